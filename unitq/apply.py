@@ -1,0 +1,386 @@
+"""Carries out a rollout: the only loop, the only clock.
+
+What may be done next is decided in core/rollout.py. This file gives the orders, listens, and feeds
+back what it sees. Signals from systemd only shorten the wait: after a lost connection, and before
+anything is called done, the state itself is read again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+from unitq import observe
+from unitq.core import names
+from unitq.core.errors import Exit, NoMatchError, SystemdError
+from unitq.core.plan import Do
+from unitq.core.rollout import (
+    End,
+    Phase,
+    Rollout,
+    Seen,
+    Slot,
+    advance,
+    deadline,
+    ended,
+    permitted,
+    refused,
+    touched,
+)
+from unitq.host import journal, processes, state
+from unitq.host.systemd import BusLostError, Changed, Event, Systemd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from unitq.core.layout import Layout
+    from unitq.core.names import InstanceName
+
+LOG_LINES = 20
+
+
+class Progress(Protocol):
+    """Shows what happens while it happens."""
+
+    # Seconds between two looks though nothing happens, for what counts time; None: not needed.
+    interval: float | None
+
+    def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:
+        """Called after each step of the loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a rollout, from observation."""
+
+    rollout: Rollout
+    seen: Mapping[InstanceName, Seen]
+    seconds: float
+    least_serving: Mapping[str, int]  # per worker, while the rollout ran
+    interrupted: bool = False
+    detached: bool = False
+    gave_up: bool = False
+    logs: Mapping[InstanceName, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> tuple[Slot, ...]:
+        return tuple(s for s in self.rollout.slots.values() if s.phase is Phase.FAILED)
+
+    @property
+    def killed(self) -> tuple[Slot, ...]:
+        """The instances whose old process was killed: a job may be lost."""
+        return self._ended(End.KILLED)
+
+    @property
+    def died(self) -> tuple[Slot, ...]:
+        """The instances whose old process did not end as a drain ends."""
+        return self._ended(End.DIED, End.UNKNOWN)
+
+    def _ended(self, *ends: End) -> tuple[Slot, ...]:
+        slots = self.rollout.slots.values()
+        return tuple(slot for slot in slots if slot.ending and slot.ending.end in ends)
+
+    def exit(self, *, fail_on_kill: bool = False) -> Exit:
+        """The exit code: one outcome each."""
+        if self.detached:
+            return Exit.DETACHED
+        if self.failed:
+            return Exit.DEGRADED
+        if self.gave_up:
+            return Exit.GAVE_UP_WAITING
+        if self.interrupted and not self.rollout.complete:
+            return Exit.INTERRUPTED
+        if self.killed and fail_on_kill:
+            return Exit.KILLED
+        return Exit.OK
+
+
+class Interrupts:
+    """Counts Ctrl-C and SIGTERM: one stops at a safe point, two detach."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.wake = -1  # can be read once a signal came: a wait on it ends at once
+
+    def _note(self, number: int, frame: object) -> None:  # noqa: ARG002
+        self.count += 1
+
+    def clear(self) -> None:
+        """Takes what a signal wrote, so that the next wait waits."""
+        with suppress(BlockingIOError):
+            os.read(self.wake, 64)
+
+    @contextmanager
+    def caught(self) -> Iterator[Interrupts]:
+        """Catches them in this block; a terminal that goes away does not stop a rollout."""
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        self.wake, written = os.pipe()
+        for descriptor in (self.wake, written):
+            os.set_blocking(descriptor, False)
+        wakeup = signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+        before = {number: signal.getsignal(number) for number in numbers}
+        signal.signal(signal.SIGINT, self._note)
+        signal.signal(signal.SIGTERM, self._note)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(wakeup)
+            os.close(self.wake)
+            os.close(written)
+
+
+class Applier:
+    """Runs rollouts of one app over one connection."""
+
+    def __init__(self, systemd: Systemd, layout: Layout, app: str) -> None:
+        self._systemd = systemd
+        self._layout = layout
+        self._place = layout.app(app)
+        self._app = app
+        self._where = observe.machine(systemd, layout)
+        self._seen: dict[InstanceName, Seen] = {}
+        self._jobs: dict[InstanceName, str] = {}
+        self._units: dict[str, InstanceName] = {}
+
+    def run(
+        self,
+        rollout: Rollout,
+        progress: Progress,
+        *,
+        interrupts: Interrupts,
+        limit: float | None = None,
+    ) -> Outcome:
+        """Carries the rollout out and says what became of it; waits at most `limit` seconds.
+
+        With the limit or a second Ctrl-C the wait ends, not the work: what was ordered goes on in
+        systemd.
+        """
+        begun = monotonic()
+        self._units = {names.unit(self._app, name): name for name in rollout.slots}
+        self._systemd.subscribe(self._units)
+        self._look(rollout, everything=True)
+        least = _serving(rollout, self._seen)
+        detached = gave_up = False
+        while True:
+            now = monotonic()
+            rollout = advance(rollout, self._seen, now)
+            for slot in permitted(rollout, self._seen):
+                rollout = self._order(rollout, slot)
+            for worker, count in _serving(rollout, self._seen).items():
+                least[worker] = min(least[worker], count)
+            progress.update(rollout, self._seen, now)
+            if rollout.finished:
+                again = self._confirmed(rollout)
+                if again.finished:
+                    rollout = again
+                    break
+                rollout = again
+                continue
+            detached = interrupts.count > 1
+            gave_up = limit is not None and now - begun >= limit
+            if detached or gave_up:
+                break
+            if interrupts.count and not rollout.halted:
+                rollout = replace(rollout, halted=True)
+                continue
+            wait = _wait(rollout, self._seen, progress.interval, begun, limit)
+            self._listen(rollout, wait, interrupts)
+        if not detached:
+            rollout = self._endings(rollout)
+        state.sync_pins(self._place, {name.worker for name in rollout.slots})
+        progress.update(rollout, self._seen, monotonic())
+        return Outcome(
+            rollout=rollout,
+            seen=dict(self._seen),
+            seconds=monotonic() - begun,
+            least_serving=least,
+            interrupted=interrupts.count > 0,
+            detached=detached,
+            gave_up=gave_up and not detached,
+            logs=self._logs(rollout),
+        )
+
+    def _order(self, rollout: Rollout, slot: Slot) -> Rollout:
+        """Tells systemd what is to happen to one instance; one unit job each."""
+        name = slot.instance
+        unit = names.unit(self._app, name)
+        seen = self._seen.get(name, Seen())
+        while True:
+            try:
+                self._give(rollout, slot, unit, seen)
+            except BusLostError:
+                self._systemd.reconnect()
+                self._look(rollout, everything=True)
+                again = self._seen[name]
+                if again.job or again.invocation != seen.invocation or again.active != seen.active:
+                    break  # the order arrived before the connection broke
+                continue
+            except NoMatchError:
+                if slot.step.do is not Do.STOP:
+                    raise
+                break  # not loaded: nothing to stop
+            except SystemdError as error:
+                return refused(rollout, slot, error.message)
+            break
+        if name in self._jobs:
+            self._seen[name] = replace(self._seen[name], job=True)
+        return touched(rollout, slot, seen, monotonic())
+
+    def _give(self, rollout: Rollout, slot: Slot, unit: str, seen: Seen) -> None:
+        name = slot.instance
+        if slot.step.do is Do.STOP:
+            self._jobs[name] = self._systemd.stop(unit)
+            return
+        if wanted := rollout.wanted.get(name):
+            state.pin(self._place, name, wanted)
+        # Deliberate starts count against the start limit: forget the earlier ones.
+        self._systemd.reset_failed(unit)
+        down = seen.active in ("inactive", "failed")
+        self._jobs[name] = self._systemd.start(unit) if down else self._systemd.restart(unit)
+
+    def _listen(self, rollout: Rollout, timeout: float | None, interrupts: Interrupts) -> None:
+        try:
+            events = self._systemd.events(timeout, interrupts.wake)
+            interrupts.clear()
+        except BusLostError:
+            self._systemd.reconnect()
+            self._look(rollout, everything=True)
+            return
+        for event in events:
+            self._note(event)
+
+    def _note(self, event: Event) -> None:
+        name = self._units.get(event.unit)
+        if name is None:
+            return
+        seen = self._seen.get(name, Seen())
+        if isinstance(event, Changed):
+            self._seen[name] = _changed(seen, event.properties)
+        elif self._jobs.get(name) == event.job:
+            del self._jobs[name]
+            evidence = processes.evidence(seen.pid) if seen.pid else processes.Evidence()
+            self._seen[name] = replace(seen, job=False, revision=evidence.revision)
+
+    def _look(self, rollout: Rollout, *, everything: bool = False) -> None:
+        """Reads the state itself, of all instances concerned."""
+        workers = {name.worker for name in rollout.slots}
+        found = observe.instances(self._systemd, self._where, self._app, workers, rollout.slots)
+        for name in rollout.slots:
+            self._seen[name] = self._sight(found[name], self._seen.get(name), everything=everything)
+            if not found[name].job:
+                self._jobs.pop(name, None)
+
+    def _sight(self, now: observe.Instance, before: Seen | None, *, everything: bool) -> Seen:
+        sight = replace(
+            before or Seen(),
+            active=now.active,
+            sub=now.sub,
+            job=now.job and now.name in self._jobs,
+            pid=now.main_pid,
+            invocation=now.invocation or (before.invocation if before else ""),
+            revision=now.revision,
+        )
+        if not everything or now.load == "not-loaded" or (not before and now.serving):
+            return sight
+        # After a lost connection: what the missed signals would have said.
+        return _changed(
+            sight,
+            self._systemd.properties(
+                now.unit,
+                "InvocationID",
+                "ActiveEnterTimestampMonotonic",
+                "Result",
+                "ExecMainCode",
+                "ExecMainStatus",
+            ),
+        )
+
+    def _confirmed(self, rollout: Rollout) -> Rollout:
+        """The rollout after a last look at the state itself: nothing is done by hearsay."""
+        try:
+            self._look(rollout)
+        except BusLostError:
+            self._systemd.reconnect()
+            self._look(rollout, everything=True)
+        return advance(rollout, self._seen, monotonic())
+
+    def _endings(self, rollout: Rollout) -> Rollout:
+        """Asks the journal how a process ended where no signal told us."""
+        for slot in rollout.slots.values():
+            if slot.before and slot.gone is not None and slot.ending is None:
+                found = journal.ending(slot.before, user=self._layout.user)
+                rollout = ended(rollout, slot, found)
+        return rollout
+
+    def _logs(self, rollout: Rollout) -> dict[InstanceName, tuple[str, ...]]:
+        logs = {}
+        for slot in rollout.slots.values():
+            if slot.phase is not Phase.FAILED:
+                continue
+            invocation = slot.invocation or self._seen[slot.instance].invocation
+            if invocation and invocation != slot.before:
+                logs[slot.instance] = journal.tail(invocation, LOG_LINES, user=self._layout.user)
+        return logs
+
+
+def _changed(seen: Seen, properties: Mapping[str, object]) -> Seen:
+    """What was seen, with what systemd says has changed."""
+    fields = {
+        "ActiveState": "active",
+        "SubState": "sub",
+        "InvocationID": "invocation",
+        "ActiveEnterTimestampMonotonic": "since",
+        "MainPID": "pid",
+        "Result": "result",
+        "ExecMainCode": "code",
+        "ExecMainStatus": "status",
+    }
+    changes = {fields[name]: value for name, value in properties.items() if name in fields}
+    return replace(seen, **changes)  # type: ignore[arg-type]
+
+
+def _serving(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> dict[str, int]:
+    counts = {name.worker: 0 for name in rollout.slots}
+    for name in rollout.slots:
+        counts[name.worker] += seen[name].serving
+    return counts
+
+
+def _wait(
+    rollout: Rollout,
+    seen: Mapping[InstanceName, Seen],
+    interval: float | None,
+    begun: float,
+    limit: float | None,
+) -> float | None:
+    """Seconds until the next look; None: until something happens."""
+    now = monotonic()
+    times = [deadline(rollout, seen)]
+    times.append(now + interval if interval is not None else None)
+    times.append(begun + limit if limit is not None else None)
+    known = [time for time in times if time is not None]
+    return max(0.0, min(known) - now) if known else None
+
+
+class Quiet:
+    """No progress shown."""
+
+    interval: float | None = None
+
+    def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:
+        """Shows nothing."""
+
+
+def forget(systemd: Systemd, layout: Layout, app: str, gone: Iterator[InstanceName]) -> None:
+    """Clears up after instances that are no longer wanted and have stopped."""
+    for name in gone:
+        state.unpin(layout.app(app), name)
+        with suppress(SystemdError):
+            systemd.reset_failed(names.unit(app, name))

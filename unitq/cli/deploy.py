@@ -1,0 +1,336 @@
+"""check, render, plan, deploy: from unitq.toml to running workers."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from unitq.cli import report
+from unitq.cli.rollouts import (
+    Waiting,
+    as_running,
+    carry_out,
+    close,
+    running,
+    share,
+    waiting_options,
+    with_max_unavailable,
+)
+from unitq.cli.scope import current, scope_options
+from unitq.core import names
+from unitq.core.advice import Finding, Level, advice
+from unitq.core.errors import Exit, PreflightError
+from unitq.core.plan import Do, Plan
+from unitq.core.plan import plan as make_plan
+from unitq.core.render import Code, Rendered
+from unitq.core.render import render as render_units
+from unitq.core.revision import Origin, successor
+from unitq.host import checks, code, files, install, state, templates, unitfiles
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unitq.cli.scope import Scope
+    from unitq.core.model import App, Share
+    from unitq.host.systemd import Systemd
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A plan and what it takes to carry it out."""
+
+    app: App
+    rendered: Rendered
+    plan: Plan
+
+
+def _rendered(scope: Scope, app: App, found: Mapping[str, Code]) -> Rendered:
+    return render_units(app, scope.layout, found, templates.texts(scope.layout.config_dir))
+
+
+def _findings(
+    scope: Scope, app: App, found: Mapping[str, Code], rendered: Rendered
+) -> list[Finding]:
+    return [
+        *checks.of_app(app, found, user_scope=scope.user),
+        *checks.verify(rendered.units, user_scope=scope.user),
+        *advice(app),
+    ]
+
+
+def _prepare(scope: Scope, systemd: Systemd, app: App, path: Path, label: str | None) -> Prepared:
+    """The plan, all checks passed. Raises PreflightError with all that is wrong."""
+    found = code.of_app(app, label)
+    rendered = _rendered(scope, app, found)
+    findings = _findings(scope, app, found, rendered)
+    errors = [finding for finding in findings if finding.level is Level.ERROR]
+    if errors:
+        raise PreflightError(
+            f"{app.name}: cannot be deployed; nothing was changed",
+            problems=tuple(_line(finding) for finding in errors),
+        )
+    for finding in findings:
+        if finding.level is Level.WARNING:
+            click.echo(_line(finding), err=True)
+    layout = scope.layout
+    place = layout.app(app.name)
+    before = state.current(place)
+    origin = Origin(time.time(), state.whoami(), str(path.resolve()))
+    target = successor(before, rendered, app.rollout, origin)
+    unitfiles.refuse_foreign(layout.unit_dir, app.name, [unit.name for unit in rendered.units])
+    from unitq import observe
+
+    seen = running(systemd, scope, observe.machine(systemd, layout), target)
+    plan = make_plan(
+        before,
+        target,
+        units=rendered.units,
+        installed=unitfiles.installed(layout.unit_dir, app.name),
+        running=as_running(seen),
+        linked=unitfiles.enabled(layout.unit_dir, names.target(app.name)),
+        reload=state.reload_pending(place),
+    )
+    return Prepared(app, rendered, plan)
+
+
+def _line(finding: Finding) -> str:
+    hint = f" ({finding.hint})" if finding.hint else ""
+    return f"{finding.level}: {finding.place}: {finding.message}{hint}"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  unitq check                   look at ./unitq.toml
+  unitq -c shop.toml check --json
+"""
+)
+@scope_options
+@click.option("--json", "as_json", is_flag=True, help="A JSON array; see docs/json.md.")
+def check(as_json: bool) -> int:
+    """Look for mistakes in unitq.toml and on this machine.
+
+    Validates the file, has systemd verify the units it leads to, and looks for missing programs,
+    directories and users, shells between systemd and a worker, and settings that lose jobs.
+    Changes nothing. Exits with 0, with 2 if the file is invalid, with 3 if something is missing.
+    """
+    scope = current()
+    app, path = scope.load()
+    found: dict[str, Code] = {}
+    findings: list[Finding] = []
+    try:
+        found = code.of_app(app)
+    except PreflightError as error:
+        place, _, message = error.message.partition(": ")
+        findings.append(Finding(Level.ERROR, place, message, error.hint))
+    if found:
+        findings += _findings(scope, app, found, _rendered(scope, app, found))
+    bad = any(finding.level is Level.ERROR for finding in findings)
+    if as_json:
+        rows = [
+            {"level": str(f.level), "place": f.place, "message": f.message, "hint": f.hint}
+            for f in findings
+        ]
+        click.echo(json.dumps({"format": 1, "file": str(path), "findings": rows}, indent=2))
+    else:
+        for finding in findings:
+            click.echo(_line(finding))
+        counts = ", ".join(f"worker {w.name}: {w.instances}" for w in app.workers)
+        click.echo(f"{path}: {'not ready' if bad else 'ok'} (app {app.name}; {counts})")
+    return Exit.NOT_AS_WANTED if bad else Exit.OK
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  unitq render                       print every unit
+  unitq render --output /tmp/units   write one file each
+"""
+)
+@scope_options
+@click.option("--output", metavar="DIR", help="Write the files there instead of printing them.")
+def render(output: str | None) -> int:
+    """Print or write the systemd units, without installing anything.
+
+    Needs neither systemd nor the code. Environments are not shown: they may hold secrets.
+    """
+    scope = current()
+    app, _ = scope.load()
+    unknown = {worker.name: Code(worker.directory, "") for worker in app.workers}
+    units = _rendered(scope, app, unknown).units
+    if output is None:
+        for unit in units:
+            click.echo(f"# {scope.layout.unit_dir / unit.name}\n{unit.text}")
+        return Exit.OK
+    folder = Path(output)
+    with files.nothing_changed("cannot write"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for unit in units:
+            files.replace(folder / unit.name, unit.text.encode(), 0o644)
+            click.echo(folder / unit.name)
+    return Exit.OK
+
+
+_label = click.option(
+    "--revision",
+    "label",
+    metavar="NAME",
+    help="What the code is called (a commit, a build number), instead of finding it out.",
+)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  unitq plan            the changes, as a diff and one line per instance
+  unitq plan --json
+"""
+)
+@scope_options
+@_label
+@click.option("--json", "as_json", is_flag=True, help="A JSON object; see docs/json.md.")
+def plan(label: str | None, as_json: bool) -> int:
+    """Show what a deploy would change: units as a diff, and what happens to each instance.
+
+    Changes nothing. Exits with 0 if nothing is to be done, with 12 if changes are pending.
+    """
+    scope = current()
+    app, path = scope.load()
+    prepared = _prepare(scope, scope.systemd(), app, path, label)
+    click.echo(_plan_json(prepared.plan) if as_json else _plan_text(prepared))
+    return Exit.PENDING if prepared.plan.pending else Exit.OK
+
+
+def _plan_json(found: Plan) -> str:
+    return json.dumps(
+        {
+            "format": 1,
+            "app": found.target.app,
+            "pending": found.pending,
+            "revision": found.target.id,
+            "previous_revision": found.current.id if found.current else None,
+            "units": [
+                {
+                    "unit": change.name,
+                    "change": "create" if change.before is None
+                    else "delete" if change.after is None else "replace",
+                    "diff": change.diff,
+                }
+                for change in found.files
+            ],
+            "instances": [
+                {"instance": str(step.instance), "action": str(step.do), "why": step.why}
+                for step in found.steps
+            ],
+            "boot_links": list(found.links),
+            "daemon_reload": bool(found.files or found.links or found.reload),
+        },
+        indent=2,
+    )  # fmt: skip
+
+
+def _plan_text(prepared: Prepared) -> str:
+    found = prepared.plan
+    if not found.pending:
+        return f"{found.target.app}: nothing to do: all on revision {found.target.number}"
+    lines = [report.replaces(found.target, found.current.id if found.current else None)]
+    lines += [change.diff.rstrip("\n") for change in found.files]
+    lines += [f"  {step.instance}: {step.do} ({step.why})" for step in found.steps]
+    counts = {do: sum(step.do is do for step in found.steps) for do in Do}
+    total = ", ".join(f"{count} {do}" for do, count in counts.items() if count)
+    reload = "one daemon-reload" if found.files or found.links else "no daemon-reload"
+    settings = prepared.app.rollout
+    lines.append(
+        f"{total}; {reload}; at most {settings.max_unavailable} of a worker unavailable at a time"
+    )
+    return "\n".join(lines)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  unitq deploy                            after each change of the code or of unitq.toml
+  unitq deploy --revision $GIT_COMMIT     in a pipeline
+  unitq deploy --max-unavailable 25%      faster
+  unitq deploy --dry-run                  only show what would happen
+
+\b
+Ctrl-C finishes the instances in hand and stops (exit 10); the same command goes on from there.
+A second Ctrl-C detaches at once (exit 130); what was begun goes on in systemd.
+Exit codes: docs/exit-codes.md.
+"""
+)
+@scope_options
+@_label
+@click.option(
+    "--max-unavailable",
+    metavar="N|N%",
+    callback=share,
+    help="How many instances of a worker may be unavailable at a time, draining ones included.",
+)
+@click.option("--dry-run", is_flag=True, help="Only show the plan; exits as `unitq plan` does.")
+@waiting_options
+def deploy(
+    label: str | None,
+    max_unavailable: Share | None,
+    dry_run: bool,
+    as_json: bool,
+    timeout: float | None,
+    fail_on_kill: bool,
+) -> int:  # fmt: skip
+    """Install what unitq.toml says and roll it out.
+
+    Checks everything first. Then installs the units, starts what is new, restarts what runs
+    something else than what is wanted now, a few at a time, each healthy before the next drains,
+    and stops what is gone. Instances that run the wanted code and units already are left alone.
+    """
+    scope = current()
+    app, path = scope.load()
+    if dry_run:
+        prepared = _prepare(scope, scope.systemd(), app, path, label)
+        click.echo(_plan_json(prepared.plan) if as_json else _plan_text(prepared))
+        return Exit.PENDING if prepared.plan.pending else Exit.OK
+    waiting = Waiting(as_json, timeout, fail_on_kill)
+    with state.lock(scope.layout, app.name, state.command_name()):
+        return _deploy(scope, app, path, label, max_unavailable, waiting)
+
+
+def _deploy(
+    scope: Scope,
+    app: App,
+    path: Path,
+    label: str | None,
+    max_unavailable: Share | None,
+    waiting: Waiting,
+) -> int:
+    from unitq.apply import Interrupts, forget
+
+    systemd = scope.systemd()
+    prepared = _prepare(scope, systemd, app, path, label)
+    plan, target = prepared.plan, prepared.plan.target
+    previous = plan.current.id if plan.current else None
+    if not plan.pending:
+        if waiting.json:
+            click.echo(report.as_json("deploy", target, previous, None, (), Exit.OK))
+        else:
+            count = len(target.instances)
+            click.echo(f"unchanged: {count} of {count} on {target.number}")
+        return Exit.OK
+    if not waiting.json:
+        click.echo(report.replaces(target, previous))
+    with Interrupts().caught() as interrupts:
+        install.install(systemd, scope.layout, plan, prepared.rendered)
+        settings = with_max_unavailable(target.rollout, max_unavailable)
+        outcome = carry_out(scope, systemd, target, plan.steps, settings, waiting, interrupts)
+        if outcome.rollout.complete and not outcome.failed:
+            deleted = [change for change in plan.files if change.after is None]
+            install.clean(systemd, scope.layout, app.name, deleted)
+            gone = (step.instance for step in plan.steps if step.do is Do.STOP)
+            forget(systemd, scope.layout, app.name, gone)
+            state.prune(scope.layout.app(app.name), target)
+        return close("deploy", scope, systemd, target, previous, outcome, waiting)

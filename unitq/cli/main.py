@@ -1,0 +1,145 @@
+"""The `unitq` command: its options, its sub-commands, and the one place where errors end."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from unitq.cli.scope import scope_options
+from unitq.core.errors import Exit, UnitqError
+
+# Name, where it is, and its line in `unitq --help`. Listed here so that help and completion need
+# not import every command, and a command imports only what it uses.
+_COMMANDS = {
+    "init": ("unitq.cli.setup:init", "Write a commented unitq.toml to start from."),
+    "check": ("unitq.cli.deploy:check", "Look for mistakes in unitq.toml and on this machine."),
+    "render": ("unitq.cli.deploy:render", "Print or write the systemd units."),
+    "plan": ("unitq.cli.deploy:plan", "Show what a deploy would change."),
+    "deploy": ("unitq.cli.deploy:deploy", "Install what unitq.toml says and roll it out."),
+    "status": ("unitq.cli.status:status", "Show what runs, and whether it runs the wanted code."),
+    "start": ("unitq.cli.run:start", "Start what does not run."),
+    "stop": ("unitq.cli.run:stop", "Let workers finish their jobs and stop them."),
+    "restart": ("unitq.cli.run:restart", "Restart workers, a few at a time."),
+    "scale": ("unitq.cli.run:scale", "Change how many instances there are."),
+    "signal": ("unitq.cli.run:send_signal", "Send a signal to workers."),
+    "logs": ("unitq.cli.logs:logs", "Show what workers printed."),
+    "remove": ("unitq.cli.run:remove", "Stop an app and delete all that deploy installed."),
+    "schema": ("unitq.cli.setup:schema", "Print the JSON Schema of unitq.toml for editors."),
+    "completion": ("unitq.cli.setup:completion", "Print the completion script for a shell."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise click.UsageError(error.message + hint, ctx) from error
+
+
+_EPILOG = """\b
+First steps:
+  unitq init              write unitq.toml, then edit it
+  unitq deploy            install the units and start the workers
+  unitq deploy            after each change of the code: a rolling restart
+  unitq status            what runs, and whether it runs the new code
+
+Documentation: docs/ of the source, or `unitq COMMAND --help`.
+"""
+
+
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001
+    if not value or ctx.resilient_parsing:
+        return
+    from unitq import __version__
+
+    click.echo(f"unitq {__version__}")
+    ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@scope_options
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
+    help="Print the version.",
+)  # fmt: skip
+def cli() -> None:
+    """systemd units for queue workers, and deploys that lose no job."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line and exits."""
+    words = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in words
+    try:
+        code = cli.main(args=words, prog_name="unitq", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        code = Exit.USAGE
+    except click.ClickException as error:
+        error.show()
+        code = Exit.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("unitq: interrupted; nothing was changed", err=True)
+        code = Exit.INTERRUPTED
+    except UnitqError as error:
+        if debug:
+            raise
+        _show(error)
+        code = error.exit
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `unitq status | head -1` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = Exit.OK
+    except Exception as error:
+        if debug:
+            raise
+        click.echo(
+            f"unitq: internal error: {type(error).__name__}: {error}\n"
+            "  This is a bug in unitq. The same command with --debug shows where.",
+            err=True,
+        )
+        code = Exit.BROKEN
+    sys.exit(_code(code))
+
+
+def _code(value: Any) -> int:
+    return int(value) if isinstance(value, int) else int(Exit.OK)
+
+
+def _show(error: UnitqError) -> None:
+    click.echo(f"unitq: {error.message}", err=True)
+    for problem in error.problems:
+        click.echo(f"  {problem}", err=True)
+    if error.hint:
+        click.echo(f"  hint: {error.hint}", err=True)

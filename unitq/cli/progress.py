@@ -1,0 +1,116 @@
+"""Progress while a rollout runs: lines that stay, and on a terminal what is in flight below."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unitq.cli.text import duration
+from unitq.core.rollout import End, Phase, Rollout, Seen, Slot
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unitq.core.names import InstanceName
+
+
+class Lines:
+    """One line when an instance starts to drain, one when it is done. For logs and pipes."""
+
+    interval: float | None = None
+
+    def __init__(self) -> None:
+        self._last: Rollout | None = None
+
+    def update(
+        self,
+        rollout: Rollout,
+        seen: Mapping[InstanceName, Seen],  # noqa: ARG002
+        now: float,  # noqa: ARG002
+    ) -> None:
+        """Prints what has changed."""
+        before = self._last
+        if rollout is before:
+            return
+        width = max((len(str(name)) for name in rollout.slots), default=0)
+        for name, slot in rollout.slots.items():
+            was = before.slots[name].phase if before else Phase.WAITING
+            line = _line(slot, rollout) if slot.phase is not was else ""
+            if line:
+                self._print(f"  {name!s:<{width}}  {line}")
+        self._last = rollout
+
+    def _print(self, line: str) -> None:
+        click.echo(line)
+
+
+class Live(Lines):
+    """The same lines, and below them who drains and for how long."""
+
+    interval: float | None = 0.5
+
+    def __init__(self) -> None:
+        super().__init__()
+        from rich.console import Console
+        from rich.live import Live as Display
+
+        self._console = Console(highlight=False)
+        self._display: Any = Display(console=self._console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Live:
+        self._display.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._display.stop()
+
+    def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:
+        """Prints what has changed and redraws what is in flight."""
+        super().update(rollout, seen, now)
+        self._display.update(self._in_flight(rollout, now), refresh=True)
+
+    def _print(self, line: str) -> None:
+        style = "red" if "FAILED" in line or "KILLED" in line else None
+        self._console.print(line, style=style, markup=False)
+
+    def _in_flight(self, rollout: Rollout, now: float) -> Any:
+        from rich.text import Text
+
+        shown = Text()
+        for name, slot in rollout.slots.items():
+            if slot.phase in (Phase.DRAINING, Phase.STARTING, Phase.SETTLING):
+                since = slot.touched if slot.gone is None else slot.gone
+                shown.append(f"  {name}  {slot.phase} for {duration(now - since)}\n", "yellow")
+        left = sum(slot.phase is Phase.WAITING for slot in rollout.slots.values())
+        shown.append(f"  {left} to go" + (", stopping" if rollout.halted else ""), "dim")
+        return shown
+
+
+def _line(slot: Slot, rollout: Rollout) -> str:
+    if slot.phase is Phase.DRAINING:
+        return f"draining (PID {slot.pid_before})" if slot.pid_before else "stopping"
+    if slot.phase is Phase.FAILED:
+        return f"FAILED: {slot.reason}"
+    if slot.phase is Phase.STOPPED:
+        return _ended(slot) or "stopped"
+    if slot.phase is Phase.HEALTHY:
+        done = sum(s.phase in (Phase.HEALTHY, Phase.KEPT) for s in rollout.slots.values())
+        ended = _ended(slot)
+        total = sum(s.phase is not Phase.STOPPED for s in rollout.slots.values())
+        return f"{ended + ', ' if ended else ''}started, healthy  [{done}/{total}]"
+    return ""
+
+
+def _ended(slot: Slot) -> str:
+    """How the old process ended, and after how long."""
+    if slot.drained_for is None:
+        return ""
+    time = duration(slot.drained_for)
+    if slot.ending is None or slot.ending.end is End.UNKNOWN:
+        return f"gone after {time}"
+    if slot.ending.end is End.KILLED:
+        return f"KILLED after {time} ({slot.ending.detail}, PID {slot.pid_before})"
+    if slot.ending.end is End.DIED:
+        return f"ended after {time} ({slot.ending.detail})"
+    return f"drained in {time}"

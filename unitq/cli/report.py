@@ -1,0 +1,159 @@
+"""What a rollout did, as text and as JSON, from observation."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unitq.cli.text import duration, number, plural
+from unitq.core import names
+from unitq.core.errors import Exit
+from unitq.core.plan import Do
+from unitq.core.rollout import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unitq import observe
+    from unitq.apply import Outcome
+    from unitq.core.revision import Revision
+    from unitq.core.rollout import Slot
+
+_RESULTS = {
+    Exit.OK: "ok",
+    Exit.GAVE_UP_WAITING: "gave up waiting",
+    Exit.DEGRADED: "failed",
+    Exit.INTERRUPTED: "interrupted",
+    Exit.KILLED: "killed",
+    Exit.DETACHED: "detached",
+}
+
+
+def as_json(
+    verb: str,
+    revision: Revision,
+    previous: str | None,
+    outcome: Outcome | None,
+    leftovers: Sequence[observe.Instance],
+    code: Exit,
+) -> str:
+    """The report as one JSON object; docs/json.md describes it."""
+    slots = outcome.rollout.slots.values() if outcome else ()
+    document: dict[str, Any] = {
+        "format": 1,
+        "command": verb,
+        "app": revision.app,
+        "result": "unchanged" if outcome is None else _RESULTS[code],
+        "exit_code": int(code),
+        "revision": revision.id,
+        "previous_revision": previous,
+        "seconds": round(outcome.seconds, 3) if outcome else 0.0,
+        "least_serving": dict(outcome.least_serving) if outcome else {},
+        "instances": [_slot(revision.app, slot, outcome) for slot in slots if outcome],
+        "killed": [str(slot.instance) for slot in outcome.killed] if outcome else [],
+        "failed": [str(slot.instance) for slot in outcome.failed] if outcome else [],
+        "old_code": [{"instance": str(one.name), "pids": list(one.pids)} for one in leftovers],
+    }
+    return json.dumps(document, indent=2)
+
+
+def _slot(app: str, slot: Slot, outcome: Outcome) -> dict[str, Any]:
+    seen = outcome.seen.get(slot.instance)
+    return {
+        "instance": str(slot.instance),
+        "unit": names.unit(app, slot.instance),
+        "action": str(slot.step.do),
+        "why": slot.step.why,
+        "phase": str(slot.phase),
+        "revision": seen.revision if seen else None,
+        "pid_before": slot.pid_before or None,
+        "ending": str(slot.ending.end) if slot.ending else None,
+        "ending_detail": slot.ending.detail if slot.ending else "",
+        "drain_seconds": None if slot.drained_for is None else round(slot.drained_for, 3),
+        "reason": slot.reason,
+        "log": list(outcome.logs.get(slot.instance, ())),
+    }
+
+
+def as_text(
+    revision: Revision,
+    outcome: Outcome,
+    leftovers: Sequence[observe.Instance],
+    code: Exit,
+) -> None:
+    """Prints the closing lines: what failed and why, what was killed, one line in all."""
+    for slot in outcome.failed:
+        click.echo(f"{slot.instance} failed: {slot.reason}", err=True)
+        for line in outcome.logs.get(slot.instance, ()):
+            click.echo(f"  | {line}", err=True)
+    for slot in outcome.killed:
+        click.echo(
+            f"warning: {slot.instance} was killed after {duration(slot.drained_for or 0.0)} "
+            f"({slot.ending.detail if slot.ending else ''}, PID {slot.pid_before}): "
+            "the job in hand may be lost",
+            err=True,
+        )
+    for slot in outcome.died:
+        click.echo(
+            f"warning: {slot.instance} did not drain: {slot.ending.detail if slot.ending else ''}",
+            err=True,
+        )
+    click.echo(_summary(revision, outcome, leftovers, code))
+    if hint := _next(revision, outcome, code):
+        click.echo(f"  next: {hint}", err=True)
+
+
+def _summary(
+    revision: Revision, outcome: Outcome, leftovers: Sequence[observe.Instance], code: Exit
+) -> str:
+    slots = outcome.rollout.slots.values()
+    staying = [slot for slot in slots if slot.step.do is not Do.STOP]
+    stopped = [slot for slot in slots if slot.phase is Phase.STOPPED]
+    parts = []
+    if staying:
+        serving = sum(outcome.seen[slot.instance].serving for slot in staying)
+        fresh = sum(
+            outcome.seen[slot.instance].serving
+            and outcome.seen[slot.instance].revision == revision.wanted(slot.instance)
+            for slot in staying
+        )
+        parts.append(f"{fresh} of {len(staying)} on {revision.number}")
+        if serving != fresh:
+            parts.append(f"{serving} serving")
+        if any(slot.step.do is Do.RESTART for slot in staying):
+            least = " ".join(
+                f"{worker} {count}" for worker, count in sorted(outcome.least_serving.items())
+            )
+            if len(outcome.least_serving) == 1:
+                least = str(next(iter(outcome.least_serving.values())))
+            parts.append(f"never fewer than {least} serving")
+    if stopped:
+        parts.append(f"{len(stopped)} stopped")
+    parts.append(f"{len(outcome.killed)} killed")
+    parts.append(f"{plural(sum(len(one.pids) for one in leftovers), 'process')} on old code")
+    parts.append(duration(outcome.seconds))
+    return f"{_RESULTS[code]}: {' · '.join(parts)}"
+
+
+def _next(revision: Revision, outcome: Outcome, code: Exit) -> str:
+    waiting = sum(slot.phase is Phase.WAITING for slot in outcome.rollout.slots.values())
+    left = f"{waiting} not touched" if waiting else "all were touched"
+    if code is Exit.DEGRADED:
+        return (
+            f"{left}; fix the cause and run `unitq deploy` again (`unitq -a {revision.app} logs`)"
+        )
+    if code is Exit.INTERRUPTED:
+        return f"{left}; the same command again goes on from here"
+    if code in (Exit.DETACHED, Exit.GAVE_UP_WAITING):
+        return f"{left}; what was begun goes on in systemd; `unitq -a {revision.app} status` tells"
+    return ""
+
+
+def replaces(revision: Revision, previous: str | None) -> str:
+    """The headline of a deploy."""
+    versions = sorted({worker.code_version for worker in revision.workers})
+    code = versions[0] if len(versions) == 1 else f"{len(versions)} releases"
+    before = f" replaces {number(previous)}" if previous else ""
+    return f"{revision.app}: revision {revision.number} ({revision.hash}, {code}){before}"

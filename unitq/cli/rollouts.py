@@ -1,0 +1,176 @@
+"""What deploy, start, stop, restart, scale and remove share: run a rollout, show it, report it."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unitq import observe
+from unitq.apply import Applier, Interrupts, Outcome, Progress, Quiet
+from unitq.cli import progress, report
+from unitq.core.errors import ConfigError, Exit
+from unitq.core.plan import Do, Running, Step
+from unitq.core.rollout import begin
+from unitq.host import state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from unitq.cli.scope import Scope
+    from unitq.core.model import RolloutSettings, Share
+    from unitq.core.names import InstanceName
+    from unitq.core.revision import Revision
+    from unitq.host.systemd import Systemd
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How the user wants to wait and what he wants to see."""
+
+    json: bool = False
+    limit: float | None = None
+    fail_on_kill: bool = False
+
+
+def waiting_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --json, --timeout and --fail-on-kill."""
+    for option in (
+        click.option(
+            "--fail-on-kill",
+            is_flag=True,
+            help="Exit with 14 if a worker had to be killed at its stop_timeout.",
+        ),
+        click.option(
+            "--timeout", metavar="TIME", callback=_seconds,
+            help="Wait at most so long (90s, 10min); what was begun goes on in systemd. Exit 6.",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="One JSON object; see docs/json.md."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def _seconds(
+    context: click.Context,  # noqa: ARG001
+    parameter: click.Parameter,  # noqa: ARG001
+    value: str | None,
+) -> float | None:
+    if value is None:
+        return None
+    from unitq.core.duration import parse
+
+    try:
+        return parse(value).seconds
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def share(
+    context: click.Context,  # noqa: ARG001
+    parameter: click.Parameter,  # noqa: ARG001
+    value: str | None,
+) -> Share | None:
+    """The value of --max-unavailable."""
+    if value is None:
+        return None
+    from unitq.core.model import Share
+
+    digits = value.removesuffix("%")
+    percent = value.endswith("%")
+    if digits.isdecimal() and digits.isascii() and 1 <= int(digits) <= (100 if percent else 4096):
+        return Share(int(digits), percent)
+    raise click.BadParameter(f'expected a number from 1 or a percentage to "100%", got "{value}"')
+
+
+def running(
+    systemd: Systemd, scope: Scope, where: observe.Machine, revision: Revision
+) -> dict[InstanceName, observe.Instance]:
+    """Every instance of the app: those that systemd knows and those that should be there."""
+    pinned = state.pinned_instances(scope.layout.app(revision.app))
+    workers = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
+    known = pinned | set(revision.instances)
+    found = observe.instances(systemd, where, revision.app, workers, known)
+    # What is loaded, not wanted, not there and not pinned is only a memory of systemd's.
+    return {
+        name: instance
+        for name, instance in found.items()
+        if name in known or instance.present or revision.wanted(name)
+    }
+
+
+def as_running(instances: Mapping[InstanceName, observe.Instance]) -> dict[InstanceName, Running]:
+    """What a plan needs to know of them."""
+    return {
+        name: Running(
+            active=instance.present,
+            # One process that differs is enough to make the instance not what is wanted.
+            revision=next(iter(instance.revisions)) if len(instance.revisions) == 1 else None,
+        )
+        for name, instance in instances.items()
+    }
+
+
+def keep(instance: InstanceName) -> Step:
+    """A step that leaves the instance alone but counts it."""
+    return Step(instance, Do.KEEP, "not asked for")
+
+
+def carry_out(
+    scope: Scope,
+    systemd: Systemd,
+    revision: Revision,
+    steps: tuple[Step, ...],
+    settings: RolloutSettings,
+    waiting: Waiting,
+    interrupts: Interrupts,
+) -> Outcome:
+    """Runs the rollout, showing its progress."""
+    wanted = {step.instance: found for step in steps if (found := revision.wanted(step.instance))}
+    applier = Applier(systemd, scope.layout, revision.app)
+    with ExitStack() as stack:
+        shown: Progress
+        if waiting.json:
+            shown = Quiet()
+        elif sys.stdout.isatty():
+            shown = stack.enter_context(progress.Live())
+        else:
+            shown = progress.Lines()
+        return applier.run(
+            begin(steps, settings, wanted), shown, interrupts=interrupts, limit=waiting.limit
+        )
+
+
+def close(
+    verb: str,
+    scope: Scope,
+    systemd: Systemd,
+    revision: Revision,
+    previous: str | None,
+    outcome: Outcome,
+    waiting: Waiting,
+) -> Exit:
+    """Prints the report and returns the exit code."""
+    code = outcome.exit(fail_on_kill=waiting.fail_on_kill)
+    where = observe.machine(systemd, scope.layout)
+    found = running(systemd, scope, where, revision)
+    leftovers = observe.leftovers(revision, found.values())
+    if waiting.json:
+        click.echo(report.as_json(verb, revision, previous, outcome, leftovers, code))
+    else:
+        report.as_text(revision, outcome, leftovers, code)
+    return code
+
+
+def with_max_unavailable(settings: RolloutSettings, value: Share | None) -> RolloutSettings:
+    """The settings with what the command line says."""
+    return settings if value is None else replace(settings, max_unavailable=value)
+
+
+def need_terminal(question: str) -> None:
+    """Raises ConfigError where nobody is there to answer."""
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{question}: nobody to ask", hint="--yes answers it")

@@ -1,0 +1,337 @@
+"""start, stop, restart, scale, signal, remove: what is done to an installed app."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from unitq import observe
+from unitq.cli.rollouts import (
+    Waiting,
+    as_running,
+    carry_out,
+    close,
+    keep,
+    need_terminal,
+    running,
+    share,
+    waiting_options,
+    with_max_unavailable,
+)
+from unitq.cli.scope import chosen, current, scope_options
+from unitq.cli.targets import targets
+from unitq.core import names
+from unitq.core.errors import ConfigError, Exit, NoMatchError
+from unitq.core.model import INSTANCES_MAX, Share
+from unitq.core.plan import Do, FileChange, Plan, Step
+from unitq.core.plan import step as planned_step
+from unitq.core.revision import Origin, scaled
+from unitq.host import install, state, unitfiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from unitq.core.model import RolloutSettings
+    from unitq.core.names import InstanceName
+    from unitq.core.revision import Revision
+    from unitq.host.systemd import Systemd
+
+    Choose = Callable[[InstanceName, observe.Instance], Step]
+
+
+def _run(
+    verb: str,
+    wanted: tuple[str, ...],
+    waiting: Waiting,
+    choose: Choose,
+    *,
+    settings: Callable[[RolloutSettings], RolloutSettings] = lambda settings: settings,
+) -> int:
+    """Runs a rollout over the instances that the targets name, leaving the others alone."""
+    from unitq.apply import Interrupts
+
+    scope = current()
+    revision = scope.installed()
+    with state.lock(scope.layout, revision.app, state.command_name()):
+        revision = scope.installed()
+        systemd = scope.systemd()
+        where = observe.machine(systemd, scope.layout)
+        found = running(systemd, scope, where, revision)
+        asked = chosen(revision, wanted, found)
+        steps = tuple(
+            choose(name, instance) if name in asked else keep(name)
+            for name, instance in found.items()
+        )
+        with Interrupts().caught() as interrupts:
+            outcome = carry_out(
+                scope, systemd, revision, steps, settings(revision.rollout), waiting, interrupts
+            )
+            _follow_with_target(systemd, revision.app, verb, everything=not wanted)
+            return close(verb, scope, systemd, revision, revision.id, outcome, waiting)
+
+
+def _follow_with_target(systemd: Systemd, app: str, verb: str, *, everything: bool) -> None:
+    """The app's target says whether the app is meant to be up."""
+    target = names.target(app)
+    if verb == "stop" and everything:
+        systemd.stop(target)
+    elif verb in ("start", "restart"):
+        systemd.start(target, "ignore-dependencies")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  unitq start           everything that does not run
+  unitq start sms@3
+"""
+)
+@scope_options
+@waiting_options
+@targets
+def start(
+    targets: tuple[str, ...], as_json: bool, timeout: float | None, fail_on_kill: bool
+) -> int:
+    """Start what does not run, and wait until it is healthy. What runs is left alone."""
+
+    def choose(name: InstanceName, instance: observe.Instance) -> Step:
+        return keep(name) if instance.serving else Step(name, Do.START, "not running")
+
+    return _run("start", targets, Waiting(as_json, timeout, fail_on_kill), choose)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  unitq stop            the whole app
+  unitq stop 'sms@[12]'
+"""
+)
+@scope_options
+@waiting_options
+@targets
+def stop(targets: tuple[str, ...], as_json: bool, timeout: float | None, fail_on_kill: bool) -> int:
+    """Let workers finish their jobs and stop them.
+
+    A worker that needs longer than its stop_timeout is killed, and named. Stopped workers come
+    back with `unitq start`, `unitq deploy` and at the next boot.
+    """
+
+    def choose(name: InstanceName, instance: observe.Instance) -> Step:
+        return Step(name, Do.STOP, "asked for") if instance.present else keep(name)
+
+    return _run("stop", targets, Waiting(as_json, timeout, fail_on_kill), choose)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  unitq restart                   rolling, as many at a time as max_unavailable says
+  unitq restart sms --max-unavailable 50%
+  unitq restart --all-at-once
+"""
+)
+@scope_options
+@click.option(
+    "--max-unavailable",
+    metavar="N|N%",
+    callback=share,
+    help="How many instances of a worker may be unavailable at a time.",
+)
+@click.option("--all-at-once", is_flag=True, help="All together: for a while, none is serving.")
+@waiting_options
+@targets
+def restart(
+    targets: tuple[str, ...],
+    max_unavailable: Share | None,
+    all_at_once: bool,
+    as_json: bool,
+    timeout: float | None,
+    fail_on_kill: bool,
+) -> int:  # fmt: skip
+    """Restart workers, a few at a time, each healthy before the next drains.
+
+    With the code and environment of the current revision; new code comes with `unitq deploy`.
+    """
+    pace = Share(100, percent=True) if all_at_once else max_unavailable
+
+    def choose(name: InstanceName, instance: observe.Instance) -> Step:
+        return Step(name, Do.RESTART if instance.present else Do.START, "asked for")
+
+    return _run(
+        "restart",
+        targets,
+        Waiting(as_json, timeout, fail_on_kill),
+        choose,
+        settings=lambda settings: with_max_unavailable(settings, pace),
+    )
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  unitq scale sms=8
+  unitq scale sms=8 mail=2
+"""
+)
+@scope_options
+@waiting_options
+@click.argument("counts", nargs=-1, required=True, metavar="WORKER=COUNT...")
+def scale(counts: tuple[str, ...], as_json: bool, timeout: float | None, fail_on_kill: bool) -> int:
+    """Change how many instances there are. Only those that come or go are touched.
+
+    Until the next `unitq deploy`, which goes by unitq.toml: change `instances` there too.
+    """
+    from unitq.apply import Interrupts, forget
+
+    scope = current()
+    revision = scope.installed()
+    wanted = _counts(counts, revision)
+    with state.lock(scope.layout, revision.app, state.command_name()):
+        before = scope.installed()
+        origin = Origin(time.time(), state.whoami(), before.config)
+        target = scaled(before, wanted, origin)
+        systemd = scope.systemd()
+        where = observe.machine(systemd, scope.layout)
+        found = running(systemd, scope, where, target)
+        steps = tuple(
+            _scale_step(name, before, target, found) for name in sorted({*found, *target.instances})
+        )
+        linked = unitfiles.enabled(scope.layout.unit_dir, names.target(before.app))
+        with Interrupts().caught() as interrupts:
+            links = {names.unit(before.app, name) for name in target.instances} ^ linked
+            plan = Plan(before, target, (), steps, tuple(sorted(links)))
+            if plan.pending:
+                install.install(systemd, scope.layout, plan, None)
+            waiting = Waiting(as_json, timeout, fail_on_kill)
+            outcome = carry_out(scope, systemd, target, steps, target.rollout, waiting, interrupts)
+            if outcome.rollout.complete and not outcome.failed:
+                gone = (step.instance for step in steps if step.do is Do.STOP)
+                forget(systemd, scope.layout, target.app, gone)
+            return close("scale", scope, systemd, target, before.id, outcome, waiting)
+
+
+def _scale_step(
+    name: InstanceName,
+    before: Revision,
+    target: Revision,
+    found: Mapping[InstanceName, observe.Instance],
+) -> Step:
+    if before.wanted(name) and target.wanted(name):
+        return keep(name)
+    return planned_step(name, target, as_running(found).get(name))
+
+
+def _counts(words: tuple[str, ...], revision: Revision) -> dict[str, int]:
+    found = {}
+    for word in words:
+        worker, equals, count = word.partition("=")
+        if not equals or not count.isdecimal() or not count.isascii():
+            raise ConfigError(f'expected WORKER=COUNT, such as sms=8, got "{word}"')
+        if revision.worker(worker) is None:
+            known = ", ".join(worker.name for worker in revision.workers)
+            raise NoMatchError(f"no worker {worker} in {revision.app}", hint=f"workers: {known}")
+        if not 1 <= int(count) <= INSTANCES_MAX:
+            raise ConfigError(
+                f"{word}: expected a count from 1 to {INSTANCES_MAX}",
+                hint=f"`unitq stop {worker}` stops all of them" if int(count) == 0 else "",
+            )
+        found[worker] = int(count)
+    return found
+
+
+@click.command(
+    "signal",
+    epilog="""\b
+Examples:
+  unitq signal USR2 sms        pause php-resque workers
+  unitq signal CONT sms        and let them go on
+  unitq signal HUP sms@3 --all-processes
+"""
+)  # fmt: skip
+@scope_options
+@click.option("--all-processes", is_flag=True, help="Not only the main process of each.")
+@click.argument("signal_name", metavar="SIGNAL")
+@targets
+def send_signal(signal_name: str, targets: tuple[str, ...], all_processes: bool) -> int:
+    """Send a signal to the main process of workers that run.
+
+    Which signal does what is the framework's business, and a wrong one can kill a job. Exits with
+    3 if none of the instances named runs.
+    """
+    number = _signal(signal_name)
+    scope = current()
+    revision = scope.installed()
+    systemd = scope.systemd()
+    where = observe.machine(systemd, scope.layout)
+    found = running(systemd, scope, where, revision)
+    told = []
+    for name in sorted(chosen(revision, targets, found)):
+        if found[name].pids:
+            systemd.kill(found[name].unit, "all" if all_processes else "main", number)
+            told.append(name)
+        else:
+            click.echo(f"{name}: not running", err=True)
+    for name in told:
+        click.echo(f"{name}: {signal_name.upper()} to PID {found[name].main_pid}")
+    return Exit.OK if told else Exit.NOT_AS_WANTED
+
+
+def _signal(text: str) -> int:
+    from signal import Signals
+
+    name = text.upper().removeprefix("SIG")
+    by_name = {signal.name.removeprefix("SIG"): int(signal) for signal in Signals}
+    if name.isdecimal() and int(name) in by_name.values():
+        return int(name)
+    if name in by_name:
+        return by_name[name]
+    raise ConfigError(f"no signal {text}", hint="such as QUIT, USR2, CONT; `kill -l` lists them")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  unitq remove          says what it would delete, and asks
+  unitq -a shop remove --yes
+"""
+)
+@scope_options
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@waiting_options
+def remove(yes: bool, as_json: bool, timeout: float | None, fail_on_kill: bool) -> int:
+    """Stop an app and delete all that deploy installed: units, links, revisions.
+
+    unitq.toml and the code stay.
+    """
+    from unitq.apply import Interrupts
+
+    scope = current()
+    revision = scope.installed()
+    units = unitfiles.installed(scope.layout.unit_dir, revision.app)
+    place = scope.layout.app(revision.app)
+    if not yes:
+        need_terminal(f"remove {revision.app}")
+        click.echo(f"This stops {len(revision.instances)} instances and deletes:")
+        for path in (*(scope.layout.unit_dir / name for name in units), place.state):
+            click.echo(f"  {path}")
+        click.confirm("Go on?", abort=True)
+    with state.lock(scope.layout, revision.app, state.command_name()):
+        revision = scope.installed()
+        systemd = scope.systemd()
+        where = observe.machine(systemd, scope.layout)
+        found = running(systemd, scope, where, revision)
+        steps = tuple(
+            Step(name, Do.STOP, "removed") for name, instance in found.items() if instance.present
+        )
+        waiting = Waiting(as_json, timeout, fail_on_kill)
+        with Interrupts().caught() as interrupts:
+            outcome = carry_out(
+                scope, systemd, revision, steps, revision.rollout, waiting, interrupts
+            )
+            if outcome.rollout.complete and not outcome.failed and not outcome.detached:
+                changes = [FileChange(name, text, None) for name, text in units.items()]
+                install.remove(systemd, scope.layout, revision.app, changes)
+            return close("remove", scope, systemd, revision, revision.id, outcome, waiting)

@@ -1,0 +1,182 @@
+"""Which app, which scope: the options that every command takes, before or after the verb."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from functools import update_wrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from unitq.core import layout, names
+from unitq.core.errors import ConfigError, NoMatchError
+from unitq.host import state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from unitq.core.layout import Layout
+    from unitq.core.model import App
+    from unitq.core.names import InstanceName
+    from unitq.core.revision import Revision
+    from unitq.host.systemd import Systemd
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+_FILE_MAX = 4 << 20  # bytes; a larger unitq.toml is something else
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What the common options say."""
+
+    config: str | None = None
+    app: str | None = None
+    user: bool = False
+
+    @property
+    def layout(self) -> Layout:
+        """Where things are in this scope."""
+        if not self.user:
+            return layout.system()
+        home = os.environ.get("HOME") or os.path.expanduser("~")
+        return layout.user(home=home, uid=os.getuid(), environment=dict(os.environ))
+
+    def systemd(self) -> Systemd:
+        """A connection to the manager of this scope."""
+        from unitq.host.systemd import Systemd
+
+        return Systemd(user=self.user)
+
+    def config_path(self) -> Path:
+        """The configuration file: -c, $UNITQ_CONFIG, ./unitq.toml, /etc/unitq/*.toml."""
+        if named := self.config or os.environ.get("UNITQ_CONFIG"):
+            return Path(named)
+        here = Path("unitq.toml")
+        if here.exists() and self.app in (None, app_of(here)):
+            return here
+        folder = Path(self.layout.config_dir)
+        found = sorted(folder.glob("*.toml"))
+        if self.app is not None:
+            found = [path for path in found if app_of(path) == self.app]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            about = f" for app {self.app}" if self.app else ""
+            raise ConfigError(
+                f"no configuration file{about}: looked for ./unitq.toml and {folder}/*.toml",
+                hint="`unitq init` writes one to start from; -c FILE names another",
+            )
+        known = ", ".join(str(path) for path in found)
+        raise ConfigError(
+            f"several configuration files: {known}", hint="name one with -c FILE or -a APP"
+        )
+
+    def load(self) -> tuple[App, Path]:
+        """The app that the configuration file describes. Raises ConfigError with all mistakes."""
+        from unitq.core.config import parse
+
+        path = self.config_path()
+        app = parse(read(path), source=str(path))
+        if self.app not in (None, app.name):
+            raise NoMatchError(f"{path} is about app {app.name}, not {self.app}")
+        return app, path
+
+    def apps(self) -> list[str]:
+        """The installed apps that are meant: -a, the configuration file's, or all."""
+        if self.app is not None:
+            return [self.app]
+        if self.config or os.environ.get("UNITQ_CONFIG"):
+            return [self.load()[0].name]
+        installed = state.apps(self.layout)
+        here = app_of(Path("unitq.toml"))
+        return [here] if here in installed else installed
+
+    def installed(self) -> Revision:
+        """The one installed app that is meant. Raises NoMatchError where it is none or several."""
+        found = self.apps()
+        if len(found) == 1:
+            return state.installed(self.layout, found[0])
+        if not found:
+            raise NoMatchError(
+                "no app is installed here",
+                hint="`unitq deploy` installs one; --user looks at your own units",
+            )
+        raise NoMatchError(
+            f"several apps are installed: {', '.join(found)}", hint="name one with -a APP"
+        )
+
+
+def read(path: Path) -> str:
+    """The text of a configuration file. Raises ConfigError where it cannot be read as text."""
+    try:
+        if path.stat().st_size > _FILE_MAX:
+            raise ConfigError(f"{path}: larger than {_FILE_MAX >> 20} MiB: not a unitq.toml")
+        return path.read_bytes().decode()
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}", hint="-c FILE names the configuration file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start}: not UTF-8, which TOML is") from error
+
+
+def app_of(path: Path) -> str | None:
+    """The app that a file says it is about; None where it cannot be read."""
+    if not path.is_file():
+        return None
+    import tomllib
+
+    try:
+        name = tomllib.loads(read(path)).get("app")
+    except (ConfigError, tomllib.TOMLDecodeError, RecursionError):
+        return None
+    return name if isinstance(name, str) else None
+
+
+def chosen(revision: Revision, targets: Sequence[str], known: Iterable[InstanceName]) -> set[Any]:
+    """The instances that the targets name. Raises NoMatchError where one names none."""
+    found, unknown = names.matching(revision.app, known, targets)
+    if unknown:
+        workers = ", ".join(worker.name for worker in revision.workers) or "none"
+        raise NoMatchError(
+            f"no worker or instance of {revision.app} matches {', '.join(unknown)}",
+            hint=f"workers: {workers}; a target is sms, sms@3, or a glob of either",
+        )
+    return set(found)
+
+
+def scope_options(function: F) -> F:
+    """Adds -c, -a, --user and --debug; the command gets what they say by `pass_scope`."""
+
+    def wrapper(*args: Any, **values: Any) -> Any:
+        context = click.get_current_context()
+        before = context.obj if isinstance(context.obj, Scope) else Scope()
+        changes: dict[str, Any] = {}
+        for name in ("config", "app"):
+            if (value := values.pop(name)) is not None:
+                changes[name] = value
+        if values.pop("user"):
+            changes["user"] = True
+        values.pop("debug")
+        context.obj = replace(before, **changes)
+        return function(*args, **values)
+
+    decorated: Any = update_wrapper(wrapper, function)
+    for option in (
+        click.option("--debug", is_flag=True, help="Show a traceback where something fails."),
+        click.option("--user", is_flag=True, help="Your own systemd units; no root needed."),
+        click.option("-a", "--app", metavar="APP", help="The app, where there are several."),
+        click.option("-c", "--config", metavar="FILE", help="The configuration file."),
+    ):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+def current() -> Scope:
+    """What the common options of the running command say."""
+    scope = click.get_current_context().obj
+    assert isinstance(scope, Scope)
+    return scope

@@ -1,0 +1,92 @@
+"""init, schema, completion: what one needs once."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import click
+
+from unitq.cli.scope import current, scope_options
+from unitq.core.errors import ConfigError, Exit
+from unitq.core.model import NAME_RE
+from unitq.host import files
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  unitq init                         write ./unitq.toml
+  unitq init --app shop -c /etc/unitq/shop.toml
+"""
+)
+@scope_options
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def init(force: bool) -> int:
+    """Write a commented unitq.toml to start from."""
+    from unitq.core.reference import starter
+
+    scope = current()
+    path = Path(scope.config or "unitq.toml")
+    here = Path.cwd()
+    app = scope.app or re.sub(r"[^A-Za-z0-9_-]+", "-", here.name).strip("-_") or "app"
+    if not NAME_RE.fullmatch(app):
+        raise ConfigError(f"not a name for an app: {app}", hint="letters, digits, - and _")
+    if path.exists() and not force:
+        raise ConfigError(f"{path} is there already", hint="--force replaces it")
+    with files.nothing_changed("cannot write"):
+        text = starter(app=app, directory=str(here), user=None if scope.user else _owner(here))
+        files.replace(path.absolute(), text.encode(), 0o644)
+    click.echo(f"wrote {path}: edit it, then `unitq check` and `unitq deploy`")
+    return Exit.OK
+
+
+def _owner(folder: Path) -> str | None:
+    """Whose code it is: a good first guess for who should run it. None for root."""
+    try:
+        name = folder.owner()
+    except KeyError:
+        return None
+    return None if name == "root" else name
+
+
+@click.command(
+    epilog="""\b
+Example:
+  unitq schema > unitq.schema.json
+  and, as the first line of unitq.toml:   #:schema ./unitq.schema.json
+"""
+)
+@scope_options
+def schema() -> int:
+    """Print the JSON Schema of unitq.toml, so that editors complete and check it."""
+    from unitq.core.schema import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    return Exit.OK
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  unitq completion bash > /etc/bash_completion.d/unitq
+  unitq completion zsh > "${fpath[1]}/_unitq"
+  unitq completion fish > ~/.config/fish/completions/unitq.fish
+"""
+)
+@scope_options
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), required=False)
+def completion(shell: str | None) -> int:
+    """Print the completion script for a shell (by default the one in $SHELL)."""
+    from click.shell_completion import get_completion_class
+
+    from unitq.cli.main import cli
+
+    name = shell or Path(os.environ.get("SHELL", "bash")).name
+    kind = get_completion_class(name)
+    if kind is None:
+        raise ConfigError(f"no completion for {name}", hint="one of bash, zsh, fish")
+    click.echo(kind(cli, {}, "unitq", "_UNITQ_COMPLETE").source())
+    return Exit.OK

@@ -1,0 +1,40 @@
+"""TARGET arguments: `sms`, `sms@3`, globs, none for the whole app; with shell completion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from unitq.core.errors import UnitqError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _complete(
+    context: click.Context,
+    parameter: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    from unitq.cli.scope import Scope
+
+    options = {**(context.parent.params if context.parent else {}), **context.params}
+    try:
+        revision = Scope(
+            options.get("config"), options.get("app"), bool(options.get("user"))
+        ).installed()
+    except UnitqError:
+        return []
+    found = [worker.name for worker in revision.workers]
+    if "@" in incomplete:
+        found = [str(instance) for instance in revision.instances]
+    return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+
+
+def targets(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the TARGET arguments."""
+    return click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=_complete)(
+        function
+    )

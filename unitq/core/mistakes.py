@@ -1,0 +1,182 @@
+"""What is wrong with a file, in plain words: one line for each place."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, time
+from typing import TYPE_CHECKING, Any
+
+from unitq.core import directives
+from unitq.core.schema import AppFile, RedisTable, RolloutTable, WorkerTable
+from unitq.core.suggest import either, nearest
+from unitq.core.values import MistakeError, MistakesError, Path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pydantic import BaseModel, ValidationError
+
+SHOWN_MAX = 60  # characters of a value or a key that a message repeats
+WORDS_MAX = 200  # mistakes that are put into words at all: looking for near words takes time
+
+_NUMBER_MAX = 2**63  # TOML's whole numbers have 64 bits
+
+# What other tools call it.
+_SYNONYMS = {
+    "name": "app", "cwd": "directory", "chdir": "directory", "working_directory": "directory",
+    "env": "environment", "env_file": "environment_file", "cmd": "command", "exec": "command",
+    "exec_start": "command", "queue": "queues", "numprocs": "instances", "processes": "instances",
+    "replicas": "instances", "count": "instances", "concurrency": "instances",
+    "stopsignal": "stop_signal", "kill_signal": "stop_signal", "signal": "stop_signal",
+    "stopwaitsecs": "stop_timeout", "kill_timeout": "stop_timeout", "timeout": "stop_timeout",
+    "restart_sec": "restart_delay", "priority": "nice", "programs": "workers",
+}  # fmt: skip
+
+
+def place(path: Path) -> str:
+    """`workers.sms.queues[1]`; keys in quotes where TOML wants them."""
+    text = ""
+    for key in path:
+        if isinstance(key, int):
+            text += f"[{key}]"
+        else:
+            bare = re.fullmatch(r"[A-Za-z0-9_-]+", key) and len(key) <= SHOWN_MAX
+            text += f"{'.' if text else ''}{key if bare else quoted(key)}"
+    return text
+
+
+def quoted(text: str) -> str:
+    """The text in quotes, short and on one line; nothing in it can be an order to a terminal."""
+    short = text if len(text) <= SHOWN_MAX else f"{text[: SHOWN_MAX - 1]}…"
+    return '"' + "".join(_visible(c) for c in short) + '"'
+
+
+def _visible(c: str) -> str:
+    if c in '"\\':
+        return f"\\{c}"
+    if c.isprintable():
+        return c
+    return f"\\u{ord(c):04X}" if ord(c) < 0x10000 else f"\\U{ord(c):08X}"
+
+
+def found(value: object, *, secret: bool = False) -> str:
+    """What stands in the file, or only of what type it is."""
+    match value:
+        case dict():
+            return "a table"
+        case list():
+            return "a list"
+        case bool():
+            return "true or false" if secret else str(value).lower()
+        case int() | float() if secret:
+            return "a number"
+        case str():
+            return "a string" if secret else quoted(value)
+        case datetime() | date() | time():
+            return "a date or time"
+        case int() if not -_NUMBER_MAX <= value < _NUMBER_MAX:
+            return "a huge number"
+        case _:
+            return str(value)
+
+
+def secret(path: Path) -> bool:
+    """Whether what stands there may be nobody's business."""
+    return path[:1] == ("redis",) or "environment" in path
+
+
+def in_plain_words(error: ValidationError) -> Iterator[tuple[Path, str]]:
+    """pydantic's findings, one by one."""
+    every = error.errors(include_url=False)[:WORDS_MAX]
+    unknown = [item["loc"] for item in every if item["type"] == "extra_forbidden"]
+    meant = {(*path[:-1], _meant(path)) for path in unknown}
+    for item in every:
+        path: Path = item["loc"]
+        cause = item.get("ctx", {}).get("error")
+        match item["type"]:
+            case "extra_forbidden":
+                yield path, _unknown(path)
+            case "missing" if path not in meant:
+                yield path, _missing(path)
+            case "missing":
+                pass  # it is there, but mistyped, and that is said already
+            case "value_error" if isinstance(cause, MistakesError):
+                for mistake in cause.every:
+                    yield _said(mistake, path, item["input"])
+            case "value_error" if isinstance(cause, MistakeError):
+                # A worker's name is the one key that pydantic checks as a value.
+                if len(path) == 3 and path[0] == "workers" and path[2] == "[key]":
+                    path = path[:2]
+                yield _said(cause, path, item["input"])
+            case "too_short":
+                yield path, "empty; at least one [workers.NAME] is needed"
+            case _:
+                yield path, f"expected a table, got {found(item['input'], secret=True)}"
+
+
+def _said(mistake: MistakeError, path: Path, value: Any) -> tuple[Path, str]:
+    path = (*path, *mistake.at)
+    if mistake.why:
+        return path, mistake.why
+    for key in mistake.at:
+        value = value[key]
+    word = nearest(value, mistake.words) if isinstance(value, str) else None
+    near = f', did you mean "{word}"?' if word else ""
+    return path, f"expected {mistake.expected}, got {found(value, secret=secret(path))}{near}"
+
+
+def _missing(path: Path) -> str:
+    if path == ("workers",):
+        return "missing; at least one [workers.NAME] is needed"
+    key = str(path[-1])
+    example = table(path[:-1]).model_fields[key].examples
+    return f"missing, for example {key} = {quoted(str((example or ['…'])[0]))}"
+
+
+def table(path: Path) -> type[BaseModel]:
+    """The model of the table there."""
+    if path[:1] == ("workers",):
+        return WorkerTable
+    if path == ("redis",):
+        return RedisTable
+    return RolloutTable if path == ("rollout",) else AppFile
+
+
+def means(key: str, found: Mapping[str, object], path: Path) -> bool:
+    """Whether the table there has the key, if only in a spelling of its own."""
+    if key in found:
+        return True
+    unknown = [other for other in found if other not in table(path).model_fields]
+    return any(_meant((*path, other)) == key for other in unknown[:WORDS_MAX])
+
+
+def _meant(path: Path) -> str | None:
+    key = str(path[-1])
+    keys = table(path[:-1]).model_fields
+    synonym = _SYNONYMS.get(key.lower().replace("-", "_"))
+    return synonym if synonym in keys else nearest(key, keys)
+
+
+def _unknown(path: Path) -> str:
+    key, keys = str(path[-1]), table(path[:-1]).model_fields
+    meant, home = _meant(path), _home(key)
+    if home:
+        return f"unknown key here, it belongs in {home}"
+    if meant:
+        return f'unknown key, did you mean "{meant}"?'
+    if path[0] == "workers" and re.fullmatch(r"[A-Z][A-Za-z]+", key):
+        advice = directives.instead(key, directives.IN_SERVICE)
+        return (
+            f"unknown key; {advice or f'systemd directives belong in [{place(path[:-1])}.service]'}"
+        )
+    return f"unknown key; here there are {either(list(keys), last='and')}"
+
+
+def _home(key: str) -> str | None:
+    """The table that has a key of exactly this name."""
+    homes: tuple[tuple[type[BaseModel], str], ...] = (
+        (WorkerTable, "[workers.NAME]"),
+        (RolloutTable, "[rollout]"),
+        (AppFile, "the first lines, before any [table]"),
+    )
+    return next((words for model, words in homes if key in model.model_fields), None)

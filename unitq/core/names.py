@@ -1,0 +1,109 @@
+"""Names of units and what they stand for (systemd.unit(5), systemd.slice(5))."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ROOT_SLICE = "unitq.slice"
+
+_INSTANCE = re.compile(r"(?P<prefix>unitq-.+)@(?P<number>[1-9][0-9]{0,3})\.service")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class InstanceName:
+    """One instance as users write it: `sms@3`."""
+
+    worker: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.worker}@{self.number}"
+
+
+def template(app: str, worker: str) -> str:
+    """The template unit of a worker: `unitq-shop-sms@.service`."""
+    return f"unitq-{app}-{worker}@.service"
+
+
+def unit(app: str, instance: InstanceName) -> str:
+    """The unit of an instance: `unitq-shop-sms@3.service`."""
+    return f"unitq-{app}-{instance.worker}@{instance.number}.service"
+
+
+def target(app: str) -> str:
+    """The target that starts and stops the whole app: `unitq-shop.target`."""
+    return f"unitq-{app}.target"
+
+
+def app_slice(app: str) -> str:
+    """The app's slice, below `unitq.slice`."""
+    return f"unitq-{_escape(app)}.slice"
+
+
+def worker_slice(app: str, worker: str) -> str:
+    """The worker's slice, below the app's: everything that belongs to the worker lives there."""
+    return f"unitq-{_escape(app)}-{_escape(worker)}.slice"
+
+
+def slice_path(app: str) -> str:
+    """The app's slice as a path below the manager's cgroup."""
+    return f"{ROOT_SLICE}/{app_slice(app)}"
+
+
+def cgroup_path(app: str, instance: InstanceName) -> str:
+    """An instance's cgroup as a path below the manager's cgroup."""
+    return f"{slice_path(app)}/{worker_slice(app, instance.worker)}/{unit(app, instance)}"
+
+
+def instances(worker: str, count: int) -> tuple[InstanceName, ...]:
+    """The instances of a worker: numbers 1 to count."""
+    return tuple(InstanceName(worker, number) for number in range(1, count + 1))
+
+
+def of_worker(app: str, worker: str, units: Iterable[str]) -> dict[InstanceName, str]:
+    """Those units that are instances of this very worker.
+
+    The glob `unitq-a-b@*` is exact about the worker, as a name holds no `@`; what is left out
+    here are instances that unitq did not make, such as `…@old.service`.
+    """
+    prefix = f"unitq-{app}-{worker}"
+    found = {}
+    for name in units:
+        match = _INSTANCE.fullmatch(name)
+        if match and match["prefix"] == prefix:
+            found[InstanceName(worker, int(match["number"]))] = name
+    return found
+
+
+def matching(
+    app: str, known: Iterable[InstanceName], patterns: Iterable[str]
+) -> tuple[tuple[InstanceName, ...], tuple[str, ...]]:
+    """The instances that any pattern names, and the patterns that name none.
+
+    A pattern is a worker (`sms`), an instance (`sms@3`), a glob of either (`s*`, `sms@[12]`) or
+    a unit's name. No pattern at all means every instance.
+    """
+    every = tuple(sorted(known))
+    wanted = tuple(patterns)
+    if not wanted:
+        return every, ()
+    hits: dict[str, list[InstanceName]] = {pattern: [] for pattern in wanted}
+    for instance in every:
+        for pattern in wanted:
+            names = (instance.worker, str(instance), unit(app, instance))
+            if any(fnmatchcase(name, pattern) for name in names):
+                hits[pattern].append(instance)
+    chosen = {instance for found in hits.values() for instance in found}
+    return tuple(sorted(chosen)), tuple(pattern for pattern in wanted if not hits[pattern])
+
+
+def _escape(name: str) -> str:
+    # In a slice's name "-" means nesting: a dash that is part of a name is escaped as
+    # systemd-escape(1) does it.
+    return name.replace("-", r"\x2d")

@@ -1,0 +1,135 @@
+"""What is to be done to get from what is there to what is wanted, as values."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from unitq.core import names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from unitq.core.names import InstanceName
+    from unitq.core.render import UnitText
+    from unitq.core.revision import Revision
+
+
+class Do(StrEnum):
+    """What happens to one instance."""
+
+    KEEP = "keep"
+    START = "start"
+    RESTART = "restart"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a plan needs to know of an instance that systemd knows."""
+
+    active: bool  # the process is there, be it starting, running or draining
+    revision: str | None  # from the process itself; None: not to be found out
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What happens to one instance, and why."""
+
+    instance: InstanceName
+    do: Do
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """A unit file that is written, replaced or deleted. None: there is no such file."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+    @property
+    def diff(self) -> str:
+        """The change as a unified diff."""
+        return "".join(
+            difflib.unified_diff(
+                (self.before or "").splitlines(keepends=True),
+                (self.after or "").splitlines(keepends=True),
+                "/dev/null" if self.before is None else f"a/{self.name}",
+                "/dev/null" if self.after is None else f"b/{self.name}",
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a deploy would do."""
+
+    current: Revision | None
+    target: Revision
+    files: tuple[FileChange, ...]
+    steps: tuple[Step, ...]
+    links: tuple[str, ...] = ()  # units whose start at boot is switched on or off
+    reload: bool = False  # a daemon-reload is due from an interrupted deploy
+
+    @property
+    def steps_to_take(self) -> tuple[Step, ...]:
+        """The steps that change something."""
+        return tuple(step for step in self.steps if step.do is not Do.KEEP)
+
+    @property
+    def pending(self) -> bool:
+        """Whether a deploy would change anything."""
+        return bool(
+            self.files
+            or self.links
+            or self.reload
+            or self.steps_to_take
+            or self.target is not self.current
+        )
+
+
+def plan(
+    current: Revision | None,
+    target: Revision,
+    *,
+    units: Iterable[UnitText],
+    installed: Mapping[str, str],
+    running: Mapping[InstanceName, Running],
+    linked: Iterable[str],
+    reload: bool,
+) -> Plan:
+    """The plan from what is there to `target`.
+
+    `installed` are the texts of the app's unit files on disk, `running` every instance that
+    systemd knows or that is pinned, `linked` the instances that start at boot, `reload` whether
+    an interrupted deploy left a daemon-reload to be done.
+    """
+    wanted = {unit.name: unit.text for unit in units}
+    files = tuple(
+        FileChange(name, installed.get(name), wanted.get(name))
+        for name in sorted(wanted.keys() | installed.keys())
+        if installed.get(name) != wanted.get(name)
+    )
+    every = sorted(set(target.instances) | running.keys())
+    steps = tuple(step(instance, target, running.get(instance)) for instance in every)
+    links = {names.unit(target.app, instance) for instance in target.instances} ^ set(linked)
+    return Plan(current, target, files, steps, tuple(sorted(links)), reload)
+
+
+def step(instance: InstanceName, target: Revision, running: Running | None) -> Step:
+    """What happens to one instance."""
+    wanted = target.wanted(instance)
+    if wanted is None:
+        return Step(instance, Do.STOP, "no longer wanted")
+    if running is None or not running.active:
+        return Step(instance, Do.START, "not running")
+    if running.revision is None:
+        # In doubt, restart: a process that may run old code is the one thing never to keep.
+        return Step(instance, Do.RESTART, "its process does not tell what it runs")
+    if running.revision != wanted:
+        return Step(instance, Do.RESTART, f"runs {running.revision}, wanted {wanted}")
+    return Step(instance, Do.KEEP, f"runs {wanted}")

@@ -1,0 +1,267 @@
+"""The configuration reference and the starter file, both written from the models."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from unitq.core import directives, duration
+from unitq.core.schema import AppFile, Kind, RedisTable, RolloutTable, WorkerTable, plain
+from unitq.core.values import RESERVED_VARIABLES
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
+_INTRO = """\
+# Configuration: unitq.toml
+
+<!-- Written from the models in unitq/core/schema.py; `unitq.core.config.reference()`. -->
+
+One app is one file in [TOML](https://toml.io). `unitq init` writes a commented one, `unitq check`
+finds what is wrong with it, and `unitq schema` prints a JSON Schema with which editors complete and
+check it. Unknown keys are mistakes. All mistakes are reported at once, each with its place.
+
+```toml
+app = "shop"
+user = "www-data"
+directory = "/srv/shop/current"
+
+[workers.sms]
+command = "/usr/bin/php bin/resque"
+queues = ["sms", "default"]
+instances = 4
+stop_timeout = "10min"
+```
+"""
+
+_STRINGS = """\
+## Strings
+
+No string, and no key, may hold a line break or another control character, nor a character that
+systemd refuses in its files: a value can never become another directive. A secret of several lines
+belongs in an `environment_file`, or in a file of its own. `command` and the values in `unit` and
+`service` are systemd's to read: `%` and `$` mean there what
+[systemd.unit(5)](https://www.freedesktop.org/software/systemd/man/systemd.unit.html) and
+[systemd.service(5)](https://www.freedesktop.org/software/systemd/man/systemd.service.html) say,
+blanks at either end are dropped, and a backslash at the end is refused. All other values arrive as
+they stand.
+
+`environment` takes no name that begins with `UNITQ_`, and none that systemd sets itself:
+{reserved}.
+"""
+
+_SPANS = """\
+## Time spans
+
+As systemd writes them
+([systemd.time(7)](https://www.freedesktop.org/software/systemd/man/systemd.time.html)): one or
+several numbers with units, such as `"90s"`, `"10min"`, `"1h 30min"` or `"1.5h"`. A number without a
+unit means seconds, and may then stand without quotes. `"infinity"` is endless, where that makes
+sense.
+
+| unit | spellings |
+| --- | --- |
+{units}
+"""
+
+_LIMITS = """\
+## Limits
+
+`limits` takes setrlimit(2)'s limits by systemd's names
+([systemd.exec(5)](https://www.freedesktop.org/software/systemd/man/systemd.exec.html)). Each takes
+`"infinity"` too, and `"soft:hard"`, such as `"1024:65536"`.
+
+| limit | value |
+| --- | --- |
+{limits}
+"""
+
+_OTHERS = """\
+## Other directives
+
+`[workers.NAME.unit]` and `[workers.NAME.service]` take any other directive of those sections. A
+value is a string, a whole number, `true` or `false` (systemd's `yes` and `no`), or a list of these,
+which gives a line for each. `unitq check` has systemd itself look at the result.
+
+```toml
+[workers.sms.unit]
+OnFailure = "alert@%n.service"
+
+[workers.sms.service]
+MemoryMax = "512M"
+ProtectHome = true
+ExecStartPre = ["/usr/bin/test -e .env", "-/usr/bin/php bin/warm-up"]
+```
+
+unitq writes these itself:
+
+| section | directive | instead |
+| --- | --- | --- |
+{owned}
+
+`Type` may be {types}.
+"""
+
+
+def reference() -> str:
+    """docs/configuration.md."""
+    parts = [
+        _INTRO,
+        _section("The app", AppFile, skip=("redis", "rollout", "workers")),
+        _section("[rollout]", RolloutTable),
+        _section("[redis]", RedisTable),
+        _section("[workers.NAME]", WorkerTable),
+        _SPANS.format(units="\n".join(_row(_unit(s), _codes(s)) for s, _ in duration.UNITS)),
+        _LIMITS.format(
+            limits="\n".join(_row(f"`{key}`", kind) for key, (_, kind) in directives.LIMITS.items())
+        ),
+        _OTHERS.format(
+            owned="\n".join(
+                _row(section, f"`{key}`", advice)
+                for section, owned in (
+                    ("`unit`", directives.IN_UNIT),
+                    ("`service`", directives.IN_SERVICE),
+                )
+                for key, advice in owned.items()
+            ),
+            types=_codes(directives.TYPES),
+        ),
+        _STRINGS.format(reserved="\n".join(textwrap.wrap(_codes(RESERVED_VARIABLES), 100))),
+    ]
+    return "\n".join(parts)
+
+
+def _section(title: str, model: type[BaseModel], skip: tuple[str, ...] = ()) -> str:
+    rows = [
+        _row(f"`{key}`", _kind(field), _default(field), field.description or "")
+        for key, field in model.model_fields.items()
+        if key not in skip
+    ]
+    head = [_row("key", "type", "default", "what it means"), "| --- | --- | --- | --- |"]
+    return "\n".join([f"## {title}", "", (model.__doc__ or "").strip(), "", *head, *rows, ""])
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _unit(spellings: tuple[str, ...]) -> str:
+    return max((word for word in spellings if word.isascii()), key=len)
+
+
+def _codes(words: tuple[str, ...]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+def _kind(field: FieldInfo) -> str:
+    # Of `User | None` pydantic keeps the union, and the kind one level further in.
+    metadata = [*field.metadata]
+    for part in getattr(field.annotation, "__args__", ()):
+        metadata += getattr(part, "__metadata__", ())
+    return next((item.words for item in metadata if isinstance(item, Kind)), "")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = plain(field.default)
+    return "" if value in (None, []) else f"`{toml(value)}`"
+
+
+def toml(value: Any) -> str:
+    """The value as TOML writes it, on one line."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case int():
+            return str(value)
+        case dict():
+            return f"{{ {', '.join(f'{key} = {toml(item)}' for key, item in value.items())} }}"
+        case list() | tuple():
+            return f"[{', '.join(toml(item) for item in value)}]"
+    escaped = (c if c.isprintable() else f"\\U{ord(c):08X}" for c in _escape_quotes(str(value)))
+    return '"' + "".join(escaped) + '"'
+
+
+def _escape_quotes(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+_STARTER = """\
+# The queue workers of one app. Change what follows, look at it with "unitq check" and "unitq plan",
+# then run "unitq deploy". A key behind a "#" shows its default, or an example where it has none.
+# All keys in detail: docs/configuration.md.
+
+{app}
+# How a deploy replaces the instances.
+[rollout]
+
+{rollout}
+# Where the queues are.
+[redis]
+
+{redis}
+# A worker: a group of identical instances. Add another table like this one for each further worker.
+[workers.{worker}]
+
+{keys}
+# Any other systemd directive, by section. Keep these two behind the worker's own keys.
+#[workers.{worker}.unit]
+{unit}
+
+#[workers.{worker}.service]
+{service}
+"""
+
+
+def starter(
+    *,
+    app: str = "shop",
+    directory: str = "/srv/shop/current",
+    user: str | None = "www-data",
+    worker: str = "default",
+    command: str = "/usr/bin/php bin/resque",
+    instances: int = 4,
+) -> str:
+    """The commented file that `unitq init` writes. Without `user` that key stays a comment."""
+    given: dict[str, Any] = {"app": app, "directory": directory}
+    if user is not None:
+        given["user"] = user
+    return _STARTER.format(
+        worker=worker,
+        app=_keys(AppFile, given, skip=("redis", "rollout", "workers")),
+        rollout=_keys(RolloutTable, {}),
+        redis=_keys(RedisTable, {}),
+        keys=_keys(
+            WorkerTable, {"command": command, "instances": instances}, skip=("unit", "service")
+        ),
+        unit=_directives("unit"),
+        service=_directives("service"),
+    )
+
+
+def _keys(model: type[BaseModel], given: dict[str, Any], skip: tuple[str, ...] = ()) -> str:
+    """Each key below what it means: as given, else as a comment with its default or an example."""
+    lines = []
+    for key, field in model.model_fields.items():
+        if key in skip:
+            continue
+        words = (field.description or "").replace("`", "")
+        lines += textwrap.wrap(words, 100, initial_indent="# ", subsequent_indent="# ")
+        if key in given:
+            lines += [f"{key} = {toml(given[key])}", ""]
+        else:
+            lines += [f"#{key} = {toml(_example(field))}", ""]
+    return "\n".join(lines)
+
+
+def _example(field: FieldInfo) -> Any:
+    default = None if field.is_required() else plain(field.default)
+    # An empty list or table shows nothing.
+    return (field.examples or [""])[0] if default in (None, []) else default
+
+
+def _directives(key: str) -> str:
+    example = _example(WorkerTable.model_fields[key])
+    return "\n".join(f"#{name} = {toml(value)}" for name, value in example.items())

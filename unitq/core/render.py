@@ -1,0 +1,244 @@
+"""Unit texts and environments from an app. Rendering yields values; host/ writes them.
+
+Everything that reaches a unit file is escaped here, not in the templates and not in their author's
+memory. What is systemd syntax by contract (`command`, `[workers.NAME.unit]`, `.service`) passes
+verbatim; the configuration has refused control characters, so no value can add a directive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jinja2 import DictLoader, Environment, StrictUndefined, TemplateError
+
+from unitq.core import names
+from unitq.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unitq.core.layout import Layout
+    from unitq.core.model import App, Directives, Worker
+
+TEMPLATES = ("worker@.service.j2", "worker.slice.j2", "app.slice.j2", "app.target.j2")
+
+# Signals whose death systemd already counts as clean (systemd.service(5), SuccessExitStatus=).
+CLEAN_SIGNALS = frozenset({"SIGHUP", "SIGINT", "SIGTERM", "SIGPIPE"})
+
+# systemd.service(5): special executable prefixes, in any order before the command's path.
+_PREFIXES = "@-:+!"
+
+# systemd.exec(5), EnvironmentFile=: what a backslash may quote inside double quotes.
+_QUOTED = str.maketrans({character: f"\\{character}" for character in '\\"$`'})
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What a worker runs: the release, what that code is called, its environment files' bytes."""
+
+    release: str
+    version: str
+    files: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UnitText:
+    """A unit file to be: its name and its text."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedWorker:
+    """All that makes up one worker. Two with the same fingerprint run the same thing."""
+
+    name: str
+    instances: int
+    stop_timeout: float
+    unit: UnitText
+    slice: UnitText
+    environment: tuple[tuple[str, str], ...]
+    code: Code
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """All that makes up one app."""
+
+    app: str
+    target: UnitText
+    slice: UnitText
+    workers: tuple[RenderedWorker, ...]
+
+    @property
+    def units(self) -> tuple[UnitText, ...]:
+        """Every unit text of the app, ordered by name."""
+        texts = [self.target, self.slice]
+        for worker in self.workers:
+            texts += [worker.unit, worker.slice]
+        return tuple(sorted(texts, key=lambda text: text.name))
+
+    def worker(self, name: str) -> RenderedWorker | None:
+        """The worker of that name."""
+        return next((worker for worker in self.workers if worker.name == name), None)
+
+
+def render(
+    app: App, layout: Layout, code: Mapping[str, Code], templates: Mapping[str, str]
+) -> Rendered:
+    """The app's units and environments.
+
+    `code` has an entry per worker, `templates` one per name in TEMPLATES.
+    Raises ConfigError where a template (an operator's own, say) is broken.
+    """
+    jinja = Environment(
+        loader=DictLoader(dict(templates)),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701  (unit files, not HTML; values are escaped below)
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    common: dict[str, object] = {
+        "app": app.name,
+        "target": names.target(app.name),
+        "user_scope": layout.user,
+    }
+    return Rendered(
+        app=app.name,
+        target=_text(jinja, "app.target.j2", names.target(app.name), common),
+        slice=_text(jinja, "app.slice.j2", names.app_slice(app.name), common),
+        workers=tuple(
+            _worker(jinja, app, worker, layout, code[worker.name], common) for worker in app.workers
+        ),
+    )
+
+
+def _worker(
+    jinja: Environment,
+    app: App,
+    worker: Worker,
+    layout: Layout,
+    code: Code,
+    common: dict[str, object],
+) -> RenderedWorker:
+    pin = path(str(layout.app(app.name).pin(worker.name, "%i")).replace("%i", "\0"))
+    pin = pin.replace("\0", "%i")
+    values = common | {
+        "worker": worker.name,
+        "slice": names.worker_slice(app.name, worker.name),
+        "pin": pin,
+        "run_as": worker.user,
+        "group": worker.group,
+        "environment_files": (*file_names(len(code.files)), "env"),
+        "command": command_line(worker.command, f"{pin}/release"),
+        "kill_mode": str(worker.kill_mode),
+        "stop_signal": worker.stop_signal,
+        "clean_signal": worker.stop_signal in CLEAN_SIGNALS,
+        "stop_timeout": worker.stop_timeout,
+        "restart_delay": worker.restart_delay,
+        "start_limit": worker.start_limit,
+        "nice": worker.nice,
+        "umask": worker.umask,
+        "limits": worker.limits,
+        "unit": _lines(worker.unit),
+        "service": _lines(worker.service),
+    }
+    unit = _text(jinja, "worker@.service.j2", names.template(app.name, worker.name), values)
+    environment = _environment(app, worker)
+    return RenderedWorker(
+        name=worker.name,
+        instances=worker.instances,
+        stop_timeout=worker.stop_timeout.seconds,
+        unit=unit,
+        slice=_text(jinja, "worker.slice.j2", str(values["slice"]), values),
+        environment=environment,
+        code=code,
+        fingerprint=_fingerprint(unit.text, environment, code),
+    )
+
+
+def _environment(app: App, worker: Worker) -> tuple[tuple[str, str], ...]:
+    environment = dict(worker.environment)
+    if worker.queues:
+        # The Resque family's own variable (bin/resque, lib/resque/tasks.rb).
+        environment.setdefault("QUEUE", ",".join(worker.queues))
+    environment |= {"UNITQ_APP": app.name, "UNITQ_WORKER": worker.name}
+    return tuple(sorted(environment.items()))
+
+
+def _fingerprint(unit: str, environment: tuple[tuple[str, str], ...], code: Code) -> str:
+    files = [hashlib.sha256(content).hexdigest() for content in code.files]
+    parts = [unit, environment, code.release, code.version, files]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _text(jinja: Environment, template: str, name: str, values: dict[str, object]) -> UnitText:
+    try:
+        return UnitText(name, jinja.get_template(template).render(values))
+    except TemplateError as error:
+        line = getattr(error, "lineno", None)
+        where = f"{template}, line {line}" if line else template
+        raise ConfigError(
+            f"unit template {where}: {error}",
+            hint="an operator's own templates are in the `units` folder of the configuration",
+        ) from error
+
+
+def _lines(directives: Directives) -> list[str]:
+    return [f"{name}={value}" for name, found in directives for value in found]
+
+
+def file_names(count: int) -> tuple[str, ...]:
+    """What a revision calls its copies of the user's environment files."""
+    return tuple(f"env.{number}" for number in range(1, count + 1))
+
+
+def path(text: str) -> str:
+    """A path for a unit file: `%` starts a specifier there."""
+    return text.replace("%", "%%")
+
+
+def environment_file(environment: tuple[tuple[str, str], ...]) -> str:
+    """The text of an EnvironmentFile= that gives exactly these values."""
+    return "".join(f'{name}="{value.translate(_QUOTED)}"\n' for name, value in environment)
+
+
+def executable(command: str) -> str:
+    """The program that a command line starts, as written: without prefixes and quotes."""
+    _, _, word, _ = _first_word(command)
+    return word
+
+
+def command_line(command: str, release: str) -> str:
+    """The command with a relative program (`bin/worker`) taken from the release.
+
+    systemd wants an absolute path or a bare name for the program (systemd.service(5)); arguments
+    are relative to the working directory anyway, which is the release.
+    """
+    prefix, quote, word, rest = _first_word(command)
+    if "/" not in word or word.startswith(("/", "%", "$")):
+        return command
+    program = f"{release}/{word.removeprefix('./')}"
+    if not quote:
+        program = re.sub(r"""([\\\s"'])""", lambda found: f"\\x{ord(found[1]):02x}", program)
+    return f"{prefix}{quote}{program}{quote}{rest}"
+
+
+def _first_word(command: str) -> tuple[str, str, str, str]:
+    """A command line as prefixes, quote, first word, rest."""
+    command = command.strip()
+    bare = command.lstrip(_PREFIXES)
+    prefix = command[: len(command) - len(bare)]
+    quoted = re.match(r"""(["'])(.*?)\1""", bare)
+    if quoted:
+        return prefix, quoted[1], quoted[2], bare[quoted.end() :]
+    word = re.match(r"\S*", bare)
+    assert word
+    return prefix, "", word[0], bare[word.end() :]

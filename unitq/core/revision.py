@@ -1,0 +1,192 @@
+"""Revisions: what a deploy installs. Numbered, hashed, never changed once written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from unitq.core import names
+from unitq.core.errors import UnitqError
+from unitq.core.model import Duration, RolloutSettings, Share
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unitq.core.names import InstanceName
+    from unitq.core.render import Rendered
+
+# Raised when what is on disk changes shape; an older unitq then says so instead of guessing.
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRevision:
+    """What one worker is to run, and how many of it.
+
+    `revision` is the id of the deploy that last changed the worker: a deploy that leaves a
+    worker alone leaves its processes alone, and they stay fresh.
+    """
+
+    name: str
+    revision: str
+    fingerprint: str
+    instances: int
+    stop_timeout: float | None  # seconds; None: no limit
+    release: str
+    code_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What a deploy installed: read by every command that needs no configuration file."""
+
+    number: int
+    hash: str  # of what each worker runs
+    app: str
+    created: float  # seconds since 1970
+    by: str
+    config: str
+    workers: tuple[WorkerRevision, ...]
+    units: tuple[str, ...]
+    rollout: RolloutSettings
+
+    @property
+    def id(self) -> str:
+        """`42-3fa9c1`: the number people say, and the hash."""
+        return f"{self.number}-{self.hash}"
+
+    def worker(self, name: str) -> WorkerRevision | None:
+        """The worker of that name."""
+        return next((worker for worker in self.workers if worker.name == name), None)
+
+    @property
+    def instances(self) -> tuple[InstanceName, ...]:
+        """Every instance that should run."""
+        return tuple(
+            instance
+            for worker in self.workers
+            for instance in names.instances(worker.name, worker.instances)
+        )
+
+    def wanted(self, instance: InstanceName) -> str | None:
+        """The revision that this instance should run; None where it should not run at all."""
+        worker = self.worker(instance.worker)
+        return worker.revision if worker and instance.number <= worker.instances else None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who made a revision, when, from which file."""
+
+    created: float
+    by: str
+    config: str
+
+
+def successor(
+    current: Revision | None, rendered: Rendered, rollout: RolloutSettings, origin: Origin
+) -> Revision:
+    """The revision that a deploy of `rendered` leads to: `current` itself where nothing differs."""
+    kept = {worker.name: worker for worker in current.workers} if current else {}
+    fresh = Revision(
+        number=current.number + 1 if current else 1,
+        hash=_hash([(worker.name, worker.fingerprint) for worker in rendered.workers]),
+        app=rendered.app,
+        created=origin.created,
+        by=origin.by,
+        config=origin.config,
+        workers=tuple(
+            WorkerRevision(
+                name=worker.name,
+                revision="",
+                fingerprint=worker.fingerprint,
+                instances=worker.instances,
+                stop_timeout=_seconds(worker.stop_timeout),
+                release=worker.code.release,
+                code_version=worker.code.version,
+            )
+            for worker in rendered.workers
+        ),
+        units=tuple(unit.name for unit in rendered.units),
+        rollout=rollout,
+    )
+    workers = tuple(
+        replace(worker, revision=kept[worker.name].revision)
+        if worker.name in kept and kept[worker.name].fingerprint == worker.fingerprint
+        else replace(worker, revision=fresh.id)
+        for worker in fresh.workers
+    )
+    if current and (workers, fresh.units, rollout) == (
+        current.workers,
+        current.units,
+        current.rollout,
+    ):
+        return current
+    return replace(fresh, workers=workers)
+
+
+def scaled(current: Revision, counts: Mapping[str, int], origin: Origin) -> Revision:
+    """The revision that only changes how many instances there are."""
+    workers = tuple(
+        replace(worker, instances=counts.get(worker.name, worker.instances))
+        for worker in current.workers
+    )
+    if workers == current.workers:
+        return current
+    return replace(
+        current,
+        number=current.number + 1,
+        created=origin.created,
+        by=origin.by,
+        config=origin.config,
+        workers=workers,
+    )
+
+
+def dump(revision: Revision) -> str:
+    """The revision as JSON text."""
+    return json.dumps({"format": FORMAT, "id": revision.id} | asdict(revision), indent=2) + "\n"
+
+
+def load(text: str, where: str) -> Revision:
+    """The revision that `dump` wrote. Raises UnitqError where it is damaged or of a later unitq."""
+    try:
+        found: dict[str, Any] = json.loads(text)
+        if found["format"] > FORMAT:
+            raise UnitqError(
+                f"{where}: written by a later unitq (format {found['format']})",
+                hint="install that version again",
+            )
+        settings = found["rollout"]
+        return Revision(
+            number=found["number"],
+            hash=found["hash"],
+            app=found["app"],
+            created=found["created"],
+            by=found["by"],
+            config=found["config"],
+            workers=tuple(WorkerRevision(**worker) for worker in found["workers"]),
+            units=tuple(found["units"]),
+            rollout=RolloutSettings(
+                max_unavailable=Share(**settings["max_unavailable"]),
+                min_healthy=Duration(**settings["min_healthy"]),
+                start_timeout=Duration(**settings["start_timeout"]),
+            ),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnitqError(
+            f"{where}: damaged ({type(error).__name__}: {error})",
+            hint="`unitq deploy` writes a new revision once this file is moved away",
+        ) from error
+
+
+def _hash(parts: object) -> str:
+    import hashlib  # loads OpenSSL, which reading a revision need not pay for
+
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:6]
+
+
+def _seconds(value: float) -> float | None:
+    # JSON has no infinity.
+    return None if value == float("inf") else value

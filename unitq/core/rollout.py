@@ -1,0 +1,378 @@
+"""The rollout: which instance may be touched next, and what became of each.
+
+Everything that decides lives here and is pure: states in, states out, the time as an argument.
+`apply.py` carries the decisions out and feeds back what systemd says.
+
+    waiting  -> draining   its stop or restart was ordered, the old process is not gone yet
+    waiting  -> starting   it was not running, its start was ordered
+    draining -> starting   the old process is gone (how it ended is noted on the way)
+    draining -> stopped    the old process is gone and nothing is to follow
+    starting -> settling   the unit job is done, a new process runs the wanted revision
+    settling -> healthy    the same process for min_healthy seconds
+    any but waiting, stopped -> failed; healthy too: it is watched until the end
+
+A sliding window: as soon as one instance is healthy the next may drain. Draining, starting and
+settling count as unavailable, and so does an instance that is down for any other reason.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from unitq.core.plan import Do
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unitq.core.model import RolloutSettings
+    from unitq.core.names import InstanceName
+    from unitq.core.plan import Step
+
+
+class Phase(StrEnum):
+    """Where an instance stands in the rollout."""
+
+    KEPT = "kept"
+    WAITING = "waiting"
+    DRAINING = "draining"
+    STARTING = "starting"
+    SETTLING = "settling"
+    HEALTHY = "healthy"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+IN_FLIGHT = frozenset({Phase.DRAINING, Phase.STARTING, Phase.SETTLING})
+FINAL = frozenset({Phase.KEPT, Phase.HEALTHY, Phase.STOPPED, Phase.FAILED})
+
+
+class End(StrEnum):
+    """How an old process ended."""
+
+    DRAINED = "drained"  # exited by itself after the stop signal
+    KILLED = "killed"  # SIGKILL, at stop_timeout or by somebody else
+    DIED = "died"  # of the stop signal itself, or with an error: its job may be lost
+    UNKNOWN = "unknown"  # nobody saw it
+
+
+# waitid(2): how ExecMainCode says that a process ended.
+_EXITED, _KILLED, _DUMPED = 1, 2, 3
+
+# SubStates in which systemd has reached for SIGKILL (systemd's service-state table).
+_KILLING = frozenset({"stop-sigkill", "final-sigkill"})
+
+# systemd.exec(5), "Process exit codes": what went wrong before the worker's own code ran.
+_SETUP = {
+    200: "the working directory cannot be entered (200/CHDIR)",
+    203: "the command cannot be executed (203/EXEC)",
+    208: "the standard input cannot be opened (208/STDIN)",
+    216: "the group does not exist (216/GROUP)",
+    217: "the user does not exist (217/USER)",
+    226: "the mount namespace cannot be set up (226/NAMESPACE)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An instance as systemd and /proc show it now."""
+
+    active: str = "inactive"  # ActiveState
+    sub: str = "dead"  # SubState
+    job: bool = False  # the unit job that we ordered is not done yet
+    invocation: str = ""
+    pid: int = 0
+    since: float = 0.0  # CLOCK_MONOTONIC seconds when it became active
+    revision: str | None = None
+    result: str = "success"
+    code: int = 0  # ExecMainCode
+    status: int = 0  # ExecMainStatus
+
+    @property
+    def serving(self) -> bool:
+        """Takes jobs, as far as systemd can tell."""
+        return self.active == "active" and self.sub == "running"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the old process of an instance ended, in words too."""
+
+    end: End
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One instance in the rollout."""
+
+    step: Step
+    phase: Phase
+    before: str = ""  # the invocation that was there when it was touched
+    pid_before: int = 0
+    invocation: str = ""  # the new one
+    touched: float = 0.0  # when it was told to stop or start
+    gone: float | None = None  # when the old process was seen gone
+    ready: float | None = None  # when it became healthy
+    ending: Ending | None = None
+    reason: str = ""  # why it failed
+
+    @property
+    def instance(self) -> InstanceName:
+        return self.step.instance
+
+    @property
+    def drained_for(self) -> float | None:
+        """Seconds from the order to the end of the old process; None where there was none."""
+        return self.gone - self.touched if self.before and self.gone is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """All instances concerned, and how fast they may change."""
+
+    slots: Mapping[InstanceName, Slot]
+    settings: RolloutSettings
+    wanted: Mapping[InstanceName, str] = field(default_factory=dict)  # revision per instance
+    halted: bool = False  # no new instance is touched; those in hand are finished
+
+    @property
+    def failed(self) -> bool:
+        return any(slot.phase is Phase.FAILED for slot in self.slots.values())
+
+    @property
+    def in_flight(self) -> bool:
+        return any(slot.phase in IN_FLIGHT for slot in self.slots.values())
+
+    @property
+    def complete(self) -> bool:
+        """Every instance got where it should, or never will."""
+        return all(slot.phase in FINAL for slot in self.slots.values())
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is left to be done or to be waited for."""
+        return self.complete or ((self.halted or self.failed) and not self.in_flight)
+
+
+def begin(
+    steps: tuple[Step, ...], settings: RolloutSettings, wanted: Mapping[InstanceName, str]
+) -> Rollout:
+    """A rollout that has touched nothing yet."""
+    return Rollout(
+        slots={
+            step.instance: Slot(step, Phase.KEPT if step.do is Do.KEEP else Phase.WAITING)
+            for step in steps
+        },
+        settings=settings,
+        wanted=wanted,
+    )
+
+
+def permitted(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> tuple[Slot, ...]:
+    """The waiting instances that may be touched now, in order."""
+    if rollout.halted or rollout.failed:
+        return ()
+    touch: list[Slot] = []
+    for worker in sorted({instance.worker for instance in rollout.slots}):
+        slots = [slot for name, slot in sorted(rollout.slots.items()) if name.worker == worker]
+        touch += _permitted_of_worker(slots, rollout, seen)
+    if not touch and all(
+        slot.phase is not Phase.WAITING or slot.step.do is Do.STOP
+        for slot in rollout.slots.values()
+    ):
+        # What is gone stops last, once all that stays is healthy: capacity first.
+        if rollout.in_flight and not all(
+            slot.step.do is Do.STOP for slot in rollout.slots.values() if slot.phase in IN_FLIGHT
+        ):
+            return ()
+        touch = [slot for slot in rollout.slots.values() if slot.phase is Phase.WAITING]
+    return tuple(touch)
+
+
+def _permitted_of_worker(
+    slots: list[Slot], rollout: Rollout, seen: Mapping[InstanceName, Seen]
+) -> list[Slot]:
+    staying = [slot for slot in slots if slot.step.do is not Do.STOP]
+    waiting = [slot for slot in staying if slot.phase is Phase.WAITING]
+    starts = [slot for slot in waiting if slot.step.do is Do.START]
+    if starts:
+        return starts
+    if any(slot.step.do is Do.START and slot.phase in IN_FLIGHT for slot in staying):
+        # New capacity is healthy before old capacity is touched: a broken release stops here.
+        return []
+    down = [slot for slot in waiting if not _sight(seen, slot).serving]
+    budget = rollout.settings.max_unavailable.of(len(staying)) - sum(
+        _unavailable(slot, _sight(seen, slot)) for slot in staying
+    )
+    serving = [slot for slot in waiting if _sight(seen, slot).serving]
+    # An instance that is down already costs no capacity, so it goes first, budget or not.
+    return down + serving[: max(0, budget)]
+
+
+def _unavailable(slot: Slot, seen: Seen) -> bool:
+    return slot.phase in IN_FLIGHT or slot.phase is Phase.FAILED or not seen.serving
+
+
+def touched(rollout: Rollout, slot: Slot, seen: Seen, now: float) -> Rollout:
+    """The rollout after the order for this instance was given to systemd."""
+    running = bool(seen.pid) or seen.active in ("active", "deactivating")
+    changed = replace(
+        slot,
+        # waiting -> draining if there is a process to end, waiting -> starting if not
+        phase=Phase.DRAINING if running or slot.step.do is Do.STOP else Phase.STARTING,
+        before=seen.invocation if running else "",
+        pid_before=seen.pid,
+        touched=now,
+        gone=None if running else now,
+    )
+    return _with(rollout, changed)
+
+
+def refused(rollout: Rollout, slot: Slot, reason: str) -> Rollout:
+    """The rollout after systemd refused the order for this instance."""
+    # waiting -> failed: masked, or not permitted
+    return _with(rollout, _failed(slot, reason))
+
+
+def ended(rollout: Rollout, slot: Slot, ending: Ending) -> Rollout:
+    """The rollout with what was found out later about how an old process ended."""
+    return _with(rollout, replace(slot, ending=ending))
+
+
+def advance(rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> Rollout:
+    """The rollout after a look at what is there."""
+    for slot in rollout.slots.values():
+        sight = _sight(seen, slot)
+        if slot.phase is Phase.DRAINING and slot.step.do is Do.STOP:
+            rollout = _with(rollout, _stopping(slot, sight, now))
+        elif slot.phase in (Phase.DRAINING, Phase.STARTING):
+            rollout = _with(rollout, _starting(slot, sight, now, rollout))
+        if rollout.slots[slot.instance].phase in (Phase.SETTLING, Phase.HEALTHY):
+            rollout = _with(rollout, _watched(rollout.slots[slot.instance], sight, now, rollout))
+    return rollout
+
+
+def _stopping(slot: Slot, seen: Seen, now: float) -> Slot:
+    slot = _noting_the_end(slot, seen)
+    if seen.job or seen.active == "deactivating":
+        return slot
+    if seen.active in ("inactive", "failed"):
+        # draining -> stopped: nothing is left in its cgroup
+        return replace(slot, phase=Phase.STOPPED, gone=now)
+    # draining -> failed: somebody cancelled the stop or started it again
+    return _failed(slot, f"it is {seen.active} ({seen.sub}) again: something else started it")
+
+
+def _starting(slot: Slot, seen: Seen, now: float, rollout: Rollout) -> Slot:
+    slot = _noting_the_end(slot, seen)
+    is_new = bool(seen.invocation) and seen.invocation != slot.before
+    if slot.gone is None and (is_new or seen.active in ("inactive", "activating", "failed")):
+        # draining -> starting: the old process is gone
+        slot = replace(slot, phase=Phase.STARTING, gone=now)
+    if seen.job or seen.active == "deactivating":
+        late = slot.gone is not None and now - slot.gone > rollout.settings.start_timeout.seconds
+        if late:
+            # starting -> failed: no answer within start_timeout
+            return _failed(slot, f"still not started after {rollout.settings.start_timeout}")
+        return slot
+    if not seen.serving:
+        # starting -> failed: the job is done and the process is not there
+        return _failed(slot, failure(seen))
+    if not is_new:
+        # draining -> failed: the order was cancelled and the old process is still there
+        return _failed(slot, "the restart was cancelled by something else: the old process runs")
+    wanted = rollout.wanted.get(slot.instance)
+    if seen.revision is not None and wanted is not None and seen.revision != wanted:
+        # starting -> failed: somebody moved the pin, or started it before it was moved
+        return _failed(slot, f"it runs revision {seen.revision}, not {wanted}")
+    # starting -> settling
+    return replace(slot, phase=Phase.SETTLING, invocation=seen.invocation)
+
+
+def _watched(slot: Slot, seen: Seen, now: float, rollout: Rollout) -> Slot:
+    if seen.invocation != slot.invocation or not seen.serving:
+        # settling, healthy -> failed: it died, whether or not systemd has started another
+        again = " and was started again" if seen.serving else ""
+        lived = "after it had been healthy" if slot.phase is Phase.HEALTHY else "soon after"
+        return _failed(slot, f"it ended {lived}{again}: {failure(seen)}")
+    if slot.phase is Phase.SETTLING and now - seen.since >= rollout.settings.min_healthy.seconds:
+        # settling -> healthy: the same process for min_healthy
+        return replace(slot, phase=Phase.HEALTHY, ready=now)
+    return slot
+
+
+def deadline(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> float | None:
+    """When to look again though nothing happens; None: only events matter."""
+    times = []
+    for slot in rollout.slots.values():
+        if slot.phase is Phase.SETTLING:
+            times.append(_sight(seen, slot).since + rollout.settings.min_healthy.seconds)
+        elif slot.phase is Phase.STARTING and slot.gone is not None:
+            times.append(slot.gone + rollout.settings.start_timeout.seconds)
+    return min(times, default=None)
+
+
+def _noting_the_end(slot: Slot, seen: Seen) -> Slot:
+    """How the old process ends shows only while its invocation is still the unit's."""
+    if not slot.before or seen.invocation not in ("", slot.before):
+        return slot
+    ending = ending_of(seen)
+    if ending is None or (slot.ending and slot.ending.end is End.KILLED):
+        return slot
+    return replace(slot, ending=ending)
+
+
+def ending_of(seen: Seen) -> Ending | None:
+    """How the process of this invocation ended; None: not to be seen (yet)."""
+    if seen.sub in _KILLING or seen.result == "timeout":
+        return Ending(End.KILLED, "SIGKILL at stop_timeout")
+    if seen.code == _EXITED:
+        if seen.status == 0:
+            return Ending(End.DRAINED)
+        return Ending(End.DIED, f"exited with status {seen.status}")
+    if seen.code in (_KILLED, _DUMPED):
+        end = End.KILLED if seen.status == signal.SIGKILL else End.DIED
+        return Ending(end, f"died of {signal_name(seen.status)}")
+    return None
+
+
+def failure(seen: Seen) -> str:
+    """Why a process is not running, in words."""
+    if seen.result == "start-limit-hit":
+        return "it crashed too often in too short a time (start-limit-hit)"
+    if seen.result == "oom-kill":
+        return "it ran out of memory (oom-kill)"
+    if seen.result == "timeout":
+        return "systemd gave up on it (timeout)"
+    if seen.code == _EXITED:
+        return _SETUP.get(seen.status, f"exited with status {seen.status}")
+    if seen.code in (_KILLED, _DUMPED):
+        return f"died of {signal_name(seen.status)}"
+    if seen.result != "success":
+        return f"systemd says: {seen.result}"
+    return f"it is {seen.active} ({seen.sub})"
+
+
+def signal_name(number: int) -> str:
+    """`SIGQUIT` for 3."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _failed(slot: Slot, reason: str) -> Slot:
+    return replace(slot, phase=Phase.FAILED, reason=reason)
+
+
+def _with(rollout: Rollout, slot: Slot) -> Rollout:
+    if rollout.slots[slot.instance] is slot:
+        return rollout
+    return replace(rollout, slots={**rollout.slots, slot.instance: slot})
+
+
+def _sight(seen: Mapping[InstanceName, Seen], slot: Slot) -> Seen:
+    return seen.get(slot.instance, Seen())

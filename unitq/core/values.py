@@ -1,0 +1,365 @@
+"""One value of unitq.toml each: plain TOML in, a checked value out, or a `MistakeError` in plain words.
+
+Nothing here knows where in the file a value stands; `mistakes` adds that, and what was found.
+"""
+
+from __future__ import annotations
+
+import math
+import posixpath
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from unitq.core import duration
+from unitq.core.model import INSTANCES_MAX, NAME_RE, Duration, KillMode, Share, StartLimit
+from unitq.core.suggest import either
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from enum import StrEnum
+
+Path = tuple[str | int, ...]
+
+COMMAND_MAX = 32 * 1024
+PATH_MAX = 4096  # Linux's own, with the final NUL
+USER_MAX = 255
+QUEUE_MAX = 255
+
+USER = r"[A-Za-z_][A-Za-z0-9_.@-]*\$?"
+_UID = r"0|[1-9][0-9]{0,9}"
+USER_PATTERN = rf"^({USER}|{_UID})$"
+VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
+UMASK = r"[0-7]{3}|0[0-7]{3}"
+START_LIMIT = re.compile(r"([1-9][0-9]{0,5}) */ *(.+)")
+PERCENTAGE = r"([1-9][0-9]?|100)%"
+
+_SIGNALS = [
+    "HUP",
+    "INT",
+    "QUIT",
+    "ILL",
+    "TRAP",
+    "ABRT",
+    "BUS",
+    "FPE",
+    "KILL",
+    "USR1",
+    "SEGV",
+    "USR2",
+    "PIPE",
+    "ALRM",
+    "TERM",
+    "STKFLT",
+    "CHLD",
+    "CONT",
+    "STOP",
+    "TSTP",
+    "TTIN",
+    "TTOU",
+    "URG",
+    "XCPU",
+    "XFSZ",
+    "VTALRM",
+    "PROF",
+    "WINCH",
+    "IO",
+    "PWR",
+    "SYS",
+]
+_REAL_TIME = r"RT(MIN(\+([1-9]|[12][0-9]|30))?|MAX(-([1-9]|[12][0-9]|30))?)"
+# A look-ahead would say "but not KILL and STOP"; not every editor's regular expressions have it.
+SIGNAL_PATTERN = (
+    rf"^(SIG)?({'|'.join(s for s in _SIGNALS if s not in ('KILL', 'STOP'))}|{_REAL_TIME})$"
+)
+
+# What systemd itself tells a process. Ours in their place would make unitq, or the worker,
+# believe something that is not so. PATH, HOME, LANG and their like may be set.
+RESERVED_VARIABLES = (
+    "INVOCATION_ID", "SYSTEMD_EXEC_PID", "MAINPID", "MANAGERPID", "MANAGERPIDFDID",
+    "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC",
+    "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "LISTEN_PIDFDID",
+    "JOURNAL_STREAM", "CREDENTIALS_DIRECTORY", "SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS",
+)  # fmt: skip
+
+
+class MistakeError(ValueError):
+    """What was expected, or `why` the value is refused; `at` leads on from the checked key."""
+
+    def __init__(
+        self, expected: str = "", *, why: str = "", at: Path = (), words: Sequence[str] = ()
+    ) -> None:
+        super().__init__(why or f"expected {expected}")
+        self.expected = expected
+        self.why = why
+        self.at = at
+        self.words = words  # all that may stand there, if that is a closed set
+
+    def below(self, key: str | int) -> MistakeError:
+        """The same, seen from one table further out."""
+        return MistakeError(self.expected, why=self.why, at=(key, *self.at), words=self.words)
+
+
+class MistakesError(ValueError):
+    """Several of them in one table."""
+
+    def __init__(self, every: list[MistakeError]) -> None:
+        super().__init__("; ".join(str(mistake) for mistake in every))
+        self.every = every
+
+
+def each(
+    table: object, check: Callable[[str, object], tuple[str, ...]], expected: str
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Every pair of a free table; all mistakes in it at once."""
+    if not isinstance(table, dict):
+        raise MistakeError(expected)
+    pairs, wrong = [], []
+    for key, value in table.items():
+        try:
+            pairs.append((key, check(key, value)))
+        except MistakeError as mistake:
+            wrong.append(mistake.below(key))
+    if wrong:
+        raise MistakesError(wrong)
+    return tuple(pairs)
+
+
+def name(value: object) -> str:
+    """The name of an app or a worker, which becomes part of unit names, paths and identifiers."""
+    if not isinstance(value, str) or not NAME_RE.fullmatch(value):
+        raise MistakeError(
+            'a name of letters, digits, "-" and "_", 1 to 63 characters, first a letter or digit'
+        )
+    return value
+
+
+def command(value: object) -> str:
+    """A command line. Outer blanks go, as systemd strips them too."""
+    text = value.strip(" ") if isinstance(value, str) else ""
+    if not text:
+        raise MistakeError('a command line such as "/usr/bin/php bin/resque"')
+    if len(text.encode()) > COMMAND_MAX:
+        raise MistakeError(why=f"longer than {COMMAND_MAX} bytes; put it into a script")
+    if text.endswith("\\"):
+        raise MistakeError(
+            why="must not end in a backslash, which joins the unit file's next line to it"
+        )
+    return text
+
+
+def user(value: object) -> str:
+    """A user or group by name or number: systemd's rules, without the names it only warns about."""
+    if isinstance(value, str) and re.fullmatch(USER, value) and len(value) <= USER_MAX:
+        return value
+    # 65535 and 4294967295 are (uid_t) -1, 16 and 32 bits wide: nobody's number.
+    number = int(value) if isinstance(value, str) and re.fullmatch(_UID, value) else -1
+    if 0 <= number < 2**32 - 1 and number != 2**16 - 1:
+        return str(number)
+    raise MistakeError('a name such as "www-data" or a number in quotes such as "1000"')
+
+
+def path(value: object) -> str:
+    """An absolute path, without "//", "/./" and a final "/"."""
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise MistakeError('an absolute path such as "/srv/shop/current"')
+    if len(value.encode()) >= PATH_MAX:
+        raise MistakeError(why=f"a path has at most {PATH_MAX - 1} bytes")
+    if ".." in value.split("/"):
+        # Without looking at the disk nobody knows where it leads: the part before may be a symlink.
+        raise MistakeError('a path without ".."')
+    return posixpath.normpath("/" + value.lstrip("/"))
+
+
+def paths(value: object) -> tuple[str, ...]:
+    """One path, or a list of them."""
+    if isinstance(value, str):
+        return (_file(value),)
+    if not isinstance(value, list):
+        raise MistakeError('an absolute path such as "/etc/shop/env", or a list of them')
+    return _items(value, _file)
+
+
+def _file(value: object) -> str:
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise MistakeError('an absolute path such as "/etc/shop/env"')
+    return path(value)
+
+
+def queues(value: object) -> tuple[str, ...]:
+    """Names of queues, in the order in which the worker is to look at them."""
+    if not isinstance(value, list):
+        raise MistakeError('a list of names such as ["sms", "default"]')
+
+    def queue(item: object) -> str:
+        if not isinstance(item, str) or not item.strip() or item != item.strip():
+            raise MistakeError('the name of a queue such as "default"')
+        if len(item.encode()) > QUEUE_MAX:
+            raise MistakeError(why=f"a queue's name has at most {QUEUE_MAX} bytes")
+        return item
+
+    return _items(value, queue)
+
+
+def _items(value: list[object], check: Callable[[object], str]) -> tuple[str, ...]:
+    items: dict[str, None] = {}
+    wrong = []
+    for index, item in enumerate(value):
+        try:
+            checked = check(item)
+        except MistakeError as mistake:
+            wrong.append(mistake.below(index))
+            continue
+        if checked in items:
+            wrong.append(MistakeError(why="stands in the list twice", at=(index,)))
+        items[checked] = None
+    if wrong:
+        raise MistakesError(wrong)
+    return tuple(items)
+
+
+def environment(value: object) -> tuple[tuple[str, str], ...]:
+    """Variables; a whole number becomes its text."""
+    pairs = each(value, _variable, 'a table such as { APP_ENV = "production" }')
+    return tuple((key, text) for key, (text,) in pairs)
+
+
+def _variable(key: str, value: object) -> tuple[str, ...]:
+    if not re.fullmatch(VARIABLE, key):
+        raise MistakeError(
+            why='not a name for a variable: letters, digits and "_", first a letter or "_"'
+        )
+    if key.startswith("UNITQ_"):
+        raise MistakeError(why="names that begin with UNITQ_ are unitq's own")
+    if key in RESERVED_VARIABLES:
+        raise MistakeError(why="systemd sets this variable itself")
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise MistakeError("a string or a whole number; quotes make a string of anything")
+    return (str(value),)
+
+
+def redis_url(value: object) -> str:
+    """A URL that redis-py understands. It may hold a password: no message repeats it."""
+    expected = 'a URL such as "redis://127.0.0.1:6379/0", "rediss://…" or "unix:///run/redis.sock"'
+    if not isinstance(value, str):
+        raise MistakeError(expected)
+    try:
+        url = urlsplit(value)
+        port = url.port  # reading it checks it
+    except ValueError:
+        raise MistakeError(expected) from None
+    known = (
+        url.scheme in ("redis", "rediss", "unix")
+        and f"{url.scheme}://" == value[: len(url.scheme) + 3]
+    )
+    if not known or any(c.isspace() for c in value) or port == 0:
+        raise MistakeError(expected)
+    if url.scheme == "unix" and not url.path.startswith("/"):
+        raise MistakeError('an absolute path in the URL: "unix:///run/redis.sock"')
+    if url.scheme != "unix" and not url.hostname:
+        raise MistakeError('a host in the URL: "redis://127.0.0.1:6379/0"')
+    if url.scheme != "unix" and not re.fullmatch(r"/?|/[0-9]{1,9}", url.path):
+        raise MistakeError('a database number at the end of the URL: "redis://127.0.0.1:6379/0"')
+    return value
+
+
+def span(*, zero: bool = True, infinite: bool = True) -> Callable[[object], Duration]:
+    """A time span, or a whole number of seconds."""
+    expected = duration.EXAMPLE if infinite else 'a time span such as "90s" or "1min 30s"'
+
+    def check(value: object) -> Duration:
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = f"{value}s"
+        if not isinstance(value, str):
+            raise MistakeError(expected)
+        try:
+            found = duration.parse(value)
+        except ValueError:
+            raise MistakeError(expected) from None
+        if found.seconds == 0 and not zero:
+            raise MistakeError(f"{expected}, longer than zero")
+        if math.isinf(found.seconds) and not infinite:
+            raise MistakeError(f"{expected}, not endless")
+        return found
+
+    return check
+
+
+def stop_signal(value: object) -> str:
+    """A signal by name, "SIG" or not; returned with it."""
+    known = [f"SIG{short}" for short in _SIGNALS]
+    if not isinstance(value, str):
+        raise MistakeError('a signal such as "SIGTERM"')
+    full = value if value.startswith("SIG") else f"SIG{value}"
+    if full in ("SIGKILL", "SIGSTOP"):
+        raise MistakeError(
+            why=f"{full} cannot be caught, so the job in hand would be lost; "
+            "it is sent anyway to what is left after stop_timeout"
+            if full == "SIGKILL"
+            else f"{full} freezes a worker and does not stop it"
+        )
+    if full in known or re.fullmatch(f"SIG{_REAL_TIME}", full):
+        return full
+    raise MistakeError('a signal such as "SIGTERM"', words=known)
+
+
+def choice(words: type[StrEnum]) -> Callable[[object], StrEnum]:
+    """One word out of a closed set."""
+
+    def check(value: object) -> StrEnum:
+        if isinstance(value, str) and value in list(words):
+            return words(value)
+        raise MistakeError(either([f'"{word}"' for word in words]), words=list(words))
+
+    return check
+
+
+def kill_mode(value: object) -> KillMode:
+    """systemd's, without the two that leave processes behind."""
+    if value in ("process", "none"):
+        raise MistakeError(
+            why=f'"{value}" leaves processes behind that go on with the old code; '
+            'use "control-group" or "mixed"'
+        )
+    return KillMode(choice(KillMode)(value))
+
+
+def start_limit(value: object) -> StartLimit:
+    """`5/1min`: at most 5 starts per minute; `none`: no limit."""
+    expected = '"none", or starts per time span such as "5/1min"'
+    if value == "none":
+        return StartLimit(0, Duration("0", 0.0))
+    parts = START_LIMIT.fullmatch(value) if isinstance(value, str) else None
+    if parts is None:
+        raise MistakeError(expected)
+    try:
+        return StartLimit(int(parts[1]), span(zero=False, infinite=False)(parts[2]))
+    except MistakeError:
+        raise MistakeError(expected) from None
+
+
+def whole(low: int, high: int) -> Callable[[object], int]:
+    """A whole number within bounds; `true` and 4.0 are none."""
+
+    def check(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise MistakeError(f"a whole number from {low} to {high}")
+        return value
+
+    return check
+
+
+def share(value: object) -> Share:
+    """A number of instances, or a percentage in quotes."""
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= INSTANCES_MAX:
+        return Share(value)
+    if isinstance(value, str) and re.fullmatch(PERCENTAGE, value):
+        return Share(int(value.removesuffix("%")), percent=True)
+    raise MistakeError(f'a whole number from 1 to {INSTANCES_MAX}, or a percentage such as "25%"')
+
+
+def umask(value: object) -> str:
+    """Four octal digits."""
+    if not isinstance(value, str) or not re.fullmatch(UMASK, value):
+        raise MistakeError('an octal number in quotes such as "0022"')
+    return value.zfill(4)

@@ -1,0 +1,1 @@
+"""This machine: one outside thing per file."""

@@ -1,0 +1,159 @@
+"""What must be true of this machine before a deploy may change anything."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unitq.core.advice import Finding, Level
+from unitq.core.errors import PreflightError
+from unitq.core.render import executable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from unitq.core.model import App, Worker
+    from unitq.core.render import Code, UnitText
+
+# Where systemd looks for a program without a slash (systemd.exec(5), ExecSearchPath=).
+_SEARCH_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+_VERIFY_SECONDS = 60.0
+
+
+def of_app(app: App, code: Mapping[str, Code], *, user_scope: bool) -> list[Finding]:
+    """What is missing on this machine: users, groups, programs."""
+    return [
+        finding
+        for worker in app.workers
+        for finding in (
+            *_accounts(worker, user_scope=user_scope),
+            *_program(worker, code[worker.name].release),
+        )
+    ]
+
+
+def _accounts(worker: Worker, *, user_scope: bool) -> list[Finding]:
+    place = f"workers.{worker.name}"
+    if user_scope and (worker.user or worker.group):
+        key = "user" if worker.user else "group"
+        return [
+            Finding(
+                Level.ERROR,
+                f"{place}.{key}",
+                "with --user every worker runs as you; a user's manager cannot change that",
+                f"leave `{key}` out, or deploy in system scope (as root, without --user)",
+            )
+        ]
+    found = []
+    for key, name, database in (
+        ("user", worker.user, "passwd"),
+        ("group", worker.group, "group"),
+    ):
+        if name and not _known(name, database):
+            found.append(
+                Finding(
+                    Level.ERROR,
+                    f"{place}.{key}",
+                    f"there is no {key} {name} on this machine",
+                    f"`{'useradd --system' if key == 'user' else 'groupadd --system'} {name}`",
+                )
+            )
+    return found
+
+
+def _known(name: str, database: str) -> bool:
+    import grp
+    import pwd
+
+    try:
+        if database == "passwd":
+            pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
+        else:
+            grp.getgrgid(int(name)) if name.isdigit() else grp.getgrnam(name)
+    except KeyError:
+        # systemd runs a unit under a number that has no name.
+        return name.isdigit()
+    return True
+
+
+def _program(worker: Worker, release: str) -> list[Finding]:
+    program = executable(worker.command)
+    if "%" in program or "$" in program:
+        return []
+    place = f"workers.{worker.name}.command"
+    if "/" not in program:
+        if any(os.access(f"{folder}/{program}", os.X_OK) for folder in _SEARCH_PATH):
+            return []
+        return [
+            Finding(
+                Level.ERROR,
+                place,
+                f"there is no program {program} in {':'.join(_SEARCH_PATH)}",
+                "install it, or write its whole path; systemd does not use your $PATH",
+            )
+        ]
+    path = Path(release, program)
+    if not path.exists():
+        return [Finding(Level.ERROR, place, f"there is no program {path}")]
+    if not path.is_file() or not os.access(path, os.X_OK):
+        return [
+            Finding(Level.ERROR, place, f"{path} is not executable", f"`chmod +x {path}`"),
+        ]
+    return []
+
+
+def verify(units: Sequence[UnitText], *, user_scope: bool) -> list[Finding]:
+    """What systemd's own parser says of the unit texts, before any of them is installed."""
+    with tempfile.TemporaryDirectory(prefix="unitq-verify-") as folder:
+        for unit in units:
+            Path(folder, unit.name).write_text(unit.text, encoding="utf-8")
+        services = [unit.name for unit in units if unit.name.endswith(".service")]
+        scope = ["--user"] if user_scope else []
+        try:
+            done = subprocess.run(
+                [
+                    "systemd-analyze",
+                    *scope,
+                    "verify",
+                    "--man=no",
+                    "--recursive-errors=no",
+                    *(f"{folder}/{name}" for name in services),
+                ],
+                check=False,
+                capture_output=True,
+                timeout=_VERIFY_SECONDS,
+                # Ours come first; the rest of the machine's units stay in sight.
+                env=os.environ
+                | {"SYSTEMD_UNIT_PATH": f"{folder}:", "SYSTEMD_LOG_TARGET": "console"},
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise PreflightError(f"systemd-analyze verify cannot be run: {error}") from error
+        said = done.stderr.decode(errors="replace").replace(f"{folder}/", "")
+    found = list(dict.fromkeys(_complaints(said, units)))
+    if done.returncode and not found and "is not executable" not in said:
+        # A failure in words that we do not know must not pass as success.
+        lines = said.strip().splitlines() or [f"exit status {done.returncode}"]
+        found.append(Finding(Level.ERROR, "units", f"systemd-analyze verify: {lines[-1]}"))
+    return found
+
+
+def _complaints(said: str, units: Sequence[UnitText]) -> list[Finding]:
+    found = []
+    for line in said.splitlines():
+        # "unitq-shop-sms@.service:14: …", or of a loaded instance "unitq-shop-sms@i.service: …"
+        match = re.match(r"(?P<unit>unitq-[^\s:]+?):(?:(?P<line>\d+):)? (?P<what>.*)", line)
+        # Programs are checked by us: the pin that leads to a relative one may not be there yet.
+        if not match or "is not executable" in match["what"]:
+            continue
+        name = re.sub(r"@[^.]*\.", "@.", match["unit"])
+        text = next((unit.text for unit in units if unit.name == name), "")
+        place = name
+        if match["line"]:
+            quoted = text.splitlines()[int(match["line"]) - 1 : int(match["line"])]
+            place = f"{name}, line {match['line']}" + (f" ({quoted[0]})" if quoted else "")
+        found.append(Finding(Level.ERROR, place, f"systemd says: {match['what']}"))
+    return found

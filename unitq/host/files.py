@@ -1,0 +1,92 @@
+"""Files that are whole or not there: temporary file, fsync, rename, fsync of the folder."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from unitq.core.errors import NotPermittedError, PreflightError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def write(path: Path, content: bytes, mode: int) -> None:
+    """Creates a new file, on disk when this returns. Raises OSError and leaves nothing then."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        # The umask of whoever runs us must not decide who may read a unit file.
+        os.fchmod(descriptor, mode)
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        os.fsync(descriptor)
+    except OSError:
+        with suppress(OSError):
+            path.unlink()
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def replace(path: Path, content: bytes, mode: int) -> None:
+    """Writes a file beside and renames it over: readers see the old or the new one."""
+    staged = beside(path)
+    write(staged, content, mode)
+    staged.replace(path)
+    sync(path.parent)
+
+
+def link(path: Path, target: str, *, synced: bool = True) -> None:
+    """Points a symlink at `target`, by rename: it is never missing."""
+    staged = beside(path)
+    with suppress(FileNotFoundError):
+        staged.unlink()
+    staged.symlink_to(target)
+    try:
+        staged.replace(path)
+    except OSError:
+        staged.unlink()
+        raise
+    if synced:
+        sync(path.parent)
+
+
+def beside(path: Path) -> Path:
+    """A temporary name in the same folder; systemd ignores names that start with a dot."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def sync(folder: Path) -> None:
+    """Makes renames in this folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def folder(path: Path) -> None:
+    """Makes a folder that every user may enter: workers reach their code through it."""
+    for part in (*reversed(path.parents), path):
+        if not part.exists():
+            part.mkdir(exist_ok=True)
+            part.chmod(0o755)
+
+
+@contextmanager
+def nothing_changed(what: str) -> Iterator[None]:
+    """Turns an OSError before the first change into words: the disk, or the permissions."""
+    try:
+        yield
+    except PermissionError as error:
+        raise NotPermittedError(
+            f"{what}: {error.filename}: {error.strerror}",
+            hint="run it as root (sudo), or with --user for your own units",
+        ) from error
+    except OSError as error:
+        raise PreflightError(
+            f"{what}: {error.filename or ''}: {error.strerror}".replace(": :", ":"),
+            hint="nothing was changed; make the place writable or free some space, then try again",
+        ) from error

@@ -1,0 +1,83 @@
+"""Installs a revision: files, links, one daemon-reload. And takes an app away again."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from unitq.core import names
+from unitq.core.errors import NoMatchError
+from unitq.host import files, state, unitfiles
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unitq.core.layout import Layout
+    from unitq.core.plan import FileChange, Plan
+    from unitq.core.render import Rendered
+    from unitq.core.revision import Revision
+    from unitq.host.systemd import Systemd
+
+
+def install(systemd: Systemd, layout: Layout, plan: Plan, rendered: Rendered | None) -> None:
+    """Puts the plan's revision and unit files in place; no instance is touched.
+
+    Ordered so that a crash anywhere is mended by the next deploy: the revision is whole before
+    anything names it, and what systemd may not have read yet is marked. Units that are no longer
+    wanted keep their file until they have stopped: without it systemd would forget their time
+    limit and signal.
+    """
+    place = layout.app(plan.target.app)
+    written = [change for change in plan.files if change.after is not None]
+    with files.nothing_changed("cannot install"):
+        if plan.target is not plan.current:
+            if rendered is not None:
+                state.write(place, plan.target, rendered)
+            elif plan.current is not None:
+                state.write_scaled(place, plan.current, plan.target)
+        if written:
+            state.mark_reload(place, pending=True)
+            unitfiles.apply(layout.unit_dir, written)
+        if plan.target is not plan.current:
+            state.make_current(place, plan.target)
+    linked = _link(systemd, layout, plan.target)
+    if linked or written or state.reload_pending(place):
+        systemd.reload()
+        state.mark_reload(place, pending=False)
+    # The target must be up for its stop to stop everything; it must not start anything now.
+    systemd.start(names.target(plan.target.app), "ignore-dependencies")
+
+
+def _link(systemd: Systemd, layout: Layout, target: Revision) -> bool:
+    """Makes exactly the wanted instances start at boot; returns whether a link changed."""
+    app = target.app
+    wanted = {names.unit(app, instance) for instance in target.instances}
+    there = unitfiles.enabled(layout.unit_dir, names.target(app))
+    changed = False
+    if missing := sorted(wanted - there):
+        changed |= systemd.enable([names.target(app), *missing])
+    if surplus := sorted(there - wanted):
+        changed |= systemd.disable(surplus)
+    return changed
+
+
+def clean(systemd: Systemd, layout: Layout, app: str, deleted: Sequence[FileChange]) -> None:
+    """Deletes the unit files of workers that are gone, after they have stopped."""
+    place = layout.app(app)
+    if deleted:
+        state.mark_reload(place, pending=True)
+        unitfiles.apply(layout.unit_dir, deleted)
+        systemd.reload()
+        state.mark_reload(place, pending=False)
+
+
+def remove(systemd: Systemd, layout: Layout, app: str, units: Sequence[FileChange]) -> None:
+    """Deletes all that deploy installed. The instances have stopped before."""
+    target = names.target(app)
+    links = sorted(unitfiles.enabled(layout.unit_dir, target))
+    with suppress(NoMatchError):
+        systemd.stop(target)
+    systemd.disable([*links, target])
+    unitfiles.apply(layout.unit_dir, units)
+    systemd.reload()
+    state.remove(layout.app(app))

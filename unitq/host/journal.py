@@ -1,0 +1,78 @@
+"""The journal, read with journalctl(1)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from unitq.core.rollout import End, Ending, signal_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# systemd's catalog: "A process of the unit has terminated" (sd-messages.h).
+_PROCESS_EXIT = "98e322203f7a4ed290d09fe03c09fe15"
+_SECONDS = 20.0
+
+
+def tail(invocation: str, lines: int, *, user: bool) -> tuple[str, ...]:
+    """The last lines of that very start: the worker's own and systemd's about it."""
+    shown = _journalctl(
+        [f"--lines={lines}", "--output=cat", *_of_invocation(invocation, user=user)], user=user
+    )
+    return tuple(shown.splitlines())
+
+
+def ending(invocation: str, *, user: bool) -> Ending:
+    """How the main process of that start ended, where nobody was listening when it did."""
+    shown = _journalctl(["--output=json", *_of_invocation(invocation, user=user)], user=user)
+    found = Ending(End.UNKNOWN, "nobody saw how it ended")
+    for line in shown.splitlines():
+        entry = json.loads(line)
+        message = entry.get("MESSAGE")
+        if isinstance(message, str) and "with signal SIGKILL" in message:
+            return Ending(End.KILLED, "SIGKILL at stop_timeout")
+        if entry.get("MESSAGE_ID") == _PROCESS_EXIT and "EXIT_CODE" in entry:
+            status = str(entry.get("EXIT_STATUS", ""))
+            if entry["EXIT_CODE"] == "exited":
+                found = Ending(End.DIED, f"exited with status {status}")
+            else:
+                name = signal_name(int(status)) if status.isdigit() else f"SIG{status}"
+                end = End.KILLED if name == "SIGKILL" else End.DIED
+                found = Ending(end, f"died of {name}")
+        elif found.end is End.UNKNOWN and "Deactivated successfully" in str(message):
+            # systemd says nothing of a main process that exits 0, only that the unit is down.
+            found = Ending(End.DRAINED)
+    return found
+
+
+def command(units: Sequence[str], options: Sequence[str], *, user: bool) -> list[str]:
+    """The journalctl command line that shows these units (globs allowed)."""
+    kind = "--user-unit" if user else "--unit"
+    scope = ["--user"] if user else []
+    return ["journalctl", *scope, *(f"{kind}={unit}" for unit in units), *options]
+
+
+def _of_invocation(invocation: str, *, user: bool) -> list[str]:
+    about = "USER_INVOCATION_ID" if user else "INVOCATION_ID"
+    return [f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"{about}={invocation}"]
+
+
+def _journalctl(arguments: list[str], *, user: bool) -> str:
+    """What journalctl prints; nothing where there is no journal to read."""
+    if not user and os.getuid() == 0:
+        # What was logged a moment ago may still be on its way.
+        subprocess.run(["journalctl", "--sync"], check=False, timeout=_SECONDS, capture_output=True)
+    scope = ["--user"] if user else []
+    try:
+        done = subprocess.run(
+            ["journalctl", *scope, "--quiet", "--no-pager", *arguments],
+            check=False,
+            capture_output=True,
+            timeout=_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"(no journal: {error})" if "--output=cat" in arguments else ""
+    return done.stdout.decode(errors="replace")

@@ -1,0 +1,131 @@
+"""Processes and cgroups as the kernel shows them: /proc and the cgroup file system."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+# Where cgroup v2 is mounted: the usual place, and that of a hybrid hierarchy (systemd's own
+# "unified" mount, systemd(1)).
+_CGROUP_ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
+
+_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a process itself tells of where it comes from."""
+
+    revision: str | None = None
+    main_pid: int | None = None  # the unit's main process, from $SYSTEMD_EXEC_PID
+    readable: bool = True  # False: another user's process, and we are not root
+
+
+def cgroup_root() -> str:
+    """The mount point below which systemd's cgroups are."""
+    for root in _CGROUP_ROOTS:
+        if os.path.exists(f"{root}/cgroup.procs"):
+            return root
+    return _CGROUP_ROOTS[0]
+
+
+def pids(cgroup: str) -> tuple[int, ...]:
+    """Every process in this cgroup and in those below it; none where there is no such cgroup."""
+    found = list(_pids_of(cgroup))
+    try:
+        with os.scandir(cgroup) as entries:
+            below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return ()
+    for path in below:
+        found += pids(path)
+    return tuple(found)
+
+
+def evidence(pid: int) -> Evidence:
+    """What the process tells of its revision and of its unit's main process.
+
+    First its environment, as it was at exec (proc(5)). A process that writes a title over it, as
+    PHP's cli_set_process_title() does, still has the revision's own empty file as its standard
+    input; see units/worker@.service.j2.
+    """
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            environ = file.read()
+    except PermissionError:
+        return Evidence(readable=False)
+    except OSError:
+        return Evidence()
+    revision = main_pid = None
+    for entry in environ.split(b"\0"):
+        if entry.startswith(b"UNITQ_REVISION="):
+            revision = entry[15:].decode(errors="replace")
+        elif entry.startswith(b"SYSTEMD_EXEC_PID=") and entry[17:].isdigit():
+            main_pid = int(entry[17:])
+    return Evidence(revision or _revision_of_stdin(pid), main_pid)
+
+
+def _revision_of_stdin(pid: int) -> str | None:
+    try:
+        path = os.readlink(f"/proc/{pid}/fd/0")
+    except OSError:
+        return None
+    # …/revisions/42-3fa9c1/sms/stdin
+    parts = path.removesuffix(" (deleted)").split("/")
+    if len(parts) > 4 and parts[-1] == "stdin" and parts[-4] == "revisions":
+        return parts[-3]
+    return None
+
+
+def started(pid: int) -> float | None:
+    """When the process started, in seconds since boot; None where it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The second field, the name, may hold spaces and brackets: count from its end.
+            fields = file.read().rpartition(b")")[2].split()
+        return int(fields[19]) / _CLOCK_TICKS
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def memory(cgroup: str, members: tuple[int, ...]) -> int | None:
+    """Bytes that the cgroup uses; the processes' PSS where cgroups are not accounted.
+
+    PSS (proc(5), smaps_rollup) shares what is shared fairly, where RSS would count it again for
+    each process. None where neither can be read.
+    """
+    try:
+        with open(f"{cgroup}/memory.current", "rb") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        pass
+    sizes = [size for pid in members if (size := _pss(pid)) is not None]
+    return sum(sizes) if sizes else None
+
+
+def _pss(pid: int) -> int | None:
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+            for line in file:
+                if line.startswith(b"Pss:"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, IndexError, ValueError):
+        pass
+    return None
+
+
+def _pids_of(cgroup: str) -> tuple[int, ...]:
+    try:
+        with open(f"{cgroup}/cgroup.procs", "rb") as file:
+            return tuple(map(int, file.read().split()))
+    except OSError:
+        # Gone, or a threaded cgroup below a delegated one: nothing to count.
+        return ()
+
+
+def invocation(unit: str, runtime: str) -> str | None:
+    """The InvocationID of an active unit, from the link that systemd keeps for its journal."""
+    try:
+        return os.readlink(f"{runtime}/systemd/units/invocation:{unit}")
+    except OSError:
+        return None

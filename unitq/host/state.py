@@ -1,0 +1,273 @@
+"""Revisions, pins and the lock on disk. Where each lies: core/layout.py."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING
+
+from unitq.core import names
+from unitq.core.errors import LockedError, NoMatchError, UnitqError
+from unitq.core.render import environment_file, file_names
+from unitq.core.revision import Revision, dump, load
+from unitq.host import files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from unitq.core.layout import AppLayout, Layout
+    from unitq.core.names import InstanceName
+    from unitq.core.render import Rendered, RenderedWorker
+
+# Revisions that are kept besides the current one and those that an instance runs.
+_HISTORY = 10
+
+
+def apps(layout: Layout) -> list[str]:
+    """The apps that are installed in this scope."""
+    try:
+        found = [path.name for path in Path(layout.state_dir).iterdir()]
+    except FileNotFoundError:
+        return []
+    return sorted(name for name in found if Path(layout.app(name).current).is_symlink())
+
+
+def current(place: AppLayout) -> Revision | None:
+    """The revision that is wanted; None where the app was never deployed."""
+    path = Path(place.current) / "revision.json"
+    try:
+        return load(path.read_text(encoding="utf-8"), str(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UnitqError(f"{path}: {error.strerror}") from error
+
+
+def installed(layout: Layout, app: str) -> Revision:
+    """The revision that is wanted. Raises NoMatchError where there is no such app."""
+    revision = current(layout.app(app))
+    if revision is None:
+        known = ", ".join(apps(layout)) or "none"
+        raise NoMatchError(
+            f"no app {app} is installed here (installed: {known})",
+            hint="`unitq deploy` installs it; --user looks at your own units",
+        )
+    return revision
+
+
+def write(place: AppLayout, revision: Revision, rendered: Rendered) -> None:
+    """Puts a revision on disk, whole or not at all. Raises OSError."""
+    home = Path(place.revisions) / revision.id
+    files.folder(home.parent)
+    staged = files.beside(home)
+    shutil.rmtree(staged, ignore_errors=True)
+    try:
+        staged.mkdir()
+        staged.chmod(0o755)
+        _write_into(staged, revision, rendered)
+        # The same id can only be there if a deploy died before it made this revision current.
+        shutil.rmtree(home, ignore_errors=True)
+        staged.replace(home)
+        files.sync(home.parent)
+    except OSError:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+
+
+def _write_into(home: Path, revision: Revision, rendered: Rendered) -> None:
+    units = home / "units"
+    units.mkdir()
+    units.chmod(0o755)
+    for unit in rendered.units:
+        files.write(units / unit.name, unit.text.encode(), 0o644)
+    files.sync(units)
+    for worker in rendered.workers:
+        wanted = revision.worker(worker.name)
+        if wanted and wanted.revision == revision.id:
+            _write_worker(home / worker.name, revision.id, worker)
+    files.write(home / "revision.json", dump(revision).encode(), 0o644)
+    files.sync(home)
+
+
+def _write_worker(home: Path, revision: str, worker: RenderedWorker) -> None:
+    home.mkdir()
+    home.chmod(0o755)
+    # The environment may hold secrets. PID 1 reads it before it drops rights.
+    environment = (*worker.environment, ("UNITQ_REVISION", revision))
+    files.write(home / "env", environment_file(environment).encode(), 0o600)
+    for name, content in zip(file_names(len(worker.code.files)), worker.code.files, strict=True):
+        files.write(home / name, content, 0o600)
+    files.write(home / "stdin", b"", 0o444)
+    (home / "release").symlink_to(worker.code.release)
+    files.sync(home)
+
+
+def write_scaled(place: AppLayout, before: Revision, revision: Revision) -> None:
+    """Puts a revision on disk that differs from `before` in its counts only. Raises OSError."""
+    home = Path(place.revisions) / revision.id
+    staged = files.beside(home)
+    shutil.rmtree(staged, ignore_errors=True)
+    try:
+        staged.mkdir()
+        staged.chmod(0o755)
+        shutil.copytree(Path(place.revisions) / before.id / "units", staged / "units")
+        files.write(staged / "revision.json", dump(revision).encode(), 0o644)
+        files.sync(staged)
+        shutil.rmtree(home, ignore_errors=True)
+        staged.replace(home)
+        files.sync(home.parent)
+    except OSError:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+
+
+def make_current(place: AppLayout, revision: Revision) -> None:
+    """From now on this is what is wanted."""
+    files.link(Path(place.current), f"revisions/{revision.id}")
+
+
+def pin(place: AppLayout, instance: InstanceName, revision: str) -> None:
+    """The next start of this instance gets this revision's code and environment."""
+    files.folder(Path(place.pins(instance.worker)))
+    target = f"../../revisions/{revision}/{instance.worker}"
+    path = Path(place.pin(instance.worker, instance.number))
+    if pinned(place, instance) != revision:
+        # Not synced one by one, see sync_pins: a power cut may bring an older pin back, whole.
+        files.link(path, target, synced=False)
+
+
+def sync_pins(place: AppLayout, workers: Iterable[str]) -> None:
+    """Makes the pins of these workers survive a power cut."""
+    for worker in workers:
+        with suppress(FileNotFoundError):
+            files.sync(Path(place.pins(worker)))
+
+
+def pinned(place: AppLayout, instance: InstanceName) -> str | None:
+    """The revision that the next start of this instance gets."""
+    try:
+        return os.readlink(place.pin(instance.worker, instance.number)).split("/")[-2]
+    except (OSError, IndexError):
+        return None
+
+
+def unpin(place: AppLayout, instance: InstanceName) -> None:
+    """Forgets an instance that is no longer wanted."""
+    with suppress(FileNotFoundError):
+        Path(place.pin(instance.worker, instance.number)).unlink()
+    with suppress(OSError):
+        Path(place.pins(instance.worker)).rmdir()
+
+
+def prune(place: AppLayout, revision: Revision) -> None:
+    """Deletes old revisions: never the current one, one that it needs, or one that is pinned."""
+    needed = {revision.id} | {worker.revision for worker in revision.workers}
+    for path in Path(place.state).glob("pins/*/*"):
+        with suppress(OSError, IndexError):
+            needed.add(str(path.readlink()).split("/")[-2])
+    found = [path for path in Path(place.revisions).iterdir() if not path.name.startswith(".")]
+    ordered = sorted(found, key=lambda path: int(path.name.partition("-")[0]))
+    for path in ordered[:-_HISTORY]:
+        if path.name not in needed:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def remove(place: AppLayout) -> None:
+    """Deletes all that unitq knows of the app."""
+    # `current` goes first: what is half deleted must not look installed.
+    with suppress(FileNotFoundError):
+        Path(place.current).unlink()
+    if Path(place.state).exists():
+        shutil.rmtree(place.state)
+
+
+# Between writing unit files and the daemon-reload that makes systemd read them, a crash must not
+# be forgotten: the mark is set before the first write and removed after the reload.
+
+
+def _reload_mark(place: AppLayout) -> Path:
+    return Path(place.state) / "reload-pending"
+
+
+def reload_pending(place: AppLayout) -> bool:
+    """Whether unit files changed that systemd may not have read."""
+    return _reload_mark(place).exists()
+
+
+def mark_reload(place: AppLayout, *, pending: bool) -> None:
+    """Sets or removes that mark."""
+    if pending:
+        if not reload_pending(place):
+            files.folder(Path(place.state))
+            files.write(_reload_mark(place), b"", 0o644)
+            files.sync(Path(place.state))
+    else:
+        _reload_mark(place).unlink(missing_ok=True)
+
+
+@contextmanager
+def lock(layout: Layout, app: str, doing: str) -> Iterator[None]:
+    """Holds the app against other unitqs. Raises LockedError, which names the holder.
+
+    A kernel lock: it goes with the process that holds it, however that ends. Python opens files
+    close-on-exec, so nothing that we start can keep it.
+    """
+    path = Path(layout.app(app).lock)
+    with files.nothing_changed("cannot take the lock"):
+        files.folder(path.parent)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(
+                f"another unitq is at work on {app}: {_holder(descriptor)}",
+                hint="wait for it, or end it with Ctrl-C: it stops at a safe point",
+            ) from None
+        note = {"pid": os.getpid(), "doing": doing, "by": whoami(), "since": time()}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        note = json.loads(os.pread(descriptor, 4096, 0))
+        seconds = max(0, round(time() - note["since"]))
+        return f"`{note['doing']}` by {note['by']}, PID {note['pid']}, for {seconds} s"
+    except (ValueError, KeyError):
+        return "it has just begun"
+
+
+def whoami() -> str:
+    """Who runs this: the person behind sudo, where there is one."""
+    import pwd
+
+    if person := os.environ.get("SUDO_USER"):
+        return person
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def command_name() -> str:
+    """What was typed, for the note in the lock."""
+    return " ".join(["unitq", *sys.argv[1:]])[:200]
+
+
+def pinned_instances(place: AppLayout) -> set[InstanceName]:
+    """Every instance that has a pin."""
+    return {
+        names.InstanceName(path.parent.name, int(path.name))
+        for path in Path(place.state).glob("pins/*/*")
+        if path.name.isdigit()
+    }

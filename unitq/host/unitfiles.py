@@ -1,0 +1,107 @@
+"""The unit files of an app in systemd's own folder."""
+
+from __future__ import annotations
+
+import configparser
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unitq.core.errors import PreflightError
+from unitq.host import files
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import PurePosixPath
+
+    from unitq.core.plan import FileChange
+
+
+def installed(unit_dir: PurePosixPath, app: str) -> dict[str, str]:
+    """The texts of the unit files that unitq wrote for this app, by name."""
+    return {
+        path.name: text
+        for path in _candidates(Path(unit_dir))
+        if (text := _text(path)) is not None and owner(text) == app
+    }
+
+
+def owner(text: str) -> str | None:
+    """The app that a unit file was written for; None: unitq did not write it."""
+    # systemd ignores sections and keys that start with X- (systemd.unit(5)): room for our mark.
+    parser = configparser.RawConfigParser(strict=False, interpolation=None, allow_no_value=True)
+    try:
+        parser.read_string(text)
+        return parser.get("X-Unitq", "App", fallback=None)
+    except configparser.Error:
+        return None
+
+
+def refuse_foreign(unit_dir: PurePosixPath, app: str, names: Sequence[str]) -> None:
+    """Raises PreflightError where a unit of one of these names exists and is not this app's."""
+    for name in names:
+        path = Path(unit_dir) / name
+        if not path.is_symlink() and not path.exists():
+            continue
+        found = owner(_text(path) or "")
+        if found == app and not path.is_symlink():
+            continue
+        whose = f"app {found} has it" if found and found != app else "unitq did not write it"
+        raise PreflightError(
+            f"{path} exists, and {whose}",
+            hint="rename the app or the worker, or move that file away (`systemctl unmask` if it "
+            "is a mask)",
+        )
+
+
+def apply(unit_dir: PurePosixPath, changes: Sequence[FileChange]) -> None:
+    """Writes and deletes unit files: all of them, or none where the disk says no.
+
+    Every new text is on disk under a temporary name before the first rename, so a full or a
+    read-only disk is met before anything is changed. Raises OSError.
+    """
+    folder = Path(unit_dir)
+    files.folder(folder)
+    staged: list[tuple[Path, Path]] = []
+    try:
+        for change in changes:
+            if change.after is not None:
+                path = folder / change.name
+                with suppress(FileNotFoundError):
+                    files.beside(path).unlink()
+                files.write(files.beside(path), change.after.encode(), 0o644)
+                staged.append((files.beside(path), path))
+    except OSError:
+        for temporary, _ in staged:
+            temporary.unlink()
+        raise
+    for temporary, path in staged:
+        temporary.replace(path)
+    for change in changes:
+        if change.after is None:
+            with suppress(FileNotFoundError):
+                (folder / change.name).unlink()
+    files.sync(folder)
+
+
+def enabled(unit_dir: PurePosixPath, target: str) -> set[str]:
+    """The units that the target starts: the names of its links."""
+    wants = Path(unit_dir) / f"{target}.wants"
+    try:
+        return {path.name for path in wants.iterdir()}
+    except FileNotFoundError:
+        return set()
+
+
+def _candidates(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.glob("unitq-*") if path.is_file())
+    except OSError:
+        return []
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
