@@ -30,7 +30,7 @@ from unitq.core.plan import plan as make_plan
 from unitq.core.render import Code, Rendered
 from unitq.core.render import render as render_units
 from unitq.core.revision import Origin, successor
-from unitq.host import checks, code, files, install, state, templates, unitfiles
+from unitq.host import checks, code, files, install, revisions, state, templates, unitfiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -332,5 +332,5 @@ def _deploy(
             install.clean(systemd, scope.layout, app.name, deleted)
             gone = (step.instance for step in plan.steps if step.do is Do.STOP)
             forget(systemd, scope.layout, app.name, gone)
-            state.prune(scope.layout.app(app.name), target)
+            revisions.prune(scope.layout.app(app.name), target)
         return close("deploy", scope, systemd, target, previous, outcome, waiting)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from unitq.core import names
 from unitq.core.errors import ConfigError
 from unitq.core.mistakes import in_plain_words, means, place
 from unitq.core.model import INSTANCES_MAX, NAME_RE, UNIT_NAME_MAX, App, RolloutSettings, Worker
@@ -27,6 +28,10 @@ TEXT_MAX = 1024 * 1024
 VALUE_MAX = 64 * 1024
 KEY_MAX = 255
 DEPTH_MAX = 16  # the file itself needs 5
+# tomllib takes quadratic time for a key of thousands of parts, and nobody writes one.
+_PART = r"""(?:"[^"\n]*+"|'[^'\n]*+'|[A-Za-z0-9_-]++)[ \t]*+"""
+_ENDLESS_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_PART}(?:\.[ \t]*+{_PART}){{200}}")
+
 PROBLEMS_MAX = 100  # nobody reads more, and a file of rubbish could have a hundred thousand
 
 
@@ -62,6 +67,8 @@ def _toml(text: str, source: str) -> dict[str, Any]:
         # This is how Python reads bytes that are not UTF-8 when it is told to go on.
         line = text.count("\n", 0, found.start()) + 1
         raise _error(source, [f"line {line}: not UTF-8; save the file in that encoding"])
+    if _ENDLESS_KEY.search(text):
+        raise _error(source, ["a key has hundreds of parts"])
     # Windows editors begin a file with a byte order mark; TOML 1.1 ignores it.
     try:
         return tomllib.loads(text.removeprefix("\ufeff"))
@@ -156,7 +163,10 @@ def _across(data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     for name in tables:
         if not (isinstance(app, str) and NAME_RE.fullmatch(app) and NAME_RE.fullmatch(name)):
             continue
-        longest = max(len(unit) for unit in _unit_names(app, name))
+        longest = max(
+            len(names.unit(app, names.InstanceName(name, INSTANCES_MAX))),
+            len(names.worker_slice(app, name)),
+        )
         if longest > UNIT_NAME_MAX:
             problem = (
                 f"with the app's name it makes a unit's name of {longest} characters, "
@@ -166,15 +176,16 @@ def _across(data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
 
 
 def _homeless(data: dict[str, Any], tables: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Workers without a directory, unless one is there under a mistyped name."""
+    without = [name for name, table in tables.items() if "directory" not in table]
     if means("directory", data, ()):
         return
-    without = [
-        name for name, table in tables.items() if not means("directory", table, ("workers", name))
-    ]
-    if len(without) == len(tables):
+    seen = without[:PROBLEMS_MAX]
+    missing = [name for name in seen if not means("directory", tables[name], ("workers", name))]
+    if len(without) == len(tables) and len(missing) == len(seen):
         yield ("directory",), 'missing, for example directory = "/srv/shop/current"'
         return
-    for name in without:
+    for name in missing:
         yield ("workers", name, "directory"), "missing, here or for the whole app"
 
 
@@ -189,13 +200,6 @@ def _impatient(rollout: object) -> Iterator[tuple[Path, str]]:
     if start.seconds <= healthy.seconds:
         problem = f"must be longer than min_healthy, but is {start} against {healthy}"
         yield ("rollout", "start_timeout"), problem
-
-
-def _unit_names(app: str, worker: str) -> Iterator[str]:
-    yield f"unitq-{app}-{worker}@{INSTANCES_MAX}.service"
-    # In the name of a slice "-" means nesting; in ours it is escaped.
-    nested = "-".join(part.replace("-", r"\x2d") for part in ("unitq", app, worker))
-    yield f"{nested}.slice"
 
 
 def _lines(problems: dict[Path, str], order: dict[Path, int]) -> list[str]:

@@ -35,7 +35,8 @@ _UNIT = "|".join(sorted(_MICROSECONDS, key=len, reverse=True))
 _ITEM = re.compile(rf"({_NUMBER})(?:[{_BLANKS}]*({_UNIT})|[{_BLANKS}]|\Z)[{_BLANKS}]*")
 
 # The same grammar for a JSON Schema (ECMA 262; one way to match, so no backtracking).
-PATTERN = rf"^ *(?:infinity *|(?:{_NUMBER}(?: *(?:{_UNIT})| |$) *)+)$"
+FINITE = rf"^ *(?:{_NUMBER}(?: *(?:{_UNIT})| |$) *)+$"
+PATTERN = rf"{FINITE}|^ *infinity *$"
 
 _INFINITY = 2**64 - 1  # systemd's USEC_INFINITY
 _LARGEST_NUMBER = 2**63 - 1

@@ -169,7 +169,7 @@ def _unknown(path: Path) -> str:
         return (
             f"unknown key; {advice or f'systemd directives belong in [{place(path[:-1])}.service]'}"
         )
-    return f"unknown key; here there are {either(list(keys), last='and')}"
+    return f"unknown key; the keys here are {either(list(keys), last='and')}"
 
 
 def _home(key: str) -> str | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from jinja2 import DictLoader, Environment, StrictUndefined, TemplateError
 
 from unitq.core import names
+from unitq.core.envfile import file_names
 from unitq.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ CLEAN_SIGNALS = frozenset({"SIGHUP", "SIGINT", "SIGTERM", "SIGPIPE"})
 
 # systemd.service(5): special executable prefixes, in any order before the command's path.
 _PREFIXES = "@-:+!"
-
-# systemd.exec(5), EnvironmentFile=: what a backslash may quote inside double quotes.
-_QUOTED = str.maketrans({character: f"\\{character}" for character in '\\"$`'})
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,19 +193,9 @@ def _lines(directives: Directives) -> list[str]:
     return [f"{name}={value}" for name, found in directives for value in found]
 
 
-def file_names(count: int) -> tuple[str, ...]:
-    """What a revision calls its copies of the user's environment files."""
-    return tuple(f"env.{number}" for number in range(1, count + 1))
-
-
 def path(text: str) -> str:
     """A path for a unit file: `%` starts a specifier there."""
     return text.replace("%", "%%")
-
-
-def environment_file(environment: tuple[tuple[str, str], ...]) -> str:
-    """The text of an EnvironmentFile= that gives exactly these values."""
-    return "".join(f'{name}="{value.translate(_QUOTED)}"\n' for name, value in environment)
 
 
 def executable(command: str) -> str:

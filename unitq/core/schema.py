@@ -38,7 +38,7 @@ class Kind:
     words: str
 
 
-_SPAN = {"type": ["string", "integer"], "pattern": duration.PATTERN, "minimum": 0}
+_SPAN = {"type": ["string", "integer"], "pattern": duration.FINITE, "minimum": 0}
 _PATH = {"type": "string", "pattern": "^/"}
 _STRING_TABLE = {"type": "object", "additionalProperties": {"type": ["string", "integer"]}}
 _SCALAR = {"type": ["string", "integer", "boolean"]}
@@ -106,7 +106,7 @@ Instances = Annotated[
 AnySpan = Annotated[
     Duration,
     PlainValidator(values.span(zero=False)),
-    WithJsonSchema(_SPAN),
+    WithJsonSchema(_SPAN | {"pattern": duration.PATTERN, "minimum": 1}),
     Kind('time span, or `"infinity"`'),
 ]
 ShortSpan = Annotated[
@@ -118,7 +118,7 @@ ShortSpan = Annotated[
 LongSpan = Annotated[
     Duration,
     PlainValidator(values.span(zero=False, infinite=False)),
-    WithJsonSchema(_SPAN),
+    WithJsonSchema(_SPAN | {"minimum": 1}),
     Kind("time span"),
 ]
 Signal = Annotated[
@@ -247,12 +247,13 @@ class WorkerTable(Table):
 
     command: Command = Field(
         description="What each instance runs: systemd's command-line syntax, not a shell's. `%i` "
-        "is the number of the instance.",
+        "is the number of the instance. A relative program (`bin/worker`) is one in `directory`.",
         examples=["/usr/bin/php bin/resque"],
     )
     queues: Queues = Field(
         default=_default("queues"),
-        description="The queues that the worker serves, the most urgent first.",
+        description="The queues that the worker serves, the most urgent first. It finds them in "
+        "its environment, with commas between them, as `QUEUE`.",
         examples=[["sms", "default"]],
     )
     instances: Instances = Field(
@@ -359,19 +360,21 @@ class AppFile(Table):
     environment: Variables = Field(
         default=(),
         description="Environment variables. They arrive as they stand here: `%`, `$` and quotes "
-        "mean nothing special. Readable by root only.",
+        "mean nothing special. They are kept where only root can read them.",
         examples=[{"APP_ENV": "production"}],
     )
     environment_file: Files | None = Field(
         default=None,
-        description="Files with more variables, one `NAME=value` a line, read at each start.",
+        description="Files with more variables, one `NAME=value` a line. A deploy copies them, so "
+        "that all instances of a revision have the same.",
         examples=["/etc/shop/env"],
     )
     code_version: CodeVersionWord = Field(
         default=CodeVersion.AUTO,
-        description="What tells that the code has changed: the name of the release directory, "
-        "git's HEAD, or nothing (`always` restarts at each deploy). `auto` takes the first of "
-        "these that there is.",
+        description="What tells a deploy that the code has changed: `release` is the directory "
+        "that `directory` leads to, `git` is HEAD and whether the files differ from it, and with "
+        "`always` every deploy restarts the workers. `auto` is `release` if `directory` is a "
+        "symlink, else `git` if there is one, else `always`.",
         examples=["auto"],
     )
     redis: RedisTable = Field(default=RedisTable(), description="Where the queues are.")
@@ -385,6 +388,10 @@ class AppFile(Table):
 
 class _Generator(GenerateJsonSchema):
     """TOML has no null, and our values have a text that the file would have."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002
+        # "Stop Timeout" says nothing that "stop_timeout" does not.
+        return False
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])

@@ -1,4 +1,4 @@
-"""One value of unitq.toml each: plain TOML in, a checked value out, or a `MistakeError` in plain words.
+"""One value of unitq.toml each: plain TOML in, a checked value out, or a MistakeError.
 
 Nothing here knows where in the file a value stands; `mistakes` adds that, and what was found.
 """
@@ -194,6 +194,8 @@ def queues(value: object) -> tuple[str, ...]:
     def queue(item: object) -> str:
         if not isinstance(item, str) or not item.strip() or item != item.strip():
             raise MistakeError('the name of a queue such as "default"')
+        if "," in item:
+            raise MistakeError(why="a comma stands between queues; write them as a list")
         if len(item.encode()) > QUEUE_MAX:
             raise MistakeError(why=f"a queue's name has at most {QUEUE_MAX} bytes")
         return item

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from unitq.core import names
 from unitq.core.errors import NoMatchError
-from unitq.host import files, state, unitfiles
+from unitq.host import files, revisions, state, unitfiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +32,9 @@ def install(systemd: Systemd, layout: Layout, plan: Plan, rendered: Rendered | N
     with files.nothing_changed("cannot install"):
         if plan.target is not plan.current:
             if rendered is not None:
-                state.write(place, plan.target, rendered)
+                revisions.write(place, plan.target, rendered)
             elif plan.current is not None:
-                state.write_scaled(place, plan.current, plan.target)
+                revisions.write_scaled(place, plan.current, plan.target)
         if written:
             state.mark_reload(place, pending=True)
             unitfiles.apply(layout.unit_dir, written)
@@ -80,4 +80,4 @@ def remove(systemd: Systemd, layout: Layout, app: str, units: Sequence[FileChang
     systemd.disable([*links, target])
     unitfiles.apply(layout.unit_dir, units)
     systemd.reload()
-    state.remove(layout.app(app))
+    revisions.remove(layout.app(app))
