@@ -1,0 +1,107 @@
+"""Writes revisions and deletes them. Apart from state.py, which every command needs to be quick."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unitq.core.envfile import environment_file, file_names
+from unitq.core.revision import Revision, dump
+from unitq.host import files
+
+if TYPE_CHECKING:
+    from unitq.core.layout import AppLayout
+    from unitq.core.render import Rendered, RenderedWorker
+
+# Revisions that are kept besides the current one and those that an instance runs.
+_HISTORY = 10
+
+
+def write(place: AppLayout, revision: Revision, rendered: Rendered) -> None:
+    """Puts a revision on disk, whole or not at all. Raises OSError."""
+    home = Path(place.revisions) / revision.id
+    files.folder(home.parent)
+    staged = files.beside(home)
+    shutil.rmtree(staged, ignore_errors=True)
+    try:
+        staged.mkdir()
+        staged.chmod(0o755)
+        _write_into(staged, revision, rendered)
+        # The same id can only be there if a deploy died before it made this revision current.
+        shutil.rmtree(home, ignore_errors=True)
+        staged.replace(home)
+        files.sync(home.parent)
+    except OSError:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+
+
+def _write_into(home: Path, revision: Revision, rendered: Rendered) -> None:
+    units = home / "units"
+    units.mkdir()
+    units.chmod(0o755)
+    for unit in rendered.units:
+        files.write(units / unit.name, unit.text.encode(), 0o644)
+    files.sync(units)
+    for worker in rendered.workers:
+        wanted = revision.worker(worker.name)
+        if wanted and wanted.revision == revision.id:
+            _write_worker(home / worker.name, revision.id, worker)
+    files.write(home / "revision.json", dump(revision).encode(), 0o644)
+    files.sync(home)
+
+
+def _write_worker(home: Path, revision: str, worker: RenderedWorker) -> None:
+    home.mkdir()
+    home.chmod(0o755)
+    # The environment may hold secrets. PID 1 reads it before it drops rights.
+    environment = (*worker.environment, ("UNITQ_REVISION", revision))
+    files.write(home / "env", environment_file(environment).encode(), 0o600)
+    for name, content in zip(file_names(len(worker.code.files)), worker.code.files, strict=True):
+        files.write(home / name, content, 0o600)
+    files.write(home / "stdin", b"", 0o444)
+    (home / "release").symlink_to(worker.code.release)
+    files.sync(home)
+
+
+def write_scaled(place: AppLayout, before: Revision, revision: Revision) -> None:
+    """Puts a revision on disk that differs from `before` in its counts only. Raises OSError."""
+    home = Path(place.revisions) / revision.id
+    staged = files.beside(home)
+    shutil.rmtree(staged, ignore_errors=True)
+    try:
+        staged.mkdir()
+        staged.chmod(0o755)
+        shutil.copytree(Path(place.revisions) / before.id / "units", staged / "units")
+        files.write(staged / "revision.json", dump(revision).encode(), 0o644)
+        files.sync(staged)
+        shutil.rmtree(home, ignore_errors=True)
+        staged.replace(home)
+        files.sync(home.parent)
+    except OSError:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+
+
+def prune(place: AppLayout, revision: Revision) -> None:
+    """Deletes old revisions: never the current one, one that it needs, or one that is pinned."""
+    needed = {revision.id} | {worker.revision for worker in revision.workers}
+    for path in Path(place.state).glob("pins/*/*"):
+        with suppress(OSError, IndexError):
+            needed.add(str(path.readlink()).split("/")[-2])
+    found = [path for path in Path(place.revisions).iterdir() if not path.name.startswith(".")]
+    ordered = sorted(found, key=lambda path: int(path.name.partition("-")[0]))
+    for path in ordered[:-_HISTORY]:
+        if path.name not in needed:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def remove(place: AppLayout) -> None:
+    """Deletes all that unitq knows of the app."""
+    # `current` goes first: what is half deleted must not look installed.
+    with suppress(FileNotFoundError):
+        Path(place.current).unlink()
+    if Path(place.state).exists():
+        shutil.rmtree(place.state)
