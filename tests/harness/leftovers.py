@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-MARK = "UNITQ_TEST_MARK"
+MARK = "TEST_MARK_OF_UNITQ"
 
 _STDIN = re.compile(r"/revisions/(?P<revision>[^/]+)/[^/]+/stdin")
 
@@ -62,8 +62,8 @@ def find(
 ) -> tuple[Process, ...]:
     """The processes that any of the marks fits; this one and its parents are left out.
 
-    `mark` is the value of UNITQ_TEST_MARK, `commands` are parts of the command line, `cgroup` is a
-    slice's path, `directory` one that the process works in or below.
+    `mark` is the value of the variable MARK, `commands` are parts of the command line, `cgroup` is
+    a slice's path, `directory` one that the process works in or below.
     """
     ours = set(_lineage(os.getpid()))
 
