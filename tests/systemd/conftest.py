@@ -555,9 +555,12 @@ def scope(request: pytest.FixtureRequest) -> Scope:
     return Scope(request.param)
 
 
-@pytest.fixture
-def make_site() -> Iterator[Callable[..., Site]]:
-    """Makes apps: `make_site(scope=system, name=unique)`. All are removed after the test."""
+@contextmanager
+def sites() -> Iterator[Callable[..., Site]]:
+    """Makes apps; all are removed at the end, and one that leaves something behind is an error.
+
+    For a fixture of a wider scope than one test: a deployed app that many tests only look at.
+    """
     made: list[Site] = []
 
     def make(scope: Scope | None = None, name: str | None = None) -> Site:
@@ -576,6 +579,13 @@ def make_site() -> Iterator[Callable[..., Site]]:
     yield make
     problems = [problem for site in made for problem in site.clean_up()]
     assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def make_site() -> Iterator[Callable[..., Site]]:
+    """Makes apps: `make_site(scope=system, name=unique)`. All are removed after the test."""
+    with sites() as make:
+        yield make
 
 
 @pytest.fixture
