@@ -576,8 +576,10 @@ def sites() -> Iterator[Callable[..., Site]]:
         site.switch(1)
         return site
 
-    yield make
-    problems = [problem for site in made for problem in site.clean_up()]
+    try:
+        yield make
+    finally:
+        problems = [problem for site in made for problem in site.clean_up()]
     assert not problems, "\n".join(problems)
 
 
