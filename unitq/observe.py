@@ -6,7 +6,6 @@ are felt, reading a small file takes 5.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,7 @@ class Instance:
     sub: str  # SubState
     job: bool  # a unit job waits or runs
     invocation: str
+    begun: float | None  # seconds since 1970 when this invocation began
     main_pid: int
     pids: tuple[int, ...]  # every process in its cgroup
     revision: str | None  # of the main process, from the process itself
@@ -115,9 +115,13 @@ def _instance(
     main_pid = next((e.main_pid for e in told_by.values() if e.main_pid in told_by), None)
     if pids and main_pid is None:
         main_pid = systemd.properties(row.name, "MainPID")["MainPID"]
-    invocation = processes.invocation(row.name, where.runtime) if running else None
-    if running and invocation is None:
-        invocation = systemd.properties(row.name, "InvocationID")["InvocationID"]
+    invocation, begun = "", None
+    if running:
+        link = processes.invocation(row.name, where.runtime)
+        if link:
+            invocation, begun = link
+        else:
+            invocation = systemd.properties(row.name, "InvocationID")["InvocationID"]
     return Instance(
         name=name,
         unit=row.name,
@@ -125,7 +129,8 @@ def _instance(
         active=row.active,
         sub=row.sub,
         job=row.job,
-        invocation=invocation or "",
+        invocation=invocation,
+        begun=begun,
         main_pid=main_pid or 0,
         pids=pids,
         revision=told_by[main_pid].revision if main_pid in told_by else None,
@@ -143,6 +148,7 @@ def _absent(app: str, name: InstanceName) -> Instance:
         sub="dead",
         job=False,
         invocation="",
+        begun=None,
         main_pid=0,
         pids=(),
         revision=None,
@@ -164,11 +170,9 @@ def details(systemd: Systemd, where: Machine, app: str, instance: Instance) -> D
 
 
 def _since(systemd: Systemd, instance: Instance) -> float | None:
-    if instance.serving and instance.main_pid:
+    if instance.serving and instance.begun:
         # A Type=exec unit is active from the moment that its process is there.
-        started = processes.started(instance.main_pid)
-        if started is not None:
-            return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + started
+        return instance.begun
     stamp = systemd.properties(instance.unit, "StateChangeTimestamp")["StateChangeTimestamp"]
     return stamp / 1e6 if stamp else None
 

@@ -92,14 +92,14 @@ def _look(scope: Scope, systemd: Systemd, revision: Revision, wanted: Sequence[s
 
 
 def _json(scope: Scope, sights: Sequence[Sight], code: Exit) -> str:
+    # Not indented: that would take json's encoder in Python, 100 ms for 1,000 instances.
     return json.dumps(
         {
             "format": 1,
             "scope": "user" if scope.user else "system",
             "exit_code": int(code),
             "apps": [_app(sight) for sight in sights],
-        },
-        indent=2,
+        }
     )
 
 

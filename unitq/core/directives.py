@@ -145,12 +145,15 @@ def _limit(key: str, value: object) -> tuple[str, ...]:
             f'did you mean "{near}"?' if near else f"there are {either(list(LIMITS), last='and')}"
         )
         raise MistakeError(why=f"unknown limit, {known}")
-    expected = f'{example}, "infinity", or two of them as "soft:hard"'
+    infinity = "" if key == "LimitNICE" else ', "infinity"'
+    expected = f'{example}{infinity}, or two of them as "soft:hard"'
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise MistakeError(expected)
     text = str(value)
     try:
-        bounds = [_INFINITE if part == "infinity" else read(part) for part in text.split(":")]
+        bounds = [
+            _INFINITE if part == "infinity" and infinity else read(part) for part in text.split(":")
+        ]
     except ValueError:
         raise MistakeError(expected) from None
     if len(bounds) > 2:

@@ -70,7 +70,7 @@ _LIMITS = """\
 
 `limits` takes setrlimit(2)'s limits by systemd's names
 ([systemd.exec(5)](https://www.freedesktop.org/software/systemd/man/systemd.exec.html)). Each takes
-`"infinity"` too, and `"soft:hard"`, such as `"1024:65536"`.
+`"soft:hard"` too, such as `"1024:65536"`, and all but the nice level take `"infinity"`.
 
 | limit | value |
 | --- | --- |

@@ -18,7 +18,7 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
         folded.setdefault(_fold(candidate), candidate)
     if len(word) > _LONGEST:
         return None
-    matches = get_close_matches(_fold(word), folded, n=1, cutoff=0.7)
+    matches = get_close_matches(_fold(word), folded, n=1, cutoff=0.6)
     return folded[matches[0]] if matches else None
 
 

@@ -34,7 +34,7 @@ UMASK = r"[0-7]{3}|0[0-7]{3}"
 START_LIMIT = re.compile(r"([1-9][0-9]{0,5}) */ *(.+)")
 PERCENTAGE = r"([1-9][0-9]?|100)%"
 
-_SIGNALS = [
+SIGNALS = [
     "HUP",
     "INT",
     "QUIT",
@@ -70,7 +70,7 @@ _SIGNALS = [
 _REAL_TIME = r"RT(MIN(\+([1-9]|[12][0-9]|30))?|MAX(-([1-9]|[12][0-9]|30))?)"
 # A look-ahead would say "but not KILL and STOP"; not every editor's regular expressions have it.
 SIGNAL_PATTERN = (
-    rf"^(SIG)?({'|'.join(s for s in _SIGNALS if s not in ('KILL', 'STOP'))}|{_REAL_TIME})$"
+    rf"^(SIG)?({'|'.join(s for s in SIGNALS if s not in ('KILL', 'STOP'))}|{_REAL_TIME})$"
 )
 
 # What systemd itself tells a process. Ours in their place would make unitq, or the worker,
@@ -256,6 +256,8 @@ def redis_url(value: object) -> str:
     )
     if not known or any(c.isspace() for c in value) or port == 0:
         raise MistakeError(expected)
+    if url.fragment:
+        raise MistakeError(why='"#" in a URL is written as "%23"')
     if url.scheme == "unix" and not url.path.startswith("/"):
         raise MistakeError('an absolute path in the URL: "unix:///run/redis.sock"')
     if url.scheme != "unix" and not url.hostname:
@@ -289,7 +291,7 @@ def span(*, zero: bool = True, infinite: bool = True) -> Callable[[object], Dura
 
 def stop_signal(value: object) -> str:
     """A signal by name, "SIG" or not; returned with it."""
-    known = [f"SIG{short}" for short in _SIGNALS]
+    known = [f"SIG{short}" for short in SIGNALS]
     if not isinstance(value, str):
         raise MistakeError('a signal such as "SIGTERM"')
     full = value if value.startswith("SIG") else f"SIG{value}"

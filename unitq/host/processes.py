@@ -9,8 +9,6 @@ from dataclasses import dataclass
 # "unified" mount, systemd(1)).
 _CGROUP_ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
 
-_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
-
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -31,15 +29,16 @@ def cgroup_root() -> str:
 
 def pids(cgroup: str) -> tuple[int, ...]:
     """Every process in this cgroup and in those below it; none where there is no such cgroup."""
-    found = list(_pids_of(cgroup))
+    found = _pids_of(cgroup)
     try:
+        # "." and the entry above: a folder without folders has two links. Spares a listing.
+        if os.stat(cgroup).st_nlink == 2:
+            return found
         with os.scandir(cgroup) as entries:
             below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return ()
-    for path in below:
-        found += pids(path)
-    return tuple(found)
+    return found + tuple(pid for path in below for pid in pids(path))
 
 
 def evidence(pid: int) -> Evidence:
@@ -56,13 +55,22 @@ def evidence(pid: int) -> Evidence:
         return Evidence(readable=False)
     except OSError:
         return Evidence()
-    revision = main_pid = None
-    for entry in environ.split(b"\0"):
-        if entry.startswith(b"UNITQ_REVISION="):
-            revision = entry[15:].decode(errors="replace")
-        elif entry.startswith(b"SYSTEMD_EXEC_PID=") and entry[17:].isdigit():
-            main_pid = int(entry[17:])
-    return Evidence(revision or _revision_of_stdin(pid), main_pid)
+    # Searched, not split: most of it is of no interest, and there may be thousands.
+    environ = b"\0" + environ
+    revision = _value(environ, b"\0UNITQ_REVISION=")
+    main_pid = _value(environ, b"\0SYSTEMD_EXEC_PID=")
+    return Evidence(
+        revision or _revision_of_stdin(pid),
+        int(main_pid) if main_pid and main_pid.isdigit() else None,
+    )
+
+
+def _value(environ: bytes, name: bytes) -> str | None:
+    begin = environ.find(name)
+    if begin < 0:
+        return None
+    begin += len(name)
+    return environ[begin : environ.find(b"\0", begin)].decode(errors="replace")
 
 
 def _revision_of_stdin(pid: int) -> str | None:
@@ -75,17 +83,6 @@ def _revision_of_stdin(pid: int) -> str | None:
     if len(parts) > 4 and parts[-1] == "stdin" and parts[-4] == "revisions":
         return parts[-3]
     return None
-
-
-def started(pid: int) -> float | None:
-    """When the process started, in seconds since boot; None where it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # The second field, the name, may hold spaces and brackets: count from its end.
-            fields = file.read().rpartition(b")")[2].split()
-        return int(fields[19]) / _CLOCK_TICKS
-    except (OSError, IndexError, ValueError):
-        return None
 
 
 def memory(cgroup: str, members: tuple[int, ...]) -> int | None:
@@ -123,9 +120,13 @@ def _pids_of(cgroup: str) -> tuple[int, ...]:
         return ()
 
 
-def invocation(unit: str, runtime: str) -> str | None:
-    """The InvocationID of an active unit, from the link that systemd keeps for its journal."""
+def invocation(unit: str, runtime: str) -> tuple[str, float] | None:
+    """The InvocationID of an active unit and when it began, in seconds since 1970.
+
+    From the link that systemd keeps for its journal while the unit is up.
+    """
+    link = f"{runtime}/systemd/units/invocation:{unit}"
     try:
-        return os.readlink(f"{runtime}/systemd/units/invocation:{unit}")
+        return os.readlink(link), os.lstat(link).st_mtime
     except OSError:
         return None
