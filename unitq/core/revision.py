@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from unitq.core import names
 from unitq.core.errors import UnitqError
-from unitq.core.model import Duration, RolloutSettings, Share
+from unitq.core.settings import Duration, RolloutSettings, Share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,7 +149,7 @@ def dump(revision: Revision) -> str:
     return json.dumps({"format": FORMAT, "id": revision.id} | asdict(revision), indent=2) + "\n"
 
 
-def load(text: str, where: str) -> Revision:
+def load(text: str | bytes, where: str) -> Revision:
     """The revision that `dump` wrote. Raises UnitqError where it is damaged or of a later unitq."""
     try:
         found: dict[str, Any] = json.loads(text)
@@ -174,7 +174,7 @@ def load(text: str, where: str) -> Revision:
                 start_timeout=Duration(**settings["start_timeout"]),
             ),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UnitqError(
             f"{where}: damaged ({type(error).__name__}: {error})",
             hint="`unitq deploy` writes a new revision once this file is moved away",

@@ -36,7 +36,7 @@ def current(place: AppLayout) -> Revision | None:
     """The revision that is wanted; None where the app was never deployed."""
     path = Path(place.current) / "revision.json"
     try:
-        return load(path.read_text(encoding="utf-8"), str(path))
+        return load(path.read_bytes(), str(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
