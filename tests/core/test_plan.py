@@ -1,0 +1,156 @@
+"""What is to be done to get from what is there to what is wanted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.core.build import app, instance, rendered, revision
+from unitq.core import names
+from unitq.core.plan import Do, FileChange, Plan, Running, plan, step
+
+if TYPE_CHECKING:
+    from unitq.core.revision import Revision
+
+APP = app()
+UNITS = rendered(APP).units
+INSTALLED = {unit.name: unit.text for unit in UNITS}
+CURRENT = revision(APP)
+LINKED = frozenset(names.unit("shop", name) for name in CURRENT.instances)
+FRESH = {name: Running(active=True, revision=CURRENT.id) for name in CURRENT.instances}
+
+
+def made(
+    current: Revision | None = CURRENT,
+    target: Revision = CURRENT,
+    *,
+    installed: dict[str, str] = INSTALLED,
+    running: dict[names.InstanceName, Running] = FRESH,
+    linked: frozenset[str] = LINKED,
+    reload: bool = False,
+) -> Plan:
+    return plan(
+        current,
+        target,
+        units=UNITS,
+        installed=installed,
+        running=running,
+        linked=linked,
+        reload=reload,
+    )
+
+
+def done(found: Plan) -> dict[str, Do]:
+    return {str(one.instance): one.do for one in found.steps}
+
+
+def test_what_is_as_wanted_is_left_alone() -> None:
+    found = made()
+    assert not found.pending
+    assert not found.files
+    assert not found.links
+    assert not found.steps_to_take
+    assert done(found) == {"sms@1": Do.KEEP, "sms@2": Do.KEEP, "sms@3": Do.KEEP}
+
+
+def test_the_first_deploy_writes_everything_and_starts_everything() -> None:
+    found = made(None, installed={}, running={}, linked=frozenset())
+    assert found.pending
+    assert {change.name for change in found.files} == set(INSTALLED)
+    assert all(change.before is None for change in found.files)
+    assert set(done(found).values()) == {Do.START}
+    assert set(found.links) == set(LINKED)
+
+
+@pytest.mark.parametrize(
+    ("running", "do", "why"),
+    [
+        (Running(active=True, revision=CURRENT.id), Do.KEEP, f"runs {CURRENT.id}"),
+        (Running(active=False, revision=None), Do.START, "not running"),
+        (None, Do.START, "not running"),
+        (Running(active=True, revision="0-abcdef"), Do.RESTART, "runs 0-abcdef, wanted"),
+        (Running(active=True, revision=None), Do.RESTART, "does not tell what it runs"),
+        # Down: what it ran last does not matter.
+        (Running(active=False, revision=CURRENT.id), Do.START, "not running"),
+    ],
+)
+def test_one_instance(running: Running | None, do: Do, why: str) -> None:
+    found = step(instance("sms@1"), CURRENT, running)
+    assert found.do is do
+    assert why in found.why
+
+
+@pytest.mark.parametrize("running", [None, FRESH[instance("sms@1")], Running(False, None)])
+@pytest.mark.parametrize("name", ["sms@4", "mail@1"])
+def test_what_is_not_wanted_stops_whatever_it_runs(name: str, running: Running | None) -> None:
+    assert step(instance(name), CURRENT, running).do is Do.STOP
+
+
+def test_instances_beyond_the_wanted_number_are_seen() -> None:
+    extra = {instance("sms@4"): Running(active=True, revision=CURRENT.id)}
+    found = made(running=FRESH | extra)
+    assert found.pending
+    assert done(found) == {
+        "sms@1": Do.KEEP,
+        "sms@2": Do.KEEP,
+        "sms@3": Do.KEEP,
+        "sms@4": Do.STOP,
+    }
+
+
+def test_a_text_that_was_changed_by_hand_is_a_change() -> None:
+    name = names.template("shop", "sms")
+    edited = INSTALLED | {name: INSTALLED[name].replace("SIGQUIT", "SIGTERM")}
+    found = made(installed=edited)
+    assert found.pending
+    (change,) = found.files
+    assert change.name == name
+    assert "-KillSignal=SIGTERM\n+KillSignal=SIGQUIT\n" in change.diff
+    # The processes are as wanted; the unit file is only put right.
+    assert not found.steps_to_take
+
+
+def test_the_unit_of_a_worker_that_is_gone_is_deleted() -> None:
+    found = made(installed=INSTALLED | {"unitq-shop-old@.service": "[Unit]\n"})
+    (change,) = found.files
+    assert change == FileChange("unitq-shop-old@.service", "[Unit]\n", None)
+    assert found.pending
+
+
+@pytest.mark.parametrize(
+    ("linked", "links"),
+    [
+        (LINKED - {"unitq-shop-sms@2.service"}, ("unitq-shop-sms@2.service",)),
+        (LINKED | {"unitq-shop-sms@9.service"}, ("unitq-shop-sms@9.service",)),
+    ],
+)
+def test_boot_links_that_are_missing_or_too_many_are_a_change(
+    linked: frozenset[str], links: tuple[str, ...]
+) -> None:
+    found = made(linked=linked)
+    assert found.links == links
+    assert found.pending
+
+
+def test_a_forgotten_reload_is_a_change() -> None:
+    assert made(reload=True).pending
+
+
+def test_a_new_revision_is_a_change_even_where_no_instance_is_touched() -> None:
+    # Only max_unavailable differs, say: the next restart has to know.
+    target = replace(CURRENT, number=2)
+    found = made(target=target)
+    assert found.pending
+    assert not found.steps_to_take
+
+
+def test_a_diff_reads_as_one() -> None:
+    assert FileChange("x.service", None, "a\nb\n").diff == (
+        "--- /dev/null\n+++ b/x.service\n@@ -0,0 +1,2 @@\n+a\n+b\n"
+    )
+    assert FileChange("x.service", "a\nb\n", None).diff == (
+        "--- a/x.service\n+++ /dev/null\n@@ -1,2 +0,0 @@\n-a\n-b\n"
+    )
+    assert FileChange("x.service", "a\n", "a\n").diff == ""
