@@ -127,13 +127,17 @@ def _process(pid: int) -> Process | None:
     except OSError:
         return None
     cgroup = next((line[3:] for line in lines if line.startswith("0::")), "")
+    command, directory = _strings(root / "cmdline"), _link(root / "cwd")
+    if not command and not directory:
+        # It is on its way out: the kernel has taken its memory and its files already.
+        return None
     pairs = (item.partition("=") for item in _strings(root / "environ") if not item.startswith("="))
     return Process(
         pid=pid,
         parent=int(parent),
-        command=_strings(root / "cmdline"),
+        command=command,
         cgroup=cgroup,
-        directory=_link(root / "cwd"),
+        directory=directory,
         stdin=_link(root / "fd" / "0"),
         environment={name: value for name, sign, value in pairs if sign},
     )

@@ -320,6 +320,21 @@ class Site:
         """The command line of tests/workers/odd.py: `site.odd("slow-drain", "2")`."""
         return " ".join([sys.executable, "-IS", str(WORKERS / "odd.py"), *arguments])
 
+    def holding(self) -> str:
+        """The command line of a worker that drains for as long as a test wants: see `hold`."""
+        return self.odd("hold", f"{self.out}/hold-%i")
+
+    def hold(self, *numbers: int) -> None:
+        """From now on these instances of `holding` do not end when they are told to stop …"""
+        for number in numbers:
+            (self.out / f"hold-{number}").touch()
+
+    def let_go(self, *numbers: int) -> None:
+        """… until now; without a number: any of them."""
+        gates = [self.out / f"hold-{number}" for number in numbers]
+        for gate in gates or self.out.glob("hold-*"):
+            gate.unlink(missing_ok=True)
+
     def php(self) -> str:
         """The command line of tests/workers/resque.php; see `resque_environment` for the rest."""
         return f"/usr/bin/php {WORKERS / 'resque.php'}"
@@ -419,9 +434,10 @@ class Site:
         return leftovers.find(mark=self.app, cgroup=self.cgroup, directory=self.home)
 
     def workers(self) -> tuple[leftovers.Process, ...]:
-        """The same, without unitq commands that a test has in the background."""
+        """The same, without unitq commands that a test has in the background, and their helpers."""
         ours = {each.pid for each in self._background if each.running}
-        return tuple(each for each in self.processes() if each.pid not in ours)
+        found = self.processes()
+        return tuple(each for each in found if each.pid not in ours and each.parent not in ours)
 
     def outside(self) -> tuple[leftovers.Process, ...]:
         """Those of them that live outside the app's cgroups."""
@@ -463,6 +479,7 @@ class Site:
         """Remove the app as a user would; returns what is left behind, having cleared that too."""
         for running in self._background:
             running.end()
+        self.let_go()
         problems = []
         if (self.scope.state_dir / self.app / "current").is_symlink():
             result = self.unitq("-a", self.app, "remove", "--yes", cwd=Path("/"))

@@ -6,6 +6,7 @@
     exit CODE                  exits at once
     die-after SECONDS [CODE]   exits with CODE (1) after a while, even if nobody asked
     slow-drain SECONDS         takes that long to exit 0 once it is told to stop
+    hold FILE                  once it is told to stop, exits 0 as soon as FILE is not there (any more)
     double-fork                leaves a daemon (setsid, deaf to QUIT, TERM, HUP), itself steady
     environ FILE               writes its environment to FILE, NUL-separated; then steady
     crash-on FILE              exits 3 if FILE is in its working directory; else steady
@@ -105,6 +106,16 @@ def slow_drain(seconds: str) -> None:
         say("drained")
 
 
+def hold(name: str) -> None:
+    """Be the worker whose job lasts as long as the test wants."""
+    try:
+        steady()
+    except Told:
+        while Path(name).exists():
+            time.sleep(0.02)
+        say("drained")
+
+
 def double_fork() -> None:
     """Be the worker whose library starts a daemon: nobody's child, in nobody's session."""
     listen()
@@ -173,6 +184,7 @@ MODES: dict[str, Callable[..., None]] = {
     "exit": exit_with,
     "die-after": die_after,
     "slow-drain": slow_drain,
+    "hold": hold,
     "double-fork": double_fork,
     "environ": environ,
     "crash-on": crash_on,
