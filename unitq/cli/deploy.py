@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from unitq.cli.scope import Scope
-    from unitq.core.model import App, Share
+    from unitq.core.model import App
+    from unitq.core.settings import Share
     from unitq.host.systemd import Systemd
 
 

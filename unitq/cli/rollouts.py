@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from unitq.cli.scope import Scope
-    from unitq.core.model import RolloutSettings, Share
     from unitq.core.names import InstanceName
     from unitq.core.revision import Revision
+    from unitq.core.rollout import Rollout, Seen
+    from unitq.core.settings import RolloutSettings, Share
     from unitq.host.systemd import Systemd
 
 
@@ -77,7 +78,7 @@ def share(
     """The value of --max-unavailable."""
     if value is None:
         return None
-    from unitq.core.model import Share
+    from unitq.core.settings import Share
 
     digits = value.removesuffix("%")
     percent = value.endswith("%")
@@ -140,8 +141,26 @@ def carry_out(
         else:
             shown = progress.Lines()
         return applier.run(
-            begin(steps, settings, wanted), shown, interrupts=interrupts, limit=waiting.limit
+            begin(steps, settings, wanted),
+            _Tolerant(shown),
+            interrupts=interrupts,
+            limit=waiting.limit,
         )
+
+
+class _Tolerant:
+    """Progress that ends when nobody reads it any more: a lost terminal must not stop a rollout."""
+
+    def __init__(self, shown: Progress) -> None:
+        self._shown: Progress = shown
+        self.interval = shown.interval
+
+    def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:
+        """Passes on what has changed."""
+        try:
+            self._shown.update(rollout, seen, now)
+        except OSError:
+            self._shown, self.interval = Quiet(), None
 
 
 def close(
@@ -158,10 +177,12 @@ def close(
     where = observe.machine(systemd, scope.layout)
     found = running(systemd, scope, where, revision)
     leftovers = observe.leftovers(revision, found.values())
-    if waiting.json:
-        click.echo(report.as_json(verb, revision, previous, outcome, leftovers, code))
-    else:
-        report.as_text(revision, outcome, leftovers, code)
+    # The outcome stands, whether or not anybody is left to read it.
+    with suppress(OSError):
+        if waiting.json:
+            click.echo(report.as_json(verb, revision, previous, outcome, leftovers, code))
+        else:
+            report.as_text(revision, outcome, leftovers, code)
     return code
 
 

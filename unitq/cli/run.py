@@ -24,18 +24,19 @@ from unitq.cli.scope import chosen, current, scope_options
 from unitq.cli.targets import targets
 from unitq.core import names
 from unitq.core.errors import ConfigError, Exit, NoMatchError
-from unitq.core.model import INSTANCES_MAX, Share
+from unitq.core.model import INSTANCES_MAX
 from unitq.core.plan import Do, FileChange, Plan, Step
 from unitq.core.plan import step as planned_step
 from unitq.core.revision import Origin, scaled
+from unitq.core.settings import Share
 from unitq.host import install, state, unitfiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from unitq.core.model import RolloutSettings
     from unitq.core.names import InstanceName
     from unitq.core.revision import Revision
+    from unitq.core.settings import RolloutSettings
     from unitq.host.systemd import Systemd
 
     Choose = Callable[[InstanceName, observe.Instance], Step]

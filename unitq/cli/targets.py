@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from unitq.core.errors import UnitqError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from click.shell_completion import CompletionItem
 
 
 def _complete(
@@ -18,6 +19,8 @@ def _complete(
     parameter: click.Parameter,  # noqa: ARG001
     incomplete: str,
 ) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
     from unitq.cli.scope import Scope
 
     options = {**(context.parent.params if context.parent else {}), **context.params}

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from unitq.core import names
 from unitq.core.errors import ConfigError
 from unitq.core.mistakes import in_plain_words, means, place
-from unitq.core.model import INSTANCES_MAX, NAME_RE, UNIT_NAME_MAX, App, RolloutSettings, Worker
+from unitq.core.model import INSTANCES_MAX, NAME_RE, UNIT_NAME_MAX, App, Worker
 from unitq.core.reference import reference, starter
 from unitq.core.schema import AppFile, RolloutTable, WorkerTable, json_schema
+from unitq.core.settings import RolloutSettings
 from unitq.core.values import MistakeError, span
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from unitq.core.model import Duration
+from unitq.core.settings import Duration
 
 EXAMPLE = 'a time span such as "90s", "10min" or "infinity"'
 

@@ -80,7 +80,7 @@ def found(value: object, *, secret: bool = False) -> str:
             return str(value)
 
 
-def secret(path: Path) -> bool:
+def confidential(path: Path) -> bool:
     """Whether what stands there may be nobody's business."""
     return path[:1] == ("redis",) or "environment" in path
 
@@ -122,7 +122,7 @@ def _said(mistake: MistakeError, path: Path, value: Any) -> tuple[Path, str]:
         value = value[key]
     word = nearest(value, mistake.words) if isinstance(value, str) else None
     near = f', did you mean "{word}"?' if word else ""
-    return path, f"expected {mistake.expected}, got {found(value, secret=secret(path))}{near}"
+    return path, f"expected {mistake.expected}, got {found(value, secret=confidential(path))}{near}"
 
 
 def _missing(path: Path) -> str:
@@ -161,22 +161,24 @@ def _unknown(path: Path) -> str:
     key, keys = str(path[-1]), table(path[:-1]).model_fields
     meant, home = _meant(path), _home(key)
     if home:
-        return f"unknown key here, it belongs in {home}"
+        return f"unknown key here, it belongs {home}"
     if meant:
         return f'unknown key, did you mean "{meant}"?'
     if path[0] == "workers" and re.fullmatch(r"[A-Z][A-Za-z]+", key):
-        advice = directives.instead(key, directives.IN_SERVICE)
-        return (
-            f"unknown key; {advice or f'systemd directives belong in [{place(path[:-1])}.service]'}"
-        )
+        service = f"systemd directives belong in [{place(path[:-1])}.service]"
+        return f"unknown key; {directives.instead(key, directives.IN_SERVICE) or service}"
     return f"unknown key; the keys here are {either(list(keys), last='and')}"
 
 
 def _home(key: str) -> str | None:
     """The table that has a key of exactly this name."""
+    # A key of the app's that follows a [table] is in that table: the first mistake with TOML.
     homes: tuple[tuple[type[BaseModel], str], ...] = (
-        (WorkerTable, "[workers.NAME]"),
-        (RolloutTable, "[rollout]"),
-        (AppFile, "the first lines, before any [table]"),
+        (AppFile, "at the top level, before the first [table]"),
+        (WorkerTable, "in [workers.NAME]"),
+        (RolloutTable, "in [rollout]"),
+        (RedisTable, "in [redis]"),
     )
+    if key in ("redis", "rollout", "workers"):
+        return "at the top level"
     return next((words for model, words in homes if key in model.model_fields), None)

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from unitq.core.settings import Duration, RolloutSettings
+
 # systemd allows ASCII letters, digits and ":-_.\" in unit names (systemd.unit(5)). Ours also
 # become directory names and journal identifiers: letters, digits, "-" and "_" serve all three.
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
@@ -34,46 +36,11 @@ class CodeVersion(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Duration:
-    """A time span: as the user wrote it, and in seconds (`inf` for "infinity")."""
-
-    text: str
-    seconds: float
-
-    def __str__(self) -> str:
-        return self.text
-
-
-@dataclass(frozen=True, slots=True)
 class StartLimit:
     """No more than `burst` starts within `interval`; burst 0 means no limit (systemd.unit(5))."""
 
     burst: int
     interval: Duration
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A number of instances, or a percentage of them."""
-
-    number: int
-    percent: bool = False
-
-    def of(self, instances: int) -> int:
-        """The number meant for that many instances: Kubernetes' rounding (down), but at least 1."""
-        return max(1, instances * self.number // 100 if self.percent else self.number)
-
-    def __str__(self) -> str:
-        return f"{self.number}%" if self.percent else str(self.number)
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutSettings:
-    """How fast instances may be replaced, and when one counts as healthy."""
-
-    max_unavailable: Share
-    min_healthy: Duration
-    start_timeout: Duration
 
 
 # Any other systemd directive: one name, one or several values (a list gives several lines).

@@ -27,9 +27,9 @@ from unitq.core.plan import Do
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from unitq.core.model import RolloutSettings
     from unitq.core.names import InstanceName
     from unitq.core.plan import Step
+    from unitq.core.settings import RolloutSettings
 
 
 class Phase(StrEnum):

@@ -18,12 +18,11 @@ from unitq.core.model import (
     NAME,
     CodeVersion,
     Directives,
-    Duration,
     KillMode,
-    Share,
     StartLimit,
     Worker,
 )
+from unitq.core.settings import Duration, Share
 
 if TYPE_CHECKING:
     from pydantic_core import core_schema

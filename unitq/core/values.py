@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from unitq.core import duration
-from unitq.core.model import INSTANCES_MAX, NAME_RE, Duration, KillMode, Share, StartLimit
+from unitq.core.model import INSTANCES_MAX, NAME_RE, KillMode, StartLimit
+from unitq.core.settings import Duration, Share
 from unitq.core.suggest import either
 
 if TYPE_CHECKING:
@@ -34,39 +35,11 @@ UMASK = r"[0-7]{3}|0[0-7]{3}"
 START_LIMIT = re.compile(r"([1-9][0-9]{0,5}) */ *(.+)")
 PERCENTAGE = r"([1-9][0-9]?|100)%"
 
-SIGNALS = [
-    "HUP",
-    "INT",
-    "QUIT",
-    "ILL",
-    "TRAP",
-    "ABRT",
-    "BUS",
-    "FPE",
-    "KILL",
-    "USR1",
-    "SEGV",
-    "USR2",
-    "PIPE",
-    "ALRM",
-    "TERM",
-    "STKFLT",
-    "CHLD",
-    "CONT",
-    "STOP",
-    "TSTP",
-    "TTIN",
-    "TTOU",
-    "URG",
-    "XCPU",
-    "XFSZ",
-    "VTALRM",
-    "PROF",
-    "WINCH",
-    "IO",
-    "PWR",
-    "SYS",
-]
+SIGNALS = (
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+)  # fmt: skip
 _REAL_TIME = r"RT(MIN(\+([1-9]|[12][0-9]|30))?|MAX(-([1-9]|[12][0-9]|30))?)"
 # A look-ahead would say "but not KILL and STOP"; not every editor's regular expressions have it.
 SIGNAL_PATTERN = (

@@ -91,9 +91,12 @@ def prune(place: AppLayout, revision: Revision) -> None:
     for path in Path(place.state).glob("pins/*/*"):
         with suppress(OSError, IndexError):
             needed.add(str(path.readlink()).split("/")[-2])
-    found = [path for path in Path(place.revisions).iterdir() if not path.name.startswith(".")]
-    ordered = sorted(found, key=lambda path: int(path.name.partition("-")[0]))
-    for path in ordered[:-_HISTORY]:
+    found = [
+        (int(number), path)
+        for path in Path(place.revisions).iterdir()
+        if (number := path.name.partition("-")[0]).isdigit()
+    ]
+    for _, path in sorted(found)[:-_HISTORY]:
         if path.name not in needed:
             shutil.rmtree(path, ignore_errors=True)
 
