@@ -1,0 +1,1 @@
+"""The case that unitq exists for, live: `script/demo`."""
