@@ -176,7 +176,8 @@ class Cure:
                 self._deploy(time.time())
                 start = time.time()
                 self._pause(load)
-                for _ in range(deploys):
+                # Where nothing got to run there is nothing to restart either.
+                for _ in range(deploys if self._codes == [0] else 0):
                     changed = time.time()
                     self._shop.release()
                     say(f'The text changes to "{self._shop.text}"; `current` is moved to it.')
