@@ -155,5 +155,8 @@ def replaces(revision: Revision, previous: str | None) -> str:
     """The headline of a deploy."""
     versions = sorted({worker.code_version for worker in revision.workers})
     code = versions[0] if len(versions) == 1 else f"{len(versions)} releases"
-    before = f" replaces {number(previous)}" if previous else ""
+    before = ""
+    if previous:
+        goes_on = previous == revision.id
+        before = ", what differs from it" if goes_on else f" replaces {number(previous)}"
     return f"{revision.app}: revision {revision.number} ({revision.hash}, {code}){before}"

@@ -6,7 +6,8 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from unitq.core import directives, duration
-from unitq.core.schema import AppFile, Kind, RedisTable, RolloutTable, WorkerTable, plain
+from unitq.core.kinds import Kind
+from unitq.core.schema import AppFile, RedisTable, RolloutTable, WorkerTable, plain
 from unitq.core.values import RESERVED_VARIABLES
 
 if TYPE_CHECKING:

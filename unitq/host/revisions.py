@@ -108,3 +108,5 @@ def remove(place: AppLayout) -> None:
         Path(place.current).unlink()
     if Path(place.state).exists():
         shutil.rmtree(place.state)
+    with suppress(OSError):
+        Path(place.state).parent.rmdir()  # only if no other app is there

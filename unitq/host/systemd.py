@@ -97,7 +97,7 @@ class Systemd:
         self._bus: Any = None
         self._paths: dict[bytes, str] = {}
         self._pending: list[Event] = []
-        self._callback: Any = None
+        self._callbacks: tuple[Any, ...] = ()
         self.calls = 0  # counted so that tests can hold us to "D-Bus calls are counted"
         os.environ.setdefault(_TIMEOUT, _TIMEOUT_VALUE)
         _import_pystemd()
@@ -177,7 +177,7 @@ class Systemd:
         """From now on `events` tells what happens to these units. Call it before acting."""
         self._paths.clear()
         self._paths.update({_UNIT_PATH + _escape(unit): unit for unit in units})
-        if self._callback is None:
+        if not self._callbacks:
             self._listen()
 
     def events(self, timeout: float | None, wake: int | None = None) -> list[Event]:
@@ -253,24 +253,24 @@ class Systemd:
     def _listen(self) -> None:
         pending, paths = self._pending, self._paths
 
-        # A plain function: pystemd sets an attribute on it, which a method does not take. It only
-        # notes: an exception in here would surface as SystemError.
-        def note(message: Any, error: Any = None, userdata: Any = None) -> None:  # noqa: ARG001
-            path = message.get_path()
-            if path == _OBJECT:
+        # Plain functions: pystemd sets an attribute on them, which a method does not take. They
+        # only note: an exception in here would surface as SystemError.
+        def changed(message: Any, error: Any = None, userdata: Any = None) -> None:  # noqa: ARG001
+            # Of every object on the bus: what is not ours is skipped before it is parsed.
+            if unit := paths.get(message.get_path()):
                 message.process_reply(False)
-                _, job, unit, result = message.body
-                pending.append(JobDone(unit.decode(), job.decode(), result.decode()))
-            elif path in paths:
-                message.process_reply(False)
-                changes = message.body[1]
-                pending.append(Changed(paths[path], _plain(changes)))
+                pending.append(Changed(unit, _plain(message.body[1])))
 
-        self._callback = note  # pystemd holds a bare pointer; without this the next signal crashes
+        def removed(message: Any, error: Any = None, userdata: Any = None) -> None:  # noqa: ARG001
+            message.process_reply(False)
+            _, job, unit, result = message.body
+            pending.append(JobDone(unit.decode(), job.decode(), result.decode()))
+
+        # pystemd holds bare pointers; without these references the next signal crashes.
+        self._callbacks = (changed, removed)
         self._call(b"Subscribe", tolerate="AlreadySubscribed")
-        # No path: of every unit; `note` skips what is not ours before it parses anything.
-        self._bus.match_signal(None, None, _PROPERTIES, b"PropertiesChanged", note)
-        self._bus.match_signal(None, _OBJECT, _MANAGER, b"JobRemoved", note)
+        self._bus.match_signal(None, None, _PROPERTIES, b"PropertiesChanged", changed)
+        self._bus.match_signal(None, _OBJECT, _MANAGER, b"JobRemoved", removed)
 
     def _taken(self) -> list[Event]:
         taken = list(self._pending)

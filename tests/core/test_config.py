@@ -1,0 +1,945 @@
+"""unitq.toml: what it gives, and what it says of mistakes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from unitq.core import config, directives, values
+from unitq.core.errors import ConfigError, Exit
+from unitq.core.model import App, CodeVersion, KillMode, StartLimit, Worker
+from unitq.core.reference import toml
+from unitq.core.settings import Duration, RolloutSettings, Share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+SMALLEST = """
+app = "shop"
+directory = "/srv/shop/current"
+[workers.sms]
+command = "/usr/bin/php bin/resque"
+"""
+
+EVERYTHING = """
+app = "shop"
+user = "www-data"
+group = "1000"
+directory = "/srv//shop/./current/"
+environment = { APP_ENV = "production", WAIT = 5 }
+environment_file = "/etc/shop/env"
+code_version = "git"
+
+[redis]
+url = "redis://:secret@127.0.0.1:6379/0"
+
+[rollout]
+max_unavailable = "25%"
+min_healthy = 0
+start_timeout = "2min"
+
+[workers.sms]
+command = "  bin/worker --id %i "
+queues = ["sms", "default"]
+instances = 4
+stop_timeout = "10min"
+stop_signal = "TERM"
+kill_mode = "mixed"
+restart_delay = 0
+start_limit = "5/1min"
+nice = -5
+umask = "022"
+limits = { LimitNOFILE = 65536, LimitAS = "1G:2G" }
+user = "sms"
+group = "sms"
+directory = "/srv/sms"
+environment = { WAIT = "10", EMPTY = "" }
+environment_file = ["/etc/sms/a", "/etc/sms/b"]
+
+[workers.sms.unit]
+OnFailure = "alert@%n.service"
+
+[workers.sms.service]
+ProtectHome = true
+PrivateTmp = false
+CPUWeight = 50
+ExecStartPre = ["/bin/true", " /bin/echo a "]
+X-Note = ""
+
+[workers.mail]
+command = "bin/mail"
+"""
+
+
+def mistakes(text: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        config.parse(text, source="unitq.toml")
+    return caught.value.problems
+
+
+def worker(lines: str) -> str:
+    """The smallest file with some more lines for its worker."""
+    return f"{SMALLEST}{lines}"
+
+
+# What a file gives.
+
+
+def test_the_smallest_file_gets_every_default() -> None:
+    assert config.parse(SMALLEST, source="unitq.toml") == App(
+        name="shop",
+        workers=(
+            Worker(
+                name="sms",
+                command="/usr/bin/php bin/resque",
+                instances=1,
+                directory="/srv/shop/current",
+            ),
+        ),
+        rollout=RolloutSettings(Share(1), Duration("10s", 10), Duration("90s", 90)),
+        code_version=CodeVersion.AUTO,
+        redis_url=None,
+    )
+
+
+def test_every_key_arrives_in_the_app() -> None:
+    app = config.parse(EVERYTHING, source="unitq.toml")
+    assert app == App(
+        name="shop",
+        workers=(
+            Worker(
+                name="sms",
+                command="bin/worker --id %i",
+                instances=4,
+                directory="/srv/sms",
+                queues=("sms", "default"),
+                user="sms",
+                group="sms",
+                environment=(("APP_ENV", "production"), ("WAIT", "10"), ("EMPTY", "")),
+                environment_files=("/etc/sms/a", "/etc/sms/b"),
+                stop_timeout=Duration("10min", 600),
+                stop_signal="SIGTERM",
+                kill_mode=KillMode.MIXED,
+                restart_delay=Duration("0s", 0),
+                start_limit=StartLimit(5, Duration("1min", 60)),
+                nice=-5,
+                umask="0022",
+                limits=(("LimitNOFILE", "65536"), ("LimitAS", "1G:2G")),
+                unit=(("OnFailure", ("alert@%n.service",)),),
+                service=(
+                    ("ProtectHome", ("yes",)),
+                    ("PrivateTmp", ("no",)),
+                    ("CPUWeight", ("50",)),
+                    ("ExecStartPre", ("/bin/true", "/bin/echo a")),
+                    ("X-Note", ("",)),
+                ),
+            ),
+            Worker(
+                name="mail",
+                command="bin/mail",
+                instances=1,
+                directory="/srv/shop/current",
+                user="www-data",
+                group="1000",
+                environment=(("APP_ENV", "production"), ("WAIT", "5")),
+                environment_files=("/etc/shop/env",),
+            ),
+        ),
+        rollout=RolloutSettings(Share(25, percent=True), Duration("0s", 0), Duration("2min", 120)),
+        code_version=CodeVersion.GIT,
+        redis_url="redis://:secret@127.0.0.1:6379/0",
+    )
+
+
+def test_every_field_of_the_model_can_be_set_in_the_file() -> None:
+    app = config.parse(EVERYTHING, source="unitq.toml")
+    untouched = Worker(name="", command="", instances=0, directory="")
+    for field in dataclasses.fields(Worker):
+        assert getattr(app.workers[0], field.name) != getattr(untouched, field.name), field.name
+
+
+def test_every_worker_may_have_a_directory_of_its_own() -> None:
+    text = 'app = "a"\n[workers.b]\ncommand = "c"\ndirectory = "/d"\n'
+    assert config.parse(text, source="unitq.toml").workers[0].directory == "/d"
+
+
+def test_a_byte_order_mark_does_no_harm() -> None:
+    assert config.parse(f"\ufeff{SMALLEST}", source="unitq.toml").name == "shop"
+
+
+def test_a_command_may_go_over_several_lines_as_toml_joins_them() -> None:
+    text = SMALLEST.replace('"/usr/bin/php bin/resque"', '"""\n/usr/bin/php \\\n    bin/resque"""')
+    assert config.parse(text, source="unitq.toml").workers[0].command == "/usr/bin/php bin/resque"
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "value"),
+    [
+        ('stop_timeout = "infinity"', "stop_timeout", Duration("infinity", float("inf"))),
+        ("stop_timeout = 90", "stop_timeout", Duration("90s", 90)),
+        ('stop_signal = "SIGRTMIN+3"', "stop_signal", "SIGRTMIN+3"),
+        ('stop_signal = "USR1"', "stop_signal", "SIGUSR1"),
+        ('start_limit = "none"', "start_limit", StartLimit(0, Duration("0", 0))),
+        ('start_limit = "3 / 1h 30min"', "start_limit", StartLimit(3, Duration("1h 30min", 5400))),
+        ('user = "first.last@example"', "user", "first.last@example"),
+        ('user = "0"', "user", "0"),
+        ('directory = "/"', "directory", "/"),
+        ('limits.LimitNICE = "+5:-5"', "limits", (("LimitNICE", "+5:-5"),)),
+        ('limits.LimitRTTIME = "200ms"', "limits", (("LimitRTTIME", "200ms"),)),
+        ('limits.LimitCORE = "0:infinity"', "limits", (("LimitCORE", "0:infinity"),)),
+        ('service.Type = "notify"', "service", (("Type", ("notify",)),)),
+        ("service.Delegate = true", "service", (("Delegate", ("yes",)),)),
+        ('unit.ConditionPathExists = "/a"', "unit", (("ConditionPathExists", ("/a",)),)),
+        ('command = "a b \\\\\\" %i 😀"', "command", 'a b \\" %i 😀'),
+        ('environment.A = "%i $x \\"\\\\ ✉ "', "environment", (("A", '%i $x "\\ ✉ '),)),
+    ],
+)
+def test_a_value_arrives_as_it_should(line: str, field: str, value: object) -> None:
+    text = (
+        worker(line)
+        if "command" not in line
+        else worker("").replace('command = "/usr/bin/php bin/resque"', line)
+    )
+    assert getattr(config.parse(text, source="unitq.toml").workers[0], field) == value
+
+
+# What it says of mistakes.
+
+
+def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.parse(
+            """
+            app = "my shop"
+            usr = "www-data"
+            [rollout]
+            max_unavailable = 0
+            start_timeout = 5
+            [workers.sms]
+            instence = 4
+            stop_timeout = "10 minuts"
+            [workers.sms.service]
+            ExecStart = "x"
+            [workers."../x"]
+            command = ""
+            """,
+            source="unitq.toml",
+        )
+    assert caught.value.exit is Exit.USAGE
+    assert caught.value.message == "unitq.toml: 11 mistakes"
+    assert caught.value.problems == (
+        (
+            'app: expected a name of letters, digits, "-" and "_", 1 to 63 characters, first a '
+            'letter or digit, got "my shop"'
+        ),
+        'usr: unknown key, did you mean "user"?',
+        (
+            "rollout.max_unavailable: expected a whole number from 1 to 4096, or a percentage such "
+            'as "25%", got 0'
+        ),
+        "rollout.start_timeout: must be longer than min_healthy, but is 5s against 10s",
+        'workers.sms.instence: unknown key, did you mean "instances"?',
+        (
+            'workers.sms.stop_timeout: expected a time span such as "90s", "10min" or "infinity", '
+            'got "10 minuts"'
+        ),
+        "workers.sms.service.ExecStart: unitq writes this directive itself: use command",
+        'workers.sms.command: missing, for example command = "/usr/bin/php bin/resque"',
+        (
+            'workers."../x": expected a name of letters, digits, "-" and "_", 1 to 63 characters, '
+            'first a letter or digit, got "../x"'
+        ),
+        'workers."../x".command: expected a command line such as "/usr/bin/php bin/resque", got ""',
+        'directory: missing, for example directory = "/srv/shop/current"',
+    )
+
+
+def test_an_empty_file_hears_what_is_needed() -> None:
+    assert mistakes("") == (
+        'app: missing, for example app = "shop"',
+        "workers: missing; at least one [workers.NAME] is needed",
+        'directory: missing, for example directory = "/srv/shop/current"',
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "hint"),
+    [
+        (
+            "app = shop",
+            "line 1, column 7: invalid value",
+            'text needs quotes: user = "www-data"; true and false are written small',
+        ),
+        ("app", "at the end of the file: expected '=' after a key in a key/value pair", ""),
+        (
+            '[a]\nb = "x\n',
+            "line 2, column 7: illegal character '\\n'",
+            "a closing quote is missing in this line",
+        ),
+        (
+            "[workers.a]\n[workers.a]",
+            "line 2, column 11: cannot declare ('workers', 'a') twice",
+            "the same key or table stands there twice",
+        ),
+        (
+            'a = "C:\\dir"',
+            "line 1, column 10: unescaped '\\' in a string",
+            "in single quotes a backslash is only a backslash: 'a\\b'",
+        ),
+        ('a = 1\nb = "\udce4"', "line 2: not UTF-8; save the file in that encoding", ""),
+        ("a = " + "1" * 5000, "contains a huge number", ""),
+        ("a = " + "[" * 5000, "nested too deeply", ""),
+        ("a = " + "[" * 50 + "]" * 50, "a[0][0]: nested too deeply", ""),
+        ("a." * 100 + "b = 1", "a.a.a: nested too deeply", ""),
+        ("a." * 100_000 + "b = 1", "a key has hundreds of parts", ""),
+        ("#" * 2_000_000, "longer than 1024 KiB", ""),
+    ],
+)
+def test_a_file_that_is_no_toml_is_told_where(text: str, problem: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.parse(text, source="unitq.toml")
+    assert caught.value.message == "unitq.toml: 1 mistake"
+    assert (caught.value.problems, caught.value.hint) == ((problem,), hint)
+
+
+MISTAKES = [
+    # Names and keys.
+    ('app = "-x"', "app",
+     ('expected a name of letters, digits, "-" and "_", 1 to 63 characters, first a letter or '
+      'digit, got "-x"')),
+    ("presets = 1", "presets",
+     ("unknown key; the keys here are app, user, group, directory, "
+      "environment, environment_file, code_version, redis, rollout and workers")),
+    ("instances = 2", "instances", "unknown key here, it belongs in [workers.NAME]"),
+    ('url = "redis://a"', "url", "unknown key here, it belongs in [redis]"),
+    ("min_healthy = 2", "min_healthy", "unknown key here, it belongs in [rollout]"),
+    ('code_version = "gti"', "code_version",
+     'expected "auto", "git", "release" or "always", got "gti", did you mean "git"?'),
+    # Containers of the wrong kind; what stands there may be a secret.
+    ('redis = "redis://:secret@x"', "redis", "expected a table, got a string"),
+    ("rollout = [1]", "rollout", "expected a table, got a list"),
+    ('environment = "PASSWORD=secret"', "environment",
+     'expected a table such as { APP_ENV = "production" }, got a string'),
+    ("environment_file = 1", "environment_file",
+     'expected an absolute path such as "/etc/shop/env", or a list of them, got 1'),
+    ('environment_file = ["/a", "b"]', "environment_file[1]",
+     'expected an absolute path such as "/etc/shop/env", got "b"'),
+    # The rest of the first lines.
+    ("user = 1000", "user",
+     ('expected a name such as "www-data" or a number in quotes such as '
+      '"1000", got 1000')),
+    ('user = "65535"', "user",
+     ('expected a name such as "www-data" or a number in quotes such as '
+      '"1000", got "65535"')),
+    ('user = "a:b"', "user",
+     ('expected a name such as "www-data" or a number in quotes such as '
+      '"1000", got "a:b"')),
+    ('redis.url = "http://:secret@x"', "redis.url",
+     ('expected a URL such as '
+      '"redis://127.0.0.1:6379/0", "rediss://…" or "unix:///run/redis.sock", got a string')),
+    ('redis.url = "redis://:secret@x/a"', "redis.url",
+     ("expected a database number at the end of "
+      'the URL: "redis://127.0.0.1:6379/0", got a string')),
+    ('redis.url = "redis://x:70000"', "redis.url",
+     ('expected a URL such as '
+      '"redis://127.0.0.1:6379/0", "rediss://…" or "unix:///run/redis.sock", got a string')),
+    ('redis.url = "unix://run"', "redis.url",
+     'expected an absolute path in the URL: "unix:///run/redis.sock", got a string'),
+    ('environment = { A = true }', "environment.A",
+     "expected a string or a whole number; quotes make a string of anything, got true or false"),
+    ('environment = { A = 1.5 }', "environment.A",
+     "expected a string or a whole number; quotes make a string of anything, got a number"),
+    ('environment = { A-B = "x" }', "environment.A-B",
+     ("not a name for a variable: letters, digits "
+      'and "_", first a letter or "_"')),
+    ('environment = { UNITQ_A = "x" }', "environment.UNITQ_A",
+     "names that begin with UNITQ_ are unitq's own"),
+    ('environment = { NOTIFY_SOCKET = "x" }', "environment.NOTIFY_SOCKET",
+     "systemd sets this variable itself"),
+    ('environment = { A = "x\\ny" }', "environment.A", "contains a line break (U+000A)"),
+    ('environment = { "A\\u001b" = 1 }', 'environment."A\\u001B"',
+     "the key contains the control character U+001B, which no unit file may hold"),
+    ('rollout.max_unavailable = "101%"', "rollout.max_unavailable",
+     ("expected a whole number from "
+      '1 to 4096, or a percentage such as "25%", got "101%"')),
+    ("rollout.max_unavailable = true", "rollout.max_unavailable",
+     ("expected a whole number from "
+      '1 to 4096, or a percentage such as "25%", got true')),
+    ('rollout.start_timeout = "infinity"', "rollout.start_timeout",
+     'expected a time span such as "90s" or "1min 30s", not endless, got "infinity"'),
+    ('rollout.min_healthy = "2min"', "rollout.start_timeout",
+     "must be longer than min_healthy, but is 90s against 2min"),
+]  # fmt: skip
+
+WORKER_MISTAKES = [
+    ("queues = 'sms'", "queues", 'expected a list of names such as ["sms", "default"], got "sms"'),
+    ("queues = ['a', 'a']", "queues[1]", "stands in the list twice"),
+    ("queues = ['a,b']", "queues[0]", "a comma stands between queues; write them as a list"),
+    ("queues = [['a']]", "queues[0]", 'expected the name of a queue such as "default", got a list'),
+    ("instances = 0", "instances", "expected a whole number from 1 to 4096, got 0"),
+    ("instances = -1", "instances", "expected a whole number from 1 to 4096, got -1"),
+    ("instances = 4097", "instances", "expected a whole number from 1 to 4096, got 4097"),
+    ("instances = '4'", "instances", 'expected a whole number from 1 to 4096, got "4"'),
+    ("instances = 4.0", "instances", "expected a whole number from 1 to 4096, got 4.0"),
+    ("instances = true", "instances", "expected a whole number from 1 to 4096, got true"),
+    ("instances = nan", "instances", "expected a whole number from 1 to 4096, got nan"),
+    ("instances = 1979-05-27", "instances",
+     "expected a whole number from 1 to 4096, got a date or time"),
+    ("instances = 99999999999999999999", "instances", "a whole number has at most 64 bits"),
+    ("instences = 4", "instences", 'unknown key, did you mean "instances"?'),
+    ("numprocs = 4", "numprocs", 'unknown key, did you mean "instances"?'),
+    ("stop-timeout = 4", "stop-timeout", 'unknown key, did you mean "stop_timeout"?'),
+    ("max_unavailable = 4", "max_unavailable", "unknown key here, it belongs in [rollout]"),
+    ("code_version = 'git'", "code_version",
+     "unknown key here, it belongs at the top level, before the first [table]"),
+    ("rollout.min_healthy = 1", "rollout", "unknown key here, it belongs at the top level"),
+    ("MemoryMax = '1G'", "MemoryMax",
+     "unknown key; systemd directives belong in [workers.sms.service]"),
+    ("TimeoutStopSec = 5", "TimeoutStopSec", "unknown key; use stop_timeout"),
+    ("stop_timeout = 0", "stop_timeout",
+     'expected a time span such as "90s", "10min" or "infinity", longer than zero, got 0'),
+    ("stop_timeout = 1.5", "stop_timeout",
+     'expected a time span such as "90s", "10min" or "infinity", got 1.5'),
+    ("stop_timeout = -5", "stop_timeout",
+     'expected a time span such as "90s", "10min" or "infinity", got -5'),
+    ("stop_signal = 'SIGKILL'", "stop_signal",
+     ("SIGKILL cannot be caught, so the job in hand would be lost; it is sent anyway to what is "
+     "left after stop_timeout")),
+    ("stop_signal = 'STOP'", "stop_signal", "SIGSTOP freezes a worker and does not stop it"),
+    ("stop_signal = 'SIGTREM'", "stop_signal",
+     'expected a signal such as "SIGTERM", got "SIGTREM", did you mean "SIGTERM"?'),
+    ("stop_signal = 3", "stop_signal", 'expected a signal such as "SIGTERM", got 3'),
+    ("kill_mode = 'process'", "kill_mode",
+     ('"process" leaves processes behind that go on with the '
+      'old code; use "control-group" or "mixed"')),
+    ("kill_mode = 'mxed'", "kill_mode",
+     'expected "control-group" or "mixed", got "mxed", did you mean "mixed"?'),
+    ("restart_delay = 'infinity'", "restart_delay",
+     'expected a time span such as "90s" or "1min 30s", not endless, got "infinity"'),
+    ("start_limit = '0/1min'", "start_limit",
+     'expected "none", or starts per time span such as "5/1min", got "0/1min"'),
+    ("start_limit = 5", "start_limit",
+     'expected "none", or starts per time span such as "5/1min", got 5'),
+    ("nice = 20", "nice", "expected a whole number from -20 to 19, got 20"),
+    ("umask = 22", "umask", 'expected an octal number in quotes such as "0022", got 22'),
+    ("umask = '0088'", "umask", 'expected an octal number in quotes such as "0022", got "0088"'),
+    ("directory = 'a'", "directory",
+     'expected an absolute path such as "/srv/shop/current", got "a"'),
+    ("directory = '/a/../b'", "directory", 'expected a path without "..", got "/a/../b"'),
+    ("directory = '/" + "a" * 5000 + "'", "directory", "a path has at most 4095 bytes"),
+    ("limits.NOFILE = 5", "limits.NOFILE", 'unknown limit, did you mean "LimitNOFILE"?'),
+    ("limits.LimitNOFILE = '2G'", "limits.LimitNOFILE",
+     ("expected a whole number such as 65536, "
+      '"infinity", or two of them as "soft:hard", got "2G"')),
+    ("limits.LimitAS = '2G:1G'", "limits.LimitAS",
+     'the soft limit is above the hard one in "2G:1G"'),
+    ("limits.LimitAS = '1:2:3'", "limits.LimitAS",
+     ('expected a size such as "2G", "infinity", or '
+      'two of them as "soft:hard", got "1:2:3"')),
+    ("limits = 5", "limits", "expected a table such as { LimitNOFILE = 65536 }, got 5"),
+    ("service.Type = 'forking'", "service.Type",
+     ('Type "forking" takes the starter\'s exit for the '
+      "worker's start; run the worker in the foreground")),
+    ("service.Type = 'notfy'", "service.Type",
+     ('expected "simple", "exec", "notify", '
+      '"notify-reload" or "idle", got "notfy", did you mean "notify"?')),
+    ("service.KillMode = 'process'", "service.KillMode",
+     "unitq writes this directive itself: use kill_mode"),
+    ("service.limitnofile = 5", "service.limitnofile",
+     "unitq writes this directive itself: use limits"),
+    ("service.Environment = 'A=secret'", "service.Environment",
+     ("unitq writes this directive "
+      "itself: use environment: every user of this machine can read what stands here")),
+    ("unit.StartLimitBurst = 5", "unit.StartLimitBurst",
+     "unitq writes this directive itself: use start_limit"),
+    ("unit.'A=b' = 5", 'unit."A=b"', 'not the name of a directive, such as "MemoryMax"'),
+    ("service.A = 1.5", "service.A",
+     "expected a string, a whole number, true or false, or a list of these, got 1.5"),
+    ("service.A = ['a', ['b']]", "service.A[1]",
+     "expected a string, a whole number, true or false, or a list of these, got a list"),
+    ("service.A = []", "service.A", "expected at least one value in the list, got a list"),
+    ("service.A = 'b\\'", "service.A",
+     "must not end in a backslash, which joins the unit file's next line to it"),
+    ('service.A = "b\\u2028ExecStart=c"', "service.A", "contains a line break (U+2028)"),
+    ('service.A = "b\\u007f"', "service.A",
+     "contains the control character U+007F, which no unit file may hold"),
+    ('service.A = "b\\ufdd0"', "service.A",
+     "contains the character U+FDD0, which no unit file may hold"),
+    ("service.A = '" + "b" * 70_000 + "'", "service.A", "is longer than 65536 bytes"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "place", "problem"), MISTAKES)
+def test_a_mistake_in_the_apps_keys_is_named(line: str, place: str, problem: str) -> None:
+    rest = SMALLEST.replace('app = "shop"', "") if line.startswith("app") else SMALLEST
+    assert mistakes(f"{line}\n{rest}") == (f"{place}: {problem}",)
+
+
+@pytest.mark.parametrize(("line", "place", "problem"), WORKER_MISTAKES)
+def test_a_mistake_in_a_worker_is_named(line: str, place: str, problem: str) -> None:
+    assert mistakes(worker(line)) == (f"workers.sms.{place}: {problem}",)
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        ('""', 'expected a command line such as "/usr/bin/php bin/resque", got ""'),
+        ('"  "', 'expected a command line such as "/usr/bin/php bin/resque", got "  "'),
+        ('["php"]', 'expected a command line such as "/usr/bin/php bin/resque", got a list'),
+        ("'php\\'", "must not end in a backslash, which joins the unit file's next line to it"),
+        ("'php\\ '", "must not end in a backslash, which joins the unit file's next line to it"),
+        ('"""php\nUser=root"""', "contains a line break (U+000A)"),
+        ('"php\\u0000"', "contains the control character U+0000, which no unit file may hold"),
+        ('"' + "a" * 40_000 + '"', "longer than 32768 bytes; put it into a script"),
+    ],
+)
+def test_a_command_that_systemd_cannot_run_is_refused(command: str, problem: str) -> None:
+    text = SMALLEST.replace('"/usr/bin/php bin/resque"', command)
+    assert mistakes(text) == (f"workers.sms.command: {problem}",)
+
+
+@pytest.mark.parametrize("name", ["../x", "a b", "ä", "-x", "", "x" * 64, "x" * 300, "a@b", "a/b"])
+def test_an_unsafe_name_is_refused_for_apps_and_workers(name: str) -> None:
+    (for_app,) = mistakes(SMALLEST.replace('"shop"', f'"{name}"'))
+    (for_worker,) = mistakes(SMALLEST.replace("workers.sms", f'workers."{name}"'))
+    assert for_app.startswith('app: expected a name of letters, digits, "-" and "_"')
+    assert re.search("expected a name of letters|the key is longer than 255 bytes", for_worker)
+    assert len(for_app) < 200
+    assert len(for_worker) < 250
+
+
+def test_two_names_that_are_too_long_together_are_refused() -> None:
+    text = SMALLEST.replace("shop", "a" + "-" * 40, 1).replace("sms", "b" + "-" * 40)
+    assert mistakes(text) == (
+        (
+            f"workers.b{'-' * 40}: with the app's name it makes a unit's name of 335 characters, "
+            'and systemd allows 255; "-" counts for four'
+        ),
+    )
+
+
+def test_only_the_worker_without_a_directory_is_named() -> None:
+    text = """
+    app = "shop"
+    [workers.a]
+    command = "x"
+    directory = "/a"
+    [workers.b]
+    command = "x"
+    """
+    assert mistakes(text) == ("workers.b.directory: missing, here or for the whole app",)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "problem"),
+    [
+        ("directory =", "dirctory =", 'dirctory: unknown key, did you mean "directory"?'),
+        ("[workers.sms]", "[worker.sms]", 'worker: unknown key, did you mean "workers"?'),
+        ("command =", "cmd =", 'workers.sms.cmd: unknown key, did you mean "command"?'),
+    ],
+)
+def test_a_mistyped_key_is_not_missing_as_well(right: str, wrong: str, problem: str) -> None:
+    assert mistakes(SMALLEST.replace(right, wrong)) == (problem,)
+
+
+def test_a_file_without_workers_needs_one() -> None:
+    text = 'app = "shop"\ndirectory = "/a"\nworkers = {}'
+    assert mistakes(text) == ("workers: empty; at least one [workers.NAME] is needed",)
+    assert mistakes(text.replace("{}", "5")) == ("workers: expected a table, got a number",)
+    assert mistakes(text.replace("{}", "{ a = 5 }")) == (
+        "workers.a: expected a table, got a number",
+    )
+
+
+def test_of_very_many_mistakes_the_first_hundred_are_named() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.parse("".join(f"k{n} = 1\n" for n in range(20_000)), source="unitq.toml")
+    assert (
+        caught.value.message == "unitq.toml: more than 100 mistakes, of which these are the first"
+    )
+    assert len(caught.value.problems) == 100
+    assert caught.value.problems[0].startswith("k0: unknown key")
+
+
+def test_control_characters_in_keys_reach_no_terminal() -> None:
+    (problem, *_) = mistakes('"a\\u001b[2J\\u202e" = 1\n' + SMALLEST)
+    assert problem == (
+        '"a\\u001B[2J\\u202E": the key contains the control character U+001B, which no unit file '
+        "may hold"
+    )
+
+
+# Whatever stands in it.
+
+SAFE = st.text(st.characters(exclude_categories=("Cc", "Cs", "Cn", "Zl", "Zp")), max_size=30)
+VERBATIM = SAFE.filter(lambda text: bool(text.strip()) and not text.strip(" ").endswith("\\"))
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,10}", fullmatch=True)
+VARIABLES = st.dictionaries(
+    st.from_regex(r"[A-Z_][A-Za-z0-9_]{0,8}", fullmatch=True).filter(
+        lambda name: name not in values.RESERVED_VARIABLES and not name.startswith("UNITQ_")
+    ),
+    st.one_of(SAFE, st.integers(-(2**63), 2**63 - 1)),
+    max_size=3,
+)
+PATHS = st.from_regex(r"(/[a-z %$\"'\\]{1,8}){1,3}", fullmatch=True)
+USERS = st.one_of(st.sampled_from(["www-data", "a.b@c", "_x$"]), st.integers(0, 65534).map(str))
+SPANS = st.one_of(
+    st.integers(1, 10**6),
+    st.builds("{}{}".format, st.integers(1, 999), st.sampled_from(["s", " min", "hours", "ms"])),
+)
+SIZES = st.one_of(st.integers(0, 10**9), st.sampled_from(["2G", "1.5M", "0:infinity", "1K:2K"]))
+SCALARS = st.one_of(VERBATIM, st.booleans(), st.integers(-(2**63), 2**63 - 1))
+DIRECTIVES = st.dictionaries(
+    st.sampled_from(["MemoryMax", "X-Note", "ProtectHome", "Documentation", "ExecStartPre"]),
+    st.one_of(SCALARS, st.lists(SCALARS, min_size=1, max_size=3)),
+    max_size=3,
+)
+
+
+def some(**keys: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional=keys)
+
+
+SHARED = {
+    "user": USERS,
+    "group": USERS,
+    "environment": VARIABLES,
+    "environment_file": st.one_of(PATHS, st.lists(PATHS, unique=True, max_size=2)),
+}
+WORKERS = st.fixed_dictionaries(
+    {"command": VERBATIM},
+    optional={
+        **SHARED,
+        "directory": PATHS,
+        "queues": st.lists(
+            SAFE.filter(
+                lambda text: bool(text.strip()) and text == text.strip() and "," not in text
+            ),
+            unique=True,
+            max_size=3,
+        ),
+        "instances": st.integers(1, 4096),
+        "stop_timeout": st.one_of(SPANS, st.just("infinity")),
+        "stop_signal": st.sampled_from(["SIGTERM", "INT", "SIGRTMIN", "RTMAX-3", "SIGRTMIN+30"]),
+        "kill_mode": st.sampled_from(list(map(str, KillMode))),
+        "restart_delay": st.one_of(SPANS, st.just(0)),
+        "start_limit": st.sampled_from(["none", "5/1min", "3 / 90"]),
+        "nice": st.integers(-20, 19),
+        "umask": st.from_regex(r"0?[0-7]{3}", fullmatch=True),
+        "limits": some(LimitFSIZE=SIZES, LimitNOFILE=st.integers(0, 10**6), LimitCPU=SPANS),
+        "unit": DIRECTIVES,
+        "service": DIRECTIVES,
+    },
+)
+VALID = st.fixed_dictionaries(
+    {
+        "app": NAMES,
+        "directory": PATHS,
+        "workers": st.dictionaries(NAMES, WORKERS, min_size=1, max_size=3),
+    },
+    optional={
+        **SHARED,
+        "code_version": st.sampled_from(list(map(str, CodeVersion))),
+        "redis": some(url=st.sampled_from(["redis://a:1/0", "rediss://u:p@[::1]", "unix:///a?db=1"])),
+        "rollout": some(
+            max_unavailable=st.one_of(
+                st.integers(1, 4096), st.integers(1, 100).map("{}%".format)
+            ),
+            min_healthy=st.integers(0, 30),
+            start_timeout=st.integers(31, 10**6),
+        ),
+    },
+)  # fmt: skip
+
+
+def as_toml(data: dict[str, Any]) -> str:
+    text = "".join(f"{key} = {toml(value)}\n" for key, value in data.items())
+    assert tomllib.loads(text) == data
+    return text
+
+
+def strings(value: object) -> Iterator[str]:
+    """Every string in an app, at any depth."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from strings(item)
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from strings(getattr(value, field.name))
+
+
+def safe(text: str) -> bool:
+    return not any(
+        unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")
+        or 0xFDD0 <= ord(c) <= 0xFDEF
+        or ord(c) % 0x10000 >= 0xFFFE
+        for c in text
+    )
+
+
+def outcome(text: str) -> App | ConfigError:
+    """An app or a ConfigError, and nothing else; either is fit to be used."""
+    found: App | ConfigError
+    try:
+        found = config.parse(text, source="unitq.toml")
+    except ConfigError as error:
+        found = error
+    if isinstance(found, App):
+        assert all(safe(string) for string in strings(found))
+    else:
+        assert found.problems
+        lines = (found.message, found.hint, *found.problems)
+        assert all(safe(line) and "pydantic" not in line for line in lines)
+    return found
+
+
+FRAGMENTS = st.one_of(
+    st.sampled_from(
+        [
+            *("1", "-1", "0", "1.5", "nan", "-inf", "true", "1979-05-27", "07:32:00", "[]", "{}"),
+            *("1979-05-27T07:32:00Z", "[[1]]", "[{}]", "{a.b = 1}", "'a'", '"\\u0000"', "0xfF"),
+            *('"\\nUser=root"', '"\\U0001FFFF"', '"a\\\\"', '"10min"', '"5/1min"', "{ x = nan }"),
+            "999999999999999999999",
+        ]
+    ),
+    st.recursive(
+        st.one_of(SAFE, st.booleans(), st.integers()),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3), st.dictionaries(NAMES, inner, max_size=3)
+        ),
+        max_leaves=5,
+    ).map(toml),
+)
+KEYS = st.one_of(
+    st.sampled_from(
+        [
+            *("app", "user", "directory", "environment", "environment_file", "environment.A"),
+            *("redis", "redis.url", "rollout", "rollout.min_healthy", "rollout.start_timeout"),
+            *(
+                "rollout.max_unavailable",
+                "workers",
+                "workers.a",
+                "workers.a.command",
+                "code_version",
+            ),
+            *("workers.a.queues", "workers.a.instances", "workers.a.limits", "workers.a.unit"),
+            *("workers.a.limits.LimitNICE", "workers.a.service.Type", "workers.a.unit.A"),
+            *("workers.a.stop_timeout", "workers.a.start_limit", "workers.a.nice", '""', "'[key]'"),
+            *("workers.'[key]'.command", "workers.a.'[key]'", "workers.''", "workers.a.umask"),
+            *('"\\u0000"', '"\\uFFFE"', "workers.'\u2028'.x", "workers.a.directory"),
+        ]
+    ),
+    SAFE.map(toml),
+)
+
+
+@given(st.one_of(st.text(), st.text("a.[]{}=\"'\\#1,\n ", max_size=40)))
+@example("\x00")
+@example('a = "\ud800"')
+@example("'[key]' = 1")
+def test_no_text_at_all_breaks_the_parser(text: str) -> None:
+    outcome(text)
+
+
+@given(st.dictionaries(KEYS, FRAGMENTS, max_size=6))
+@settings(max_examples=300)
+def test_no_value_at_any_key_breaks_the_parser(lines: dict[str, str]) -> None:
+    outcome("".join(f"{key} = {value}\n" for key, value in lines.items()))
+
+
+@given(VALID, st.data())
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+def test_a_valid_file_gives_an_app_and_satisfies_the_schema(
+    data: dict[str, Any], draw: st.DataObject
+) -> None:
+    app = outcome(as_toml(data))
+    assert isinstance(app, App), app.problems
+    assert [worker.name for worker in app.workers] == list(data["workers"])
+    VALIDATOR.validate(data)
+    unknown = draw.draw(NAMES.filter(lambda name: name not in data), label="unknown key")
+    if f"{unknown} = " not in config.starter():
+        assert not VALIDATOR.is_valid({**data, unknown: 1})
+
+
+@given(SAFE.filter(lambda text: len(text) > 5), st.sampled_from(["\n", "\x00", "\u2028"]))
+def test_a_secret_is_never_repeated(secret: str, bad: str) -> None:
+    marked = f"hunter2{secret}"
+    lines = [
+        f"environment = {toml(marked)}",
+        f"environment = [{toml(marked)}]",
+        f"environment = {{ A = {toml(marked + bad)} }}",
+        f"environment = {{ A = [{toml(marked)}] }}",
+        f"redis = {toml(marked)}",
+        f"redis.url = {toml(marked)}",
+        f"redis.url = {toml(f'redis://:{marked} @a/b')}",
+        f"redis.ulr = {toml(marked)}",
+    ]
+    for line in lines:
+        for text in (f"{line}\n{SMALLEST}", worker(line)):
+            error = outcome(text)
+            assert isinstance(error, ConfigError)
+            assert "hunter2" not in "".join((error.message, error.hint, *error.problems))
+
+
+# What systemd says.
+
+
+def _limit(key: str, value: object) -> str | None:
+    try:
+        return directives.limits({key: value})[0][1]
+    except values.MistakesError:
+        return None
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+def test_systemd_accepts_what_is_accepted_here(tmp_path: Path) -> None:
+    times = ("0", "10", "1.5s", "10min", "1s:2s", "5:infinity", "infinity")
+    counts = (0, 5, "18446744073709551614", "0:0", "infinity", "1:infinity")
+    sizes = (*counts, "1.5G", "2B", "1K:1M", "16E:infinity")
+    nices = ("+19", "-20", "0", "40", "+5:-5", "0:40")
+    accepted = [
+        f"{key}={text}"
+        for key, (_, example) in directives.LIMITS.items()
+        for value in (*times, *sizes, *nices)
+        if (text := _limit(key, value)) is not None
+    ]
+    assert len(accepted) > 100
+    accepted += [
+        f"KillSignal={values.stop_signal(signal)}"
+        for signal in (*values.SIGNALS, "RTMIN", "RTMIN+30", "RTMAX", "RTMAX-30")
+        if signal not in ("KILL", "STOP")
+    ]
+    accepted += [f"UMask={values.umask(mask)}" for mask in ("000", "0777", "022")]
+    unit = tmp_path / "a.service"
+    unit.write_text("\n".join(["[Service]", "ExecStart=/bin/true", *accepted, ""]))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", unit], capture_output=True, encoding="utf-8"
+    )
+    assert "a.service" not in done.stderr
+
+
+# What is written from the models.
+
+VALIDATOR = jsonschema.Draft202012Validator(config.json_schema())
+
+
+def test_the_schema_is_valid_and_says_what_each_key_means() -> None:
+    schema = config.json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    json.dumps(schema)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert "$id" not in schema
+    tables = [schema, *schema["$defs"].values()]
+    for table in tables:
+        assert table["additionalProperties"] is False
+        for key, described in table["properties"].items():
+            assert described["description"], key
+            assert "null" not in json.dumps(described), key
+            assert all(_fits(example, described) for example in described.get("examples", ())), key
+            assert "default" not in described or _fits(described["default"], described), key
+    assert VALIDATOR.is_valid(tomllib.loads(EVERYTHING))
+
+
+def _fits(value: object, described: dict[str, Any]) -> bool:
+    return jsonschema.Draft202012Validator(described).is_valid(value)
+
+
+def test_the_schemas_defaults_are_the_models() -> None:
+    worker = config.json_schema()["$defs"]["WorkerTable"]["properties"]
+    assert {key: value["default"] for key, value in worker.items() if "default" in value} == {
+        "instances": 1,
+        "stop_timeout": "5min",
+        "stop_signal": "SIGQUIT",
+        "kill_mode": "control-group",
+        "restart_delay": "1s",
+        "start_limit": "none",
+    }
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("instances = 0", "instances = '4'", "stop_timeout = '10 minuts'", "stop_timeout = 0"),
+        *(
+            "stop_signal = 'KILL'",
+            "kill_mode = 'none'",
+            "nice = 20",
+            "umask = '9'",
+            "unit.'a b' = 1",
+        ),
+        *("queues = ['a', 'a']", "limits.NOFILE = 1", "environment.A = true", "directory = 'a'"),
+        *("instence = 1", "service.A = 1.5", "start_limit = '5'", "user = 'a:b'"),
+    ],
+)
+def test_an_editor_sees_the_common_mistakes_too(line: str) -> None:
+    assert not VALIDATOR.is_valid(tomllib.loads(worker(line)))
+
+
+def test_the_reference_on_disk_is_the_one_from_the_models() -> None:
+    assert (DOCS / "configuration.md").read_text() == config.reference()
+
+
+def test_the_reference_has_every_key() -> None:
+    schema = config.json_schema()
+    for table in (schema, *schema["$defs"].values()):
+        for key in table["properties"]:
+            assert key in ("redis", "rollout", "workers") or f"\n| `{key}` | " in config.reference()
+
+
+def test_the_starter_file_is_valid_as_it_is() -> None:
+    app = config.parse(config.starter(), source="unitq.toml")
+    assert (app.name, [worker.name for worker in app.workers]) == ("shop", ["default"])
+
+
+def test_the_starter_file_is_valid_with_every_comment_taken_off_a_key() -> None:
+    text = re.sub(r"^#(?=[\[A-Za-z])", "", config.starter(), flags=re.MULTILINE)
+    app = config.parse(text, source="unitq.toml")
+    data = tomllib.loads(text)
+    schema = config.json_schema()
+    assert set(data) == set(schema["properties"])
+    assert set(data["rollout"]) == set(schema["$defs"]["RolloutTable"]["properties"])
+    assert set(data["redis"]) == set(schema["$defs"]["RedisTable"]["properties"])
+    assert set(data["workers"]["default"]) == set(schema["$defs"]["WorkerTable"]["properties"])
+    assert VALIDATOR.is_valid(data)
+    assert app.workers[0].stop_timeout == Duration("5min", 300)
+
+
+@given(NAMES, PATHS, st.none() | USERS, NAMES, VERBATIM, st.integers(1, 4096))
+def test_the_starter_file_takes_any_valid_answer(
+    app: str, directory: str, user: str | None, worker: str, command: str, instances: int
+) -> None:
+    text = config.starter(
+        app=app,
+        directory=directory,
+        user=user,
+        worker=worker,
+        command=command,
+        instances=instances,
+    )
+    found = config.parse(text, source="unitq.toml")
+    assert (found.name, found.workers[0].name, found.workers[0].user) == (app, worker, user)
+    assert found.workers[0].command == command.strip(" ")
+    assert found.workers[0].instances == instances
+
+
+def test_the_model_needs_no_pydantic() -> None:
+    code = "import sys, unitq.core.model, unitq.core.duration; print('pydantic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout == "False\n"

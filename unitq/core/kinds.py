@@ -1,0 +1,177 @@
+"""The kinds of values in unitq.toml: each with its check, its JSON Schema and its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import PlainValidator, WithJsonSchema
+
+from unitq.core import directives, duration, values
+from unitq.core.model import INSTANCES_MAX, NAME, CodeVersion, Directives, KillMode, StartLimit
+from unitq.core.settings import Duration, Share
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the reference calls a type."""
+
+    words: str
+
+
+_SPAN = {"type": ["string", "integer"], "pattern": duration.FINITE, "minimum": 0}
+_PATH = {"type": "string", "pattern": "^/"}
+_STRING_TABLE = {"type": "object", "additionalProperties": {"type": ["string", "integer"]}}
+_SCALAR = {"type": ["string", "integer", "boolean"]}
+_DIRECTIVES = {
+    "type": "object",
+    "propertyNames": {"pattern": f"^({directives.DIRECTIVE})$"},
+    "additionalProperties": {
+        "anyOf": [_SCALAR, {"type": "array", "items": _SCALAR, "minItems": 1}]
+    },
+}
+_LIMITS = {
+    "type": "object",
+    "properties": {name: {"type": ["string", "integer"]} for name in directives.LIMITS},
+    "additionalProperties": False,
+}
+_VARIABLES = _STRING_TABLE | {"propertyNames": {"pattern": f"^{values.VARIABLE}$"}}
+
+
+def _text(pattern: str) -> dict[str, Any]:
+    return {"type": "string", "pattern": f"^({pattern})$"}
+
+
+Name = Annotated[str, PlainValidator(values.name), WithJsonSchema(_text(NAME)), Kind("name")]
+Command = Annotated[
+    str,
+    PlainValidator(values.command),
+    WithJsonSchema({"type": "string", "minLength": 1}),
+    Kind("command line"),
+]
+User = Annotated[
+    str,
+    PlainValidator(values.user),
+    WithJsonSchema({"type": "string", "pattern": values.USER_PATTERN}),
+    Kind("name, or number in quotes"),
+]
+Directory = Annotated[
+    str, PlainValidator(values.path), WithJsonSchema(_PATH), Kind("absolute path")
+]
+Files = Annotated[
+    tuple[str, ...],
+    PlainValidator(values.paths),
+    WithJsonSchema({"anyOf": [_PATH, {"type": "array", "items": _PATH, "uniqueItems": True}]}),
+    Kind("absolute path, or list of them"),
+]
+Variables = Annotated[
+    tuple[tuple[str, str], ...],
+    PlainValidator(values.environment),
+    WithJsonSchema(_VARIABLES),
+    Kind("table of strings and whole numbers"),
+]
+Queues = Annotated[
+    tuple[str, ...],
+    PlainValidator(values.queues),
+    WithJsonSchema(
+        {"type": "array", "items": {"type": "string", "minLength": 1}, "uniqueItems": True}
+    ),
+    Kind("list of strings"),
+]
+Instances = Annotated[
+    int,
+    PlainValidator(values.whole(1, INSTANCES_MAX)),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": INSTANCES_MAX}),
+    Kind(f"1 to {INSTANCES_MAX}"),
+]
+AnySpan = Annotated[
+    Duration,
+    PlainValidator(values.span(zero=False)),
+    WithJsonSchema(_SPAN | {"pattern": duration.PATTERN, "minimum": 1}),
+    Kind('time span, or `"infinity"`'),
+]
+ShortSpan = Annotated[
+    Duration,
+    PlainValidator(values.span(infinite=False)),
+    WithJsonSchema(_SPAN),
+    Kind("time span"),
+]
+LongSpan = Annotated[
+    Duration,
+    PlainValidator(values.span(zero=False, infinite=False)),
+    WithJsonSchema(_SPAN | {"minimum": 1}),
+    Kind("time span"),
+]
+Signal = Annotated[
+    str,
+    PlainValidator(values.stop_signal),
+    WithJsonSchema({"type": "string", "pattern": values.SIGNAL_PATTERN}),
+    Kind("signal"),
+]
+KillModeWord = Annotated[
+    KillMode,
+    PlainValidator(values.kill_mode),
+    WithJsonSchema({"enum": [mode.value for mode in KillMode]}),
+    Kind('`"control-group"` or `"mixed"`'),
+]
+CodeVersionWord = Annotated[
+    CodeVersion,
+    PlainValidator(values.choice(CodeVersion)),
+    WithJsonSchema({"enum": [version.value for version in CodeVersion]}),
+    Kind('`"auto"`, `"git"`, `"release"` or `"always"`'),
+]
+Starts = Annotated[
+    StartLimit,
+    PlainValidator(values.start_limit),
+    WithJsonSchema(_text(f"none|{values.START_LIMIT.pattern}")),
+    Kind('`"none"`, or starts per time span'),
+]
+Nice = Annotated[
+    int,
+    PlainValidator(values.whole(-20, 19)),
+    WithJsonSchema({"type": "integer", "minimum": -20, "maximum": 19}),
+    Kind("-20 to 19"),
+]
+Umask = Annotated[
+    str,
+    PlainValidator(values.umask),
+    WithJsonSchema(_text(values.UMASK)),
+    Kind("octal number in quotes"),
+]
+Limits = Annotated[
+    tuple[tuple[str, str], ...],
+    PlainValidator(directives.limits),
+    WithJsonSchema(_LIMITS),
+    Kind("table, see [Limits](#limits)"),
+]
+UnitSection = Annotated[
+    Directives,
+    PlainValidator(directives.unit),
+    WithJsonSchema(_DIRECTIVES),
+    Kind("table, see [Other directives](#other-directives)"),
+]
+ServiceSection = Annotated[
+    Directives,
+    PlainValidator(directives.service),
+    WithJsonSchema(_DIRECTIVES),
+    Kind("table, see [Other directives](#other-directives)"),
+]
+Amount = Annotated[
+    Share,
+    PlainValidator(values.share),
+    WithJsonSchema(
+        {
+            "type": ["integer", "string"],
+            "minimum": 1,
+            "maximum": INSTANCES_MAX,
+            "pattern": f"^{values.PERCENTAGE}$",
+        }
+    ),
+    Kind("number of instances, or percentage"),
+]
+RedisUrl = Annotated[
+    str,
+    PlainValidator(values.redis_url),
+    WithJsonSchema({"type": "string", "pattern": "^(rediss?|unix)://"}),
+    Kind("URL"),
+]
