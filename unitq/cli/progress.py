@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unitq.cli.text import duration
+from unitq.core.plan import Do
 from unitq.core.rollout import End, Phase, Rollout, Seen, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from unitq.core.names import InstanceName
+
+_DONE = (Phase.HEALTHY, Phase.KEPT)
 
 
 class Lines:
@@ -34,9 +37,13 @@ class Lines:
         if rollout is before:
             return
         width = max((len(str(name)) for name in rollout.slots), default=0)
+        total = sum(slot.step.do is not Do.STOP for slot in rollout.slots.values())
+        done = sum(slot.phase in _DONE for slot in before.slots.values()) if before else 0
         for name, slot in rollout.slots.items():
             was = before.slots[name].phase if before else Phase.WAITING
-            line = _line(slot, rollout) if slot.phase is not was else ""
+            # Several may have become healthy at once: each line counts up by one.
+            done += (slot.phase in _DONE) - (was in _DONE)
+            line = _line(slot, f"[{done}/{total}]") if slot.phase is not was else ""
             if line:
                 self._print(f"  {name!s:<{width}}  {line}")
         self._last = rollout
@@ -87,7 +94,7 @@ class Live(Lines):
         return shown
 
 
-def _line(slot: Slot, rollout: Rollout) -> str:
+def _line(slot: Slot, count: str) -> str:
     if slot.phase is Phase.DRAINING:
         return f"draining (PID {slot.pid_before})" if slot.pid_before else "stopping"
     if slot.phase is Phase.FAILED:
@@ -95,10 +102,8 @@ def _line(slot: Slot, rollout: Rollout) -> str:
     if slot.phase is Phase.STOPPED:
         return _ended(slot) or "stopped"
     if slot.phase is Phase.HEALTHY:
-        done = sum(s.phase in (Phase.HEALTHY, Phase.KEPT) for s in rollout.slots.values())
         ended = _ended(slot)
-        total = sum(s.phase is not Phase.STOPPED for s in rollout.slots.values())
-        return f"{ended + ', ' if ended else ''}started, healthy  [{done}/{total}]"
+        return f"{ended + ', ' if ended else ''}started, healthy  {count}"
     return ""
 
 
