@@ -9,10 +9,11 @@ Everything that decides lives here and is pure: states in, states out, the time 
     draining -> stopped    the old process is gone and nothing is to follow
     starting -> settling   the unit job is done, a new process runs the wanted revision
     settling -> healthy    the same process for min_healthy seconds
-    any but waiting, stopped -> failed; healthy too: it is watched until the end
+    any but waiting, stopped -> failed; healthy and kept ones too: they are watched until the end
 
 A sliding window: as soon as one instance is healthy the next may drain. Draining, starting and
-settling count as unavailable, and so does an instance that is down for any other reason.
+settling count as unavailable, and so does an instance that is down for any other reason; but not
+one that is kept and stays down, as an operator's stop leaves it: to wait for it would be for ever.
 """
 
 from __future__ import annotations
@@ -94,6 +95,11 @@ class Seen:
     def serving(self) -> bool:
         """Takes jobs, as far as systemd can tell."""
         return self.active == "active" and self.sub == "running"
+
+    @property
+    def down(self) -> bool:
+        """Not there, and nothing is about to start it."""
+        return self.active in ("inactive", "failed") and not self.job
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +219,8 @@ def _permitted_of_worker(
 
 
 def _unavailable(slot: Slot, seen: Seen) -> bool:
+    if slot.phase is Phase.KEPT and seen.down:
+        return False
     return slot.phase in IN_FLIGHT or slot.phase is Phase.FAILED or not seen.serving
 
 
@@ -250,6 +258,8 @@ def advance(rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> 
             rollout = _with(rollout, _stopping(slot, sight, now))
         elif slot.phase in (Phase.DRAINING, Phase.STARTING):
             rollout = _with(rollout, _starting(slot, sight, now, rollout))
+        elif slot.phase is Phase.KEPT:
+            rollout = _with(rollout, _kept(slot, sight))
         if rollout.slots[slot.instance].phase in (Phase.SETTLING, Phase.HEALTHY):
             rollout = _with(rollout, _watched(rollout.slots[slot.instance], sight, now, rollout))
     return rollout
@@ -273,7 +283,7 @@ def _starting(slot: Slot, seen: Seen, now: float, rollout: Rollout) -> Slot:
         # draining -> starting: the old process is gone
         slot = replace(slot, phase=Phase.STARTING, gone=now)
     if seen.job or seen.active == "deactivating":
-        late = slot.gone is not None and now - slot.gone > rollout.settings.start_timeout.seconds
+        late = slot.gone is not None and now >= slot.gone + rollout.settings.start_timeout.seconds
         if late:
             # starting -> failed: no answer within start_timeout
             return _failed(slot, f"still not started after {rollout.settings.start_timeout}")
@@ -292,13 +302,23 @@ def _starting(slot: Slot, seen: Seen, now: float, rollout: Rollout) -> Slot:
     return replace(slot, phase=Phase.SETTLING, invocation=seen.invocation)
 
 
+def _kept(slot: Slot, seen: Seen) -> Slot:
+    if seen.serving:
+        return slot if slot.invocation else replace(slot, invocation=seen.invocation)
+    if slot.invocation and seen.active == "failed":
+        # kept -> failed: it served when this began, and systemd has given up on it. One that is
+        # inactive was stopped by somebody, or is on its way through a restart.
+        return _failed(slot, f"it ended and was not started again: {failure(seen)}")
+    return slot
+
+
 def _watched(slot: Slot, seen: Seen, now: float, rollout: Rollout) -> Slot:
     if seen.invocation != slot.invocation or not seen.serving:
         # settling, healthy -> failed: it died, whether or not systemd has started another
         again = " and was started again" if seen.serving else ""
         lived = "after it had been healthy" if slot.phase is Phase.HEALTHY else "soon after"
         return _failed(slot, f"it ended {lived}{again}: {failure(seen)}")
-    if slot.phase is Phase.SETTLING and now - seen.since >= rollout.settings.min_healthy.seconds:
+    if slot.phase is Phase.SETTLING and now >= seen.since + rollout.settings.min_healthy.seconds:
         # settling -> healthy: the same process for min_healthy
         return replace(slot, phase=Phase.HEALTHY, ready=now)
     return slot
