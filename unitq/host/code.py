@@ -109,10 +109,11 @@ def _git(release: str, *arguments: str) -> str | None:
     environment["GIT_OPTIONAL_LOCKS"] = "0"
     try:
         done = subprocess.run(
-            ["git", "-c", "core.fsmonitor=false", "-C", release, *arguments],
+            ["git", "-c", "core.fsmonitor=false", *arguments],
             check=False,
             capture_output=True,
             timeout=_GIT_SECONDS,
+            cwd=release,
             env=environment,
             **rights,  # type: ignore[call-overload]
         )

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+TEMPORARY = ".unitq-tmp"
+
+
 def write(path: Path, content: bytes, mode: int) -> None:
     """Creates a new file, on disk when this returns. Raises OSError and leaves nothing then."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
@@ -33,6 +36,7 @@ def write(path: Path, content: bytes, mode: int) -> None:
 def replace(path: Path, content: bytes, mode: int) -> None:
     """Writes a file beside and renames it over: readers see the old or the new one."""
     staged = beside(path)
+    staged.unlink(missing_ok=True)
     write(staged, content, mode)
     staged.replace(path)
     sync(path.parent)
@@ -41,8 +45,7 @@ def replace(path: Path, content: bytes, mode: int) -> None:
 def link(path: Path, target: str, *, synced: bool = True) -> None:
     """Points a symlink at `target`, by rename: it is never missing."""
     staged = beside(path)
-    with suppress(FileNotFoundError):
-        staged.unlink()
+    staged.unlink(missing_ok=True)
     staged.symlink_to(target)
     try:
         staged.replace(path)
@@ -54,8 +57,12 @@ def link(path: Path, target: str, *, synced: bool = True) -> None:
 
 
 def beside(path: Path) -> Path:
-    """A temporary name in the same folder; systemd ignores names that start with a dot."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """A temporary name in the same folder; systemd ignores names that start with a dot.
+
+    Always the same one, so that what a killed unitq left there is found and replaced; the lock
+    keeps two from writing at once.
+    """
+    return path.with_name(f".{path.name}{TEMPORARY}")
 
 
 def sync(folder: Path) -> None:

@@ -40,25 +40,27 @@ def install(systemd: Systemd, layout: Layout, plan: Plan, rendered: Rendered | N
             unitfiles.apply(layout.unit_dir, written)
         if plan.target is not plan.current:
             state.make_current(place, plan.target)
-    linked = _link(systemd, layout, plan.target)
-    if linked or written or state.reload_pending(place):
+        if plan.links:
+            state.mark_reload(place, pending=True)
+    _link(systemd, layout, plan.target)
+    # Links that go with a worker can wait for the reload that its unit files need; see `clean`.
+    later = len(written) < len(plan.files) and not written
+    if state.reload_pending(place) and not later:
         systemd.reload()
         state.mark_reload(place, pending=False)
     # The target must be up for its stop to stop everything; it must not start anything now.
     systemd.start(names.target(plan.target.app), "ignore-dependencies")
 
 
-def _link(systemd: Systemd, layout: Layout, target: Revision) -> bool:
-    """Makes exactly the wanted instances start at boot; returns whether a link changed."""
+def _link(systemd: Systemd, layout: Layout, target: Revision) -> None:
+    """Makes exactly the wanted instances start at boot."""
     app = target.app
     wanted = {names.unit(app, instance) for instance in target.instances}
     there = unitfiles.enabled(layout.unit_dir, names.target(app))
-    changed = False
     if missing := sorted(wanted - there):
-        changed |= systemd.enable([names.target(app), *missing])
+        systemd.enable([names.target(app), *missing])
     if surplus := sorted(there - wanted):
-        changed |= systemd.disable(surplus)
-    return changed
+        systemd.disable(surplus)
 
 
 def clean(systemd: Systemd, layout: Layout, app: str, deleted: Sequence[FileChange]) -> None:

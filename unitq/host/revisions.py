@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,8 @@ from unitq.core.revision import Revision, dump
 from unitq.host import files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from unitq.core.layout import AppLayout
     from unitq.core.render import Rendered, RenderedWorker
 
@@ -21,14 +23,30 @@ _HISTORY = 10
 
 def write(place: AppLayout, revision: Revision, rendered: Rendered) -> None:
     """Puts a revision on disk, whole or not at all. Raises OSError."""
+    with _whole(place, revision) as home:
+        _write_into(home, revision, rendered)
+
+
+def write_scaled(place: AppLayout, before: Revision, revision: Revision) -> None:
+    """Puts a revision on disk that differs from `before` in its counts only. Raises OSError."""
+    with _whole(place, revision) as home:
+        shutil.copytree(Path(place.revisions) / before.id / "units", home / "units")
+        files.write(home / "revision.json", dump(revision).encode(), 0o644)
+        files.sync(home)
+
+
+@contextmanager
+def _whole(place: AppLayout, revision: Revision) -> Iterator[Path]:
+    """A folder to write a revision into; it gets its name when the block ends, or goes."""
     home = Path(place.revisions) / revision.id
     files.folder(home.parent)
+    for left in home.parent.glob(f".*{files.TEMPORARY}"):
+        shutil.rmtree(left)  # by a unitq that was killed; it may hold secrets
     staged = files.beside(home)
-    shutil.rmtree(staged, ignore_errors=True)
     try:
         staged.mkdir()
         staged.chmod(0o755)
-        _write_into(staged, revision, rendered)
+        yield staged
         # The same id can only be there if a deploy died before it made this revision current.
         shutil.rmtree(home, ignore_errors=True)
         staged.replace(home)
@@ -64,25 +82,6 @@ def _write_worker(home: Path, revision: str, worker: RenderedWorker) -> None:
     files.write(home / "stdin", b"", 0o444)
     (home / "release").symlink_to(worker.code.release)
     files.sync(home)
-
-
-def write_scaled(place: AppLayout, before: Revision, revision: Revision) -> None:
-    """Puts a revision on disk that differs from `before` in its counts only. Raises OSError."""
-    home = Path(place.revisions) / revision.id
-    staged = files.beside(home)
-    shutil.rmtree(staged, ignore_errors=True)
-    try:
-        staged.mkdir()
-        staged.chmod(0o755)
-        shutil.copytree(Path(place.revisions) / before.id / "units", staged / "units")
-        files.write(staged / "revision.json", dump(revision).encode(), 0o644)
-        files.sync(staged)
-        shutil.rmtree(home, ignore_errors=True)
-        staged.replace(home)
-        files.sync(home.parent)
-    except OSError:
-        shutil.rmtree(staged, ignore_errors=True)
-        raise
 
 
 def prune(place: AppLayout, revision: Revision) -> None:

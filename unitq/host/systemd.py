@@ -132,14 +132,13 @@ class Systemd:
         """daemon-reload: reads all unit files again. Slow on a large host."""
         self._call(b"Reload")
 
-    def enable(self, units: Sequence[str]) -> bool:
-        """Makes the units start at boot; returns whether anything changed on disk."""
-        names = [unit.encode() for unit in units]
-        return bool(self._call(b"EnableUnitFiles", b"asbb", names, False, False)[1])
+    def enable(self, units: Sequence[str]) -> None:
+        """Makes the units start at boot. systemd knows it after the next reload."""
+        self._call(b"EnableUnitFiles", b"asbb", [u.encode() for u in units], False, False)
 
-    def disable(self, units: Sequence[str]) -> bool:
-        """Undoes `enable`; returns whether anything changed on disk."""
-        return bool(self._call(b"DisableUnitFiles", b"asb", [u.encode() for u in units], False))
+    def disable(self, units: Sequence[str]) -> None:
+        """Undoes `enable`."""
+        self._call(b"DisableUnitFiles", b"asb", [u.encode() for u in units], False)
 
     # Reading
 
@@ -259,7 +258,9 @@ class Systemd:
             # Of every object on the bus: what is not ours is skipped before it is parsed.
             if unit := paths.get(message.get_path()):
                 message.process_reply(False)
-                pending.append(Changed(unit, _plain(message.body[1])))
+                # pystemd reads an empty dictionary, of a signal that only invalidates, as a list.
+                if isinstance(changes := message.body[1], dict):
+                    pending.append(Changed(unit, _plain(changes)))
 
         def removed(message: Any, error: Any = None, userdata: Any = None) -> None:  # noqa: ARG001
             message.process_reply(False)

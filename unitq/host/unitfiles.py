@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,8 +66,7 @@ def apply(unit_dir: PurePosixPath, changes: Sequence[FileChange]) -> None:
         for change in changes:
             if change.after is not None:
                 path = folder / change.name
-                with suppress(FileNotFoundError):
-                    files.beside(path).unlink()
+                files.beside(path).unlink(missing_ok=True)
                 files.write(files.beside(path), change.after.encode(), 0o644)
                 staged.append((files.beside(path), path))
     except OSError:
@@ -79,8 +77,7 @@ def apply(unit_dir: PurePosixPath, changes: Sequence[FileChange]) -> None:
         temporary.replace(path)
     for change in changes:
         if change.after is None:
-            with suppress(FileNotFoundError):
-                (folder / change.name).unlink()
+            (folder / change.name).unlink(missing_ok=True)
     files.sync(folder)
 
 
