@@ -6,7 +6,7 @@
     exit CODE                  exits at once
     die-after SECONDS [CODE]   exits with CODE (1) after a while, even if nobody asked
     slow-drain SECONDS         takes that long to exit 0 once it is told to stop
-    hold FILE                  once it is told to stop, exits 0 as soon as FILE is not there (any more)
+    hold FILE                  exits 0 once it is told to stop and FILE is not there (any more)
     double-fork                leaves a daemon (setsid, deaf to QUIT, TERM, HUP), itself steady
     environ FILE               writes its environment to FILE, NUL-separated; then steady
     crash-on FILE              exits 3 if FILE is in its working directory; else steady
