@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ from unitq.core.plan import Do, Step
 from unitq.core.rollout import (
     IN_FLIGHT,
     End,
+    Ending,
     Phase,
     Rollout,
     Seen,
@@ -28,6 +30,8 @@ from unitq.core.rollout import (
     advance,
     begin,
     deadline,
+    ending_of,
+    failure,
     permitted,
     refused,
     touched,
@@ -37,7 +41,7 @@ from unitq.core.settings import Duration, RolloutSettings, Share
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-OLD, NEW = "1-aaaaaa", "2-bbbbbb"
+OLD, NEW, OTHER = "1-aaaaaa", "2-bbbbbb", "3-cccccc"
 MIN_HEALTHY, START_TIMEOUT = 10.0, 90.0
 RESTART_DELAY = 1.0
 
@@ -49,14 +53,16 @@ ENDINGS = {
 }
 
 # What becomes of a start.
-GOOD, EXEC_FAILS, DIES, DIES_LATE, HANGS, WRONG, REFUSED = (
+GOOD, RECYCLES, EXEC_FAILS, DIES, DIES_LATE, HANGS, WRONG, REFUSED, CANCELLED = (
     "good",
+    "recycles",  # exits 0 now and then, as workers do after so many jobs
     "exec-fails",
     "dies",
     "dies-late",
     "hangs",
     "wrong-revision",
     "refused",
+    "cancelled",  # by somebody else's order: the old process goes on
 )
 
 
@@ -80,6 +86,7 @@ class World:
     """systemd: what is there, and what will happen when."""
 
     fates: dict[InstanceName, Fate]
+    target: str = NEW  # OLD: a restart of what is there
     now: float = 1000.0
     seen: dict[InstanceName, Seen] = field(default_factory=dict)
     ordered: dict[InstanceName, float] = field(default_factory=dict)
@@ -154,6 +161,9 @@ class World:
             return False
         self._epoch[name] = self._epoch.get(name, 0) + 1
         self.seen[name] = replace(seen, job=True)
+        if fate.outcome == CANCELLED:
+            self._at(name, fate.start, lambda seen: replace(seen, job=False))
+            return True
         after = 0.0
         if seen.pid:
             after = self._stop(name, fate)
@@ -200,12 +210,26 @@ class World:
                     ),
                 )  # fmt: skip
                 return
-        revision = OLD if fate.outcome == WRONG else NEW
+        revision = OTHER if fate.outcome == WRONG else self.target
         self._at(name, done, self._serving(name, "new", revision))
+        if fate.outcome == RECYCLES:
+            self._recycle(name, done + MIN_HEALTHY * 1.5, 1)
         if fate.outcome in (DIES, DIES_LATE):
             self._crash(
                 name, done + MIN_HEALTHY * (0.5 if fate.outcome == DIES else 1.5), for_good=False
             )
+
+    def _recycle(self, name: InstanceName, after: float, life: int) -> None:
+        def down(seen: Seen) -> Seen:
+            return replace(seen, active="activating", sub="auto-restart", pid=0, code=1, status=0)
+
+        self._at(name, after, down)
+        after += RESTART_DELAY
+        if life < 20:
+            self._at(name, after, self._serving(name, f"recycled {life}", self.target))
+            self._recycle(name, after + MIN_HEALTHY * 1.5, life + 1)
+        else:
+            self._at(name, after, self._serving(name, "recycled at last", self.target))
 
     def next_event(self) -> float | None:
         return self._events[0][0] if self._events else None
@@ -265,7 +289,7 @@ def simulated(
 ) -> Rollout:
     """What apply.Applier.run does, over the simulated systemd."""
     steps = tuple(Step(name, fate.do, "test") for name, fate in world.fates.items())
-    wanted = {name: NEW for name, fate in world.fates.items() if fate.do is not Do.STOP}
+    wanted = {name: world.target for name, fate in world.fates.items() if fate.do is not Do.STOP}
     rollout = begin(steps, settings, wanted)
     watch = Watch(world, settings)
     for _ in range(100 * (len(world.fates) + 1)):
@@ -317,9 +341,9 @@ THERE = {
 def fates(draw: st.DrawFn, *, trouble: bool) -> Fate:
     do = draw(st.sampled_from([Do.RESTART, Do.RESTART, Do.RESTART, Do.KEEP, Do.START, Do.STOP]))
     there = draw(st.sampled_from(THERE[do])) if trouble else THERE[do][0]
-    outcomes = [GOOD, GOOD, GOOD]
+    outcomes = [GOOD, GOOD, RECYCLES]
     if trouble:
-        outcomes += [EXEC_FAILS, DIES, DIES_LATE, HANGS, WRONG, REFUSED]
+        outcomes += [EXEC_FAILS, DIES, DIES_LATE, HANGS, WRONG, REFUSED, CANCELLED]
     return Fate(
         do=do,
         there=there,
@@ -365,7 +389,7 @@ def endings_are_told(rollout: Rollout, world: World) -> None:
         assert slot.ending is not None or name not in world.shown, f"{name}: nobody saw {true}"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(fleets(trouble=False), SHARES)
 def test_without_failures_everything_ends_healthy_on_the_wanted_revision(
     fleet: dict[InstanceName, Fate], share: Share
@@ -384,19 +408,20 @@ def test_without_failures_everything_ends_healthy_on_the_wanted_revision(
                 assert world.seen[name].active == "inactive"
             case _:
                 assert slot.phase is Phase.HEALTHY
-                assert world.seen[name].serving
-                assert world.seen[name].revision == NEW
                 assert slot.ready is not None
-                assert slot.ready >= world.seen[name].since + MIN_HEALTHY
+                if world.fates[name].outcome == GOOD:
+                    assert world.seen[name].serving
+                    assert world.seen[name].revision == NEW
+                    assert slot.ready >= world.seen[name].since + MIN_HEALTHY
     endings_are_told(rollout, world)
 
 
-@settings(max_examples=400, deadline=None)
-@given(fleets(trouble=True), SHARES)
+@settings(max_examples=200, deadline=None)
+@given(fleets(trouble=True), SHARES, st.sampled_from([OLD, NEW]))
 def test_whatever_happens_it_ends_and_keeps_its_promises(
-    fleet: dict[InstanceName, Fate], share: Share
+    fleet: dict[InstanceName, Fate], share: Share, target: str
 ) -> None:
-    world = World(fleet)
+    world = World(fleet, target)
     rollout = simulated(world, pace(share))
     assert not any(slot.phase in IN_FLIGHT for slot in rollout.slots.values())
     for slot in rollout.slots.values():
@@ -404,10 +429,14 @@ def test_whatever_happens_it_ends_and_keeps_its_promises(
         if slot.phase is Phase.WAITING:
             assert rollout.failed
             assert slot.instance not in world.ordered
+        if slot.phase is Phase.HEALTHY:
+            assert world.fates[slot.instance].outcome in (GOOD, RECYCLES, DIES_LATE)
+        if slot.phase is Phase.STOPPED:
+            assert world.seen[slot.instance].active == "inactive"
     endings_are_told(rollout, world)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(fleets(trouble=True), SHARES, st.floats(1000, 1700))
 def test_after_ctrl_c_what_is_in_hand_is_finished_and_nothing_else_is_touched(
     fleet: dict[InstanceName, Fate], share: Share, interrupt: float
@@ -418,3 +447,69 @@ def test_after_ctrl_c_what_is_in_hand_is_finished_and_nothing_else_is_touched(
     for name, at in world.ordered.items():
         assert at < interrupt, f"{name} was touched after Ctrl-C"
     endings_are_told(rollout, world)
+
+
+# --- how a process ended, in words ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (Seen("active", "running"), None),
+        (Seen("deactivating", "stop-sigterm"), None),
+        (Seen("inactive", "dead", code=1, status=0), Ending(End.DRAINED)),
+        (Seen("failed", "failed", code=1, status=7), Ending(End.DIED, "exited with status 7")),
+        (Seen("inactive", "dead", code=2, status=3), Ending(End.DIED, "died of SIGQUIT")),
+        (Seen("failed", "failed", code=3, status=11), Ending(End.DIED, "died of SIGSEGV")),
+        (Seen("failed", "failed", code=2, status=9), Ending(End.KILLED, "died of SIGKILL")),
+        (Seen("failed", "failed", code=2, status=99), Ending(End.DIED, "died of signal 99")),
+        # The main process is done, and what it started is being killed: a job was lost.
+        (
+            Seen("deactivating", "stop-sigkill", code=1, status=0),
+            Ending(End.KILLED, "SIGKILL at stop_timeout"),
+        ),
+        (
+            Seen("failed", "failed", result="timeout", code=1, status=0),
+            Ending(End.KILLED, "SIGKILL at stop_timeout"),
+        ),
+    ],
+)
+def test_how_a_process_ended(seen: Seen, expected: Ending | None) -> None:
+    assert ending_of(seen) == expected
+
+
+def test_one_that_was_killed_stays_killed_whatever_is_seen_later() -> None:
+    name = InstanceName("a", 1)
+    old = Seen("active", "running", invocation="old", pid=1)
+    rollout = begin((Step(name, Do.RESTART, ""),), pace(Share(1)), {name: NEW})
+    rollout = touched(rollout, rollout.slots[name], old, 0.0)
+    for later in (
+        replace(old, job=True, active="deactivating", sub="stop-sigkill"),
+        replace(old, job=True, active="deactivating", sub="stop-sigkill", code=1, status=0),
+        replace(old, job=True, active="inactive", sub="dead", code=1, status=0),
+        Seen("active", "running", invocation="new", pid=2, revision=NEW),
+    ):
+        rollout = advance(rollout, {name: later}, 1.0)
+    slot = rollout.slots[name]
+    assert slot.phase is Phase.SETTLING
+    assert slot.ending == Ending(End.KILLED, "SIGKILL at stop_timeout")
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (Seen("failed", result="start-limit-hit"), "crashed too often"),
+        (Seen("failed", result="oom-kill"), "ran out of memory"),
+        (Seen("failed", result="timeout"), "timeout"),
+        (Seen("failed", result="exit-code", code=1, status=200), "200/CHDIR"),
+        (Seen("failed", result="exit-code", code=1, status=203), "203/EXEC"),
+        (Seen("failed", result="exit-code", code=1, status=217), "user does not exist"),
+        (Seen("failed", result="exit-code", code=1, status=3), "exited with status 3"),
+        (Seen("activating", "auto-restart", code=1, status=0), "exited with status 0"),
+        (Seen("failed", result="signal", code=2, status=15), "died of SIGTERM"),
+        (Seen("failed", result="resources"), "systemd says: resources"),
+        (Seen("activating", "start"), "it is activating (start)"),
+    ],
+)
+def test_why_a_process_is_not_running(seen: Seen, expected: str) -> None:
+    assert expected in failure(seen)

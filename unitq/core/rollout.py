@@ -313,6 +313,10 @@ def _kept(slot: Slot, seen: Seen) -> Slot:
 
 
 def _watched(slot: Slot, seen: Seen, now: float, rollout: Rollout) -> Slot:
+    if slot.phase is Phase.HEALTHY and _between_lives(slot, seen):
+        return replace(slot, invocation="")
+    if slot.phase is Phase.HEALTHY and not slot.invocation and seen.serving:
+        return replace(slot, invocation=seen.invocation)
     if seen.invocation != slot.invocation or not seen.serving:
         # settling, healthy -> failed: it died, whether or not systemd has started another
         again = " and was started again" if seen.serving else ""
@@ -322,6 +326,16 @@ def _watched(slot: Slot, seen: Seen, now: float, rollout: Rollout) -> Slot:
         # settling -> healthy: the same process for min_healthy
         return replace(slot, phase=Phase.HEALTHY, ready=now)
     return slot
+
+
+def _between_lives(slot: Slot, seen: Seen) -> bool:
+    """Whether a healthy worker exited 0, as many do after so many jobs, and is started again."""
+    return (
+        seen.active in ("activating", "deactivating")
+        and slot.invocation in ("", seen.invocation)
+        and seen.code in (0, _EXITED)
+        and seen.status == 0
+    )
 
 
 def deadline(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> float | None:
