@@ -173,6 +173,8 @@ class Applier:
             rollout = advance(rollout, self._seen, now)
             for slot in permitted(rollout, self._seen):
                 rollout = self._order(rollout, slot)
+                if rollout.failed:
+                    break
             for worker, count in _serving(rollout, self._seen).items():
                 least[worker] = min(least[worker], count)
             progress.update(rollout, self._seen, now)
