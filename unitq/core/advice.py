@@ -143,6 +143,9 @@ def _of_worker(worker: Worker) -> list[Finding]:
 
 
 def _of_wrapper(worker: Worker, place: str, wrapped: str) -> list[Finding]:
+    if _hands_over(wrapped):
+        return []
+    better = _with_exec(wrapped) or "the last of its script"
     if worker.kill_mode is KillMode.MIXED:
         return [
             Finding(
@@ -150,19 +153,30 @@ def _of_wrapper(worker: Worker, place: str, wrapped: str) -> list[Finding]:
                 f"{place}.kill_mode",
                 'with "mixed" the shell gets the stop signal and the worker below it does not: '
                 "bash ignores SIGQUIT, and other signals end the shell and kill the worker at once",
-                f"write `exec` before the worker's command in the shell: {wrapped}",
+                f"write `exec` before the worker's command in the shell: {better}",
             )
         ]
-    if wrapped.lstrip().startswith("exec "):
-        return []
     return [
         Finding(
             Level.NOTE,
             f"{place}.command",
             "a shell stands between systemd and the worker; the stop signal reaches both",
-            f"drop the shell, or let it hand over: exec {wrapped}",
+            f"drop the shell, or write `exec` before the worker's command: {better}",
         )
     ]
+
+
+def _hands_over(script: str) -> bool:
+    """Whether the shell becomes the worker by `exec`; `exec 2>&1` only redirects."""
+    return bool(re.search(r"(?:^|;|&&|\n)\s*exec\s+(?![0-9]*[<>])", script))
+
+
+def _with_exec(script: str) -> str:
+    """The script with `exec` before its last command; empty where it takes more to say so."""
+    before, both, last = script.rpartition("&&")
+    if re.search(r"[;|&()`\n]", before.replace("&&", "") + last) or re.match(r"\s*\w+=", last):
+        return ""
+    return f"{before}{both} exec {last.strip()}".strip()
 
 
 def _of_framework(worker: Worker, place: str, framework: Framework) -> list[Finding]:
@@ -197,9 +211,14 @@ def shell_wrapped(command: str) -> str:
         words = shlex.split(command)
     except ValueError:
         return ""
-    for index, word in enumerate(words[1:], 1):
-        if word.startswith("-") and not word.startswith("--") and "c" in word:
-            return words[index + 1] if index + 1 < len(words) else ""
+    rest = iter(words[1:])
+    for word in rest:
         if not word.startswith("-"):
             break
+        if word.startswith("--"):
+            continue
+        if "c" in word:
+            return next(rest, "")
+        if word.endswith("o"):
+            next(rest, "")  # bash -euo pipefail -c …
     return ""

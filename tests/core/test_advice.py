@@ -1,0 +1,171 @@
+"""What `check` says of a file that is valid but may not be meant so."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.core.build import app
+from unitq.core.advice import FRAMEWORKS, Finding, Level, advice, shell_wrapped
+
+
+def worker(command: str, *keys: str) -> str:
+    lines = [f"command = '''{command}'''", 'stop_timeout = "10min"', *keys]
+    return "\n".join(["[workers.sms]", *dict.fromkeys(lines)])
+
+
+def findings(command: str, *keys: str) -> list[Finding]:
+    return advice(app(worker(command, *keys)))
+
+
+def places(command: str, *keys: str) -> list[tuple[Level, str]]:
+    return [
+        (found.level, found.place.removeprefix("workers.sms."))
+        for found in findings(command, *keys)
+    ]
+
+
+def test_nothing_to_say() -> None:
+    assert not findings("/usr/bin/php bin/resque")
+
+
+@pytest.mark.parametrize(
+    ("command", "script"),
+    [
+        ("bash -c 'php bin/resque'", "php bin/resque"),
+        ('/bin/bash -c "php bin/resque"', "php bin/resque"),
+        ("-/bin/sh -c 'a; b'", "a; b"),
+        ("bash -lc 'php bin/resque'", "php bin/resque"),
+        ("bash -l -c 'php bin/resque'", "php bin/resque"),
+        ("/usr/bin/env bash -c 'x'", ""),  # not seen through
+        ("bash --norc -c 'x'", "x"),
+        ("bash -eu -o pipefail -c 'x'", "x"),
+        ("bash -euo pipefail -c 'x'", "x"),
+        ("bash worker.sh", ""),
+        ("bash worker.sh -c x", ""),
+        ("bash -c", ""),
+        ("bash -c 'unclosed", ""),
+        ("php bin/resque -c 'x'", ""),
+        ("/opt/bash-tools/run -c x", ""),
+    ],
+)
+def test_a_shell_is_recognised(command: str, script: str) -> None:
+    assert shell_wrapped(command) == script
+
+
+@pytest.mark.parametrize(
+    ("script", "better"),
+    [
+        ("php bin/resque", "exec php bin/resque"),
+        ("cd app && php bin/resque", "cd app && exec php bin/resque"),
+        ("a && b && php x", "a && b && exec php x"),
+        # Too much for a rewrite that is surely right.
+        ("php bin/resque; true", "the last of its script"),
+        ("php bin/resque | logger", "the last of its script"),
+        ("QUEUE=sms php bin/resque", "the last of its script"),
+        ("php bin/resque &", "the last of its script"),
+        ("exec 2>&1; php bin/resque", "the last of its script"),
+    ],
+)
+def test_a_shell_gets_a_note_with_the_better_command(script: str, better: str) -> None:
+    (found,) = findings(f"bash -c '{script}'")
+    assert (found.level, found.place) == (Level.NOTE, "workers.sms.command")
+    assert found.hint.endswith(f": {better}")
+
+
+@pytest.mark.parametrize(
+    "script", ["exec php bin/resque", "cd app && exec php x", ". ./env; exec php x", " exec php x"]
+)
+@pytest.mark.parametrize("kill_mode", ["mixed", "control-group"])
+def test_a_shell_that_hands_over_is_fine(script: str, kill_mode: str) -> None:
+    # As check itself advises: what it says must not be refused afterwards.
+    assert not findings(f"bash -c '{script}'", f'kill_mode = "{kill_mode}"')
+
+
+def test_a_shell_under_mixed_is_refused_the_worker_below_would_not_be_told() -> None:
+    (found,) = findings("bash -c 'php bin/resque'", 'kill_mode = "mixed"')
+    assert (found.level, found.place) == (Level.ERROR, "workers.sms.kill_mode")
+    assert "exec" in found.hint
+
+
+COMMANDS = {
+    "Sidekiq": ("bundle exec sidekiq -C x.yml", "/srv/shop/bin/sidekiq"),
+    "RQ": ("/usr/bin/rq worker default", "rq  worker"),
+    "Celery": ("celery -A shop worker -l info", "/venv/bin/celery --app=shop worker"),
+    "Dramatiq": ("dramatiq shop.tasks",),
+    "Huey": ("huey_consumer shop.huey", "/venv/bin/huey_consumer.py shop.huey"),
+    "arq": ("arq shop.WorkerSettings",),
+    "saq": ("saq shop.settings",),
+    "taskiq": ("taskiq worker shop:broker",),
+    "Laravel Horizon": ("php artisan horizon",),
+    "Laravel": ("/usr/bin/php artisan queue:work --tries=3", "php '/app/artisan' queue:listen"),
+    "Symfony Messenger": ("php bin/console messenger:consume async",),
+}
+
+
+def test_every_framework_has_an_example_here() -> None:
+    assert set(COMMANDS) == {framework.name for framework in FRAMEWORKS}
+
+
+@pytest.mark.parametrize(
+    ("name", "command"), [(name, line) for name, lines in COMMANDS.items() for line in lines]
+)
+@pytest.mark.parametrize("shell", [False, True])
+def test_a_framework_is_recognised_also_below_a_shell(name: str, command: str, shell: bool) -> None:
+    framework = next(found for found in FRAMEWORKS if found.name == name)
+    line = f'bash -c "exec {command}"' if shell else command
+    told = " ".join(found.message for found in findings(line, 'stop_signal = "SIGHUP"'))
+    assert f"this looks like {name}, and SIGHUP loses its jobs" in told
+    # What is advised is taken.
+    right = (f'stop_signal = "{framework.signals[0]}"', f'kill_mode = "{framework.kill_modes[0]}"')
+    assert not findings(line, *right)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "/usr/bin/php bin/resque",
+        "python worker.py --queue arq",
+        "bin/darq serve",
+        "node celery-dashboard.js",
+        "/opt/sidekiqish/run",
+        "php artisan schedule:work",
+        "mysaq x",
+    ],
+)
+def test_others_are_not_taken_for_one(command: str) -> None:
+    assert not findings(command)
+
+
+def test_every_frameworks_own_advice_is_one_it_accepts() -> None:
+    for framework in FRAMEWORKS:
+        assert framework.signals
+        assert framework.kill_modes
+        assert framework.why
+
+
+@pytest.mark.parametrize(
+    ("stop_timeout", "said"),
+    [("29s", True), ("0.5s", True), ("30s", False), ("1min", False), ("infinity", False)],
+)
+def test_a_short_stop_timeout_gets_a_note(stop_timeout: str, said: bool) -> None:
+    text = worker("/bin/worker").replace("10min", stop_timeout)
+    found = advice(app(text))
+    assert [(f.level, f.place) for f in found] == (
+        [(Level.NOTE, "workers.sms.stop_timeout")] if said else []
+    )
+
+
+def test_a_command_that_names_the_directory_would_run_what_is_there_after_a_crash() -> None:
+    assert places("/usr/bin/php /srv/shop/current/bin/resque") == [(Level.WARNING, "command")]
+    assert places("/srv/shop/current/bin/worker") == [(Level.WARNING, "command")]
+    assert places("bin/worker") == []
+
+
+def test_every_worker_is_looked_at() -> None:
+    text = "\n".join(
+        f'[workers.{name}]\ncommand = "/bin/worker"\nstop_timeout = "1s"' for name in ("a", "b")
+    )
+    assert [found.place for found in advice(app(text))] == [
+        "workers.a.stop_timeout",
+        "workers.b.stop_timeout",
+    ]
