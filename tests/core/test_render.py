@@ -1,0 +1,235 @@
+"""Unit texts and environments: golden files, and what must hold for any value.
+
+What systemd makes of the texts is tested in tests/systemd/test_injection.py. After a deliberate
+change of a template: UNITQ_UPDATE_GOLDEN=1 python -m pytest tests/core/test_render.py, then look
+at the diff.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.core.build import HEAD, SYSTEM, TEXTS, USER, app, rendered
+from unitq.core.envfile import environment_file
+from unitq.core.errors import ConfigError, Exit
+from unitq.core.render import Code, command_line, executable, path, render
+
+if TYPE_CHECKING:
+    from unitq.core.layout import Layout
+
+GOLDEN = Path(__file__).parent / "golden"
+
+SMALLEST = """\
+[workers.sms]
+command = "/usr/bin/php bin/resque"
+"""
+
+FULL = """\
+app = "my-shop"
+user = "www-data"
+group = "www-data"
+directory = "/srv/my shop/100%/current"
+environment_file = ["/etc/shop/env", "/etc/shop/more"]
+environment = { APP_ENV = "production" }
+
+[rollout]
+max_unavailable = "25%"
+min_healthy = "5s"
+
+[workers.sms-high]
+command = "-bin/php worker --queue %i $QUEUE"
+queues = ["sms", "default"]
+instances = 4
+stop_timeout = "infinity"
+stop_signal = "SIGTERM"
+kill_mode = "mixed"
+restart_delay = "1min 30s"
+start_limit = "5/1min"
+nice = -5
+umask = "027"
+limits = { LimitNOFILE = "1024:65536", LimitAS = "2G" }
+environment = { SECRET = 'a "quoted" $1 \\ `x` %n' }
+
+[workers.sms-high.unit]
+OnFailure = "alert@%n.service"
+After = ["redis.service", "mysql.service"]
+
+[workers.sms-high.service]
+Type = "notify"
+MemoryMax = "512M"
+ProtectHome = true
+ExecStartPre = ["/usr/bin/test -e .env", "-/usr/bin/php warm-up"]
+
+[workers.mail]
+command = "bash -c 'exec php mail'"
+user = "1000"
+group = "mail"
+directory = "/srv/mail"
+environment_file = []
+"""
+
+CASES = {
+    "smallest": (SMALLEST, HEAD, SYSTEM),
+    "smallest-user": (SMALLEST, HEAD, USER),
+    "full": ("", FULL, SYSTEM),
+    "full-user": ("", re.sub(r'(?m)^(user|group) = ".*"\n', "", FULL), USER),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_golden(case: str) -> None:
+    workers, head, scope = CASES[case]
+    found = app(workers, head)
+    code = {
+        worker.name: Code("/srv/r/1", "release 1", (b"A=1\n",) * len(worker.environment_files))
+        for worker in found.workers
+    }
+    texts = {unit.name: unit.text for unit in rendered(found, scope=scope, code=code).units}
+    folder = GOLDEN / case
+    if os.environ.get("UNITQ_UPDATE_GOLDEN"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():
+            old.unlink()
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    expected = {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()}
+    assert texts == expected
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_texts_are_tidy(case: str) -> None:
+    workers, head, scope = CASES[case]
+    for unit in rendered(app(workers, head), scope=scope).units:
+        assert unit.text.endswith("\n")
+        for line in unit.text.splitlines():
+            assert line == line.rstrip()
+            assert not line.endswith("\\"), "the next line would become part of this one"
+        assert "\n\n\n" not in unit.text
+        assert "{" not in unit.text, "a template's own syntax is left"
+        assert re.search(r"(?m)^\[X-Unitq\]\nApp=", unit.text), "nobody would know whose it is"
+        # A directive that is there twice would be read twice, and for most the last one wins.
+        once = re.findall(r"(?m)^(KillMode|KillSignal|TimeoutStopSec|User|Nice|Type)=", unit.text)
+        allowed = 2 if "full" in case else 1  # the file gives a Type of its own, behind ours
+        assert all(once.count(key) <= (allowed if key == "Type" else 1) for key in once)
+
+
+def environment(workers: str, head: str = HEAD) -> dict[str, str]:
+    return dict(rendered(app(workers, head)).workers[0].environment)
+
+
+def test_the_worker_is_told_who_it_is() -> None:
+    assert environment(SMALLEST) == {"UNITQ_APP": "shop", "UNITQ_WORKER": "sms"}
+
+
+def test_queues_become_the_resque_familys_variable_unless_that_is_set() -> None:
+    queues = f'{SMALLEST}queues = ["sms", "default"]\n'
+    assert environment(queues)["QUEUE"] == "sms,default"
+    assert environment(f'{queues}environment = {{ QUEUE = "*" }}\n')["QUEUE"] == "*"
+    assert "QUEUE" not in environment(SMALLEST)
+
+
+def test_a_secret_is_in_no_unit() -> None:
+    secret = "s3cr3t-%h"
+    text = f'{SMALLEST}environment = {{ TOKEN = "{secret}" }}\n'
+    found = rendered(app(text))
+    assert not any(secret in unit.text for unit in found.units)
+    assert ("TOKEN", secret) in found.workers[0].environment
+
+
+def fingerprint(workers: str, scope: Layout = SYSTEM, release: str = "/srv/r/1") -> str:
+    return rendered(app(workers), scope=scope, release=release).workers[0].fingerprint
+
+
+def test_the_same_file_gives_the_same_fingerprint_and_any_change_another() -> None:
+    every = [
+        fingerprint(SMALLEST),
+        fingerprint(f"{SMALLEST}nice = 1\n"),
+        fingerprint(f'{SMALLEST}environment = {{ A = "1" }}\n'),
+        fingerprint(f'{SMALLEST}environment = {{ A = "2" }}\n'),
+        fingerprint(SMALLEST, release="/srv/r/2"),
+        fingerprint(SMALLEST, scope=USER),
+    ]
+    assert len(set(every)) == len(every)
+    assert fingerprint(SMALLEST) == fingerprint(SMALLEST)
+    # How many there are is no part of what each of them runs.
+    assert fingerprint(f"{SMALLEST}instances = 5\n") == fingerprint(SMALLEST)
+
+
+RELEASE = "/var/lib/unitq/shop/pins/sms/%i/release"
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("php bin/resque", "php bin/resque"),
+        ("/usr/bin/php bin/resque", "/usr/bin/php bin/resque"),
+        ("bin/worker -v", f"{RELEASE}/bin/worker -v"),
+        ("./worker", f"{RELEASE}/worker"),
+        ("-@bin/worker x", f"-@{RELEASE}/bin/worker x"),
+        ("!!bin/worker", f"!!{RELEASE}/bin/worker"),
+        ('"bin/my worker" x', f'"{RELEASE}/bin/my worker" x'),
+        ("'bin/my worker' x", f"'{RELEASE}/bin/my worker' x"),
+        ("%h/bin/worker", "%h/bin/worker"),
+        ("$HOME/bin/worker", "$HOME/bin/worker"),
+        ("../worker", f"{RELEASE}/../worker"),
+    ],
+)
+def test_a_relative_program_is_the_releases_own(command: str, expected: str) -> None:
+    assert command_line(command, RELEASE) == expected
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("php x", "php"),
+        ("-/usr/bin/php x", "/usr/bin/php"),
+        ("'/opt/my app/run' x", "/opt/my app/run"),
+        ('"run"', "run"),
+        ("@bash resque -c x", "bash"),
+    ],
+)
+def test_the_program_of_a_command_line(command: str, expected: str) -> None:
+    assert executable(command) == expected
+
+
+@given(st.text())
+def test_a_path_holds_no_specifier(text: str) -> None:
+    assert "%" not in path(text).replace("%%", "")
+    assert path(text).replace("%%", "%") == text
+
+
+# systemd.exec(5), EnvironmentFile=: how it reads a value in double quotes.
+_UNQUOTED = re.compile(r'\\([\\"$`])')
+
+
+@given(st.text(st.characters(blacklist_categories=["Cs", "Cc"])))
+def test_an_environment_file_gives_back_what_went_in(value: str) -> None:
+    text = environment_file((("A", value),))
+    assert text.startswith('A="')
+    assert text.endswith('"\n')
+    inner = text[3:-2]
+    assert _UNQUOTED.sub(r"\1", inner) == value
+    assert not re.search(r'(?<!\\)(?:\\\\)*"', inner), "the value would end here"
+
+
+def test_a_broken_template_of_an_operators_own_is_told_with_its_line() -> None:
+    for broken, said in (
+        ("[Unit]\n{{ nosuch }}\n", "'nosuch' is undefined"),
+        ("[Unit]\n{% if %}\n", "worker@.service.j2, line 2: "),
+    ):
+        with pytest.raises(ConfigError, match=r"unit template worker@\.service\.j2") as caught:
+            render(
+                app(SMALLEST),
+                SYSTEM,
+                {"sms": Code("/r", "1")},
+                {**TEXTS, "worker@.service.j2": broken},
+            )
+        assert said in caught.value.message
+        assert caught.value.exit is Exit.USAGE
