@@ -71,12 +71,14 @@ class Machine:
 
     cgroup: str  # the manager's own, as a path in the file system
     runtime: str  # where the manager keeps its run-time files
+    accounted: bool  # whether cgroups count their memory
 
 
 def machine(systemd: Systemd, layout: Layout) -> Machine:
     """Where this manager's cgroups and run-time files are."""
     runtime = str(layout.runtime_dir.parent)
-    return Machine(processes.cgroup_root() + systemd.control_group(), runtime)
+    cgroup = processes.cgroup_root() + systemd.control_group()
+    return Machine(cgroup, runtime, processes.accounted(cgroup))
 
 
 def instances(
@@ -157,19 +159,33 @@ def _absent(app: str, name: InstanceName) -> Instance:
     )
 
 
-def details(systemd: Systemd, where: Machine, app: str, instance: Instance) -> Details:
+def details(
+    systemd: Systemd, where: Machine, app: str, shown: Iterable[Instance]
+) -> dict[InstanceName, Details]:
     """What only `status` shows."""
-    if instance.load == "not-loaded":
-        return Details(None, None, None)
-    cgroup = f"{where.cgroup}/{names.cgroup_path(app, instance.name)}"
-    return Details(
-        since=_since(systemd, instance),
-        restarts=systemd.properties(instance.unit, "NRestarts")["NRestarts"],
-        memory=processes.memory(cgroup, instance.pids) if instance.pids else None,
-    )
+    shown = list(shown)
+    restarts = systemd.restarts([one.unit for one in shown if one.load != "not-loaded"])
+    return {
+        one.name: Details(
+            since=_since(systemd, one),
+            restarts=restarts.get(one.unit),
+            memory=_memory(where, app, one) if one.pids else None,
+        )
+        for one in shown
+    }
+
+
+def _memory(where: Machine, app: str, instance: Instance) -> int | None:
+    if where.accounted:
+        cgroup = f"{where.cgroup}/{names.cgroup_path(app, instance.name)}"
+        if (size := processes.cgroup_memory(cgroup)) is not None:
+            return size
+    return processes.proportional_memory(instance.pids)
 
 
 def _since(systemd: Systemd, instance: Instance) -> float | None:
+    if instance.load == "not-loaded":
+        return None
     if instance.serving and instance.begun:
         # A Type=exec unit is active from the moment that its process is there.
         return instance.begun

@@ -333,7 +333,7 @@ def remove(yes: bool, as_json: bool, timeout: float | None, fail_on_kill: bool) 
                 scope, systemd, revision, steps, revision.rollout, waiting, interrupts
             )
             if outcome.rollout.complete and not outcome.failed and not outcome.detached:
-                # Else one that failed, or had to be killed, stays in systemd's list of failed units.
+                # Else one that had to be killed stays in systemd's list of failed units.
                 forget(systemd, scope.layout, revision.app, iter(found))
                 changes = [FileChange(name, text, None) for name, text in units.items()]
                 install.remove(systemd, scope.layout, revision.app, changes)

@@ -77,17 +77,11 @@ def _look(scope: Scope, systemd: Systemd, revision: Revision, wanted: Sequence[s
     found = observe.instances(systemd, where, revision.app, workers, known)
     shown = {n: i for n, i in found.items() if i.present or revision.wanted(n)}
     asked: set[InstanceName] = chosen(revision, wanted, shown)
+    chosen_ones = [instance for name, instance in shown.items() if name in asked]
+    details = observe.details(systemd, where, revision.app, chosen_ones)
     return Sight(
         revision,
-        tuple(
-            Row(
-                instance,
-                observe.details(systemd, where, revision.app, instance),
-                revision.wanted(name),
-            )
-            for name, instance in shown.items()
-            if name in asked
-        ),
+        tuple(Row(one, details[one.name], revision.wanted(one.name)) for one in chosen_ones),
     )
 
 

@@ -172,8 +172,10 @@ def command_name() -> str:
 
 def pinned_instances(place: AppLayout) -> set[InstanceName]:
     """Every instance that has a pin."""
-    return {
-        names.InstanceName(path.parent.name, int(path.name))
-        for path in Path(place.state).glob("pins/*/*")
-        if path.name.isdigit()
-    }
+    found = set()
+    with suppress(FileNotFoundError):
+        for worker in os.listdir(place.state / "pins"):
+            for number in os.listdir(place.pins(worker)):
+                if number.isdigit():
+                    found.add(names.InstanceName(worker, int(number)))
+    return found
