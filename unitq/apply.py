@@ -19,10 +19,8 @@ from unitq.core import names
 from unitq.core.errors import Exit, NoMatchError, SystemdError
 from unitq.core.plan import Do
 from unitq.core.rollout import (
-    End,
     Phase,
     Rollout,
-    Seen,
     Slot,
     advance,
     deadline,
@@ -31,6 +29,7 @@ from unitq.core.rollout import (
     refused,
     touched,
 )
+from unitq.core.sight import End, Seen
 from unitq.host import journal, processes, state
 from unitq.host.systemd import BusLostError, Changed, Event, Systemd
 

@@ -21,22 +21,18 @@ from unitq.core.names import InstanceName
 from unitq.core.plan import Do, Step
 from unitq.core.rollout import (
     IN_FLIGHT,
-    End,
-    Ending,
     Phase,
     Rollout,
-    Seen,
     Slot,
     advance,
     begin,
     deadline,
-    ending_of,
-    failure,
     permitted,
     refused,
     touched,
 )
 from unitq.core.settings import Duration, RolloutSettings, Share
+from unitq.core.sight import End, Ending, Seen, ending_of, failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,8 @@ import click
 
 from unitq.cli.text import duration
 from unitq.core.plan import Do
-from unitq.core.rollout import End, Phase, Rollout, Seen, Slot
+from unitq.core.rollout import Phase, Rollout, Slot
+from unitq.core.sight import End, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

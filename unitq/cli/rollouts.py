@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from unitq.cli.scope import Scope
     from unitq.core.names import InstanceName
     from unitq.core.revision import Revision
-    from unitq.core.rollout import Rollout, Seen
+    from unitq.core.rollout import Rollout
     from unitq.core.settings import RolloutSettings, Share
+    from unitq.core.sight import Seen
     from unitq.host.systemd import Systemd
 
 

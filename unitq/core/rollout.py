@@ -18,12 +18,12 @@ one that is kept and stays down, as an operator's stop leaves it: to wait for it
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from unitq.core.plan import Do
+from unitq.core.sight import EXITED, End, Ending, Seen, ending_of, failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,66 +48,6 @@ class Phase(StrEnum):
 
 IN_FLIGHT = frozenset({Phase.DRAINING, Phase.STARTING, Phase.SETTLING})
 FINAL = frozenset({Phase.KEPT, Phase.HEALTHY, Phase.STOPPED, Phase.FAILED})
-
-
-class End(StrEnum):
-    """How an old process ended."""
-
-    DRAINED = "drained"  # exited by itself after the stop signal
-    KILLED = "killed"  # SIGKILL, at stop_timeout or by somebody else
-    DIED = "died"  # of the stop signal itself, or with an error: its job may be lost
-    UNKNOWN = "unknown"  # nobody saw it
-
-
-# waitid(2): how ExecMainCode says that a process ended.
-_EXITED, _KILLED, _DUMPED = 1, 2, 3
-
-# SubStates in which systemd has reached for SIGKILL (systemd's service-state table).
-_KILLING = frozenset({"stop-sigkill", "final-sigkill"})
-
-# systemd.exec(5), "Process exit codes": what went wrong before the worker's own code ran.
-_SETUP = {
-    200: "the working directory cannot be entered (200/CHDIR)",
-    203: "the command cannot be executed (203/EXEC)",
-    208: "the standard input cannot be opened (208/STDIN)",
-    216: "the group does not exist (216/GROUP)",
-    217: "the user does not exist (217/USER)",
-    226: "the mount namespace cannot be set up (226/NAMESPACE)",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """An instance as systemd and /proc show it now."""
-
-    active: str = "inactive"  # ActiveState
-    sub: str = "dead"  # SubState
-    job: bool = False  # the unit job that we ordered is not done yet
-    invocation: str = ""
-    pid: int = 0
-    since: float = 0.0  # CLOCK_MONOTONIC seconds when it became active
-    revision: str | None = None
-    result: str = "success"
-    code: int = 0  # ExecMainCode
-    status: int = 0  # ExecMainStatus
-
-    @property
-    def serving(self) -> bool:
-        """Takes jobs, as far as systemd can tell."""
-        return self.active == "active" and self.sub == "running"
-
-    @property
-    def down(self) -> bool:
-        """Not there, and nothing is about to start it."""
-        return self.active in ("inactive", "failed") and not self.job
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How the old process of an instance ended, in words too."""
-
-    end: End
-    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +273,7 @@ def _between_lives(slot: Slot, seen: Seen) -> bool:
     return (
         seen.active in ("activating", "deactivating")
         and slot.invocation in ("", seen.invocation)
-        and seen.code in (0, _EXITED)
+        and seen.code in (0, EXITED)
         and seen.status == 0
     )
 
@@ -357,45 +297,6 @@ def _noting_the_end(slot: Slot, seen: Seen) -> Slot:
     if ending is None or (slot.ending and slot.ending.end is End.KILLED):
         return slot
     return replace(slot, ending=ending)
-
-
-def ending_of(seen: Seen) -> Ending | None:
-    """How the process of this invocation ended; None: not to be seen (yet)."""
-    if seen.sub in _KILLING or seen.result == "timeout":
-        return Ending(End.KILLED, "SIGKILL at stop_timeout")
-    if seen.code == _EXITED:
-        if seen.status == 0:
-            return Ending(End.DRAINED)
-        return Ending(End.DIED, f"exited with status {seen.status}")
-    if seen.code in (_KILLED, _DUMPED):
-        end = End.KILLED if seen.status == signal.SIGKILL else End.DIED
-        return Ending(end, f"died of {signal_name(seen.status)}")
-    return None
-
-
-def failure(seen: Seen) -> str:
-    """Why a process is not running, in words."""
-    if seen.result == "start-limit-hit":
-        return "it crashed too often in too short a time (start-limit-hit)"
-    if seen.result == "oom-kill":
-        return "it ran out of memory (oom-kill)"
-    if seen.result == "timeout":
-        return "systemd gave up on it (timeout)"
-    if seen.code == _EXITED:
-        return _SETUP.get(seen.status, f"exited with status {seen.status}")
-    if seen.code in (_KILLED, _DUMPED):
-        return f"died of {signal_name(seen.status)}"
-    if seen.result != "success":
-        return f"systemd says: {seen.result}"
-    return f"it is {seen.active} ({seen.sub})"
-
-
-def signal_name(number: int) -> str:
-    """`SIGQUIT` for 3."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _failed(slot: Slot, reason: str) -> Slot:

@@ -7,7 +7,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from unitq.core.rollout import End, Ending, signal_name
+from unitq.core.sight import End, Ending, signal_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
