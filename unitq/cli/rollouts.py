@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -83,7 +84,8 @@ def share(
 
     digits = value.removesuffix("%")
     percent = value.endswith("%")
-    if digits.isdecimal() and digits.isascii() and 1 <= int(digits) <= (100 if percent else 4096):
+    # Four digits at most: Python refuses to convert some thousands of them.
+    if re.fullmatch("[0-9]{1,4}", digits) and 1 <= int(digits) <= (100 if percent else 4096):
         return Share(int(digits), percent)
     raise click.BadParameter(f'expected a number from 1 or a percentage to "100%", got "{value}"')
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -229,8 +230,12 @@ def _counts(words: tuple[str, ...], revision: Revision) -> dict[str, int]:
     found = {}
     for word in words:
         worker, equals, count = word.partition("=")
-        if not equals or not count.isdecimal() or not count.isascii():
-            raise ConfigError(f'expected WORKER=COUNT, such as sms=8, got "{word}"')
+        # Four digits at most: Python refuses to convert some thousands of them.
+        if not equals or not re.fullmatch("[0-9]{1,4}", count):
+            raise ConfigError(
+                f'expected WORKER=COUNT, such as sms=8, got "{word}"',
+                hint=f"COUNT is a number from 1 to {INSTANCES_MAX}",
+            )
         if revision.worker(worker) is None:
             known = ", ".join(worker.name for worker in revision.workers)
             raise NoMatchError(f"no worker {worker} in {revision.app}", hint=f"workers: {known}")
@@ -285,7 +290,7 @@ def _signal(text: str) -> int:
 
     name = text.upper().removeprefix("SIG")
     by_name = {signal.name.removeprefix("SIG"): int(signal) for signal in Signals}
-    if name.isdecimal() and int(name) in by_name.values():
+    if re.fullmatch("[0-9]{1,2}", name) and int(name) in by_name.values():
         return int(name)
     if name in by_name:
         return by_name[name]

@@ -1,0 +1,427 @@
+"""The command line itself: help, usage errors, and what needs no systemd."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+import jsonschema
+import pytest
+
+from unitq import __version__
+from unitq.cli.main import cli, main
+from unitq.core.config import parse
+from unitq.core.errors import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+COMMANDS = tuple(cli.list_commands(click.Context(cli)))
+
+TOML = """\
+app = "shop"
+directory = "/srv/shop/current"
+[workers.sms]
+command = "/usr/bin/php bin/resque"
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def unitq(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Done]:
+    """Runs a command in an empty directory, as the entry point does."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("UNITQ_CONFIG", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "SHELL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TERM", "dumb")
+
+    def run(*arguments: str) -> Done:
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        shown = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        assert "Traceback" not in shown.err
+        assert "internal error" not in shown.err
+        return Done(ended.value.code, shown.out, shown.err)
+
+    return run
+
+
+# --- help -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_shows_every_command_and_the_first_steps(
+    unitq: Callable[..., Done], option: str
+) -> None:
+    done = unitq(option)
+    assert done.code == 0
+    for name in COMMANDS:
+        assert re.search(rf"(?m)^  {name} +[A-Z].*\.$", done.stdout), name
+    assert "unitq deploy" in done.stdout
+
+
+def test_without_a_command_help_is_shown_and_it_is_a_usage_error(
+    unitq: Callable[..., Done],
+) -> None:
+    done = unitq()
+    assert done.code == Exit.USAGE
+    assert "Commands:" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_every_command_has_an_example_that_is_one(
+    unitq: Callable[..., Done], name: str
+) -> None:
+    done = unitq(name, "--help")
+    assert done.code == 0
+    assert done.stdout.startswith(f"Usage: unitq {name}")
+    assert "Example" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+    lines = re.findall(r"(?m)^ +unitq (.*)$", done.stdout)
+    assert lines, "no example"
+    assert any(name in line.split() for line in lines)
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name} {parameter.opts[0]} is not explained"
+            for option in parameter.opts:
+                assert option in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_example_is_a_command_line_that_parses(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    for line in re.findall(r"(?m)^ *(unitq .*)$", command.epilog or ""):
+        words = _words(line)[1:]
+        with cli.make_context("unitq", words, resilient_parsing=False) as context:
+            found, sub, rest = cli.resolve_command(
+                context, [*context._protected_args, *context.args]
+            )
+            assert found == name
+            assert sub is not None
+            sub.make_context(found, list(rest), parent=context)
+
+
+def _words(line: str) -> list[str]:
+    import shlex
+
+    # Behind two blanks stands what it does; behind "|" or ">" what becomes of the output.
+    line = re.split(r"  +|\s[|>]\s", line, maxsplit=1)[0]
+    return shlex.split(line)
+
+
+@pytest.mark.parametrize("name", ["deploy", "restart", "stop", "start", "scale", "remove"])
+def test_what_waits_can_be_told_for_how_long(unitq: Callable[..., Done], name: str) -> None:
+    assert "--timeout" in unitq(name, "--help").stdout
+
+
+def test_version(unitq: Callable[..., Done]) -> None:
+    done = unitq("--version")
+    assert (done.code, done.stdout) == (0, f"unitq {__version__}\n")
+
+
+# --- usage errors ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("deplyo", "deploy"), ("staus", "status"), ("re-start", "restart"), ("log", "logs")],
+)
+def test_an_unknown_command_gets_a_suggestion(
+    unitq: Callable[..., Done], typed: str, meant: str
+) -> None:
+    done = unitq(typed)
+    assert done.code == Exit.USAGE
+    assert f"'{typed}'" in done.stderr
+    assert f"Did you mean '{meant}'?" in done.stderr
+    assert not done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["reload"], "No such command 'reload'"),
+        (["xyzzy"], "No such command 'xyzzy'"),
+        (["deploy", "--dryrun"], "--dry-run"),
+        (["deploy", "sms"], "unexpected extra argument"),
+        (["deploy", "--max-unavailable"], "requires an argument"),
+        (["deploy", "--max-unavailable", "0"], 'got "0"'),
+        (["deploy", "--max-unavailable", "-1"], 'got "-1"'),
+        (["deploy", "--max-unavailable", "101%"], 'got "101%"'),
+        (["deploy", "--max-unavailable", "0%"], 'got "0%"'),
+        (["deploy", "--max-unavailable", "1.5"], 'got "1.5"'),
+        (["deploy", "--max-unavailable", "٣"], 'got "٣"'),
+        (["deploy", "--max-unavailable", "9" * 5000], "got"),
+        (["deploy", "--timeout", "soon"], "time span"),
+        (["deploy", "--timeout", "-5s"], "time span"),
+        (["deploy", "--timeout", ""], "time span"),
+        (["scale"], "WORKER=COUNT"),
+        (["signal"], "SIGNAL"),
+        (["signal", "NOPE"], "no signal NOPE"),
+        (["signal", "99"], "no signal 99"),
+        (["signal", "9" * 5000], "no signal 999"),
+        (["logs", "-n", "many"], "not a valid integer"),
+        (["logs", "-n", "-1"], "x>=0"),
+        (["completion", "tcsh"], "'tcsh'"),
+        (["-c"], "requires an argument"),
+        (["status", "--jsn"], "--json"),
+    ],
+)
+def test_usage_errors(unitq: Callable[..., Done], arguments: list[str], said: str) -> None:
+    done = unitq(*arguments)
+    assert done.code == Exit.USAGE
+    assert said in done.stderr
+    assert not done.stdout
+    assert done.stderr.startswith(("Usage: unitq", "Error: ", "unitq: "))
+    assert len(done.stderr.splitlines()) < 12
+
+
+# --- the configuration file that is meant ---------------------------------------------------------
+
+
+def test_no_file_at_all_says_where_it_looked(unitq: Callable[..., Done]) -> None:
+    done = unitq("--user", "render")
+    assert done.code == Exit.USAGE
+    assert "./unitq.toml" in done.stderr
+    assert "/home/.config/unitq/*.toml" in done.stderr
+    assert "unitq init" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-c", "other.toml", "render"],
+        ["render", "-c", "other.toml"],
+        ["render", "--config=other.toml"],
+        ["-c", "nosuch.toml", "render", "-c", "other.toml"],
+    ],
+)
+def test_options_stand_before_or_after_the_verb(
+    unitq: Callable[..., Done], tmp_path: Path, arguments: list[str]
+) -> None:
+    (tmp_path / "other.toml").write_text(TOML)
+    done = unitq(*arguments)
+    assert done.code == 0
+    assert "# /etc/systemd/system/unitq-shop-sms@.service\n" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--user", "render"], ["render", "--user"]])
+def test_user_scope_before_or_after_the_verb(
+    unitq: Callable[..., Done], tmp_path: Path, arguments: list[str]
+) -> None:
+    (tmp_path / "unitq.toml").write_text(TOML)
+    done = unitq(*arguments)
+    assert done.code == 0
+    assert f"# {tmp_path}/home/.config/systemd/user/unitq-shop.target\n" in done.stdout
+
+
+def test_the_environment_names_a_file_and_the_option_wins(
+    unitq: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here", "there"):
+        (tmp_path / f"{name}.toml").write_text(TOML.replace("shop", name))
+    (tmp_path / "unitq.toml").write_text(TOML)
+    assert "unitq-shop.target" in unitq("render").stdout
+    monkeypatch.setenv("UNITQ_CONFIG", "here.toml")
+    assert "unitq-here.target" in unitq("render").stdout
+    assert "unitq-there.target" in unitq("-c", "there.toml", "render").stdout
+
+
+def test_several_files_are_told_apart_by_the_app(
+    unitq: Callable[..., Done], tmp_path: Path
+) -> None:
+    folder = tmp_path / "home/.config/unitq"
+    folder.mkdir(parents=True)
+    for name in ("one", "two"):
+        (folder / f"{name}.toml").write_text(TOML.replace("shop", name))
+    (folder / "broken.toml").write_text("app = ")
+    done = unitq("--user", "render")
+    assert done.code == Exit.USAGE
+    assert "several configuration files" in done.stderr
+    assert "-a APP" in done.stderr
+    assert "unitq-two.target" in unitq("--user", "-a", "two", "render").stdout
+    assert "unitq-one.target" in unitq("render", "--user", "-a", "one").stdout
+    done = unitq("--user", "-a", "three", "render")
+    assert done.code == Exit.USAGE
+    assert "three" in done.stderr
+
+
+def test_a_file_about_another_app_than_asked_for(
+    unitq: Callable[..., Done], tmp_path: Path
+) -> None:
+    (tmp_path / "other.toml").write_text(TOML)
+    done = unitq("-c", "other.toml", "-a", "mail", "render")
+    assert done.code == Exit.NO_MATCH
+    assert "is about app shop, not mail" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda _: None, "No such file or directory"),
+        (lambda path: path.mkdir(), "Is a directory"),
+        (lambda path: path.write_bytes(b'app = "\xff"'), "not UTF-8"),
+        (lambda path: path.write_bytes(b"# " + b"x" * (5 << 20)), "larger than 4 MiB"),
+        (lambda path: path.symlink_to(path), "symbolic links"),
+        (lambda path: path.write_text("app = \n"), "line 1"),
+        (lambda path: path.write_text(""), "missing"),
+        (lambda path: path.write_text("[" * 100_000), "mistake"),
+    ],
+)
+def test_what_is_no_configuration_file_is_told_in_words(
+    unitq: Callable[..., Done], tmp_path: Path, make: Callable[[Path], None], said: str
+) -> None:
+    make(tmp_path / "x.toml")
+    done = unitq("-c", "x.toml", "render")
+    assert done.code == Exit.USAGE
+    assert said in done.stderr
+    assert "x.toml" in done.stderr
+    assert not done.stdout
+
+
+def test_all_mistakes_at_once_each_with_its_place(
+    unitq: Callable[..., Done], tmp_path: Path
+) -> None:
+    (tmp_path / "unitq.toml").write_text(
+        TOML + 'stop_timeout = "10 minuts"\ninstnaces = 3\n[workers."../x"]\ncommand = ""\n'
+    )
+    done = unitq("render")
+    assert done.code == Exit.USAGE
+    assert "unitq: unitq.toml: 4 mistakes" in done.stderr
+    for said in (
+        "  workers.sms.stop_timeout: ",
+        '  workers.sms.instnaces: unknown key, did you mean "instances"?',
+        '  workers."../x": ',
+        '  workers."../x".command: ',
+    ):
+        assert said in done.stderr
+
+
+# --- init, render, schema, completion -------------------------------------------------------------
+
+
+def test_init_writes_a_file_that_is_valid_as_it_stands(
+    unitq: Callable[..., Done], tmp_path: Path
+) -> None:
+    done = unitq("init", "--app", "shop")
+    assert done.code == 0
+    text = (tmp_path / "unitq.toml").read_text()
+    assert parse(text, source="x").name == "shop"
+    assert tomllib.loads(text)["directory"] == str(tmp_path)
+    jsonschema.validate(tomllib.loads(text), json.loads(unitq("schema").stdout))
+    assert unitq("render").code == 0
+    # What is there is not replaced by accident.
+    (tmp_path / "unitq.toml").write_text(TOML)
+    again = unitq("init")
+    assert again.code == Exit.USAGE
+    assert "--force" in again.stderr
+    assert (tmp_path / "unitq.toml").read_text() == TOML
+    assert unitq("init", "--force").code == 0
+    assert (tmp_path / "unitq.toml").read_text() != TOML
+
+
+def test_init_makes_a_name_of_the_directorys(
+    unitq: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, app in (("my shop", "my-shop"), ("é", "app"), ("-x-", "x"), ("a" * 100, None)):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        done = unitq("init")
+        if app is None:
+            assert done.code == Exit.USAGE
+            assert "not a name for an app" in done.stderr
+        else:
+            assert done.code == 0
+            assert parse((tmp_path / folder / "unitq.toml").read_text(), source="x").name == app
+
+
+def test_init_into_a_folder_that_is_not_there(unitq: Callable[..., Done], tmp_path: Path) -> None:
+    done = unitq("init", "-c", "no/such/unitq.toml")
+    assert done.code == Exit.PREFLIGHT
+    assert "No such file or directory" in done.stderr
+    assert not (tmp_path / "no").exists()
+
+
+def test_render_writes_one_file_each(unitq: Callable[..., Done], tmp_path: Path) -> None:
+    (tmp_path / "unitq.toml").write_text(TOML)
+    done = unitq("render", "--output", "units")
+    assert done.code == 0
+    names = sorted(path.name for path in (tmp_path / "units").iterdir())
+    assert names == [
+        "unitq-shop-sms.slice",
+        "unitq-shop-sms@.service",
+        "unitq-shop.slice",
+        "unitq-shop.target",
+    ]
+    assert sorted(done.stdout.split()) == [f"units/{name}" for name in names]
+
+
+def test_render_uses_an_operators_own_template(unitq: Callable[..., Done], tmp_path: Path) -> None:
+    (tmp_path / "unitq.toml").write_text(TOML)
+    folder = tmp_path / "home/.config/unitq/units"
+    folder.mkdir(parents=True)
+    (folder / "app.target.j2").write_text("# mine: {{ app }}\n")
+    assert "# mine: shop\n" in unitq("render", "--user").stdout
+    (folder / "app.target.j2").write_text("{{ appp }}\n")
+    done = unitq("render", "--user")
+    assert done.code == Exit.USAGE
+    assert "app.target.j2" in done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(unitq: Callable[..., Done], shell: str) -> None:
+    done = unitq("completion", shell)
+    assert done.code == 0
+    assert f"_UNITQ_COMPLETE={shell}_complete" in done.stdout
+
+
+def test_completion_is_for_the_shell_in_use(
+    unitq: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHELL", "/usr/bin/zsh")
+    assert "zsh_complete" in unitq("completion").stdout
+    monkeypatch.setenv("SHELL", "/bin/tcsh")
+    done = unitq("completion")
+    assert done.code == Exit.USAGE
+    assert "bash, zsh, fish" in done.stderr
+
+
+# --- what needs systemd, where there is none ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["start"], ["stop"], ["restart"], ["scale", "sms=2"], ["logs"],
+                  ["signal", "HUP"], ["remove", "--yes"]],
+)  # fmt: skip
+def test_nothing_installed_is_a_no_match(unitq: Callable[..., Done], arguments: list[str]) -> None:
+    done = unitq("--user", *arguments)
+    assert done.code == Exit.NO_MATCH
+    assert "no app is installed here" in done.stderr
+    done = unitq("--user", "-a", "shop", *arguments)
+    assert done.code == Exit.NO_MATCH
+    assert "no app shop is installed here" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc", "a b", "", "x" * 300, "a\nb"])
+def test_an_app_name_on_the_command_line_leads_nowhere(
+    unitq: Callable[..., Done], name: str
+) -> None:
+    done = unitq("--user", "-a", name, "status")
+    assert done.code in (Exit.NO_MATCH, Exit.USAGE)
