@@ -200,15 +200,23 @@ class Systemd:
         Raises BusLostError when the connection broke.
         """
         end = None if timeout is None else monotonic() + timeout
-        watched = [self._bus.get_fd(), *([] if wake is None else [wake])]
         while True:
             self._process()
             left = None if end is None else end - monotonic()
             if self._pending or (left is not None and left <= 0):
                 return self._taken()
+            watched = [self._descriptor(), *([] if wake is None else [wake])]
             readable, _, _ = select.select(watched, [], [], left)
             if wake in readable:
                 return self._taken()
+
+    def _descriptor(self) -> int:
+        # sd_bus_process(3) takes the end of a connection for an event like any other: it closes
+        # the descriptor and fails only when it is called again.
+        number: int = self._bus.get_fd()
+        if number < 0:
+            raise BusLostError("the connection to systemd broke")
+        return number
 
     def _process(self) -> None:
         try:
