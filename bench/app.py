@@ -33,7 +33,7 @@ directory = "{root}"
 min_healthy = 0
 
 [workers.idle]
-command = {command}
+command = "{command}"
 instances = {instances}
 stop_timeout = "1min"
 """
@@ -42,10 +42,10 @@ stop_timeout = "1min"
 class App:
     """Deployed for as long as the context lasts, then removed again."""
 
-    def __init__(self, name: str, instances: int, command: str = COMMAND) -> None:
+    def __init__(self, name: str, instances: int, script: str = "") -> None:
         self.name = name
         self.instances = instances
-        self._command = command
+        self._script = script
         self._root = Path("/srv", name)
 
     @property
@@ -59,12 +59,13 @@ class App:
 
     def __enter__(self) -> Self:
         self._root.mkdir()
+        (self._root / "worker.sh").write_text(self._script)
         config = self._root / "unitq.toml"
         config.write_text(
             _CONFIG.format(
                 name=self.name,
                 root=self._root,
-                command=f"'''{self._command}'''",
+                command="/bin/bash worker.sh" if self._script else COMMAND,
                 instances=self.instances,
             )
         )

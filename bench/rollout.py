@@ -1,10 +1,11 @@
 """A rolling restart of 200 instances, 20 at a time, beside what `systemctl restart` takes for it.
 
-python -m bench.rollout [--runs N] [--instances N] [--width N]
+python -m bench.rollout [--runs N] [--instances N] [--width N] [--drain SECONDS]
 
 Twice beside systemctl: in batches, one call for 20 units, each batch after the one before; and as
 a sliding window, 20 processes of systemctl at a time, one for each unit. min_healthy is 0, so that
-both do the same.
+both do the same. With --drain each worker takes between nothing and so many seconds to stop: then
+a batch waits for its slowest, and a window does not.
 """
 
 from __future__ import annotations
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 GOAL = 1.05
+
+# bash starts what goes into the background with SIGQUIT ignored, so the child has to be told.
+_DRAINING = """\
+trap 'sleep $((RANDOM % {milliseconds} + 1))e-3; kill $!; exit 0' QUIT
+sleep infinity &
+wait
+"""
 
 
 def batches(app: App, width: int) -> Took:
@@ -39,7 +47,7 @@ def rolling(app: App, width: int) -> Took:
     return app.unitq("restart", "--max-unavailable", str(width), "--json")
 
 
-def measure(instances: int, width: int, runs: int) -> list[Figure]:
+def measure(instances: int, width: int, runs: int, drain: float) -> list[Figure]:
     """All three in turn, so that what else the machine does falls on all of them."""
     ways: dict[str, Callable[[App, int], Took]] = {
         "unitq restart": rolling,
@@ -47,7 +55,8 @@ def measure(instances: int, width: int, runs: int) -> list[Figure]:
         "systemctl restart, sliding window": window,
     }
     taken: dict[str, list[Took]] = {name: [] for name in ways}
-    with App("bench-rollout", instances) as app:
+    script = _DRAINING.format(milliseconds=round(drain * 1000)) if drain else ""
+    with App("bench-rollout", instances, script) as app:
         for _ in range(runs):
             for name, way in ways.items():
                 taken[name].append(way(app, width))
@@ -68,8 +77,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--instances", type=int, default=200)
     parser.add_argument("--width", type=int, default=20)
+    parser.add_argument("--drain", type=float, default=0.0)
     chosen = parser.parse_args()
-    show(measure(chosen.instances, chosen.width, chosen.runs))
+    show(measure(chosen.instances, chosen.width, chosen.runs, chosen.drain))
 
 
 if __name__ == "__main__":
