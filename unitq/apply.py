@@ -192,7 +192,7 @@ class Applier:
                 rollout = replace(rollout, halted=True)
                 continue
             wait = _wait(rollout, self._seen, progress.interval, begun, limit)
-            self._listen(rollout, wait, interrupts)
+            rollout = self._listen(rollout, wait, interrupts)
         if not detached:
             rollout = self._endings(rollout)
         state.sync_pins(self._place, {name.worker for name in rollout.slots})
@@ -246,21 +246,22 @@ class Applier:
         down = seen.active in ("inactive", "failed")
         self._jobs[name] = self._systemd.start(unit) if down else self._systemd.restart(unit)
 
-    def _listen(self, rollout: Rollout, timeout: float | None, interrupts: Interrupts) -> None:
+    def _listen(self, rollout: Rollout, timeout: float | None, interrupts: Interrupts) -> Rollout:
         try:
             events = self._systemd.events(timeout, interrupts.wake)
             interrupts.clear()
         except BusLostError:
             self._systemd.reconnect()
             self._look(rollout, everything=True)
-            return
+            return rollout
         for event in events:
-            self._note(event)
+            # One by one: how a process ended, or that it was down, shows in passing only.
+            if name := self._units.get(event.unit):
+                self._note(name, event)
+                rollout = advance(rollout, self._seen, monotonic(), (name,))
+        return rollout
 
-    def _note(self, event: Event) -> None:
-        name = self._units.get(event.unit)
-        if name is None:
-            return
+    def _note(self, name: InstanceName, event: Event) -> None:
         seen = self._seen.get(name, Seen())
         if isinstance(event, Changed):
             self._seen[name] = _changed(seen, event.properties)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,7 +78,8 @@ def _prepare(scope: Scope, systemd: Systemd, app: App, path: Path, label: str | 
         )
     for finding in findings:
         if finding.level is Level.WARNING:
-            click.echo(_line(finding), err=True)
+            with suppress(OSError):
+                click.echo(_line(finding), err=True)
     layout = scope.layout
     place = layout.app(app.name)
     before = state.current(place)
@@ -323,7 +325,9 @@ def _deploy(
             click.echo(f"unchanged: {count} of {count} on {target.number}")
         return Exit.OK
     if not waiting.json:
-        click.echo(report.replaces(target, previous))
+        # Whether or not anybody is left to read it, as with all that follows.
+        with suppress(OSError):
+            click.echo(report.replaces(target, previous))
     with Interrupts().caught() as interrupts:
         install.install(systemd, scope.layout, plan, prepared.rendered)
         settings = with_max_unavailable(target.rollout, max_unavailable)

@@ -130,7 +130,17 @@ def main(arguments: list[str] | None = None) -> None:
             err=True,
         )
         code = Exit.BROKEN
+    _flush()
     sys.exit(_code(code))
+
+
+def _flush() -> None:
+    # A terminal or a reader that went away must not make Python exit with a code of its own (120).
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _code(value: Any) -> int:

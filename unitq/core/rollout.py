@@ -26,7 +26,7 @@ from unitq.core.plan import Do
 from unitq.core.sight import EXITED, End, Ending, Seen, ending_of, failure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from unitq.core.names import InstanceName
     from unitq.core.plan import Step
@@ -190,9 +190,15 @@ def ended(rollout: Rollout, slot: Slot, ending: Ending) -> Rollout:
     return _with(rollout, replace(slot, ending=ending))
 
 
-def advance(rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> Rollout:
-    """The rollout after a look at what is there."""
-    for slot in rollout.slots.values():
+def advance(
+    rollout: Rollout,
+    seen: Mapping[InstanceName, Seen],
+    now: float,
+    only: Iterable[InstanceName] | None = None,
+) -> Rollout:
+    """The rollout after a look at what is there; at `only` these instances, if given."""
+    for name in rollout.slots if only is None else only:
+        slot = rollout.slots[name]
         sight = _sight(seen, slot)
         if slot.phase is Phase.DRAINING and slot.step.do is Do.STOP:
             rollout = _with(rollout, _stopping(slot, sight, now))
