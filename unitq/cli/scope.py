@@ -85,14 +85,15 @@ class Scope:
         return app, path
 
     def apps(self) -> list[str]:
-        """The installed apps that are meant: -a, the configuration file's, or all."""
+        """The apps that are meant: -a, the configuration file's, or all that are installed."""
         if self.app is not None:
             return [self.app]
         if self.config or os.environ.get("UNITQ_CONFIG"):
             return [self.load()[0].name]
-        installed = state.apps(self.layout)
+        # In a folder with a unitq.toml that app is meant, also where it is not installed: `stop`
+        # must not take the only other one instead.
         here = app_of(Path("unitq.toml"))
-        return [here] if here in installed else installed
+        return [here] if here is not None else state.apps(self.layout)
 
     def installed(self) -> Revision:
         """The one installed app that is meant. Raises NoMatchError where it is none or several."""
