@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -71,7 +72,9 @@ class Live(Lines):
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._display.stop()
+        # The terminal may have gone meanwhile; what is left to do must still be done.
+        with suppress(OSError):
+            self._display.stop()
 
     def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:
         """Prints what has changed and redraws what is in flight."""
