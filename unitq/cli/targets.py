@@ -23,7 +23,10 @@ def _complete(
 
     from unitq.cli.scope import Scope
 
-    options = {**(context.parent.params if context.parent else {}), **context.params}
+    options: dict[str, Any] = {}
+    for given in (context.parent.params if context.parent else {}, context.params):
+        # What was not said after the verb must not hide what was said before it.
+        options |= {name: value for name, value in given.items() if value}
     try:
         revision = Scope(
             options.get("config"), options.get("app"), bool(options.get("user"))
