@@ -224,10 +224,15 @@ class Scope:
         return self.start(*argv, cwd=cwd, environment=environment).wait(timeout)
 
     def start(
-        self, *argv: str, cwd: Path = Path("/"), environment: Mapping[str, str] | None = None
+        self,
+        *argv: str,
+        cwd: Path = Path("/"),
+        environment: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
     ) -> Running:
-        """The same in the background."""
-        return Running([*self.prefix, *argv], cwd, self.environment | dict(environment or {}))
+        """The same in the background. `before` is a command that execs the rest, run as root."""
+        argv = (*before, *self.prefix, *argv)
+        return Running(argv, cwd, self.environment | dict(environment or {}))
 
     def systemctl(self, *arguments: str, check: bool = True) -> Result:
         """Run systemctl in this scope."""
@@ -360,6 +365,7 @@ class Site:
         *arguments: str,
         environment: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        before: Sequence[str] = (),
     ) -> Running:
         """The same in the background; killed at the end of the test if it still runs then."""
         user = ("--user",) if self.scope.user else ()
@@ -367,6 +373,7 @@ class Site:
             *(sys.executable, "-m", "unitq", *user, *arguments),
             cwd=cwd or self.home,
             environment=environment,
+            before=before,
         )
         self._background.append(running)
         return running

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.harness import leftovers
 from tests.systemd.conftest import Scope, wait_until
 
 if TYPE_CHECKING:
