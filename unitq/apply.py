@@ -229,6 +229,8 @@ class Applier:
                 break  # not loaded: nothing to stop
             except SystemdError as error:
                 return refused(rollout, slot, error.message)
+            except OSError as error:
+                return refused(rollout, slot, f"its pin cannot be moved: {error}")
             break
         if name in self._jobs:
             self._seen[name] = replace(self._seen[name], job=True)
