@@ -42,7 +42,8 @@ def configured(site: Site, **workers: dict[str, Any]) -> Site:
         or {
             "sms": {"command": site.odd("steady"), "instances": 3},
             "mail": {"command": site.odd("steady"), "instances": 1},
-        }
+        },
+        rollout={"min_healthy": "100ms"},
     )
     return site
 
@@ -135,7 +136,7 @@ def test_from_init_to_remove_as_the_first_steps_say(site: Site) -> None:
     assert "unitq check" in done.stdout
     text = site.toml.read_text()
     text = re.sub(r"(?m)^command = .*$", f'command = "{site.odd("steady")}"', text)
-    text = re.sub(r"(?m)^#min_healthy = .*$", 'min_healthy = "300ms"', text)
+    text = re.sub(r"(?m)^#min_healthy = .*$", 'min_healthy = "100ms"', text)
     text = re.sub(
         r"(?m)^#environment = .*$",
         f'environment = {{ UNITQ_TEST_MARK = "{site.app}" }}',
@@ -314,7 +315,9 @@ def test_status_watch_draws_until_ctrl_c(system_site: Site) -> None:
         terminal.wait_for("3 of 3 serving")
         site.systemctl("stop", site.unit("sms", 2))
         terminal.wait_for("2 of 3 serving")
+        terminal.shown = ""
         site.systemctl("start", site.unit("sms", 2))
+        terminal.wait_for("3 of 3 serving")
         terminal.signal(signal.SIGINT)
     finally:
         code = terminal.end()
@@ -786,7 +789,9 @@ def test_several_apps_on_one_host(make_site: MakeSite, scope: Scope) -> None:
 def test_status_shows_old_code_before_anything_else(site: Site) -> None:
     broken = site.release(2)
     (broken / "broken").touch()
-    configured(site, sms={"command": site.odd("crash-on", "broken"), "instances": 3})
+    # Fails before it counts as started, so no clock decides.
+    check = {"ExecStartPre": "/usr/bin/test ! -e broken"}
+    configured(site, sms={"command": site.odd("steady"), "instances": 3, "service": check})
     site.deploy()
     site.switch(2)
     site.deploy(code=7)
