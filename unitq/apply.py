@@ -23,6 +23,7 @@ from unitq.core.rollout import (
     Rollout,
     Slot,
     advance,
+    confirmed,
     deadline,
     ended,
     permitted,
@@ -313,7 +314,7 @@ class Applier:
         except BusLostError:
             self._systemd.reconnect()
             self._look(rollout, everything=True)
-        return advance(rollout, self._seen, monotonic())
+        return confirmed(rollout, self._seen, monotonic())
 
     def _endings(self, rollout: Rollout) -> Rollout:
         """Asks the journal how a process ended where no signal told us."""

@@ -62,7 +62,6 @@ def test_a_shell_is_recognised(command: str, script: str) -> None:
         ("php bin/resque; true", "the last of its script"),
         ("php bin/resque | logger", "the last of its script"),
         ("QUEUE=sms php bin/resque", "the last of its script"),
-        ("php bin/resque &", "the last of its script"),
         ("exec 2>&1; php bin/resque", "the last of its script"),
     ],
 )
@@ -70,6 +69,18 @@ def test_a_shell_gets_a_note_with_the_better_command(script: str, better: str) -
     (found,) = findings(f"bash -c '{script}'")
     assert (found.level, found.place) == (Level.NOTE, "workers.sms.command")
     assert found.hint.endswith(f": {better}")
+
+
+@pytest.mark.parametrize("script", ["php bin/resque & wait", "php a & php b & wait -n"])
+def test_a_worker_in_the_background_ignores_sigquit(script: str) -> None:
+    (found,) = findings(f"bash -c '{script}'")
+    assert (found.level, found.place) == (Level.WARNING, "workers.sms.command")
+    assert "ignores SIGQUIT" in found.message
+
+
+@pytest.mark.parametrize("script", ["php x && true", "php x 2>&1", "php x >&2", "php x &>log"])
+def test_what_only_looks_like_the_background_is_a_note(script: str) -> None:
+    assert [found.level for found in findings(f"bash -c '{script}'")] == [Level.NOTE]
 
 
 @pytest.mark.parametrize(

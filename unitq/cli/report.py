@@ -31,6 +31,9 @@ _RESULTS = {
 }
 
 
+_NAMED = 5  # instances that one line names
+
+
 def as_json(
     verb: str,
     revision: Revision,
@@ -95,14 +98,24 @@ def as_text(
             "the job in hand may be lost",
             err=True,
         )
-    for slot in outcome.died:
-        click.echo(
-            f"warning: {slot.instance} did not drain: {slot.ending.detail if slot.ending else ''}",
-            err=True,
-        )
+    for line in _did_not_drain(outcome.died):
+        click.echo(f"warning: {line}", err=True)
     click.echo(_summary(revision, outcome, leftovers, code))
     if hint := _next(revision, outcome, code):
         click.echo(f"  next: {hint}", err=True)
+
+
+def _did_not_drain(slots: Sequence[Slot]) -> list[str]:
+    """One line for each way to end: a hundred instances often end the same way."""
+    by_detail: dict[str, list[str]] = {}
+    for slot in slots:
+        detail = slot.ending.detail if slot.ending else ""
+        by_detail.setdefault(detail, []).append(str(slot.instance))
+    return [
+        f"{', '.join(found[:_NAMED])}{f' and {len(found) - _NAMED} more' * (len(found) > _NAMED)} "
+        f"did not drain: {detail}"
+        for detail, found in by_detail.items()
+    ]
 
 
 def _summary(

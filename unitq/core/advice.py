@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from unitq.core.model import App, Worker
 
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
+
+# A single "&" that ends a command: not "&&", and not that of a redirection such as "2>&1".
+_BACKGROUND = re.compile(r"X")
+
 _SHORT_STOP = 30.0  # seconds
 
 
@@ -154,6 +158,16 @@ def _of_wrapper(worker: Worker, place: str, wrapped: str) -> list[Finding]:
                 'with "mixed" the shell gets the stop signal and the worker below it does not: '
                 "bash ignores SIGQUIT, and other signals end the shell and kill the worker at once",
                 f"write `exec` before the worker's command in the shell: {better}",
+            )
+        ]
+    if worker.stop_signal in ("SIGQUIT", "SIGINT") and _BACKGROUND.search(wrapped):
+        return [
+            Finding(
+                Level.WARNING,
+                f"{place}.command",
+                f"what a shell starts with & ignores {worker.stop_signal}: unless it sets a "
+                "handler of its own, it is never told to stop, and killed at stop_timeout",
+                "start the worker without &, by `exec`",
             )
         ]
     return [

@@ -13,7 +13,8 @@ Everything that decides lives here and is pure: states in, states out, the time 
 
 A sliding window: as soon as one instance is healthy the next may drain. Draining, starting and
 settling count as unavailable, and so does an instance that is down for any other reason; but not
-one that is kept and stays down, as an operator's stop leaves it: to wait for it would be for ever.
+one that is kept or was healthy and stays down, as an operator's stop leaves it: to wait for it
+would be for ever. What must serve and does not is found when the rollout ends.
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ def _permitted_of_worker(
 
 
 def _unavailable(slot: Slot, seen: Seen) -> bool:
-    if slot.phase is Phase.KEPT and seen.down:
+    if slot.phase in (Phase.KEPT, Phase.HEALTHY) and seen.down:
         return False
     return slot.phase in IN_FLIGHT or slot.phase is Phase.FAILED or not seen.serving
 
@@ -248,14 +249,25 @@ def _starting(slot: Slot, seen: Seen, now: float, rollout: Rollout) -> Slot:
     return replace(slot, phase=Phase.SETTLING, invocation=seen.invocation)
 
 
+def confirmed(rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> Rollout:
+    """The rollout after a look at the state itself, when nothing seems left to be done.
+
+    Only now "down" means that nothing is going to start it: among signals, systemd shows "dead" or
+    "failed" in passing before every automatic restart too.
+    """
+    rollout = advance(rollout, seen, now)
+    for slot in rollout.slots.values():
+        served = slot.phase is Phase.HEALTHY or (slot.phase is Phase.KEPT and slot.invocation)
+        if served and _sight(seen, slot).down:
+            # kept, healthy -> failed: it exited 0 and is not started again, or somebody stopped it
+            reason = f"it ended and was not started again: {failure(_sight(seen, slot))}"
+            rollout = _with(rollout, _failed(slot, reason))
+    return rollout
+
+
 def _kept(slot: Slot, seen: Seen) -> Slot:
-    if seen.serving:
-        return slot if slot.invocation else replace(slot, invocation=seen.invocation)
-    if slot.invocation and seen.active == "failed":
-        # kept -> failed: it served when this began, and systemd has given up on it. One that is
-        # inactive was stopped by somebody, or is on its way through a restart.
-        return _failed(slot, f"it ended and was not started again: {failure(seen)}")
-    return slot
+    """What served when the rollout began must serve at its end; what was down then need not."""
+    return replace(slot, invocation=seen.invocation) if seen.serving else slot
 
 
 def _watched(slot: Slot, seen: Seen, now: float, rollout: Rollout) -> Slot:
@@ -277,7 +289,7 @@ def _watched(slot: Slot, seen: Seen, now: float, rollout: Rollout) -> Slot:
 def _between_lives(slot: Slot, seen: Seen) -> bool:
     """Whether a healthy worker exited 0, as many do after so many jobs, and is started again."""
     return (
-        seen.active in ("activating", "deactivating")
+        seen.active in ("inactive", "activating", "deactivating")
         and slot.invocation in ("", seen.invocation)
         and seen.code in (0, EXITED)
         and seen.status == 0
