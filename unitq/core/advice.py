@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
 
 # A single "&" that ends a command: not "&&", and not that of a redirection such as "2>&1".
-_BACKGROUND = re.compile(r"X")
-
+_BACKGROUND = re.compile(r"(?<![&>])&(?![&>0-9])")
 _SHORT_STOP = 30.0  # seconds
 
 
