@@ -1,7 +1,7 @@
 """Rollouts of random fleets over a simulated systemd and a simulated clock.
 
-The simulation does what systemd 252 does to a unit: the states of a restart, the moments at which
-PropertiesChanged shows them, and that it may show only the last of several (signals are merged).
+The simulation does what systemd 252 does to a unit: the states of a restart, those that show in
+passing only, and that PropertiesChanged may leave some of them out.
 What must hold whatever happens is asserted at every step, see `Watch`.
 """
 
@@ -26,6 +26,7 @@ from unitq.core.rollout import (
     Slot,
     advance,
     begin,
+    confirmed,
     deadline,
     permitted,
     refused,
@@ -35,7 +36,7 @@ from unitq.core.settings import Duration, RolloutSettings, Share
 from unitq.core.sight import End, Ending, Seen, ending_of, failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 OLD, NEW, OTHER = "1-aaaaaa", "2-bbbbbb", "3-cccccc"
 MIN_HEALTHY, START_TIMEOUT = 10.0, 90.0
@@ -70,7 +71,7 @@ class Fate:
     there: str  # serving, down, failed, restarting: when the rollout begins
     drain: float = 0.0
     end: End = End.DRAINED
-    merged: bool = False  # what happens at one moment is seen as one change
+    merged: bool = False  # how it ended is not shown, as signals may be merged
     start: float = 0.0  # seconds until the unit job is done
     outcome: str = GOOD
     crash: float | None = None  # ends by itself at this time, if it is not touched before
@@ -137,14 +138,24 @@ class World:
 
         heapq.heappush(self._events, (self.now + after, next(self._count), name, guarded))
 
-    def _crash(self, name: InstanceName, after: float, *, for_good: bool) -> None:
+    def _ends(
+        self, name: InstanceName, after: float, status: int, *, for_good: bool = False
+    ) -> None:
+        """It ends by itself. systemd shows "dead" or "failed" in passing, then restarts it."""
+
         def down(seen: Seen) -> Seen:
-            gone = replace(seen, pid=0, result="exit-code", code=1, status=1)
-            if for_good:
-                return replace(gone, active="failed", sub="failed")
-            return replace(gone, active="activating", sub="auto-restart")
+            state, result = ("failed", "exit-code") if status else ("inactive", "success")
+            sub = state if status else "dead"
+            return replace(seen, active=state, sub=sub, pid=0, result=result, code=1, status=status)
 
         self._at(name, after, down)
+        if not for_good:
+            self._at(
+                name, after, lambda seen: replace(seen, active="activating", sub="auto-restart")
+            )
+
+    def _crash(self, name: InstanceName, after: float, *, for_good: bool) -> None:
+        self._ends(name, after, 1, for_good=for_good)
         if not for_good:
             self._at(name, after + RESTART_DELAY, self._serving(name, "after a crash"))
 
@@ -216,28 +227,25 @@ class World:
             )
 
     def _recycle(self, name: InstanceName, after: float, life: int) -> None:
-        def down(seen: Seen) -> Seen:
-            return replace(seen, active="activating", sub="auto-restart", pid=0, code=1, status=0)
-
-        self._at(name, after, down)
+        self._ends(name, after, 0, for_good=self.fates[name].for_good)
+        if self.fates[name].for_good:
+            return
         after += RESTART_DELAY
+        self._at(name, after, self._serving(name, f"recycled {life}", self.target))
         if life < 20:
-            self._at(name, after, self._serving(name, f"recycled {life}", self.target))
             self._recycle(name, after + MIN_HEALTHY * 1.5, life + 1)
-        else:
-            self._at(name, after, self._serving(name, "recycled at last", self.target))
 
     def next_event(self) -> float | None:
         return self._events[0][0] if self._events else None
 
-    def step(self) -> None:
-        """Lets the next thing happen, with all that is not seen apart from it."""
-        at, _, name, change = heapq.heappop(self._events)
+    def step(self) -> Iterator[InstanceName]:
+        """Lets happen what is next, and all that happens at the same time, one by one."""
+        at = self._events[0][0]
         self.now = at
-        self.seen[name] = change(self.seen[name])
-        while self._events and self._events[0][0] == at and self.fates[name].merged:
+        while self._events and self._events[0][0] == at:
             _, _, name, change = heapq.heappop(self._events)
             self.seen[name] = change(self.seen[name])
+            yield name
 
 
 class Watch:
@@ -303,11 +311,15 @@ def simulated(
                 break
         watch.after_step(rollout)
         if rollout.finished:
-            return rollout
+            rollout = confirmed(rollout, world.seen, world.now)
+            if rollout.finished:
+                return rollout
         event, look = world.next_event(), deadline(rollout, world.seen)
         assert event is not None or look is not None, f"waits for ever: {describe(rollout, world)}"
         if event is not None and (look is None or event <= look):
-            world.step()
+            for name in world.step():
+                rollout = advance(rollout, world.seen, world.now, (name,))
+                watch.after_step(rollout)
         else:
             assert look is not None
             # A clock has a resolution: never a deadline that is due and does nothing.
@@ -425,6 +437,12 @@ def test_whatever_happens_it_ends_and_keeps_its_promises(
         if slot.phase is Phase.WAITING:
             assert rollout.failed
             assert slot.instance not in world.ordered
+        if slot.phase is Phase.HEALTHY or (
+            slot.phase is Phase.KEPT and world.fates[slot.instance].there == "serving"
+        ):
+            assert not world.seen[slot.instance].down, (
+                f"{slot.instance} is down, and nobody says so"
+            )
         if slot.phase is Phase.HEALTHY:
             assert world.fates[slot.instance].outcome in (GOOD, RECYCLES, DIES_LATE)
         if slot.phase is Phase.STOPPED:
