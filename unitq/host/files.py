@@ -25,7 +25,8 @@ def write(path: Path, content: bytes, mode: int) -> None:
         with open(descriptor, "wb", closefd=False) as file:
             file.write(content)
         os.fsync(descriptor)
-    except OSError:
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say where
         with suppress(OSError):
             path.unlink()
         raise
@@ -44,13 +45,21 @@ def replace(path: Path, content: bytes, mode: int) -> None:
 
 def link(path: Path, target: str, *, synced: bool = True) -> None:
     """Points a symlink at `target`, by rename: it is never missing."""
+    with linking(path, target, synced=synced):
+        pass
+
+
+@contextmanager
+def linking(path: Path, target: str, *, synced: bool = True) -> Iterator[None]:
+    """The same at the end of the block, if it ends well. What it takes on disk is taken before."""
     staged = beside(path)
     staged.unlink(missing_ok=True)
     staged.symlink_to(target)
     try:
+        yield
         staged.replace(path)
-    except OSError:
-        staged.unlink()
+    except BaseException:
+        staged.unlink(missing_ok=True)
         raise
     if synced:
         sync(path.parent)
@@ -90,10 +99,13 @@ def nothing_changed(what: str) -> Iterator[None]:
     except PermissionError as error:
         raise NotPermittedError(
             f"{what}: {error.filename}: {error.strerror}",
-            hint="run it as root (sudo), or with --user for your own units",
+            hint="is it immutable (lsattr), or on a file system that root may not write to?"
+            if os.geteuid() == 0
+            else "run it as root (sudo), or with --user for your own units",
         ) from error
     except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
         raise PreflightError(
-            f"{what}: {error.filename or ''}: {error.strerror}".replace(": :", ":"),
+            f"{what}: {where}{error.strerror or error}",
             hint="nothing was changed; make the place writable or free some space, then try again",
         ) from error

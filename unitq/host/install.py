@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from unitq.core import names
@@ -10,9 +10,9 @@ from unitq.core.errors import NoMatchError
 from unitq.host import files, revisions, state, unitfiles
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from unitq.core.layout import Layout
+    from unitq.core.layout import AppLayout, Layout
     from unitq.core.plan import FileChange, Plan
     from unitq.core.render import Rendered
     from unitq.core.revision import Revision
@@ -29,19 +29,17 @@ def install(systemd: Systemd, layout: Layout, plan: Plan, rendered: Rendered | N
     """
     place = layout.app(plan.target.app)
     written = [change for change in plan.files if change.after is not None]
-    with files.nothing_changed("cannot install"):
+    with files.nothing_changed("cannot install"), _undone(place, plan), ExitStack() as stack:
         if plan.target is not plan.current:
             if rendered is not None:
                 revisions.write(place, plan.target, rendered)
             elif plan.current is not None:
                 revisions.write_scaled(place, plan.current, plan.target)
+            stack.enter_context(state.becoming_current(place, plan.target))
+        if written or plan.links:
+            state.mark_reload(place, pending=True)
         if written:
-            state.mark_reload(place, pending=True)
             unitfiles.apply(layout.unit_dir, written)
-        if plan.target is not plan.current:
-            state.make_current(place, plan.target)
-        if plan.links:
-            state.mark_reload(place, pending=True)
     _link(systemd, layout, plan.target)
     # Links that go with a worker can wait for the reload that its unit files need; see `clean`.
     later = len(written) < len(plan.files) and not written
@@ -50,6 +48,20 @@ def install(systemd: Systemd, layout: Layout, plan: Plan, rendered: Rendered | N
         state.mark_reload(place, pending=False)
     # The target must be up for its stop to stop everything; it must not start anything now.
     systemd.start(names.target(plan.target.app), "ignore-dependencies")
+
+
+@contextmanager
+def _undone(place: AppLayout, plan: Plan) -> Iterator[None]:
+    """Takes back what a full or a read-only disk has let us write."""
+    marked = state.reload_pending(place)
+    try:
+        yield
+    except OSError:
+        with suppress(OSError):
+            state.mark_reload(place, pending=marked)
+        if plan.target is not plan.current:
+            revisions.discard(place, plan.target)
+        raise
 
 
 def _link(systemd: Systemd, layout: Layout, target: Revision) -> None:

@@ -30,7 +30,12 @@ def write(place: AppLayout, revision: Revision, rendered: Rendered) -> None:
 def write_scaled(place: AppLayout, before: Revision, revision: Revision) -> None:
     """Puts a revision on disk that differs from `before` in its counts only. Raises OSError."""
     with _whole(place, revision) as home:
-        shutil.copytree(Path(place.revisions) / before.id / "units", home / "units")
+        units = home / "units"
+        units.mkdir()
+        units.chmod(0o755)
+        for path in (Path(place.revisions) / before.id / "units").iterdir():
+            files.write(units / path.name, path.read_bytes(), 0o644)
+        files.sync(units)
         files.write(home / "revision.json", dump(revision).encode(), 0o644)
         files.sync(home)
 
@@ -82,6 +87,14 @@ def _write_worker(home: Path, revision: str, worker: RenderedWorker) -> None:
     files.write(home / "stdin", b"", 0o444)
     (home / "release").symlink_to(worker.code.release)
     files.sync(home)
+
+
+def discard(place: AppLayout, revision: Revision) -> None:
+    """Deletes a revision that did not become current, and the folders that were made for it."""
+    shutil.rmtree(Path(place.revisions) / revision.id, ignore_errors=True)
+    for folder in (place.revisions, place.state, place.state.parent):
+        with suppress(OSError):
+            Path(folder).rmdir()  # only if nothing is in it
 
 
 def prune(place: AppLayout, revision: Revision) -> None:

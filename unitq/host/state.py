@@ -12,12 +12,13 @@ from time import time
 from typing import TYPE_CHECKING
 
 from unitq.core import names
-from unitq.core.errors import LockedError, NoMatchError, UnitqError
+from unitq.core.errors import LockedError, NoMatchError, NotPermittedError, UnitqError
 from unitq.core.revision import Revision, load
 from unitq.host import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from unitq.core.layout import AppLayout, Layout
     from unitq.core.names import InstanceName
@@ -39,6 +40,10 @@ def current(place: AppLayout) -> Revision | None:
         return load(path.read_bytes(), str(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except PermissionError as error:
+        raise NotPermittedError(
+            f"{path}: {error.strerror}", hint="whose is it? $HOME says where your own apps are"
+        ) from error
     except OSError as error:
         raise UnitqError(f"{path}: {error.strerror}") from error
 
@@ -55,9 +60,9 @@ def installed(layout: Layout, app: str) -> Revision:
     return revision
 
 
-def make_current(place: AppLayout, revision: Revision) -> None:
-    """From now on this is what is wanted."""
-    files.link(Path(place.current), f"revisions/{revision.id}")
+def becoming_current(place: AppLayout, revision: Revision) -> AbstractContextManager[None]:
+    """From the end of the block on this is what is wanted; if the block fails, nothing is."""
+    return files.linking(Path(place.current), f"revisions/{revision.id}")
 
 
 def pin(place: AppLayout, instance: InstanceName, revision: str) -> None:

@@ -69,12 +69,12 @@ def apply(unit_dir: PurePosixPath, changes: Sequence[FileChange]) -> None:
                 files.beside(path).unlink(missing_ok=True)
                 files.write(files.beside(path), change.after.encode(), 0o644)
                 staged.append((files.beside(path), path))
+        for temporary, path in staged:
+            temporary.replace(path)
     except OSError:
         for temporary, _ in staged:
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
         raise
-    for temporary, path in staged:
-        temporary.replace(path)
     for change in changes:
         if change.after is None:
             (folder / change.name).unlink(missing_ok=True)
