@@ -35,12 +35,16 @@ from unitq.host import journal, processes, state
 from unitq.host.systemd import BusLostError, Changed, Event, Systemd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from unitq.core.layout import Layout
     from unitq.core.names import InstanceName
 
 LOG_LINES = 20
+
+# Looks at what is there until one finds it at rest; a host where units never rest must not hold
+# us up for ever.
+_LOOKS = 10
 
 
 class Progress(Protocol):
@@ -165,7 +169,7 @@ class Applier:
         begun = monotonic()
         self._units = {names.unit(self._app, name): name for name in rollout.slots}
         self._systemd.subscribe(self._units)
-        self._look(rollout, everything=True)
+        rollout = self._looked(rollout, everything=True)
         least = _serving(rollout, self._seen)
         detached = gave_up = False
         while True:
@@ -218,11 +222,11 @@ class Applier:
             try:
                 self._give(rollout, slot, unit, seen)
             except BusLostError:
-                self._systemd.reconnect()
-                self._look(rollout, everything=True)
+                rollout = self._reconnected(rollout)
                 again = self._seen[name]
-                if again.job or again.invocation != seen.invocation or again.active != seen.active:
-                    break  # the order arrived before the connection broke
+                if again.serving and again.invocation != seen.invocation:
+                    break  # the order arrived before the connection broke, and was carried out
+                # If it arrived and is under way, systemd merges the second one into it.
                 continue
             except NoMatchError:
                 if slot.step.do is not Do.STOP:
@@ -254,9 +258,11 @@ class Applier:
             events = self._systemd.events(timeout, interrupts.wake)
             interrupts.clear()
         except BusLostError:
-            self._systemd.reconnect()
-            self._look(rollout, everything=True)
-            return rollout
+            return self._reconnected(rollout)
+        return self._heard(rollout, events)
+
+    def _heard(self, rollout: Rollout, events: Iterable[Event]) -> Rollout:
+        """The rollout after what systemd told."""
         for event in events:
             # One by one: how a process ended, or that it was down, shows in passing only.
             if name := self._units.get(event.unit):
@@ -273,14 +279,35 @@ class Applier:
             evidence = processes.evidence(seen.pid) if seen.pid else processes.Evidence()
             self._seen[name] = replace(seen, job=False, revision=evidence.revision)
 
-    def _look(self, rollout: Rollout, *, everything: bool = False) -> None:
-        """Reads the state itself, of all instances concerned."""
+    def _reconnected(self, rollout: Rollout) -> Rollout:
+        """The rollout after a lost connection: connected again, and what was missed read."""
+        while True:
+            self._systemd.reconnect()
+            with suppress(BusLostError):
+                return self._looked(rollout, everything=True)
+
+    def _looked(self, rollout: Rollout, *, everything: bool = False) -> Rollout:
+        """The rollout after the state itself was read, of all instances concerned.
+
+        Signals that were sent before the state was read say what was, not what is, and arrive
+        after it: so it is read again until nothing is told meanwhile.
+        """
         workers = {name.worker for name in rollout.slots}
-        found = observe.instances(self._systemd, self._where, self._app, workers, rollout.slots)
+        for _ in range(_LOOKS):
+            found = observe.instances(self._systemd, self._where, self._app, workers, rollout.slots)
+            sights = {
+                name: self._sight(found[name], self._seen.get(name), everything=everything)
+                for name in rollout.slots
+            }
+            events = [each for each in self._systemd.events(0.0) if each.unit in self._units]
+            if not events:
+                break
+            rollout = self._heard(rollout, events)
+        self._seen.update(sights)
         for name in rollout.slots:
-            self._seen[name] = self._sight(found[name], self._seen.get(name), everything=everything)
             if not found[name].job:
                 self._jobs.pop(name, None)
+        return rollout
 
     def _sight(self, now: observe.Instance, before: Seen | None, *, everything: bool) -> Seen:
         sight = replace(
@@ -310,10 +337,9 @@ class Applier:
     def _confirmed(self, rollout: Rollout) -> Rollout:
         """The rollout after a last look at the state itself: nothing is done by hearsay."""
         try:
-            self._look(rollout)
+            rollout = self._looked(rollout)
         except BusLostError:
-            self._systemd.reconnect()
-            self._look(rollout, everything=True)
+            rollout = self._reconnected(rollout)
         return confirmed(rollout, self._seen, monotonic())
 
     def _endings(self, rollout: Rollout) -> Rollout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import sys
 from contextlib import ExitStack, suppress
@@ -133,6 +134,7 @@ def carry_out(
     interrupts: Interrupts,
 ) -> Outcome:
     """Runs the rollout, showing its progress."""
+    gc.enable()  # it may go on for hours; __main__.py switched it off
     wanted = {step.instance: found for step in steps if (found := revision.wanted(step.instance))}
     applier = Applier(systemd, scope.layout, revision.app)
     with ExitStack() as stack:

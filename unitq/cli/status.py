@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import time
@@ -278,6 +279,7 @@ def _watch(scope: Scope, systemd: Systemd, apps: Sequence[str], wanted: Sequence
     from rich.console import Console
     from rich.live import Live
 
+    gc.enable()  # __main__.py switched it off
     code = Exit.OK
     with Live(console=Console(highlight=False), auto_refresh=False) as display:
         try:
