@@ -113,9 +113,12 @@ class Scope:
 def read(path: Path) -> str:
     """The text of a configuration file. Raises ConfigError where it cannot be read as text."""
     try:
-        if path.stat().st_size > _FILE_MAX:
+        with path.open("rb") as file:
+            # Not all of it: -c /dev/zero has no end.
+            content = file.read(_FILE_MAX + 1)
+        if len(content) > _FILE_MAX:
             raise ConfigError(f"{path}: larger than {_FILE_MAX >> 20} MiB: not a unitq.toml")
-        return path.read_bytes().decode()
+        return content.decode()
     except OSError as error:
         raise ConfigError(
             f"{path}: {error.strerror}", hint="-c FILE names the configuration file"

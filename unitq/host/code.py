@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,9 +126,15 @@ def _git(release: str, *arguments: str) -> str | None:
 def _content(worker: Worker, path: str) -> bytes:
     place = f"workers.{worker.name}.environment_file"
     try:
-        content = Path(path).read_bytes()
+        # Not blocking, and regular files only: a device or a pipe may have no end.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            content = file.read(_FILE_MAX + 1) if regular else b""
     except OSError as error:
         raise PreflightError(f"{place}: {path}: {error.strerror}") from error
+    if not regular:
+        raise PreflightError(f"{place}: {path}: not a file")
     if len(content) > _FILE_MAX:
         raise PreflightError(f"{place}: {path}: larger than {_FILE_MAX} bytes")
     if b"\0" in content:
