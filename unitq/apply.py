@@ -200,6 +200,7 @@ class Applier:
             rollout = self._listen(rollout, wait, interrupts)
         if not detached:
             rollout = self._endings(rollout)
+        self._systemd.unsubscribe()
         state.sync_pins(self._place, {name.worker for name in rollout.slots})
         progress.update(rollout, self._seen, monotonic())
         return Outcome(

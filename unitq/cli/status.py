@@ -279,17 +279,22 @@ def _watch(scope: Scope, systemd: Systemd, apps: Sequence[str], wanted: Sequence
     from rich.console import Console
     from rich.live import Live
 
+    from unitq.host.systemd import BusLostError
+
     gc.enable()  # __main__.py switched it off
     code = Exit.OK
     with Live(console=Console(highlight=False), auto_refresh=False) as display:
         try:
             while True:
-                revisions = [state.installed(scope.layout, app) for app in apps]
-                sights = [_look(scope, systemd, revision, wanted) for revision in revisions]
-                code = max(sight.code for sight in sights)
-                display.update(_rich(sights), refresh=True)
-                systemd.subscribe(row.instance.unit for sight in sights for row in sight.rows)
-                # Times and memory change without a signal.
-                systemd.events(2.0)
+                try:
+                    revisions = [state.installed(scope.layout, app) for app in apps]
+                    sights = [_look(scope, systemd, revision, wanted) for revision in revisions]
+                    code = max(sight.code for sight in sights)
+                    display.update(_rich(sights), refresh=True)
+                    systemd.subscribe(row.instance.unit for sight in sights for row in sight.rows)
+                    # Times and memory change without a signal.
+                    systemd.events(2.0)
+                except BusLostError:
+                    systemd.reconnect()
         except KeyboardInterrupt:
             return code

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from unitq.core.errors import NoMatchError, NoSystemdError, NotPermittedError, SystemdError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _SERVICE = b"org.freedesktop.systemd1"
 _OBJECT = b"/org/freedesktop/systemd1"
@@ -133,7 +133,7 @@ class Systemd:
 
     def kill(self, unit: str, whom: str, signal: int) -> None:
         """Sends a signal to the unit's processes: `whom` is "main" or "all"."""
-        self._call(b"KillUnit", b"ssi", unit.encode(), whom.encode(), signal)
+        self._call(b"KillUnit", b"ssi", unit.encode(), whom.encode(), signal, once=True)
 
     def reload(self) -> None:
         """daemon-reload: reads all unit files again. Slow on a large host."""
@@ -198,6 +198,10 @@ class Systemd:
         if not self._callbacks:
             self._listen()
 
+    def unsubscribe(self) -> None:
+        """From now on nobody asks for events, so a lost connection is none of the caller's."""
+        self._paths.clear()
+
     def events(self, timeout: float | None, wake: int | None = None) -> list[Event]:
         """What happened since the last call; waits up to `timeout` seconds (None: for ever).
 
@@ -242,8 +246,9 @@ class Systemd:
                 if self._paths:
                     self._listen()
                 # A connection can be accepted and dropped again by a manager on its way out.
-                self.version()
-            except (NoSystemdError, BusLostError):
+                self._property(_OBJECT, _MANAGER, b"Version", b"s", once=True)
+            except SystemdError:
+                # It was there a moment ago, so whatever is said of it now, it comes back.
                 if monotonic() > end:
                     raise
                 # Nothing signals that the socket is back; this is rare and short.
@@ -256,6 +261,7 @@ class Systemd:
     def _open(self) -> None:
         from pystemd.dbuslib import DBus, DBusAddress
 
+        self._callbacks = ()
         sockets = list(_private_sockets(user=self._user))
         problem: Exception | None = None
         for socket in sockets:
@@ -308,24 +314,53 @@ class Systemd:
     def _job(self, method: bytes, unit: str, mode: str) -> str:
         return str(self._call(method, b"ss", unit.encode(), mode.encode()).decode())
 
-    def _call(self, method: bytes, signature: bytes = b"", *values: Any, tolerate: str = "") -> Any:
+    def _call(
+        self,
+        method: bytes,
+        signature: bytes = b"",
+        *values: Any,
+        tolerate: str = "",
+        once: bool = False,
+    ) -> Any:
         from pystemd.dbuslib import apply_signature
 
         arguments = apply_signature(signature, list(values)) if signature else []
-        self.calls += 1
-        try:
-            return self._bus.call_method(_SERVICE, _OBJECT, _MANAGER, method, arguments).body
-        except Exception as error:
-            if tolerate and tolerate in type(error).__name__ + str(error):
-                return None
-            raise _failure(error, method.decode(), values) from error
 
-    def _property(self, path: bytes, interface: bytes, name: bytes, kind: bytes) -> Any:
-        self.calls += 1
-        try:
+        def call() -> Any:
+            try:
+                return self._bus.call_method(_SERVICE, _OBJECT, _MANAGER, method, arguments).body
+            except Exception as error:
+                if tolerate and tolerate in type(error).__name__ + str(error):
+                    return None
+                raise
+
+        return self._answer(call, method.decode(), values, once=once)
+
+    def _property(
+        self, path: bytes, interface: bytes, name: bytes, kind: bytes, *, once: bool = False
+    ) -> Any:
+        def call() -> Any:
             return self._bus.get_property(_SERVICE, path, interface, name, kind)
-        except Exception as error:
-            raise _failure(error, f"reading {name.decode()}", ()) from error
+
+        return self._answer(call, f"reading {name.decode()}", (), once=once)
+
+    def _answer(
+        self, call: Callable[[], Any], what: str, values: tuple[Any, ...], *, once: bool
+    ) -> Any:
+        """The answer to a call. Where the connection breaks, the call is made again.
+
+        Not so for who listens to events: he must know that he has missed some. And not with
+        `once`: all else that is asked for here may as well be asked for twice.
+        """
+        while True:
+            self.calls += 1
+            try:
+                return call()
+            except Exception as error:
+                failure = _failure(error, what, values)
+                if once or self._paths or not isinstance(failure, BusLostError):
+                    raise failure from error
+            self.reconnect()
 
 
 def _import_pystemd() -> None:
@@ -393,7 +428,8 @@ def _failure(error: Exception, what: str, values: tuple[Any, ...]) -> SystemdErr
         message = message.decode(errors="replace")
     about = " ".join(_text(value) for value in values[:1] if isinstance(value, bytes))
     told = f"systemd: {what} {about}".rstrip()
-    if number in _GONE:
+    # The bus itself is there still where systemd has left it: it then answers in its place.
+    if number in _GONE or (kind == "DBusNoReplyError" and "disconnected" in message):
         return BusLostError(f"{told}: the connection broke")
     if number in (errno.EACCES, errno.EPERM) or "Authorization" in kind or "AccessDenied" in kind:
         return NotPermittedError(
