@@ -1,0 +1,187 @@
+"""No value can be more than a value: property tests against systemd's own parsers.
+
+What the configuration accepts must arrive in the process byte for byte, and must not add or change
+any directive of the unit. Many values a go, as each go costs a start or a daemon-reload.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.systemd.conftest import toml_text
+from unitq.core import layout, names
+from unitq.core.config import parse
+from unitq.core.errors import ConfigError
+from unitq.core.render import Code, render
+from unitq.host import templates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.systemd.conftest import Site
+
+pytestmark = pytest.mark.systemd
+
+# A few long goes; a failing one is not made smaller, which would take a start for every attempt.
+FEW = settings(
+    max_examples=6,
+    deadline=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+)
+
+# What means something to systemd, to a shell or to TOML, and some that is only long in UTF-8.
+NASTY = [
+    *("%", "%%", "%i", "%n", "%H", "$", "$HOME", "${HOME}", "$$", '"', "'", "`", "\\", "\\\\"),
+    *("\\n", "\\x41", "\\u0041", "\\", "\\\\n", " ", "  ", "#", ";", "=", "[Service]", "]", "!"),
+    *("ExecStart=/bin/false", "KillMode=none", "User=root", "💥", "é", "ß", "漢字", "\u00a0", "~"),
+]
+character = st.characters(exclude_categories=("Cc", "Cs", "Cn", "Zl", "Zp"))
+value = st.lists(
+    st.one_of(st.sampled_from(NASTY), st.text(character, max_size=8)), max_size=12
+).map("".join)
+
+
+@FEW
+@given(values=st.lists(value, min_size=60, max_size=60))
+def test_environment_values_arrive_byte_for_byte(system_site: Site, values: list[str]) -> None:
+    wanted = {f"V{number}": text for number, text in enumerate(values)}
+    dump = system_site.out / "environ"
+    dump.unlink(missing_ok=True)
+    command = system_site.odd("environ", str(dump))
+    system_site.config(
+        workers={"sms": {"command": command, "instances": 1}},
+        environment=wanted,
+        rollout={"min_healthy": "100ms"},
+    )
+    system_site.deploy()
+    found = dict(entry.split(b"=", 1) for entry in dump.read_bytes().split(b"\0") if entry)
+    assert {name: found[name.encode()] for name in wanted} == {
+        name: text.encode() for name, text in wanted.items()
+    }
+
+
+def test_an_environment_file_arrives_as_systemd_reads_it(system_site: Site) -> None:
+    dump = system_site.out / "environ"
+    written = system_site.home / "secrets.env"
+    written.write_bytes(
+        b'# a comment\nPLAIN=a b  \nSINGLE=\'x $HOME \\ "\'\nDOUBLE="q \\" d \\$ b \\\\"\n'
+        b"EMPTY=\nUTF='\xf0\x9f\x92\xa5'\n; another\nBOTH=file\n"
+    )
+    system_site.config(
+        workers={"sms": {"command": system_site.odd("environ", str(dump)), "instances": 1}},
+        environment={"BOTH": "unitq.toml"},
+        environment_file=str(written),
+    )
+    system_site.deploy()
+    found = dict(entry.split(b"=", 1) for entry in dump.read_bytes().split(b"\0") if entry)
+    assert found[b"PLAIN"] == b"a b"
+    assert found[b"SINGLE"] == b'x $HOME \\ "'
+    assert found[b"DOUBLE"] == b'q " d $ b \\'
+    assert found[b"EMPTY"] == b""
+    assert found[b"UTF"] == "💥".encode()
+    assert found[b"BOTH"] == b"unitq.toml"  # what stands in unitq.toml wins
+    home = system_site.scope.state_dir / system_site.app / "current" / "sms"
+    assert (home / "env.1").read_bytes() == written.read_bytes()
+    for name in ("env", "env.1"):
+        assert (home / name).stat().st_mode & 0o777 == 0o600
+
+
+PROPERTIES = (
+    *("KillMode", "KillSignal", "SendSIGKILL", "TimeoutStopUSec", "User", "Group", "Nice", "UMask"),
+    *("Slice", "Restart", "RestartUSec", "WorkingDirectory", "EnvironmentFiles", "Environment"),
+    *("StandardInput", "LimitCORE", "ProtectSystem", "SuccessExitStatus", "PartOf", "WantedBy"),
+    *("ExecStartPre", "ExecStartPost", "ExecStop", "ExecReload", "Type", "DropInPaths"),
+)  # fmt: skip
+
+
+@pytest.fixture
+def unit_dir() -> Iterator[Path]:
+    """systemd's run-time folder; what is put there with our prefix goes again."""
+    folder = Path("/run/systemd/system")
+    folder.mkdir(exist_ok=True)
+    yield folder
+    for path in folder.glob("unitq-injection-*"):
+        path.unlink()
+    subprocess.run(["systemctl", "daemon-reload"], check=True, timeout=60)
+
+
+def accepted(worker: dict[str, Any]) -> bool:
+    """Whether the configuration takes it."""
+    try:
+        parse(document({"w": worker}), source="unitq.toml")
+    except ConfigError:
+        return False
+    return True
+
+
+def document(workers: dict[str, Any]) -> str:
+    """A unitq.toml."""
+    return toml_text({"app": "injection", "directory": "/srv", "workers": workers})
+
+
+def show(units: list[str]) -> list[dict[str, str]]:
+    """What systemd makes of these units."""
+    wanted = ",".join((*PROPERTIES, "LoadState", "Description"))
+    done = subprocess.run(
+        ["systemctl", "show", f"--property={wanted}", "--", *units],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    blocks = done.stdout.decode().strip("\n").split("\n\n")
+    return [dict(line.split("=", 1) for line in block.splitlines()) for block in blocks]
+
+
+@FEW
+@given(
+    hostile=st.lists(st.tuples(value, value, value, value), min_size=40, max_size=40),
+)
+def test_no_value_adds_or_changes_a_directive(
+    unit_dir: Path, hostile: list[tuple[str, str, str, str]]
+) -> None:
+    workers: dict[str, Any] = {"plain": {"command": "/bin/true"}}
+    for number, (argument, description, ignored, queue) in enumerate(hostile):
+        worker = {
+            "command": f"/bin/true {argument}",
+            "queues": [queue or "q"],
+            "environment": {"A": ignored},
+            "unit": {"Description": description, "X-Note": ignored},
+            "service": {"X-Note": [ignored, argument]},
+        }
+        if accepted(worker):
+            workers[f"w{number}"] = worker
+    app = parse(document(workers), source="unitq.toml")
+    code = {worker.name: Code("/srv", "1") for worker in app.workers}
+    where = layout.system()
+    for unit in render(app, where, code, templates.texts(where.config_dir)).units:
+        (unit_dir / unit.name).write_text(unit.text)
+    subprocess.run(["systemctl", "daemon-reload"], check=True, timeout=60)
+    instances = [names.unit(app.name, names.InstanceName(name, 1)) for name in workers]
+    plain, *others = show(instances)
+    assert plain["LoadState"] == "loaded"
+    assert plain["KillSignal"] == "3"
+    judged = 0
+    for name, found in zip(list(workers)[1:], others, strict=True):
+        # A command that systemd cannot parse (an open quote, say) makes a unit that it refuses
+        # as a whole, and `systemd-analyze verify` says so before a deploy.
+        if found["LoadState"] != "loaded":
+            assert found["LoadState"] == "bad-setting"
+            continue
+        judged += 1
+        for key in PROPERTIES:
+            expected = plain.get(key, "").replace("plain", name)
+            assert found.get(key, "") == expected, (key, workers[name])
+        description = workers[name]["unit"]["Description"].strip(" ")
+        if description and "%" not in description:
+            assert found["Description"] == description
+    assert judged > len(hostile) // 4  # else the test would show nothing
+    for path in unit_dir.glob("unitq-injection-*"):
+        path.unlink()
