@@ -98,14 +98,19 @@ def nothing_changed(what: str) -> Iterator[None]:
         yield
     except PermissionError as error:
         raise NotPermittedError(
-            f"{what}: {error.filename}: {error.strerror}",
+            f"{what}: {_place(error)}{error.strerror}",
             hint="is it immutable (lsattr), or on a file system that root may not write to?"
             if os.geteuid() == 0
             else "run it as root (sudo), or with --user for your own units",
         ) from error
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
         raise PreflightError(
-            f"{what}: {where}{error.strerror or error}",
+            f"{what}: {_place(error)}{error.strerror or error}",
             hint="nothing was changed; make the place writable or free some space, then try again",
         ) from error
+
+
+def _place(error: OSError) -> str:
+    # Of a link or a rename, the second is what was to be made.
+    path = error.filename2 or error.filename
+    return f"{path}: " if path else ""

@@ -36,6 +36,8 @@ def install(systemd: Systemd, layout: Layout, plan: Plan, rendered: Rendered | N
             elif plan.current is not None:
                 revisions.write_scaled(place, plan.current, plan.target)
             stack.enter_context(state.becoming_current(place, plan.target))
+        if plan.links:
+            unitfiles.probe(layout.unit_dir, names.target(plan.target.app))
         if written or plan.links:
             state.mark_reload(place, pending=True)
         if written:
@@ -91,7 +93,11 @@ def remove(systemd: Systemd, layout: Layout, app: str, units: Sequence[FileChang
     links = sorted(unitfiles.enabled(layout.unit_dir, target))
     with suppress(NoMatchError):
         systemd.stop(target)
-    systemd.disable([*links, target])
+    try:
+        systemd.disable([*links, target])
+    except NoMatchError:
+        # Somebody has deleted unit files: systemd then knows of no links to take away.
+        unitfiles.unlink(layout.unit_dir, target)
     unitfiles.apply(layout.unit_dir, units)
     systemd.reload()
     revisions.remove(layout.app(app))

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from time import time
 from typing import TYPE_CHECKING
 
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 def apps(layout: Layout) -> list[str]:
     """The apps that are installed in this scope."""
     try:
-        found = [path.name for path in Path(layout.state_dir).iterdir()]
+        found = os.listdir(layout.state_dir)
     except FileNotFoundError:
         return []
+    except PermissionError as error:
+        raise _not_yours(error, layout.state_dir) from error
     return sorted(name for name in found if Path(layout.app(name).current).is_symlink())
 
 
@@ -41,16 +43,22 @@ def current(place: AppLayout) -> Revision | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
-        raise NotPermittedError(
-            f"{path}: {error.strerror}", hint="whose is it? $HOME says where your own apps are"
-        ) from error
+        raise _not_yours(error, path) from error
     except OSError as error:
         raise UnitqError(f"{path}: {error.strerror}") from error
 
 
+def _not_yours(error: OSError, path: PurePath) -> NotPermittedError:
+    return NotPermittedError(
+        f"{path}: {error.strerror}", hint="$HOME says where your own apps are: is it really yours?"
+    )
+
+
 def installed(layout: Layout, app: str) -> Revision:
     """The revision that is wanted. Raises NoMatchError where there is no such app."""
-    revision = current(layout.app(app))
+    # What can be no app's name must not lead out of our folders.
+    plausible = len(app) < 64 and "/" not in app and not app.startswith(".")
+    revision = current(layout.app(app)) if plausible else None
     if revision is None:
         known = ", ".join(apps(layout)) or "none"
         raise NoMatchError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,25 @@ def enabled(unit_dir: PurePosixPath, target: str) -> set[str]:
         return {path.name for path in wants.iterdir()}
     except FileNotFoundError:
         return set()
+
+
+def probe(unit_dir: PurePosixPath, target: str) -> None:
+    """Finds out whether systemd will be able to make links there. Raises OSError."""
+    folder = Path(unit_dir)
+    files.folder(folder)
+    trial = files.beside(folder / f"{target}.wants")
+    trial.unlink(missing_ok=True)
+    files.write(trial, b"", 0o644)
+    trial.unlink()
+
+
+def unlink(unit_dir: PurePosixPath, target: str) -> None:
+    """Takes away the links by which an app starts at boot."""
+    wants = Path(unit_dir) / f"{target}.wants"
+    for path in (*wants.glob("*"), *Path(unit_dir).glob(f"*.wants/{target}")):
+        path.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        wants.rmdir()
 
 
 def _candidates(folder: Path) -> list[Path]:
