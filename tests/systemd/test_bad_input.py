@@ -181,7 +181,7 @@ def test_a_file_that_cannot_be_read(app: Site) -> None:
             said(app.unitq("deploy", "-c", "/etc/shadow"), 2, "/etc/shadow: Permission denied")
 
 
-# --- what the file names is not there --------------------------------------------------------------
+# --- what the file names is not there -------------------------------------------------------------
 
 
 def refused(site: Site, *words: str, code: int = 13, **worker: Any) -> None:

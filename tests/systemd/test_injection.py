@@ -127,9 +127,20 @@ def document(workers: dict[str, Any]) -> str:
     return toml_text({"app": "injection", "directory": "/srv", "workers": workers})
 
 
-def show(units: list[str]) -> list[dict[str, str]]:
+def loaded(workers: dict[str, Any], unit_dir: Path) -> list[str]:
+    """Has systemd read the units of these workers; returns the first instance of each."""
+    app = parse(document(workers), source="unitq.toml")
+    code = {worker.name: Code("/srv", "1") for worker in app.workers}
+    where = layout.system()
+    for unit in render(app, where, code, templates.texts(where.config_dir)).units:
+        (unit_dir / unit.name).write_text(unit.text)
+    subprocess.run(["systemctl", "daemon-reload"], check=True, timeout=60)
+    return [names.unit(app.name, names.InstanceName(name, 1)) for name in workers]
+
+
+def show(units: list[str], properties: tuple[str, ...] = PROPERTIES) -> list[dict[str, str]]:
     """What systemd makes of these units."""
-    wanted = ",".join((*PROPERTIES, "LoadState", "Description"))
+    wanted = ",".join((*properties, "LoadState", "Description"))
     done = subprocess.run(
         ["systemctl", "show", f"--property={wanted}", "--", *units],
         check=True,
@@ -158,13 +169,7 @@ def test_no_value_adds_or_changes_a_directive(
         }
         if accepted(worker):
             workers[f"w{number}"] = worker
-    app = parse(document(workers), source="unitq.toml")
-    code = {worker.name: Code("/srv", "1") for worker in app.workers}
-    where = layout.system()
-    for unit in render(app, where, code, templates.texts(where.config_dir)).units:
-        (unit_dir / unit.name).write_text(unit.text)
-    subprocess.run(["systemctl", "daemon-reload"], check=True, timeout=60)
-    instances = [names.unit(app.name, names.InstanceName(name, 1)) for name in workers]
+    instances = loaded(workers, unit_dir)
     plain, *others = show(instances)
     assert plain["LoadState"] == "loaded"
     assert plain["KillSignal"] == "3"
@@ -185,3 +190,132 @@ def test_no_value_adds_or_changes_a_directive(
     assert judged > len(hostile) // 4  # else the test would show nothing
     for path in unit_dir.glob("unitq-injection-*"):
         path.unlink()
+
+
+# What a key means, as systemd shows it: (value in unitq.toml, property, what systemctl shows).
+SHOWN: list[st.SearchStrategy[tuple[str, Any, dict[str, str]]]] = [
+    st.sampled_from(["www-data", "root", "0", "33", "tester"]).map(
+        lambda name: ("user", name, {"User": name})
+    ),
+    st.sampled_from(["www-data", "adm", "4"]).map(lambda name: ("group", name, {"Group": name})),
+    st.integers(-20, 19).map(lambda level: ("nice", level, {"Nice": str(level)})),
+    st.sampled_from(["0022", "077", "0000", "0777"]).map(
+        lambda mask: ("umask", mask, {"UMask": mask.zfill(4)})
+    ),
+    st.sampled_from(["control-group", "mixed"]).map(
+        lambda mode: ("kill_mode", mode, {"KillMode": mode})
+    ),
+    st.sampled_from([("TERM", 15), ("SIGINT", 2), ("USR1", 10), ("SIGQUIT", 3), ("WINCH", 28)]).map(
+        lambda pair: ("stop_signal", pair[0], {"KillSignal": str(pair[1])})
+    ),
+    st.sampled_from(
+        [("90s", "1min 30s"), ("infinity", "infinity"), (7, "7s"), ("1h 2ms", "1h 2ms")]
+    ).map(lambda pair: ("stop_timeout", pair[0], {"TimeoutStopUSec": pair[1]})),
+    st.sampled_from([("90s", "1min 30s"), ("100ms", "100ms"), (0, "0")]).map(
+        lambda pair: ("restart_delay", pair[0], {"RestartUSec": pair[1]})
+    ),
+    st.sampled_from(
+        [("5/1min", ("5", "1min")), ("1 / 2h", ("1", "2h")), ("none", (None, "0"))]
+    ).map(
+        lambda pair: (
+            "start_limit",
+            pair[0],
+            {"StartLimitIntervalUSec": pair[1][1]}
+            | ({"StartLimitBurst": pair[1][0]} if pair[1][0] else {}),
+        )
+    ),
+    st.sampled_from([("1024:65536", ("65536", "1024")), (512, ("512", "512"))]).map(
+        lambda pair: (
+            "limits",
+            {"LimitNOFILE": pair[0]},
+            {"LimitNOFILE": pair[1][0], "LimitNOFILESoft": pair[1][1]},
+        )
+    ),
+    st.sampled_from([{"MemoryMax": "512M"}, {"MemoryMax": 536870912}]).map(
+        lambda table: ("service", table, {"MemoryMax": "536870912"})
+    ),
+    st.sampled_from(["a.service", "b.service"]).map(
+        lambda names: ("unit", {"Wants": names}, {"Wants": names})
+    ),
+]
+# Which property belongs to which key: all others must be as in a worker without any.
+BELONGS = {
+    "user": ("User",),
+    "group": ("Group",),
+    "nice": ("Nice",),
+    "umask": ("UMask",),
+    "kill_mode": ("KillMode",),
+    "stop_signal": ("KillSignal", "SuccessExitStatus"),
+    "stop_timeout": ("TimeoutStopUSec",),
+    "restart_delay": ("RestartUSec",),
+    "start_limit": ("StartLimitIntervalUSec", "StartLimitBurst"),
+    "limits": ("LimitNOFILE", "LimitNOFILESoft"),
+    "service": ("MemoryMax",),
+    "unit": ("Wants",),
+}
+configured = st.sets(st.integers(0, len(SHOWN) - 1)).flatmap(
+    lambda chosen: st.tuples(*(SHOWN[index] for index in sorted(chosen)))
+)
+
+
+@FEW
+@given(every=st.lists(configured, min_size=40, max_size=40))
+def test_every_key_sets_its_own_property_and_no_other(
+    unit_dir: Path, every: list[tuple[tuple[str, Any, dict[str, str]], ...]]
+) -> None:
+    workers: dict[str, Any] = {"plain": {"command": "/bin/true"}}
+    for number, keys in enumerate(every):
+        given_keys = {key: value for key, value, _ in keys}
+        workers[f"w{number}"] = {"command": "/bin/true", **given_keys}
+    instances = loaded(workers, unit_dir)
+    wanted = (*PROPERTIES, *(name for names in BELONGS.values() for name in names))
+    plain, *others = show(instances, tuple(dict.fromkeys(wanted)))
+    for number, (keys, found) in enumerate(zip(every, others, strict=True)):
+        assert found["LoadState"] == "loaded"
+        touched = {name for key, _, _ in keys for name in BELONGS[key]}
+        for _, _, shown in keys:
+            for name, text in shown.items():
+                assert found[name] == text, keys
+        for name in wanted:
+            if name not in touched:
+                expected = plain.get(name, "").replace("plain", f"w{number}")
+                assert found.get(name, "") == expected, (name, keys)
+
+
+# Names of programs, and a command line that means them: systemd's quotes, which unitq has to keep
+# while it puts the release before the path. (Quotes and backslashes in a name systemd refuses.)
+PROGRAMS = {
+    "my worker": '"bin/my worker"',
+    "100%": "bin/100%%",
+    "x%i": "bin/x%%i",
+    "a;b": "bin/a;b",
+    "#hash": "bin/#hash",
+    "ünï💥": "bin/ünï💥",
+    "tab~": "./bin/tab~",
+    "[b]": "bin/[b]",
+}
+
+
+def test_a_program_of_any_name_is_taken_from_the_release(system_site: Site) -> None:
+    site = system_site
+    folder = site.release(1) / "bin"
+    folder.mkdir()
+    workers = {}
+    for number, (name, command) in enumerate(PROGRAMS.items()):
+        program = folder / name
+        program.write_text('#!/bin/sh\nprintf "%s\\n" "$0" "$@"\nexec sleep 1000\n')
+        program.chmod(0o755)
+        # Arguments are systemd's to read: %i is the instance's number, %% a percent sign.
+        line = f'{command} \'a b\' "c\\"d" %i %% $$ e\\x20f'
+        workers[f"w{number}"] = {"command": line, "instances": 1}
+    site.config(workers=workers, rollout={"min_healthy": "100ms"})
+    site.deploy()
+    release = site.scope.state_dir / site.app / "pins"
+    for number, name in enumerate(PROGRAMS):
+        pid = site.pids(f"w{number}")[f"w{number}@1"]
+        # /bin/sh, the script, its arguments; then the shell has become the sleep.
+        unit = site.unit(f"w{number}", 1)
+        said = site.scope.journal(f"-u{unit}").splitlines()
+        expected = [f"{release}/w{number}/1/release/bin/{name}", "a b", 'c"d', "1", "%", "$", "e f"]
+        assert [line for line in said if line in expected] == expected, said
+        assert pid
