@@ -31,7 +31,11 @@ def commands_page() -> str:
 
 def _section(title: str, command: click.Command, parent: click.Context | None) -> str:
     context = click.Context(
-        command, parent=parent, info_name=title.split()[-1], terminal_width=98, max_content_width=98
+        command,
+        parent=parent,
+        info_name=title.rsplit(maxsplit=1)[-1],
+        terminal_width=98,
+        max_content_width=98,
     )
     lines = [line.rstrip() for line in command.get_help(context).splitlines()]
     return f"## {title}\n\n```\n" + "\n".join(lines) + "\n```\n"
