@@ -88,8 +88,9 @@ class Scope:
         """The apps that are meant: -a, the configuration file's, or all that are installed."""
         if self.app is not None:
             return [self.app]
-        if self.config or os.environ.get("UNITQ_CONFIG"):
-            return [self.load()[0].name]
+        if named := self.config or os.environ.get("UNITQ_CONFIG"):
+            # The name only: to check the rest takes longer than all that `status` does.
+            return [app_of(Path(named)) or self.load()[0].name]
         # In a folder with a unitq.toml that app is meant, also where it is not installed: `stop`
         # must not take the only other one instead.
         here = app_of(Path("unitq.toml"))
