@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # systemd's catalog: "A process of the unit has terminated" (sd-messages.h).
 _PROCESS_EXIT = "98e322203f7a4ed290d09fe03c09fe15"
+# "A stop job for the unit has finished".
+_STOPPED = "9d1aaa27d60140bd96365438aad20286"
 _SECONDS = 20.0
 
 
@@ -42,8 +44,11 @@ def ending(invocation: str, *, user: bool) -> Ending:
                 name = signal_name(int(status)) if status.isdigit() else f"SIG{status}"
                 end = End.KILLED if name == "SIGKILL" else End.DIED
                 found = Ending(end, f"died of {name}")
-        elif found.end is End.UNKNOWN and "Deactivated successfully" in str(message):
-            # systemd says nothing of a main process that exits 0, only that the unit is down.
+        elif found.end is End.UNKNOWN and (
+            "Deactivated successfully" in str(message) or entry.get("MESSAGE_ID") == _STOPPED
+        ):
+            # systemd says nothing of a main process that exits 0, only that the unit is down; a
+            # user's manager keeps the first of these to itself (unit_log_success in its source).
             found = Ending(End.DRAINED)
     return found
 
