@@ -100,6 +100,13 @@ def not_of_revision(processes: Sequence[Process], *revisions: str) -> tuple[Proc
     return tuple(each for each in processes if each.revision not in revisions)
 
 
+def own_cgroup() -> str:
+    """Where this very process lives."""
+    process = _process(os.getpid())
+    assert process is not None
+    return process.cgroup
+
+
 def slice_path(app: str, manager: str = "") -> str:
     """The cgroup of an app's slice. `manager` is that of a user's manager, if it is one."""
     escaped = app.replace("-", r"\x2d")

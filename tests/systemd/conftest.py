@@ -441,10 +441,12 @@ class Site:
         return leftovers.find(mark=self.app, cgroup=self.cgroup, directory=self.home)
 
     def workers(self) -> tuple[leftovers.Process, ...]:
-        """The same, without unitq commands that a test has in the background, and their helpers."""
-        ours = {each.pid for each in self._background if each.running}
-        found = self.processes()
-        return tuple(each for each in found if each.pid not in ours and each.parent not in ours)
+        """The same, without unitq commands that a test has in the background, and their helpers.
+
+        Those are in the cgroup that the tests are in, where systemd puts nothing.
+        """
+        own = leftovers.own_cgroup()
+        return tuple(each for each in self.processes() if each.cgroup != own or own == "/")
 
     def outside(self) -> tuple[leftovers.Process, ...]:
         """Those of them that live outside the app's cgroups."""
