@@ -6,8 +6,7 @@ are felt, reading a small file takes 5.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core import names
 from unitq.host import processes
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from unitq.host.systemd import Systemd, UnitStatus
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
+class Instance(NamedTuple):
     """One instance as it is now."""
 
     name: InstanceName
@@ -56,8 +54,7 @@ class Instance:
         return wanted is not None and self.revisions == {wanted}
 
 
-@dataclass(frozen=True, slots=True)
-class Details:
+class Details(NamedTuple):
     """What only `status` shows of an instance."""
 
     since: float | None  # seconds since 1970 when it got into its state
@@ -65,8 +62,7 @@ class Details:
     memory: int | None  # bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     """What is the same for every instance of one scope: read once."""
 
     cgroup: str  # the manager's own, as a path in the file system

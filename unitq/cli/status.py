@@ -6,8 +6,7 @@ import gc
 import json
 import sys
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -32,8 +31,7 @@ _HEADER = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One instance, with what should be."""
 
     instance: observe.Instance
@@ -53,8 +51,7 @@ class Row:
         return f"{self.instance.active} ({self.instance.sub})"
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(NamedTuple):
     """One app as it is."""
 
     revision: Revision

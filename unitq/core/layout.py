@@ -14,12 +14,11 @@ a reboot in the middle of a rollout can mix old code with a new environment.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import PurePosixPath as Path
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """The directories of one scope."""
 
     user: bool
@@ -33,8 +32,7 @@ class Layout:
         return AppLayout(self.state_dir / app, self.runtime_dir / f"{app}.lock")
 
 
-@dataclass(frozen=True, slots=True)
-class AppLayout:
+class AppLayout(NamedTuple):
     """The places of one app."""
 
     state: Path

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,8 +14,7 @@ ROOT_SLICE = "unitq.slice"
 _INSTANCE = re.compile(r"(?P<prefix>unitq-.+)@(?P<number>[1-9][0-9]{0,3})\.service")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class InstanceName:
+class InstanceName(NamedTuple):
     """One instance as users write it: `sms@3`."""
 
     worker: str

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Where cgroup v2 is mounted: the usual place, and that of a hybrid hierarchy (systemd's own
 # "unified" mount, systemd(1)).
 _CGROUP_ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What a process itself tells of where it comes from."""
 
     revision: str | None = None

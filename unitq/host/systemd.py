@@ -12,9 +12,8 @@ import os
 import re
 import select
 import sys
-from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.core.errors import NoMatchError, NoSystemdError, NotPermittedError, SystemdError
 
@@ -65,8 +64,7 @@ class BusLostError(SystemdError):
     """The connection broke (daemon-reexec, a D-Bus restart): reconnect and read the state again."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnitStatus:
+class UnitStatus(NamedTuple):
     """One row of ListUnits."""
 
     name: str
@@ -76,16 +74,14 @@ class UnitStatus:
     job: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
+class Changed(NamedTuple):
     """PropertiesChanged of a unit."""
 
     unit: str
     properties: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class JobDone:
+class JobDone(NamedTuple):
     """JobRemoved: the unit job is over, one way or another (`done`, `failed`, `canceled` …)."""
 
     unit: str
