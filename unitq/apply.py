@@ -297,8 +297,18 @@ class Applier:
         for _ in range(_LOOKS):
             found = observe.instances(self._systemd, self._where, self._app, workers, rollout.slots)
             sights = {
-                name: self._sight(found[name], self._seen.get(name), everything=everything)
-                for name in rollout.slots
+                name: self._sight(
+                    found[name],
+                    self._seen.get(name),
+                    # All that nobody has seen yet, but not of each instance that only goes on.
+                    everything=everything
+                    and (
+                        name in self._seen
+                        or not found[name].serving
+                        or slot.phase is Phase.SETTLING
+                    ),
+                )
+                for name, slot in rollout.slots.items()
             }
             events = [each for each in self._systemd.events(0.0) if each.unit in self._units]
             if not events:
@@ -320,7 +330,7 @@ class Applier:
             invocation=now.invocation or (before.invocation if before else ""),
             revision=now.revision,
         )
-        if not everything or now.load == "not-loaded" or (not before and now.serving):
+        if not everything or now.load == "not-loaded":
             return sight
         # After a lost connection: what the missed signals would have said.
         return _changed(

@@ -88,6 +88,17 @@ def test_what_is_not_wanted_stops_whatever_it_runs(name: str, running: Running |
     assert step(instance(name), CURRENT, running).do is Do.STOP
 
 
+def test_one_that_has_just_started_is_kept_but_has_to_prove_itself() -> None:
+    young = {**FRESH, instance("sms@2"): Running(active=True, revision=CURRENT.id, young=True)}
+    found = made(running=young)
+    assert done(found)["sms@2"] is Do.KEEP
+    assert [str(one.instance) for one in found.steps if one.young] == ["sms@2"]
+    assert found.unproved
+    # Nothing has to be changed for it, though.
+    assert not found.pending
+    assert not made().unproved
+
+
 def test_instances_beyond_the_wanted_number_are_seen() -> None:
     extra = {instance("sms@4"): Running(active=True, revision=CURRENT.id)}
     found = made(running=FRESH | extra)

@@ -76,6 +76,7 @@ class Fate:
     outcome: str = GOOD
     crash: float | None = None  # ends by itself at this time, if it is not touched before
     for_good: bool = False  # and is not started again
+    young: bool = False  # kept, and has not run for min_healthy when the rollout begins
 
 
 @dataclass
@@ -105,7 +106,8 @@ class World:
     def _first(self, name: InstanceName, there: str) -> Seen:
         match there:
             case "serving":
-                return self._serving(name, "old", OLD)(Seen())
+                since = self.now - MIN_HEALTHY * (0.5 if self.fates[name].young else 5)
+                return replace(self._serving(name, "old", OLD)(Seen()), since=since)
             case "restarting":
                 return Seen(
                     "activating", "auto-restart", invocation=f"{name} old", code=1, status=1
@@ -266,6 +268,11 @@ class Watch:
         assert not rollout.halted, f"{name} was touched after Ctrl-C"
         if fate.do is not Do.STOP and self.world.seen[name].serving:
             self.taken.add(name)
+            # Also what has not proved itself yet counts as unavailable.
+            same = [s for n, s in rollout.slots.items() if n.worker == name.worker]
+            staying = [s for s in same if s.step.do is not Do.STOP]
+            flying = sum(s.phase in IN_FLIGHT for s in staying)
+            assert flying < self.settings.max_unavailable.of(len(staying))
         for other, found in rollout.slots.items():
             if fate.do is Do.STOP:
                 # Capacity first: nothing goes before all that stays is as wanted.
@@ -292,7 +299,7 @@ def simulated(
     world: World, settings: RolloutSettings, *, interrupt: float | None = None
 ) -> Rollout:
     """What apply.Applier.run does, over the simulated systemd."""
-    steps = tuple(Step(name, fate.do, "test") for name, fate in world.fates.items())
+    steps = tuple(Step(name, fate.do, "test", fate.young) for name, fate in world.fates.items())
     wanted = {name: world.target for name, fate in world.fates.items() if fate.do is not Do.STOP}
     rollout = begin(steps, settings, wanted)
     watch = Watch(world, settings)
@@ -362,6 +369,7 @@ def fates(draw: st.DrawFn, *, trouble: bool) -> Fate:
         outcome=draw(st.sampled_from(outcomes)),
         crash=draw(st.none() | SECONDS) if trouble else None,
         for_good=trouble and draw(st.booleans()),
+        young=do is Do.KEEP and there == "serving" and draw(st.booleans()),
     )
 
 
@@ -409,7 +417,7 @@ def test_without_failures_everything_ends_healthy_on_the_wanted_revision(
     for name, slot in rollout.slots.items():
         match slot.step.do:
             case Do.KEEP:
-                assert slot.phase is Phase.KEPT
+                assert slot.phase is (Phase.HEALTHY if slot.step.young else Phase.KEPT)
                 assert world.seen[name].revision == OLD
             case Do.STOP:
                 assert slot.phase is Phase.STOPPED
@@ -444,7 +452,8 @@ def test_whatever_happens_it_ends_and_keeps_its_promises(
                 f"{slot.instance} is down, and nobody says so"
             )
         if slot.phase is Phase.HEALTHY:
-            assert world.fates[slot.instance].outcome in (GOOD, RECYCLES, DIES_LATE)
+            fate = world.fates[slot.instance]
+            assert fate.do is Do.KEEP or fate.outcome in (GOOD, RECYCLES, DIES_LATE)
         if slot.phase is Phase.STOPPED:
             assert world.seen[slot.instance].active == "inactive"
     endings_are_told(rollout, world)

@@ -94,7 +94,7 @@ def _prepare(scope: Scope, systemd: Systemd, app: App, path: Path, label: str | 
         target,
         units=rendered.units,
         installed=unitfiles.installed(layout.unit_dir, app.name),
-        running=as_running(seen),
+        running=as_running(seen, app.rollout.min_healthy.seconds),
         linked=unitfiles.enabled(layout.unit_dir, names.target(app.name)),
         reload=state.reload_pending(place),
     )
@@ -317,7 +317,7 @@ def _deploy(
     prepared = _prepare(scope, systemd, app, path, label)
     plan, target = prepared.plan, prepared.plan.target
     previous = plan.current.id if plan.current else None
-    if not plan.pending:
+    if not plan.pending and not plan.unproved:
         if waiting.json:
             click.echo(report.as_json("deploy", target, previous, None, (), Exit.OK))
         else:

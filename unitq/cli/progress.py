@@ -107,7 +107,8 @@ def _line(slot: Slot, count: str) -> str:
         return _ended(slot) or "stopped"
     if slot.phase is Phase.HEALTHY:
         ended = _ended(slot)
-        return f"{ended + ', ' if ended else ''}started, healthy  {count}"
+        started = "" if slot.step.do is Do.KEEP else "started, "
+        return f"{ended + ', ' if ended else ''}{started}healthy  {count}"
     return ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import re
 import sys
+import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -107,13 +108,17 @@ def running(
     }
 
 
-def as_running(instances: Mapping[InstanceName, observe.Instance]) -> dict[InstanceName, Running]:
+def as_running(
+    instances: Mapping[InstanceName, observe.Instance], min_healthy: float = 0.0
+) -> dict[InstanceName, Running]:
     """What a plan needs to know of them."""
+    now = time.time()
     return {
         name: Running(
             active=instance.present,
             # One process that differs is enough to make the instance not what is wanted.
             revision=next(iter(instance.revisions)) if len(instance.revisions) == 1 else None,
+            young=instance.begun is not None and now - instance.begun < min_healthy,
         )
         for name, instance in instances.items()
     }

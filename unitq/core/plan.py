@@ -32,6 +32,7 @@ class Running:
 
     active: bool  # the process is there, be it starting, running or draining
     revision: str | None  # from the process itself; None: not to be found out
+    young: bool = False  # it has not run for min_healthy yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Step:
     instance: InstanceName
     do: Do
     why: str
+    young: bool = False  # kept, but it has not proved itself: it may be crashing in a loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,11 @@ class Plan:
     def steps_to_take(self) -> tuple[Step, ...]:
         """The steps that change something."""
         return tuple(step for step in self.steps if step.do is not Do.KEEP)
+
+    @property
+    def unproved(self) -> bool:
+        """Whether an instance that is kept has to show yet that it stays."""
+        return any(step.young for step in self.steps)
 
     @property
     def pending(self) -> bool:
@@ -132,4 +139,5 @@ def step(instance: InstanceName, target: Revision, running: Running | None) -> S
         return Step(instance, Do.RESTART, "its process does not tell what it runs")
     if running.revision != wanted:
         return Step(instance, Do.RESTART, f"runs {running.revision}, wanted {wanted}")
-    return Step(instance, Do.KEEP, f"runs {wanted}")
+    why = f"runs {wanted}, since a moment ago" if running.young else f"runs {wanted}"
+    return Step(instance, Do.KEEP, why, running.young)

@@ -109,13 +109,17 @@ def begin(
 ) -> Rollout:
     """A rollout that has touched nothing yet."""
     return Rollout(
-        slots={
-            step.instance: Slot(step, Phase.KEPT if step.do is Do.KEEP else Phase.WAITING)
-            for step in steps
-        },
+        slots={step.instance: Slot(step, _first_phase(step)) for step in steps},
         settings=settings,
         wanted=wanted,
     )
+
+
+def _first_phase(step: Step) -> Phase:
+    if step.do is not Do.KEEP:
+        return Phase.WAITING
+    # What crashes in a loop is up now and then, too: no other instance may follow it there.
+    return Phase.SETTLING if step.young else Phase.KEPT
 
 
 def permitted(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> tuple[Slot, ...]:
@@ -271,6 +275,8 @@ def _kept(slot: Slot, seen: Seen) -> Slot:
 
 
 def _watched(slot: Slot, seen: Seen, now: float, rollout: Rollout) -> Slot:
+    if slot.phase is Phase.SETTLING and not slot.invocation and seen.serving:
+        slot = replace(slot, invocation=seen.invocation)  # one that is kept
     if slot.phase is Phase.HEALTHY and _between_lives(slot, seen):
         return replace(slot, invocation="")
     if slot.phase is Phase.HEALTHY and not slot.invocation and seen.serving:
