@@ -454,3 +454,91 @@ def _log_lines(result: Result) -> list[str]:
     """The worker's own lines among those that unitq shows of a failed start."""
     shown = [line[4:] for line in result.stderr.splitlines() if line.startswith("  | ")]
     return [line for line in shown if line.startswith("odd ")]
+
+
+# --- a release that does not stay up --------------------------------------------------------------
+
+
+def _run_script(site: Site, release: int, command: str) -> None:
+    script = site.release(release) / "run"
+    script.write_text(f"#!/bin/sh\nexec {command}\n")
+    script.chmod(0o755)
+
+
+def test_deploying_a_crashing_release_again_and_again_takes_no_further_instance(
+    system_site: Site,
+) -> None:
+    site = system_site
+    _run_script(site, 1, site.odd("steady"))
+    _run_script(site, 2, site.odd("die-after", "0.7", "3"))
+    site.config(
+        workers={"sms": {"command": "./run", "instances": 3, "restart_delay": "100ms"}},
+        rollout={"min_healthy": "1500ms"},
+    )
+    site.deploy()
+    before = site.pids("sms")
+    site.switch(2)
+    for _ in range(2):
+        # Whether sms@1 is just up or just down: it has not stayed, so no other follows it there.
+        assert "sms@1 failed" in site.deploy(code=7).stderr
+        now = site.pids("sms")
+        assert {name: now[name] for name in ("sms@2", "sms@3")} == {
+            name: before[name] for name in ("sms@2", "sms@3")
+        }
+    _run_script(site, 3, site.odd("steady"))
+    site.switch(3)
+    site.deploy()
+    assert site.active("sms") == 3
+
+
+def test_a_healthy_worker_that_exits_0_after_so_many_jobs_is_no_failure(system_site: Site) -> None:
+    site = system_site
+    _run_script(site, 1, site.odd("slow-drain", "2"))
+    _run_script(site, 2, site.odd("die-after", "1", "0"))
+    site.config(
+        workers={"sms": {"command": "./run", "instances": 2, "restart_delay": "100ms"}},
+        rollout={"min_healthy": "300ms"},
+    )
+    site.deploy()
+    site.switch(2)
+    # While sms@2 drains for two seconds, sms@1 exits 0 and is started again.
+    done = site.deploy()
+    assert "2 on 2" in done.stdout
+    assert int(site.show("sms")["sms@1"]["NRestarts"]) >= 1
+
+
+def test_a_worker_that_needs_twenty_seconds_is_given_twenty_seconds(
+    draining_for_long: tuple[Site, Running],
+) -> None:
+    site, deploy = draining_for_long
+    result = deploy.wait()
+    assert result.code == 0, result
+    (instance,) = result.json["instances"]
+    assert instance["ending"] == "drained"
+    assert 20 <= instance["drain_seconds"] < 23
+    assert result.json["killed"] == []
+    wanted = "ActiveExitTimestampMonotonic", "InactiveEnterTimestampMonotonic"
+    exited, ended = (
+        int(site.systemctl("show", f"-P{name}", site.unit("sms", 1)).stdout) for name in wanted
+    )
+    assert 20e6 <= ended - exited < 23e6
+    assert "odd slow-drain 20: drained" in site.scope.journal("-u", site.unit("sms", 1))
+
+
+# --- helpers --------------------------------------------------------------------------------------
+
+
+def _stamps(seen: Summary, unit: str, which: str) -> list[float]:
+    """When a unit became active, or ceased to be: systemd's own clock, from its signals."""
+    found = {
+        change.properties[f"{which}Timestamp"] / 1e6
+        for change in seen.changes
+        if change.unit == unit and change.properties.get(f"{which}Timestamp")
+    }
+    return sorted(found)
+
+
+def _log_lines(result: Result) -> list[str]:
+    """The worker's own lines among those that unitq shows of a failed start."""
+    shown = [line[4:] for line in result.stderr.splitlines() if line.startswith("  | ")]
+    return [line for line in shown if line.startswith("odd ")]
