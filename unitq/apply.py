@@ -168,8 +168,11 @@ class Applier:
         """
         begun = monotonic()
         self._units = {names.unit(self._app, name): name for name in rollout.slots}
-        self._systemd.subscribe(self._units)
-        rollout = self._looked(rollout, everything=True)
+        try:
+            self._systemd.subscribe(self._units)
+            rollout = self._looked(rollout, everything=True)
+        except BusLostError:
+            rollout = self._reconnected(rollout)
         least = _serving(rollout, self._seen)
         detached = gave_up = False
         while True:
