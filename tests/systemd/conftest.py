@@ -53,7 +53,7 @@ TESTER = "tester"
 TIMEOUT = 90.0
 
 # Quick, so that a test of a rollout takes a second and not ten.
-ROLLOUT = {"max_unavailable": 1, "min_healthy": "300ms", "start_timeout": "20s"}
+ROLLOUT = {"max_unavailable": 1, "min_healthy": "150ms", "start_timeout": "20s"}
 WORKER: dict[str, Any] = {"instances": 2, "stop_timeout": "20s", "restart_delay": "100ms"}
 
 

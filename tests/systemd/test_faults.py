@@ -208,10 +208,11 @@ def test_kill_9_under_load_at_any_moment_and_a_second_deploy_lose_no_job(
 # --- Ctrl-C, time-outs, terminals -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("where", "number"), [("system", signal.SIGINT), ("user", signal.SIGTERM)])
 def test_ctrl_c_finishes_the_instance_in_hand_and_the_same_command_goes_on(
-    site: Site, number: signal.Signals
+    make_site: Callable[..., Site], where: str, number: signal.Signals
 ) -> None:
+    site = make_site(Scope(where))
     before = _deployed(site)
     deploy = _draining(site, 1)
     deploy.signal(number)
@@ -231,7 +232,10 @@ def test_ctrl_c_finishes_the_instance_in_hand_and_the_same_command_goes_on(
     _converges(site, {"sms@1": now["sms@1"]})
 
 
-def test_a_second_ctrl_c_detaches_at_once_and_systemd_finishes_what_was_begun(site: Site) -> None:
+def test_a_second_ctrl_c_detaches_at_once_and_systemd_finishes_what_was_begun(
+    user_site: Site,
+) -> None:
+    site = user_site
     before = _deployed(site)
     deploy = _draining(site, 1)
     deploy.signal(signal.SIGINT)
@@ -324,14 +328,14 @@ def test_a_reader_that_goes_away_does_not_stop_a_deploy(system_site: Site) -> No
     assert _wanted(site).startswith("2-")
 
 
-def test_a_second_deploy_is_refused_and_told_who_is_at_work(site: Site) -> None:
+def test_a_second_deploy_is_refused_and_told_who_is_at_work(user_site: Site) -> None:
+    site = user_site
     _deployed(site)
     deploy = _draining(site, 1)
     second = site.unitq("deploy")
     assert second.code == 8, second
     assert str(deploy.pid) in second.stderr
-    user = "--user " if site.scope.user else ""
-    assert f"`unitq {user}deploy`" in second.stderr
+    assert "`unitq --user deploy`" in second.stderr
     assert second.stdout == ""
     for verb in (["restart"], ["stop"], ["scale", "sms=1"], ["remove", "--yes"]):
         assert site.unitq(*verb).code == 8
@@ -345,11 +349,14 @@ def test_a_second_deploy_is_refused_and_told_who_is_at_work(site: Site) -> None:
 # --- systemd and the bus go away ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("moment", ["draining", "settling"])
+@pytest.mark.parametrize(
+    ("where", "moment"), [("system", "draining"), ("user", "draining"), ("system", "settling")]
+)
 def test_a_daemon_reexec_in_mid_rollout_changes_nothing(
-    site: Site, moment: str, observe: Observe
+    make_site: Callable[..., Site], where: str, moment: str, observe: Observe
 ) -> None:
-    before = _deployed(site, min_healthy="300ms" if moment == "draining" else "1s")
+    site = make_site(Scope(where))
+    before = _deployed(site, min_healthy="150ms" if moment == "draining" else "800ms")
     with observe(site) as observer:
         deploy = _draining(site, 2) if moment == "draining" else _settling(site, before)
         site.systemctl("daemon-reexec")
@@ -363,10 +370,15 @@ def test_a_daemon_reexec_in_mid_rollout_changes_nothing(
     assert "did not drain" not in result.stderr
 
 
-@pytest.mark.parametrize("by", [(), OVER_THE_BUS], ids=["private-socket", "over-the-bus"])
+@pytest.mark.parametrize(
+    ("where", "by"),
+    [("system", ()), ("system", OVER_THE_BUS), ("user", OVER_THE_BUS)],
+    ids=["private-socket-system", "over-the-bus-system", "over-the-bus-user"],
+)
 def test_a_restart_of_dbus_in_mid_rollout_changes_nothing(
-    site: Site, by: tuple[str, ...], observe: Observe
+    make_site: Callable[..., Site], where: str, by: tuple[str, ...], observe: Observe
 ) -> None:
+    site = make_site(Scope(where))
     before = _deployed(site)
     with observe(site) as observer:
         deploy = _draining(site, 2, by=by)
@@ -381,8 +393,9 @@ def test_a_restart_of_dbus_in_mid_rollout_changes_nothing(
 
 
 def test_a_daemon_reexec_while_unitq_is_connected_over_the_bus_changes_nothing(
-    site: Site, observe: Observe
+    system_site: Site, observe: Observe
 ) -> None:
+    site = system_site
     before = _deployed(site)
     with observe(site) as observer:
         deploy = _draining(site, 2, by=OVER_THE_BUS)
@@ -408,10 +421,14 @@ def test_status_goes_on_watching_through_a_daemon_reexec(system_site: Site) -> N
     assert watch.wait().stderr == ""
 
 
-@pytest.mark.parametrize("verb", ["daemon-reload", "daemon-reexec"])
+@pytest.mark.parametrize(
+    ("where", "verb"),
+    [("system", "daemon-reload"), ("system", "daemon-reexec"), ("user", "daemon-reexec")],
+)
 def test_reloads_and_reexecs_all_the_time_do_not_disturb_a_rollout(
-    site: Site, verb: str, observe: Observe
+    make_site: Callable[..., Site], where: str, verb: str, observe: Observe
 ) -> None:
+    site = make_site(Scope(where))
     before = _deployed(site)
     with observe(site) as observer:
         with _again_and_again(site, verb) as count:

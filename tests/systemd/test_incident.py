@@ -56,7 +56,7 @@ def test_five_deploys_under_load_lose_no_job_and_leave_no_old_code(
         rollout={"max_unavailable": max_unavailable},
         workers={"sms": {"command": command, "instances": WORKERS, "queues": ["sms"]}},
     )
-    load = Load(redis.client, rate=16, seconds=(0.05, 0.25))
+    load = Load(redis.client, rate=24, seconds=(0.03, 0.15))
     ends: list[float] = []
     site.deploy()
     mains = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in site.pids().values()}
