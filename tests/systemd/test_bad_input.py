@@ -138,8 +138,11 @@ def test_a_broken_file_is_told_and_nothing_is_changed(app: Site) -> None:
             path.write_text(text.replace("APP", app.app))
             path.chmod(0o644)
             said(app.unitq("deploy", "-c", str(path)), 2, "broken.toml", words)
-        for verb in (["plan"], ["check"], ["render"], ["deploy", "--dry-run"], ["status"]):
+        for verb in (["plan"], ["check"], ["render"], ["deploy", "--dry-run"]):
             said(app.unitq(*verb, "-c", str(path)), 2, "broken.toml", words)
+        # What runs is no matter of the file: it is there for the app's name only.
+        path.write_text(f'app = "{app.app}"\ninstences = 3\n')
+        assert app.unitq("status", "-c", str(path)).code == 0
 
 
 NAMES = ["../x", "a/b", "a b", "", "..", "-rf", "é", "a.b", "a@1", "a%i", "$HOME", "x" * 300]
