@@ -106,24 +106,15 @@ WORKER = '[workers.sms]\ncommand = "/bin/sleep 9"\n'
 BROKEN = {
     "empty": ("", "app: missing"),
     "no TOML": ("app = shop\n", "line 1"),
-    "twice": ('app = "a"\napp = "b"\n', "line 2"),
     "unknown key": (HEAD + 'usr = "root"\n' + WORKER, 'usr: unknown key, did you mean "user"?'),
-    "unknown table": (HEAD + WORKER + "[worker.x]\n", "worker: unknown key"),
     "no worker": (HEAD, "workers: missing"),
-    "a list for a table": (HEAD + "workers = []\n", "workers: expected a table, got a list"),
     "a float of instances": (HEAD + WORKER + "instances = 2.0\n", "workers.sms.instances"),
-    "no instances": (HEAD + WORKER + "instances = 0\n", "from 1 to 4096, got 0"),
     "too many instances": (HEAD + WORKER + "instances = 4097\n", "got 4097"),
     "beyond Python": (HEAD + WORKER + f"instances = {'9' * 5000}\n", "huge number"),
-    "no time": (HEAD + WORKER + 'stop_timeout = "soon"\n', "workers.sms.stop_timeout"),
     "no signal": (HEAD + WORKER + 'stop_signal = "SIGQIUT"\n', '"SIGQUIT"'),
-    "a kill mode that leaves": (HEAD + WORKER + 'kill_mode = "process"\n', "old code"),
-    "none may be down": (HEAD + "[rollout]\nmax_unavailable = 0\n" + WORKER, "max_unavailable"),
     "a line break": (HEAD + '[workers.sms]\ncommand = "a\\nUser=root"\n', "line break"),
-    "a NUL": (HEAD + WORKER + 'environment = { A = "a\\u0000b" }\n', "U+0000"),
     "a backslash at the end": (HEAD + "[workers.sms]\ncommand = 'x \\'\n", "backslash"),
     "our directive": (HEAD + WORKER + '[workers.sms.service]\nExecStart = "x"\n', "use command"),
-    "our variable": (HEAD + WORKER + 'environment = { UNITQ_REVISION = "x" }\n', "unitq's own"),
     "a way out": ('app = "APP"\ndirectory = "/srv/../etc"\n' + WORKER, '".."'),
     "no directory": ('app = "APP"\n' + WORKER, "directory: missing"),
 }  # fmt: skip
@@ -145,7 +136,7 @@ def test_a_broken_file_is_told_and_nothing_is_changed(app: Site) -> None:
         assert app.unitq("status", "-c", str(path)).code == 0
 
 
-NAMES = ["../x", "a/b", "a b", "", "..", "-rf", "é", "a.b", "a@1", "a%i", "$HOME", "x" * 300]
+NAMES = ["../x", "a b", "", "..", "-rf", "é", "a.b", "a@1", "a%i", "x" * 300]
 
 
 def test_unsafe_names_reach_neither_a_path_nor_a_unit(app: Site) -> None:
@@ -158,7 +149,7 @@ def test_unsafe_names_reach_neither_a_path_nor_a_unit(app: Site) -> None:
             path.chmod(0o644)
             done = said(app.unitq("deploy", "-c", str(path)), 2, "2 mistakes")
             assert "a name of letters, digits" in done.stderr
-        for name in ("../x", "..", ".", f"../{app.app}", "/etc", "é", "x" * 300):
+        for name in ("..", f"../unitq/{app.app}", "/etc", "x" * 300):
             said(app.unitq("-a", name, "status"), 4, "no app")
             said(app.unitq("remove", "-a", name, "--yes"), 4, "no app")
         said(app.unitq("-a", app.app, "scale", "../x=3"), 4, "no worker")
@@ -249,36 +240,31 @@ def test_a_missing_or_damaged_environment_file(bare: Site) -> None:
     refused(bare, "environment_file", "larger than", environment_file=str(path))
 
 
-@pytest.mark.parametrize(
-    "service",
-    [
+def test_what_systemd_itself_would_ignore_is_refused(system_site: Site) -> None:
+    site = system_site
+    ignored: list[dict[str, Any]] = [
         {"MemoryMax": "lots"},
         {"NoSuchDirective": "x"},
         {"ProtectHome": "perhaps"},
-        {"CPUQuota": "%"},
         {"ExecStartPre": "relative/path"},
         {"SuccessExitStatus": "SIGNOPE"},
-    ],
-)
-def test_what_systemd_itself_would_ignore_is_refused(
-    system_site: Site, service: dict[str, Any]
-) -> None:
-    site = system_site
-    site.config(workers={"sms": {"command": site.odd("steady"), "service": service}})
-    (name,) = service
+    ]
+    steady_ = {"command": site.odd("steady")}
+    site.config(workers={f"w{n}": {**steady_, "service": each} for n, each in enumerate(ignored)})
     with unchanged(site):
-        said(site.unitq("deploy"), 13, "systemd says: ", name, "nothing was changed")
+        done = said(site.unitq("deploy"), 13, "systemd says: ", "nothing was changed")
+        for number, table in enumerate(ignored):
+            (name,) = table
+            assert f"-w{number}@.service" in done.stderr
+            assert f"({name}=" in done.stderr
 
 
-@pytest.mark.parametrize("command", ['""', "-", "@/bin/sleep", "/bin/a ; /bin/b", "/bin/sleep 'x",
-                                     "/bin/sleep %Q"])  # fmt: skip
-def test_a_command_line_that_systemd_cannot_read_is_refused(
-    system_site: Site, command: str
-) -> None:
+def test_a_command_line_that_systemd_cannot_read_is_refused(system_site: Site) -> None:
     site = system_site
-    site.config(workers={"sms": {"command": command}})
-    with unchanged(site):
-        said(site.unitq("deploy"), 13, "nothing was changed")
+    for command in ('""', "-", "@/bin/sleep", "/bin/a ; /bin/b", "/bin/sleep 'x", "/bin/sleep %Q"):
+        site.config(workers={"sms": {"command": command}})
+        with unchanged(site):
+            said(site.unitq("deploy"), 13, "nothing was changed")
 
 
 def test_all_that_is_missing_is_told_at_once(system_site: Site) -> None:
@@ -324,14 +310,13 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize("kind", FOREIGN)
-def test_a_unit_of_that_name_that_is_not_ours_is_left_alone(site: Site, kind: str) -> None:
+def test_a_unit_of_that_name_that_is_not_ours_is_left_alone(site: Site) -> None:
     steady(site)
-    name = f"unitq-{site.app}-sms@.service"
-    with foreign(site.scope.unit_dir / name, FOREIGN[kind], owner=site), unchanged(site):
-        words = ["app another has it"] if kind == "of another app" else ["unitq did not write it"]
-        done = said(site.unitq("deploy"), 13, str(site.scope.unit_dir / name), *words)
-        assert "unmask" in done.stderr
+    path = site.scope.unit_dir / f"unitq-{site.app}-sms@.service"
+    for kind, text in FOREIGN.items():
+        words = "app another has it" if kind == "of another app" else "unitq did not write it"
+        with foreign(path, text, owner=site), unchanged(site):
+            said(site.unitq("deploy"), 13, str(path), words, "unmask")
     # With it out of the way all is well.
     site.deploy()
 
@@ -542,8 +527,8 @@ def test_a_full_disk_at_each_write_of_a_first_deploy(system_site: Site) -> None:
         assert site.unitq("remove", "--yes").code == 0
 
 
-def test_a_full_disk_at_each_write_of_a_later_deploy(site: Site) -> None:
-    steady(site)
+def test_a_full_disk_at_each_write_of_a_later_deploy(user_site: Site) -> None:
+    site = steady(user_site)
     state = site.scope.state_dir
     with mounted(site, state) as limit:
         site.deploy()
@@ -574,9 +559,9 @@ def test_a_full_disk_at_each_unit_file(site: Site) -> None:
     site.systemctl("daemon-reload")
 
 
-@pytest.mark.parametrize("place", ["unit_dir", "state_dir"])
-def test_a_read_only_folder(site: Site, place: str) -> None:
-    steady(site)
+@pytest.mark.parametrize(("where", "place"), [("system", "unit_dir"), ("user", "state_dir")])
+def test_a_read_only_folder(make_site: MakeSite, where: str, place: str) -> None:
+    site = steady(make_site(Scope(where)))
     folder: Path = getattr(site.scope, place)
     with mounted(site, folder) as remount:
         remount("ro")
@@ -642,18 +627,16 @@ def test_a_lock_that_cannot_be_taken(site: Site) -> None:
 # --- damage ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b"\0" * 400, b"null", b"[]", b'{"format": 99}', b'{"format": 1}']
-)
-def test_a_damaged_record_is_told_and_what_runs_goes_on(system_site: Site, content: bytes) -> None:
+def test_a_damaged_record_is_told_and_what_runs_goes_on(system_site: Site) -> None:
     site = steady(system_site)
     site.deploy()
     record = site.scope.state_dir / site.app / "current/revision.json"
     whole = record.read_bytes()
-    record.write_bytes(content)
-    with unchanged(site):
-        for arguments in (["status"], ["deploy"], ["plan"], ["restart"], ["remove", "--yes"]):
-            said(site.unitq(*arguments), 1, str(record))
+    for content in (b"", b"\0" * 400, b"[]", b'{"format": 1}'):
+        record.write_bytes(content)
+        with unchanged(site):
+            for arguments in (["status"], ["deploy"]):
+                said(site.unitq(*arguments), 1, str(record), "damaged")
     record.write_bytes(whole)
     assert site.unitq("status").code == 0
 
