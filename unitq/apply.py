@@ -7,16 +7,15 @@ anything is called done, the state itself is read again.
 
 from __future__ import annotations
 
-import os
-import signal
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from unitq import observe
 from unitq.core import names
-from unitq.core.errors import Exit, NoMatchError, SystemdError
+from unitq.core.errors import NoMatchError, SystemdError
+from unitq.core.outcome import Outcome
 from unitq.core.plan import Do
 from unitq.core.rollout import (
     Phase,
@@ -30,15 +29,17 @@ from unitq.core.rollout import (
     refused,
     touched,
 )
-from unitq.core.sight import End, Seen
+from unitq.core.sight import Seen
 from unitq.host import journal, processes, state
-from unitq.host.systemd import BusLostError, Changed, Event, Systemd
+from unitq.host.bus_errors import BusLostError
+from unitq.host.systemd import Changed, Event, Systemd
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from unitq.core.layout import Layout
     from unitq.core.names import InstanceName
+    from unitq.host.interrupts import Interrupts
 
 LOG_LINES = 20
 
@@ -55,89 +56,6 @@ class Progress(Protocol):
 
     def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:
         """Called after each step of the loop."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a rollout, from observation."""
-
-    rollout: Rollout
-    seen: Mapping[InstanceName, Seen]
-    seconds: float
-    least_serving: Mapping[str, int]  # per worker, while the rollout ran
-    interrupted: bool = False
-    detached: bool = False
-    gave_up: bool = False
-    logs: Mapping[InstanceName, tuple[str, ...]] = field(default_factory=dict)
-
-    @property
-    def failed(self) -> tuple[Slot, ...]:
-        return tuple(s for s in self.rollout.slots.values() if s.phase is Phase.FAILED)
-
-    @property
-    def killed(self) -> tuple[Slot, ...]:
-        """The instances whose old process was killed: a job may be lost."""
-        return self._ended(End.KILLED)
-
-    @property
-    def died(self) -> tuple[Slot, ...]:
-        """The instances whose old process did not end as a drain ends."""
-        return self._ended(End.DIED, End.UNKNOWN)
-
-    def _ended(self, *ends: End) -> tuple[Slot, ...]:
-        slots = self.rollout.slots.values()
-        return tuple(slot for slot in slots if slot.ending and slot.ending.end in ends)
-
-    def exit(self, *, fail_on_kill: bool = False) -> Exit:
-        """The exit code: one outcome each."""
-        if self.detached:
-            return Exit.DETACHED
-        if self.failed:
-            return Exit.DEGRADED
-        if self.gave_up:
-            return Exit.GAVE_UP_WAITING
-        if self.interrupted and not self.rollout.complete:
-            return Exit.INTERRUPTED
-        if self.killed and fail_on_kill:
-            return Exit.KILLED
-        return Exit.OK
-
-
-class Interrupts:
-    """Counts Ctrl-C and SIGTERM: one stops at a safe point, two detach."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.wake = -1  # can be read once a signal came: a wait on it ends at once
-
-    def _note(self, number: int, frame: object) -> None:  # noqa: ARG002
-        self.count += 1
-
-    def clear(self) -> None:
-        """Takes what a signal wrote, so that the next wait waits."""
-        with suppress(BlockingIOError):
-            os.read(self.wake, 64)
-
-    @contextmanager
-    def caught(self) -> Iterator[Interrupts]:
-        """Catches them in this block; a terminal that goes away does not stop a rollout."""
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        self.wake, written = os.pipe()
-        for descriptor in (self.wake, written):
-            os.set_blocking(descriptor, False)
-        wakeup = signal.set_wakeup_fd(written, warn_on_full_buffer=False)
-        before = {number: signal.getsignal(number) for number in numbers}
-        signal.signal(signal.SIGINT, self._note)
-        signal.signal(signal.SIGTERM, self._note)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(wakeup)
-            os.close(self.wake)
-            os.close(written)
 
 
 class Applier:

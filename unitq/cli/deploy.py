@@ -311,7 +311,8 @@ def _deploy(
     max_unavailable: Share | None,
     waiting: Waiting,
 ) -> int:
-    from unitq.apply import Interrupts, forget
+    from unitq.apply import forget
+    from unitq.host.interrupts import Interrupts
 
     systemd = scope.systemd()
     prepared = _prepare(scope, systemd, app, path, label)

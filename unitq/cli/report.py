@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from unitq import observe
-    from unitq.apply import Outcome
+    from unitq.core.outcome import Outcome
     from unitq.core.revision import Revision
     from unitq.core.rollout import Slot
 

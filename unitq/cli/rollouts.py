@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unitq import observe
-from unitq.apply import Applier, Interrupts, Outcome, Progress, Quiet
+from unitq.apply import Applier, Progress, Quiet
 from unitq.cli import progress, report
 from unitq.core.errors import ConfigError, Exit
 from unitq.core.plan import Do, Running, Step
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
     from unitq.cli.scope import Scope
     from unitq.core.names import InstanceName
+    from unitq.core.outcome import Outcome
     from unitq.core.revision import Revision
     from unitq.core.rollout import Rollout
     from unitq.core.settings import RolloutSettings, Share
     from unitq.core.sight import Seen
+    from unitq.host.interrupts import Interrupts
     from unitq.host.systemd import Systemd
 
 

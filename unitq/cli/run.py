@@ -52,7 +52,7 @@ def _run(
     settings: Callable[[RolloutSettings], RolloutSettings] = lambda settings: settings,
 ) -> int:
     """Runs a rollout over the instances that the targets name, leaving the others alone."""
-    from unitq.apply import Interrupts
+    from unitq.host.interrupts import Interrupts
 
     scope = current()
     revision = scope.installed()
@@ -186,7 +186,8 @@ def scale(counts: tuple[str, ...], as_json: bool, timeout: float | None, fail_on
 
     Until the next `unitq deploy`, which goes by unitq.toml: change `instances` there too.
     """
-    from unitq.apply import Interrupts, forget
+    from unitq.apply import forget
+    from unitq.host.interrupts import Interrupts
 
     scope = current()
     revision = scope.installed()
@@ -312,7 +313,8 @@ def remove(yes: bool, as_json: bool, timeout: float | None, fail_on_kill: bool) 
 
     unitq.toml and the code stay.
     """
-    from unitq.apply import Interrupts, forget
+    from unitq.apply import forget
+    from unitq.host.interrupts import Interrupts
 
     scope = current()
     revision = scope.installed()

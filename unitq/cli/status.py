@@ -276,7 +276,7 @@ def _watch(scope: Scope, systemd: Systemd, apps: Sequence[str], wanted: Sequence
     from rich.console import Console
     from rich.live import Live
 
-    from unitq.host.systemd import BusLostError
+    from unitq.host.bus_errors import BusLostError
 
     gc.enable()  # __main__.py switched it off
     code = Exit.OK

@@ -6,7 +6,6 @@ systemctl does: half the time of the bus, and no D-Bus daemon is needed. Otherwi
 
 from __future__ import annotations
 
-import errno
 import importlib.util
 import os
 import re
@@ -15,7 +14,8 @@ import sys
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unitq.core.errors import NoMatchError, NoSystemdError, NotPermittedError, SystemdError
+from unitq.core.errors import NoMatchError, SystemdError
+from unitq.host.bus_errors import GONE, TIMEOUT, BusLostError, failure, no_systemd, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -45,7 +45,6 @@ _KINDS: dict[str, tuple[bytes, bytes]] = {
 
 # sd-bus gives up on a call after 25 s; a daemon-reload of a large host may need longer. A time
 # span as systemd reads it; an operator's own value wins.
-_TIMEOUT = "SYSTEMD_BUS_TIMEOUT"
 _TIMEOUT_VALUE = "120s"
 
 # So many questions one by one take no longer than loading what asks them all at once.
@@ -54,14 +53,8 @@ _FEW = 50
 # How long PID 1 may be away while it re-executes itself.
 _RECONNECT_SECONDS = 60.0
 
-_GONE = frozenset({errno.ENOTCONN, errno.ECONNRESET, errno.EPIPE, errno.ECONNREFUSED})
-
 
 _SPECIAL = re.compile(rb"^[0-9]|[^A-Za-z0-9]")
-
-
-class BusLostError(SystemdError):
-    """The connection broke (daemon-reexec, a D-Bus restart): reconnect and read the state again."""
 
 
 class UnitStatus(NamedTuple):
@@ -102,7 +95,7 @@ class Systemd:
         self._pending: list[Event] = []
         self._callbacks: tuple[Any, ...] = ()
         self.calls = 0  # counted so that tests can hold us to "D-Bus calls are counted"
-        os.environ.setdefault(_TIMEOUT, _TIMEOUT_VALUE)
+        os.environ.setdefault(TIMEOUT, _TIMEOUT_VALUE)
         _import_pystemd()
         self._open()
 
@@ -228,7 +221,7 @@ class Systemd:
             while not self._bus.process().is_empty():
                 pass
         except Exception as error:
-            if _number(error) in _GONE:
+            if number_of(error) in GONE:
                 raise BusLostError("the connection to systemd broke") from error
             raise
 
@@ -275,7 +268,7 @@ class Systemd:
         try:
             bus.open()
         except Exception as error:
-            raise _no_systemd(problem or error, user=self._user) from error
+            raise no_systemd(problem or error, user=self._user) from error
         self._bus = bus
 
     def _listen(self) -> None:
@@ -353,9 +346,9 @@ class Systemd:
             try:
                 return call()
             except Exception as error:
-                failure = _failure(error, what, values)
-                if once or self._paths or not isinstance(failure, BusLostError):
-                    raise failure from error
+                problem = failure(error, what, values)
+                if once or self._paths or not isinstance(problem, BusLostError):
+                    raise problem from error
             self.reconnect()
 
 
@@ -396,47 +389,3 @@ def _text(value: Any) -> Any:
 def _escape(unit: str) -> bytes:
     # sd_bus_path_encode(3): everything but letters and digits as _XX; a leading digit as well.
     return _SPECIAL.sub(lambda found: b"_%02x" % found[0][0], unit.encode())
-
-
-def _number(error: Exception) -> int:
-    return abs(int(getattr(error, "errno", 0) or 0))
-
-
-def _no_systemd(error: Exception, *, user: bool) -> NoSystemdError:
-    reason = os.strerror(_number(error)) if _number(error) else str(error)
-    if user:
-        return NoSystemdError(
-            f"no user manager to talk to: {reason}",
-            hint="log in as that user (su and sudo do not count), or run "
-            "`loginctl enable-linger USER` and set XDG_RUNTIME_DIR=/run/user/UID",
-        )
-    return NoSystemdError(
-        f"no systemd to talk to: {reason}",
-        hint="unitq needs systemd as PID 1; in a container, try `script/demo`, or use --user",
-    )
-
-
-def _failure(error: Exception, what: str, values: tuple[Any, ...]) -> SystemdError | Exception:
-    number = _number(error)
-    kind = type(error).__name__
-    message = getattr(error, "err_message", "") or str(error)
-    if isinstance(message, bytes):
-        message = message.decode(errors="replace")
-    about = " ".join(_text(value) for value in values[:1] if isinstance(value, bytes))
-    told = f"systemd: {what} {about}".rstrip()
-    # The bus itself is there still where systemd has left it: it then answers in its place.
-    if number in _GONE or (kind == "DBusNoReplyError" and "disconnected" in message):
-        return BusLostError(f"{told}: the connection broke")
-    if number in (errno.EACCES, errno.EPERM) or "Authorization" in kind or "AccessDenied" in kind:
-        return NotPermittedError(
-            f"not permitted to {what} {about}".rstrip(),
-            hint="run it as root (sudo), or with --user for your own units",
-        )
-    if "NoSuchUnit" in kind or "no such unit" in message.lower() or "not loaded" in message:
-        return NoMatchError(f"{told}: {message}")
-    if number == errno.ETIMEDOUT:
-        return SystemdError(
-            f"{told}: no answer within {os.environ.get(_TIMEOUT)}",
-            hint=f"set {_TIMEOUT} to a longer time span",
-        )
-    return SystemdError(f"{told}: {message} ({kind})")

@@ -1,0 +1,63 @@
+"""What became of a rollout, and the exit code that says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from unitq.core.errors import Exit
+from unitq.core.rollout import Phase
+from unitq.core.sight import End
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unitq.core.names import InstanceName
+    from unitq.core.rollout import Rollout, Slot
+    from unitq.core.sight import Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a rollout, from observation."""
+
+    rollout: Rollout
+    seen: Mapping[InstanceName, Seen]
+    seconds: float
+    least_serving: Mapping[str, int]  # per worker, while the rollout ran
+    interrupted: bool = False
+    detached: bool = False
+    gave_up: bool = False
+    logs: Mapping[InstanceName, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> tuple[Slot, ...]:
+        return tuple(s for s in self.rollout.slots.values() if s.phase is Phase.FAILED)
+
+    @property
+    def killed(self) -> tuple[Slot, ...]:
+        """The instances whose old process was killed: a job may be lost."""
+        return self._ended(End.KILLED)
+
+    @property
+    def died(self) -> tuple[Slot, ...]:
+        """The instances whose old process did not end as a drain ends."""
+        return self._ended(End.DIED, End.UNKNOWN)
+
+    def _ended(self, *ends: End) -> tuple[Slot, ...]:
+        slots = self.rollout.slots.values()
+        return tuple(slot for slot in slots if slot.ending and slot.ending.end in ends)
+
+    def exit(self, *, fail_on_kill: bool = False) -> Exit:
+        """The exit code: one outcome each."""
+        if self.detached:
+            return Exit.DETACHED
+        if self.failed:
+            return Exit.DEGRADED
+        if self.gave_up:
+            return Exit.GAVE_UP_WAITING
+        if self.interrupted and not self.rollout.complete:
+            return Exit.INTERRUPTED
+        if self.killed and fail_on_kill:
+            return Exit.KILLED
+        return Exit.OK

@@ -1,0 +1,72 @@
+"""What a failed call means, in an operator's words."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from unitq.core.errors import (
+    NoMatchError,
+    NoSystemdError,
+    NotPermittedError,
+    SystemdError,
+    UnitqError,
+)
+
+# How long sd-bus waits for an answer (sd_bus_call(3)); a time span as systemd reads it.
+TIMEOUT = "SYSTEMD_BUS_TIMEOUT"
+
+GONE = frozenset({errno.ENOTCONN, errno.ECONNRESET, errno.EPIPE, errno.ECONNREFUSED})
+
+
+class BusLostError(SystemdError):
+    """The connection broke (daemon-reexec, a D-Bus restart): reconnect and read the state again."""
+
+
+def number_of(error: Exception) -> int:
+    """The errno of one of pystemd's errors; 0: it has none."""
+    return abs(int(getattr(error, "errno", 0) or 0))
+
+
+def no_systemd(error: Exception, *, user: bool) -> NoSystemdError:
+    """The error for "there is nobody to talk to"."""
+    reason = os.strerror(number_of(error)) if number_of(error) else str(error)
+    if user:
+        return NoSystemdError(
+            f"no user manager to talk to: {reason}",
+            hint="log in as that user (su and sudo do not count), or run "
+            "`loginctl enable-linger USER` and set XDG_RUNTIME_DIR=/run/user/UID",
+        )
+    return NoSystemdError(
+        f"no systemd to talk to: {reason}",
+        hint="unitq needs systemd as PID 1; in a container, try `script/demo`, or use --user",
+    )
+
+
+def failure(error: Exception, what: str, values: tuple[object, ...]) -> UnitqError:
+    """The error for a call that failed; `values` are its arguments, the unit first."""
+    number = number_of(error)
+    kind = type(error).__name__
+    message = getattr(error, "err_message", "") or str(error)
+    if isinstance(message, bytes):
+        message = message.decode(errors="replace")
+    about = " ".join(
+        value.decode(errors="replace") for value in values[:1] if isinstance(value, bytes)
+    )
+    told = f"systemd: {what} {about}".rstrip()
+    # The bus itself is there still where systemd has left it: it then answers in its place.
+    if number in GONE or (kind == "DBusNoReplyError" and "disconnected" in message):
+        return BusLostError(f"{told}: the connection broke")
+    if number in (errno.EACCES, errno.EPERM) or "Authorization" in kind or "AccessDenied" in kind:
+        return NotPermittedError(
+            f"not permitted to {what} {about}".rstrip(),
+            hint="run it as root (sudo), or with --user for your own units",
+        )
+    if "NoSuchUnit" in kind or "no such unit" in message.lower() or "not loaded" in message:
+        return NoMatchError(f"{told}: {message}")
+    if number == errno.ETIMEDOUT:
+        return SystemdError(
+            f"{told}: no answer within {os.environ.get(TIMEOUT)}",
+            hint=f"set {TIMEOUT} to a longer time span",
+        )
+    return SystemdError(f"{told}: {message} ({kind})")

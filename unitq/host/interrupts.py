@@ -1,0 +1,48 @@
+"""Signals that a person, or a CI job, sends to unitq itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Interrupts:
+    """Counts Ctrl-C and SIGTERM: one stops at a safe point, two detach."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.wake = -1  # can be read once a signal came: a wait on it ends at once
+
+    def _note(self, number: int, frame: object) -> None:  # noqa: ARG002
+        self.count += 1
+
+    def clear(self) -> None:
+        """Takes what a signal wrote, so that the next wait waits."""
+        with suppress(BlockingIOError):
+            os.read(self.wake, 64)
+
+    @contextmanager
+    def caught(self) -> Iterator[Interrupts]:
+        """Catches them in this block; a terminal that goes away does not stop a rollout."""
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        self.wake, written = os.pipe()
+        for descriptor in (self.wake, written):
+            os.set_blocking(descriptor, False)
+        wakeup = signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+        before = {number: signal.getsignal(number) for number in numbers}
+        signal.signal(signal.SIGINT, self._note)
+        signal.signal(signal.SIGTERM, self._note)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(wakeup)
+            os.close(self.wake)
+            os.close(written)
