@@ -21,7 +21,7 @@ def commands_page() -> str:
         "Written from `unitq --help` and `unitq COMMAND --help`.\n",
         _section("unitq", cli, None),
     ]
-    group = click.Context(cli, info_name="unitq")
+    group = click.Context(cli, info_name="unitq", **cli.context_settings)
     for name in cli.list_commands(group):
         command = cli.get_command(group, name)
         assert command is not None
@@ -34,8 +34,7 @@ def _section(title: str, command: click.Command, parent: click.Context | None) -
         command,
         parent=parent,
         info_name=title.rsplit(maxsplit=1)[-1],
-        terminal_width=98,
-        max_content_width=98,
+        **cli.context_settings | {"terminal_width": 98, "max_content_width": 98},
     )
     lines = [line.rstrip() for line in command.get_help(context).splitlines()]
     return f"## {title}\n\n```\n" + "\n".join(lines) + "\n```\n"
