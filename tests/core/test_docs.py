@@ -34,7 +34,7 @@ def _section(title: str, command: click.Command, parent: click.Context | None) -
         command,
         parent=parent,
         info_name=title.rsplit(maxsplit=1)[-1],
-        **cli.context_settings | {"terminal_width": 98, "max_content_width": 98},
+        **{**cli.context_settings, "terminal_width": 98, "max_content_width": 98},
     )
     lines = [line.rstrip() for line in command.get_help(context).splitlines()]
     return f"## {title}\n\n```\n" + "\n".join(lines) + "\n```\n"
