@@ -349,6 +349,27 @@ def test_an_app_whose_name_begins_like_anothers_does_not_touch_it(
     assert long.unitq("status").code == 0
 
 
+def test_a_workers_name_may_be_a_word_of_ours(system_site: Site) -> None:
+    site = system_site
+    worker = {"command": site.odd("steady"), "instances": 1}
+    names = (
+        "units",
+        "pins",
+        "current",
+        "revisions",
+        "revision",
+        "release",
+        "env",
+        "stdin",
+        "slice",
+    )
+    site.config(workers=dict.fromkeys(names, worker), rollout={"min_healthy": "100ms"})
+    site.deploy()
+    assert site.unitq("scale", "units=2").code == 0
+    assert site.active() == len(names) + 1
+    assert site.unitq("status").code == 0
+
+
 # --- without the rights ---------------------------------------------------------------------------
 
 

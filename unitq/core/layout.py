@@ -1,7 +1,7 @@
 """Where things live on disk, for the system scope and for a user's own. Paths only, no I/O.
 
     STATE/revisions/42-3fa9c1/revision.json     what was deployed; read by status, start, restart …
-    STATE/revisions/42-3fa9c1/units/            the unit texts
+    STATE/revisions/42-3fa9c1/_units/           the unit texts
     STATE/revisions/42-3fa9c1/sms/env           the worker's environment (0600)
     STATE/revisions/42-3fa9c1/sms/release       symlink to the code
     STATE/revisions/42-3fa9c1/sms/stdin         empty; see units/worker@.service.j2

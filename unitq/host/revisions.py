@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # Revisions that are kept besides the current one and those that an instance runs.
 _HISTORY = 10
 
+# Beside the workers' folders: no worker's name begins with "_".
+_UNITS = "_units"
+
 
 def write(place: AppLayout, revision: Revision, rendered: Rendered) -> None:
     """Puts a revision on disk, whole or not at all. Raises OSError."""
@@ -30,10 +33,10 @@ def write(place: AppLayout, revision: Revision, rendered: Rendered) -> None:
 def write_scaled(place: AppLayout, before: Revision, revision: Revision) -> None:
     """Puts a revision on disk that differs from `before` in its counts only. Raises OSError."""
     with _whole(place, revision) as home:
-        units = home / "units"
+        units = home / _UNITS
         units.mkdir()
         units.chmod(0o755)
-        for path in (Path(place.revisions) / before.id / "units").iterdir():
+        for path in (Path(place.revisions) / before.id / _UNITS).iterdir():
             files.write(units / path.name, path.read_bytes(), 0o644)
         files.sync(units)
         files.write(home / "revision.json", dump(revision).encode(), 0o644)
@@ -62,7 +65,7 @@ def _whole(place: AppLayout, revision: Revision) -> Iterator[Path]:
 
 
 def _write_into(home: Path, revision: Revision, rendered: Rendered) -> None:
-    units = home / "units"
+    units = home / _UNITS
     units.mkdir()
     units.chmod(0o755)
     for unit in rendered.units:
