@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,7 +23,6 @@ from unitq.core.errors import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 COMMANDS = tuple(cli.list_commands(click.Context(cli)))
 
@@ -425,3 +428,27 @@ def test_an_app_name_on_the_command_line_leads_nowhere(
 ) -> None:
     done = unitq("--user", "-a", name, "status")
     assert done.code in (Exit.NO_MATCH, Exit.USAGE)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_take_the_completion_script(
+    unitq: Callable[..., Done], shell: str, tmp_path: Path
+) -> None:
+    script = tmp_path / "unitq"
+    script.write_text(unitq("completion", shell).stdout)
+    done = subprocess.run([shell, "-n", script], capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_fish_really_completes(unitq: Callable[..., Done], tmp_path: Path) -> None:
+    script = tmp_path / "unitq.fish"
+    script.write_text(unitq("completion", "fish").stdout)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["fish", "-c", f"source {script}; complete -C 'unitq dep'"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PATH": path, "HOME": str(tmp_path)},
+    )
+    assert done.stdout.startswith("deploy"), done

@@ -572,7 +572,7 @@ def _toml_string(text: str) -> str:
 def _sandbox() -> None:
     """Only in the sandbox: these tests write to /etc/systemd and restart what they find."""
     if "UNITQ_SANDBOX" not in os.environ:
-        pytest.skip("needs the systemd that script/sandbox boots: `script/test systemd`")
+        pytest.fail("needs the systemd that script/sandbox boots: `script/test systemd`")
 
 
 @pytest.fixture(params=["system", "user"])

@@ -702,15 +702,14 @@ def test_remove_asks_and_leaves_nothing(site: Site) -> None:
     done = site.unitq("remove")
     assert done.code == 2
     assert "--yes" in done.stderr
-    for answer, code in (("n\n", 10), ("\n", 10)):
-        terminal = Terminal(site, "remove")
-        terminal.wait_for("Go on?")
-        for path in (root / f"unitq-{site.app}-sms@.service", site.scope.state_dir / site.app):
-            assert str(path) in terminal.shown
-        assert "4 instances" in terminal.shown
-        terminal.type(answer)
-        assert terminal.end() == code, terminal.shown
-        assert "nothing was changed" in terminal.shown
+    terminal = Terminal(site, "remove")
+    terminal.wait_for("Go on?")
+    for path in (root / f"unitq-{site.app}-sms@.service", site.scope.state_dir / site.app):
+        assert str(path) in terminal.shown
+    assert "4 instances" in terminal.shown
+    terminal.type("\n")  # no answer is no
+    assert terminal.end() == 10, terminal.shown
+    assert "nothing was changed" in terminal.shown
     assert site.pids() == pids
 
     terminal = Terminal(site, "remove")
@@ -729,10 +728,7 @@ def test_remove_asks_and_leaves_nothing(site: Site) -> None:
     assert site.toml.exists()
     assert site.current.exists()
 
-    done = site.unitq("remove", "--yes")
-    assert done.code == 4
-    # And it can come back.
-    assert "4 of 4 on 1" in site.deploy().stdout
+    assert site.unitq("remove", "--yes").code == 4
 
 
 # --- several apps ---------------------------------------------------------------------------------
@@ -937,15 +933,3 @@ def test_bash_completes_commands_options_workers_and_instances(app: Site) -> Non
     assert complete(app, [*named, "logs", "sms@"]) == ["sms@1", "sms@2", "sms@3"]
     assert complete(app, [*named, "status", "x"]) == []
     assert sorted(complete(app, ["restart", *named, "sms@1", "m"])) == ["mail"]
-
-
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_take_the_completion_script(app: Site, shell: str, tmp_path: Path) -> None:
-    if app.scope.user:
-        pytest.skip("the same in both scopes")
-    if not shutil.which(shell):
-        pytest.skip(f"{shell} is not installed")
-    script = tmp_path / "unitq"
-    script.write_text(app.unitq("completion", shell).stdout)
-    done = subprocess.run([shell, "-n", script], capture_output=True, timeout=20)
-    assert done.returncode == 0, done.stderr
