@@ -32,6 +32,7 @@ _RESULTS = {
 
 
 _NAMED = 5  # instances that one line names
+_ADVICE = " (it has no handler for it, or was not up yet: is stop_signal the right one?)"
 
 
 def as_json(
@@ -113,7 +114,7 @@ def _did_not_drain(slots: Sequence[Slot]) -> list[str]:
         by_detail.setdefault(detail, []).append(str(slot.instance))
     return [
         f"{', '.join(found[:_NAMED])}{f' and {len(found) - _NAMED} more' * (len(found) > _NAMED)} "
-        f"did not drain: {detail}"
+        f"did not drain: {detail}{_ADVICE * detail.startswith('died of SIG')}"
         for detail, found in by_detail.items()
     ]
 

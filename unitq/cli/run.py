@@ -325,7 +325,9 @@ def remove(yes: bool, as_json: bool, timeout: float | None, fail_on_kill: bool) 
         click.echo(f"This stops {len(revision.instances)} instances and deletes:")
         for path in (*(scope.layout.unit_dir / name for name in units), place.state):
             click.echo(f"  {path}")
-        click.confirm("Go on?", abort=True)
+        if not click.confirm("Go on?"):
+            click.echo("not removed; nothing was changed")
+            return Exit.INTERRUPTED
     with state.lock(scope.layout, revision.app, state.command_name()):
         revision = scope.installed()
         systemd = scope.systemd()

@@ -74,7 +74,8 @@ def _version(directory: str, release: str, mode: CodeVersion) -> str:
                 f'code_version = "git", but {release} is no git checkout with a commit',
                 hint='code_version = "always" makes every deploy a new revision',
             )
-    return f"as of {_now()}"
+    # Nothing tells two versions apart, so each deploy is one: in doubt, restart.
+    return f"code as of {_now()}"
 
 
 def _now() -> str:
