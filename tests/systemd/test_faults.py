@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.harness import leftovers
 from tests.harness.load import Load
 from tests.systemd.conftest import Scope, wait_until
 
@@ -431,7 +432,7 @@ def test_reloads_and_reexecs_all_the_time_do_not_disturb_a_rollout(
     make_site: Callable[..., Site], where: str, verb: str, observe: Observe
 ) -> None:
     site = make_site(Scope(where))
-    before = _deployed(site)
+    before = _deployed(site, min_healthy="400ms")
     with observe(site) as observer, _again_and_again(site, verb) as count:
         result = site.deploy()
         times = count()
@@ -449,8 +450,9 @@ def _again_and_again(site: Site, verb: str) -> Iterator[Callable[[], int]]:
     done: list[int] = []
 
     def loop() -> None:
-        while not stop.wait(0.4):
+        while not stop.is_set():
             done.append(site.systemctl(verb, check=False).code)
+            stop.wait(0.3)
 
     thread = threading.Thread(target=loop, daemon=True)
     thread.start()
@@ -575,7 +577,8 @@ def test_the_target_stops_all_instances_and_brings_each_back_with_its_revision(s
     assert [revisions[name] == _wanted(site) for name in THREE] == [True, False, False]
 
     site.systemctl("stop", site.target)
-    assert site.workers() == ()
+    # systemctl waits for the target only, which is down before what is part of it.
+    assert leftovers.wait_gone(site.workers, 10) == ()
     site.systemctl("start", site.target)
     wait_until(lambda: site.active("sms") == 3)
     assert site.revisions("sms") == revisions
