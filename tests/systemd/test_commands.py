@@ -416,9 +416,8 @@ def test_the_environment_may_name_the_file(app: Site) -> None:
     assert "/nosuch.toml: No such file or directory" in done.stderr
 
 
+@pytest.mark.parametrize("app", ["user"], indirect=True)
 def test_user_scope_is_asked_for_before_or_after_the_verb(app: Site) -> None:
-    if not app.scope.user:
-        pytest.skip("about --user")
     for arguments in (["--user", "status"], ["status", "--user"], ["status", "--user", "sms"]):
         done = app.scope.run(sys.executable, "-m", "unitq", *arguments, cwd=app.home)
         assert done.code == 0, done

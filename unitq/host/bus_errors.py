@@ -19,6 +19,19 @@ TIMEOUT = "SYSTEMD_BUS_TIMEOUT"
 GONE = frozenset({errno.ENOTCONN, errno.ECONNRESET, errno.EPIPE, errno.ECONNREFUSED})
 
 
+# systemd's methods (org.freedesktop.systemd1(5)) as people say it.
+_WORDS = {
+    "StartUnit": "start",
+    "StopUnit": "stop",
+    "RestartUnit": "restart",
+    "KillUnit": "send a signal to",
+    "ResetFailedUnit": "restart",
+    "EnableUnitFiles": "enable",
+    "DisableUnitFiles": "disable",
+    "Reload": "reload systemd",
+}
+
+
 class BusLostError(SystemdError):
     """The connection broke (daemon-reexec, a D-Bus restart): reconnect and read the state again."""
 
@@ -59,7 +72,7 @@ def failure(error: Exception, what: str, values: tuple[object, ...]) -> UnitqErr
         return BusLostError(f"{told}: the connection broke")
     if number in (errno.EACCES, errno.EPERM) or "Authorization" in kind or "AccessDenied" in kind:
         return NotPermittedError(
-            f"not permitted to {what} {about}".rstrip(),
+            f"not permitted to {_WORDS.get(what, what)} {about}".rstrip(),
             hint="run it as root (sudo), or with --user for your own units",
         )
     if "NoSuchUnit" in kind or "no such unit" in message.lower() or "not loaded" in message:
