@@ -98,6 +98,8 @@ class Applier:
             rollout = advance(rollout, self._seen, now)
             for slot in permitted(rollout, self._seen):
                 rollout = self._order(rollout, slot)
+                # Heard now, while systemd is busy with the order, and not in a pause afterwards.
+                rollout = self._listen(rollout, 0.0, interrupts)
                 if rollout.failed:
                     break
             for worker, count in _serving(rollout, self._seen).items():

@@ -6,18 +6,25 @@ are felt, reading a small file takes 5.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core import names
-from unitq.host import processes
+from unitq.host import parallel, processes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from unitq.core.layout import Layout
     from unitq.core.names import InstanceName
     from unitq.core.revision import Revision
     from unitq.host.systemd import Systemd, UnitStatus
+
+
+# Of each process its Evidence; the invocation with its begin; bytes of memory. Plain, as it may
+# come from another process.
+_Processes = dict[int, tuple[str | None, int | None, bool]]
+_Told = tuple[_Processes, tuple[str, float] | None, int | None]
 
 
 class Instance(NamedTuple):
@@ -36,6 +43,10 @@ class Instance(NamedTuple):
     revision: str | None  # of the main process, from the process itself
     revisions: frozenset[str]  # of every process that tells
     readable: bool  # False: the processes are another user's, and we are not root
+    # Only where they were asked for:
+    since: float | None = None  # seconds since 1970 when it got into its state
+    restarts: int | None = None  # by systemd, since the last deliberate start
+    memory: int | None = None  # bytes
 
     @property
     def serving(self) -> bool:
@@ -52,14 +63,6 @@ class Instance(NamedTuple):
         if not self.revisions or not self.readable:
             return None
         return wanted is not None and self.revisions == {wanted}
-
-
-class Details(NamedTuple):
-    """What only `status` shows of an instance."""
-
-    since: float | None  # seconds since 1970 when it got into its state
-    restarts: int | None  # by systemd, since the last deliberate start
-    memory: int | None  # bytes
 
 
 class Machine(NamedTuple):
@@ -83,39 +86,72 @@ def instances(
     app: str,
     workers: Iterable[str],
     known: Iterable[InstanceName] = (),
+    *,
+    detailed: bool = False,
 ) -> dict[InstanceName, Instance]:
-    """Every instance that systemd has loaded, and the `known` ones that it has not."""
+    """Every instance that systemd has loaded, and the `known` ones that it has not.
+
+    `detailed` adds what only `status` shows: since when, restarts, memory.
+    """
     names_of_workers = sorted(set(workers))
     found: dict[InstanceName, Instance] = {}
     if names_of_workers:
         patterns = [f"unitq-{app}-{worker}@*.service" for worker in names_of_workers]
         rows = {row.name: row for row in systemd.units(patterns)}
-        for worker in names_of_workers:
-            for name, unit in names.of_worker(app, worker, rows).items():
-                found[name] = _instance(systemd, where, app, name, rows[unit])
+        named = [
+            (name, unit)
+            for worker in names_of_workers
+            for name, unit in names.of_worker(app, worker, rows).items()
+        ]
+        read = partial(_told, where, app, memory=detailed)
+        answers = parallel.begin(read, named)
+        # Asked of systemd while other processes read the files.
+        restarts = systemd.restarts([unit for _, unit in named]) if detailed else {}
+        for (name, unit), told in zip(named, answers(), strict=True):
+            one = _instance(systemd, name, rows[unit], told)
+            if detailed:
+                one = one._replace(since=_since(systemd, one), restarts=restarts.get(unit))
+                if one.pids and one.memory is None:
+                    # It lives in another slice.
+                    one = one._replace(memory=processes.proportional_memory(one.pids))
+            found[name] = one
     for name in known:
         if name not in found:
             found[name] = _absent(app, name)
     return dict(sorted(found.items()))
 
 
-def _instance(
-    systemd: Systemd, where: Machine, app: str, name: InstanceName, row: UnitStatus
-) -> Instance:
-    pids = processes.pids(f"{where.cgroup}/{names.cgroup_path(app, name)}")
+def _told(
+    where: Machine, app: str, named: Sequence[tuple[InstanceName, str]], *, memory: bool
+) -> list[_Told]:
+    """What files tell of each instance."""
+    told: list[_Told] = []
+    for name, unit in named:
+        cgroup = f"{where.cgroup}/{names.cgroup_path(app, name)}"
+        found = _processes(cgroup)
+        used = _memory(where, cgroup, found) if memory and found else None
+        told.append((found, processes.invocation(unit, where.runtime), used))
+    return told
+
+
+def _processes(cgroup: str) -> _Processes:
+    return {pid: (*processes.evidence(pid),) for pid in processes.pids(cgroup)}
+
+
+def _instance(systemd: Systemd, name: InstanceName, row: UnitStatus, told: _Told) -> Instance:
+    found, link, memory = told
     running = row.active in ("active", "activating", "deactivating", "reloading")
-    if running and not pids and row.sub != "auto-restart":
+    if running and not found and row.sub != "auto-restart":
         # A drop-in may have moved it to another slice: systemd knows where it is.
-        told = systemd.properties(row.name, "ControlGroup")["ControlGroup"]
-        pids = processes.pids(processes.cgroup_root() + told) if told else ()
-    told_by = {pid: processes.evidence(pid) for pid in pids}
+        cgroup = systemd.properties(row.name, "ControlGroup")["ControlGroup"]
+        found = _processes(processes.cgroup_root() + cgroup) if cgroup else {}
+    told_by = {pid: processes.Evidence(*evidence) for pid, evidence in found.items()}
     readable = all(evidence.readable for evidence in told_by.values())
     main_pid = next((e.main_pid for e in told_by.values() if e.main_pid in told_by), None)
-    if pids and main_pid is None:
+    if found and main_pid is None:
         main_pid = systemd.properties(row.name, "MainPID")["MainPID"]
     invocation, begun = "", None
     if running:
-        link = processes.invocation(row.name, where.runtime)
         if link:
             invocation, begun = link
         else:
@@ -130,10 +166,11 @@ def _instance(
         invocation=invocation,
         begun=begun,
         main_pid=main_pid or 0,
-        pids=pids,
+        pids=tuple(found),
         revision=told_by[main_pid].revision if main_pid in told_by else None,
         revisions=frozenset(e.revision for e in told_by.values() if e.revision),
         readable=readable,
+        memory=memory,
     )
 
 
@@ -155,28 +192,10 @@ def _absent(app: str, name: InstanceName) -> Instance:
     )
 
 
-def details(
-    systemd: Systemd, where: Machine, app: str, shown: Iterable[Instance]
-) -> dict[InstanceName, Details]:
-    """What only `status` shows."""
-    shown = list(shown)
-    restarts = systemd.restarts([one.unit for one in shown if one.load != "not-loaded"])
-    return {
-        one.name: Details(
-            since=_since(systemd, one),
-            restarts=restarts.get(one.unit),
-            memory=_memory(where, app, one) if one.pids else None,
-        )
-        for one in shown
-    }
-
-
-def _memory(where: Machine, app: str, instance: Instance) -> int | None:
-    if where.accounted:
-        cgroup = f"{where.cgroup}/{names.cgroup_path(app, instance.name)}"
-        if (size := processes.cgroup_memory(cgroup)) is not None:
-            return size
-    return processes.proportional_memory(instance.pids)
+def _memory(where: Machine, cgroup: str, pids: Iterable[int]) -> int | None:
+    if where.accounted and (size := processes.cgroup_memory(cgroup)) is not None:
+        return size
+    return processes.proportional_memory(pids)
 
 
 def _since(systemd: Systemd, instance: Instance) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -151,7 +150,7 @@ def test_a_forgotten_reload_is_a_change() -> None:
 
 def test_a_new_revision_is_a_change_even_where_no_instance_is_touched() -> None:
     # Only max_unavailable differs, say: the next restart has to know.
-    target = replace(CURRENT, number=2)
+    target = CURRENT._replace(number=2)
     found = made(target=target)
     assert found.pending
     assert not found.steps_to_take

@@ -134,20 +134,29 @@ def _process(pid: int) -> Process | None:
     except OSError:
         return None
     cgroup = next((line[3:] for line in lines if line.startswith("0::")), "")
-    command, directory = _strings(root / "cmdline"), _link(root / "cwd")
-    if not command and not directory:
-        # It is on its way out: the kernel has taken its memory and its files already.
-        return None
     pairs = (item.partition("=") for item in _strings(root / "environ") if not item.startswith("="))
-    return Process(
+    process = Process(
         pid=pid,
         parent=int(parent),
-        command=command,
+        command=_strings(root / "cmdline"),
         cgroup=cgroup,
-        directory=directory,
+        directory=_link(root / "cwd"),
         stdin=_link(root / "fd" / "0"),
         environment={name: value for name, sign, value in pairs if sign},
     )
+    # Asked last: what ended while it was being read would be a process without a past.
+    return process if _runs_a_program(root) else None
+
+
+def _runs_a_program(root: Path) -> bool:
+    """Not a kernel thread, and not on its way out: then its memory goes first (do_exit)."""
+    try:
+        (root / "exe").readlink()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _strings(path: Path) -> tuple[str, ...]:

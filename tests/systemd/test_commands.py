@@ -243,7 +243,7 @@ def test_deploy_prints_a_line_per_step_and_no_colour_into_a_pipe(busy: Site) -> 
     counted = re.findall(r"\[(\d)/4\]", done.stdout)
     assert counted == ["1", "2", "3", "4"]
     assert re.fullmatch(
-        r"ok: 4 of 4 on \d+ · never fewer than mail 0 sms 2 serving · 0 killed · "
+        r"ok: 4 of 4 on \d+ · least serving: mail 0 of 1, sms 2 of 3 · 0 killed · "
         r"0 processes on old code · [\d.]+ s",
         lines[-1],
     )
@@ -574,7 +574,7 @@ def test_restart_is_rolling(busy: Site, observe: Observe) -> None:
     with observe(busy) as observer:
         done = busy.unitq("restart", "sms")
     assert done.code == 0, done
-    assert "never fewer than mail 1 sms 2 serving" in done.stdout
+    assert "least serving: mail 1 of 1, sms 2 of 3" in done.stdout
     now = busy.pids()
     assert now["mail@1"] == pids["mail@1"]
     assert not {now[f"sms@{n}"] for n in (1, 2, 3)} & set(pids.values())

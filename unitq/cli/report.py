@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -137,18 +138,23 @@ def _summary(
         if serving != fresh:
             parts.append(f"{serving} serving")
         if any(slot.step.do is Do.RESTART for slot in staying):
-            least = " ".join(
-                f"{worker} {count}" for worker, count in sorted(outcome.least_serving.items())
-            )
-            if len(outcome.least_serving) == 1:
-                least = str(next(iter(outcome.least_serving.values())))
-            parts.append(f"never fewer than {least} serving")
+            parts.append(f"least serving: {_least(staying, outcome)}")
     if stopped:
         parts.append(f"{len(stopped)} stopped")
     parts.append(f"{len(outcome.killed)} killed")
     parts.append(f"{plural(sum(len(one.pids) for one in leftovers), 'process')} on old code")
     parts.append(duration(outcome.seconds))
     return f"{_RESULTS[code]}: {' · '.join(parts)}"
+
+
+def _least(staying: Sequence[Slot], outcome: Outcome) -> str:
+    """`sms 3 of 4, mail 0 of 1`: a worker's only instance cannot serve while it is replaced."""
+    of = Counter(slot.instance.worker for slot in staying)
+    least = outcome.least_serving
+    if len(of) == 1:
+        (worker,) = of
+        return f"{least[worker]} of {of[worker]}"
+    return ", ".join(f"{worker} {least[worker]} of {of[worker]}" for worker in sorted(of))
 
 
 def _next(revision: Revision, outcome: Outcome, code: Exit) -> str:

@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -200,7 +200,7 @@ def close(
 
 def with_max_unavailable(settings: RolloutSettings, value: Share | None) -> RolloutSettings:
     """The settings with what the command line says."""
-    return settings if value is None else replace(settings, max_unavailable=value)
+    return settings if value is None else settings._replace(max_unavailable=value)
 
 
 def need_terminal(question: str) -> None:

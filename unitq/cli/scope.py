@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from functools import update_wrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
@@ -28,8 +27,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 _FILE_MAX = 4 << 20  # bytes; a larger unitq.toml is something else
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """What the common options say."""
 
     config: str | None = None
@@ -166,7 +164,7 @@ def scope_options(function: F) -> F:
         if values.pop("user"):
             changes["user"] = True
         values.pop("debug")
-        context.obj = replace(before, **changes)
+        context.obj = before._replace(**changes)
         return function(*args, **values)
 
     decorated: Any = update_wrapper(wrapper, function)

@@ -35,7 +35,6 @@ class Row(NamedTuple):
     """One instance, with what should be."""
 
     instance: observe.Instance
-    details: observe.Details
     wanted: str | None  # the revision that it should run
 
     @property
@@ -72,14 +71,11 @@ def _look(scope: Scope, systemd: Systemd, revision: Revision, wanted: Sequence[s
     pinned = state.pinned_instances(scope.layout.app(revision.app))
     known = {*revision.instances, *pinned}
     workers = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
-    found = observe.instances(systemd, where, revision.app, workers, known)
+    found = observe.instances(systemd, where, revision.app, workers, known, detailed=True)
     shown = {n: i for n, i in found.items() if i.present or revision.wanted(n)}
     asked: set[InstanceName] = chosen(revision, wanted, shown)
-    chosen_ones = [instance for name, instance in shown.items() if name in asked]
-    details = observe.details(systemd, where, revision.app, chosen_ones)
     return Sight(
-        revision,
-        tuple(Row(one, details[one.name], revision.wanted(one.name)) for one in chosen_ones),
+        revision, tuple(Row(shown[name], revision.wanted(name)) for name in shown if name in asked)
     )
 
 
@@ -136,20 +132,21 @@ def _instance(row: Row) -> dict[str, Any]:
         "job": instance.job,
         "serving": instance.serving,
         "wanted": row.wanted is not None,
-        "since": None if row.details.since is None else round(row.details.since, 3),
+        "since": None if instance.since is None else round(instance.since, 3),
         "main_pid": instance.main_pid or None,
         "pids": list(instance.pids),
         "invocation": instance.invocation or None,
         "revision": instance.revision,
         "wanted_revision": row.wanted,
         "fresh": row.fresh,
-        "restarts": row.details.restarts,
-        "memory_bytes": row.details.memory,
+        "restarts": instance.restarts,
+        "memory_bytes": instance.memory,
     }
 
 
 def _cells(row: Row, now: float) -> tuple[str, ...]:
-    instance, since = row.instance, row.details.since
+    instance = row.instance
+    since = instance.since
     fresh = {True: "yes", False: "NO", None: "?" if instance.pids else "-"}[row.fresh]
     if row.wanted is None:
         fresh = "not wanted"
@@ -162,8 +159,8 @@ def _cells(row: Row, now: float) -> tuple[str, ...]:
         number(instance.revision) if instance.pids else "-",
         fresh,
         str(len(instance.pids)),
-        size(row.details.memory),
-        "-" if row.details.restarts is None else str(row.details.restarts),
+        size(instance.memory),
+        "-" if instance.restarts is None else str(instance.restarts),
     )
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.core import names
 from unitq.core.errors import UnitqError
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerRevision:
+class WorkerRevision(NamedTuple):
     """What one worker is to run, and how many of it.
 
     `revision` is the id of the deploy that last changed the worker: a deploy that leaves a
@@ -37,8 +35,7 @@ class WorkerRevision:
     code_version: str
 
 
-@dataclass(frozen=True, slots=True)
-class Revision:
+class Revision(NamedTuple):
     """What a deploy installed: read by every command that needs no configuration file."""
 
     number: int
@@ -75,8 +72,7 @@ class Revision:
         return worker.revision if worker and instance.number <= worker.instances else None
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Who made a revision, when, from which file."""
 
     created: float
@@ -112,9 +108,9 @@ def successor(
         rollout=rollout,
     )
     workers = tuple(
-        replace(worker, revision=kept[worker.name].revision)
+        worker._replace(revision=kept[worker.name].revision)
         if worker.name in kept and kept[worker.name].fingerprint == worker.fingerprint
-        else replace(worker, revision=fresh.id)
+        else worker._replace(revision=fresh.id)
         for worker in fresh.workers
     )
     if current and (workers, fresh.units, rollout) == (
@@ -123,19 +119,18 @@ def successor(
         current.rollout,
     ):
         return current
-    return replace(fresh, workers=workers)
+    return fresh._replace(workers=workers)
 
 
 def scaled(current: Revision, counts: Mapping[str, int], origin: Origin) -> Revision:
     """The revision that only changes how many instances there are."""
     workers = tuple(
-        replace(worker, instances=counts.get(worker.name, worker.instances))
+        worker._replace(instances=counts.get(worker.name, worker.instances))
         for worker in current.workers
     )
     if workers == current.workers:
         return current
-    return replace(
-        current,
+    return current._replace(
         number=current.number + 1,
         created=origin.created,
         by=origin.by,
@@ -146,7 +141,14 @@ def scaled(current: Revision, counts: Mapping[str, int], origin: Origin) -> Revi
 
 def dump(revision: Revision) -> str:
     """The revision as JSON text."""
-    return json.dumps({"format": FORMAT, "id": revision.id} | asdict(revision), indent=2) + "\n"
+    return json.dumps({"format": FORMAT, "id": revision.id} | _plain(revision), indent=2) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """Named tuples as objects: JSON would make lists of them."""
+    if hasattr(value, "_asdict"):
+        return {name: _plain(each) for name, each in value._asdict().items()}
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 
 def load(text: str | bytes, where: str) -> Revision:

@@ -1,12 +1,14 @@
-"""How a rollout is to go. Apart from model.py: every command reads these, most need no more."""
+"""How a rollout is to go. Apart from model.py: every command reads these, most need no more.
+
+Named tuples, not dataclasses: `status` pays for each definition, 0.1 ms against 1.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Duration:
+class Duration(NamedTuple):
     """A time span: as the user wrote it, and in seconds (`inf` for "infinity")."""
 
     text: str
@@ -16,8 +18,7 @@ class Duration:
         return self.text
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """A number of instances, or a percentage of them."""
 
     number: int
@@ -31,8 +32,7 @@ class Share:
         return f"{self.number}%" if self.percent else str(self.number)
 
 
-@dataclass(frozen=True, slots=True)
-class RolloutSettings:
+class RolloutSettings(NamedTuple):
     """How fast instances may be replaced, and when one counts as healthy."""
 
     max_unavailable: Share

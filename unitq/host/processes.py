@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # Where cgroup v2 is mounted: the usual place, and that of a hybrid hierarchy (systemd's own
 # "unified" mount, systemd(1)).
@@ -99,7 +102,7 @@ def cgroup_memory(cgroup: str) -> int | None:
         return None
 
 
-def proportional_memory(members: tuple[int, ...]) -> int | None:
+def proportional_memory(members: Iterable[int]) -> int | None:
     """The sum of the processes' PSS in bytes (proc(5), smaps_rollup); None: not to be read.
 
     It shares what is shared fairly, where RSS would count it again for each process.

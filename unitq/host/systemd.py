@@ -43,6 +43,22 @@ _KINDS: dict[str, tuple[bytes, bytes]] = {
     "MemoryCurrent": (b"org.freedesktop.systemd1.Service", b"t"),
 }
 
+# What `Changed` tells of. The dozens of other properties are left where they are: a restart alone
+# takes 18 signals.
+_TOLD = {
+    name.encode(): name
+    for name in (
+        "ActiveState",
+        "SubState",
+        "InvocationID",
+        "ActiveEnterTimestampMonotonic",
+        "MainPID",
+        "Result",
+        "ExecMainCode",
+        "ExecMainStatus",
+    )
+}
+
 # sd-bus gives up on a call after 25 s; a daemon-reload of a large host may need longer. A time
 # span as systemd reads it; an operator's own value wins.
 _TIMEOUT_VALUE = "120s"
@@ -68,7 +84,7 @@ class UnitStatus(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """PropertiesChanged of a unit."""
+    """PropertiesChanged of a unit: those of its properties that _TOLD names."""
 
     unit: str
     properties: dict[str, Any]
@@ -371,7 +387,11 @@ def _private_sockets(*, user: bool) -> Iterator[str]:
 
 
 def _plain(changes: dict[bytes, Any]) -> dict[str, Any]:
-    return {name.decode(): _value(name.decode(), value) for name, value in changes.items()}
+    found = {}
+    for told, name in _TOLD.items():
+        if told in changes:
+            found[name] = _value(name, changes[told])
+    return found
 
 
 def _value(name: str, value: Any) -> Any:
