@@ -70,6 +70,9 @@ class Applier:
         self._seen: dict[InstanceName, Seen] = {}
         self._jobs: dict[InstanceName, str] = {}
         self._units: dict[str, InstanceName] = {}
+        # Per worker: how many serve, and the least that there were.
+        self._serving: dict[str, int] = {}
+        self._least: dict[str, int] = {}
 
     def run(
         self,
@@ -86,24 +89,25 @@ class Applier:
         """
         begun = monotonic()
         self._units = {names.unit(self._app, name): name for name in rollout.slots}
+        self._serving = {name.worker: 0 for name in rollout.slots}
+        self._least = dict(self._serving)
         try:
             self._systemd.subscribe(self._units)
             rollout = self._looked(rollout, everything=True)
         except BusLostError:
             rollout = self._reconnected(rollout)
-        least = _serving(rollout, self._seen)
+        self._least = dict(self._serving)
         detached = gave_up = False
         while True:
             now = monotonic()
             rollout = advance(rollout, self._seen, now)
             for slot in permitted(rollout, self._seen):
                 rollout = self._order(rollout, slot)
+                progress.update(rollout, self._seen, monotonic())
                 # Heard now, while systemd is busy with the order, and not in a pause afterwards.
                 rollout = self._listen(rollout, 0.0, interrupts)
                 if rollout.failed:
                     break
-            for worker, count in _serving(rollout, self._seen).items():
-                least[worker] = min(least[worker], count)
             progress.update(rollout, self._seen, now)
             if rollout.finished:
                 again = self._confirmed(rollout)
@@ -130,7 +134,7 @@ class Applier:
             rollout=rollout,
             seen=dict(self._seen),
             seconds=monotonic() - begun,
-            least_serving=least,
+            least_serving=self._least,
             interrupted=interrupts.count > 0,
             detached=detached,
             gave_up=gave_up and not detached,
@@ -197,11 +201,18 @@ class Applier:
     def _note(self, name: InstanceName, event: Event) -> None:
         seen = self._seen.get(name, Seen())
         if isinstance(event, Changed):
-            self._seen[name] = _changed(seen, event.properties)
+            self._see(name, _changed(seen, event.properties))
         elif self._jobs.get(name) == event.job:
             del self._jobs[name]
             evidence = processes.evidence(seen.pid) if seen.pid else processes.Evidence()
             self._seen[name] = replace(seen, job=False, revision=evidence.revision)
+
+    def _see(self, name: InstanceName, sight: Seen) -> None:
+        """Notes what an instance is now; what is up again in a moment was down all the same."""
+        before = self._seen.get(name, Seen())
+        self._seen[name] = sight
+        self._serving[name.worker] += sight.serving - before.serving
+        self._least[name.worker] = min(self._least[name.worker], self._serving[name.worker])
 
     def _reconnected(self, rollout: Rollout) -> Rollout:
         """The rollout after a lost connection: connected again, and what was missed read."""
@@ -237,7 +248,8 @@ class Applier:
             if not events:
                 break
             rollout = self._heard(rollout, events)
-        self._seen.update(sights)
+        for name, sight in sights.items():
+            self._see(name, sight)
         for name in rollout.slots:
             if not found[name].job:
                 self._jobs.pop(name, None)
@@ -309,13 +321,6 @@ def _changed(seen: Seen, properties: Mapping[str, object]) -> Seen:
     }
     changes = {fields[name]: value for name, value in properties.items() if name in fields}
     return replace(seen, **changes)  # type: ignore[arg-type]
-
-
-def _serving(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> dict[str, int]:
-    counts = {name.worker: 0 for name in rollout.slots}
-    for name in rollout.slots:
-        counts[name.worker] += seen[name].serving
-    return counts
 
 
 def _wait(

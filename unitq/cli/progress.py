@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _DONE = (Phase.HEALTHY, Phase.KEPT)
 
+# Seconds between two looks at the same picture: to draw it takes milliseconds.
+_REDRAW = 0.05
+
 
 class Lines:
     """One line when an instance starts to drain, one when it is done. For logs and pipes."""
@@ -66,6 +69,7 @@ class Live(Lines):
 
         self._console = Console(highlight=False)
         self._display: Any = Display(console=self._console, auto_refresh=False, transient=True)
+        self._drawn = -_REDRAW
 
     def __enter__(self) -> Live:
         self._display.start()
@@ -79,7 +83,9 @@ class Live(Lines):
     def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:
         """Prints what has changed and redraws what is in flight."""
         super().update(rollout, seen, now)
-        self._display.update(self._in_flight(rollout, now), refresh=True)
+        if now - self._drawn >= _REDRAW or not rollout.in_flight:
+            self._drawn = now
+            self._display.update(self._in_flight(rollout, now), refresh=True)
 
     def _print(self, line: str) -> None:
         style = "red" if "FAILED" in line or "KILLED" in line else None
