@@ -181,6 +181,8 @@ REVISIONS = st.builds(
         st.builds(Share, st.integers(1, 100), st.booleans()),
         DURATIONS,
         DURATIONS,
+        canary_soak=DURATIONS,
+        healthy_deadline=DURATIONS,
     ),
 )
 

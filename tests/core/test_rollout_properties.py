@@ -272,7 +272,7 @@ class Watch:
             same = [s for n, s in rollout.slots.items() if n.worker == name.worker]
             staying = [s for s in same if s.step.do is not Do.STOP]
             flying = sum(s.phase in IN_FLIGHT for s in staying)
-            assert flying < self.settings.max_unavailable.of(len(staying))
+            assert flying < self.settings.unavailable(len(staying))
         for other, found in rollout.slots.items():
             if fate.do is Do.STOP:
                 # Capacity first: nothing goes before all that stays is as wanted.
@@ -291,7 +291,7 @@ class Watch:
                 if name.worker == worker and slot.step.do is not Do.STOP
             ]
             down = [slot for slot in staying if slot.instance in self.taken]
-            allowed = self.settings.max_unavailable.of(len(staying))
+            allowed = self.settings.unavailable(len(staying))
             assert len(down) <= allowed, f"{len(down)} of {len(staying)} down, {allowed} allowed"
 
 

@@ -16,8 +16,10 @@ class Exit(IntEnum):
     NOT_PERMITTED = 5
     GAVE_UP_WAITING = 6  # the work goes on in systemd
     DEGRADED = 7  # failed and left mixed: needs a person
-    LOCKED = 8
+    LOCKED = 8  # or an unfinished rollout is in the way
+    ROLLED_BACK = 9  # failed, and all are healthy on the old revision again
     INTERRUPTED = 10  # at a safe point; can be resumed
+    PAUSED = 11  # or waiting for promotion
     PENDING = 12  # plan: changes are pending
     PREFLIGHT = 13  # a check before the first change failed; nothing changed
     KILLED = 14  # done, but jobs were killed (only where that was asked to be an error)

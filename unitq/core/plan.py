@@ -24,6 +24,7 @@ class Do(StrEnum):
     START = "start"
     RESTART = "restart"
     STOP = "stop"
+    SURGE = "surge"  # one more, on the new revision, while the others are replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Step:
     do: Do
     why: str
     young: bool = False  # kept, but it has not proved itself: it may be crashing in a loop
+    switch: bool = False  # its unit text changes between the old process and the new one
+    urgent: bool = False  # it failed: it has no capacity to lose, so it goes first
 
 
 @dataclass(frozen=True, slots=True)

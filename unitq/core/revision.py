@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.core import names
 from unitq.core.errors import UnitqError
-from unitq.core.settings import Duration, RolloutSettings, Share
+from unitq.core.settings import (
+    Duration,
+    OnDrainTimeout,
+    OnFailure,
+    Promote,
+    RolloutSettings,
+    Share,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from unitq.core.names import InstanceName
     from unitq.core.render import Rendered
@@ -33,6 +40,8 @@ class WorkerRevision(NamedTuple):
     stop_timeout: float | None  # seconds; None: no limit
     release: str
     code_version: str
+    singleton: bool = False  # never two processes, so never an instance more than there are
+    probes: int = 0  # how often in a row the probe must succeed; 0: there is none
 
 
 class Revision(NamedTuple):
@@ -47,6 +56,7 @@ class Revision(NamedTuple):
     workers: tuple[WorkerRevision, ...]
     units: tuple[str, ...]
     rollout: RolloutSettings
+    restores: int | None = None  # the number of the revision that this one goes back to
 
     @property
     def id(self) -> str:
@@ -160,7 +170,6 @@ def load(text: str | bytes, where: str) -> Revision:
                 f"{where}: written by a later unitq (format {found['format']})",
                 hint="install that version again",
             )
-        settings = found["rollout"]
         return Revision(
             number=found["number"],
             hash=found["hash"],
@@ -170,17 +179,35 @@ def load(text: str | bytes, where: str) -> Revision:
             config=found["config"],
             workers=tuple(WorkerRevision(**worker) for worker in found["workers"]),
             units=tuple(found["units"]),
-            rollout=RolloutSettings(
-                max_unavailable=Share(**settings["max_unavailable"]),
-                min_healthy=Duration(**settings["min_healthy"]),
-                start_timeout=Duration(**settings["start_timeout"]),
-            ),
+            rollout=_settings(found["rollout"]),
+            restores=found.get("restores"),
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UnitqError(
             f"{where}: damaged ({type(error).__name__}: {error})",
             hint="`unitq deploy` writes a new revision once this file is moved away",
         ) from error
+
+
+_SETTINGS: dict[str, Callable[[Any], Any]] = {
+    "max_unavailable": lambda value: Share(**value),
+    "max_surge": lambda value: Share(**value),
+    "canary": lambda value: Share(**value),
+    "min_healthy": lambda value: Duration(**value),
+    "start_timeout": lambda value: Duration(**value),
+    "canary_soak": lambda value: Duration(**value),
+    "healthy_deadline": lambda value: Duration(**value),
+    "promote": Promote,
+    "on_failure": OnFailure,
+    "on_drain_timeout": OnDrainTimeout,
+    "max_failures": int,
+}
+
+
+def _settings(found: Any) -> RolloutSettings:
+    # What an older unitq did not know has its default.
+    known = {name: read(found[name]) for name, read in _SETTINGS.items() if name in found}
+    return RolloutSettings(**known)
 
 
 def _hash(parts: object) -> str:

@@ -155,7 +155,7 @@ def _permitted_of_worker(
         # New capacity is healthy before old capacity is touched: a broken release stops here.
         return []
     down = [slot for slot in waiting if not _sight(seen, slot).serving]
-    budget = rollout.settings.max_unavailable.of(len(staying)) - sum(
+    budget = rollout.settings.unavailable(len(staying)) - sum(
         _unavailable(slot, _sight(seen, slot)) for slot in staying
     )
     serving = [slot for slot in waiting if _sight(seen, slot).serving]

@@ -5,6 +5,7 @@ Named tuples, not dataclasses: `status` pays for each definition, 0.1 ms against
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import NamedTuple
 
 
@@ -24,17 +25,69 @@ class Share(NamedTuple):
     number: int
     percent: bool = False
 
-    def of(self, instances: int) -> int:
-        """The number meant for that many instances: Kubernetes' rounding (down), but at least 1."""
-        return max(1, instances * self.number // 100 if self.percent else self.number)
+    def down(self, instances: int) -> int:
+        """The number meant for that many instances, a percentage rounded down."""
+        return instances * self.number // 100 if self.percent else self.number
+
+    def up(self, instances: int) -> int:
+        """The number meant for that many instances, a percentage rounded up."""
+        return -(-instances * self.number // 100) if self.percent else self.number
 
     def __str__(self) -> str:
         return f"{self.number}%" if self.percent else str(self.number)
 
 
+class Promote(StrEnum):
+    """What follows when the canaries are healthy."""
+
+    AUTO = "auto"  # the rollout goes on
+    MANUAL = "manual"  # it waits for `unitq rollout promote`
+
+
+class OnFailure(StrEnum):
+    """What follows when more than max_failures instances have failed."""
+
+    ROLLBACK = "rollback"  # back to the last stable revision, where there is one
+    PAUSE = "pause"  # all is left as it is
+
+
+class OnDrainTimeout(StrEnum):
+    """What follows when a worker needs longer than its stop_timeout to finish its job."""
+
+    KILL = "kill"  # SIGKILL, and the worker is named
+    WAIT = "wait"  # for as long as it takes
+
+
 class RolloutSettings(NamedTuple):
-    """How fast instances may be replaced, and when one counts as healthy."""
+    """How fast instances may be replaced, when one counts as healthy, and what if not.
+
+    The names are Kubernetes' (Deployment) and Nomad's (update block).
+    """
 
     max_unavailable: Share
     min_healthy: Duration
-    start_timeout: Duration
+    start_timeout: Duration  # until a process is there
+    max_surge: Share = Share(0)
+    canary: Share = Share(0)
+    canary_soak: Duration = Duration("30s", 30.0)
+    promote: Promote = Promote.AUTO
+    healthy_deadline: Duration = Duration("2min", 120.0)  # from its start until it is healthy
+    max_failures: int = 0
+    on_failure: OnFailure = OnFailure.ROLLBACK
+    on_drain_timeout: OnDrainTimeout = OnDrainTimeout.KILL
+
+    def surge(self, instances: int) -> int:
+        """How many more processes than instances there may be: Kubernetes rounds it up."""
+        return self.max_surge.up(instances)
+
+    def unavailable(self, instances: int) -> int:
+        """How many instances may be down at once: Kubernetes rounds it down.
+
+        At least 1 where nothing may be started beside them, or nothing could ever be replaced.
+        """
+        least = 0 if self.surge(instances) else 1
+        return max(least, self.max_unavailable.down(instances))
+
+    def canaries(self, instances: int) -> int:
+        """How many instances go first and are watched for canary_soak before any other."""
+        return min(instances, self.canary.up(instances))
