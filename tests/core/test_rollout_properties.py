@@ -455,7 +455,7 @@ def test_whatever_happens_it_ends_and_keeps_its_promises(
             fate = world.fates[slot.instance]
             assert fate.do is Do.KEEP or fate.outcome in (GOOD, RECYCLES, DIES_LATE)
         if slot.phase is Phase.STOPPED:
-            assert world.seen[slot.instance].active == "inactive"
+            assert world.seen[slot.instance].down
     endings_are_told(rollout, world)
 
 
