@@ -6,6 +6,8 @@
     STATE/revisions/42-3fa9c1/sms/release       symlink to the code
     STATE/revisions/42-3fa9c1/sms/stdin         empty; see units/worker@.service.j2
     STATE/current -> revisions/42-3fa9c1        what is wanted
+    STATE/rollouts/17/ledger.jsonl              what a rollout was about to do (core/ledger.py)
+    STATE/rollouts/17/report.json               what it did
     STATE/pins/sms/3 -> ../../revisions/42-3fa9c1/sms   what the next start of sms@3 runs
 
 An instance's code and environment change with one rename(2) of its pin, so neither a crash nor
@@ -41,6 +43,13 @@ class AppLayout(NamedTuple):
     @property
     def revisions(self) -> Path:
         return self.state / "revisions"
+
+    @property
+    def rollouts(self) -> Path:
+        return self.state / "rollouts"
+
+    def rollout(self, number: int) -> Path:
+        return self.rollouts / str(number)
 
     @property
     def current(self) -> Path:

@@ -1,0 +1,170 @@
+"""The ledger: what a killed rollout leaves behind is read as far as it is whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unitq.core.errors import Exit
+from unitq.core.layout import AppLayout
+from unitq.core.ledger import Record, Story, line, records, story
+from unitq.host import ledger
+
+WHATS = st.sampled_from(["begin", "order", "end"])
+DATA = st.dictionaries(
+    st.text(min_size=1).filter(lambda key: key not in ("seq", "at", "what", "crc")),
+    st.none() | st.integers() | st.text() | st.lists(st.text(), max_size=3),
+    max_size=4,
+)
+
+
+def numbered(found: list[tuple[str, dict[str, Any]]]) -> tuple[Record, ...]:
+    return tuple(Record(n, float(n), what, data) for n, (what, data) in enumerate(found, 1))
+
+
+MANY = st.lists(st.tuples(WHATS, DATA), max_size=6).map(numbered)
+
+
+@given(MANY)
+def test_what_was_written_is_read(told: tuple[Record, ...]) -> None:
+    assert records(b"".join(map(line, told))) == told
+
+
+@given(MANY)
+def test_every_line_is_json(told: tuple[Record, ...]) -> None:
+    for each in told:
+        assert json.loads(line(each))["seq"] == each.seq
+
+
+@given(MANY, st.data())
+def test_a_torn_end_costs_only_what_is_torn(told: tuple[Record, ...], data: st.DataObject) -> None:
+    whole = b"".join(map(line, told))
+    cut = data.draw(st.integers(0, len(whole)))
+    found = records(whole[:cut] + data.draw(st.sampled_from([b"", b"\0" * 100, b'{"seq"', b"\n"])))
+    assert found == told[: len(found)]
+    # A line without its end of line is whole all the same: its checksum says so.
+    assert sum(len(line(each)) for each in found) >= cut - max(
+        (len(line(each)) for each in told), default=0
+    )
+
+
+@given(MANY.filter(bool), st.data())
+def test_what_follows_a_damaged_line_is_not_believed(
+    told: tuple[Record, ...], data: st.DataObject
+) -> None:
+    lines = [line(each) for each in told]
+    hit = data.draw(st.integers(0, len(lines) - 1))
+    place = data.draw(st.integers(0, len(lines[hit]) - 2))
+    lines[hit] = lines[hit][:place] + bytes([lines[hit][place] ^ 1]) + lines[hit][place + 1 :]
+    assert records(b"".join(lines)) == told[:hit]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> AppLayout:
+    return AppLayout(PurePosixPath(tmp_path / "shop"), PurePosixPath(tmp_path / "shop.lock"))
+
+
+def begun(place: AppLayout, kind: str = "deploy") -> ledger.Ledger:
+    return ledger.begin(
+        place, kind, revision="2-bbbbbb", previous="1-aaaaaa", instances=4, max_unavailable=None
+    )
+
+
+def latest(place: AppLayout) -> Story:
+    found = ledger.latest(place)
+    assert found is not None
+    return found
+
+
+def test_a_rollout_without_an_end_is_in_the_way(place: AppLayout) -> None:
+    with begun(place) as opened:
+        opened.write("order", instance="sms@1", do="restart")
+    found = latest(place)
+    assert (found.number, found.revision, found.previous) == (1, "2-bbbbbb", "1-aaaaaa")
+    assert found.unfinished
+    assert found.in_the_way
+    assert found.resumable
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "in_the_way", "resumable"),
+    [
+        ("deploy", Exit.OK, False, False),
+        ("deploy", Exit.ROLLED_BACK, False, False),
+        ("deploy", Exit.PAUSED, True, True),
+        ("deploy", Exit.INTERRUPTED, False, True),
+        ("deploy", Exit.DEGRADED, False, True),
+        ("rollback", Exit.PAUSED, True, True),
+        ("restart", Exit.INTERRUPTED, False, False),
+    ],
+)
+def test_the_end_says_what_may_follow(
+    place: AppLayout, kind: str, code: Exit, *, in_the_way: bool, resumable: bool
+) -> None:
+    with begun(place, kind) as opened:
+        opened.write("end", code=int(code))
+    found = latest(place)
+    assert (found.unfinished, found.in_the_way, found.resumable) == (False, in_the_way, resumable)
+
+
+def test_a_killed_restart_is_not_in_the_way_of_a_deploy(place: AppLayout) -> None:
+    with begun(place, "restart"):
+        pass
+    assert not latest(place).in_the_way
+
+
+def test_a_resumed_rollout_goes_on_in_the_same_ledger(place: AppLayout) -> None:
+    with begun(place) as opened:
+        opened.write("order", instance="sms@1", do="restart")
+    path = Path(place.rollout(1), "ledger.jsonl")
+    with path.open("ab") as file:
+        file.write(b'{"seq":3,"what":"ord')  # as a power cut leaves it
+    with ledger.resume(place, 1, 4) as again:
+        again.write("promote")
+        again.write("end", code=0)
+    assert [each.what for each in ledger.read(place, 1)] == [
+        "begin", "order", "resume", "promote", "end",
+    ]  # fmt: skip
+    assert latest(place).promoted
+    assert path.read_bytes().count(b"\n") == 5
+
+
+def test_each_rollout_has_its_own_number(place: AppLayout) -> None:
+    for _ in range(3):
+        with begun(place) as opened:
+            opened.write("end", code=0)
+    assert latest(place).number == 3
+    assert len(ledger.read(place, 2)) == 2
+
+
+def test_one_that_was_cut_off_before_its_first_record_has_changed_nothing(place: AppLayout) -> None:
+    with begun(place) as opened:
+        opened.write("end", code=0)
+    Path(place.rollout(2)).mkdir()
+    Path(place.rollout(2), "ledger.jsonl").write_bytes(b"\0" * 65536)
+    assert latest(place).number == 1
+    with begun(place) as opened:
+        assert opened.number == 3
+
+
+def test_nothing_was_ever_rolled_out(place: AppLayout) -> None:
+    assert ledger.latest(place) is None
+    assert story(1, ()) is None
+
+
+def test_the_report_is_kept_beside(place: AppLayout) -> None:
+    with begun(place) as opened:
+        opened.report({"result": "ok"})
+    found = json.loads(Path(place.rollout(1), "report.json").read_text(encoding="utf-8"))
+    assert found == {"result": "ok", "rollout": 1}
+
+
+def test_a_ledger_takes_its_room_before_anything_is_done(place: AppLayout) -> None:
+    with begun(place):
+        assert Path(place.rollout(1), "ledger.jsonl").stat().st_size > 64 << 10
+    assert Path(place.rollout(1), "ledger.jsonl").stat().st_size < 1000

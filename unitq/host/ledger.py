@@ -1,0 +1,143 @@
+"""The ledgers on disk, one for each rollout. What they mean: core/ledger.py."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from unitq.core.ledger import Record, Story, line, records, story
+from unitq.host import files, state
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from unitq.core.layout import AppLayout
+
+_LEDGER = "ledger.jsonl"
+_REPORT = "report.json"
+
+# Taken on disk before anything is done: a disk that fills up meanwhile does not stop a rollback.
+_RESERVED = 64 << 10
+_RESERVED_PER_INSTANCE = 2 << 10
+
+
+class Ledger:
+    """The ledger of one rollout, open for writing. A context manager."""
+
+    def __init__(self, place: AppLayout, number: int, instances: int) -> None:
+        """Opens it, or makes it. Raises OSError, on a full disk too."""
+        self.number = number
+        self._folder = Path(place.rollout(number))
+        files.folder(self._folder)
+        path = self._folder / _LEDGER
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            content = path.read_bytes()
+            told = records(content)
+            self._seq = len(told)
+            self._end = sum(len(line(record)) for record in told)
+            # What is torn goes, so that nothing of it can follow what is written now.
+            os.ftruncate(self._descriptor, self._end)
+            room = _RESERVED + instances * _RESERVED_PER_INSTANCE
+            os.posix_fallocate(self._descriptor, self._end, room)
+            files.sync(self._folder)
+        except OSError:
+            os.close(self._descriptor)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with suppress(OSError):
+            os.ftruncate(self._descriptor, self._end)
+        os.close(self._descriptor)
+
+    def write(self, what: str, **data: Any) -> None:
+        """Writes a record down: on disk when this returns. Raises OSError."""
+        self.note(what, **data)
+        self.sync()
+
+    def note(self, what: str, **data: Any) -> None:
+        """Writes a record that is on disk after the next `sync` only."""
+        text = line(Record(self._seq + 1, time(), what, data))
+        os.pwrite(self._descriptor, text, self._end)
+        self._seq += 1
+        self._end += len(text)
+
+    def sync(self) -> None:
+        """Returns when all that was written is on disk (fdatasync(2))."""
+        os.fdatasync(self._descriptor)
+
+    def report(self, document: dict[str, Any]) -> None:
+        """Keeps the closing report beside it."""
+        text = json.dumps(document | {"rollout": self.number}, indent=2) + "\n"
+        files.replace(self._folder / _REPORT, text.encode(), 0o644)
+
+
+def begin(
+    place: AppLayout,
+    kind: str,
+    *,
+    revision: str,
+    previous: str | None,
+    instances: int,
+    max_unavailable: str | None,
+) -> Ledger:
+    """A new ledger with its first record. Raises OSError."""
+    ledger = Ledger(place, _last(place) + 1, instances)
+    try:
+        ledger.write(
+            "begin",
+            kind=kind,
+            revision=revision,
+            previous=previous,
+            by=state.whoami(),
+            command=state.command_name(),
+            max_unavailable=max_unavailable,
+            pid=os.getpid(),
+            boot=_boot(),
+        )
+    except OSError:
+        ledger.__exit__()
+        raise
+    return ledger
+
+
+def resume(place: AppLayout, number: int, instances: int) -> Ledger:
+    """The ledger of a rollout that goes on, with a record that says so. Raises OSError."""
+    ledger = Ledger(place, number, instances)
+    ledger.write("resume", by=state.whoami(), pid=os.getpid(), boot=_boot())
+    return ledger
+
+
+def latest(place: AppLayout) -> Story | None:
+    """What the newest ledger tells; None: there was no rollout yet."""
+    for number in range(_last(place), 0, -1):
+        told = read(place, number)
+        if (found := story(number, told)) is not None:
+            return found
+    return None
+
+
+def read(place: AppLayout, number: int) -> tuple[Record, ...]:
+    """The records of one rollout; none where there is no such ledger."""
+    try:
+        return records((Path(place.rollout(number)) / _LEDGER).read_bytes())
+    except FileNotFoundError:
+        return ()
+
+
+def _last(place: AppLayout) -> int:
+    try:
+        return max((int(n) for n in os.listdir(place.rollouts) if n.isdigit()), default=0)
+    except FileNotFoundError:
+        return 0
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
