@@ -35,11 +35,12 @@ from unitq.host.bus_errors import BusLostError
 from unitq.host.systemd import Changed, Event, Systemd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from unitq.core.layout import Layout
     from unitq.core.names import InstanceName
     from unitq.host.interrupts import Interrupts
+    from unitq.host.ledger import Ledger
 
 LOG_LINES = 20
 
@@ -61,8 +62,12 @@ class Progress(Protocol):
 class Applier:
     """Runs rollouts of one app over one connection."""
 
-    def __init__(self, systemd: Systemd, layout: Layout, app: str) -> None:
+    def __init__(
+        self, systemd: Systemd, layout: Layout, app: str, book: Ledger | None = None
+    ) -> None:
+        """With a ledger, each order is written down there before it is given."""
         self._systemd = systemd
+        self._book = book
         self._layout = layout
         self._place = layout.app(app)
         self._app = app
@@ -120,7 +125,7 @@ class Applier:
             gave_up = limit is not None and now - begun >= limit
             if detached or gave_up:
                 break
-            if interrupts.count and not rollout.halted:
+            if (interrupts.count or interrupts.paused) and not rollout.halted:
                 rollout = replace(rollout, halted=True)
                 continue
             wait = _wait(rollout, self._seen, progress.interval, begun, limit)
@@ -136,6 +141,7 @@ class Applier:
             seconds=monotonic() - begun,
             least_serving=self._least,
             interrupted=interrupts.count > 0,
+            paused=interrupts.paused and not interrupts.count,
             detached=detached,
             gave_up=gave_up and not detached,
             logs=self._logs(rollout),
@@ -348,7 +354,7 @@ class Quiet:
         """Shows nothing."""
 
 
-def forget(systemd: Systemd, layout: Layout, app: str, gone: Iterator[InstanceName]) -> None:
+def forget(systemd: Systemd, layout: Layout, app: str, gone: Iterable[InstanceName]) -> None:
     """Clears up after instances that are no longer wanted and have stopped."""
     for name in gone:
         state.unpin(layout.app(app), name)

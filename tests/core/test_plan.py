@@ -8,7 +8,7 @@ import pytest
 
 from tests.core.build import app, instance, rendered, revision
 from unitq.core import names
-from unitq.core.plan import Do, FileChange, Plan, Running, plan, step
+from unitq.core.plan import PIN, Do, FileChange, Plan, Running, plan, step
 
 if TYPE_CHECKING:
     from unitq.core.revision import Revision
@@ -33,7 +33,7 @@ def made(
     return plan(
         current,
         target,
-        units=UNITS,
+        units=INSTALLED,
         installed=installed,
         running=running,
         linked=linked,
@@ -164,3 +164,70 @@ def test_a_diff_reads_as_one() -> None:
         "--- a/x.service\n+++ /dev/null\n@@ -1,2 +0,0 @@\n-a\n-b\n"
     )
     assert FileChange("x.service", "a\n", "a\n").diff == ""
+
+
+# --- pins: an instance that is not rolled yet keeps the text that it runs by ---------------------
+
+TEMPLATE = names.template("shop", "sms")
+OLD_TEXT = INSTALLED[TEMPLATE].replace("SIGQUIT", "SIGTERM")
+NEXT = CURRENT._replace(
+    number=2,
+    workers=tuple(worker._replace(revision="2-cccccc") for worker in CURRENT.workers),
+)
+
+
+def unit_of(name: str) -> str:
+    return names.unit("shop", instance(name))
+
+
+def pins(found: Plan) -> dict[str, tuple[str | None, str | None]]:
+    return {change.name: (change.before, change.after) for change in found.pins}
+
+
+def test_a_text_that_changes_is_kept_for_each_instance_that_runs_by_it() -> None:
+    found = made(target=NEXT, installed=INSTALLED | {TEMPLATE: OLD_TEXT})
+    assert pins(found) == {unit_of(f"sms@{n}"): (None, PIN + OLD_TEXT) for n in (1, 2, 3)}
+    assert done(found) == {"sms@1": Do.RESTART, "sms@2": Do.RESTART, "sms@3": Do.RESTART}
+
+
+def test_what_does_not_run_needs_no_pin() -> None:
+    running = FRESH | {instance("sms@2"): Running(active=False, revision=None)}
+    found = made(target=NEXT, installed=INSTALLED | {TEMPLATE: OLD_TEXT}, running=running)
+    assert set(pins(found)) == {unit_of("sms@1"), unit_of("sms@3")}
+
+
+def test_what_is_to_stop_stops_by_its_old_text() -> None:
+    running = FRESH | {instance("sms@4"): Running(active=True, revision=CURRENT.id)}
+    found = made(target=NEXT, installed=INSTALLED | {TEMPLATE: OLD_TEXT}, running=running)
+    assert pins(found)[unit_of("sms@4")] == (None, PIN + OLD_TEXT)
+
+
+def test_code_that_changes_alone_needs_no_pin() -> None:
+    assert not made(target=NEXT).pins
+
+
+def test_a_pin_that_an_interrupted_rollout_left_stays_until_its_instance_is_rolled() -> None:
+    left = {unit_of("sms@3"): PIN + OLD_TEXT}
+    found = made(target=NEXT, installed=INSTALLED | left)
+    assert not found.pins
+    assert not found.files
+
+
+def test_a_second_change_pins_what_is_not_pinned_yet() -> None:
+    left = {unit_of("sms@3"): PIN + "older"}
+    found = made(target=NEXT, installed=INSTALLED | {TEMPLATE: OLD_TEXT} | left)
+    assert set(pins(found)) == {unit_of("sms@1"), unit_of("sms@2")}
+
+
+def test_a_pin_of_what_is_kept_goes() -> None:
+    left = {unit_of("sms@3"): PIN + INSTALLED[TEMPLATE]}
+    found = made(installed=INSTALLED | left)
+    assert pins(found) == {unit_of("sms@3"): (PIN + INSTALLED[TEMPLATE], None)}
+    assert found.pending
+    assert not found.steps_to_take
+
+
+def test_an_operators_own_file_for_an_instance_is_left_alone() -> None:
+    own = {unit_of("sms@3"): INSTALLED[TEMPLATE] + "Nice=5\n"}
+    found = made(installed=INSTALLED | own)
+    assert not found.pending

@@ -12,26 +12,16 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq.cli import report
-from unitq.cli.rollouts import (
-    Waiting,
-    as_running,
-    carry_out,
-    close,
-    running,
-    share,
-    waiting_options,
-    with_max_unavailable,
-)
+from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way, plan_to, way_back
+from unitq.cli.rollouts import Waiting, share, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
-from unitq.core import names
 from unitq.core.advice import Finding, Level, advice
 from unitq.core.errors import Exit, PreflightError
 from unitq.core.plan import Do, Plan
-from unitq.core.plan import plan as make_plan
 from unitq.core.render import Code, Rendered
 from unitq.core.render import render as render_units
 from unitq.core.revision import Origin, successor
-from unitq.host import checks, code, files, install, revisions, state, templates, unitfiles
+from unitq.host import checks, code, files, state, templates, unitfiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,17 +76,8 @@ def _prepare(scope: Scope, systemd: Systemd, app: App, path: Path, label: str | 
     origin = Origin(time.time(), state.whoami(), str(path.resolve()))
     target = successor(before, rendered, app.rollout, origin)
     unitfiles.refuse_foreign(layout.unit_dir, app.name, [unit.name for unit in rendered.units])
-    from unitq import observe
-
-    seen = running(systemd, scope, observe.machine(systemd, layout), target)
-    plan = make_plan(
-        before,
-        target,
-        units=rendered.units,
-        installed=unitfiles.installed(layout.unit_dir, app.name),
-        running=as_running(seen, app.rollout.min_healthy.seconds),
-        linked=unitfiles.enabled(layout.unit_dir, names.target(app.name)),
-        reload=state.reload_pending(place),
+    plan = plan_to(
+        scope, systemd, before, target, {unit.name: unit.text for unit in rendered.units}
     )
     return Prepared(app, rendered, plan)
 
@@ -311,32 +292,25 @@ def _deploy(
     max_unavailable: Share | None,
     waiting: Waiting,
 ) -> int:
-    from unitq.apply import forget
     from unitq.host.interrupts import Interrupts
 
+    nothing_in_the_way(scope, app.name)
     systemd = scope.systemd()
     prepared = _prepare(scope, systemd, app, path, label)
     plan, target = prepared.plan, prepared.plan.target
     previous = plan.current.id if plan.current else None
     if not plan.pending and not plan.unproved:
         if waiting.json:
-            click.echo(report.as_json("deploy", target, previous, None, (), Exit.OK))
+            unchanged = report.document("deploy", target, previous, None, (), Exit.OK)
+            click.echo(json.dumps(unchanged, indent=2))
         else:
             count = len(target.instances)
             click.echo(f"unchanged: {count} of {count} on {target.number}")
         return Exit.OK
-    if not waiting.json:
-        # Whether or not anybody is left to read it, as with all that follows.
-        with suppress(OSError):
-            click.echo(report.replaces(target, previous))
-    with Interrupts().caught() as interrupts:
-        install.install(systemd, scope.layout, plan, prepared.rendered)
-        settings = with_max_unavailable(target.rollout, max_unavailable)
-        outcome = carry_out(scope, systemd, target, plan.steps, settings, waiting, interrupts)
-        if outcome.rollout.complete and not outcome.failed:
-            deleted = [change for change in plan.files if change.after is None]
-            install.clean(systemd, scope.layout, app.name, deleted)
-            gone = (step.instance for step in plan.steps if step.do is Do.STOP)
-            forget(systemd, scope.layout, app.name, gone)
-            revisions.prune(scope.layout.app(app.name), target)
-        return close("deploy", scope, systemd, target, previous, outcome, waiting)
+    settings = with_max_unavailable(target.rollout, max_unavailable)
+    roll = Roll(
+        "deploy", scope, systemd, plan, prepared.rendered, settings, way_back(scope, target)
+    )
+    waiting.say(report.replaces(target, previous))
+    with Interrupts().caught() as interrupts, begun(roll, max_unavailable) as book:
+        return carried_out(roll, book, waiting, interrupts)

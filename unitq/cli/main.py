@@ -20,6 +20,8 @@ _COMMANDS = {
     "render": ("unitq.cli.deploy:render", "Print or write the systemd units."),
     "plan": ("unitq.cli.deploy:plan", "Show what a deploy would change."),
     "deploy": ("unitq.cli.deploy:deploy", "Install what unitq.toml says and roll it out."),
+    "rollback": ("unitq.cli.rollback:rollback", "Roll an earlier revision out again."),
+    "rollout": ("unitq.cli.rollback:rollout", "A rollout under way, paused, or cut off."),
     "status": ("unitq.cli.status:status", "Show what runs, and whether it runs the wanted code."),
     "start": ("unitq.cli.run:start", "Start what does not run."),
     "stop": ("unitq.cli.run:stop", "Let workers finish their jobs and stop them."),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,27 +26,47 @@ _RESULTS = {
     Exit.OK: "ok",
     Exit.GAVE_UP_WAITING: "gave up waiting",
     Exit.DEGRADED: "failed",
+    Exit.ROLLED_BACK: "rolled back",
     Exit.INTERRUPTED: "interrupted",
+    Exit.PAUSED: "paused",
     Exit.KILLED: "killed",
     Exit.DETACHED: "detached",
 }
+
+
+def result(code: int | None) -> str:
+    """One word for how a rollout ended."""
+    return _RESULTS.get(Exit(code), "failed") if code in list(Exit) else "unknown"
 
 
 _NAMED = 5  # instances that one line names
 _ADVICE = " (it has no handler for it, or was not up yet: is stop_signal the right one?)"
 
 
-def as_json(
+@dataclass(frozen=True, slots=True)
+class Back:
+    """A rollback that followed a failure."""
+
+    revision: Revision
+    outcome: Outcome
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything is healthy on the old revision again."""
+        return self.outcome.rollout.complete and not self.outcome.failed
+
+
+def document(
     verb: str,
     revision: Revision,
     previous: str | None,
     outcome: Outcome | None,
     leftovers: Sequence[observe.Instance],
     code: Exit,
-) -> str:
-    """The report as one JSON object; docs/json.md describes it."""
-    slots = outcome.rollout.slots.values() if outcome else ()
-    document: dict[str, Any] = {
+    back: Back | None = None,
+) -> dict[str, Any]:
+    """The report as plain values; docs/json.md describes it."""
+    return {
         "format": 1,
         "command": verb,
         "app": revision.app,
@@ -54,14 +74,27 @@ def as_json(
         "exit_code": int(code),
         "revision": revision.id,
         "previous_revision": previous,
+        **_outcome(revision.app, outcome),
+        "old_code": [{"instance": str(one.name), "pids": list(one.pids)} for one in leftovers],
+        "rollback": {
+            "revision": back.revision.id,
+            "restores": back.revision.restores,
+            **_outcome(revision.app, back.outcome),
+        }
+        if back
+        else None,
+    }
+
+
+def _outcome(app: str, outcome: Outcome | None) -> dict[str, Any]:
+    slots = outcome.rollout.slots.values() if outcome else ()
+    return {
         "seconds": round(outcome.seconds, 3) if outcome else 0.0,
         "least_serving": dict(outcome.least_serving) if outcome else {},
-        "instances": [_slot(revision.app, slot, outcome) for slot in slots if outcome],
+        "instances": [_slot(app, slot, outcome) for slot in slots if outcome],
         "killed": [str(slot.instance) for slot in outcome.killed] if outcome else [],
         "failed": [str(slot.instance) for slot in outcome.failed] if outcome else [],
-        "old_code": [{"instance": str(one.name), "pids": list(one.pids)} for one in leftovers],
     }
-    return json.dumps(document, indent=2)
 
 
 def _slot(app: str, slot: Slot, outcome: Outcome) -> dict[str, Any]:
@@ -87,8 +120,21 @@ def as_text(
     outcome: Outcome,
     leftovers: Sequence[observe.Instance],
     code: Exit,
+    back: Back | None = None,
 ) -> None:
     """Prints the closing lines: what failed and why, what was killed, one line in all."""
+    _mishaps(outcome)
+    if back:
+        click.echo(_summary("failed", revision, outcome, ()))
+        _mishaps(back.outcome)
+        click.echo(_summary(_RESULTS[code], back.revision, back.outcome, leftovers))
+    else:
+        click.echo(_summary(_RESULTS[code], revision, outcome, leftovers))
+    if hint := _next(revision, back.outcome if back else outcome, code):
+        click.echo(f"  next: {hint}", err=True)
+
+
+def _mishaps(outcome: Outcome) -> None:
     for slot in outcome.failed:
         click.echo(f"{slot.instance} failed: {slot.reason}", err=True)
         for line in outcome.logs.get(slot.instance, ()):
@@ -102,9 +148,6 @@ def as_text(
         )
     for line in _did_not_drain(outcome.died):
         click.echo(f"warning: {line}", err=True)
-    click.echo(_summary(revision, outcome, leftovers, code))
-    if hint := _next(revision, outcome, code):
-        click.echo(f"  next: {hint}", err=True)
 
 
 def _did_not_drain(slots: Sequence[Slot]) -> list[str]:
@@ -121,7 +164,7 @@ def _did_not_drain(slots: Sequence[Slot]) -> list[str]:
 
 
 def _summary(
-    revision: Revision, outcome: Outcome, leftovers: Sequence[observe.Instance], code: Exit
+    result: str, revision: Revision, outcome: Outcome, leftovers: Sequence[observe.Instance]
 ) -> str:
     slots = outcome.rollout.slots.values()
     staying = [slot for slot in slots if slot.step.do is not Do.STOP]
@@ -144,7 +187,7 @@ def _summary(
     parts.append(f"{len(outcome.killed)} killed")
     parts.append(f"{plural(sum(len(one.pids) for one in leftovers), 'process')} on old code")
     parts.append(duration(outcome.seconds))
-    return f"{_RESULTS[code]}: {' · '.join(parts)}"
+    return f"{result}: {' · '.join(parts)}"
 
 
 def _least(staying: Sequence[Slot], outcome: Outcome) -> str:
@@ -163,6 +206,13 @@ def _next(revision: Revision, outcome: Outcome, code: Exit) -> str:
     if code is Exit.DEGRADED:
         return (
             f"{left}; fix the cause and run `unitq deploy` again (`unitq -a {revision.app} logs`)"
+        )
+    if code is Exit.ROLLED_BACK:
+        return f"fix the cause and run `unitq deploy` again (`unitq -a {revision.app} logs`)"
+    if code is Exit.PAUSED:
+        app = revision.app
+        return (
+            f"{left}; `unitq -a {app} rollout resume` goes on, `unitq -a {app} rollback` goes back"
         )
     if code is Exit.INTERRUPTED:
         return f"{left}; the same command again goes on from here"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import json
 import re
 import sys
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,14 +16,16 @@ import click
 from unitq import observe
 from unitq.apply import Applier, Progress, Quiet
 from unitq.cli import progress, report
+from unitq.core import names
 from unitq.core.errors import ConfigError, Exit
 from unitq.core.plan import Do, Running, Step
 from unitq.core.rollout import begin
-from unitq.host import state
+from unitq.host import state, unitfiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from unitq.cli.report import Back
     from unitq.cli.scope import Scope
     from unitq.core.names import InstanceName
     from unitq.core.outcome import Outcome
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from unitq.core.settings import RolloutSettings, Share
     from unitq.core.sight import Seen
     from unitq.host.interrupts import Interrupts
+    from unitq.host.ledger import Ledger
     from unitq.host.systemd import Systemd
 
 
@@ -41,6 +45,12 @@ class Waiting:
     json: bool = False
     limit: float | None = None
     fail_on_kill: bool = False
+
+    def say(self, line: str) -> None:
+        """Prints a line for a person, where one is meant to read it and still there."""
+        if not self.json:
+            with suppress(OSError):
+                click.echo(line)
 
 
 def waiting_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -139,11 +149,13 @@ def carry_out(
     settings: RolloutSettings,
     waiting: Waiting,
     interrupts: Interrupts,
+    book: Ledger | None = None,
 ) -> Outcome:
     """Runs the rollout, showing its progress."""
     gc.enable()  # it may go on for hours; __main__.py switched it off
+    steps = tuple(_switching(scope, revision.app, step) for step in steps)
     wanted = {step.instance: found for step in steps if (found := revision.wanted(step.instance))}
-    applier = Applier(systemd, scope.layout, revision.app)
+    applier = Applier(systemd, scope.layout, revision.app, book)
     with ExitStack() as stack:
         shown: Progress
         if waiting.json:
@@ -158,6 +170,14 @@ def carry_out(
             interrupts=interrupts,
             limit=waiting.limit,
         )
+
+
+def _switching(scope: Scope, app: str, step: Step) -> Step:
+    """The step, knowing whether the instance still runs by an older unit text."""
+    unit = names.unit(app, step.instance)
+    if step.do in (Do.KEEP, Do.STOP) or not unitfiles.pinned(scope.layout.unit_dir, unit):
+        return step
+    return replace(step, switch=True)
 
 
 class _Tolerant:
@@ -183,18 +203,28 @@ def close(
     previous: str | None,
     outcome: Outcome,
     waiting: Waiting,
+    *,
+    book: Ledger | None = None,
+    back: Back | None = None,
 ) -> Exit:
-    """Prints the report and returns the exit code."""
+    """Keeps and prints the report, and returns the exit code."""
     code = outcome.exit(fail_on_kill=waiting.fail_on_kill)
+    if back:
+        code = Exit.ROLLED_BACK if back.whole else Exit.DEGRADED
+    now_wanted = back.revision if back else revision
     where = observe.machine(systemd, scope.layout)
-    found = running(systemd, scope, where, revision)
-    leftovers = observe.leftovers(revision, found.values())
+    found = running(systemd, scope, where, now_wanted)
+    leftovers = observe.leftovers(now_wanted, found.values())
+    document = report.document(verb, revision, previous, outcome, leftovers, code, back)
+    if book:
+        book.report(document)
+        book.write("end", code=int(code))
     # The outcome stands, whether or not anybody is left to read it.
     with suppress(OSError):
         if waiting.json:
-            click.echo(report.as_json(verb, revision, previous, outcome, leftovers, code))
+            click.echo(json.dumps(document, indent=2))
         else:
-            report.as_text(revision, outcome, leftovers, code)
+            report.as_text(revision, outcome, leftovers, code, back)
     return code
 
 

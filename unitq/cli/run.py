@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq import observe
+from unitq.cli.roll import Roll, begun, carried_out
 from unitq.cli.rollouts import (
     Waiting,
     as_running,
@@ -186,7 +187,6 @@ def scale(counts: tuple[str, ...], as_json: bool, timeout: float | None, fail_on
 
     Until the next `unitq deploy`, which goes by unitq.toml: change `instances` there too.
     """
-    from unitq.apply import forget
     from unitq.host.interrupts import Interrupts
 
     scope = current()
@@ -203,17 +203,12 @@ def scale(counts: tuple[str, ...], as_json: bool, timeout: float | None, fail_on
             _scale_step(name, before, target, found) for name in sorted({*found, *target.instances})
         )
         linked = unitfiles.enabled(scope.layout.unit_dir, names.target(before.app))
-        with Interrupts().caught() as interrupts:
-            links = {names.unit(before.app, name) for name in target.instances} ^ linked
-            plan = Plan(before, target, (), steps, tuple(sorted(links)))
-            if plan.pending:
-                install.install(systemd, scope.layout, plan, None)
-            waiting = Waiting(as_json, timeout, fail_on_kill)
-            outcome = carry_out(scope, systemd, target, steps, target.rollout, waiting, interrupts)
-            if outcome.rollout.complete and not outcome.failed:
-                gone = (step.instance for step in steps if step.do is Do.STOP)
-                forget(systemd, scope.layout, target.app, gone)
-            return close("scale", scope, systemd, target, before.id, outcome, waiting)
+        links = {names.unit(before.app, name) for name in target.instances} ^ linked
+        plan = Plan(before, target, (), steps, tuple(sorted(links)))
+        waiting = Waiting(as_json, timeout, fail_on_kill)
+        roll = Roll("scale", scope, systemd, plan, before, target.rollout, None)
+        with Interrupts().caught() as interrupts, begun(roll, None) as book:
+            return carried_out(roll, book, waiting, interrupts)
 
 
 def _scale_step(

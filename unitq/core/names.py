@@ -79,6 +79,11 @@ def of_worker(app: str, worker: str, units: Iterable[str]) -> dict[InstanceName,
     return found
 
 
+def is_instance(unit: str) -> bool:
+    """Whether a unit is one of the instances that unitq makes, and not a template."""
+    return _INSTANCE.fullmatch(unit) is not None
+
+
 def matching(
     app: str, known: Iterable[InstanceName], patterns: Iterable[str]
 ) -> tuple[tuple[InstanceName, ...], tuple[str, ...]]:

@@ -26,6 +26,7 @@ class Outcome:
     seconds: float
     least_serving: Mapping[str, int]  # per worker, while the rollout ran
     interrupted: bool = False
+    paused: bool = False
     detached: bool = False
     gave_up: bool = False
     logs: Mapping[InstanceName, tuple[str, ...]] = field(default_factory=dict)
@@ -58,6 +59,8 @@ class Outcome:
             return Exit.GAVE_UP_WAITING
         if self.interrupted and not self.rollout.complete:
             return Exit.INTERRUPTED
+        if self.paused and not self.rollout.complete:
+            return Exit.PAUSED
         if self.killed and fail_on_kill:
             return Exit.KILLED
         return Exit.OK

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from unitq.core.names import InstanceName
-    from unitq.core.render import UnitText
     from unitq.core.revision import Revision
+
+
+# The first line of a pin, see `_pins`: an operator's own file for an instance has none.
+PIN = "# A pin: this instance still runs by the text below, and a rollout will take it away.\n"
 
 
 class Do(StrEnum):
@@ -79,6 +82,7 @@ class Plan:
     steps: tuple[Step, ...]
     links: tuple[str, ...] = ()  # units whose start at boot is switched on or off
     reload: bool = False  # a daemon-reload is due from an interrupted deploy
+    pins: tuple[FileChange, ...] = ()  # see `_pins`
 
     @property
     def steps_to_take(self) -> tuple[Step, ...]:
@@ -95,6 +99,7 @@ class Plan:
         """Whether a deploy would change anything."""
         return bool(
             self.files
+            or self.pins
             or self.links
             or self.reload
             or self.steps_to_take
@@ -106,7 +111,7 @@ def plan(
     current: Revision | None,
     target: Revision,
     *,
-    units: Iterable[UnitText],
+    units: Mapping[str, str],
     installed: Mapping[str, str],
     running: Mapping[InstanceName, Running],
     linked: Iterable[str],
@@ -114,20 +119,58 @@ def plan(
 ) -> Plan:
     """The plan from what is there to `target`.
 
-    `installed` are the texts of the app's unit files on disk, `running` every instance that
-    systemd knows or that is pinned, `linked` the instances that start at boot, `reload` whether
-    an interrupted deploy left a daemon-reload to be done.
+    `units` are the unit texts of `target` by name, `installed` those on disk, `running` every
+    instance that systemd knows or that is pinned, `linked` the instances that start at boot,
+    `reload` whether an interrupted deploy left a daemon-reload to be done.
     """
-    wanted = {unit.name: unit.text for unit in units}
+    pinned = {name: text for name, text in installed.items() if text.startswith(PIN)}
+    # An operator's own file for one instance (`systemctl edit --full`) is none of ours.
+    known = {name for name in installed if not names.is_instance(name)}
     files = tuple(
-        FileChange(name, installed.get(name), wanted.get(name))
-        for name in sorted(wanted.keys() | installed.keys())
-        if installed.get(name) != wanted.get(name)
+        FileChange(name, installed.get(name), units.get(name))
+        for name in sorted(units.keys() | known)
+        if installed.get(name) != units.get(name)
     )
     every = sorted(set(target.instances) | running.keys())
     steps = tuple(step(instance, target, running.get(instance)) for instance in every)
     links = {names.unit(target.app, instance) for instance in target.instances} ^ set(linked)
-    return Plan(current, target, files, steps, tuple(sorted(links)), reload)
+    pins = _pins(target.app, files, pinned, steps, running)
+    return Plan(current, target, files, steps, tuple(sorted(links)), reload, pins)
+
+
+def _pins(
+    app: str,
+    files: Iterable[FileChange],
+    pinned: Mapping[str, str],
+    steps: Iterable[Step],
+    running: Mapping[InstanceName, Running],
+) -> tuple[FileChange, ...]:
+    """The unit files of single instances that hold them to the text that they run by.
+
+    A template that changes would at once change how the running processes are stopped, and what a
+    crash or a reboot in mid-rollout starts. So each instance keeps the old text, in a file of its
+    own which wins over the template (systemd.unit(5)), until its old process is gone. What is
+    kept as it is needs none: a pin that an interrupted rollout left there goes.
+    """
+    replaced = {
+        change.name: change.before
+        for change in files
+        if change.before is not None and change.after is not None
+    }
+    changes = []
+    for each in steps:
+        unit = names.unit(app, each.instance)
+        there = running.get(each.instance)
+        before = pinned.get(unit)
+        after = before
+        if each.do is Do.KEEP:
+            after = None
+        elif before is None and there is not None and there.active:
+            text = replaced.get(names.template(app, each.instance.worker))
+            after = None if text is None else PIN + text
+        if after != before:
+            changes.append(FileChange(unit, before, after))
+    return tuple(changes)
 
 
 def step(instance: InstanceName, target: Revision, running: Running | None) -> Step:

@@ -149,6 +149,20 @@ def scaled(current: Revision, counts: Mapping[str, int], origin: Origin) -> Revi
     )
 
 
+def restored(current: Revision, target: Revision, origin: Origin) -> Revision:
+    """A revision with what `target` had. A new number: history only ever goes forward.
+
+    Its workers refer to the revisions that they referred to then, so an instance that still runs
+    one of those is as it should be.
+    """
+    return target._replace(
+        number=current.number + 1,
+        created=origin.created,
+        by=origin.by,
+        restores=target.restores or target.number,
+    )
+
+
 def dump(revision: Revision) -> str:
     """The revision as JSON text."""
     return json.dumps({"format": FORMAT, "id": revision.id} | _plain(revision), indent=2) + "\n"

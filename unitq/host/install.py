@@ -7,20 +7,26 @@ from typing import TYPE_CHECKING
 
 from unitq.core import names
 from unitq.core.errors import NoMatchError
+from unitq.core.plan import FileChange
+from unitq.core.revision import Revision
 from unitq.host import files, revisions, state, unitfiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from unitq.core.layout import AppLayout, Layout
-    from unitq.core.plan import FileChange, Plan
+    from unitq.core.names import InstanceName
+    from unitq.core.plan import Plan
     from unitq.core.render import Rendered
-    from unitq.core.revision import Revision
     from unitq.host.systemd import Systemd
 
 
-def install(systemd: Systemd, layout: Layout, plan: Plan, rendered: Rendered | None) -> None:
+def install(
+    systemd: Systemd, layout: Layout, plan: Plan, content: Rendered | Revision | None
+) -> None:
     """Puts the plan's revision and unit files in place; no instance is touched.
+
+    `content` is what the revision is made of, or the one whose units it has; None: it is there.
 
     Ordered so that a crash anywhere is mended by the next deploy: the revision is whole before
     anything names it, and what systemd may not have read yet is marked. Units that are no longer
@@ -28,13 +34,14 @@ def install(systemd: Systemd, layout: Layout, plan: Plan, rendered: Rendered | N
     limit and signal.
     """
     place = layout.app(plan.target.app)
-    written = [change for change in plan.files if change.after is not None]
+    # The pins first: should only some be written, the template is still the old one.
+    written = [*plan.pins, *(change for change in plan.files if change.after is not None)]
     with files.nothing_changed("cannot install"), _undone(place, plan), ExitStack() as stack:
         if plan.target is not plan.current:
-            if rendered is not None:
-                revisions.write(place, plan.target, rendered)
-            elif plan.current is not None:
-                revisions.write_scaled(place, plan.current, plan.target)
+            if isinstance(content, Revision):
+                revisions.write_copy(place, content, plan.target)
+            elif content is not None:
+                revisions.write(place, plan.target, content)
             stack.enter_context(state.becoming_current(place, plan.target))
         if plan.links:
             unitfiles.probe(layout.unit_dir, names.target(plan.target.app))
@@ -44,7 +51,7 @@ def install(systemd: Systemd, layout: Layout, plan: Plan, rendered: Rendered | N
             unitfiles.apply(layout.unit_dir, written)
     _link(systemd, layout, plan.target)
     # Links that go with a worker can wait for the reload that its unit files need; see `clean`.
-    later = len(written) < len(plan.files) and not written
+    later = bool(plan.files) and not written
     if state.reload_pending(place) and not later:
         systemd.reload()
         state.mark_reload(place, pending=False)
@@ -77,9 +84,31 @@ def _link(systemd: Systemd, layout: Layout, target: Revision) -> None:
         systemd.disable(surplus)
 
 
-def clean(systemd: Systemd, layout: Layout, app: str, deleted: Sequence[FileChange]) -> None:
-    """Deletes the unit files of workers that are gone, after they have stopped."""
+def switch(systemd: Systemd, layout: Layout, app: str, units: Sequence[str]) -> None:
+    """Takes the pins away of units whose old process is gone: their template holds from now on."""
     place = layout.app(app)
+    there = [unit for unit in units if unitfiles.pinned(layout.unit_dir, unit)]
+    pins = [FileChange(unit, None, None) for unit in there]
+    if pins:
+        state.mark_reload(place, pending=True)
+        unitfiles.apply(layout.unit_dir, pins)
+    if state.reload_pending(place):
+        systemd.reload()
+        state.mark_reload(place, pending=False)
+
+
+def clean(
+    systemd: Systemd,
+    layout: Layout,
+    app: str,
+    deleted: Sequence[FileChange],
+    gone: Iterable[InstanceName],
+) -> None:
+    """Deletes the unit files of workers and the pins of instances that are gone, once stopped."""
+    place = layout.app(app)
+    units = (names.unit(app, name) for name in gone)
+    pins = [FileChange(u, None, None) for u in units if unitfiles.pinned(layout.unit_dir, u)]
+    deleted = [*pins, *deleted]
     if deleted:
         state.mark_reload(place, pending=True)
         unitfiles.apply(layout.unit_dir, deleted)

@@ -11,15 +11,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+# What `unitq rollout pause` sends to the unitq at work.
+PAUSE = signal.SIGUSR1
+
+
 class Interrupts:
-    """Counts Ctrl-C and SIGTERM: one stops at a safe point, two detach."""
+    """Counts Ctrl-C and SIGTERM: one stops at a safe point, two detach. And notes a pause."""
 
     def __init__(self) -> None:
         self.count = 0
+        self.paused = False  # stop at a safe point, but to go on later
         self.wake = -1  # can be read once a signal came: a wait on it ends at once
 
     def _note(self, number: int, frame: object) -> None:  # noqa: ARG002
-        self.count += 1
+        if number == PAUSE:
+            self.paused = True
+        else:
+            self.count += 1
 
     def clear(self) -> None:
         """Takes what a signal wrote, so that the next wait waits."""
@@ -29,7 +37,7 @@ class Interrupts:
     @contextmanager
     def caught(self) -> Iterator[Interrupts]:
         """Catches them in this block; a terminal that goes away does not stop a rollout."""
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        numbers = (signal.SIGINT, signal.SIGTERM, PAUSE, signal.SIGHUP)
         self.wake, written = os.pipe()
         for descriptor in (self.wake, written):
             os.set_blocking(descriptor, False)
@@ -37,6 +45,7 @@ class Interrupts:
         before = {number: signal.getsignal(number) for number in numbers}
         signal.signal(signal.SIGINT, self._note)
         signal.signal(signal.SIGTERM, self._note)
+        signal.signal(PAUSE, self._note)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             yield self

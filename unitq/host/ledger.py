@@ -63,14 +63,14 @@ class Ledger:
         self.sync()
 
     def note(self, what: str, **data: Any) -> None:
-        """Writes a record that is on disk after the next `sync` only."""
+        """Writes a record that is on disk after the next `sync` only. Raises OSError."""
         text = line(Record(self._seq + 1, time(), what, data))
         os.pwrite(self._descriptor, text, self._end)
         self._seq += 1
         self._end += len(text)
 
     def sync(self) -> None:
-        """Returns when all that was written is on disk (fdatasync(2))."""
+        """Returns when all that was written is on disk (fdatasync(2)). Raises OSError."""
         os.fdatasync(self._descriptor)
 
     def report(self, document: dict[str, Any]) -> None:

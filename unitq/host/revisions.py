@@ -30,14 +30,14 @@ def write(place: AppLayout, revision: Revision, rendered: Rendered) -> None:
         _write_into(home, revision, rendered)
 
 
-def write_scaled(place: AppLayout, before: Revision, revision: Revision) -> None:
-    """Puts a revision on disk that differs from `before` in its counts only. Raises OSError."""
+def write_copy(place: AppLayout, source: Revision, revision: Revision) -> None:
+    """Puts a revision on disk that has the units of `source`. Raises OSError."""
     with _whole(place, revision) as home:
         units = home / _UNITS
         units.mkdir()
         units.chmod(0o755)
-        for path in (Path(place.revisions) / before.id / _UNITS).iterdir():
-            files.write(units / path.name, path.read_bytes(), 0o644)
+        for name, text in unit_texts(place, source).items():
+            files.write(units / name, text.encode(), 0o644)
         files.sync(units)
         files.write(home / "revision.json", dump(revision).encode(), 0o644)
         files.sync(home)

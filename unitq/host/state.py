@@ -9,7 +9,7 @@ import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from time import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unitq.core import names
 from unitq.core.errors import LockedError, NoMatchError, NotPermittedError, UnitqError
@@ -153,6 +153,38 @@ def lock(layout: Layout, app: str, doing: str) -> Iterator[None]:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(note).encode(), 0)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def at_work(layout: Layout, app: str) -> dict[str, Any] | None:
+    """Who holds the app: `pid`, `doing`, `by`, `since`; None: nobody."""
+    try:
+        descriptor = os.open(layout.app(app).lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        try:
+            note: dict[str, Any] = json.loads(os.pread(descriptor, 4096, 0))
+        except ValueError:
+            return None  # it has just begun
+        return note
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def wait_until_idle(layout: Layout, app: str) -> None:
+    """Returns once nobody holds the app."""
+    try:
+        descriptor = os.open(layout.app(app).lock, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
 

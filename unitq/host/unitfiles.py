@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unitq.core.errors import PreflightError
+from unitq.core.plan import PIN
 from unitq.host import files
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ def installed(unit_dir: PurePosixPath, app: str) -> dict[str, str]:
     }
 
 
+def pinned(unit_dir: PurePosixPath, unit: str) -> bool:
+    """Whether an instance's unit has a pin, and so runs by an older text than its template's."""
+    return (_text(Path(unit_dir) / unit) or "").startswith(PIN)
+
+
 def owner(text: str) -> str | None:
     """The app that a unit file was written for; None: unitq did not write it."""
     # systemd ignores sections and keys that start with X- (systemd.unit(5)): room for our mark.
@@ -37,9 +43,9 @@ def owner(text: str) -> str | None:
         return None
 
 
-def refuse_foreign(unit_dir: PurePosixPath, app: str, names: Sequence[str]) -> None:
+def refuse_foreign(unit_dir: PurePosixPath, app: str, wanted: Sequence[str]) -> None:
     """Raises PreflightError where a unit of one of these names exists and is not this app's."""
-    for name in names:
+    for name in wanted:
         path = Path(unit_dir) / name
         if not path.is_symlink() and not path.exists():
             continue

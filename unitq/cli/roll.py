@@ -1,0 +1,184 @@
+"""What takes an app to a revision: install, roll, roll back where it fails, report.
+
+Shared by deploy, scale, rollback and `rollout resume`. What is done is in the ledger
+before it is done.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from unitq import observe
+from unitq.apply import forget
+from unitq.cli.report import Back
+from unitq.cli.rollouts import as_running, carry_out, close, running
+from unitq.core import history, names
+from unitq.core.errors import Exit, LockedError, NotPermittedError, PreflightError
+from unitq.core.plan import Do, Plan
+from unitq.core.plan import plan as make_plan
+from unitq.core.revision import Origin, Revision, restored
+from unitq.core.settings import OnFailure
+from unitq.host import files, install, ledger, revisions, state, unitfiles
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unitq.cli.rollouts import Waiting
+    from unitq.cli.scope import Scope
+    from unitq.core.names import InstanceName
+    from unitq.core.outcome import Outcome
+    from unitq.core.render import Rendered
+    from unitq.core.settings import RolloutSettings, Share
+    from unitq.host.interrupts import Interrupts
+    from unitq.host.ledger import Ledger
+    from unitq.host.systemd import Systemd
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """One app on its way to a revision."""
+
+    verb: str
+    scope: Scope
+    systemd: Systemd
+    plan: Plan
+    content: Rendered | Revision | None  # see install.install
+    settings: RolloutSettings
+    way_back: Revision | None  # what to roll back to where it fails
+
+    @property
+    def app(self) -> str:
+        return self.plan.target.app
+
+    @property
+    def previous(self) -> str | None:
+        return self.plan.current.id if self.plan.current else None
+
+
+def nothing_in_the_way(scope: Scope, app: str) -> None:
+    """Raises LockedError where an unfinished rollout has to be dealt with first."""
+    story = ledger.latest(scope.layout.app(app))
+    if story is None or not story.in_the_way:
+        return
+    how = "is paused" if story.paused else "was cut off"
+    raise LockedError(
+        f"rollout {story.number} of {app} ({story.kind} of {story.revision} by {story.by}) {how}",
+        hint=ways_out(app),
+    )
+
+
+def ways_out(app: str) -> str:
+    """What may follow a rollout that was cut off or is paused."""
+    return (
+        f"`unitq -a {app} rollout resume` goes on, `unitq -a {app} rollback` goes back, "
+        f"`unitq -a {app} rollout abort` leaves everything as it is"
+    )
+
+
+def plan_to(
+    scope: Scope,
+    systemd: Systemd,
+    current: Revision | None,
+    target: Revision,
+    units: Mapping[str, str],
+) -> Plan:
+    """The plan from what is there to `target`."""
+    layout = scope.layout
+    seen = running(systemd, scope, observe.machine(systemd, layout), target)
+    return make_plan(
+        current,
+        target,
+        units=units,
+        installed=unitfiles.installed(layout.unit_dir, target.app),
+        running=as_running(seen, target.rollout.min_healthy.seconds),
+        linked=unitfiles.enabled(layout.unit_dir, names.target(target.app)),
+        reload=state.reload_pending(layout.app(target.app)),
+    )
+
+
+def way_back(scope: Scope, target: Revision) -> Revision | None:
+    """The revision that a rollback from `target` would go to; None: there is none."""
+    place = scope.layout.app(target.app)
+    known = revisions.every(place, _unsaid)
+    found = history.entries(known, revisions.reports(place, _unsaid), None, None)
+    entry = history.last_stable(found, target, revisions.complete(place, known))
+    return entry.revision if entry else None
+
+
+def _unsaid(words: str) -> None:
+    """What cannot be read is no way back; `unitq history` says why."""
+
+
+def begun(roll: Roll, max_unavailable: Share | None) -> Ledger:
+    """Opens the ledger: nothing is changed before. Raises PreflightError on a full disk."""
+    with files.nothing_changed("cannot write the ledger"):
+        return ledger.begin(
+            roll.scope.layout.app(roll.app),
+            roll.verb,
+            revision=roll.plan.target.id,
+            previous=roll.previous,
+            instances=len(roll.plan.steps),
+            max_unavailable=None if max_unavailable is None else str(max_unavailable),
+        )
+
+
+def carried_out(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrupts) -> Exit:
+    """Takes the app there, or back; prints the report, keeps it, and returns the exit code."""
+    try:
+        outcome = _rolled(roll, book, waiting, interrupts)
+    except (PreflightError, NotPermittedError) as error:
+        book.write("end", code=int(error.exit))  # nothing was changed
+        raise
+    back: Back | None = None
+    if outcome.rollout.failed and not outcome.detached:
+        back = _rolled_back(roll, outcome, book, waiting, interrupts)
+    return close(
+        roll.verb, roll.scope, roll.systemd, roll.plan.target, roll.previous, outcome, waiting,
+        book=book, back=back,
+    )  # fmt: skip
+
+
+def _rolled(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrupts) -> Outcome:
+    plan, layout = roll.plan, roll.scope.layout
+    book.write("install", revision=plan.target.id, files=len(plan.files), pins=len(plan.pins))
+    install.install(roll.systemd, layout, plan, roll.content)
+    outcome = carry_out(
+        roll.scope, roll.systemd, plan.target, plan.steps, roll.settings, waiting, interrupts, book
+    )
+    if outcome.rollout.complete and not outcome.failed:
+        deleted = [change for change in plan.files if change.after is None]
+        gone = [step.instance for step in plan.steps if step.do in (Do.STOP, Do.SURGE)]
+        install.clean(roll.systemd, layout, roll.app, deleted, gone)
+        forget(roll.systemd, layout, roll.app, gone)
+        revisions.prune(layout.app(roll.app), plan.target)
+    return outcome
+
+
+def _rolled_back(
+    roll: Roll, failed: Outcome, book: Ledger, waiting: Waiting, interrupts: Interrupts
+) -> Back | None:
+    """The rollback after a failure; None: there is none to go to, or it is not wanted.
+
+    A rollback is never rolled back.
+    """
+    goal = roll.way_back
+    if goal is None or roll.settings.on_failure is not OnFailure.ROLLBACK:
+        return None
+    origin = Origin(time.time(), state.whoami(), goal.config)
+    target = restored(roll.plan.target, goal, origin)
+    place = roll.scope.layout.app(roll.app)
+    plan = plan_to(
+        roll.scope, roll.systemd, roll.plan.target, target, revisions.unit_texts(place, goal)
+    )
+    urgent: set[InstanceName] = {slot.instance for slot in failed.failed}
+    steps = tuple(replace(step, urgent=step.instance in urgent) for step in plan.steps)
+    # One that fails now must not keep the others on the code that has failed already.
+    settings = goal.rollout._replace(max_failures=len(steps))
+    book.write("rollback", revision=target.id, restores=goal.id)
+    there = Roll(
+        "rollback", roll.scope, roll.systemd, replace(plan, steps=steps), goal, settings, None
+    )
+    waiting.say(f"{roll.app}: rolling back to revision {goal.number}, as {target.number}")
+    return Back(target, _rolled(there, book, waiting, interrupts))

@@ -1,0 +1,371 @@
+"""rollback, and what to do with a rollout that did not end: back, on, or leave it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from unitq.cli import report
+from unitq.cli.roll import Roll, begun, carried_out, plan_to, way_back, ways_out
+from unitq.cli.rollouts import Waiting, share, waiting_options, with_max_unavailable
+from unitq.cli.scope import current, scope_options
+from unitq.cli.text import duration, number
+from unitq.core import history
+from unitq.core.errors import Exit, NoMatchError, NotPermittedError, PreflightError
+from unitq.core.revision import Origin, Revision, restored
+from unitq.core.settings import Duration, OnFailure, Promote, Share
+from unitq.host import ledger, revisions, state
+from unitq.host.interrupts import PAUSE
+
+if TYPE_CHECKING:
+    from unitq.cli.scope import Scope
+    from unitq.core.ledger import Story
+
+_pace = click.option(
+    "--max-unavailable",
+    metavar="N|N%",
+    callback=share,
+    help="How many instances of a worker may be unavailable at a time.",
+)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  unitq rollback          to the last stable revision before this one
+  unitq rollback 41       to that one; `unitq history` lists them
+  unitq rollback --max-unavailable 50%
+"""
+)
+@scope_options
+@_pace
+@waiting_options
+@click.argument("revision", required=False, metavar="[N]")
+def rollback(
+    revision: str | None,
+    max_unavailable: Share | None,
+    as_json: bool,
+    timeout: float | None,
+    fail_on_kill: bool,
+) -> int:
+    """Roll an earlier revision out again: its code, its environment, its units.
+
+    As a new revision: history only goes forward, so a second rollback goes further back and not
+    forth again. Also a way out of a rollout that was cut off or is paused. A rollback that fails
+    is not rolled back.
+    """
+    scope = current()
+    app = scope.installed().app
+    waiting = Waiting(as_json, timeout, fail_on_kill)
+    with state.lock(scope.layout, app, state.command_name()):
+        before = scope.installed()
+        place = scope.layout.app(app)
+        goal = _goal(scope, before, revision)
+        target = restored(before, goal, Origin(time.time(), state.whoami(), goal.config))
+        systemd = scope.systemd()
+        plan = plan_to(scope, systemd, before, target, revisions.unit_texts(place, goal))
+        settings = with_max_unavailable(target.rollout, max_unavailable)._replace(
+            on_failure=OnFailure.PAUSE
+        )
+        roll = Roll("rollback", scope, systemd, plan, goal, settings, None)
+        waiting.say(report.replaces(target, before.id))
+        return _go(roll, max_unavailable, waiting)
+
+
+def _goal(scope: Scope, before: Revision, named: str | None) -> Revision:
+    """The revision to go back to. Raises NoMatchError or PreflightError."""
+    place = scope.layout.app(before.app)
+    if named is None:
+        story = ledger.latest(place)
+        if story and story.in_the_way and story.revision != before.id:
+            # It was cut off before its revision became the wanted one, or on its way back.
+            return before
+        if (found := way_back(scope, before)) is None:
+            raise PreflightError(
+                f"{before.app}: no stable revision before {before.number} to go back to",
+                hint=f"`unitq -a {before.app} history` lists what there is; `unitq rollback N` "
+                "takes one by its number",
+            )
+        return found
+    notes: list[str] = []
+    known = revisions.every(place, notes.append)
+    goal = history.find(known, named, before.id)
+    if goal.id not in revisions.complete(place, known):
+        gone = [w.release for w in goal.workers if not os.path.isdir(w.release)]
+        raise PreflightError(
+            f"{before.app}: revision {goal.number} cannot be rolled out again: "
+            + (f"{', '.join(gone)} is gone" if gone else "a part of it was deleted"),
+            problems=tuple(notes),
+            hint=f"`unitq -a {before.app} history` lists the others",
+        )
+    return goal
+
+
+def _go(roll: Roll, max_unavailable: Share | None, waiting: Waiting) -> Exit:
+    from unitq.host.interrupts import Interrupts
+
+    with Interrupts().caught() as interrupts, begun(roll, max_unavailable) as book:
+        return carried_out(roll, book, waiting, interrupts)
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  unitq rollout status          what is under way, or how the last one ended
+  unitq rollout resume          go on with one that was cut off or is paused
+  unitq rollout pause           stop the one at work at a safe point
+"""
+)
+@scope_options
+def rollout() -> None:
+    """A rollout under way, paused, or cut off: look at it, stop it, go on."""
+
+
+def _story(scope: Scope) -> Story:
+    app = scope.installed().app
+    story = ledger.latest(scope.layout.app(app))
+    if story is None:
+        raise NoMatchError(f"{app} has had no rollout", hint="`unitq deploy` begins one")
+    return story
+
+
+@rollout.command(
+    epilog="""\b
+Examples:
+  unitq rollout resume
+  unitq -a shop rollout resume --max-unavailable 50%
+
+\b
+Exit codes: those of deploy.
+"""
+)
+@scope_options
+@_pace
+@waiting_options
+def resume(
+    max_unavailable: Share | None, as_json: bool, timeout: float | None, fail_on_kill: bool
+) -> int:
+    """Go on with a rollout that was cut off, interrupted or paused.
+
+    From what is there: instances that run the wanted code already are left alone. No
+    configuration file is read; what was to be rolled out is what it was.
+    """
+    return _resumed(
+        current(), max_unavailable, Waiting(as_json, timeout, fail_on_kill), promoted=False
+    )
+
+
+@rollout.command(
+    epilog="""\b
+Examples:
+  unitq rollout promote         the canaries are good: replace the others
+"""
+)
+@scope_options
+@_pace
+@waiting_options
+def promote(
+    max_unavailable: Share | None, as_json: bool, timeout: float | None, fail_on_kill: bool
+) -> int:
+    """Go on with a rollout that waits for promotion: its canaries are good."""
+    return _resumed(
+        current(), max_unavailable, Waiting(as_json, timeout, fail_on_kill), promoted=True
+    )
+
+
+def _resumed(
+    scope: Scope, max_unavailable: Share | None, waiting: Waiting, *, promoted: bool
+) -> Exit:
+    from unitq.host.interrupts import Interrupts
+
+    app = scope.installed().app
+    with state.lock(scope.layout, app, state.command_name()):
+        story = _story(scope)
+        if not story.resumable:
+            raise NoMatchError(
+                f"rollout {story.number} of {app} has ended: nothing to go on with",
+                hint=f"`unitq -a {app} status` shows what runs",
+            )
+        place = scope.layout.app(app)
+        before = scope.installed()
+        target = _target(scope, story, before)
+        systemd = scope.systemd()
+        plan = plan_to(scope, systemd, before, target, revisions.unit_texts(place, target))
+        settings = with_max_unavailable(target.rollout, max_unavailable or _pace_of(story))
+        if promoted or story.promoted:
+            settings = settings._replace(promote=Promote.AUTO, canary_soak=_NO_SOAK)
+        roll = Roll(story.kind, scope, systemd, plan, None, settings, way_back(scope, target))
+        waiting.say(f"{app}: rollout {story.number} goes on to revision {target.number}")
+        with (
+            Interrupts().caught() as interrupts,
+            ledger.resume(place, story.number, len(plan.steps)) as book,
+        ):
+            if promoted:
+                book.write("promote", by=state.whoami())
+            return carried_out(roll, book, waiting, interrupts)
+
+
+_NO_SOAK = Duration("0s", 0.0)
+
+
+def _pace_of(story: Story) -> Share | None:
+    """What the command line of the rollout said."""
+    text = story.max_unavailable
+    return Share(int(text.removesuffix("%")), text.endswith("%")) if text else None
+
+
+def _target(scope: Scope, story: Story, before: Revision) -> Revision:
+    """Where a rollout that goes on goes to. Raises PreflightError where that was never written."""
+    if before.id in (story.revision, story.back_to):
+        return before
+    place = scope.layout.app(before.app)
+    notes: list[str] = []
+    known = revisions.every(place, notes.append)
+    whole = revisions.complete(place, known)
+    for revision in known:
+        if revision.id == story.revision and revision.id in whole:
+            return revision
+    raise PreflightError(
+        f"rollout {story.number} of {before.app} was cut off before anything was changed",
+        problems=tuple(notes),
+        hint="`unitq rollout abort` closes it; then deploy again",
+    )
+
+
+@rollout.command(
+    epilog="""\b
+Examples:
+  unitq rollout pause           then `unitq rollout resume`
+"""
+)
+@scope_options
+def pause() -> int:
+    """Stop the rollout at work at a safe point, to go on later. It then exits with 11."""
+    return _tell(PAUSE, "pauses")
+
+
+@rollout.command(
+    epilog="""\b
+Examples:
+  unitq rollout abort           leave everything as it is
+"""
+)
+@scope_options
+def abort() -> int:
+    """Give a rollout up, and leave everything as it is: some instances new, some old.
+
+    One at work stops at a safe point first, as with Ctrl-C. `unitq status` shows what runs.
+    """
+    scope = current()
+    app = scope.installed().app
+    if state.at_work(scope.layout, app):
+        return _tell(signal.SIGINT, "stops")
+    with state.lock(scope.layout, app, state.command_name()):
+        story = _story(scope)
+        if not story.in_the_way:
+            raise NoMatchError(f"no rollout of {app} is under way, paused or cut off")
+        with ledger.resume(scope.layout.app(app), story.number, 0) as book:
+            book.write("end", code=int(Exit.INTERRUPTED), aborted=True)
+    click.echo(
+        f"rollout {story.number} of {app} is given up; `unitq -a {app} status` shows what runs"
+    )
+    return Exit.OK
+
+
+def _tell(number: int, does: str) -> Exit:
+    scope = current()
+    app = scope.installed().app
+    holder = state.at_work(scope.layout, app)
+    if holder is None:
+        raise NoMatchError(f"no rollout of {app} is at work")
+    try:
+        os.kill(holder["pid"], number)
+    except ProcessLookupError:
+        raise NoMatchError(f"no rollout of {app} is at work any more") from None
+    except PermissionError as error:
+        raise NotPermittedError(f"PID {holder['pid']}: {error.strerror}") from error
+    click.echo(f"`{holder['doing']}` (PID {holder['pid']}) {does} once what is in hand is finished")
+    return Exit.OK
+
+
+@rollout.command(
+    "status",
+    epilog="""\b
+Examples:
+  unitq rollout status
+  unitq -a shop rollout status --json | jq .state
+
+\b
+Exit codes: 0 at work or ended; 8 cut off; 11 paused, or waiting for promotion.
+""",
+)
+@scope_options
+@click.option("--json", "as_json", is_flag=True, help="A JSON object; see docs/json.md.")
+def show(as_json: bool) -> int:
+    """Say what is under way, or how the last rollout ended."""
+    scope = current()
+    app = scope.installed().app
+    story = _story(scope)
+    holder = state.at_work(scope.layout, app)
+    how, code = _how(story, at_work=holder is not None)
+    if as_json:
+        document = {
+            "format": 1,
+            "app": app,
+            "rollout": story.number,
+            "command": story.kind,
+            "state": how,
+            "revision": story.revision,
+            "previous_revision": story.previous,
+            "rolled_back_to": story.back_to,
+            "began": round(story.began, 3),
+            "ended": None if story.ended is None else round(story.ended, 3),
+            "by": story.by,
+            "pid": holder["pid"] if holder else None,
+            "exit_code": story.code,
+        }
+        click.echo(json.dumps(document, indent=2))
+        return code
+    since = duration(max(0.0, time.time() - (story.ended or story.began)))
+    replaces = f", replaces {number(story.previous)}" if story.previous else ""
+    click.echo(
+        f"{app}: rollout {story.number} ({story.kind} of revision {number(story.revision)}"
+        f"{replaces}, by {story.by}): {how}, {'began' if story.ended is None else 'ended'} "
+        f"{since} ago"
+    )
+    if code is Exit.LOCKED:
+        click.echo(f"  next: {ways_out(app)}", err=True)
+    elif code is Exit.PAUSED:
+        click.echo(f"  next: {ways_out(app)}", err=True)
+    return code
+
+
+def _how(story: Story, *, at_work: bool) -> tuple[str, Exit]:
+    if story.unfinished:
+        return ("at work", Exit.OK) if at_work else ("cut off", Exit.LOCKED)
+    if story.paused:
+        return "paused", Exit.PAUSED
+    return report.result(story.code), Exit.OK
+
+
+@rollout.command(
+    epilog="""\b
+Examples:
+  unitq deploy --json & … unitq rollout watch
+"""
+)
+@scope_options
+def watch() -> int:
+    """Wait for the rollout at work to end, and exit as it does. Ctrl-C ends only the waiting."""
+    scope = current()
+    app = scope.installed().app
+    state.wait_until_idle(scope.layout, app)
+    story = _story(scope)
+    how, _ = _how(story, at_work=False)
+    click.echo(f"{app}: rollout {story.number} ({story.kind} of {number(story.revision)}): {how}")
+    return Exit.LOCKED if story.code is None else story.code
