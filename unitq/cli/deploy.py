@@ -338,5 +338,6 @@ def _deploy(
             install.clean(systemd, scope.layout, app.name, deleted)
             gone = (step.instance for step in plan.steps if step.do is Do.STOP)
             forget(systemd, scope.layout, app.name, gone)
-            revisions.prune(scope.layout.app(app.name), target)
+            running_ids = {seen.revision for seen in outcome.seen.values() if seen.revision}
+            revisions.prune(scope.layout.app(app.name), target, running=running_ids)
         return close("deploy", scope, systemd, target, previous, outcome, waiting)
