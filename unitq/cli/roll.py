@@ -152,7 +152,8 @@ def _rolled(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrupts) 
         gone = [step.instance for step in plan.steps if step.do in (Do.STOP, Do.SURGE)]
         install.clean(roll.systemd, layout, roll.app, deleted, gone)
         forget(roll.systemd, layout, roll.app, gone)
-        revisions.prune(layout.app(roll.app), plan.target)
+        alive = {seen.revision for seen in outcome.seen.values() if seen.revision}
+        revisions.prune(layout.app(roll.app), plan.target, running=alive)
     return outcome
 
 

@@ -338,9 +338,7 @@ def show(as_json: bool) -> int:
         f"{replaces}, by {story.by}): {how}, {'began' if story.ended is None else 'ended'} "
         f"{since} ago"
     )
-    if code is Exit.LOCKED:
-        click.echo(f"  next: {ways_out(app)}", err=True)
-    elif code is Exit.PAUSED:
+    if code is Exit.LOCKED or code is Exit.PAUSED:
         click.echo(f"  next: {ways_out(app)}", err=True)
     return code
 

@@ -86,6 +86,16 @@ def _revision_of_stdin(pid: int) -> str | None:
     return None
 
 
+def working_directory(pid: int) -> str | None:
+    """Where the process is; None: it is gone. Raises PermissionError: it is another user's."""
+    try:
+        return os.readlink(f"/proc/{pid}/cwd").removesuffix(" (deleted)")
+    except PermissionError:
+        raise
+    except OSError:
+        return None
+
+
 def accounted(cgroup: str) -> bool:
     """Whether the memory of this cgroup and of those below it is counted by the kernel."""
     try:

@@ -1,24 +1,35 @@
-"""Writes revisions and deletes them. Apart from state.py, which every command needs to be quick."""
+"""Writes revisions, lists and deletes them, and reads the reports of rollouts.
+
+Apart from state.py, which every command needs to be quick.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from unitq.core.envfile import environment_file, file_names
-from unitq.core.revision import Revision, dump
-from unitq.host import files
+from unitq.core import history
+from unitq.core.envfile import assignments, environment_file, file_names
+from unitq.core.errors import NotPermittedError, UnitqError
+from unitq.core.revision import Revision, dump, load
+from unitq.host import files, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from unitq.core.layout import AppLayout
     from unitq.core.render import Rendered, RenderedWorker
+    from unitq.core.revision import WorkerRevision
 
-# Revisions that are kept besides the current one and those that an instance runs.
-_HISTORY = 10
+    # Is told in words what was skipped, and why.
+    Note = Callable[[str], None]
+
+# Reports of rollouts that are kept.
+_ROLLOUTS = 50
 
 # Beside the workers' folders: no worker's name begins with "_".
 _UNITS = "_units"
@@ -100,19 +111,43 @@ def discard(place: AppLayout, revision: Revision) -> None:
             Path(folder).rmdir()  # only if nothing is in it
 
 
-def prune(place: AppLayout, revision: Revision) -> None:
-    """Deletes old revisions: never the current one, one that it needs, or one that is pinned."""
-    needed = {revision.id} | {worker.revision for worker in revision.workers}
-    for path in Path(place.state).glob("pins/*/*"):
-        with suppress(OSError, IndexError):
-            needed.add(str(path.readlink()).split("/")[-2])
-    found = [
-        (int(number), path)
-        for path in Path(place.revisions).iterdir()
-        if (number := path.name.partition("-")[0]).isdigit()
-    ]
-    for _, path in sorted(found)[:-_HISTORY]:
-        if path.name not in needed:
+def prune(
+    place: AppLayout, revision: Revision, keep: int = 10, running: Collection[str] = ()
+) -> None:
+    """Deletes all but the newest `keep` revisions, and all but the newest reports of rollouts.
+
+    Never the current one (`revision`), one that is pinned or that a process runs (`running`: ids),
+    the one that a rollback would go to, nor what one of these needs; nor a report that says of a
+    revision that stays whether it is stable. A damaged revision goes in its turn.
+    """
+    told = reports(place, _unsaid)
+    known = every(place, _unsaid)
+    found = history.entries(known, told, None, revision.id)
+    stay = history.needed(
+        found,
+        revision,
+        in_use={*running, *pinned(place)},
+        complete=complete(place, known),
+        keep=keep,
+    )
+    folders = sorted(_numbered(Path(place.revisions)))
+    for _, path in folders[: max(0, len(folders) - keep)]:
+        if path.name not in stay:
+            shutil.rmtree(path, ignore_errors=True)
+    left = {path.name for _, path in _numbered(Path(place.revisions))}
+    _prune_rollouts(place, told, left)
+
+
+def _prune_rollouts(
+    place: AppLayout, told: Sequence[dict[str, Any]], revisions: Collection[str]
+) -> None:
+    about: dict[str, list[dict[str, Any]]] = {name: [] for name in revisions}
+    for report in told:
+        about.get(report["revision"], []).append(report)
+    verdicts = {last["rollout"] for each in about.values() if (last := history.last_verdict(each))}
+    folders = sorted(_numbered(Path(place.state) / "rollouts"))
+    for number, path in folders[: max(0, len(folders) - _ROLLOUTS)]:
+        if number not in verdicts:
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -125,3 +160,135 @@ def remove(place: AppLayout) -> None:
         shutil.rmtree(place.state)
     with suppress(OSError):
         Path(place.state).parent.rmdir()  # only if no other app is there
+
+
+# Reading. What cannot be read is skipped, and `note` is told of it: never silently.
+
+
+def every(place: AppLayout, note: Note) -> list[Revision]:
+    """All revisions on disk that can be read, oldest first."""
+    found = []
+    for _, path in sorted(_numbered(Path(place.revisions))):
+        try:
+            found.append(load((path / "revision.json").read_bytes(), str(path / "revision.json")))
+        except UnitqError as error:
+            note(f"{error.message}: left out")
+        except OSError as error:
+            note(f"{path / 'revision.json'}: {error.strerror}: left out")
+    return found
+
+
+def reports(place: AppLayout, note: Note) -> list[dict[str, Any]]:
+    """The reports of all rollouts, oldest first, as `deploy --json` printed them.
+
+    Each has the keys of _REPORT; `rollout` is its number.
+    """
+    found = []
+    for number, path in sorted(_numbered(Path(place.state) / "rollouts")):
+        try:
+            report = json.loads((path / "report.json").read_bytes())
+            wrong = [key for key, kind in _REPORT.items() if not isinstance(report[key], kind)]
+            if wrong:
+                raise ValueError(f"{', '.join(wrong)}: not what belongs there")
+        except FileNotFoundError:
+            note(f"rollout {number} has no report: it goes on, or it was killed")
+        except OSError as error:
+            note(f"{path / 'report.json'}: {error.strerror}: left out")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            note(f"{path / 'report.json'}: damaged ({type(error).__name__}: {error}): left out")
+        else:
+            found.append({"began": None, "ended": None, "by": None, **report, "rollout": number})
+    return found
+
+
+_REPORT: dict[str, type | tuple[type, ...]] = {
+    "command": str,
+    "result": str,
+    "exit_code": int,
+    "revision": str,
+    "seconds": (int, float),
+    "killed": list,
+    "failed": list,
+}
+
+
+def complete(place: AppLayout, revisions: Sequence[Revision]) -> set[str]:
+    """The ids of those revisions of which everything is there, the release directories included."""
+    return {
+        revision.id
+        for revision in revisions
+        if all(
+            os.path.isdir(place.revisions / worker.revision / worker.name)
+            and os.path.isdir(worker.release)
+            for worker in revision.workers
+        )
+    }
+
+
+def pinned(place: AppLayout) -> set[str]:
+    """The ids of the revisions that the next start of any instance gets."""
+    found = {state.pinned(place, instance) for instance in state.pinned_instances(place)}
+    return {name for name in found if name}
+
+
+def unit_texts(place: AppLayout, revision: Revision) -> dict[str, str]:
+    """The unit texts of a revision by name. Raises UnitqError where they cannot be read."""
+    folder = Path(place.revisions) / revision.id / _UNITS
+    try:
+        return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir())}
+    except OSError as error:
+        raise UnitqError(f"{error.filename or folder}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UnitqError(f"{folder}: damaged: a unit that is not UTF-8") from error
+
+
+def environment(place: AppLayout, worker: WorkerRevision, note: Note) -> dict[str, str] | None:
+    """The variables that a worker is started with, besides systemd's own; None: not to be read."""
+    folder = Path(place.revisions) / worker.revision / worker.name
+    found: dict[str, str] = {}
+    try:
+        # In the order of the unit's EnvironmentFile= lines: a later one wins.
+        copies = [path for path in folder.iterdir() if path.name.startswith("env.")]
+        for path in (*sorted(copies, key=lambda path: int(path.suffix[1:])), folder / "env"):
+            found |= assignments(path.read_bytes().decode(errors="surrogateescape"))
+    except PermissionError:
+        note(f"the environment of {worker.name} may be read by root only: it may hold secrets")
+        return None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        note(f"the environment of {worker.name} is not to be read: {folder}: {reason}")
+        return None
+    return found
+
+
+def release(place: AppLayout, revision: str, worker: str) -> str | None:
+    """The release directory of a worker of the revision of that id; None: it is not on disk.
+
+    Raises NotPermittedError where it may not be read.
+    """
+    link = place.revisions / revision / worker / "release"
+    try:
+        return os.readlink(link)
+    except PermissionError as error:
+        raise NotPermittedError(f"{link}: {error.strerror}", hint="run it as root") from error
+    except OSError:
+        return None
+
+
+def _numbered(folder: Path) -> list[tuple[int, Path]]:
+    """What has a number as its name, or before the first dash of it."""
+    try:
+        found = list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except PermissionError as error:
+        raise NotPermittedError(f"{folder}: {error.strerror}", hint="run it as root") from error
+    return [
+        (int(number), path)
+        for path in found
+        if (number := path.name.partition("-")[0]).isdecimal() and number.isascii()
+    ]
+
+
+def _unsaid(words: str) -> None:
+    """For who deletes: what cannot be read is said by those commands that show it."""

@@ -1,0 +1,99 @@
+"""What is on disk about one app: its revisions, and the reports of its rollouts."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from unitq import observe
+from unitq.cli.scope import Scope
+from unitq.core import history
+from unitq.core.errors import UnitqError
+from unitq.host import revisions, state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from unitq.core.layout import AppLayout
+    from unitq.core.names import InstanceName
+    from unitq.core.revision import Revision
+    from unitq.host.systemd import Systemd
+
+
+class Stored(NamedTuple):
+    """All that is on disk about one app."""
+
+    scope: Scope
+    place: AppLayout
+    current: Revision
+    revisions: tuple[Revision, ...]  # oldest first
+    reports: tuple[dict[str, Any], ...]  # oldest first
+    notes: list[str]  # what could not be read
+
+    def note(self, words: str) -> None:
+        """Keeps what is to be said at the end, once."""
+        if words not in self.notes:
+            self.notes.append(words)
+
+    def find(self, wanted: str | None) -> Revision:
+        """The revision that is meant, the current one by default. Raises NoMatchError."""
+        return history.find(self.revisions, wanted, self.current.id) if wanted else self.current
+
+    def document(self, **values: Any) -> str:
+        """The JSON object that every command here prints."""
+        head = {
+            "format": 1,
+            "scope": "user" if self.scope.user else "system",
+            "app": self.current.app,
+        }
+        return json.dumps(head | values | {"notes": self.notes}, indent=2)
+
+    def tell(self) -> None:
+        """Prints what could not be read."""
+        for words in self.notes:
+            click.echo(f"note: {words}", err=True)
+
+
+def stored(scope: Scope) -> Stored:
+    """What is on disk about the one app that is meant. Raises NoMatchError."""
+    revision = scope.installed()
+    place = scope.layout.app(revision.app)
+    notes: list[str] = []
+    found = revisions.every(place, notes.append)
+    told = revisions.reports(place, notes.append)
+    return Stored(scope, place, revision, tuple(found), tuple(told), notes)
+
+
+def looked(found: Stored, systemd: Systemd) -> dict[InstanceName, observe.Instance]:
+    """Every instance of any revision that systemd knows, with its processes."""
+    where = observe.machine(systemd, found.scope.layout)
+    # Also workers that nobody wants any more: a process of one may still drain.
+    workers = {worker.name for revision in found.revisions for worker in revision.workers}
+    workers |= {name.worker for name in state.pinned_instances(found.place)}
+    return observe.instances(systemd, where, found.current.app, workers)
+
+
+def _complete(
+    context: click.Context,
+    parameter: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[Any]:
+    from click.shell_completion import CompletionItem
+
+    values: dict[str, Any] = {}
+    for given in (context.parent.params if context.parent else {}, context.params):
+        values |= {name: value for name, value in given.items() if value}
+    scope = Scope(values.get("config"), values.get("app"), bool(values.get("user")))
+    try:
+        found = stored(scope).revisions
+    except UnitqError:
+        return []
+    ids = [revision.id for revision in reversed(found)]
+    return [CompletionItem(name) for name in ids if name.startswith(incomplete)]
+
+
+def revision_argument(name: str, metavar: str, *, required: bool = False) -> Callable[..., Any]:
+    """Adds an argument that names a revision; with shell completion."""
+    return click.argument(name, metavar=metavar, required=required, shell_complete=_complete)
