@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from unitq.cli import report
 from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way, plan_to, way_back
 from unitq.cli.rollouts import Waiting, share, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
+from unitq.core import names
 from unitq.core.advice import Finding, Level, advice
 from unitq.core.errors import Exit, PreflightError
 from unitq.core.plan import Do, Plan
@@ -258,11 +260,17 @@ Exit codes: docs/exit-codes.md.
     help="How many instances of a worker may be unavailable at a time, draining ones included.",
 )
 @click.option("--dry-run", is_flag=True, help="Only show the plan; exits as `unitq plan` does.")
+@click.option(
+    "--detach",
+    is_flag=True,
+    help="Check, then let systemd run the deploy, and return. `unitq rollout watch` waits for it.",
+)
 @waiting_options
 def deploy(
     label: str | None,
     max_unavailable: Share | None,
     dry_run: bool,
+    detach: bool,
     as_json: bool,
     timeout: float | None,
     fail_on_kill: bool,
@@ -279,9 +287,30 @@ def deploy(
         prepared = _prepare(scope, scope.systemd(), app, path, label)
         click.echo(_plan_json(prepared.plan) if as_json else _plan_text(prepared))
         return Exit.PENDING if prepared.plan.pending else Exit.OK
+    if detach:
+        return _detached(scope, app, path, label)
     waiting = Waiting(as_json, timeout, fail_on_kill)
     with state.lock(scope.layout, app.name, state.command_name()):
         return _deploy(scope, app, path, label, max_unavailable, waiting)
+
+
+def _detached(scope: Scope, app: App, path: Path, label: str | None) -> int:
+    """Lets systemd run this very command, once all that can be said now has been said."""
+    from unitq.host import detached
+
+    systemd = scope.systemd()
+    with state.lock(scope.layout, app.name, state.command_name()):
+        nothing_in_the_way(scope, app.name)
+        _prepare(scope, systemd, app, path, label)
+    unit = names.rollout(app.name)
+    arguments = [word for word in sys.argv[1:] if word != "--detach"]
+    detached.start(systemd, unit, f"{app.name}: unitq deploy", arguments)
+    user = "--user " if scope.user else ""
+    click.echo(
+        f"{app.name}: the deploy runs as {unit}; `unitq {user}-a {app.name} rollout watch` waits "
+        f"for it, `journalctl {user}-u {unit}` has what it prints"
+    )
+    return Exit.OK
 
 
 def _deploy(

@@ -39,6 +39,11 @@ def target(app: str) -> str:
     return f"unitq-{app}.target"
 
 
+def rollout(app: str) -> str:
+    """The unit of a rollout that runs by itself: `unitq-rollout-shop.service`."""
+    return f"unitq-rollout-{app}.service"
+
+
 def app_slice(app: str) -> str:
     """The app's slice, below `unitq.slice`."""
     return f"unitq-{_escape(app)}.slice"

@@ -1,24 +1,19 @@
-"""systemd over D-Bus. The only file that knows pystemd, and the only one with bytes in it.
-
-Calls go to systemd's private socket where we may open it (root, or a user's own manager), as
-systemctl does: half the time of the bus, and no D-Bus daemon is needed. Otherwise the bus.
-"""
+"""systemd over D-Bus: orders, properties, signals. All bytes of the bus stay in here."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import select
-import sys
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.core.errors import NoMatchError, SystemdError
-from unitq.host.bus_errors import GONE, TIMEOUT, BusLostError, failure, no_systemd, number_of
+from unitq.host import bus
+from unitq.host.bus_errors import GONE, TIMEOUT, BusLostError, failure, number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 _SERVICE = b"org.freedesktop.systemd1"
 _OBJECT = b"/org/freedesktop/systemd1"
@@ -112,7 +107,7 @@ class Systemd:
         self._callbacks: tuple[Any, ...] = ()
         self.calls = 0  # counted so that tests can hold us to "D-Bus calls are counted"
         os.environ.setdefault(TIMEOUT, _TIMEOUT_VALUE)
-        _import_pystemd()
+        bus.import_pystemd()
         self._open()
 
     # Orders
@@ -151,6 +146,31 @@ class Systemd:
     def disable(self, units: Sequence[str]) -> None:
         """Undoes `enable`."""
         self._call(b"DisableUnitFiles", b"asb", [u.encode() for u in units], False)
+
+    def start_transient(self, unit: str, properties: Sequence[tuple[str, str, Any]]) -> None:
+        """Starts a unit that has no file: name, D-Bus type and value of each of its properties.
+
+        org.freedesktop.systemd1(5), StartTransientUnit(); it is gone when it has ended.
+        """
+        from pystemd.dbuslib import apply_signature
+
+        ended = (-1, None)
+        arguments = apply_signature(b"ss", [unit.encode(), b"fail"])
+        arguments.append((ord("a"), b"(sv)"))
+        for name, kind, value in properties:
+            arguments += [(ord("r"), b"sv"), (ord("s"), name.encode()), (ord("v"), kind.encode())]
+            arguments += [*apply_signature(kind.encode(), [value]), ended, ended]
+        arguments += [ended, (ord("a"), b"(sa(sv))"), ended]
+        self._answer(
+            lambda: (
+                self._bus.call_method(
+                    _SERVICE, _OBJECT, _MANAGER, b"StartTransientUnit", arguments
+                ).body
+            ),
+            "StartTransientUnit",
+            (unit.encode(),),
+            once=True,
+        )
 
     # Reading
 
@@ -191,7 +211,7 @@ class Systemd:
         self.calls += len(units)
         paths = {unit: _UNIT_PATH + _escape(unit) for unit in units}
         interface, _ = _KINDS["NRestarts"]
-        sockets = list(_private_sockets(user=self._user))
+        sockets = list(bus.private_sockets(user=self._user))
         return numbers(sockets, paths, interface, b"NRestarts", user=self._user)
 
     # Waiting
@@ -264,28 +284,8 @@ class Systemd:
     # Below: bytes
 
     def _open(self) -> None:
-        from pystemd.dbuslib import DBus, DBusAddress
-
         self._callbacks = ()
-        sockets = list(_private_sockets(user=self._user))
-        problem: Exception | None = None
-        for socket in sockets:
-            if not os.access(socket, os.W_OK):
-                continue
-            bus = DBusAddress(b"unix:path=" + socket.encode(), True)
-            try:
-                bus.open()
-            except Exception as error:  # noqa: BLE001  (pystemd's classes share no public base)
-                problem = error
-                continue
-            self._bus = bus
-            return
-        bus = DBus(user_mode=self._user)
-        try:
-            bus.open()
-        except Exception as error:
-            raise no_systemd(problem or error, user=self._user) from error
-        self._bus = bus
+        self._bus = bus.opened(user=self._user)
 
     def _listen(self) -> None:
         pending, paths = self._pending, self._paths
@@ -366,24 +366,6 @@ class Systemd:
                 if once or self._paths or not isinstance(problem, BusLostError):
                     raise problem from error
             self.reconnect()
-
-
-def _import_pystemd() -> None:
-    # pystemd's __init__ pulls lxml and its object layer: 30 ms that every command would pay.
-    # We need dbuslib only, so the package is put in place without running its __init__.
-    if "pystemd" not in sys.modules:
-        spec = importlib.util.find_spec("pystemd")
-        if spec is None:
-            raise SystemdError("pystemd is not installed", hint="pip install pystemd")
-        sys.modules["pystemd"] = importlib.util.module_from_spec(spec)
-
-
-def _private_sockets(*, user: bool) -> Iterator[str]:
-    if user:
-        runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
-        yield f"{runtime}/systemd/private"
-    else:
-        yield "/run/systemd/private"
 
 
 def _plain(changes: dict[bytes, Any]) -> dict[str, Any]:

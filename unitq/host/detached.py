@@ -1,0 +1,54 @@
+"""A unitq that runs by itself: as a transient unit of systemd's, whatever becomes of its caller."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from unitq.core.errors import LockedError, SystemdError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unitq.host.systemd import Systemd
+
+# What a command may depend on besides its arguments. Nothing else goes along: the environment of
+# a login may hold anything.
+_ENVIRONMENT = (
+    "PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "SUDO_USER", "UNITQ_CONFIG",
+    "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS",
+    "SYSTEMD_BUS_TIMEOUT",
+)  # fmt: skip
+
+_FOREVER = (1 << 64) - 1  # USEC_INFINITY
+
+
+def start(systemd: Systemd, unit: str, description: str, arguments: Sequence[str]) -> None:
+    """Starts `unitq` with these arguments as a unit of its own, and returns at once.
+
+    What it prints goes to the journal. `systemctl stop` of the unit is a Ctrl-C: it ends at a safe
+    point, for which it has all the time that it needs. Raises LockedError where it runs already.
+    """
+    command = [sys.executable, "-m", "unitq", *arguments]
+    environment = [f"{name}={os.environ[name]}" for name in _ENVIRONMENT if name in os.environ]
+    encoded = [word.encode() for word in command]
+    try:
+        systemd.start_transient(
+            unit,
+            [
+                ("Description", "s", description.encode()),
+                ("Type", "s", b"exec"),
+                ("ExecStart", "a(sasb)", [(encoded[0], encoded, False)]),
+                ("Environment", "as", [pair.encode() for pair in environment]),
+                ("WorkingDirectory", "s", os.getcwd().encode()),
+                ("TimeoutStopUSec", "t", _FOREVER),
+                ("CollectMode", "s", b"inactive-or-failed"),
+            ],
+        )
+    except SystemdError as error:
+        if "already" in error.message or "exists" in error.message.lower():
+            raise LockedError(
+                f"{unit} runs already", hint="`unitq rollout watch` waits for its end"
+            ) from error
+        raise
