@@ -106,7 +106,9 @@ class Applier:
         while True:
             now = monotonic()
             rollout = advance(rollout, self._seen, now)
-            for slot in permitted(rollout, self._seen):
+            allowed = permitted(rollout, self._seen)
+            self._write_down(allowed)
+            for slot in allowed:
                 rollout = self._order(rollout, slot)
                 progress.update(rollout, self._seen, monotonic())
                 # Heard now, while systemd is busy with the order, and not in a pause afterwards.
@@ -146,6 +148,17 @@ class Applier:
             gave_up=gave_up and not detached,
             logs=self._logs(rollout),
         )
+
+    def _write_down(self, allowed: Iterable[Slot]) -> None:
+        """What is about to be ordered goes into the ledger first: on disk before it is done."""
+        if self._book is None or not allowed:
+            return
+        for slot in allowed:
+            seen = self._seen.get(slot.instance, Seen())
+            self._book.note(
+                "order", instance=str(slot.instance), do=str(slot.step.do), before=seen.invocation
+            )
+        self._book.sync()
 
     def _order(self, rollout: Rollout, slot: Slot) -> Rollout:
         """Tells systemd what is to happen to one instance; one unit job each."""

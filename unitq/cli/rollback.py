@@ -15,7 +15,7 @@ from unitq.cli.roll import Roll, begun, carried_out, plan_to, way_back, ways_out
 from unitq.cli.rollouts import Waiting, share, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
 from unitq.cli.text import duration, number
-from unitq.core import history
+from unitq.core import history, names
 from unitq.core.errors import Exit, NoMatchError, NotPermittedError, PreflightError
 from unitq.core.revision import Origin, Revision, restored
 from unitq.core.settings import Duration, OnFailure, Promote, Share
@@ -354,16 +354,24 @@ def _how(story: Story, *, at_work: bool) -> tuple[str, Exit]:
 @rollout.command(
     epilog="""\b
 Examples:
-  unitq deploy --json & … unitq rollout watch
+  unitq deploy --detach && unitq rollout watch
 """
 )
 @scope_options
 def watch() -> int:
     """Wait for the rollout at work to end, and exit as it does. Ctrl-C ends only the waiting."""
+    from unitq.host import detached
+
     scope = current()
     app = scope.installed().app
+    unit = names.rollout(app)
+    failed = detached.ended(scope.systemd(), unit)
     state.wait_until_idle(scope.layout, app)
     story = _story(scope)
+    if failed and failed != story.code:
+        # It came to its end before it began: a check failed, or somebody else was at work.
+        click.echo(f"{app}: {unit} ended with {failed}; `journalctl -u {unit}` has what it said")
+        return failed
     how, _ = _how(story, at_work=False)
     click.echo(f"{app}: rollout {story.number} ({story.kind} of {number(story.revision)}): {how}")
     return Exit.LOCKED if story.code is None else story.code

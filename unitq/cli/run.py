@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq import observe
-from unitq.cli.roll import Roll, begun, carried_out
+from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way
 from unitq.cli.rollouts import (
     Waiting,
     as_running,
@@ -193,6 +193,7 @@ def scale(counts: tuple[str, ...], as_json: bool, timeout: float | None, fail_on
     revision = scope.installed()
     wanted = _counts(counts, revision)
     with state.lock(scope.layout, revision.app, state.command_name()):
+        nothing_in_the_way(scope, revision.app)
         before = scope.installed()
         origin = Origin(time.time(), state.whoami(), before.config)
         target = scaled(before, wanted, origin)

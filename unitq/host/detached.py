@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from unitq.core.errors import LockedError, SystemdError
+from unitq.host.bus_errors import BusLostError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,8 @@ _ENVIRONMENT = (
     "SYSTEMD_BUS_TIMEOUT",
 )  # fmt: skip
 
+_LOOK_AGAIN = 1.0  # seconds
+
 _FOREVER = (1 << 64) - 1  # USEC_INFINITY
 
 
@@ -33,6 +36,8 @@ def start(systemd: Systemd, unit: str, description: str, arguments: Sequence[str
     command = [sys.executable, "-m", "unitq", *arguments]
     environment = [f"{name}={os.environ[name]}" for name in _ENVIRONMENT if name in os.environ]
     encoded = [word.encode() for word in command]
+    # One that failed stays for people to look at, until the next one.
+    systemd.reset_failed(unit)
     try:
         systemd.start_transient(
             unit,
@@ -43,7 +48,6 @@ def start(systemd: Systemd, unit: str, description: str, arguments: Sequence[str
                 ("Environment", "as", [pair.encode() for pair in environment]),
                 ("WorkingDirectory", "s", os.getcwd().encode()),
                 ("TimeoutStopUSec", "t", _FOREVER),
-                ("CollectMode", "s", b"inactive-or-failed"),
             ],
         )
     except SystemdError as error:
@@ -52,3 +56,19 @@ def start(systemd: Systemd, unit: str, description: str, arguments: Sequence[str
                 f"{unit} runs already", hint="`unitq rollout watch` waits for its end"
             ) from error
         raise
+
+
+def ended(systemd: Systemd, unit: str) -> int:
+    """Waits until no such unit runs; returns the exit code of a failure that systemd remembers."""
+    while True:
+        try:
+            systemd.subscribe([unit])
+            while any(
+                row.job or row.active not in ("inactive", "failed") for row in systemd.units([unit])
+            ):
+                # The last signal may come before the last change is to be seen.
+                systemd.events(_LOOK_AGAIN)
+            systemd.unsubscribe()
+            return int(systemd.properties(unit, "ExecMainStatus")["ExecMainStatus"])
+        except BusLostError:
+            systemd.reconnect()
