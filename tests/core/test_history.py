@@ -244,9 +244,7 @@ def test_rollbacks_one_after_another_go_back_in_time_and_end(
         # What restores another has its content.
         known.append(made(n, known[back - 1].workers[0].fingerprint if back else content,
                           restores=back))  # fmt: skip
-        told.append(
-            report(n, known[-1], *{"+": ("ok", 0), "-": ("failed", 7)}.get(state, ("x", 1)))
-        )
+        told.append(report(n, known[-1], *results[state]))
     seen: list[int] = []
     current = known[-1]
     while target := last_stable(
@@ -306,7 +304,7 @@ def test_an_unknown_revision_is_a_no_match_that_names_the_known(wanted: str) -> 
 
 @pytest.mark.parametrize(
     ("wanted", "named", "other"),
-    [("aaa", "1-aaaa11", "3-"), ("1234", "4-123456, 3-123456", "1-"), ("5", "5-555555", "4-")],
+    [("aaa", "1-aaaa11", "3-"), ("123456", "4-123456, 3-123456", "1-"), ("5", "5-555555", "4-")],
 )
 def test_several_are_named_and_none_is_guessed(wanted: str, named: str, other: str) -> None:
     with pytest.raises(NoMatchError, match="several") as caught:
