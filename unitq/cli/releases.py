@@ -34,13 +34,8 @@ class Uses:
 @click.command(
     epilog="""\b
 Examples:
-  unitq releases                  of all revisions that are kept
-  unitq releases --in-use         those that must not be deleted now
-
-\b
-  # Deletes all other releases; if unitq cannot tell, nothing.
-  keep=$(unitq -a shop releases --in-use) || exit
-  ls -d /srv/shop/releases/*/ | sed 's:/$::' | grep -vxF "$keep" | xargs -r rm -r --
+  unitq releases                                        of all revisions that are kept
+  unitq -a shop releases --in-use > keep.txt || exit    those that must not be deleted now
 
 \b
 Exit codes: 0; 1 it cannot be told; 4 no such app is installed; 5 root is needed, nothing printed.
@@ -58,8 +53,8 @@ def releases(in_use: bool, as_json: bool) -> int:
     """List the release directories that are needed, one a line.
 
     Without --in-use: those of all revisions that are kept, as a rollback may go to any of them.
-    With it: what an old worker that still drains runs counts as well. It needs root, or --user;
-    a list that may not be complete is not printed.
+    With it, for the clean-up of Capistrano or Deployer: what an old worker that still drains runs
+    counts as well. It needs root, or --user; a list that may not be complete is not printed.
     """
     found = stored(current())
     kept: dict[str, list[str]] = {}

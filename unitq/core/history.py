@@ -163,7 +163,13 @@ def find(revisions: Sequence[Revision], wanted: str, current: str | None) -> Rev
     """
     by_number = [revision for revision in revisions if str(revision.number) == wanted]
     by_id = [revision for revision in revisions if revision.id == wanted]
-    by_hash = [revision for revision in revisions if wanted and revision.hash.startswith(wanted)]
+    # Digits are a number: one that is not there must not be taken for the beginning of a hash.
+    whole = not wanted or wanted.isdecimal()
+    by_hash = [
+        revision
+        for revision in revisions
+        if (revision.hash == wanted if whole else revision.hash.startswith(wanted))
+    ]
     hits = by_id or by_number or by_hash
     if by_number and len(hits) > 1:
         # One of them was never anything: its deploy died before it became current.
