@@ -19,9 +19,26 @@ from hypothesis import strategies as st
 
 from unitq.core import config, directives, values
 from unitq.core.errors import ConfigError, Exit
-from unitq.core.model import App, CodeVersion, KillMode, StartLimit, Worker
+from unitq.core.model import (
+    App,
+    CodeVersion,
+    Hook,
+    Hooks,
+    KillMode,
+    Probe,
+    StartLimit,
+    Worker,
+)
 from unitq.core.reference import toml
-from unitq.core.settings import Duration, RolloutSettings, Share
+from unitq.core.schema import RolloutTable
+from unitq.core.settings import (
+    Duration,
+    OnDrainTimeout,
+    OnFailure,
+    Promote,
+    RolloutSettings,
+    Share,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,14 +60,28 @@ directory = "/srv//shop/./current/"
 environment = { APP_ENV = "production", WAIT = 5 }
 environment_file = "/etc/shop/env"
 code_version = "git"
+history = 20
 
 [redis]
 url = "redis://:secret@127.0.0.1:6379/0"
 
 [rollout]
-max_unavailable = "25%"
+max_unavailable = "0%"
 min_healthy = 0
 start_timeout = "2min"
+max_surge = "25%"
+canary = 2
+canary_soak = "5min"
+promote = "manual"
+healthy_deadline = 90
+max_failures = 3
+on_failure = "pause"
+on_drain_timeout = "wait"
+
+[hooks]
+before_deploy = ["bin/before", "a b", ""]
+after_deploy = { command = ["/bin/after"] }
+on_failure = { command = ["/bin/alert"], timeout = 30 }
 
 [workers.sms]
 command = "  bin/worker --id %i "
@@ -70,6 +101,11 @@ directory = "/srv/sms"
 environment = { WAIT = "10", EMPTY = "" }
 environment_file = ["/etc/sms/a", "/etc/sms/b"]
 
+[workers.sms.probe]
+command = " bin/probe %i"
+timeout = "2s"
+successes = 3
+
 [workers.sms.unit]
 OnFailure = "alert@%n.service"
 
@@ -82,6 +118,8 @@ X-Note = ""
 
 [workers.mail]
 command = "bin/mail"
+singleton = true
+probe = { command = "bin/probe" }
 """
 
 
@@ -147,6 +185,7 @@ def test_every_key_arrives_in_the_app() -> None:
                     ("ExecStartPre", ("/bin/true", "/bin/echo a")),
                     ("X-Note", ("",)),
                 ),
+                probe=Probe("bin/probe %i", Duration("2s", 2), 3),
             ),
             Worker(
                 name="mail",
@@ -157,11 +196,31 @@ def test_every_key_arrives_in_the_app() -> None:
                 group="1000",
                 environment=(("APP_ENV", "production"), ("WAIT", "5")),
                 environment_files=("/etc/shop/env",),
+                singleton=True,
+                probe=Probe("bin/probe", Duration("5s", 5), 1),
             ),
         ),
-        rollout=RolloutSettings(Share(25, percent=True), Duration("0s", 0), Duration("2min", 120)),
+        rollout=RolloutSettings(
+            max_unavailable=Share(0, percent=True),
+            min_healthy=Duration("0s", 0),
+            start_timeout=Duration("2min", 120),
+            max_surge=Share(25, percent=True),
+            canary=Share(2),
+            canary_soak=Duration("5min", 300),
+            promote=Promote.MANUAL,
+            healthy_deadline=Duration("90s", 90),
+            max_failures=3,
+            on_failure=OnFailure.PAUSE,
+            on_drain_timeout=OnDrainTimeout.WAIT,
+        ),
         code_version=CodeVersion.GIT,
         redis_url="redis://:secret@127.0.0.1:6379/0",
+        history=20,
+        hooks=Hooks(
+            before_deploy=Hook(("bin/before", "a b", ""), Duration("1min", 60)),
+            after_deploy=Hook(("/bin/after",), Duration("1min", 60)),
+            on_failure=Hook(("/bin/alert",), Duration("30s", 30)),
+        ),
     )
 
 
@@ -169,7 +228,22 @@ def test_every_field_of_the_model_can_be_set_in_the_file() -> None:
     app = config.parse(EVERYTHING, source="unitq.toml")
     untouched = Worker(name="", command="", instances=0, directory="")
     for field in dataclasses.fields(Worker):
-        assert getattr(app.workers[0], field.name) != getattr(untouched, field.name), field.name
+        default = getattr(untouched, field.name)
+        assert any(getattr(each, field.name) != default for each in app.workers), field.name
+    for field in dataclasses.fields(App):
+        default = None if field.default is dataclasses.MISSING else field.default
+        assert getattr(app, field.name) not in (default, Hooks()), field.name
+    for hook in ("before_deploy", "after_deploy", "on_failure"):
+        assert hook in dict(app.hooks)
+    plain = config.parse(SMALLEST, source="unitq.toml").rollout
+    for key, value in app.rollout._asdict().items():
+        assert value != getattr(plain, key), key
+
+
+def test_the_defaults_of_a_rollout_are_those_of_its_settings() -> None:
+    given = config.parse(SMALLEST, source="unitq.toml").rollout
+    assert given == RolloutSettings(given.max_unavailable, given.min_healthy, given.start_timeout)
+    assert set(RolloutTable.model_fields) == set(RolloutSettings._fields)
 
 
 def test_every_worker_may_have_a_directory_of_its_own() -> None:
@@ -228,7 +302,7 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file() -> None:
             usr = "www-data"
             [rollout]
             max_unavailable = 0
-            start_timeout = 5
+            healthy_deadline = 5
             [workers.sms]
             instence = 4
             stop_timeout = "10 minuts"
@@ -247,11 +321,8 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file() -> None:
             'letter or digit, got "my shop"'
         ),
         'usr: unknown key, did you mean "user"?',
-        (
-            "rollout.max_unavailable: expected a whole number from 1 to 4096, or a percentage such "
-            'as "25%", got 0'
-        ),
-        "rollout.start_timeout: must be longer than min_healthy, but is 5s against 10s",
+        "rollout.max_unavailable: may be 0 only if max_surge is above 0",
+        "rollout.healthy_deadline: must be longer than min_healthy, but is 5s against 10s",
         'workers.sms.instence: unknown key, did you mean "instances"?',
         (
             'workers.sms.stop_timeout: expected a time span such as "90s", "10min" or "infinity", '
@@ -323,7 +394,7 @@ MISTAKES = [
       'digit, got "-x"')),
     ("presets = 1", "presets",
      ("unknown key; the keys here are app, user, group, directory, "
-      "environment, environment_file, code_version, redis, rollout and workers")),
+      "environment, environment_file, code_version, history, redis, rollout, hooks and workers")),
     ("instances = 2", "instances", "unknown key here, it belongs in [workers.NAME]"),
     ('url = "redis://a"', "url", "unknown key here, it belongs in [redis]"),
     ("min_healthy = 2", "min_healthy", "unknown key here, it belongs in [rollout]"),
@@ -375,14 +446,67 @@ MISTAKES = [
      "the key contains the control character U+001B, which no unit file may hold"),
     ('rollout.max_unavailable = "101%"', "rollout.max_unavailable",
      ("expected a whole number from "
-      '1 to 4096, or a percentage such as "25%", got "101%"')),
+      '0 to 4096, or a percentage such as "25%", got "101%"')),
     ("rollout.max_unavailable = true", "rollout.max_unavailable",
      ("expected a whole number from "
-      '1 to 4096, or a percentage such as "25%", got true')),
+      '0 to 4096, or a percentage such as "25%", got true')),
     ('rollout.start_timeout = "infinity"', "rollout.start_timeout",
      'expected a time span such as "90s" or "1min 30s", not endless, got "infinity"'),
-    ('rollout.min_healthy = "2min"', "rollout.start_timeout",
-     "must be longer than min_healthy, but is 90s against 2min"),
+    ('rollout.min_healthy = "2min"', "rollout.healthy_deadline",
+     "must be longer than min_healthy, but is 2min against 2min"),
+    ("rollout = { max_unavailable = 0 }", "rollout.max_unavailable",
+     "may be 0 only if max_surge is above 0"),
+    ('rollout = { max_unavailable = "0%", max_surge = "0%" }', "rollout.max_unavailable",
+     "may be 0 only if max_surge is above 0"),
+    ("rollout = { max_unavailable = 0, max_surg = 1 }", "rollout.max_surg",
+     'unknown key, did you mean "max_surge"?'),
+    ("rollout = { max_unavailable = 0, max_surge = -1 }", "rollout.max_surge",
+     'expected a whole number from 0 to 4096, or a percentage such as "25%", got -1'),
+    ('rollout.canary = "half"', "rollout.canary",
+     'expected a whole number from 0 to 4096, or a percentage such as "25%", got "half"'),
+    ('rollout.canary_soak = "infinity"', "rollout.canary_soak",
+     'expected a time span such as "90s" or "1min 30s", not endless, got "infinity"'),
+    ("rollout.healthy_deadline = 0", "rollout.healthy_deadline",
+     'expected a time span such as "90s" or "1min 30s", longer than zero, got 0'),
+    ('rollout.promote = "manuel"', "rollout.promote",
+     'expected "auto" or "manual", got "manuel", did you mean "manual"?'),
+    ("rollout.max_failures = -1", "rollout.max_failures",
+     "expected a whole number from 0 to 4096, got -1"),
+    ('rollout.max_failures = "10%"', "rollout.max_failures",
+     'expected a whole number from 0 to 4096, got "10%"'),
+    ("rollout.on_failure = true", "rollout.on_failure",
+     'expected "rollback" or "pause", got true'),
+    ('rollout.on_drain_timeout = "forever"', "rollout.on_drain_timeout",
+     'expected "kill" or "wait", got "forever"'),
+    ("history = 0", "history", "expected a whole number from 1 to 1000, got 0"),
+    ("history = 1001", "history", "expected a whole number from 1 to 1000, got 1001"),
+    ("max_surge = 1", "max_surge", "unknown key here, it belongs in [rollout]"),
+    ('after_deploy = ["a"]', "after_deploy", "unknown key here, it belongs in [hooks]"),
+    # Hooks. An argument may be a token: none is repeated.
+    ('hooks = ["a"]', "hooks", "expected a table, got a list"),
+    ('hooks.after_deplyo = ["a"]', "hooks.after_deplyo",
+     'unknown key, did you mean "after_deploy"?'),
+    ('hooks.before_deploy = "bin/hook secret"', "hooks.before_deploy",
+     'expected a list of strings such as ["bin/hook", "shop"], got a string'),
+    ("hooks.before_deploy = []", "hooks.before_deploy",
+     'expected a list of strings such as ["bin/hook", "shop"], got a list'),
+    ('hooks.before_deploy = ["", "a"]', "hooks.before_deploy[0]",
+     "expected the program to run, got a string"),
+    ('hooks.before_deploy = ["a", 5]', "hooks.before_deploy[1]", "expected a string, got a number"),
+    ('hooks.before_deploy = ["a\\nb"]', "hooks.before_deploy[0]", "contains a line break (U+000A)"),
+    ("hooks.before_deploy = {}", "hooks.before_deploy.command",
+     'missing, for example command = ["bin/hook", "shop"]'),
+    ('hooks.before_deploy = { comand = ["a"] }', "hooks.before_deploy.comand",
+     'unknown key, did you mean "command"?'),
+    ('hooks.before_deploy = { command = ["a"], shell = true }', "hooks.before_deploy.shell",
+     "unknown key, the keys here are command and timeout"),
+    ('hooks.before_deploy = { command = [["a"]] }', "hooks.before_deploy.command[0]",
+     "expected a string, got a list"),
+    ('hooks.before_deploy = { command = "a" }', "hooks.before_deploy.command",
+     'expected a list of strings such as ["bin/hook", "shop"], got a string'),
+    ('hooks.before_deploy = { command = ["a"], timeout = "infinity" }',
+     "hooks.before_deploy.timeout",
+     'expected a time span such as "90s" or "1min 30s", not endless, got "infinity"'),
 ]  # fmt: skip
 
 WORKER_MISTAKES = [
@@ -480,6 +604,24 @@ WORKER_MISTAKES = [
     ('service.A = "b\\ufdd0"', "service.A",
      "contains the character U+FDD0, which no unit file may hold"),
     ("service.A = '" + "b" * 70_000 + "'", "service.A", "is longer than 65536 bytes"),
+    ("singleton = 1", "singleton", "expected true or false, got 1"),
+    ("singleton = true\ninstances = 2", "instances", "must be 1 where singleton is true"),
+    ("probe = 'bin/probe'", "probe", "expected a table, got a string"),
+    ("probe = {}", "probe.command", 'missing, for example command = "bin/probe %i"'),
+    ("probe = { comand = 'a' }", "probe.comand", 'unknown key, did you mean "command"?'),
+    ("probe = { command = 'a', interval = 5 }", "probe.interval",
+     "unknown key; the keys here are command, timeout and successes"),
+    ("probe = { command = ['a'] }", "probe.command",
+     'expected a command line such as "/usr/bin/php bin/resque", got a list'),
+    ("probe = { command = 'a\\' }", "probe.command",
+     "must not end in a backslash, which joins the unit file's next line to it"),
+    ('probe = { command = "a\\nUser=root" }', "probe.command", "contains a line break (U+000A)"),
+    ("probe = { command = 'a', timeout = 0 }", "probe.timeout",
+     'expected a time span such as "90s" or "1min 30s", longer than zero, got 0'),
+    ("probe = { command = 'a', successes = 0 }", "probe.successes",
+     "expected a whole number from 1 to 100, got 0"),
+    ("successes = 2", "successes", "unknown key here, it belongs in [workers.NAME.probe]"),
+    ("timeout = 2", "timeout", 'unknown key, did you mean "stop_timeout"?'),
 ]  # fmt: skip
 
 
@@ -643,25 +785,52 @@ WORKERS = st.fixed_dictionaries(
         "limits": some(LimitFSIZE=SIZES, LimitNOFILE=st.integers(0, 10**6), LimitCPU=SPANS),
         "unit": DIRECTIVES,
         "service": DIRECTIVES,
+        "probe": st.fixed_dictionaries(
+            {"command": VERBATIM},
+            optional={"timeout": SPANS, "successes": st.integers(1, 100)},
+        ),
     },
+)
+ALONE = WORKERS.map(lambda keys: {**keys, "instances": 1, "singleton": True})
+SHARES = st.one_of(st.integers(1, 4096), st.integers(1, 100).map("{}%".format))
+ARGUMENTS = st.builds(
+    lambda program, rest: [program, *rest], SAFE.filter(bool), st.lists(SAFE, max_size=3)
+)
+HOOK = st.one_of(
+    ARGUMENTS, st.fixed_dictionaries({"command": ARGUMENTS}, optional={"timeout": SPANS})
 )
 VALID = st.fixed_dictionaries(
     {
         "app": NAMES,
         "directory": PATHS,
-        "workers": st.dictionaries(NAMES, WORKERS, min_size=1, max_size=3),
+        "workers": st.dictionaries(
+            NAMES, st.one_of(WORKERS, ALONE), min_size=1, max_size=3
+        ),
     },
     optional={
         **SHARED,
         "code_version": st.sampled_from(list(map(str, CodeVersion))),
         "redis": some(url=st.sampled_from(["redis://a:1/0", "rediss://u:p@[::1]", "unix:///a?db=1"])),
-        "rollout": some(
-            max_unavailable=st.one_of(
-                st.integers(1, 4096), st.integers(1, 100).map("{}%".format)
+        "rollout": st.one_of(
+            some(
+                max_unavailable=SHARES,
+                max_surge=st.one_of(SHARES, st.sampled_from([0, "0%"])),
+                min_healthy=st.integers(0, 30),
+                start_timeout=st.integers(1, 10**6),
+                healthy_deadline=st.integers(31, 10**6),
+                canary=st.one_of(SHARES, st.sampled_from([0, "0%"])),
+                canary_soak=st.one_of(SPANS, st.just(0)),
+                promote=st.sampled_from(list(map(str, Promote))),
+                max_failures=st.integers(0, 4096),
+                on_failure=st.sampled_from(list(map(str, OnFailure))),
+                on_drain_timeout=st.sampled_from(list(map(str, OnDrainTimeout))),
             ),
-            min_healthy=st.integers(0, 30),
-            start_timeout=st.integers(31, 10**6),
+            st.fixed_dictionaries(
+                {"max_unavailable": st.sampled_from([0, "0%"]), "max_surge": SHARES}
+            ),
         ),
+        "history": st.integers(1, 1000),
+        "hooks": some(before_deploy=HOOK, after_deploy=HOOK, on_failure=HOOK),
     },
 )  # fmt: skip
 
@@ -742,6 +911,10 @@ KEYS = st.one_of(
             *("workers.a.limits.LimitNICE", "workers.a.service.Type", "workers.a.unit.A"),
             *("workers.a.stop_timeout", "workers.a.start_limit", "workers.a.nice", '""', "'[key]'"),
             *("workers.'[key]'.command", "workers.a.'[key]'", "workers.''", "workers.a.umask"),
+            *("rollout.max_surge", "rollout.healthy_deadline", "rollout.promote", "history"),
+            *("hooks", "hooks.on_failure", "hooks.before_deploy.command", "hooks.after_deploy.x"),
+            *("workers.a.singleton", "workers.a.probe", "workers.a.probe.command"),
+            *("workers.a.probe.successes", "workers.a.probe.'[key]'", "hooks.'[key]'.'[key]'"),
             *('"\\u0000"', '"\\uFFFE"', "workers.'\u2028'.x", "workers.a.directory"),
         ]
     ),
@@ -789,6 +962,11 @@ def test_a_secret_is_never_repeated(secret: str, bad: str) -> None:
         f"redis.url = {toml(marked)}",
         f"redis.url = {toml(f'redis://:{marked} @a/b')}",
         f"redis.ulr = {toml(marked)}",
+        f"hooks.on_failure = {toml(marked)}",
+        f"hooks.on_failure = [[{toml(marked)}]]",
+        f"hooks.on_failure.command = {toml(marked)}",
+        f"hooks.on_failure.command = [{{ a = {toml(marked)} }}]",
+        f"hooks.on_failure.comand = [{toml(marked)}]",
     ]
     for line in lines:
         for text in (f"{line}\n{SMALLEST}", worker(line)):
@@ -850,7 +1028,8 @@ def test_the_schema_is_valid_and_says_what_each_key_means() -> None:
         for key, described in table["properties"].items():
             assert described["description"], key
             assert "null" not in json.dumps(described), key
-            assert all(_fits(example, described) for example in described.get("examples", ())), key
+            whole = {**described, "$defs": schema["$defs"]}
+            assert all(_fits(example, whole) for example in described.get("examples", ())), key
             assert "default" not in described or _fits(described["default"], described), key
     assert VALIDATOR.is_valid(tomllib.loads(EVERYTHING))
 
@@ -868,7 +1047,24 @@ def test_the_schemas_defaults_are_the_models() -> None:
         "kill_mode": "control-group",
         "restart_delay": "1s",
         "start_limit": "none",
+        "singleton": False,
     }
+    rollout = config.json_schema()["$defs"]["RolloutTable"]["properties"]
+    assert {key: value["default"] for key, value in rollout.items()} == {
+        "max_unavailable": 1,
+        "max_surge": 0,
+        "min_healthy": "10s",
+        "start_timeout": "90s",
+        "healthy_deadline": "2min",
+        "canary": 0,
+        "canary_soak": "30s",
+        "promote": "auto",
+        "max_failures": 0,
+        "on_failure": "rollback",
+        "on_drain_timeout": "kill",
+    }
+    probe = config.json_schema()["$defs"]["ProbeTable"]["properties"]
+    assert (probe["timeout"]["default"], probe["successes"]["default"]) == ("5s", 1)
 
 
 @pytest.mark.parametrize(
@@ -883,6 +1079,7 @@ def test_the_schemas_defaults_are_the_models() -> None:
             "unit.'a b' = 1",
         ),
         *("queues = ['a', 'a']", "limits.NOFILE = 1", "environment.A = true", "directory = 'a'"),
+        *("singleton = 1", "probe = 'a'", "probe = {}", "probe = { command = 'a', x = 1 }"),
         *("instence = 1", "service.A = 1.5", "start_limit = '5'", "user = 'a:b'"),
     ],
 )
@@ -898,7 +1095,10 @@ def test_the_reference_has_every_key() -> None:
     schema = config.json_schema()
     for table in (schema, *schema["$defs"].values()):
         for key in table["properties"]:
-            assert key in ("redis", "rollout", "workers") or f"\n| `{key}` | " in config.reference()
+            assert (
+                key in ("redis", "rollout", "hooks", "workers")
+                or f"\n| `{key}` | " in config.reference()
+            )
 
 
 def test_the_starter_file_is_valid_as_it_is() -> None:
@@ -913,6 +1113,10 @@ def test_the_starter_file_is_valid_with_every_comment_taken_off_a_key() -> None:
     schema = config.json_schema()
     assert set(data) == set(schema["properties"])
     assert set(data["rollout"]) == set(schema["$defs"]["RolloutTable"]["properties"])
+    assert set(data["hooks"]) == set(schema["$defs"]["HooksTable"]["properties"])
+    assert set(data["workers"]["default"]["probe"]) == set(
+        schema["$defs"]["ProbeTable"]["properties"]
+    )
     assert set(data["redis"]) == set(schema["$defs"]["RedisTable"]["properties"])
     assert set(data["workers"]["default"]) == set(schema["$defs"]["WorkerTable"]["properties"])
     assert VALIDATOR.is_valid(data)

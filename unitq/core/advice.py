@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from unitq.core.model import KillMode
-from unitq.core.render import executable
+from unitq.core.model import ROLLOUT, KillMode
+from unitq.core.render import executable, prefixes
+from unitq.core.settings import OnDrainTimeout
 
 if TYPE_CHECKING:
-    from unitq.core.model import App, Worker
+    from unitq.core.model import App, Probe, Worker
+    from unitq.core.settings import RolloutSettings
 
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
 
@@ -111,13 +113,33 @@ FRAMEWORKS = (
 
 def advice(app: App) -> list[Finding]:
     """What can be said of a configuration without a look at the machine."""
-    return [finding for worker in app.workers for finding in _of_worker(worker)]
+    return [
+        *_of_rollout(app.rollout),
+        *(finding for worker in app.workers for finding in _of_worker(worker, app.rollout)),
+    ]
 
 
-def _of_worker(worker: Worker) -> list[Finding]:
+def _of_rollout(rollout: RolloutSettings) -> list[Finding]:
+    """What is set and means nothing."""
+    if rollout.canary.number:
+        return []
+    return [
+        Finding(
+            Level.NOTE,
+            f"rollout.{key}",
+            "means nothing without canaries: nobody goes first",
+            "`canary` says how many instances of each worker do",
+        )
+        for key in ("canary_soak", "promote")
+        if getattr(rollout, key) != getattr(ROLLOUT, key)
+    ]
+
+
+def _of_worker(worker: Worker, rollout: RolloutSettings) -> list[Finding]:
     place = f"workers.{worker.name}"
     found = []
-    if worker.stop_timeout.seconds < _SHORT_STOP:
+    killed = rollout.on_drain_timeout is OnDrainTimeout.KILL
+    if killed and worker.stop_timeout.seconds < _SHORT_STOP:
         found.append(
             Finding(
                 Level.NOTE,
@@ -139,6 +161,32 @@ def _of_worker(worker: Worker) -> list[Finding]:
                 f"{place}.command",
                 f"names {worker.directory}: after a crash it would run what is there by then, "
                 "deployed or not",
+                "write paths relative to `directory`; the command runs in it",
+            )
+        )
+    if worker.probe:
+        found += _of_probe(worker.probe, worker.directory, f"{place}.probe.command")
+    return found
+
+
+def _of_probe(probe: Probe, directory: str, place: str) -> list[Finding]:
+    found = []
+    if "-" in prefixes(probe.command):
+        found.append(
+            Finding(
+                Level.WARNING,
+                place,
+                'begins with "-", with which systemd takes every failure for a success',
+                'leave the "-" out',
+            )
+        )
+    if directory in probe.command:
+        found.append(
+            Finding(
+                Level.WARNING,
+                place,
+                f"names {directory}: it would ask with the code that is there by then, not with "
+                "the instance's",
                 "write paths relative to `directory`; the command runs in it",
             )
         )

@@ -12,11 +12,20 @@ from pydantic import ValidationError
 from unitq.core import names
 from unitq.core.errors import ConfigError
 from unitq.core.mistakes import in_plain_words, means, place
-from unitq.core.model import INSTANCES_MAX, NAME_RE, UNIT_NAME_MAX, App, Worker
+from unitq.core.model import (
+    INSTANCES_MAX,
+    NAME_RE,
+    ROLLOUT,
+    UNIT_NAME_MAX,
+    App,
+    Hooks,
+    Probe,
+    Worker,
+)
 from unitq.core.reference import reference, starter
-from unitq.core.schema import AppFile, RolloutTable, WorkerTable, json_schema
+from unitq.core.schema import AppFile, ProbeTable, WorkerTable, json_schema
 from unitq.core.settings import RolloutSettings
-from unitq.core.values import MistakeError, span
+from unitq.core.values import MistakeError, share, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,8 +169,13 @@ def _across(data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     workers = workers if isinstance(workers, dict) else {}
     tables = {name: table for name, table in workers.items() if isinstance(table, dict)}
     yield from _homeless(data, tables)
-    yield from _impatient(data.get("rollout"))
-    for name in tables:
+    rollout = data.get("rollout")
+    yield from _impatient(rollout if isinstance(rollout, dict) else {})
+    yield from _stuck(rollout if isinstance(rollout, dict) else {})
+    for name, table in tables.items():
+        if table.get("singleton") is True and table.get("instances", 1) != 1:
+            problem = "must be 1 where singleton is true"
+            yield ("workers", name, "instances"), problem
         if not (isinstance(app, str) and NAME_RE.fullmatch(app) and NAME_RE.fullmatch(name)):
             continue
         longest = max(
@@ -190,17 +204,31 @@ def _homeless(data: dict[str, Any], tables: dict[str, Any]) -> Iterator[tuple[Pa
         yield ("workers", name, "directory"), "missing, here or for the whole app"
 
 
-def _impatient(rollout: object) -> Iterator[tuple[Path, str]]:
-    defaults = RolloutTable()
-    given = rollout if isinstance(rollout, dict) else {}
+def _impatient(rollout: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     try:
-        healthy = span()(given.get("min_healthy", defaults.min_healthy.text))
-        start = span()(given.get("start_timeout", defaults.start_timeout.text))
+        healthy = span()(rollout.get("min_healthy", ROLLOUT.min_healthy.text))
+        deadline = span()(rollout.get("healthy_deadline", ROLLOUT.healthy_deadline.text))
     except MistakeError:
         return  # said already
-    if start.seconds <= healthy.seconds:
-        problem = f"must be longer than min_healthy, but is {start} against {healthy}"
-        yield ("rollout", "start_timeout"), problem
+    if deadline.seconds <= healthy.seconds:
+        problem = f"must be longer than min_healthy, but is {deadline} against {healthy}"
+        yield ("rollout", "healthy_deadline"), problem
+
+
+def _stuck(rollout: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Nothing may be down and nothing may be started beside it: nothing could be replaced."""
+    if "max_unavailable" not in rollout:
+        return
+    surge_given = "max_surge" in rollout
+    if not surge_given and means("max_surge", rollout, ("rollout",)):
+        return  # mistyped, and said already
+    try:
+        unavailable = share(rollout["max_unavailable"])
+        surge = share(rollout["max_surge"]) if surge_given else ROLLOUT.max_surge
+    except MistakeError:
+        return  # said already
+    if not unavailable.number and not surge.number:
+        yield ("rollout", "max_unavailable"), "may be 0 only if max_surge is above 0"
 
 
 def _lines(problems: dict[Path, str], order: dict[Path, int]) -> list[str]:
@@ -222,15 +250,14 @@ def _error(source: str, lines: list[str], hint: str = "") -> ConfigError:
 
 
 def _app(file: AppFile) -> App:
-    rollout = file.rollout
     return App(
         name=file.app,
         workers=tuple(_worker(name, table, file) for name, table in file.workers.items()),
-        rollout=RolloutSettings(
-            rollout.max_unavailable, rollout.min_healthy, rollout.start_timeout
-        ),
+        rollout=RolloutSettings(**dict(file.rollout)),
         code_version=file.code_version,
         redis_url=file.redis.url,
+        history=file.history,
+        hooks=Hooks(**dict(file.hooks)),
     )
 
 
@@ -258,4 +285,10 @@ def _worker(name: str, table: WorkerTable, file: AppFile) -> Worker:
         limits=table.limits,
         unit=table.unit,
         service=table.service,
+        singleton=table.singleton,
+        probe=_probe(table.probe),
     )
+
+
+def _probe(table: ProbeTable | None) -> Probe | None:
+    return Probe(table.command, table.timeout, table.successes) if table else None

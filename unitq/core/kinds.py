@@ -7,9 +7,17 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from unitq.core import directives, duration, values
-from unitq.core.model import INSTANCES_MAX, NAME, CodeVersion, Directives, KillMode, StartLimit
-from unitq.core.settings import Duration, Share
+from unitq.core import directives, duration, programs, values
+from unitq.core.model import (
+    INSTANCES_MAX,
+    NAME,
+    CodeVersion,
+    Directives,
+    Hook,
+    KillMode,
+    StartLimit,
+)
+from unitq.core.settings import Duration, OnDrainTimeout, OnFailure, Promote, Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,12 @@ _LIMITS = {
     "type": "object",
     "properties": {name: {"type": ["string", "integer"]} for name in directives.LIMITS},
     "additionalProperties": False,
+}
+_ARGUMENTS = {
+    "type": "array",
+    "items": {"type": "string"},
+    "prefixItems": [{"type": "string", "minLength": 1}],
+    "minItems": 1,
 }
 _VARIABLES = _STRING_TABLE | {"propertyNames": {"pattern": f"^{values.VARIABLE}$"}}
 
@@ -162,12 +176,72 @@ Amount = Annotated[
     WithJsonSchema(
         {
             "type": ["integer", "string"],
-            "minimum": 1,
+            "minimum": 0,
             "maximum": INSTANCES_MAX,
             "pattern": f"^{values.PERCENTAGE}$",
         }
     ),
     Kind("number of instances, or percentage"),
+]
+PromoteWord = Annotated[
+    Promote,
+    PlainValidator(values.choice(Promote)),
+    WithJsonSchema({"enum": [word.value for word in Promote]}),
+    Kind('`"auto"` or `"manual"`'),
+]
+OnFailureWord = Annotated[
+    OnFailure,
+    PlainValidator(values.choice(OnFailure)),
+    WithJsonSchema({"enum": [word.value for word in OnFailure]}),
+    Kind('`"rollback"` or `"pause"`'),
+]
+OnDrainTimeoutWord = Annotated[
+    OnDrainTimeout,
+    PlainValidator(values.choice(OnDrainTimeout)),
+    WithJsonSchema({"enum": [word.value for word in OnDrainTimeout]}),
+    Kind('`"kill"` or `"wait"`'),
+]
+Failures = Annotated[
+    int,
+    PlainValidator(values.whole(0, INSTANCES_MAX)),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": INSTANCES_MAX}),
+    Kind(f"0 to {INSTANCES_MAX}"),
+]
+History = Annotated[
+    int,
+    PlainValidator(values.whole(1, 1000)),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 1000}),
+    Kind("1 to 1000"),
+]
+Flag = Annotated[
+    bool,
+    PlainValidator(values.flag),
+    WithJsonSchema({"type": "boolean"}),
+    Kind("`true` or `false`"),
+]
+Successes = Annotated[
+    int,
+    PlainValidator(values.whole(1, 100)),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 100}),
+    Kind("1 to 100"),
+]
+Program = Annotated[
+    Hook,
+    PlainValidator(programs.hook),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                _ARGUMENTS,
+                {
+                    "type": "object",
+                    "properties": {"command": _ARGUMENTS, "timeout": _SPAN | {"minimum": 1}},
+                    "required": ["command"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+    Kind("list of strings, or table with `command` and `timeout`"),
 ]
 RedisUrl = Annotated[
     str,

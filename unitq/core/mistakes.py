@@ -7,7 +7,14 @@ from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any
 
 from unitq.core import directives
-from unitq.core.schema import AppFile, RedisTable, RolloutTable, WorkerTable
+from unitq.core.schema import (
+    AppFile,
+    HooksTable,
+    ProbeTable,
+    RedisTable,
+    RolloutTable,
+    WorkerTable,
+)
 from unitq.core.suggest import either, nearest
 from unitq.core.values import MistakeError, MistakesError, Path
 
@@ -82,7 +89,12 @@ def found(value: object, *, secret: bool = False) -> str:
 
 def confidential(path: Path) -> bool:
     """Whether what stands there may be nobody's business."""
-    return path[:1] == ("redis",) or "environment" in path
+    return (
+        path[:1] == ("redis",)
+        or "environment" in path
+        # A token in an argument, say.
+        or (path[:1] == ("hooks",) and path[-1] != "timeout")
+    )
 
 
 def in_plain_words(error: ValidationError) -> Iterator[tuple[Path, str]]:
@@ -136,10 +148,13 @@ def _missing(path: Path) -> str:
 def table(path: Path) -> type[BaseModel]:
     """The model of the table there."""
     if path[:1] == ("workers",):
-        return WorkerTable
-    if path == ("redis",):
-        return RedisTable
-    return RolloutTable if path == ("rollout",) else AppFile
+        return ProbeTable if path[2:3] == ("probe",) else WorkerTable
+    tables: dict[Path, type[BaseModel]] = {
+        ("redis",): RedisTable,
+        ("rollout",): RolloutTable,
+        ("hooks",): HooksTable,
+    }
+    return tables.get(path, AppFile)
 
 
 def means(key: str, found: Mapping[str, object], path: Path) -> bool:
@@ -178,7 +193,11 @@ def _home(key: str) -> str | None:
         (WorkerTable, "in [workers.NAME]"),
         (RolloutTable, "in [rollout]"),
         (RedisTable, "in [redis]"),
+        (HooksTable, "in [hooks]"),
     )
-    if key in ("redis", "rollout", "workers"):
+    if key in ("redis", "rollout", "hooks", "workers"):
         return "at the top level"
+    if key == "successes":
+        # Not so `timeout`, by which other tools mean a worker's stop_timeout.
+        return "in [workers.NAME.probe]"
     return next((words for model, words in homes if key in model.model_fields), None)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from unitq.core.settings import Duration, RolloutSettings
+from unitq.core.settings import Duration, RolloutSettings, Share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # systemd allows ASCII letters, digits and ":-_.\" in unit names (systemd.unit(5)). Ours also
 # become directory names and journal identifiers: letters, digits, "-" and "_" serve all three.
@@ -17,6 +21,13 @@ NAME_RE = re.compile(NAME)
 UNIT_NAME_MAX = 255
 
 INSTANCES_MAX = 4096
+
+# What an app without [rollout] has; the other settings have their defaults with them.
+ROLLOUT = RolloutSettings(
+    max_unavailable=Share(1),
+    min_healthy=Duration("10s", 10.0),
+    start_timeout=Duration("90s", 90.0),
+)
 
 
 class KillMode(StrEnum):
@@ -41,6 +52,39 @@ class StartLimit:
 
     burst: int
     interval: Duration
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A command that tells whether an instance does its work: exit status 0 means that it does."""
+
+    command: str  # systemd's command-line syntax, as the user wrote it
+    timeout: Duration = field(default_factory=lambda: Duration("5s", 5.0))
+    successes: int = 1  # in a row
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A program of the operator's that unitq itself runs; without a shell."""
+
+    command: tuple[str, ...]  # the program, absolute or below unitq.toml's directory; arguments
+    timeout: Duration = field(default_factory=lambda: Duration("1min", 60.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What is run around a deploy."""
+
+    before_deploy: Hook | None = None
+    after_deploy: Hook | None = None
+    on_failure: Hook | None = None
+
+    def __iter__(self) -> Iterator[tuple[str, Hook]]:
+        """Those that there are, with their names."""
+        for name in ("before_deploy", "after_deploy", "on_failure"):
+            hook: Hook | None = getattr(self, name)
+            if hook is not None:
+                yield name, hook
 
 
 # Any other systemd directive: one name, one or several values (a list gives several lines).
@@ -72,6 +116,8 @@ class Worker:
     limits: tuple[tuple[str, str], ...] = ()
     unit: Directives = ()
     service: Directives = ()
+    singleton: bool = False  # never two processes of it, not even for a moment
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +129,8 @@ class App:
     rollout: RolloutSettings
     code_version: CodeVersion = CodeVersion.AUTO
     redis_url: str | None = None
+    history: int = 10  # so many revisions are kept
+    hooks: Hooks = field(default_factory=Hooks)
 
     def worker(self, name: str) -> Worker | None:
         """The worker of that name."""

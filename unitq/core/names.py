@@ -34,6 +34,20 @@ def unit(app: str, instance: InstanceName) -> str:
     return f"unitq-{app}-{instance.worker}@{instance.number}.service"
 
 
+def probe_template(app: str, worker: str) -> str:
+    """The template unit of a worker's probe: `unitq-shop-sms.probe@.service`.
+
+    No name holds a ".", so it is never that of a worker, and no glob of a worker's instances
+    (`unitq-shop-sms@*`) matches it.
+    """
+    return f"unitq-{app}-{worker}.probe@.service"
+
+
+def probe(app: str, instance: InstanceName) -> str:
+    """The unit that asks an instance whether it is well: `unitq-shop-sms.probe@3.service`."""
+    return f"unitq-{app}-{instance.worker}.probe@{instance.number}.service"
+
+
 def target(app: str) -> str:
     """The target that starts and stops the whole app: `unitq-shop.target`."""
     return f"unitq-{app}.target"

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from unitq.core import directives, duration
 from unitq.core.kinds import Kind
-from unitq.core.schema import AppFile, RedisTable, RolloutTable, WorkerTable, plain
+from unitq.core.schema import (
+    AppFile,
+    HooksTable,
+    ProbeTable,
+    RedisTable,
+    RolloutTable,
+    WorkerTable,
+    plain,
+)
 from unitq.core.values import RESERVED_VARIABLES
 
 if TYPE_CHECKING:
@@ -50,6 +58,37 @@ they stand.
 
 `environment` takes no name that begins with `UNITQ_`, and none that systemd sets itself:
 {reserved}.
+"""
+
+_PROBES = """\
+A probe is a unit of its own beside the worker's, such as `unitq-shop-sms.probe@3.service`. It has
+the worker's user, environment and directory, of the same revision as the instance, and begins in a
+cgroup outside the worker's: it is no process of the instance. To change it restarts no worker.
+`systemctl start unitq-shop-sms.probe@3.service` asks by hand, and
+`journalctl -u unitq-shop-sms.probe@3.service` shows what it printed.
+
+```toml
+[workers.sms.probe]
+command = "bin/probe --worker sms@%i"
+timeout = "5s"
+successes = 3
+```
+"""
+
+_HOOKS = """\
+A hook is a program and its arguments, as a list of strings; no shell reads them. The program is
+an absolute path, or one relative to the directory of unitq.toml, in which it runs as the user that
+runs unitq; `$PATH` is not searched. It finds what the deploy is about as a JSON document on its
+standard input, and has a minute, or the `timeout` that it is given: then it gets SIGTERM, and
+SIGKILL after five seconds, with all of its process group. What it prints is shown where it fails,
+the last 64 KiB of it. A daemon that it starts should redirect its output: nobody reads it once the
+hook has ended.
+
+```toml
+[hooks]
+before_deploy = ["bin/announce", "shop"]
+on_failure = { command = ["/usr/local/bin/alert", "deploy failed"], timeout = "30s" }
+```
 """
 
 _SPANS = """\
@@ -105,14 +144,21 @@ unitq writes these itself:
 """
 
 
+_TABLES = ("redis", "rollout", "hooks", "workers")
+
+
 def reference() -> str:
     """docs/configuration.md."""
     parts = [
         _INTRO,
-        _section("The app", AppFile, skip=("redis", "rollout", "workers")),
+        _section("The app", AppFile, skip=_TABLES),
         _section("[rollout]", RolloutTable),
+        _section("[hooks]", HooksTable),
+        _HOOKS,
         _section("[redis]", RedisTable),
         _section("[workers.NAME]", WorkerTable),
+        _section("Probes", ProbeTable),
+        _PROBES,
         _SPANS.format(units="\n".join(_row(_unit(s), _codes(s)) for s, _ in duration.UNITS)),
         _LIMITS.format(
             limits="\n".join(_row(f"`{key}`", kind) for key, (_, kind) in directives.LIMITS.items())
@@ -199,6 +245,10 @@ _STARTER = """\
 [rollout]
 
 {rollout}
+# Programs of your own that unitq runs around a deploy, without a shell.
+[hooks]
+
+{hooks}
 # Where the queues are.
 [redis]
 
@@ -231,8 +281,9 @@ def starter(
         given["user"] = user
     return _STARTER.format(
         worker=worker,
-        app=_keys(AppFile, given, skip=("redis", "rollout", "workers")),
+        app=_keys(AppFile, given, skip=_TABLES),
         rollout=_keys(RolloutTable, {}),
+        hooks=_keys(HooksTable, {}),
         redis=_keys(RedisTable, {}),
         keys=_keys(
             WorkerTable, {"command": command, "instances": instances}, skip=("unit", "service")

@@ -18,6 +18,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined, TemplateError
 from unitq.core import names
 from unitq.core.envfile import file_names
 from unitq.core.errors import ConfigError
+from unitq.core.settings import OnDrainTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +26,13 @@ if TYPE_CHECKING:
     from unitq.core.layout import Layout
     from unitq.core.model import App, Directives, Worker
 
-TEMPLATES = ("worker@.service.j2", "worker.slice.j2", "app.slice.j2", "app.target.j2")
+TEMPLATES = (
+    "worker@.service.j2",
+    "probe@.service.j2",
+    "worker.slice.j2",
+    "app.slice.j2",
+    "app.target.j2",
+)
 
 # Signals whose death systemd already counts as clean (systemd.service(5), SuccessExitStatus=).
 CLEAN_SIGNALS = frozenset({"SIGHUP", "SIGINT", "SIGTERM", "SIGPIPE"})
@@ -53,7 +60,10 @@ class UnitText:
 
 @dataclass(frozen=True, slots=True)
 class RenderedWorker:
-    """All that makes up one worker. Two with the same fingerprint run the same thing."""
+    """All that makes up one worker. Two with the same fingerprint run the same thing.
+
+    The probe is no part of the fingerprint: it asks a process, and is none of what it runs.
+    """
 
     name: str
     instances: int
@@ -63,6 +73,9 @@ class RenderedWorker:
     environment: tuple[tuple[str, str], ...]
     code: Code
     fingerprint: str
+    singleton: bool = False
+    probe: UnitText | None = None
+    probes: int = 0  # how often in a row it must succeed; 0: there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +93,8 @@ class Rendered:
         texts = [self.target, self.slice]
         for worker in self.workers:
             texts += [worker.unit, worker.slice]
+            if worker.probe:
+                texts.append(worker.probe)
         return tuple(sorted(texts, key=lambda text: text.name))
 
     def worker(self, name: str) -> RenderedWorker | None:
@@ -106,6 +121,7 @@ def render(
     common: dict[str, object] = {
         "app": app.name,
         "target": names.target(app.name),
+        "app_slice": names.app_slice(app.name),
         "user_scope": layout.user,
     }
     return Rendered(
@@ -128,6 +144,7 @@ def _worker(
 ) -> RenderedWorker:
     pin = path(str(layout.app(app.name).pin(worker.name, "%i")).replace("%i", "\0"))
     pin = pin.replace("\0", "%i")
+    wait = app.rollout.on_drain_timeout is OnDrainTimeout.WAIT
     values = common | {
         "worker": worker.name,
         "slice": names.worker_slice(app.name, worker.name),
@@ -139,7 +156,8 @@ def _worker(
         "kill_mode": str(worker.kill_mode),
         "stop_signal": worker.stop_signal,
         "clean_signal": worker.stop_signal in CLEAN_SIGNALS,
-        "stop_timeout": worker.stop_timeout,
+        "stop_timeout": "infinity" if wait else worker.stop_timeout,
+        "drain_wait": wait,
         "restart_delay": worker.restart_delay,
         "start_limit": worker.start_limit,
         "nice": worker.nice,
@@ -159,7 +177,24 @@ def _worker(
         environment=environment,
         code=code,
         fingerprint=_fingerprint(unit.text, environment, code),
+        singleton=worker.singleton,
+        probe=_probe(jinja, app, worker, values),
+        probes=worker.probe.successes if worker.probe else 0,
     )
+
+
+def _probe(
+    jinja: Environment, app: App, worker: Worker, values: dict[str, object]
+) -> UnitText | None:
+    if worker.probe is None:
+        return None
+    more = {
+        "probe_command": command_line(worker.probe.command, f"{values['pin']}/release"),
+        "probe_timeout": worker.probe.timeout,
+        "probe_unit": names.probe(app.name, names.InstanceName(worker.name, 1)),
+    }
+    name = names.probe_template(app.name, worker.name)
+    return _text(jinja, "probe@.service.j2", name, values | more)
 
 
 def _environment(app: App, worker: Worker) -> tuple[tuple[str, str], ...]:
@@ -202,6 +237,12 @@ def executable(command: str) -> str:
     """The program that a command line starts, as written: without prefixes and quotes."""
     _, _, word, _ = _first_word(command)
     return word
+
+
+def prefixes(command: str) -> str:
+    """What stands before that program and is none of its name, such as "-" (systemd.service(5))."""
+    prefix, _, _, _ = _first_word(command)
+    return prefix
 
 
 def command_line(command: str, release: str) -> str:

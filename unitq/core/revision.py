@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from unitq.core.names import InstanceName
-    from unitq.core.render import Rendered
+    from unitq.core.render import Rendered, RenderedWorker
 
 # Raised when what is on disk changes shape; an older unitq then says so instead of guessing.
 FORMAT = 1
@@ -48,7 +48,7 @@ class Revision(NamedTuple):
     """What a deploy installed: read by every command that needs no configuration file."""
 
     number: int
-    hash: str  # of what each worker runs
+    hash: str  # of what each worker runs, and how it is asked
     app: str
     created: float  # seconds since 1970
     by: str
@@ -97,7 +97,7 @@ def successor(
     kept = {worker.name: worker for worker in current.workers} if current else {}
     fresh = Revision(
         number=current.number + 1 if current else 1,
-        hash=_hash([(worker.name, worker.fingerprint) for worker in rendered.workers]),
+        hash=_hash([_parts(worker) for worker in rendered.workers]),
         app=rendered.app,
         created=origin.created,
         by=origin.by,
@@ -111,6 +111,8 @@ def successor(
                 stop_timeout=_seconds(worker.stop_timeout),
                 release=worker.code.release,
                 code_version=worker.code.version,
+                singleton=worker.singleton,
+                probes=worker.probes,
             )
             for worker in rendered.workers
         ),
@@ -123,13 +125,20 @@ def successor(
         else worker._replace(revision=fresh.id)
         for worker in fresh.workers
     )
-    if current and (workers, fresh.units, rollout) == (
+    if current and (workers, fresh.units, rollout, fresh.hash) == (
         current.workers,
         current.units,
         current.rollout,
+        current.hash,
     ):
         return current
     return fresh._replace(workers=workers)
+
+
+def _parts(worker: RenderedWorker) -> tuple[str, ...]:
+    # Another probe is another revision, to go back from and to, though it restarts nothing.
+    probe = (worker.probe.text,) if worker.probe else ()
+    return (worker.name, worker.fingerprint, *probe)
 
 
 def scaled(current: Revision, counts: Mapping[str, int], origin: Origin) -> Revision:

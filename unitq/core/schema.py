@@ -6,13 +6,13 @@ The models are the one source for the checks, the JSON Schema, the reference and
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from unitq.core import kinds  # noqa: TC001 - pydantic reads annotations at run time
-from unitq.core.model import CodeVersion, StartLimit, Worker
+from unitq.core import kinds
+from unitq.core.model import ROLLOUT, App, CodeVersion, Probe, StartLimit, Worker
 from unitq.core.settings import Duration, Share
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def _default(key: str) -> Any:
-    """What `model.Worker` has: the model of the app decides, the file only leaves it out."""
-    field = next(field for field in dataclasses.fields(Worker) if field.name == key)
+def _default(key: str, model: type[App | Probe | Worker] = Worker) -> Any:
+    """What the model of the app has: it decides, the file only leaves it out."""
+    field = next(field for field in dataclasses.fields(model) if field.name == key)
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default
@@ -49,21 +49,111 @@ class RolloutTable(Table):
     """How a deploy replaces the instances, and when one counts as healthy."""
 
     max_unavailable: kinds.Amount = Field(
-        default=Share(1),
+        default=ROLLOUT.max_unavailable,
         description="How many instances of a worker may be down at once. A percentage is rounded "
-        "down, but is never less than 1.",
+        "down; without `max_surge` it is never less than 1. May be 0 only if `max_surge` is above "
+        "0.",
+        examples=[1, "25%"],
+    )
+    max_surge: kinds.Amount = Field(
+        default=ROLLOUT.max_surge,
+        description="How many more processes of a worker than its `instances` there may be while "
+        "they are replaced: the new one is healthy before the old one drains. A percentage is "
+        "rounded up.",
         examples=[1, "25%"],
     )
     min_healthy: kinds.ShortSpan = Field(
-        default=Duration("10s", 10.0),
+        default=ROLLOUT.min_healthy,
         description="How long a new process must run before the instance counts as healthy.",
         examples=["10s"],
     )
     start_timeout: kinds.LongSpan = Field(
-        default=Duration("90s", 90.0),
-        description="How long an instance may take to become healthy before the deploy stops. "
-        "Must be longer than `min_healthy`.",
+        default=ROLLOUT.start_timeout,
+        description="How long it may take until a new process is there; with `Type=notify`, until "
+        "it says that it is ready. After that the instance has failed.",
         examples=["90s"],
+    )
+    healthy_deadline: kinds.LongSpan = Field(
+        default=ROLLOUT.healthy_deadline,
+        description="How long a new process may take, from its start, until the instance counts "
+        "as healthy: it has run for `min_healthy` and its probe has succeeded. After that it has "
+        "failed. Must be longer than `min_healthy`.",
+        examples=["2min"],
+    )
+    canary: kinds.Amount = Field(
+        default=ROLLOUT.canary,
+        description="How many instances of each worker go first, and are watched for "
+        "`canary_soak` before any other is touched. A percentage is rounded up. 0: none.",
+        examples=[1, "10%"],
+    )
+    canary_soak: kinds.ShortSpan = Field(
+        default=ROLLOUT.canary_soak,
+        description="How long the canaries must stay healthy before the others follow.",
+        examples=["5min"],
+    )
+    promote: kinds.PromoteWord = Field(
+        default=ROLLOUT.promote,
+        description="What follows when they have: with `auto` the rollout goes on, with `manual` "
+        "it waits for `unitq rollout promote`.",
+        examples=["auto"],
+    )
+    max_failures: kinds.Failures = Field(
+        default=ROLLOUT.max_failures,
+        description="How many instances may fail before the rollout stops.",
+        examples=[0],
+    )
+    on_failure: kinds.OnFailureWord = Field(
+        default=ROLLOUT.on_failure,
+        description="What follows when more have failed: with `rollback` the instances go back to "
+        "the last stable revision, where there is one; with `pause` all is left as it is.",
+        examples=["rollback"],
+    )
+    on_drain_timeout: kinds.OnDrainTimeoutWord = Field(
+        default=ROLLOUT.on_drain_timeout,
+        description="What follows when a worker needs longer than its `stop_timeout` to finish "
+        "its job: with `kill` it is killed, and named; with `wait` it is waited for as long as it "
+        "takes, also at a shutdown of the machine.",
+        examples=["kill"],
+    )
+
+
+class HooksTable(Table):
+    """Programs of your own that unitq runs around a deploy."""
+
+    before_deploy: kinds.Program | None = Field(
+        default=None,
+        description="Before anything is changed. If it fails, nothing is.",
+        examples=[["bin/before-deploy"]],
+    )
+    after_deploy: kinds.Program | None = Field(
+        default=None,
+        description="After a deploy that went well.",
+        examples=[["bin/after-deploy", "shop"]],
+    )
+    on_failure: kinds.Program | None = Field(
+        default=None,
+        description="After one that did not.",
+        examples=[{"command": ["/usr/local/bin/alert"], "timeout": "30s"}],
+    )
+
+
+class ProbeTable(Table):
+    """Asks a new process whether it does its work, where that it runs does not say enough."""
+
+    command: kinds.Command = Field(
+        description="What asks, in the same syntax as the worker's `command`; `%i` is the number "
+        "of the instance. Exit status 0 says that it is well.",
+        examples=["bin/probe %i"],
+    )
+    timeout: kinds.LongSpan = Field(
+        default=_default("timeout", Probe),
+        description="How long it may take; after that it has failed, and is ended.",
+        examples=["5s"],
+    )
+    successes: kinds.Successes = Field(
+        default=_default("successes", Probe),
+        description="How often in a row it must succeed.",
+        examples=[3],
     )
 
 
@@ -112,6 +202,18 @@ class WorkerTable(Table):
         description="How often an instance that keeps ending is started again before systemd "
         'gives up: `"5/1min"` is five times a minute.',
         examples=["5/1min"],
+    )
+    singleton: kinds.Flag = Field(
+        default=_default("singleton"),
+        description="Whether there must never be two processes of it, not even for a moment: a "
+        "scheduler, say. It has one instance, and the old process ends before the new one starts, "
+        "whatever `max_surge` says.",
+        examples=[True],
+    )
+    probe: Annotated[ProbeTable, kinds.Kind("table, see [Probes](#probes)")] | None = Field(
+        default=None,
+        description="Asks a new process whether it does its work.",
+        examples=[{"command": "bin/probe %i", "timeout": "5s", "successes": 1}],
     )
     nice: kinds.Nice | None = Field(
         default=None, description="Scheduling priority; 19 is the most modest.", examples=[5]
@@ -202,9 +304,17 @@ class AppFile(Table):
         "symlink, else `git` if there is one, else `always`.",
         examples=["auto"],
     )
+    history: kinds.History = Field(
+        default=_default("history", App),
+        description="How many revisions are kept to go back to. Those in use are kept anyway.",
+        examples=[10],
+    )
     redis: RedisTable = Field(default=RedisTable(), description="Where the queues are.")
     rollout: RolloutTable = Field(
         default=RolloutTable(), description="How a deploy replaces the instances."
+    )
+    hooks: HooksTable = Field(
+        default=HooksTable(), description="Programs that unitq runs around a deploy."
     )
     workers: dict[kinds.Name, WorkerTable] = Field(
         description="The workers by name; at least one.", min_length=1

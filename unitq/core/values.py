@@ -33,7 +33,7 @@ USER_PATTERN = rf"^({USER}|{_UID})$"
 VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 UMASK = r"[0-7]{3}|0[0-7]{3}"
 START_LIMIT = re.compile(r"([1-9][0-9]{0,5}) */ *(.+)")
-PERCENTAGE = r"([1-9][0-9]?|100)%"
+PERCENTAGE = r"(0|[1-9][0-9]?|100)%"
 
 SIGNALS = (
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
@@ -328,11 +328,18 @@ def whole(low: int, high: int) -> Callable[[object], int]:
 
 def share(value: object) -> Share:
     """A number of instances, or a percentage in quotes."""
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= INSTANCES_MAX:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= INSTANCES_MAX:
         return Share(value)
     if isinstance(value, str) and re.fullmatch(PERCENTAGE, value):
         return Share(int(value.removesuffix("%")), percent=True)
-    raise MistakeError(f'a whole number from 1 to {INSTANCES_MAX}, or a percentage such as "25%"')
+    raise MistakeError(f'a whole number from 0 to {INSTANCES_MAX}, or a percentage such as "25%"')
+
+
+def flag(value: object) -> bool:
+    """`true` or `false`."""
+    if not isinstance(value, bool):
+        raise MistakeError("true or false")
+    return value
 
 
 def umask(value: object) -> str:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from unitq.core.advice import Finding, Level
 from unitq.core.errors import PreflightError
 from unitq.core.render import executable
+from unitq.host.hooks import program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import PurePath
 
-    from unitq.core.model import App, Worker
+    from unitq.core.model import App, Hooks, Worker
     from unitq.core.render import Code, UnitText
 
 # Where systemd looks for a program without a slash (systemd.exec(5), ExecSearchPath=).
@@ -31,9 +33,21 @@ def of_app(app: App, code: Mapping[str, Code], *, user_scope: bool) -> list[Find
         for worker in app.workers
         for finding in (
             *_accounts(worker, user_scope=user_scope),
-            *_program(worker, code[worker.name].release),
+            *_programs(worker, code[worker.name].release),
         )
     ]
+
+
+def of_hooks(hooks: Hooks, directory: PurePath) -> list[Finding]:
+    """Which programs of hooks cannot be run; `directory` is the one of unitq.toml."""
+    found = []
+    for name, hook in hooks:
+        path = program(hook, directory)
+        hint = ""
+        if "/" not in hook.command[0]:
+            hint = "write its whole path; $PATH is not searched for hooks"
+        found += _runnable(path, f"hooks.{name}", hint)
+    return found
 
 
 def _accounts(worker: Worker, *, user_scope: bool) -> list[Finding]:
@@ -80,25 +94,35 @@ def _known(name: str, database: str) -> bool:
     return True
 
 
-def _program(worker: Worker, release: str) -> list[Finding]:
-    program = executable(worker.command)
-    if "%" in program or "$" in program:
+def _programs(worker: Worker, release: str) -> list[Finding]:
+    place = f"workers.{worker.name}"
+    found = _program(worker.command, release, f"{place}.command")
+    if worker.probe:
+        found += _program(worker.probe.command, release, f"{place}.probe.command")
+    return found
+
+
+def _program(command: str, release: str, place: str) -> list[Finding]:
+    name = executable(command)
+    if "%" in name or "$" in name:
         return []
-    place = f"workers.{worker.name}.command"
-    if "/" not in program:
-        if any(os.access(f"{folder}/{program}", os.X_OK) for folder in _SEARCH_PATH):
+    if "/" not in name:
+        if any(os.access(f"{folder}/{name}", os.X_OK) for folder in _SEARCH_PATH):
             return []
         return [
             Finding(
                 Level.ERROR,
                 place,
-                f"there is no program {program} in {':'.join(_SEARCH_PATH)}",
+                f"there is no program {name} in {':'.join(_SEARCH_PATH)}",
                 "install it, or write its whole path; systemd does not use your $PATH",
             )
         ]
-    path = Path(release, program)
+    return _runnable(Path(release, name), place)
+
+
+def _runnable(path: Path, place: str, hint: str = "") -> list[Finding]:
     if not path.exists():
-        return [Finding(Level.ERROR, place, f"there is no program {path}")]
+        return [Finding(Level.ERROR, place, f"there is no program {path}", hint)]
     if not path.is_file() or not os.access(path, os.X_OK):
         return [
             Finding(Level.ERROR, place, f"{path} is not executable", f"`chmod +x {path}`"),
