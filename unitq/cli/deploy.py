@@ -7,22 +7,27 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from math import isinf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from unitq.cli import report
+from unitq.cli import hooking, report
 from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way, plan_to, way_back
 from unitq.cli.rollouts import Waiting, share, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
+from unitq.cli.text import duration, plural
 from unitq.core import names
 from unitq.core.advice import Finding, Level, advice
 from unitq.core.errors import Exit, PreflightError
+from unitq.core.forecast import forecast
 from unitq.core.plan import Do, Plan
 from unitq.core.render import Code, Rendered
 from unitq.core.render import render as render_units
 from unitq.core.revision import Origin, successor
+from unitq.core.settings import OnFailure
 from unitq.host import checks, code, files, state, templates, unitfiles
 
 if TYPE_CHECKING:
@@ -30,7 +35,8 @@ if TYPE_CHECKING:
 
     from unitq.cli.scope import Scope
     from unitq.core.model import App
-    from unitq.core.settings import Share
+    from unitq.core.revision import Revision
+    from unitq.core.settings import RolloutSettings, Share
     from unitq.host.systemd import Systemd
 
 
@@ -41,6 +47,8 @@ class Prepared:
     app: App
     rendered: Rendered
     plan: Plan
+    way_back: Revision | None
+    settings: RolloutSettings
 
 
 def _rendered(scope: Scope, app: App, found: Mapping[str, Code]) -> Rendered:
@@ -48,20 +56,28 @@ def _rendered(scope: Scope, app: App, found: Mapping[str, Code]) -> Rendered:
 
 
 def _findings(
-    scope: Scope, app: App, found: Mapping[str, Code], rendered: Rendered
+    scope: Scope, app: App, path: Path, found: Mapping[str, Code], rendered: Rendered
 ) -> list[Finding]:
     return [
         *checks.of_app(app, found, user_scope=scope.user),
+        *checks.of_hooks(app.hooks, path.parent),
         *checks.verify(rendered.units, user_scope=scope.user),
         *advice(app),
     ]
 
 
-def _prepare(scope: Scope, systemd: Systemd, app: App, path: Path, label: str | None) -> Prepared:
+def _prepare(
+    scope: Scope,
+    systemd: Systemd,
+    app: App,
+    path: Path,
+    label: str | None,
+    pace: Share | None = None,
+) -> Prepared:
     """The plan, all checks passed. Raises PreflightError with all that is wrong."""
     found = code.of_app(app, label)
     rendered = _rendered(scope, app, found)
-    findings = _findings(scope, app, found, rendered)
+    findings = _findings(scope, app, path, found, rendered)
     errors = [finding for finding in findings if finding.level is Level.ERROR]
     if errors:
         raise PreflightError(
@@ -81,7 +97,8 @@ def _prepare(scope: Scope, systemd: Systemd, app: App, path: Path, label: str | 
     plan = plan_to(
         scope, systemd, before, target, {unit.name: unit.text for unit in rendered.units}
     )
-    return Prepared(app, rendered, plan)
+    settings = with_max_unavailable(target.rollout, pace)
+    return Prepared(app, rendered, plan, way_back(scope, target), settings)
 
 
 def _line(finding: Finding) -> str:
@@ -115,7 +132,7 @@ def check(as_json: bool) -> int:
         place, _, message = error.message.partition(": ")
         findings.append(Finding(Level.ERROR, place, message, error.hint))
     if found:
-        findings += _findings(scope, app, found, _rendered(scope, app, found))
+        findings += _findings(scope, app, path, found, _rendered(scope, app, found))
     bad = any(finding.level is Level.ERROR for finding in findings)
     if as_json:
         rows = [
@@ -188,11 +205,12 @@ def plan(label: str | None, as_json: bool) -> int:
     scope = current()
     app, path = scope.load()
     prepared = _prepare(scope, scope.systemd(), app, path, label)
-    click.echo(_plan_json(prepared.plan) if as_json else _plan_text(prepared))
+    click.echo(_plan_json(prepared) if as_json else _plan_text(prepared))
     return Exit.PENDING if prepared.plan.pending else Exit.OK
 
 
-def _plan_json(found: Plan) -> str:
+def _plan_json(prepared: Prepared) -> str:
+    found = prepared.plan
     return json.dumps(
         {
             "format": 1,
@@ -215,6 +233,19 @@ def _plan_json(found: Plan) -> str:
             ],
             "boot_links": list(found.links),
             "daemon_reload": bool(found.files or found.links or found.reload),
+            "rollback_to": prepared.way_back.id if prepared.way_back else None,
+            "workers": [
+                {
+                    "worker": part.worker,
+                    "instances": part.instances,
+                    "replaced": part.replaced,
+                    "least_serving": part.least,
+                    "most_processes": part.most,
+                    "canaries": part.canaries,
+                    "longest_seconds": None if isinf(part.seconds) else round(part.seconds, 3),
+                }
+                for part in forecast(found.steps, found.target, prepared.settings)
+            ],
         },
         indent=2,
     )  # fmt: skip
@@ -230,11 +261,25 @@ def _plan_text(prepared: Prepared) -> str:
     counts = {do: sum(step.do is do for step in found.steps) for do in Do}
     total = ", ".join(f"{count} {do}" for do, count in counts.items() if count)
     reload = "one daemon-reload" if found.files or found.links else "no daemon-reload"
-    settings = prepared.app.rollout
-    lines.append(
-        f"{total}; {reload}; at most {settings.max_unavailable} of a worker unavailable at a time"
-    )
+    lines.append(f"{total}; {reload}")
+    for part in forecast(found.steps, found.target, prepared.settings):
+        if part.replaced:
+            first = f"{plural(part.canaries, 'canary')} first, " if part.canaries else ""
+            longest = "as long as it takes" if isinf(part.seconds) else duration(part.seconds)
+            lines.append(
+                f"{part.worker}: {first}never fewer than {part.least} of {part.instances} serving, "
+                f"never more than {plural(part.most, 'process')}, at the very longest {longest}"
+            )
+    lines.append(_way_back(prepared))
     return "\n".join(lines)
+
+
+def _way_back(prepared: Prepared) -> str:
+    if prepared.settings.on_failure is not OnFailure.ROLLBACK:
+        return "if it fails, all is left as it is (on_failure)"
+    if prepared.way_back is None:
+        return "if it fails there is no way back: no earlier revision was stable and is still there"
+    return f"if it fails: back to revision {prepared.way_back.number}"
 
 
 @click.command(
@@ -284,8 +329,8 @@ def deploy(
     scope = current()
     app, path = scope.load()
     if dry_run:
-        prepared = _prepare(scope, scope.systemd(), app, path, label)
-        click.echo(_plan_json(prepared.plan) if as_json else _plan_text(prepared))
+        prepared = _prepare(scope, scope.systemd(), app, path, label, max_unavailable)
+        click.echo(_plan_json(prepared) if as_json else _plan_text(prepared))
         return Exit.PENDING if prepared.plan.pending else Exit.OK
     if detach:
         return _detached(scope, app, path, label)
@@ -325,7 +370,7 @@ def _deploy(
 
     nothing_in_the_way(scope, app.name)
     systemd = scope.systemd()
-    prepared = _prepare(scope, systemd, app, path, label)
+    prepared = _prepare(scope, systemd, app, path, label, max_unavailable)
     plan, target = prepared.plan, prepared.plan.target
     previous = plan.current.id if plan.current else None
     if not plan.pending and not plan.unproved:
@@ -336,10 +381,11 @@ def _deploy(
             count = len(target.instances)
             click.echo(f"unchanged: {count} of {count} on {target.number}")
         return Exit.OK
-    settings = with_max_unavailable(target.rollout, max_unavailable)
     roll = Roll(
-        "deploy", scope, systemd, plan, prepared.rendered, settings, way_back(scope, target)
-    )
+        "deploy", scope, systemd, plan, prepared.rendered, prepared.settings, prepared.way_back,
+        keep=app.history, then=partial(hooking.after, app, path),
+    )  # fmt: skip
     waiting.say(report.replaces(target, previous))
+    hooking.before_deploy(app, path, plan)
     with Interrupts().caught() as interrupts, begun(roll, max_unavailable) as book:
         return carried_out(roll, book, waiting, interrupts)

@@ -23,7 +23,8 @@ from unitq.core.settings import OnFailure
 from unitq.host import files, install, ledger, revisions, state, unitfiles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from unitq.cli.rollouts import Waiting
     from unitq.cli.scope import Scope
@@ -47,6 +48,8 @@ class Roll:
     content: Rendered | Revision | None  # see install.install
     settings: RolloutSettings
     way_back: Revision | None  # what to roll back to where it fails
+    keep: int | None = None  # so many revisions stay; None: nothing is deleted
+    then: Callable[[dict[str, Any]], None] | None = None  # gets the report
 
     @property
     def app(self) -> str:
@@ -136,7 +139,7 @@ def carried_out(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrup
         back = _rolled_back(roll, outcome, book, waiting, interrupts)
     return close(
         roll.verb, roll.scope, roll.systemd, roll.plan.target, roll.previous, outcome, waiting,
-        book=book, back=back,
+        book=book, back=back, then=roll.then,
     )  # fmt: skip
 
 
@@ -152,8 +155,9 @@ def _rolled(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrupts) 
         gone = [step.instance for step in plan.steps if step.do in (Do.STOP, Do.SURGE)]
         install.clean(roll.systemd, layout, roll.app, deleted, gone)
         forget(roll.systemd, layout, roll.app, gone)
-        alive = {seen.revision for seen in outcome.seen.values() if seen.revision}
-        revisions.prune(layout.app(roll.app), plan.target, running=alive)
+        if roll.keep is not None:
+            alive = {seen.revision for seen in outcome.seen.values() if seen.revision}
+            revisions.prune(layout.app(roll.app), plan.target, roll.keep, alive)
     return outcome
 
 

@@ -206,8 +206,9 @@ def close(
     *,
     book: Ledger | None = None,
     back: Back | None = None,
+    then: Callable[[dict[str, Any]], None] | None = None,
 ) -> Exit:
-    """Keeps and prints the report, and returns the exit code."""
+    """Keeps and prints the report, hands it to `then`, and returns the exit code."""
     code = outcome.exit(fail_on_kill=waiting.fail_on_kill)
     if back:
         code = Exit.ROLLED_BACK if back.whole else Exit.DEGRADED
@@ -225,6 +226,8 @@ def close(
             click.echo(json.dumps(document, indent=2))
         else:
             report.as_text(revision, outcome, leftovers, code, back)
+    if then:
+        then(document)
     return code
 
 

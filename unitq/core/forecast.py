@@ -1,0 +1,79 @@
+"""What a rollout will be like, before anything is touched: its order, its pace, its worst case."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.core.plan import Do
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from unitq.core.plan import Step
+    from unitq.core.revision import Revision
+    from unitq.core.settings import RolloutSettings
+
+
+class Forecast(NamedTuple):
+    """One worker's part of a rollout."""
+
+    worker: str
+    instances: int  # that stay
+    replaced: int
+    least: int  # serving at every moment, as long as nothing fails
+    most: int  # processes at any moment
+    canaries: int
+    seconds: float  # should each drain and each start take all the time it may; inf: no limit
+
+
+def forecast(
+    steps: Iterable[Step], target: Revision, settings: RolloutSettings
+) -> tuple[Forecast, ...]:
+    """What each worker that is touched goes through."""
+    every = list(steps)
+    found = []
+    for name in sorted({step.instance.worker for step in every}):
+        mine = [step for step in every if step.instance.worker == name]
+        if all(step.do is Do.KEEP for step in mine):
+            continue
+        counts = {do: sum(step.do is do for step in mine) for do in Do}
+        staying = counts[Do.KEEP] + counts[Do.START] + counts[Do.RESTART]
+        replaced = counts[Do.RESTART]
+        worker = target.worker(name)
+        surge = 0 if worker and worker.singleton else min(settings.surge(staying), replaced)
+        width = settings.unavailable(staying) if staying else 0
+        up = staying - counts[Do.START]
+        found.append(
+            Forecast(
+                worker=name,
+                instances=staying,
+                replaced=replaced,
+                least=max(0, staying - width) if replaced else up,
+                most=staying + surge + counts[Do.STOP],
+                canaries=min(replaced, settings.canaries(staying)),
+                seconds=_worst(counts, width + surge, settings, _drain(target, name)),
+            )
+        )
+    return tuple(found)
+
+
+def _drain(target: Revision, worker: str) -> float:
+    """Seconds that a drain may take. A worker that is gone had its own limit, which we forget."""
+    found = target.worker(worker)
+    if found is None:
+        return 0.0
+    return math.inf if found.stop_timeout is None else found.stop_timeout
+
+
+def _worst(counts: dict[Do, int], width: int, settings: RolloutSettings, drain: float) -> float:
+    start = settings.healthy_deadline.seconds
+    # What is new comes first, what goes last; between them the window moves on.
+    seconds = start if counts[Do.START] else 0.0
+    if counts[Do.RESTART]:
+        rounds = math.ceil(counts[Do.RESTART] / max(1, width))
+        if settings.canary.number:
+            rounds += 1
+            seconds += settings.canary_soak.seconds
+        seconds += rounds * (drain + start)
+    return seconds + (drain if counts[Do.STOP] else 0.0)
