@@ -166,6 +166,52 @@ def test_a_short_stop_timeout_gets_a_note(stop_timeout: str, said: bool) -> None
     )
 
 
+def test_where_a_job_is_waited_for_no_stop_timeout_is_too_short() -> None:
+    text = worker("/bin/worker").replace("10min", "1s")
+    assert advice(app(text))
+    assert not advice(app(f'[rollout]\non_drain_timeout = "wait"\n{text}'))
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["canary = 1", 'canary_soak = "5min"', 'promote = "manual"'], []),
+        (['canary = "10%"', 'promote = "manual"'], []),
+        (['canary_soak = "5min"'], ["canary_soak"]),
+        (['promote = "manual"'], ["promote"]),
+        (['canary = "0%"', "canary_soak = 0", 'promote = "manual"'], ["canary_soak", "promote"]),
+        (['promote = "auto"', 'canary_soak = "30s"'], []),
+    ],
+)
+def test_what_is_said_of_canaries_that_there_are_not_gets_a_note(
+    lines: list[str], expected: list[str]
+) -> None:
+    text = "\n".join(["[rollout]", *lines, worker("/bin/worker")])
+    found = advice(app(text))
+    assert [(each.level, each.place) for each in found] == [
+        (Level.NOTE, f"rollout.{key}") for key in expected
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("bin/probe %i", ""),
+        ("-bin/probe", "takes every failure for a success"),
+        ("@-/bin/probe x", "takes every failure for a success"),
+        ("bin/probe -x", ""),
+        ("/srv/shop/current/bin/probe", "names /srv/shop/current"),
+        ("php /srv/shop/current/bin/probe", "names /srv/shop/current"),
+    ],
+)
+def test_a_probe_that_asks_nothing_or_the_wrong_code(command: str, said: str) -> None:
+    found = findings("/bin/worker", f"probe = {{ command = '{command}' }}")
+    assert [(each.level, each.place) for each in found] == (
+        [(Level.WARNING, "workers.sms.probe.command")] if said else []
+    )
+    assert all(said in each.message for each in found)
+
+
 def test_a_command_that_names_the_directory_would_run_what_is_there_after_a_crash() -> None:
     assert places("/usr/bin/php /srv/shop/current/bin/resque") == [(Level.WARNING, "command")]
     assert places("/srv/shop/current/bin/worker") == [(Level.WARNING, "command")]

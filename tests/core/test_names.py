@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from fnmatch import fnmatchcase
 
 import pytest
 from hypothesis import given
@@ -101,6 +102,55 @@ def test_an_instance_is_found_again_by_its_unit(app: str, worker: str, number: i
     unit = names.unit(app, name)
     assert names.of_worker(app, worker, [unit]) == {name: unit}
     assert unit.startswith(names.template(app, worker).removesuffix(".service"))
+
+
+PAIRS = st.tuples(NAMES, NAMES)
+# Where the one's name could be taken for a part of the other's.
+ALIKE = st.tuples(NAMES, NAMES, NAMES, st.sampled_from(["-probe", "_probe", "-", "probe"])).flatmap(
+    lambda parts: st.tuples(
+        st.just((parts[0], f"{parts[1]}-{parts[2]}"[:63])),
+        st.sampled_from(
+            [
+                (f"{parts[0]}-{parts[1]}"[:63], parts[2]),
+                (parts[0], f"{parts[1]}-{parts[2]}"[:56] + parts[3]),
+                (parts[0], parts[1]),
+            ]
+        ),
+    )
+)
+
+
+@given(st.one_of(st.tuples(PAIRS, PAIRS), ALIKE), st.integers(1, 4096), st.integers(1, 4096))
+def test_a_probe_is_never_taken_for_an_instance(
+    pairs: tuple[tuple[str, str], tuple[str, str]], number: int, other_number: int
+) -> None:
+    (app, worker), (other_app, other_worker) = pairs
+    probe = names.probe(app, InstanceName(worker, number))
+    unit = names.unit(other_app, InstanceName(other_worker, other_number))
+    template = names.probe_template(app, worker)
+    assert probe != unit
+    assert template not in (
+        names.template(other_app, other_worker),
+        names.template(app, worker),
+        *(names.target(name) for name in (app, other_app)),
+    )
+    # Two probes share a name only where their workers do, which a deploy refuses.
+    same = names.template(app, worker) == names.template(other_app, other_worker)
+    assert (template == names.probe_template(other_app, other_worker)) == same
+    # What a worker's glob finds, as systemd and the shell match it, is none; nor what we take.
+    for one, of in ((app, worker), (other_app, other_worker)):
+        assert not fnmatchcase(probe, f"unitq-{one}-{of}@*.service")
+        assert not names.of_worker(one, of, [probe, template])
+    assert template.replace("@", f"@{number}") == probe
+    assert len(probe) <= UNIT_NAME_MAX
+
+
+def test_systemd_takes_a_probes_name_for_a_units() -> None:
+    done = subprocess.run(
+        ["systemd-escape", "--mangle", names.probe("shop", instance("sms-probe@12"))],
+        check=True, capture_output=True, text=True, timeout=10,
+    )  # fmt: skip
+    assert done.stdout == "unitq-shop-sms-probe.probe@12.service\n"
 
 
 @given(NAMES, NAMES)

@@ -19,7 +19,17 @@ from hypothesis import strategies as st
 from tests.core.build import HEAD, SYSTEM, TEXTS, USER, app, rendered
 from unitq.core.envfile import environment_file
 from unitq.core.errors import ConfigError, Exit
-from unitq.core.render import Code, command_line, executable, path, render
+from unitq.core.reference import toml
+from unitq.core.render import (
+    Code,
+    UnitText,
+    command_line,
+    executable,
+    path,
+    prefixes,
+    render,
+)
+from unitq.host.checks import verify
 
 if TYPE_CHECKING:
     from unitq.core.layout import Layout
@@ -75,7 +85,25 @@ directory = "/srv/mail"
 environment_file = []
 """
 
+PROBED = """\
+[rollout]
+on_drain_timeout = "wait"
+
+[workers.sms]
+command = "bin/worker"
+user = "www-data"
+group = "mail"
+environment_file = "/etc/shop/env"
+probe = { command = "bin/probe --instance %i", timeout = "1min 30s", successes = 3 }
+
+[workers.beat]
+command = "bin/beat"
+singleton = true
+"""
+
 CASES = {
+    "probed": (PROBED, HEAD, SYSTEM),
+    "probed-user": (re.sub(r'(?m)^(user|group) = ".*"\n', "", PROBED), HEAD, USER),
     "smallest": (SMALLEST, HEAD, SYSTEM),
     "smallest-user": (SMALLEST, HEAD, USER),
     "full": ("", FULL, SYSTEM),
@@ -115,13 +143,69 @@ def test_texts_are_tidy(case: str) -> None:
         assert "{" not in unit.text, "a template's own syntax is left"
         assert re.search(r"(?m)^\[X-Unitq\]\nApp=", unit.text), "nobody would know whose it is"
         # A directive that is there twice would be read twice, and for most the last one wins.
-        once = re.findall(r"(?m)^(KillMode|KillSignal|TimeoutStopSec|User|Nice|Type)=", unit.text)
+        once = re.findall(
+            r"(?m)^(Slice|KillMode|KillSignal|TimeoutStopSec|User|Nice|Type)=", unit.text
+        )
         allowed = 2 if "full" in case else 1  # the file gives a Type of its own, behind ours
         assert all(once.count(key) <= (allowed if key == "Type" else 1) for key in once)
 
 
 def environment(workers: str, head: str = HEAD) -> dict[str, str]:
     return dict(rendered(app(workers, head)).workers[0].environment)
+
+
+SHARED = (
+    *("User", "Group", "WorkingDirectory", "Environment", "EnvironmentFile", "StandardInput"),
+    *("LimitCORE", "ProtectSystem", "ProtectControlGroups"),
+)
+
+
+def lines(text: str, *keys: str) -> list[str]:
+    return [line for line in text.splitlines() if line.partition("=")[0] in keys]
+
+
+@pytest.mark.parametrize("case", ["probed", "probed-user"])
+def test_a_probe_has_what_its_worker_has_but_not_its_slice(case: str) -> None:
+    workers, head, scope = CASES[case]
+    code = {"sms": Code("/srv/r/1", "release 1", (b"A=1\n",))}
+    found = rendered(app(workers, head), scope=scope, code=code)
+    sms, beat = found.workers
+    assert sms.probe
+    assert sms.probe.name == "unitq-shop-sms.probe@.service"
+    assert lines(sms.probe.text, *SHARED) == lines(sms.unit.text, *SHARED)
+    assert len(lines(sms.probe.text, *SHARED)) == (6 if scope.user else 10)
+    assert lines(sms.probe.text, "Slice") == ["Slice=unitq-shop.slice"]
+    assert not lines(sms.probe.text, "Restart", "WantedBy", "PartOf")
+    assert "[Install]" not in sms.probe.text
+    assert (sms.probes, sms.singleton) == (3, False)
+    assert (beat.probe, beat.probes, beat.singleton) == (None, 0, True)
+    assert [unit.name for unit in found.units].count(sms.probe.name) == 1
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_systemd_finds_nothing_wrong(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))  # a user's manager has one
+    workers, head, scope = CASES[case]
+    units = rendered(app(workers, head), scope=scope).units
+    assert not verify(units, user_scope=scope.user)
+    (broken,) = verify(
+        [UnitText(unit.name, unit.text.replace("Type=oneshot", "Type=once")) for unit in units]
+        if "probed" in case
+        else [UnitText("unitq-a-b@.service", "[Service]\nExecStart=/bin/true\nType=once\n")],
+        user_scope=scope.user,
+    )
+    assert "Type=once" in broken.place or "once" in broken.message
+
+
+def test_waiting_for_a_drain_is_endless_and_killing_is_not() -> None:
+    for words, expected in (("kill", "TimeoutStopSec=5min"), ("wait", "TimeoutStopSec=infinity")):
+        text = f'[rollout]\non_drain_timeout = "{words}"\n{SMALLEST}'
+        (worker,) = rendered(app(text)).workers
+        assert lines(worker.unit.text, "TimeoutStopSec") == [expected]
+        assert ("on_drain_timeout" in worker.unit.text) == (words == "wait")
+        assert worker.stop_timeout == 300
 
 
 def test_the_worker_is_told_who_it_is() -> None:
@@ -158,8 +242,16 @@ def test_the_same_file_gives_the_same_fingerprint_and_any_change_another() -> No
     ]
     assert len(set(every)) == len(every)
     assert fingerprint(SMALLEST) == fingerprint(SMALLEST)
-    # How many there are is no part of what each of them runs.
-    assert fingerprint(f"{SMALLEST}instances = 5\n") == fingerprint(SMALLEST)
+    # How many there are is no part of what each of them runs, nor is who asks it how it is.
+    for more in (
+        "instances = 5",
+        "singleton = true",
+        'probe = { command = "/bin/true" }',
+        'probe = { command = "/bin/false", successes = 3 }',
+    ):
+        assert fingerprint(f"{SMALLEST}{more}\n") == fingerprint(SMALLEST)
+    head = '[rollout]\nmax_surge = 1\ncanary = 1\n[hooks]\non_failure = ["/bin/true"]\n'
+    assert fingerprint(f"{head}{SMALLEST}") == fingerprint(SMALLEST)
 
 
 RELEASE = "/var/lib/unitq/shop/pins/sms/%i/release"
@@ -199,6 +291,12 @@ def test_the_program_of_a_command_line(command: str, expected: str) -> None:
     assert executable(command) == expected
 
 
+def test_what_stands_before_the_program_of_a_command_line() -> None:
+    assert [prefixes(line) for line in ("a -b", "-a", " -@a", "!!/a", "'-a'")] == [
+        *("", "-", "-@", "!!", ""),
+    ]
+
+
 @given(st.text())
 def test_a_path_holds_no_specifier(text: str) -> None:
     assert "%" not in path(text).replace("%%", "")
@@ -217,6 +315,35 @@ def test_an_environment_file_gives_back_what_went_in(value: str) -> None:
     inner = text[3:-2]
     assert _UNQUOTED.sub(r"\1", inner) == value
     assert not re.search(r'(?<!\\)(?:\\\\)*"', inner), "the value would end here"
+
+
+def test_an_operators_own_template_of_a_worker_goes_with_our_probe() -> None:
+    own = {**TEXTS, "worker@.service.j2": "[Service]\nExecStart={{ command }}\n"}
+    found = render(app(PROBED), SYSTEM, {n: Code("/r", "1") for n in ("sms", "beat")}, own)
+    (worker, _) = found.workers
+    assert worker.unit.text.startswith("[Service]\nExecStart=/var/lib/unitq/")
+    assert worker.probe
+    assert "Type=oneshot" in worker.probe.text
+
+
+@given(
+    st.text(st.characters(exclude_categories=("Cc", "Cs", "Cn", "Zl", "Zp")), max_size=60),
+    st.sampled_from(["/bin/true ", "bin/probe ", '"bin/a b" ', ""]),
+)
+def test_a_probe_is_one_line_whatever_it_holds(text: str, before: str) -> None:
+    command = f"{before}{text}"
+    try:
+        found = app(f"{SMALLEST}probe = {{ command = {toml(command)} }}\n")
+    except ConfigError:
+        return
+    plain = rendered(app(f'{SMALLEST}probe = {{ command = "/bin/true" }}\n')).workers[0].probe
+    probe = rendered(found).workers[0].probe
+    assert probe
+    assert plain
+    every, expected = probe.text.split("\n"), plain.text.split("\n")
+    assert len(every) == len(expected)
+    changed = [one for one, other in zip(every, expected, strict=True) if one != other]
+    assert all(line.startswith("ExecStart=") and not line.endswith("\\") for line in changed)
 
 
 def test_a_broken_template_of_an_operators_own_is_told_with_its_line() -> None:

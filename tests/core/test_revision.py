@@ -106,6 +106,45 @@ def test_a_count_alone_touches_no_process(change: tuple[str, str]) -> None:
     assert {worker.revision for worker in second.workers} == {first.id}
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        'probe = { command = "/bin/true" }',
+        'probe = { command = "/bin/true", successes = 3 }',
+        "singleton = true",
+    ],
+)
+def test_a_probe_or_that_it_is_alone_touches_no_process_but_is_noted(line: str) -> None:
+    text = TWO.replace("instances = 3", "instances = 1")
+    first = revision(app(text))
+    assert {(worker.singleton, worker.probes) for worker in first.workers} == {(False, 0)}
+    found = app(text.replace("instances = 1", f"instances = 1\n{line}"))
+    second = revision(found, first)
+    assert second.number == 2
+    assert {worker.revision for worker in second.workers} == {first.id}
+    sms = second.worker("sms")
+    assert sms
+    assert sms.singleton == ("singleton" in line)
+    assert sms.probes == (3 if "successes" in line else "probe" in line)
+    assert revision(found, second) is second
+    assert load(dump(second), "x") == second
+    assert revision(app(text), second).worker("sms") == first.worker("sms")
+
+
+def test_another_command_of_a_probe_is_another_revision_that_restarts_nothing() -> None:
+    # Else the unit texts that the revision keeps would not be those that are installed.
+    text = f'{TWO}probe = {{ command = "/bin/true" }}\n'
+    first = revision(app(text))
+    second = revision(app(text.replace("/bin/true", "/bin/false")), first)
+    assert (second.number, second.units) == (2, first.units)
+    assert second.workers == first.workers
+    assert scaled(second, {"sms": 5}, LATER).hash == second.hash
+    later = revision(
+        app(text.replace("/bin/true", "/bin/false")), scaled(second, {"sms": 5}, LATER)
+    )
+    assert {worker.revision for worker in later.workers} == {first.id}
+
+
 def test_rollout_settings_alone_touch_no_process_but_are_noted() -> None:
     first = revision(app(TWO))
     second = revision(app(f"[rollout]\nmax_unavailable = 2\n{TWO}"), first)

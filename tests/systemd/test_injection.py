@@ -99,6 +99,7 @@ PROPERTIES = (
     *("Slice", "Restart", "RestartUSec", "WorkingDirectory", "EnvironmentFiles", "Environment"),
     *("StandardInput", "LimitCORE", "ProtectSystem", "SuccessExitStatus", "PartOf", "WantedBy"),
     *("ExecStartPre", "ExecStartPost", "ExecStop", "ExecReload", "Type", "DropInPaths"),
+    "TimeoutStartUSec",
 )  # fmt: skip
 
 
@@ -138,6 +139,11 @@ def loaded(workers: dict[str, Any], unit_dir: Path) -> list[str]:
     return [names.unit(app.name, names.InstanceName(name, 1)) for name in workers]
 
 
+def probe_of(unit: str) -> str:
+    """The unit of the probe of an instance."""
+    return unit.replace("@", ".probe@")
+
+
 def show(units: list[str], properties: tuple[str, ...] = PROPERTIES) -> list[dict[str, str]]:
     """What systemd makes of these units."""
     wanted = ",".join((*properties, "LoadState", "Description"))
@@ -158,7 +164,7 @@ def show(units: list[str], properties: tuple[str, ...] = PROPERTIES) -> list[dic
 def test_no_value_adds_or_changes_a_directive(
     unit_dir: Path, hostile: list[tuple[str, str, str, str]]
 ) -> None:
-    workers: dict[str, Any] = {"plain": {"command": "/bin/true"}}
+    workers: dict[str, Any] = {"plain": {"command": "/bin/true", "probe": {"command": "/bin/true"}}}
     for number, (argument, description, ignored, queue) in enumerate(hostile):
         worker = {
             "command": f"/bin/true {argument}",
@@ -166,6 +172,7 @@ def test_no_value_adds_or_changes_a_directive(
             "environment": {"A": ignored},
             "unit": {"Description": description, "X-Note": ignored},
             "service": {"X-Note": [ignored, argument]},
+            "probe": {"command": f"/bin/true {argument}"},
         }
         if accepted(worker):
             workers[f"w{number}"] = worker
@@ -173,7 +180,18 @@ def test_no_value_adds_or_changes_a_directive(
     plain, *others = show(instances)
     assert plain["LoadState"] == "loaded"
     assert plain["KillSignal"] == "3"
-    judged = 0
+    plain_probe, *probes = show([probe_of(unit) for unit in instances])
+    assert plain_probe["LoadState"] == "loaded"
+    assert (plain_probe["Type"], plain_probe["Slice"]) == ("oneshot", "unitq-injection.slice")
+    judged = asked = 0
+    for name, found in zip(list(workers)[1:], probes, strict=True):
+        if found["LoadState"] != "loaded":
+            assert found["LoadState"] == "bad-setting"
+            continue
+        asked += 1
+        for key in PROPERTIES:
+            expected = plain_probe.get(key, "").replace("plain", name)
+            assert found.get(key, "") == expected, (key, workers[name])
     for name, found in zip(list(workers)[1:], others, strict=True):
         # A command that systemd cannot parse (an open quote, say) makes a unit that it refuses
         # as a whole, and `systemd-analyze verify` says so before a deploy.
@@ -187,7 +205,7 @@ def test_no_value_adds_or_changes_a_directive(
         description = workers[name]["unit"]["Description"].strip(" ")
         if description and "%" not in description:
             assert found["Description"] == description
-    assert judged > len(hostile) // 4  # else the test would show nothing
+    assert min(judged, asked) > len(hostile) // 4  # else the test would show nothing
     for path in unit_dir.glob("unitq-injection-*"):
         path.unlink()
 
