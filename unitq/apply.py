@@ -30,7 +30,7 @@ from unitq.core.rollout import (
     touched,
 )
 from unitq.core.sight import Seen
-from unitq.host import journal, processes, state
+from unitq.host import install, journal, processes, state, unitfiles
 from unitq.host.bus_errors import BusLostError
 from unitq.host.systemd import Changed, Event, Systemd
 
@@ -108,13 +108,17 @@ class Applier:
             rollout = advance(rollout, self._seen, now)
             allowed = permitted(rollout, self._seen)
             self._write_down(allowed)
+            rollout, together = self._switched(rollout, allowed)
             for slot in allowed:
+                if rollout.slots[slot.instance].phase is Phase.FAILED:
+                    continue
                 rollout = self._order(rollout, slot)
                 progress.update(rollout, self._seen, monotonic())
-                # Heard now, while systemd is busy with the order, and not in a pause afterwards.
-                rollout = self._listen(rollout, 0.0, interrupts)
-                if rollout.failed:
-                    break
+                if not together:
+                    # Heard now, while systemd is busy with the order, and not in a pause later.
+                    rollout = self._listen(rollout, 0.0, interrupts)
+                    if rollout.failed:
+                        break
             progress.update(rollout, self._seen, now)
             if rollout.finished:
                 again = self._confirmed(rollout)
@@ -159,6 +163,32 @@ class Applier:
                 "order", instance=str(slot.instance), do=str(slot.step.do), before=seen.invocation
             )
         self._book.sync()
+
+    def _switched(self, rollout: Rollout, allowed: Iterable[Slot]) -> tuple[Rollout, bool]:
+        """The rollout once the next starts go by the new unit texts, and whether any did not.
+
+        Code and text change together; one reload for all of them, and none where nothing changed.
+        """
+        units = {
+            names.unit(self._app, slot.instance): slot
+            for slot in allowed
+            if slot.step.do is not Do.STOP
+        }
+        pinned = {u: s for u, s in units.items() if unitfiles.pin(self._layout.unit_dir, u)}
+        while pinned:
+            try:
+                for slot in pinned.values():
+                    if wanted := rollout.wanted.get(slot.instance):
+                        state.pin(self._place, slot.instance, wanted)
+                install.switch(self._systemd, self._layout, self._app, list(pinned))
+                break
+            except BusLostError:
+                rollout = self._reconnected(rollout)
+            except (OSError, SystemdError) as error:
+                for slot in pinned.values():
+                    rollout = refused(rollout, slot, f"its unit cannot be changed: {error}")
+                break
+        return rollout, bool(pinned)
 
     def _order(self, rollout: Rollout, slot: Slot) -> Rollout:
         """Tells systemd what is to happen to one instance; one unit job each."""

@@ -20,6 +20,7 @@ from unitq.core import names
 from unitq.core.errors import ConfigError, Exit
 from unitq.core.plan import Do, Running, Step
 from unitq.core.rollout import begin
+from unitq.core.stopping import alike
 from unitq.host import state, unitfiles
 
 if TYPE_CHECKING:
@@ -173,9 +174,12 @@ def carry_out(
 
 
 def _switching(scope: Scope, app: str, step: Step) -> Step:
-    """The step, knowing whether the instance still runs by an older unit text."""
-    unit = names.unit(app, step.instance)
-    if step.do in (Do.KEEP, Do.STOP) or not unitfiles.pinned(scope.layout.unit_dir, unit):
+    """The step, knowing whether the instance must be stopped by the older text that it runs by."""
+    if step.do in (Do.KEEP, Do.STOP):
+        return step
+    folder = scope.layout.unit_dir
+    pin = unitfiles.pin(folder, names.unit(app, step.instance))
+    if pin is None or alike(pin, unitfiles.text(folder, names.template(app, step.instance.worker))):
         return step
     return replace(step, switch=True)
 

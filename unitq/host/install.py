@@ -87,7 +87,7 @@ def _link(systemd: Systemd, layout: Layout, target: Revision) -> None:
 def switch(systemd: Systemd, layout: Layout, app: str, units: Sequence[str]) -> None:
     """Takes the pins away of units whose old process is gone: their template holds from now on."""
     place = layout.app(app)
-    there = [unit for unit in units if unitfiles.pinned(layout.unit_dir, unit)]
+    there = [unit for unit in units if unitfiles.pin(layout.unit_dir, unit)]
     pins = [FileChange(unit, None, None) for unit in there]
     if pins:
         state.mark_reload(place, pending=True)
@@ -107,7 +107,7 @@ def clean(
     """Deletes the unit files of workers and the pins of instances that are gone, once stopped."""
     place = layout.app(app)
     units = (names.unit(app, name) for name in gone)
-    pins = [FileChange(u, None, None) for u in units if unitfiles.pinned(layout.unit_dir, u)]
+    pins = [FileChange(u, None, None) for u in units if unitfiles.pin(layout.unit_dir, u)]
     deleted = [*pins, *deleted]
     if deleted:
         state.mark_reload(place, pending=True)

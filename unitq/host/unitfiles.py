@@ -27,9 +27,15 @@ def installed(unit_dir: PurePosixPath, app: str) -> dict[str, str]:
     }
 
 
-def pinned(unit_dir: PurePosixPath, unit: str) -> bool:
-    """Whether an instance's unit has a pin, and so runs by an older text than its template's."""
-    return (_text(Path(unit_dir) / unit) or "").startswith(PIN)
+def pin(unit_dir: PurePosixPath, unit: str) -> str | None:
+    """The pin of an instance's unit, an older text than its template's; None: it has none."""
+    found = _text(Path(unit_dir) / unit)
+    return found if found and found.startswith(PIN) else None
+
+
+def text(unit_dir: PurePosixPath, unit: str) -> str:
+    """The text of a unit file; empty where there is none that can be read."""
+    return _text(Path(unit_dir) / unit) or ""
 
 
 def owner(text: str) -> str | None:

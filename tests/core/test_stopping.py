@@ -1,0 +1,72 @@
+"""Which texts of a unit stop a process alike."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.core.build import app, rendered
+from unitq.core import names
+from unitq.core.plan import PIN
+from unitq.core.stopping import alike
+
+TEMPLATE = names.template("shop", "sms")
+
+
+def text(**settings: str) -> str:
+    lines = "".join(f"{key} = {value}\n" for key, value in settings.items())
+    found = app(f'[workers.sms]\ncommand = "/bin/worker"\n{lines}')
+    return next(unit.text for unit in rendered(found).units if unit.name == TEMPLATE)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"nice": "5"},
+        {"umask": '"0077"'},
+        {"queues": '["sms"]'},
+        {"limits": "{ LimitNOFILE = 1024 }"},
+        {"environment": '{ A = "b" }'},
+        {"restart_delay": '"5s"'},
+        {"start_limit": '"5/1min"'},
+        {"user": '"ann"'},
+    ],
+)
+def test_what_counts_at_the_start_only(settings: dict[str, str]) -> None:
+    assert alike(text(), text(**settings))
+    assert alike(text(**settings), text())
+
+
+def test_a_command_counts_at_the_start_only() -> None:
+    assert alike(text(), text().replace("/bin/worker", "/bin/other"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"stop_signal": '"SIGTERM"'},
+        {"stop_timeout": '"1min"'},
+        {"kill_mode": '"mixed"'},
+        {"service": '{ ExecStop = "/bin/true" }'},
+        {"service": '{ MemoryMax = "100M" }'},
+        {"service": '{ SomethingNew = "1" }'},
+        {"unit": '{ BindsTo = "redis.service" }'},
+    ],
+)
+def test_what_counts_at_the_stop_too(settings: dict[str, str]) -> None:
+    assert not alike(text(), text(**settings))
+    assert not alike(text(**settings), text())
+
+
+def test_a_pin_is_like_its_text() -> None:
+    assert alike(PIN + text(), text())
+
+
+def test_a_line_that_goes_on_is_not_trusted() -> None:
+    assert not alike("[Service]\nEnvironment=A=b \\\nKillSignal=SIGTERM\n", "[Service]\n")
+
+
+def test_a_directive_that_moved_to_another_section_is_no_directive_there() -> None:
+    assert not alike(
+        "[Service]\nKillSignal=SIGQUIT\n[Unit]\n", "[Service]\n[Unit]\nKillSignal=SIGQUIT\n"
+    )
