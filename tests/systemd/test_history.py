@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
@@ -47,9 +48,16 @@ def told(site: Site, revision: str, result: str, code: int) -> int:
         "rollout": number, "began": 1.75e9, "ended": 1.75e9 + 1.5, "by": "ann",
     }  # fmt: skip
     path = folder / str(number) / "report.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(report))
+    write(site, path, json.dumps(report))
     return number
+
+
+def write(site: Site, path: Path, text: str) -> None:
+    """Writes a file in the app's state, as the user whose unitq it is."""
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    for each in (path, path.parent, path.parent.parent):
+        os.chown(each, site.scope.uid, -1)
 
 
 @pytest.fixture(scope="module", params=["system", "user"])
@@ -120,10 +128,9 @@ def test_history_as_json(shop: Site) -> None:
 def test_history_says_what_it_left_out(site: Site) -> None:
     configured(site)
     site.deploy()
-    path = site.scope.state_dir / site.app / "rollouts/98"
-    path.mkdir(parents=True)
-    (path / "report.json").write_text("{")
-    path.with_name("99").mkdir()
+    folder = site.scope.state_dir / site.app / "rollouts"
+    write(site, folder / "98/report.json", "{")
+    (folder / "99").mkdir()
     done = site.unitq("history")
     assert done.code == 0
     assert "rollouts/98/report.json: damaged" in done.stderr
@@ -361,7 +368,7 @@ def test_an_app_that_is_not_installed_is_a_no_match(scope: Scope) -> None:
 
 
 FILE = """\
-# a comment \\
+# a comment
 PLAIN=x # y
  SPACED = a b \t
 SINGLE='it is $HOME "so"'
