@@ -567,6 +567,14 @@ def test_what_runs_is_pinned_or_is_the_way_back_is_kept(place: AppLayout, tmp_pa
     assert kept(place) == [2, 3, 4, 6, 7, 14, 15]
 
 
+def test_that_a_revision_was_rolled_back_from_is_not_forgotten(place: AppLayout) -> None:
+    known = [made(1, "a"), made(2, "b"), made(3, "a", restores=1), made(4, "a")]
+    for revision in known:
+        stored(place, revision)
+    revisions.prune(place, known[3], 1, running=[known[1].id])
+    assert kept(place) == [2, 3, 4]
+
+
 def test_a_damaged_revision_goes_in_its_turn(place: AppLayout) -> None:
     for number in range(1, 6):
         (stored(place, made(number)) / "revision.json").write_text("{")
@@ -693,7 +701,7 @@ class Shop:
                 assert by_number[each.restores] in after
         assert self.way_back() == back
         # What is kept does not grow with the number of deploys.
-        assert len(after) <= (self.keep + 7) * (len(WORKERS) + 2)
+        assert len(after) <= (self.keep + 7) * (len(WORKERS) + 2) * 2
         revisions.prune(self.place, self.current, self.keep, self.running)
         assert {each.id for each in self.known()} == after.keys()
 

@@ -29,7 +29,8 @@ def assignments(text: str) -> dict[str, str]:
     """What systemd reads from an EnvironmentFile=: names and values; the last of a name counts.
 
     It is not a shell's syntax: a quote in the middle of a value is an ordinary character, and
-    the rules follow systemd's own parser (src/basic/env-file.c), state by state.
+    the rules follow systemd's own parser (src/basic/env-file.c), state by state. A comment ends
+    with its line, as since systemd 254; earlier ones went on behind a backslash.
     """
     found: dict[str, str] = {}
     state, name, value = "before", "", ""

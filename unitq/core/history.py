@@ -141,7 +141,7 @@ def needed(
     The current one, those that a pin points to or a process runs (`in_use`), what a rollback
     would go to; and what these and the newest ones refer to: workers that they left alone, and
     revisions that they restore. What is kept only because it is referred to has no such claim,
-    or a chain of references would keep everything for ever.
+    or a chain of references would keep everything for ever. `found` is newest first.
     """
     by_id = {entry.revision.id: entry.revision for entry in found} | {current.id: current}
     stay = {current.id, *in_use, *(entry.revision.id for entry in found[:keep])}
@@ -149,10 +149,26 @@ def needed(
         stay.add(target.revision.id)
     kept = [by_id[name] for name in stay if name in by_id]
     restored = {revision.restores for revision in kept}
-    return (
-        stay
-        | {worker.revision for revision in kept for worker in revision.workers}
-        | {name for name, revision in by_id.items() if revision.number in restored}
+    stay |= {worker.revision for revision in kept for worker in revision.workers}
+    stay |= {name for name, revision in by_id.items() if revision.number in restored}
+    # That a revision was rolled back from is told by the rollback: it stays as long as that one.
+    rollbacks = [entry.revision for entry in found if entry.revision.restores is not None]
+    return stay | {
+        rollback.id
+        for name in stay & by_id.keys()
+        if (rollback := _rolled_back(by_id[name], rollbacks))
+    }
+
+
+def _rolled_back(revision: Revision, rollbacks: Iterable[Revision]) -> Revision | None:
+    """The first of the rollbacks that left this revision behind."""
+    return next(
+        (
+            rollback
+            for rollback in rollbacks
+            if (rollback.restores or 0) < revision.number < rollback.number
+        ),
+        None,
     )
 
 
