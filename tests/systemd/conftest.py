@@ -52,8 +52,14 @@ TESTER = "tester"
 # No test waits longer for one command; one that hangs must not hold up the suite.
 TIMEOUT = 90.0
 
-# Quick, so that a test of a rollout takes a second and not ten.
-ROLLOUT = {"max_unavailable": 1, "min_healthy": "150ms", "start_timeout": "20s"}
+# Quick, so that a test of a rollout takes a second and not ten. What a failure leaves behind stays
+# to be looked at; test_rollback.py goes by the default.
+ROLLOUT = {
+    "max_unavailable": 1,
+    "min_healthy": "150ms",
+    "start_timeout": "20s",
+    "on_failure": "pause",
+}
 WORKER: dict[str, Any] = {"instances": 2, "stop_timeout": "20s", "restart_delay": "100ms"}
 
 

@@ -28,12 +28,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.systemd
 
+# None leaves a key out.
+BY_DEFAULT = {"on_failure": None}
+
 FOUR = ("sms@1", "sms@2", "sms@3", "sms@4")
 
 
 def _deployed(site: Site, releases: int = 1, **more: Any) -> dict[str, int]:
     """Four workers that crash where their release is bad, on the last of so many releases."""
-    site.config(workers={"sms": {"command": site.odd("crash-on", "bad"), "instances": 4}}, **more)
+    sms = {"command": site.odd("crash-on", "bad"), "instances": 4}
+    site.config(workers={"sms": sms}, rollout=BY_DEFAULT, **more)
     for number in range(1, releases + 1):
         site.switch(number)
         site.deploy()
@@ -107,7 +111,8 @@ def test_what_was_rolled_is_rolled_back_and_the_report_says_so(site: Site) -> No
 def test_a_first_deploy_that_fails_has_nowhere_to_go_back_to(system_site: Site) -> None:
     site = system_site
     _bad(site, 1)
-    site.config(workers={"sms": {"command": site.odd("crash-on", "bad"), "instances": 2}})
+    sms = {"command": site.odd("crash-on", "bad"), "instances": 2}
+    site.config(workers={"sms": sms}, rollout=BY_DEFAULT)
     done = site.deploy("--json", code=7)
     assert done.json["rollback"] is None
 

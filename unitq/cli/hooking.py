@@ -35,7 +35,10 @@ def before_deploy(app: App, config: Path, plan: Plan) -> None:
             {"instance": str(step.instance), "action": str(step.do)} for step in plan.steps
         ],
     }
-    result = hooks.run(hook, document, directory=config.parent)
+    try:
+        result = hooks.run(hook, document, directory=config.parent)
+    except HookError as error:
+        raise PreflightError(f"hooks.before_deploy: {error.message}", hint=error.hint) from error
     if not result.ok:
         raise PreflightError(
             f"hooks.before_deploy ({hook.command[0]}) failed: {result}; nothing was changed",
