@@ -112,11 +112,12 @@ def _each_restarted_once(site: Site, before: dict[str, int]) -> None:
     assert {show["NRestarts"] for show in site.show("sms").values()} == {"0"}
 
 
-def _converges(site: Site, untouched: dict[str, int]) -> None:
-    """A deploy gets all instances to the new code, and leaves those alone that have it."""
+def _converges(site: Site, untouched: dict[str, int], *way: str) -> None:
+    """A deploy, or another `way`, gets all to the new code, and leaves those alone that have it."""
     site.let_go()
     wait_until(lambda: site.active("sms") == 3)
-    site.deploy()
+    done = site.unitq(*(way or ("deploy",)))
+    assert done.code == 0, done
     assert set(site.revisions("sms").values()) == {_wanted(site)}
     now = site.pids("sms")
     assert {name: now[name] for name in untouched} == untouched
@@ -147,7 +148,8 @@ def test_after_kill_9_status_tells_the_truth_and_systemd_brings_the_instance_in_
         now = site.pids("sms")
         assert now["sms@3"] == before["sms@3"]
 
-        _converges(site, {name: now[name] for name in ("sms@1", "sms@2")})
+        kept = {name: now[name] for name in ("sms@1", "sms@2")}
+        _converges(site, kept, "rollout", "resume")
         _each_restarted_once(site, before)
     assert observer.summary().least_active("sms") == 2
     assert (site.scope.state_dir / site.app / "current").readlink().name.startswith("2-")
@@ -157,7 +159,7 @@ def test_after_kill_9_status_tells_the_truth_and_systemd_brings_the_instance_in_
     ("where", "moment"),
     [("system", "unit written"), ("user", "installed"), ("system", "settling"), ("user", "drains")],
 )
-def test_kill_9_under_load_at_any_moment_and_a_second_deploy_lose_no_job(
+def test_kill_9_under_load_at_any_moment_and_resume_lose_no_job(
     where: str,
     moment: str,
     make_site: Callable[..., Site],
@@ -193,7 +195,8 @@ def test_kill_9_under_load_at_any_moment_and_a_second_deploy_lose_no_job(
             # What systemd was told goes on; then nothing moves any more.
             wait_until(lambda: site.active("sms") == 3)
             _status_tells_the_truth(site, _wanted(site))
-            site.deploy()
+            done = site.unitq("rollout", "resume")
+            assert done.code == 0, done
             ended = time.time()
             assert set(site.revisions("sms").values()) == {_wanted(site)}
             wait_until(lambda: any(run.begun > ended for run in load.tally().runs))

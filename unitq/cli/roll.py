@@ -6,6 +6,7 @@ before it is done.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from unitq.cli.rollouts import Waiting
     from unitq.cli.scope import Scope
+    from unitq.core.ledger import Story
     from unitq.core.names import InstanceName
     from unitq.core.outcome import Outcome
     from unitq.core.render import Rendered
@@ -60,10 +62,22 @@ class Roll:
         return self.plan.current.id if self.plan.current else None
 
 
+def in_the_way(scope: Scope, app: str) -> Story | None:
+    """A rollout that has to be dealt with before another; None: there is none."""
+    place = scope.layout.app(app)
+    story = ledger.latest(place)
+    if story is None or not story.in_the_way:
+        return None
+    if story.unfinished and not os.path.exists(place.revisions / story.revision):
+        # Its revision is what a deploy writes first: nothing was changed.
+        return None
+    return story
+
+
 def nothing_in_the_way(scope: Scope, app: str) -> None:
     """Raises LockedError where an unfinished rollout has to be dealt with first."""
-    story = ledger.latest(scope.layout.app(app))
-    if story is None or not story.in_the_way:
+    story = in_the_way(scope, app)
+    if story is None:
         return
     how = "is paused" if story.paused else "was cut off"
     raise LockedError(

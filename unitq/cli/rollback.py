@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq.cli import report
-from unitq.cli.roll import Roll, begun, carried_out, plan_to, way_back, ways_out
+from unitq.cli.roll import Roll, begun, carried_out, in_the_way, plan_to, way_back, ways_out
 from unitq.cli.rollouts import Waiting, share, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
 from unitq.cli.text import duration, number
@@ -81,8 +81,8 @@ def _goal(scope: Scope, before: Revision, named: str | None) -> Revision:
     """The revision to go back to. Raises NoMatchError or PreflightError."""
     place = scope.layout.app(before.app)
     if named is None:
-        story = ledger.latest(place)
-        if story and story.in_the_way and story.revision != before.id:
+        story = in_the_way(scope, before.app)
+        if story and story.revision != before.id:
             # It was cut off before its revision became the wanted one, or on its way back.
             return before
         if (found := way_back(scope, before)) is None:
@@ -267,7 +267,7 @@ def abort() -> int:
         return _tell(signal.SIGINT, "stops")
     with state.lock(scope.layout, app, state.command_name()):
         story = _story(scope)
-        if not story.in_the_way:
+        if not in_the_way(scope, app):
             raise NoMatchError(f"no rollout of {app} is under way, paused or cut off")
         with ledger.resume(scope.layout.app(app), story.number, 0) as book:
             book.write("end", code=int(Exit.INTERRUPTED), aborted=True)
@@ -313,6 +313,8 @@ def show(as_json: bool) -> int:
     story = _story(scope)
     holder = state.at_work(scope.layout, app)
     how, code = _how(story, at_work=holder is not None)
+    if code is Exit.LOCKED and not in_the_way(scope, app):
+        how, code = "cut off before anything was changed", Exit.OK
     if as_json:
         document = {
             "format": 1,
