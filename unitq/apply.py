@@ -16,18 +16,17 @@ from unitq import observe
 from unitq.core import names
 from unitq.core.errors import NoMatchError, SystemdError
 from unitq.core.outcome import Outcome
-from unitq.core.plan import Do
+from unitq.core.pace import deadline, orders
 from unitq.core.rollout import (
+    Order,
     Phase,
     Rollout,
-    Slot,
+    What,
     advance,
     confirmed,
-    deadline,
     ended,
-    permitted,
+    ordered,
     refused,
-    touched,
 )
 from unitq.core.sight import Seen
 from unitq.host import journal, processes, state
@@ -101,8 +100,8 @@ class Applier:
         while True:
             now = monotonic()
             rollout = advance(rollout, self._seen, now)
-            for slot in permitted(rollout, self._seen):
-                rollout = self._order(rollout, slot)
+            for order in orders(rollout, self._seen, now):
+                rollout = self._order(rollout, order)
                 progress.update(rollout, self._seen, monotonic())
                 # Heard now, while systemd is busy with the order, and not in a pause afterwards.
                 rollout = self._listen(rollout, 0.0, interrupts)
@@ -141,14 +140,14 @@ class Applier:
             logs=self._logs(rollout),
         )
 
-    def _order(self, rollout: Rollout, slot: Slot) -> Rollout:
+    def _order(self, rollout: Rollout, order: Order) -> Rollout:
         """Tells systemd what is to happen to one instance; one unit job each."""
-        name = slot.instance
+        slot, name = order.slot, order.slot.instance
         unit = names.unit(self._app, name)
         seen = self._seen.get(name, Seen())
         while True:
             try:
-                self._give(rollout, slot, unit, seen)
+                self._give(rollout, order, unit, seen)
             except BusLostError:
                 rollout = self._reconnected(rollout)
                 again = self._seen[name]
@@ -157,7 +156,7 @@ class Applier:
                 # If it arrived and is under way, systemd merges the second one into it.
                 continue
             except NoMatchError:
-                if slot.step.do is not Do.STOP:
+                if order.what is not What.STOP:
                     raise
                 break  # not loaded: nothing to stop
             except SystemdError as error:
@@ -167,11 +166,12 @@ class Applier:
             break
         if name in self._jobs:
             self._seen[name] = replace(self._seen[name], job=True)
-        return touched(rollout, slot, seen, monotonic())
+        return ordered(rollout, order, seen, monotonic())
 
-    def _give(self, rollout: Rollout, slot: Slot, unit: str, seen: Seen) -> None:
-        name = slot.instance
-        if slot.step.do is Do.STOP:
+    def _give(self, rollout: Rollout, order: Order, unit: str, seen: Seen) -> None:
+        name = order.slot.instance
+        assert order.what is not What.PROBE  # nobody asks for any yet
+        if order.what is What.STOP:
             self._jobs[name] = self._systemd.stop(unit)
             return
         if wanted := rollout.wanted.get(name):
