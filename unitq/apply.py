@@ -16,23 +16,24 @@ from unitq import observe
 from unitq.core import names
 from unitq.core.errors import NoMatchError, SystemdError
 from unitq.core.outcome import Outcome
-from unitq.core.plan import Do
+from unitq.core.pace import deadline, orders
 from unitq.core.rollout import (
+    Order,
     Phase,
     Rollout,
-    Slot,
+    What,
     advance,
     confirmed,
-    deadline,
     ended,
-    permitted,
+    ordered,
+    probed,
     refused,
-    touched,
 )
 from unitq.core.sight import Seen
-from unitq.host import install, journal, processes, state, unitfiles
+from unitq.host import journal, processes, state
 from unitq.host.bus_errors import BusLostError
-from unitq.host.systemd import Changed, Event, Systemd
+from unitq.host.orders import Orders
+from unitq.host.systemd import Changed, Event, JobDone, Systemd
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -66,8 +67,8 @@ class Applier:
         self, systemd: Systemd, layout: Layout, app: str, book: Ledger | None = None
     ) -> None:
         """With a ledger, each order is written down there before it is given."""
+        self._orders = Orders(systemd, layout, app, book)
         self._systemd = systemd
-        self._book = book
         self._layout = layout
         self._place = layout.app(app)
         self._app = app
@@ -75,6 +76,7 @@ class Applier:
         self._seen: dict[InstanceName, Seen] = {}
         self._jobs: dict[InstanceName, str] = {}
         self._units: dict[str, InstanceName] = {}
+        self._probes: dict[str, InstanceName] = {}  # by the path of their unit job
         # Per worker: how many serve, and the least that there were.
         self._serving: dict[str, int] = {}
         self._least: dict[str, int] = {}
@@ -106,19 +108,18 @@ class Applier:
         while True:
             now = monotonic()
             rollout = advance(rollout, self._seen, now)
-            allowed = permitted(rollout, self._seen)
-            self._write_down(allowed)
-            rollout, together = self._switched(rollout, allowed)
-            for slot in allowed:
-                if rollout.slots[slot.instance].phase is Phase.FAILED:
-                    continue
-                rollout = self._order(rollout, slot)
+            due = orders(rollout, self._seen, now)
+            self._orders.write_down(due, self._seen)
+            rollout, together = self._switched(rollout, due)
+            for order in due:
+                rollout = self._order(rollout, order)
                 progress.update(rollout, self._seen, monotonic())
-                if not together:
-                    # Heard now, while systemd is busy with the order, and not in a pause later.
-                    rollout = self._listen(rollout, 0.0, interrupts)
-                    if rollout.failed:
-                        break
+                if together:
+                    continue
+                # Heard now, while systemd is busy with the order, and not in a pause afterwards.
+                rollout = self._listen(rollout, 0.0, interrupts)
+                if rollout.failed:
+                    break
             progress.update(rollout, self._seen, now)
             if rollout.finished:
                 again = self._confirmed(rollout)
@@ -147,57 +148,37 @@ class Applier:
             seconds=monotonic() - begun,
             least_serving=self._least,
             interrupted=interrupts.count > 0,
-            paused=interrupts.paused and not interrupts.count,
+            paused=(interrupts.paused and not interrupts.count) or rollout.awaiting,
             detached=detached,
             gave_up=gave_up and not detached,
             logs=self._logs(rollout),
         )
 
-    def _write_down(self, allowed: Iterable[Slot]) -> None:
-        """What is about to be ordered goes into the ledger first: on disk before it is done."""
-        if self._book is None or not allowed:
-            return
-        for slot in allowed:
-            seen = self._seen.get(slot.instance, Seen())
-            self._book.note(
-                "order", instance=str(slot.instance), do=str(slot.step.do), before=seen.invocation
-            )
-        self._book.sync()
-
-    def _switched(self, rollout: Rollout, allowed: Iterable[Slot]) -> tuple[Rollout, bool]:
-        """The rollout once the next starts go by the new unit texts, and whether any did not.
-
-        Code and text change together; one reload for all of them, and none where nothing changed.
-        """
-        units = {
-            names.unit(self._app, slot.instance): slot
-            for slot in allowed
-            if slot.step.do is not Do.STOP
-        }
-        pinned = {u: s for u, s in units.items() if unitfiles.pin(self._layout.unit_dir, u)}
+    def _switched(self, rollout: Rollout, due: tuple[Order, ...]) -> tuple[Rollout, bool]:
+        """The rollout once the next starts go by the new unit texts, and whether any did not."""
+        pinned = self._orders.pinned(due)
         while pinned:
             try:
-                for slot in pinned.values():
-                    if wanted := rollout.wanted.get(slot.instance):
-                        state.pin(self._place, slot.instance, wanted)
-                install.switch(self._systemd, self._layout, self._app, list(pinned))
+                self._orders.switch(pinned, rollout.wanted)
                 break
             except BusLostError:
                 rollout = self._reconnected(rollout)
             except (OSError, SystemdError) as error:
-                for slot in pinned.values():
+                for slot, _ in pinned:
                     rollout = refused(rollout, slot, f"its unit cannot be changed: {error}")
                 break
         return rollout, bool(pinned)
 
-    def _order(self, rollout: Rollout, slot: Slot) -> Rollout:
+    def _order(self, rollout: Rollout, order: Order) -> Rollout:
         """Tells systemd what is to happen to one instance; one unit job each."""
+        slot, what = order
         name = slot.instance
-        unit = names.unit(self._app, name)
+        if rollout.slots[name].phase is Phase.FAILED and slot.phase is not Phase.FAILED:
+            return rollout  # refused a moment ago
         seen = self._seen.get(name, Seen())
         while True:
             try:
-                self._give(rollout, slot, unit, seen)
+                job = self._orders.give(order, rollout.wanted.get(name), seen)
             except BusLostError:
                 rollout = self._reconnected(rollout)
                 again = self._seen[name]
@@ -206,29 +187,20 @@ class Applier:
                 # If it arrived and is under way, systemd merges the second one into it.
                 continue
             except NoMatchError:
-                if slot.step.do is not Do.STOP:
+                if what is not What.STOP:
                     raise
                 break  # not loaded: nothing to stop
             except SystemdError as error:
                 return refused(rollout, slot, error.message)
             except OSError as error:
                 return refused(rollout, slot, f"its pin cannot be moved: {error}")
+            if what is What.PROBE:
+                self._probes[job] = name
+            else:
+                self._jobs[name] = job
+                self._seen[name] = replace(self._seen[name], job=True)
             break
-        if name in self._jobs:
-            self._seen[name] = replace(self._seen[name], job=True)
-        return touched(rollout, slot, seen, monotonic())
-
-    def _give(self, rollout: Rollout, slot: Slot, unit: str, seen: Seen) -> None:
-        name = slot.instance
-        if slot.step.do is Do.STOP:
-            self._jobs[name] = self._systemd.stop(unit)
-            return
-        if wanted := rollout.wanted.get(name):
-            state.pin(self._place, name, wanted)
-        # Deliberate starts count against the start limit: forget the earlier ones.
-        self._systemd.reset_failed(unit)
-        down = seen.active in ("inactive", "failed")
-        self._jobs[name] = self._systemd.start(unit) if down else self._systemd.restart(unit)
+        return ordered(rollout, order, seen, monotonic())
 
     def _listen(self, rollout: Rollout, timeout: float | None, interrupts: Interrupts) -> Rollout:
         try:
@@ -241,11 +213,23 @@ class Applier:
     def _heard(self, rollout: Rollout, events: Iterable[Event]) -> Rollout:
         """The rollout after what systemd told."""
         for event in events:
+            if isinstance(event, JobDone) and event.job in self._probes:
+                rollout = self._probed(rollout, self._probes.pop(event.job), event.result)
             # One by one: how a process ended, or that it was down, shows in passing only.
             if name := self._units.get(event.unit):
                 self._note(name, event)
                 rollout = advance(rollout, self._seen, monotonic(), (name,))
         return rollout
+
+    def _probed(self, rollout: Rollout, name: InstanceName, result: str) -> Rollout:
+        """The rollout after a probe has ended."""
+        if result == "done":
+            return probed(rollout, name, True, "", monotonic())
+        try:
+            said = self._orders.probe_failed(name)
+        except BusLostError:
+            said = "the connection to systemd broke while it was asked"
+        return probed(rollout, name, False, said, monotonic())
 
     def _note(self, name: InstanceName, event: Event) -> None:
         seen = self._seen.get(name, Seen())
@@ -265,6 +249,10 @@ class Applier:
 
     def _reconnected(self, rollout: Rollout) -> Rollout:
         """The rollout after a lost connection: connected again, and what was missed read."""
+        for name in self._probes.values():
+            # Its answer may be lost: it is asked again.
+            rollout = probed(rollout, name, False, "nobody heard what it said", monotonic())
+        self._probes.clear()
         while True:
             self._systemd.reconnect()
             with suppress(BusLostError):
@@ -293,7 +281,7 @@ class Applier:
                 )
                 for name, slot in rollout.slots.items()
             }
-            events = [each for each in self._systemd.events(0.0) if each.unit in self._units]
+            events = [each for each in self._systemd.events(0.0) if self._concerns(each)]
             if not events:
                 break
             rollout = self._heard(rollout, events)
@@ -303,6 +291,11 @@ class Applier:
             if not found[name].job:
                 self._jobs.pop(name, None)
         return rollout
+
+    def _concerns(self, event: Event) -> bool:
+        return event.unit in self._units or (
+            isinstance(event, JobDone) and event.job in self._probes
+        )
 
     def _sight(self, now: observe.Instance, before: Seen | None, *, everything: bool) -> Seen:
         sight = replace(

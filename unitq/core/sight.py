@@ -22,6 +22,10 @@ EXITED, _KILLED, _DUMPED = 1, 2, 3
 # SubStates in which systemd has reached for SIGKILL (systemd's service-state table).
 _KILLING = frozenset({"stop-sigkill", "final-sigkill"})
 
+# SubStates in which systemd stops a service because it was told to. A service whose main process
+# ends by itself may show them too, for what it leaves behind; but then without a main process.
+_STOPPING = frozenset({"stop", "stop-sigterm", "stop-sigkill"})
+
 # systemd.exec(5), "Process exit codes": what went wrong before the worker's own code ran.
 _SETUP = {
     200: "the working directory cannot be entered (200/CHDIR)",
@@ -57,6 +61,15 @@ class Seen:
     def down(self) -> bool:
         """Not there, and nothing is about to start it."""
         return self.active in ("inactive", "failed") and not self.job
+
+    @property
+    def told_to_stop(self) -> bool:
+        """Whether somebody told systemd to stop it: it is being stopped, and did nothing wrong.
+
+        Also in the first half of a restart. Not after a crash, an exit, a time-out, an OOM kill.
+        """
+        told = self.active == "deactivating" and self.sub in _STOPPING
+        return told and bool(self.pid) and self.result == "success"
 
 
 @dataclass(frozen=True, slots=True)

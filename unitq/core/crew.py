@@ -1,0 +1,101 @@
+"""The instances of a rollout by worker: what is counted of them, and which go first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.core.plan import Do
+from unitq.core.slot import Phase, Slot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from unitq.core.names import InstanceName
+    from unitq.core.settings import RolloutSettings
+
+
+class Crew(NamedTuple):
+    """The instances of one worker."""
+
+    staying: list[Slot]  # those that there are to be in the end: Kubernetes' replicas
+    surges: list[Slot]  # those that there are more, while the others are replaced
+    leaving: list[Slot]
+
+    @property
+    def restarts(self) -> list[Slot]:
+        """Those still to be restarted, in order: what failed earlier has nothing to lose."""
+        found = [slot for slot in self.staying if slot.waits_to_restart]
+        return sorted(found, key=lambda slot: (not slot.step.urgent, slot.instance))
+
+    def allowed(self, settings: RolloutSettings) -> int:
+        """How many may be unavailable: at least 1 where no other is started beside them."""
+        return max(settings.unavailable(len(self.staying)), 0 if self.surges else 1)
+
+    def spent(self, settings: RolloutSettings) -> bool:
+        """Whether no further one can ever be replaced: too many have failed."""
+        usable = sum(
+            slot.phase is not Phase.FAILED and not slot.leaving for slot in self.surges
+        ) + self.allowed(settings)
+        return sum(slot.phase is Phase.FAILED for slot in self.staying) >= usable
+
+    def surplus(self, settings: RolloutSettings) -> list[Slot]:
+        """Those beyond the usual number that can go, once no other is to be replaced.
+
+        As many as it takes to make up for failed ones are left.
+        """
+        down = sum(slot.phase is Phase.FAILED for slot in self.staying)
+        healthy = [slot for slot in self.surges if slot.phase is Phase.HEALTHY]
+        idle = [slot for slot in self.surges if slot.phase is Phase.WAITING]
+        return healthy[max(0, down - self.allowed(settings)) :] + idle
+
+
+class Canaries(NamedTuple):
+    """The instances that go first."""
+
+    taken: list[Slot]  # those that have been touched, or run what is wanted already
+    next: list[Slot]  # those to be touched
+    held: bool  # whether any others wait for them
+
+    @property
+    def healthy(self) -> bool:
+        return not self.next and all(
+            slot.phase in (Phase.HEALTHY, Phase.KEPT) for slot in self.taken
+        )
+
+
+def crews_of(slots: Mapping[InstanceName, Slot]) -> dict[str, Crew]:
+    """The instances per worker, in order."""
+    crews: dict[str, Crew] = {}
+    for name in sorted(slots):
+        slot = slots[name]
+        crew = crews.setdefault(name.worker, Crew([], [], []))
+        if slot.step.do is Do.SURGE:
+            crew.surges.append(slot)
+        elif slot.step.do is Do.STOP:
+            crew.leaving.append(slot)
+        else:
+            crew.staying.append(slot)
+    return crews
+
+
+def canaries_of(crews: Iterable[Crew], settings: RolloutSettings) -> Canaries:
+    """The canaries of all workers: the first that are restarted, `settings.canary` of each.
+
+    What an earlier rollout has brought to the wanted revision counts, so that a rollout begun
+    again does not take more.
+    """
+    taken: list[Slot] = []
+    following: list[Slot] = []
+    held = False
+    for crew in crews:
+        restarts = [slot for slot in crew.staying if slot.step.do is Do.RESTART]
+        if not restarts:
+            continue
+        there = [slot for slot in restarts if slot.phase is not Phase.WAITING]
+        there += [slot for slot in crew.staying if slot.current]
+        more = max(0, settings.canaries(len(crew.staying)) - len(there))
+        waiting = crew.restarts
+        taken += there
+        following += waiting[:more]
+        held = held or len(waiting) > more
+    return Canaries(taken, following, held)

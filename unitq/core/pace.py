@@ -1,0 +1,169 @@
+"""The pace of a rollout: what is to be ordered next, and when to look again.
+
+A sliding window: as soon as one instance is healthy the next may drain. Draining, starting and
+settling count as unavailable, and so does an instance that failed or is down for any other reason;
+but not one that is kept or was healthy and stays down, as an operator's stop leaves it: to wait
+for it would be for ever. What must serve and does not is found when the rollout ends.
+
+Per worker, in this order:
+
+1. new instances start, and those that there are more for a while (surge). No old instance is
+   touched before the new ones are healthy, or have failed within max_failures. It need not wait
+   for the surge, unless max_unavailable is 0; but each of these that serves adds one to what may
+   be unavailable.
+2. canaries, then a pause of canary_soak, then perhaps an operator's word; see `Canaries`.
+3. all other restarts: what failed earlier first, what is down whether or not the budget allows.
+4. the surge stops when nothing of the worker is left to be replaced; as does what has no place in
+   the new revision when this is so for all workers: capacity first.
+
+After a failure or Ctrl-C only what is in hand is finished: a drained one is started, a settling
+one probed. After Ctrl-C the surge stops, too; after a failure it is capacity, and stays.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from unitq.core.plan import Do
+from unitq.core.rollout import soaked_at
+from unitq.core.sight import Seen
+from unitq.core.slot import FINAL, IN_FLIGHT, PASSING, Order, Phase, Slot, What
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unitq.core.crew import Crew
+    from unitq.core.names import InstanceName
+    from unitq.core.rollout import Rollout
+
+# Seconds from the end of a probe to the next one.
+PROBE_INTERVAL = 1.0
+
+
+def orders(rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> tuple[Order, ...]:
+    """What is to be ordered now, in order."""
+    probes = [
+        Order(slot, What.PROBE)
+        for slot in rollout.slots.values()
+        if (due := _probe_due(rollout, slot)) is not None and due <= now
+    ]
+    return (*_changes(rollout, seen), *probes)
+
+
+def _changes(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> list[Order]:
+    """All orders but the probes: these depend on what is there only, not on the time."""
+    found = [
+        Order(slot, What.SWITCH) for slot in rollout.slots.values() if slot.phase is Phase.DRAINED
+    ]
+    if rollout.failed:
+        return found
+    if not rollout.halted:
+        found += _touched(rollout, seen)
+    return found + [Order(slot, What.STOP) for slot in rollout.surplus()]
+
+
+def _touched(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> list[Order]:
+    crews = rollout.crews().values()
+    first = {slot.instance for slot in rollout.canaries().next} if rollout.canary_first else None
+    found: list[Slot] = []
+    for crew in crews:
+        found += _new(crew)
+        found += _old(crew, rollout, seen, first)
+    if all(slot.phase in FINAL for crew in crews for slot in crew.staying):
+        # What is gone stops last, once all that stays is healthy: capacity first.
+        found += [slot for crew in crews for slot in crew.leaving if slot.phase is Phase.WAITING]
+    return [Order(slot, _what(slot, _sight(seen, slot))) for slot in found]
+
+
+def _new(crew: Crew) -> list[Slot]:
+    """The instances that are to be started: they take nothing away from anybody."""
+    surges = crew.surges if crew.restarts else []
+    starts = [slot for slot in crew.staying if slot.step.do is Do.START]
+    found = [slot for slot in starts + surges if slot.phase is Phase.WAITING]
+    return sorted(found, key=lambda slot: (not slot.step.urgent, slot.instance))
+
+
+def _old(
+    crew: Crew,
+    rollout: Rollout,
+    seen: Mapping[InstanceName, Seen],
+    first: set[InstanceName] | None,
+) -> list[Slot]:
+    """The instances that may be restarted now; of `first` only, if given."""
+    allowed = crew.allowed(rollout.settings)
+    extra = [slot for slot in crew.surges if slot.phase is Phase.HEALTHY and not slot.leaving]
+    pending = IN_FLIGHT | {Phase.WAITING}
+    if any(slot.step.do is Do.START and slot.phase in pending for slot in crew.staying):
+        # New capacity is healthy before old capacity is touched: a broken release stops here.
+        return []
+    if (not allowed and not extra) or crew.spent(rollout.settings):
+        return []
+    waiting = [slot for slot in crew.restarts if first is None or slot.instance in first]
+    serving = [slot for slot in waiting if _sight(seen, slot).serving]
+    down = [slot for slot in waiting if not _sight(seen, slot).serving]
+    budget = allowed + sum(_sight(seen, slot).serving for slot in extra)
+    budget -= sum(_unavailable(slot, _sight(seen, slot)) for slot in crew.staying)
+    # An instance that is down already costs no capacity, so it goes first, budget or not.
+    return down + serving[: max(0, budget)]
+
+
+def _unavailable(slot: Slot, seen: Seen) -> bool:
+    if slot.phase in (Phase.KEPT, Phase.HEALTHY) and seen.down:
+        return False
+    return slot.phase in IN_FLIGHT or slot.phase is Phase.FAILED or not seen.serving
+
+
+def _what(slot: Slot, seen: Seen) -> What:
+    if slot.step.do is Do.STOP:
+        return What.STOP
+    if slot.step.switch:
+        # Whatever runs, or is about to, does so under the old text, and is stopped under it.
+        return What.SWITCH if seen.down else What.STOP
+    if slot.step.do is Do.RESTART or not seen.down:
+        return What.RESTART
+    return What.START
+
+
+def deadline(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> float | None:
+    """When to look again though nothing happens; None: only events matter.
+
+    In the past where an order is due that has not been given yet.
+    """
+    if _changes(rollout, seen):
+        return 0.0
+    times = [time for slot in rollout.slots.values() for time in _times(rollout, slot, seen)]
+    if rollout.canary_first and not rollout.soaked:
+        times.append(soaked_at(rollout))
+    # What may take for ever has no deadline.
+    return min((time for time in times if isfinite(time)), default=None)
+
+
+def _times(rollout: Rollout, slot: Slot, seen: Mapping[InstanceName, Seen]) -> list[float]:
+    times = []
+    if slot.phase is Phase.HEALTHY and slot.down is not None:
+        times.append(slot.down + PASSING)
+    if slot.begun is None or slot.phase not in (Phase.STARTING, Phase.SETTLING):
+        return times
+    terms = rollout.terms(slot.instance)
+    times.append(slot.begun + terms.chance.seconds)
+    if slot.phase is Phase.STARTING and not slot.told:
+        times.append(slot.begun + terms.settings.start_timeout.seconds)
+    elif slot.phase is Phase.SETTLING and slot.passed >= terms.probes:
+        times.append(_sight(seen, slot).since + terms.settings.min_healthy.seconds)
+    elif (due := _probe_due(rollout, slot)) is not None:
+        times.append(due)
+    return times
+
+
+def _probe_due(rollout: Rollout, slot: Slot) -> float | None:
+    """When an instance is to be probed next; in the past: now. None: it is not."""
+    if slot.phase is not Phase.SETTLING or slot.probing or slot.begun is None:
+        return None
+    if slot.passed >= rollout.probes.get(slot.instance.worker, 0):
+        return None
+    return slot.begun if slot.probed is None else slot.probed + PROBE_INTERVAL
+
+
+def _sight(seen: Mapping[InstanceName, Seen], slot: Slot) -> Seen:
+    return seen.get(slot.instance, Seen())

@@ -1,0 +1,359 @@
+"""One instance in a rollout, and what becomes of it as it is seen.
+
+Everything here is pure: a slot and a sight in, a slot out, the time as an argument.
+
+    waiting  -> draining   its stop or restart was ordered, the old process is not gone yet
+    waiting  -> starting   it was not running, its start was ordered
+    waiting  -> settling   one more than usual, and an earlier rollout has started it already
+    draining -> starting   the old process is gone (how it ended is noted on the way)
+    draining -> drained    the same where the unit text changes: not before nothing runs under it
+    drained  -> starting   the text was changed and the start ordered
+    draining -> stopped    the old process is gone and nothing is to follow
+    starting -> settling   the unit job is done, a new process runs the wanted revision
+    settling -> healthy    the same process for min_healthy seconds, and its probes agree
+    settling -> starting   somebody else told systemd to stop or restart it: a new chance
+    healthy  -> settling   somebody else restarted it: it has to prove itself again
+    healthy  -> draining   one more than usual that is no longer needed
+    any but stopped -> failed; healthy and kept ones too: they are watched until the end
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.core.plan import Do
+from unitq.core.settings import Duration
+from unitq.core.sight import EXITED, End, Ending, Seen, ending_of, failure
+
+if TYPE_CHECKING:
+    from unitq.core.names import InstanceName
+    from unitq.core.plan import Step
+    from unitq.core.settings import RolloutSettings
+
+
+class Phase(StrEnum):
+    """Where an instance stands in the rollout."""
+
+    KEPT = "kept"
+    WAITING = "waiting"
+    DRAINING = "draining"
+    DRAINED = "drained"
+    STARTING = "starting"
+    SETTLING = "settling"
+    HEALTHY = "healthy"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+IN_FLIGHT = frozenset({Phase.DRAINING, Phase.DRAINED, Phase.STARTING, Phase.SETTLING})
+FINAL = frozenset({Phase.KEPT, Phase.HEALTHY, Phase.STOPPED, Phase.FAILED})
+
+# systemd shows "dead" in passing before it starts an instance again; what has been down for this
+# many seconds stays so.
+PASSING = 1.0
+
+_RESTARTED = "restarted by somebody else"
+_STOPPED = "stopped by somebody else"
+
+
+class What(StrEnum):
+    """What is to be ordered for one instance."""
+
+    START = "start"
+    STOP = "stop"
+    RESTART = "restart"  # where it is down by now: a start
+    SWITCH = "switch"  # its unit text changes, then it is started; nothing runs under the old one
+    PROBE = "probe"  # asked whether it works
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One instance in the rollout."""
+
+    step: Step
+    phase: Phase
+    before: str = ""  # the invocation that was there when it was touched
+    pid_before: int = 0
+    invocation: str = ""  # the new one
+    touched: float = 0.0  # when it was told to stop or start
+    gone: float | None = None  # when the old process was seen gone
+    begun: float | None = None  # since when the new one has had time to become healthy
+    ready: float | None = None  # when it became healthy
+    ending: Ending | None = None
+    reason: str = ""  # why it failed
+    leaving: bool = False  # its process is to end and nothing is to follow
+    current: bool = False  # kept, and seen to run what is wanted
+    down: float | None = None  # one more than usual: since when it is down though it was healthy
+    probing: str = ""  # the invocation that a probe asks just now
+    passed: int = 0  # successful probes in a row
+    probed: float | None = None  # when the last probe ended
+    detail: str = ""  # what the last probe said
+    told: str = ""  # the invocation that somebody else told systemd to stop
+    away: bool = False  # and it is neither back nor down yet
+    foreign: tuple[str, ...] = ()  # what somebody else did to it meanwhile
+
+    @property
+    def instance(self) -> InstanceName:
+        return self.step.instance
+
+    @property
+    def drained_for(self) -> float | None:
+        """Seconds from the order to the end of the old process; None where there was none."""
+        return self.gone - self.touched if self.before and self.gone is not None else None
+
+    @property
+    def waits_to_restart(self) -> bool:
+        return self.phase is Phase.WAITING and self.step.do is Do.RESTART
+
+
+class Order(NamedTuple):
+    """What is to be ordered for which instance."""
+
+    slot: Slot
+    what: What
+
+
+class Terms(NamedTuple):
+    """What is asked of one instance."""
+
+    settings: RolloutSettings
+    wanted: str | None  # the revision; None: any
+    probes: int  # successful ones in a row; 0: none are asked for
+
+    @property
+    def chance(self) -> Duration:
+        """How long an instance may take to become healthy.
+
+        A healthy_deadline that ends before min_healthy does would fail whatever is started.
+        """
+        deadline, least = self.settings.healthy_deadline, self.settings.min_healthy.seconds
+        if deadline.seconds > least:
+            return deadline
+        seconds = self.settings.start_timeout.seconds + least
+        return Duration(f"{seconds:g}s", seconds)
+
+
+def looked(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
+    """The slot after a look at its instance."""
+    slot = _meddled(slot, seen)
+    if slot.told:
+        slot = _returned(slot, seen, now)
+    if slot.told:
+        pass  # what it will be when it is back is not known yet
+    elif slot.phase is Phase.DRAINING and slot.leaving:
+        slot = _stopping(slot, seen, now)
+    elif slot.phase is Phase.DRAINING and slot.step.switch:
+        slot = _emptying(slot, seen, now)
+    elif slot.phase in (Phase.DRAINING, Phase.STARTING):
+        slot = _starting(slot, seen, now, terms)
+    elif slot.phase is Phase.DRAINED:
+        slot = _noting_the_end(slot, seen)
+    elif slot.phase is Phase.WAITING:
+        slot = _adopted(slot, seen, now, terms)
+    if slot.step.do is Do.KEEP and seen.serving:
+        slot = _kept(slot, seen, now, terms)
+    if slot.phase in (Phase.SETTLING, Phase.HEALTHY) and not slot.told:
+        slot = _watched(slot, seen, now, terms)
+    if slot.phase in (Phase.STARTING, Phase.SETTLING):
+        slot = _in_time(slot, now, terms)
+    if slot.phase is Phase.HEALTHY and slot.step.do is Do.SURGE:
+        slot = _there(slot, seen, now)
+    return slot
+
+
+# --- what we have ordered -------------------------------------------------------------------------
+
+
+def _stopping(slot: Slot, seen: Seen, now: float) -> Slot:
+    slot = _noting_the_end(slot, seen)
+    if seen.job or seen.active == "deactivating":
+        return slot
+    if seen.active in ("inactive", "failed"):
+        # draining -> stopped: nothing is left in its cgroup
+        return replace(slot, phase=Phase.STOPPED, gone=now)
+    # draining -> failed: somebody cancelled the stop or started it again
+    return failed(slot, f"it is {seen.active} ({seen.sub}) again: something else started it")
+
+
+def _emptying(slot: Slot, seen: Seen, now: float) -> Slot:
+    slot = _stopping(slot, seen, now)
+    # draining -> drained: its unit text may change
+    return replace(slot, phase=Phase.DRAINED) if slot.phase is Phase.STOPPED else slot
+
+
+def _starting(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
+    slot = _noting_the_end(slot, seen)
+    is_new = bool(seen.invocation) and seen.invocation != slot.before
+    if slot.gone is None and (is_new or seen.active in ("inactive", "activating", "failed")):
+        # draining -> starting: the old process is gone
+        slot = replace(slot, phase=Phase.STARTING, gone=now, begun=now)
+    if seen.job or seen.active == "deactivating":
+        timeout = terms.settings.start_timeout
+        if slot.begun is not None and now >= slot.begun + timeout.seconds:
+            # starting -> failed: no answer within start_timeout
+            return failed(slot, f"still not started after {timeout}")
+        return slot
+    if not seen.serving:
+        # starting -> failed: the job is done and the process is not there
+        return failed(slot, failure(seen))
+    if not is_new:
+        # draining -> failed: the order was cancelled and the old process is still there
+        return failed(slot, "the restart was cancelled by something else: the old process runs")
+    # starting -> settling
+    return _settling(slot, seen)
+
+
+def _adopted(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
+    there = seen.serving and seen.revision is not None and seen.revision == terms.wanted
+    if slot.step.do is not Do.SURGE or not there:
+        return slot
+    # waiting -> settling: a rollout that was cut short has started it
+    return _settling(replace(slot, begun=now), seen)
+
+
+def _settling(slot: Slot, seen: Seen) -> Slot:
+    return replace(
+        slot, phase=Phase.SETTLING, invocation=seen.invocation, ready=None, passed=0, probed=None
+    )
+
+
+# --- what somebody else does ----------------------------------------------------------------------
+
+
+def _meddled(slot: Slot, seen: Seen) -> Slot:
+    """Notes that somebody else told systemd to stop it, be it to start it again."""
+    if slot.phase not in (Phase.WAITING, Phase.KEPT, Phase.SETTLING, Phase.HEALTHY) and not (
+        slot.phase is Phase.STARTING and slot.told
+    ):
+        return slot
+    if seen.job or not seen.told_to_stop or slot.told == seen.invocation:
+        return slot
+    # settling -> starting: what comes back gets the rest of the time
+    phase = Phase.STARTING if slot.phase is Phase.SETTLING else slot.phase
+    return replace(slot, phase=phase, told=seen.invocation, away=True)
+
+
+def _returned(slot: Slot, seen: Seen, now: float) -> Slot:
+    """The slot after somebody else told systemd to stop it: back, lost, or not known yet."""
+    again = seen.invocation not in ("", slot.told)
+    died = again and (seen.active == "failed" or seen.sub == "auto-restart")
+    if not seen.serving and not died:
+        return slot if slot.away is not seen.down else replace(slot, away=not seen.down)
+    noted = (*slot.foreign, _RESTARTED) if again else slot.foreign
+    slot = replace(slot, told="", away=False, foreign=noted)
+    if slot.phase is Phase.HEALTHY and again:
+        # healthy -> settling: it is another process
+        slot = replace(slot, phase=Phase.STARTING, begun=now)
+    if slot.phase is not Phase.STARTING:
+        return slot
+    # starting -> settling, or failed: it came back and died
+    return (
+        failed(slot, f"{_RESTARTED}, and then: {failure(seen)}") if died else _settling(slot, seen)
+    )
+
+
+# --- what is there --------------------------------------------------------------------------------
+
+
+def _kept(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
+    """What served when the rollout began must serve at its end; what was down then need not."""
+    if slot.phase is Phase.KEPT and slot.invocation != seen.invocation:
+        slot = replace(slot, invocation=seen.invocation)
+    if slot.current or seen.revision is None or seen.revision != terms.wanted:
+        return slot
+    # Since when it is healthy counts if it is a canary of an earlier rollout.
+    healthy = seen.since + terms.settings.min_healthy.seconds if seen.since else now
+    return replace(slot, current=True, ready=healthy if slot.phase is Phase.KEPT else slot.ready)
+
+
+def _watched(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
+    if slot.phase is Phase.SETTLING and slot.begun is None:
+        slot = replace(slot, begun=now)  # one that is kept
+    if slot.phase is Phase.SETTLING and not slot.invocation and seen.serving:
+        slot = replace(slot, invocation=seen.invocation)  # one that is kept
+    if slot.phase is Phase.HEALTHY and _between_lives(slot, seen):
+        return replace(slot, invocation="") if slot.invocation else slot
+    if slot.phase is Phase.HEALTHY and not slot.invocation and seen.serving:
+        slot = replace(slot, invocation=seen.invocation)
+    if seen.invocation != slot.invocation or not seen.serving:
+        # settling, healthy -> failed: it died, whether or not systemd has started another
+        again = " and was started again" if seen.serving else ""
+        lived = "after it had been healthy" if slot.phase is Phase.HEALTHY else "soon after"
+        return failed(slot, f"it ended {lived}{again}: {failure(seen)}")
+    known = seen.revision is not None and terms.wanted is not None
+    if known and seen.revision != terms.wanted and slot.step.do is not Do.KEEP:
+        # settling, healthy -> failed: somebody moved the pin, or started it before it was moved
+        return failed(slot, f"it runs revision {seen.revision}, not {terms.wanted}")
+    lived_on = now >= seen.since + terms.settings.min_healthy.seconds
+    if slot.phase is Phase.SETTLING and lived_on and slot.passed >= terms.probes:
+        # settling -> healthy: the same process for min_healthy, and its probes agree
+        return replace(slot, phase=Phase.HEALTHY, ready=now)
+    return slot
+
+
+def _between_lives(slot: Slot, seen: Seen) -> bool:
+    """Whether a healthy worker exited 0, as many do after so many jobs, and is started again."""
+    return (
+        seen.active in ("inactive", "activating", "deactivating")
+        and slot.invocation in ("", seen.invocation)
+        and seen.code in (0, EXITED)
+        and seen.status == 0
+    )
+
+
+def _in_time(slot: Slot, now: float, terms: Terms) -> Slot:
+    if slot.begun is None or now < slot.begun + terms.chance.seconds:
+        return slot
+    if slot.told:
+        # starting -> failed: it never came back
+        return stopped_by_somebody(slot, "and it did not come back in time")
+    said = f": {slot.detail}" if slot.detail else ""
+    # starting, settling -> failed: healthy_deadline
+    return failed(slot, f"still not healthy after {terms.chance}{said}")
+
+
+def _there(slot: Slot, seen: Seen, now: float) -> Slot:
+    """One more than usual serves in the place of others, which must not wait for it for ever."""
+    if not seen.down:
+        return replace(slot, down=None) if slot.down is not None else slot
+    if slot.down is None:
+        return replace(slot, down=now)
+    # healthy -> failed: it exited 0 and is not started again, or somebody stopped it
+    return lost(slot, seen) if now >= slot.down + PASSING else slot
+
+
+def lost(slot: Slot, seen: Seen) -> Slot:
+    """The slot of an instance that served and stays down."""
+    if slot.told:
+        return stopped_by_somebody(slot, "and it was not started again")
+    return failed(slot, f"it ended and was not started again: {failure(seen)}")
+
+
+def _noting_the_end(slot: Slot, seen: Seen) -> Slot:
+    """How the old process ends shows only while its invocation is still the unit's."""
+    if not slot.before or seen.invocation not in ("", slot.before):
+        return slot
+    ending = ending_of(seen)
+    if ending is None or ending == slot.ending:
+        return slot
+    if slot.ending and slot.ending.end is End.KILLED:
+        return slot
+    return replace(slot, ending=ending)
+
+
+def stopped_by_somebody(slot: Slot, rest: str = "") -> Slot:
+    """The failed slot of an instance that somebody else stopped."""
+    slot = replace(slot, foreign=(*slot.foreign, _STOPPED))
+    return failed(slot, f"somebody else stopped it {rest}".rstrip())
+
+
+def found_stopped(slot: Slot, seen: Seen) -> tuple[str, ...]:
+    """What somebody else did to an instance, noted when an order of ours ends their part."""
+    return (*slot.foreign, _STOPPED) if slot.told and seen.down else slot.foreign
+
+
+def failed(slot: Slot, reason: str) -> Slot:
+    """The slot, failed for this reason."""
+    return replace(slot, phase=Phase.FAILED, reason=reason)

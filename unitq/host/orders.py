@@ -1,0 +1,103 @@
+"""What is ordered of systemd in a rollout, and what has to be on disk before it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unitq.core import names
+from unitq.core.sight import failure
+from unitq.core.slot import Order, What
+from unitq.host import install, journal, state, unitfiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from unitq.core.layout import Layout
+    from unitq.core.names import InstanceName
+    from unitq.core.sight import Seen
+    from unitq.host.ledger import Ledger
+    from unitq.host.systemd import Systemd
+
+_PROBE_LINES = 5  # of its output that are kept
+
+
+class Orders:
+    """Gives the orders of one app. With a ledger, each is written down there before it is given."""
+
+    def __init__(
+        self, systemd: Systemd, layout: Layout, app: str, book: Ledger | None = None
+    ) -> None:
+        self._systemd = systemd
+        self._layout = layout
+        self._place = layout.app(app)
+        self._app = app
+        self._book = book
+
+    def write_down(self, orders: Iterable[Order], seen: Mapping[InstanceName, Seen]) -> None:
+        """Puts all of them into the ledger: on disk when this returns. Raises OSError."""
+        # A probe changes nothing.
+        real = [order for order in orders if order.what is not What.PROBE]
+        if self._book is None or not real:
+            return
+        for slot, what in real:
+            sight = seen.get(slot.instance)
+            self._book.note(
+                "order",
+                instance=str(slot.instance),
+                do=str(what),
+                before=sight.invocation if sight else "",
+            )
+        self._book.sync()
+
+    def pinned(self, orders: Iterable[Order]) -> list[Order]:
+        """Those that start an instance which still runs by an older unit text."""
+        starting = (What.START, What.RESTART, What.SWITCH)
+        folder = self._layout.unit_dir
+        return [
+            order
+            for order in orders
+            if order.what in starting
+            and unitfiles.pin(folder, names.unit(self._app, order.slot.instance))
+        ]
+
+    def switch(self, orders: Iterable[Order], wanted: Mapping[InstanceName, str]) -> None:
+        """From now on these are started with the new code and by the new text, both or neither.
+
+        One daemon-reload for all of them. Raises OSError, SystemdError.
+        """
+        instances = [order.slot.instance for order in orders]
+        for name in instances:
+            if name in wanted:
+                state.pin(self._place, name, wanted[name])
+        units = [names.unit(self._app, name) for name in instances]
+        install.switch(self._systemd, self._layout, self._app, units)
+
+    def give(self, order: Order, wanted: str | None, seen: Seen) -> str:
+        """Gives an order; returns the path of its unit job. Raises OSError, SystemdError."""
+        name = order.slot.instance
+        if order.what is What.PROBE:
+            return self._systemd.start(names.probe(self._app, name))
+        unit = names.unit(self._app, name)
+        if order.what is What.STOP:
+            return self._systemd.stop(unit)
+        if wanted:
+            state.pin(self._place, name, wanted)
+        # Deliberate starts count against the start limit: forget the earlier ones.
+        self._systemd.reset_failed(unit)
+        return self._systemd.start(unit) if seen.down else self._systemd.restart(unit)
+
+    def probe_failed(self, name: InstanceName) -> str:
+        """What a probe that failed said: how it ended, and its last lines."""
+        from unitq.core.sight import Seen
+
+        unit = names.probe(self._app, name)
+        found = self._systemd.properties(
+            unit, "Result", "ExecMainCode", "ExecMainStatus", "InvocationID"
+        )
+        # Else it would stay in systemd's list of failed units.
+        self._systemd.reset_failed(unit)
+        how = failure(
+            Seen(result=found["Result"], code=found["ExecMainCode"], status=found["ExecMainStatus"])
+        )
+        lines = journal.tail(found["InvocationID"], _PROBE_LINES, user=self._layout.user)
+        return "\n".join([how, *lines])
