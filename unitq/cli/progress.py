@@ -42,12 +42,14 @@ class Lines:
         if rollout is before:
             return
         width = max((len(str(name)) for name in rollout.slots), default=0)
-        total = sum(slot.step.do is not Do.STOP for slot in rollout.slots.values())
-        done = sum(slot.phase in _DONE for slot in before.slots.values()) if before else 0
+        total = sum(_counts(slot) for slot in rollout.slots.values())
+        done = 0
+        if before:
+            done = sum(_counts(slot) and slot.phase in _DONE for slot in before.slots.values())
         for name, slot in rollout.slots.items():
             was = before.slots[name].phase if before else Phase.WAITING
             # Several may have become healthy at once: each line counts up by one.
-            done += (slot.phase in _DONE) - (was in _DONE)
+            done += _counts(slot) * ((slot.phase in _DONE) - (was in _DONE))
             line = _line(slot, f"[{done}/{total}]") if slot.phase is not was else ""
             if line:
                 self._print(f"  {name!s:<{width}}  {line}")
@@ -102,6 +104,11 @@ class Live(Lines):
         left = sum(slot.phase is Phase.WAITING for slot in rollout.slots.values())
         shown.append(f"  {left} to go" + (", stopping" if rollout.halted else ""), "dim")
         return shown
+
+
+def _counts(slot: Slot) -> bool:
+    """Whether it is one of those that there are to be in the end."""
+    return slot.step.do not in (Do.STOP, Do.SURGE)
 
 
 def _line(slot: Slot, count: str) -> str:

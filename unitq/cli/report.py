@@ -111,6 +111,7 @@ def _slot(app: str, slot: Slot, outcome: Outcome) -> dict[str, Any]:
         "ending_detail": slot.ending.detail if slot.ending else "",
         "drain_seconds": None if slot.drained_for is None else round(slot.drained_for, 3),
         "reason": slot.reason,
+        "foreign": list(slot.foreign),
         "log": list(outcome.logs.get(slot.instance, ())),
     }
 
@@ -146,6 +147,9 @@ def _mishaps(outcome: Outcome) -> None:
             "the job in hand may be lost",
             err=True,
         )
+    for slot in outcome.rollout.slots.values():
+        for what in slot.foreign:
+            click.echo(f"warning: {slot.instance} was {what} meanwhile", err=True)
     for line in _did_not_drain(outcome.died):
         click.echo(f"warning: {line}", err=True)
 
@@ -167,8 +171,8 @@ def _summary(
     result: str, revision: Revision, outcome: Outcome, leftovers: Sequence[observe.Instance]
 ) -> str:
     slots = outcome.rollout.slots.values()
-    staying = [slot for slot in slots if slot.step.do is not Do.STOP]
-    stopped = [slot for slot in slots if slot.phase is Phase.STOPPED]
+    staying = [slot for slot in slots if slot.step.do not in (Do.STOP, Do.SURGE)]
+    stopped = [s for s in slots if s.phase is Phase.STOPPED and s.step.do is Do.STOP]
     parts = []
     if staying:
         serving = sum(outcome.seen[slot.instance].serving for slot in staying)
@@ -209,6 +213,12 @@ def _next(revision: Revision, outcome: Outcome, code: Exit) -> str:
         )
     if code is Exit.ROLLED_BACK:
         return f"fix the cause and run `unitq deploy` again (`unitq -a {revision.app} logs`)"
+    if code is Exit.PAUSED and outcome.rollout.awaiting:
+        app = revision.app
+        return (
+            f"the canaries are healthy, {left}; `unitq -a {app} rollout promote` goes on, "
+            f"`unitq -a {app} rollback` goes back"
+        )
     if code is Exit.PAUSED:
         app = revision.app
         return (

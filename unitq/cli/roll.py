@@ -20,7 +20,7 @@ from unitq.core.errors import Exit, LockedError, NotPermittedError, PreflightErr
 from unitq.core.plan import Do, Plan
 from unitq.core.plan import plan as make_plan
 from unitq.core.revision import Origin, Revision, restored
-from unitq.core.settings import OnFailure
+from unitq.core.settings import OnFailure, Share
 from unitq.host import files, install, ledger, revisions, state, unitfiles
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from unitq.core.names import InstanceName
     from unitq.core.outcome import Outcome
     from unitq.core.render import Rendered
-    from unitq.core.settings import RolloutSettings, Share
+    from unitq.core.settings import RolloutSettings
     from unitq.host.interrupts import Interrupts
     from unitq.host.ledger import Ledger
     from unitq.host.systemd import Systemd
@@ -52,6 +52,7 @@ class Roll:
     way_back: Revision | None  # what to roll back to where it fails
     keep: int | None = None  # so many revisions stay; None: nothing is deleted
     then: Callable[[dict[str, Any]], None] | None = None  # gets the report
+    promoted: bool = False  # the canaries are judged already
 
     @property
     def app(self) -> str:
@@ -162,8 +163,9 @@ def _rolled(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrupts) 
     book.write("install", revision=plan.target.id, files=len(plan.files), pins=len(plan.pins))
     install.install(roll.systemd, layout, plan, roll.content)
     outcome = carry_out(
-        roll.scope, roll.systemd, plan.target, plan.steps, roll.settings, waiting, interrupts, book
-    )
+        roll.scope, roll.systemd, plan.target, plan.steps, roll.settings, waiting, interrupts, book,
+        promoted=roll.promoted,
+    )  # fmt: skip
     if outcome.rollout.complete and not outcome.failed:
         deleted = [change for change in plan.files if change.after is None]
         gone = [step.instance for step in plan.steps if step.do in (Do.STOP, Do.SURGE)]
@@ -194,7 +196,7 @@ def _rolled_back(
     urgent: set[InstanceName] = {slot.instance for slot in failed.failed}
     steps = tuple(replace(step, urgent=step.instance in urgent) for step in plan.steps)
     # One that fails now must not keep the others on the code that has failed already.
-    settings = goal.rollout._replace(max_failures=len(steps))
+    settings = goal.rollout._replace(max_failures=len(steps), canary=Share(0))
     book.write("rollback", revision=target.id, restores=goal.id)
     there = Roll(
         "rollback", roll.scope, roll.systemd, replace(plan, steps=steps), goal, settings, None

@@ -18,7 +18,7 @@ from unitq.cli.text import duration, number
 from unitq.core import history, names
 from unitq.core.errors import Exit, NoMatchError, NotPermittedError, PreflightError
 from unitq.core.revision import Origin, Revision, restored
-from unitq.core.settings import Duration, OnFailure, Promote, Share
+from unitq.core.settings import OnFailure, Share
 from unitq.host import ledger, revisions, state
 from unitq.host.interrupts import PAUSE
 
@@ -70,7 +70,7 @@ def rollback(
         systemd = scope.systemd()
         plan = plan_to(scope, systemd, before, target, revisions.unit_texts(place, goal))
         settings = with_max_unavailable(target.rollout, max_unavailable)._replace(
-            on_failure=OnFailure.PAUSE
+            on_failure=OnFailure.PAUSE, canary=Share(0)
         )
         roll = Roll("rollback", scope, systemd, plan, goal, settings, None)
         waiting.say(report.replaces(target, before.id))
@@ -197,9 +197,10 @@ def _resumed(
         systemd = scope.systemd()
         plan = plan_to(scope, systemd, before, target, revisions.unit_texts(place, target))
         settings = with_max_unavailable(target.rollout, max_unavailable or _pace_of(story))
-        if promoted or story.promoted:
-            settings = settings._replace(promote=Promote.AUTO, canary_soak=_NO_SOAK)
-        roll = Roll(story.kind, scope, systemd, plan, None, settings, way_back(scope, target))
+        roll = Roll(
+            story.kind, scope, systemd, plan, None, settings, way_back(scope, target),
+            promoted=promoted or story.promoted,
+        )  # fmt: skip
         waiting.say(f"{app}: rollout {story.number} goes on to revision {target.number}")
         with (
             Interrupts().caught() as interrupts,
@@ -208,9 +209,6 @@ def _resumed(
             if promoted:
                 book.write("promote", by=state.whoami())
             return carried_out(roll, book, waiting, interrupts)
-
-
-_NO_SOAK = Duration("0s", 0.0)
 
 
 def _pace_of(story: Story) -> Share | None:

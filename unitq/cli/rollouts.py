@@ -151,11 +151,19 @@ def carry_out(
     waiting: Waiting,
     interrupts: Interrupts,
     book: Ledger | None = None,
+    *,
+    promoted: bool = False,
 ) -> Outcome:
-    """Runs the rollout, showing its progress."""
+    """Runs the rollout, showing its progress. `promoted`: no canaries, they are judged already."""
     gc.enable()  # it may go on for hours; __main__.py switched it off
     steps = tuple(_switching(scope, revision.app, step) for step in steps)
-    wanted = {step.instance: found for step in steps if (found := revision.wanted(step.instance))}
+    workers = {worker.name: worker for worker in revision.workers}
+    wanted = {
+        step.instance: workers[step.instance.worker].revision
+        for step in steps
+        if step.do is not Do.STOP and step.instance.worker in workers
+    }
+    probes = {worker.name: worker.probes for worker in revision.workers}
     applier = Applier(systemd, scope.layout, revision.app, book)
     with ExitStack() as stack:
         shown: Progress
@@ -166,7 +174,7 @@ def carry_out(
         else:
             shown = progress.Lines()
         return applier.run(
-            begin(steps, settings, wanted),
+            begin(steps, settings, wanted, probes=probes, promoted=promoted),
             _Tolerant(shown),
             interrupts=interrupts,
             limit=waiting.limit,

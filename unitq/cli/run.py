@@ -233,13 +233,19 @@ def _counts(words: tuple[str, ...], revision: Revision) -> dict[str, int]:
                 f'expected WORKER=COUNT, such as sms=8, got "{word}"',
                 hint=f"COUNT is a number from 1 to {INSTANCES_MAX}",
             )
-        if revision.worker(worker) is None:
+        wanted = revision.worker(worker)
+        if wanted is None:
             known = ", ".join(worker.name for worker in revision.workers)
             raise NoMatchError(f"no worker {worker} in {revision.app}", hint=f"workers: {known}")
         if not 1 <= int(count) <= INSTANCES_MAX:
             raise ConfigError(
                 f"{word}: expected a count from 1 to {INSTANCES_MAX}",
                 hint=f"`unitq stop {worker}` stops all of them" if int(count) == 0 else "",
+            )
+        if wanted.singleton and int(count) > 1:
+            raise ConfigError(
+                f"{word}: {worker} is a singleton: there must never be two of it",
+                hint="take `singleton` out of unitq.toml, then deploy",
             )
         found[worker] = int(count)
     return found

@@ -132,10 +132,37 @@ def plan(
         if installed.get(name) != units.get(name)
     )
     every = sorted(set(target.instances) | running.keys())
-    steps = tuple(step(instance, target, running.get(instance)) for instance in every)
+    steps = [step(instance, target, running.get(instance)) for instance in every]
     links = {names.unit(target.app, instance) for instance in target.instances} ^ set(linked)
+    steps += _surges(steps, target, running)
     pins = _pins(target.app, files, pinned, steps, running)
-    return Plan(current, target, files, steps, tuple(sorted(links)), reload, pins)
+    return Plan(current, target, files, tuple(steps), tuple(sorted(links)), reload, pins)
+
+
+def _surges(
+    steps: list[Step], target: Revision, running: Mapping[InstanceName, Running]
+) -> list[Step]:
+    """The instances that there are more while others are replaced; they take the next numbers.
+
+    One that an interrupted rollout has started already is used again: its step changes in `steps`.
+    """
+    found = []
+    for worker in target.workers:
+        replaced = sum(
+            each.do is Do.RESTART and each.instance.worker == worker.name for each in steps
+        )
+        wanted = 0 if worker.singleton else min(target.rollout.surge(worker.instances), replaced)
+        number = worker.instances
+        while wanted:
+            number += 1
+            name = names.InstanceName(worker.name, number)
+            there = running.get(name)
+            if there and there.active and there.revision != worker.revision:
+                continue  # one that is no longer wanted: it stops in its turn
+            steps[:] = [each for each in steps if each.instance != name]
+            found.append(Step(name, Do.SURGE, "one more while the others are replaced"))
+            wanted -= 1
+    return found
 
 
 def _pins(
