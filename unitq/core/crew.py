@@ -52,7 +52,7 @@ class Crew(NamedTuple):
 class Canaries(NamedTuple):
     """The instances that go first."""
 
-    taken: list[Slot]  # those that have been touched, or run what is wanted already
+    taken: list[Slot]  # those that have been touched, are new, or run what is wanted already
     next: list[Slot]  # those to be touched
     held: bool  # whether any others wait for them
 
@@ -79,10 +79,11 @@ def crews_of(slots: Mapping[InstanceName, Slot]) -> dict[str, Crew]:
 
 
 def canaries_of(crews: Iterable[Crew], settings: RolloutSettings) -> Canaries:
-    """The canaries of all workers: the first that are restarted, `settings.canary` of each.
+    """The canaries of all workers with instances to be restarted, `settings.canary` of each.
 
-    What an earlier rollout has brought to the wanted revision counts, so that a rollout begun
-    again does not take more.
+    They are the first to be restarted. Those that are newly started count, for they run what is
+    new; and so does what an earlier rollout has brought there: one that was cut short and begun
+    again takes no more canaries than it would have.
     """
     taken: list[Slot] = []
     following: list[Slot] = []
@@ -92,7 +93,7 @@ def canaries_of(crews: Iterable[Crew], settings: RolloutSettings) -> Canaries:
         if not restarts:
             continue
         there = [slot for slot in restarts if slot.phase is not Phase.WAITING]
-        there += [slot for slot in crew.staying if slot.current]
+        there += [slot for slot in crew.staying if slot.current or slot.step.do is Do.START]
         more = max(0, settings.canaries(len(crew.staying)) - len(there))
         waiting = crew.restarts
         taken += there

@@ -103,7 +103,10 @@ def _old(
     serving = [slot for slot in waiting if _sight(seen, slot).serving]
     down = [slot for slot in waiting if not _sight(seen, slot).serving]
     budget = allowed + sum(_sight(seen, slot).serving for slot in extra)
-    budget -= sum(_unavailable(slot, _sight(seen, slot)) for slot in crew.staying)
+    for slot in crew.staying:
+        # What may not be touched before the canaries would be waited for in vain.
+        in_vain = slot.waits_to_restart and slot not in waiting and _sight(seen, slot).down
+        budget -= _unavailable(slot, _sight(seen, slot)) and not in_vain
     # An instance that is down already costs no capacity, so it goes first, budget or not.
     return down + serving[: max(0, budget)]
 

@@ -142,14 +142,12 @@ def looked(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
         slot = _returned(slot, seen, now)
     if slot.told:
         pass  # what it will be when it is back is not known yet
-    elif slot.phase is Phase.DRAINING and slot.leaving:
+    elif slot.phase is Phase.DRAINING and (slot.leaving or slot.step.switch):
         slot = _stopping(slot, seen, now)
-    elif slot.phase is Phase.DRAINING and slot.step.switch:
-        slot = _emptying(slot, seen, now)
     elif slot.phase in (Phase.DRAINING, Phase.STARTING):
         slot = _starting(slot, seen, now, terms)
     elif slot.phase is Phase.DRAINED:
-        slot = _noting_the_end(slot, seen)
+        slot = _empty(_noting_the_end(slot, seen), seen)
     elif slot.phase is Phase.WAITING:
         slot = _adopted(slot, seen, now, terms)
     if slot.step.do is Do.KEEP and seen.serving:
@@ -171,16 +169,17 @@ def _stopping(slot: Slot, seen: Seen, now: float) -> Slot:
     if seen.job or seen.active == "deactivating":
         return slot
     if seen.active in ("inactive", "failed"):
-        # draining -> stopped: nothing is left in its cgroup
-        return replace(slot, phase=Phase.STOPPED, gone=now)
-    # draining -> failed: somebody cancelled the stop or started it again
+        # draining -> stopped: nothing is left in its cgroup; or drained: its unit text may change
+        phase = Phase.STOPPED if slot.leaving else Phase.DRAINED
+        return replace(slot, phase=phase, gone=now)
+    return _empty(slot, seen)
+
+
+def _empty(slot: Slot, seen: Seen) -> Slot:
+    if seen.down:
+        return slot
+    # draining, drained -> failed: somebody cancelled the stop or started it again
     return failed(slot, f"it is {seen.active} ({seen.sub}) again: something else started it")
-
-
-def _emptying(slot: Slot, seen: Seen, now: float) -> Slot:
-    slot = _stopping(slot, seen, now)
-    # draining -> drained: its unit text may change
-    return replace(slot, phase=Phase.DRAINED) if slot.phase is Phase.STOPPED else slot
 
 
 def _starting(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
@@ -214,9 +213,7 @@ def _adopted(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
 
 
 def _settling(slot: Slot, seen: Seen) -> Slot:
-    return replace(
-        slot, phase=Phase.SETTLING, invocation=seen.invocation, ready=None, passed=0, probed=None
-    )
+    return replace(slot, phase=Phase.SETTLING, invocation=seen.invocation, ready=None, passed=0)
 
 
 # --- what somebody else does ----------------------------------------------------------------------
