@@ -414,6 +414,8 @@ class Watch:
         first = scene.canaries
         self.canaries = first
         self.free = scene.promoted or not scene.settings.canary.number
+        if world.target == OLD and any(f.do is Do.KEEP for f in scene.fates.values()):
+            self.free = True  # what is kept runs what is wanted, and is as good as a canary
 
     def before_order(self, rollout: Rollout, order: Order) -> None:
         name, what = order.slot.instance, order.what

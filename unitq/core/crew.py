@@ -23,9 +23,8 @@ class Crew(NamedTuple):
 
     @property
     def restarts(self) -> list[Slot]:
-        """Those still to be restarted, in order: what failed earlier has nothing to lose."""
-        found = [slot for slot in self.staying if slot.waits_to_restart]
-        return sorted(found, key=lambda slot: (not slot.step.urgent, slot.instance))
+        """Those still to be restarted, in order."""
+        return urgent_first(slot for slot in self.staying if slot.waits_to_restart)
 
     def allowed(self, settings: RolloutSettings) -> int:
         """How many may be unavailable: at least 1 where no other is started beside them."""
@@ -63,11 +62,15 @@ class Canaries(NamedTuple):
         )
 
 
+def urgent_first(slots: Iterable[Slot]) -> list[Slot]:
+    """Instances in order, but first those that failed earlier: they have nothing to lose."""
+    return sorted(slots, key=lambda slot: not slot.step.urgent)
+
+
 def crews_of(slots: Mapping[InstanceName, Slot]) -> dict[str, Crew]:
-    """The instances per worker, in order."""
+    """The instances per worker, in the order of the slots."""
     crews: dict[str, Crew] = {}
-    for name in sorted(slots):
-        slot = slots[name]
+    for name, slot in slots.items():
         crew = crews.setdefault(name.worker, Crew([], [], []))
         if slot.step.do is Do.SURGE:
             crew.surges.append(slot)

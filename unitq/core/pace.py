@@ -25,6 +25,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING
 
+from unitq.core.crew import canaries_of, urgent_first
 from unitq.core.plan import Do
 from unitq.core.rollout import soaked_at
 from unitq.core.sight import Seen
@@ -65,7 +66,9 @@ def _changes(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> list[Order]
 
 def _touched(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> list[Order]:
     crews = rollout.crews().values()
-    first = {slot.instance for slot in rollout.canaries().next} if rollout.canary_first else None
+    first = None
+    if rollout.canary_first:
+        first = {slot.instance for slot in canaries_of(crews, rollout.settings).next}
     found: list[Slot] = []
     for crew in crews:
         found += _new(crew)
@@ -81,7 +84,7 @@ def _new(crew: Crew) -> list[Slot]:
     surges = crew.surges if crew.restarts else []
     starts = [slot for slot in crew.staying if slot.step.do is Do.START]
     found = [slot for slot in starts + surges if slot.phase is Phase.WAITING]
-    return sorted(found, key=lambda slot: (not slot.step.urgent, slot.instance))
+    return urgent_first(found)
 
 
 def _old(
@@ -99,16 +102,19 @@ def _old(
         return []
     if (not allowed and not extra) or crew.spent(rollout.settings):
         return []
-    waiting = [slot for slot in crew.restarts if first is None or slot.instance in first]
-    serving = [slot for slot in waiting if _sight(seen, slot).serving]
-    down = [slot for slot in waiting if not _sight(seen, slot).serving]
+    serving: list[Slot] = []
+    down: list[Slot] = []
     budget = allowed + sum(_sight(seen, slot).serving for slot in extra)
     for slot in crew.staying:
+        sight = _sight(seen, slot)
+        may = slot.waits_to_restart and (first is None or slot.instance in first)
+        if may:
+            (serving if sight.serving else down).append(slot)
         # What may not be touched before the canaries would be waited for in vain.
-        in_vain = slot.waits_to_restart and slot not in waiting and _sight(seen, slot).down
-        budget -= _unavailable(slot, _sight(seen, slot)) and not in_vain
+        in_vain = slot.waits_to_restart and not may and sight.down
+        budget -= _unavailable(slot, sight) and not in_vain
     # An instance that is down already costs no capacity, so it goes first, budget or not.
-    return down + serving[: max(0, budget)]
+    return urgent_first(down) + urgent_first(serving)[: max(0, budget)]
 
 
 def _unavailable(slot: Slot, seen: Seen) -> bool:
@@ -133,7 +139,10 @@ def deadline(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> float | Non
 
     In the past where an order is due that has not been given yet.
     """
-    if _changes(rollout, seen):
+    # What is in flight leads to another look sooner or later. Without it nothing may.
+    if (
+        any(slot.phase is Phase.DRAINED for slot in rollout.slots.values()) or not rollout.in_flight
+    ) and _changes(rollout, seen):
         return 0.0
     times = [time for slot in rollout.slots.values() for time in _times(rollout, slot, seen)]
     if rollout.canary_first and not rollout.soaked:
@@ -169,4 +178,4 @@ def _probe_due(rollout: Rollout, slot: Slot) -> float | None:
 
 
 def _sight(seen: Mapping[InstanceName, Seen], slot: Slot) -> Seen:
-    return seen.get(slot.instance, Seen())
+    return seen.get(slot.step.instance) or Seen()

@@ -102,13 +102,13 @@ class Rollout:
         """Whether failed ones take all that may be unavailable, wherever others are to follow."""
         if self.in_flight:
             return False
-        first = self.canaries().next if self.canary_first else None
+        first = {one.instance for one in self.canaries().next} if self.canary_first else None
         spent = []
         for crew in self.crews().values():
             new = [slot for slot in crew.staying if slot.step.do is Do.START] + crew.surges
             if any(slot.phase is Phase.WAITING for slot in new):
                 return False
-            if crew.restarts if first is None else any(slot in first for slot in crew.restarts):
+            if any(first is None or slot.instance in first for slot in crew.restarts):
                 spent.append(crew.spent(self.settings))
         return bool(spent) and all(spent)
 
@@ -175,6 +175,8 @@ class Rollout:
         if self.halted and self.in_flight:
             return []
         found: list[Slot] = []
+        if all(slot.step.do is not Do.SURGE for slot in self.slots.values()):
+            return found
         for crew in self.crews().values():
             if crew.surges and (self.halted or all(slot.phase in FINAL for slot in crew.staying)):
                 found += crew.surplus(self.settings)
@@ -201,7 +203,10 @@ def begin(
     by an operator or in a rollout before; none are taken.
     """
     return Rollout(
-        slots={step.instance: Slot(step, _first_phase(step)) for step in steps},
+        slots={
+            step.instance: Slot(step, _first_phase(step))
+            for step in sorted(steps, key=lambda step: step.instance)
+        },
         settings=settings,
         wanted=wanted,
         probes=probes or {},
@@ -289,8 +294,10 @@ def advance(
     """The rollout after a look at what is there; at `only` these instances, if given."""
     changed = {}
     for name in rollout.slots if only is None else only:
-        before = rollout.slots[name]
-        slot = looked(before, seen.get(name, Seen()), now, rollout.terms(name))
+        before, sight = rollout.slots[name], seen.get(name) or Seen()
+        if before.unmoved(sight):
+            continue
+        slot = looked(before, sight, now, rollout.terms(name))
         if slot is not before:
             changed[name] = slot
     if changed:
@@ -318,7 +325,7 @@ def confirmed(rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -
     rollout = advance(rollout, seen, now)
     for slot in rollout.slots.values():
         served = slot.phase is Phase.HEALTHY or (slot.phase is Phase.KEPT and slot.invocation)
-        sight = seen.get(slot.instance, Seen())
+        sight = seen.get(slot.instance) or Seen()
         if served and sight.down:
             # kept, healthy -> failed: it exited 0 and is not started again, or somebody stopped it
             rollout = _with(rollout, lost(slot, sight))

@@ -107,6 +107,13 @@ class Slot:
     def waits_to_restart(self) -> bool:
         return self.phase is Phase.WAITING and self.step.do is Do.RESTART
 
+    def unmoved(self, seen: Seen) -> bool:
+        """Whether this sight says nothing about it: most of a large fleet, most of the time."""
+        if self.phase is Phase.WAITING:
+            stopping = bool(self.told) or seen.active == "deactivating"
+            return not stopping and self.step.do is not Do.SURGE
+        return self.phase in (Phase.STOPPED, Phase.FAILED)
+
 
 class Order(NamedTuple):
     """What is to be ordered for which instance."""
