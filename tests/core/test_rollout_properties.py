@@ -122,7 +122,7 @@ def test_whatever_happens_it_ends_and_keeps_its_promises(scene: Scene, target: s
             left_over = fate.do is Do.SURGE and fate.there == "serving" and target == OLD
             good = fate.outcome in (GOOD, RECYCLES, DIES_LATE)
             # What dies soon lives on if somebody restarts it in time.
-            again = fate.meddled or fate.there == "restarting"
+            again = fate.meddled or fate.there == "restarting" or fate.crash is not None
             assert fate.do is Do.KEEP or good or left_over or again
         if slot.phase is Phase.STOPPED:
             assert world.seen[name].down
@@ -186,7 +186,8 @@ def planned_again(world: World, scene: Scene) -> Scene:
     for name, fate in scene.fates.items():
         seen = world.seen[name]
         there = "serving" if seen.serving else "down"
-        kept = seen.serving and seen.revision == world.target
+        up = seen.active in ("active", "activating")
+        kept = up and bool(seen.pid) and seen.revision == world.target
         active = bool(seen.pid)
         if fate.do is Do.STOP:
             if not seen.down:
@@ -194,7 +195,7 @@ def planned_again(world: World, scene: Scene) -> Scene:
         elif fate.do is Do.SURGE:
             fates[name] = replace(fate, there=there)
         elif fate.do is Do.KEEP or kept:
-            young = seen.serving and world.now < seen.since + MIN_HEALTHY
+            young = up and (not seen.serving or world.now < seen.since + MIN_HEALTHY)
             fates[name] = replace(fate, do=Do.KEEP, there=there, young=young, current=kept)
         else:
             fates[name] = replace(fate, do=Do.RESTART if active else Do.START, there=there)

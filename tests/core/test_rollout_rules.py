@@ -507,6 +507,23 @@ def test_canaries_of_a_rollout_that_was_cut_short_count() -> None:
     assert bench.awaits()
 
 
+def test_what_an_earlier_rollout_has_just_started_is_waited_for() -> None:
+    bench = Bench([*steps(Do.KEEP, 1, young=True), *restart(2)])
+    bench.see(1, Seen("activating", "start", invocation="new", pid=7, revision=NEW))
+    assert bench.phases == ["settling", "waiting"]
+    assert bench.due() == []
+    bench.replaced(1)
+    assert bench.give() == [("a@2", What.RESTART)]
+    # But not for ever, and what crashes in a loop is not just started.
+    bench = Bench(steps(Do.KEEP, 1, young=True))
+    bench.see(1, Seen("activating", "start", invocation="new", pid=7, revision=NEW))
+    bench.passes(120.0)
+    assert bench.slot(1).reason == "still not healthy after 2min"
+    bench = Bench(steps(Do.KEEP, 1, young=True))
+    bench.see(1, Seen("activating", "auto-restart", invocation="new", code=1, status=7))
+    assert bench.slot(1).reason == "it ended soon after: exited with status 7"
+
+
 def test_what_is_kept_on_another_revision_is_no_canary() -> None:
     bench = Bench([*steps(Do.KEEP, 1), *restart(2, 3)], pace(Share(4), canary=Share(1)))
     bench.passes(0.0)

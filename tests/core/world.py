@@ -305,8 +305,12 @@ class World:
         def starting(_: Seen) -> Seen:
             self.pins[name] = self.target
             ours = run == self.run
-            return Seen("activating", "start", job=ours, invocation=f"{name} {life}", pid=1)
+            return Seen(
+                "activating", "start", job=ours, invocation=f"{name} {life}", pid=1,
+                revision=revision,
+            )  # fmt: skip
 
+        revision = OTHER if fate.outcome == WRONG else self.target
         self._at(name, after, starting)
         done = after + fate.start
         match fate.outcome:
@@ -322,7 +326,6 @@ class World:
                     ),
                 )  # fmt: skip
                 return
-        revision = OTHER if fate.outcome == WRONG else self.target
         self._at(name, done, self._serving(name, life, revision))
         if fate.outcome == RECYCLES:
             self._recycle(name, done + MIN_HEALTHY * 1.5, 1)

@@ -275,8 +275,10 @@ def _kept(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
 def _watched(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
     if slot.phase is Phase.SETTLING and slot.begun is None:
         slot = replace(slot, begun=now)  # one that is kept
-    if slot.phase is Phase.SETTLING and not slot.invocation and seen.serving:
-        slot = replace(slot, invocation=seen.invocation)  # one that is kept
+    if slot.phase is Phase.SETTLING and not slot.invocation:  # also one that is kept
+        if seen.active == "activating" and seen.sub != "auto-restart":
+            return slot  # a rollout that was cut short has just started it
+        slot = replace(slot, invocation=seen.invocation if seen.serving else "")
     if slot.phase is Phase.HEALTHY and _between_lives(slot, seen):
         return replace(slot, invocation="") if slot.invocation else slot
     if slot.phase is Phase.HEALTHY and not slot.invocation and seen.serving:
