@@ -91,7 +91,7 @@ def figures(setup: Setup, runs: list[Run]) -> list[Figure]:
             "",
             f"{setup.in_order:.2f} s",
         ),
-        *ways.checks(runs, setup.width),
+        *ways.checks(runs, setup.width, setup.min_healthy),
     ]
 
 

@@ -45,7 +45,7 @@ def main() -> None:
         *taken.values(),
         ways.ratio(taken, BATCHES, GOAL),
         ways.ratio(taken, WINDOW, GOAL),
-        *ways.checks(runs, chosen.width),
+        *ways.checks(runs, chosen.width, 0.0),
     ]
     show(found)
     about = {"drains": drains, "width": chosen.width, "min_healthy": 0.0, "seed": SEED}

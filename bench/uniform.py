@@ -38,7 +38,7 @@ def main() -> None:
         *taken.values(),
         ways.ratio(taken, WINDOW, GOAL_WINDOW),
         ways.ratio(taken, BATCHES, None),
-        *ways.checks(runs, chosen.width),
+        *ways.checks(runs, chosen.width, chosen.min_healthy),
     ]
     show(found)
     about = {
