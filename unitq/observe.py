@@ -210,4 +210,4 @@ def _since(systemd: Systemd, instance: Instance) -> float | None:
 
 def leftovers(revision: Revision, seen: Iterable[Instance]) -> list[Instance]:
     """The instances with a process that does not run what is wanted now."""
-    return [one for one in seen if one.pids and one.fresh(revision.wanted(one.name)) is False]
+    return [one for one in seen if one.pids and one.fresh(revision.code(one.name)) is False]

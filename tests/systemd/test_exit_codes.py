@@ -98,6 +98,29 @@ def test_8_another_unitq_is_at_work(app: Site) -> None:
     assert first.wait().code == Exit.OK
 
 
+def test_9_failed_and_rolled_back(system_site: Site) -> None:
+    sms = {"command": system_site.odd("crash-on", "bad"), "instances": 2}
+    system_site.config(workers={"sms": sms}, rollout={"on_failure": "rollback"})
+    system_site.deploy()
+    (system_site.release(2) / "bad").touch()
+    system_site.switch(2)
+    assert system_site.unitq("deploy").code == Exit.ROLLED_BACK
+    assert system_site.unitq("status").code == Exit.OK
+
+
+def test_8_and_11_a_paused_rollout_is_in_the_way(app: Site) -> None:
+    app.hold(1)
+    app.switch(2)
+    running = app.start("deploy")
+    running.wait_for("draining")
+    assert app.unitq("rollout", "pause").code == Exit.OK
+    app.let_go(1)
+    assert running.wait().code == Exit.PAUSED
+    assert app.unitq("rollout", "status").code == Exit.PAUSED
+    assert app.unitq("deploy").code == Exit.LOCKED
+    assert app.unitq("rollout", "resume").code == Exit.OK
+
+
 def test_10_interrupted_at_a_safe_point(app: Site) -> None:
     app.hold(1)
     running = app.start("restart")

@@ -46,7 +46,9 @@ class Lines:
         done = 0
         if before:
             done = sum(_counts(slot) and slot.phase in _DONE for slot in before.slots.values())
-        for name, slot in rollout.slots.items():
+        # What has become healthy first: it is why another may drain now.
+        slots = sorted(rollout.slots.items(), key=lambda item: item[1].phase not in _DONE)
+        for name, slot in slots:
             was = before.slots[name].phase if before else Phase.WAITING
             # Several may have become healthy at once: each line counts up by one.
             done += _counts(slot) * ((slot.phase in _DONE) - (was in _DONE))

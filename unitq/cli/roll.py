@@ -6,7 +6,6 @@ before it is done.
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -63,34 +62,23 @@ class Roll:
         return self.plan.current.id if self.plan.current else None
 
 
-def in_the_way(scope: Scope, app: str) -> Story | None:
-    """A rollout that has to be dealt with before another; None: there is none."""
-    place = scope.layout.app(app)
-    story = ledger.latest(place)
-    if story is None or not story.in_the_way:
-        return None
-    if story.unfinished and not os.path.exists(place.revisions / story.revision):
-        # Its revision is what a deploy writes first: nothing was changed.
-        return None
-    return story
-
-
 def nothing_in_the_way(scope: Scope, app: str) -> None:
     """Raises LockedError where an unfinished rollout has to be dealt with first."""
-    story = in_the_way(scope, app)
+    story = ledger.in_the_way(scope.layout.app(app))
     if story is None:
         return
-    how = "is paused" if story.paused else "was cut off"
     raise LockedError(
-        f"rollout {story.number} of {app} ({story.kind} of {story.revision} by {story.by}) {how}",
-        hint=ways_out(app),
+        f"rollout {story.number} of {app} ({story.kind} of {story.revision} by {story.by}) "
+        f"{story.how}",
+        hint=ways_out(app, story),
     )
 
 
-def ways_out(app: str) -> str:
+def ways_out(app: str, story: Story) -> str:
     """What may follow a rollout that was cut off or is paused."""
+    on = "promote" if story.awaiting else "resume"
     return (
-        f"`unitq -a {app} rollout resume` goes on, `unitq -a {app} rollback` goes back, "
+        f"`unitq -a {app} rollout {on}` goes on, `unitq -a {app} rollback` goes back, "
         f"`unitq -a {app} rollout abort` leaves everything as it is"
     )
 

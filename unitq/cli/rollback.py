@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq.cli import report
-from unitq.cli.roll import Roll, begun, carried_out, in_the_way, plan_to, way_back, ways_out
+from unitq.cli.roll import Roll, begun, carried_out, plan_to, way_back, ways_out
 from unitq.cli.rollouts import Waiting, share, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
 from unitq.cli.text import duration, number
@@ -81,7 +81,7 @@ def _goal(scope: Scope, before: Revision, named: str | None) -> Revision:
     """The revision to go back to. Raises NoMatchError or PreflightError."""
     place = scope.layout.app(before.app)
     if named is None:
-        story = in_the_way(scope, before.app)
+        story = ledger.in_the_way(place)
         if story and story.revision != before.id:
             # It was cut off before its revision became the wanted one, or on its way back.
             return before
@@ -265,7 +265,7 @@ def abort() -> int:
         return _tell(signal.SIGINT, "stops")
     with state.lock(scope.layout, app, state.command_name()):
         story = _story(scope)
-        if not in_the_way(scope, app):
+        if not ledger.in_the_way(scope.layout.app(app)):
             raise NoMatchError(f"no rollout of {app} is under way, paused or cut off")
         with ledger.resume(scope.layout.app(app), story.number, 0) as book:
             book.write("end", code=int(Exit.INTERRUPTED), aborted=True)
@@ -311,7 +311,7 @@ def show(as_json: bool) -> int:
     story = _story(scope)
     holder = state.at_work(scope.layout, app)
     how, code = _how(story, at_work=holder is not None)
-    if code is Exit.LOCKED and not in_the_way(scope, app):
+    if code is Exit.LOCKED and not ledger.in_the_way(scope.layout.app(app)):
         how, code = "cut off before anything was changed", Exit.OK
     if as_json:
         document = {
@@ -339,15 +339,15 @@ def show(as_json: bool) -> int:
         f"{since} ago"
     )
     if code is Exit.LOCKED or code is Exit.PAUSED:
-        click.echo(f"  next: {ways_out(app)}", err=True)
+        click.echo(f"  next: {ways_out(app, story)}", err=True)
     return code
 
 
 def _how(story: Story, *, at_work: bool) -> tuple[str, Exit]:
     if story.unfinished:
-        return ("at work", Exit.OK) if at_work else ("cut off", Exit.LOCKED)
+        return ("at work", Exit.OK) if at_work else (story.state, Exit.LOCKED)
     if story.paused:
-        return "paused", Exit.PAUSED
+        return story.state, Exit.PAUSED
     return report.result(story.code), Exit.OK
 
 

@@ -231,7 +231,7 @@ def close(
     document = report.document(verb, revision, previous, outcome, leftovers, code, back)
     if book:
         book.report(document)
-        book.write("end", code=int(code))
+        book.write("end", code=int(code), awaiting=outcome.rollout.awaiting)
     # The outcome stands, whether or not anybody is left to read it.
     with suppress(OSError):
         if waiting.json:

@@ -15,12 +15,13 @@ from unitq.cli.scope import chosen, current, scope_options
 from unitq.cli.targets import targets
 from unitq.cli.text import duration, number, plural, size, table
 from unitq.core.errors import Exit, NoMatchError
-from unitq.host import state
+from unitq.host import ledger, state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from unitq.cli.scope import Scope
+    from unitq.core.ledger import Story
     from unitq.core.names import InstanceName
     from unitq.core.revision import Revision
     from unitq.host.systemd import Systemd
@@ -35,11 +36,12 @@ class Row(NamedTuple):
     """One instance, with what should be."""
 
     instance: observe.Instance
-    wanted: str | None  # the revision that it should run
+    wanted: str | None  # the revision that it should run; None: it should not run
+    code: str | None  # the revision that its worker should run
 
     @property
     def fresh(self) -> bool | None:
-        return self.instance.fresh(self.wanted)
+        return self.instance.fresh(self.code)
 
     @property
     def state(self) -> str:
@@ -55,6 +57,7 @@ class Sight(NamedTuple):
 
     revision: Revision
     rows: tuple[Row, ...]
+    rollout: Story | None  # one that was cut off or is paused
 
     @property
     def code(self) -> Exit:
@@ -68,15 +71,22 @@ class Sight(NamedTuple):
 
 def _look(scope: Scope, systemd: Systemd, revision: Revision, wanted: Sequence[str]) -> Sight:
     where = observe.machine(systemd, scope.layout)
-    pinned = state.pinned_instances(scope.layout.app(revision.app))
+    place = scope.layout.app(revision.app)
+    pinned = state.pinned_instances(place)
     known = {*revision.instances, *pinned}
     workers = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
     found = observe.instances(systemd, where, revision.app, workers, known, detailed=True)
     shown = {n: i for n, i in found.items() if i.present or revision.wanted(n)}
     asked: set[InstanceName] = chosen(revision, wanted, shown)
-    return Sight(
-        revision, tuple(Row(shown[name], revision.wanted(name)) for name in shown if name in asked)
+    rows = tuple(
+        Row(instance, revision.wanted(name), revision.code(name))
+        for name, instance in shown.items()
+        if name in asked
     )
+    story = ledger.in_the_way(place)
+    if story and story.unfinished and state.busy(scope.layout, revision.app):
+        story = None  # somebody is at work on it
+    return Sight(revision, rows, story)
 
 
 def _json(scope: Scope, sights: Sequence[Sight], code: Exit) -> str:
@@ -102,8 +112,15 @@ def _app(sight: Sight) -> dict[str, Any]:
         "deployed_at": round(revision.created, 3),
         "deployed_by": revision.by,
         "config": revision.config,
+        "rollout": _rollout(sight.rollout),
         "workers": [_worker(sight, name) for name in sorted(names_of_workers)],
     }
+
+
+def _rollout(story: Story | None) -> dict[str, Any] | None:
+    if story is None:
+        return None
+    return {"rollout": story.number, "state": story.state, "revision": story.revision}
 
 
 def _worker(sight: Sight, name: str) -> dict[str, Any]:
@@ -181,6 +198,11 @@ def _summaries(sight: Sight) -> list[str]:
                 parts.append(f"{count} {what}")
         code = f"revision {number(worker.revision)}, {worker.code_version}"
         lines.append(f"{worker.name}: {', '.join(parts)} · {code}")
+    if story := sight.rollout:
+        lines.append(
+            f"rollout {story.number} ({story.kind} of {number(story.revision)}) {story.how}: "
+            f"`unitq -a {sight.revision.app} rollout status` says how to go on"
+        )
     return lines
 
 

@@ -43,6 +43,7 @@ class Story(NamedTuple):
     back_to: str | None  # the revision of a rollback that followed
     ended: float | None  # None: it was killed, or is at work
     code: int | None  # its exit code
+    awaiting: bool  # for promotion: the canaries are healthy
 
     @property
     def unfinished(self) -> bool:
@@ -53,6 +54,22 @@ class Story(NamedTuple):
     def paused(self) -> bool:
         """Whether it waits for a person's word."""
         return self.code == Exit.PAUSED
+
+    @property
+    def state(self) -> str:
+        """One word, or two, for a machine."""
+        if self.awaiting:
+            return "awaiting promotion"
+        return "paused" if self.paused else "cut off" if self.unfinished else "ended"
+
+    @property
+    def how(self) -> str:
+        """The same for a person."""
+        return {
+            "awaiting promotion": "waits for promotion",
+            "paused": "is paused",
+            "cut off": "was cut off",
+        }.get(self.state, "has ended")
 
     @property
     def in_the_way(self) -> bool:
@@ -105,4 +122,5 @@ def story(number: int, told: tuple[Record, ...]) -> Story | None:
         back_to=back[-1].data["revision"] if back else None,
         ended=last.at if last.what == "end" else None,
         code=last.data["code"] if last.what == "end" else None,
+        awaiting=last.what == "end" and last.data.get("awaiting", False),
     )

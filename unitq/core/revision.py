@@ -76,6 +76,14 @@ class Revision(NamedTuple):
             for instance in names.instances(worker.name, worker.instances)
         )
 
+    def code(self, instance: InstanceName) -> str | None:
+        """The revision that a process of this worker should be of; None: there is none like it.
+
+        Also of an instance that is one too many, as while a rollout has more of them for a while.
+        """
+        worker = self.worker(instance.worker)
+        return worker.revision if worker else None
+
     def wanted(self, instance: InstanceName) -> str | None:
         """The revision that this instance should run; None where it should not run at all."""
         worker = self.worker(instance.worker)

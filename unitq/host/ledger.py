@@ -124,6 +124,17 @@ def latest(place: AppLayout) -> Story | None:
     return None
 
 
+def in_the_way(place: AppLayout) -> Story | None:
+    """A rollout that has to be dealt with before another; None: there is none, or it is at work."""
+    story = latest(place)
+    if story is None or not story.in_the_way:
+        return None
+    if story.unfinished and not os.path.exists(place.revisions / story.revision):
+        # Its revision is what a deploy writes first: nothing was changed.
+        return None
+    return story
+
+
 def read(place: AppLayout, number: int) -> tuple[Record, ...]:
     """The records of one rollout; none where there is no such ledger."""
     try:

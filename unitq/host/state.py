@@ -177,6 +177,13 @@ def at_work(layout: Layout, app: str) -> dict[str, Any] | None:
         os.close(descriptor)
 
 
+def busy(layout: Layout, app: str) -> bool:
+    """Whether somebody holds the app, or we may not know."""
+    path = layout.app(app).lock
+    hidden = os.path.exists(path) and not os.access(path, os.R_OK)
+    return hidden or at_work(layout, app) is not None
+
+
 def wait_until_idle(layout: Layout, app: str) -> None:
     """Returns once nobody holds the app."""
     try:
