@@ -142,7 +142,7 @@ class Figure:
     def cells(self) -> tuple[str, ...]:
         """As the table has them."""
         goal = "-" if self.goal is None else f"{self.goal:g} {self.unit}".rstrip()
-        digits = 2 if self.measured < 10 else 0
+        digits = 2 if self.measured < 10 else 1 if self.measured < 100 else 0
         measured = f"{self.measured:.{digits}f} {self.unit}".rstrip()
         return self.what, goal, measured, self.verdict, self.beside
 
