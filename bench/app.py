@@ -30,7 +30,7 @@ user = "www-data"
 directory = "{root}"
 
 [rollout]
-min_healthy = 0
+min_healthy = "{min_healthy:g}s"
 
 [workers.idle]
 command = "{command}"
@@ -42,11 +42,13 @@ stop_timeout = "1min"
 class App:
     """Deployed for as long as the context lasts, then removed again."""
 
-    def __init__(self, name: str, instances: int, script: str = "") -> None:
+    command = COMMAND
+
+    def __init__(self, name: str, instances: int, min_healthy: float = 0.0) -> None:
         self.name = name
         self.instances = instances
-        self._script = script
-        self._root = Path("/srv", name)
+        self.min_healthy = min_healthy
+        self.root = Path("/srv", name)
 
     @property
     def units(self) -> list[str]:
@@ -57,16 +59,20 @@ class App:
         """Run a unitq command about this app."""
         return run(UNITQ, "-a", self.name, *arguments)
 
+    def prepare(self) -> None:
+        """Put into its directory what the workers need: nothing here."""
+
     def __enter__(self) -> Self:
-        self._root.mkdir()
-        (self._root / "worker.sh").write_text(self._script)
-        config = self._root / "unitq.toml"
+        self.root.mkdir()
+        self.prepare()
+        config = self.root / "unitq.toml"
         config.write_text(
             _CONFIG.format(
                 name=self.name,
-                root=self._root,
-                command="/bin/bash worker.sh" if self._script else COMMAND,
+                root=self.root,
+                command=self.command,
                 instances=self.instances,
+                min_healthy=self.min_healthy,
             )
         )
         took = run(UNITQ, "-c", str(config), "deploy").wall
@@ -82,7 +88,7 @@ class App:
         trace: TracebackType | None,
     ) -> None:
         self.unitq("remove", "--yes")
-        shutil.rmtree(self._root)
+        shutil.rmtree(self.root)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +134,17 @@ class Figure:
     unit: str
     beside: str = ""
 
+    @property
+    def verdict(self) -> str:
+        """Whether the goal was met; empty without one."""
+        return "" if self.goal is None else "ok" if self.measured <= self.goal else "MISSED"
+
     def cells(self) -> tuple[str, ...]:
         """As the table has them."""
         goal = "-" if self.goal is None else f"{self.goal:g} {self.unit}".rstrip()
-        word = "" if self.goal is None else "ok" if self.measured <= self.goal else "MISSED"
-        digits = 2 if self.measured < 10 else 0
+        digits = 2 if self.measured < 10 else 1 if self.measured < 100 else 0
         measured = f"{self.measured:.{digits}f} {self.unit}".rstrip()
-        return self.what, goal, measured, word, self.beside
+        return self.what, goal, measured, self.verdict, self.beside
 
 
 def timed(what: str, goal: float | None, taken: Sequence[Took], unit: str) -> Figure:

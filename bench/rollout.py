@@ -1,85 +1,55 @@
 """A rolling restart of 200 instances, 20 at a time, beside what `systemctl restart` takes for it.
 
-python -m bench.rollout [--runs N] [--instances N] [--width N] [--drain SECONDS]
-
 Twice beside systemctl: in batches, one call for 20 units, each batch after the one before; and as
-a sliding window, 20 processes of systemctl at a time, one for each unit. min_healthy is 0, so that
-both do the same. With --drain each worker takes between nothing and so many seconds to stop: then
-a batch waits for its slowest, and a window does not.
+a sliding window, 20 processes of systemctl at a time, one for each unit. min_healthy is 0, and the
+workers stop at once: what is measured is the manager. With --drain each worker takes between
+nothing and so many seconds to stop, the same in all three ways: then a batch waits for its slowest,
+and a window does not.
 """
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import random
 
-from bench.app import App, Figure, Took, run, show, timed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from bench import report, ways
+from bench.app import App, show
+from bench.draining import DrainingApp
+from bench.ways import BATCHES, WINDOW
 
 GOAL = 1.05
-
-# bash starts what goes into the background with SIGQUIT ignored, so the child has to be told.
-_DRAINING = """\
-trap 'sleep $((RANDOM % {milliseconds} + 1))e-3; kill $!; exit 0' QUIT
-sleep infinity &
-wait
-"""
-
-
-def batches(app: App, width: int) -> Took:
-    """Lock-step: a batch begins when all of the batch before are back."""
-    return _loop(f"xargs --max-args={width} systemctl restart", app)
-
-
-def window(app: App, width: int) -> Took:
-    """As soon as one is back the next one is restarted."""
-    return _loop(f"xargs --max-procs={width} --max-args=1 systemctl restart", app)
-
-
-def _loop(command: str, app: App) -> Took:
-    return run("bash", "-c", f'printf "%s\\n" "$@" | {command}', "-", *app.units)
-
-
-def rolling(app: App, width: int) -> Took:
-    """With unitq."""
-    return app.unitq("restart", "--max-unavailable", str(width), "--json")
-
-
-def measure(instances: int, width: int, runs: int, drain: float) -> list[Figure]:
-    """All three in turn, so that what else the machine does falls on all of them."""
-    ways: dict[str, Callable[[App, int], Took]] = {
-        "unitq restart": rolling,
-        "systemctl restart, in batches": batches,
-        "systemctl restart, sliding window": window,
-    }
-    taken: dict[str, list[Took]] = {name: [] for name in ways}
-    script = _DRAINING.format(milliseconds=round(drain * 1000)) if drain else ""
-    with App("bench-rollout", instances, script) as app:
-        for _ in range(runs):
-            for name, way in ways.items():
-                taken[name].append(way(app, width))
-    figures = {
-        name: timed(f"{name}, {width} of {instances}", None, times, "s")
-        for name, times in taken.items()
-    }
-    mine, *others = figures.values()
-    return [
-        *figures.values(),
-        *(Figure(f"ratio to {o.what}", GOAL, mine.measured / o.measured, "") for o in others),
-    ]
+SEED = 1
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="bench.rollout", description=__doc__)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--instances", type=int, default=200)
-    parser.add_argument("--width", type=int, default=20)
-    parser.add_argument("--drain", type=float, default=0.0)
+    parser = argparse.ArgumentParser(
+        prog="bench/run rollout",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--runs", type=int, default=5, help="of each way (5)")
+    parser.add_argument("--instances", type=int, default=200, help="of one worker (200)")
+    parser.add_argument("--width", type=int, default=20, help="at most so many at once (20)")
+    parser.add_argument("--drain", type=float, default=0.0, help="seconds of the longest (0)")
+    report.add_output(parser)
     chosen = parser.parse_args()
-    show(measure(chosen.instances, chosen.width, chosen.runs, chosen.drain))
+    source = random.Random(SEED)
+    drains = [source.uniform(0.0, chosen.drain) for _ in range(chosen.instances)]
+    name = "bench-rollout"
+    fleet = DrainingApp(name, drains) if chosen.drain else App(name, chosen.instances)
+    with fleet as app:
+        runs = ways.race(app, chosen.width, chosen.runs)
+    taken = ways.seconds(runs)
+    found = [
+        *taken.values(),
+        ways.ratio(taken, BATCHES, GOAL),
+        ways.ratio(taken, WINDOW, GOAL),
+        *ways.checks(runs, chosen.width, 0.0),
+    ]
+    show(found)
+    about = {"drains": drains, "width": chosen.width, "min_healthy": 0.0, "seed": SEED}
+    report.write(chosen.output, "rollout", about, runs, found)
 
 
 if __name__ == "__main__":

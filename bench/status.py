@@ -28,7 +28,7 @@ def measure(sizes: list[int], runs: int) -> list[Figure]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="bench.status", description=__doc__)
+    parser = argparse.ArgumentParser(prog="bench/run status", description=__doc__)
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--instances", default="20,1000")
     chosen = parser.parse_args()

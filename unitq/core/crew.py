@@ -71,7 +71,9 @@ def crews_of(slots: Mapping[InstanceName, Slot]) -> dict[str, Crew]:
     """The instances per worker, in the order of the slots."""
     crews: dict[str, Crew] = {}
     for name, slot in slots.items():
-        crew = crews.setdefault(name.worker, Crew([], [], []))
+        crew = crews.get(name.worker)
+        if crew is None:
+            crew = crews[name.worker] = Crew([], [], [])
         if slot.step.do is Do.SURGE:
             crew.surges.append(slot)
         elif slot.step.do is Do.STOP:

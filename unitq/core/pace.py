@@ -81,7 +81,7 @@ def _touched(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> list[Order]
 
 def _new(crew: Crew) -> list[Slot]:
     """The instances that are to be started: they take nothing away from anybody."""
-    surges = crew.surges if crew.restarts else []
+    surges = crew.surges if crew.surges and crew.restarts else []
     starts = [slot for slot in crew.staying if slot.step.do is Do.START]
     found = [slot for slot in starts + surges if slot.phase is Phase.WAITING]
     return urgent_first(found)
@@ -107,12 +107,12 @@ def _old(
     budget = allowed + sum(_sight(seen, slot).serving for slot in extra)
     for slot in crew.staying:
         sight = _sight(seen, slot)
-        may = slot.waits_to_restart and (first is None or slot.instance in first)
-        if may:
-            (serving if sight.serving else down).append(slot)
-        # What may not be touched before the canaries would be waited for in vain.
-        in_vain = slot.waits_to_restart and not may and sight.down
-        budget -= _unavailable(slot, sight) and not in_vain
+        if slot.waits_to_restart:
+            if first is None or slot.instance in first:
+                (serving if sight.serving else down).append(slot)
+            elif sight.down:
+                continue  # not to be touched before the canaries: waited for in vain
+        budget -= _unavailable(slot, sight)
     # An instance that is down already costs no capacity, so it goes first, budget or not.
     return urgent_first(down) + urgent_first(serving)[: max(0, budget)]
 
@@ -120,7 +120,7 @@ def _old(
 def _unavailable(slot: Slot, seen: Seen) -> bool:
     if slot.phase in (Phase.KEPT, Phase.HEALTHY) and seen.down:
         return False
-    return slot.phase in IN_FLIGHT or slot.phase is Phase.FAILED or not seen.serving
+    return not seen.serving or slot.phase in IN_FLIGHT or slot.phase is Phase.FAILED
 
 
 def _what(slot: Slot, seen: Seen) -> What:

@@ -295,7 +295,7 @@ def advance(
     changed = {}
     for name in rollout.slots if only is None else only:
         before, sight = rollout.slots[name], seen.get(name) or Seen()
-        if before.unmoved(sight):
+        if before.unmoved(sight, rollout.wanted.get(name)):
             continue
         slot = looked(before, sight, now, rollout.terms(name))
         if slot is not before:

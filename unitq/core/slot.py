@@ -107,11 +107,18 @@ class Slot:
     def waits_to_restart(self) -> bool:
         return self.phase is Phase.WAITING and self.step.do is Do.RESTART
 
-    def unmoved(self, seen: Seen) -> bool:
-        """Whether this sight says nothing about it: most of a large fleet, most of the time."""
+    def unmoved(self, seen: Seen, wanted: str | None) -> bool:
+        """Whether this sight says nothing about it: most of a large fleet, most of the time.
+
+        `wanted` is the revision that it is to run; None: any.
+        """
         if self.phase is Phase.WAITING:
             stopping = bool(self.told) or seen.active == "deactivating"
             return not stopping and self.step.do is not Do.SURGE
+        if self.phase is Phase.HEALTHY:
+            same = seen.serving and seen.invocation == self.invocation and not self.told
+            right = wanted is None or seen.revision is None or seen.revision == wanted
+            return same and right and self.step.do not in (Do.SURGE, Do.KEEP)
         return self.phase in (Phase.STOPPED, Phase.FAILED)
 
 
