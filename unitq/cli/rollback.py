@@ -365,12 +365,15 @@ def watch() -> int:
     scope = current()
     app = scope.installed().app
     unit = names.rollout(app)
-    failed = detached.ended(scope.systemd(), unit)
+    failed, when = detached.ended(scope.systemd(), unit)
     state.wait_until_idle(scope.layout, app)
     story = _story(scope)
-    if failed and failed != story.code:
+    if failed != story.code and when > (story.ended or story.began):
         # It came to its end before it began: a check failed, or somebody else was at work.
-        click.echo(f"{app}: {unit} ended with {failed}; `journalctl -u {unit}` has what it said")
+        user = "--user " if scope.user else ""
+        click.echo(
+            f"{app}: {unit} ended with {failed}; `journalctl {user}-u {unit}` has what it said"
+        )
         return failed
     how, _ = _how(story, at_work=False)
     click.echo(f"{app}: rollout {story.number} ({story.kind} of {number(story.revision)}): {how}")

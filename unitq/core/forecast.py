@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.plan import Do
+from unitq.core.settings import OnDrainTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +43,8 @@ def forecast(
         replaced = counts[Do.RESTART]
         worker = target.worker(name)
         surge = 0 if worker and worker.singleton else min(settings.surge(staying), replaced)
-        width = settings.unavailable(staying) if staying else 0
+        # Without any beside them, one at a time has to go all the same.
+        width = max(settings.unavailable(staying), 0 if surge else 1) if staying else 0
         up = staying - counts[Do.START]
         found.append(
             Forecast(
@@ -52,15 +54,17 @@ def forecast(
                 least=max(0, staying - width) if replaced else up,
                 most=staying + surge + counts[Do.STOP],
                 canaries=min(replaced, settings.canaries(staying)),
-                seconds=_worst(counts, width + surge, settings, _drain(target, name)),
+                seconds=_worst(counts, width + surge, settings, _drain(target, name, settings)),
             )
         )
     return tuple(found)
 
 
-def _drain(target: Revision, worker: str) -> float:
+def _drain(target: Revision, worker: str, settings: RolloutSettings) -> float:
     """Seconds that a drain may take. A worker that is gone had its own limit, which we forget."""
     found = target.worker(worker)
+    if settings.on_drain_timeout is OnDrainTimeout.WAIT:
+        return math.inf
     if found is None:
         return 0.0
     return math.inf if found.stop_timeout is None else found.stop_timeout

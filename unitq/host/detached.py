@@ -58,8 +58,12 @@ def start(systemd: Systemd, unit: str, description: str, arguments: Sequence[str
         raise
 
 
-def ended(systemd: Systemd, unit: str) -> int:
-    """Waits until no such unit runs; returns the exit code of a failure that systemd remembers."""
+def ended(systemd: Systemd, unit: str) -> tuple[int, float]:
+    """Waits until no such unit runs.
+
+    Returns the exit code of a failure that systemd remembers, and when that was, in seconds since
+    1970; zeros where it remembers none.
+    """
     while True:
         try:
             systemd.subscribe([unit])
@@ -69,6 +73,7 @@ def ended(systemd: Systemd, unit: str) -> int:
                 # The last signal may come before the last change is to be seen.
                 systemd.events(_LOOK_AGAIN)
             systemd.unsubscribe()
-            return int(systemd.properties(unit, "ExecMainStatus")["ExecMainStatus"])
+            found = systemd.properties(unit, "ExecMainStatus", "ExecMainExitTimestamp")
+            return found["ExecMainStatus"], found["ExecMainExitTimestamp"] / 1e6
         except BusLostError:
             systemd.reconnect()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from unitq.core import history
 from unitq.core.envfile import assignments, environment_file, file_names
-from unitq.core.errors import NotPermittedError, UnitqError
+from unitq.core.errors import Exit, NotPermittedError, UnitqError
 from unitq.core.revision import Revision, dump, load
 from unitq.host import files, state
 
@@ -197,7 +197,14 @@ def reports(place: AppLayout, note: Note) -> list[dict[str, Any]]:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             note(f"{path / 'report.json'}: damaged ({type(error).__name__}: {error}): left out")
         else:
-            found.append({"began": None, "ended": None, "by": None, **report, "rollout": number})
+            report = {"began": None, "ended": None, "by": None, **report, "rollout": number}
+            found.append(report)
+            if isinstance(back := report.get("rollback"), dict):
+                # The revision that it was rolled back to has no other report.
+                whole = report["exit_code"] == Exit.ROLLED_BACK
+                result, code = ("ok", Exit.OK) if whole else ("failed", Exit.DEGRADED)
+                of_back = {"command": "rollback", "result": result, "exit_code": int(code)}
+                found.append({**report, **back, **of_back, "rollback": None})
     return found
 
 
