@@ -19,11 +19,12 @@ from unitq.core import history, names
 from unitq.core.errors import Exit, NoMatchError, NotPermittedError, PreflightError
 from unitq.core.revision import Origin, Revision, restored
 from unitq.core.settings import OnFailure, Share
-from unitq.host import ledger, revisions, state
+from unitq.host import files, ledger, revisions, state
 from unitq.host.interrupts import PAUSE
 
 if TYPE_CHECKING:
     from unitq.cli.scope import Scope
+    from unitq.core.layout import AppLayout
     from unitq.core.ledger import Story
 
 _pace = click.option(
@@ -204,11 +205,16 @@ def _resumed(
         waiting.say(f"{app}: rollout {story.number} goes on to revision {target.number}")
         with (
             Interrupts().caught() as interrupts,
-            ledger.resume(place, story.number, len(plan.steps)) as book,
+            _reopened(place, story.number, len(plan.steps)) as book,
         ):
             if promoted:
                 book.write("promote", by=state.whoami())
             return carried_out(roll, book, waiting, interrupts)
+
+
+def _reopened(place: AppLayout, number: int, instances: int) -> ledger.Ledger:
+    with files.nothing_changed("cannot write the ledger"):
+        return ledger.resume(place, number, instances)
 
 
 def _pace_of(story: Story) -> Share | None:
@@ -267,7 +273,7 @@ def abort() -> int:
         story = _story(scope)
         if not in_the_way(scope, app):
             raise NoMatchError(f"no rollout of {app} is under way, paused or cut off")
-        with ledger.resume(scope.layout.app(app), story.number, 0) as book:
+        with _reopened(scope.layout.app(app), story.number, 0) as book:
             book.write("end", code=int(Exit.INTERRUPTED), aborted=True)
     click.echo(
         f"rollout {story.number} of {app} is given up; `unitq -a {app} status` shows what runs"

@@ -230,8 +230,7 @@ def close(
     leftovers = observe.leftovers(now_wanted, found.values())
     document = report.document(verb, revision, previous, outcome, leftovers, code, back)
     if book:
-        book.report(document)
-        book.write("end", code=int(code))
+        _written(book, document)
     # The outcome stands, whether or not anybody is left to read it.
     with suppress(OSError):
         if waiting.json:
@@ -241,6 +240,31 @@ def close(
     if then:
         then(document)
     return code
+
+
+def _written(book: Ledger, document: dict[str, Any]) -> None:
+    """Keeps the report, and that this is the end. What cannot be kept has happened all the same."""
+    from unitq.host.ledger import LedgerError
+
+    try:
+        book.report(document)
+    except OSError as error:
+        _warn(
+            f"the report of rollout {book.number} cannot be kept: {error.strerror}; no rollback "
+            "goes to this revision by itself"
+        )
+    try:
+        book.write("end", code=document["exit_code"])
+    except LedgerError as error:
+        _warn(
+            f"{error.message}; before the next deploy, `unitq -a {document['app']} rollout resume` "
+            "has to look at it again"
+        )
+
+
+def _warn(words: str) -> None:
+    with suppress(OSError):
+        click.echo(f"warning: {words}", err=True)
 
 
 def with_max_unavailable(settings: RolloutSettings, value: Share | None) -> RolloutSettings:

@@ -24,7 +24,7 @@ class Record(NamedTuple):
 
     seq: int  # from 1
     at: float  # seconds since 1970
-    what: str  # begin, install, order, rollback, promote, resume, end
+    what: str  # begin, install, order, rollback, stay, promote, resume, end
     data: dict[str, Any]
 
 
@@ -91,7 +91,9 @@ def story(number: int, told: tuple[Record, ...]) -> Story | None:
     if not told or told[0].what != "begin":
         return None
     begin, last = told[0], told[-1]
-    back = [record for record in told if record.what == "rollback"]
+    # A rollback that could not begin is followed by "stay".
+    ways = [record for record in told if record.what in ("rollback", "stay")]
+    back = ways if ways and ways[-1].what == "rollback" else []
     return Story(
         number=number,
         kind=begin.data["kind"],
