@@ -86,6 +86,9 @@ def _goal(scope: Scope, before: Revision, named: str | None) -> Revision:
         if story and story.revision != before.id:
             # It was cut off before its revision became the wanted one, or on its way back.
             return before
+        last = ledger.latest(place)
+        if last and last.cut_short and last.back_to == before.id:
+            return before  # interrupted on its way back: that is the way meant
         if (found := way_back(scope, before)) is None:
             raise PreflightError(
                 f"{before.app}: no stable revision before {before.number} to go back to",

@@ -221,16 +221,14 @@ def close(
     then: Callable[[dict[str, Any]], None] | None = None,
 ) -> Exit:
     """Keeps and prints the report, hands it to `then`, and returns the exit code."""
-    code = outcome.exit(fail_on_kill=waiting.fail_on_kill)
-    if back:
-        code = Exit.ROLLED_BACK if back.whole else Exit.DEGRADED
+    code = back.exit if back else outcome.exit(fail_on_kill=waiting.fail_on_kill)
     now_wanted = back.revision if back else revision
     where = observe.machine(systemd, scope.layout)
     found = running(systemd, scope, where, now_wanted)
     leftovers = observe.leftovers(now_wanted, found.values())
     document = report.document(verb, revision, previous, outcome, leftovers, code, back)
     if book:
-        _written(book, document)
+        _written(book, document, back)
     # The outcome stands, whether or not anybody is left to read it.
     with suppress(OSError):
         if waiting.json:
@@ -242,10 +240,11 @@ def close(
     return code
 
 
-def _written(book: Ledger, document: dict[str, Any]) -> None:
+def _written(book: Ledger, document: dict[str, Any], back: Back | None) -> None:
     """Keeps the report, and that this is the end. What cannot be kept has happened all the same."""
     from unitq.host.ledger import LedgerError
 
+    more = {"cut_short": True} if back and back.cut_short else {}
     try:
         book.report(document)
     except OSError as error:
@@ -254,7 +253,7 @@ def _written(book: Ledger, document: dict[str, Any]) -> None:
             "goes to this revision by itself"
         )
     try:
-        book.write("end", code=document["exit_code"])
+        book.write("end", code=document["exit_code"], **more)
     except LedgerError as error:
         _warn(
             f"{error.message}; before the next deploy, `unitq -a {document['app']} rollout resume` "

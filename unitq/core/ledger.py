@@ -43,6 +43,7 @@ class Story(NamedTuple):
     back_to: str | None  # the revision of a rollback that followed
     ended: float | None  # None: it was killed, or is at work
     code: int | None  # its exit code
+    cut_short: bool = False  # a rollback that followed was interrupted before it was complete
 
     @property
     def unfinished(self) -> bool:
@@ -107,4 +108,5 @@ def story(number: int, told: tuple[Record, ...]) -> Story | None:
         back_to=back[-1].data["revision"] if back else None,
         ended=last.at if last.what == "end" else None,
         code=last.data["code"] if last.what == "end" else None,
+        cut_short=last.what == "end" and last.data.get("cut_short", False),
     )
