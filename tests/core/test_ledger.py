@@ -188,9 +188,7 @@ def test_no_room_for_it_leaves_nothing(place: AppLayout, monkeypatch: pytest.Mon
     assert [each.what for each in ledger.read(place, 1)] == ["begin", "end"]
 
 
-def test_a_report_has_its_room_from_the_beginning(
-    place: AppLayout, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_report_has_its_room_from_the_beginning(place: AppLayout) -> None:
     with begun(place) as opened:
         reserved = {path.name: path.stat().st_size for path in Path(place.rollout(1)).iterdir()}
         assert all(size > 64 << 10 for size in reserved.values()), reserved

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from unitq.cli.scope import Scope
     from unitq.core.layout import AppLayout
     from unitq.core.ledger import Story
+    from unitq.core.settings import RolloutSettings
 
 _pace = click.option(
     "--max-unavailable",
@@ -70,9 +71,7 @@ def rollback(
         target = restored(before, goal, Origin(time.time(), state.whoami(), goal.config))
         systemd = scope.systemd()
         plan = plan_to(scope, systemd, before, target, revisions.unit_texts(place, goal))
-        settings = with_max_unavailable(target.rollout, max_unavailable)._replace(
-            on_failure=OnFailure.PAUSE, canary=Share(0)
-        )
+        settings = _of_rollback(with_max_unavailable(target.rollout, max_unavailable))
         roll = Roll("rollback", scope, systemd, plan, goal, settings, None)
         waiting.say(report.replaces(target, before.id))
         return _go(roll, max_unavailable, waiting)
@@ -108,6 +107,10 @@ def _goal(scope: Scope, before: Revision, named: str | None) -> Revision:
             hint=f"`unitq -a {before.app} history` lists the others",
         )
     return goal
+
+
+def _of_rollback(settings: RolloutSettings) -> RolloutSettings:
+    return settings._replace(on_failure=OnFailure.PAUSE, canary=Share(0))
 
 
 def _go(roll: Roll, max_unavailable: Share | None, waiting: Waiting) -> Exit:
@@ -201,8 +204,12 @@ def _resumed(
         systemd = scope.systemd()
         plan = plan_to(scope, systemd, before, target, revisions.unit_texts(place, target))
         settings = with_max_unavailable(target.rollout, max_unavailable or _pace_of(story))
+        back = way_back(scope, target)
+        if story.kind == "rollback" or target.id == story.back_to:
+            # One that fails now is not rolled back either.
+            settings, back = _of_rollback(settings), None
         roll = Roll(
-            story.kind, scope, systemd, plan, None, settings, way_back(scope, target),
+            story.kind, scope, systemd, plan, None, settings, back,
             promoted=promoted or story.promoted,
         )  # fmt: skip
         waiting.say(f"{app}: rollout {story.number} goes on to revision {target.number}")
