@@ -6,7 +6,6 @@ import gc
 import json
 import re
 import sys
-import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from unitq.core.errors import ConfigError, Exit
 from unitq.core.plan import Do, Running, Step
 from unitq.core.rollout import begin
 from unitq.core.stopping import alike
-from unitq.host import state, unitfiles
+from unitq.host import processes, state, unitfiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -125,16 +124,21 @@ def as_running(
     instances: Mapping[InstanceName, observe.Instance], min_healthy: float = 0.0
 ) -> dict[InstanceName, Running]:
     """What a plan needs to know of them."""
-    now = time.time()
     return {
         name: Running(
             active=instance.present,
             # One process that differs is enough to make the instance not what is wanted.
             revision=next(iter(instance.revisions)) if len(instance.revisions) == 1 else None,
-            young=instance.begun is not None and now - instance.begun < min_healthy,
+            young=instance.begun is not None and _age(instance) < min_healthy,
         )
         for name, instance in instances.items()
     }
+
+
+def _age(instance: observe.Instance) -> float:
+    """Seconds that its main process has lived, whatever the wall clock says; inf: it is gone."""
+    age = processes.age(instance.main_pid) if instance.main_pid else None
+    return float("inf") if age is None else age
 
 
 def keep(instance: InstanceName) -> Step:
