@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -168,3 +170,55 @@ def test_a_ledger_takes_its_room_before_anything_is_done(place: AppLayout) -> No
     with begun(place):
         assert Path(place.rollout(1), "ledger.jsonl").stat().st_size > 64 << 10
     assert Path(place.rollout(1), "ledger.jsonl").stat().st_size < 1000
+
+
+def test_no_room_for_it_leaves_nothing(place: AppLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+    with begun(place) as opened:
+        opened.write("end", code=0)
+
+    def full(descriptor: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        begun(place)
+    assert [path.name for path in Path(place.rollouts).iterdir()] == ["1"]
+    with pytest.raises(OSError, match="No space left"):
+        ledger.resume(place, 1, 4)
+    assert [each.what for each in ledger.read(place, 1)] == ["begin", "end"]
+
+
+def test_a_report_has_its_room_from_the_beginning(place: AppLayout) -> None:
+    with begun(place) as opened:
+        reserved = {path.name: path.stat().st_size for path in Path(place.rollout(1)).iterdir()}
+        assert all(size > 64 << 10 for size in reserved.values()), reserved
+        assert len(reserved) == 2
+        opened.report({"result": "ok"})
+    assert sorted(os.listdir(place.rollout(1))) == ["ledger.jsonl", "report.json"]
+    with ledger.resume(place, 1, 4):
+        pass
+    assert sorted(os.listdir(place.rollout(1))) == ["ledger.jsonl", "report.json"]
+
+
+def test_what_cannot_be_written_down_is_an_error_in_words(
+    place: AppLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with begun(place) as opened:
+        monkeypatch.setattr(os, "fdatasync", broken)
+        with pytest.raises(ledger.LedgerError, match=r"rollouts/1/.*Input/output error"):
+            opened.write("order", instance="sms@1", do="restart")
+    with pytest.raises(OSError, match="Input/output error"):
+        begun(place)
+    assert os.listdir(place.rollouts) == ["1"]
+
+
+def test_a_rollback_that_could_not_begin_led_nowhere(place: AppLayout) -> None:
+    with begun(place) as opened:
+        opened.write("rollback", revision="3-aaaaaa", restores="1-aaaaaa")
+    assert latest(place).back_to == "3-aaaaaa"
+    with ledger.resume(place, 1, 4) as opened:
+        opened.write("stay", revision="2-bbbbbb")
+    assert latest(place).back_to is None

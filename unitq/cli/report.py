@@ -55,6 +55,19 @@ class Back:
         """Whether everything is healthy on the old revision again."""
         return self.outcome.rollout.complete and not self.outcome.failed
 
+    @property
+    def cut_short(self) -> bool:
+        """Whether somebody ended it, or the wait for it, before it was complete."""
+        ended = self.outcome.interrupted or self.outcome.paused or self.outcome.gave_up
+        return ended and not self.outcome.rollout.complete
+
+    @property
+    def exit(self) -> Exit:
+        """The exit code of a rollout that it followed."""
+        if self.outcome.detached:
+            return Exit.DETACHED
+        return Exit.ROLLED_BACK if self.whole else Exit.DEGRADED
+
 
 def document(
     verb: str,
@@ -131,7 +144,8 @@ def as_text(
         click.echo(_summary(_RESULTS[code], back.revision, back.outcome, leftovers))
     else:
         click.echo(_summary(_RESULTS[code], revision, outcome, leftovers))
-    if hint := _next(revision, back.outcome if back else outcome, code):
+    cut_short = back is not None and back.cut_short
+    if hint := _next(revision, back.outcome if back else outcome, code, cut_short=cut_short):
         click.echo(f"  next: {hint}", err=True)
 
 
@@ -204,9 +218,14 @@ def _least(staying: Sequence[Slot], outcome: Outcome) -> str:
     return ", ".join(f"{worker} {least[worker]} of {of[worker]}" for worker in sorted(of))
 
 
-def _next(revision: Revision, outcome: Outcome, code: Exit) -> str:
+def _next(revision: Revision, outcome: Outcome, code: Exit, *, cut_short: bool) -> str:
     waiting = sum(slot.phase is Phase.WAITING for slot in outcome.rollout.slots.values())
     left = f"{waiting} not touched" if waiting else "all were touched"
+    if code is Exit.DEGRADED and cut_short:
+        return (
+            f"{left}; the rollback is not complete: `unitq -a {revision.app} rollout resume` "
+            "goes on with it"
+        )
     if code is Exit.DEGRADED:
         return (
             f"{left}; fix the cause and run `unitq deploy` again (`unitq -a {revision.app} logs`)"

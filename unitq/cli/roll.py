@@ -7,8 +7,11 @@ before it is done.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import click
 
 from unitq import observe
 from unitq.apply import forget
@@ -190,4 +193,15 @@ def _rolled_back(
         "rollback", roll.scope, roll.systemd, replace(plan, steps=steps), goal, settings, None
     )
     waiting.say(f"{roll.app}: rolling back to revision {goal.number}, as {target.number}")
-    return Back(target, _rolled(there, book, waiting, interrupts))
+    try:
+        return Back(target, _rolled(there, book, waiting, interrupts))
+    except (PreflightError, NotPermittedError) as error:
+        # A full disk, mostly. The failure stands, and is told in full.
+        book.write("stay", revision=roll.plan.target.id)
+        with suppress(OSError):
+            click.echo(
+                f"warning: no rollback, all is left as it is: {error.message}; once that is "
+                f"mended, `unitq -a {roll.app} rollback` goes back",
+                err=True,
+            )
+        return None

@@ -19,12 +19,14 @@ from unitq.core import history, names
 from unitq.core.errors import Exit, NoMatchError, NotPermittedError, PreflightError
 from unitq.core.revision import Origin, Revision, restored
 from unitq.core.settings import OnFailure, Share
-from unitq.host import ledger, revisions, state
+from unitq.host import files, ledger, revisions, state
 from unitq.host.interrupts import PAUSE
 
 if TYPE_CHECKING:
     from unitq.cli.scope import Scope
+    from unitq.core.layout import AppLayout
     from unitq.core.ledger import Story
+    from unitq.core.settings import RolloutSettings
 
 _pace = click.option(
     "--max-unavailable",
@@ -69,9 +71,7 @@ def rollback(
         target = restored(before, goal, Origin(time.time(), state.whoami(), goal.config))
         systemd = scope.systemd()
         plan = plan_to(scope, systemd, before, target, revisions.unit_texts(place, goal))
-        settings = with_max_unavailable(target.rollout, max_unavailable)._replace(
-            on_failure=OnFailure.PAUSE, canary=Share(0)
-        )
+        settings = _of_rollback(with_max_unavailable(target.rollout, max_unavailable))
         roll = Roll("rollback", scope, systemd, plan, goal, settings, None)
         waiting.say(report.replaces(target, before.id))
         return _go(roll, max_unavailable, waiting)
@@ -85,6 +85,9 @@ def _goal(scope: Scope, before: Revision, named: str | None) -> Revision:
         if story and story.revision != before.id:
             # It was cut off before its revision became the wanted one, or on its way back.
             return before
+        last = ledger.latest(place)
+        if last and last.cut_short and last.back_to == before.id:
+            return before  # interrupted on its way back: that is the way meant
         if (found := way_back(scope, before)) is None:
             raise PreflightError(
                 f"{before.app}: no stable revision before {before.number} to go back to",
@@ -104,6 +107,10 @@ def _goal(scope: Scope, before: Revision, named: str | None) -> Revision:
             hint=f"`unitq -a {before.app} history` lists the others",
         )
     return goal
+
+
+def _of_rollback(settings: RolloutSettings) -> RolloutSettings:
+    return settings._replace(on_failure=OnFailure.PAUSE, canary=Share(0))
 
 
 def _go(roll: Roll, max_unavailable: Share | None, waiting: Waiting) -> Exit:
@@ -197,18 +204,27 @@ def _resumed(
         systemd = scope.systemd()
         plan = plan_to(scope, systemd, before, target, revisions.unit_texts(place, target))
         settings = with_max_unavailable(target.rollout, max_unavailable or _pace_of(story))
+        back = way_back(scope, target)
+        if story.kind == "rollback" or target.id == story.back_to:
+            # One that fails now is not rolled back either.
+            settings, back = _of_rollback(settings), None
         roll = Roll(
-            story.kind, scope, systemd, plan, None, settings, way_back(scope, target),
+            story.kind, scope, systemd, plan, None, settings, back,
             promoted=promoted or story.promoted,
         )  # fmt: skip
         waiting.say(f"{app}: rollout {story.number} goes on to revision {target.number}")
         with (
             Interrupts().caught() as interrupts,
-            ledger.resume(place, story.number, len(plan.steps)) as book,
+            _reopened(place, story.number, len(plan.steps)) as book,
         ):
             if promoted:
                 book.write("promote", by=state.whoami())
             return carried_out(roll, book, waiting, interrupts)
+
+
+def _reopened(place: AppLayout, number: int, instances: int) -> ledger.Ledger:
+    with files.nothing_changed("cannot write the ledger"):
+        return ledger.resume(place, number, instances)
 
 
 def _pace_of(story: Story) -> Share | None:
@@ -267,7 +283,7 @@ def abort() -> int:
         story = _story(scope)
         if not ledger.in_the_way(scope.layout.app(app)):
             raise NoMatchError(f"no rollout of {app} is under way, paused or cut off")
-        with ledger.resume(scope.layout.app(app), story.number, 0) as book:
+        with _reopened(scope.layout.app(app), story.number, 0) as book:
             book.write("end", code=int(Exit.INTERRUPTED), aborted=True)
     click.echo(
         f"rollout {story.number} of {app} is given up; `unitq -a {app} status` shows what runs"

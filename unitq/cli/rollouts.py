@@ -6,7 +6,6 @@ import gc
 import json
 import re
 import sys
-import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from unitq.core.errors import ConfigError, Exit
 from unitq.core.plan import Do, Running, Step
 from unitq.core.rollout import begin
 from unitq.core.stopping import alike
-from unitq.host import state, unitfiles
+from unitq.host import processes, state, unitfiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -125,16 +124,21 @@ def as_running(
     instances: Mapping[InstanceName, observe.Instance], min_healthy: float = 0.0
 ) -> dict[InstanceName, Running]:
     """What a plan needs to know of them."""
-    now = time.time()
     return {
         name: Running(
             active=instance.present,
             # One process that differs is enough to make the instance not what is wanted.
             revision=next(iter(instance.revisions)) if len(instance.revisions) == 1 else None,
-            young=instance.begun is not None and now - instance.begun < min_healthy,
+            young=instance.begun is not None and _age(instance) < min_healthy,
         )
         for name, instance in instances.items()
     }
+
+
+def _age(instance: observe.Instance) -> float:
+    """Seconds that its main process has lived, whatever the wall clock says; inf: it is gone."""
+    age = processes.age(instance.main_pid) if instance.main_pid else None
+    return float("inf") if age is None else age
 
 
 def keep(instance: InstanceName) -> Step:
@@ -221,17 +225,14 @@ def close(
     then: Callable[[dict[str, Any]], None] | None = None,
 ) -> Exit:
     """Keeps and prints the report, hands it to `then`, and returns the exit code."""
-    code = outcome.exit(fail_on_kill=waiting.fail_on_kill)
-    if back:
-        code = Exit.ROLLED_BACK if back.whole else Exit.DEGRADED
+    code = back.exit if back else outcome.exit(fail_on_kill=waiting.fail_on_kill)
     now_wanted = back.revision if back else revision
     where = observe.machine(systemd, scope.layout)
     found = running(systemd, scope, where, now_wanted)
     leftovers = observe.leftovers(now_wanted, found.values())
     document = report.document(verb, revision, previous, outcome, leftovers, code, back)
     if book:
-        book.report(document)
-        book.write("end", code=int(code), awaiting=outcome.rollout.awaiting)
+        _written(book, document, outcome, back)
     # The outcome stands, whether or not anybody is left to read it.
     with suppress(OSError):
         if waiting.json:
@@ -241,6 +242,34 @@ def close(
     if then:
         then(document)
     return code
+
+
+def _written(book: Ledger, document: dict[str, Any], outcome: Outcome, back: Back | None) -> None:
+    """Keeps the report, and that this is the end. What cannot be kept has happened all the same."""
+    from unitq.host.ledger import LedgerError
+
+    more = {"cut_short": True} if back and back.cut_short else {}
+    if outcome.rollout.awaiting:
+        more["awaiting"] = True
+    try:
+        book.report(document)
+    except OSError as error:
+        _warn(
+            f"the report of rollout {book.number} cannot be kept: {error.strerror}; no rollback "
+            "goes to this revision by itself"
+        )
+    try:
+        book.write("end", code=document["exit_code"], **more)
+    except LedgerError as error:
+        _warn(
+            f"{error.message}; before the next deploy, `unitq -a {document['app']} rollout resume` "
+            "has to look at it again"
+        )
+
+
+def _warn(words: str) -> None:
+    with suppress(OSError):
+        click.echo(f"warning: {words}", err=True)
 
 
 def with_max_unavailable(settings: RolloutSettings, value: Share | None) -> RolloutSettings:

@@ -24,7 +24,7 @@ class Record(NamedTuple):
 
     seq: int  # from 1
     at: float  # seconds since 1970
-    what: str  # begin, install, order, rollback, promote, resume, end
+    what: str  # begin, install, order, rollback, stay, promote, resume, end
     data: dict[str, Any]
 
 
@@ -43,7 +43,8 @@ class Story(NamedTuple):
     back_to: str | None  # the revision of a rollback that followed
     ended: float | None  # None: it was killed, or is at work
     code: int | None  # its exit code
-    awaiting: bool  # for promotion: the canaries are healthy
+    awaiting: bool = False  # for promotion: the canaries are healthy
+    cut_short: bool = False  # a rollback that followed was interrupted before it was complete
 
     @property
     def unfinished(self) -> bool:
@@ -108,7 +109,9 @@ def story(number: int, told: tuple[Record, ...]) -> Story | None:
     if not told or told[0].what != "begin":
         return None
     begin, last = told[0], told[-1]
-    back = [record for record in told if record.what == "rollback"]
+    # A rollback that could not begin is followed by "stay".
+    ways = [record for record in told if record.what in ("rollback", "stay")]
+    back = ways if ways and ways[-1].what == "rollback" else []
     return Story(
         number=number,
         kind=begin.data["kind"],
@@ -123,4 +126,5 @@ def story(number: int, told: tuple[Record, ...]) -> Story | None:
         ended=last.at if last.what == "end" else None,
         code=last.data["code"] if last.what == "end" else None,
         awaiting=last.what == "end" and last.data.get("awaiting", False),
+        cut_short=last.what == "end" and last.data.get("cut_short", False),
     )

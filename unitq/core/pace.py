@@ -161,7 +161,8 @@ def _times(rollout: Rollout, slot: Slot, seen: Mapping[InstanceName, Seen]) -> l
     times.append(slot.begun + terms.chance.seconds)
     if slot.phase is Phase.STARTING and not slot.told:
         times.append(slot.begun + terms.settings.start_timeout.seconds)
-    elif slot.phase is Phase.SETTLING and slot.passed >= terms.probes:
+    elif slot.phase is Phase.SETTLING and slot.passed >= terms.probes and slot.invocation:
+        # Without one it is not there yet, and since when it serves is not known.
         times.append(_sight(seen, slot).since + terms.settings.min_healthy.seconds)
     elif (due := _probe_due(rollout, slot)) is not None:
         times.append(due)
@@ -172,6 +173,8 @@ def _probe_due(rollout: Rollout, slot: Slot) -> float | None:
     """When an instance is to be probed next; in the past: now. None: it is not."""
     if slot.phase is not Phase.SETTLING or slot.probing or slot.begun is None:
         return None
+    if not slot.invocation:
+        return None  # it is not there yet
     if slot.passed >= rollout.probes.get(slot.instance.worker, 0):
         return None
     return slot.begun if slot.probed is None else slot.probed + PROBE_INTERVAL

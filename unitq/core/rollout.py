@@ -137,6 +137,8 @@ class Rollout:
         """The canaries are healthy, and an operator is to say whether the others follow."""
         if not self.canary_first or not self.soaked or self.halted or self.in_flight:
             return False
+        if any(slot.away for slot in self.slots.values()):
+            return False  # somebody else is restarting one just now
         canaries = self.canaries()
         return canaries.held and canaries.healthy and not self.failed
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any
 
+from unitq.core.errors import UnitqError
 from unitq.core.ledger import Record, Story, line, records, story
 from unitq.host import files, state
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Self
 
     from unitq.core.layout import AppLayout
@@ -25,6 +27,10 @@ _RESERVED = 64 << 10
 _RESERVED_PER_INSTANCE = 2 << 10
 
 
+class LedgerError(UnitqError):
+    """What is to be done cannot be written down any more, and so is not done."""
+
+
 class Ledger:
     """The ledger of one rollout, open for writing. A context manager."""
 
@@ -32,8 +38,10 @@ class Ledger:
         """Opens it, or makes it. Raises OSError, on a full disk too."""
         self.number = number
         self._folder = Path(place.rollout(number))
+        self._staged = files.beside(self._folder / _REPORT)
         files.folder(self._folder)
         path = self._folder / _LEDGER
+        made = not path.exists()
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             content = path.read_bytes()
@@ -44,9 +52,11 @@ class Ledger:
             os.ftruncate(self._descriptor, self._end)
             room = _RESERVED + instances * _RESERVED_PER_INSTANCE
             os.posix_fallocate(self._descriptor, self._end, room)
+            self._reserve_report(room)
             files.sync(self._folder)
         except OSError:
             os.close(self._descriptor)
+            self._discard(everything=made)
             raise
 
     def __enter__(self) -> Self:
@@ -56,27 +66,82 @@ class Ledger:
         with suppress(OSError):
             os.ftruncate(self._descriptor, self._end)
         os.close(self._descriptor)
+        self._discard(everything=False)
+
+    def open_with(self, what: str, **data: Any) -> None:
+        """Writes the first record, before anything is changed. Raises OSError; it is closed then.
+
+        With none of its own before this one, nothing of it is left.
+        """
+        new = self._end == 0
+        try:
+            self._append(what, data)
+            os.fdatasync(self._descriptor)
+        except OSError:
+            self.__exit__()
+            self._discard(everything=new)
+            raise
 
     def write(self, what: str, **data: Any) -> None:
-        """Writes a record down: on disk when this returns. Raises OSError."""
+        """Writes a record down: on disk when this returns. Raises LedgerError."""
         self.note(what, **data)
         self.sync()
 
     def note(self, what: str, **data: Any) -> None:
-        """Writes a record that is on disk after the next `sync` only. Raises OSError."""
+        """Writes a record that is on disk after the next `sync` only. Raises LedgerError."""
+        with self._in_words():
+            self._append(what, data)
+
+    def sync(self) -> None:
+        """Returns when all that was written is on disk (fdatasync(2)). Raises LedgerError."""
+        with self._in_words():
+            os.fdatasync(self._descriptor)
+
+    def report(self, document: dict[str, Any]) -> None:
+        """Keeps the closing report beside it. Raises OSError."""
+        text = json.dumps(document | {"rollout": self.number}, indent=2) + "\n"
+        with open(self._staged, "r+b") as file:
+            file.write(text.encode())
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+        self._staged.replace(self._folder / _REPORT)
+        files.sync(self._folder)
+
+    def _append(self, what: str, data: dict[str, Any]) -> None:
         text = line(Record(self._seq + 1, time(), what, data))
         os.pwrite(self._descriptor, text, self._end)
         self._seq += 1
         self._end += len(text)
 
-    def sync(self) -> None:
-        """Returns when all that was written is on disk (fdatasync(2)). Raises OSError."""
-        os.fdatasync(self._descriptor)
+    def _reserve_report(self, room: int) -> None:
+        # Without a report no later rollback would take its revision for a stable one.
+        self._staged.unlink(missing_ok=True)
+        descriptor = os.open(self._staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
+        try:
+            os.fchmod(descriptor, 0o644)
+            os.posix_fallocate(descriptor, 0, room)
+        finally:
+            os.close(descriptor)
 
-    def report(self, document: dict[str, Any]) -> None:
-        """Keeps the closing report beside it."""
-        text = json.dumps(document | {"rollout": self.number}, indent=2) + "\n"
-        files.replace(self._folder / _REPORT, text.encode(), 0o644)
+    def _discard(self, *, everything: bool) -> None:
+        """Leaves nothing behind but the ledger; that neither if `everything`: nothing is in it."""
+        with suppress(OSError):
+            self._staged.unlink(missing_ok=True)
+            if everything:
+                (self._folder / _LEDGER).unlink(missing_ok=True)
+                self._folder.rmdir()
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise LedgerError(
+                f"the ledger cannot be written any more: {self._folder / _LEDGER}: "
+                f"{error.strerror}; nothing further is touched",
+                hint="what was begun goes on in systemd; `unitq rollout status` tells how to go on",
+            ) from error
 
 
 def begin(
@@ -90,28 +155,24 @@ def begin(
 ) -> Ledger:
     """A new ledger with its first record. Raises OSError."""
     ledger = Ledger(place, _last(place) + 1, instances)
-    try:
-        ledger.write(
-            "begin",
-            kind=kind,
-            revision=revision,
-            previous=previous,
-            by=state.whoami(),
-            command=state.command_name(),
-            max_unavailable=max_unavailable,
-            pid=os.getpid(),
-            boot=_boot(),
-        )
-    except OSError:
-        ledger.__exit__()
-        raise
+    ledger.open_with(
+        "begin",
+        kind=kind,
+        revision=revision,
+        previous=previous,
+        by=state.whoami(),
+        command=state.command_name(),
+        max_unavailable=max_unavailable,
+        pid=os.getpid(),
+        boot=_boot(),
+    )
     return ledger
 
 
 def resume(place: AppLayout, number: int, instances: int) -> Ledger:
     """The ledger of a rollout that goes on, with a record that says so. Raises OSError."""
     ledger = Ledger(place, number, instances)
-    ledger.write("resume", by=state.whoami(), pid=os.getpid(), boot=_boot())
+    ledger.open_with("resume", by=state.whoami(), pid=os.getpid(), boot=_boot())
     return ledger
 
 

@@ -1,0 +1,16 @@
+"""What all tests share.
+
+Property tests try the same examples each time, so that a run says something about the change and
+not about chance. `HYPOTHESIS_PROFILE=wild script/test core` looks for new ones; what it finds
+becomes a test, or a line in the issue.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("steady", derandomize=True)
+settings.register_profile("wild", print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
