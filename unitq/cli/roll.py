@@ -137,8 +137,8 @@ def carried_out(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrup
     """Takes the app there, or back; prints the report, keeps it, and returns the exit code."""
     try:
         outcome = _rolled(roll, book, waiting, interrupts)
-    except (PreflightError, NotPermittedError) as error:
-        book.write("end", code=int(error.exit))  # nothing was changed
+    except (PreflightError, NotPermittedError):
+        book.void()
         raise
     back: Back | None = None
     if outcome.rollout.failed and not outcome.detached:

@@ -37,13 +37,16 @@ class Ledger:
     def __init__(self, place: AppLayout, number: int, instances: int) -> None:
         """Opens it, or makes it. Raises OSError, on a full disk too."""
         self.number = number
+        self._place = place
         self._folder = Path(place.rollout(number))
         self._staged = files.beside(self._folder / _REPORT)
-        files.folder(self._folder)
         path = self._folder / _LEDGER
-        made = not path.exists()
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._made = not path.exists()
+        self._void = False
+        self._descriptor = -1
         try:
+            files.folder(self._folder)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             content = path.read_bytes()
             told = records(content)
             self._seq = len(told)
@@ -55,8 +58,9 @@ class Ledger:
             self._reserve_report(room)
             files.sync(self._folder)
         except OSError:
-            os.close(self._descriptor)
-            self._discard(everything=made)
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+            self._discard(everything=self._made)
             raise
 
     def __enter__(self) -> Self:
@@ -66,20 +70,23 @@ class Ledger:
         with suppress(OSError):
             os.ftruncate(self._descriptor, self._end)
         os.close(self._descriptor)
-        self._discard(everything=False)
+        self._discard(everything=self._void and self._made)
+
+    def void(self) -> None:
+        """Nothing was changed: of a ledger just begun nothing is left once it is closed."""
+        self._void = True
 
     def open_with(self, what: str, **data: Any) -> None:
         """Writes the first record, before anything is changed. Raises OSError; it is closed then.
 
         With none of its own before this one, nothing of it is left.
         """
-        new = self._end == 0
         try:
             self._append(what, data)
             os.fdatasync(self._descriptor)
         except OSError:
+            self.void()
             self.__exit__()
-            self._discard(everything=new)
             raise
 
     def write(self, what: str, **data: Any) -> None:
@@ -128,9 +135,14 @@ class Ledger:
         """Leaves nothing behind but the ledger; that neither if `everything`: nothing is in it."""
         with suppress(OSError):
             self._staged.unlink(missing_ok=True)
-            if everything:
-                (self._folder / _LEDGER).unlink(missing_ok=True)
-                self._folder.rmdir()
+        if not everything:
+            return
+        with suppress(OSError):
+            (self._folder / _LEDGER).unlink(missing_ok=True)
+        place = self._place
+        for folder in (self._folder, place.rollouts, place.state, place.state.parent):
+            with suppress(OSError):
+                Path(folder).rmdir()  # only if nothing is in it
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:
