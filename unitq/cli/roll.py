@@ -18,7 +18,13 @@ from unitq.apply import forget
 from unitq.cli.report import Back
 from unitq.cli.rollouts import as_running, carry_out, close, running
 from unitq.core import history, names
-from unitq.core.errors import Exit, LockedError, NotPermittedError, PreflightError
+from unitq.core.errors import (
+    Exit,
+    LockedError,
+    NotPermittedError,
+    PreflightError,
+    SystemdError,
+)
 from unitq.core.plan import Do, Plan
 from unitq.core.plan import plan as make_plan
 from unitq.core.revision import Origin, Revision, restored
@@ -139,6 +145,11 @@ def carried_out(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrup
         outcome = _rolled(roll, book, waiting, interrupts)
     except (PreflightError, NotPermittedError):
         book.void()
+        raise
+    except SystemdError as error:
+        # It ended with an error that was told: the same command again goes on.
+        with suppress(ledger.LedgerError):
+            book.write("end", code=int(error.exit))
         raise
     back: Back | None = None
     if outcome.rollout.failed and not outcome.detached:

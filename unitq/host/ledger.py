@@ -57,7 +57,8 @@ class Ledger:
             os.posix_fallocate(self._descriptor, self._end, room)
             self._reserve_report(room)
             files.sync(self._folder)
-        except OSError:
+        except OSError as error:
+            error.filename = error.filename or str(path)  # a full disk does not say where
             if self._descriptor >= 0:
                 os.close(self._descriptor)
             self._discard(everything=self._made)
