@@ -23,7 +23,7 @@ from unitq.core.errors import (
     LockedError,
     NotPermittedError,
     PreflightError,
-    SystemdError,
+    UnitqError,
 )
 from unitq.core.plan import Do, Plan
 from unitq.core.plan import plan as make_plan
@@ -146,7 +146,7 @@ def carried_out(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrup
     except (PreflightError, NotPermittedError):
         book.void()
         raise
-    except SystemdError as error:
+    except UnitqError as error:
         # It ended with an error that was told: the same command again goes on.
         with suppress(ledger.LedgerError):
             book.write("end", code=int(error.exit))
