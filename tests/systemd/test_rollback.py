@@ -376,10 +376,38 @@ def test_the_report_is_kept_with_the_rollout(system_site: Site) -> None:
     done = site.deploy("--json", code=9)
     folder = site.scope.state_dir / site.app / "rollouts" / "2"
     kept = json.loads((folder / "report.json").read_text())
-    assert kept | {"rollout": None} == done.json | {"rollout": None}
+    assert kept.items() >= done.json.items()
+    assert kept["began"] <= kept["ended"]
+    entry, before = site.unitq("history", "--json").json["revisions"][0], kept["revision"]
+    # The way back proved stable, and what failed did not.
+    assert (entry["restores"], entry["state"]) == (1, "stable")
+    states = {
+        each["revision"]: each["state"]
+        for each in site.unitq("history", "--json").json["revisions"]
+    }
+    assert states[before] == "failed"
     ledger = [json.loads(line) for line in (folder / "ledger.jsonl").read_text().splitlines()]
     assert [line["what"] for line in ledger if line["what"] != "order"] == [
         "begin", "install", "rollback", "install", "end",
     ]  # fmt: skip
     orders = [line["instance"] for line in ledger if line["what"] == "order"]
     assert orders == ["sms@1", "sms@1"]
+
+
+def test_what_somebody_stopped_takes_no_release_back(system_site: Site) -> None:
+    site = system_site
+    site.config(workers={"sms": {"command": site.holding(), "instances": 4}}, rollout=BY_DEFAULT)
+    site.deploy()
+    site.hold(2)
+    site.switch(2)
+    deploy = site.start("deploy")
+    deploy.wait_for("sms@2  draining")
+    site.systemctl("stop", site.unit("sms", 1))
+    site.let_go(2)
+    done = deploy.wait()
+    assert done.code == 7, done
+    assert "sms@1 failed: somebody else stopped it" in done.stderr
+    assert "rolling back" not in done.stdout
+    assert "1" not in {_releases(site)[name] for name in ("sms@2",)}
+    site.deploy()
+    assert _releases(site) == dict.fromkeys(FOUR, "2")

@@ -146,13 +146,17 @@ def carried_out(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrup
     except (PreflightError, NotPermittedError):
         book.void()
         raise
+    except ledger.LedgerError:
+        raise  # cut off: what it was about to do has to be looked at again
     except UnitqError as error:
         # It ended with an error that was told: the same command again goes on.
         with suppress(ledger.LedgerError):
             book.write("end", code=int(error.exit))
         raise
     back: Back | None = None
-    if outcome.rollout.failed and not outcome.detached:
+    # What somebody else stopped says nothing about the release.
+    to_blame = [slot for slot in outcome.failed if not slot.stopped_by_somebody]
+    if outcome.rollout.failed and to_blame and not outcome.detached:
         back = _rolled_back(roll, outcome, book, waiting, interrupts)
     return close(
         roll.verb, roll.scope, roll.systemd, roll.plan.target, roll.previous, outcome, waiting,

@@ -260,6 +260,16 @@ Examples:
 @scope_options
 def pause() -> int:
     """Stop the rollout at work at a safe point, to go on later. It then exits with 11."""
+    scope = current()
+    app = scope.installed().app
+    story = ledger.latest(scope.layout.app(app))
+    holder = state.at_work(scope.layout, app)
+    if holder and (story is None or not story.unfinished or story.pid != holder["pid"]):
+        # Only a rollout knows the signal; anything else would die of it.
+        raise NoMatchError(
+            f"`{holder['doing']}` (PID {holder['pid']}) is no rollout that can be paused now",
+            hint="`unitq rollout abort` stops it at a safe point, as Ctrl-C does",
+        )
     return _tell(PAUSE, "pauses")
 
 
@@ -327,7 +337,9 @@ def show(as_json: bool) -> int:
     story = _story(scope)
     holder = state.at_work(scope.layout, app)
     how, code = _how(story, at_work=holder is not None)
-    if code is Exit.LOCKED and not ledger.in_the_way(scope.layout.app(app)):
+    if code is Exit.LOCKED and state.busy(scope.layout, app):
+        how, code = "at work, or cut off: only root can tell", Exit.OK
+    elif code is Exit.LOCKED and not ledger.in_the_way(scope.layout.app(app)):
         how, code = "cut off before anything was changed", Exit.OK
     if as_json:
         document = {

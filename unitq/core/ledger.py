@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from unitq.core.errors import Exit
 
 # After each of these somebody has to say how to go on before anything else is deployed.
-_CHANGES_CODE = frozenset({"deploy", "rollback"})
+_CHANGES_CODE = frozenset({"deploy", "rollback", "scale"})
 
 _LINE = re.compile(rb'(?P<body>\{.*),"crc":"(?P<crc>[0-9a-f]{8})"\}')
 
@@ -44,6 +44,7 @@ class Story(NamedTuple):
     ended: float | None  # None: it was killed, or is at work
     code: int | None  # its exit code
     awaiting: bool = False  # for promotion: the canaries are healthy
+    pid: int = 0  # of the unitq that began it, or went on with it last
     cut_short: bool = False  # a rollback that followed was interrupted before it was complete
 
     @property
@@ -109,6 +110,7 @@ def story(number: int, told: tuple[Record, ...]) -> Story | None:
     if not told or told[0].what != "begin":
         return None
     begin, last = told[0], told[-1]
+    pids = [record.data["pid"] for record in told if "pid" in record.data]
     # A rollback that could not begin is followed by "stay".
     ways = [record for record in told if record.what in ("rollback", "stay")]
     back = ways if ways and ways[-1].what == "rollback" else []
@@ -126,5 +128,6 @@ def story(number: int, told: tuple[Record, ...]) -> Story | None:
         ended=last.at if last.what == "end" else None,
         code=last.data["code"] if last.what == "end" else None,
         awaiting=last.what == "end" and last.data.get("awaiting", False),
+        pid=pids[-1] if pids else 0,
         cut_short=last.what == "end" and last.data.get("cut_short", False),
     )

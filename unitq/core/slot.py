@@ -104,6 +104,11 @@ class Slot:
         return self.gone - self.touched if self.before and self.gone is not None else None
 
     @property
+    def stopped_by_somebody(self) -> bool:
+        """Whether it failed only because somebody else stopped it."""
+        return self.phase is Phase.FAILED and _STOPPED in self.foreign
+
+    @property
     def waits_to_restart(self) -> bool:
         return self.phase is Phase.WAITING and self.step.do is Do.RESTART
 

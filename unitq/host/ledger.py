@@ -50,6 +50,8 @@ class Ledger:
             content = path.read_bytes()
             told = records(content)
             self._seq = len(told)
+            self._began = told[0].at if told else time()
+            self._by = told[0].data.get("by") if told else state.whoami()
             self._end = sum(len(line(record)) for record in told)
             # What is torn goes, so that nothing of it can follow what is written now.
             os.ftruncate(self._descriptor, self._end)
@@ -107,7 +109,8 @@ class Ledger:
 
     def report(self, document: dict[str, Any]) -> None:
         """Keeps the closing report beside it. Raises OSError."""
-        text = json.dumps(document | {"rollout": self.number}, indent=2) + "\n"
+        more = {"rollout": self.number, "by": self._by, "began": self._began, "ended": time()}
+        text = json.dumps(document | more, indent=2) + "\n"
         with open(self._staged, "r+b") as file:
             file.write(text.encode())
             file.truncate()
