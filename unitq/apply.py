@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from unitq.host.interrupts import Interrupts
     from unitq.host.ledger import Ledger
 
-LOG_LINES = 20
-
 # Looks at what is there until one finds it at rest; a host where units never rest must not hold
 # us up for ever.
 _LOOKS = 10
@@ -344,8 +342,10 @@ class Applier:
             if slot.phase is not Phase.FAILED:
                 continue
             invocation = slot.invocation or self._seen[slot.instance].invocation
-            if invocation and invocation != slot.before:
-                logs[slot.instance] = journal.tail(invocation, LOG_LINES, user=self._layout.user)
+            if invocation == slot.before:
+                invocation = ""
+            if lines := self._orders.logs(slot.instance, invocation, probed=bool(slot.detail)):
+                logs[slot.instance] = lines
         return logs
 
 

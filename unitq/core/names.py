@@ -43,6 +43,11 @@ def probe_template(app: str, worker: str) -> str:
     return f"unitq-{app}-{worker}.probe@.service"
 
 
+def probe_identifier(app: str, instance: InstanceName) -> str:
+    """Under what the journal has what a probe says: `shop-sms@3-probe`."""
+    return f"{app}-{instance}-probe"
+
+
 def probe(app: str, instance: InstanceName) -> str:
     """The unit that asks an instance whether it is well: `unitq-shop-sms.probe@3.service`."""
     return f"unitq-{app}-{instance.worker}.probe@{instance.number}.service"

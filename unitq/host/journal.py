@@ -27,6 +27,15 @@ def tail(invocation: str, lines: int, *, user: bool) -> tuple[str, ...]:
     return tuple(shown.splitlines())
 
 
+def said(identifier: str, lines: int, *, user: bool) -> tuple[str, ...]:
+    """The last lines under this SyslogIdentifier.
+
+    Of a process that lives for milliseconds journald may not find out the invocation any more.
+    """
+    arguments = [f"--lines={lines}", "--output=cat", f"--identifier={identifier}"]
+    return tuple(_journalctl(arguments, user=user).splitlines())
+
+
 def ending(invocation: str, *, user: bool) -> Ending:
     """How the main process of that start ended, where nobody was listening when it did."""
     shown = _journalctl(["--output=json", *_of_invocation(invocation, user=user)], user=user)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.core import names
-from unitq.core.sight import failure
+from unitq.core.sight import Seen, failure
 from unitq.core.slot import Order, What
 from unitq.host import install, journal, state, unitfiles
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from unitq.core.layout import Layout
     from unitq.core.names import InstanceName
-    from unitq.core.sight import Seen
     from unitq.host.ledger import Ledger
     from unitq.host.systemd import Systemd
 
-_PROBE_LINES = 5  # of its output that are kept
+_LOG_LINES = 20  # of a failed start that are shown
+_PROBE_LINES = 5  # and of its probe
 
 
 class Orders:
@@ -87,17 +87,19 @@ class Orders:
         return self._systemd.start(unit) if seen.down else self._systemd.restart(unit)
 
     def probe_failed(self, name: InstanceName) -> str:
-        """What a probe that failed said: how it ended, and its last lines."""
-        from unitq.core.sight import Seen
-
+        """How a probe that failed ended."""
         unit = names.probe(self._app, name)
-        found = self._systemd.properties(
-            unit, "Result", "ExecMainCode", "ExecMainStatus", "InvocationID"
-        )
+        found = self._systemd.properties(unit, "Result", "ExecMainCode", "ExecMainStatus")
         # Else it would stay in systemd's list of failed units.
         self._systemd.reset_failed(unit)
-        how = failure(
-            Seen(result=found["Result"], code=found["ExecMainCode"], status=found["ExecMainStatus"])
+        seen = Seen(
+            result=found["Result"], code=found["ExecMainCode"], status=found["ExecMainStatus"]
         )
-        lines = journal.tail(found["InvocationID"], _PROBE_LINES, user=self._layout.user)
-        return "\n".join([how, *lines])
+        return f"its probe: {failure(seen)}"
+
+    def logs(self, name: InstanceName, invocation: str, *, probed: bool) -> tuple[str, ...]:
+        """The last lines of that start of an instance, and of its probe before them."""
+        user = self._layout.user
+        identifier = names.probe_identifier(self._app, name)
+        lines = journal.said(identifier, _PROBE_LINES, user=user) if probed else ()
+        return lines + (journal.tail(invocation, _LOG_LINES, user=user) if invocation else ())
