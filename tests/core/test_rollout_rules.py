@@ -863,6 +863,16 @@ def test_a_crash_is_nobody_else() -> None:
     assert bench.slot(1).foreign == ()
 
 
+def test_somebody_starts_what_was_stopped_for_good() -> None:
+    bench = Bench(steps(Do.STOP, 1))
+    bench.give()
+    bench.stops(1)
+    assert bench.phases == ["stopped"]
+    bench.starts(1)
+    bench.rollout = confirmed(bench.rollout, bench.seen, bench.now)
+    assert bench.slot(1).reason == "it is active (running) again: something else started it"
+
+
 # --- orders that come too late --------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ from unitq.core.slot import (
     Slot,
     Terms,
     What,
+    back_again,
     failed,
     found_stopped,
     looked,
@@ -322,7 +323,8 @@ def confirmed(rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -
     """The rollout after a look at the state itself, when nothing seems left to be done.
 
     Only now "down" means that nothing is going to start it: among signals, systemd shows "dead" or
-    "failed" in passing before every automatic restart too.
+    "failed" in passing before every automatic restart too. And only now "stopped" means that
+    nobody has started it again.
     """
     rollout = advance(rollout, seen, now)
     for slot in rollout.slots.values():
@@ -331,6 +333,9 @@ def confirmed(rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -
         if served and sight.down:
             # kept, healthy -> failed: it exited 0 and is not started again, or somebody stopped it
             rollout = _with(rollout, lost(slot, sight))
+        elif slot.phase is Phase.STOPPED and not sight.down:
+            # stopped -> failed: there is a process where there should be none
+            rollout = _with(rollout, back_again(slot, sight))
     return rollout
 
 

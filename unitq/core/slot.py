@@ -14,7 +14,7 @@ Everything here is pure: a slot and a sight in, a slot out, the time as an argum
     settling -> starting   somebody else told systemd to stop or restart it: a new chance
     healthy  -> settling   somebody else restarted it: it has to prove itself again
     healthy  -> draining   one more than usual that is no longer needed
-    any but stopped -> failed; healthy and kept ones too: they are watched until the end
+    any      -> failed     healthy, kept and stopped ones too: they are watched until the end
 """
 
 from __future__ import annotations
@@ -198,6 +198,11 @@ def _empty(slot: Slot, seen: Seen) -> Slot:
     if seen.down:
         return slot
     # draining, drained -> failed: somebody cancelled the stop or started it again
+    return back_again(slot, seen)
+
+
+def back_again(slot: Slot, seen: Seen) -> Slot:
+    """The failed slot of an instance that runs though it was told to stop."""
     return failed(slot, f"it is {seen.active} ({seen.sub}) again: something else started it")
 
 
