@@ -106,6 +106,7 @@ class World:
         default_factory=list
     )
     _count: count[int] = field(default_factory=count)
+    _crashes: count[int] = field(default_factory=lambda: count(1))
     _epoch: dict[InstanceName, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -195,7 +196,9 @@ class World:
     def _crash(self, name: InstanceName, after: float, *, for_good: bool) -> None:
         self._ends(name, after, 1, for_good=for_good)
         if not for_good:
-            self._at(name, after + RESTART_DELAY, self._serving(name, "after a crash"))
+            # Of each crash its own: an instance may crash before it is touched, and afterwards.
+            life = f"after crash {next(self._crashes)}"
+            self._at(name, after + RESTART_DELAY, self._serving(name, life))
 
     def _meddling(self, name: InstanceName, *, back: bool) -> Callable[[Seen], Seen]:
         """Somebody else's `systemctl restart`, or `stop`."""

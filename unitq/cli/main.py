@@ -21,7 +21,7 @@ _COMMANDS = {
     "plan": ("unitq.cli.deploy:plan", "Show what a deploy would change."),
     "deploy": ("unitq.cli.deploy:deploy", "Install what unitq.toml says and roll it out."),
     "rollback": ("unitq.cli.rollback:rollback", "Roll an earlier revision out again."),
-    "rollout": ("unitq.cli.rollback:rollout", "A rollout under way, paused, or cut off."),
+    "rollout": ("unitq.cli.rollout:rollout", "A rollout under way, paused, or cut off."),
     "status": ("unitq.cli.status:status", "Show what runs, and whether it runs the wanted code."),
     "history": ("unitq.cli.history:history", "Show what was deployed, and what became of it."),
     "show": ("unitq.cli.history:show", "Show one revision."),

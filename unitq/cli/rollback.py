@@ -1,34 +1,28 @@
-"""rollback, and what to do with a rollout that did not end: back, on, or leave it."""
+"""rollback: an earlier revision rolled out again."""
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import time
 from typing import TYPE_CHECKING
 
 import click
 
 from unitq.cli import report
-from unitq.cli.roll import Roll, begun, carried_out, plan_to, way_back, ways_out
+from unitq.cli.roll import Roll, begun, carried_out, plan_to, way_back
 from unitq.cli.rollouts import Waiting, share, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
-from unitq.cli.text import duration, number
-from unitq.core import history, names
-from unitq.core.errors import Exit, NoMatchError, NotPermittedError, PreflightError
+from unitq.core import history
+from unitq.core.errors import Exit, PreflightError
 from unitq.core.revision import Origin, Revision, restored
 from unitq.core.settings import OnFailure, Share
-from unitq.host import files, ledger, revisions, state
-from unitq.host.interrupts import PAUSE
+from unitq.host import ledger, revisions, state
 
 if TYPE_CHECKING:
     from unitq.cli.scope import Scope
-    from unitq.core.layout import AppLayout
-    from unitq.core.ledger import Story
     from unitq.core.settings import RolloutSettings
 
-_pace = click.option(
+pace = click.option(
     "--max-unavailable",
     metavar="N|N%",
     callback=share,
@@ -45,7 +39,7 @@ Examples:
 """
 )
 @scope_options
-@_pace
+@pace
 @waiting_options
 @click.argument("revision", required=False, metavar="[N]")
 def rollback(
@@ -71,7 +65,7 @@ def rollback(
         target = restored(before, goal, Origin(time.time(), state.whoami(), goal.config))
         systemd = scope.systemd()
         plan = plan_to(scope, systemd, before, target, revisions.unit_texts(place, goal))
-        settings = _of_rollback(with_max_unavailable(target.rollout, max_unavailable))
+        settings = of_rollback(with_max_unavailable(target.rollout, max_unavailable))
         roll = Roll("rollback", scope, systemd, plan, goal, settings, None)
         waiting.say(report.replaces(target, before.id))
         return _go(roll, max_unavailable, waiting)
@@ -109,7 +103,8 @@ def _goal(scope: Scope, before: Revision, named: str | None) -> Revision:
     return goal
 
 
-def _of_rollback(settings: RolloutSettings) -> RolloutSettings:
+def of_rollback(settings: RolloutSettings) -> RolloutSettings:
+    """How a rollback goes: without canaries, for it is known to work; nothing follows a failure."""
     return settings._replace(on_failure=OnFailure.PAUSE, canary=Share(0))
 
 
@@ -118,291 +113,3 @@ def _go(roll: Roll, max_unavailable: Share | None, waiting: Waiting) -> Exit:
 
     with Interrupts().caught() as interrupts, begun(roll, max_unavailable) as book:
         return carried_out(roll, book, waiting, interrupts)
-
-
-@click.group(
-    epilog="""\b
-Examples:
-  unitq rollout status          what is under way, or how the last one ended
-  unitq rollout resume          go on with one that was cut off or is paused
-  unitq rollout pause           stop the one at work at a safe point
-"""
-)
-@scope_options
-def rollout() -> None:
-    """A rollout under way, paused, or cut off: look at it, stop it, go on."""
-
-
-def _story(scope: Scope) -> Story:
-    app = scope.installed().app
-    story = ledger.latest(scope.layout.app(app))
-    if story is None:
-        raise NoMatchError(f"{app} has had no rollout", hint="`unitq deploy` begins one")
-    return story
-
-
-@rollout.command(
-    epilog="""\b
-Examples:
-  unitq rollout resume
-  unitq -a shop rollout resume --max-unavailable 50%
-
-\b
-Exit codes: those of deploy.
-"""
-)
-@scope_options
-@_pace
-@waiting_options
-def resume(
-    max_unavailable: Share | None, as_json: bool, timeout: float | None, fail_on_kill: bool
-) -> int:
-    """Go on with a rollout that was cut off, interrupted or paused.
-
-    From what is there: instances that run the wanted code already are left alone. No
-    configuration file is read; what was to be rolled out is what it was.
-    """
-    return _resumed(
-        current(), max_unavailable, Waiting(as_json, timeout, fail_on_kill), promoted=False
-    )
-
-
-@rollout.command(
-    epilog="""\b
-Examples:
-  unitq rollout promote         the canaries are good: replace the others
-"""
-)
-@scope_options
-@_pace
-@waiting_options
-def promote(
-    max_unavailable: Share | None, as_json: bool, timeout: float | None, fail_on_kill: bool
-) -> int:
-    """Go on with a rollout that waits for promotion: its canaries are good."""
-    return _resumed(
-        current(), max_unavailable, Waiting(as_json, timeout, fail_on_kill), promoted=True
-    )
-
-
-def _resumed(
-    scope: Scope, max_unavailable: Share | None, waiting: Waiting, *, promoted: bool
-) -> Exit:
-    from unitq.host.interrupts import Interrupts
-
-    app = scope.installed().app
-    with state.lock(scope.layout, app, state.command_name()):
-        story = _story(scope)
-        if not story.resumable:
-            raise NoMatchError(
-                f"rollout {story.number} of {app} has ended: nothing to go on with",
-                hint=f"`unitq -a {app} status` shows what runs",
-            )
-        place = scope.layout.app(app)
-        before = scope.installed()
-        target = _target(scope, story, before)
-        systemd = scope.systemd()
-        plan = plan_to(scope, systemd, before, target, revisions.unit_texts(place, target))
-        settings = with_max_unavailable(target.rollout, max_unavailable or _pace_of(story))
-        back = way_back(scope, target)
-        if story.kind == "rollback" or target.id == story.back_to:
-            # One that fails now is not rolled back either.
-            settings, back = _of_rollback(settings), None
-        roll = Roll(
-            story.kind, scope, systemd, plan, None, settings, back,
-            promoted=promoted or story.promoted,
-        )  # fmt: skip
-        waiting.say(f"{app}: rollout {story.number} goes on to revision {target.number}")
-        with (
-            Interrupts().caught() as interrupts,
-            _reopened(place, story.number, len(plan.steps)) as book,
-        ):
-            if promoted:
-                book.write("promote", by=state.whoami())
-            return carried_out(roll, book, waiting, interrupts)
-
-
-def _reopened(place: AppLayout, number: int, instances: int) -> ledger.Ledger:
-    with files.nothing_changed("cannot write the ledger"):
-        return ledger.resume(place, number, instances)
-
-
-def _pace_of(story: Story) -> Share | None:
-    """What the command line of the rollout said."""
-    text = story.max_unavailable
-    return Share(int(text.removesuffix("%")), text.endswith("%")) if text else None
-
-
-def _target(scope: Scope, story: Story, before: Revision) -> Revision:
-    """Where a rollout that goes on goes to. Raises PreflightError where that was never written."""
-    if before.id in (story.revision, story.back_to):
-        return before
-    place = scope.layout.app(before.app)
-    notes: list[str] = []
-    known = revisions.every(place, notes.append)
-    whole = revisions.complete(place, known)
-    for revision in known:
-        if revision.id == story.revision and revision.id in whole:
-            return revision
-    raise PreflightError(
-        f"rollout {story.number} of {before.app} was cut off before anything was changed",
-        problems=tuple(notes),
-        hint="`unitq rollout abort` closes it; then deploy again",
-    )
-
-
-@rollout.command(
-    epilog="""\b
-Examples:
-  unitq rollout pause           then `unitq rollout resume`
-"""
-)
-@scope_options
-def pause() -> int:
-    """Stop the rollout at work at a safe point, to go on later. It then exits with 11."""
-    scope = current()
-    app = scope.installed().app
-    story = ledger.latest(scope.layout.app(app))
-    holder = state.at_work(scope.layout, app)
-    if holder and (story is None or not story.unfinished or story.pid != holder["pid"]):
-        # Only a rollout knows the signal; anything else would die of it.
-        raise NoMatchError(
-            f"`{holder['doing']}` (PID {holder['pid']}) is no rollout that can be paused now",
-            hint="`unitq rollout abort` stops it at a safe point, as Ctrl-C does",
-        )
-    return _tell(PAUSE, "pauses")
-
-
-@rollout.command(
-    epilog="""\b
-Examples:
-  unitq rollout abort           leave everything as it is
-"""
-)
-@scope_options
-def abort() -> int:
-    """Give a rollout up, and leave everything as it is: some instances new, some old.
-
-    One at work stops at a safe point first, as with Ctrl-C. `unitq status` shows what runs.
-    """
-    scope = current()
-    app = scope.installed().app
-    if state.at_work(scope.layout, app):
-        return _tell(signal.SIGINT, "stops")
-    with state.lock(scope.layout, app, state.command_name()):
-        story = _story(scope)
-        if not ledger.in_the_way(scope.layout.app(app)):
-            raise NoMatchError(f"no rollout of {app} is under way, paused or cut off")
-        with _reopened(scope.layout.app(app), story.number, 0) as book:
-            book.write("end", code=int(Exit.INTERRUPTED), aborted=True)
-    click.echo(
-        f"rollout {story.number} of {app} is given up; `unitq -a {app} status` shows what runs"
-    )
-    return Exit.OK
-
-
-def _tell(number: int, does: str) -> Exit:
-    scope = current()
-    app = scope.installed().app
-    holder = state.at_work(scope.layout, app)
-    if holder is None:
-        raise NoMatchError(f"no rollout of {app} is at work")
-    try:
-        os.kill(holder["pid"], number)
-    except ProcessLookupError:
-        raise NoMatchError(f"no rollout of {app} is at work any more") from None
-    except PermissionError as error:
-        raise NotPermittedError(f"PID {holder['pid']}: {error.strerror}") from error
-    click.echo(f"`{holder['doing']}` (PID {holder['pid']}) {does} once what is in hand is finished")
-    return Exit.OK
-
-
-@rollout.command(
-    "status",
-    epilog="""\b
-Examples:
-  unitq rollout status
-  unitq -a shop rollout status --json | jq .state
-
-\b
-Exit codes: 0 at work or ended; 8 cut off; 11 paused, or waiting for promotion.
-""",
-)
-@scope_options
-@click.option("--json", "as_json", is_flag=True, help="A JSON object; see docs/json.md.")
-def show(as_json: bool) -> int:
-    """Say what is under way, or how the last rollout ended."""
-    scope = current()
-    app = scope.installed().app
-    story = _story(scope)
-    holder = state.at_work(scope.layout, app)
-    how, code = _how(story, at_work=holder is not None)
-    if code is Exit.LOCKED and state.busy(scope.layout, app):
-        how, code = "at work, or cut off: only root can tell", Exit.OK
-    elif code is Exit.LOCKED and not ledger.in_the_way(scope.layout.app(app)):
-        how, code = "cut off before anything was changed", Exit.OK
-    if as_json:
-        document = {
-            "format": 1,
-            "app": app,
-            "rollout": story.number,
-            "command": story.kind,
-            "state": how,
-            "revision": story.revision,
-            "previous_revision": story.previous,
-            "rolled_back_to": story.back_to,
-            "began": round(story.began, 3),
-            "ended": None if story.ended is None else round(story.ended, 3),
-            "by": story.by,
-            "pid": holder["pid"] if holder else None,
-            "exit_code": story.code,
-        }
-        click.echo(json.dumps(document, indent=2))
-        return code
-    since = duration(max(0.0, time.time() - (story.ended or story.began)))
-    replaces = f", replaces {number(story.previous)}" if story.previous else ""
-    click.echo(
-        f"{app}: rollout {story.number} ({story.kind} of revision {number(story.revision)}"
-        f"{replaces}, by {story.by}): {how}, {'began' if story.ended is None else 'ended'} "
-        f"{since} ago"
-    )
-    if code is Exit.LOCKED or code is Exit.PAUSED:
-        click.echo(f"  next: {ways_out(app, story)}", err=True)
-    return code
-
-
-def _how(story: Story, *, at_work: bool) -> tuple[str, Exit]:
-    if story.unfinished:
-        return ("at work", Exit.OK) if at_work else (story.state, Exit.LOCKED)
-    if story.paused:
-        return story.state, Exit.PAUSED
-    return report.result(story.code), Exit.OK
-
-
-@rollout.command(
-    epilog="""\b
-Examples:
-  unitq deploy --detach && unitq rollout watch
-"""
-)
-@scope_options
-def watch() -> int:
-    """Wait for the rollout at work to end, and exit as it does. Ctrl-C ends only the waiting."""
-    from unitq.host import detached
-
-    scope = current()
-    app = scope.installed().app
-    unit = names.rollout(app)
-    failed, when = detached.ended(scope.systemd(), unit)
-    state.wait_until_idle(scope.layout, app)
-    story = _story(scope)
-    if failed != story.code and when > (story.ended or story.began):
-        # It came to its end before it began: a check failed, or somebody else was at work.
-        user = "--user " if scope.user else ""
-        click.echo(
-            f"{app}: {unit} ended with {failed}; `journalctl {user}-u {unit}` has what it said"
-        )
-        return failed
-    how, _ = _how(story, at_work=False)
-    click.echo(f"{app}: rollout {story.number} ({story.kind} of {number(story.revision)}): {how}")
-    return Exit.LOCKED if story.code is None else story.code
