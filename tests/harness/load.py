@@ -205,6 +205,7 @@ class Load:
         self._random = random.Random(seed)
         self._name = secrets.token_hex(3)
         self._count = 0
+        self._lock = threading.Lock()  # some at once, while the thread goes on
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -280,9 +281,10 @@ class Load:
             self._error = error
 
     def _enqueue_one(self, seconds: float | None) -> Job:
-        number = self._count
-        self._count += 1
-        length = self._random.uniform(*self._seconds) if seconds is None else seconds
+        with self._lock:
+            number = self._count
+            self._count += 1
+            length = self._random.uniform(*self._seconds) if seconds is None else seconds
         job = Job(
             id=f"{self._name}-{number:05d}",
             queue=self._queues[number % len(self._queues)],
