@@ -29,6 +29,7 @@ from unitq.core.model import (
     StartLimit,
     Worker,
 )
+from unitq.core.recycle import Recycle
 from unitq.core.reference import toml
 from unitq.core.schema import RolloutTable
 from unitq.core.settings import (
@@ -106,6 +107,11 @@ command = " bin/probe %i"
 timeout = "2s"
 successes = 3
 
+[workers.sms.recycle]
+memory = "256M"
+age = "6h"
+jitter = "5%"
+
 [workers.sms.unit]
 OnFailure = "alert@%n.service"
 
@@ -120,6 +126,7 @@ X-Note = ""
 command = "bin/mail"
 singleton = true
 probe = { command = "bin/probe" }
+recycle = { age = 60 }
 """
 
 
@@ -186,6 +193,7 @@ def test_every_key_arrives_in_the_app() -> None:
                     ("X-Note", ("",)),
                 ),
                 probe=Probe("bin/probe %i", Duration("2s", 2), 3),
+                recycle=Recycle(256 << 20, Duration("6h", 21600), Share(5, percent=True)),
             ),
             Worker(
                 name="mail",
@@ -198,6 +206,7 @@ def test_every_key_arrives_in_the_app() -> None:
                 environment_files=("/etc/shop/env",),
                 singleton=True,
                 probe=Probe("bin/probe", Duration("5s", 5), 1),
+                recycle=Recycle(None, Duration("60s", 60), Share(10, percent=True)),
             ),
         ),
         rollout=RolloutSettings(
@@ -621,6 +630,18 @@ WORKER_MISTAKES = [
     ("probe = { command = 'a', successes = 0 }", "probe.successes",
      "expected a whole number from 1 to 100, got 0"),
     ("successes = 2", "successes", "unknown key here, it belongs in [workers.NAME.probe]"),
+    ("recycle = {}", "recycle", 'needs a limit: memory = "256M", or age = "6h", or both'),
+    ("recycle = { memory = 256 }", "recycle.memory",
+     'expected a size such as "256M" or "1G", got 256'),
+    ("recycle = { memory = '256MB' }", "recycle.memory",
+     'expected a size such as "256M" or "1G", got "256MB"'),
+    ("recycle = { age = '0' }", "recycle.age",
+     'expected a time span such as "90s" or "1min 30s", longer than zero, got "0"'),
+    ("recycle = { age = '6h', jitter = 10 }", "recycle.jitter",
+     'expected a percentage such as "10%", got 10'),
+    ("recycle = { age = '6h', memery = '1G' }", "recycle.memery",
+     'unknown key, did you mean "memory"?'),
+    ("memory = '256M'", "memory", "unknown key here, it belongs in [workers.NAME.recycle]"),
     ("timeout = 2", "timeout", 'unknown key, did you mean "stop_timeout"?'),
 ]  # fmt: skip
 
@@ -789,6 +810,13 @@ WORKERS = st.fixed_dictionaries(
             {"command": VERBATIM},
             optional={"timeout": SPANS, "successes": st.integers(1, 100)},
         ),
+        "recycle": st.fixed_dictionaries(
+            {"age": SPANS},
+            optional={
+                "memory": st.sampled_from(["1K", "256M", "999999T"]),
+                "jitter": st.integers(0, 100).map("{}%".format),
+            },
+        ),
     },
 )
 ALONE = WORKERS.map(lambda keys: {**keys, "instances": 1, "singleton": True})
@@ -914,6 +942,7 @@ KEYS = st.one_of(
             *("rollout.max_surge", "rollout.healthy_deadline", "rollout.promote", "history"),
             *("hooks", "hooks.on_failure", "hooks.before_deploy.command", "hooks.after_deploy.x"),
             *("workers.a.singleton", "workers.a.probe", "workers.a.probe.command"),
+            *("workers.a.recycle", "workers.a.recycle.memory", "workers.a.recycle.'[key]'"),
             *("workers.a.probe.successes", "workers.a.probe.'[key]'", "hooks.'[key]'.'[key]'"),
             *('"\\u0000"', '"\\uFFFE"', "workers.'\u2028'.x", "workers.a.directory"),
         ]
@@ -1116,6 +1145,9 @@ def test_the_starter_file_is_valid_with_every_comment_taken_off_a_key() -> None:
     assert set(data["hooks"]) == set(schema["$defs"]["HooksTable"]["properties"])
     assert set(data["workers"]["default"]["probe"]) == set(
         schema["$defs"]["ProbeTable"]["properties"]
+    )
+    assert set(data["workers"]["default"]["recycle"]) == set(
+        schema["$defs"]["RecycleTable"]["properties"]
     )
     assert set(data["redis"]) == set(schema["$defs"]["RedisTable"]["properties"])
     assert set(data["workers"]["default"]) == set(schema["$defs"]["WorkerTable"]["properties"])

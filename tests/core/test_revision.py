@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.core.build import ORIGIN, app, instance, rendered, revision
 from unitq.core.errors import Exit, UnitqError
+from unitq.core.recycle import Recycle
 from unitq.core.render import Code
 from unitq.core.revision import Origin, Revision, WorkerRevision, dump, load, scaled, successor
 from unitq.core.settings import Duration, RolloutSettings, Share
@@ -211,6 +212,13 @@ REVISIONS = st.builds(
             stop_timeout=st.none() | st.floats(0, 1e9),
             release=st.text(),
             code_version=st.text(),
+            recycle=st.none()
+            | st.builds(
+                Recycle,
+                st.none() | st.integers(1, 2**50),
+                st.none() | st.just(Duration("6h", 21600.0)),
+                st.builds(Share, st.integers(0, 100), st.just(True)),
+            ),
         ),
         max_size=3,
     ).map(tuple),

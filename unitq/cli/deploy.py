@@ -52,7 +52,8 @@ class Prepared:
 
 
 def _rendered(scope: Scope, app: App, found: Mapping[str, Code]) -> Rendered:
-    return render_units(app, scope.layout, found, templates.texts(scope.layout.config_dir))
+    texts = templates.texts(scope.layout.config_dir)
+    return render_units(app, scope.layout, found, texts, (sys.executable, "-m", "unitq"))
 
 
 def _findings(

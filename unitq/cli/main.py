@@ -30,6 +30,7 @@ _COMMANDS = {
     "start": ("unitq.cli.run:start", "Start what does not run."),
     "stop": ("unitq.cli.run:stop", "Let workers finish their jobs and stop them."),
     "restart": ("unitq.cli.run:restart", "Restart workers, a few at a time."),
+    "recycle": ("unitq.cli.recycle:recycle", "Replace workers that are too large or too old."),
     "scale": ("unitq.cli.run:scale", "Change how many instances there are."),
     "signal": ("unitq.cli.run:send_signal", "Send a signal to workers."),
     "logs": ("unitq.cli.logs:logs", "Show what workers printed."),

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     Choose = Callable[[InstanceName, observe.Instance], Step]
 
 
-def _run(
+def over(
     verb: str,
     wanted: tuple[str, ...],
     waiting: Waiting,
@@ -52,7 +52,10 @@ def _run(
     *,
     settings: Callable[[RolloutSettings], RolloutSettings] = lambda settings: settings,
 ) -> int:
-    """Runs a rollout over the instances that the targets name, leaving the others alone."""
+    """Runs a rollout over the instances that the targets name, leaving the others alone.
+
+    Returns the exit code.
+    """
     from unitq.host.interrupts import Interrupts
 
     scope = current()
@@ -71,17 +74,21 @@ def _run(
             outcome = carry_out(
                 scope, systemd, revision, steps, settings(revision.rollout), waiting, interrupts
             )
-            _follow_with_target(systemd, revision.app, verb, everything=not wanted)
+            _follow_with_target(systemd, revision, verb, everything=not wanted)
             return close(verb, scope, systemd, revision, revision.id, outcome, waiting)
 
 
-def _follow_with_target(systemd: Systemd, app: str, verb: str, *, everything: bool) -> None:
+def _follow_with_target(
+    systemd: Systemd, revision: Revision, verb: str, *, everything: bool
+) -> None:
     """The app's target says whether the app is meant to be up."""
-    target = names.target(app)
+    target = names.target(revision.app)
     if verb == "stop" and everything:
         systemd.stop(target)
     elif verb in ("start", "restart"):
         systemd.start(target, "ignore-dependencies")
+        if (timer := names.recycle_timer(revision.app)) in revision.units:
+            systemd.start(timer)
 
 
 @click.command(
@@ -102,7 +109,7 @@ def start(
     def choose(name: InstanceName, instance: observe.Instance) -> Step:
         return keep(name) if instance.serving else Step(name, Do.START, "not running")
 
-    return _run("start", targets, Waiting(as_json, timeout, fail_on_kill), choose)
+    return over("start", targets, Waiting(as_json, timeout, fail_on_kill), choose)
 
 
 @click.command(
@@ -125,7 +132,7 @@ def stop(targets: tuple[str, ...], as_json: bool, timeout: float | None, fail_on
     def choose(name: InstanceName, instance: observe.Instance) -> Step:
         return Step(name, Do.STOP, "asked for") if instance.present else keep(name)
 
-    return _run("stop", targets, Waiting(as_json, timeout, fail_on_kill), choose)
+    return over("stop", targets, Waiting(as_json, timeout, fail_on_kill), choose)
 
 
 @click.command(
@@ -163,7 +170,7 @@ def restart(
     def choose(name: InstanceName, instance: observe.Instance) -> Step:
         return Step(name, Do.RESTART if instance.present else Do.START, "asked for")
 
-    return _run(
+    return over(
         "restart",
         targets,
         Waiting(as_json, timeout, fail_on_kill),
@@ -204,7 +211,7 @@ def scale(counts: tuple[str, ...], as_json: bool, timeout: float | None, fail_on
             _scale_step(name, before, target, found) for name in sorted({*found, *target.instances})
         )
         linked = unitfiles.enabled(scope.layout.unit_dir, names.target(before.app))
-        links = {names.unit(before.app, name) for name in target.instances} ^ linked
+        links = set(target.links) ^ linked
         plan = Plan(before, target, (), steps, tuple(sorted(links)))
         waiting = Waiting(as_json, timeout, fail_on_kill)
         roll = Roll("scale", scope, systemd, plan, before, target.rollout, None)

@@ -22,8 +22,9 @@ from unitq.core.model import (
     Probe,
     Worker,
 )
+from unitq.core.recycle import Recycle
 from unitq.core.reference import reference, starter
-from unitq.core.schema import AppFile, ProbeTable, WorkerTable, json_schema
+from unitq.core.schema import AppFile, ProbeTable, RecycleTable, WorkerTable, json_schema
 from unitq.core.settings import RolloutSettings
 from unitq.core.values import MistakeError, share, span
 
@@ -176,6 +177,10 @@ def _across(data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
         if table.get("singleton") is True and table.get("instances", 1) != 1:
             problem = "must be 1 where singleton is true"
             yield ("workers", name, "instances"), problem
+        recycle = table.get("recycle")
+        if isinstance(recycle, dict) and not {"memory", "age"} & recycle.keys():
+            problem = 'needs a limit: memory = "256M", or age = "6h", or both'
+            yield ("workers", name, "recycle"), problem
         if not (isinstance(app, str) and NAME_RE.fullmatch(app) and NAME_RE.fullmatch(name)):
             continue
         longest = max(
@@ -287,8 +292,13 @@ def _worker(name: str, table: WorkerTable, file: AppFile) -> Worker:
         service=table.service,
         singleton=table.singleton,
         probe=_probe(table.probe),
+        recycle=_recycle(table.recycle),
     )
 
 
 def _probe(table: ProbeTable | None) -> Probe | None:
     return Probe(table.command, table.timeout, table.successes) if table else None
+
+
+def _recycle(table: RecycleTable | None) -> Recycle | None:
+    return Recycle(table.memory, table.age, table.jitter) if table else None

@@ -219,6 +219,18 @@ Flag = Annotated[
     WithJsonSchema({"type": "boolean"}),
     Kind("`true` or `false`"),
 ]
+Size = Annotated[
+    int,
+    PlainValidator(values.size),
+    WithJsonSchema({"type": "string", "pattern": f"^{values.SIZE.pattern}$"}),
+    Kind("size"),
+]
+Percentage = Annotated[
+    Share,
+    PlainValidator(values.percent),
+    WithJsonSchema({"type": "string", "pattern": f"^{values.PERCENTAGE}$"}),
+    Kind("percentage"),
+]
 Successes = Annotated[
     int,
     PlainValidator(values.whole(1, 100)),

@@ -11,6 +11,7 @@ from unitq.core.schema import (
     AppFile,
     HooksTable,
     ProbeTable,
+    RecycleTable,
     RedisTable,
     RolloutTable,
     WorkerTable,
@@ -148,7 +149,8 @@ def _missing(path: Path) -> str:
 def table(path: Path) -> type[BaseModel]:
     """The model of the table there."""
     if path[:1] == ("workers",):
-        return ProbeTable if path[2:3] == ("probe",) else WorkerTable
+        below: dict[object, type[BaseModel]] = {"probe": ProbeTable, "recycle": RecycleTable}
+        return below.get(path[2] if len(path) > 2 else None, WorkerTable)
     tables: dict[Path, type[BaseModel]] = {
         ("redis",): RedisTable,
         ("rollout",): RolloutTable,
@@ -200,4 +202,6 @@ def _home(key: str) -> str | None:
     if key == "successes":
         # Not so `timeout`, by which other tools mean a worker's stop_timeout.
         return "in [workers.NAME.probe]"
+    if key in ("memory", "jitter"):
+        return "in [workers.NAME.recycle]"
     return next((words for model, words in homes if key in model.model_fields), None)

@@ -12,6 +12,8 @@ from unitq.core.settings import Duration, RolloutSettings, Share
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from unitq.core.recycle import Recycle
+
 # systemd allows ASCII letters, digits and ":-_.\" in unit names (systemd.unit(5)). Ours also
 # become directory names and journal identifiers: letters, digits, "-" and "_" serve all three.
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
@@ -118,6 +120,7 @@ class Worker:
     service: Directives = ()
     singleton: bool = False  # never two processes of it, not even for a moment
     probe: Probe | None = None
+    recycle: Recycle | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,19 @@ def rollout(app: str) -> str:
     return f"unitq-rollout-{app}.service"
 
 
+def recycle_timer(app: str) -> str:
+    """The timer that looks for instances to be recycled: `unitq-shop-recycle.timer`.
+
+    Never a worker's: those have an "@".
+    """
+    return f"unitq-{app}-recycle.timer"
+
+
+def recycle(app: str) -> str:
+    """The unit that the timer starts: `unitq-shop-recycle.service`."""
+    return f"unitq-{app}-recycle.service"
+
+
 def app_slice(app: str) -> str:
     """The app's slice, below `unitq.slice`."""
     return f"unitq-{_escape(app)}.slice"

@@ -120,7 +120,7 @@ def plan(
     """The plan from what is there to `target`.
 
     `units` are the unit texts of `target` by name, `installed` those on disk, `running` every
-    instance that systemd knows or that is pinned, `linked` the instances that start at boot,
+    instance that systemd knows or that is pinned, `linked` the units that start at boot,
     `reload` whether an interrupted deploy left a daemon-reload to be done.
     """
     pinned = {name: text for name, text in installed.items() if text.startswith(PIN)}
@@ -133,7 +133,7 @@ def plan(
     )
     every = sorted(set(target.instances) | running.keys())
     steps = [step(instance, target, running.get(instance)) for instance in every]
-    links = {names.unit(target.app, instance) for instance in target.instances} ^ set(linked)
+    links = set(target.links) ^ set(linked)
     steps += _surges(steps, target, running)
     pins = _pins(target.app, files, pinned, steps, running)
     return Plan(current, target, files, tuple(steps), tuple(sorted(links)), reload, pins)

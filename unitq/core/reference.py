@@ -11,6 +11,7 @@ from unitq.core.schema import (
     AppFile,
     HooksTable,
     ProbeTable,
+    RecycleTable,
     RedisTable,
     RolloutTable,
     WorkerTable,
@@ -72,6 +73,24 @@ cgroup outside the worker's: it is no process of the instance. To change it rest
 command = "bin/probe --worker sms@%i"
 timeout = "5s"
 successes = 3
+```
+"""
+
+_RECYCLING = """\
+Many workers leak memory, and some libraries do not outlive a night. systemd's `MemoryMax=` kills
+such a worker with its job; `recycle` drains it, and starts another in its place. A deploy installs
+the timer `unitq-shop-recycle.timer`, which runs [`unitq recycle`](commands.md#unitq-recycle) every
+five minutes. Instances are replaced one by one, each healthy before the next drains, and none while
+a rollout is under way, paused or cut off, or while an instance of the worker has failed.
+
+A size is a number with `K`, `M`, `G` or `T`, powers of 1024. What counts is what `unitq status`
+shows: with memory accounting the cgroup's memory, page cache included. What has not run for
+`min_healthy` is never recycled.
+
+```toml
+[workers.sms.recycle]
+memory = "256M"
+age = "6h"
 ```
 """
 
@@ -159,6 +178,8 @@ def reference() -> str:
         _section("[workers.NAME]", WorkerTable),
         _section("Probes", ProbeTable),
         _PROBES,
+        _section("Recycling", RecycleTable),
+        _RECYCLING,
         _SPANS.format(units="\n".join(_row(_unit(s), _codes(s)) for s, _ in duration.UNITS)),
         _LIMITS.format(
             limits="\n".join(_row(f"`{key}`", kind) for key, (_, kind) in directives.LIMITS.items())

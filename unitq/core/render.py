@@ -21,10 +21,11 @@ from unitq.core.errors import ConfigError
 from unitq.core.settings import OnDrainTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from unitq.core.layout import Layout
     from unitq.core.model import App, Directives, Worker
+    from unitq.core.recycle import Recycle
 
 TEMPLATES = (
     "worker@.service.j2",
@@ -32,6 +33,8 @@ TEMPLATES = (
     "worker.slice.j2",
     "app.slice.j2",
     "app.target.j2",
+    "recycle.service.j2",
+    "recycle.timer.j2",
 )
 
 # Signals whose death systemd already counts as clean (systemd.service(5), SuccessExitStatus=).
@@ -76,6 +79,7 @@ class RenderedWorker:
     singleton: bool = False
     probe: UnitText | None = None
     probes: int = 0  # how often in a row it must succeed; 0: there is none
+    recycle: Recycle | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +90,12 @@ class Rendered:
     target: UnitText
     slice: UnitText
     workers: tuple[RenderedWorker, ...]
+    recycling: tuple[UnitText, ...] = ()  # what looks for instances to be recycled
 
     @property
     def units(self) -> tuple[UnitText, ...]:
         """Every unit text of the app, ordered by name."""
-        texts = [self.target, self.slice]
+        texts = [self.target, self.slice, *self.recycling]
         for worker in self.workers:
             texts += [worker.unit, worker.slice]
             if worker.probe:
@@ -103,11 +108,16 @@ class Rendered:
 
 
 def render(
-    app: App, layout: Layout, code: Mapping[str, Code], templates: Mapping[str, str]
+    app: App,
+    layout: Layout,
+    code: Mapping[str, Code],
+    templates: Mapping[str, str],
+    program: Sequence[str] = ("unitq",),
 ) -> Rendered:
     """The app's units and environments.
 
-    `code` has an entry per worker, `templates` one per name in TEMPLATES.
+    `code` has an entry per worker, `templates` one per name in TEMPLATES; `program` is what a unit
+    is to run as `unitq`.
     Raises ConfigError where a template (an operator's own, say) is broken.
     """
     jinja = Environment(
@@ -131,6 +141,16 @@ def render(
         workers=tuple(
             _worker(jinja, app, worker, layout, code[worker.name], common) for worker in app.workers
         ),
+        recycling=_recycling(jinja, app, common | {"program": " ".join(map(_word, program))}),
+    )
+
+
+def _recycling(jinja: Environment, app: App, values: dict[str, object]) -> tuple[UnitText, ...]:
+    if not any(worker.recycle for worker in app.workers):
+        return ()
+    return (
+        _text(jinja, "recycle.service.j2", names.recycle(app.name), values),
+        _text(jinja, "recycle.timer.j2", names.recycle_timer(app.name), values),
     )
 
 
@@ -180,6 +200,7 @@ def _worker(
         singleton=worker.singleton,
         probe=_probe(jinja, app, worker, values),
         probes=worker.probe.successes if worker.probe else 0,
+        recycle=worker.recycle,
     )
 
 
@@ -231,6 +252,12 @@ def _lines(directives: Directives) -> list[str]:
 def path(text: str) -> str:
     """A path for a unit file: `%` starts a specifier there."""
     return text.replace("%", "%%")
+
+
+def _word(text: str) -> str:
+    """One word of a command line, whatever it holds (systemd.service(5), "Command lines")."""
+    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return text if re.fullmatch(r"[A-Za-z0-9_./:@+,=-]+", text) else f'"{text}"'
 
 
 def executable(command: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.core import names
 from unitq.core.errors import UnitqError
+from unitq.core.recycle import Recycle
 from unitq.core.settings import (
     Duration,
     OnDrainTimeout,
@@ -42,6 +43,7 @@ class WorkerRevision(NamedTuple):
     code_version: str
     singleton: bool = False  # never two processes, so never an instance more than there are
     probes: int = 0  # how often in a row the probe must succeed; 0: there is none
+    recycle: Recycle | None = None
 
 
 class Revision(NamedTuple):
@@ -75,6 +77,13 @@ class Revision(NamedTuple):
             for worker in self.workers
             for instance in names.instances(worker.name, worker.instances)
         )
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """The units that start with the app's target, so at boot too."""
+        timer = names.recycle_timer(self.app)
+        units = [names.unit(self.app, instance) for instance in self.instances]
+        return (*units, timer) if timer in self.units else tuple(units)
 
     def code(self, instance: InstanceName) -> str | None:
         """The revision that a process of this worker should be of; None: there is none like it.
@@ -121,6 +130,7 @@ def successor(
                 code_version=worker.code.version,
                 singleton=worker.singleton,
                 probes=worker.probes,
+                recycle=worker.recycle,
             )
             for worker in rendered.workers
         ),
@@ -208,7 +218,7 @@ def load(text: str | bytes, where: str) -> Revision:
             created=found["created"],
             by=found["by"],
             config=found["config"],
-            workers=tuple(WorkerRevision(**worker) for worker in found["workers"]),
+            workers=tuple(_worker(worker) for worker in found["workers"]),
             units=tuple(found["units"]),
             rollout=_settings(found["rollout"]),
             restores=found.get("restores"),
@@ -218,6 +228,15 @@ def load(text: str | bytes, where: str) -> Revision:
             f"{where}: damaged ({type(error).__name__}: {error})",
             hint="`unitq deploy` writes a new revision once this file is moved away",
         ) from error
+
+
+def _worker(found: dict[str, Any]) -> WorkerRevision:
+    worker = WorkerRevision(**found)
+    if worker.recycle is None:
+        return worker
+    limits = found["recycle"]
+    age = Duration(**limits["age"]) if limits["age"] else None
+    return worker._replace(recycle=Recycle(limits["memory"], age, Share(**limits["jitter"])))
 
 
 _SETTINGS: dict[str, Callable[[Any], Any]] = {

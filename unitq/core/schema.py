@@ -13,6 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from unitq.core import kinds
 from unitq.core.model import ROLLOUT, App, CodeVersion, Probe, StartLimit, Worker
+from unitq.core.recycle import Recycle
 from unitq.core.settings import Duration, Share
 
 if TYPE_CHECKING:
@@ -157,6 +158,25 @@ class ProbeTable(Table):
     )
 
 
+class RecycleTable(Table):
+    """When an instance is replaced though there is no new code: workers leak, and grow old."""
+
+    memory: kinds.Size | None = Field(
+        default=None,
+        description="How much an instance may use, as `unitq status` shows it.",
+        examples=["256M"],
+    )
+    age: kinds.LongSpan | None = Field(
+        default=None, description="How long it may run.", examples=["6h"]
+    )
+    jitter: kinds.Percentage = Field(
+        default=Recycle().jitter,
+        description="How much earlier it may be its turn, so that instances that were started "
+        "together are not all due together: a different part of this for each.",
+        examples=["10%"],
+    )
+
+
 class WorkerTable(Table):
     """A worker: a named group of identical instances. `NAME` becomes part of unit names."""
 
@@ -214,6 +234,13 @@ class WorkerTable(Table):
         default=None,
         description="Asks a new process whether it does its work.",
         examples=[{"command": "bin/probe %i", "timeout": "5s", "successes": 1}],
+    )
+    recycle: Annotated[RecycleTable, kinds.Kind("table, see [Recycling](#recycling)")] | None = (
+        Field(
+            default=None,
+            description="Drains and replaces instances that have become too large or too old.",
+            examples=[{"memory": "256M", "age": "6h", "jitter": "10%"}],
+        )
     )
     nice: kinds.Nice | None = Field(
         default=None, description="Scheduling priority; 19 is the most modest.", examples=[5]

@@ -33,6 +33,7 @@ USER_PATTERN = rf"^({USER}|{_UID})$"
 VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 UMASK = r"[0-7]{3}|0[0-7]{3}"
 START_LIMIT = re.compile(r"([1-9][0-9]{0,5}) */ *(.+)")
+SIZE = re.compile("([1-9][0-9]{0,5})([KMGT])")
 PERCENTAGE = r"(0|[1-9][0-9]?|100)%"
 
 SIGNALS = (
@@ -313,6 +314,21 @@ def start_limit(value: object) -> StartLimit:
         return StartLimit(int(parts[1]), span(zero=False, infinite=False)(parts[2]))
     except MistakeError:
         raise MistakeError(expected) from None
+
+
+def size(value: object) -> int:
+    """Bytes, as systemd's MemoryMax= has them: K, M, G and T are powers of 1024."""
+    match = SIZE.fullmatch(value) if isinstance(value, str) else None
+    if not match:
+        raise MistakeError('a size such as "256M" or "1G"')
+    return int(match[1]) << (10 * (1 + "KMGT".index(match[2])))
+
+
+def percent(value: object) -> Share:
+    """A percentage, and no number of instances."""
+    if not isinstance(value, str) or not re.fullmatch(PERCENTAGE, value):
+        raise MistakeError('a percentage such as "10%"')
+    return Share(int(value.removesuffix("%")), percent=True)
 
 
 def whole(low: int, high: int) -> Callable[[object], int]:

@@ -57,6 +57,8 @@ def install(
         state.mark_reload(place, pending=False)
     # The target must be up for its stop to stop everything; it must not start anything now.
     systemd.start(names.target(plan.target.app), "ignore-dependencies")
+    if (timer := names.recycle_timer(plan.target.app)) in plan.target.units:
+        systemd.start(timer)
 
 
 @contextmanager
@@ -74,9 +76,9 @@ def _undone(place: AppLayout, plan: Plan) -> Iterator[None]:
 
 
 def _link(systemd: Systemd, layout: Layout, target: Revision) -> None:
-    """Makes exactly the wanted instances start at boot."""
+    """Makes exactly the wanted instances start at boot, and what looks after them."""
     app = target.app
-    wanted = {names.unit(app, instance) for instance in target.instances}
+    wanted = set(target.links)
     there = unitfiles.enabled(layout.unit_dir, names.target(app))
     if missing := sorted(wanted - there):
         systemd.enable([names.target(app), *missing])
@@ -108,6 +110,9 @@ def clean(
     place = layout.app(app)
     units = (names.unit(app, name) for name in gone)
     pins = [FileChange(u, None, None) for u in units if unitfiles.pin(layout.unit_dir, u)]
+    if (timer := names.recycle_timer(app)) in {change.name for change in deleted}:
+        with suppress(NoMatchError):
+            systemd.stop(timer)
     deleted = [*pins, *deleted]
     if deleted:
         state.mark_reload(place, pending=True)

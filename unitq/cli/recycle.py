@@ -1,0 +1,133 @@
+"""recycle: what a timer runs to replace workers that have become too large or too old."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from unitq import observe
+from unitq.cli import report
+from unitq.cli.roll import nothing_in_the_way
+from unitq.cli.rollouts import Waiting, keep, waiting_options, with_max_unavailable
+from unitq.cli.run import over
+from unitq.cli.scope import current, scope_options
+from unitq.core.errors import Exit, LockedError
+from unitq.core.plan import Do, Step
+from unitq.core.recycle import Due, Seen, due
+from unitq.core.settings import Share
+from unitq.host import processes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from unitq.core.names import InstanceName
+    from unitq.core.revision import Revision, WorkerRevision
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  unitq recycle --dry-run     who is due, and why
+  unitq recycle               drain and replace them now, one by one
+  systemctl list-timers 'unitq-*-recycle.timer'     when it is looked next
+
+\b
+Exit codes: those of restart. 0 as well where nobody is due, or a rollout is under way.
+"""
+)
+@scope_options
+@click.option("--dry-run", is_flag=True, help="Only say who is due.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing where nobody is due.")
+@waiting_options
+def recycle(
+    dry_run: bool, quiet: bool, as_json: bool, timeout: float | None, fail_on_kill: bool
+) -> int:
+    """Replace workers that are beyond the limits of `recycle` in unitq.toml.
+
+    A timer that deploy installs runs this every five minutes. Each drains, and its successor is
+    healthy before the next one drains. While a rollout is under way, paused or cut off, nothing is
+    done; nor where an instance of the worker has failed or is restarting: capacity first.
+    """
+    scope = current()
+    revision = scope.installed()
+    systemd = scope.systemd()
+    where = observe.machine(systemd, scope.layout)
+    workers = {worker.name: worker for worker in revision.workers if worker.recycle}
+    found = observe.instances(
+        systemd, where, revision.app, workers, revision.instances, detailed=True
+    )
+    every: list[Due] = []
+    for worker in workers.values():
+        mine = [one for name, one in found.items() if name.worker == worker.name]
+        if reason := _held_back(mine):
+            if not as_json:
+                click.echo(f"{worker.name}: nobody is recycled: {reason}", err=True)
+            continue
+        every += _due(worker, mine, revision.rollout.min_healthy.seconds)
+    if dry_run:
+        _told(revision, every, as_json=as_json)
+        return Exit.OK
+    if not every:
+        if as_json:
+            unchanged = report.document("recycle", revision, revision.id, None, (), Exit.OK)
+            click.echo(json.dumps(unchanged, indent=2))
+        elif not quiet:
+            click.echo(f"{revision.app}: nobody is due")
+        return Exit.OK
+    lives = {one.name: found[one.name].invocation for one in every}
+    reasons = {one.name: one.why for one in every}
+    if not as_json:
+        for one in every:
+            click.echo(f"{one.name}: {one.why}")
+
+    def choose(name: InstanceName, instance: observe.Instance) -> Step:
+        if name not in lives or instance.invocation != lives[name]:
+            return keep(name)  # somebody has replaced it meanwhile
+        return Step(name, Do.RESTART, reasons[name])
+
+    try:
+        nothing_in_the_way(scope, revision.app)
+        return over(
+            "recycle",
+            tuple(str(name) for name in lives),
+            Waiting(as_json, timeout, fail_on_kill),
+            choose,
+            settings=lambda settings: with_max_unavailable(settings, Share(1)),
+        )
+    except LockedError as error:
+        click.echo(f"{revision.app}: not now: {error.message}", err=True)
+        return Exit.OK
+
+
+def _due(
+    worker: WorkerRevision, found: Iterable[observe.Instance], least_age: float
+) -> tuple[Due, ...]:
+    assert worker.recycle
+    seen = [
+        Seen(one.name, one.invocation, processes.age(one.main_pid) or 0.0, one.memory)
+        for one in found
+        if one.serving
+    ]
+    return due(worker.recycle, seen, least_age)
+
+
+def _held_back(found: Iterable[observe.Instance]) -> str:
+    """Why a worker's instances had better go on as they are; empty: they need not."""
+    for one in found:
+        # What somebody has stopped is no sign of trouble.
+        if one.active == "failed" or one.sub == "auto-restart":
+            return f"{one.name} is {one.active} ({one.sub})"
+    return ""
+
+
+def _told(revision: Revision, every: list[Due], *, as_json: bool) -> None:
+    if as_json:
+        rows = [{"instance": str(one.name), "why": one.why} for one in every]
+        click.echo(json.dumps({"format": 1, "app": revision.app, "due": rows}, indent=2))
+        return
+    for one in every:
+        click.echo(f"{one.name}: {one.why}")
+    if not every:
+        click.echo(f"{revision.app}: nobody is due")
