@@ -64,19 +64,20 @@ def in_plain_words(error: ValidationError) -> Iterator[tuple[Path, str]]:
                 pass  # it is there, but mistyped, and that is said already
             case "value_error" if isinstance(cause, MistakesError):
                 for mistake in cause.every:
-                    yield _said(mistake, path, item["input"])
+                    yield said(mistake, path, item["input"])
             case "value_error" if isinstance(cause, MistakeError):
                 # A worker's name is the one key that pydantic checks as a value.
                 if len(path) == 3 and path[0] == "workers" and path[2] == "[key]":
                     path = path[:2]
-                yield _said(cause, path, item["input"])
+                yield said(cause, path, item["input"])
             case "too_short":
                 yield path, "empty; at least one [workers.NAME] is needed"
             case _:
                 yield path, f"expected a table, got {found(item['input'], secret=True)}"
 
 
-def _said(mistake: MistakeError, path: Path, value: Any) -> tuple[Path, str]:
+def said(mistake: MistakeError, path: Path, value: Any) -> tuple[Path, str]:
+    """The place below `path` and the words for it; `value` is what stands at `path`."""
     path = (*path, *mistake.at)
     if mistake.why:
         return path, mistake.why
