@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from unitq.core import names, tomltext
+from unitq.core import fitting, names, tomltext
 from unitq.core.mistakes import in_plain_words, means
 from unitq.core.model import (
     INSTANCES_MAX,
@@ -24,30 +24,35 @@ from unitq.core.settings import RolloutSettings
 from unitq.core.values import MistakeError, share, span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from unitq.core.preset import Preset
     from unitq.core.values import Path
 
 __all__ = ["json_schema", "parse", "reference", "starter"]
 
 
-def parse(text: str, *, source: str) -> App:
-    """The app that the text of a unitq.toml describes. `source` is what messages call the file."""
+def parse(text: str, *, source: str, presets: Mapping[str, Preset] | None = None) -> App:
+    """The app that the text of a unitq.toml describes. `source` is what messages call the file.
+
+    `presets` are those that a worker may name, by their names.
+    """
+    presets = presets or {}
     data, order, problems = tomltext.read(text, source)
     app = None
     try:
-        app = _app(AppFile.model_validate(data))
+        app = _app(AppFile.model_validate(data), presets)
     except ValidationError as error:
         for path, problem in in_plain_words(error):
             problems.setdefault(path, problem)
-    for path, problem in _across(data):
+    for path, problem in _across(data, presets):
         problems.setdefault(path, problem)
     if app is None or problems:
         raise tomltext.refusal(source, tomltext.lines(problems, order))
     return app
 
 
-def _across(data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+def _across(data: dict[str, Any], presets: Mapping[str, Preset]) -> Iterator[tuple[Path, str]]:
     """What only several places together can get wrong, whatever else is wrong with them."""
     app, workers = data.get("app"), data.get("workers")
     workers = workers if isinstance(workers, dict) else {}
@@ -57,6 +62,8 @@ def _across(data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     yield from _impatient(rollout if isinstance(rollout, dict) else {})
     yield from _stuck(rollout if isinstance(rollout, dict) else {})
     for name, table in tables.items():
+        for path, problem in fitting.clashes(table, data.get("environment"), presets):
+            yield ("workers", name, *path), problem
         if table.get("singleton") is True and table.get("instances", 1) != 1:
             problem = "must be 1 where singleton is true"
             yield ("workers", name, "instances"), problem
@@ -115,10 +122,10 @@ def _stuck(rollout: dict[str, Any]) -> Iterator[tuple[Path, str]]:
         yield ("rollout", "max_unavailable"), "may be 0 only if max_surge is above 0"
 
 
-def _app(file: AppFile) -> App:
+def _app(file: AppFile, presets: Mapping[str, Preset]) -> App:
     return App(
         name=file.app,
-        workers=tuple(_worker(name, table, file) for name, table in file.workers.items()),
+        workers=tuple(_worker(name, table, file, presets) for name, table in file.workers.items()),
         rollout=RolloutSettings(**dict(file.rollout)),
         code_version=file.code_version,
         redis_url=file.redis.url,
@@ -127,10 +134,16 @@ def _app(file: AppFile) -> App:
     )
 
 
-def _worker(name: str, table: WorkerTable, file: AppFile) -> Worker:
-    """The worker with what it has from its app; its own wins."""
+def _worker(name: str, table: WorkerTable, file: AppFile, presets: Mapping[str, Preset]) -> Worker:
+    """The worker with what it has from its app and its preset; its own wins."""
     environment = dict(file.environment) | dict(table.environment)
     files = table.environment_file if table.environment_file is not None else file.environment_file
+    given = fitting.Given(
+        table.command, table.stop_signal, table.kill_mode, table.stop_timeout, table.queues,
+        table.service, table.model_fields_set,
+    )  # fmt: skip
+    # A preset that there is not is a mistake of the file, and said as that.
+    fitted = fitting.fitted(given, presets.get(table.preset or ""))
     return Worker(
         name=name,
         command=table.command,
@@ -141,9 +154,9 @@ def _worker(name: str, table: WorkerTable, file: AppFile) -> Worker:
         group=table.group or file.group,
         environment=tuple(environment.items()),
         environment_files=files or (),
-        stop_timeout=table.stop_timeout,
-        stop_signal=table.stop_signal,
-        kill_mode=table.kill_mode,
+        stop_timeout=fitted.stop_timeout,
+        stop_signal=fitted.stop_signal,
+        kill_mode=fitted.kill_mode,
         restart_delay=table.restart_delay,
         start_limit=table.start_limit,
         nice=table.nice,
@@ -153,6 +166,10 @@ def _worker(name: str, table: WorkerTable, file: AppFile) -> Worker:
         service=table.service,
         singleton=table.singleton,
         probe=_probe(table.probe),
+        preset=table.preset,
+        quiet=fitted.quiet,
+        resume=fitted.resume,
+        fit=fitted.fit,
     )
 
 
