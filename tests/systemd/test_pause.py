@@ -21,9 +21,7 @@ pytestmark = pytest.mark.systemd
 def config(site: Site, redis: RedisServer, command: str | None = None) -> None:
     site.config(
         environment=site.resque_environment(redis, INTERVAL="0.02"),
-        workers={
-            "sms": {"preset": "php-resque", "command": command or site.php(), "instances": 2}
-        },
+        workers={"sms": {"preset": "php-resque", "command": command or site.php(), "instances": 2}},
     )
 
 

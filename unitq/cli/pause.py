@@ -152,7 +152,7 @@ def _instead(scope: Scope, preset: str | None) -> str:
     """What the framework's own way is, where it has one."""
     from unitq.host import presets
 
-    found = presets.every(scope.layout.config_dir).get(preset or "")
+    found = presets.load(scope.layout.config_dir).get(preset or "")
     return found.quiet.instead if found else ""
 
 
