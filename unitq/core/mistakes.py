@@ -11,11 +11,11 @@ from unitq.core.schema import (
     AppFile,
     HooksTable,
     ProbeTable,
-    RedisTable,
     RolloutTable,
     WorkerTable,
 )
 from unitq.core.suggest import either, nearest
+from unitq.core.tables import RedisTable
 from unitq.core.values import MistakeError, MistakesError, Path
 
 if TYPE_CHECKING:
