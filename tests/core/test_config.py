@@ -440,7 +440,7 @@ MISTAKES = [
      "there is password_variable already: one of them is enough"),
     ('redis = { password_file = "/a", url = "redis://:secret@a" }', "redis.password_file",
      "there is a password in the URL already"),
-    ('redis.sentinels = ["a:1", "b"]', "redis.sentinels[1]",
+    ('redis = { sentinels = ["a:1", "b"], master = "m" }', "redis.sentinels[1]",
      'expected a place such as "10.0.0.1:26379", got a string'),
     ('redis.master = "mymaster"', "redis.sentinels",
      "missing; sentinels and master go together"),

@@ -134,9 +134,13 @@ def _looked_up(
     words = filled(oldest.then, source.places())
     there = [(index, head) for index, head in enumerate(heads) if isinstance(head, bytes)]
     commands = []
-    for index, head in there:
-        values = {"q": raw[index].decode(errors="replace"), "j": text(head)}
-        commands.append(pack(*filled(words, values)))
+    if any("{q}" in word for word in words):
+        for index, head in there:
+            values = {"q": raw[index].decode(errors="replace"), "j": text(head)}
+            commands.append(pack(*filled(words, values)))
+    else:
+        pack_one = packer(words, "{j}")
+        commands = [pack_one(head) for _, head in there]
     found: list[float | None] = [None] * len(raw)
     if commands:
         for (index, _), answer in zip(there, (yield commands), strict=True):

@@ -11,6 +11,7 @@ from typing import Any
 
 # Later than any second of ours and earlier than any millisecond: the year 5138, and 1973.
 _MILLISECONDS = 1e11
+_decode = json.JSONDecoder().decode
 _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)?")
 
 
@@ -19,13 +20,12 @@ def text(value: object) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
 
 
-def table(value: object) -> dict[str, Any]:
+def table(value: Any) -> dict[str, Any]:
     """A JSON object; empty where it is none."""
-    if not isinstance(value, bytes | str):
-        return {}
     try:
-        found = json.loads(value)
-    except (ValueError, RecursionError):
+        # A str: json.loads would first look which encoding bytes have.
+        found = _decode(value.decode() if isinstance(value, bytes) else value)
+    except (ValueError, TypeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
