@@ -119,7 +119,7 @@ def _text(
             jobs = ", ".join(queue_text.job_text(job, now) for job in finding.jobs) or "-"
             outcome = patient.pruned.words if patient.pruned else finding.why
             name = queue_text.shown(finding.registration.id)
-            rows.append((name, finding.standing.value, jobs, queue_text.shown(outcome)))
+            rows.append((name, finding.standing.value, jobs, queue_text.said(outcome)))
         # The last column is as long as it wants to be.
         lines.append(table(("WORKER", "STATE", "JOB IN HAND", "WHY"), rows))
     for sample in samples:

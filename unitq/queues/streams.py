@@ -28,7 +28,7 @@ _SYMFONY_LASTS = 3600.0  # redeliver_timeout
 _TASKIQ_LASTS = 600.0  # idle_timeout
 
 # {"body": …, "headers": {"type": "App\\Message\\SendSms"}}, in a serialized string of PHP.
-_TYPE = re.compile(rb'"type":"((?:[^"\\]|\\.)*)"')
+_TYPE = re.compile(rb'"type":\s*"((?:[^"\\]|\\.)*)"')
 
 
 def read_symfony(source: Source, notes: Notes) -> Reading:
