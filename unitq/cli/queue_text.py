@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from unitq.cli.text import duration, table
 from unitq.core import queue
-from unitq.core.mistakes import quoted
+from unitq.core.tomltext import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

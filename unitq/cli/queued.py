@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.errors import ConfigError
+from unitq.core.preset import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import PurePosixPath
+    from collections.abc import Iterable, Mapping
 
     from unitq.core.model import App, Redis, Worker
+    from unitq.core.preset import Preset
     from unitq.queues.connection import Connection, Secrets
     from unitq.queues.source import Source
 
@@ -28,7 +29,7 @@ class Way(NamedTuple):
     sources: tuple[Source, ...]
 
 
-def way(app: App, config_dir: PurePosixPath, source: str) -> Way:
+def way(app: App, presets: Mapping[str, Preset], source: str) -> Way:
     """Raises ConfigError where the configuration does not say enough. Asks Redis nothing yet."""
     from unitq.queues.connection import Connection
 
@@ -36,13 +37,12 @@ def way(app: App, config_dir: PurePosixPath, source: str) -> Way:
         raise ConfigError(
             f"{source}: it does not say where the queues are", hint=f"add these lines:\n{_LINES}"
         )
-    found = sources(app, config_dir, source)
+    found = sources(app, presets, source)
     return Way(Connection(app.redis, _secrets(app.redis, app.workers)), found)
 
 
-def sources(app: App, config_dir: PurePosixPath, source: str) -> tuple[Source, ...]:
+def sources(app: App, presets: Mapping[str, Preset], source: str) -> tuple[Source, ...]:
     """The queues of the app, by framework."""
-    from unitq.host.layouts import layout
     from unitq.queues.source import Source
 
     by_preset: dict[str, list[Worker]] = {}
@@ -52,11 +52,14 @@ def sources(app: App, config_dir: PurePosixPath, source: str) -> tuple[Source, .
     if not by_preset:
         raise ConfigError(
             f"{source}: it does not say whose queues they are",
-            hint='add preset = "php-resque", or another one, to [redis]',
+            hint='add preset = "php-resque", or another one, to the workers or to [redis]',
         )
     found = []
     for name, workers in by_preset.items():
-        keys = layout(name, config_dir)
+        preset = presets.get(name)
+        keys = preset.redis if preset else None
+        if keys is None:
+            raise ConfigError(f"{source}: the preset {name} does not say where its queues are")
         prefix, registry = app.redis.prefix, app.redis.registry_prefix
         found.append(
             Source(
@@ -70,9 +73,9 @@ def sources(app: App, config_dir: PurePosixPath, source: str) -> tuple[Source, .
     return tuple(found)
 
 
-def preset_of(app: App, worker: Worker) -> str | None:  # noqa: ARG001
+def preset_of(app: App, worker: Worker) -> str | None:
     """Whose keys this worker's queues have."""
-    return app.redis.preset
+    return app.redis.preset if worker.preset in (None, NONE) else worker.preset
 
 
 def _queues(workers: Iterable[Worker]) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ def queues(context: click.Context, as_json: bool, watch: bool, interval: float) 
         return Exit.OK
     scope = current()
     app, path = scope.load()
-    found = way(app, scope.layout.config_dir, str(path))
+    found = way(app, scope.presets(), str(path))
     if watch:
         return _watch(found, interval or 1.0)
     before, now = _looked(found, interval)
@@ -201,5 +201,5 @@ def doctor(as_json: bool, prune: bool, yes: bool) -> int:
 
     scope = current()
     app, path = scope.load()
-    found = way(app, scope.layout.config_dir, str(path))
+    found = way(app, scope.presets(), str(path))
     return examined(app.name, found, as_json=as_json, prune=prune, yes=yes)

@@ -42,8 +42,8 @@ def looked(scope: Scope, revision: Revision, *, numbers: bool) -> Queued:
     # What is installed does not say where Redis is; the file that it was made from does.
     path = Path(scope.config or revision.config)
     try:
-        app = parse(read(path), source=str(path))
-        found = way(app, scope.layout.config_dir, str(path))
+        app = parse(read(path), source=str(path), presets=scope.presets())
+        found = way(app, scope.presets(), str(path))
         samples = look(found.connection, found.sources, numbers=numbers)
     except UnitqError as error:
         return Queued(notes=(error.message,))

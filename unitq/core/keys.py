@@ -101,7 +101,7 @@ REGISTRIES = (
 def parse(table: object) -> Keys:
     """The section's meaning. Raises MistakesError with every mistake in it."""
     if not isinstance(table, dict):
-        raise MistakeError("a table of Redis commands")
+        raise MistakeError("a table")
     wrong: list[MistakeError] = []
     found: dict[str, object] = {}
     for key, value in table.items():
@@ -191,6 +191,8 @@ def _only(table: Mapping[object, object], known: Words) -> None:
 
 def _part(table: Mapping[str, Any], key: str, check: Callable[[object], _T]) -> _T:
     """One key of a table; the mistake in it says which. What is not there is checked as ""."""
+    if key == "command" and key not in table:
+        raise MistakeError(why=f"missing, for example command = {_EXAMPLE}", at=(key,))
     try:
         return check(table.get(key, ""))
     except MistakeError as mistake:

@@ -57,6 +57,12 @@ def _text(pattern: str) -> dict[str, Any]:
 
 
 Name = Annotated[str, PlainValidator(values.name), WithJsonSchema(_text(NAME)), Kind("name")]
+PresetName = Annotated[
+    str,
+    PlainValidator(values.preset),
+    WithJsonSchema(_text(NAME)),
+    Kind("name of a preset"),
+]
 Command = Annotated[
     str,
     PlainValidator(values.command),
@@ -242,12 +248,6 @@ Program = Annotated[
         }
     ),
     Kind("list of strings, or table with `command` and `timeout`"),
-]
-PresetName = Annotated[
-    str,
-    PlainValidator(places.preset_name),
-    WithJsonSchema({"type": "string", "pattern": f"^{places.PRESET}$"}),
-    Kind("name of a preset"),
 ]
 KeyPrefix = Annotated[
     str,

@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 from unitq.core.values import VARIABLE, MistakeError, items
 
-PRESET = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
 CREDENTIAL = r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,126}"
 TEXT_MAX = 255
 
@@ -41,13 +40,6 @@ def redis_url(value: object) -> str:
         if key != "db" or not re.fullmatch(r"[0-9]{1,9}", number):
             # redis-py would take any option of its own here, a switched-off check of TLS too.
             raise MistakeError(why='after "?" there may be "db=NUMBER" and nothing else')
-    return value
-
-
-def preset_name(value: object) -> str:
-    """The name of a preset, which is the name of a file."""
-    if not isinstance(value, str) or not re.fullmatch(PRESET, value):
-        raise MistakeError('the name of a preset such as "php-resque"')
     return value
 
 

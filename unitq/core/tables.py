@@ -24,7 +24,8 @@ class RedisTable(Table):
     )
     preset: kinds.PresetName | None = Field(
         default=None,
-        description="The framework whose keys are there, by the name of its preset.",
+        description="The framework whose keys are there, for workers without a `preset` of their "
+        "own.",
         examples=["php-resque"],
     )
     prefix: kinds.KeyPrefix | None = Field(
