@@ -457,7 +457,7 @@ BAD = {
     f"{MINIMAL}facts2 = 5": "stop.facts2: unknown key",
     f"facts = 5\n{MINIMAL}": "facts: expected tables such as [[facts]], got 5",
     f"facts = [5]\n{MINIMAL}": "facts[0]: expected a table, got 5",
-    f"redis = 5\n{MINIMAL}": "redis: expected a table, got 5",
+    f"redis = 5\n{MINIMAL}": "redis: expected a table, got a number",
     "title = X": "line 1, column 9: invalid value",
     "": "title: missing",
 }

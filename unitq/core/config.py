@@ -16,12 +16,14 @@ from unitq.core.model import (
     App,
     Hooks,
     Probe,
+    Redis,
     Worker,
 )
 from unitq.core.recycle import Recycle
 from unitq.core.reference import reference, starter
 from unitq.core.schema import AppFile, ProbeTable, RecycleTable, WorkerTable, json_schema
 from unitq.core.settings import RolloutSettings
+from unitq.core.suggest import either
 from unitq.core.values import MistakeError, share, span
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ def _across(data: dict[str, Any], presets: Mapping[str, Preset]) -> Iterator[tup
     rollout = data.get("rollout")
     yield from _impatient(rollout if isinstance(rollout, dict) else {})
     yield from _stuck(rollout if isinstance(rollout, dict) else {})
+    redis = data.get("redis")
+    yield from _unreachable(redis if isinstance(redis, dict) else {}, presets)
     for name, table in tables.items():
         for path, problem in fitting.clashes(table, data.get("environment"), presets):
             yield ("workers", name, *path), problem
@@ -127,13 +131,46 @@ def _stuck(rollout: dict[str, Any]) -> Iterator[tuple[Path, str]]:
         yield ("rollout", "max_unavailable"), "may be 0 only if max_surge is above 0"
 
 
+def _unreachable(
+    redis: dict[str, Any], presets: Mapping[str, Preset]
+) -> Iterator[tuple[Path, str]]:
+    """Settings of [redis] that contradict each other."""
+    url, preset = redis.get("url"), redis.get("preset")
+    if isinstance(preset, str) and presets and (preset not in presets):
+        known = [name for name, each in presets.items() if each.redis]
+        yield ("redis", "preset"), f"no such preset; there are {either(known, last='and')}"
+    for stem in ("", "sentinel_"):
+        sources = [f"{stem}password_{kind}" for kind in ("variable", "file", "credential")]
+        given = [key for key in sources if key in redis]
+        if len(given) > 1:
+            yield ("redis", given[1]), f"there is {given[0]} already: one of them is enough"
+        if given and not stem and isinstance(url, str) and "@" in url and _has_password(url):
+            yield ("redis", given[0]), "there is a password in the URL already"
+    if ("sentinels" in redis) != ("master" in redis):
+        missing = "master" if "sentinels" in redis else "sentinels"
+        if not means(missing, redis, ("redis",)):
+            yield ("redis", missing), "missing; sentinels and master go together"
+    if not (isinstance(url, str) and url.startswith("rediss://")):
+        for key in ("ca_file", "cert_file", "key_file"):
+            if key in redis:
+                yield ("redis", key), "is for a URL that begins with rediss://"
+    elif ("cert_file" in redis) != ("key_file" in redis):
+        missing = "key_file" if "cert_file" in redis else "cert_file"
+        if not means(missing, redis, ("redis",)):
+            yield ("redis", missing), "missing; cert_file and key_file go together"
+
+
+def _has_password(url: str) -> bool:
+    return ":" in url.partition("://")[2].rpartition("@")[0]
+
+
 def _app(file: AppFile, presets: Mapping[str, Preset]) -> App:
     return App(
         name=file.app,
         workers=tuple(_worker(name, table, file, presets) for name, table in file.workers.items()),
         rollout=RolloutSettings(**dict(file.rollout)),
         code_version=file.code_version,
-        redis_url=file.redis.url,
+        redis=Redis(**dict(file.redis)),
         history=file.history,
         hooks=Hooks(**dict(file.hooks)),
     )

@@ -140,6 +140,32 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
+class Redis:
+    """Where the queues are, and whose. No password: only where one is to be found."""
+
+    url: str | None = None  # may hold a password
+    preset: str | None = None  # whose keys
+    prefix: str | None = None  # of its keys, where it is not the preset's
+    registry_prefix: str | None = None
+    username: str | None = None
+    password_variable: str | None = None  # its name in the workers' environment
+    password_file: str | None = None
+    password_credential: str | None = None  # its name in systemd's credential store
+    sentinels: tuple[str, ...] = ()  # host:port
+    master: str | None = None  # what the Sentinels call it
+    sentinel_username: str | None = None
+    sentinel_password_variable: str | None = None
+    sentinel_password_file: str | None = None
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+    def __repr__(self) -> str:
+        # Tracebacks and test reports show it.
+        return f"Redis(preset={self.preset!r}, prefix={self.prefix!r}, …)"
+
+
+@dataclass(frozen=True, slots=True)
 class App:
     """One unitq.toml."""
 
@@ -147,7 +173,7 @@ class App:
     workers: tuple[Worker, ...]
     rollout: RolloutSettings
     code_version: CodeVersion = CodeVersion.AUTO
-    redis_url: str | None = None
+    redis: Redis = field(default_factory=Redis)
     history: int = 10  # so many revisions are kept
     hooks: Hooks = field(default_factory=Hooks)
 

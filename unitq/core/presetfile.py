@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from unitq.core import presetvalues, tomltext, values
+from unitq.core import keys, presetvalues, tomltext, values
 from unitq.core.mistakes import said
 from unitq.core.model import NAME_RE, KillMode
 from unitq.core.preset import (
@@ -147,7 +147,7 @@ def _preset(name: str, top: _Table) -> Preset | None:
     checks = tuple(_check(table) for table in top.tables("checks"))
     limits = tuple(_limit(table) for table in top.tables("limits"))
     facts = tuple(_fact(table) for table in top.tables("facts"))
-    redis = top.table("redis").data
+    redis = top.get("redis", keys.parse, None)
     top.done()
     if top.problems or title is None or stop is None:
         return None

@@ -12,11 +12,11 @@ from unitq.core.schema import (
     HooksTable,
     ProbeTable,
     RecycleTable,
-    RedisTable,
     RolloutTable,
     WorkerTable,
     plain,
 )
+from unitq.core.tables import RedisTable
 from unitq.core.values import RESERVED_VARIABLES
 
 if TYPE_CHECKING:
@@ -164,6 +164,13 @@ unitq writes these itself:
 """
 
 
+# Left out of the starter file: each needs another one, or rules one out that is there.
+REDIS_RARE = (
+    "registry_prefix", "password_file", "password_credential", "sentinels", "master",
+    "sentinel_username", "sentinel_password_variable", "sentinel_password_file", "ca_file",
+    "cert_file", "key_file",
+)  # fmt: skip
+
 _TABLES = ("redis", "rollout", "hooks", "workers")
 
 
@@ -260,7 +267,7 @@ def _escape_quotes(text: str) -> str:
 _STARTER = """\
 # The queue workers of one app. Change what follows, look at it with "unitq check" and "unitq plan",
 # then run "unitq deploy". A key behind a "#" shows its default, or an example where it has none.
-# All keys in detail: docs/configuration.md.
+# All keys, and some more, in detail: docs/configuration.md.
 
 {app}
 # How a deploy replaces the instances.
@@ -310,7 +317,7 @@ def starter(
         app=_keys(AppFile, given, skip=_TABLES),
         rollout=_keys(RolloutTable, {}),
         hooks=_keys(HooksTable, {}),
-        redis=_keys(RedisTable, {}),
+        redis=_keys(RedisTable, {}, skip=REDIS_RARE),
         keys=_keys(WorkerTable, known, skip=("unit", "service")),
         unit=_directives("unit"),
         service=_directives("service"),

@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from unitq.core import kinds
 from unitq.core.model import ROLLOUT, App, CodeVersion, Probe, StartLimit, Worker
 from unitq.core.recycle import Recycle
 from unitq.core.settings import Duration, Share
+from unitq.core.tables import RedisTable, Table
 
 if TYPE_CHECKING:
     from pydantic_core import core_schema
@@ -28,22 +29,6 @@ def _default(key: str, model: type[App | Probe | Worker] = Worker) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default
-
-
-class Table(BaseModel):
-    """A table of the file: no other keys, nothing converted, nothing changed later."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class RedisTable(Table):
-    """Where the queues are. unitq only reads there."""
-
-    url: kinds.RedisUrl | None = Field(
-        default=None,
-        description="Where Redis is. A password in it is shown nowhere.",
-        examples=["redis://127.0.0.1:6379/0"],
-    )
 
 
 class RolloutTable(Table):
