@@ -15,6 +15,7 @@ import click
 from unitq import observe
 from unitq.apply import Applier, Progress, Quiet
 from unitq.cli import progress, report
+from unitq.cli.in_hand import hands
 from unitq.core import names
 from unitq.core.errors import ConfigError, Exit
 from unitq.core.plan import Do, Running, Step
@@ -173,15 +174,18 @@ def carry_out(
         if step.do is not Do.STOP and step.instance.worker in workers
     }
     probes = {worker.name: worker.probes for worker in revision.workers}
-    applier = Applier(systemd, scope.layout, revision.app, book)
+    ending = any(step.do not in (Do.KEEP, Do.START) for step in steps)
+    held = hands(scope, revision, _warn) if ending else None
+    applier = Applier(systemd, scope.layout, revision.app, book, held)
+    jobs = held.jobs if held else {}
     with ExitStack() as stack:
         shown: Progress
         if waiting.json:
             shown = Quiet()
         elif sys.stdout.isatty():
-            shown = stack.enter_context(progress.Live())
+            shown = stack.enter_context(progress.Live(jobs))
         else:
-            shown = progress.Lines()
+            shown = progress.Lines(jobs)
         return applier.run(
             begin(steps, settings, wanted, probes=probes, promoted=promoted),
             _Tolerant(shown),

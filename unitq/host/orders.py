@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.core import names
+from unitq.core.errors import SystemdError
 from unitq.core.sight import Seen, failure
 from unitq.core.slot import Order, What
 from unitq.host import install, journal, state, unitfiles
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from unitq.core.names import InstanceName
     from unitq.host.ledger import Ledger
     from unitq.host.systemd import Systemd
+
+_FOREVER = 1e12  # seconds; systemd's "infinity" is more
 
 _LOG_LINES = 20  # of a failed start that are shown
 _PROBE_LINES = 5  # and of its probe
@@ -85,6 +88,15 @@ class Orders:
         # Deliberate starts count against the start limit: forget the earlier ones.
         self._systemd.reset_failed(unit)
         return self._systemd.start(unit) if seen.down else self._systemd.restart(unit)
+
+    def limit(self, name: InstanceName) -> float | None:
+        """Seconds that systemd gives it to stop; None: any time, or it is not loaded."""
+        try:
+            found = self._systemd.properties(names.unit(self._app, name), "TimeoutStopUSec")
+        except SystemdError:
+            return None
+        seconds: float = found["TimeoutStopUSec"] / 1e6
+        return seconds if seconds < _FOREVER else None
 
     def probe_failed(self, name: InstanceName) -> str:
         """How a probe that failed ended."""

@@ -1,0 +1,59 @@
+"""The way from an installed app to what its workers have in hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unitq.core.errors import UnitqError
+from unitq.core.preset import NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from unitq.cli.queued import Way
+    from unitq.cli.scope import Scope
+    from unitq.core.queue import Registration
+    from unitq.core.revision import Revision
+    from unitq.hands import Hands
+
+
+def way_of(scope: Scope, revision: Revision) -> Way:
+    """How to look at its queues. Raises UnitqError where its configuration does not say.
+
+    What is installed does not say where Redis is; the file that it was made from does.
+    """
+    from unitq.cli.queued import way
+    from unitq.cli.scope import read
+    from unitq.core.config import parse
+
+    path = Path(scope.config or revision.config)
+    app = parse(read(path), source=str(path), presets=scope.presets())
+    return way(app, scope.presets(), str(path))
+
+
+def hands(scope: Scope, revision: Revision, say: Callable[[str], None]) -> Hands | None:
+    """What tells the jobs of those that drain; None where nobody knows where they are."""
+    from unitq.hands import Hands
+
+    if all(worker.preset in (None, NONE) for worker in revision.workers):
+        return None
+    try:
+        found = way_of(scope, revision)
+    except UnitqError:
+        return None  # no Redis is named; `unitq queues` says how
+    host = os.uname().nodename
+
+    def ask() -> list[Registration]:
+        from unitq.queues.look import look
+
+        samples = look(found.connection, found.sources, numbers=False, ages=False)
+        return [
+            each
+            for sample in samples
+            for each in sample.registry.workers or ()
+            if each.host == host
+        ]
+
+    return Hands(ask, say)
