@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from unitq.core.layout import Layout
     from unitq.core.names import InstanceName
     from unitq.core.sight import Seen
-    from unitq.hands import Hands
+    from unitq.hands import Hands, Presence
     from unitq.host.interrupts import Interrupts
     from unitq.host.ledger import Ledger
 
@@ -71,12 +71,15 @@ class Applier:
         app: str,
         book: Ledger | None = None,
         hands: Hands | None = None,
+        presence: Presence | None = None,
     ) -> None:
         """With a ledger, each order is written down there before it is given.
 
-        `hands` look at the jobs of those that are told to stop.
+        `hands` look at the jobs of those that are told to stop; `presence` is the probe of the
+        workers that have to register themselves.
         """
         self._hands = hands
+        self._presence = presence
         self._orders = Orders(systemd, layout, app, book)
         self._systemd = systemd
         self._layout = layout
@@ -172,12 +175,14 @@ class Applier:
             name, seen = slot.instance, self._sights.of(slot.instance)
             if what not in (What.STOP, What.RESTART) or not seen.pid:
                 continue
-            cgroup = f"{self._where.cgroup}/{names.cgroup_path(self._app, name)}"
-            told.append(
-                Draining(name, processes.pids(cgroup) or (seen.pid,), self._orders.limit(name))
-            )
+            told.append(Draining(name, self._members(name, seen), self._orders.limit(name)))
         if told:
             self._hands.before(told, monotonic())
+
+    def _members(self, name: InstanceName, seen: Seen) -> tuple[int, ...]:
+        """The processes of an instance."""
+        cgroup = f"{self._where.cgroup}/{names.cgroup_path(self._app, name)}"
+        return processes.pids(cgroup) or (seen.pid,)
 
     def _switched(self, rollout: Rollout, due: tuple[Order, ...]) -> tuple[Rollout, bool]:
         """The rollout once the next starts go by the new unit texts, and whether any did not."""
@@ -201,6 +206,10 @@ class Applier:
         if rollout.slots[name].phase is Phase.FAILED and slot.phase is not Phase.FAILED:
             return rollout  # refused a moment ago
         seen = self._sights.of(name)
+        if what is What.PROBE and self._presence and name.worker in self._presence.workers:
+            why = self._presence.missing(self._members(name, seen))
+            rollout = ordered(rollout, order, seen, monotonic())
+            return probed(rollout, name, not why, why, monotonic())
         while True:
             try:
                 job = self._orders.give(order, rollout.wanted.get(name), seen)

@@ -34,6 +34,26 @@ class Draining(NamedTuple):
     limit: float | None  # seconds that it may take; None: any time
 
 
+class Presence:
+    """Whether new workers have registered themselves, where their health is to depend on that."""
+
+    def __init__(self, ask: Callable[[], Iterable[Registration]], workers: frozenset[str]) -> None:
+        """`ask` gives the workers of this host that are registered, or raises UnitqError.
+
+        `workers` are the names of those whose health depends on it.
+        """
+        self._ask = ask
+        self.workers = workers
+
+    def missing(self, pids: Iterable[int]) -> str:
+        """Why none of these processes counts as registered; empty: one does."""
+        try:
+            registered = {each.pid for each in self._ask()}
+        except UnitqError as error:
+            return error.message
+        return "" if registered & set(pids) else "it is not registered in Redis"
+
+
 class Hands:
     """The jobs of the instances that are drained, by instance: the last that was seen of each."""
 

@@ -131,6 +131,11 @@ preset = "laravel"
 singleton = true
 probe = { command = "bin/probe" }
 recycle = { age = 60 }
+
+[workers.push]
+command = "rq worker"
+preset = "rq"
+probe = "registered"
 """
 
 
@@ -218,6 +223,22 @@ def test_every_key_arrives_in_the_app() -> None:
                 quiet="SIGUSR2",
                 resume="SIGCONT",
                 fit=Fit(why=f"preset laravel: {PRESETS['laravel'].stop.why}"),
+            ),
+            Worker(
+                name="push",
+                command="rq worker",
+                instances=1,
+                directory="/srv/shop/current",
+                user="www-data",
+                group="1000",
+                environment=(("APP_ENV", "production"), ("WAIT", "5")),
+                environment_files=("/etc/shop/env",),
+                registered=True,
+                preset="rq",
+                stop_signal="SIGTERM",
+                kill_mode=KillMode.MIXED,
+                stop_timeout=PRESETS["rq"].stop.timeout,
+                fit=Fit(why=f"preset rq: {PRESETS['rq'].stop.why}"),
             ),
         ),
         rollout=RolloutSettings(
@@ -645,7 +666,9 @@ WORKER_MISTAKES = [
     ("service.A = '" + "b" * 70_000 + "'", "service.A", "is longer than 65536 bytes"),
     ("singleton = 1", "singleton", "expected true or false, got 1"),
     ("singleton = true\ninstances = 2", "instances", "must be 1 where singleton is true"),
-    ("probe = 'bin/probe'", "probe", "expected a table, got a string"),
+    ("probe = 'bin/probe'", "probe",
+     'expected "registered", or a table such as { command = "bin/probe %i" }, got "bin/probe"'),
+    ("probe = 'registered'", "probe", "needs to know where Redis is: [redis] url"),
     ("probe = {}", "probe.command", 'missing, for example command = "bin/probe %i"'),
     ("probe = { comand = 'a' }", "probe.comand", 'unknown key, did you mean "command"?'),
     ("probe = { command = 'a', interval = 5 }", "probe.interval",
@@ -1209,3 +1232,19 @@ def test_the_model_needs_no_pydantic() -> None:
     code = "import sys, unitq.core.model, unitq.core.duration; print('pydantic' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("preset", ["celery", "laravel", "none"])
+def test_a_worker_that_never_registers_is_not_waited_for(preset: str) -> None:
+    text = f"""{SMALLEST}
+    preset = "{preset}"
+    probe = "registered"
+    [redis]
+    url = "redis://127.0.0.1"
+    """
+    with pytest.raises(ConfigError) as caught:
+        config.parse(text, source="unitq.toml", presets=PRESETS)
+    (found,) = caught.value.problems
+    assert found.startswith("workers.sms.probe: needs a preset whose workers register with their ")
+    assert "php-resque" in found
+    assert preset not in found.removeprefix("workers.sms.probe")

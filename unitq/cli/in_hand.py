@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from unitq.cli.scope import Scope
     from unitq.core.queue import Registration
     from unitq.core.revision import Revision
-    from unitq.hands import Hands
+    from unitq.hands import Hands, Presence
 
 
 def way_of(scope: Scope, revision: Revision) -> Way:
@@ -43,17 +44,28 @@ def hands(scope: Scope, revision: Revision, say: Callable[[str], None]) -> Hands
         found = way_of(scope, revision)
     except UnitqError:
         return None  # no Redis is named; `unitq queues` says how
+    return Hands(partial(_registered, found), say)
+
+
+def presence(scope: Scope, revision: Revision) -> Presence | None:
+    """What tells whether new workers are registered; None where no health depends on it.
+
+    Raises UnitqError where it does, and the configuration does not say where Redis is.
+    """
+    from unitq.hands import Presence
+
+    workers = frozenset(worker.name for worker in revision.workers if worker.registered)
+    if not workers:
+        return None
+    return Presence(partial(_registered, way_of(scope, revision)), workers)
+
+
+def _registered(found: Way) -> list[Registration]:
+    """The workers of this host that are registered. Raises QueuesError."""
+    from unitq.queues.look import look
+
     host = os.uname().nodename
-
-    def ask() -> list[Registration]:
-        from unitq.queues.look import look
-
-        samples = look(found.connection, found.sources, numbers=False, ages=False)
-        return [
-            each
-            for sample in samples
-            for each in sample.registry.workers or ()
-            if each.host == host
-        ]
-
-    return Hands(ask, say)
+    samples = look(found.connection, found.sources, numbers=False, ages=False)
+    return [
+        each for sample in samples for each in sample.registry.workers or () if each.host == host
+    ]

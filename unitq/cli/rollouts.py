@@ -15,7 +15,7 @@ import click
 from unitq import observe
 from unitq.apply import Applier, Progress, Quiet
 from unitq.cli import progress, report
-from unitq.cli.in_hand import hands
+from unitq.cli.in_hand import hands, presence
 from unitq.core import names
 from unitq.core.errors import ConfigError, Exit
 from unitq.core.plan import Do, Running, Step
@@ -176,7 +176,8 @@ def carry_out(
     probes = {worker.name: worker.probes for worker in revision.workers}
     ending = any(step.do not in (Do.KEEP, Do.START) for step in steps)
     held = hands(scope, revision, _warn) if ending else None
-    applier = Applier(systemd, scope.layout, revision.app, book, held)
+    there = presence(scope, revision)
+    applier = Applier(systemd, scope.layout, revision.app, book, held, there)
     jobs = held.jobs if held else {}
     with ExitStack() as stack:
         shown: Progress

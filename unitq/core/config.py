@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from unitq.core import fitting, names, tomltext
+from unitq.core.keys import WITH_PIDS
 from unitq.core.mistakes import in_plain_words, means
 from unitq.core.model import (
     INSTANCES_MAX,
@@ -24,7 +25,7 @@ from unitq.core.reference import reference, starter
 from unitq.core.schema import AppFile, ProbeTable, RecycleTable, WorkerTable, json_schema
 from unitq.core.settings import RolloutSettings
 from unitq.core.suggest import either
-from unitq.core.values import MistakeError, share, span
+from unitq.core.values import REGISTERED, MistakeError, share, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -72,6 +73,10 @@ def _across(data: dict[str, Any], presets: Mapping[str, Preset]) -> Iterator[tup
         if table.get("singleton") is True and table.get("instances", 1) != 1:
             problem = "must be 1 where singleton is true"
             yield ("workers", name, "instances"), problem
+        if table.get("probe") == REGISTERED and (
+            problem := _never_registered(table, redis if isinstance(redis, dict) else {}, presets)
+        ):
+            yield ("workers", name, "probe"), problem
         recycle = table.get("recycle")
         if isinstance(recycle, dict) and not {"memory", "age"} & recycle.keys():
             problem = 'needs a limit: memory = "256M", or age = "6h", or both'
@@ -160,6 +165,20 @@ def _unreachable(
             yield ("redis", missing), "missing; cert_file and key_file go together"
 
 
+def _never_registered(
+    worker: dict[str, Any], redis: dict[str, Any], presets: Mapping[str, Preset]
+) -> str:
+    """Why a worker would never be found registered; empty: it would be."""
+    if not {"url", "sentinels"} & redis.keys():
+        return "needs to know where Redis is: [redis] url"
+    name = worker.get("preset") or redis.get("preset")
+    preset = presets.get(name) if isinstance(name, str) else None
+    if preset and preset.redis and preset.redis.registry in WITH_PIDS:
+        return ""
+    told = [each for each, one in presets.items() if one.redis and one.redis.registry in WITH_PIDS]
+    return f"needs a preset whose workers register with their PID: {either(told, last='or')}"
+
+
 def _has_password(url: str) -> bool:
     return ":" in url.partition("://")[2].rpartition("@")[0]
 
@@ -208,6 +227,7 @@ def _worker(name: str, table: WorkerTable, file: AppFile, presets: Mapping[str, 
         service=table.service,
         singleton=table.singleton,
         probe=_probe(table.probe),
+        registered=table.probe == REGISTERED,
         recycle=_recycle(table.recycle),
         preset=table.preset,
         quiet=fitted.quiet,
@@ -216,8 +236,10 @@ def _worker(name: str, table: WorkerTable, file: AppFile, presets: Mapping[str, 
     )
 
 
-def _probe(table: ProbeTable | None) -> Probe | None:
-    return Probe(table.command, table.timeout, table.successes) if table else None
+def _probe(given: ProbeTable | str | None) -> Probe | None:
+    if not isinstance(given, ProbeTable):
+        return None
+    return Probe(given.command, given.timeout, given.successes)
 
 
 def _recycle(table: RecycleTable | None) -> Recycle | None:

@@ -241,7 +241,15 @@ class Difference(NamedTuple):
 
 Environments = dict[str, "dict[str, str] | None"]
 
-_SETTINGS = ("code_version", "release", "instances", "stop_timeout", "singleton", "probes")
+_SETTINGS = (
+    "code_version",
+    "release",
+    "instances",
+    "stop_timeout",
+    "singleton",
+    "probes",
+    "registered",
+)
 
 # Different in each revision by its nature.
 _OWN = "UNITQ_REVISION"

@@ -98,6 +98,10 @@ REGISTRIES = (
 )  # fmt: skip
 
 
+# Those whose workers register with their host and PID.
+WITH_PIDS = frozenset({"node-resque", "resque", "rq", "sidekiq"})
+
+
 def parse(table: object) -> Keys:
     """The section's meaning. Raises MistakesError with every mistake in it."""
     if not isinstance(table, dict):

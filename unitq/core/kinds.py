@@ -231,6 +231,12 @@ Size = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{values.SIZE.pattern}$"}),
     Kind("size"),
 ]
+Registered = Annotated[
+    str,
+    PlainValidator(values.registered),
+    WithJsonSchema({"const": values.REGISTERED}),
+    Kind('`"registered"`'),
+]
 Percentage = Annotated[
     Share,
     PlainValidator(values.percent),

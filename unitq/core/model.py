@@ -132,6 +132,7 @@ class Worker:
     service: Directives = ()
     singleton: bool = False  # never two processes of it, not even for a moment
     probe: Probe | None = None
+    registered: bool = False  # healthy only once it is registered in Redis
     recycle: Recycle | None = None
     preset: str | None = None
     quiet: str = ""  # the signal after which it takes no new jobs; "" where there is none

@@ -75,6 +75,11 @@ command = "bin/probe --worker sms@%i"
 timeout = "5s"
 successes = 3
 ```
+
+`probe = "registered"` asks Redis instead: an instance is healthy only once its framework has it on
+its list of workers, with the PID of one of the instance's processes. It is for the presets whose
+workers register with their PID (php-resque, resque, node-resque, rq, sidekiq), and needs `[redis]`.
+While Redis does not answer, no instance becomes healthy.
 """
 
 _RECYCLING = """\

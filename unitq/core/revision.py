@@ -43,6 +43,7 @@ class WorkerRevision(NamedTuple):
     code_version: str
     singleton: bool = False  # never two processes, so never an instance more than there are
     probes: int = 0  # how often in a row the probe must succeed; 0: there is none
+    registered: bool = False  # the probe asks Redis whether it is registered
     recycle: Recycle | None = None
     preset: str | None = None  # the framework
     queues: tuple[str, ...] = ()
@@ -134,6 +135,7 @@ def successor(
                 code_version=worker.code.version,
                 singleton=worker.singleton,
                 probes=worker.probes,
+                registered=worker.registered,
                 recycle=worker.recycle,
                 preset=worker.preset,
                 queues=worker.queues,

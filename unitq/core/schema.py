@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Discriminator, Field, Tag
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from unitq.core import kinds
@@ -123,6 +123,14 @@ class HooksTable(Table):
     )
 
 
+# What pydantic calls the two forms of a probe. No key of a file holds these characters.
+AS_WORD, AS_TABLE = "\x00word", "\x00table"
+
+
+def _shape(value: object) -> str:
+    return AS_TABLE if isinstance(value, dict | ProbeTable) else AS_WORD
+
+
 class ProbeTable(Table):
     """Asks a new process whether it does its work, where that it runs does not say enough."""
 
@@ -224,7 +232,14 @@ class WorkerTable(Table):
         "whatever `max_surge` says.",
         examples=[True],
     )
-    probe: Annotated[ProbeTable, kinds.Kind("table, see [Probes](#probes)")] | None = Field(
+    probe: (
+        Annotated[
+            Annotated[kinds.Registered, Tag(AS_WORD)] | Annotated[ProbeTable, Tag(AS_TABLE)],
+            Discriminator(_shape),
+            kinds.Kind('table or `"registered"`, see [Probes](#probes)'),
+        ]
+        | None
+    ) = Field(
         default=None,
         description="Asks a new process whether it does its work.",
         examples=[{"command": "bin/probe %i", "timeout": "5s", "successes": 1}],

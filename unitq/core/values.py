@@ -307,6 +307,16 @@ def start_limit(value: object) -> StartLimit:
         raise MistakeError(expected) from None
 
 
+REGISTERED = "registered"
+
+
+def registered(value: object) -> str:
+    """The probe that is no program of the operator's."""
+    if value != REGISTERED:
+        raise MistakeError('"registered", or a table such as { command = "bin/probe %i" }')
+    return REGISTERED
+
+
 def size(value: object) -> int:
     """Bytes, as systemd's MemoryMax= has them: K, M, G and T are powers of 1024."""
     match = SIZE.fullmatch(value) if isinstance(value, str) else None
