@@ -97,7 +97,7 @@ def test_a_new_worker_is_healthy_once_it_is_registered(
     config(site, redis, probe="registered")
     assert site.deploy().code == 0
     pids = site.pids("sms")
-    registered = {name.split(":")[1] for name in redis.client.smembers("resque:workers")}
+    registered = {str(name).split(":")[1] for name in redis.client.smembers("resque:workers")}
     assert registered == {str(pid) for pid in pids.values()}
     assert site.unitq("restart").code == 0
 
