@@ -374,12 +374,9 @@ def _deploy(
     plan, target = prepared.plan, prepared.plan.target
     previous = plan.current.id if plan.current else None
     if not plan.pending and not plan.unproved:
-        if waiting.json:
-            unchanged = report.document("deploy", target, previous, None, (), Exit.OK)
-            click.echo(json.dumps(unchanged, indent=2))
-        else:
-            count = len(target.instances)
-            click.echo(f"unchanged: {count} of {count} on {target.number}")
+        run = report.Run("deploy", waiting.began, scope.user)
+        unchanged = report.document(run, target, previous, None, (), Exit.OK)
+        click.echo(json.dumps(unchanged, indent=2) if waiting.json else unchanged["summary"][0])
         return Exit.OK
     roll = Roll(
         "deploy", scope, systemd, plan, prepared.rendered, prepared.settings, prepared.way_back,
