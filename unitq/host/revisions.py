@@ -190,7 +190,7 @@ def reports(place: AppLayout, note: Note) -> list[dict[str, Any]]:
             report = json.loads((path / "report.json").read_bytes())
             wrong = [
                 key
-                for told in (report, *report.get("earlier", ()))
+                for told in (report, *_earlier(report))
                 for key, kind in _REPORT.items()
                 if not isinstance(told[key], kind)
             ]
@@ -214,6 +214,16 @@ def reports(place: AppLayout, note: Note) -> list[dict[str, Any]]:
     return found
 
 
+def _earlier(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """What commands before the last one of this rollout did. Raises TypeError."""
+    if not isinstance(report, dict):
+        raise TypeError("not a JSON object")
+    found = report.get("earlier", [])
+    if not isinstance(found, list):
+        raise TypeError("earlier: not what belongs there")
+    return found
+
+
 def _before(report: dict[str, Any]) -> list[dict[str, Any]]:
     """What it says of another revision: a way back that went on replaced the report of a failure.
 
@@ -221,7 +231,7 @@ def _before(report: dict[str, Any]) -> list[dict[str, Any]]:
     """
     return [
         {**each, "rollout": report["rollout"], "whole": report}
-        for each in report.get("earlier", ())
+        for each in _earlier(report)
         if each["revision"] != report["revision"]
     ]
 
