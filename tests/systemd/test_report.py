@@ -57,8 +57,8 @@ def by(site: Site, command: str) -> str:
     return rf"  by {who}, {when} to (\S+ )?\d\d:\d\d:\d\d \S+: unitq {user}{command}"
 
 
-def holding(site: Site, **rollout: Any) -> None:
-    site.config(workers={"sms": {"command": site.holding(), "instances": 4}}, rollout=rollout)
+def holding(site: Site, instances: int = 4) -> None:
+    site.config(workers={"sms": {"command": site.holding(), "instances": instances}})
     site.deploy()
     site.switch(2)
 
@@ -98,12 +98,14 @@ def test_success_is_one_line_that_names_the_slowest_drain_and_show_has_the_block
 
 
 def test_a_failure_is_told_in_one_block_everywhere(site: Site) -> None:
-    sms = {"command": site.odd("crash-on", "bad"), "instances": 4}
+    sms = {"command": site.odd("crash-on", "bad"), "instances": 2, "restart_delay": "1min"}
     site.config(workers={"sms": sms}, rollout=CRASHES | {"on_failure": None})
     site.deploy()
     (site.release(2) / "bad").touch()
     site.switch(2)
     done = site.deploy(code=9)
+    # Before anything was touched.
+    assert done.stdout.splitlines()[1] == "  if it fails: back to revision 1"
     lines = block(site, "2")
     assert printed(done) == sorted(lines)
     assert re.fullmatch(head(site, 2, r"deploy of revision 2 \(.*\), replaces 1"), lines[0])
@@ -113,11 +115,11 @@ def test_a_failure_is_told_in_one_block_everywhere(site: Site) -> None:
     failed, back, then = lines[-3:]
     # How many processes were on old code then: nobody has counted them.
     assert re.fullmatch(
-        r"failed: 0 of 4 on 2 · 3 serving · least serving: 3 of 4 · 0 killed · "
+        r"failed: 0 of 2 on 2 · 1 serving · least serving: 1 of 2 · 0 killed · "
         r"slowest drain: sms@1 [\d.]+ s · [\d.]+ s",
         failed,
     )
-    assert back.startswith("rolled back: 4 of 4 on 3 · ")
+    assert back.startswith("rolled back: 2 of 2 on 3 · ")
     assert "0 processes on old code" in back
     user = "--user " if site.scope.user else ""
     assert then == f"  next: once the cause is mended, `unitq {user}-c {site.toml} deploy`"
@@ -129,8 +131,8 @@ def test_a_failure_is_told_in_one_block_everywhere(site: Site) -> None:
     # The command that it says works from everywhere.
     (site.home / "releases/2/bad").unlink()
     typed = re.findall(r"`unitq (.*?)`", then)[0].removeprefix("--user ").split()
-    again = site.unitq(*typed, cwd=site.home.parent)
-    assert again.code == 0, again
+    again = site.unitq(*typed, "--dry-run", cwd=site.home.parent)
+    assert again.code == 12, again
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,7 @@ def test_where_nothing_is_rolled_back_it_says_why(system_site: Site, how: str, w
     if how == "pause":
         rollout = {"on_failure": "pause"}
     if how == "budget":
-        rollout = {"max_failures": 1, "max_unavailable": 2}
+        rollout = {"on_failure": None, "max_failures": 1, "max_unavailable": 2}
     sms = {"command": site.odd("crash-on", "bad-%i"), "instances": 2}
     site.config(workers={"sms": sms}, rollout=CRASHES | rollout)
     bad = site.release(1 if how in ("first", "rollback") else 2) / "bad-1"
@@ -160,6 +162,7 @@ def test_where_nothing_is_rolled_back_it_says_why(system_site: Site, how: str, w
     bad.touch()
     done = site.unitq("rollback" if how == "rollback" else "deploy")
     assert done.code == 7, done
+    assert ("  if it fails, all is left as it is (on_failure)\n" in done.stdout) == (how == "pause")
     assert f"  not rolled back: {why}\n" in done.stderr
     assert "  next: " in done.stderr
     assert f"  not rolled back: {why}" in block(site)
@@ -232,7 +235,7 @@ def test_what_has_no_ledger_says_as_much(system_site: Site) -> None:
 
 def test_an_interrupted_rollback_goes_on_to_where_it_went(system_site: Site) -> None:
     site = system_site
-    holding(site)
+    holding(site, 2)
     site.deploy()
     site.switch(3)
     site.deploy()
@@ -247,7 +250,7 @@ def test_an_interrupted_rollback_goes_on_to_where_it_went(system_site: Site) -> 
     (typed,) = re.findall(r"`unitq -a \S+ (.*?)`", done.stderr)
     again = site.unitq(*typed.split())
     assert again.code == 0, again
-    wait_until(lambda: site.active() == 4)
+    wait_until(lambda: site.active() == 2)
     found = {os.path.basename(os.readlink(f"/proc/{pid}/cwd")) for pid in site.pids().values()}
     assert found == {"2"}
 

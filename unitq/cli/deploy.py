@@ -383,6 +383,8 @@ def _deploy(
         keep=app.history, then=partial(hooking.after, app, path),
     )  # fmt: skip
     waiting.say(report.replaces(target, previous))
+    if previous:
+        waiting.say(f"  {_way_back(prepared)}")
     hooking.before_deploy(app, path, plan)
     with Interrupts().caught() as interrupts, begun(roll, max_unavailable) as book:
         return carried_out(roll, book, waiting, interrupts)
