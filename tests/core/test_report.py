@@ -187,6 +187,15 @@ def test_of_earlier_commands_only_instances_with_something_to_say_are_kept() -> 
     assert len(told["instances"]) == 2
 
 
+def test_of_commands_without_number_the_newest_are_kept() -> None:
+    told = report.document(
+        run(), SECOND, FIRST.id, outcome(SECOND, FAILED, DRAINED), (), Exit.DEGRADED
+    )
+    for number in range(50):
+        told |= {"seconds": float(number), "earlier": list(report.earlier(told))}
+    assert [each["seconds"] for each in told["earlier"]] == [*map(float, range(29, 49))]
+
+
 TOML = "/srv/shop/unitq.toml"
 BACK = Back(THIRD, outcome(THIRD, FAILED))
 CUT = Back(THIRD, outcome(THIRD, WAITING, interrupted=True))

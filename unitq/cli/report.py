@@ -200,6 +200,9 @@ _KEPT = (
 )  # fmt: skip
 
 
+_EARLIER = 20  # commands of one rollout that are kept: the room that a report has on disk is finite
+
+
 def _short(told: Mapping[str, Any]) -> dict[str, Any]:
     """The report of an earlier command: without the instances of which there is nothing to say."""
     back = told["rollback"]
@@ -219,7 +222,7 @@ def _worth_a_word(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def earlier(kept: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     """What the next report of a rollout says of the commands before, from the one that was kept."""
-    return (*kept["earlier"], _short(kept))
+    return (*kept["earlier"], _short(kept))[-_EARLIER:]
 
 
 def _summary(
