@@ -220,7 +220,7 @@ def _refused(site: Site) -> Result:
     done = site.unitq("deploy")
     assert done.code == 8, done
     for way in ("rollout resume", "rollback", "rollout abort"):
-        assert f"unitq -a {site.app} {way}" in done.stderr
+        assert f"-a {site.app} {way}`" in done.stderr
     return done
 
 

@@ -376,18 +376,17 @@ def _deploy(
     plan, target = prepared.plan, prepared.plan.target
     previous = plan.current.id if plan.current else None
     if not plan.pending and not plan.unproved:
-        if waiting.json:
-            unchanged = report.document("deploy", target, previous, None, (), Exit.OK)
-            click.echo(json.dumps(unchanged, indent=2))
-        else:
-            count = len(target.instances)
-            click.echo(f"unchanged: {count} of {count} on {target.number}")
+        run = report.Run("deploy", waiting.began, scope.user)
+        unchanged = report.document(run, target, previous, None, (), Exit.OK)
+        click.echo(json.dumps(unchanged, indent=2) if waiting.json else unchanged["summary"][0])
         return Exit.OK
     roll = Roll(
         "deploy", scope, systemd, plan, prepared.rendered, prepared.settings, prepared.way_back,
         keep=app.history, then=partial(hooking.after, app, path),
     )  # fmt: skip
     waiting.say(report.replaces(target, previous))
+    if previous:
+        waiting.say(f"  {_way_back(prepared)}")
     hooking.before_deploy(app, path, plan)
     with Interrupts().caught() as interrupts, begun(roll, max_unavailable) as book:
         return carried_out(roll, book, waiting, interrupts)

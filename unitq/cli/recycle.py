@@ -50,6 +50,7 @@ def recycle(
     healthy before the next one drains. While a rollout is under way, paused or cut off, nothing is
     done; nor where an instance of the worker has failed or is restarting: capacity first.
     """
+    waiting = Waiting(as_json, timeout, fail_on_kill)
     scope = current()
     revision = scope.installed()
     systemd = scope.systemd()
@@ -71,7 +72,8 @@ def recycle(
         return Exit.OK
     if not every:
         if as_json:
-            unchanged = report.document("recycle", revision, revision.id, None, (), Exit.OK)
+            run = report.Run("recycle", waiting.began, scope.user)
+            unchanged = report.document(run, revision, revision.id, None, (), Exit.OK)
             click.echo(json.dumps(unchanged, indent=2))
         elif not quiet:
             click.echo(f"{revision.app}: nobody is due")
@@ -92,7 +94,7 @@ def recycle(
         return over(
             "recycle",
             tuple(str(name) for name in lives),
-            Waiting(as_json, timeout, fail_on_kill),
+            waiting,
             choose,
             settings=lambda settings: with_max_unavailable(settings, Share(1)),
         )

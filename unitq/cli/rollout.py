@@ -276,7 +276,7 @@ def show(as_json: bool) -> int:
         f"{since} ago"
     )
     if code is Exit.LOCKED or code is Exit.PAUSED:
-        click.echo(f"  next: {ways_out(app, story)}", err=True)
+        click.echo(f"  next: {ways_out(app, story, user=scope.user)}", err=True)
     return code
 
 

@@ -181,13 +181,19 @@ def every(place: AppLayout, note: Note) -> list[Revision]:
 def reports(place: AppLayout, note: Note) -> list[dict[str, Any]]:
     """The reports of all rollouts, oldest first, as `deploy --json` printed them.
 
-    Each has the keys of _REPORT; `rollout` is its number.
+    Each has the keys of _REPORT; `rollout` is its number. One about a revision that another report
+    tells of in passing has that as `whole`.
     """
     found = []
     for number, path in sorted(_numbered(Path(place.state) / "rollouts")):
         try:
             report = json.loads((path / "report.json").read_bytes())
-            wrong = [key for key, kind in _REPORT.items() if not isinstance(report[key], kind)]
+            wrong = [
+                key
+                for told in (report, *_earlier(report))
+                for key, kind in _REPORT.items()
+                if not isinstance(told[key], kind)
+            ]
             if wrong:
                 raise ValueError(f"{', '.join(wrong)}: not what belongs there")
         except FileNotFoundError:
@@ -198,14 +204,36 @@ def reports(place: AppLayout, note: Note) -> list[dict[str, Any]]:
             note(f"{path / 'report.json'}: damaged ({type(error).__name__}: {error}): left out")
         else:
             report = {"began": None, "ended": None, "by": None, **report, "rollout": number}
-            found.append(report)
+            found += [*_before(report), report]
             if isinstance(back := report.get("rollback"), dict):
                 # The revision that it was rolled back to has no other report.
                 whole = report["exit_code"] == Exit.ROLLED_BACK
                 result, code = ("ok", Exit.OK) if whole else ("failed", Exit.DEGRADED)
                 of_back = {"command": "rollback", "result": result, "exit_code": int(code)}
-                found.append({**report, **back, **of_back, "rollback": None})
+                found.append({**report, **back, **of_back, "rollback": None, "whole": report})
     return found
+
+
+def _earlier(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """What commands before the last one of this rollout did. Raises TypeError."""
+    if not isinstance(report, dict):
+        raise TypeError("not a JSON object")
+    found = report.get("earlier", [])
+    if not isinstance(found, list):
+        raise TypeError("earlier: not what belongs there")
+    return found
+
+
+def _before(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """What it says of another revision: a way back that went on replaced the report of a failure.
+
+    Oldest first.
+    """
+    return [
+        {**each, "rollout": report["rollout"], "whole": report}
+        for each in _earlier(report)
+        if each["revision"] != report["revision"]
+    ]
 
 
 _REPORT: dict[str, type | tuple[type, ...]] = {
