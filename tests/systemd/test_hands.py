@@ -34,7 +34,7 @@ def test_the_job_that_a_drain_waits_for_is_shown(system_site: Site, redis: Redis
     site = system_site
     config(site, redis)
     site.deploy()
-    (job, _) = Load(redis.client).enqueue(2, 1.5)
+    (job, _) = Load(redis.client).enqueue(2, 4.0)
     busy(redis, 2)
     result = site.unitq("restart")
     assert result.code == 0, result

@@ -35,6 +35,7 @@ _KINDS: dict[str, tuple[bytes, bytes]] = {
     "ExecMainCode": (b"org.freedesktop.systemd1.Service", b"i"),
     "ExecMainStatus": (b"org.freedesktop.systemd1.Service", b"i"),
     "ExecMainExitTimestamp": (b"org.freedesktop.systemd1.Service", b"t"),
+    "TimeoutStopUSec": (b"org.freedesktop.systemd1.Service", b"t"),
     "ControlGroup": (b"org.freedesktop.systemd1.Service", b"s"),
     "MemoryCurrent": (b"org.freedesktop.systemd1.Service", b"t"),
 }
