@@ -83,6 +83,8 @@ def _cells(row: core.Entry, back: str | None) -> tuple[str, ...]:
         marks.append(f"restores {revision.restores}")
     if revision.id == back:
         marks.append("a rollback goes here")
+    if revision.why:
+        marks.append(revision.why)
     return (
         str(revision.number),
         revision.hash,
@@ -114,6 +116,7 @@ def _head(row: core.Entry) -> dict[str, Any]:
         "hash": revision.hash,
         "deployed_at": round(revision.created, 3),
         "deployed_by": revision.by,
+        "why": revision.why,
         "config": revision.config,
         "state": str(row.state),
         "current": row.current,
@@ -237,6 +240,8 @@ def _lines(row: core.Entry, names: core.Environments) -> list[str]:
         f"{revision.app}: revision {revision.id}, {row.state}{', current' * row.current}",
         f"  deployed: {_when(revision.created)} by {revision.by} from {revision.config}",
     ]
+    if revision.why:
+        lines.append(f"  why: {revision.why}")
     if revision.restores is not None:
         lines.append(f"  restores: {revision.restores}")
     for worker in revision.workers:

@@ -222,7 +222,8 @@ def _rolled_back(
     goal = roll.way_back
     if goal is None or roll.settings.on_failure is not OnFailure.ROLLBACK:
         return None
-    origin = Origin(time.time(), state.whoami(), goal.config)
+    why = f"revision {roll.plan.target.number} failed"
+    origin = Origin(time.time(), state.whoami(), goal.config, why)
     target = restored(roll.plan.target, goal, origin)
     place = roll.scope.layout.app(roll.app)
     plan = plan_to(

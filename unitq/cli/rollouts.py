@@ -75,6 +75,22 @@ def waiting_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+message_option = click.option(
+    "-m",
+    "--message",
+    metavar="TEXT",
+    default="",
+    callback=lambda _context, _parameter, value: _one_line(value),
+    help="Why, in a line; `unitq history` and `unitq show` have it.",
+)
+
+
+def _one_line(text: str) -> str:
+    if len(text) > 200 or not text.isprintable():
+        raise click.BadParameter("expected one line of at most 200 characters")
+    return text
+
+
 def _seconds(
     context: click.Context,  # noqa: ARG001
     parameter: click.Parameter,  # noqa: ARG001

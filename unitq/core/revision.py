@@ -64,6 +64,7 @@ class Revision(NamedTuple):
     units: tuple[str, ...]
     rollout: RolloutSettings
     restores: int | None = None  # the number of the revision that this one goes back to
+    why: str = ""  # what the operator said of it
 
     @property
     def id(self) -> str:
@@ -110,6 +111,7 @@ class Origin(NamedTuple):
     created: float
     by: str
     config: str
+    why: str = ""
 
 
 def successor(
@@ -124,6 +126,7 @@ def successor(
         created=origin.created,
         by=origin.by,
         config=origin.config,
+        why=origin.why,
         workers=tuple(
             WorkerRevision(
                 name=worker.name,
@@ -184,6 +187,7 @@ def scaled(current: Revision, counts: Mapping[str, int], origin: Origin) -> Revi
         created=origin.created,
         by=origin.by,
         config=origin.config,
+        why=origin.why,
         workers=workers,
     )
 
@@ -198,6 +202,7 @@ def restored(current: Revision, target: Revision, origin: Origin) -> Revision:
         number=current.number + 1,
         created=origin.created,
         by=origin.by,
+        why=origin.why,
         restores=target.restores or target.number,
     )
 
@@ -234,6 +239,7 @@ def load(text: str | bytes, where: str) -> Revision:
             units=tuple(found["units"]),
             rollout=_settings(found["rollout"]),
             restores=found.get("restores"),
+            why=found.get("why", ""),
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UnitqError(

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unitq.core import history
+from unitq.core import history, ledger
 from unitq.core.envfile import assignments, environment_file, file_names
 from unitq.core.errors import Exit, NotPermittedError, UnitqError
 from unitq.core.revision import Revision, dump, load
@@ -197,7 +197,8 @@ def reports(place: AppLayout, note: Note) -> list[dict[str, Any]]:
             if wrong:
                 raise ValueError(f"{', '.join(wrong)}: not what belongs there")
         except FileNotFoundError:
-            note(f"rollout {number} has no report: it goes on, or it was killed")
+            if not _given_up(path):
+                note(f"rollout {number} has no report: it goes on, or it was killed")
         except OSError as error:
             note(f"{path / 'report.json'}: {error.strerror}: left out")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -323,6 +324,14 @@ def _numbered(folder: Path) -> list[tuple[int, Path]]:
         for path in found
         if (number := path.name.partition("-")[0]).isdecimal() and number.isascii()
     ]
+
+
+def _given_up(folder: Path) -> bool:
+    """Whether an operator ended this rollout by `abort`: then it is known why it has no report."""
+    with suppress(OSError):
+        told = ledger.records((folder / "ledger.jsonl").read_bytes())
+        return bool(told) and bool(told[-1].data.get("aborted"))
+    return False
 
 
 def _unsaid(words: str) -> None:
