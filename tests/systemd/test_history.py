@@ -434,3 +434,17 @@ def test_old_revisions_go_but_none_that_is_needed(system_site: Site) -> None:
     done = site.unitq("history")
     assert done.code == 0
     assert re.search(r"(?m)^1 .* stable +1 +a rollback goes here$", done.stdout)
+
+
+def test_why_is_kept_with_the_revision(system_site: Site) -> None:
+    site = system_site
+    site.config(workers={"sms": {"command": site.odd("steady"), "instances": 1}})
+    site.deploy("-m", "the first one")
+    site.switch(2)
+    site.deploy("--message", "the new SMS template")
+    site.deploy("-m", "nothing to be done")
+    assert site.unitq("rollback", "-m", "customers got the wrong text").code == 0
+    told = [row["why"] for row in site.unitq("history", "--json").json["revisions"]]
+    assert told == ["customers got the wrong text", "the new SMS template", "the first one"]
+    assert "  why: the new SMS template\n" in site.unitq("show", "2").stdout
+    assert site.deploy("-m", "two\nlines", code=2).stdout == ""
