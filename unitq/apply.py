@@ -118,6 +118,7 @@ class Applier:
                 rollout = self._listen(rollout, 0.0, interrupts)
                 if rollout.failed:
                     break
+            self._orders.unless_going_down()
             progress.update(rollout, self._seen, now)
             if rollout.finished:
                 again = self._confirmed(rollout)

@@ -6,6 +6,8 @@ rebooted while unitq is at work, which then sees everything being stopped under 
 
 from __future__ import annotations
 
+import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,8 +16,11 @@ from tests.reboot.conftest import Machine, Shop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from subprocess import Popen
 
 pytestmark = pytest.mark.reboot
+
+BOOT_SECONDS = 30
 
 FOUR = ("sms@1", "sms@2", "sms@3", "sms@4")
 OLD = {"state": "active", "release": "1", "nice": [0, 0], "stop_timeout": "20s"}
@@ -102,12 +107,13 @@ def test_at_rest_all_come_back_on_the_current_revision(machine: Machine, scope: 
 # --- in mid-rollout -------------------------------------------------------------------------------
 
 
-def _under_way(shop: Shop, text: dict[str, Any], moment: str, *arguments: str) -> None:
+def _under_way(shop: Shop, text: dict[str, Any], moment: str, *arguments: str) -> Popen[str]:
     """A deploy that has come as far as the second instance's proof, or to the third one's drain."""
     shop.change(**text)
     shop.hold(*([3] if moment == "draining" else []))
-    shop.start("deploy", *arguments)
+    deploy = shop.start("deploy", *arguments)
     shop.wait(*(("sms@3", "draining") if moment == "draining" else ("sms@2", "new")))
+    return deploy
 
 
 def _each_is_of_one_piece(shop: Shop, text: dict[str, Any], moment: str) -> None:
@@ -183,3 +189,37 @@ def test_the_plug_is_pulled(
     WAYS[way](shop, text)
     machine.pull_the_plug()
     _rests(shop, OLD if way == "rollback" else _new(text))
+
+
+@pytest.mark.parametrize(
+    ("scope", "text", "moment", "way", "arguments"),
+    [
+        ("system", AFTER_THE_STOP, "draining", "rollback", ()),
+        ("system", AT_ONCE, "settling", "resume", ()),
+        ("system", AFTER_THE_STOP, "settling", "abort", ("--detach",)),
+        ("user", AT_ONCE, "settling", "resume", ("--detach",)),
+    ],
+)
+def test_the_machine_is_shut_down(
+    machine: Machine,
+    scope: str,
+    text: dict[str, Any],
+    moment: str,
+    way: str,
+    arguments: tuple[str, ...],
+) -> None:
+    shop = _deployed(machine, scope)
+    deploy = _under_way(shop, text, moment, *arguments)
+    began = time.monotonic()
+    machine.reboot()
+    # One that drains has its stop_timeout, and no more is waited for: not for a proof of health.
+    assert time.monotonic() - began < (20 if moment == "draining" else 0) + BOOT_SECONDS
+    if not arguments:
+        assert "systemd is shutting down" in deploy.communicate()[1]
+        # As it ends it may hear the SIGTERM that all hear in the end.
+        assert deploy.returncode in (7, -signal.SIGTERM)
+    shop.hold()
+    # What is stopped with all others is not taken for one whose turn it is, nor for a failure.
+    _each_is_of_one_piece(shop, text, moment)
+    _is_told_what_to_do(shop)
+    WAYS[way](shop, text)
