@@ -127,6 +127,7 @@ class Applier:
                 rollout = self._listen(rollout, 0.0, interrupts)
                 if rollout.failed:
                     break
+            self._orders.unless_going_down()
             progress.update(rollout, sights.seen, now)
             if rollout.finished:
                 again = self._confirmed(rollout)

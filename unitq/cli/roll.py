@@ -21,6 +21,7 @@ from unitq.cli.text import unitq
 from unitq.core import history, names
 from unitq.core.errors import (
     Exit,
+    GoingDownError,
     LockedError,
     NotPermittedError,
     PreflightError,
@@ -151,7 +152,7 @@ def carried_out(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrup
     except (PreflightError, NotPermittedError):
         book.void()
         raise
-    except ledger.LedgerError:
+    except (ledger.LedgerError, GoingDownError):
         raise  # cut off: what it was about to do has to be looked at again
     except UnitqError as error:
         # It ended with an error that was told: the same command again goes on.

@@ -195,6 +195,10 @@ class Systemd:
         """The version of the systemd that runs."""
         return str(_text(self._property(_OBJECT, _MANAGER, b"Version", b"s")))
 
+    def stopping(self) -> bool:
+        """Whether it stops everything: the machine, or the user's manager, goes down."""
+        return bool(self._property(_OBJECT, _MANAGER, b"SystemState", b"s") == b"stopping")
+
     def properties(self, unit: str, *wanted: str) -> dict[str, Any]:
         """Some properties of a unit, a call each: 50 µs, where all of them at once take 1.6 ms."""
         path = _UNIT_PATH + _escape(unit)
