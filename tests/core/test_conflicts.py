@@ -181,6 +181,11 @@ def test_a_contradiction_is_a_warning_with_its_source(
         ("saq", "saq a.b --workers 2", ('kill_mode = "control-group"',)),
         ("resque", "rake resque:work", ("environment = { TERM_CHILD = 1 }",)),
         ("taskiq", "taskiq worker a:b", ()),
+        (
+            "celery",
+            "celery -A a worker",
+            ('stop_signal = "SIGINT"', "service = { SuccessExitStatus = 1 }"),
+        ),
     ],
 )
 def test_what_is_known_to_be_safe_is_not_spoken_of(

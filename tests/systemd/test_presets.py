@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.core.build import PRESETS, SYSTEM, USER, app, rendered
+from tests.core.build import PRESETS, SYSTEM
 from tests.core.test_docs import example_preset
 from tests.harness.load import Load
 from tests.systemd.conftest import wait_until
 from unitq.core.errors import Exit
-from unitq.host import checks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,13 +181,31 @@ def test_queues_reach_a_php_worker_and_no_job_is_lost(
     assert (count.lost, count.twice, count.failed) == ((), (), ()), count
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
-def test_systemd_takes_the_unit_of_every_preset(name: str) -> None:
-    preset = PRESETS[name]
-    command = preset.command or "/bin/true"
-    for scope in (SYSTEM, USER):
-        found = app(
-            f'[workers.w]\npreset = "{name}"\ncommand = "{command}"\nqueues = ["a b", "$x%"]'
-        )
-        units = rendered(found, scope=scope).units
-        assert checks.verify(units, user_scope=scope.user) == []
+def test_systemd_takes_the_unit_of_every_preset(site: Site) -> None:
+    workers: dict[str, dict[str, object]] = {
+        name: {
+            "preset": name,
+            "command": preset.command or "/bin/true",
+            "queues": ["a b", "$x%"],
+            "stop_timeout": str(preset.stop.timeout),
+        }
+        for name, preset in PRESETS.items()
+    }
+    # One that it does not take, so that silence means something.
+    workers["wrong"] = {"command": "/bin/true", "service": {"WatchdogSec": "soon"}}
+    site.config(workers=workers)
+    found = site.unitq("check", "--json")
+    assert found.code == Exit.NOT_AS_WANTED, found
+    said = [
+        finding["place"]
+        for finding in found.json["findings"]
+        if finding["message"].startswith(("systemd says", "systemd-analyze"))
+    ]
+    assert [place.partition(",")[0] for place in said] == [f"unitq-{site.app}-wrong@.service"]
+    # And nothing is to be said of their settings, which are the presets' own.
+    about = {
+        finding["place"]
+        for finding in found.json["findings"]
+        if not finding["message"].startswith(("there is no program", "systemd says"))
+    }
+    assert about == set()

@@ -161,7 +161,7 @@ def queues(preset: Preset) -> str:
             words += [word.replace("{queue}", queue) for word in how.each]
         text = f"`{' '.join(words)}` behind its command"
     else:
-        text = "they do not reach it: they only say which ones to look at"
+        text = "from its own code; `queues` only says which ones to look at"
     return f"{text}. {how.note}" if how.note else text
 
 

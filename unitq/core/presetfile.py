@@ -276,6 +276,7 @@ def _check(table: _Table) -> Check:
         value=_maybe(table, "value"),
         kill_mode=table.get("kill_mode", values.kill_mode, None),
         stop_signal=table.get("stop_signal", values.stop_signal, ""),
+        unless=table.get("unless", presetvalues.text, ""),
         instead=table.get("instead", presetvalues.text, ""),
         source=table.get("source", presetvalues.text, ""),
     )
