@@ -192,7 +192,11 @@ def test_systemd_takes_the_unit_of_every_preset(site: Site) -> None:
         for name, preset in PRESETS.items()
     }
     # One that it does not take, so that silence means something.
-    workers["wrong"] = {"command": "/bin/true", "service": {"WatchdogSec": "soon"}}
+    workers["wrong"] = {
+        "command": "/bin/true",
+        "stop_timeout": "1min",
+        "service": {"WatchdogSec": "soon"},
+    }
     site.config(workers=workers)
     found = site.unitq("check", "--json")
     assert found.code == Exit.NOT_AS_WANTED, found
