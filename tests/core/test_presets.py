@@ -440,6 +440,7 @@ BAD = {
     'got "SIGTREM", did you mean "SIGTERM"?',
     'title = "X"\nstop = 5': "stop: expected a table, got 5",
     f"{MINIMAL}[recognise]\ncommand = ['(']": "recognise.command[0]: not a regular expression: ",
+    f"{MINIMAL}[recognise]\ncommand = ['(?i)x']": "recognise.command[0]: flags must be those",
     f"{MINIMAL}[recognise]\ncommand = 'x'": "recognise.command: expected a list of regular",
     f"{MINIMAL}[service]\ntype = 'forking'": 'service.type: expected "simple", "exec"',
     f"{MINIMAL}[service]\nwatchdog = 0": "service.watchdog: expected a time span",

@@ -232,6 +232,29 @@ def test_an_operators_own_comes_first() -> None:
     assert found[0].name == "acme"
 
 
+def test_a_pattern_ends_with_a_word_whichever_of_its_ways_that_takes() -> None:
+    from unitq.core.presetfile import parse
+
+    text = "title = 'X'\n[stop]\nsignal = 'SIGTERM'\n[recognise]\ncommand = ['acme|acme-worker']"
+    presets = {"acme": parse(text, name="acme", source="x")}
+    assert recognised(presets, "acme-worker --x", {})
+    assert recognised(presets, "acme", {})
+    assert not recognised(presets, "acme-work", {})
+
+
+def test_no_command_line_takes_long() -> None:
+    import time
+
+    for words in ("-e", "--watch", "-A", "--app", "-x", "environment", "--burst", "-u x", "a.b"):
+        for program in ("arq", "saq", "celery", "php bin/console", "artisan", "rake", "rq worker"):
+            begun = time.monotonic()
+            name(f"{program} {' '.join([words] * 2000)} ;")
+            for preset in PRESETS.values():
+                if preset.queues.given:
+                    preset.queues.given.search(f"{program} {' '.join([words] * 300)} ;")
+            assert time.monotonic() - begun < 5
+
+
 @pytest.mark.parametrize(
     ("command", "head", "expected"),
     [

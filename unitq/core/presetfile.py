@@ -159,7 +159,7 @@ def _preset(name: str, top: _Table) -> Preset | None:
 
 def _recognise(table: _Table) -> Recognise:
     found = Recognise(
-        command=table.get("command", presetvalues.patterns, ()),
+        command=table.get("command", presetvalues.commands, ()),
         script=table.get("script", presetvalues.patterns, ()),
         arguments=_maybe(table, "arguments"),
     )

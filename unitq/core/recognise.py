@@ -115,8 +115,7 @@ def recognised(
         for preset in presets.values():
             for pattern in preset.recognise.command:
                 for text in texts:
-                    matched = pattern.match(text)
-                    if matched and text[matched.end() : matched.end() + 1].strip() == "":
+                    if matched := pattern.match(text):
                         return preset, f'"{matched[0].strip()}" in its command'
     for one in found:
         head = heads.get(one.script, "") if one.script else ""
