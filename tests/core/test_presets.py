@@ -11,6 +11,7 @@ import pytest
 from tests.core.build import HEAD, PRESETS, app, rendered
 from unitq.core.config import parse
 from unitq.core.errors import ConfigError
+from unitq.core.history import difference
 from unitq.core.model import App, KillMode, Worker
 from unitq.core.preset import Basis
 from unitq.core.presetfile import parse as read
@@ -402,6 +403,10 @@ def test_another_preset_that_sets_the_same_is_a_revision_that_restarts_nothing()
     assert second.number == 2
     assert second.hash != first.hash
     assert second.workers[0].revision == first.id
+    # And what has changed is said.
+    (change,) = difference(first, second, units=({}, {}), environments=({}, {})).workers
+    assert not change.replaced
+    assert [tuple(setting) for setting in change.settings] == [("preset", None, "bullmq")]
 
 
 # An operator's own.

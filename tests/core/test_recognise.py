@@ -213,6 +213,33 @@ def test_the_head_of_a_script(command: str, head: str, arguments: str, expected:
         assert name(f'bash -c "cd x; {command} {arguments}"', **{path: head}) == expected
 
 
+WORKER_JS = "const { Worker } = require('bullmq'); new Worker('q', f);"
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("npm run worker", "bullmq"),
+        ("/usr/bin/npm run --silent worker", "bullmq"),
+        ("yarn worker", "bullmq"),
+        ("bash -c 'cd x && pnpm run worker'", "bullmq"),
+        ("npm start", ""),
+        ("npm run nosuch", ""),
+        ("npm run", ""),
+        ("npx worker", ""),
+    ],
+)
+def test_a_script_of_npm(command: str, expected: str) -> None:
+    package = '{"scripts": {"worker": "NODE_ENV=x node w.js", "start": "node web.js", "odd": 5}}'
+    heads = {"package.json": package, "w.js": WORKER_JS, "web.js": "require('bullmq')"}
+    assert name(command, **heads) == expected
+
+
+@pytest.mark.parametrize("package", ["", "{", "[]", '{"scripts": []}', '{"scripts": {"x": 5}}'])
+def test_a_package_file_that_says_nothing(package: str) -> None:
+    assert name("npm run x", **{"package.json": package}) == ""
+
+
 def test_it_says_what_gave_it_away() -> None:
     found = recognised(PRESETS, "/venv/bin/celery -A shop worker -l info", {})
     assert found is not None
