@@ -27,6 +27,7 @@ _COMMANDS = {
     "history": ("unitq.cli.history:history", "Show what was deployed, and what became of it."),
     "show": ("unitq.cli.history:show", "Show one revision."),
     "diff": ("unitq.cli.history:diff", "Show how two revisions differ."),
+    "presets": ("unitq.cli.presets:presets", "List the queue frameworks that unitq knows."),
     "releases": ("unitq.cli.releases:releases", "List the release directories that are needed."),
     "start": ("unitq.cli.run:start", "Start what does not run."),
     "stop": ("unitq.cli.run:stop", "Let workers finish their jobs and stop them."),

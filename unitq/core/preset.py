@@ -101,6 +101,7 @@ class Check:
     value: re.Pattern[str] | None = None  # all of the variable's value
     kill_mode: KillMode | None = None  # only under this one
     stop_signal: str = ""  # only with this one
+    unless: str = ""  # not where the user gives this directive
     instead: str = ""
     source: str = ""
 

@@ -159,7 +159,7 @@ def _preset(name: str, top: _Table) -> Preset | None:
 
 def _recognise(table: _Table) -> Recognise:
     found = Recognise(
-        command=table.get("command", presetvalues.patterns, ()),
+        command=table.get("command", presetvalues.commands, ()),
         script=table.get("script", presetvalues.patterns, ()),
         arguments=_maybe(table, "arguments"),
     )
@@ -276,6 +276,7 @@ def _check(table: _Table) -> Check:
         value=_maybe(table, "value"),
         kill_mode=table.get("kill_mode", values.kill_mode, None),
         stop_signal=table.get("stop_signal", values.stop_signal, ""),
+        unless=table.get("unless", presetvalues.text, ""),
         instead=table.get("instead", presetvalues.text, ""),
         source=table.get("source", presetvalues.text, ""),
     )

@@ -309,6 +309,7 @@ def starter(
     command: str = "/usr/bin/php bin/resque",
     instances: int = 4,
     preset: str | None = None,
+    queues: bool = False,
 ) -> str:
     """The commented file that `unitq init` writes. Without `user` that key stays a comment."""
     given: dict[str, Any] = {"app": app, "directory": directory}
@@ -317,6 +318,8 @@ def starter(
     known: dict[str, Any] = {"command": command, "instances": instances}
     if preset is not None:
         known["preset"] = preset
+    if queues:
+        known["queues"] = ["default"]
     return _STARTER.format(
         worker=worker,
         app=_keys(AppFile, given, skip=_TABLES),
