@@ -15,8 +15,11 @@ def mistakes(table: object) -> dict[tuple[str | int, ...], str]:
     """What is wrong, by its place."""
     with pytest.raises((MistakesError, MistakeError)) as caught:
         keys.parse(table)
-    every = caught.value.every if isinstance(caught.value, MistakesError) else [caught.value]
-    return {mistake.at: str(mistake) for mistake in every}
+    wrong = caught.value
+    if isinstance(wrong, MistakesError):
+        return {mistake.at: str(mistake) for mistake in wrong.every}
+    assert isinstance(wrong, MistakeError)
+    return {wrong.at: str(wrong)}
 
 
 def test_all_that_a_section_may_say() -> None:
@@ -108,10 +111,8 @@ def test_all_mistakes_are_told_at_once() -> None:
     assert {place[0] for place in found} == {
         "depth", "prefix", "registry", "waiting", "names", "delayed", "oldest", "failed", "in_hand",
     }  # fmt: skip
-    assert (
-        found[("waiting", 1, 1)]
-        == "{x} stands for nothing; there are {p}, {r}, {q}, {now}, {now_ms}"
-    )
+    said = "{x} stands for nothing; there are {p}, {r}, {q}, {now}, {now_ms}"
+    assert found[("waiting", 1, 1)] == said
     assert found[("names", 0, 1)] == "{q} stands for nothing; there are {p}, {r}, {now}, {now_ms}"
     assert found[("waiting", 2, "field")].startswith("missing")
     assert found[("failed", 0, "command")].startswith("missing")

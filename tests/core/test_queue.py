@@ -149,7 +149,8 @@ def test_a_late_heartbeat_counts_where_no_process_can_be_looked_for() -> None:
 
 
 def test_apps_whose_names_begin_alike_are_told_apart() -> None:
-    mine = "/unitq.slice/unitq-my\\x2dshop.slice/unitq-my\\x2dshop-sms.slice/unitq-my-shop-sms@1.service"
+    slices = "/unitq.slice/unitq-my\\x2dshop.slice/unitq-my\\x2dshop-sms.slice"
+    mine = f"{slices}/unitq-my-shop-sms@1.service"
     assert whose("my-shop", mine) == ("sms@1", "unitq-my-shop-sms@1.service")
     assert whose("my", mine)[0] == ""
     # A drop-in may have moved it to a slice of its own.

@@ -126,7 +126,8 @@ def test_a_password_is_nowhere_to_be_seen(
         "url": f'[redis]\nurl = "{url.replace("//", f"//unitq:{SECRET}@")}"',
         "variable": f'environment_file = "{tmp_path}/env"\n[redis]\nurl = "{url}"\n'
         'username = "unitq"\npassword_variable = "REDIS_PASSWORD"',
-        "file": f'[redis]\nurl = "{url}"\nusername = "unitq"\npassword_file = "{tmp_path}/password"',
+        "file": f'[redis]\nurl = "{url}"\nusername = "unitq"\n'
+        f'password_file = "{tmp_path}/password"',
     }[source]
     write(tmp_path, top)
     try:
