@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import select
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -149,7 +148,7 @@ def _watch(found: Way, interval: float) -> int:
 
     gc.enable()  # __main__.py switched it off
     before: list[Sample] | None = None
-    console = Console(highlight=False, stderr=not sys.stdout.isatty() and sys.stderr.isatty())
+    console = Console(highlight=False)
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as display:
         try:
             while True:
@@ -161,7 +160,9 @@ def _watch(found: Way, interval: float) -> int:
                     before = None
                 else:
                     header, lines = queue_text.cells(queue_text.rows(now, before), now[0].time)
-                    shown = Table(*header, box=None, pad_edge=False, header_style="bold")
+                    shown = Table(box=None, pad_edge=False, header_style="bold")
+                    for title in header:
+                        shown.add_column(title, no_wrap=True)
                     for line in lines:
                         shown.add_row(*map(Text, line))
                     shown.caption = f"{found.connection.where}, every {duration(interval)}"
