@@ -341,6 +341,9 @@ def test_answers_come_out_whole_however_they_come_in() -> None:
         for at in range(0, len(raw), size):
             answers.feed(raw[at : at + size])
         assert answers.done == wanted
+    hostile = Answers()
+    hostile.feed(b"-ERR \x1b[2J\r\n")
+    assert hostile.done == [Refused("ERR ?[2J")]
     with pytest.raises(ValueError, match="protocol"):
         Answers().feed(b"HTTP/1.1 200 OK\r\n")
 

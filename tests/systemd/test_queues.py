@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -72,6 +73,10 @@ def test_a_busy_worker_shows_its_job(site: Site, redis: RedisServer) -> None:
     (job,) = document["jobs"]
     assert (job["name"], job["id"], job["worker"]) == ("SendSms", told["job"], told["worker"])
     assert abs(job["since"] - time.time()) < 60
+
+    # From anywhere, too: the installed revision knows the file that it was made from.
+    away = site.unitq("-a", site.app, "queues", "--interval", "0", cwd=Path("/"))
+    assert (away.code, told["job"][:8] in away.stdout) == (0, True), away
 
     pid = int(told["worker"].split(":")[1])
     status = site.unitq("status", "--json", "-v", "--queues")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unitq.cli import queue_text
-from unitq.cli.queued import Way, way
+from unitq.cli.queued import Way, loaded, way
 from unitq.cli.scope import current, scope_options
 from unitq.cli.text import duration, plural
 from unitq.core.errors import Exit, UnitqError
@@ -66,7 +66,7 @@ def queues(context: click.Context, as_json: bool, watch: bool, interval: float) 
     if context.invoked_subcommand is not None:
         return Exit.OK
     scope = current()
-    app, path = scope.load()
+    app, path = loaded(scope)
     found = way(app, scope.presets(), str(path))
     if watch:
         return _watch(found, interval or 1.0)
@@ -201,6 +201,6 @@ def doctor(as_json: bool, prune: bool, yes: bool) -> int:
     from unitq.cli.queue_doctor import examined
 
     scope = current()
-    app, path = scope.load()
+    app, path = loaded(scope)
     found = way(app, scope.presets(), str(path))
     return examined(app.name, found, as_json=as_json, prune=prune, yes=yes)

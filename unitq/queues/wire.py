@@ -114,7 +114,9 @@ class Answers:
                 value = buffer[at + 1 : end]
                 at = end + 2
             elif kind == 45:  # "-"
-                value = Refused(buffer[at + 1 : end].decode(errors="replace"))
+                words = buffer[at + 1 : end].decode(errors="replace")
+                # It is shown, and must be no order to a terminal.
+                value = Refused("".join(c if c.isprintable() else "?" for c in words))
                 at = end + 2
             else:
                 raise ValueError("this does not speak Redis's protocol")
