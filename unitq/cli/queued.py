@@ -9,7 +9,9 @@ from unitq.core.preset import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
+    from unitq.cli.scope import Scope
     from unitq.core.model import App, Redis, Worker
     from unitq.core.preset import Preset
     from unitq.queues.connection import Connection, Secrets
@@ -20,6 +22,22 @@ _LINES = """\
 url = "redis://127.0.0.1:6379/0"
 preset = "php-resque"\
 """
+
+
+def loaded(scope: Scope) -> tuple[App, Path]:
+    """The app as its file describes it: also of one that -a names and that is installed from
+    elsewhere. Raises ConfigError."""
+    from unitq.host import state
+
+    try:
+        return scope.load()
+    except ConfigError as error:
+        if error.problems or scope.app is None or scope.config is not None:
+            raise
+        revision = state.current(scope.layout.app(scope.app))
+        if revision is None:
+            raise
+        return scope._replace(config=revision.config).load()
 
 
 class Way(NamedTuple):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import gc
 import json
 import select
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from unitq.cli import queue_text
-from unitq.cli.queued import Way, way
+from unitq.cli.queued import Way, loaded, way
 from unitq.cli.scope import current, scope_options
 from unitq.cli.text import duration, plural
 from unitq.core.errors import Exit, UnitqError
@@ -67,7 +66,7 @@ def queues(context: click.Context, as_json: bool, watch: bool, interval: float) 
     if context.invoked_subcommand is not None:
         return Exit.OK
     scope = current()
-    app, path = scope.load()
+    app, path = loaded(scope)
     found = way(app, scope.presets(), str(path))
     if watch:
         return _watch(found, interval or 1.0)
@@ -149,7 +148,7 @@ def _watch(found: Way, interval: float) -> int:
 
     gc.enable()  # __main__.py switched it off
     before: list[Sample] | None = None
-    console = Console(highlight=False, stderr=not sys.stdout.isatty() and sys.stderr.isatty())
+    console = Console(highlight=False)
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as display:
         try:
             while True:
@@ -161,7 +160,9 @@ def _watch(found: Way, interval: float) -> int:
                     before = None
                 else:
                     header, lines = queue_text.cells(queue_text.rows(now, before), now[0].time)
-                    shown = Table(*header, box=None, pad_edge=False, header_style="bold")
+                    shown = Table(box=None, pad_edge=False, header_style="bold")
+                    for title in header:
+                        shown.add_column(title, no_wrap=True)
                     for line in lines:
                         shown.add_row(*map(Text, line))
                     shown.caption = f"{found.connection.where}, every {duration(interval)}"
@@ -200,6 +201,6 @@ def doctor(as_json: bool, prune: bool, yes: bool) -> int:
     from unitq.cli.queue_doctor import examined
 
     scope = current()
-    app, path = scope.load()
+    app, path = loaded(scope)
     found = way(app, scope.presets(), str(path))
     return examined(app.name, found, as_json=as_json, prune=prune, yes=yes)

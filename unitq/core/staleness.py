@@ -118,7 +118,8 @@ def _judged(
     if one.since is None:
         why = f"PID {one.pid} lives outside every unit of {app}, and may be another process now"
         return Finding(one, Standing.UNCLEAR, why, unit=unit)
-    why = f"its process {one.pid} lives outside every unit of {app}, in {unit or process.cgroup}"
+    where = unit or process.cgroup
+    why = f"its process {one.pid} lives outside every unit of {app}{where and f', in {where}'}"
     return Finding(one, Standing.ORPHAN, why, unit=unit)
 
 

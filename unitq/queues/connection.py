@@ -51,7 +51,8 @@ def within(seconds: float, work: Callable[[], T], what: str) -> T:
 
     thread = threading.Thread(target=run, name="redis", daemon=True)
     thread.start()
-    thread.join(seconds)
+    # What is in time is not cut off by the thread's own start.
+    thread.join(seconds + 0.05)
     if failed:
         raise failed[0]
     if not result:
@@ -94,7 +95,7 @@ class Connection:
                 raise QueuesError(f"{self.where}: {error}") from error
 
         try:
-            return within(self._patience + 0.05, run, self.where)
+            return within(self._patience, run, self.where)
         except BaseException:
             # Answers to what was asked may still come: the connection is of no more use.
             self._connection = self._parser = None
@@ -205,8 +206,9 @@ def place(settings: Redis) -> str:
 
 def _plain(error: BaseException) -> str:
     """What went wrong, in one line."""
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
+    # redis-py's own is a class of its own.
+    if isinstance(error, TimeoutError) or type(error).__name__ == "TimeoutError":
+        return f"no answer within {PATIENCE:g} s"
     text = " ".join(str(error).split()).rstrip(".")
     # redis-py: "Error 111 connecting to 127.0.0.1:6379. Connection refused."
     return text.rpartition(". ")[2] if text.startswith("Error ") else text or type(error).__name__
