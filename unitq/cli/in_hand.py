@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unitq.core.errors import UnitqError
@@ -20,30 +19,20 @@ if TYPE_CHECKING:
     from unitq.hands import Hands, Presence
 
 
-def way_of(scope: Scope, revision: Revision) -> Way:
-    """How to look at its queues. Raises UnitqError where its configuration does not say.
-
-    What is installed does not say where Redis is; the file that it was made from does.
-    """
-    from unitq.cli.queued import way
-    from unitq.cli.scope import read
-    from unitq.core.config import parse
-
-    path = Path(scope.config or revision.config)
-    app = parse(read(path), source=str(path), presets=scope.presets())
-    return way(app, scope.presets(), str(path))
-
-
 def hands(scope: Scope, revision: Revision, say: Callable[[str], None]) -> Hands | None:
     """What tells the jobs of those that drain; None where nobody knows where they are."""
+    from unitq.cli.queued import NoRedisError, of_installed
     from unitq.hands import Hands
 
     if all(worker.preset in (None, NONE) for worker in revision.workers):
         return None
     try:
-        found = way_of(scope, revision)
-    except UnitqError:
-        return None  # no Redis is named; `unitq queues` says how
+        _, found = of_installed(scope, revision)
+    except NoRedisError:
+        return None  # `unitq queues` says how to name it
+    except UnitqError as error:
+        say(f"{error.message}: what is in hand is not known")
+        return None
     return Hands(partial(_registered, found), say)
 
 
@@ -52,12 +41,14 @@ def presence(scope: Scope, revision: Revision) -> Presence | None:
 
     Raises UnitqError where it does, and the configuration does not say where Redis is.
     """
+    from unitq.cli.queued import of_installed
     from unitq.hands import Presence
 
     workers = frozenset(worker.name for worker in revision.workers if worker.registered)
     if not workers:
         return None
-    return Presence(partial(_registered, way_of(scope, revision)), workers)
+    _, found = of_installed(scope, revision)
+    return Presence(partial(_registered, found), workers)
 
 
 def _registered(found: Way) -> list[Registration]:

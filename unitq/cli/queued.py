@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from unitq.cli.scope import Scope
     from unitq.core.model import App, Redis, Worker
     from unitq.core.preset import Preset
+    from unitq.core.revision import Revision
     from unitq.queues.connection import Connection, Secrets
     from unitq.queues.source import Source
 
@@ -40,6 +41,10 @@ def loaded(scope: Scope) -> tuple[App, Path]:
         return scope._replace(config=revision.config).load()
 
 
+class NoRedisError(ConfigError):
+    """The configuration does not say where the queues are: it need not."""
+
+
 class Way(NamedTuple):
     """How to look at the queues of an app."""
 
@@ -52,11 +57,20 @@ def way(app: App, presets: Mapping[str, Preset], source: str) -> Way:
     from unitq.queues.connection import Connection
 
     if app.redis.url is None and not app.redis.sentinels:
-        raise ConfigError(
+        raise NoRedisError(
             f"{source}: it does not say where the queues are", hint=f"add these lines:\n{_LINES}"
         )
     found = sources(app, presets, source)
     return Way(Connection(app.redis, _secrets(app.redis, app.workers)), found)
+
+
+def of_installed(scope: Scope, revision: Revision) -> tuple[App, Way]:
+    """The same for an installed app. Raises UnitqError.
+
+    What is installed does not say where Redis is; the file that it was made from does.
+    """
+    app, path = scope._replace(config=scope.config or revision.config).load()
+    return app, way(app, scope.presets(), str(path))
 
 
 def sources(app: App, presets: Mapping[str, Preset], source: str) -> tuple[Source, ...]:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.cli import queue_text
-from unitq.cli.queued import preset_of, way
-from unitq.cli.scope import read
+from unitq.cli.queued import of_installed, preset_of
 from unitq.cli.text import duration
 from unitq.core import queue
-from unitq.core.config import parse
 from unitq.core.errors import UnitqError
 
 if TYPE_CHECKING:
@@ -39,11 +36,8 @@ def looked(scope: Scope, revision: Revision, *, numbers: bool) -> Queued:
     """Asks Redis, for a second at most. Raises nothing: `status` is about systemd."""
     from unitq.queues.look import look
 
-    # What is installed does not say where Redis is; the file that it was made from does.
-    path = Path(scope.config or revision.config)
     try:
-        app = parse(read(path), source=str(path), presets=scope.presets())
-        found = way(app, scope.presets(), str(path))
+        app, found = of_installed(scope, revision)
         samples = look(found.connection, found.sources, numbers=numbers)
     except UnitqError as error:
         return Queued(notes=(error.message,))
