@@ -104,7 +104,7 @@ LIVING = {
 
 
 def standing(*registrations: Registration) -> list[Finding]:
-    return judged(registrations, app="shop", host="web1", living=LIVING.get)
+    return judged(registrations, app="shop", host="web1", living=LIVING.get, now=10_000.0)
 
 
 def test_the_cgroup_says_whose_a_process_is() -> None:
@@ -122,6 +122,15 @@ def test_the_cgroup_says_whose_a_process_is() -> None:
     assert {each.registration.id: each.standing for each in found} == expected
     assert (found[0].instance, found[0].unit) == ("sms@3", "unitq-shop-sms@3.service")
     assert "session-1.scope" in found[1].why
+
+
+def test_a_fresh_heartbeat_without_a_process_is_no_dead_worker() -> None:
+    """Two containers of one name share a Redis: neither sees the other's processes."""
+    fresh, old = standing(
+        worker("web1:7:sms", heartbeat=9_990.0), worker("web1:8:sms", heartbeat=9_000.0)
+    )
+    assert (fresh.standing, old.standing) == (Standing.UNCLEAR, Standing.DEAD)
+    assert "its process 7 is gone, but its heartbeat is 10 s old" in fresh.why
 
 
 def test_without_a_time_a_pid_outside_is_unclear() -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,8 +14,6 @@ import pytest
 from unitq.cli.main import main
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.harness.redis_server import RedisServer
 
 SECRET = "s3cret-0815"
@@ -161,6 +162,45 @@ def test_doctor(server: RedisServer, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert client.scard("resque:workers") == 2
     assert run("queues", "doctor", "--prune", "--yes") == 0
     assert client.smembers("resque:workers") == {"web9:1:sms"}
+
+
+def _documented(title: str) -> Any:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "json.md").read_text()
+    return json.loads(
+        page.partition(f"## `{title}`")[2].partition("```json\n")[2].partition("```")[0]
+    )
+
+
+def test_the_json_is_what_is_documented(
+    server: RedisServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client: Any = server.client
+    write(tmp_path, f'[redis]\nurl = "{server.url}"')
+    dead = f"{socket.gethostname()}:4194305:sms"
+    client.sadd("resque:workers", dead)
+    record = {"queue": "sms", "run_at": "2026-11-23T13:20:00Z", "payload": {"class": "A"}}
+    client.set(f"resque:worker:{dead}", json.dumps(record))
+    assert run("queues", "--interval", "0", "--json") == 0
+    told, written = json.loads(capsys.readouterr().out), _documented("unitq queues --json")
+    assert told.keys() == written.keys()
+    for key in ("queues", "jobs"):
+        assert told[key][0].keys() == written[key][0].keys()
+    assert told["all"][0].keys() == written["queues"][0].keys()
+    assert run("queues", "doctor", "--json") == 3
+    told, written = json.loads(capsys.readouterr().out), _documented("unitq queues doctor --json")
+    assert told.keys() == written.keys()
+    assert told["workers"][0].keys() == written["workers"][0].keys()
+
+
+def test_plain_status_loads_nothing_of_this() -> None:
+    """It has 100 ms, of which redis-py or pydantic would be more than half."""
+    code = (
+        "import sys; import unitq.cli.main, unitq.cli.status; "
+        "print([m for m in sys.modules if m.startswith(('redis', 'unitq.queues', 'pydantic', "
+        "'unitq.core.queue', 'unitq.core.keys', 'unitq.cli.queue', 'jinja2'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("interval", ["x", "-1", "infinity", "2h", ""])

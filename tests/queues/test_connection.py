@@ -226,7 +226,7 @@ def test_ten_thousand_queues(
     names = _fill(server, keys, registry, '{"class":"A","queue_time":1795440000.25}')
     found = layout(preset)
     one = Source(preset, found, () if registry else names, found.prefix, "")
-    connection = Connection(Redis(url=server.url))
+    connection = Connection(Redis(url=server.url), patience=30)
     spent = []
     for _ in range(7):
         connection.trips = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -90,7 +91,9 @@ def _patients(app: str, host: str, found: Way, samples: Sequence[Sample]) -> lis
     return [
         Patient(source, finding)
         for source, sample in zip(found.sources, samples, strict=True)
-        for finding in judged(sample.registry.workers or (), app=app, host=host, living=living)
+        for finding in judged(
+            sample.registry.workers or (), app=app, host=host, living=living, now=time.time()
+        )
     ]
 
 

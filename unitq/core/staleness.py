@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 # Redis and a clock that was set a little are allowed for; PIDs come round much later.
 REUSED_AFTER = 60.0
 
+# Who was heard of so many seconds ago may live where we do not see it: another container or
+# machine of this name. Longer than Resque's interval, the longest that there is, of 60 s.
+RECENTLY = 90.0
+
 
 class Standing(StrEnum):
     """What a registration is."""
@@ -66,11 +70,25 @@ def judged(
     app: str,
     host: str,
     living: Callable[[int], Living | None],
+    now: float,
 ) -> list[Finding]:
-    """Each of them, in their order."""
+    """Each of them, in their order. `now` is in seconds since 1970."""
     every = tuple(registrations)
     newest = _newest(every, host)
-    return [_judged(each, app, host, living, newest) for each in every]
+    found = [_judged(each, app, host, living, newest) for each in every]
+    return [_doubted(each, now) if each.standing is Standing.DEAD else each for each in found]
+
+
+def _doubted(dead: Finding, now: float) -> Finding:
+    """The same, or unclear where its heartbeat says otherwise."""
+    heartbeat = dead.registration.heartbeat
+    if heartbeat is None or now - heartbeat > RECENTLY:
+        return dead
+    why = (
+        f"{dead.why}, but its heartbeat is {max(0.0, now - heartbeat):.0f} s old: killed just now, "
+        "or of another machine or container of this name; look again in two minutes"
+    )
+    return dead._replace(standing=Standing.UNCLEAR, why=why)
 
 
 def _newest(every: Iterable[Registration], host: str) -> dict[int, Registration]:
