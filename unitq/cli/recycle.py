@@ -17,7 +17,7 @@ from unitq.core.errors import Exit, LockedError
 from unitq.core.plan import Do, Step
 from unitq.core.recycle import Due, Seen, due
 from unitq.core.settings import Share
-from unitq.host import processes
+from unitq.host import paused, processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,9 +59,15 @@ def recycle(
     found = observe.instances(
         systemd, where, revision.app, workers, revision.instances, detailed=True
     )
+    notes = paused.notes(scope.layout, revision.app)
     every: list[Due] = []
     for worker in workers.values():
-        mine = [one for name, one in found.items() if name.worker == worker.name]
+        # What somebody has paused must not take jobs again because of a timer.
+        mine = [
+            one
+            for name, one in found.items()
+            if name.worker == worker.name and notes.get(name) != (one.invocation or None)
+        ]
         if reason := _held_back(mine):
             if not as_json:
                 click.echo(f"{worker.name}: nobody is recycled: {reason}", err=True)
