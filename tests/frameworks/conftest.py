@@ -1,0 +1,156 @@
+"""Apps for the proof: one worker for each way to start a framework, and the table of what was seen.
+
+The fixtures `make_site`, `system_site` and `redis` are those of the tests against systemd.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.frameworks import page
+from tests.frameworks.table import APPS, Framework, Shell, Worker, worker_table
+from tests.systemd.conftest import (  # noqa: F401  (fixtures)
+    Site,
+    _redis,
+    _sandbox,
+    make_site,
+    redis,
+    system_site,
+    wait_until,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tests.frameworks.runs import Run
+    from tests.harness.redis_server import RedisServer
+
+# Two cores start thirty Python programs now and then; nothing is asserted about how long it takes.
+READY = 120.0
+
+# systemd's "Stopping …": catalog id of SD_MESSAGE_UNIT_STOPPING.
+_STOPPING = "de5b426a63be47a7b6ac3eaac82e2f6f"
+
+
+class Proof:
+    """One app whose workers are one framework, started in different ways."""
+
+    def __init__(self, site: Site, server: RedisServer, framework: Framework, grace: int) -> None:
+        self.site = site
+        self.framework = framework
+        self._server = server
+        self._grace = grace
+        self.workers: list[Worker] = []
+
+    def deploy(
+        self, shells: Sequence[Shell], *, instances: int = 1, **settings: Any
+    ) -> list[Worker]:
+        """Deploy a worker for each of the shells, all with the framework's own settings."""
+        tables = {}
+        for shell in shells:
+            worker = Worker(self.framework, str(shell), self.site, self._server, self._grace)
+            tables[worker.name] = {
+                **worker_table(self.framework),
+                "command": shell.around(worker.command),
+                "instances": instances,
+                "environment": worker.environment,
+                **settings,
+            }
+            self.workers.append(worker)
+        for release in (1, 2):
+            copied = self.site.release(release)
+            shutil.copytree(APPS, copied, dirs_exist_ok=True)
+        self.site.config(workers=tables, rollout={"min_healthy": "1s", "start_timeout": "90s"})
+        self.site.deploy(timeout=READY)
+        return self.workers
+
+    def roll(self, command: str) -> dict[str, Any]:
+        """`unitq restart` or `deploy`, one instance of each worker at a time; its report."""
+        result = self.site.unitq(command, "--json", timeout=300)
+        assert result.code == 0, result
+        report: dict[str, Any] = result.json
+        return report
+
+    def starts(self, worker: Worker) -> dict[str, str]:
+        """Which start each active instance is now: systemd's invocation, by its number."""
+        shown = self.site.show(worker.name)
+        return {
+            name.partition("@")[2]: properties["InvocationID"]
+            for name, properties in shown.items()
+            if properties["ActiveState"] == "active"
+        }
+
+    def wait_at_work(self, worker: Worker, instances: int) -> None:
+        """Wait until each instance has begun a job since it was started; add jobs if need be."""
+
+        def at_work() -> bool:
+            begun = {run.start for run in worker.runs()}
+            starts = self.starts(worker)
+            if len(starts) == instances and set(starts.values()) <= begun:
+                return True
+            if not worker.count().never_done:
+                # The others have done all of them while this one was still loading.
+                worker.enqueue(2 * instances, 0.3)
+            return False
+
+        wait_until(at_work, READY, f"a job begun by each instance of {worker.name}", interval=0.2)
+
+    def wait_done(self, worker: Worker, seconds: float = READY) -> None:
+        """Wait until each of its jobs is done, at least once."""
+        wait_until(
+            lambda: not worker.count().never_done, seconds, f"{worker.count()}", interval=0.2
+        )
+
+    def stops(self, worker: Worker) -> dict[str, list[float]]:
+        """When systemd told each instance to stop, by its number: from its journal."""
+        subprocess.run(["journalctl", "--sync"], timeout=30, check=True, capture_output=True)
+        found: dict[str, list[float]] = {}
+        for number in self.site.show(worker.name):
+            unit = self.site.unit(worker.name, int(number.partition("@")[2]))
+            told = self.site.scope.run(
+                *("journalctl", "--quiet", "--output=json", f"MESSAGE_ID={_STOPPING}"),
+                f"UNIT={unit}",
+            )
+            entries = [json.loads(line) for line in told.stdout.splitlines()]
+            found[number.partition("@")[2]] = [
+                int(entry["__REALTIME_TIMESTAMP"]) / 1e6 for entry in entries
+            ]
+        return found
+
+    def interrupted(self, worker: Worker) -> list[Run]:
+        """The jobs that were in hand when their instance was told to stop."""
+        found = []
+        all_runs = worker.runs()
+        for instance, moments in self.stops(worker).items():
+            own = [run for run in all_runs if run.instance == instance]
+            for moment in moments:
+                before = [run for run in own if run.begun < moment]
+                last = before[-1].start if before else ""
+                found += [run for run in before if run.start == last and run.in_hand(moment)]
+        return found
+
+
+@pytest.fixture
+def prove(system_site: Site, redis: RedisServer) -> Callable[..., Proof]:  # noqa: F811
+    """`prove(framework, grace=25)`: an app of this framework, to be deployed."""
+
+    def make(framework: Framework, grace: int = 25) -> Proof:
+        return Proof(system_site, redis, framework, grace)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def seen() -> Iterator[dict[tuple[str, str, str], str]]:
+    """What was seen, by framework, case and shell; goes into the page at the end of a full run."""
+    found: dict[tuple[str, str, str], str] = {}
+    yield found
+    if os.environ.get("UNITQ_UPDATE_DOCS"):
+        assert page.complete(found), "the page is made by `script/test frameworks` only"
+        page.write(found)

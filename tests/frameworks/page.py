@@ -1,0 +1,122 @@
+"""docs/frameworks-proof.md: what a full run of the tests saw, and nothing typed by hand."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from typing import TYPE_CHECKING
+
+from tests.frameworks.table import FRAMEWORKS, REPO, Shell, worker_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tests.frameworks.table import Framework
+
+    Seen = Mapping[tuple[str, str, str], str]
+
+PAGE = REPO / "docs" / "frameworks-proof.md"
+
+_CASES = {
+    "long": (
+        "A job of 20 seconds in hand at a restart",
+        "Each instance has this job in hand when `unitq restart` stops it. In brackets, how long the "
+        "stop took.",
+    ),
+    "short": (
+        "200 short jobs through five rolling restarts",
+        "Two instances, restarted one after the other, by `restart` and by `deploy` of another release "
+        "in turn, while jobs of 0.3 s wait and are in hand.",
+    ),
+    "killed": (
+        "A job that is longer than `stop_timeout`",
+        'A job of 30 seconds, `stop_timeout = "2s"`: what unitq says, and what became of the job in '
+        "the three seconds after that.",
+    ),
+}
+_SHELLS = (Shell.SH, Shell.BASH)
+
+
+def complete(seen: Seen) -> bool:
+    """Whether every cell of the page was seen."""
+    wanted = {(each.name, case, shell) for each in FRAMEWORKS for case in _CASES for shell in Shell}
+    wanted |= {(each.name, "refused", shell) for each in FRAMEWORKS for shell in _SHELLS}
+    return wanted <= seen.keys()
+
+
+def write(seen: Seen) -> None:
+    """Write the page."""
+    PAGE.write_text("\n".join(_lines(seen)) + "\n", encoding="utf-8")
+
+
+def _lines(seen: Seen) -> Iterator[str]:
+    yield "# Proof per framework"
+    yield ""
+    yield "<!-- Written by `UNITQ_UPDATE_DOCS=1 script/test frameworks`; not to be edited. -->"
+    yield ""
+    yield "The real frameworks, as PyPI, npm and Debian have them, as workers of unitq under a real"
+    yield f"systemd ({_systemd()}, {_system()}). Every job appends a line to a file when it begins and"
+    yield "when it is done; what is said here of jobs is counted in these lines and nowhere else."
+    yield "`tests/frameworks` has the programs. *Once* is: begun once, done once, and its work not cut"
+    yield "short."
+    yield ""
+    yield "## What was run"
+    yield ""
+    yield "| framework | version | command | stop | promises for a job in hand at a stop |"
+    yield "| --- | --- | --- | --- | --- |"
+    for framework in FRAMEWORKS:
+        yield _row(
+            framework.title,
+            framework.version(),
+            _command(framework),
+            _stop(framework),
+            _promise(framework),
+        )
+    for case, (title, text) in _CASES.items():
+        yield ""
+        yield f"## {title}"
+        yield ""
+        yield text
+        yield ""
+        yield '| framework | direct | `sh -c "exec …"` | `bash -c "exec …"` |'
+        yield "| --- | --- | --- | --- |"
+        for framework in FRAMEWORKS:
+            yield _row(framework.title, *(seen[framework.name, case, shell] for shell in Shell))
+    yield ""
+    yield "## A shell that stays in between"
+    yield ""
+    yield "What `unitq check` and `unitq deploy` say of a shell that does not hand over to the worker."
+    yield ""
+    yield '| framework | `sh -c "…"` | `bash -c "…"` |'
+    yield "| --- | --- | --- |"
+    for framework in FRAMEWORKS:
+        yield _row(framework.title, *(seen[framework.name, "refused", shell] for shell in _SHELLS))
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _command(framework: Framework) -> str:
+    """As a user would write it: this checkout's own directories are left out."""
+    words = framework.command.format(queue="QUEUE", redis="REDIS").replace("%%", "%").split()
+    return f"`{' '.join(word.rpartition('/')[2] or word for word in words)}`"
+
+
+def _stop(framework: Framework) -> str:
+    table = worker_table(framework)
+    return f"{table['stop_signal']}, {table['kill_mode']}, {table['stop_timeout']}"
+
+
+def _promise(framework: Framework) -> str:
+    taken = "; may take one more that it has fetched" if framework.takes_another else ""
+    return f"{framework.promise}{taken}"
+
+
+def _systemd() -> str:
+    told = subprocess.run(["systemctl", "--version"], check=True, capture_output=True, text=True)
+    return " ".join(told.stdout.split()[:2])
+
+
+def _system() -> str:
+    return str(platform.freedesktop_os_release()["PRETTY_NAME"])

@@ -1,0 +1,300 @@
+"""The frameworks that are proved: how each is started, given jobs, and what it promises.
+
+`worker_table` is the one place that says how a worker is to be stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tomllib
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.frameworks import runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tests.harness.redis_server import RedisServer
+    from tests.systemd.conftest import Site
+
+REPO = Path(__file__).parents[2]
+APPS = Path(__file__).parent / "apps"
+PYTHON = REPO / ".frameworks" / "python"
+ARQ = REPO / ".frameworks" / "arq"
+NODE = REPO / ".frameworks" / "node" / "node_modules"
+PHP_WORKER = REPO / "tests" / "workers" / "resque.php"
+
+
+class Promise(StrEnum):
+    """What a framework promises for a job that is in hand when its worker is told to stop."""
+
+    ONCE = "begun once, done once"
+    AGAIN = "cancelled, then run again from its beginning: done once"
+
+
+class Shell(StrEnum):
+    """What stands between systemd and the worker."""
+
+    NONE = "direct"
+    SH = "sh"
+    BASH = "bash"
+
+    def around(self, command: str) -> str:
+        """The command line with this shell, which becomes the worker by `exec`."""
+        return command if self is Shell.NONE else f'/bin/{self} -c "exec {command}"'
+
+    def in_between(self, command: str) -> str:
+        """The command line with this shell, which stays between systemd and the worker."""
+        return f'/bin/{self} -c "{command}"'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Framework:
+    """One row of the table."""
+
+    name: str
+    title: str
+    preset: str
+    version: Callable[[], str]
+    command: str
+    """In systemd's syntax; {queue} and {redis} are filled in."""
+    producer: tuple[str, ...]
+    """A program that is given SECONDS FIRST COUNT; empty: this file puts jobs in."""
+    promise: Promise = Promise.ONCE
+    grace: bool = False
+    """Whether its own settings give the job time to end, which $PROOF_GRACE says in seconds."""
+    takes_another: bool = False
+    """Whether it may take one more job after it was told to stop."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    quick: bool = False
+
+
+def _python(name: str, folder: Path = PYTHON) -> Callable[[], str]:
+    def version() -> str:
+        asked = f"from importlib.metadata import version; print(version({name!r}))"
+        return _printed(str(folder / "bin" / "python"), "-c", asked)
+
+    return version
+
+
+def _node(name: str) -> Callable[[], str]:
+    return lambda: str(json.loads((NODE / name / "package.json").read_text())["version"])
+
+
+def _printed(*argv: str) -> str:
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _enqueue(app: str, folder: Path = PYTHON) -> tuple[str, ...]:
+    return (str(folder / "bin" / "python"), "enqueue.py", app)
+
+
+_JS = {"NODE_PATH": str(NODE), "NODE_ENV": "production"}
+
+FRAMEWORKS = (
+    Framework(
+        name="php-resque",
+        title="php-resque's protocol (tests/workers/resque.php)",
+        preset="php-resque",
+        version=lambda: "PHP " + _printed("php", "-r", "echo PHP_VERSION;"),
+        command=f"/usr/bin/php {PHP_WORKER}",
+        producer=(),
+        environment={"INTERVAL": "0.05"},
+        quick=True,
+    ),
+    Framework(
+        name="rq",
+        title="RQ",
+        preset="rq",
+        version=_python("rq"),
+        command=f"{PYTHON}/bin/rq worker -u {{redis}} {{queue}}",
+        producer=_enqueue("rq_app"),
+        quick=True,
+    ),
+    Framework(
+        name="celery",
+        title="Celery, prefork",
+        preset="celery",
+        version=_python("celery"),
+        command=f"{PYTHON}/bin/celery -A celery_app worker -Q {{queue}} -c 1 -n {{queue}}-%i@%%h",
+        producer=_enqueue("celery_app"),
+        quick=True,
+    ),
+    Framework(
+        name="dramatiq",
+        title="Dramatiq",
+        preset="dramatiq",
+        version=_python("dramatiq"),
+        command=f"{PYTHON}/bin/dramatiq dramatiq_app -Q {{queue}} -p 1 -t 1",
+        producer=_enqueue("dramatiq_app"),
+    ),
+    Framework(
+        name="huey",
+        title="Huey, -k process",
+        preset="huey",
+        version=_python("huey"),
+        command=f"{PYTHON}/bin/huey_consumer huey_app.huey -k process -w 1",
+        producer=_enqueue("huey_app"),
+    ),
+    Framework(
+        name="arq",
+        title="arq, as it comes",
+        preset="arq",
+        version=_python("arq", ARQ),
+        command=f"{ARQ}/bin/arq arq_app.WorkerSettings",
+        producer=_enqueue("arq_app", ARQ),
+        promise=Promise.AGAIN,
+    ),
+    Framework(
+        name="arq-wait",
+        title="arq, `job_completion_wait`",
+        preset="arq",
+        version=_python("arq", ARQ),
+        command=f"{ARQ}/bin/arq arq_app.WorkerSettings",
+        producer=_enqueue("arq_app", ARQ),
+        grace=True,
+    ),
+    Framework(
+        name="saq",
+        title="saq, as it comes",
+        preset="saq",
+        version=_python("saq"),
+        command=f"{PYTHON}/bin/saq saq_app.settings",
+        producer=_enqueue("saq_app"),
+        promise=Promise.AGAIN,
+    ),
+    Framework(
+        name="saq-grace",
+        title="saq, `shutdown_grace_period_s`",
+        preset="saq",
+        version=_python("saq"),
+        command=f"{PYTHON}/bin/saq saq_app.settings",
+        producer=_enqueue("saq_app"),
+        grace=True,
+    ),
+    Framework(
+        name="taskiq",
+        title="taskiq, streams",
+        preset="taskiq",
+        version=_python("taskiq"),
+        command=f"{PYTHON}/bin/taskiq worker taskiq_app:broker --workers 1 --max-async-tasks 1",
+        producer=_enqueue("taskiq_app"),
+        takes_another=True,
+    ),
+    Framework(
+        name="sidekiq",
+        title="Sidekiq",
+        preset="sidekiq",
+        version=lambda: _printed("sidekiq", "--version").removeprefix("Sidekiq "),
+        command="/usr/bin/sidekiq -r ./sidekiq_app.rb -q {queue} -c 1 -t 25",
+        producer=("ruby", "sidekiq_app.rb"),
+        quick=True,
+    ),
+    Framework(
+        name="bullmq",
+        title="BullMQ, with a handler that closes the worker",
+        preset="bullmq",
+        version=_node("bullmq"),
+        command="/usr/bin/node bullmq.js",
+        producer=("node", "bullmq.js", "enqueue"),
+        environment=_JS,
+        quick=True,
+    ),
+    Framework(
+        name="node-resque",
+        title="node-resque, with a handler that ends the worker",
+        preset="node-resque",
+        version=_node("node-resque"),
+        command="/usr/bin/node node_resque.js",
+        producer=("node", "node_resque.js", "enqueue"),
+        environment=_JS,
+    ),
+)
+
+
+def worker_table(framework: Framework) -> dict[str, Any]:
+    """The settings of a worker of this framework, as far as they are about stopping it."""
+    preset = tomllib.loads((REPO / "presets" / f"{framework.preset}.toml").read_text())
+    stop = preset["stop"]
+    table = {
+        "stop_signal": stop["signal"],
+        "kill_mode": stop["kill_mode"],
+        "stop_timeout": stop["timeout"],
+    }
+    if framework.preset == "sidekiq":
+        table["service"] = {"Type": "notify", "NotifyAccess": "all", "WatchdogSec": 10}
+    return table
+
+
+@dataclass
+class Worker:
+    """One worker in unitq.toml, with a queue of its own, and the jobs it was given."""
+
+    framework: Framework
+    name: str
+    site: Site
+    redis: RedisServer
+    grace: int
+    jobs: list[int] = field(default_factory=list)
+
+    @property
+    def command(self) -> str:
+        """The framework's own command line, without any shell."""
+        return self.framework.command.format(queue=self.name, redis=self.redis.url)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the worker's and the producer's programs read; see apps/job.py."""
+        if not self.framework.producer:
+            own = {"QUEUE": self.name, "REDIS_BACKEND": self.redis.address, "PREFIX": self.name}
+        else:
+            own = {
+                "PROOF_QUEUE": self.name,
+                "PROOF_REDIS": self.redis.url,
+                "PROOF_LINES": str(self._lines),
+            }
+            if self.framework.grace:
+                own["PROOF_GRACE"] = str(self.grace)
+        return {**self.framework.environment, **own}
+
+    @property
+    def _lines(self) -> Path:
+        return self.site.out / f"lines-{self.name}"
+
+    def enqueue(self, number: int, seconds: float) -> list[int]:
+        """Put so many jobs into its queue; returns their numbers."""
+        first = len(self.jobs)
+        added = list(range(first, first + number))
+        self.jobs += added
+        if self.framework.producer:
+            argv = (*self.framework.producer, str(seconds), str(first), str(number))
+            done = self.site.scope.run(
+                *argv, cwd=self.site.current, environment=self.environment, timeout=90
+            )
+            assert done.code == 0, f"{argv}: {done}"
+        else:
+            self._enqueue_for_resque(added, seconds)
+        return added
+
+    def _enqueue_for_resque(self, numbers: Sequence[int], seconds: float) -> None:
+        with self.redis.client.pipeline() as pipe:
+            pipe.sadd(f"{self.name}:queues", self.name)
+            for number in numbers:
+                argument = {"id": str(number), "seconds": seconds}
+                job = {"class": "SendSms", "args": [argument], "id": str(number)}
+                pipe.rpush(f"{self.name}:queue:{self.name}", json.dumps(job))
+            pipe.execute()
+
+    def runs(self) -> tuple[runs.Run, ...]:
+        """What its jobs wrote down so far."""
+        if self.framework.producer:
+            return runs.runs(runs.of_file(self._lines))
+        return runs.runs(runs.of_resque(self.redis.client, self.name))
+
+    def count(self) -> runs.Count:
+        """How often each of its jobs was begun and done."""
+        return runs.count(self.jobs, self.runs())
