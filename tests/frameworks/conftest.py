@@ -101,6 +101,10 @@ class Proof:
 
         wait_until(at_work, READY, f"a job begun by each instance of {worker.name}", interval=0.2)
 
+    def wait_told(self, worker: Worker, before: dict[str, str]) -> None:
+        """Wait until its instances, which were these starts, were told to stop."""
+        wait_until(lambda: self.starts(worker) != before, 60, f"{worker.name} told to stop")
+
     def wait_done(self, worker: Worker, seconds: float = READY) -> None:
         """Wait until each of its jobs is done, at least once."""
         wait_until(

@@ -17,23 +17,56 @@ if TYPE_CHECKING:
 
 PAGE = REPO / "docs" / "frameworks-proof.md"
 
+_HEAD = """\
+# Proof per framework
+
+<!-- Written by `UNITQ_UPDATE_DOCS=1 script/test frameworks`; not to be edited. -->
+
+The real frameworks, as PyPI, npm and Debian have them, as workers of unitq under a real systemd
+({systemd}, {system}). Each job writes down that it begins and that it is done; what is said here
+of jobs is counted in these lines and nowhere else. The programs are in tests/frameworks. *Once*
+is: begun once, done once, and its work not cut short.
+
+## What was run
+
+| framework | version | command | stop | what becomes of a job in hand at a stop |
+| --- | --- | --- | --- | --- |"""
+
 _CASES = {
-    "long": (
-        "A job of 20 seconds in hand at a restart",
-        "Each instance has this job in hand when `unitq restart` stops it. In brackets, how long the "
-        "stop took.",
-    ),
-    "short": (
-        "200 short jobs through five rolling restarts",
-        "Two instances, restarted one after the other, by `restart` and by `deploy` of another release "
-        "in turn, while jobs of 0.3 s wait and are in hand.",
-    ),
-    "killed": (
-        "A job that is longer than `stop_timeout`",
-        'A job of 30 seconds, `stop_timeout = "2s"`: what unitq says, and what became of the job in '
-        "the three seconds after that.",
-    ),
+    "long": """
+## A job of 20 seconds in hand at a restart
+
+An instance has this job in hand when `unitq restart` stops it; another job comes in while it
+drains, and is for its successor. The seconds are those from the stop signal to the old process's
+end.
+""",
+    "short": """
+## 200 short jobs through five rolling restarts
+
+Two instances, restarted one after the other, by `restart` and by `deploy` of another release in
+turn, while jobs of 0.3 s wait and are in hand. There are a few more than 200 where an instance was
+still loading when all of them were done.
+""",
+    "killed": """
+## A job that is longer than `stop_timeout`
+
+A job of 30 seconds and `stop_timeout = "2s"`: whether unitq names the worker as killed, and what
+became of the job in the three seconds after the restart (a lease that ends later is not seen).
+""",
 }
+
+_REFUSED = """
+## A shell that stays in between
+
+What `unitq check` and `unitq deploy` say of a shell that does not hand over to the worker: it is
+refused, with the line to write instead.
+
+| framework | `sh -c "…"` | `bash -c "…"` |
+| --- | --- | --- |"""
+
+_HEADINGS = """\
+| framework | direct | `sh -c "exec …"` | `bash -c "exec …"` |
+| --- | --- | --- | --- |"""
 _SHELLS = (Shell.SH, Shell.BASH)
 
 
@@ -50,20 +83,7 @@ def write(seen: Seen) -> None:
 
 
 def _lines(seen: Seen) -> Iterator[str]:
-    yield "# Proof per framework"
-    yield ""
-    yield "<!-- Written by `UNITQ_UPDATE_DOCS=1 script/test frameworks`; not to be edited. -->"
-    yield ""
-    yield "The real frameworks, as PyPI, npm and Debian have them, as workers of unitq under a real"
-    yield f"systemd ({_systemd()}, {_system()}). Every job appends a line to a file when it begins and"
-    yield "when it is done; what is said here of jobs is counted in these lines and nowhere else."
-    yield "`tests/frameworks` has the programs. *Once* is: begun once, done once, and its work not cut"
-    yield "short."
-    yield ""
-    yield "## What was run"
-    yield ""
-    yield "| framework | version | command | stop | promises for a job in hand at a stop |"
-    yield "| --- | --- | --- | --- | --- |"
+    yield _HEAD.format(systemd=_systemd(), system=_system())
     for framework in FRAMEWORKS:
         yield _row(
             framework.title,
@@ -72,23 +92,12 @@ def _lines(seen: Seen) -> Iterator[str]:
             _stop(framework),
             _promise(framework),
         )
-    for case, (title, text) in _CASES.items():
-        yield ""
-        yield f"## {title}"
-        yield ""
+    for case, text in _CASES.items():
         yield text
-        yield ""
-        yield '| framework | direct | `sh -c "exec …"` | `bash -c "exec …"` |'
-        yield "| --- | --- | --- | --- |"
+        yield _HEADINGS
         for framework in FRAMEWORKS:
             yield _row(framework.title, *(seen[framework.name, case, shell] for shell in Shell))
-    yield ""
-    yield "## A shell that stays in between"
-    yield ""
-    yield "What `unitq check` and `unitq deploy` say of a shell that does not hand over to the worker."
-    yield ""
-    yield '| framework | `sh -c "…"` | `bash -c "…"` |'
-    yield "| --- | --- | --- |"
+    yield _REFUSED
     for framework in FRAMEWORKS:
         yield _row(framework.title, *(seen[framework.name, "refused", shell] for shell in _SHELLS))
 

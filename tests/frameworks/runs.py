@@ -104,8 +104,7 @@ def of_resque(client: redis.Redis, prefix: str) -> tuple[Line, ...]:
     lines = []
     # The ends first: so there is none whose beginning was read too early.
     for word, key in (("done", "sent"), ("begun", "begun")):
-        traces: Iterable[str] = client.lrange(f"{prefix}:{key}", 0, -1)
-        for text in traces:
+        for text in client.lrange(f"{prefix}:{key}", 0, -1):
             trace = json.loads(text)
             start, at = trace["start"], trace["at"]
             where = (start, trace["instance"], int(trace["child"]), trace["revision"])

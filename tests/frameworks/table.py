@@ -18,6 +18,7 @@ from tests.frameworks import runs
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from tests.frameworks.runs import Count, Run
     from tests.harness.redis_server import RedisServer
     from tests.systemd.conftest import Site
 
@@ -289,12 +290,12 @@ class Worker:
                 pipe.rpush(f"{self.name}:queue:{self.name}", json.dumps(job))
             pipe.execute()
 
-    def runs(self) -> tuple[runs.Run, ...]:
+    def runs(self) -> tuple[Run, ...]:
         """What its jobs wrote down so far."""
         if self.framework.producer:
             return runs.runs(runs.of_file(self._lines))
         return runs.runs(runs.of_resque(self.redis.client, self.name))
 
-    def count(self) -> runs.Count:
+    def count(self) -> Count:
         """How often each of its jobs was begun and done."""
         return runs.count(self.jobs, self.runs())

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.frameworks
 
 
+# How long a job that came to no end is watched for somebody else who begins it again.
+WATCH = 3.0
+
+
 @dataclass(frozen=True)
 class Size:
     """How much of it."""
@@ -37,16 +41,15 @@ class Size:
     jobs: int
     """How many short ones, and how many restarts they go through."""
     restarts: int
+    watch: float
+    """How long, once all is done, for somebody who does a job again."""
     shells: tuple[Shell, ...]
 
 
-QUICK = Size("quick", 6.0, 40, 2, (Shell.NONE,))
-FULL = Size("full", 20.0, 200, 5, tuple(Shell))
+QUICK = Size("quick", 6.0, 40, 2, 0.5, (Shell.NONE,))
+FULL = Size("full", 20.0, 200, 5, WATCH, tuple(Shell))
 SHORT = 0.3  # seconds
 INSTANCES = 2
-
-# How long a job that came to no end is watched for somebody else who begins it again.
-WATCH = 3.0
 
 
 def _rows(*sizes: Size) -> list[Any]:
@@ -94,14 +97,14 @@ def test_a_long_job_in_hand_is_not_harmed(
 
     restart = proof.site.start("restart", "--json")
     for worker in workers:
-        wait_until(lambda w=worker: proof.starts(w) != before[w.name], 60, "told to stop")
+        proof.wait_told(worker, before[worker.name])
         # What comes in now is for the next one.
         worker.enqueue(1, SHORT)
     result = restart.wait(300)
     assert result.code == 0, result
     for worker in workers:
         proof.wait_done(worker)
-    time.sleep(WATCH)
+    time.sleep(size.watch)
 
     report = result.json
     assert report["killed"] == report["failed"] == [], report
@@ -149,7 +152,7 @@ def test_short_jobs_through_rolling_restarts(
         assert {each["ending"] for each in report["instances"]} == {"drained"}, report
     for worker in workers:
         proof.wait_done(worker)
-    time.sleep(WATCH)
+    time.sleep(size.watch)
 
     for worker in workers:
         count, interrupted = worker.count(), proof.interrupted(worker)

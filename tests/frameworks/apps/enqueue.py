@@ -1,4 +1,4 @@
-"""python enqueue.py APP SECONDS FIRST COUNT: puts COUNT jobs, numbered from FIRST, into $PROOF_QUEUE."""
+"""enqueue.py APP SECONDS FIRST COUNT: puts jobs, numbered from FIRST, into $PROOF_QUEUE."""
 
 import importlib
 import sys

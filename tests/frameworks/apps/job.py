@@ -1,8 +1,8 @@
 """What every job in here does: write a line, take its time, write another.
 
-Line: begun|done, id, start of the worker (systemd's invocation), instance, PID, revision, unix time. The file is opened
-for appending and written to at once, so lines of several processes never mix; what counts as "exactly
-once" is counted from them and from nothing else.
+A line: "begun" or "done", the job's number, the start of the worker (systemd's invocation), its
+instance, PID, revision, unix time. The file is opened for appending and written to in one go, so
+lines of several processes never mix. "Exactly once" is counted from them and from nothing else.
 """
 
 import asyncio
