@@ -42,6 +42,10 @@ class WorkerRevision(NamedTuple):
     code_version: str
     singleton: bool = False  # never two processes, so never an instance more than there are
     probes: int = 0  # how often in a row the probe must succeed; 0: there is none
+    preset: str | None = None  # the framework
+    queues: tuple[str, ...] = ()
+    quiet: str = ""  # the signal after which it takes no new jobs; "": there is none
+    resume: str = ""  # the one after which it does again
 
 
 class Revision(NamedTuple):
@@ -121,6 +125,10 @@ def successor(
                 code_version=worker.code.version,
                 singleton=worker.singleton,
                 probes=worker.probes,
+                preset=worker.preset,
+                queues=worker.queues,
+                quiet=worker.quiet,
+                resume=worker.resume,
             )
             for worker in rendered.workers
         ),
@@ -146,7 +154,9 @@ def successor(
 def _parts(worker: RenderedWorker) -> tuple[str, ...]:
     # Another probe is another revision, to go back from and to, though it restarts nothing.
     probe = (worker.probe.text,) if worker.probe else ()
-    return (worker.name, worker.fingerprint, *probe)
+    # So is another preset that sets the same, and another signal to pause it by.
+    known = (worker.preset or "", worker.quiet, worker.resume, *worker.queues)
+    return (worker.name, worker.fingerprint, *probe, *(known if any(known) else ()))
 
 
 def scaled(current: Revision, counts: Mapping[str, int], origin: Origin) -> Revision:
@@ -208,7 +218,7 @@ def load(text: str | bytes, where: str) -> Revision:
             created=found["created"],
             by=found["by"],
             config=found["config"],
-            workers=tuple(WorkerRevision(**worker) for worker in found["workers"]),
+            workers=tuple(_worker(worker) for worker in found["workers"]),
             units=tuple(found["units"]),
             rollout=_settings(found["rollout"]),
             restores=found.get("restores"),
@@ -218,6 +228,12 @@ def load(text: str | bytes, where: str) -> Revision:
             f"{where}: damaged ({type(error).__name__}: {error})",
             hint="`unitq deploy` writes a new revision once this file is moved away",
         ) from error
+
+
+def _worker(found: dict[str, Any]) -> WorkerRevision:
+    # JSON has no tuples.
+    queues = tuple(found["queues"]) if "queues" in found else ()
+    return WorkerRevision(**found | {"queues": queues})
 
 
 _SETTINGS: dict[str, Callable[[Any], Any]] = {
