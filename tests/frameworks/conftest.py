@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.frameworks import page
-from tests.frameworks.table import APPS, Framework, Shell, Worker, worker_table
+from tests.frameworks.table import APPS, Framework, Way, Worker
 from tests.systemd.conftest import (  # noqa: F401  (fixtures)
     Site,
     _redis,
@@ -48,25 +48,19 @@ class Proof:
         self._grace = grace
         self.workers: list[Worker] = []
 
-    def deploy(
-        self, shells: Sequence[Shell], *, instances: int = 1, **settings: Any
-    ) -> list[Worker]:
-        """Deploy a worker for each of the shells, all with the framework's own settings."""
-        tables = {}
-        for shell in shells:
-            worker = Worker(self.framework, str(shell), self.site, self._server, self._grace)
-            tables[worker.name] = {
-                **worker_table(self.framework),
-                "command": shell.around(worker.command),
-                "instances": instances,
-                "environment": worker.environment,
-                **settings,
-            }
-            self.workers.append(worker)
+    def deploy(self, ways: Sequence[Way], **settings: Any) -> list[Worker]:
+        """Deploy a worker for each of the ways, all with the preset's settings and these."""
+        self.workers = [
+            Worker(self.framework, way, self.site, self._server, self._grace) for way in ways
+        ]
         for release in (1, 2):
-            copied = self.site.release(release)
-            shutil.copytree(APPS, copied, dirs_exist_ok=True)
-        self.site.config(workers=tables, rollout={"min_healthy": "1s", "start_timeout": "90s"})
+            shutil.copytree(APPS, self.site.release(release), dirs_exist_ok=True)
+        self.site.config(
+            workers={
+                each.name: {"instances": 1, **each.table, **settings} for each in self.workers
+            },
+            rollout={"min_healthy": "1s", "start_timeout": "90s"},
+        )
         self.site.deploy(timeout=READY)
         return self.workers
 
@@ -152,7 +146,7 @@ def prove(system_site: Site, redis: RedisServer) -> Callable[..., Proof]:  # noq
 
 @pytest.fixture(scope="session")
 def seen() -> Iterator[dict[tuple[str, str, str], str]]:
-    """What was seen, by framework, case and shell; goes into the page at the end of a full run."""
+    """What was seen, by framework, case and way; goes into the page at the end of a full run."""
     found: dict[tuple[str, str, str], str] = {}
     yield found
     if os.environ.get("UNITQ_UPDATE_DOCS"):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import tomllib
 from typing import TYPE_CHECKING
 
-from tests.frameworks.table import FRAMEWORKS, REPO, Shell, worker_table
+from tests.frameworks.table import FRAMEWORKS, REPO, Way
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +30,7 @@ is: begun once, done once, and its work not cut short.
 
 ## What was run
 
-| framework | version | command | stop | what becomes of a job in hand at a stop |
+| framework | version | command | stop, by its preset | what becomes of a job in hand at a stop |
 | --- | --- | --- | --- | --- |"""
 
 _CASES = {
@@ -58,21 +59,23 @@ became of the job in the three seconds after the restart (a lease that ends late
 _REFUSED = """
 ## A shell that stays in between
 
-What `unitq check` and `unitq deploy` say of a shell that does not hand over to the worker: it is
-refused, with the line to write instead.
+`sh -c "COMMAND"` and `bash -c "COMMAND; exit $?"`: the shell gets the stop signal in the worker's
+place, so every process has to get it. Where the framework's jobs survive that, unitq takes it, and
+the columns above are about this very command line. Where they do not, it is refused, with the line
+to write instead, and the columns above are about that: `sh -c "exec COMMAND"`.
 
-| framework | `sh -c "…"` | `bash -c "…"` |
+| framework | `sh -c` | `bash -c` |
 | --- | --- | --- |"""
 
 _HEADINGS = """\
-| framework | direct | `sh -c "exec …"` | `bash -c "exec …"` |
+| framework | direct | `sh -c` | `bash -c` |
 | --- | --- | --- | --- |"""
-_SHELLS = (Shell.SH, Shell.BASH)
+_SHELLS = (Way.SH, Way.BASH)
 
 
 def complete(seen: Seen) -> bool:
     """Whether every cell of the page was seen."""
-    wanted = {(each.name, case, shell) for each in FRAMEWORKS for case in _CASES for shell in Shell}
+    wanted = {(each.name, case, way) for each in FRAMEWORKS for case in _CASES for way in Way}
     wanted |= {(each.name, "refused", shell) for each in FRAMEWORKS for shell in _SHELLS}
     return wanted <= seen.keys()
 
@@ -96,7 +99,7 @@ def _lines(seen: Seen) -> Iterator[str]:
         yield text
         yield _HEADINGS
         for framework in FRAMEWORKS:
-            yield _row(framework.title, *(seen[framework.name, case, shell] for shell in Shell))
+            yield _row(framework.title, *(seen[framework.name, case, way] for way in Way))
     yield _REFUSED
     for framework in FRAMEWORKS:
         yield _row(framework.title, *(seen[framework.name, "refused", shell] for shell in _SHELLS))
@@ -108,18 +111,20 @@ def _row(*cells: str) -> str:
 
 def _command(framework: Framework) -> str:
     """As a user would write it: this checkout's own directories are left out."""
-    words = framework.command.format(queue="QUEUE", redis="REDIS").replace("%%", "%").split()
+    whole = f"{framework.command} {framework.arguments}".format(queue="QUEUE", redis="REDIS")
+    words = whole.replace("%%", "%").split()
     return f"`{' '.join(word.rpartition('/')[2] or word for word in words)}`"
 
 
 def _stop(framework: Framework) -> str:
-    table = worker_table(framework)
-    return f"{table['stop_signal']}, {table['kill_mode']}, {table['stop_timeout']}"
+    text = (REPO / "presets" / f"{framework.preset}.toml").read_text(encoding="utf-8")
+    stop = tomllib.loads(text)["stop"]
+    return f"{stop['signal']}, {stop['kill_mode']}, {framework.stop_timeout or stop['timeout']}"
 
 
 def _promise(framework: Framework) -> str:
-    taken = "; may take one more that it has fetched" if framework.takes_another else ""
-    return f"{framework.promise}{taken}"
+    hangs = "; an idle one ends only after one more job" if framework.idle_hangs else ""
+    return f"{framework.promise}{hangs}"
 
 
 def _systemd() -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import tomllib
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -37,20 +36,24 @@ class Promise(StrEnum):
     AGAIN = "cancelled, then run again from its beginning: done once"
 
 
-class Shell(StrEnum):
-    """What stands between systemd and the worker."""
+class Way(StrEnum):
+    """How a worker is started."""
 
-    NONE = "direct"
+    DIRECT = "direct"
     SH = "sh"
     BASH = "bash"
 
     def around(self, command: str) -> str:
-        """The command line with this shell, which becomes the worker by `exec`."""
-        return command if self is Shell.NONE else f'/bin/{self} -c "exec {command}"'
-
-    def in_between(self, command: str) -> str:
         """The command line with this shell, which stays between systemd and the worker."""
-        return f'/bin/{self} -c "{command}"'
+        if self is Way.DIRECT:
+            return command
+        # With nothing behind it bash, other than Debian's sh, would become the worker.
+        more = "; exit $$?" if self is Way.BASH else ""
+        return f'/bin/{self} -c "{command}{more}"'
+
+    def handing_over(self, command: str) -> str:
+        """The command line with this shell, which becomes the worker by `exec`."""
+        return command if self is Way.DIRECT else f'/bin/{self} -c "exec {command}"'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +66,21 @@ class Framework:
     version: Callable[[], str]
     command: str
     """In systemd's syntax; {queue} and {redis} are filled in."""
+    arguments: str = ""
+    """What names the queue, where that is on the command line."""
+    variable: bool = False
+    """Whether a variable names it, which `queues` sets as well."""
     producer: tuple[str, ...]
     """A program that is given SECONDS FIRST COUNT; empty: this file puts jobs in."""
     promise: Promise = Promise.ONCE
     grace: bool = False
     """Whether its own settings give the job time to end, which $PROOF_GRACE says in seconds."""
-    takes_another: bool = False
-    """Whether it may take one more job after it was told to stop."""
+    shell_refused: bool = False
+    """Whether unitq refuses a shell that stays above it: a signal to all harms its jobs."""
+    idle_hangs: bool = False
+    """Whether it waits for one more job before it ends, and does that, too."""
+    stop_timeout: str | None = None
+    """Instead of the preset's."""
     environment: Mapping[str, str] = field(default_factory=dict)
     quick: bool = False
 
@@ -104,6 +115,7 @@ FRAMEWORKS = (
         version=lambda: "PHP " + _printed("php", "-r", "echo PHP_VERSION;"),
         command=f"/usr/bin/php {PHP_WORKER}",
         producer=(),
+        variable=True,
         environment={"INTERVAL": "0.05"},
         quick=True,
     ),
@@ -112,7 +124,9 @@ FRAMEWORKS = (
         title="RQ",
         preset="rq",
         version=_python("rq"),
-        command=f"{PYTHON}/bin/rq worker -u {{redis}} {{queue}}",
+        command=f"{PYTHON}/bin/rq worker -u {{redis}}",
+        arguments="{queue}",
+        shell_refused=True,
         producer=_enqueue("rq_app"),
         quick=True,
     ),
@@ -121,7 +135,9 @@ FRAMEWORKS = (
         title="Celery, prefork",
         preset="celery",
         version=_python("celery"),
-        command=f"{PYTHON}/bin/celery -A celery_app worker -Q {{queue}} -c 1 -n {{queue}}-%i@%%h",
+        command=f"{PYTHON}/bin/celery -A celery_app worker -c 1 -n {{queue}}-%i@%%h",
+        arguments="-Q {queue}",
+        shell_refused=True,
         producer=_enqueue("celery_app"),
         quick=True,
     ),
@@ -130,7 +146,9 @@ FRAMEWORKS = (
         title="Dramatiq",
         preset="dramatiq",
         version=_python("dramatiq"),
-        command=f"{PYTHON}/bin/dramatiq dramatiq_app -Q {{queue}} -p 1 -t 1",
+        command=f"{PYTHON}/bin/dramatiq dramatiq_app -p 1 -t 1",
+        arguments="-Q {queue}",
+        shell_refused=True,
         producer=_enqueue("dramatiq_app"),
     ),
     Framework(
@@ -184,14 +202,16 @@ FRAMEWORKS = (
         version=_python("taskiq"),
         command=f"{PYTHON}/bin/taskiq worker taskiq_app:broker --workers 1 --max-async-tasks 1",
         producer=_enqueue("taskiq_app"),
-        takes_another=True,
+        idle_hangs=True,
+        stop_timeout="30s",
     ),
     Framework(
         name="sidekiq",
         title="Sidekiq",
         preset="sidekiq",
         version=lambda: _printed("sidekiq", "--version").removeprefix("Sidekiq "),
-        command="/usr/bin/sidekiq -r ./sidekiq_app.rb -q {queue} -c 1 -t 25",
+        command="/usr/bin/sidekiq -r ./sidekiq_app.rb -c 1 -t 25",
+        arguments="-q {queue}",
         producer=("ruby", "sidekiq_app.rb"),
         quick=True,
     ),
@@ -218,17 +238,8 @@ FRAMEWORKS = (
 
 
 def worker_table(framework: Framework) -> dict[str, Any]:
-    """The settings of a worker of this framework, as far as they are about stopping it."""
-    preset = tomllib.loads((REPO / "presets" / f"{framework.preset}.toml").read_text())
-    stop = preset["stop"]
-    table = {
-        "stop_signal": stop["signal"],
-        "kill_mode": stop["kill_mode"],
-        "stop_timeout": stop["timeout"],
-    }
-    if framework.preset == "sidekiq":
-        table["service"] = {"Type": "notify", "NotifyAccess": "all", "WatchdogSec": 10}
-    return table
+    """The settings of a worker of this framework: what its preset makes of them is proved."""
+    return {"preset": framework.preset, "stop_timeout": framework.stop_timeout}
 
 
 @dataclass
@@ -236,22 +247,58 @@ class Worker:
     """One worker in unitq.toml, with a queue of its own, and the jobs it was given."""
 
     framework: Framework
-    name: str
+    way: Way
     site: Site
     redis: RedisServer
     grace: int
     jobs: list[int] = field(default_factory=list)
 
     @property
+    def name(self) -> str:
+        """Of the worker and of its queue."""
+        return str(self.way)
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """Its table in unitq.toml. Where a shell has to hand over, it does."""
+        framework = self.framework
+        alone = self.way is Way.DIRECT
+        # Arguments cannot be put behind a shell's: there the command names the queue itself.
+        by_key = framework.variable or (bool(framework.arguments) and alone)
+        command = self.command if alone or framework.variable else self.whole_command
+        around = self.way.handing_over if framework.shell_refused else self.way.around
+        return {
+            **worker_table(framework),
+            "command": around(command),
+            "queues": [self.name] if by_key else None,
+            "environment": self.environment,
+        }
+
+    @property
     def command(self) -> str:
-        """The framework's own command line, without any shell."""
+        """The framework's own command line, without its queue."""
         return self.framework.command.format(queue=self.name, redis=self.redis.url)
+
+    @property
+    def whole_command(self) -> str:
+        """The same with the arguments that name the queue."""
+        arguments = self.framework.arguments.format(queue=self.name)
+        return f"{self.command} {arguments}".strip()
+
+    @property
+    def endings(self) -> set[str]:
+        """How unitq may say that an instance ended that was not killed.
+
+        A shell that stays gets the signal as well, and may die of it.
+        """
+        stays = self.way is not Way.DIRECT and not self.framework.shell_refused
+        return {"drained", "died"} if stays else {"drained"}
 
     @property
     def environment(self) -> dict[str, str]:
         """What the worker's and the producer's programs read; see apps/job.py."""
         if not self.framework.producer:
-            own = {"QUEUE": self.name, "REDIS_BACKEND": self.redis.address, "PREFIX": self.name}
+            own = {"REDIS_BACKEND": self.redis.address, "PREFIX": self.name}
         else:
             own = {
                 "PROOF_QUEUE": self.name,
