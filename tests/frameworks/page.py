@@ -45,8 +45,8 @@ end.
 ## 200 short jobs through five rolling restarts
 
 Two instances, restarted one after the other, by `restart` and by `deploy` of another release in
-turn, while jobs of 0.3 s wait and are in hand. There are a few more than 200 where an instance was
-still loading when all of them were done.
+turn, while jobs of 0.3 s wait and are in hand. There are a few more than 200, with which an
+instance showed before each restart that it was at work.
 """,
     "killed": """
 ## A job that is longer than `stop_timeout`
@@ -124,7 +124,10 @@ def _stop(framework: Framework) -> str:
 
 def _promise(framework: Framework) -> str:
     hangs = "; an idle one ends only after one more job" if framework.idle_hangs else ""
-    return f"{framework.promise}{hangs}"
+    parks = (
+        "; one that it is just fetching is left aside, and fails later" if framework.parks else ""
+    )
+    return f"{framework.promise}{hangs}{parks}"
 
 
 def _systemd() -> str:

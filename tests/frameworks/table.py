@@ -17,6 +17,8 @@ from tests.frameworks import runs
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import redis
+
     from tests.frameworks.runs import Count, Run
     from tests.harness.redis_server import RedisServer
     from tests.systemd.conftest import Site
@@ -79,6 +81,11 @@ class Framework:
     """Whether unitq refuses a shell that stays above it: a signal to all harms its jobs."""
     idle_hangs: bool = False
     """Whether it waits for one more job before it ends, and does that, too."""
+    parks: Callable[[redis.Redis, str], set[int]] | None = None
+    """Finds the jobs of a queue that it was just fetching when it was told to stop.
+
+    They are neither lost nor done: it puts them among the failed ones later.
+    """
     stop_timeout: str | None = None
     """Instead of the preset's."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -105,6 +112,12 @@ def _enqueue(app: str, folder: Path = PYTHON) -> tuple[str, ...]:
     return (str(folder / "bin" / "python"), "enqueue.py", app)
 
 
+def _stuck_in_rq(client: redis.Redis, queue: str) -> set[int]:
+    """RQ's signal handler ends it between BLMOVE and the job's start (rq/worker/base.py)."""
+    names = client.lrange(f"rq:queue:{queue}:intermediate", 0, -1)
+    return {int(str(name).rpartition("-")[2]) for name in names}
+
+
 _JS = {"NODE_PATH": str(NODE), "NODE_ENV": "production"}
 
 FRAMEWORKS = (
@@ -127,6 +140,7 @@ FRAMEWORKS = (
         command=f"{PYTHON}/bin/rq worker -u {{redis}}",
         arguments="{queue}",
         shell_refused=True,
+        parks=_stuck_in_rq,
         producer=_enqueue("rq_app"),
         quick=True,
     ),
@@ -197,7 +211,7 @@ FRAMEWORKS = (
     ),
     Framework(
         name="taskiq",
-        title="taskiq, streams",
+        title="taskiq, streams, `xread_count=1`",
         preset="taskiq",
         version=_python("taskiq"),
         command=f"{PYTHON}/bin/taskiq worker taskiq_app:broker --workers 1 --max-async-tasks 1",
@@ -346,3 +360,12 @@ class Worker:
     def count(self) -> Count:
         """How often each of its jobs was begun and done."""
         return runs.count(self.jobs, self.runs())
+
+    def parked(self) -> set[int]:
+        """Which of its jobs its framework has put aside; see Framework.parks."""
+        parks = self.framework.parks
+        return parks(self.redis.client, self.name) if parks else set()
+
+    def missing(self) -> set[int]:
+        """Which of its jobs are neither done nor put aside."""
+        return set(self.count().never_done) - self.parked()

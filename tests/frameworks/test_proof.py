@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.frameworks import runs
 from tests.frameworks.table import FRAMEWORKS, Framework, Promise, Way, Worker
 from tests.systemd.conftest import wait_until
 
@@ -91,8 +92,7 @@ def test_a_long_job_in_hand_is_not_harmed(
     for way in size.ways:
         note("long", way, "**failed**")
     workers = proof.deploy(size.ways)
-    for worker in workers:
-        worker.enqueue(1, size.seconds)
+    proof.enqueue(1, size.seconds)
     for worker in workers:
         wait_until(worker.runs, 120, f"the long job of {worker.name} begun")
     before = {worker.name: proof.starts(worker) for worker in workers}
@@ -100,8 +100,8 @@ def test_a_long_job_in_hand_is_not_harmed(
     restart = proof.site.start("restart", "--json")
     for worker in workers:
         proof.wait_told(worker, before[worker.name])
-        # What comes in now is for the next one.
-        worker.enqueue(1, SHORT)
+    # What comes in now is for the next one.
+    proof.enqueue(1, SHORT)
     result = restart.wait(300)
     assert result.code == 0, result
     for worker in workers:
@@ -111,8 +111,8 @@ def test_a_long_job_in_hand_is_not_harmed(
     report = result.json
     assert report["killed"] == report["failed"] == [], report
     for worker in workers:
-        count, runs = worker.count(), worker.runs()
-        long = [run for run in runs if run.job == 0]
+        count, found = worker.count(), worker.runs()
+        long = [run for run in found if run.job == 0]
         assert long[0] in proof.interrupted(worker), "nothing was in hand: this proves nothing"
         assert {long[0].start} == set(before[worker.name].values())
         if framework.promise is Promise.ONCE:
@@ -122,7 +122,7 @@ def test_a_long_job_in_hand_is_not_harmed(
             assert count.begun_twice == (0,), f"{worker.name}: {count}"
         # An early return of its sleep would be harm, too.
         assert long[-1].seconds >= size.seconds - 0.1
-        (second,) = (run for run in runs if run.job == 1)
+        (second,) = (run for run in found if run.job == 1)
         if not framework.idle_hangs:
             assert second.start != long[0].start, "it took another job after it was told to stop"
         (entry,) = (each for each in report["instances"] if each["instance"] == f"{worker.name}@1")
@@ -141,10 +141,10 @@ def test_short_jobs_through_rolling_restarts(
     killed = 0
     workers = proof.deploy(size.ways, instances=INSTANCES)
     for turn in range(size.restarts):
-        for worker in workers:
-            worker.enqueue(size.jobs // size.restarts, SHORT)
+        # A worker that is still loading would be harmed by nothing.
         for worker in workers:
             proof.wait_at_work(worker, INSTANCES)
+        proof.enqueue(size.jobs // size.restarts, SHORT)
         if turn % 2:
             proof.site.switch(2 - turn // 2 % 2)
             report = proof.roll("deploy")
@@ -162,7 +162,11 @@ def test_short_jobs_through_rolling_restarts(
     time.sleep(size.watch)
 
     for worker in workers:
-        count, interrupted = worker.count(), proof.interrupted(worker)
+        parked = worker.parked()
+        # What was put aside was not begun, and is not lost.
+        assert not parked & {run.job for run in worker.runs()}
+        count = runs.count(set(worker.jobs) - parked, worker.runs())
+        interrupted = proof.interrupted(worker)
         told = sum(len(moments) for moments in proof.stops(worker).values())
         assert told == INSTANCES * size.restarts
         assert len(interrupted) >= size.restarts, "too few were in hand: this proves nothing"
@@ -171,8 +175,11 @@ def test_short_jobs_through_rolling_restarts(
         else:
             assert count.done_once, f"{worker.name}: {count}"
             assert set(count.begun_twice) <= {run.job for run in interrupted}
-        idle = f", {killed} idle ones killed" if killed else ""
-        seen = f"{_said(count)}; {len(interrupted)} in hand at {told} stops{idle}"
+        seen = f"{_said(count)}; {len(interrupted)} in hand at {told} stops"
+        if parked:
+            seen += f"; {len(parked)} more left where it was being fetched"
+        if killed:
+            seen += f"; {killed} idle ones killed"
         note("short", worker.name, seen)
 
 
@@ -184,8 +191,7 @@ def test_after_stop_timeout_a_worker_is_killed_and_named(
     for way in size.ways:
         note("killed", way, "**failed**")
     workers = proof.deploy(size.ways, stop_timeout="2s")
-    for worker in workers:
-        worker.enqueue(1, 30.0)
+    proof.enqueue(1, 30.0)
     for worker in workers:
         wait_until(worker.runs, 120, f"the long job of {worker.name} begun")
     result = proof.site.unitq("restart", timeout=120)

@@ -6,4 +6,4 @@ from rq import Queue
 def enqueue(numbers: list[str], seconds: float) -> None:
     queue = Queue(QUEUE, connection=Redis.from_url(REDIS))
     for number in numbers:
-        queue.enqueue("job.work", number, seconds)
+        queue.enqueue("job.work", number, seconds, job_id=f"{QUEUE}-{number}")

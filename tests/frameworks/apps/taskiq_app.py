@@ -3,7 +3,9 @@ import asyncio
 from job import QUEUE, REDIS, work_async
 from taskiq_redis import RedisStreamBroker
 
-broker = RedisStreamBroker(url=REDIS, queue_name=QUEUE)
+# By itself it fetches a hundred at once, and what it has not come to at its end is left in its name
+# for ten minutes.
+broker = RedisStreamBroker(url=REDIS, queue_name=QUEUE, xread_count=1)
 
 
 @broker.task(task_name="job")
