@@ -155,6 +155,6 @@ def seen() -> Iterator[dict[tuple[str, str, str], str]]:
     """What was seen, by framework, case and way; goes into the page at the end of a full run."""
     found: dict[tuple[str, str, str], str] = {}
     yield found
-    # A part of the tests makes no part of the page.
-    if os.environ.get("UNITQ_UPDATE_DOCS") and page.complete(found):
-        page.write(found)
+    # What was not run now stays as it was seen before.
+    if os.environ.get("UNITQ_UPDATE_DOCS") and page.complete(whole := page.read() | found):
+        page.write(whole)

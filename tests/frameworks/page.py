@@ -80,6 +80,30 @@ def complete(seen: Seen) -> bool:
     return wanted <= seen.keys()
 
 
+def read() -> dict[tuple[str, str, str], str]:
+    """What the page says now, for a run of a part of the tests; empty where there is none."""
+    if not PAGE.exists():
+        return {}
+    names = {framework.title: framework.name for framework in FRAMEWORKS}
+    headings = {_heading(text): case for case, text in {**_CASES, "refused": _REFUSED}.items()}
+    found: dict[tuple[str, str, str], str] = {}
+    case = ""
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            case = headings.get(line, "")
+        title, *cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
+        if case and title in names:
+            ways = _SHELLS if case == "refused" else tuple(Way)
+            found |= {
+                (names[title], case, way): cell for way, cell in zip(ways, cells, strict=True)
+            }
+    return found
+
+
+def _heading(text: str) -> str:
+    return next(line for line in text.splitlines() if line.startswith("## "))
+
+
 def write(seen: Seen) -> None:
     """Write the page."""
     PAGE.write_text("\n".join(_lines(seen)) + "\n", encoding="utf-8")
