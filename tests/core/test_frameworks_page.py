@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.frameworks.page import PAGE
+from tests.frameworks.page import PAGE, complete, read
 from tests.frameworks.table import FRAMEWORKS, Framework
 
 
@@ -17,3 +17,7 @@ def test_each_framework_has_its_row_in_every_table(framework: Framework) -> None
     ]
     assert len(rows) == 5
     assert not any("**failed**" in row for row in rows), rows
+
+
+def test_it_can_be_read_back_to_be_brought_up_to_date_in_part() -> None:
+    assert complete(read())
