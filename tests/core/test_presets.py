@@ -513,3 +513,19 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     assert "not a name for a preset" in caught.value.problems[0]
     (folder / "a b.toml").rename(folder / "readme.txt")
     assert set(presets.load(PurePosixPath(tmp_path))) == set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("command", "watched"),
+    [
+        ("sidekiq", True),
+        ("sh -c 'exec sidekiq'", True),
+        # WATCHDOG_PID is the shell's there: Sidekiq would not answer, and be killed at work.
+        ("sh -c sidekiq", False),
+        ("bash -c 'sidekiq; exit $$?'", False),
+    ],
+)
+def test_no_watchdog_waits_for_a_worker_below_a_shell(command: str, watched: bool) -> None:
+    unit = text(app(f'[workers.w]\npreset = "sidekiq"\ncommand = "{command}"'))
+    assert ("\nWatchdogSec=" in unit) is watched
+    assert "\nType=notify\n" in unit

@@ -329,6 +329,7 @@ final class Worker
             'child' => getmypid(),
             'revision' => getenv('UNITQ_REVISION') ?: '',
             'instance' => getenv('UNITQ_INSTANCE') ?: '',
+            'start' => getenv('INVOCATION_ID') ?: '',
         ] + $times, JSON_THROW_ON_ERROR);
     }
 

@@ -64,7 +64,13 @@ def fitted(given: Given, preset: Preset | None) -> Fitted:
     variables, arguments = _queues(preset.queues, given.queues)
     fit = Fit(
         why=f"preset {preset.name}: {why}" if why else "",
-        service=tuple(pair for pair in preset.service if pair[0] not in own),
+        service=tuple(
+            pair
+            for pair in preset.service
+            # systemd gives a watchdog to its main process alone: a worker below it reads that it
+            # has none, never answers, and would be killed at work.
+            if pair[0] not in own and not (between and pair[0] == "WatchdogSec")
+        ),
         success=stop.success_exit_status,
         environment=preset.environment,
         variables=variables,
