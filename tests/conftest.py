@@ -11,6 +11,7 @@ import os
 
 from hypothesis import settings
 
-settings.register_profile("steady", derandomize=True)
-settings.register_profile("wild", print_blob=True)
+# How long an example takes says how busy the machine is.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.register_profile("wild", print_blob=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))

@@ -29,17 +29,18 @@ from unitq.core.rollout import (
     probed,
     refused,
 )
-from unitq.core.sight import Seen
-from unitq.host import journal, processes, state
+from unitq.host import journal, state
 from unitq.host.bus_errors import BusLostError
 from unitq.host.orders import Orders
-from unitq.host.systemd import Changed, Event, JobDone, Systemd
+from unitq.host.systemd import Event, JobDone, Systemd
+from unitq.sights import Sights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from unitq.core.layout import Layout
     from unitq.core.names import InstanceName
+    from unitq.core.sight import Seen
     from unitq.host.interrupts import Interrupts
     from unitq.host.ledger import Ledger
 
@@ -71,13 +72,8 @@ class Applier:
         self._place = layout.app(app)
         self._app = app
         self._where = observe.machine(systemd, layout)
-        self._seen: dict[InstanceName, Seen] = {}
-        self._jobs: dict[InstanceName, str] = {}
-        self._units: dict[str, InstanceName] = {}
+        self._sights = Sights(systemd, app, ())
         self._probes: dict[str, InstanceName] = {}  # by the path of their unit job
-        # Per worker: how many serve, and the least that there were.
-        self._serving: dict[str, int] = {}
-        self._least: dict[str, int] = {}
 
     def run(
         self,
@@ -93,32 +89,30 @@ class Applier:
         systemd.
         """
         begun = monotonic()
-        self._units = {names.unit(self._app, name): name for name in rollout.slots}
-        self._serving = {name.worker: 0 for name in rollout.slots}
-        self._least = dict(self._serving)
+        self._sights = sights = Sights(self._systemd, self._app, rollout.slots)
         try:
-            self._systemd.subscribe(self._units)
+            self._systemd.subscribe(sights.units)
             rollout = self._looked(rollout, everything=True)
         except BusLostError:
             rollout = self._reconnected(rollout)
-        self._least = dict(self._serving)
+        sights.count_from_now()
         detached = gave_up = False
         while True:
             now = monotonic()
-            rollout = advance(rollout, self._seen, now)
-            due = orders(rollout, self._seen, now)
-            self._orders.write_down(due, self._seen)
+            rollout = advance(rollout, sights.seen, now)
+            due = orders(rollout, sights.seen, now)
+            self._orders.write_down(due, sights.seen)
             rollout, together = self._switched(rollout, due)
             for order in due:
                 rollout = self._order(rollout, order)
-                progress.update(rollout, self._seen, monotonic())
+                progress.update(rollout, sights.seen, monotonic())
                 if together:
                     continue
                 # Heard now, while systemd is busy with the order, and not in a pause afterwards.
                 rollout = self._listen(rollout, 0.0, interrupts)
                 if rollout.failed:
                     break
-            progress.update(rollout, self._seen, now)
+            progress.update(rollout, sights.seen, now)
             if rollout.finished:
                 again = self._confirmed(rollout)
                 if again.finished:
@@ -133,18 +127,18 @@ class Applier:
             if (interrupts.count or interrupts.paused) and not rollout.halted:
                 rollout = replace(rollout, halted=True)
                 continue
-            wait = _wait(rollout, self._seen, progress.interval, begun, limit)
+            wait = _wait(rollout, sights.seen, progress.interval, begun, limit)
             rollout = self._listen(rollout, wait, interrupts)
         if not detached:
             rollout = self._endings(rollout)
         self._systemd.unsubscribe()
         state.sync_pins(self._place, {name.worker for name in rollout.slots})
-        progress.update(rollout, self._seen, monotonic())
+        progress.update(rollout, sights.seen, monotonic())
         return Outcome(
             rollout=rollout,
-            seen=dict(self._seen),
+            seen=dict(self._sights.seen),
             seconds=monotonic() - begun,
-            least_serving=self._least,
+            least_serving=sights.least,
             interrupted=interrupts.count > 0,
             paused=(interrupts.paused and not interrupts.count) or rollout.awaiting,
             detached=detached,
@@ -173,13 +167,13 @@ class Applier:
         name = slot.instance
         if rollout.slots[name].phase is Phase.FAILED and slot.phase is not Phase.FAILED:
             return rollout  # refused a moment ago
-        seen = self._seen.get(name, Seen())
+        seen = self._sights.of(name)
         while True:
             try:
                 job = self._orders.give(order, rollout.wanted.get(name), seen)
             except BusLostError:
                 rollout = self._reconnected(rollout)
-                again = self._seen[name]
+                again = self._sights.seen[name]
                 if again.serving and again.invocation != seen.invocation:
                     break  # the order arrived before the connection broke, and was carried out
                 # If it arrived and is under way, systemd merges the second one into it.
@@ -195,8 +189,7 @@ class Applier:
             if what is What.PROBE:
                 self._probes[job] = name
             else:
-                self._jobs[name] = job
-                self._seen[name] = replace(self._seen[name], job=True)
+                self._sights.ordered(name, job)
             break
         return ordered(rollout, order, seen, monotonic())
 
@@ -214,9 +207,9 @@ class Applier:
             if isinstance(event, JobDone) and event.job in self._probes:
                 rollout = self._probed(rollout, self._probes.pop(event.job), event.result)
             # One by one: how a process ended, or that it was down, shows in passing only.
-            if name := self._units.get(event.unit):
-                self._note(name, event)
-                rollout = advance(rollout, self._seen, monotonic(), (name,))
+            if name := self._sights.units.get(event.unit):
+                self._sights.note(name, event)
+                rollout = advance(rollout, self._sights.seen, monotonic(), (name,))
         return rollout
 
     def _probed(self, rollout: Rollout, name: InstanceName, result: str) -> Rollout:
@@ -228,22 +221,6 @@ class Applier:
         except BusLostError:
             said = "the connection to systemd broke while it was asked"
         return probed(rollout, name, False, said, monotonic())
-
-    def _note(self, name: InstanceName, event: Event) -> None:
-        seen = self._seen.get(name, Seen())
-        if isinstance(event, Changed):
-            self._see(name, _changed(seen, event.properties))
-        elif self._jobs.get(name) == event.job:
-            del self._jobs[name]
-            evidence = processes.evidence(seen.pid) if seen.pid else processes.Evidence()
-            self._seen[name] = replace(seen, job=False, revision=evidence.revision)
-
-    def _see(self, name: InstanceName, sight: Seen) -> None:
-        """Notes what an instance is now; what is up again in a moment was down all the same."""
-        before = self._seen.get(name, Seen())
-        self._seen[name] = sight
-        self._serving[name.worker] += sight.serving - before.serving
-        self._least[name.worker] = min(self._least[name.worker], self._serving[name.worker])
 
     def _reconnected(self, rollout: Rollout) -> Rollout:
         """The rollout after a lost connection: connected again, and what was missed read."""
@@ -266,13 +243,12 @@ class Applier:
         for _ in range(_LOOKS):
             found = observe.instances(self._systemd, self._where, self._app, workers, rollout.slots)
             sights = {
-                name: self._sight(
+                name: self._sights.sight(
                     found[name],
-                    self._seen.get(name),
                     # All that nobody has seen yet, but not of each instance that only goes on.
                     everything=everything
                     and (
-                        name in self._seen
+                        name in self._sights.seen
                         or not found[name].serving
                         or slot.phase is Phase.SETTLING
                     ),
@@ -283,41 +259,12 @@ class Applier:
             if not events:
                 break
             rollout = self._heard(rollout, events)
-        for name, sight in sights.items():
-            self._see(name, sight)
-        for name in rollout.slots:
-            if not found[name].job:
-                self._jobs.pop(name, None)
+        self._sights.note_all(sights, [name for name in rollout.slots if not found[name].job])
         return rollout
 
     def _concerns(self, event: Event) -> bool:
-        return event.unit in self._units or (
+        return event.unit in self._sights.units or (
             isinstance(event, JobDone) and event.job in self._probes
-        )
-
-    def _sight(self, now: observe.Instance, before: Seen | None, *, everything: bool) -> Seen:
-        sight = replace(
-            before or Seen(),
-            active=now.active,
-            sub=now.sub,
-            job=now.job and now.name in self._jobs,
-            pid=now.main_pid,
-            invocation=now.invocation or (before.invocation if before else ""),
-            revision=now.revision,
-        )
-        if not everything or now.load == "not-loaded":
-            return sight
-        # After a lost connection: what the missed signals would have said.
-        return _changed(
-            sight,
-            self._systemd.properties(
-                now.unit,
-                "InvocationID",
-                "ActiveEnterTimestampMonotonic",
-                "Result",
-                "ExecMainCode",
-                "ExecMainStatus",
-            ),
         )
 
     def _confirmed(self, rollout: Rollout) -> Rollout:
@@ -326,7 +273,7 @@ class Applier:
             rollout = self._looked(rollout)
         except BusLostError:
             rollout = self._reconnected(rollout)
-        return confirmed(rollout, self._seen, monotonic())
+        return confirmed(rollout, self._sights.seen, monotonic())
 
     def _endings(self, rollout: Rollout) -> Rollout:
         """Asks the journal how a process ended where no signal told us."""
@@ -341,28 +288,12 @@ class Applier:
         for slot in rollout.slots.values():
             if slot.phase is not Phase.FAILED:
                 continue
-            invocation = slot.invocation or self._seen[slot.instance].invocation
+            invocation = slot.invocation or self._sights.seen[slot.instance].invocation
             if invocation == slot.before:
                 invocation = ""
             if lines := self._orders.logs(slot.instance, invocation, probed=bool(slot.detail)):
                 logs[slot.instance] = lines
         return logs
-
-
-def _changed(seen: Seen, properties: Mapping[str, object]) -> Seen:
-    """What was seen, with what systemd says has changed."""
-    fields = {
-        "ActiveState": "active",
-        "SubState": "sub",
-        "InvocationID": "invocation",
-        "ActiveEnterTimestampMonotonic": "since",
-        "MainPID": "pid",
-        "Result": "result",
-        "ExecMainCode": "code",
-        "ExecMainStatus": "status",
-    }
-    changes = {fields[name]: value for name, value in properties.items() if name in fields}
-    return replace(seen, **changes)  # type: ignore[arg-type]
 
 
 def _wait(

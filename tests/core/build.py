@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from unitq.core import layout
@@ -10,6 +10,7 @@ from unitq.core.config import parse
 from unitq.core.names import InstanceName
 from unitq.core.render import TEMPLATES, Code, Rendered, render
 from unitq.core.revision import Origin, Revision, successor
+from unitq.host import presets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 UNITS = Path(__file__).resolve().parents[2] / "units"
 TEXTS = {name: (UNITS / name).read_text(encoding="utf-8") for name in TEMPLATES}
+
+# Ours alone: no operator has any there.
+PRESETS = presets.load(PurePosixPath("/nonexistent"))
 
 SYSTEM = layout.system()
 USER = layout.user(home="/home/ann", uid=1000, environment={})
@@ -35,7 +39,7 @@ def app(
     workers: str = '[workers.sms]\ncommand = "/bin/worker"\ninstances = 3', head: str = HEAD
 ) -> App:
     """The app of a file of which only the interesting part is given."""
-    return parse(f"{head}\n{workers}\n", source="unitq.toml")
+    return parse(f"{head}\n{workers}\n", source="unitq.toml", presets=PRESETS)
 
 
 def rendered(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.core.build import app
-from unitq.core.advice import FRAMEWORKS, Finding, Level, advice, shell_wrapped
+from unitq.core.advice import advice
+from unitq.core.finding import Finding, Level
+from unitq.core.wrappers import shell_wrapped
 
 
 def worker(command: str, *keys: str) -> str:
@@ -96,62 +98,6 @@ def test_a_shell_under_mixed_is_refused_the_worker_below_would_not_be_told() -> 
     (found,) = findings("bash -c 'php bin/resque'", 'kill_mode = "mixed"')
     assert (found.level, found.place) == (Level.ERROR, "workers.sms.kill_mode")
     assert "exec" in found.hint
-
-
-COMMANDS = {
-    "Sidekiq": ("bundle exec sidekiq -C x.yml", "/srv/shop/bin/sidekiq"),
-    "RQ": ("/usr/bin/rq worker default", "rq  worker"),
-    "Celery": ("celery -A shop worker -l info", "/venv/bin/celery --app=shop worker"),
-    "Dramatiq": ("dramatiq shop.tasks",),
-    "Huey": ("huey_consumer shop.huey", "/venv/bin/huey_consumer.py shop.huey"),
-    "arq": ("arq shop.WorkerSettings",),
-    "saq": ("saq shop.settings",),
-    "taskiq": ("taskiq worker shop:broker",),
-    "Laravel Horizon": ("php artisan horizon",),
-    "Laravel": ("/usr/bin/php artisan queue:work --tries=3", "php '/app/artisan' queue:listen"),
-    "Symfony Messenger": ("php bin/console messenger:consume async",),
-}
-
-
-def test_every_framework_has_an_example_here() -> None:
-    assert set(COMMANDS) == {framework.name for framework in FRAMEWORKS}
-
-
-@pytest.mark.parametrize(
-    ("name", "command"), [(name, line) for name, lines in COMMANDS.items() for line in lines]
-)
-@pytest.mark.parametrize("shell", [False, True])
-def test_a_framework_is_recognised_also_below_a_shell(name: str, command: str, shell: bool) -> None:
-    framework = next(found for found in FRAMEWORKS if found.name == name)
-    line = f'bash -c "exec {command}"' if shell else command
-    told = " ".join(found.message for found in findings(line, 'stop_signal = "SIGHUP"'))
-    assert f"this looks like {name}, and SIGHUP loses its jobs" in told
-    # What is advised is taken.
-    right = (f'stop_signal = "{framework.signals[0]}"', f'kill_mode = "{framework.kill_modes[0]}"')
-    assert not findings(line, *right)
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "/usr/bin/php bin/resque",
-        "python worker.py --queue arq",
-        "bin/darq serve",
-        "node celery-dashboard.js",
-        "/opt/sidekiqish/run",
-        "php artisan schedule:work",
-        "mysaq x",
-    ],
-)
-def test_others_are_not_taken_for_one(command: str) -> None:
-    assert not findings(command)
-
-
-def test_every_frameworks_own_advice_is_one_it_accepts() -> None:
-    for framework in FRAMEWORKS:
-        assert framework.signals
-        assert framework.kill_modes
-        assert framework.why
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.core.build import PRESETS
 from unitq.core import config, directives, values
 from unitq.core.errors import ConfigError, Exit
 from unitq.core.model import (
     App,
     CodeVersion,
+    Fit,
     Hook,
     Hooks,
     KillMode,
@@ -124,6 +126,7 @@ X-Note = ""
 
 [workers.mail]
 command = "bin/mail"
+preset = "laravel"
 singleton = true
 probe = { command = "bin/probe" }
 recycle = { age = 60 }
@@ -162,7 +165,7 @@ def test_the_smallest_file_gets_every_default() -> None:
 
 
 def test_every_key_arrives_in_the_app() -> None:
-    app = config.parse(EVERYTHING, source="unitq.toml")
+    app = config.parse(EVERYTHING, source="unitq.toml", presets=PRESETS)
     assert app == App(
         name="shop",
         workers=(
@@ -207,6 +210,13 @@ def test_every_key_arrives_in_the_app() -> None:
                 singleton=True,
                 probe=Probe("bin/probe", Duration("5s", 5), 1),
                 recycle=Recycle(None, Duration("60s", 60), Share(10, percent=True)),
+                preset="laravel",
+                stop_signal="SIGTERM",
+                kill_mode=KillMode.MIXED,
+                stop_timeout=Duration("90s", 90),
+                quiet="SIGUSR2",
+                resume="SIGCONT",
+                fit=Fit(why=f"preset laravel: {PRESETS['laravel'].stop.why}"),
             ),
         ),
         rollout=RolloutSettings(
@@ -234,7 +244,7 @@ def test_every_key_arrives_in_the_app() -> None:
 
 
 def test_every_field_of_the_model_can_be_set_in_the_file() -> None:
-    app = config.parse(EVERYTHING, source="unitq.toml")
+    app = config.parse(EVERYTHING, source="unitq.toml", presets=PRESETS)
     untouched = Worker(name="", command="", instances=0, directory="")
     for field in dataclasses.fields(Worker):
         default = getattr(untouched, field.name)
@@ -1137,7 +1147,7 @@ def test_the_starter_file_is_valid_as_it_is() -> None:
 
 def test_the_starter_file_is_valid_with_every_comment_taken_off_a_key() -> None:
     text = re.sub(r"^#(?=[\[A-Za-z])", "", config.starter(), flags=re.MULTILINE)
-    app = config.parse(text, source="unitq.toml")
+    app = config.parse(text, source="unitq.toml", presets=PRESETS)
     data = tomllib.loads(text)
     schema = config.json_schema()
     assert set(data) == set(schema["properties"])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from unitq.core.advice import Level
+from unitq.core.finding import Level
 from unitq.core.model import Hook, Hooks
 from unitq.core.settings import Duration
 from unitq.host import checks, hooks

@@ -17,16 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.build import HEAD, SYSTEM, TEXTS, USER, app, rendered
+from unitq.core.commandline import command_line, executable, prefixes
 from unitq.core.envfile import environment_file
 from unitq.core.errors import ConfigError, Exit
 from unitq.core.reference import toml
 from unitq.core.render import (
     Code,
     UnitText,
-    command_line,
-    executable,
     path,
-    prefixes,
     render,
 )
 from unitq.host.checks import verify

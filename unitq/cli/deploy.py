@@ -20,15 +20,16 @@ from unitq.cli.rollouts import Waiting, share, waiting_options, with_max_unavail
 from unitq.cli.scope import current, scope_options
 from unitq.cli.text import duration, plural
 from unitq.core import names
-from unitq.core.advice import Finding, Level, advice
+from unitq.core.advice import advice
 from unitq.core.errors import Exit, PreflightError
+from unitq.core.finding import Finding, Level
 from unitq.core.forecast import forecast
 from unitq.core.plan import Do, Plan
 from unitq.core.render import Code, Rendered
 from unitq.core.render import render as render_units
 from unitq.core.revision import Origin, successor
 from unitq.core.settings import OnFailure
-from unitq.host import checks, code, files, state, templates, unitfiles
+from unitq.host import checks, code, files, scripts, state, templates, unitfiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +64,7 @@ def _findings(
         *checks.of_app(app, found, user_scope=scope.user),
         *checks.of_hooks(app.hooks, path.parent),
         *checks.verify(rendered.units, user_scope=scope.user),
-        *advice(app),
+        *advice(app, scope.presets(), scripts.of_app(app, found)),
     ]
 
 

@@ -32,6 +32,8 @@ _COMMANDS = {
     "restart": ("unitq.cli.run:restart", "Restart workers, a few at a time."),
     "recycle": ("unitq.cli.recycle:recycle", "Replace workers that are too large or too old."),
     "scale": ("unitq.cli.run:scale", "Change how many instances there are."),
+    "pause": ("unitq.cli.pause:pause", "Let workers finish their job and take no other."),
+    "resume": ("unitq.cli.pause:resume", "Let paused workers take jobs again."),
     "signal": ("unitq.cli.run:send_signal", "Send a signal to workers."),
     "logs": ("unitq.cli.logs:logs", "Show what workers printed."),
     "remove": ("unitq.cli.run:remove", "Stop an app and delete all that deploy installed."),

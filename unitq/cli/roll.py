@@ -29,7 +29,7 @@ from unitq.core.plan import Do, Plan
 from unitq.core.plan import plan as make_plan
 from unitq.core.revision import Origin, Revision, restored
 from unitq.core.settings import OnFailure, Share
-from unitq.host import files, install, ledger, revisions, state, unitfiles
+from unitq.host import files, install, ledger, paused, revisions, state, unitfiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -107,7 +107,9 @@ def plan_to(
         target,
         units=units,
         installed=unitfiles.installed(layout.unit_dir, target.app),
-        running=as_running(seen, target.rollout.min_healthy.seconds),
+        running=as_running(
+            seen, target.rollout.min_healthy.seconds, paused.notes(layout, target.app)
+        ),
         linked=unitfiles.enabled(layout.unit_dir, names.target(target.app)),
         reload=state.reload_pending(layout.app(target.app)),
     )

@@ -20,10 +20,10 @@ from unitq.core.errors import ConfigError, Exit
 from unitq.core.plan import Do, Running, Step
 from unitq.core.rollout import begin
 from unitq.core.stopping import alike
-from unitq.host import processes, state, unitfiles
+from unitq.host import paused, processes, state, unitfiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from unitq.cli.report import Back
     from unitq.cli.scope import Scope
@@ -121,15 +121,19 @@ def running(
 
 
 def as_running(
-    instances: Mapping[InstanceName, observe.Instance], min_healthy: float = 0.0
+    instances: Mapping[InstanceName, observe.Instance],
+    min_healthy: float = 0.0,
+    notes: Mapping[InstanceName, str] | None = None,
 ) -> dict[InstanceName, Running]:
-    """What a plan needs to know of them."""
+    """What a plan needs to know of them; `notes` say which are paused (host/paused.py)."""
+    notes = notes or {}
     return {
         name: Running(
             active=instance.present,
             # One process that differs is enough to make the instance not what is wanted.
             revision=next(iter(instance.revisions)) if len(instance.revisions) == 1 else None,
             young=instance.begun is not None and _age(instance) < min_healthy,
+            paused=name in notes and notes[name] == instance.invocation,
         )
         for name, instance in instances.items()
     }
@@ -161,6 +165,7 @@ def carry_out(
     """Runs the rollout, showing its progress. `promoted`: no canaries, they are judged already."""
     gc.enable()  # it may go on for hours; __main__.py switched it off
     steps = tuple(_switching(scope, revision.app, step) for step in steps)
+    _warn_of_paused(scope, revision.app, steps)
     workers = {worker.name: worker for worker in revision.workers}
     wanted = {
         step.instance: workers[step.instance.worker].revision
@@ -182,6 +187,25 @@ def carry_out(
             _Tolerant(shown),
             interrupts=interrupts,
             limit=waiting.limit,
+        )
+
+
+def _warn_of_paused(scope: Scope, app: str, steps: Iterable[Step]) -> None:
+    """Says which of those that are replaced take no jobs now, while their successors will."""
+    runtime = str(scope.layout.runtime_dir.parent)
+    notes = paused.notes(scope.layout, app)
+    found = [
+        str(step.instance)
+        for step in steps
+        if step.do is Do.RESTART
+        and (note := notes.get(step.instance))
+        and (life := processes.invocation(names.unit(app, step.instance), runtime))
+        and life[0] == note
+    ]
+    if found:
+        _warn(
+            f"{', '.join(found)} {'is' if len(found) == 1 else 'are'} paused, and what takes the "
+            "place will take jobs; `unitq pause` once it runs"
         )
 
 

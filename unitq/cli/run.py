@@ -31,7 +31,7 @@ from unitq.core.plan import Do, FileChange, Plan, Step
 from unitq.core.plan import step as planned_step
 from unitq.core.revision import Origin, scaled
 from unitq.core.settings import Share
-from unitq.host import install, state, unitfiles
+from unitq.host import install, paused, state, unitfiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -355,4 +355,5 @@ def remove(yes: bool, as_json: bool, timeout: float | None, fail_on_kill: bool) 
                 forget(systemd, scope.layout, revision.app, iter(found))
                 changes = [FileChange(name, text, None) for name, text in units.items()]
                 install.remove(systemd, scope.layout, revision.app, changes)
+                paused.forget(scope.layout, revision.app)
             return close("remove", scope, systemd, revision, revision.id, outcome, waiting)

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from unitq.core.layout import Layout
     from unitq.core.model import App
     from unitq.core.names import InstanceName
+    from unitq.core.preset import Preset
     from unitq.core.revision import Revision
     from unitq.host.systemd import Systemd
 
 F = TypeVar("F", bound="Callable[..., Any]")
+
+_PRESETS = "unitq.presets"  # where click keeps them while a command runs
 
 _FILE_MAX = 4 << 20  # bytes; a larger unitq.toml is something else
 
@@ -77,10 +80,21 @@ class Scope(NamedTuple):
         from unitq.core.config import parse
 
         path = self.config_path()
-        app = parse(read(path), source=str(path))
+        app = parse(read(path), source=str(path), presets=self.presets())
         if self.app not in (None, app.name):
             raise NoMatchError(f"{path} is about app {app.name}, not {self.app}")
         return app, path
+
+    def presets(self) -> dict[str, Preset]:
+        """Ours and the operator's own. Raises ConfigError where a file of theirs is wrong."""
+        from unitq.host import presets
+
+        # Once for a command: to read them takes some 50 ms.
+        meta = click.get_current_context().meta
+        if _PRESETS not in meta:
+            meta[_PRESETS] = presets.load(self.layout.config_dir)
+        found: dict[str, Preset] = meta[_PRESETS]
+        return found
 
     def apps(self) -> list[str]:
         """The apps that are meant: -a, the configuration file's, or all that are installed."""

@@ -15,7 +15,7 @@ from unitq.cli.scope import chosen, current, scope_options
 from unitq.cli.targets import targets
 from unitq.cli.text import duration, number, plural, size, table
 from unitq.core.errors import Exit, NoMatchError
-from unitq.host import ledger, state
+from unitq.host import ledger, paused, state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,10 +38,15 @@ class Row(NamedTuple):
     instance: observe.Instance
     wanted: str | None  # the revision that it should run; None: it should not run
     code: str | None  # the revision that its worker should run
+    paused: bool = False  # told to take no jobs, and that holds for this life of it
 
     @property
     def fresh(self) -> bool | None:
         return self.instance.fresh(self.code)
+
+    @property
+    def serving(self) -> bool:
+        return self.instance.serving and not self.paused
 
     @property
     def state(self) -> str:
@@ -49,6 +54,8 @@ class Row(NamedTuple):
             return "draining"
         if self.instance.sub == "auto-restart":
             return "crashed, restarting"
+        if self.paused:
+            return "paused"
         return f"{self.instance.active} ({self.instance.sub})"
 
 
@@ -64,7 +71,7 @@ class Sight(NamedTuple):
         """15 before 3: old code is what nobody must overlook."""
         if any(row.fresh is False for row in self.rows):
             return Exit.STALE
-        if all(row.instance.serving and row.wanted for row in self.rows):
+        if all(row.serving and row.wanted for row in self.rows):
             return Exit.OK
         return Exit.NOT_AS_WANTED
 
@@ -78,8 +85,14 @@ def _look(scope: Scope, systemd: Systemd, revision: Revision, wanted: Sequence[s
     found = observe.instances(systemd, where, revision.app, workers, known, detailed=True)
     shown = {n: i for n, i in found.items() if i.present or revision.wanted(n)}
     asked: set[InstanceName] = chosen(revision, wanted, shown)
+    notes = paused.notes(scope.layout, revision.app)
     rows = tuple(
-        Row(instance, revision.wanted(name), revision.code(name))
+        Row(
+            instance,
+            revision.wanted(name),
+            revision.code(name),
+            name in notes and notes[name] == instance.invocation,
+        )
         for name, instance in shown.items()
         if name in asked
     )
@@ -132,7 +145,7 @@ def _worker(sight: Sight, name: str) -> dict[str, Any]:
         "release": wanted.release if wanted else None,
         "code_version": wanted.code_version if wanted else None,
         "wanted": wanted.instances if wanted else 0,
-        "serving": sum(row.instance.serving for row in rows),
+        "serving": sum(row.serving for row in rows),
         "stale": sum(row.fresh is False for row in rows),
         "instances": [_instance(row) for row in rows],
     }
@@ -147,7 +160,8 @@ def _instance(row: Row) -> dict[str, Any]:
         "active": instance.active,
         "sub": instance.sub,
         "job": instance.job,
-        "serving": instance.serving,
+        "serving": row.serving,
+        "paused": row.paused,
         "wanted": row.wanted is not None,
         "since": None if instance.since is None else round(instance.since, 3),
         "main_pid": instance.main_pid or None,
@@ -187,10 +201,11 @@ def _summaries(sight: Sight) -> list[str]:
         rows = [row for row in sight.rows if row.instance.name.worker == worker.name]
         if not rows:
             continue
-        parts = [f"{sum(row.instance.serving for row in rows)} of {len(rows)} serving"]
+        parts = [f"{sum(row.serving for row in rows)} of {len(rows)} serving"]
         for what, count in (
             ("draining", sum(row.instance.active == "deactivating" for row in rows)),
             ("failed", sum(row.instance.active == "failed" for row in rows)),
+            ("paused", sum(row.paused for row in rows)),
             ("on OLD CODE", sum(row.fresh is False for row in rows)),
             ("not to be read (not root)", sum(not row.instance.readable for row in rows)),
         ):
@@ -240,7 +255,7 @@ def _rich(sights: Sequence[Sight]) -> Any:
 def _style(row: Row) -> str:
     if row.fresh is False or row.instance.active == "failed" or row.wanted is None:
         return "red"
-    return "" if row.instance.serving else "yellow"
+    return "" if row.serving else "yellow"
 
 
 @click.command(

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
-import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from unitq.core import names
-from unitq.core.errors import ConfigError
-from unitq.core.mistakes import in_plain_words, means, place
+from unitq.core import fitting, names, tomltext
+from unitq.core.mistakes import in_plain_words, means
 from unitq.core.model import (
     INSTANCES_MAX,
     NAME_RE,
@@ -29,142 +25,35 @@ from unitq.core.settings import RolloutSettings
 from unitq.core.values import MistakeError, share, span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from unitq.core.preset import Preset
     from unitq.core.values import Path
 
 __all__ = ["json_schema", "parse", "reference", "starter"]
 
-TEXT_MAX = 1024 * 1024
-VALUE_MAX = 64 * 1024
-KEY_MAX = 255
-DEPTH_MAX = 16  # the file itself needs 5
-# tomllib takes quadratic time for a key of thousands of parts, and nobody writes one.
-_PART = r"""(?:"[^"\n]*+"|'[^'\n]*+'|[A-Za-z0-9_-]++)[ \t]*+"""
-_ENDLESS_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_PART}(?:\.[ \t]*+{_PART}){{200}}")
 
-PROBLEMS_MAX = 100  # nobody reads more, and a file of rubbish could have a hundred thousand
+def parse(text: str, *, source: str, presets: Mapping[str, Preset] | None = None) -> App:
+    """The app that the text of a unitq.toml describes. `source` is what messages call the file.
 
-
-def parse(text: str, *, source: str) -> App:
-    """The app that the text of a unitq.toml describes. `source` is what messages call the file."""
-    data = _toml(text, source)
-    order: dict[Path, int] = {(): 0}
-    problems: dict[Path, str] = {}
-    for path, value in _walk(data):
-        order[path] = len(order)
-        if len(path) > DEPTH_MAX:
-            # Whatever else is wrong: nothing below needs to know how to walk into this.
-            raise _error(source, [f"{place(path[:3])}: nested too deeply"])
-        if unsafe := _unsafe(path[-1], KEY_MAX, "the key ") or _unsafe(value, VALUE_MAX):
-            problems[path] = unsafe
+    `presets` are those that a worker may name, by their names.
+    """
+    presets = presets or {}
+    data, order, problems = tomltext.read(text, source)
     app = None
     try:
-        app = _app(AppFile.model_validate(data))
+        app = _app(AppFile.model_validate(data), presets)
     except ValidationError as error:
         for path, problem in in_plain_words(error):
             problems.setdefault(path, problem)
-    for path, problem in _across(data):
+    for path, problem in _across(data, presets):
         problems.setdefault(path, problem)
     if app is None or problems:
-        raise _error(source, _lines(problems, order))
+        raise tomltext.refusal(source, tomltext.lines(problems, order))
     return app
 
 
-def _toml(text: str, source: str) -> dict[str, Any]:
-    if len(text) > TEXT_MAX:
-        raise _error(source, [f"longer than {TEXT_MAX // 1024} KiB"])
-    if found := re.search("[\ud800-\udfff]", text):
-        # This is how Python reads bytes that are not UTF-8 when it is told to go on.
-        line = text.count("\n", 0, found.start()) + 1
-        raise _error(source, [f"line {line}: not UTF-8; save the file in that encoding"])
-    if _ENDLESS_KEY.search(text):
-        raise _error(source, ["a key has hundreds of parts"])
-    # Windows editors begin a file with a byte order mark; TOML 1.1 ignores it.
-    try:
-        return tomllib.loads(text.removeprefix("\ufeff"))
-    except tomllib.TOMLDecodeError as error:
-        raise _error(source, [_syntax(str(error))], hint=_syntax_hint(str(error))) from None
-    except RecursionError:
-        raise _error(source, ["nested too deeply"]) from None
-    except ValueError:
-        # Python converts no number of more than 4,300 digits.
-        raise _error(source, ["contains a huge number"]) from None
-
-
-def _syntax(said: str) -> str:
-    """`line 3, column 5: …`: what tomllib said, its place first."""
-    parts = re.fullmatch(
-        r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", said, re.DOTALL
-    )
-    if parts is None:
-        return _shortened(said)
-    where = f"line {parts[2]}, column {parts[3]}" if parts[2] else "at the end of the file"
-    what = parts[1][:1].lower() + parts[1][1:]
-    return f"{where}: {_shortened(what)}"
-
-
-def _syntax_hint(said: str) -> str:
-    if said.startswith("Invalid value"):
-        return 'text needs quotes: user = "www-data"; true and false are written small'
-    if said.startswith("Unescaped '\\'"):
-        return "in single quotes a backslash is only a backslash: 'a\\b'"
-    if said.startswith(("Cannot overwrite", "Cannot declare")):
-        return "the same key or table stands there twice"
-    if said.startswith("Illegal character '\\n'"):
-        return "a closing quote is missing in this line"
-    return ""
-
-
-def _shortened(said: str) -> str:
-    line = "".join(c if c.isprintable() else " " for c in said)
-    return line if len(line) <= 200 else f"{line[:199]}…"
-
-
-def _walk(data: dict[str, Any]) -> Iterator[tuple[Path, object]]:
-    """Every place in the data, in the file's order; without recursion, whatever the depth."""
-    ahead: list[tuple[Path, object]] = [((), data)]
-    while ahead:
-        path, value = ahead.pop()
-        if path:
-            yield path, value
-        if isinstance(value, dict):
-            ahead.extend(((*path, key), value[key]) for key in reversed(value))
-        elif isinstance(value, list):
-            ahead.extend(((*path, index), value[index]) for index in reversed(range(len(value))))
-
-
-def _unsafe(value: object, longest: int, what: str = "") -> str:
-    """Why this string must reach no unit file, if so."""
-    if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
-        return "a whole number has at most 64 bits"
-    if not isinstance(value, str):
-        return ""
-    if len(value) > longest or len(value.encode()) > longest:
-        return f"{what}is longer than {longest} bytes"
-    bad = next((c for c in value if _forbidden(c)), None)
-    if bad is None:
-        return ""
-    if bad in "\n\r\u2028\u2029\x85":
-        # In a unit file the next line would be another directive.
-        return f"{what}contains a line break (U+{ord(bad):04X})"
-    kind = "control character" if unicodedata.category(bad) == "Cc" else "character"
-    return f"{what}contains the {kind} U+{ord(bad):04X}, which no unit file may hold"
-
-
-def _forbidden(c: str) -> bool:
-    if c < "\x7f":
-        return c < " "
-    code = ord(c)
-    # The last line: Unicode's non-characters, with which systemd takes no line for UTF-8.
-    return (
-        unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")
-        or 0xFDD0 <= code <= 0xFDEF
-        or code & 0xFFFE == 0xFFFE
-    )
-
-
-def _across(data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+def _across(data: dict[str, Any], presets: Mapping[str, Preset]) -> Iterator[tuple[Path, str]]:
     """What only several places together can get wrong, whatever else is wrong with them."""
     app, workers = data.get("app"), data.get("workers")
     workers = workers if isinstance(workers, dict) else {}
@@ -174,6 +63,8 @@ def _across(data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     yield from _impatient(rollout if isinstance(rollout, dict) else {})
     yield from _stuck(rollout if isinstance(rollout, dict) else {})
     for name, table in tables.items():
+        for path, problem in fitting.clashes(table, data.get("environment"), presets):
+            yield ("workers", name, *path), problem
         if table.get("singleton") is True and table.get("instances", 1) != 1:
             problem = "must be 1 where singleton is true"
             yield ("workers", name, "instances"), problem
@@ -200,7 +91,7 @@ def _homeless(data: dict[str, Any], tables: dict[str, Any]) -> Iterator[tuple[Pa
     without = [name for name, table in tables.items() if "directory" not in table]
     if means("directory", data, ()):
         return
-    seen = without[:PROBLEMS_MAX]
+    seen = without[: tomltext.PROBLEMS_MAX]
     missing = [name for name in seen if not means("directory", tables[name], ("workers", name))]
     if len(without) == len(tables) and len(missing) == len(seen):
         yield ("directory",), 'missing, for example directory = "/srv/shop/current"'
@@ -236,28 +127,10 @@ def _stuck(rollout: dict[str, Any]) -> Iterator[tuple[Path, str]]:
         yield ("rollout", "max_unavailable"), "may be 0 only if max_surge is above 0"
 
 
-def _lines(problems: dict[Path, str], order: dict[Path, int]) -> list[str]:
-    """One line each, in the order of the file; what is missing comes at the end of its table."""
-
-    def rank(path: Path) -> tuple[int, ...]:
-        # The position of each key on the way, and behind all of them for a key that is not there.
-        return tuple(order.get(path[: depth + 1], len(order)) for depth in range(len(path)))
-
-    return [f"{place(path)}: {problems[path]}" for path in sorted(problems, key=rank)]
-
-
-def _error(source: str, lines: list[str], hint: str = "") -> ConfigError:
-    count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
-    if len(lines) > PROBLEMS_MAX:
-        count = f"more than {PROBLEMS_MAX} mistakes, of which these are the first"
-        lines = lines[:PROBLEMS_MAX]
-    return ConfigError(f"{source}: {count}", hint=hint, problems=tuple(lines))
-
-
-def _app(file: AppFile) -> App:
+def _app(file: AppFile, presets: Mapping[str, Preset]) -> App:
     return App(
         name=file.app,
-        workers=tuple(_worker(name, table, file) for name, table in file.workers.items()),
+        workers=tuple(_worker(name, table, file, presets) for name, table in file.workers.items()),
         rollout=RolloutSettings(**dict(file.rollout)),
         code_version=file.code_version,
         redis_url=file.redis.url,
@@ -266,10 +139,16 @@ def _app(file: AppFile) -> App:
     )
 
 
-def _worker(name: str, table: WorkerTable, file: AppFile) -> Worker:
-    """The worker with what it has from its app; its own wins."""
+def _worker(name: str, table: WorkerTable, file: AppFile, presets: Mapping[str, Preset]) -> Worker:
+    """The worker with what it has from its app and its preset; its own wins."""
     environment = dict(file.environment) | dict(table.environment)
     files = table.environment_file if table.environment_file is not None else file.environment_file
+    given = fitting.Given(
+        table.command, table.stop_signal, table.kill_mode, table.stop_timeout, table.queues,
+        table.service, table.model_fields_set,
+    )  # fmt: skip
+    # A preset that there is not is a mistake of the file, and said as that.
+    fitted = fitting.fitted(given, presets.get(table.preset or ""))
     return Worker(
         name=name,
         command=table.command,
@@ -280,9 +159,9 @@ def _worker(name: str, table: WorkerTable, file: AppFile) -> Worker:
         group=table.group or file.group,
         environment=tuple(environment.items()),
         environment_files=files or (),
-        stop_timeout=table.stop_timeout,
-        stop_signal=table.stop_signal,
-        kill_mode=table.kill_mode,
+        stop_timeout=fitted.stop_timeout,
+        stop_signal=fitted.stop_signal,
+        kill_mode=fitted.kill_mode,
         restart_delay=table.restart_delay,
         start_limit=table.start_limit,
         nice=table.nice,
@@ -293,6 +172,10 @@ def _worker(name: str, table: WorkerTable, file: AppFile) -> Worker:
         singleton=table.singleton,
         probe=_probe(table.probe),
         recycle=_recycle(table.recycle),
+        preset=table.preset,
+        quiet=fitted.quiet,
+        resume=fitted.resume,
+        fit=fitted.fit,
     )
 
 

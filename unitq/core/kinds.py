@@ -57,6 +57,12 @@ def _text(pattern: str) -> dict[str, Any]:
 
 
 Name = Annotated[str, PlainValidator(values.name), WithJsonSchema(_text(NAME)), Kind("name")]
+PresetName = Annotated[
+    str,
+    PlainValidator(values.preset),
+    WithJsonSchema(_text(NAME)),
+    Kind("name of a preset"),
+]
 Command = Annotated[
     str,
     PlainValidator(values.command),

@@ -33,6 +33,10 @@ class Layout(NamedTuple):
         """The places of one app."""
         return AppLayout(self.state_dir / app, self.runtime_dir / f"{app}.lock")
 
+    def paused(self, app: str) -> Path:
+        """Where it is noted which instances are paused."""
+        return self.runtime_dir / f"{app}.paused"
+
 
 class AppLayout(NamedTuple):
     """The places of one app."""

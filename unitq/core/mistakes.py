@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any
 
 from unitq.core import directives
@@ -17,6 +16,7 @@ from unitq.core.schema import (
     WorkerTable,
 )
 from unitq.core.suggest import either, nearest
+from unitq.core.tomltext import found, place, quoted
 from unitq.core.values import MistakeError, MistakesError, Path
 
 if TYPE_CHECKING:
@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel, ValidationError
 
-SHOWN_MAX = 60  # characters of a value or a key that a message repeats
 WORDS_MAX = 200  # mistakes that are put into words at all: looking for near words takes time
-
-_NUMBER_MAX = 2**63  # TOML's whole numbers have 64 bits
 
 # What other tools call it.
 _SYNONYMS = {
@@ -39,53 +36,6 @@ _SYNONYMS = {
     "stopwaitsecs": "stop_timeout", "kill_timeout": "stop_timeout", "timeout": "stop_timeout",
     "restart_sec": "restart_delay", "priority": "nice", "programs": "workers",
 }  # fmt: skip
-
-
-def place(path: Path) -> str:
-    """`workers.sms.queues[1]`; keys in quotes where TOML wants them."""
-    text = ""
-    for key in path:
-        if isinstance(key, int):
-            text += f"[{key}]"
-        else:
-            bare = re.fullmatch(r"[A-Za-z0-9_-]+", key) and len(key) <= SHOWN_MAX
-            text += f"{'.' if text else ''}{key if bare else quoted(key)}"
-    return text
-
-
-def quoted(text: str) -> str:
-    """The text in quotes, short and on one line; nothing in it can be an order to a terminal."""
-    short = text if len(text) <= SHOWN_MAX else f"{text[: SHOWN_MAX - 1]}…"
-    return '"' + "".join(_visible(c) for c in short) + '"'
-
-
-def _visible(c: str) -> str:
-    if c in '"\\':
-        return f"\\{c}"
-    if c.isprintable():
-        return c
-    return f"\\u{ord(c):04X}" if ord(c) < 0x10000 else f"\\U{ord(c):08X}"
-
-
-def found(value: object, *, secret: bool = False) -> str:
-    """What stands in the file, or only of what type it is."""
-    match value:
-        case dict():
-            return "a table"
-        case list():
-            return "a list"
-        case bool():
-            return "true or false" if secret else str(value).lower()
-        case int() | float() if secret:
-            return "a number"
-        case str():
-            return "a string" if secret else quoted(value)
-        case datetime() | date() | time():
-            return "a date or time"
-        case int() if not -_NUMBER_MAX <= value < _NUMBER_MAX:
-            return "a huge number"
-        case _:
-            return str(value)
 
 
 def confidential(path: Path) -> bool:
@@ -115,19 +65,20 @@ def in_plain_words(error: ValidationError) -> Iterator[tuple[Path, str]]:
                 pass  # it is there, but mistyped, and that is said already
             case "value_error" if isinstance(cause, MistakesError):
                 for mistake in cause.every:
-                    yield _said(mistake, path, item["input"])
+                    yield said(mistake, path, item["input"])
             case "value_error" if isinstance(cause, MistakeError):
                 # A worker's name is the one key that pydantic checks as a value.
                 if len(path) == 3 and path[0] == "workers" and path[2] == "[key]":
                     path = path[:2]
-                yield _said(cause, path, item["input"])
+                yield said(cause, path, item["input"])
             case "too_short":
                 yield path, "empty; at least one [workers.NAME] is needed"
             case _:
                 yield path, f"expected a table, got {found(item['input'], secret=True)}"
 
 
-def _said(mistake: MistakeError, path: Path, value: Any) -> tuple[Path, str]:
+def said(mistake: MistakeError, path: Path, value: Any) -> tuple[Path, str]:
+    """The place below `path` and the words for it; `value` is what stands at `path`."""
     path = (*path, *mistake.at)
     if mistake.why:
         return path, mistake.why

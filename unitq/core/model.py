@@ -94,6 +94,18 @@ Directives = tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Fit:
+    """What a preset adds to a worker, besides the settings that a user could give, too."""
+
+    why: str = ""  # the kill mode is what it is
+    service: tuple[tuple[str, str], ...] = ()  # directives such as Type
+    success: tuple[str, ...] = ()  # further exit statuses and signals that are no failure
+    environment: tuple[tuple[str, str], ...] = ()  # the user's own, files included, wins
+    variables: tuple[tuple[str, str], ...] = ()  # by which `queues` reaches the worker
+    arguments: tuple[str, ...] = ()  # the same behind its command
+
+
+@dataclass(frozen=True, slots=True)
 class Worker:
     """A named group of identical instances, with the app's defaults already filled in."""
 
@@ -121,6 +133,10 @@ class Worker:
     singleton: bool = False  # never two processes of it, not even for a moment
     probe: Probe | None = None
     recycle: Recycle | None = None
+    preset: str | None = None
+    quiet: str = ""  # the signal after which it takes no new jobs; "" where there is none
+    resume: str = ""  # the one after which it does again
+    fit: Fit = field(default_factory=Fit)
 
 
 @dataclass(frozen=True, slots=True)

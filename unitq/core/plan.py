@@ -37,6 +37,7 @@ class Running:
     active: bool  # the process is there, be it starting, running or draining
     revision: str | None  # from the process itself; None: not to be found out
     young: bool = False  # it has not run for min_healthy yet
+    paused: bool = False  # it takes no jobs, and what takes its place will
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +208,11 @@ def step(instance: InstanceName, target: Revision, running: Running | None) -> S
         return Step(instance, Do.STOP, "no longer wanted")
     if running is None or not running.active:
         return Step(instance, Do.START, "not running")
+    paused = "; it is paused, and its successor will take jobs" if running.paused else ""
     if running.revision is None:
         # In doubt, restart: a process that may run old code is the one thing never to keep.
-        return Step(instance, Do.RESTART, "its process does not tell what it runs")
+        return Step(instance, Do.RESTART, f"its process does not tell what it runs{paused}")
     if running.revision != wanted:
-        return Step(instance, Do.RESTART, f"runs {running.revision}, wanted {wanted}")
+        return Step(instance, Do.RESTART, f"runs {running.revision}, wanted {wanted}{paused}")
     why = f"runs {wanted}, since a moment ago" if running.young else f"runs {wanted}"
     return Step(instance, Do.KEEP, why, running.young)

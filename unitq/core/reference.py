@@ -38,6 +38,7 @@ user = "www-data"
 directory = "/srv/shop/current"
 
 [workers.sms]
+preset = "php-resque"
 command = "/usr/bin/php bin/resque"
 queues = ["sms", "default"]
 instances = 4
@@ -295,20 +296,22 @@ def starter(
     worker: str = "default",
     command: str = "/usr/bin/php bin/resque",
     instances: int = 4,
+    preset: str | None = None,
 ) -> str:
     """The commented file that `unitq init` writes. Without `user` that key stays a comment."""
     given: dict[str, Any] = {"app": app, "directory": directory}
     if user is not None:
         given["user"] = user
+    known: dict[str, Any] = {"command": command, "instances": instances}
+    if preset is not None:
+        known["preset"] = preset
     return _STARTER.format(
         worker=worker,
         app=_keys(AppFile, given, skip=_TABLES),
         rollout=_keys(RolloutTable, {}),
         hooks=_keys(HooksTable, {}),
         redis=_keys(RedisTable, {}),
-        keys=_keys(
-            WorkerTable, {"command": command, "instances": instances}, skip=("unit", "service")
-        ),
+        keys=_keys(WorkerTable, known, skip=("unit", "service")),
         unit=_directives("unit"),
         service=_directives("service"),
     )

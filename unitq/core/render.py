@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jinja2 import DictLoader, Environment, StrictUndefined, TemplateError
 
 from unitq.core import names
-from unitq.core.envfile import file_names
+from unitq.core.commandline import command_line, with_arguments
+from unitq.core.envfile import assignments, file_names
 from unitq.core.errors import ConfigError
+from unitq.core.preset import NONE
 from unitq.core.settings import OnDrainTimeout
 
 if TYPE_CHECKING:
@@ -39,9 +41,6 @@ TEMPLATES = (
 
 # Signals whose death systemd already counts as clean (systemd.service(5), SuccessExitStatus=).
 CLEAN_SIGNALS = frozenset({"SIGHUP", "SIGINT", "SIGTERM", "SIGPIPE"})
-
-# systemd.service(5): special executable prefixes, in any order before the command's path.
-_PREFIXES = "@-:+!"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,8 @@ class UnitText:
 class RenderedWorker:
     """All that makes up one worker. Two with the same fingerprint run the same thing.
 
-    The probe is no part of the fingerprint: it asks a process, and is none of what it runs.
+    The probe is no part of the fingerprint: it asks a process, and is none of what it runs. Nor are
+    the preset's name and the signals that only unitq sends.
     """
 
     name: str
@@ -80,6 +80,10 @@ class RenderedWorker:
     probe: UnitText | None = None
     probes: int = 0  # how often in a row it must succeed; 0: there is none
     recycle: Recycle | None = None
+    preset: str | None = None
+    queues: tuple[str, ...] = ()
+    quiet: str = ""  # the signal after which it takes no new jobs
+    resume: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +145,9 @@ def render(
         workers=tuple(
             _worker(jinja, app, worker, layout, code[worker.name], common) for worker in app.workers
         ),
-        recycling=_recycling(jinja, app, common | {"program": " ".join(map(_word, program))}),
+        recycling=_recycling(
+            jinja, app, common | {"program": with_arguments("", tuple(program)).strip()}
+        ),
     )
 
 
@@ -172,7 +178,13 @@ def _worker(
         "run_as": worker.user,
         "group": worker.group,
         "environment_files": (*file_names(len(code.files)), "env"),
-        "command": command_line(worker.command, f"{pin}/release"),
+        "command": with_arguments(
+            command_line(worker.command, f"{pin}/release"), worker.fit.arguments
+        ),
+        "type": dict(worker.fit.service).get("Type", "exec"),
+        "readiness": [pair for pair in worker.fit.service if pair[0] != "Type"],
+        "why": textwrap.wrap(worker.fit.why, 98, break_on_hyphens=False),
+        "success": worker.fit.success,
         "kill_mode": str(worker.kill_mode),
         "stop_signal": worker.stop_signal,
         "clean_signal": worker.stop_signal in CLEAN_SIGNALS,
@@ -187,7 +199,7 @@ def _worker(
         "service": _lines(worker.service),
     }
     unit = _text(jinja, "worker@.service.j2", names.template(app.name, worker.name), values)
-    environment = _environment(app, worker)
+    environment = _environment(app, worker, code)
     return RenderedWorker(
         name=worker.name,
         instances=worker.instances,
@@ -201,6 +213,10 @@ def _worker(
         probe=_probe(jinja, app, worker, values),
         probes=worker.probe.successes if worker.probe else 0,
         recycle=worker.recycle,
+        preset=worker.preset,
+        queues=worker.queues,
+        quiet=worker.quiet,
+        resume=worker.resume,
     )
 
 
@@ -218,11 +234,18 @@ def _probe(
     return _text(jinja, "probe@.service.j2", name, values | more)
 
 
-def _environment(app: App, worker: Worker) -> tuple[tuple[str, str], ...]:
+def _environment(app: App, worker: Worker, code: Code) -> tuple[tuple[str, str], ...]:
     environment = dict(worker.environment)
-    if worker.queues:
+    if worker.fit.environment:
+        # This file is read last, and the user's own files must win.
+        own = {name for file in code.files for name in assignments(file.decode(errors="replace"))}
+        for name, value in worker.fit.environment:
+            if name not in own:
+                environment.setdefault(name, value)
+    if worker.queues and worker.preset in (None, NONE):
         # The Resque family's own variable (bin/resque, lib/resque/tasks.rb).
         environment.setdefault("QUEUE", ",".join(worker.queues))
+    environment |= dict(worker.fit.variables)
     environment |= {"UNITQ_APP": app.name, "UNITQ_WORKER": worker.name}
     return tuple(sorted(environment.items()))
 
@@ -252,49 +275,3 @@ def _lines(directives: Directives) -> list[str]:
 def path(text: str) -> str:
     """A path for a unit file: `%` starts a specifier there."""
     return text.replace("%", "%%")
-
-
-def _word(text: str) -> str:
-    """One word of a command line, whatever it holds (systemd.service(5), "Command lines")."""
-    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return text if re.fullmatch(r"[A-Za-z0-9_./:@+,=-]+", text) else f'"{text}"'
-
-
-def executable(command: str) -> str:
-    """The program that a command line starts, as written: without prefixes and quotes."""
-    _, _, word, _ = _first_word(command)
-    return word
-
-
-def prefixes(command: str) -> str:
-    """What stands before that program and is none of its name, such as "-" (systemd.service(5))."""
-    prefix, _, _, _ = _first_word(command)
-    return prefix
-
-
-def command_line(command: str, release: str) -> str:
-    """The command with a relative program (`bin/worker`) taken from the release.
-
-    systemd wants an absolute path or a bare name for the program (systemd.service(5)); arguments
-    are relative to the working directory anyway, which is the release.
-    """
-    prefix, quote, word, rest = _first_word(command)
-    if "/" not in word or word.startswith(("/", "%", "$")):
-        return command
-    program = f"{release}/{word.removeprefix('./')}"
-    if not quote:
-        program = re.sub(r"""([\\\s"'])""", lambda found: f"\\x{ord(found[1]):02x}", program)
-    return f"{prefix}{quote}{program}{quote}{rest}"
-
-
-def _first_word(command: str) -> tuple[str, str, str, str]:
-    """A command line as prefixes, quote, first word, rest."""
-    command = command.strip()
-    bare = command.lstrip(_PREFIXES)
-    prefix = command[: len(command) - len(bare)]
-    quoted = re.match(r"""(["'])(.*?)\1""", bare)
-    if quoted:
-        return prefix, quoted[1], quoted[2], bare[quoted.end() :]
-    word = re.match(r"\S*", bare)
-    assert word
-    return prefix, "", word[0], bare[word.end() :]

@@ -44,6 +44,10 @@ class WorkerRevision(NamedTuple):
     singleton: bool = False  # never two processes, so never an instance more than there are
     probes: int = 0  # how often in a row the probe must succeed; 0: there is none
     recycle: Recycle | None = None
+    preset: str | None = None  # the framework
+    queues: tuple[str, ...] = ()
+    quiet: str = ""  # the signal after which it takes no new jobs; "": there is none
+    resume: str = ""  # the one after which it does again
 
 
 class Revision(NamedTuple):
@@ -131,6 +135,10 @@ def successor(
                 singleton=worker.singleton,
                 probes=worker.probes,
                 recycle=worker.recycle,
+                preset=worker.preset,
+                queues=worker.queues,
+                quiet=worker.quiet,
+                resume=worker.resume,
             )
             for worker in rendered.workers
         ),
@@ -156,7 +164,9 @@ def successor(
 def _parts(worker: RenderedWorker) -> tuple[str, ...]:
     # Another probe is another revision, to go back from and to, though it restarts nothing.
     probe = (worker.probe.text,) if worker.probe else ()
-    return (worker.name, worker.fingerprint, *probe)
+    # So is another preset that sets the same, and another signal to pause it by.
+    known = (worker.preset or "", worker.quiet, worker.resume, *worker.queues)
+    return (worker.name, worker.fingerprint, *probe, *(known if any(known) else ()))
 
 
 def scaled(current: Revision, counts: Mapping[str, int], origin: Origin) -> Revision:
@@ -231,7 +241,9 @@ def load(text: str | bytes, where: str) -> Revision:
 
 
 def _worker(found: dict[str, Any]) -> WorkerRevision:
+    # JSON has no tuples.
     worker = WorkerRevision(**found)
+    worker = worker._replace(queues=tuple(worker.queues))
     if worker.recycle is None:
         return worker
     limits = found["recycle"]

@@ -185,10 +185,19 @@ class WorkerTable(Table):
         "is the number of the instance. A relative program (`bin/worker`) is one in `directory`.",
         examples=["/usr/bin/php bin/resque"],
     )
+    preset: kinds.PresetName | None = Field(
+        default=None,
+        description="The framework of the worker, of those that `unitq presets` lists: how it is "
+        "told to stop, and how long it may take, unless given here. See "
+        "[frameworks.md](frameworks.md). A command that is recognisably a framework's needs it; "
+        "`none` says that it is something else.",
+        examples=["php-resque"],
+    )
     queues: kinds.Queues = Field(
         default=_default("queues"),
-        description="The queues that the worker serves, the most urgent first. It finds them in "
-        "its environment, with commas between them, as `QUEUE`.",
+        description="The queues that the worker serves, the most urgent first. They reach it the "
+        "framework's way, as variable or as arguments, and without a preset in its environment, "
+        "with commas between them, as `QUEUE`.",
         examples=[["sms", "default"]],
     )
     instances: kinds.Instances = Field(
@@ -197,18 +206,18 @@ class WorkerTable(Table):
     stop_timeout: kinds.AnySpan = Field(
         default=_default("stop_timeout"),
         description="How long the job in hand may take to finish when an instance stops. Only "
-        "then it is killed, and the deploy says so.",
+        "then it is killed, and the deploy says so. A preset has a default of its own.",
         examples=["10min"],
     )
     stop_signal: kinds.Signal = Field(
         default=_default("stop_signal"),
-        description="What tells the worker to finish its job and exit.",
+        description="What tells the worker to finish its job and exit. Better left to `preset`.",
         examples=["SIGQUIT"],
     )
     kill_mode: kinds.KillModeWord = Field(
         default=_default("kill_mode"),
         description="Who gets the signal: every process of the instance, or with `mixed` only "
-        "its main process. Nothing is left behind either way.",
+        "its main process. Nothing is left behind either way. Better left to `preset`.",
         examples=["control-group"],
     )
     restart_delay: kinds.ShortSpan = Field(

@@ -108,6 +108,13 @@ def name(value: object) -> str:
     return value
 
 
+def preset(value: object) -> str:
+    """The name of a preset; whether there is one of that name is another question."""
+    if not isinstance(value, str) or not NAME_RE.fullmatch(value):
+        raise MistakeError('the name of a preset such as "php-resque"')
+    return value
+
+
 def command(value: object) -> str:
     """A command line. Outer blanks go, as systemd strips them too."""
     text = value.strip(" ") if isinstance(value, str) else ""
@@ -279,6 +286,17 @@ def stop_signal(value: object) -> str:
     if full in known or re.fullmatch(f"SIG{_REAL_TIME}", full):
         return full
     raise MistakeError('a signal such as "SIGTERM"', words=known)
+
+
+def any_signal(value: object) -> str:
+    """The name of any signal that may be sent, with "SIG"."""
+    known = [f"SIG{short}" for short in SIGNALS]
+    full = value if isinstance(value, str) and value.startswith("SIG") else f"SIG{value}"
+    if not isinstance(value, str) or (
+        full not in known and not re.fullmatch(f"SIG{_REAL_TIME}", full)
+    ):
+        raise MistakeError('a signal such as "SIGUSR2"', words=known)
+    return full
 
 
 def choice(words: type[StrEnum]) -> Callable[[object], StrEnum]:

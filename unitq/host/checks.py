@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unitq.core.advice import Finding, Level
+from unitq.core.commandline import executable
 from unitq.core.errors import PreflightError
-from unitq.core.render import executable
+from unitq.core.finding import Finding, Level
 from unitq.host.hooks import program
 
 if TYPE_CHECKING:

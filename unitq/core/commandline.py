@@ -1,0 +1,65 @@
+"""Command lines in systemd's syntax (systemd.service(5)): what they start, and more words."""
+
+from __future__ import annotations
+
+import re
+
+# systemd.service(5): special executable prefixes, in any order before the command's path.
+_PREFIXES = "@-:+!"
+
+
+def executable(command: str) -> str:
+    """The program that a command line starts, as written: without prefixes and quotes."""
+    _, _, word, _ = _first_word(command)
+    return word
+
+
+def prefixes(command: str) -> str:
+    """What stands before that program and is none of its name, such as "-" (systemd.service(5))."""
+    prefix, _, _, _ = _first_word(command)
+    return prefix
+
+
+def command_line(command: str, release: str) -> str:
+    """The command with a relative program (`bin/worker`) taken from the release.
+
+    systemd wants an absolute path or a bare name for the program (systemd.service(5)); arguments
+    are relative to the working directory anyway, which is the release.
+    """
+    prefix, quote, word, rest = _first_word(command)
+    if "/" not in word or word.startswith(("/", "%", "$")):
+        return command
+    program = f"{release}/{word.removeprefix('./')}"
+    if not quote:
+        program = re.sub(r"""([\\\s"'])""", lambda found: f"\\x{ord(found[1]):02x}", program)
+    return f"{prefix}{quote}{program}{quote}{rest}"
+
+
+def _first_word(command: str) -> tuple[str, str, str, str]:
+    """A command line as prefixes, quote, first word, rest."""
+    command = command.strip()
+    bare = command.lstrip(_PREFIXES)
+    prefix = command[: len(command) - len(bare)]
+    quoted = re.match(r"""(["'])(.*?)\1""", bare)
+    if quoted:
+        return prefix, quoted[1], quoted[2], bare[quoted.end() :]
+    word = re.match(r"\S*", bare)
+    assert word
+    return prefix, "", word[0], bare[word.end() :]
+
+
+def with_arguments(command: str, arguments: tuple[str, ...]) -> str:
+    """The command line with these words behind it, which arrive as they stand here."""
+    plain_dollar = ":" in prefixes(command)  # systemd then replaces no variables
+    return " ".join([command, *(_escaped(word, plain_dollar) for word in arguments)])
+
+
+def _escaped(word: str, plain_dollar: bool) -> str:
+    """One word for ExecStart=, whatever is in it."""
+    text = word.replace("\\", "\\\\").replace("%", "%%")
+    if not plain_dollar:
+        text = text.replace("$", "$$")
+    if re.fullmatch(r"[A-Za-z0-9_.,:/@=+%-]+", text):
+        return text
+    quoted = text.replace('"', '\\"')
+    return f'"{quoted}"'

@@ -1,0 +1,216 @@
+"""A worker against its preset: what is known to lose jobs, and why, with the source. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from unitq.core import duration
+from unitq.core.finding import Finding, Level
+from unitq.core.model import KillMode
+from unitq.core.preset import NONE
+from unitq.core.recognise import recognised, shell_script
+from unitq.core.wrappers import launcher, rewritten, stands_between
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from unitq.core.finding import Seen
+    from unitq.core.model import Worker
+    from unitq.core.preset import Check, Limit, Preset
+
+
+def of_worker(
+    worker: Worker, presets: Mapping[str, Preset], seen: Seen, *, wait: bool
+) -> list[Finding]:
+    """What speaks against this worker's settings. `wait`: its jobs are never killed."""
+    place = f"workers.{worker.name}"
+    if worker.preset == NONE:
+        return []
+    looks = recognised(presets, worker.command, seen.heads)
+    if worker.preset is None:
+        return [_refused(worker, place, *looks)] if looks else []
+    preset = presets.get(worker.preset)
+    if preset is None:
+        return []
+    found = []
+    if looks and looks[0].name != preset.name and preset.recognise.command:
+        found.append(_another(preset, place, *looks))
+    preset = preset.fitted(worker.command)
+    found += _of_wrapper(worker, preset, place, seen)
+    found += _of_stop(worker, preset, place)
+    variables = dict(seen.environment) | dict(worker.environment) | dict(worker.fit.environment)
+    for check in preset.checks:
+        found += _of_check(worker, check, place, variables)
+    if not wait:
+        for limit in preset.limits:
+            found += _of_limit(worker, limit, preset, place)
+    return found
+
+
+def _refused(worker: Worker, place: str, preset: Preset, told: str) -> Finding:
+    fitted = preset.fitted(worker.command)
+    whom = "the main process" if fitted.stop.kill_mode is KillMode.MIXED else "every process"
+    return Finding(
+        Level.ERROR,
+        f"{place}.preset",
+        f"missing: this is {preset.title} ({told}), and what stops one framework well loses "
+        "another's jobs",
+        f'add preset = "{preset.name}" (then {fitted.stop.signal} to {whom} stops it, within '
+        f"{fitted.stop.timeout}; what you set yourself wins), or "
+        f'preset = "{NONE}" if all is to stay as it is',
+    )
+
+
+def _another(preset: Preset, place: str, looks: Preset, told: str) -> Finding:
+    return Finding(
+        Level.WARNING,
+        f"{place}.preset",
+        f"is {preset.name}, but this looks like {looks.title} ({told})",
+        f'preset = "{looks.name}"',
+    )
+
+
+def _of_wrapper(worker: Worker, preset: Preset, place: str, seen: Seen) -> Iterator[Finding]:
+    between = stands_between(worker.command)
+    script = "" if between else shell_script(worker.command, seen.heads)
+    stop = preset.stop
+    if worker.kill_mode is KillMode.MIXED:
+        # What a shell on the command line means under "mixed" is said without a preset, too.
+        if name := launcher(worker.command):
+            yield Finding(
+                Level.ERROR,
+                f"{place}.kill_mode",
+                f'with "mixed" {name} gets the stop signal; it ends, and systemd kills the worker '
+                "below it at once",
+                f"start the program that {name} starts",
+            )
+        if script:
+            yield Finding(
+                Level.ERROR,
+                f"{place}.command",
+                f"{script} is a shell script: with kill_mode mixed the shell gets "
+                f"{worker.stop_signal} and the worker below it is not told, or killed at once",
+                "write `exec` before the worker's command in it"
+                + (
+                    ', or set kill_mode = "control-group"'
+                    if worker.stop_signal in stop.drains_all
+                    else ""
+                ),
+            )
+        return
+    if not (between or script) or worker.stop_signal in stop.drains_all:
+        return
+    better = rewritten(worker.command)
+    yield Finding(
+        Level.ERROR,
+        f"{place}.command",
+        f"{between or 'a shell'} stands before the worker, so that every process has to get the "
+        f"stop signal, and with {worker.stop_signal} that loses jobs of {preset.title}: "
+        f"{_sentence(stop.why)}",
+        f"command = {_toml(better)}"
+        if better
+        else "start the worker's command itself, or by `exec`",
+    )
+
+
+def _of_stop(worker: Worker, preset: Preset, place: str) -> Iterator[Finding]:
+    stop = preset.stop
+    does = dict(preset.signals).get(worker.stop_signal, "")
+    source = _source(stop.source)
+    if worker.stop_signal not in stop.drains:
+        yield Finding(
+            Level.WARNING,
+            f"{place}.stop_signal",
+            f"{worker.stop_signal} is not known to let {preset.title} finish its job"
+            + (f": {_sentence(does)}" if does else "")
+            + source,
+            f'stop_signal = "{stop.signal}"',
+        )
+        return
+    if worker.kill_mode is KillMode.MIXED and stop.kill_mode is KillMode.CONTROL_GROUP:
+        yield Finding(
+            Level.WARNING,
+            f"{place}.kill_mode",
+            f"{_sentence(stop.why)}{source}",
+            'kill_mode = "control-group"',
+        )
+    if worker.kill_mode is KillMode.MIXED or stop.kill_mode is not KillMode.MIXED:
+        return
+    if stands_between(worker.command):
+        return
+    if worker.stop_signal not in stop.drains_all:
+        yield Finding(
+            Level.WARNING,
+            f"{place}.kill_mode",
+            f"with control-group and {worker.stop_signal} {preset.title} loses jobs: "
+            f"{_sentence(stop.why)}{source}",
+            'kill_mode = "mixed"',
+        )
+    else:
+        yield Finding(
+            Level.NOTE,
+            f"{place}.kill_mode",
+            f"with control-group {worker.stop_signal} also reaches programs that a job has started",
+            'kill_mode = "mixed"',
+        )
+
+
+def _of_check(
+    worker: Worker, check: Check, place: str, variables: Mapping[str, str]
+) -> Iterator[Finding]:
+    where = "kill_mode" if check.kill_mode else "stop_signal" if check.stop_signal else "command"
+    if check.kill_mode and worker.kill_mode is not check.kill_mode:
+        return
+    if check.stop_signal and worker.stop_signal != check.stop_signal:
+        return
+    if check.command and not check.command.search(worker.command):
+        return
+    if check.variable:
+        where = "environment"
+        # Before a command in a shell's script, too.
+        inline = re.search(rf"(?<!\w){check.variable}=[\"']?([^\s\"';]*)", worker.command)
+        value = inline[1] if inline else variables.get(check.variable)
+        if value is None or (check.value and not check.value.fullmatch(value)):
+            return
+    yield Finding(
+        Level.WARNING, f"{place}.{where}", f"{check.says}{_source(check.source)}", check.instead
+    )
+
+
+def _of_limit(worker: Worker, limit: Limit, preset: Preset, place: str) -> Iterator[Finding]:
+    found = limit.command.search(worker.command) if limit.command else None
+    text = next((group for group in found.groups() if group), "") if found else ""
+    if text.isdecimal():
+        number: int | None = int(text)
+    else:
+        number = limit.default
+    if number is None:
+        return
+    own = duration.parse(f"{number}{limit.unit}").seconds
+    if own + limit.margin.seconds <= worker.stop_timeout.seconds:
+        return
+    by = "on its command line" if text else "by default"
+    yield Finding(
+        Level.WARNING,
+        f"{place}.stop_timeout",
+        f"{worker.stop_timeout} is too short: {preset.title} gives a job {own:g} s {by}"
+        + (f", and {limit.says}" if limit.says else "")
+        + _source(limit.source),
+        f"at least {own + limit.margin.seconds:g}s",
+    )
+
+
+def _sentence(text: str) -> str:
+    """As a part of another sentence: without the dot at its end."""
+    return text.removesuffix(".")
+
+
+def _source(source: str) -> str:
+    return f" [{source}]" if source else ""
+
+
+def _toml(text: str) -> str:
+    if "'" not in text:
+        return f"'{text}'"
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,36 @@
+"""What `check` found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Level(StrEnum):
+    """An error stops a deploy; a warning may lose jobs; a note is for information."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that `check` found, with its place in the configuration."""
+
+    level: Level
+    place: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was found on this machine of one worker."""
+
+    heads: Mapping[str, str] = field(default_factory=dict)  # of scripts, by path as written
+    environment: Mapping[str, str] = field(default_factory=dict)  # of the environment files

@@ -1,0 +1,169 @@
+"""Presets: what one queue framework needs of systemd. TOML text in, a `Preset` out.
+
+A preset is data: unitq has a file for each framework that it knows, and an operator may write
+more. docs/frameworks.md describes the format. Nothing here is code that a framework could need.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Mapping
+
+    from unitq.core.model import KillMode
+    from unitq.core.settings import Duration
+
+NONE = "none"  # the preset that says: no framework, all as without one
+
+
+class Basis(StrEnum):
+    """How a fact is known."""
+
+    MEASURED = "measured"  # on a real systemd
+    READ = "read"  # in the framework's source
+    DOCUMENTED = "documented"  # by the framework's authors
+    UNVERIFIED = "unverified"
+
+
+@dataclass(frozen=True, slots=True)
+class Recognise:
+    """How a command line, or the script that it runs, gives the framework away."""
+
+    command: tuple[re.Pattern[str], ...] = ()  # see `recognise.Invocation.texts`
+    script: tuple[re.Pattern[str], ...] = ()  # anywhere in the head of a script
+    arguments: re.Pattern[str] | None = None  # which the script then needs as well
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """How it is told to finish the job in hand and exit."""
+
+    signal: str
+    kill_mode: KillMode
+    drains: tuple[str, ...]  # signals that let the job finish, sent to the main process
+    drains_all: tuple[str, ...]  # the same where every process of the cgroup gets them
+    timeout: Duration
+    why: str = ""
+    timeout_why: str = ""
+    success_exit_status: tuple[str, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """How it is told to take no new jobs, and to go on; "" where it has no such signal."""
+
+    signal: str = ""
+    resume: str = ""
+    instead: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """How `queues = […]` reaches the worker: by a variable, by arguments, or not at all."""
+
+    variable: str = ""
+    separator: str = ","
+    arguments: tuple[str, ...] = ()  # "{queues}" stands for all of them
+    each: tuple[str, ...] = ()  # once for each of them, as "{queue}"
+    given: re.Pattern[str] | None = None  # a command that names queues itself
+    note: str = ""
+
+    @property
+    def by_arguments(self) -> bool:
+        return bool(self.arguments or self.each)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A command line to which something else applies."""
+
+    command: re.Pattern[str]
+    why: str
+    signal: str = ""
+    kill_mode: KillMode | None = None
+    drains: tuple[str, ...] | None = None
+    drains_all: tuple[str, ...] | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Settings that are known to lose jobs, or to do something else than they seem to."""
+
+    says: str
+    command: re.Pattern[str] | None = None
+    variable: str = ""
+    value: re.Pattern[str] | None = None  # all of the variable's value
+    kill_mode: KillMode | None = None  # only under this one
+    stop_signal: str = ""  # only with this one
+    instead: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A time limit of the framework's own that `stop_timeout` must leave room for."""
+
+    command: re.Pattern[str] | None  # its first group is the number
+    unit: str
+    margin: Duration
+    default: int | None = None  # the framework's own, where the command says nothing
+    says: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What is known, how, and from where."""
+
+    says: str
+    basis: Basis
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What one queue framework needs."""
+
+    name: str
+    title: str
+    stop: Stop
+    about: str = ""
+    command: str = ""  # an example
+    versions: tuple[str, ...] = ()  # that it was tried with
+    recognise: Recognise = Recognise()
+    service: tuple[tuple[str, str], ...] = ()  # directives
+    quiet: Quiet = Quiet()
+    environment: tuple[tuple[str, str], ...] = ()
+    queues: Queues = Queues()
+    signals: tuple[tuple[str, str], ...] = ()
+    cases: tuple[Case, ...] = ()
+    checks: tuple[Check, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    redis: Mapping[str, Any] = field(default_factory=dict)
+
+    def case(self, command: str) -> Case | None:
+        """The case that this command line is, if it is one."""
+        return next((case for case in self.cases if case.command.search(command)), None)
+
+    def fitted(self, command: str) -> Preset:
+        """The preset as it applies to this command line."""
+        case = self.case(command)
+        if case is None:
+            return self
+        stop = replace(
+            self.stop,
+            signal=case.signal or self.stop.signal,
+            kill_mode=case.kill_mode or self.stop.kill_mode,
+            drains=self.stop.drains if case.drains is None else case.drains,
+            drains_all=self.stop.drains_all if case.drains_all is None else case.drains_all,
+            why=case.why,
+            source=case.source or self.stop.source,
+        )
+        return replace(self, stop=stop)

@@ -1,0 +1,314 @@
+"""The file of a preset: TOML text in, a `Preset` out, or a ConfigError with every mistake in it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from unitq.core import presetvalues, tomltext, values
+from unitq.core.mistakes import said
+from unitq.core.model import NAME_RE, KillMode
+from unitq.core.preset import (
+    Basis,
+    Case,
+    Check,
+    Fact,
+    Limit,
+    Preset,
+    Queues,
+    Quiet,
+    Recognise,
+    Stop,
+)
+from unitq.core.settings import Duration
+from unitq.core.suggest import either, nearest
+from unitq.core.tomltext import found
+from unitq.core.values import MistakeError, MistakesError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from unitq.core.values import Path
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+_SPAN = values.span(zero=False, infinite=False)
+_MARGIN = values.span(infinite=False)
+UNITS = ("ms", "s", "min", "h")
+
+
+def parse(text: str, *, name: str, source: str) -> Preset:
+    """The preset that the text describes. `source` is what messages call the file."""
+    if not NAME_RE.fullmatch(name):
+        what = 'letters, digits, "-" and "_", first a letter or digit'
+        raise tomltext.refusal(source, [f"not a name for a preset: {what}"])
+    data, order, problems = tomltext.read(text, source)
+    # The keys of Redis may hold any character: they reach no unit.
+    problems = {path: said for path, said in problems.items() if path[:1] != ("redis",)}
+    top = _Table(data, (), problems)
+    preset = _preset(name, top)
+    if problems:
+        raise tomltext.refusal(source, tomltext.lines(problems, order))
+    assert preset is not None
+    return preset
+
+
+class _Table:
+    """A table of the file. What is wrong in it is noted, and the rest still looked at."""
+
+    def __init__(self, data: Mapping[str, Any], path: Path, problems: dict[Path, str]) -> None:
+        self.data = data
+        self.path = path
+        self.problems = problems
+        self.asked: list[str] = []
+
+    def get(self, key: str, check: Callable[[object], T], default: D) -> T | D:
+        """The value, checked; `default` where it is not there or wrong."""
+        self.asked.append(key)
+        if key not in self.data:
+            return default
+        value = self.data[key]
+        path = (*self.path, key)
+        try:
+            return check(value)
+        except MistakesError as several:
+            every = several.every
+        except MistakeError as only:
+            every = [only]
+        for mistake in every:
+            place, problem = said(mistake, path, value)
+            self.problems.setdefault(place, problem)
+        return default
+
+    def need(self, key: str, check: Callable[[object], T], example: str) -> T | None:
+        """The same of a key that must be there."""
+        self.asked.append(key)
+        if key not in self.data:
+            if nearest(key, set(self.data) - set(self.asked)) is None:
+                self.problems.setdefault((*self.path, key), f"missing, for example {example}")
+            return None
+        return self.get(key, check, None)
+
+    def table(self, key: str) -> _Table:
+        """A table in it; an empty one where there is none."""
+        self.asked.append(key)
+        value = self.data.get(key, {})
+        path = (*self.path, key)
+        if not isinstance(value, dict):
+            self.problems.setdefault(path, f"expected a table, got {found(value)}")
+            value = {}
+        return _Table(value, path, self.problems)
+
+    def tables(self, key: str) -> list[_Table]:
+        """A list of tables: `[[key]]`."""
+        self.asked.append(key)
+        value = self.data.get(key, [])
+        path = (*self.path, key)
+        if not isinstance(value, list):
+            self.problems.setdefault(path, f"expected tables such as [[{key}]], got {found(value)}")
+            value = []
+        every = []
+        for index, item in enumerate(value):
+            if isinstance(item, dict):
+                every.append(_Table(item, (*path, index), self.problems))
+            else:
+                wrong = f"expected a table, got {found(item)}"
+                self.problems.setdefault((*path, index), wrong)
+        return every
+
+    def wrong(self, key: str, problem: str) -> None:
+        """Notes what is wrong with a value that is of the right kind."""
+        self.problems.setdefault((*self.path, key), problem)
+
+    def done(self) -> None:
+        """Every other key is a mistake."""
+        keys = list(dict.fromkeys(self.asked))
+        for key in self.data:
+            if key not in keys:
+                near = nearest(key, keys)
+                known = f'did you mean "{near}"?' if near else f"the keys are {either(keys)}"
+                self.wrong(key, f"unknown key, {known}")
+
+
+def _preset(name: str, top: _Table) -> Preset | None:
+    title = top.need("title", presetvalues.text, 'title = "Our framework"')
+    about = top.get("about", presetvalues.text, "")
+    command = top.get("command", values.command, "")
+    versions = top.get("versions", presetvalues.words, ())
+    recognise = _recognise(top.table("recognise"))
+    stop = _stop(top)
+    service = _service(top.table("service"))
+    quiet = _quiet(top.table("quiet"))
+    environment = top.get("environment", values.environment, ())
+    queues = _queues(top.table("queues"))
+    signals = top.get("signals", presetvalues.notes, ())
+    cases = tuple(_case(table) for table in top.tables("cases"))
+    checks = tuple(_check(table) for table in top.tables("checks"))
+    limits = tuple(_limit(table) for table in top.tables("limits"))
+    facts = tuple(_fact(table) for table in top.tables("facts"))
+    redis = top.table("redis").data
+    top.done()
+    if top.problems or title is None or stop is None:
+        return None
+    return Preset(
+        name, title, stop, about, command, versions, recognise, service, quiet, environment,
+        queues, signals, cases, checks, limits, facts, redis,
+    )  # fmt: skip
+
+
+def _recognise(table: _Table) -> Recognise:
+    found = Recognise(
+        command=table.get("command", presetvalues.patterns, ()),
+        script=table.get("script", presetvalues.patterns, ()),
+        arguments=_maybe(table, "arguments"),
+    )
+    table.done()
+    return found
+
+
+def _maybe(table: _Table, key: str) -> re.Pattern[str] | None:
+    return table.get(key, presetvalues.pattern, None)
+
+
+def _stop(top: _Table) -> Stop | None:
+    if "stop" not in top.data:
+        top.asked.append("stop")
+        if nearest("stop", top.data) is None:
+            top.wrong("stop", 'missing; at least [stop] with signal = "SIGTERM" is needed')
+        return None
+    table = top.table("stop")
+    signal = table.need("signal", values.stop_signal, 'signal = "SIGTERM"')
+    mode = table.get("kill_mode", values.kill_mode, KillMode.CONTROL_GROUP)
+    own = (signal,) if signal else ()
+    drains = table.get("drains", presetvalues.signals, own)
+    # What is right for every process is what the preset itself asks for.
+    drains_all = table.get(
+        "drains_all", presetvalues.signals, own if mode is KillMode.CONTROL_GROUP else ()
+    )
+    stop = Stop(
+        signal=signal or "",
+        kill_mode=mode,
+        drains=drains,
+        drains_all=drains_all,
+        timeout=table.get("timeout", values.span(zero=False), Duration("5min", 300.0)),
+        why=table.get("why", presetvalues.text, ""),
+        timeout_why=table.get("timeout_why", presetvalues.text, ""),
+        success_exit_status=table.get("success_exit_status", presetvalues.statuses, ()),
+        source=table.get("source", presetvalues.text, ""),
+    )
+    if signal and signal not in drains:
+        table.wrong("drains", f"must name {signal}, which is the preset's own signal")
+    if signal and mode is KillMode.CONTROL_GROUP and signal not in drains_all:
+        problem = f'must name {signal}, which "control-group" sends to every process'
+        table.wrong("drains_all", problem)
+    table.done()
+    return stop if signal else None
+
+
+def _service(table: _Table) -> tuple[tuple[str, str], ...]:
+    watchdog = table.get("watchdog", _SPAN, None)
+    pairs = (
+        ("Type", table.get("type", presetvalues.unit_type, "")),
+        (
+            "NotifyAccess",
+            table.get("notify_access", presetvalues.word_of(("main", "exec", "all")), ""),
+        ),
+        ("WatchdogSec", str(watchdog) if watchdog else ""),
+    )
+    table.done()
+    return tuple((directive, value) for directive, value in pairs if value)
+
+
+def _quiet(table: _Table) -> Quiet:
+    quiet = Quiet(
+        signal=table.get("signal", values.any_signal, ""),
+        resume=table.get("resume", values.any_signal, ""),
+        instead=table.get("instead", presetvalues.text, ""),
+    )
+    if quiet.resume and not quiet.signal:
+        table.wrong("resume", "means nothing without signal")
+    table.done()
+    return quiet
+
+
+def _queues(table: _Table) -> Queues:
+    queues = Queues(
+        variable=table.get("variable", presetvalues.variable, ""),
+        separator=table.get("separator", presetvalues.separator, ","),
+        arguments=table.get("arguments", presetvalues.words, ()),
+        each=table.get("each", presetvalues.words, ()),
+        given=_maybe(table, "given"),
+        note=table.get("note", presetvalues.text, ""),
+    )
+    if queues.variable and queues.by_arguments:
+        table.wrong("variable", "means something else than arguments; only one of them can be")
+    if queues.arguments and not queues.each and "{queues}" not in " ".join(queues.arguments):
+        table.wrong("arguments", 'expected "{queues}" somewhere in it, or each beside it')
+    if queues.each and "{queue}" not in " ".join(queues.each):
+        table.wrong("each", 'expected "{queue}" somewhere in it')
+    table.done()
+    return queues
+
+
+def _case(table: _Table) -> Case:
+    case = Case(
+        command=table.need("command", presetvalues.pattern, "command = '--workers[ =]'")
+        or re.compile(""),
+        why=table.need("why", presetvalues.text, 'why = "the children must be told, too"') or "",
+        signal=table.get("signal", values.stop_signal, ""),
+        kill_mode=table.get("kill_mode", values.kill_mode, None),
+        drains=table.get("drains", presetvalues.signals, None),
+        drains_all=table.get("drains_all", presetvalues.signals, None),
+        source=table.get("source", presetvalues.text, ""),
+    )
+    if case.signal and case.signal not in (case.drains or ()):
+        table.wrong("drains", f"must name {case.signal}, which is the case's own signal")
+    table.done()
+    return case
+
+
+def _check(table: _Table) -> Check:
+    check = Check(
+        says=table.need("says", presetvalues.text, 'says = "loses the job"') or "",
+        command=_maybe(table, "command"),
+        variable=table.get("variable", presetvalues.variable, ""),
+        value=_maybe(table, "value"),
+        kill_mode=table.get("kill_mode", values.kill_mode, None),
+        stop_signal=table.get("stop_signal", values.stop_signal, ""),
+        instead=table.get("instead", presetvalues.text, ""),
+        source=table.get("source", presetvalues.text, ""),
+    )
+    if not (check.command or check.variable or check.kill_mode or check.stop_signal):
+        table.wrong("says", "of what? command, variable, kill_mode or stop_signal is needed")
+    if check.value and not check.variable:
+        table.wrong("value", "means nothing without variable")
+    table.done()
+    return check
+
+
+def _limit(table: _Table) -> Limit:
+    limit = Limit(
+        command=_maybe(table, "command"),
+        unit=table.get("unit", presetvalues.word_of(UNITS), "s"),
+        margin=table.get("margin", _MARGIN, Duration("5s", 5.0)),
+        default=table.get("default", presetvalues.count, None),
+        says=table.get("says", presetvalues.text, ""),
+        source=table.get("source", presetvalues.text, ""),
+    )
+    if limit.command and limit.command.groups < 1:
+        table.wrong("command", r"needs a group that is the number, such as (\d+)")
+    if "command" not in table.data and "default" not in table.data:
+        table.wrong("command", "missing; command, default or both are needed")
+    table.done()
+    return limit
+
+
+def _fact(table: _Table) -> Fact:
+    fact = Fact(
+        says=table.need("says", presetvalues.text, 'says = "a second SIGTERM kills the job"') or "",
+        basis=table.get("basis", presetvalues.basis, Basis.UNVERIFIED),
+        source=table.get("source", presetvalues.text, ""),
+    )
+    table.done()
+    return fact

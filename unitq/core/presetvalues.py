@@ -1,0 +1,145 @@
+"""One value of a preset's file each: plain TOML in, a checked value out, or a MistakeError."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeVar
+
+from unitq.core import directives, values
+from unitq.core.preset import Basis
+from unitq.core.suggest import either
+from unitq.core.values import MistakeError, MistakesError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+def text(value: object) -> str:
+    """A string with something in it, without blanks at its ends."""
+    if not isinstance(value, str) or not value.strip():
+        raise MistakeError("a string with something in it")
+    if value.endswith("\\"):
+        raise MistakeError(why="must not end in a backslash")
+    return value.strip()
+
+
+def words(value: object) -> tuple[str, ...]:
+    """A list of strings."""
+    if not isinstance(value, list):
+        raise MistakeError("a list of strings")
+    wrong = [
+        MistakeError("a string with something in it", at=(index,))
+        for index, item in enumerate(value)
+        if not isinstance(item, str) or not item
+    ]
+    if wrong:
+        raise MistakesError(wrong)
+    return tuple(value)
+
+
+def signals(value: object) -> tuple[str, ...]:
+    """A list of signals that may stop a worker."""
+    if not isinstance(value, list):
+        raise MistakeError('a list of signals such as ["SIGTERM"]')
+    return tuple(inside(value, values.stop_signal))
+
+
+def inside(value: list[object], check: Callable[[object], T]) -> list[T]:
+    """Every item of a list, checked; all mistakes in it at once."""
+    every, wrong = [], []
+    for index, item in enumerate(value):
+        try:
+            every.append(check(item))
+        except MistakeError as mistake:
+            wrong.append(mistake.below(index))
+    if wrong:
+        raise MistakesError(wrong)
+    return every
+
+
+def pattern(value: object) -> re.Pattern[str]:
+    """A regular expression."""
+    if not isinstance(value, str) or not value:
+        raise MistakeError("a regular expression in single quotes such as 'rq worker'")
+    try:
+        return re.compile(value, re.MULTILINE)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise MistakeError(why=f"not a regular expression: {error}") from None
+
+
+def patterns(value: object) -> tuple[re.Pattern[str], ...]:
+    """A list of them."""
+    if not isinstance(value, list):
+        raise MistakeError("a list of regular expressions such as ['rq worker']")
+    return tuple(inside(value, pattern))
+
+
+def statuses(value: object) -> tuple[str, ...]:
+    """Exit statuses and signals, as SuccessExitStatus= takes them (systemd.service(5))."""
+    expected = 'a list of exit statuses and signals such as [1, "SIGTERM"]'
+    if not isinstance(value, list):
+        raise MistakeError(expected)
+
+    def status(item: object) -> str:
+        if isinstance(item, str):
+            return values.stop_signal(item)
+        return str(values.whole(0, 255)(item))
+
+    return tuple(inside(value, status))
+
+
+def unit_type(value: object) -> str:
+    """`Type=`, as far as every systemd since 249 knows it."""
+    types = tuple(word for word in directives.TYPES if word != "notify-reload")
+    if not isinstance(value, str) or value not in types:
+        raise MistakeError(either([f'"{word}"' for word in types]), words=types)
+    return value
+
+
+def word_of(words: tuple[str, ...]) -> Callable[[object], str]:
+    """One of these words."""
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or value not in words:
+            raise MistakeError(either([f'"{word}"' for word in words]), words=words)
+        return value
+
+    return check
+
+
+def basis(value: object) -> Basis:
+    """How a fact is known."""
+    return Basis(word_of(tuple(Basis))(value))
+
+
+def notes(value: object) -> tuple[tuple[str, str], ...]:
+    """What each signal does."""
+
+    def check(key: str, item: object) -> tuple[str, ...]:
+        if values.any_signal(key) != key:
+            raise MistakeError(why='not a signal such as "SIGTERM"')
+        return (text(item),)
+
+    pairs = values.each(value, check, 'a table such as { SIGTERM = "finishes the job" }')
+    return tuple((key, text) for key, (text,) in pairs)
+
+
+def count(value: object) -> int | None:
+    """A whole number."""
+    return values.whole(0, 10**9)(value)
+
+
+def variable(value: object) -> str:
+    """The name of an environment variable."""
+    if not isinstance(value, str) or not re.fullmatch(values.VARIABLE, value):
+        raise MistakeError('the name of a variable such as "QUEUE"')
+    return value
+
+
+def separator(value: object) -> str:
+    """What stands between queues."""
+    if not isinstance(value, str) or not value:
+        raise MistakeError('what stands between queues, such as ","')
+    return value

@@ -1,0 +1,228 @@
+"""Which framework a command line is of: by its words, and by the head of the script that it runs.
+
+Pure: what stands in a file is given. A program is only looked for where a program stands, so that
+`python worker.py --queue arq` is no arq.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.core.commandline import prefixes
+from unitq.core.wrappers import SHELLS, shell_wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from unitq.core.preset import Preset
+
+HEAD_MAX = 32 * 1024  # so many bytes of a script are looked at
+_COMMANDS_MAX = 100  # of a shell's script
+
+_INTERPRETER = re.compile(r"(php|python|pypy|ruby|node|nodejs|bun|perl)(?:[0-9][0-9.]*)?")
+_SAME = {"pypy": "python", "nodejs": "node", "bun": "node"}
+
+# Options of interpreters whose value is the next word.
+_VALUED = {
+    "php": ("-d", "-c", "-z"),
+    "python": ("-W", "-X"),
+    "ruby": ("-I", "-r", "-C", "-E"),
+    "node": ("-r", "--require", "--import", "--loader", "--env-file", "-C", "--conditions"),
+    "perl": ("-I",),
+}
+# What runs the rest of its arguments in its own place, and its options with a value.
+_PASSES = {
+    "env": ("-u", "--unset", "-C", "--chdir", "-S"),
+    "exec": ("-a",),
+    "nice": ("-n",),
+    "ionice": ("-c", "-n"),
+    "nohup": (),
+    "setsid": (),
+    "stdbuf": ("-i", "-o", "-e"),
+    "time": (),
+    "setpriv": (),
+    "chrt": (),
+}
+_RUNNERS = {
+    "bundle": "exec", "poetry": "run", "pipenv": "run", "uv": "run", "pdm": "run",
+}  # fmt: skip
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+_SEPARATOR = re.compile(r"&&|\|\||[;|&\n(){}]")
+
+
+class Invocation(NamedTuple):
+    """One program with its arguments, what stands before it taken away."""
+
+    interpreter: str  # "php", "python" …; empty where the program runs by itself
+    program: str  # as written: a path or a name; of `python -m NAME` the name
+    arguments: tuple[str, ...]
+    module: bool = False
+
+    @property
+    def script(self) -> str:
+        """The path of the file that is run; empty where it is a program on the search path."""
+        if self.module or ("/" not in self.program and not self.interpreter):
+            return ""
+        return self.program
+
+    def texts(self, interpreter: str = "") -> tuple[str, ...]:
+        """What patterns are matched with: `celery -A shop worker`, also as a path and behind php.
+
+        `interpreter` is what the script's first line says, if that is known.
+        """
+        words = self.arguments
+        name = self.program.rpartition("/")[2]
+        texts = {" ".join((name, *words)): None, " ".join((self.program, *words)): None}
+        interpreter = self.interpreter or interpreter
+        if interpreter:
+            texts[" ".join((interpreter, name, *words))] = None
+        return tuple(texts)
+
+
+def invocations(command: str, heads: Mapping[str, str]) -> list[Invocation]:
+    """What a command line runs: itself, below a shell too, and in a shell's script.
+
+    `heads` has the beginning of each script that could be read, by its path as written.
+    """
+    script = shell_wrapped(command)
+    found = list(_below(script)) if script else []
+    if not script:
+        bare = command.strip()[len(prefixes(command)) :]
+        if one := _invocation(_words(bare)):
+            found = [one]
+    for one in list(found):
+        head = heads.get(one.script, "") if one.script else ""
+        if head and (_is_shell(one) or _shebang(head) in SHELLS):
+            found += _below(head)
+    return found[:_COMMANDS_MAX]
+
+
+def scripts(command: str, heads: Mapping[str, str]) -> list[str]:
+    """The files whose heads would tell more."""
+    return [one.script for one in invocations(command, heads) if one.script]
+
+
+def recognised(
+    presets: Mapping[str, Preset], command: str, heads: Mapping[str, str]
+) -> tuple[Preset, str] | None:
+    """The preset of the framework that this looks like, and what gave it away."""
+    found = invocations(command, heads)
+    for one in found:
+        head = heads.get(one.script, "") if one.script else ""
+        texts = one.texts(_interpreter(_shebang(head)))
+        for preset in presets.values():
+            for pattern in preset.recognise.command:
+                for text in texts:
+                    matched = pattern.match(text)
+                    if matched and text[matched.end() : matched.end() + 1].strip() == "":
+                        return preset, f'"{matched[0].strip()}" in its command'
+    for one in found:
+        head = heads.get(one.script, "") if one.script else ""
+        if not head or _is_shell(one) or _shebang(head) in SHELLS:
+            continue
+        arguments = " ".join(one.arguments)
+        for preset in presets.values():
+            needs = preset.recognise.arguments
+            if needs and not needs.search(arguments):
+                continue
+            if any(pattern.search(head) for pattern in preset.recognise.script):
+                return preset, f"{one.script} says so"
+    return None
+
+
+def shell_script(command: str, heads: Mapping[str, str]) -> str:
+    """The path of the shell script that the command runs and that stays above the worker."""
+    if shell_wrapped(command):
+        return ""
+    bare = command.strip()[len(prefixes(command)) :]
+    one = _invocation(_words(bare))
+    head = heads.get(one.script, "") if one else ""
+    if one is None or not head or not (_is_shell(one) or _shebang(head) in SHELLS):
+        return ""
+    lines = [line for line in head.splitlines() if not line.lstrip().startswith("#")]
+    handed = any(re.match(r"\s*exec\s+(?![0-9]*[<>])", line) for line in lines)
+    return "" if handed else one.script
+
+
+def _below(script: str) -> Iterator[Invocation]:
+    """Every simple command of a shell's script."""
+    text = re.sub(r"\\\n", " ", script)
+    text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    for part in _SEPARATOR.split(text)[:_COMMANDS_MAX]:
+        if one := _invocation(_words(part)):
+            yield one
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+def _invocation(words: list[str]) -> Invocation | None:
+    words = _unwrapped(words)
+    if not words:
+        return None
+    name = _interpreter(words[0])
+    if not name and words[0].rpartition("/")[2] in SHELLS:
+        name = "sh"
+    if not name:
+        return Invocation("", words[0], tuple(words[1:]))
+    rest = words[1:]
+    while rest and rest[0].startswith("-") and rest[0] != "-":
+        option = rest.pop(0)
+        if option == "-m" and name == "python" and rest:
+            return Invocation(name, rest[0], tuple(rest[1:]), module=True)
+        if option == "-f" and name == "php":
+            break
+        if option == "--":
+            break
+        if option in _VALUED.get(name, ()) and rest:
+            rest.pop(0)
+    if not rest:
+        return Invocation("", words[0], tuple(words[1:]))
+    return Invocation(name, rest[0], tuple(rest[1:]))
+
+
+def _unwrapped(words: list[str]) -> list[str]:
+    """Without assignments and what only passes on to the rest."""
+    rest = list(words)
+    while rest:
+        name = rest[0].rpartition("/")[2]
+        if _ASSIGNMENT.match(rest[0]):
+            rest.pop(0)
+        elif name in _PASSES and len(rest) > 1:
+            valued = _PASSES[name]
+            rest.pop(0)
+            while rest and rest[0].startswith("-"):
+                if rest.pop(0) in valued and rest:
+                    rest.pop(0)
+        elif name in _RUNNERS and _RUNNERS[name] in rest:
+            rest = rest[rest.index(_RUNNERS[name]) + 1 :]
+            while rest and rest[0].startswith("-"):
+                rest.pop(0)
+        else:
+            break
+    return rest
+
+
+def _interpreter(program: str) -> str:
+    """`python` for "/usr/bin/python3.11"; empty for what is none of those that we know."""
+    found = _INTERPRETER.fullmatch(program.rpartition("/")[2])
+    return _SAME.get(found[1], found[1]) if found else ""
+
+
+def _is_shell(one: Invocation) -> bool:
+    return one.interpreter == "sh"
+
+
+def _shebang(head: str) -> str:
+    """The program that a script's first line names, without its path."""
+    first = head.split("\n", 1)[0]
+    if not first.startswith("#!"):
+        return ""
+    words = _unwrapped(first[2:].split())
+    return words[0].rpartition("/")[2] if words else ""

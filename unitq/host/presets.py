@@ -1,0 +1,84 @@
+"""The presets: ours, and an operator's own in the `presets` folder of the configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import unitq
+from unitq.core.errors import ConfigError
+from unitq.core.preset import NONE
+from unitq.core.presetfile import parse
+
+if TYPE_CHECKING:
+    from pathlib import PurePosixPath
+
+    from unitq.core.preset import Preset
+
+_FILE_MAX = 1 << 20  # bytes
+
+
+def load(config_dir: PurePosixPath) -> dict[str, Preset]:
+    """Every preset by its name; an operator's own come first and win, `none` is the last.
+
+    Raises ConfigError with all mistakes of all files at once.
+    """
+    found: dict[str, Preset] = {}
+    wrong: list[ConfigError] = []
+    for folder in (Path(config_dir) / "presets", ours()):
+        for path in _files(folder):
+            if path.stem in found:
+                continue
+            try:
+                found[path.stem] = parse(_text(path), name=path.stem, source=str(path))
+            except ConfigError as error:
+                wrong.append(error)
+    if len(wrong) == 1:
+        raise wrong[0]
+    if wrong:
+        raise ConfigError(
+            f"{len(wrong)} presets have mistakes",
+            problems=tuple(
+                f"{error.message}: {problem}"
+                for error in wrong
+                for problem in error.problems or (error.hint,)
+            ),
+        )
+    if NONE in found:
+        found[NONE] = found.pop(NONE)
+    return found
+
+
+def own(config_dir: PurePosixPath) -> set[str]:
+    """The names of those that are an operator's own."""
+    return {path.stem for path in _files(Path(config_dir) / "presets")}
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == ".toml")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ConfigError(f"{folder}: {error.strerror}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_FILE_MAX + 1)
+        if len(content) > _FILE_MAX:
+            raise ConfigError(f"{path}: larger than {_FILE_MAX >> 10} KiB: not a preset")
+        return content.decode()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start}: not UTF-8, which TOML is") from error
+
+
+def ours() -> Path:
+    """The folder of those that come with unitq."""
+    # In the wheel they are inside the package, in a checkout they are beside it.
+    package = Path(unitq.__file__).parent
+    inside = package / "presets"
+    return inside if inside.is_dir() else package.parent / "presets"
