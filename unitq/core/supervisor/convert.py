@@ -1,4 +1,7 @@
-"""Values of options, as Supervisor's own converters take them. ValueError says what was expected."""
+"""Values of options, as Supervisor's own converters take them.
+
+A ValueError says what was expected.
+"""
 
 from __future__ import annotations
 

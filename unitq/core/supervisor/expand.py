@@ -112,8 +112,8 @@ def pairs(text: str, *, letters: str = "") -> Pairs:
         between = tokens[at + 3 : at + 4]
         if between not in ([], [","]):
             odd.append(
-                f'behind {name} stands "{between[0]}" where Supervisor expects a comma, and takes it '
-                "for one: quotes are missing around the value"
+                f"behind {name} stands no comma where Supervisor expects one; it goes on behind "
+                "it: quotes are missing around the value"
             )
         at += 4
     if len(tokens) != len(_tokens(text, letters, "", strict=False)):

@@ -183,7 +183,9 @@ def _cut_in_quotes(value: str, line: str, cut: int | None) -> list[str]:
         return []
     if any(line.count(quote) % 2 for quote in "\"'"):
         return []
-    return [f'is cut off at "{_short(line[cut:].strip(), 30)}", which Supervisor takes for a comment']
+    return [
+        f'is cut off at "{_short(line[cut:].strip(), 30)}", which Supervisor takes for a comment'
+    ]
 
 
 def _short(text: str, longest: int = 60) -> str:

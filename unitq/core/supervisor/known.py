@@ -34,7 +34,7 @@ DAEMON_LEFT = {
     "pidfile": _FILES,
     "nodaemon": "there is no daemon; in a container, systemd has to be the first process",
     "silent": _LOG,
-    "minprocs": "only what Supervisor demanded for itself; set LimitNPROC in `limits` if you mean it",
+    "minprocs": "what Supervisor demanded for itself; set LimitNPROC in `limits` if you mean it",
     "nocleanup": "there are no temporary log files",
     "childlogdir": "there are no temporary log files: what workers print is in the journal",
     "strip_ansi": "the journal keeps what was printed; `journalctl -o cat | sed` can strip it",

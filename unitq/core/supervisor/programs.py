@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from unitq.core.model import INSTANCES_MAX
 from unitq.core.supervisor import convert
-from unitq.core.supervisor.expand import ExpansionError, Pairs, expand, pairs
+from unitq.core.supervisor.expand import ExpansionError, expand
 from unitq.core.supervisor.ini import mistakes
+from unitq.core.supervisor.section import Section, names_of, refusal
 from unitq.core.supervisor.symbols import LETTERS, Pattern, Symbols, proved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from unitq.core.supervisor.ini import Ini, Option
-
-T = TypeVar("T")
+    from unitq.core.supervisor.section import Names, Surroundings
 
 DAEMON = "supervisord"
 KINDS = ("program", "eventlistener", "fcgi-program")
-
-
-class Surroundings(NamedTuple):
-    """What a file refers to and does not say."""
-
-    here: str  # the folder of the main file
-    host: str
-    environment: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,23 +95,6 @@ class Read:
     from_outside: tuple[str, ...]  # variables of the environment that were used
 
 
-@dataclass(slots=True)
-class Names:
-    """What expansions may refer to, the mistakes, and the variables that were used."""
-
-    base: dict[str, str | int]
-    environment: dict[str, str | int] = field(default_factory=dict)  # "ENV_HOME" and its like
-    used: set[str] = field(default_factory=set)
-    wrong: list[str] = field(default_factory=list)
-    missing: set[str] = field(default_factory=set)
-
-    def problem(self, section: str, option: str, error: ValueError) -> None:
-        """A mistake in an option."""
-        self.wrong.append(f"[{section}] {option}: {error}")
-        if isinstance(error, ExpansionError) and error.missing:
-            self.missing.add(error.missing)
-
-
 def include_patterns(ini: Ini, around: Surroundings) -> tuple[str, ...]:
     """The globs of [include]; none without that section. Raises ConfigError."""
     if "include" not in ini.sections:
@@ -128,17 +103,17 @@ def include_patterns(ini: Ini, around: Surroundings) -> tuple[str, ...]:
     files = ini.get("include", "files")
     if files is None:
         raise mistakes("[include]", ["files: missing"])
-    names = _names(around)
+    names = names_of(around)
     try:
         return tuple(expand(files.value, names.base | names.environment).split())
     except ExpansionError as error:
         names.problem("include", "files", error)
-        raise _error(files.file, names) from None
+        raise refusal(files.file, names) from None
 
 
 def read(ini: Ini, around: Surroundings, source: str) -> Read:
     """Every program. Raises ConfigError with all that Supervisor would refuse."""
-    names = _names(around)
+    names = names_of(around)
     outside = set(names.environment)
     daemon = _daemon(ini, names)
     names.environment |= {f"ENV_{key}": value for key, value in daemon.environment}
@@ -157,79 +132,14 @@ def read(ini: Ini, around: Surroundings, source: str) -> Read:
             if section not in grouped:
                 found += _program(ini, section, None, names)
     if names.wrong:
-        raise _error(source, names)
+        raise refusal(source, names)
     # What [supervisord] sets is still the outside's where that was used to say so.
     of_outside = (names.used & outside) - inside
     return Read(daemon, tuple(groups), tuple(found), tuple(sorted(n[4:] for n in of_outside)))
 
 
-def _names(around: Surroundings) -> Names:
-    environment: dict[str, str | int] = {f"ENV_{k}": v for k, v in around.environment.items()}
-    return Names({"here": around.here, "host_node_name": around.host}, environment)
-
-
-def _error(source: str, names: Names) -> Exception:
-    hint = "Supervisor refuses these too"
-    if names.missing:
-        one = sorted(names.missing)[0]
-        hint = f"what supervisord's own environment had is given with --env, such as --env {one}=…"
-    return mistakes(source, list(dict.fromkeys(names.wrong)), hint)
-
-
-class _Section:
-    """Reads the options of one section, with expansions; mistakes are collected."""
-
-    def __init__(self, ini: Ini, section: str, names: Names, **values: str) -> None:
-        self.ini = ini
-        self.name = section
-        self.names = names
-        self.values: dict[str, str | int] = names.environment | names.base | values
-
-    def text(self, option: str) -> str | None:
-        """The option, expanded; None where it is not there, or wrong."""
-        found = self.ini.get(self.name, option)
-        return None if found is None else self.expanded(option, found.value)
-
-    def expanded(
-        self,
-        option: str,
-        text: str,
-        instead: Callable[[str, str], str | None] | None = None,
-    ) -> str | None:
-        """The text, expanded; None where that fails."""
-        try:
-            return expand(text, self.values, instead=instead, used=self.names.used)
-        except ExpansionError as error:
-            self.names.problem(self.name, option, error)
-            return None
-
-    def raw(self, option: str, default: str) -> str:
-        """The option as it stands there."""
-        found = self.ini.get(self.name, option)
-        return default if found is None else found.value
-
-    def value(self, option: str, read: Callable[[str], T], default: T) -> T:
-        """The option, expanded and converted."""
-        text = self.text(option)
-        if text is None:
-            return default
-        try:
-            return read(text)
-        except ValueError as error:
-            self.names.problem(self.name, option, error)
-            return default
-
-    def pairs(self, option: str, text: str, letters: str = "") -> Pairs:
-        """Variables out of a text that is expanded already."""
-        try:
-            return pairs(text, letters=letters)
-        except ValueError as error:
-            self.names.problem(self.name, option, error)
-            return Pairs(())
-
-
 def _daemon(ini: Ini, names: Names) -> Daemon:
-    section = _Section(ini, DAEMON, names)
+    section = Section(ini, DAEMON, names)
     if DAEMON not in ini.sections:
         return Daemon({})
     text = section.text("environment") or ""
@@ -247,7 +157,7 @@ def _daemon(ini: Ini, names: Names) -> Daemon:
 
 def _group(ini: Ini, section: str, names: Names) -> tuple[str, tuple[str, ...]]:
     """A group's name, and the sections of its programs."""
-    reader = _Section(ini, section, names)
+    reader = Section(ini, section, names)
     try:
         name = convert.name(section.partition(":")[2])
     except ValueError as error:
@@ -274,7 +184,7 @@ def _program(ini: Ini, section: str, group: str | None, names: Names) -> Iterabl
     except ValueError as error:
         names.problem(section, "name", error)
         return []
-    reader = _Section(ini, section, names, program_name=name, group_name=group or name)
+    reader = Section(ini, section, names, program_name=name, group_name=group or name)
     settings = _settings(reader, kind)
     if ini.get(section, "command") is None:
         names.wrong.append(f"[{section}] command: missing")
@@ -285,7 +195,7 @@ def _program(ini: Ini, section: str, group: str | None, names: Names) -> Iterabl
     if len(names.wrong) > before:
         return []
     numbers = range(settings.numprocs_start, settings.numprocs_start + settings.numprocs)
-    pattern = _pattern(reader, settings) if settings.numprocs > 1 else None
+    pattern = _pattern(reader) if settings.numprocs > 1 else None
     if pattern and not proved(pattern, [(p.command, p.environment) for p in every], numbers):
         pattern = None
     odd = [(option.name, what) for option in ini.options(section).values() for what in option.odd]
@@ -307,7 +217,7 @@ def _program(ini: Ini, section: str, group: str | None, names: Names) -> Iterabl
     ]
 
 
-def _settings(section: _Section, kind: str) -> Settings:
+def _settings(section: Section, kind: str) -> Settings:
     stopasgroup = section.value("stopasgroup", convert.boolean, False)
     return Settings(
         priority=section.value("priority", convert.integer, -1 if kind == KINDS[1] else 999),
@@ -328,7 +238,7 @@ def _settings(section: _Section, kind: str) -> Settings:
     )
 
 
-def _own_rules(section: _Section, kind: str, settings: Settings) -> None:
+def _own_rules(section: Section, kind: str, settings: Settings) -> None:
     """What Supervisor refuses, besides values that it cannot read."""
     wrong, place = section.names.wrong, f"[{section.name}]"
     for option in ("stdout_capture_maxbytes", "stderr_capture_maxbytes"):
@@ -354,7 +264,7 @@ def _own_rules(section: _Section, kind: str, settings: Settings) -> None:
 
 
 def _environments(
-    section: _Section, settings: Settings
+    section: Section, settings: Settings
 ) -> Iterator[tuple[tuple[tuple[str, str], ...], tuple[str, ...]]]:
     """The variables of each process, and what is odd about them. Sets the section's values so that
     what is expanded while the caller has one finds that process's."""
@@ -368,7 +278,7 @@ def _environments(
         yield found.values, found.odd
 
 
-def _processes(section: _Section, settings: Settings) -> Iterator[Process]:
+def _processes(section: Section, settings: Settings) -> Iterator[Process]:
     for index, (environment, _) in enumerate(_environments(section, settings)):
         before = len(section.names.wrong)
         name = section.expanded("process_name", section.raw("process_name", "%(program_name)s"))
@@ -394,7 +304,7 @@ def _processes(section: _Section, settings: Settings) -> Iterator[Process]:
             return  # the others would say the same
 
 
-def _pattern(section: _Section, settings: Settings) -> Pattern | None:
+def _pattern(section: Section) -> Pattern | None:
     """The command and the environment with a sign in place of each number."""
     symbols = Symbols()
     section.values |= {"process_num": 0} | section.names.environment

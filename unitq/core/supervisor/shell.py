@@ -6,13 +6,16 @@ import re
 from dataclasses import dataclass, field
 
 # What a shell does itself, or what begins more than a simple command.
-OWN_WORDS = frozenset(
-    "! . : [ [[ { } alias bg bind break builtin caller case cd command compgen continue coproc "
-    "declare dirs disown do done echo elif else enable esac eval exec exit export false fc fg fi "
-    "for function getopts hash help history if in jobs kill let local logout mapfile popd printf "
-    "pushd pwd read readonly return select set shift shopt source suspend test then time times "
-    "trap true type typeset ulimit umask unalias unset until wait while".split()
-)
+OWN_WORDS = frozenset((
+    "!", ".", ":", "[", "[[", "{", "}", "alias", "bg", "bind", "break", "builtin", "caller",
+    "case", "cd", "command", "compgen", "continue", "coproc", "declare", "dirs", "disown", "do",
+    "done", "echo", "elif", "else", "enable", "esac", "eval", "exec", "exit", "export", "false",
+    "fc", "fg", "fi", "for", "function", "getopts", "hash", "help", "history", "if", "in",
+    "jobs", "kill", "let", "local", "logout", "mapfile", "popd", "printf", "pushd", "pwd",
+    "read", "readonly", "return", "select", "set", "shift", "shopt", "source", "suspend",
+    "test", "then", "time", "times", "trap", "true", "type", "typeset", "ulimit", "umask",
+    "unalias", "unset", "until", "wait", "while",
+))  # fmt: skip
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 _EXPANSION = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|[0-9@*#?!$-]|\{[A-Za-z0-9_:=.,/+@#%^?*-]*\})")

@@ -1,0 +1,154 @@
+"""What became of each option: carried over as it was, in another way, or not at all."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+WIDTH = 100
+
+
+class Fate(StrEnum):
+    """What became of an option."""
+
+    SAME = "same"
+    CHANGED = "changed"
+    LEFT = "left"
+
+
+_SIGN = {Fate.SAME: "=", Fate.CHANGED: "~", Fate.LEFT: "-"}
+
+
+class Carried(NamedTuple):
+    """An option of a section, and what became of it."""
+
+    option: str
+    fate: Fate
+    says: str
+    given: bool = True  # False: it is Supervisor's default that is spoken of
+
+
+@dataclass(slots=True)
+class Part:
+    """One section of the file."""
+
+    section: str
+    file: str = ""
+    workers: list[str] = field(default_factory=list)
+    options: dict[str, Carried] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def same(self, option: str, says: str = "") -> None:
+        """It means the same in unitq.toml."""
+        self.options[option] = Carried(option, Fate.SAME, says)
+
+    def changed(self, option: str, says: str, *, given: bool = True) -> None:
+        """Something else stands in its place, or it means something else."""
+        self.options[option] = Carried(option, Fate.CHANGED, says, given)
+
+    def left(self, option: str, says: str) -> None:
+        """It is not in unitq.toml; `says` is what to do."""
+        self.options[option] = Carried(option, Fate.LEFT, says)
+
+    def note(self, text: str) -> None:
+        """Something that is to be known besides."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+@dataclass(slots=True)
+class Report:
+    """All sections, and what concerns them all."""
+
+    app: str
+    source: str
+    parts: list[Part] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def part(self, section: str, file: str = "") -> Part:
+        """A new part, at the end."""
+        self.parts.append(Part(section, file))
+        return self.parts[-1]
+
+    def count(self, fate: Fate) -> int:
+        """How many options of the file had this fate."""
+        return sum(
+            one.given and one.fate is fate for part in self.parts for one in part.options.values()
+        )
+
+    def text(self) -> str:
+        """For people."""
+        head = (
+            f"{self.source}: app {self.app}; {self.count(Fate.SAME)} of its options mean the same "
+            f"(=), {self.count(Fate.CHANGED)} are said differently (~), {self.count(Fate.LEFT)} "
+            "are not carried over (-)"
+        )
+        lines = textwrap.wrap(head, WIDTH, **_UNBROKEN)
+        for part in self.parts:
+            lines += ["", _title(part, self.source), *_options(part)]
+            for note in part.notes:
+                lines += _wrapped("  !  ", note)
+        if self.notes:
+            lines += ["", "All of it"]
+            for note in self.notes:
+                lines += _wrapped("  !  ", note)
+        return "\n".join(lines)
+
+    def document(self) -> dict[str, Any]:
+        """The same for programs; docs/json.md."""
+        return {
+            "format": 1,
+            "app": self.app,
+            "source": self.source,
+            "same": self.count(Fate.SAME),
+            "changed": self.count(Fate.CHANGED),
+            "left": self.count(Fate.LEFT),
+            "sections": [
+                {
+                    "section": part.section,
+                    "file": part.file or self.source,
+                    "workers": part.workers,
+                    "options": [
+                        {"option": o.option, "fate": str(o.fate), "given": o.given, "says": o.says}
+                        for o in part.options.values()
+                    ],
+                    "notes": part.notes,
+                }
+                for part in self.parts
+            ],
+            "notes": self.notes,
+        }
+
+
+_UNBROKEN: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+
+
+def _title(part: Part, source: str) -> str:
+    where = f" in {part.file}" if part.file not in ("", source) else ""
+    of = ""
+    if part.workers:
+        word = "worker" if len(part.workers) == 1 else "workers"
+        of = f": {word} {', '.join(part.workers)}"
+    return f"[{part.section}]{where}{of}" if part.section else f"{part.file or source}{of}"
+
+
+def _options(part: Part) -> list[str]:
+    silent = [one.option for one in part.options.values() if one.fate is Fate.SAME and not one.says]
+    lines = _wrapped("  =  ", ", ".join(silent)) if silent else []
+    said = [one for one in part.options.values() if one.says]
+    width = max((len(one.option) for one in said), default=0)
+    for fate in Fate:
+        for one in said:
+            if one.fate is fate:
+                lines += _wrapped(f"  {_SIGN[fate]}  {one.option.ljust(width)}  ", one.says)
+    return lines
+
+
+def _wrapped(begin: str, text: str) -> list[str]:
+    # A narrow column would break every other word.
+    indent = " " * min(len(begin), 40)
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=begin, subsequent_indent=indent, **_UNBROKEN
+    ) or [begin.rstrip()]
