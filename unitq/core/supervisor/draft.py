@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from unitq.core.reference import toml
+from unitq.core.reference import toml as basic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,6 +16,12 @@ _ORDER = (
     "kill_mode", "restart_delay", "start_limit", "nice", "umask", "limits", "environment_file",
 )  # fmt: skip
 _SHARED = ("user", "directory", "environment_file")
+
+
+def toml(value: Any) -> str:
+    """A value; text with quotes or backslashes stands in TOML's single quotes where it can."""
+    odd = isinstance(value, str) and ('"' in value or "\\" in value)
+    return f"'{value}'" if odd and "'" not in value and value.isprintable() else basic(value)
 
 
 @dataclass(slots=True)

@@ -108,7 +108,10 @@ def pairs(text: str, *, letters: str = "") -> Pairs:
         name = tokens[at]
         if name in found:
             odd.append(f"{name} stands there twice; the last counts")
-        found[name] = tokens[at + 2].strip("'\"")
+        value = tokens[at + 2]
+        found[name] = value.strip("'\"")
+        if value[:1] in "'\"" and found[name] != value[1:-1]:
+            odd.append(f"of {name} Supervisor takes all quotes at either end away, not one pair")
         between = tokens[at + 3 : at + 4]
         if between not in ([], [","]):
             odd.append(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unitq.core.suggest import nearest
+
 # What stands in a [program:x], and in the others that run processes.
 PROGRAM = (
     "command", "process_name", "numprocs", "numprocs_start", "priority", "autostart", "startsecs",
@@ -69,6 +71,13 @@ def machinery(section: str) -> tuple[tuple[str, ...], str] | None:
         if section == begin or section.startswith(begin if begin.endswith(":") else f"{begin}:"):
             return found
     return None
+
+
+def unknown(option: str, there: tuple[str, ...]) -> str:
+    """What is said of an option that Supervisor does not know, and so ignores."""
+    near = nearest(option, there)
+    meant = f"; {near} is probably meant" if near else ""
+    return f"unknown to Supervisor, which ignores it{meant}"
 
 
 def options(section: str) -> tuple[str, ...] | None:

@@ -90,7 +90,7 @@ def others(ini: Ini, read: Read, report: Report) -> None:
             if found:
                 part.left(option, found[1])
             elif options is None or option not in options:
-                part.left(option, "unknown to Supervisor, which ignores it")
+                part.left(option, known.unknown(option, options or ()))
             elif section == "include":
                 part.same(option, "what it names was read")
             elif option == "programs":

@@ -51,19 +51,19 @@ def directory(
         if path is not None:
             draft.keys["directory"] = path
             if folder == wished:
-                part.changed("directory", f"not given: {path}, as you said", given=False)
+                part.changed("directory", f"{path}, as you said", given=False)
             return
     code = code_of(found.arguments)
     path = _path(code) if code else None
     if path is not None:
         draft.keys["directory"] = path
-        said = f"not given: {path}, where its code is, by which unitq sees that the code changed"
+        said = f"{path}, where its code is, by which unitq sees that the code changed"
         part.changed("directory", said, given=False)
         return
     draft.keys["directory"] = "/"
     part.changed(
         "directory",
-        'not given: "/", where a service\'s programs start. Every deploy will restart the worker: '
+        '"/", where a service\'s programs start. Every deploy will restart the worker: '
         "name the code's directory, here or with --directory, and unitq sees whether it changed",
         given=False,
     )

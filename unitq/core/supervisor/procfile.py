@@ -154,7 +154,7 @@ def _stop(part: Part, draft: Draft, preset: object) -> None:
         stop = preset.fitted(str(draft.keys["command"])).stop
         draft.keys["preset"] = preset.name
         part.note(
-            f"it is {preset.title} (preset = {preset.name}): foreman sends SIGTERM, and SIGKILL "
+            f"recognised: {preset.title} (preset = {preset.name}): foreman sends SIGTERM, and SIGKILL "
             f"after 5 s; now {stop.signal}, and {stop.timeout} for the job"
         )
         return

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 WIDTH = 100
+COMMON = 3  # what is the same of so many is told once
 
 
 class Fate(StrEnum):
@@ -86,10 +87,16 @@ class Report:
             "are not carried over (-)"
         )
         lines = textwrap.wrap(head, WIDTH, **_UNBROKEN)
+        common = _common(self.parts)
         for part in self.parts:
-            lines += ["", _title(part, self.source), *_options(part)]
-            for note in part.notes:
-                lines += _wrapped("  !  ", note)
+            told = [*_options(part, common), *_notes(part, common)]
+            if told:
+                lines += ["", _title(part, self.source), *told]
+        if common:
+            lines += ["", "Of several"]
+            for (option, note), workers in common.items():
+                begin = f"  ~  {option} (default)  " if option else "  !  "
+                lines += _wrapped(begin, f"{note} ({', '.join(workers)})")
         if self.notes:
             lines += ["", "All of it"]
             for note in self.notes:
@@ -134,15 +141,38 @@ def _title(part: Part, source: str) -> str:
     return f"[{part.section}]{where}{of}" if part.section else f"{part.file or source}{of}"
 
 
-def _options(part: Part) -> list[str]:
+def _common(parts: list[Part]) -> dict[tuple[str, str], list[str]]:
+    """What is the same of three workers or more, and is told once: defaults and notes."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for part in parts:
+        name = ", ".join(part.workers) or part.section
+        for one in part.options.values():
+            if not one.given:
+                found.setdefault((one.option, one.says), []).append(name)
+        for note in part.notes:
+            found.setdefault(("", note), []).append(name)
+    return {key: names for key, names in found.items() if len(names) >= COMMON}
+
+
+def _notes(part: Part, common: dict[tuple[str, str], list[str]]) -> list[str]:
+    return [
+        line for note in part.notes if ("", note) not in common for line in _wrapped("  !  ", note)
+    ]
+
+
+def _options(part: Part, common: dict[tuple[str, str], list[str]]) -> list[str]:
     silent = [one.option for one in part.options.values() if one.fate is Fate.SAME and not one.says]
     lines = _wrapped("  =  ", ", ".join(silent)) if silent else []
-    said = [one for one in part.options.values() if one.says]
-    width = max((len(one.option) for one in said), default=0)
+    said = [
+        (one.option if one.given else f"{one.option} (default)", one)
+        for one in part.options.values()
+        if one.says and (one.given or (one.option, one.says) not in common)
+    ]
+    width = max((len(name) for name, _ in said), default=0)
     for fate in Fate:
-        for one in said:
+        for name, one in said:
             if one.fate is fate:
-                lines += _wrapped(f"  {_SIGN[fate]}  {one.option.ljust(width)}  ", one.says)
+                lines += _wrapped(f"  {_SIGN[fate]}  {name.ljust(width)}  ", one.says)
     return lines
 
 

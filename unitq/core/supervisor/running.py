@@ -121,6 +121,7 @@ def _of_stream(part: Part, program: Program, draft: Draft, stream: str, value: s
     option = f"{stream}_logfile"
     if option not in program.given or value is None:
         return False
+    files = {getattr(process, stream) for process in program.processes}
     lower = value.lower()
     if lower in ("none", "off") or value == "/dev/null":
         part.same(option)
@@ -132,12 +133,15 @@ def _of_stream(part: Part, program: Program, draft: Draft, stream: str, value: s
     elif value.startswith(_OWN_OUTPUT):
         part.changed(option, f"{_JOURNAL}; it was supervisord's own output")
     else:
-        _file(part, draft, stream, value)
+        _file(part, draft, stream, value, several=len(files) > 1)
     return False
 
 
-def _file(part: Part, draft: Draft, stream: str, value: str) -> None:
+def _file(part: Part, draft: Draft, stream: str, value: str, *, several: bool) -> None:
     option = f"{stream}_logfile"
+    if several:
+        part.changed(option, f"{_JOURNAL}, where each instance has its own name")
+        return
     path = f"append:{value}".replace("%", "%%")
     # What a directive cannot say is not offered.
     fits = value.startswith("/") and not unsafe(value, 1000) and not value.endswith("\\")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.core.model import KillMode
+from unitq.core.supervisor.unwrap import stands_between
 
 if TYPE_CHECKING:
     from unitq.core.preset import Preset
@@ -57,16 +58,16 @@ def wait(settings: Settings) -> str:
 
 def _whom(part: Part, program: Program, draft: Draft, found: Plain) -> None:
     settings, given = program.settings, program.given
-    between = not found.hands_over
-    everyone = settings.stopasgroup or between
+    between = stands_between(found.arguments) if found.hands_over else "a shell"
+    everyone = settings.stopasgroup or bool(between)
     draft.keys["kill_mode"] = str(KillMode.CONTROL_GROUP if everyone else KillMode.MIXED)
     if settings.stopasgroup:
         part.same("stopasgroup", "every process of the worker, also one with a group of its own")
     elif between:
         part.changed(
             "stopasgroup",
-            "every process gets the signal: the main process is a shell, and would keep it from "
-            "the worker",
+            f"every process gets the signal: the main process is {between}, which would keep it "
+            "from the worker, or leave the worker alone",
             given="stopasgroup" in given,
         )
     elif "stopasgroup" in given:

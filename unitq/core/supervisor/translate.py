@@ -18,6 +18,7 @@ from unitq.core.supervisor import (
 )
 from unitq.core.supervisor.draft import Draft, File
 from unitq.core.supervisor.environment import variables
+from unitq.core.supervisor.programs import DAEMON
 from unitq.core.supervisor.report import Report
 from unitq.core.supervisor.symbols import has_sign
 from unitq.core.supervisor.unwrap import Plain, plain
@@ -87,7 +88,7 @@ def translate(ini: Ini, read: Read, wishes: Wishes, recognise: Recognise) -> Imp
     runs in. Whether anything is left to run is for the caller to look at.
     """
     work = _Work(read, wishes, recognise, Report("", wishes.source))
-    _daemon(work)
+    _daemon(work, ini)
     names: list[str] = []
     for program in read.programs:
         part = work.report.part(program.section, program.file)
@@ -130,9 +131,9 @@ def _in_group(program: Program) -> str:
 # --- what is said for all -------------------------------------------------------------------------
 
 
-def _daemon(work: _Work) -> None:
+def _daemon(work: _Work, ini: Ini) -> None:
     daemon = work.read.daemon
-    if not daemon.given:
+    if DAEMON not in ini.sections:
         work.report.notes.append(
             "there is no [supervisord] section: taken for a part of a configuration"
         )
@@ -144,7 +145,7 @@ def _daemon(work: _Work) -> None:
         if option in known.DAEMON_LEFT:
             part.left(option, known.DAEMON_LEFT[option])
         elif option not in known.DAEMON:
-            part.left(option, "unknown to Supervisor, which ignores it")
+            part.left(option, known.unknown(option, known.DAEMON))
     if daemon.user is not None:
         part.changed("user", "each worker without a user of its own has this one")
     if daemon.directory is not None:
@@ -388,7 +389,7 @@ def _rest(part: Part, program: Program) -> None:
         if option in part.options:
             continue
         if option not in options:
-            part.left(option, "unknown to Supervisor, which ignores it")
+            part.left(option, known.unknown(option, options))
         elif not part.workers:
             part.left(option, "no worker is written")
         else:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from unitq.core.supervisor import shell
 from unitq.core.supervisor.shell import OWN_WORDS, Command
+from unitq.core.wrappers import LAUNCHERS
 
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
 # bash and dash read a file that these name before anything else.
@@ -29,6 +30,15 @@ class Plain:
     why: str = ""  # why it is
     with_exec: bool = False  # `exec` was put before its last command
     hands_over: bool = True  # the main process becomes the worker
+
+
+def stands_between(arguments: tuple[str, ...]) -> str:
+    """What is the main process in the worker's place: a shell with a script in a file, or npm."""
+    name = posixpath.basename(arguments[0])
+    if name in LAUNCHERS:
+        return name
+    script = name in SHELLS and len(arguments) > 1 and not arguments[1].startswith("-")
+    return "a shell" if script or name.endswith(".sh") else ""
 
 
 def plain(
