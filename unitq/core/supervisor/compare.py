@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from unitq.core.settings import Duration
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -52,7 +54,7 @@ def _of_worker(ours: Worker, imported: Worker) -> Iterator[str]:
 def _shown(value: object) -> str:
     if value is None or value == ():
         return "nothing"
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and not isinstance(value, Duration):
         return ", ".join(_pair(item) for item in value)
     burst = getattr(value, "burst", None)
     if burst is not None:

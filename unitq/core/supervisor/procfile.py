@@ -154,8 +154,8 @@ def _stop(part: Part, draft: Draft, preset: object) -> None:
         stop = preset.fitted(str(draft.keys["command"])).stop
         draft.keys["preset"] = preset.name
         part.note(
-            f"recognised: {preset.title} (preset = {preset.name}): foreman sends SIGTERM, and SIGKILL "
-            f"after 5 s; now {stop.signal}, and {stop.timeout} for the job"
+            f"recognised: {preset.title} (preset = {preset.name}): foreman sends SIGTERM, and "
+            f"SIGKILL after 5 s; now {stop.signal}, and {stop.timeout} for the job"
         )
         return
     draft.keys |= {

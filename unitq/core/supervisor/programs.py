@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from unitq.core.supervisor.section import Names, Surroundings
 
 DAEMON = "supervisord"
+START_MAX = 10**9
 KINDS = ("program", "eventlistener", "fcgi-program")
 
 
@@ -102,7 +103,7 @@ def include_patterns(ini: Ini, around: Surroundings) -> tuple[str, ...]:
     ini.expand_here(around.here)
     files = ini.get("include", "files")
     if files is None:
-        raise mistakes("[include]", ["files: missing"])
+        raise mistakes(ini.files["include"], ["[include] files: missing"])
     names = names_of(around)
     try:
         return tuple(expand(files.value, names.base | names.environment).split())
@@ -185,17 +186,17 @@ def _program(ini: Ini, section: str, group: str | None, names: Names) -> Iterabl
         names.problem(section, "name", error)
         return []
     reader = Section(ini, section, names, program_name=name, group_name=group or name)
-    settings = _settings(reader, kind)
+    settings = _settings(reader)
     if ini.get(section, "command") is None:
         names.wrong.append(f"[{section}] command: missing")
     _own_rules(reader, kind, settings)
-    if len(names.wrong) > before:
+    if not _countable(settings):
         return []
     every = [*_processes(reader, settings)]
     if len(names.wrong) > before:
         return []
     numbers = range(settings.numprocs_start, settings.numprocs_start + settings.numprocs)
-    pattern = _pattern(reader) if settings.numprocs > 1 else None
+    pattern = _pattern(reader) if settings.numprocs > 1 and numbers[0] >= 0 else None
     if pattern and not proved(pattern, [(p.command, p.environment) for p in every], numbers):
         pattern = None
     odd = [(option.name, what) for option in ini.options(section).values() for what in option.odd]
@@ -217,10 +218,10 @@ def _program(ini: Ini, section: str, group: str | None, names: Names) -> Iterabl
     ]
 
 
-def _settings(section: Section, kind: str) -> Settings:
+def _settings(section: Section) -> Settings:
     stopasgroup = section.value("stopasgroup", convert.boolean, False)
     return Settings(
-        priority=section.value("priority", convert.integer, -1 if kind == KINDS[1] else 999),
+        priority=section.value("priority", convert.integer, 999),
         autostart=section.value("autostart", convert.boolean, True),
         autorestart=section.value("autorestart", convert.autorestart, "unexpected"),
         startsecs=section.value("startsecs", convert.integer, 1),
@@ -238,6 +239,11 @@ def _settings(section: Section, kind: str) -> Settings:
     )
 
 
+def _countable(settings: Settings) -> bool:
+    """Whether the processes can be gone through; else that is said already."""
+    return settings.numprocs <= INSTANCES_MAX and abs(settings.numprocs_start) < START_MAX
+
+
 def _own_rules(section: Section, kind: str, settings: Settings) -> None:
     """What Supervisor refuses, besides values that it cannot read."""
     wrong, place = section.names.wrong, f"[{section.name}]"
@@ -250,7 +256,7 @@ def _own_rules(section: Section, kind: str, settings: Settings) -> None:
         wrong.append(f"{place} process_name: needs %(process_num) where numprocs is above 1")
     if settings.numprocs > INSTANCES_MAX:
         wrong.append(f"{place} numprocs: unitq runs at most {INSTANCES_MAX} of a worker")
-    if abs(settings.numprocs_start) >= 10**9:
+    if abs(settings.numprocs_start) >= START_MAX:
         wrong.append(f"{place} numprocs_start: too large a number")
     if settings.stopasgroup and not settings.killasgroup:
         wrong.append(f"{place} killasgroup: must not be false where stopasgroup is true")

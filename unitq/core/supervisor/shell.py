@@ -170,7 +170,8 @@ class _Reader:
             raise _MoreError  # it stands before the program
         # What is behind it becomes a word of the command: it is not taken for literal any more.
         self.at += sign.end()
-        self.command.redirects = self.command.redirects or len(self.command.words) + 1
+        before = len(self.command.words) + (self.word is not None)
+        self.command.redirects = self.command.redirects or before
 
     def _current(self) -> Word:
         if self.word is None:
