@@ -48,7 +48,9 @@ def imported(text: str) -> Imported:
 
 def split(command: str, instance: int = 1) -> list[str]:
     """A command line as systemd.service(5) says that systemd reads it; without variables."""
-    found, word, quote, at = [], None, "", 0
+    found: list[str] = []
+    word: str | None = None
+    quote, at = "", 0
     while at < len(command):
         c = command[at]
         if not quote and c == " ":

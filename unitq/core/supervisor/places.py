@@ -98,6 +98,11 @@ def user(part: Part, program: Program, draft: Draft, daemon: Daemon, *, user_sco
         else:
             part.note(f"[supervisord] user is not carried over: {mistake}")
         return
+    if name == "nobody":
+        part.note(
+            "user nobody: systemd calls that not safe, as anything else that runs as nobody can "
+            "reach it, and `unitq check` refuses it: give it a user of its own"
+        )
     if given:
         part.same("user")
 
