@@ -213,3 +213,76 @@ def test_every_process_is_started_as_supervisord_started_it(system_site: Site) -
         assert given(new["environment"], inherited) == given(old["environment"], inherited), name
     assert before["quotes"]["arguments"][1] == "single $HOME"
     assert before["numbers-010"]["arguments"][0] == "port 8010"
+
+
+ENDING = """
+[supervisord]
+environment={mark}="{app}"
+[program:expected]
+command={odd} die-after 2 7
+directory={current}
+exitcodes=0,7
+startsecs=1
+user=www-data
+[program:unexpected]
+command={odd} die-after 2 8
+directory={current}
+exitcodes=0,7
+user=www-data
+[program:zero]
+command={odd} die-after 2 0
+directory={current}
+user=www-data
+[program:always]
+command={odd} die-after 2 0
+directory={current}
+autorestart=true
+user=www-data
+[program:never]
+command={odd} die-after 2 1
+directory={current}
+autorestart=false
+user=www-data
+[program:out]
+command={odd} steady
+directory={current}
+stdout_logfile=NONE
+user=www-data
+"""
+
+
+def test_what_ends_is_started_again_where_supervisor_did_so(system_site: Site) -> None:
+    conf = system_site.home / "supervisord.conf"
+    conf.write_text(
+        ENDING.format(
+            mark=leftovers.MARK,
+            app=system_site.app,
+            odd=system_site.odd(),
+            current=system_site.current,
+        )
+    )
+    conf.chmod(0o644)
+    done = system_site.unitq("-a", system_site.app, "import", str(conf), "-o", "unitq.toml")
+    assert done.code == 0, str(done)
+    assert system_site.unitq("deploy").code == 0
+
+    def value(name: str, key: str) -> str:
+        unit = f"unitq-{system_site.app}-{name}@1.service"
+        return system_site.systemctl("show", f"--property={key}", "--value", unit).stdout.strip()
+
+    def again(name: str) -> bool:
+        return int(value(name, "NRestarts")) >= 1
+
+    for name in ("unexpected", "always"):
+        wait_until(lambda name=name: again(name), 20, f"{name} was started again")  # type: ignore[misc]
+    wanted = {"expected": "inactive", "zero": "inactive", "never": "failed"}
+    wait_until(
+        lambda: wanted == {name: value(name, "ActiveState") for name in wanted}, 20, "all ended"
+    )
+    assert not any(again(name) for name in wanted)
+    assert (value("out", "StandardOutput"), value("out", "StandardError")) == ("null", "journal")
+    unit = f"unitq-{system_site.app}-out@1.service"
+    said = subprocess.run(
+        ["journalctl", "-u", unit, "-o", "cat"], capture_output=True, text=True, check=True
+    )
+    assert "steady: " not in said.stdout

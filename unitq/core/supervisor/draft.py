@@ -82,7 +82,7 @@ def _draft(draft: Draft, shared: Mapping[str, Any]) -> list[str]:
         lines += [f"{key} = {toml(value)}" for key, value in draft.service.items()]
         lines += [f"# {hint}" for hint in draft.hints]
     if draft.off:
-        lines = [line if line.startswith("# ") else f"# {line}".rstrip() for line in lines]
+        lines = [f"# {line}".rstrip() for line in lines]
     return ["", *(f"# {line}" for line in draft.comments), *lines]
 
 

@@ -94,7 +94,7 @@ def others(ini: Ini, read: Read, report: Report) -> None:
             elif section == "include":
                 part.same(option, "what it names was read")
             elif option == "programs":
-                _members(part, section, read)
+                _members(part, section, read, report)
             else:
                 part.left(option, "workers start together")
     if ini.defaults:
@@ -103,10 +103,11 @@ def others(ini: Ini, read: Read, report: Report) -> None:
         )
 
 
-def _members(part: Part, section: str, read: Read) -> None:
+def _members(part: Part, section: str, read: Read, report: Report) -> None:
     group = section.partition(":")[2].strip()
-    members = [program.name for program in read.programs if program.group == group]
-    part.changed("programs", f"there are no groups: see {', '.join(members) or 'nobody'}")
+    sections = {program.section for program in read.programs if program.group == group}
+    every = [name for found in report.parts if found.section in sections for name in found.workers]
+    part.changed("programs", f"there are no groups; the workers are {', '.join(every) or 'none'}")
 
 
 def closing(report: Report, read: Read, drafts: Sequence[Draft]) -> None:
@@ -115,6 +116,11 @@ def closing(report: Report, read: Read, drafts: Sequence[Draft]) -> None:
         report.notes.append(
             f"read from the environment of this command: {', '.join(read.from_outside)}. "
             "supervisord may have had other values: look at them, or give them with --env"
+        )
+    if read.host:
+        report.notes.append(
+            f"%(host_node_name)s is {read.host} here, and stands there as that: on another host "
+            "write its name, or %H in a command"
         )
     on = [draft for draft in drafts if not draft.off]
     if not on:

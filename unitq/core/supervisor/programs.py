@@ -94,6 +94,7 @@ class Read:
     groups: tuple[tuple[str, tuple[str, ...]], ...]
     programs: tuple[Program, ...]
     from_outside: tuple[str, ...]  # variables of the environment that were used
+    host: str = ""  # its name, if that was used
 
 
 def include_patterns(ini: Ini, around: Surroundings) -> tuple[str, ...]:
@@ -136,7 +137,9 @@ def read(ini: Ini, around: Surroundings, source: str) -> Read:
         raise refusal(source, names)
     # What [supervisord] sets is still the outside's where that was used to say so.
     of_outside = (names.used & outside) - inside
-    return Read(daemon, tuple(groups), tuple(found), tuple(sorted(n[4:] for n in of_outside)))
+    host = around.host if "host_node_name" in names.used else ""
+    outside_names = tuple(sorted(name[4:] for name in of_outside))
+    return Read(daemon, tuple(groups), tuple(found), outside_names, host)
 
 
 def _daemon(ini: Ini, names: Names) -> Daemon:

@@ -71,7 +71,8 @@ def _autorestart(part: Part, program: Program, draft: Draft, preset: Preset | No
     if preset is not None:
         part.changed(
             "autorestart",
-            f"always: {preset.title} exits with 0 on purpose, and Supervisor left it stopped then",
+            "always: an exit with status 0 leaves no queue without its worker; Supervisor left it "
+            "stopped then",
             given=there,
         )
         if "exitcodes" in given:
@@ -160,12 +161,12 @@ def _of_options(part: Part, program: Program, stream: str) -> None:
         if option in given:
             part.left(option, "the journal rotates: SystemMaxUse= in journald.conf")
     for end, what in (
-        ("capture_maxbytes", "no capture mode"),
-        ("events_enabled", "no events; follow the journal"),
+        ("capture_maxbytes", "there is no capture mode"),
+        ("events_enabled", "there are no events; follow the journal"),
     ):
         option = f"{stream}_{end}"
         if option in given:
-            part.left(option, f"there is {what}")
+            part.left(option, what)
     if (option := f"{stream}_syslog") in given:
         part.changed(
             option, f"{_JOURNAL}; ForwardToSyslog= in journald.conf if syslog has to have it"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 DEFAULT_WAIT = 10  # seconds: what nobody who knew the job's length has chosen
 _LONGEST = 10**9  # seconds; beyond that it means "for ever"
+LEFT_ALONE = "what is left when the main process has ended gets SIGKILL; Supervisor left it running"
 _OPTIONS = ("stopsignal", "stopwaitsecs", "stopasgroup", "killasgroup")
 
 
@@ -78,7 +79,7 @@ def _whom(part: Part, program: Program, draft: Draft, found: Plain) -> None:
         return
     part.changed(
         "killasgroup",
-        "what is left when the main process has ended gets SIGKILL; Supervisor left it running",
+        LEFT_ALONE,
         given="killasgroup" in given,
     )
 
@@ -100,7 +101,9 @@ def _as_framework(part: Part, program: Program, draft: Draft, preset: Preset) ->
         f"{settings.stopwaitsecs} s"
     )
     good = stop.drains_all if settings.stopasgroup else (*stop.drains, *stop.drains_all)
-    part.note(f"it is {preset.title} (preset = {preset.name}): {_verdict(settings, good, before)}")
+    part.note(
+        f"recognised: {preset.title} (preset = {preset.name}): {_verdict(settings, good, before)}"
+    )
     part.note(f"now: {now}. {stop.why}".strip())
     for option in _OPTIONS:
         if option in given and option not in part.options:
@@ -139,5 +142,7 @@ def _of_preset(
             part.same(option, "as the preset has it")
         else:
             part.changed(option, f"{_to(main)}, by the preset")
-    else:
+    elif value:
         part.same(option)
+    else:
+        part.changed(option, LEFT_ALONE)

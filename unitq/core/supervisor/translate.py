@@ -92,8 +92,6 @@ def translate(ini: Ini, read: Read, wishes: Wishes, recognise: Recognise) -> Imp
     names: list[str] = []
     for program in read.programs:
         part = work.report.part(program.section, program.file)
-        if program.group != program.name:
-            part.note(_in_group(program))
         _program(work, program, part, names)
         _rest(part, program)
     machinery.others(ini, read, work.report)
@@ -119,13 +117,6 @@ def _app(work: _Work) -> str:
     groups = [name for name, _ in work.read.groups]
     whole = len({program.group for program in work.read.programs}) == 1
     return naming.app(work.wishes.source, directories, groups if whole else [])
-
-
-def _in_group(program: Program) -> str:
-    return (
-        f"group {program.group}: there are no groups; where supervisorctl took {program.group}:* "
-        f"unitq takes '{program.group}-*', or the whole app"
-    )
 
 
 # --- what is said for all -------------------------------------------------------------------------
@@ -260,6 +251,7 @@ def _name(work: _Work, program: Program, part: Part, names: list[str]) -> str:
     if program.group != program.name and len(groups) > 1:
         begin = f"{program.group}-"
         wanted = program.name if program.name.startswith(begin) else f"{begin}{program.name}"
+        part.note(f"of the group {program.group}: `unitq restart '{begin}*'` takes all of it")
     name = naming.unique(naming.identifier(wanted) or "worker", names)
     if name != program.name:
         part.note(f"{program.name} is called {name}")
