@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +29,6 @@ from unitq.host import supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from unitq.core.model import App
 
@@ -321,3 +322,51 @@ def test_a_command_that_is_cut_off_is_told(unitq: Callable[..., Done], tmp_path:
     assert part.options["command"].fate is Fate.LEFT
     assert "no closing quotation" in part.options["command"].says
     assert any("cut off at" in note for note in part.notes)
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+PAGE = Path(__file__).parents[2] / "docs" / "leaving-supervisor.md"
+
+
+def test_every_option_of_supervisor_is_on_the_page() -> None:
+    parts = dict(re.findall(r"(?ms)^### (.*?)\n(.*?)(?=^###? |\Z)", PAGE.read_text("utf-8")))
+    expected = {
+        "[program:x]": known.PROGRAM,
+        "[fcgi-program:x]": known.FCGI,
+        "[eventlistener:x]": known.LISTENER,
+        "[group:x]": known.GROUP,
+        "[supervisord]": known.DAEMON,
+    }
+    for title, options in expected.items():
+        rows = re.findall(r"(?m)^\| `([a-z_]+)` \| [=~-]", parts[title])
+        assert sorted(rows) == sorted(options), title
+    for name, (options, _) in known.MACHINERY.items():
+        (row,) = re.findall(rf"(?m)^\| `\[{name}.*", parts["The rest"])
+        assert re.findall(r"`([a-z_.]+)`", row.split("|")[2]) == list(options)
+
+
+def test_supervisors_own_sample_has_no_option_that_we_do_not_know() -> None:
+    from supervisor import options as theirs
+
+    sample = (Path(theirs.__file__).parent / "skel" / "sample.conf").read_text("utf-8")
+    section, seen = "", 0
+    for line in sample.splitlines():
+        if header := re.match(r";?\[([a-z_-]+(?::[a-z]+)?)\]", line):
+            section = header[1]
+        elif option := re.match(r";?([a-z_.]+) ?=", line):
+            assert option[1] in (known.options(section) or ()), (section, option[1])
+            seen += 1
+    assert seen > 100
+
+
+def test_both_the_sample_and_the_page_are_of_options_that_supervisor_reads() -> None:
+    from supervisor import options as theirs
+
+    source = Path(theirs.__file__).read_text("utf-8")
+    computed = {"stdout_logfile", "stderr_logfile"}
+    computed |= {f"{s}_{e}" for s in ("stdout", "stderr") for e in ("syslog", "logfile_maxbytes")}
+    computed |= {"stdout_logfile_backups", "stderr_logfile_backups"}
+    for option in (*known.PROGRAM, *known.FCGI, *known.LISTENER, *known.GROUP, *known.DAEMON):
+        if option not in computed | {"profile_options"}:
+            assert f"'{option}'" in source, option
