@@ -26,6 +26,7 @@ max_unavailable = {max_unavailable}
 min_healthy = "{min_healthy:.0f}ms"            # short, for the demo
 
 [workers.sms]
+preset = "php-resque"
 command = "bash -c '{command}'"
 queues = ["sms"]
 instances = {instances}

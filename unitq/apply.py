@@ -29,7 +29,8 @@ from unitq.core.rollout import (
     probed,
     refused,
 )
-from unitq.host import journal, state
+from unitq.hands import Draining
+from unitq.host import journal, processes, state
 from unitq.host.bus_errors import BusLostError
 from unitq.host.orders import Orders
 from unitq.host.systemd import Event, JobDone, Systemd
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from unitq.core.layout import Layout
     from unitq.core.names import InstanceName
     from unitq.core.sight import Seen
+    from unitq.hands import Hands, Presence
     from unitq.host.interrupts import Interrupts
     from unitq.host.ledger import Ledger
 
@@ -63,9 +65,21 @@ class Applier:
     """Runs rollouts of one app over one connection."""
 
     def __init__(
-        self, systemd: Systemd, layout: Layout, app: str, book: Ledger | None = None
+        self,
+        systemd: Systemd,
+        layout: Layout,
+        app: str,
+        book: Ledger | None = None,
+        hands: Hands | None = None,
+        presence: Presence | None = None,
     ) -> None:
-        """With a ledger, each order is written down there before it is given."""
+        """With a ledger, each order is written down there before it is given.
+
+        `hands` look at the jobs of those that are told to stop; `presence` is the probe of the
+        workers that have to register themselves.
+        """
+        self._hands = hands
+        self._presence = presence
         self._orders = Orders(systemd, layout, app, book)
         self._systemd = systemd
         self._layout = layout
@@ -102,6 +116,7 @@ class Applier:
             rollout = advance(rollout, sights.seen, now)
             due = orders(rollout, sights.seen, now)
             self._orders.write_down(due, sights.seen)
+            self._look_at_hands(due)
             rollout, together = self._switched(rollout, due)
             for order in due:
                 rollout = self._order(rollout, order)
@@ -112,6 +127,7 @@ class Applier:
                 rollout = self._listen(rollout, 0.0, interrupts)
                 if rollout.failed:
                     break
+            self._orders.unless_going_down()
             progress.update(rollout, sights.seen, now)
             if rollout.finished:
                 again = self._confirmed(rollout)
@@ -127,8 +143,12 @@ class Applier:
             if (interrupts.count or interrupts.paused) and not rollout.halted:
                 rollout = replace(rollout, halted=True)
                 continue
-            wait = _wait(rollout, sights.seen, progress.interval, begun, limit)
-            rollout = self._listen(rollout, wait, interrupts)
+            watched = progress.interval is not None
+            times = [deadline(rollout, sights.seen), None if limit is None else begun + limit]
+            if self._hands:
+                self._hands.again(rollout, monotonic(), watched=watched)
+                times.append(self._hands.due(rollout, watched=watched))
+            rollout = self._listen(rollout, _wait(times, progress.interval), interrupts)
         if not detached:
             rollout = self._endings(rollout)
         self._systemd.unsubscribe()
@@ -144,7 +164,26 @@ class Applier:
             detached=detached,
             gave_up=gave_up and not detached,
             logs=self._logs(rollout),
+            jobs=dict(self._hands.jobs) if self._hands else {},
         )
+
+    def _look_at_hands(self, due: tuple[Order, ...]) -> None:
+        """Notes what those have in hand that are about to be told to stop."""
+        if self._hands is None:
+            return
+        told = []
+        for slot, what in due:
+            name, seen = slot.instance, self._sights.of(slot.instance)
+            if what not in (What.STOP, What.RESTART) or not seen.pid:
+                continue
+            told.append(Draining(name, self._members(name, seen), self._orders.limit(name)))
+        if told:
+            self._hands.before(told, monotonic())
+
+    def _members(self, name: InstanceName, seen: Seen) -> tuple[int, ...]:
+        """The processes of an instance."""
+        cgroup = f"{self._where.cgroup}/{names.cgroup_path(self._app, name)}"
+        return processes.pids(cgroup) or (seen.pid,)
 
     def _switched(self, rollout: Rollout, due: tuple[Order, ...]) -> tuple[Rollout, bool]:
         """The rollout once the next starts go by the new unit texts, and whether any did not."""
@@ -168,6 +207,10 @@ class Applier:
         if rollout.slots[name].phase is Phase.FAILED and slot.phase is not Phase.FAILED:
             return rollout  # refused a moment ago
         seen = self._sights.of(name)
+        if what is What.PROBE and self._presence and name.worker in self._presence.workers:
+            why = self._presence.missing(self._members(name, seen))
+            rollout = ordered(rollout, order, seen, monotonic())
+            return probed(rollout, name, not why, why, monotonic())
         while True:
             try:
                 job = self._orders.give(order, rollout.wanted.get(name), seen)
@@ -296,19 +339,12 @@ class Applier:
         return logs
 
 
-def _wait(
-    rollout: Rollout,
-    seen: Mapping[InstanceName, Seen],
-    interval: float | None,
-    begun: float,
-    limit: float | None,
-) -> float | None:
-    """Seconds until the next look; None: until something happens."""
+def _wait(times: Iterable[float | None], interval: float | None) -> float | None:
+    """Seconds until the first of these times; None: until something happens."""
     now = monotonic()
-    times = [deadline(rollout, seen)]
-    times.append(now + interval if interval is not None else None)
-    times.append(begun + limit if limit is not None else None)
     known = [time for time in times if time is not None]
+    if interval is not None:
+        known.append(now + interval)
     return max(0.0, min(known) - now) if known else None
 
 

@@ -16,6 +16,7 @@ import click
 import jsonschema
 import pytest
 
+from tests.core.build import PRESETS
 from unitq import __version__
 from unitq.cli.main import cli, main
 from unitq.core.config import parse
@@ -326,7 +327,7 @@ def test_init_writes_a_file_that_is_valid_as_it_stands(
     done = unitq("init", "--app", "shop")
     assert done.code == 0
     text = (tmp_path / "unitq.toml").read_text()
-    assert parse(text, source="x").name == "shop"
+    assert parse(text, source="x", presets=PRESETS).name == "shop"
     assert tomllib.loads(text)["directory"] == str(tmp_path)
     jsonschema.validate(tomllib.loads(text), json.loads(unitq("schema").stdout))
     assert unitq("render").code == 0
@@ -352,7 +353,77 @@ def test_init_makes_a_name_of_the_directorys(
             assert "not a name for an app" in done.stderr
         else:
             assert done.code == 0
-            assert parse((tmp_path / folder / "unitq.toml").read_text(), source="x").name == app
+            text = (tmp_path / folder / "unitq.toml").read_text()
+            assert parse(text, source="x", presets=PRESETS).name == app
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_init_for_a_framework_writes_a_file_that_check_has_nothing_against(
+    unitq: Callable[..., Done], tmp_path: Path, name: str
+) -> None:
+    assert unitq("init", "--app", "shop", "--preset", name).code == 0
+    (worker,) = parse((tmp_path / "unitq.toml").read_text(), source="x", presets=PRESETS).workers
+    preset = PRESETS[name]
+    assert worker.preset == name
+    assert worker.stop_signal == preset.stop.signal
+    assert worker.stop_timeout == preset.stop.timeout
+    assert bool(worker.queues) == bool(preset.queues.variable or preset.queues.by_arguments)
+    assert unitq("render").code == 0
+
+
+def test_init_for_an_unknown_framework(unitq: Callable[..., Done], tmp_path: Path) -> None:
+    done = unitq("init", "--preset", "celry")
+    assert done.code == Exit.NO_MATCH
+    assert "did you mean celery?" in done.stderr
+    assert not (tmp_path / "unitq.toml").exists()
+
+
+def test_presets_are_listed(unitq: Callable[..., Done]) -> None:
+    done = unitq("presets")
+    assert done.code == 0
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["NAME", *PRESETS]
+    assert next(line for line in lines if line.startswith("sidekiq")).split() == [
+        "sidekiq", "Sidekiq", "SIGTERM", "mixed", "35s", "SIGTSTP", "yes",
+    ]  # fmt: skip
+    rows = json.loads(unitq("presets", "--json").stdout)["presets"]
+    assert [row["name"] for row in rows] == list(PRESETS)
+    assert not any(row["own"] for row in rows)
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_a_preset_is_shown_with_every_fact_and_its_source(
+    unitq: Callable[..., Done], name: str
+) -> None:
+    done = unitq("presets", name)
+    assert done.code == 0
+    told = " ".join(done.stdout.split())
+    preset = PRESETS[name]
+    for fact in preset.facts:
+        assert " ".join(fact.says.split()) in told
+        assert f"[{fact.basis}" in told
+        assert fact.source in told
+    for _, does in preset.signals:
+        assert does in told
+    document = json.loads(unitq("presets", name, "--json").stdout)["preset"]
+    assert [fact["says"] for fact in document["facts"]] == [fact.says for fact in preset.facts]
+
+
+def test_an_operators_own_presets_are_listed_first(
+    unitq: Callable[..., Done], tmp_path: Path
+) -> None:
+    folder = tmp_path / "home/.config/unitq/presets"
+    folder.mkdir(parents=True)
+    (folder / "acme.toml").write_text('title = "Acme"\n[stop]\nsignal = "SIGUSR1"\n')
+    assert unitq("--user", "presets").stdout.splitlines()[1].split()[:3] == [
+        "acme", "Acme", "SIGUSR1",
+    ]  # fmt: skip
+    assert "(an operator's own)" in unitq("--user", "presets", "acme").stdout
+    assert unitq("presets", "acme").code == Exit.NO_MATCH
+    (folder / "acme.toml").write_text("title = 5")
+    bad = unitq("--user", "presets")
+    assert bad.code == Exit.USAGE
+    assert "acme.toml: 2 mistakes" in bad.stderr
 
 
 def test_init_into_a_folder_that_is_not_there(unitq: Callable[..., Done], tmp_path: Path) -> None:

@@ -28,11 +28,12 @@ from unitq.core.model import (
     Hooks,
     KillMode,
     Probe,
+    Redis,
     StartLimit,
     Worker,
 )
 from unitq.core.recycle import Recycle
-from unitq.core.reference import toml
+from unitq.core.reference import REDIS_RARE, toml
 from unitq.core.schema import RolloutTable
 from unitq.core.settings import (
     Duration,
@@ -130,6 +131,11 @@ preset = "laravel"
 singleton = true
 probe = { command = "bin/probe" }
 recycle = { age = 60 }
+
+[workers.push]
+command = "rq worker"
+preset = "rq"
+probe = "registered"
 """
 
 
@@ -160,7 +166,7 @@ def test_the_smallest_file_gets_every_default() -> None:
         ),
         rollout=RolloutSettings(Share(1), Duration("10s", 10), Duration("90s", 90)),
         code_version=CodeVersion.AUTO,
-        redis_url=None,
+        redis=Redis(),
     )
 
 
@@ -218,6 +224,22 @@ def test_every_key_arrives_in_the_app() -> None:
                 resume="SIGCONT",
                 fit=Fit(why=f"preset laravel: {PRESETS['laravel'].stop.why}"),
             ),
+            Worker(
+                name="push",
+                command="rq worker",
+                instances=1,
+                directory="/srv/shop/current",
+                user="www-data",
+                group="1000",
+                environment=(("APP_ENV", "production"), ("WAIT", "5")),
+                environment_files=("/etc/shop/env",),
+                registered=True,
+                preset="rq",
+                stop_signal="SIGTERM",
+                kill_mode=KillMode.MIXED,
+                stop_timeout=PRESETS["rq"].stop.timeout,
+                fit=Fit(why=f"preset rq: {PRESETS['rq'].stop.why}"),
+            ),
         ),
         rollout=RolloutSettings(
             max_unavailable=Share(0, percent=True),
@@ -233,7 +255,7 @@ def test_every_key_arrives_in_the_app() -> None:
             on_drain_timeout=OnDrainTimeout.WAIT,
         ),
         code_version=CodeVersion.GIT,
-        redis_url="redis://:secret@127.0.0.1:6379/0",
+        redis=Redis(url="redis://:secret@127.0.0.1:6379/0"),
         history=20,
         hooks=Hooks(
             before_deploy=Hook(("bin/before", "a b", ""), Duration("1min", 60)),
@@ -447,6 +469,25 @@ MISTAKES = [
     ('redis.url = "redis://x:70000"', "redis.url",
      ('expected a URL such as '
       '"redis://127.0.0.1:6379/0", "rediss://…" or "unix:///run/redis.sock", got a string')),
+    ('redis.url = "redis://a?ssl_cert_reqs=none"', "redis.url",
+     'after "?" there may be "db=NUMBER" and nothing else'),
+    ('redis.preset = "../x"', "redis.preset",
+     'expected the name of a preset such as "php-resque", got a string'),
+    ('redis.password_variable = "s3cret!"', "redis.password_variable",
+     ('expected the name of a variable such as "REDIS_PASSWORD", not what is in it, '
+      "got a string")),
+    ('redis = { password_file = "/a", password_variable = "B" }', "redis.password_file",
+     "there is password_variable already: one of them is enough"),
+    ('redis = { password_file = "/a", url = "redis://:secret@a" }', "redis.password_file",
+     "there is a password in the URL already"),
+    ('redis = { sentinels = ["a:1", "b"], master = "m" }', "redis.sentinels[1]",
+     'expected a place such as "10.0.0.1:26379", got a string'),
+    ('redis.master = "mymaster"', "redis.sentinels",
+     "missing; sentinels and master go together"),
+    ('redis = { url = "redis://a", ca_file = "/a" }', "redis.ca_file",
+     "is for a URL that begins with rediss://"),
+    ('redis = { url = "rediss://a", cert_file = "/a" }', "redis.key_file",
+     "missing; cert_file and key_file go together"),
     ('redis.url = "unix://run"', "redis.url",
      'expected an absolute path in the URL: "unix:///run/redis.sock", got a string'),
     ('environment = { A = true }', "environment.A",
@@ -625,7 +666,9 @@ WORKER_MISTAKES = [
     ("service.A = '" + "b" * 70_000 + "'", "service.A", "is longer than 65536 bytes"),
     ("singleton = 1", "singleton", "expected true or false, got 1"),
     ("singleton = true\ninstances = 2", "instances", "must be 1 where singleton is true"),
-    ("probe = 'bin/probe'", "probe", "expected a table, got a string"),
+    ("probe = 'bin/probe'", "probe",
+     'expected "registered", or a table such as { command = "bin/probe %i" }, got "bin/probe"'),
+    ("probe = 'registered'", "probe", "needs to know where Redis is: [redis] url"),
     ("probe = {}", "probe.command", 'missing, for example command = "bin/probe %i"'),
     ("probe = { comand = 'a' }", "probe.comand", 'unknown key, did you mean "command"?'),
     ("probe = { command = 'a', interval = 5 }", "probe.interval",
@@ -1159,7 +1202,9 @@ def test_the_starter_file_is_valid_with_every_comment_taken_off_a_key() -> None:
     assert set(data["workers"]["default"]["recycle"]) == set(
         schema["$defs"]["RecycleTable"]["properties"]
     )
-    assert set(data["redis"]) == set(schema["$defs"]["RedisTable"]["properties"])
+    every = set(schema["$defs"]["RedisTable"]["properties"])
+    assert set(data["redis"]) == every - set(REDIS_RARE)
+    assert set(REDIS_RARE) < every
     assert set(data["workers"]["default"]) == set(schema["$defs"]["WorkerTable"]["properties"])
     assert VALIDATOR.is_valid(data)
     assert app.workers[0].stop_timeout == Duration("5min", 300)
@@ -1187,3 +1232,19 @@ def test_the_model_needs_no_pydantic() -> None:
     code = "import sys, unitq.core.model, unitq.core.duration; print('pydantic' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("preset", ["celery", "laravel", "none"])
+def test_a_worker_that_never_registers_is_not_waited_for(preset: str) -> None:
+    text = f"""{SMALLEST}
+    preset = "{preset}"
+    probe = "registered"
+    [redis]
+    url = "redis://127.0.0.1"
+    """
+    with pytest.raises(ConfigError) as caught:
+        config.parse(text, source="unitq.toml", presets=PRESETS)
+    (found,) = caught.value.problems
+    assert found.startswith("workers.sms.probe: needs a preset whose workers register with their ")
+    assert "php-resque" in found
+    assert preset not in found.removeprefix("workers.sms.probe")

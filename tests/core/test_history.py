@@ -486,10 +486,23 @@ def test_reports_come_oldest_first_by_number(place: AppLayout) -> None:
     assert not notes
 
 
+def test_a_report_tells_of_another_revision_in_passing(place: AppLayout) -> None:
+    failed = report(1, made(2), "failed", 7)
+    told(place, report(1, made(3)) | {"earlier": [failed, report(1, made(3), "interrupted", 10)]})
+    whole, *rest = reversed(revisions.reports(place, pytest.fail))
+    assert (whole["revision"], whole["result"]) == (made(3).id, "ok")
+    (before,) = rest
+    assert before == failed | {"whole": whole}
+    entry, *_ = entries([made(2)], revisions.reports(place, pytest.fail), None, None)
+    assert entry.state is State.FAILED
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "null", "[]", "{", '{"command": 3}', "[" * 100_000, "\udcff",
-     json.dumps(report(2, made(1)) | {"seconds": "long"})],
+     json.dumps(report(2, made(1)) | {"seconds": "long"}),
+     json.dumps(report(2, made(1)) | {"earlier": None}),
+     json.dumps(report(2, made(1)) | {"earlier": [{"revision": 3}]})],
 )  # fmt: skip
 def test_a_damaged_report_is_left_out_and_said(place: AppLayout, text: str) -> None:
     told(place, report(1, made(1)))

@@ -161,11 +161,14 @@ def test_nothing_was_ever_rolled_out(place: AppLayout) -> None:
 
 def test_the_report_is_kept_beside(place: AppLayout) -> None:
     with begun(place) as opened:
-        opened.report({"result": "ok"})
+        assert opened.kept() is None
+        opened.report({"result": "paused"})
     found = json.loads(Path(place.rollout(1), "report.json").read_text(encoding="utf-8"))
-    assert (found["result"], found["rollout"]) == ("ok", 1)
-    assert found["by"]
-    assert 0 <= found["ended"] - found["began"] < 60
+    assert found == {"result": "paused"}
+    with ledger.resume(place, 1, 4) as again:
+        kept = again.kept()
+        assert kept is not None
+        assert json.loads(kept) == found
 
 
 def test_a_ledger_takes_its_room_before_anything_is_done(place: AppLayout) -> None:

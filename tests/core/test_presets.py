@@ -11,6 +11,7 @@ import pytest
 from tests.core.build import HEAD, PRESETS, app, rendered
 from unitq.core.config import parse
 from unitq.core.errors import ConfigError
+from unitq.core.history import difference
 from unitq.core.model import App, KillMode, Worker
 from unitq.core.preset import Basis
 from unitq.core.presetfile import parse as read
@@ -402,6 +403,10 @@ def test_another_preset_that_sets_the_same_is_a_revision_that_restarts_nothing()
     assert second.number == 2
     assert second.hash != first.hash
     assert second.workers[0].revision == first.id
+    # And what has changed is said.
+    (change,) = difference(first, second, units=({}, {}), environments=({}, {})).workers
+    assert not change.replaced
+    assert [tuple(setting) for setting in change.settings] == [("preset", None, "bullmq")]
 
 
 # An operator's own.
@@ -440,6 +445,7 @@ BAD = {
     'got "SIGTREM", did you mean "SIGTERM"?',
     'title = "X"\nstop = 5': "stop: expected a table, got 5",
     f"{MINIMAL}[recognise]\ncommand = ['(']": "recognise.command[0]: not a regular expression: ",
+    f"{MINIMAL}[recognise]\ncommand = ['(?i)x']": "recognise.command[0]: flags must be those",
     f"{MINIMAL}[recognise]\ncommand = 'x'": "recognise.command: expected a list of regular",
     f"{MINIMAL}[service]\ntype = 'forking'": 'service.type: expected "simple", "exec"',
     f"{MINIMAL}[service]\nwatchdog = 0": "service.watchdog: expected a time span",
@@ -457,7 +463,7 @@ BAD = {
     f"{MINIMAL}facts2 = 5": "stop.facts2: unknown key",
     f"facts = 5\n{MINIMAL}": "facts: expected tables such as [[facts]], got 5",
     f"facts = [5]\n{MINIMAL}": "facts[0]: expected a table, got 5",
-    f"redis = 5\n{MINIMAL}": "redis: expected a table, got 5",
+    f"redis = 5\n{MINIMAL}": "redis: expected a table, got a number",
     "title = X": "line 1, column 9: invalid value",
     "": "title: missing",
 }

@@ -41,9 +41,11 @@ def test_a_wheel_from_the_sdist_renders_in_a_clean_environment(tmp_path: Path) -
     )
     (tmp_path / "unitq.toml").write_text(
         'app = "shop"\ndirectory = "/srv/shop"\n[workers.sms]\ncommand = "php bin/resque"\n'
+        '[workers.mail]\npreset = "celery"\ncommand = "celery -A shop worker"\n'
     )
     where = run(python, "-c", "import unitq; print(unitq.__file__)", cwd=tmp_path).strip()
     assert Path(where).is_relative_to(site)
     shown = run(clean / "bin" / "unitq", "render", cwd=tmp_path)
     assert "ExecStart=php bin/resque" in shown
     assert "KillSignal=SIGQUIT" in shown
+    assert "KillSignal=SIGTERM\nTimeoutStopSec=10min\n" in shown

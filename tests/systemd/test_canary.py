@@ -253,3 +253,23 @@ def test_somebody_elses_restart_is_named_and_stops_nothing(system_site: Site) ->
     foreign = {each["instance"]: each["foreign"] for each in done.json["instances"]}
     assert foreign == {"sms@1": ["restarted by somebody else"], "sms@2": []}
     assert _releases(site) == {"sms@1": "2", "sms@2": "2"}
+
+
+def test_only_what_waits_for_promotion_is_promoted(system_site: Site) -> None:
+    """A pause in the soak: nobody has judged the canaries, so nobody may skip that by the way."""
+    site = system_site
+    _config(site, {"canary": 1, "canary_soak": "30s", "min_healthy": "300ms"})
+    site.deploy()
+    site.switch(2)
+    running = site.start("deploy")
+    running.wait_for("healthy  [1/4]")
+    assert site.unitq("rollout", "pause").code == 0
+    assert running.wait().code == 11
+    refused = site.unitq("rollout", "promote")
+    assert refused.code == 4
+    assert "is paused and does not wait for promotion" in refused.stderr
+    assert "rollout resume` goes on with it" in refused.stderr
+    assert list(_releases(site).values()).count("2") == 1
+    assert site.unitq("rollout", "abort").code == 0
+    # It was given up on purpose, and that needs no explanation later.
+    assert site.unitq("history").stderr == ""

@@ -244,7 +244,7 @@ def test_deploy_prints_a_line_per_step_and_no_colour_into_a_pipe(busy: Site) -> 
     assert counted == ["1", "2", "3", "4"]
     assert re.fullmatch(
         r"ok: 4 of 4 on \d+ · least serving: mail 0 of 1, sms 2 of 3 · 0 killed · "
-        r"0 processes on old code · [\d.]+ s",
+        r"0 processes on old code · slowest drain: \S+ [\d.]+ s · [\d.]+ s",
         lines[-1],
     )
 

@@ -41,12 +41,13 @@ def told(site: Site, revision: str, result: str, code: int) -> int:
     """Writes the report of a rollout, as a deploy does; returns its number."""
     folder = site.scope.state_dir / site.app / "rollouts"
     number = max([0, *(int(each.name) for each in folder.glob("[0-9]*"))]) + 1
-    report = {
-        "format": 1, "command": "deploy", "app": site.app, "result": result, "exit_code": code,
-        "revision": revision, "previous_revision": None, "seconds": 1.5, "least_serving": {},
-        "instances": [], "killed": [], "failed": ["sms@1"] if code else [], "old_code": [],
-        "rollout": number, "began": 1.75e9, "ended": 1.75e9 + 1.5, "by": "ann",
+    report = documented("deploy") | {
+        "app": site.app, "result": result, "exit_code": code, "revision": revision,
+        "previous_revision": None, "failed": ["sms@1"] if code else [], "rollout": number,
+        "began": 1.75e9, "ended": 1.75e9 + 1.5, "by": "ann", "summary": [f"{result}: 4 of 4"],
     }  # fmt: skip
+    if code:
+        report["instances"][0] |= {"phase": "failed", "reason": "nobody knows", "log": ["help"]}
     path = folder / str(number) / "report.json"
     write(site, path, json.dumps(report))
     return number
@@ -149,7 +150,15 @@ def test_show_tells_all_but_values(shop: Site) -> None:
     assert f"unit: unitq-{shop.app}-sms@.service" in done.stdout
     assert "min_healthy 100ms" in done.stdout
     assert "worker mail: 1 instance, unchanged since 2" in done.stdout
-    assert re.search(r"rollout \d+: deploy: failed, 1.5 s, by ann, .*, failed: sms@1", done.stdout)
+    head, by, *rest = done.stdout.rpartition("\n\n")[2].splitlines()
+    hashed = re.escape(third.partition("-")[2])
+    assert re.fullmatch(
+        rf"rollout \d+ of {shop.app} on web3: deploy of revision 3 \({hashed}, release \S+\)", head
+    )
+    assert re.fullmatch(r"  by ann, 2025-06-15 .* to .*: unitq deploy --json", by)
+    assert rest == ["sms@1 failed: nobody knows", "  | help", "failed: 4 of 4"]
+    # Its own two: of the deploy and the one made up here.
+    assert done.stdout.count(": deploy of revision 3 (") == 2
     assert re.search(r"environment: .*\bTOKEN\b", done.stdout)
     assert "hunter" not in done.output
     for wanted in ("1", first, first.partition("-")[2]):
@@ -161,12 +170,13 @@ def test_show_as_json(shop: Site) -> None:
     done = shop.unitq("show", "--json")
     assert done.code == 0
     example = documented("show")
-    example["reports"][0]["failed"] = ["sms@1"]
     found = done.json
     assert shape(found).keys() == shape(example).keys()
     for key in ("workers", "rollout", "units"):
         assert shape(found[key]) == shape(example[key]), key
-    assert shape(found["reports"][-1:]) == shape(example["reports"])
+    for report in found["reports"]:
+        assert shape(report).keys() == shape(documented("deploy")).keys()
+    assert [report["result"] for report in found["reports"]] == ["ok", "failed"]
     (sms,) = [each for each in found["workers"] if each["worker"] == "sms"]
     environment = Path(f"/proc/{shop.pids()['sms@1']}/environ").read_bytes().decode()
     real = {each.partition("=")[0] for each in environment.split("\0") if each}
@@ -424,3 +434,17 @@ def test_old_revisions_go_but_none_that_is_needed(system_site: Site) -> None:
     done = site.unitq("history")
     assert done.code == 0
     assert re.search(r"(?m)^1 .* stable +1 +a rollback goes here$", done.stdout)
+
+
+def test_why_is_kept_with_the_revision(system_site: Site) -> None:
+    site = system_site
+    site.config(workers={"sms": {"command": site.odd("steady"), "instances": 1}})
+    site.deploy("-m", "the first one")
+    site.switch(2)
+    site.deploy("--message", "the new SMS template")
+    site.deploy("-m", "nothing to be done")
+    assert site.unitq("rollback", "-m", "customers got the wrong text").code == 0
+    told = [row["why"] for row in site.unitq("history", "--json").json["revisions"]]
+    assert told == ["customers got the wrong text", "the new SMS template", "the first one"]
+    assert "  why: the new SMS template\n" in site.unitq("show", "2").stdout
+    assert site.deploy("-m", "two\nlines", code=2).stdout == ""

@@ -90,7 +90,8 @@ def test_every_command_that_acts_prints_what_is_documented(deployed: Site) -> No
 
 
 def test_check_prints_what_is_documented(system_site: Site) -> None:
-    system_site.config(workers={"sms": {"command": "celery -A shop worker", "instances": 1}})
+    table = {"command": "celery -A shop worker", "preset": "celery", "stop_signal": "SIGQUIT"}
+    system_site.config(workers={"sms": table})
     found = system_site.unitq("check", "--json")
     assert shape(found.json) == shape(documented("check"))
     levels = {finding["level"] for finding in found.json["findings"]}

@@ -122,3 +122,26 @@ def test_what_does_not_run_cannot_be_paused(system_site: Site, redis: RedisServe
     result = site.unitq("pause")
     assert (result.code, "sms@2: not running" in result.stderr) == (3, True)
     assert "sms@1: paused (PID" in result.stdout
+
+
+def test_a_timer_does_not_end_a_pause(system_site: Site, redis: RedisServer) -> None:
+    site = system_site
+    site.config(
+        environment=site.resque_environment(redis, INTERVAL="0.02"),
+        workers={
+            "sms": {
+                "preset": "php-resque",
+                "command": site.php(),
+                "instances": 2,
+                "recycle": {"age": "1s", "jitter": "0%"},
+            }
+        },
+    )
+    site.deploy()
+    assert site.unitq("pause", "sms@1").code == 0
+    before = site.pids("sms")
+    time.sleep(1.0)
+    assert site.unitq("recycle").code == 0
+    after = site.pids("sms")
+    assert after["sms@1"] == before["sms@1"]
+    assert after["sms@2"] != before["sms@2"]

@@ -136,7 +136,9 @@ def test_a_rollback_that_fails_is_not_rolled_back(system_site: Site) -> None:
     assert done.code == 7, done
     assert done.json["rollback"] is None
     assert done.json["failed"] == ["sms@1"]
-    assert set(_releases(site).values()) == {"2"}
+    # It is started again and again, and is there for a moment now and then.
+    others = {name: found for name, found in _releases(site).items() if name != "sms@1"}
+    assert others == dict.fromkeys(FOUR[1:], "2")
     assert site.unitq("status").code in (3, 15)
     (site.home / "releases" / "1" / "bad").unlink()
     site.deploy()
@@ -220,7 +222,7 @@ def _refused(site: Site) -> Result:
     done = site.unitq("deploy")
     assert done.code == 8, done
     for way in ("rollout resume", "rollback", "rollout abort"):
-        assert f"unitq -a {site.app} {way}" in done.stderr
+        assert f"-a {site.app} {way}`" in done.stderr
     return done
 
 

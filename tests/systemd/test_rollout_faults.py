@@ -260,35 +260,6 @@ def _stepping(site: Site, folder: Path, seconds: int) -> dict[str, str]:
     return {"PYTHONPATH": paths, "CLOCK_OFF_BY": str(off_by)}
 
 
-@pytest.mark.parametrize("step", [3600, -3600])
-def test_the_wall_clock_steps_in_mid_rollout(
-    system_site: Site, observe: Observe, tmp_path: Path, step: int
-) -> None:
-    site = system_site
-    environment = _stepping(site, tmp_path, 0)
-    _deployed(site, {"min_healthy": "700ms"})
-    with observe(site) as observer:
-        site.hold(2)
-        began = time.monotonic()
-        deploy = site.start("deploy", "--json", environment=environment)
-        wait_until(lambda: site.show("sms")["sms@2"]["ActiveState"] == "deactivating")
-        _stepping(site, tmp_path, step)
-        site.let_go()
-        done = deploy.wait()
-        seconds = time.monotonic() - began
-        assert done.code == 0, done
-    _all_on(site, 2)
-    assert _least_between(site) >= 0.7
-    assert 4 * 0.7 <= done.json["seconds"] <= seconds < 15
-    assert observer.summary().least_active("sms") == 3
-    # It did step.
-    (_, records) = _ledgers(site)
-    assert abs(records[-1]["at"] - records[0]["at"] - step) < 60
-    told = site.unitq("rollout", "status", environment=environment)
-    assert told.code == 0, told
-    assert site.deploy().stdout.startswith("unchanged")
-
-
 def test_a_step_of_the_clock_makes_nobody_older(system_site: Site, tmp_path: Path) -> None:
     site = system_site
     _config(site, {"min_healthy": "3s"})

@@ -16,7 +16,7 @@ import click
 
 from unitq.cli import hooking, report
 from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way, plan_to, way_back
-from unitq.cli.rollouts import Waiting, share, waiting_options, with_max_unavailable
+from unitq.cli.rollouts import Waiting, message_option, share, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
 from unitq.cli.text import duration, plural
 from unitq.core import names
@@ -75,6 +75,7 @@ def _prepare(
     path: Path,
     label: str | None,
     pace: Share | None = None,
+    message: str = "",
 ) -> Prepared:
     """The plan, all checks passed. Raises PreflightError with all that is wrong."""
     found = code.of_app(app, label)
@@ -93,7 +94,7 @@ def _prepare(
     layout = scope.layout
     place = layout.app(app.name)
     before = state.current(place)
-    origin = Origin(time.time(), state.whoami(), str(path.resolve()))
+    origin = Origin(time.time(), state.whoami(), str(path.resolve()), message)
     target = successor(before, rendered, app.rollout, origin)
     unitfiles.refuse_foreign(layout.unit_dir, app.name, [unit.name for unit in rendered.units])
     plan = plan_to(
@@ -312,9 +313,11 @@ Exit codes: docs/exit-codes.md.
     is_flag=True,
     help="Check, then let systemd run the deploy, and return. `unitq rollout watch` waits for it.",
 )
+@message_option
 @waiting_options
 def deploy(
     label: str | None,
+    message: str,
     max_unavailable: Share | None,
     dry_run: bool,
     detach: bool,
@@ -338,7 +341,7 @@ def deploy(
         return _detached(scope, app, path, label)
     waiting = Waiting(as_json, timeout, fail_on_kill)
     with state.lock(scope.layout, app.name, state.command_name()):
-        return _deploy(scope, app, path, label, max_unavailable, waiting)
+        return _deploy(scope, app, path, label, message, max_unavailable, waiting)
 
 
 def _detached(scope: Scope, app: App, path: Path, label: str | None) -> int:
@@ -365,6 +368,7 @@ def _deploy(
     app: App,
     path: Path,
     label: str | None,
+    message: str,
     max_unavailable: Share | None,
     waiting: Waiting,
 ) -> int:
@@ -372,22 +376,21 @@ def _deploy(
 
     nothing_in_the_way(scope, app.name)
     systemd = scope.systemd()
-    prepared = _prepare(scope, systemd, app, path, label, max_unavailable)
+    prepared = _prepare(scope, systemd, app, path, label, max_unavailable, message)
     plan, target = prepared.plan, prepared.plan.target
     previous = plan.current.id if plan.current else None
     if not plan.pending and not plan.unproved:
-        if waiting.json:
-            unchanged = report.document("deploy", target, previous, None, (), Exit.OK)
-            click.echo(json.dumps(unchanged, indent=2))
-        else:
-            count = len(target.instances)
-            click.echo(f"unchanged: {count} of {count} on {target.number}")
+        run = report.Run("deploy", waiting.began, scope.user)
+        unchanged = report.document(run, target, previous, None, (), Exit.OK)
+        click.echo(json.dumps(unchanged, indent=2) if waiting.json else unchanged["summary"][0])
         return Exit.OK
     roll = Roll(
         "deploy", scope, systemd, plan, prepared.rendered, prepared.settings, prepared.way_back,
         keep=app.history, then=partial(hooking.after, app, path),
     )  # fmt: skip
     waiting.say(report.replaces(target, previous))
+    if previous:
+        waiting.say(f"  {_way_back(prepared)}")
     hooking.before_deploy(app, path, plan)
     with Interrupts().caught() as interrupts, begun(roll, max_unavailable) as book:
         return carried_out(roll, book, waiting, interrupts)

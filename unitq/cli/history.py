@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from unitq.cli import block
 from unitq.cli.scope import current, scope_options
 from unitq.cli.stored import Stored, looked, revision_argument, stored
 from unitq.cli.text import duration, number, plural, table
@@ -82,6 +83,8 @@ def _cells(row: core.Entry, back: str | None) -> tuple[str, ...]:
         marks.append(f"restores {revision.restores}")
     if revision.id == back:
         marks.append("a rollback goes here")
+    if revision.why:
+        marks.append(revision.why)
     return (
         str(revision.number),
         revision.hash,
@@ -113,6 +116,7 @@ def _head(row: core.Entry) -> dict[str, Any]:
         "hash": revision.hash,
         "deployed_at": round(revision.created, 3),
         "deployed_by": revision.by,
+        "why": revision.why,
         "config": revision.config,
         "state": str(row.state),
         "current": row.current,
@@ -153,9 +157,9 @@ Exit codes: 0; 4 no such app or revision.
 def show(wanted: str | None, as_json: bool) -> int:
     """Show one revision.
 
-    Who deployed it, when and from which file, what it runs and with which settings, and what its
-    rollouts came to. Of the environment only the names: values may be secrets. REVISION is a
-    number, an id or the beginning of a hash; without it, the current one.
+    Who deployed it, when and from which file, what it runs and with which settings, and the report
+    of each rollout about it. Of the environment only the names: values may be secrets. REVISION is
+    a number, an id or the beginning of a hash; without it, the current one.
     """
     found = stored(current())
     revision = found.find(wanted)
@@ -164,23 +168,38 @@ def show(wanted: str | None, as_json: bool) -> int:
         worker.name: revisions.environment(found.place, worker, found.note)
         for worker in revision.workers
     }
-    about = [report for report in found.reports if report["revision"] == revision.id]
+    about = _about(found, revision)
     if as_json:
         click.echo(found.document(**_shown(row, names, about)))
     else:
-        click.echo("\n".join(_lines(row, names, about)))
+        click.echo("\n".join([*_lines(row, names), *_blocks(found, about)]))
     found.tell()
     return Exit.OK
+
+
+def _about(found: Stored, revision: Revision) -> list[dict[str, Any]]:
+    """The reports that tell of it, each once and whole, oldest first."""
+    about = [report for report in found.reports if report["revision"] == revision.id]
+    return list({each["rollout"]: each.get("whole", each) for each in about}.values())
+
+
+def _blocks(found: Stored, about: Sequence[dict[str, Any]]) -> list[str]:
+    lines: list[str] = []
+    for report in about:
+        try:
+            lines += ["", *(line.text for line in block.block(report))]
+        except (LookupError, TypeError, ValueError) as error:
+            found.note(
+                f"the report of rollout {report['rollout']} is damaged "
+                f"({type(error).__name__}: {error}): left out"
+            )
+    return lines
 
 
 def _shown(
     row: core.Entry, names: core.Environments, about: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     revision = row.revision
-    brief = (
-        "rollout", "command", "result", "exit_code", "began", "ended", "by", "seconds", "killed",
-        "failed",
-    )  # fmt: skip
     return _head(row) | {
         "workers": [
             _worker(worker)
@@ -193,7 +212,7 @@ def _shown(
         ],
         "units": list(revision.units),
         "rollout": core.rollout_settings(revision.rollout),
-        "reports": [{key: report[key] for key in brief} for report in about],
+        "reports": list(about),
     }
 
 
@@ -215,12 +234,14 @@ def _exists(path: str) -> bool | None:
 _EXISTS = {True: "", False: "  (GONE)", None: "  (not to be seen)"}
 
 
-def _lines(row: core.Entry, names: core.Environments, about: Sequence[dict[str, Any]]) -> list[str]:
+def _lines(row: core.Entry, names: core.Environments) -> list[str]:
     revision = row.revision
     lines = [
         f"{revision.app}: revision {revision.id}, {row.state}{', current' * row.current}",
         f"  deployed: {_when(revision.created)} by {revision.by} from {revision.config}",
     ]
+    if revision.why:
+        lines.append(f"  why: {revision.why}")
     if revision.restores is not None:
         lines.append(f"  restores: {revision.restores}")
     for worker in revision.workers:
@@ -238,23 +259,7 @@ def _lines(row: core.Entry, names: core.Environments, about: Sequence[dict[str, 
         ]  # fmt: skip
     settings = core.rollout_settings(revision.rollout)
     lines.append("  rollout: " + ", ".join(f"{name} {value}" for name, value in settings.items()))
-    lines += [f"  unit: {name}" for name in revision.units]
-    lines += [f"  {_brief(report)}" for report in about]
-    return lines
-
-
-def _brief(report: dict[str, Any]) -> str:
-    parts = [f"{report['command']}: {report['result']}", duration(report["seconds"])]
-    if report["by"] is not None:
-        parts.append(f"by {report['by']}")
-    if report["began"] is not None:
-        parts.append(_when(report["began"]))
-    parts += [
-        f"{what}: {', '.join(map(str, report[what]))}"
-        for what in ("killed", "failed")
-        if report[what]
-    ]
-    return f"rollout {report['rollout']}: {', '.join(parts)}"
+    return lines + [f"  unit: {name}" for name in revision.units]
 
 
 @click.command(

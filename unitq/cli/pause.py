@@ -62,8 +62,7 @@ def _named(wanted: tuple[str, ...]) -> _App:
     epilog="""\b
 Examples:
   unitq pause sms          while the gateway is down
-  unitq status sms         says "paused"
-  unitq resume sms
+  unitq pause 'sms@[12]'   two of them
 
 \b
 Exit codes: 0 paused, or was already; 2 the framework has no such signal, and nothing was done;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from time import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,9 +14,10 @@ from unitq.core.rollout import Phase, Rollout, Slot
 from unitq.core.sight import End, Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from unitq.core.names import InstanceName
+    from unitq.core.queue import Job
 
 _DONE = (Phase.HEALTHY, Phase.KEPT)
 
@@ -28,8 +30,10 @@ class Lines:
 
     interval: float | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, jobs: Mapping[InstanceName, Sequence[Job]] | None = None) -> None:
+        """`jobs` are what those have in hand that drain; it is looked at again each time."""
         self._last: Rollout | None = None
+        self._jobs = {} if jobs is None else jobs
 
     def update(
         self,
@@ -53,6 +57,8 @@ class Lines:
             # Several may have become healthy at once: each line counts up by one.
             done += _counts(slot) * ((slot.phase in _DONE) - (was in _DONE))
             line = _line(slot, f"[{done}/{total}]") if slot.phase is not was else ""
+            if line and slot.phase is Phase.DRAINING:
+                line += _waits_for(self._jobs.get(name, ()))
             if line:
                 self._print(f"  {name!s:<{width}}  {line}")
         self._last = rollout
@@ -66,8 +72,8 @@ class Live(Lines):
 
     interval: float | None = 0.5
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, jobs: Mapping[InstanceName, Sequence[Job]] | None = None) -> None:
+        super().__init__(jobs)
         from rich.console import Console
         from rich.live import Live as Display
 
@@ -102,10 +108,22 @@ class Live(Lines):
         for name, slot in rollout.slots.items():
             if slot.phase in (Phase.DRAINING, Phase.STARTING, Phase.SETTLING):
                 since = slot.touched if slot.gone is None else slot.gone
-                shown.append(f"  {name}  {slot.phase} for {duration(now - since)}\n", "yellow")
+                job = _waits_for(self._jobs.get(name, ())) if slot.phase is Phase.DRAINING else ""
+                told = f"  {name}  {slot.phase} for {duration(now - since)}{job}\n"
+                shown.append(told, "yellow")
         left = sum(slot.phase is Phase.WAITING for slot in rollout.slots.values())
         shown.append(f"  {left} to go" + (", stopping" if rollout.halted else ""), "dim")
         return shown
+
+
+def _waits_for(jobs: Sequence[Job]) -> str:
+    """`: SendSms 8f3a for 9 s`: the job that it is busy with."""
+    if not jobs:
+        return ""
+    from unitq.cli.queue_text import job_text
+
+    more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+    return f": {job_text(jobs[0], time())}{more}"
 
 
 def _counts(slot: Slot) -> bool:

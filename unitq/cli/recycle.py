@@ -17,7 +17,7 @@ from unitq.core.errors import Exit, LockedError
 from unitq.core.plan import Do, Step
 from unitq.core.recycle import Due, Seen, due
 from unitq.core.settings import Share
-from unitq.host import processes
+from unitq.host import paused, processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,6 +50,7 @@ def recycle(
     healthy before the next one drains. While a rollout is under way, paused or cut off, nothing is
     done; nor where an instance of the worker has failed or is restarting: capacity first.
     """
+    waiting = Waiting(as_json, timeout, fail_on_kill)
     scope = current()
     revision = scope.installed()
     systemd = scope.systemd()
@@ -58,9 +59,15 @@ def recycle(
     found = observe.instances(
         systemd, where, revision.app, workers, revision.instances, detailed=True
     )
+    notes = paused.notes(scope.layout, revision.app)
     every: list[Due] = []
     for worker in workers.values():
-        mine = [one for name, one in found.items() if name.worker == worker.name]
+        # What somebody has paused must not take jobs again because of a timer.
+        mine = [
+            one
+            for name, one in found.items()
+            if name.worker == worker.name and notes.get(name) != (one.invocation or None)
+        ]
         if reason := _held_back(mine):
             if not as_json:
                 click.echo(f"{worker.name}: nobody is recycled: {reason}", err=True)
@@ -71,7 +78,8 @@ def recycle(
         return Exit.OK
     if not every:
         if as_json:
-            unchanged = report.document("recycle", revision, revision.id, None, (), Exit.OK)
+            run = report.Run("recycle", waiting.began, scope.user)
+            unchanged = report.document(run, revision, revision.id, None, (), Exit.OK)
             click.echo(json.dumps(unchanged, indent=2))
         elif not quiet:
             click.echo(f"{revision.app}: nobody is due")
@@ -92,7 +100,7 @@ def recycle(
         return over(
             "recycle",
             tuple(str(name) for name in lives),
-            Waiting(as_json, timeout, fail_on_kill),
+            waiting,
             choose,
             settings=lambda settings: with_max_unavailable(settings, Share(1)),
         )

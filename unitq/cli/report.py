@@ -1,21 +1,24 @@
-"""What a rollout did, as text and as JSON, from observation."""
+"""What a rollout did, as plain values, from observation. block.py makes text of them."""
 
 from __future__ import annotations
 
+import os
+import shlex
+import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from unitq.cli.text import duration, number, plural
+from unitq.cli.text import duration, number, plural, unitq
 from unitq.core import names
 from unitq.core.errors import Exit
 from unitq.core.plan import Do
 from unitq.core.rollout import Phase
+from unitq.core.sight import End
+from unitq.host import state
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from unitq import observe
     from unitq.core.outcome import Outcome
@@ -39,8 +42,20 @@ def result(code: int | None) -> str:
     return _RESULTS.get(Exit(code), "failed") if code in list(Exit) else "unknown"
 
 
-_NAMED = 5  # instances that one line names
-_ADVICE = " (it has no handler for it, or was not up yet: is stop_signal the right one?)"
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One command that rolled: what was typed, where, when and by whom."""
+
+    verb: str  # deploy, rollback, restart …: of a rollout that goes on, the one that began it
+    began: float  # seconds since 1970
+    user: bool = False  # in the scope of a user
+    rollout: int | None = None  # its number; None: it has no ledger
+    earlier: tuple[Mapping[str, Any], ...] = ()  # the reports of commands that got less far
+    why_not: str | None = None  # why no rollback followed a failure
+    typed: str = field(default_factory=state.command_name)
+    by: str = field(default_factory=state.whoami)
+    host: str = field(default_factory=lambda: os.uname().nodename)
+    ended: float = field(default_factory=time.time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +85,7 @@ class Back:
 
 
 def document(
-    verb: str,
+    run: Run,
     revision: Revision,
     previous: str | None,
     outcome: Outcome | None,
@@ -79,35 +94,85 @@ def document(
     back: Back | None = None,
 ) -> dict[str, Any]:
     """The report as plain values; docs/json.md describes it."""
+    word = "unchanged" if outcome is None else _RESULTS[code]
+    count = len(revision.instances)
+    summary = [f"{word}: {count} of {count} on {revision.number}"]
+    if outcome and back:
+        summary = [
+            _summary("failed", revision, outcome, None),
+            _summary(word, back.revision, back.outcome, leftovers),
+        ]
+    elif outcome:
+        summary = [_summary(word, revision, outcome, leftovers)]
     return {
         "format": 1,
-        "command": verb,
+        "command": run.verb,
+        "command_line": run.typed,
+        "host": run.host,
+        "scope": "user" if run.user else "system",
         "app": revision.app,
-        "result": "unchanged" if outcome is None else _RESULTS[code],
+        "rollout": run.rollout,
+        "by": run.by,
+        "began": round(run.began, 3),
+        "ended": round(run.ended, 3),
+        "result": word,
         "exit_code": int(code),
+        "summary": summary,
         "revision": revision.id,
         "previous_revision": previous,
-        **_outcome(revision.app, outcome),
+        "restores": revision.restores,
+        "code_versions": {worker.name: worker.code_version for worker in revision.workers},
+        **_outcome(revision, outcome),
         "old_code": [{"instance": str(one.name), "pids": list(one.pids)} for one in leftovers],
         "rollback": {
             "revision": back.revision.id,
             "restores": back.revision.restores,
-            **_outcome(revision.app, back.outcome),
+            **_outcome(back.revision, back.outcome),
         }
         if back
         else None,
+        "no_rollback": run.why_not,
+        "next": _next(run, revision, outcome, code, back) if outcome else None,
+        "earlier": list(run.earlier),
     }
 
 
-def _outcome(app: str, outcome: Outcome | None) -> dict[str, Any]:
-    slots = outcome.rollout.slots.values() if outcome else ()
+def _outcome(revision: Revision, outcome: Outcome | None) -> dict[str, Any]:
+    """What is told of the way there, and of the way back."""
+    slots = tuple(outcome.rollout.slots.values()) if outcome else ()
+    all_of_them = len(revision.instances)
+    on_revision, serving = _counts(revision, outcome) if outcome else (all_of_them, all_of_them)
+    slow = max(slots, key=_drained_for, default=None)
     return {
         "seconds": round(outcome.seconds, 3) if outcome else 0.0,
+        "on_revision": on_revision,
+        "serving": serving,
         "least_serving": dict(outcome.least_serving) if outcome else {},
-        "instances": [_slot(app, slot, outcome) for slot in slots if outcome],
+        "slowest_drain": {
+            "instance": str(slow.instance), "seconds": round(_drained_for(slow), 3),
+        } if slow and slow.drained_for is not None else None,
+        "instances": [_slot(revision.app, slot, outcome) for slot in slots if outcome],
         "killed": [str(slot.instance) for slot in outcome.killed] if outcome else [],
         "failed": [str(slot.instance) for slot in outcome.failed] if outcome else [],
-    }
+    }  # fmt: skip
+
+
+def _drained_for(slot: Slot) -> float:
+    return -1.0 if slot.drained_for is None else slot.drained_for
+
+
+def _staying(outcome: Outcome) -> list[Slot]:
+    slots = outcome.rollout.slots.values()
+    return [slot for slot in slots if slot.step.do not in (Do.STOP, Do.SURGE)]
+
+
+def _counts(revision: Revision, outcome: Outcome) -> tuple[int, int]:
+    """How many of those that stay serve on the revision, and how many serve at all."""
+    serving = [slot for slot in _staying(outcome) if outcome.seen[slot.instance].serving]
+    fresh = sum(
+        outcome.seen[slot.instance].revision == revision.wanted(slot.instance) for slot in serving
+    )
+    return fresh, len(serving)
 
 
 def _slot(app: str, slot: Slot, outcome: Outcome) -> dict[str, Any]:
@@ -126,75 +191,74 @@ def _slot(app: str, slot: Slot, outcome: Outcome) -> dict[str, Any]:
         "reason": slot.reason,
         "foreign": list(slot.foreign),
         "log": list(outcome.logs.get(slot.instance, ())),
+        "jobs": _in_hand(slot, outcome),
     }
 
 
-def as_text(
-    revision: Revision,
-    outcome: Outcome,
-    leftovers: Sequence[observe.Instance],
-    code: Exit,
-    back: Back | None = None,
-) -> None:
-    """Prints the closing lines: what failed and why, what was killed, one line in all."""
-    _mishaps(outcome)
-    if back:
-        click.echo(_summary("failed", revision, outcome, ()))
-        _mishaps(back.outcome)
-        click.echo(_summary(_RESULTS[code], back.revision, back.outcome, leftovers))
-    else:
-        click.echo(_summary(_RESULTS[code], revision, outcome, leftovers))
-    cut_short = back is not None and back.cut_short
-    if hint := _next(revision, back.outcome if back else outcome, code, cut_short=cut_short):
-        click.echo(f"  next: {hint}", err=True)
-
-
-def _mishaps(outcome: Outcome) -> None:
-    for slot in outcome.failed:
-        click.echo(f"{slot.instance} failed: {slot.reason}", err=True)
-        for line in outcome.logs.get(slot.instance, ()):
-            click.echo(f"  | {line}", err=True)
-    for slot in outcome.killed:
-        click.echo(
-            f"warning: {slot.instance} was killed after {duration(slot.drained_for or 0.0)} "
-            f"({slot.ending.detail if slot.ending else ''}, PID {slot.pid_before}): "
-            "the job in hand may be lost",
-            err=True,
-        )
-    for slot in outcome.rollout.slots.values():
-        for what in slot.foreign:
-            click.echo(f"warning: {slot.instance} was {what} meanwhile", err=True)
-    for line in _did_not_drain(outcome.died):
-        click.echo(f"warning: {line}", err=True)
-
-
-def _did_not_drain(slots: Sequence[Slot]) -> list[str]:
-    """One line for each way to end: a hundred instances often end the same way."""
-    by_detail: dict[str, list[str]] = {}
-    for slot in slots:
-        detail = slot.ending.detail if slot.ending else ""
-        by_detail.setdefault(detail, []).append(str(slot.instance))
+def _in_hand(slot: Slot, outcome: Outcome) -> list[dict[str, Any]] | None:
+    """The jobs that it had in hand when it ended otherwise than by itself; None: not known."""
+    if slot.ending is None or slot.ending.end is End.DRAINED:
+        return []
+    jobs = outcome.jobs.get(slot.instance)
+    if jobs is None:
+        return None
     return [
-        f"{', '.join(found[:_NAMED])}{f' and {len(found) - _NAMED} more' * (len(found) > _NAMED)} "
-        f"did not drain: {detail}{_ADVICE * detail.startswith('died of SIG')}"
-        for detail, found in by_detail.items()
+        {
+            "queue": job.queue,
+            "name": job.name or None,
+            "id": job.id or None,
+            "since": None if job.since is None else round(job.since, 3),
+            "hash": job.hash,
+        }
+        for job in jobs
     ]
 
 
+# What a later command of the same rollout keeps of the report of an earlier one.
+_KEPT = (
+    "command", "command_line", "by", "began", "ended", "result", "exit_code", "summary",
+    "revision", "seconds", "least_serving", "slowest_drain", "killed", "failed",
+)  # fmt: skip
+
+
+_EARLIER = 20  # commands of one rollout that are kept: the room that a report has on disk is finite
+
+
+def _short(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The report of an earlier command: without the instances of which there is nothing to say."""
+    back = told["rollback"]
+    return {key: told[key] for key in _KEPT} | {
+        "instances": _worth_a_word(told["instances"]),
+        "rollback": back and back | {"instances": _worth_a_word(back["instances"])},
+    }
+
+
+def _worth_a_word(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [
+        row
+        for row in rows
+        if row["reason"] or row["foreign"] or row["ending"] not in (None, "drained")
+    ]
+
+
+def earlier(kept: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """What the next report of a rollout says of the commands before, from the one that was kept."""
+    return (*kept["earlier"], _short(kept))[-_EARLIER:]
+
+
 def _summary(
-    result: str, revision: Revision, outcome: Outcome, leftovers: Sequence[observe.Instance]
+    word: str,
+    revision: Revision,
+    outcome: Outcome,
+    leftovers: Sequence[observe.Instance] | None,
 ) -> str:
+    """The closing line. `leftovers` None: what comes after it says what is left of the old code."""
     slots = outcome.rollout.slots.values()
-    staying = [slot for slot in slots if slot.step.do not in (Do.STOP, Do.SURGE)]
+    staying = _staying(outcome)
     stopped = [s for s in slots if s.phase is Phase.STOPPED and s.step.do is Do.STOP]
     parts = []
     if staying:
-        serving = sum(outcome.seen[slot.instance].serving for slot in staying)
-        fresh = sum(
-            outcome.seen[slot.instance].serving
-            and outcome.seen[slot.instance].revision == revision.wanted(slot.instance)
-            for slot in staying
-        )
+        fresh, serving = _counts(revision, outcome)
         parts.append(f"{fresh} of {len(staying)} on {revision.number}")
         if serving != fresh:
             parts.append(f"{serving} serving")
@@ -203,9 +267,14 @@ def _summary(
     if stopped:
         parts.append(f"{len(stopped)} stopped")
     parts.append(f"{len(outcome.killed)} killed")
-    parts.append(f"{plural(sum(len(one.pids) for one in leftovers), 'process')} on old code")
+    if leftovers is not None:
+        old = sum(len(one.pids) for one in leftovers)
+        parts.append(f"{plural(old, 'process')} on old code")
+    slow = max(slots, key=_drained_for, default=None)
+    if slow and slow.drained_for is not None:
+        parts.append(f"slowest drain: {slow.instance} {duration(slow.drained_for)}")
     parts.append(duration(outcome.seconds))
-    return f"{result}: {' · '.join(parts)}"
+    return f"{word}: {' · '.join(parts)}"
 
 
 def _least(staying: Sequence[Slot], outcome: Outcome) -> str:
@@ -218,44 +287,53 @@ def _least(staying: Sequence[Slot], outcome: Outcome) -> str:
     return ", ".join(f"{worker} {least[worker]} of {of[worker]}" for worker in sorted(of))
 
 
-def _next(revision: Revision, outcome: Outcome, code: Exit, *, cut_short: bool) -> str:
-    waiting = sum(slot.phase is Phase.WAITING for slot in outcome.rollout.slots.values())
+def _next(
+    run: Run, revision: Revision, outcome: Outcome, code: Exit, back: Back | None
+) -> str | None:
+    """What to type now, from whatever directory; None: nothing."""
+    last = back.outcome if back else outcome
+    waiting = sum(slot.phase is Phase.WAITING for slot in last.rollout.slots.values())
     left = f"{waiting} not touched" if waiting else "all were touched"
-    if code is Exit.DEGRADED and cut_short:
-        return (
-            f"{left}; the rollback is not complete: `unitq -a {revision.app} rollout resume` "
-            "goes on with it"
-        )
-    if code is Exit.DEGRADED:
-        return (
-            f"{left}; fix the cause and run `unitq deploy` again (`unitq -a {revision.app} logs`)"
-        )
+    typed = unitq(revision.app, user=run.user)
+    deploy = f"`unitq{' --user' * run.user} -c {shlex.quote(revision.config)} deploy`"
+    on, away = f"`{typed} rollout resume` goes on", f"`{typed} rollback` goes back"
+    # `rollback` once more would go further back than what this one went to.
+    ways = on if run.verb == "rollback" else f"{on}, {away}"
+    again = "the same command again goes on from here"
     if code is Exit.ROLLED_BACK:
-        return f"fix the cause and run `unitq deploy` again (`unitq -a {revision.app} logs`)"
-    if code is Exit.PAUSED and outcome.rollout.awaiting:
-        app = revision.app
+        return f"once the cause is mended, {deploy}"
+    if code is Exit.DEGRADED and back and back.cut_short:
+        return f"{left}; the rollback is not complete: {on} with it"
+    if code is Exit.DEGRADED and back:
+        return f"{left}; once the cause is mended, {on} with the way back; or {deploy}"
+    if code is Exit.DEGRADED and run.rollout is None:
+        return f"{left}; once the cause is mended, {again}"
+    if code is Exit.DEGRADED and run.verb == "rollback":
+        other = f"`{typed} history` lists what else `{typed} rollback N` may go to"
+        return f"{left}; once the cause is mended, {on}; {other}"
+    if code is Exit.DEGRADED:
+        return f"{left}; once the cause is mended, {deploy}; or {ways}"
+    if code is Exit.PAUSED and last.rollout.awaiting:
         return (
-            f"the canaries are healthy, {left}; `unitq -a {app} rollout promote` goes on, "
-            f"`unitq -a {app} rollback` goes back"
+            f"the canaries are healthy, {left}; `{typed} rollout promote` goes on with the others, "
+            f"{away}"
         )
-    if code is Exit.PAUSED:
-        app = revision.app
-        return (
-            f"{left}; `unitq -a {app} rollout resume` goes on, `unitq -a {app} rollback` goes back"
-        )
-    if code is Exit.INTERRUPTED:
-        return f"{left}; the same command again goes on from here"
+    if code in (Exit.PAUSED, Exit.INTERRUPTED):
+        return f"{left}; {again if run.rollout is None else ways}"
     if code in (Exit.DETACHED, Exit.GAVE_UP_WAITING):
-        return f"{left}; what was begun goes on in systemd; `unitq -a {revision.app} status` tells"
-    return ""
+        then = again if run.rollout is None else ways
+        return f"{left}; what was begun goes on in systemd: `{typed} status` tells; then {then}"
+    return None
 
 
 def replaces(revision: Revision, previous: str | None) -> str:
-    """The headline of a deploy."""
+    """The headline of a deploy, or a rollback."""
     versions = sorted({worker.code_version for worker in revision.workers})
     code = versions[0] if len(versions) == 1 else f"{len(versions)} releases"
     before = ""
     if previous:
         goes_on = previous == revision.id
         before = ", what differs from it" if goes_on else f" replaces {number(previous)}"
+        if revision.restores is not None and not goes_on:
+            before += f", restores {revision.restores}"
     return f"{revision.app}: revision {revision.number} ({revision.hash}, {code}){before}"

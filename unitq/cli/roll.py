@@ -17,14 +17,17 @@ from unitq import observe
 from unitq.apply import forget
 from unitq.cli.report import Back
 from unitq.cli.rollouts import as_running, carry_out, close, running
+from unitq.cli.text import unitq
 from unitq.core import history, names
 from unitq.core.errors import (
     Exit,
+    GoingDownError,
     LockedError,
     NotPermittedError,
     PreflightError,
     UnitqError,
 )
+from unitq.core.ledger import story
 from unitq.core.plan import Do, Plan
 from unitq.core.plan import plan as make_plan
 from unitq.core.revision import Origin, Revision, restored
@@ -79,16 +82,17 @@ def nothing_in_the_way(scope: Scope, app: str) -> None:
     raise LockedError(
         f"rollout {story.number} of {app} ({story.kind} of {story.revision} by {story.by}) "
         f"{story.how}",
-        hint=ways_out(app, story),
+        hint=ways_out(app, story, user=scope.user),
     )
 
 
-def ways_out(app: str, story: Story) -> str:
+def ways_out(app: str, story: Story, *, user: bool) -> str:
     """What may follow a rollout that was cut off or is paused."""
     on = "promote" if story.awaiting else "resume"
+    typed = unitq(app, user=user)
     return (
-        f"`unitq -a {app} rollout {on}` goes on, `unitq -a {app} rollback` goes back, "
-        f"`unitq -a {app} rollout abort` leaves everything as it is"
+        f"`{typed} rollout {on}` goes on, `{typed} rollback` goes back, "
+        f"`{typed} rollout abort` leaves everything as it is"
     )
 
 
@@ -148,7 +152,7 @@ def carried_out(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrup
     except (PreflightError, NotPermittedError):
         book.void()
         raise
-    except ledger.LedgerError:
+    except (ledger.LedgerError, GoingDownError):
         raise  # cut off: what it was about to do has to be looked at again
     except UnitqError as error:
         # It ended with an error that was told: the same command again goes on.
@@ -160,10 +164,34 @@ def carried_out(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrup
     to_blame = [slot for slot in outcome.failed if not slot.stopped_by_somebody]
     if outcome.rollout.failed and to_blame and not outcome.detached:
         back = _rolled_back(roll, outcome, book, waiting, interrupts)
+    why_not = _why_not(roll, outcome) if outcome.failed and back is None else None
     return close(
-        roll.verb, roll.scope, roll.systemd, roll.plan.target, roll.previous, outcome, waiting,
-        book=book, back=back, then=roll.then,
+        roll.verb, roll.scope, roll.systemd, roll.plan.target, _previous(roll, book), outcome,
+        waiting, book=book, back=back, why_not=why_not, then=roll.then,
     )  # fmt: skip
+
+
+def _previous(roll: Roll, book: Ledger) -> str | None:
+    """What it replaces: of a rollout that goes on, what it replaced when it began."""
+    told = story(book.number, ledger.read(roll.scope.layout.app(roll.app), book.number))
+    return told.previous if told and told.revision == roll.plan.target.id else roll.previous
+
+
+def _why_not(roll: Roll, outcome: Outcome) -> str:
+    """Why a failure is followed by no rollback, in words."""
+    if outcome.detached:
+        return "nobody waited for the end"
+    if not outcome.rollout.failed:
+        return f"no more have failed than max_failures ({roll.settings.max_failures}) allows"
+    if all(slot.stopped_by_somebody for slot in outcome.failed):
+        return "somebody stopped what failed, which says nothing about the release"
+    if roll.way_back is None and roll.plan.target.restores is not None:
+        return "this is a rollback, which is never rolled back"
+    if roll.settings.on_failure is not OnFailure.ROLLBACK:
+        return f'on_failure = "{roll.settings.on_failure}"'
+    if roll.way_back is None:
+        return "no earlier revision was stable and is still there"
+    return "it could not begin"
 
 
 def _rolled(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrupts) -> Outcome:
@@ -195,7 +223,8 @@ def _rolled_back(
     goal = roll.way_back
     if goal is None or roll.settings.on_failure is not OnFailure.ROLLBACK:
         return None
-    origin = Origin(time.time(), state.whoami(), goal.config)
+    why = f"revision {roll.plan.target.number} failed"
+    origin = Origin(time.time(), state.whoami(), goal.config, why)
     target = restored(roll.plan.target, goal, origin)
     place = roll.scope.layout.app(roll.app)
     plan = plan_to(
@@ -218,7 +247,7 @@ def _rolled_back(
         with suppress(OSError):
             click.echo(
                 f"warning: no rollback, all is left as it is: {error.message}; once that is "
-                f"mended, `unitq -a {roll.app} rollback` goes back",
+                f"mended, `{unitq(roll.app, user=roll.scope.user)} rollback` goes back",
                 err=True,
             )
         return None

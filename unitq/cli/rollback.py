@@ -10,8 +10,9 @@ import click
 
 from unitq.cli import report
 from unitq.cli.roll import Roll, begun, carried_out, plan_to, way_back
-from unitq.cli.rollouts import Waiting, share, waiting_options, with_max_unavailable
+from unitq.cli.rollouts import Waiting, message_option, share, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
+from unitq.cli.text import unitq
 from unitq.core import history
 from unitq.core.errors import Exit, PreflightError
 from unitq.core.revision import Origin, Revision, restored
@@ -40,11 +41,13 @@ Examples:
 )
 @scope_options
 @pace
+@message_option
 @waiting_options
 @click.argument("revision", required=False, metavar="[N]")
 def rollback(
     revision: str | None,
     max_unavailable: Share | None,
+    message: str,
     as_json: bool,
     timeout: float | None,
     fail_on_kill: bool,
@@ -62,7 +65,8 @@ def rollback(
         before = scope.installed()
         place = scope.layout.app(app)
         goal = _goal(scope, before, revision)
-        target = restored(before, goal, Origin(time.time(), state.whoami(), goal.config))
+        origin = Origin(time.time(), state.whoami(), goal.config, message)
+        target = restored(before, goal, origin)
         systemd = scope.systemd()
         plan = plan_to(scope, systemd, before, target, revisions.unit_texts(place, goal))
         settings = of_rollback(with_max_unavailable(target.rollout, max_unavailable))
@@ -85,8 +89,8 @@ def _goal(scope: Scope, before: Revision, named: str | None) -> Revision:
         if (found := way_back(scope, before)) is None:
             raise PreflightError(
                 f"{before.app}: no stable revision before {before.number} to go back to",
-                hint=f"`unitq -a {before.app} history` lists what there is; `unitq rollback N` "
-                "takes one by its number",
+                hint=f"`{unitq(before.app, user=scope.user)} history` lists what there is; "
+                "`rollback N` takes one by its number",
             )
         return found
     notes: list[str] = []
@@ -98,7 +102,7 @@ def _goal(scope: Scope, before: Revision, named: str | None) -> Revision:
             f"{before.app}: revision {goal.number} cannot be rolled out again: "
             + (f"{', '.join(gone)} is gone" if gone else "a part of it was deleted"),
             problems=tuple(notes),
-            hint=f"`unitq -a {before.app} history` lists the others",
+            hint=f"`{unitq(before.app, user=scope.user)} history` lists the others",
         )
     return goal
 

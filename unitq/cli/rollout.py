@@ -15,7 +15,7 @@ from unitq.cli.roll import Roll, carried_out, plan_to, way_back, ways_out
 from unitq.cli.rollback import of_rollback, pace
 from unitq.cli.rollouts import Waiting, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
-from unitq.cli.text import duration, number
+from unitq.cli.text import duration, number, unitq
 from unitq.core import names
 from unitq.core.errors import Exit, NoMatchError, NotPermittedError, PreflightError
 from unitq.core.settings import Share
@@ -105,7 +105,12 @@ def _resumed(
         if not story.resumable:
             raise NoMatchError(
                 f"rollout {story.number} of {app} has ended: nothing to go on with",
-                hint=f"`unitq -a {app} status` shows what runs",
+                hint=f"`{unitq(app, user=scope.user)} status` shows what runs",
+            )
+        if promoted and not story.awaiting:
+            raise NoMatchError(
+                f"rollout {story.number} of {app} {story.how} and does not wait for promotion",
+                hint=f"`{unitq(app, user=scope.user)} rollout resume` goes on with it",
             )
         place = scope.layout.app(app)
         before = scope.installed()
@@ -205,7 +210,8 @@ def abort() -> int:
         with _reopened(scope.layout.app(app), story.number, 0) as book:
             book.write("end", code=int(Exit.INTERRUPTED), aborted=True)
     click.echo(
-        f"rollout {story.number} of {app} is given up; `unitq -a {app} status` shows what runs"
+        f"rollout {story.number} of {app} is given up; "
+        f"`{unitq(app, user=scope.user)} status` shows what runs"
     )
     return Exit.OK
 
@@ -269,14 +275,15 @@ def show(as_json: bool) -> int:
         click.echo(json.dumps(document, indent=2))
         return code
     since = duration(max(0.0, time.time() - (story.ended or story.began)))
-    replaces = f", replaces {number(story.previous)}" if story.previous else ""
+    goes_on = story.previous in (None, story.revision)
+    replaces = "" if goes_on else f", replaces {number(story.previous)}"
     click.echo(
         f"{app}: rollout {story.number} ({story.kind} of revision {number(story.revision)}"
         f"{replaces}, by {story.by}): {how}, {'began' if story.ended is None else 'ended'} "
         f"{since} ago"
     )
     if code is Exit.LOCKED or code is Exit.PAUSED:
-        click.echo(f"  next: {ways_out(app, story)}", err=True)
+        click.echo(f"  next: {ways_out(app, story, user=scope.user)}", err=True)
     return code
 
 
@@ -314,4 +321,7 @@ def watch() -> int:
         return failed
     how, _ = _how(story, at_work=False)
     click.echo(f"{app}: rollout {story.number} ({story.kind} of {number(story.revision)}): {how}")
+    if story.code:
+        told = f"{unitq(app, user=scope.user)} show {number(story.revision)}"
+        click.echo(f"  next: `{told}` has the report", err=True)
     return Exit.LOCKED if story.code is None else story.code

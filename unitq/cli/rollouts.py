@@ -7,14 +7,17 @@ import json
 import re
 import sys
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from time import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from unitq import observe
 from unitq.apply import Applier, Progress, Quiet
-from unitq.cli import progress, report
+from unitq.cli import block, progress, report
+from unitq.cli.in_hand import hands, presence
+from unitq.cli.text import unitq
 from unitq.core import names
 from unitq.core.errors import ConfigError, Exit
 from unitq.core.plan import Do, Running, Step
@@ -45,6 +48,7 @@ class Waiting:
     json: bool = False
     limit: float | None = None
     fail_on_kill: bool = False
+    began: float = field(default_factory=time)  # when the command did; seconds since 1970
 
     def say(self, line: str) -> None:
         """Prints a line for a person, where one is meant to read it and still there."""
@@ -69,6 +73,22 @@ def waiting_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ):  # fmt: skip
         function = option(function)
     return function
+
+
+message_option = click.option(
+    "-m",
+    "--message",
+    metavar="TEXT",
+    default="",
+    callback=lambda _context, _parameter, value: _one_line(value),
+    help="Why, in a line; `unitq history` and `unitq show` have it.",
+)
+
+
+def _one_line(text: str) -> str:
+    if len(text) > 200 or not text.isprintable():
+        raise click.BadParameter("expected one line of at most 200 characters")
+    return text
 
 
 def _seconds(
@@ -173,15 +193,19 @@ def carry_out(
         if step.do is not Do.STOP and step.instance.worker in workers
     }
     probes = {worker.name: worker.probes for worker in revision.workers}
-    applier = Applier(systemd, scope.layout, revision.app, book)
+    ending = any(step.do not in (Do.KEEP, Do.START) for step in steps)
+    held = hands(scope, revision, _warn) if ending else None
+    there = presence(scope, revision)
+    applier = Applier(systemd, scope.layout, revision.app, book, held, there)
+    jobs = held.jobs if held else {}
     with ExitStack() as stack:
         shown: Progress
         if waiting.json:
             shown = Quiet()
         elif sys.stdout.isatty():
-            shown = stack.enter_context(progress.Live())
+            shown = stack.enter_context(progress.Live(jobs))
         else:
-            shown = progress.Lines()
+            shown = progress.Lines(jobs)
         return applier.run(
             begin(steps, settings, wanted, probes=probes, promoted=promoted),
             _Tolerant(shown),
@@ -246,15 +270,23 @@ def close(
     *,
     book: Ledger | None = None,
     back: Back | None = None,
+    why_not: str | None = None,
     then: Callable[[dict[str, Any]], None] | None = None,
 ) -> Exit:
-    """Keeps and prints the report, hands it to `then`, and returns the exit code."""
+    """Keeps and prints the report, hands it to `then`, and returns the exit code.
+
+    `why_not`: why no rollback (`back`) has followed a failure.
+    """
     code = back.exit if back else outcome.exit(fail_on_kill=waiting.fail_on_kill)
     now_wanted = back.revision if back else revision
     where = observe.machine(systemd, scope.layout)
     found = running(systemd, scope, where, now_wanted)
     leftovers = observe.leftovers(now_wanted, found.values())
-    document = report.document(verb, revision, previous, outcome, leftovers, code, back)
+    run = report.Run(
+        verb, waiting.began, scope.user, book.number if book else None,
+        _earlier(book) if book else (), why_not,
+    )  # fmt: skip
+    document = report.document(run, revision, previous, outcome, leftovers, code, back)
     if book:
         _written(book, document, outcome, back)
     # The outcome stands, whether or not anybody is left to read it.
@@ -262,10 +294,20 @@ def close(
         if waiting.json:
             click.echo(json.dumps(document, indent=2))
         else:
-            report.as_text(revision, outcome, leftovers, code, back)
+            block.show(document)
     if then:
         then(document)
     return code
+
+
+def _earlier(book: Ledger) -> tuple[Mapping[str, Any], ...]:
+    """What the commands before this one did in the same rollout."""
+    try:
+        kept = book.kept()
+        return report.earlier(json.loads(kept)) if kept else ()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        _warn(f"the earlier report of rollout {book.number} cannot be read: {error!r}; left out")
+        return ()
 
 
 def _written(book: Ledger, document: dict[str, Any], outcome: Outcome, back: Back | None) -> None:
@@ -286,8 +328,9 @@ def _written(book: Ledger, document: dict[str, Any], outcome: Outcome, back: Bac
         book.write("end", code=document["exit_code"], **more)
     except LedgerError as error:
         _warn(
-            f"{error.message}; before the next deploy, `unitq -a {document['app']} rollout resume` "
-            "has to look at it again"
+            f"{error.message}; before the next deploy, "
+            f"`{unitq(document['app'], user=document['scope'] == 'user')} rollout resume` has to "
+            "look at it again"
         )
 
 

@@ -202,7 +202,7 @@ def scale(counts: tuple[str, ...], as_json: bool, timeout: float | None, fail_on
     with state.lock(scope.layout, revision.app, state.command_name()):
         nothing_in_the_way(scope, revision.app)
         before = scope.installed()
-        origin = Origin(time.time(), state.whoami(), before.config)
+        origin = Origin(time.time(), state.whoami(), before.config, f"scale {' '.join(counts)}")
         target = scaled(before, wanted, origin)
         systemd = scope.systemd()
         where = observe.machine(systemd, scope.layout)

@@ -19,16 +19,27 @@ from unitq.host import files
     epilog="""\b
 Examples:
   unitq init                         write ./unitq.toml
+  unitq init --preset sidekiq        for workers of Sidekiq; `unitq presets` lists them all
   unitq init --app shop -c /etc/unitq/shop.toml
 """
 )
 @scope_options
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
-def init(force: bool) -> int:
+@click.option(
+    "--preset",
+    "name",
+    metavar="NAME",
+    default="php-resque",
+    show_default=True,
+    help="The framework of its first worker, of those that `unitq presets` lists.",
+)
+def init(force: bool, name: str) -> int:
     """Write a commented unitq.toml to start from."""
+    from unitq.cli.presets import known
     from unitq.core.reference import starter
 
     scope = current()
+    preset = known(scope.presets(), name)
     path = Path(scope.config or "unitq.toml")
     here = Path.cwd()
     app = scope.app or re.sub(r"[^A-Za-z0-9_-]+", "-", here.name).strip("-_") or "app"
@@ -37,7 +48,14 @@ def init(force: bool) -> int:
     if path.exists() and not force:
         raise ConfigError(f"{path} is there already", hint="--force replaces it")
     with files.nothing_changed("cannot write"):
-        text = starter(app=app, directory=str(here), user=None if scope.user else _owner(here))
+        text = starter(
+            app=app,
+            directory=str(here),
+            user=None if scope.user else _owner(here),
+            command=preset.command or "bin/worker",
+            preset=preset.name,
+            queues=bool(preset.queues.variable or preset.queues.by_arguments),
+        )
         files.replace(path.absolute(), text.encode(), 0o644)
     click.echo(f"wrote {path}: edit it, then `unitq check` and `unitq deploy`")
     return Exit.OK

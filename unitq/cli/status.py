@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,7 +12,7 @@ import click
 from unitq import observe
 from unitq.cli.scope import chosen, current, scope_options
 from unitq.cli.targets import targets
-from unitq.cli.text import duration, number, plural, size, table
+from unitq.cli.text import duration, number, plural, size, table, unitq
 from unitq.core.errors import Exit, NoMatchError
 from unitq.host import ledger, paused, state
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from unitq.cli.scope import Scope
+    from unitq.cli.status_queues import Queued
     from unitq.core.ledger import Story
     from unitq.core.names import InstanceName
     from unitq.core.revision import Revision
@@ -59,12 +59,22 @@ class Row(NamedTuple):
         return f"{self.instance.active} ({self.instance.sub})"
 
 
+class Asked(NamedTuple):
+    """What is to be shown beside systemd's part; it takes Redis."""
+
+    queues: bool = False
+    jobs: bool = False
+
+
 class Sight(NamedTuple):
     """One app as it is."""
 
     revision: Revision
     rows: tuple[Row, ...]
     rollout: Story | None  # one that was cut off or is paused
+    asked: Asked
+    queued: Queued | None = None  # only where it was asked for
+    user: bool = False  # in a user's own scope
 
     @property
     def code(self) -> Exit:
@@ -76,7 +86,9 @@ class Sight(NamedTuple):
         return Exit.NOT_AS_WANTED
 
 
-def _look(scope: Scope, systemd: Systemd, revision: Revision, wanted: Sequence[str]) -> Sight:
+def _look(
+    scope: Scope, systemd: Systemd, revision: Revision, wanted: Sequence[str], also: Asked
+) -> Sight:
     where = observe.machine(systemd, scope.layout)
     place = scope.layout.app(revision.app)
     pinned = state.pinned_instances(place)
@@ -99,80 +111,12 @@ def _look(scope: Scope, systemd: Systemd, revision: Revision, wanted: Sequence[s
     story = ledger.in_the_way(place)
     if story and story.unfinished and state.busy(scope.layout, revision.app):
         story = None  # somebody is at work on it
-    return Sight(revision, rows, story)
+    queued = None
+    if also.queues or also.jobs:
+        from unitq.cli.status_queues import looked
 
-
-def _json(scope: Scope, sights: Sequence[Sight], code: Exit) -> str:
-    # Not indented: that would take json's encoder in Python, 100 ms for 1,000 instances.
-    return json.dumps(
-        {
-            "format": 1,
-            "scope": "user" if scope.user else "system",
-            "exit_code": int(code),
-            "apps": [_app(sight) for sight in sights],
-        }
-    )
-
-
-def _app(sight: Sight) -> dict[str, Any]:
-    revision = sight.revision
-    names_of_workers = {worker.name for worker in revision.workers}
-    names_of_workers |= {row.instance.name.worker for row in sight.rows}
-    return {
-        "app": revision.app,
-        "exit_code": int(sight.code),
-        "revision": revision.id,
-        "deployed_at": round(revision.created, 3),
-        "deployed_by": revision.by,
-        "config": revision.config,
-        "rollout": _rollout(sight.rollout),
-        "workers": [_worker(sight, name) for name in sorted(names_of_workers)],
-    }
-
-
-def _rollout(story: Story | None) -> dict[str, Any] | None:
-    if story is None:
-        return None
-    return {"rollout": story.number, "state": story.state, "revision": story.revision}
-
-
-def _worker(sight: Sight, name: str) -> dict[str, Any]:
-    wanted = sight.revision.worker(name)
-    rows = [row for row in sight.rows if row.instance.name.worker == name]
-    return {
-        "worker": name,
-        "revision": wanted.revision if wanted else None,
-        "release": wanted.release if wanted else None,
-        "code_version": wanted.code_version if wanted else None,
-        "wanted": wanted.instances if wanted else 0,
-        "serving": sum(row.serving for row in rows),
-        "stale": sum(row.fresh is False for row in rows),
-        "instances": [_instance(row) for row in rows],
-    }
-
-
-def _instance(row: Row) -> dict[str, Any]:
-    instance = row.instance
-    return {
-        "instance": str(instance.name),
-        "unit": instance.unit,
-        "load": instance.load,
-        "active": instance.active,
-        "sub": instance.sub,
-        "job": instance.job,
-        "serving": row.serving,
-        "paused": row.paused,
-        "wanted": row.wanted is not None,
-        "since": None if instance.since is None else round(instance.since, 3),
-        "main_pid": instance.main_pid or None,
-        "pids": list(instance.pids),
-        "invocation": instance.invocation or None,
-        "revision": instance.revision,
-        "wanted_revision": row.wanted,
-        "fresh": row.fresh,
-        "restarts": instance.restarts,
-        "memory_bytes": instance.memory,
-    }
+        queued = looked(scope, revision, numbers=also.queues)
+    return Sight(revision, rows, story, also, queued, scope.user)
 
 
 def _cells(row: Row, now: float) -> tuple[str, ...]:
@@ -195,6 +139,25 @@ def _cells(row: Row, now: float) -> tuple[str, ...]:
     )
 
 
+def _table(sight: Sight, now: float) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and rows."""
+    cells = [_cells(row, now) for row in sight.rows]
+    if sight.queued is None or not sight.asked.jobs:
+        return _HEADER, cells
+    from unitq.cli.status_queues import job_cell
+
+    jobs = [job_cell(sight.queued, row.instance.pids) for row in sight.rows]
+    return (*_HEADER, "JOB"), [(*row, job) for row, job in zip(cells, jobs, strict=True)]
+
+
+def _queue_lines(sight: Sight, worker: str) -> list[str]:
+    if sight.queued is None or not sight.asked.queues:
+        return []
+    from unitq.cli.status_queues import lines
+
+    return lines(sight.queued, worker)
+
+
 def _summaries(sight: Sight) -> list[str]:
     lines = []
     for worker in sight.revision.workers:
@@ -213,10 +176,11 @@ def _summaries(sight: Sight) -> list[str]:
                 parts.append(f"{count} {what}")
         code = f"revision {number(worker.revision)}, {worker.code_version}"
         lines.append(f"{worker.name}: {', '.join(parts)} · {code}")
+        lines += _queue_lines(sight, worker.name)
     if story := sight.rollout:
         lines.append(
             f"rollout {story.number} ({story.kind} of {number(story.revision)}) {story.how}: "
-            f"`unitq -a {sight.revision.app} rollout status` says how to go on"
+            f"`{unitq(sight.revision.app, user=sight.user)} rollout status` says how to go on"
         )
     return lines
 
@@ -225,10 +189,10 @@ def _text(sights: Sequence[Sight]) -> str:
     now = time.time()
     blocks = []
     for sight in sights:
-        cells = [_cells(row, now) for row in sight.rows]
+        header, cells = _table(sight, now)
         title = f"{sight.revision.app} · {plural(len(cells), 'instance')}"
         lines = [title] if len(sights) > 1 else []
-        blocks.append("\n".join([*lines, table(_HEADER, cells), *_summaries(sight)]))
+        blocks.append("\n".join([*lines, table(header, cells), *_summaries(sight)]))
     return "\n\n".join(blocks)
 
 
@@ -244,10 +208,12 @@ def _rich(sights: Sequence[Sight]) -> Any:
         shown = Table(box=None, pad_edge=False, header_style="bold")
         if len(sights) > 1:
             shown.title, shown.title_justify = sight.revision.app, "left"
-        for title in _HEADER:
+        header, cells = _table(sight, now)
+        for title in header:
             shown.add_column(title, no_wrap=True)
-        for row in sight.rows:
-            shown.add_row(*_cells(row, now), style=_style(row))
+        for row, line in zip(sight.rows, cells, strict=True):
+            # As text: what is in a queue may look like rich's own marks.
+            shown.add_row(*map(Text, line), style=_style(row))
         parts += [shown, *(Text(line, style="dim") for line in _summaries(sight)), Text()]
     return Group(*parts[:-1])
 
@@ -265,6 +231,7 @@ Examples:
   unitq -a shop status sms
   unitq status --json | jq '.apps[].workers[] | {worker, serving, stale}'
   unitq status --watch
+  unitq status --queues -v      how much waits, and which job each instance has in hand
 
 \b
 Exit codes: 0 everything that should run does; 3 something does not; 15 a process runs old code;
@@ -274,13 +241,20 @@ Exit codes: 0 everything that should run does; 3 something does not; 15 a proces
 @scope_options
 @click.option("--json", "as_json", is_flag=True, help="A stable JSON object; see docs/json.md.")
 @click.option("--watch", is_flag=True, help="Redraw when something happens, until Ctrl-C.")
+@click.option("--queues", is_flag=True, help="Also how much waits in each worker's queues.")
+@click.option("-v", "--verbose", is_flag=True, help="Also the job that each instance has in hand.")
 @targets
-def status(targets: tuple[str, ...], as_json: bool, watch: bool) -> int:
+def status(
+    targets: tuple[str, ...], as_json: bool, watch: bool, queues: bool, verbose: bool
+) -> int:
     """Show what runs, and whether it runs the wanted code.
 
     Read from systemd and from the processes themselves, not from records; no configuration file
     is needed. FRESH says whether every process of an instance was started from the revision that
     is wanted now. As another user than root, processes of others cannot be read: FRESH is "?".
+
+    --queues and -v ask Redis, for a second at most; where it is they take from the configuration
+    file. Redis has no say in the exit code.
     """
     scope = current()
     apps = scope.apps()
@@ -292,21 +266,30 @@ def status(targets: tuple[str, ...], as_json: bool, watch: bool) -> int:
     revisions = [state.installed(scope.layout, app) for app in apps]
     systemd = scope.systemd()
     if watch:
-        return _watch(scope, systemd, apps, targets)
-    sights = [_look(scope, systemd, revision, targets) for revision in revisions]
+        return _watch(scope, systemd, apps, targets, Asked(queues, verbose))
+    also = Asked(queues, verbose)
+    sights = [_look(scope, systemd, revision, targets, also) for revision in revisions]
     code = max((sight.code for sight in sights), default=Exit.OK)
     if as_json:
-        click.echo(_json(scope, sights, code))
+        from unitq.cli.status_json import document
+
+        click.echo(document(sights, code, user=scope.user))
     elif sys.stdout.isatty():
         from rich.console import Console
 
         Console(highlight=False).print(_rich(sights))
     else:
         click.echo(_text(sights))
+    if not as_json:
+        for sight in sights:
+            for note in sight.queued.notes if sight.queued else ():
+                click.echo(f"note: {sight.revision.app}: {note}", err=True)
     return code
 
 
-def _watch(scope: Scope, systemd: Systemd, apps: Sequence[str], wanted: Sequence[str]) -> int:
+def _watch(
+    scope: Scope, systemd: Systemd, apps: Sequence[str], wanted: Sequence[str], also: Asked
+) -> int:
     from rich.console import Console
     from rich.live import Live
 
@@ -319,7 +302,9 @@ def _watch(scope: Scope, systemd: Systemd, apps: Sequence[str], wanted: Sequence
             while True:
                 try:
                     revisions = [state.installed(scope.layout, app) for app in apps]
-                    sights = [_look(scope, systemd, revision, wanted) for revision in revisions]
+                    sights = [
+                        _look(scope, systemd, revision, wanted, also) for revision in revisions
+                    ]
                     code = max(sight.code for sight in sights)
                     display.update(_rich(sights), refresh=True)
                     systemd.subscribe(row.instance.unit for sight in sights for row in sight.rows)

@@ -45,6 +45,11 @@ def number(revision: str | None) -> str:
     return revision.partition("-")[0] if revision else "?"
 
 
+def unitq(app: str, *, user: bool) -> str:
+    """What to type before a verb, from whatever directory: `unitq --user -a shop`."""
+    return f"unitq{' --user' * user} -a {app}"
+
+
 def plural(count: int, word: str) -> str:
     """`1 process`, `2 processes`."""
     ending = "es" if word.endswith("s") else "s"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from unitq.core import fitting, names, tomltext
+from unitq.core.keys import WITH_PIDS
 from unitq.core.mistakes import in_plain_words, means
 from unitq.core.model import (
     INSTANCES_MAX,
@@ -16,13 +17,15 @@ from unitq.core.model import (
     App,
     Hooks,
     Probe,
+    Redis,
     Worker,
 )
 from unitq.core.recycle import Recycle
 from unitq.core.reference import reference, starter
 from unitq.core.schema import AppFile, ProbeTable, RecycleTable, WorkerTable, json_schema
 from unitq.core.settings import RolloutSettings
-from unitq.core.values import MistakeError, share, span
+from unitq.core.suggest import either
+from unitq.core.values import REGISTERED, MistakeError, share, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,12 +65,18 @@ def _across(data: dict[str, Any], presets: Mapping[str, Preset]) -> Iterator[tup
     rollout = data.get("rollout")
     yield from _impatient(rollout if isinstance(rollout, dict) else {})
     yield from _stuck(rollout if isinstance(rollout, dict) else {})
+    redis = data.get("redis")
+    yield from _unreachable(redis if isinstance(redis, dict) else {}, presets)
     for name, table in tables.items():
         for path, problem in fitting.clashes(table, data.get("environment"), presets):
             yield ("workers", name, *path), problem
         if table.get("singleton") is True and table.get("instances", 1) != 1:
             problem = "must be 1 where singleton is true"
             yield ("workers", name, "instances"), problem
+        if table.get("probe") == REGISTERED and (
+            problem := _never_registered(table, redis if isinstance(redis, dict) else {}, presets)
+        ):
+            yield ("workers", name, "probe"), problem
         recycle = table.get("recycle")
         if isinstance(recycle, dict) and not {"memory", "age"} & recycle.keys():
             problem = 'needs a limit: memory = "256M", or age = "6h", or both'
@@ -127,13 +136,60 @@ def _stuck(rollout: dict[str, Any]) -> Iterator[tuple[Path, str]]:
         yield ("rollout", "max_unavailable"), "may be 0 only if max_surge is above 0"
 
 
+def _unreachable(
+    redis: dict[str, Any], presets: Mapping[str, Preset]
+) -> Iterator[tuple[Path, str]]:
+    """Settings of [redis] that contradict each other."""
+    url, preset = redis.get("url"), redis.get("preset")
+    if isinstance(preset, str) and presets and (preset not in presets):
+        known = [name for name, each in presets.items() if each.redis]
+        yield ("redis", "preset"), f"no such preset; there are {either(known, last='and')}"
+    for stem in ("", "sentinel_"):
+        sources = [f"{stem}password_{kind}" for kind in ("variable", "file", "credential")]
+        given = [key for key in sources if key in redis]
+        if len(given) > 1:
+            yield ("redis", given[1]), f"there is {given[0]} already: one of them is enough"
+        if given and not stem and isinstance(url, str) and "@" in url and _has_password(url):
+            yield ("redis", given[0]), "there is a password in the URL already"
+    if ("sentinels" in redis) != ("master" in redis):
+        missing = "master" if "sentinels" in redis else "sentinels"
+        if not means(missing, redis, ("redis",)):
+            yield ("redis", missing), "missing; sentinels and master go together"
+    if not (isinstance(url, str) and url.startswith("rediss://")):
+        for key in ("ca_file", "cert_file", "key_file"):
+            if key in redis:
+                yield ("redis", key), "is for a URL that begins with rediss://"
+    elif ("cert_file" in redis) != ("key_file" in redis):
+        missing = "key_file" if "cert_file" in redis else "cert_file"
+        if not means(missing, redis, ("redis",)):
+            yield ("redis", missing), "missing; cert_file and key_file go together"
+
+
+def _never_registered(
+    worker: dict[str, Any], redis: dict[str, Any], presets: Mapping[str, Preset]
+) -> str:
+    """Why a worker would never be found registered; empty: it would be."""
+    if not {"url", "sentinels"} & redis.keys():
+        return "needs to know where Redis is: [redis] url"
+    name = worker.get("preset") or redis.get("preset")
+    preset = presets.get(name) if isinstance(name, str) else None
+    if preset and preset.redis and preset.redis.registry in WITH_PIDS:
+        return ""
+    told = [each for each, one in presets.items() if one.redis and one.redis.registry in WITH_PIDS]
+    return f"needs a preset whose workers register with their PID: {either(told, last='or')}"
+
+
+def _has_password(url: str) -> bool:
+    return ":" in url.partition("://")[2].rpartition("@")[0]
+
+
 def _app(file: AppFile, presets: Mapping[str, Preset]) -> App:
     return App(
         name=file.app,
         workers=tuple(_worker(name, table, file, presets) for name, table in file.workers.items()),
         rollout=RolloutSettings(**dict(file.rollout)),
         code_version=file.code_version,
-        redis_url=file.redis.url,
+        redis=Redis(**dict(file.redis)),
         history=file.history,
         hooks=Hooks(**dict(file.hooks)),
     )
@@ -171,6 +227,7 @@ def _worker(name: str, table: WorkerTable, file: AppFile, presets: Mapping[str, 
         service=table.service,
         singleton=table.singleton,
         probe=_probe(table.probe),
+        registered=table.probe == REGISTERED,
         recycle=_recycle(table.recycle),
         preset=table.preset,
         quiet=fitted.quiet,
@@ -179,8 +236,10 @@ def _worker(name: str, table: WorkerTable, file: AppFile, presets: Mapping[str, 
     )
 
 
-def _probe(table: ProbeTable | None) -> Probe | None:
-    return Probe(table.command, table.timeout, table.successes) if table else None
+def _probe(given: ProbeTable | str | None) -> Probe | None:
+    if not isinstance(given, ProbeTable):
+        return None
+    return Probe(given.command, given.timeout, given.successes)
 
 
 def _recycle(table: RecycleTable | None) -> Recycle | None:

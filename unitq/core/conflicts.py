@@ -166,6 +166,8 @@ def _of_check(
         return
     if check.command and not check.command.search(worker.command):
         return
+    if any(directive == check.unless for directive, _ in worker.service):
+        return
     if check.variable:
         where = "environment"
         # Before a command in a shell's script, too.

@@ -69,6 +69,12 @@ class PreflightError(UnitqError):
     exit = Exit.PREFLIGHT
 
 
+class GoingDownError(UnitqError):
+    """The machine goes down in the middle of the work: it is cut off, as by a power failure."""
+
+    exit = Exit.DEGRADED
+
+
 class SystemdError(UnitqError):
     """systemd, or the way to it, failed."""
 

@@ -242,6 +242,8 @@ class Difference(NamedTuple):
 Environments = dict[str, "dict[str, str] | None"]
 
 _SETTINGS = ("code_version", "release", "instances", "stop_timeout", "singleton", "probes")
+# Of the framework; empty where there is none.
+_KNOWN = ("preset", "quiet", "resume", "registered")
 
 # Different in each revision by its nature.
 _OWN = "UNITQ_REVISION"
@@ -304,7 +306,10 @@ def _worker_change(
 
 
 def _worker_settings(worker: WorkerRevision | None) -> dict[str, Any]:
-    return {name: getattr(worker, name) if worker else None for name in _SETTINGS}
+    settings = {name: getattr(worker, name) if worker else None for name in _SETTINGS}
+    known = {name: getattr(worker, name) or None if worker else None for name in _KNOWN}
+    queues = ", ".join(worker.queues) or None if worker else None
+    return settings | known | {"queues": queues}
 
 
 def _settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Setting, ...]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from unitq.core import directives, duration, programs, values
+from unitq.core import directives, duration, places, programs, values
 from unitq.core.model import (
     INSTANCES_MAX,
     NAME,
@@ -231,6 +231,12 @@ Size = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{values.SIZE.pattern}$"}),
     Kind("size"),
 ]
+Registered = Annotated[
+    str,
+    PlainValidator(values.registered),
+    WithJsonSchema({"const": values.REGISTERED}),
+    Kind('`"registered"`'),
+]
 Percentage = Annotated[
     Share,
     PlainValidator(values.percent),
@@ -261,9 +267,41 @@ Program = Annotated[
     ),
     Kind("list of strings, or table with `command` and `timeout`"),
 ]
+KeyPrefix = Annotated[
+    str,
+    PlainValidator(places.plain_text),
+    WithJsonSchema({"type": "string", "maxLength": places.TEXT_MAX}),
+    Kind("string"),
+]
+PlainText = Annotated[
+    str,
+    PlainValidator(places.some_text),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": places.TEXT_MAX}),
+    Kind("string"),
+]
+VariableName = Annotated[
+    str,
+    PlainValidator(places.variable_name),
+    WithJsonSchema({"type": "string", "pattern": f"^{values.VARIABLE}$"}),
+    Kind("name of a variable"),
+]
+CredentialName = Annotated[
+    str,
+    PlainValidator(places.credential_name),
+    WithJsonSchema({"type": "string", "pattern": f"^{places.CREDENTIAL}$"}),
+    Kind("name of a credential"),
+]
+Sentinels = Annotated[
+    tuple[str, ...],
+    PlainValidator(places.sentinels),
+    WithJsonSchema(
+        {"type": "array", "items": {"type": "string", "pattern": ":[0-9]+$"}, "uniqueItems": True}
+    ),
+    Kind("list of `host:port`"),
+]
 RedisUrl = Annotated[
     str,
-    PlainValidator(values.redis_url),
+    PlainValidator(places.redis_url),
     WithJsonSchema({"type": "string", "pattern": "^(rediss?|unix)://"}),
     Kind("URL"),
 ]

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from unitq.core import directives
 from unitq.core.schema import (
+    AS_TABLE,
+    AS_WORD,
     AppFile,
     HooksTable,
     ProbeTable,
     RecycleTable,
-    RedisTable,
     RolloutTable,
     WorkerTable,
 )
 from unitq.core.suggest import either, nearest
+from unitq.core.tables import RedisTable
 from unitq.core.tomltext import found, place, quoted
 from unitq.core.values import MistakeError, MistakesError, Path
 
@@ -51,6 +53,8 @@ def confidential(path: Path) -> bool:
 def in_plain_words(error: ValidationError) -> Iterator[tuple[Path, str]]:
     """pydantic's findings, one by one."""
     every = error.errors(include_url=False)[:WORDS_MAX]
+    for item in every:
+        item["loc"] = tuple(part for part in item["loc"] if part not in (AS_WORD, AS_TABLE))
     unknown = [item["loc"] for item in every if item["type"] == "extra_forbidden"]
     meant = {(*path[:-1], _meant(path)) for path in unknown}
     for item in every:

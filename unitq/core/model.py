@@ -132,11 +132,38 @@ class Worker:
     service: Directives = ()
     singleton: bool = False  # never two processes of it, not even for a moment
     probe: Probe | None = None
+    registered: bool = False  # healthy only once it is registered in Redis
     recycle: Recycle | None = None
     preset: str | None = None
     quiet: str = ""  # the signal after which it takes no new jobs; "" where there is none
     resume: str = ""  # the one after which it does again
     fit: Fit = field(default_factory=Fit)
+
+
+@dataclass(frozen=True, slots=True)
+class Redis:
+    """Where the queues are, and whose. No password: only where one is to be found."""
+
+    url: str | None = None  # may hold a password
+    preset: str | None = None  # whose keys
+    prefix: str | None = None  # of its keys, where it is not the preset's
+    registry_prefix: str | None = None
+    username: str | None = None
+    password_variable: str | None = None  # its name in the workers' environment
+    password_file: str | None = None
+    password_credential: str | None = None  # its name in systemd's credential store
+    sentinels: tuple[str, ...] = ()  # host:port
+    master: str | None = None  # what the Sentinels call it
+    sentinel_username: str | None = None
+    sentinel_password_variable: str | None = None
+    sentinel_password_file: str | None = None
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+    def __repr__(self) -> str:
+        # Tracebacks and test reports show it.
+        return f"Redis(preset={self.preset!r}, prefix={self.prefix!r}, …)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +174,7 @@ class App:
     workers: tuple[Worker, ...]
     rollout: RolloutSettings
     code_version: CodeVersion = CodeVersion.AUTO
-    redis_url: str | None = None
+    redis: Redis = field(default_factory=Redis)
     history: int = 10  # so many revisions are kept
     hooks: Hooks = field(default_factory=Hooks)
 

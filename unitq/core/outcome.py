@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from unitq.core.names import InstanceName
+    from unitq.core.queue import Job
     from unitq.core.rollout import Rollout, Slot
     from unitq.core.sight import Seen
 
@@ -30,6 +31,8 @@ class Outcome:
     detached: bool = False
     gave_up: bool = False
     logs: Mapping[InstanceName, tuple[str, ...]] = field(default_factory=dict)
+    # What those had in hand that were told to stop, when it was last seen.
+    jobs: Mapping[InstanceName, tuple[Job, ...]] = field(default_factory=dict)
 
     @property
     def failed(self) -> tuple[Slot, ...]:

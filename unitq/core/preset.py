@@ -6,14 +6,14 @@ more. docs/frameworks.md describes the format. Nothing here is code that a frame
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Mapping
 
+    from unitq.core.keys import Keys
     from unitq.core.model import KillMode
     from unitq.core.settings import Duration
 
@@ -101,6 +101,7 @@ class Check:
     value: re.Pattern[str] | None = None  # all of the variable's value
     kill_mode: KillMode | None = None  # only under this one
     stop_signal: str = ""  # only with this one
+    unless: str = ""  # not where the user gives this directive
     instead: str = ""
     source: str = ""
 
@@ -146,7 +147,7 @@ class Preset:
     checks: tuple[Check, ...] = ()
     limits: tuple[Limit, ...] = ()
     facts: tuple[Fact, ...] = ()
-    redis: Mapping[str, Any] = field(default_factory=dict)
+    redis: Keys | None = None  # where its queues are; None: not known, or not in Redis
 
     def case(self, command: str) -> Case | None:
         """The case that this command line is, if it is one."""

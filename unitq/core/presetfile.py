@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from unitq.core import presetvalues, tomltext, values
+from unitq.core import keys, presetvalues, tomltext, values
 from unitq.core.mistakes import said
 from unitq.core.model import NAME_RE, KillMode
 from unitq.core.preset import (
@@ -147,7 +147,7 @@ def _preset(name: str, top: _Table) -> Preset | None:
     checks = tuple(_check(table) for table in top.tables("checks"))
     limits = tuple(_limit(table) for table in top.tables("limits"))
     facts = tuple(_fact(table) for table in top.tables("facts"))
-    redis = top.table("redis").data
+    redis = top.get("redis", keys.parse, None)
     top.done()
     if top.problems or title is None or stop is None:
         return None
@@ -159,7 +159,7 @@ def _preset(name: str, top: _Table) -> Preset | None:
 
 def _recognise(table: _Table) -> Recognise:
     found = Recognise(
-        command=table.get("command", presetvalues.patterns, ()),
+        command=table.get("command", presetvalues.commands, ()),
         script=table.get("script", presetvalues.patterns, ()),
         arguments=_maybe(table, "arguments"),
     )
@@ -276,6 +276,7 @@ def _check(table: _Table) -> Check:
         value=_maybe(table, "value"),
         kill_mode=table.get("kill_mode", values.kill_mode, None),
         stop_signal=table.get("stop_signal", values.stop_signal, ""),
+        unless=table.get("unless", presetvalues.text, ""),
         instead=table.get("instead", presetvalues.text, ""),
         source=table.get("source", presetvalues.text, ""),
     )

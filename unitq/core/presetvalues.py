@@ -76,6 +76,20 @@ def patterns(value: object) -> tuple[re.Pattern[str], ...]:
     return tuple(inside(value, pattern))
 
 
+def commands(value: object) -> tuple[re.Pattern[str], ...]:
+    """A list of them that have to end with a word."""
+    if not isinstance(value, list):
+        raise MistakeError("a list of regular expressions such as ['rq worker']")
+    return tuple(re.compile(rf"(?:{found.pattern})(?!\S)") for found in inside(value, _plain))
+
+
+def _plain(value: object) -> re.Pattern[str]:
+    found = pattern(value)
+    if re.match(r"\(\?[aiLmsux]+\)", found.pattern):
+        raise MistakeError(why="flags must be those of a group, such as (?i:…)")
+    return found
+
+
 def statuses(value: object) -> tuple[str, ...]:
     """Exit statuses and signals, as SuccessExitStatus= takes them (systemd.service(5))."""
     expected = 'a list of exit statuses and signals such as [1, "SIGTERM"]'

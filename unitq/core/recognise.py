@@ -6,19 +6,22 @@ Pure: what stands in a file is given. A program is only looked for where a progr
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.commandline import prefixes
-from unitq.core.wrappers import SHELLS, shell_wrapped
+from unitq.core.wrappers import LAUNCHERS, SHELLS, shell_wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from unitq.core.preset import Preset
 
+PACKAGE = "package.json"  # what npm and its likes look a script up in
 HEAD_MAX = 32 * 1024  # so many bytes of a script are looked at
+_RUN = ("run", "run-script")
 _COMMANDS_MAX = 100  # of a shell's script
 
 _INTERPRETER = re.compile(r"(php|python|pypy|ruby|node|nodejs|bun|perl)(?:[0-9][0-9.]*)?")
@@ -48,6 +51,7 @@ _PASSES = {
 _RUNNERS = {
     "bundle": "exec", "poetry": "run", "pipenv": "run", "uv": "run", "pdm": "run",
 }  # fmt: skip
+_NPM = LAUNCHERS - {"npx"}
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _SEPARATOR = re.compile(r"&&|\|\||[;|&\n(){}]")
 
@@ -63,6 +67,8 @@ class Invocation(NamedTuple):
     @property
     def script(self) -> str:
         """The path of the file that is run; empty where it is a program on the search path."""
+        if self.program.rpartition("/")[2] in _NPM and not self.interpreter:
+            return PACKAGE
         if self.module or ("/" not in self.program and not self.interpreter):
             return ""
         return self.program
@@ -94,6 +100,9 @@ def invocations(command: str, heads: Mapping[str, str]) -> list[Invocation]:
             found = [one]
     for one in list(found):
         head = heads.get(one.script, "") if one.script else ""
+        if one.script == PACKAGE:
+            found += _below(_npm_script(head, one.arguments))
+            continue
         if head and (_is_shell(one) or _shebang(head) in SHELLS):
             found += _below(head)
     return found[:_COMMANDS_MAX]
@@ -115,12 +124,11 @@ def recognised(
         for preset in presets.values():
             for pattern in preset.recognise.command:
                 for text in texts:
-                    matched = pattern.match(text)
-                    if matched and text[matched.end() : matched.end() + 1].strip() == "":
+                    if matched := pattern.match(text):
                         return preset, f'"{matched[0].strip()}" in its command'
     for one in found:
         head = heads.get(one.script, "") if one.script else ""
-        if not head or _is_shell(one) or _shebang(head) in SHELLS:
+        if not head or one.script == PACKAGE or _is_shell(one) or _shebang(head) in SHELLS:
             continue
         arguments = " ".join(one.arguments)
         for preset in presets.values():
@@ -153,6 +161,17 @@ def _below(script: str) -> Iterator[Invocation]:
     for part in _SEPARATOR.split(text)[:_COMMANDS_MAX]:
         if one := _invocation(_words(part)):
             yield one
+
+
+def _npm_script(head: str, arguments: tuple[str, ...]) -> str:
+    """The command behind `npm run NAME`, `npm start` or `yarn NAME`; empty where nobody knows."""
+    named = [word for word in arguments if not word.startswith("-") and word not in _RUN]
+    try:
+        scripts = json.loads(head).get("scripts", {})
+        command = scripts.get(named[0]) if named else None
+    except (ValueError, AttributeError, RecursionError):
+        return ""
+    return command if isinstance(command, str) else ""
 
 
 def _words(text: str) -> list[str]:

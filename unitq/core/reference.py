@@ -12,11 +12,11 @@ from unitq.core.schema import (
     HooksTable,
     ProbeTable,
     RecycleTable,
-    RedisTable,
     RolloutTable,
     WorkerTable,
     plain,
 )
+from unitq.core.tables import RedisTable
 from unitq.core.values import RESERVED_VARIABLES
 
 if TYPE_CHECKING:
@@ -75,6 +75,11 @@ command = "bin/probe --worker sms@%i"
 timeout = "5s"
 successes = 3
 ```
+
+`probe = "registered"` asks Redis instead: an instance is healthy only once its framework has it on
+its list of workers, with the PID of one of the instance's processes. It is for the presets whose
+workers register with their PID (php-resque, resque, node-resque, rq, sidekiq), and needs `[redis]`.
+While Redis does not answer, no instance becomes healthy.
 """
 
 _RECYCLING = """\
@@ -163,6 +168,13 @@ unitq writes these itself:
 `Type` may be {types}.
 """
 
+
+# Left out of the starter file: each needs another one, or rules one out that is there.
+REDIS_RARE = (
+    "registry_prefix", "password_file", "password_credential", "sentinels", "master",
+    "sentinel_username", "sentinel_password_variable", "sentinel_password_file", "ca_file",
+    "cert_file", "key_file",
+)  # fmt: skip
 
 _TABLES = ("redis", "rollout", "hooks", "workers")
 
@@ -260,7 +272,7 @@ def _escape_quotes(text: str) -> str:
 _STARTER = """\
 # The queue workers of one app. Change what follows, look at it with "unitq check" and "unitq plan",
 # then run "unitq deploy". A key behind a "#" shows its default, or an example where it has none.
-# All keys in detail: docs/configuration.md.
+# All keys, and some more, in detail: docs/configuration.md.
 
 {app}
 # How a deploy replaces the instances.
@@ -297,6 +309,7 @@ def starter(
     command: str = "/usr/bin/php bin/resque",
     instances: int = 4,
     preset: str | None = None,
+    queues: bool = False,
 ) -> str:
     """The commented file that `unitq init` writes. Without `user` that key stays a comment."""
     given: dict[str, Any] = {"app": app, "directory": directory}
@@ -305,12 +318,14 @@ def starter(
     known: dict[str, Any] = {"command": command, "instances": instances}
     if preset is not None:
         known["preset"] = preset
+    if queues:
+        known["queues"] = ["default"]
     return _STARTER.format(
         worker=worker,
         app=_keys(AppFile, given, skip=_TABLES),
         rollout=_keys(RolloutTable, {}),
         hooks=_keys(HooksTable, {}),
-        redis=_keys(RedisTable, {}),
+        redis=_keys(RedisTable, {}, skip=REDIS_RARE),
         keys=_keys(WorkerTable, known, skip=("unit", "service")),
         unit=_directives("unit"),
         service=_directives("service"),

@@ -79,6 +79,7 @@ class RenderedWorker:
     singleton: bool = False
     probe: UnitText | None = None
     probes: int = 0  # how often in a row it must succeed; 0: there is none
+    registered: bool = False  # the probe asks Redis, and is no unit
     recycle: Recycle | None = None
     preset: str | None = None
     queues: tuple[str, ...] = ()
@@ -211,7 +212,8 @@ def _worker(
         fingerprint=_fingerprint(unit.text, environment, code),
         singleton=worker.singleton,
         probe=_probe(jinja, app, worker, values),
-        probes=worker.probe.successes if worker.probe else 0,
+        probes=worker.probe.successes if worker.probe else int(worker.registered),
+        registered=worker.registered,
         recycle=worker.recycle,
         preset=worker.preset,
         queues=worker.queues,

@@ -43,6 +43,7 @@ class WorkerRevision(NamedTuple):
     code_version: str
     singleton: bool = False  # never two processes, so never an instance more than there are
     probes: int = 0  # how often in a row the probe must succeed; 0: there is none
+    registered: bool = False  # the probe asks Redis whether it is registered
     recycle: Recycle | None = None
     preset: str | None = None  # the framework
     queues: tuple[str, ...] = ()
@@ -63,6 +64,7 @@ class Revision(NamedTuple):
     units: tuple[str, ...]
     rollout: RolloutSettings
     restores: int | None = None  # the number of the revision that this one goes back to
+    why: str = ""  # what the operator said of it
 
     @property
     def id(self) -> str:
@@ -109,6 +111,7 @@ class Origin(NamedTuple):
     created: float
     by: str
     config: str
+    why: str = ""
 
 
 def successor(
@@ -123,6 +126,7 @@ def successor(
         created=origin.created,
         by=origin.by,
         config=origin.config,
+        why=origin.why,
         workers=tuple(
             WorkerRevision(
                 name=worker.name,
@@ -134,6 +138,7 @@ def successor(
                 code_version=worker.code.version,
                 singleton=worker.singleton,
                 probes=worker.probes,
+                registered=worker.registered,
                 recycle=worker.recycle,
                 preset=worker.preset,
                 queues=worker.queues,
@@ -182,6 +187,7 @@ def scaled(current: Revision, counts: Mapping[str, int], origin: Origin) -> Revi
         created=origin.created,
         by=origin.by,
         config=origin.config,
+        why=origin.why,
         workers=workers,
     )
 
@@ -196,6 +202,7 @@ def restored(current: Revision, target: Revision, origin: Origin) -> Revision:
         number=current.number + 1,
         created=origin.created,
         by=origin.by,
+        why=origin.why,
         restores=target.restores or target.number,
     )
 
@@ -232,6 +239,7 @@ def load(text: str | bytes, where: str) -> Revision:
             units=tuple(found["units"]),
             rollout=_settings(found["rollout"]),
             restores=found.get("restores"),
+            why=found.get("why", ""),
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UnitqError(

@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Discriminator, Field, Tag
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from unitq.core import kinds
 from unitq.core.model import ROLLOUT, App, CodeVersion, Probe, StartLimit, Worker
 from unitq.core.recycle import Recycle
 from unitq.core.settings import Duration, Share
+from unitq.core.tables import RedisTable, Table
 
 if TYPE_CHECKING:
     from pydantic_core import core_schema
@@ -28,22 +29,6 @@ def _default(key: str, model: type[App | Probe | Worker] = Worker) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default
-
-
-class Table(BaseModel):
-    """A table of the file: no other keys, nothing converted, nothing changed later."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class RedisTable(Table):
-    """Where the queues are. unitq only reads there."""
-
-    url: kinds.RedisUrl | None = Field(
-        default=None,
-        description="Where Redis is. A password in it is shown nowhere.",
-        examples=["redis://127.0.0.1:6379/0"],
-    )
 
 
 class RolloutTable(Table):
@@ -136,6 +121,14 @@ class HooksTable(Table):
         description="After one that did not.",
         examples=[{"command": ["/usr/local/bin/alert"], "timeout": "30s"}],
     )
+
+
+# What pydantic calls the two forms of a probe. No key of a file holds these characters.
+AS_WORD, AS_TABLE = "\x00word", "\x00table"
+
+
+def _shape(value: object) -> str:
+    return AS_TABLE if isinstance(value, dict | ProbeTable) else AS_WORD
 
 
 class ProbeTable(Table):
@@ -239,7 +232,14 @@ class WorkerTable(Table):
         "whatever `max_surge` says.",
         examples=[True],
     )
-    probe: Annotated[ProbeTable, kinds.Kind("table, see [Probes](#probes)")] | None = Field(
+    probe: (
+        Annotated[
+            Annotated[kinds.Registered, Tag(AS_WORD)] | Annotated[ProbeTable, Tag(AS_TABLE)],
+            Discriminator(_shape),
+            kinds.Kind('table or `"registered"`, see [Probes](#probes)'),
+        ]
+        | None
+    ) = Field(
         default=None,
         description="Asks a new process whether it does its work.",
         examples=[{"command": "bin/probe %i", "timeout": "5s", "successes": 1}],

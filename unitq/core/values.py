@@ -9,7 +9,6 @@ import math
 import posixpath
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from unitq.core import duration
 from unitq.core.model import INSTANCES_MAX, NAME_RE, KillMode, StartLimit
@@ -158,7 +157,7 @@ def paths(value: object) -> tuple[str, ...]:
         return (_file(value),)
     if not isinstance(value, list):
         raise MistakeError('an absolute path such as "/etc/shop/env", or a list of them')
-    return _items(value, _file)
+    return items(value, _file)
 
 
 def _file(value: object) -> str:
@@ -181,11 +180,12 @@ def queues(value: object) -> tuple[str, ...]:
             raise MistakeError(why=f"a queue's name has at most {QUEUE_MAX} bytes")
         return item
 
-    return _items(value, queue)
+    return items(value, queue)
 
 
-def _items(value: list[object], check: Callable[[object], str]) -> tuple[str, ...]:
-    items: dict[str, None] = {}
+def items(value: list[object], check: Callable[[object], str]) -> tuple[str, ...]:
+    """Every item of a list, none of them twice; all mistakes at once."""
+    checked_ones: dict[str, None] = {}
     wrong = []
     for index, item in enumerate(value):
         try:
@@ -193,12 +193,12 @@ def _items(value: list[object], check: Callable[[object], str]) -> tuple[str, ..
         except MistakeError as mistake:
             wrong.append(mistake.below(index))
             continue
-        if checked in items:
+        if checked in checked_ones:
             wrong.append(MistakeError(why="stands in the list twice", at=(index,)))
-        items[checked] = None
+        checked_ones[checked] = None
     if wrong:
         raise MistakesError(wrong)
-    return tuple(items)
+    return tuple(checked_ones)
 
 
 def environment(value: object) -> tuple[tuple[str, str], ...]:
@@ -219,33 +219,6 @@ def _variable(key: str, value: object) -> tuple[str, ...]:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise MistakeError("a string or a whole number; quotes make a string of anything")
     return (str(value),)
-
-
-def redis_url(value: object) -> str:
-    """A URL that redis-py understands. It may hold a password: no message repeats it."""
-    expected = 'a URL such as "redis://127.0.0.1:6379/0", "rediss://…" or "unix:///run/redis.sock"'
-    if not isinstance(value, str):
-        raise MistakeError(expected)
-    try:
-        url = urlsplit(value)
-        port = url.port  # reading it checks it
-    except ValueError:
-        raise MistakeError(expected) from None
-    known = (
-        url.scheme in ("redis", "rediss", "unix")
-        and f"{url.scheme}://" == value[: len(url.scheme) + 3]
-    )
-    if not known or any(c.isspace() for c in value) or port == 0:
-        raise MistakeError(expected)
-    if url.fragment:
-        raise MistakeError(why='"#" in a URL is written as "%23"')
-    if url.scheme == "unix" and not url.path.startswith("/"):
-        raise MistakeError('an absolute path in the URL: "unix:///run/redis.sock"')
-    if url.scheme != "unix" and not url.hostname:
-        raise MistakeError('a host in the URL: "redis://127.0.0.1:6379/0"')
-    if url.scheme != "unix" and not re.fullmatch(r"/?|/[0-9]{1,9}", url.path):
-        raise MistakeError('a database number at the end of the URL: "redis://127.0.0.1:6379/0"')
-    return value
 
 
 def span(*, zero: bool = True, infinite: bool = True) -> Callable[[object], Duration]:
@@ -332,6 +305,16 @@ def start_limit(value: object) -> StartLimit:
         return StartLimit(int(parts[1]), span(zero=False, infinite=False)(parts[2]))
     except MistakeError:
         raise MistakeError(expected) from None
+
+
+REGISTERED = "registered"
+
+
+def registered(value: object) -> str:
+    """The probe that is no program of the operator's."""
+    if value != REGISTERED:
+        raise MistakeError('"registered", or a table such as { command = "bin/probe %i" }')
+    return REGISTERED
 
 
 def size(value: object) -> int:

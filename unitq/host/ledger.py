@@ -50,8 +50,6 @@ class Ledger:
             content = path.read_bytes()
             told = records(content)
             self._seq = len(told)
-            self._began = told[0].at if told else time()
-            self._by = told[0].data.get("by") if told else state.whoami()
             self._end = sum(len(line(record)) for record in told)
             # What is torn goes, so that nothing of it can follow what is written now.
             os.ftruncate(self._descriptor, self._end)
@@ -109,8 +107,7 @@ class Ledger:
 
     def report(self, document: dict[str, Any]) -> None:
         """Keeps the closing report beside it. Raises OSError."""
-        more = {"rollout": self.number, "by": self._by, "began": self._began, "ended": time()}
-        text = json.dumps(document | more, indent=2) + "\n"
+        text = json.dumps(document, indent=2) + "\n"
         with open(self._staged, "r+b") as file:
             file.write(text.encode())
             file.truncate()
@@ -118,6 +115,13 @@ class Ledger:
             os.fsync(file.fileno())
         self._staged.replace(self._folder / _REPORT)
         files.sync(self._folder)
+
+    def kept(self) -> bytes | None:
+        """The closing report of an earlier command of this rollout. Raises OSError."""
+        try:
+            return (self._folder / _REPORT).read_bytes()
+        except FileNotFoundError:
+            return None
 
     def _append(self, what: str, data: dict[str, Any]) -> None:
         text = line(Record(self._seq + 1, time(), what, data))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from unitq.core import names
+from unitq.core.errors import GoingDownError, SystemdError
 from unitq.core.sight import Seen, failure
 from unitq.core.slot import Order, What
 from unitq.host import install, journal, state, unitfiles
+from unitq.host.bus_errors import BusLostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from unitq.core.names import InstanceName
     from unitq.host.ledger import Ledger
     from unitq.host.systemd import Systemd
+
+_FOREVER = 1e12  # seconds; systemd's "infinity" is more
 
 _LOG_LINES = 20  # of a failed start that are shown
 _PROBE_LINES = 5  # and of its probe
@@ -33,8 +38,27 @@ class Orders:
         self._app = app
         self._book = book
 
+    def unless_going_down(self) -> None:
+        """Raises GoingDownError where systemd stops everything.
+
+        What is down then has not failed, nor does it wait for its turn. systemd says so before it
+        stops the first: so it is asked after something was seen, and before that is acted upon.
+        """
+        with suppress(BusLostError):  # the next order will notice
+            if self._systemd.stopping():
+                raise GoingDownError(
+                    f"systemd is shutting down: the work on {self._app} is cut off",
+                    hint=f"once it is up again, `unitq -a {self._app} status` tells how to go on",
+                )
+
     def write_down(self, orders: Iterable[Order], seen: Mapping[InstanceName, Seen]) -> None:
-        """Puts all of them into the ledger: on disk when this returns. Raises OSError."""
+        """Puts all of them into the ledger: on disk when this returns.
+
+        Raises LedgerError, and GoingDownError where none may be given any more.
+        """
+        orders = tuple(orders)
+        if orders:
+            self.unless_going_down()
         # A probe changes nothing.
         real = [order for order in orders if order.what is not What.PROBE]
         if self._book is None or not real:
@@ -85,6 +109,15 @@ class Orders:
         # Deliberate starts count against the start limit: forget the earlier ones.
         self._systemd.reset_failed(unit)
         return self._systemd.start(unit) if seen.down else self._systemd.restart(unit)
+
+    def limit(self, name: InstanceName) -> float | None:
+        """Seconds that systemd gives it to stop; None: any time, or it is not loaded."""
+        try:
+            found = self._systemd.properties(names.unit(self._app, name), "TimeoutStopUSec")
+        except SystemdError:
+            return None
+        seconds: float = found["TimeoutStopUSec"] / 1e6
+        return seconds if seconds < _FOREVER else None
 
     def probe_failed(self, name: InstanceName) -> str:
         """How a probe that failed ended."""

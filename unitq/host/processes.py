@@ -145,6 +145,41 @@ def age(pid: int) -> float | None:
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
 
 
+def living(pid: int) -> tuple[float | None, str] | None:
+    """When a process began, in seconds since 1970, and its cgroup; None: there is none.
+
+    Both unknown where it is hidden from us (proc(5), hidepid=): that is not to be gone.
+    """
+    begun, cgroup = age(pid), cgroup_of(pid)
+    if begun is not None and cgroup is not None:
+        return time.time() - begun, cgroup
+    if os.path.exists(f"/proc/{pid}/stat"):
+        return None  # a zombie: dead, and only not collected yet
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except (PermissionError, OverflowError):
+        return None, ""
+    return None, ""
+
+
+def cgroup_of(pid: int) -> str | None:
+    """The cgroup that a living process is in, from the root of the hierarchy; None: it is gone."""
+    try:
+        lines = _read(f"/proc/{pid}/cgroup").decode(errors="replace").splitlines()
+        if _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[0] in (b"Z", b"X"):
+            return None
+    except (OSError, IndexError):
+        return None
+    # systemd's own hierarchy where there are several (cgroups(7)).
+    for prefix in ("0::", "1:name=systemd:"):
+        for line in lines:
+            if line.startswith(prefix) and (line != "0::/" or len(lines) == 1):
+                return line.removeprefix(prefix)
+    return ""
+
+
 def _pids_of(cgroup: str) -> tuple[int, ...]:
     try:
         return tuple(map(int, _read(f"{cgroup}/cgroup.procs").split()))

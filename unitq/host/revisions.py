@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unitq.core import history
+from unitq.core import history, ledger
 from unitq.core.envfile import assignments, environment_file, file_names
 from unitq.core.errors import Exit, NotPermittedError, UnitqError
 from unitq.core.revision import Revision, dump, load
@@ -181,31 +181,60 @@ def every(place: AppLayout, note: Note) -> list[Revision]:
 def reports(place: AppLayout, note: Note) -> list[dict[str, Any]]:
     """The reports of all rollouts, oldest first, as `deploy --json` printed them.
 
-    Each has the keys of _REPORT; `rollout` is its number.
+    Each has the keys of _REPORT; `rollout` is its number. One about a revision that another report
+    tells of in passing has that as `whole`.
     """
     found = []
     for number, path in sorted(_numbered(Path(place.state) / "rollouts")):
         try:
             report = json.loads((path / "report.json").read_bytes())
-            wrong = [key for key, kind in _REPORT.items() if not isinstance(report[key], kind)]
+            wrong = [
+                key
+                for told in (report, *_earlier(report))
+                for key, kind in _REPORT.items()
+                if not isinstance(told[key], kind)
+            ]
             if wrong:
                 raise ValueError(f"{', '.join(wrong)}: not what belongs there")
         except FileNotFoundError:
-            note(f"rollout {number} has no report: it goes on, or it was killed")
+            if not _given_up(path):
+                note(f"rollout {number} has no report: it goes on, or it was killed")
         except OSError as error:
             note(f"{path / 'report.json'}: {error.strerror}: left out")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             note(f"{path / 'report.json'}: damaged ({type(error).__name__}: {error}): left out")
         else:
             report = {"began": None, "ended": None, "by": None, **report, "rollout": number}
-            found.append(report)
+            found += [*_before(report), report]
             if isinstance(back := report.get("rollback"), dict):
                 # The revision that it was rolled back to has no other report.
                 whole = report["exit_code"] == Exit.ROLLED_BACK
                 result, code = ("ok", Exit.OK) if whole else ("failed", Exit.DEGRADED)
                 of_back = {"command": "rollback", "result": result, "exit_code": int(code)}
-                found.append({**report, **back, **of_back, "rollback": None})
+                found.append({**report, **back, **of_back, "rollback": None, "whole": report})
     return found
+
+
+def _earlier(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """What commands before the last one of this rollout did. Raises TypeError."""
+    if not isinstance(report, dict):
+        raise TypeError("not a JSON object")
+    found = report.get("earlier", [])
+    if not isinstance(found, list):
+        raise TypeError("earlier: not what belongs there")
+    return found
+
+
+def _before(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """What it says of another revision: a way back that went on replaced the report of a failure.
+
+    Oldest first.
+    """
+    return [
+        {**each, "rollout": report["rollout"], "whole": report}
+        for each in _earlier(report)
+        if each["revision"] != report["revision"]
+    ]
 
 
 _REPORT: dict[str, type | tuple[type, ...]] = {
@@ -295,6 +324,14 @@ def _numbered(folder: Path) -> list[tuple[int, Path]]:
         for path in found
         if (number := path.name.partition("-")[0]).isdecimal() and number.isascii()
     ]
+
+
+def _given_up(folder: Path) -> bool:
+    """Whether an operator ended this rollout by `abort`: then it is known why it has no report."""
+    with suppress(OSError):
+        told = ledger.records((folder / "ledger.jsonl").read_bytes())
+        return bool(told) and bool(told[-1].data.get("aborted"))
+    return False
 
 
 def _unsaid(words: str) -> None:

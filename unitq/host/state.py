@@ -145,9 +145,11 @@ def lock(layout: Layout, app: str, doing: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            typed = f"unitq{' --user' * layout.user} -a {app}"
             raise LockedError(
                 f"another unitq is at work on {app}: {_holder(descriptor)}",
-                hint="wait for it, or end it with Ctrl-C: it stops at a safe point",
+                hint=f"`{typed} rollout watch` waits for its end, `{typed} rollout abort` stops it "
+                "at a safe point, as Ctrl-C does",
             ) from None
         note = {"pid": os.getpid(), "doing": doing, "by": whoami(), "since": time()}
         os.ftruncate(descriptor, 0)

@@ -1,0 +1,252 @@
+"""What a rollout reports: the values, the block of text that is made of them, what to type next."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.core.build import app, instance, revision
+from tests.core.world import pace
+from unitq.cli import block, report
+from unitq.cli.report import Back, Run
+from unitq.core.errors import Exit
+from unitq.core.outcome import Outcome
+from unitq.core.plan import Do, Step
+from unitq.core.rollout import Phase, Slot, begin
+from unitq.core.sight import End, Ending, Seen
+
+if TYPE_CHECKING:
+    from unitq.core.revision import Revision
+
+FIRST = revision(app(), release="1")
+SECOND = revision(app(), FIRST, release="2")
+THIRD = revision(app(), SECOND, release="1")._replace(restores=1)
+
+HEALTHY = {"phase": Phase.HEALTHY, "before": "a", "pid_before": 7, "touched": 10.0, "gone": 11.5}
+DRAINED = HEALTHY | {"ending": Ending(End.DRAINED)}
+FAILED = DRAINED | {"phase": Phase.FAILED, "reason": "it ended soon after: exited with status 3"}
+WAITING = {"phase": Phase.WAITING}
+SLOW = "slowest drain: sms@1 1.5 s · 58 s"
+LOST = "the job in hand may be lost"
+HANDLER = "(it has no handler for it, or was not up yet: is stop_signal the right one?)"
+
+
+def outcome(target: Revision, *slots: dict[str, Any], **more: Any) -> Outcome:
+    """What became of sms@1, sms@2, …; those that are healthy serve on `target`."""
+    steps = tuple(
+        Step(instance(f"sms@{number}"), each.get("do", Do.RESTART), "")
+        for number, each in enumerate(slots, 1)
+    )
+    rollout = begin(steps, pace(), {})
+    made = {
+        step.instance: Slot(step, **{key: value for key, value in each.items() if key != "do"})
+        for step, each in zip(steps, slots, strict=True)
+    }
+    up = Seen("active", "running", revision=target.id)
+    old = replace(up, revision="0-000000")
+    seen = {
+        name: {Phase.HEALTHY: up, Phase.FAILED: Seen()}.get(slot.phase, old)
+        for name, slot in made.items()
+    }
+    values: dict[str, Any] = {"seconds": 58.0, "least_serving": {"sms": 2}} | more
+    return Outcome(rollout=replace(rollout, slots=made), seen=seen, **values)
+
+
+def run(verb: str = "deploy", rollout: int | None = 17, **more: Any) -> Run:
+    values: dict[str, Any] = {
+        "typed": f"unitq {verb}",
+        "by": "ann",
+        "host": "web3",
+        "ended": 1_700_000_058.0,
+    }
+    return Run(verb, 1_700_000_000.0, rollout=rollout, **(values | more))
+
+
+def text(told: dict[str, Any]) -> list[str]:
+    """The block, of what is left of the report once it was on disk."""
+    return [line.text for line in block.block(json.loads(json.dumps(told)))]
+
+
+def test_success_is_one_line_and_the_block_says_where_when_and_who(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    slow = DRAINED | {"gone": 41.0}
+    done = outcome(SECOND, DRAINED, slow, DRAINED)
+    told = report.document(run(), SECOND, FIRST.id, done, (), Exit.OK)
+    line = (
+        "ok: 3 of 3 on 2 · least serving: 2 of 3 · 0 killed · 0 processes on old code · "
+        "slowest drain: sms@2 31 s · 58 s"
+    )
+    block.show(told)
+    assert capsys.readouterr() == (f"{line}\n", "")
+    head, by, *rest = text(told)
+    assert head == (
+        f"rollout 17 of shop on web3: deploy of revision 2 ({SECOND.hash}, release 2), replaces 1"
+    )
+    # The zone is that of whoever reads it.
+    assert re.fullmatch(
+        r"  by ann, 2023-11-1\d \d\d:\d\d:20 to (\S+ )?\d\d:\d\d:18 \S+: unitq deploy", by
+    )
+    assert rest == [line]
+    assert told["slowest_drain"] == {"instance": "sms@2", "seconds": 31.0}
+    assert (told["on_revision"], told["serving"], told["next"]) == (3, 3, None)
+
+
+def test_a_failure_is_the_whole_block_what_went_wrong_on_standard_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    failed = outcome(
+        SECOND, FAILED, WAITING, WAITING, logs={instance("sms@1"): ("booting", "no database")}
+    )
+    back = Back(THIRD, outcome(THIRD, {"phase": Phase.HEALTHY, "do": Do.START}, seconds=10.0))
+    told = report.document(run(), SECOND, FIRST.id, failed, (), Exit.ROLLED_BACK, back)
+    block.show(told)
+    printed = capsys.readouterr()
+    assert printed.err.splitlines() == [
+        "sms@1 failed: it ended soon after: exited with status 3",
+        "  | booting",
+        "  | no database",
+        "  next: once the cause is mended, `unitq -c /srv/shop/unitq.toml deploy`",
+    ]
+    blank, *rest = printed.out.splitlines()
+    assert not blank
+    assert rest[0].startswith("rollout 17 of shop on web3: deploy of revision 2 (")
+    # Nobody has looked at the old code before the way back.
+    assert rest[2:] == [
+        "failed: 0 of 3 on 2 · 2 serving · least serving: 2 of 3 · 0 killed · " + SLOW,
+        "rolled back: 1 of 1 on 3 · 0 killed · 0 processes on old code · 10 s",
+    ]
+    assert told["summary"] == rest[2:]
+    assert sorted(text(told)) == sorted([*rest, *printed.err.splitlines()])
+
+
+def test_what_was_killed_or_touched_by_somebody_is_named_and_why() -> None:
+    killed = HEALTHY | {"gone": 15.0, "ending": Ending(End.KILLED, "SIGKILL at stop_timeout")}
+    died = HEALTHY | {"ending": Ending(End.DIED, "died of SIGQUIT")}
+    done = outcome(SECOND, killed, died, DRAINED | {"foreign": ("restarted by somebody else",)})
+    told = report.document(run(), SECOND, FIRST.id, done, (), Exit.OK)
+    assert text(told)[2:-1] == [
+        f"warning: sms@1 was killed after 5.0 s (SIGKILL at stop_timeout, PID 7): {LOST}",
+        "warning: sms@3 was restarted by somebody else meanwhile",
+        f"warning: sms@2 did not drain: died of SIGQUIT {HANDLER}",
+    ]
+    assert "1 killed" in text(told)[-1]
+
+
+def test_without_a_drain_there_is_no_slowest() -> None:
+    done = outcome(FIRST, {"phase": Phase.HEALTHY, "do": Do.START})
+    told = report.document(run("start", None), FIRST, FIRST.id, done, (), Exit.OK)
+    assert told["slowest_drain"] is None
+    head, _, line = text(told)
+    assert head == f"start of shop on web3: revision 1 ({FIRST.hash}, release 1)"
+    assert line == "ok: 1 of 1 on 1 · 0 killed · 0 processes on old code · 58 s"
+
+
+def test_unchanged_counts_what_is_as_it_should_be() -> None:
+    told = report.document(run(rollout=None), SECOND, SECOND.id, None, (), Exit.OK)
+    assert told["summary"] == ["unchanged: 3 of 3 on 2"]
+    assert (told["on_revision"], told["serving"], told["result"]) == (3, 3, "unchanged")
+
+
+def test_what_goes_on_keeps_what_came_before() -> None:
+    killed = HEALTHY | {"gone": 15.0, "ending": Ending(End.KILLED, "SIGKILL at stop_timeout")}
+    first = report.document(
+        run(), SECOND, FIRST.id, outcome(SECOND, killed, DRAINED, WAITING), (), Exit.PAUSED
+    )
+    again = run(typed="unitq rollout resume", by="bob", earlier=report.earlier(first))
+    kept = {"phase": Phase.KEPT, "do": Do.KEEP}
+    second = report.document(
+        again, SECOND, FIRST.id, outcome(SECOND, kept, kept, WAITING), (), Exit.INTERRUPTED
+    )
+    last = run(typed="unitq rollout resume", earlier=report.earlier(second))
+    done = outcome(SECOND, kept, kept, DRAINED)
+    lines = text(report.document(last, SECOND, FIRST.id, done, (), Exit.OK))
+    assert [line.rpartition(": ")[2] for line in lines if line.startswith("  by ")] == [
+        "unitq deploy", "unitq rollout resume", "unitq rollout resume",
+    ]  # fmt: skip
+    assert [line.partition(":")[0] for line in lines if " on 2 ·" in line] == [
+        "paused", "interrupted", "ok",
+    ]  # fmt: skip
+    assert sum("sms@1 was killed after 5.0 s" in line for line in lines) == 1
+    # What one could have typed then says nothing now.
+    assert not [line for line in lines if "next:" in line]
+
+
+def test_of_earlier_commands_only_instances_with_something_to_say_are_kept() -> None:
+    back = Back(THIRD, outcome(THIRD, DRAINED, FAILED))
+    told = report.document(
+        run(), SECOND, FIRST.id, outcome(SECOND, FAILED, DRAINED), (), Exit.DEGRADED, back
+    )
+    (kept,) = report.earlier(told)
+    assert [row["instance"] for row in kept["instances"]] == ["sms@1"]
+    assert [row["instance"] for row in kept["rollback"]["instances"]] == ["sms@2"]
+    assert len(told["instances"]) == 2
+
+
+def test_of_commands_without_number_the_newest_are_kept() -> None:
+    told = report.document(
+        run(), SECOND, FIRST.id, outcome(SECOND, FAILED, DRAINED), (), Exit.DEGRADED
+    )
+    for number in range(50):
+        told |= {"seconds": float(number), "earlier": list(report.earlier(told))}
+    assert [each["seconds"] for each in told["earlier"]] == [*map(float, range(29, 49))]
+
+
+TOML = "/srv/shop/unitq.toml"
+BACK = Back(THIRD, outcome(THIRD, FAILED))
+CUT = Back(THIRD, outcome(THIRD, WAITING, interrupted=True))
+
+MENDED = "once the cause is mended"
+DEPLOY = f"`unitq -c {TOML} deploy`"
+ON, AWAY = "`unitq -a shop rollout resume` goes on", "`unitq -a shop rollback` goes back"
+SAME = "the same command again goes on from here"
+OTHER = "`unitq -a shop history` lists what else `unitq -a shop rollback N` may go to"
+AFTER = "what was begun goes on in systemd: `unitq -a shop status` tells; then"
+
+
+@pytest.mark.parametrize(
+    ("made", "code", "back", "expected"),
+    [
+        (run(), Exit.DEGRADED, None, f"1 not touched; {MENDED}, {DEPLOY}; or {ON}, {AWAY}"),
+        (run("rollback"), Exit.DEGRADED, None, f"1 not touched; {MENDED}, {ON}; {OTHER}"),
+        (run("restart", None), Exit.DEGRADED, None, f"1 not touched; {MENDED}, {SAME}"),
+        (run(), Exit.DEGRADED, BACK,
+         f"all were touched; {MENDED}, {ON} with the way back; or {DEPLOY}"),
+        (run(), Exit.DEGRADED, CUT, f"1 not touched; the rollback is not complete: {ON} with it"),
+        (run(), Exit.ROLLED_BACK, BACK, f"{MENDED}, {DEPLOY}"),
+        (run(), Exit.INTERRUPTED, None, f"1 not touched; {ON}, {AWAY}"),
+        # Not `rollback`: that would go further back.
+        (run("rollback"), Exit.INTERRUPTED, None, f"1 not touched; {ON}"),
+        (run("restart", None), Exit.INTERRUPTED, None, f"1 not touched; {SAME}"),
+        (run(), Exit.PAUSED, None, f"1 not touched; {ON}, {AWAY}"),
+        (run(), Exit.GAVE_UP_WAITING, None, f"1 not touched; {AFTER} {ON}, {AWAY}"),
+        (run("restart", None), Exit.DETACHED, None, f"1 not touched; {AFTER} {SAME}"),
+        (run(), Exit.KILLED, None, None),
+    ],
+)  # fmt: skip
+def test_what_to_type_next(made: Run, code: Exit, back: Back | None, expected: str | None) -> None:
+    done = outcome(SECOND, FAILED, WAITING)
+    told = report.document(made, SECOND, FIRST.id, done, (), code, back)
+    assert told["next"] == expected
+    assert [line for line in text(told) if "next:" in line] == (
+        [f"  next: {expected}"] if expected else []
+    )
+
+
+def test_in_a_users_scope_each_command_says_so() -> None:
+    done = outcome(SECOND, FAILED, WAITING)
+    told = report.document(run(user=True), SECOND, FIRST.id, done, (), Exit.DEGRADED)
+    assert told["next"].count("`unitq --user -") == told["next"].count("`unitq ") == 3
+    assert text(told)[0].startswith("rollout 17 of shop (--user) on web3: ")
+
+
+def test_why_nothing_was_rolled_back_is_said() -> None:
+    why = "no earlier revision was stable and is still there"
+    told = report.document(
+        run(why_not=why), SECOND, None, outcome(SECOND, FAILED), (), Exit.DEGRADED
+    )
+    assert f"  not rolled back: {why}" in text(told)

@@ -1,0 +1,367 @@
+"""Ways to Redis, what is asked there, and how long it may take."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.queues.conftest import PRESETS, layout, source
+from unitq.core.keys import READING
+from unitq.core.model import Redis
+from unitq.queues.connection import PATIENCE, Connection, Secrets, place
+from unitq.queues.errors import QueuesError
+from unitq.queues.look import look
+from unitq.queues.source import Source
+from unitq.queues.wire import Answers, Refused, pack, packer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from tests.harness.redis_server import RedisServer
+    from unitq.core.queue import Sample
+
+EVERY = sorted({path.stem for path in PRESETS.glob("*.toml")} - {"none"})
+SECRET = "s3cret-0815"
+
+
+def looked(settings: Redis, secrets: Secrets | None = None, preset: str = "php-resque") -> Sample:
+    connection = Connection(settings, secrets)
+    try:
+        (found,) = look(connection, [source(preset, "sms")])
+    finally:
+        connection.close()
+    return found
+
+
+# --- ways there
+
+
+def test_a_unix_socket(server: RedisServer) -> None:
+    server.client.rpush("resque:queue:sms", "{}")
+    assert looked(Redis(url=f"unix://{server.socket}?db=0")).queues["sms"].waiting == 1
+
+
+def test_another_database(server: RedisServer) -> None:
+    url = server.url.removesuffix("/0") + "/3"
+    server.client.rpush("resque:queue:sms", "{}")
+    assert looked(Redis(url=url)).queues["sms"].waiting == 0
+
+
+@pytest.fixture
+def reader(server: RedisServer) -> Iterator[str]:
+    """A user who may only read."""
+    client: Any = server.client
+    client.execute_command("ACL", "SETUSER", "unitq", "on", f">{SECRET}", "~*", "+@read")
+    yield "unitq"
+    client.execute_command("ACL", "DELUSER", "unitq")
+
+
+@pytest.mark.parametrize("preset", EVERY)
+def test_a_user_with_nothing_but_read_is_enough(
+    server: RedisServer, reader: str, preset: str
+) -> None:
+    settings = Redis(url=server.url, username=reader)
+    assert looked(settings, Secrets(SECRET), preset).notes == ()
+
+
+def test_a_wrong_password_is_told_and_shown_nowhere(server: RedisServer, reader: str) -> None:
+    for settings, secrets in (
+        (Redis(url=server.url, username=reader), Secrets(f"{SECRET}-not")),
+        (Redis(url=server.url.replace("//", f"//{reader}:{SECRET}-not@")), Secrets()),
+    ):
+        with pytest.raises(QueuesError) as caught:
+            looked(settings, secrets)
+        told = f"{caught.value.message} {caught.value.hint}"
+        assert "password" in told
+        assert SECRET not in f"{told} {caught.value!r} {settings!r} {secrets!r}"
+        assert SECRET not in place(settings)
+
+
+def test_what_a_user_may_not_read_is_noted(server: RedisServer) -> None:
+    client: Any = server.client
+    client.execute_command("ACL", "SETUSER", "few", "on", "nopass", "~resque:queue*", "+@read")
+    try:
+        found = looked(Redis(url=server.url, username="few"), Secrets("any"))
+    finally:
+        client.execute_command("ACL", "DELUSER", "few")
+    assert found.queues["sms"].waiting == 0
+    assert any("Redis refuses: NOPERM" in note for note in found.notes)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 that signs itself."""
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")),
+            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tls(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a Redis that speaks TLS only."""
+    port = _free_port()
+    process = subprocess.Popen(
+        [
+            *("redis-server", "--port", "0", "--tls-port", str(port), "--bind", "127.0.0.1"),
+            *("--tls-cert-file", str(certificates / "cert.pem")),
+            *("--tls-key-file", str(certificates / "key.pem")),
+            *("--tls-ca-cert-file", str(certificates / "cert.pem"), "--save", ""),
+            *("--dir", str(tmp_path_factory.mktemp("redis")), "--tls-auth-clients", "optional"),
+        ],
+        stdout=subprocess.DEVNULL,
+    )
+    _wait_for(port, process)
+    yield port
+    process.terminate()
+    process.wait(timeout=10)
+
+
+def test_tls_checks_who_answers(tls: int, certificates: Path) -> None:
+    url = f"rediss://127.0.0.1:{tls}/0"
+    assert looked(Redis(url=url, ca_file=str(certificates / "cert.pem"))).queues["sms"].waiting == 0
+    with pytest.raises(QueuesError, match=r"(?i)certificate"):
+        looked(Redis(url=url))
+
+
+def test_sentinels_say_where_the_master_is(server: RedisServer, tmp_path: Path) -> None:
+    server.client.rpush("resque:queue:sms", "{}")
+    port = _free_port()
+    config = tmp_path / "sentinel.conf"
+    config.write_text(
+        f"port {port}\nbind 127.0.0.1\ndir {tmp_path}\n"
+        f"sentinel monitor mymaster 127.0.0.1 {server.port} 1\n"
+    )
+    process = subprocess.Popen(
+        ["redis-server", str(config), "--sentinel"], stdout=subprocess.DEVNULL
+    )
+    try:
+        _wait_for(port, process)
+        # The first one is down, as one may be.
+        sentinels = (f"127.0.0.1:{_free_port()}", f"127.0.0.1:{port}")
+        assert looked(Redis(sentinels=sentinels, master="mymaster")).queues["sms"].waiting == 1
+        with pytest.raises(QueuesError, match="names a master other"):
+            looked(Redis(sentinels=sentinels, master="other"))
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+# --- what is asked
+
+
+@pytest.mark.parametrize("preset", EVERY)
+def test_only_commands_that_read_are_sent(server: RedisServer, preset: str) -> None:
+    client: Any = server.client
+    asked = set()
+    with client.monitor() as monitor:
+        looked(Redis(url=server.url), preset=preset)
+        server.client.get("END")
+        for seen in monitor.listen():
+            if seen["command"] == "GET END":
+                break
+            asked.add(seen["command"].split()[0].upper())
+    # How redis-py greets a server: also the client of this test, which speaks RESP3.
+    assert asked - {"CLIENT", "HELLO"} <= READING
+    assert asked & READING
+
+
+def test_what_is_pipelined_is_two_trips(server: RedisServer) -> None:
+    server.client.sadd("resque:queues", *(f"q{number}" for number in range(50)))
+    server.client.sadd("resque:workers", "web1:1:q1", "web1:2:q2")
+    connection = Connection(Redis(url=server.url))
+    look(connection, [source("php-resque"), source("sidekiq")])
+    assert connection.trips == 2
+    connection.close()
+
+
+QUEUES = 10_000
+
+
+def _fill(server: RedisServer, keys: Sequence[str], registry: str, job: str) -> tuple[str, ...]:
+    names = tuple(f"queue-{number}" for number in range(QUEUES))
+    with server.client.pipeline(transaction=False) as pipe:
+        for name in names:
+            for key in keys:
+                pipe.rpush(key + name, job)
+            if registry:
+                pipe.sadd(registry, name)
+        pipe.execute()
+    return names
+
+
+@pytest.mark.parametrize(
+    ("preset", "keys", "registry"),
+    [
+        ("php-resque", ["resque:queue:"], "resque:queues"),
+        ("resque", ["resque:queue:"], "resque:queues"),
+        ("sidekiq", ["queue:"], "queues"),
+        ("laravel", ["laravel_database_queues:"], ""),
+        ("dramatiq", ["dramatiq:"], ""),
+    ],
+)
+def test_ten_thousand_queues(
+    server: RedisServer, preset: str, keys: list[str], registry: str
+) -> None:
+    """Two trips; and less than 100 ms of our own work for the numbers.
+
+    Measured in this process's time: on a machine with other things to do the clock on the wall
+    says more about those. What Redis takes comes on top: 10 ms for each number of all queues.
+    """
+    names = _fill(server, keys, registry, '{"class":"A","queue_time":1795440000.25}')
+    found = layout(preset)
+    one = Source(preset, found, () if registry else names, found.prefix, "")
+    connection = Connection(Redis(url=server.url), patience=30)
+    spent = []
+    for _ in range(7):
+        connection.trips = 0
+        begun = time.process_time()
+        (sample,) = look(connection, [one], ages=False, workers=bool(registry))
+        spent.append(time.process_time() - begun)
+        assert connection.trips == (2 if registry else 1)
+    connection.close()
+    assert len(sample.queues) == QUEUES
+    assert sample.queues["queue-77"].waiting == 1
+    assert min(spent) < 0.1, spent
+
+
+# --- how long it takes
+
+
+def test_a_port_that_nobody_listens_on_is_refused_at_once() -> None:
+    begun = time.monotonic()
+    with pytest.raises(QueuesError, match=r"Redis at 127\.0\.0\.1:1/0: Connection refused"):
+        looked(Redis(url="redis://127.0.0.1:1/0"))
+    assert time.monotonic() - begun < PATIENCE
+
+
+def test_a_server_that_is_stopped_costs_a_second(server: RedisServer) -> None:
+    connection = Connection(Redis(url=server.url))
+    look(connection, [source("php-resque", "sms")])
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        with pytest.raises(QueuesError, match="no answer"):
+            look(connection, [source("php-resque", "sms")])
+        with pytest.raises(QueuesError, match="no answer"):
+            looked(Redis(url=server.url))
+        assert time.monotonic() - begun < 2 * PATIENCE + 1
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    # The connection is made anew: late answers to the first look are not taken for the next one's.
+    (again,) = look(connection, [source("php-resque", "sms")])
+    assert again.queues["sms"].waiting == 0
+    connection.close()
+
+
+@pytest.fixture
+def dripping() -> Iterator[int]:
+    """A server that answers a byte every 100 ms, so that no time-out of a socket ever comes."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.05)
+
+        def serve() -> None:
+            while not over.is_set():
+                try:
+                    client, _ = listener.accept()
+                except TimeoutError:
+                    continue
+                with client:
+                    while not over.wait(0.1):
+                        try:
+                            client.send(b"+")
+                        except OSError:
+                            break
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        over.set()
+        thread.join()
+
+
+def test_a_server_that_drips_costs_a_second(dripping: int) -> None:
+    begun = time.monotonic()
+    with pytest.raises(QueuesError, match="no answer"):
+        looked(Redis(url=f"redis://127.0.0.1:{dripping}"))
+    assert time.monotonic() - begun < PATIENCE + 1
+
+
+def test_something_else_that_listens_is_told_apart() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.recv(4096)
+                client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                client.recv(4096)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(QueuesError, match=r"Redis at .*: "):
+            looked(Redis(url=f"redis://127.0.0.1:{listener.getsockname()[1]}"))
+        thread.join(timeout=10)
+
+
+# --- bytes
+
+
+def test_commands_are_packed_as_redis_reads_them() -> None:
+    assert pack("GET", "a b") == b"*2\r\n$3\r\nGET\r\n$3\r\na b\r\n"
+    for words in (("LLEN", "p{q}"), ("ZCOUNT", "{q}x{q}", "1", "{q}"), ("A", "{q}", "z")):
+        expected = pack(*(word.replace("{q}", "ä-1") for word in words))
+        assert packer(words, "{q}")("ä-1".encode()) == expected
+
+
+def test_answers_come_out_whole_however_they_come_in() -> None:
+    raw = (
+        b":12\r\n$3\r\na\r\n\r\n$-1\r\n*-1\r\n*0\r\n+OK\r\n-NOPERM no\r\n"
+        b"*3\r\n$1\r\nx\r\n*2\r\n:1\r\n$0\r\n\r\n:-5\r\n"
+    )
+    wanted = [12, b"a\r\n", None, None, [], b"OK", Refused("NOPERM no"), [b"x", [1, b""], -5]]
+    for size in (1, 2, 3, 7, len(raw)):
+        answers = Answers()
+        for at in range(0, len(raw), size):
+            answers.feed(raw[at : at + size])
+        assert answers.done == wanted
+    hostile = Answers()
+    hostile.feed(b"-ERR \x1b[2J\r\n")
+    assert hostile.done == [Refused("ERR ?[2J")]
+    with pytest.raises(ValueError, match="protocol"):
+        Answers().feed(b"HTTP/1.1 200 OK\r\n")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        assert process.poll() is None, "it has ended"
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        else:
+            return

@@ -1,0 +1,233 @@
+"""Queues, against real workers and a real Redis: what they have in hand, and what is left of dead
+ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.harness.load import Load
+from tests.systemd.conftest import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.harness.redis_server import RedisServer
+    from tests.systemd.conftest import Running, Site
+
+pytestmark = pytest.mark.systemd
+
+HOST = socket.gethostname()
+# A look may take a second; the rest is Python, on a machine that has other things to do.
+PATIENCE = 1.0
+
+
+def deployed(site: Site, redis: RedisServer, **worker: Any) -> None:
+    """Two php-resque workers of queue sms."""
+    table = {"command": site.php(), "preset": "php-resque", "queues": ["sms"], **worker}
+    site.config(
+        environment={"REDIS_BACKEND": redis.address, "INTERVAL": "0.05"},
+        redis={"url": redis.url},
+        workers={"sms": table},
+    )
+    site.deploy()
+    registered = "resque:workers"
+    wait_until(lambda: redis.client.scard(registered) == table.get("instances", 2), what="register")
+
+
+def busy(redis: RedisServer, seconds: float = 60.0) -> dict[str, str]:
+    """Gives one worker a job; `worker` and `job`."""
+    (job,) = Load(redis.client).enqueue(1, seconds)
+    held: list[str] = []
+
+    def taken() -> bool:
+        for worker in map(str, redis.client.smembers("resque:workers")):
+            if redis.client.exists(f"resque:worker:{worker}"):
+                held[:] = [worker]
+        return bool(held)
+
+    wait_until(taken, what="a worker takes the job")
+    return {"worker": held[0], "job": job.id}
+
+
+def test_a_busy_worker_shows_its_job(site: Site, redis: RedisServer) -> None:
+    deployed(site, redis)
+    told = busy(redis)
+    # What one worker is busy with leaves the other one idle: these stay for as long as it sleeps.
+    redis.client.rpush("resque:queue:mail", "{}")
+    redis.client.sadd("resque:queues", "mail")
+
+    shown = site.unitq("queues", "--json", "--interval", "200ms")
+    assert shown.code == 0, shown
+    document = shown.json
+    rows = {row["queue"]: row for row in document["queues"]}
+    assert (rows["sms"]["waiting"], rows["sms"]["in_hand"], rows["sms"]["workers"]) == (0, 1, 2)
+    assert (rows["mail"]["waiting"], rows["mail"]["workers"]) == (1, 0)
+    (job,) = document["jobs"]
+    assert (job["name"], job["id"], job["worker"]) == ("SendSms", told["job"], told["worker"])
+    assert abs(job["since"] - time.time()) < 60
+
+    # From anywhere, too: the installed revision knows the file that it was made from.
+    away = site.unitq("-a", site.app, "queues", "--interval", "0", cwd=Path("/"))
+    assert (away.code, told["job"][:8] in away.stdout) == (0, True), away
+
+    pid = int(told["worker"].split(":")[1])
+    status = site.unitq("status", "--json", "-v", "--queues")
+    assert status.code == 0, status
+    (worker,) = status.json["apps"][0]["workers"]
+    jobs = {one["main_pid"]: [each["id"] for each in one["jobs"]] for one in worker["instances"]}
+    assert jobs[pid] == [told["job"]]
+    assert sorted(len(found) for found in jobs.values()) == [0, 1]
+    assert [row["queue"] for row in worker["queues"]] == ["sms"]
+
+    text = site.unitq("status", "-v", "--queues")
+    assert f"SendSms {told['job'][:8]}" in text.stdout, text
+    assert "queue sms: 0 waiting, 1 in hand" in text.stdout, text
+    clean = site.unitq("queues", "doctor")
+    assert (clean.code, "2 workers registered: 2 serving" in clean.stdout) == (0, True), clean
+
+
+def test_plain_status_knows_no_redis(system_site: Site, redis: RedisServer) -> None:
+    deployed(system_site, redis)
+    before = redis.client.info("stats")["total_connections_received"]
+    shown = system_site.unitq("status", "--json")
+    assert "jobs" not in shown.json["apps"][0]["workers"][0]["instances"][0]
+    assert redis.client.info("stats")["total_connections_received"] == before
+
+
+def test_a_killed_worker_is_found_and_pruned(site: Site, redis: RedisServer) -> None:
+    # It must not be started again, or it would prune its predecessor and forget the job.
+    deployed(site, redis, restart_delay="5min")
+    told = busy(redis)
+    elsewhere = "web9:4711:sms"
+    redis.client.sadd("resque:workers", elsewhere)
+    redis.client.set(f"resque:worker:{elsewhere}:started", "Mon Nov 23 09:00:00 UTC 2026")
+    pid = int(told["worker"].split(":")[1])
+    (name,) = [name for name, main in site.pids().items() if main == pid]
+    worker, _, number = name.partition("@")
+    site.systemctl("kill", "--signal=KILL", "--kill-whom=all", site.unit(worker, int(number)))
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}"), what="it is gone")
+
+    found = site.unitq("queues", "doctor", "--json")
+    assert found.code == 3, found
+    states = {each["id"]: each for each in found.json["workers"]}
+    dead = states[told["worker"]]
+    assert (dead["state"], dead["pid"], dead["stale"]) == ("dead", pid, True)
+    assert [job["id"] for job in dead["jobs"]] == [told["job"]]
+    assert states[elsewhere]["state"] == "elsewhere"
+    assert sum(each["state"] == "serving" for each in states.values()) == 1
+    assert redis.client.llen("resque:failed") == 0, "doctor only looks"
+
+    # Without an answer nothing is removed; its standard input is empty here.
+    asked = site.unitq("queues", "doctor", "--prune")
+    assert asked.code == 10, asked
+    assert redis.client.sismember("resque:workers", told["worker"])
+
+    pruned = site.unitq("queues", "doctor", "--prune", "--yes", "--json")
+    assert pruned.code == 0, pruned
+    outcome = {each["id"]: each["pruned"] for each in pruned.json["workers"]}
+    assert outcome[told["worker"]] is True
+    (failed,) = [json.loads(text) for text in redis.client.lrange("resque:failed", 0, -1)]
+    assert failed["payload"]["id"] == told["job"]
+    assert (failed["worker"], failed["queue"]) == (told["worker"], "sms")
+    left = redis.client.smembers("resque:workers")
+    assert told["worker"] not in left
+    assert elsewhere in left
+    assert len(left) == 2
+    assert not redis.client.exists(f"resque:worker:{told['worker']}")
+    assert not redis.client.exists(f"resque:worker:{told['worker']}:started")
+    assert redis.client.exists(f"resque:worker:{elsewhere}:started")
+    assert site.unitq("queues", "doctor").code == 0
+
+
+@pytest.fixture
+def orphan(system_site: Site, redis: RedisServer) -> Iterator[Running]:
+    """A worker that somebody has started by hand: no unit of the app's has it."""
+    deployed(system_site, redis)
+    running = system_site.scope.start(
+        *system_site.php().split(),
+        cwd=system_site.current,
+        environment=system_site.resque_environment(redis),
+    )
+    try:
+        wait_until(lambda: redis.client.scard("resque:workers") == 3, what="it registers")
+        yield running
+    finally:
+        running.end()
+
+
+def test_an_orphan_is_found_and_left_alone(
+    system_site: Site, redis: RedisServer, orphan: Running
+) -> None:
+    found = system_site.unitq("queues", "doctor", "--json", "--prune", "--yes")
+    assert found.code == 3, found
+    states = {each["pid"]: each for each in found.json["workers"]}
+    assert states[orphan.pid]["state"] == "orphan", states
+    assert "outside every unit" in states[orphan.pid]["why"]
+    assert redis.client.scard("resque:workers") == 3
+    text = system_site.unitq("queues", "doctor")
+    assert "3 workers registered: 2 serving, 1 orphan" in text.stdout, text
+
+
+def test_a_pid_that_is_another_process_now_is_a_dead_worker(
+    system_site: Site, redis: RedisServer
+) -> None:
+    deployed(system_site, redis)
+    running = system_site.scope.start("sleep", "60")
+    gone = f"{HOST}:{running.pid}:sms"
+    redis.client.sadd("resque:workers", gone)
+    redis.client.set(f"resque:worker:{gone}:started", "Mon Nov 23 09:00:00 UTC 2020")
+    try:
+        found = system_site.unitq("queues", "doctor", "--json", "--prune", "--yes")
+        assert found.code == 0, found
+        states = {each["id"]: each for each in found.json["workers"]}
+        assert states[gone]["state"] == "dead"
+        assert "another process now" in states[gone]["why"]
+        assert redis.client.scard("resque:workers") == 2
+        assert running.running, "the process is none of our business"
+    finally:
+        running.end()
+
+
+def test_a_redis_that_is_down_is_said_once(system_site: Site, redis: RedisServer) -> None:
+    deployed(system_site, redis)
+    text = system_site.toml.read_text()
+    closed = "redis://:s3cret@127.0.0.1:1/0"
+    system_site.write(text.replace(redis.url, closed))
+    queues = system_site.unitq("queues")
+    assert queues.code == 1, queues
+    assert queues.stderr.count("Redis at 127.0.0.1:1/0: ") == 1, queues
+    assert "s3cret" not in queues.output
+    assert system_site.unitq("queues", "doctor").code == 1
+    status = system_site.unitq("status", "-v", "--queues")
+    assert status.code == 0, status
+    assert status.stderr.count("Redis at") == 1, status
+    assert system_site.unitq("deploy").code == 0
+    shown = system_site.unitq("status", "-v", "--json").json["apps"][0]
+    assert len(shown["queue_notes"]) == 1
+
+
+def test_a_redis_that_does_not_answer_costs_a_second(system_site: Site, redis: RedisServer) -> None:
+    deployed(system_site, redis)
+    plain = min(system_site.unitq("status").seconds for _ in range(3))
+    os.kill(redis.pid, signal.SIGSTOP)
+    try:
+        queues = system_site.unitq("queues")
+        status = system_site.unitq("status", "-v", "--queues")
+        doctor = system_site.unitq("queues", "doctor")
+        deploy = system_site.unitq("deploy")
+    finally:
+        os.kill(redis.pid, signal.SIGCONT)
+    assert (queues.code, status.code, doctor.code, deploy.code) == (1, 0, 1, 0)
+    assert "no answer within 1 s" in queues.stderr or "no answer in time" in queues.stderr, queues
+    assert status.stderr.count("Redis at") == 1, status
+    # Reading unitq.toml and the presets takes a moment as well.
+    for each in (queues, status, doctor):
+        assert each.seconds < PATIENCE + plain + 1.5, each

@@ -1,0 +1,135 @@
+"""A report as text: at the end of a rollout, and later from what was kept of it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from unitq.cli.text import duration, number, plural
+from unitq.core.errors import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_NAMED = 5  # instances that one line names
+_ADVICE = " (it has no handler for it, or was not up yet: is stop_signal the right one?)"
+
+
+class Line(NamedTuple):
+    """One line, and whether it is about something that went wrong."""
+
+    text: str
+    wrong: bool = False
+
+
+def show(told: Mapping[str, Any]) -> None:
+    """Prints the end of a rollout, what went wrong on standard error.
+
+    Where all is well that is one line. Otherwise it is the whole block: it can be pasted as it is.
+    """
+    lines = ending(told) if told["exit_code"] == Exit.OK else [Line(""), *block(told)]
+    for text, wrong in lines:
+        click.echo(text, err=wrong)
+
+
+def block(told: Mapping[str, Any]) -> list[Line]:
+    """All that a report says: what, where, when and by whom; each command that took part."""
+    lines = [Line(_headline(told))]
+    for each in told["earlier"]:
+        lines += [Line(_by(each)), *ending(each)]
+    return [*lines, Line(_by(told)), *ending(told)]
+
+
+def ending(told: Mapping[str, Any]) -> list[Line]:
+    """What failed and why, what was killed, one line in all, what to type next."""
+    lines = list(_mishaps(told["instances"]))
+    first, *second = told["summary"]
+    lines.append(Line(first))
+    if back := told["rollback"]:
+        lines += _mishaps(back["instances"])
+    lines += [Line(text) for text in second]
+    if why := told.get("no_rollback"):
+        lines.append(Line(f"  not rolled back: {why}", wrong=True))
+    if hint := told.get("next"):
+        lines.append(Line(f"  next: {hint}", wrong=True))
+    return lines
+
+
+def _headline(told: Mapping[str, Any]) -> str:
+    app = f"{told['app']}{' (--user)' * (told['scope'] == 'user')} on {told['host']}"
+    versions = sorted(set(told["code_versions"].values()))
+    code = versions[0] if len(versions) == 1 else f"{len(versions)} releases"
+    _, _, fingerprint = told["revision"].partition("-")
+    words = f"revision {number(told['revision'])} ({fingerprint}, {code})"
+    if told["previous_revision"] not in (None, told["revision"]):
+        words += f", replaces {number(told['previous_revision'])}"
+    if told["restores"] is not None:
+        words += f", restores {told['restores']}"
+    if told["rollout"] is None:
+        return f"{told['command']} of {app}: {words}"
+    return f"rollout {told['rollout']} of {app}: {told['command']} of {words}"
+
+
+def _by(told: Mapping[str, Any]) -> str:
+    began, ended = time.localtime(told["began"]), time.localtime(told["ended"])
+    same_day = began[:3] == ended[:3]
+    until = time.strftime("%H:%M:%S %Z" if same_day else "%Y-%m-%d %H:%M:%S %Z", ended)
+    since = time.strftime("%Y-%m-%d %H:%M:%S", began)
+    return f"  by {told['by']}, {since} to {until}: {told['command_line']}"
+
+
+def _mishaps(rows: Sequence[Mapping[str, Any]]) -> Iterable[Line]:
+    for row in rows:
+        if row["phase"] == "failed":
+            yield Line(f"{row['instance']} failed: {row['reason']}", wrong=True)
+            yield from (Line(f"  | {text}", wrong=True) for text in row["log"])
+    for row in rows:
+        if row["ending"] == "killed":
+            yield Line(
+                f"warning: {row['instance']} was killed after "
+                f"{duration(row['drain_seconds'] or 0.0)} ({row['ending_detail']}, "
+                f"PID {row['pid_before']}): {_lost(row)}",
+                wrong=True,
+            )
+    for row in rows:
+        for job in row.get("jobs") or ():
+            yield Line(f"  lost with {row['instance']}: {_job(job)}", wrong=True)
+    for row in rows:
+        for what in row["foreign"]:
+            yield Line(f"warning: {row['instance']} was {what} meanwhile", wrong=True)
+    yield from (Line(f"warning: {text}", wrong=True) for text in _did_not_drain(rows))
+
+
+def _lost(row: Mapping[str, Any]) -> str:
+    jobs = row.get("jobs")  # a report of an older unitq has none
+    if jobs is None:
+        return "the job in hand may be lost"
+    return f"{plural(len(jobs), 'job')} in hand" if jobs else "it had no job in hand"
+
+
+def _job(job: Mapping[str, Any]) -> str:
+    """All that it takes to find a job again: it may have to be done by hand."""
+    from unitq.cli.queue_text import shown
+
+    what = shown(job["name"] or "a job")
+    identity = f" {shown(job['id'])}" if job["id"] else ""
+    since = "" if job["since"] is None else f", begun {_clock(job['since'])}"
+    return f"{what}{identity} of queue {shown(job['queue'])}{since}, payload {job['hash']}"
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def _did_not_drain(rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    """One line for each way to end: a hundred instances often end the same way."""
+    by_detail: dict[str, list[str]] = {}
+    for row in rows:
+        if row["ending"] in ("died", "unknown"):
+            by_detail.setdefault(row["ending_detail"], []).append(row["instance"])
+    for detail, found in by_detail.items():
+        more = f" and {len(found) - _NAMED} more" * (len(found) > _NAMED)
+        advice = _ADVICE * detail.startswith("died of SIG")
+        yield f"{', '.join(found[:_NAMED])}{more} did not drain: {detail}{advice}"

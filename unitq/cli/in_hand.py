@@ -1,0 +1,62 @@
+"""The way from an installed app to what its workers have in hand."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+from unitq.core.errors import UnitqError
+from unitq.core.preset import NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from unitq.cli.queued import Way
+    from unitq.cli.scope import Scope
+    from unitq.core.queue import Registration
+    from unitq.core.revision import Revision
+    from unitq.hands import Hands, Presence
+
+
+def hands(scope: Scope, revision: Revision, say: Callable[[str], None]) -> Hands | None:
+    """What tells the jobs of those that drain; None where nobody knows where they are."""
+    from unitq.cli.queued import NoRedisError, of_installed
+    from unitq.hands import Hands
+
+    if all(worker.preset in (None, NONE) for worker in revision.workers):
+        return None
+    try:
+        _, found = of_installed(scope, revision)
+    except NoRedisError:
+        return None  # `unitq queues` says how to name it
+    except UnitqError as error:
+        say(f"{error.message}: what is in hand is not known")
+        return None
+    return Hands(partial(_registered, found), say)
+
+
+def presence(scope: Scope, revision: Revision) -> Presence | None:
+    """What tells whether new workers are registered; None where no health depends on it.
+
+    Raises UnitqError where it does, and the configuration does not say where Redis is.
+    """
+    from unitq.cli.queued import of_installed
+    from unitq.hands import Presence
+
+    workers = frozenset(worker.name for worker in revision.workers if worker.registered)
+    if not workers:
+        return None
+    _, found = of_installed(scope, revision)
+    return Presence(partial(_registered, found), workers)
+
+
+def _registered(found: Way) -> list[Registration]:
+    """The workers of this host that are registered. Raises QueuesError."""
+    from unitq.queues.look import look
+
+    host = os.uname().nodename
+    samples = look(found.connection, found.sources, numbers=False, ages=False)
+    return [
+        each for sample in samples for each in sample.registry.workers or () if each.host == host
+    ]

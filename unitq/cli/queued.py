@@ -1,0 +1,136 @@
+"""From the configuration to the queues: which there are, whose keys, and a way to Redis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.core.errors import ConfigError
+from unitq.core.preset import NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from unitq.cli.scope import Scope
+    from unitq.core.model import App, Redis, Worker
+    from unitq.core.preset import Preset
+    from unitq.core.revision import Revision
+    from unitq.queues.connection import Connection, Secrets
+    from unitq.queues.source import Source
+
+_LINES = """\
+[redis]
+url = "redis://127.0.0.1:6379/0"
+preset = "php-resque"\
+"""
+
+
+def loaded(scope: Scope) -> tuple[App, Path]:
+    """The app as its file describes it: also of one that -a names and that is installed from
+    elsewhere. Raises ConfigError."""
+    from unitq.host import state
+
+    try:
+        return scope.load()
+    except ConfigError as error:
+        if error.problems or scope.app is None or scope.config is not None:
+            raise
+        revision = state.current(scope.layout.app(scope.app))
+        if revision is None:
+            raise
+        return scope._replace(config=revision.config).load()
+
+
+class NoRedisError(ConfigError):
+    """The configuration does not say where the queues are: it need not."""
+
+
+class Way(NamedTuple):
+    """How to look at the queues of an app."""
+
+    connection: Connection
+    sources: tuple[Source, ...]
+
+
+def way(app: App, presets: Mapping[str, Preset], source: str) -> Way:
+    """Raises ConfigError where the configuration does not say enough. Asks Redis nothing yet."""
+    from unitq.queues.connection import Connection
+
+    if app.redis.url is None and not app.redis.sentinels:
+        raise NoRedisError(
+            f"{source}: it does not say where the queues are", hint=f"add these lines:\n{_LINES}"
+        )
+    found = sources(app, presets, source)
+    return Way(Connection(app.redis, _secrets(app.redis, app.workers)), found)
+
+
+def of_installed(scope: Scope, revision: Revision) -> tuple[App, Way]:
+    """The same for an installed app. Raises UnitqError.
+
+    What is installed does not say where Redis is; the file that it was made from does.
+    """
+    app, path = scope._replace(config=scope.config or revision.config).load()
+    return app, way(app, scope.presets(), str(path))
+
+
+def sources(app: App, presets: Mapping[str, Preset], source: str) -> tuple[Source, ...]:
+    """The queues of the app, by framework."""
+    from unitq.queues.source import Source
+
+    by_preset: dict[str, list[Worker]] = {}
+    for worker in app.workers:
+        if name := preset_of(app, worker):
+            by_preset.setdefault(name, []).append(worker)
+    if not by_preset:
+        raise ConfigError(
+            f"{source}: it does not say whose queues they are",
+            hint='add preset = "php-resque", or another one, to the workers or to [redis]',
+        )
+    found = []
+    for name, workers in by_preset.items():
+        preset = presets.get(name)
+        keys = preset.redis if preset else None
+        if keys is None:
+            raise ConfigError(f"{source}: the preset {name} does not say where its queues are")
+        prefix, registry = app.redis.prefix, app.redis.registry_prefix
+        found.append(
+            Source(
+                preset=name,
+                keys=keys,
+                queues=_queues(workers),
+                prefix=keys.prefix if prefix is None else prefix,
+                registry_prefix=keys.registry_prefix if registry is None else registry,
+            )
+        )
+    return tuple(found)
+
+
+def preset_of(app: App, worker: Worker) -> str | None:
+    """Whose keys this worker's queues have."""
+    return app.redis.preset if worker.preset in (None, NONE) else worker.preset
+
+
+def _queues(workers: Iterable[Worker]) -> tuple[str, ...]:
+    """Those that the workers name; not patterns such as Resque's `*`."""
+    named = dict.fromkeys(queue for worker in workers for queue in worker.queues)
+    return tuple(queue for queue in named if not set("*?[") & set(queue))
+
+
+def _secrets(redis: Redis, workers: Iterable[Worker]) -> Secrets:
+    from unitq.host import secrets
+    from unitq.queues.connection import Secrets
+
+    def found(stem: str, variable: str | None, file: str | None) -> str | None:
+        if variable is not None:
+            return secrets.from_variable(variable, workers, f"{stem}password_variable")
+        if file is not None:
+            return secrets.from_file(file, f"{stem}password_file")
+        return None
+
+    password = found("", redis.password_variable, redis.password_file)
+    if redis.password_credential is not None:
+        password = secrets.from_credential(redis.password_credential, "password_credential")
+    return Secrets(
+        password,
+        found("sentinel_", redis.sentinel_password_variable, redis.sentinel_password_file),
+    )

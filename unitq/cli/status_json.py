@@ -1,0 +1,107 @@
+"""status --json."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unitq.cli.status import Row, Sight
+    from unitq.core.errors import Exit
+    from unitq.core.ledger import Story
+
+
+def document(sights: Sequence[Sight], code: Exit, *, user: bool) -> str:
+    """The apps as one JSON object; docs/json.md describes it."""
+    # Not indented: that would take json's encoder in Python, 100 ms for 1,000 instances.
+    return json.dumps(
+        {
+            "format": 1,
+            "scope": "user" if user else "system",
+            "exit_code": int(code),
+            "apps": [_app(sight) for sight in sights],
+        }
+    )
+
+
+def _app(sight: Sight) -> dict[str, Any]:
+    revision = sight.revision
+    names_of_workers = {worker.name for worker in revision.workers}
+    names_of_workers |= {row.instance.name.worker for row in sight.rows}
+    notes = {} if sight.queued is None else {"queue_notes": list(sight.queued.notes)}
+    return {
+        "app": revision.app,
+        "exit_code": int(sight.code),
+        "revision": revision.id,
+        "deployed_at": round(revision.created, 3),
+        "deployed_by": revision.by,
+        "config": revision.config,
+        "rollout": _rollout(sight.rollout),
+        "workers": [_worker(sight, name) for name in sorted(names_of_workers)],
+        **notes,
+    }
+
+
+def _rollout(story: Story | None) -> dict[str, Any] | None:
+    if story is None:
+        return None
+    return {"rollout": story.number, "state": story.state, "revision": story.revision}
+
+
+def _worker(sight: Sight, name: str) -> dict[str, Any]:
+    wanted = sight.revision.worker(name)
+    rows = [row for row in sight.rows if row.instance.name.worker == name]
+    return {
+        "worker": name,
+        "revision": wanted.revision if wanted else None,
+        "release": wanted.release if wanted else None,
+        "code_version": wanted.code_version if wanted else None,
+        "wanted": wanted.instances if wanted else 0,
+        "serving": sum(row.serving for row in rows),
+        "stale": sum(row.fresh is False for row in rows),
+        "instances": [_instance(row, sight) for row in rows],
+        **_queues_json(sight, name),
+    }
+
+
+def _queues_json(sight: Sight, worker: str) -> dict[str, Any]:
+    if sight.queued is None or not sight.asked.queues:
+        return {}
+    from unitq.cli.status_queues import worker_json
+
+    return {"queues": worker_json(sight.queued, worker)}
+
+
+def _jobs_json(sight: Sight, row: Row) -> dict[str, Any]:
+    if sight.queued is None or not sight.asked.jobs:
+        return {}
+    from unitq.cli.status_queues import instance_json
+
+    return {"jobs": instance_json(sight.queued, row.instance.pids)}
+
+
+def _instance(row: Row, sight: Sight) -> dict[str, Any]:
+    instance = row.instance
+    return {
+        "instance": str(instance.name),
+        "unit": instance.unit,
+        "load": instance.load,
+        "active": instance.active,
+        "sub": instance.sub,
+        "job": instance.job,
+        "serving": row.serving,
+        "paused": row.paused,
+        "wanted": row.wanted is not None,
+        "since": None if instance.since is None else round(instance.since, 3),
+        "main_pid": instance.main_pid or None,
+        "pids": list(instance.pids),
+        "invocation": instance.invocation or None,
+        "revision": instance.revision,
+        "wanted_revision": row.wanted,
+        "fresh": row.fresh,
+        "restarts": instance.restarts,
+        "memory_bytes": instance.memory,
+        **_jobs_json(sight, row),
+    }

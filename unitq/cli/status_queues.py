@@ -1,0 +1,100 @@
+"""What `status --queues` and `status -v` add. Imported only then: plain `status` knows no Redis."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from unitq.cli import queue_text
+from unitq.cli.queued import of_installed, preset_of
+from unitq.cli.text import duration
+from unitq.core import queue
+from unitq.core.errors import UnitqError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from unitq.cli.scope import Scope
+    from unitq.core.queue import Job, Row
+    from unitq.core.revision import Revision
+
+
+class Queued(NamedTuple):
+    """The queues of one app. Where Redis cannot be asked, that is a note and nothing else."""
+
+    rows: Mapping[str, Sequence[tuple[str, Row]]] = {}  # of each worker, with the preset
+    jobs: Mapping[int, Sequence[tuple[str, Job]]] = {}  # by PID of this host, with the preset
+    notes: tuple[str, ...] = ()
+
+    def of(self, pids: Iterable[int]) -> list[tuple[str, Job]]:
+        """What the worker with one of these processes has in hand."""
+        return [job for pid in pids for job in self.jobs.get(pid, ())]
+
+
+def looked(scope: Scope, revision: Revision, *, numbers: bool) -> Queued:
+    """Asks Redis, for a second at most. Raises nothing: `status` is about systemd."""
+    from unitq.queues.look import look
+
+    try:
+        app, found = of_installed(scope, revision)
+        samples = look(found.connection, found.sources, numbers=numbers)
+    except UnitqError as error:
+        return Queued(notes=(error.message,))
+    host = os.uname().nodename
+    jobs: dict[int, list[tuple[str, Job]]] = {}
+    rows: dict[str, list[tuple[str, Row]]] = {}
+    for sample in samples:
+        for registered in sample.registry.workers or ():
+            if registered.host == host and registered.pid is not None:
+                jobs.setdefault(registered.pid, []).extend(
+                    (sample.preset, job) for job in registered.jobs
+                )
+        every = {row.name: row for row in queue.rows(sample)} if numbers else {}
+        for worker in app.workers:
+            if preset_of(app, worker) == sample.preset:
+                every_name = "*" in worker.queues
+                names = every if every_name else [q for q in worker.queues if q in every]
+                rows[worker.name] = [(sample.preset, every[name]) for name in names]
+    notes = tuple(note for sample in samples for note in sample.notes)
+    return Queued(rows, jobs, notes)
+
+
+def job_cell(found: Queued, pids: Iterable[int]) -> str:
+    """The JOB column."""
+    now = time.time()
+    return ", ".join(queue_text.job_text(job, now) for _, job in found.of(pids)) or "-"
+
+
+def lines(found: Queued, worker: str) -> list[str]:
+    """A line for each queue of a worker."""
+    now = time.time()
+    return [f"  queue {_line(row, now)}" for _, row in found.rows.get(worker, ())]
+
+
+def _line(row: Row, now: float) -> str:
+    lengths = row.lengths
+    parts = []
+    for count, what in (
+        (lengths.waiting, "waiting"),
+        (lengths.in_hand, "in hand"),
+        (lengths.delayed, "delayed"),
+        (lengths.failed, "failed"),
+        (lengths.dead, "dead"),
+    ):
+        if count or (count == 0 and what in ("waiting", "in hand")):
+            parts.append(f"{count} {what}")
+    if lengths.oldest is not None:
+        parts.append(f"the oldest for {duration(max(0.0, now - lengths.oldest))}")
+    return f"{queue_text.shown(row.name)}: {', '.join(parts) or 'not known'}"
+
+
+def worker_json(found: Queued, worker: str) -> list[dict[str, Any]]:
+    """The `queues` of a worker."""
+    now = time.time()
+    return [queue_text.row_json(preset, row, now) for preset, row in found.rows.get(worker, ())]
+
+
+def instance_json(found: Queued, pids: Iterable[int]) -> list[dict[str, Any]]:
+    """The `jobs` of an instance."""
+    return [queue_text.job_json(preset, job) for preset, job in found.of(pids)]

@@ -1,0 +1,98 @@
+"""What every table of unitq.toml has in common, and the [redis] one."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from unitq.core import kinds  # noqa: TC001  (pydantic reads the annotations)
+
+
+class Table(BaseModel):
+    """A table of the file: no other keys, nothing converted, nothing changed later."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class RedisTable(Table):
+    """Where the queues are. unitq only reads there. More in [queues.md](queues.md)."""
+
+    url: kinds.RedisUrl | None = Field(
+        default=None,
+        description="Where Redis is: `redis://`, `rediss://` (TLS) or `unix://`. A password in it "
+        "is shown nowhere. With `sentinels` only its database, its user and TLS count.",
+        examples=["redis://127.0.0.1:6379/0"],
+    )
+    preset: kinds.PresetName | None = Field(
+        default=None,
+        description="The framework whose keys are there, for workers without a `preset` of their "
+        "own.",
+        examples=["php-resque"],
+    )
+    prefix: kinds.KeyPrefix | None = Field(
+        default=None,
+        description="What stands before all of its keys, with the separator. The preset's unless "
+        "given here.",
+        examples=["resque:"],
+    )
+    registry_prefix: kinds.KeyPrefix | None = Field(
+        default=None,
+        description="The same for Horizon's own keys.",
+        examples=["laravel_horizon:"],
+    )
+    username: kinds.PlainText | None = Field(
+        default=None,
+        description="The user (ACL). It needs `+@read`, and `+select` for a database other than 0.",
+        examples=["unitq"],
+    )
+    password_variable: kinds.VariableName | None = Field(
+        default=None,
+        description="The variable of the workers' `environment_file` or `environment` that holds "
+        "the password.",
+        examples=["REDIS_PASSWORD"],
+    )
+    password_file: kinds.Directory | None = Field(
+        default=None,
+        description="A file that holds the password and nothing else.",
+        examples=["/etc/shop/redis-password"],
+    )
+    password_credential: kinds.CredentialName | None = Field(
+        default=None,
+        description="The credential of systemd's that holds it (`systemd-creds`), in "
+        "`/etc/credstore`, `/etc/credstore.encrypted` and their like.",
+        examples=["shop.redis"],
+    )
+    sentinels: kinds.Sentinels = Field(
+        default=(),
+        description="The Sentinels to ask where the master is.",
+        examples=[["10.0.0.1:26379", "10.0.0.2:26379"]],
+    )
+    master: kinds.PlainText | None = Field(
+        default=None, description="What the Sentinels call it.", examples=["mymaster"]
+    )
+    sentinel_username: kinds.PlainText | None = Field(
+        default=None, description="The Sentinels' own user.", examples=["unitq"]
+    )
+    sentinel_password_variable: kinds.VariableName | None = Field(
+        default=None,
+        description="As `password_variable`, for the Sentinels.",
+        examples=["SENTINEL_PASSWORD"],
+    )
+    sentinel_password_file: kinds.Directory | None = Field(
+        default=None,
+        description="As `password_file`, for the Sentinels.",
+        examples=["/etc/shop/sentinel-password"],
+    )
+    ca_file: kinds.Directory | None = Field(
+        default=None,
+        description="With `rediss://`: the authority that has signed Redis's certificate; the "
+        "system's own unless given here.",
+        examples=["/etc/ssl/redis-ca.pem"],
+    )
+    cert_file: kinds.Directory | None = Field(
+        default=None,
+        description="A certificate of the client's, where Redis wants one.",
+        examples=["/etc/ssl/unitq.pem"],
+    )
+    key_file: kinds.Directory | None = Field(
+        default=None, description="Its key.", examples=["/etc/ssl/unitq.key"]
+    )

@@ -1,0 +1,96 @@
+"""Passwords, from where the configuration says: never on a command line, in a log or a message."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unitq.core.envfile import assignments
+from unitq.core.errors import ConfigError, NotPermittedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from unitq.core.model import Worker
+
+_FILE_MAX = 1 << 20  # bytes
+
+# systemd.exec(5), LoadCredential=: where a credential of that name is looked for.
+_STORES = ("/etc/credstore", "/run/credstore", "/usr/local/lib/credstore", "/usr/lib/credstore")
+_DECRYPT_SECONDS = 10.0  # a TPM takes its time
+
+
+def from_variable(name: str, workers: Iterable[Worker], key: str) -> str:
+    """The value of a variable of the workers' environment. Raises ConfigError where none has it.
+
+    As systemd does it: a variable of an `environment_file` wins over one of `environment`, and one
+    of a later file over one of an earlier.
+    """
+    looked: list[str] = []
+    for worker in workers:
+        found = dict(worker.environment).get(name)
+        for path in worker.environment_files:
+            if path not in looked:
+                looked.append(path)
+            found = assignments(_read(Path(path), key)).get(name, found)
+        if found is not None:
+            return found
+    files = ", ".join(looked) or "no environment_file is given"
+    raise ConfigError(
+        f"redis.{key}: no worker has a variable {name} (looked in environment; {files})",
+        hint=f"write {name}=… into an environment_file of the app, which only root can read",
+    )
+
+
+def from_file(path: str, key: str) -> str:
+    """The content of a file, without the line break at its end."""
+    return _read(Path(path), key).rstrip("\r\n")
+
+
+def from_credential(name: str, key: str) -> str:
+    """The content of a credential of systemd's, decrypted where it is encrypted."""
+    own = os.environ.get("CREDENTIALS_DIRECTORY")
+    for folder in (*([own] if own else []), *_STORES):
+        if (path := Path(folder) / name).exists():
+            return _read(path, key).rstrip("\r\n")
+    for folder in _STORES:
+        if (path := Path(f"{folder}.encrypted") / name).exists():
+            return _decrypted(path, name, key)
+    raise ConfigError(
+        f"redis.{key}: there is no credential {name} in {', '.join(_STORES)}, "
+        "nor in their .encrypted neighbours",
+        hint=f"systemd-creds encrypt --name={name} - /etc/credstore.encrypted/{name}",
+    )
+
+
+def _decrypted(path: Path, name: str, key: str) -> str:
+    command = ["systemd-creds", "decrypt", f"--name={name}", str(path), "-"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, timeout=_DECRYPT_SECONDS, check=False, text=True
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConfigError(f"redis.{key}: systemd-creds: {error}") from None
+    if done.returncode != 0:
+        raise ConfigError(
+            f"redis.{key}: {path} cannot be decrypted: {' '.join(done.stderr.split())}",
+            hint="only root can, on the machine that it was encrypted for",
+        )
+    return done.stdout.rstrip("\r\n")
+
+
+def _read(path: Path, key: str) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_FILE_MAX + 1)
+    except PermissionError:
+        raise NotPermittedError(
+            f"redis.{key}: {path}: Permission denied", hint="as root it can be read"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"redis.{key}: {path}: {error.strerror}") from None
+    if len(content) > _FILE_MAX:
+        raise ConfigError(f"redis.{key}: {path}: larger than {_FILE_MAX >> 20} MiB")
+    return content.decode(errors="replace")

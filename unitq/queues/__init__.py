@@ -1,0 +1,1 @@
+"""Redis, and what queue frameworks keep there. The only room that knows either. Reads only."""

@@ -1,0 +1,228 @@
+"""A connection to Redis, by redis-py: TLS, users, unix sockets, Sentinel. Never waits long."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+
+from unitq.queues.errors import QueuesError
+from unitq.queues.wire import Parser, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from unitq.core.model import Redis
+    from unitq.queues.wire import Answer
+
+T = TypeVar("T")
+
+# Seconds for all that one look takes, from the look-up of the name to the last answer.
+PATIENCE = 1.0
+
+# What Redis answers to any command while it cannot serve at all.
+_NOT_NOW = ("NOAUTH", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "BUSY")
+
+
+class Secrets(NamedTuple):
+    """What nobody may see: no message and no repr has it."""
+
+    password: str | None = None
+    sentinel_password: str | None = None
+
+    def __repr__(self) -> str:
+        return "Secrets(…)"
+
+
+def within(seconds: float, work: Callable[[], T], what: str) -> T:
+    """The result of `work`, or QueuesError once the time is over, wherever it is stuck by then.
+
+    The look-up of a host's name knows no limit of time, and a socket's begins anew with each
+    answer. So the work is done in a thread, which ends by itself a little later, or with us.
+    """
+    result: list[T] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            result.append(work())
+        except BaseException as error:  # noqa: BLE001  (raised again below, by who asked)
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name="redis", daemon=True)
+    thread.start()
+    # What is in time is not cut off by the thread's own start.
+    thread.join(seconds + 0.05)
+    if failed:
+        raise failed[0]
+    if not result:
+        raise QueuesError(
+            f"{what}: no answer within {seconds:g} s",
+            hint="is Redis stopped, overloaded, or behind a firewall that drops?",
+        )
+    return result[0]
+
+
+class Connection:
+    """One connection. Made when it is first used, and again after a failure."""
+
+    def __init__(
+        self, settings: Redis, secrets: Secrets | None = None, *, patience: float = PATIENCE
+    ) -> None:
+        self._settings = settings
+        self._secrets = secrets or Secrets()
+        self._patience = patience
+        self._connection: Any = None
+        self._parser: Parser | None = None
+        self.trips = 0  # to Redis and back, for the tests
+
+    @property
+    def where(self) -> str:
+        """What messages call it; never a password."""
+        return place(self._settings)
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Does all the work that asks this connection within one limit of time."""
+        end = time.monotonic() + self._patience
+
+        def run() -> T:
+            try:
+                self._ready(end)
+                return work()
+            except OSError as error:  # also TimeoutError and ConnectionError of our parser
+                raise QueuesError(f"{self.where}: {_plain(error)}") from error
+            except ValueError as error:
+                raise QueuesError(f"{self.where}: {error}") from error
+
+        try:
+            return within(self._patience, run, self.where)
+        except BaseException:
+            # Answers to what was asked may still come: the connection is of no more use.
+            self._connection = self._parser = None
+            raise
+
+    def ask(self, commands: Sequence[bytes]) -> list[Answer]:
+        """The answer to each command; one trip. Only within `together`."""
+        if not commands:
+            return []
+        assert self._parser is not None, "asked outside of `together`"
+        self.trips += 1
+        self._connection.send_packed_command([b"".join(commands)])
+        answers = self._parser.read(len(commands))
+        for answer in answers[:1]:
+            if isinstance(answer, Refused) and answer.code in _NOT_NOW:
+                raise QueuesError(f"{self.where}: {answer.words}", hint=_hint(answer.code))
+        return answers
+
+    def close(self) -> None:
+        """Closes the connection."""
+        if self._connection is not None:
+            self._connection.disconnect()
+        self._connection = self._parser = None
+
+    def _ready(self, end: float) -> None:
+        if self._connection is None:
+            self._open()
+        assert self._parser is not None
+        self._parser.deadline = end
+
+    def _open(self) -> None:
+        import redis
+
+        try:
+            connection = self._made(redis)
+            connection.connect()
+        except (redis.exceptions.RedisError, OSError) as error:
+            raise QueuesError(
+                f"{self.where}: {_plain(error)}", hint=_hint(str(error).partition(" ")[0])
+            ) from None
+        self._connection = connection
+        self._parser = connection._parser
+
+    def _made(self, redis: Any) -> Any:
+        settings = self._settings
+        options = redis.connection.parse_url(settings.url) if settings.url else {}
+        kind = options.pop("connection_class", redis.Connection)
+        if settings.username is not None:
+            options["username"] = settings.username
+        if self._secrets.password is not None:
+            options["password"] = self._secrets.password
+        options |= {
+            "protocol": 2,  # any server has it, and a user with +@read needs no HELLO
+            "parser_class": Parser,
+            "socket_timeout": self._patience,
+            "socket_connect_timeout": self._patience,
+            "retry": redis.retry.Retry(redis.backoff.NoBackoff(), 0),
+        }
+        tls = {
+            "ssl_ca_certs": settings.ca_file,
+            "ssl_certfile": settings.cert_file,
+            "ssl_keyfile": settings.key_file,
+        }
+        options |= {name: path for name, path in tls.items() if path is not None}
+        if settings.sentinels:
+            options["host"], options["port"] = self._master(redis)
+        return kind(**options)
+
+    def _master(self, redis: Any) -> tuple[str, int]:
+        """Where the master is, from the first Sentinel that knows it."""
+        from redis.sentinel import MasterNotFoundError, Sentinel
+
+        settings = self._settings
+        places = [
+            (host, int(port))
+            for host, _, port in (each.rpartition(":") for each in settings.sentinels)
+        ]
+        options = {
+            "socket_timeout": self._patience / (len(places) + 1),
+            "socket_connect_timeout": self._patience / (len(places) + 1),
+            "retry": redis.retry.Retry(redis.backoff.NoBackoff(), 0),
+            "username": settings.sentinel_username,
+            "password": self._secrets.sentinel_password,
+        }
+        sentinel: Any = cast("Any", Sentinel)(places, sentinel_kwargs=options)
+        try:
+            host, port = sentinel.discover_master(settings.master)
+        except MasterNotFoundError:
+            raise QueuesError(
+                f"{self.where}: none of the Sentinels names a master {settings.master}",
+                hint="`redis-cli -p 26379 sentinel masters` shows what they know",
+            ) from None
+        return host, port
+
+
+def place(settings: Redis) -> str:
+    """`Redis at 127.0.0.1:6379/0`; never a password."""
+    from urllib.parse import urlsplit
+
+    if settings.sentinels:
+        return f"Redis master {settings.master}"
+    url = urlsplit(settings.url or "")
+    if url.scheme == "unix":
+        return f"Redis at {url.path}"
+    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+    return f"Redis at {host}:{url.port or 6379}{url.path.rstrip('/')}"
+
+
+def _plain(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    # redis-py's own is a class of its own.
+    if isinstance(error, TimeoutError) or type(error).__name__ == "TimeoutError":
+        return f"no answer within {PATIENCE:g} s"
+    text = " ".join(str(error).split()).rstrip(".")
+    # redis-py: "Error 111 connecting to 127.0.0.1:6379. Connection refused."
+    return text.rpartition(". ")[2] if text.startswith("Error ") else text or type(error).__name__
+
+
+def _hint(code: str) -> str:
+    return {
+        "NOAUTH": "it wants a password: password_variable, password_file or password_credential",
+        "WRONGPASS": "the user or the password in [redis] is not the right one",
+        "NOPERM": "the user needs `+@read`, and `+select` for a database other than 0",
+        "Authentication": "it wants a password: password_variable, password_file, "
+        "password_credential in [redis]",
+        "invalid": "the user or the password in [redis] is not the right one",
+        "LOADING": "it is reading its data from disk; try again later",
+        "MOVED": "a Redis Cluster, which unitq does not read",
+        "CLUSTERDOWN": "a Redis Cluster, which unitq does not read",
+    }.get(code, "")

@@ -1,0 +1,102 @@
+"""One look at the queues of an app: all frameworks' readers together, in as few trips as can be."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from unitq.core.queue import Lengths, Registry, Sample
+from unitq.queues import lengths, registries
+from unitq.queues.source import Notes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from unitq.queues.connection import Connection
+    from unitq.queues.source import Source
+    from unitq.queues.wire import Answer
+
+    Reading = Generator[Sequence[bytes], list[Answer], Any]
+
+
+def look(
+    connection: Connection,
+    sources: Sequence[Source],
+    *,
+    numbers: bool = True,
+    workers: bool = True,
+    ages: bool = True,
+) -> list[Sample]:
+    """What is there, one sample per source. Raises QueuesError within a second or so."""
+    return connection.together(
+        lambda: _look(connection.ask, sources, numbers=numbers, workers=workers, ages=ages)
+    )
+
+
+def _look(
+    ask: Callable[[Sequence[bytes]], list[Answer]],
+    sources: Sequence[Source],
+    *,
+    numbers: bool,
+    workers: bool,
+    ages: bool,
+) -> list[Sample]:
+    now = time.time()
+    at = time.monotonic()
+    stamped = [source._replace(now=now) for source in sources]
+    notes = [Notes() for _ in sources]
+    readings: list[Reading] = []
+    for source, note in zip(stamped, notes, strict=True):
+        readings.append(lengths.read(source, note, ages=ages) if numbers else _nothing(None))
+        registry = source.keys.registry
+        readings.append(
+            registries.reader(registry)(source, note)
+            if registry and workers
+            else _nothing(Registry())
+        )
+    results = _in_step(ask, readings)
+    samples = []
+    for index, source in enumerate(stamped):
+        read, registry = results[2 * index : 2 * index + 2]
+        samples.append(
+            Sample(
+                preset=source.preset,
+                at=at,
+                time=now,
+                queues=read.queues if read else {},
+                whole=read.whole if read else Lengths(),
+                registry=registry,
+                notes=tuple(notes[index]),
+            )
+        )
+    return samples
+
+
+def _nothing(result: Any) -> Reading:
+    yield from ()
+    return result
+
+
+def _in_step(
+    ask: Callable[[Sequence[bytes]], list[Answer]], readings: Sequence[Reading]
+) -> list[Any]:
+    """Runs them side by side: what they ask at the same time is one trip."""
+    results: list[Any] = [None] * len(readings)
+    asked: dict[int, Sequence[bytes]] = {}
+
+    def on(index: int, answers: list[Answer] | None) -> None:
+        try:
+            asked[index] = readings[index].send(answers)  # type: ignore[arg-type]
+        except StopIteration as end:
+            results[index] = end.value
+
+    for index in range(len(readings)):
+        on(index, None)
+    while asked:
+        batch, asked = asked, {}
+        answers = ask([command for commands in batch.values() for command in commands])
+        at = 0
+        for index, commands in batch.items():
+            on(index, answers[at : at + len(commands)])
+            at += len(commands)
+    return results

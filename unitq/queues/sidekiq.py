@@ -1,0 +1,89 @@
+"""Sidekiq 7 and 8 (6 with a prefix).
+
+    processes     the ids, HOST:PID:NONCE
+    ID            info (JSON), busy, beat, quiet …; gone 60 s after the last heartbeat
+    ID:work       thread -> {queue, payload, run_at}; written every 10 s
+
+Read in lib/sidekiq/launcher.rb and lib/sidekiq/api.rb.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from unitq.core.queue import Job, Registration, Registry
+from unitq.queues.source import good
+from unitq.queues.values import digest, moment, number, pairs, table, text
+from unitq.queues.wire import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from unitq.queues.source import Notes, Source
+    from unitq.queues.wire import Answer
+
+    Reading = Generator[Sequence[bytes], list[Answer], Registry]
+
+_LASTS = 60.0  # seconds without a heartbeat
+
+
+def read(source: Source, notes: Notes) -> Reading:
+    """Its processes and what their threads have in hand."""
+    p = source.prefix
+    (members,) = good((yield [pack("SMEMBERS", f"{p}processes")]), notes)
+    ids = sorted(text(member) for member in members or ())
+    commands = []
+    for name in ids:
+        commands.append(pack("HMGET", f"{p}{name}", "info", "beat", "quiet"))
+        commands.append(pack("HGETALL", f"{p}{name}:work"))
+    told = good((yield commands), notes) if commands else []
+    workers = []
+    quiet = 0
+    for index, name in enumerate(ids):
+        record, work = told[2 * index : 2 * index + 2]
+        info, beat, silent = record or (None, None, None)
+        quiet += silent == b"true"
+        workers.append(_process(name, info, beat, pairs(work), source.now))
+    jobs = tuple(job for worker in workers for job in worker.jobs)
+    why = "every process is quiet (TSTP)" if ids and quiet == len(ids) else ""
+    return Registry(tuple(workers), jobs, paused=why)
+
+
+def _process(
+    name: str, info: bytes | None, beat: bytes | None, work: dict[str, Any], now: float
+) -> Registration:
+    told = table(info)
+    host, _, rest = name.partition(":")
+    heartbeat = moment(beat)
+    stale = ""
+    if info is None:
+        stale = f"its record is gone: no heartbeat for {_LASTS:.0f} s"
+    elif heartbeat is not None and now - heartbeat > _LASTS:
+        stale = f"no heartbeat for {now - heartbeat:.0f} s"
+    queues = told.get("queues")
+    return Registration(
+        id=name,
+        host=str(told.get("hostname") or host),
+        pid=number(told.get("pid")) or number(rest.partition(":")[0]),
+        queues=tuple(map(str, queues)) if isinstance(queues, list) else None if info else (),
+        since=moment(told.get("started_at")),
+        heartbeat=heartbeat,
+        stale=stale,
+        jobs=tuple(_job(name, entry) for entry in work.values()),
+        evidence=(("beat", beat),),
+    )
+
+
+def _job(process: str, entry: bytes) -> Job:
+    record = table(entry)
+    raw = record.get("payload")
+    # A string of JSON since 6.5; an object before.
+    payload = raw if isinstance(raw, dict) else table(raw)
+    return Job(
+        queue=str(record.get("queue") or payload.get("queue") or ""),
+        name=str(payload.get("wrapped") or payload.get("class") or ""),
+        id=str(payload.get("jid") or ""),
+        since=moment(record.get("run_at")),
+        hash=digest(raw if isinstance(raw, str) else entry),
+        worker=process,
+    )

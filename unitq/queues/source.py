@@ -1,0 +1,73 @@
+"""Queues to be read, and the readers' own language.
+
+A reader is a generator: it yields packed commands, gets their answers, and ends with what it has
+found. So several of them share each trip to Redis, and none knows of connections.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.queues.wire import Answer, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from unitq.core.keys import Keys
+
+
+class Source(NamedTuple):
+    """The queues of one framework in one app."""
+
+    preset: str
+    keys: Keys
+    queues: tuple[str, ...]  # those that the app's workers name
+    prefix: str
+    registry_prefix: str
+    now: float = 0.0  # seconds since 1970
+
+    def places(self) -> dict[str, str]:
+        """What stands for the places of the commands, but that of the queue."""
+        return {
+            "p": self.prefix,
+            "r": self.registry_prefix,
+            "now": f"{self.now:.0f}",
+            "now_ms": f"{self.now * 1000:.0f}",
+        }
+
+
+class Notes:
+    """What could not be read, each said once."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, None] = {}
+
+    def __call__(self, words: str) -> None:
+        self._found[words] = None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+
+def good(answers: Sequence[Answer], notes: Notes) -> list[Answer]:
+    """The answers, with nil for each that is an error; that is noted."""
+    found: list[Answer] = []
+    for answer in answers:
+        if isinstance(answer, Refused):
+            refused(answer, notes)
+            found.append(None)
+        else:
+            found.append(answer)
+    return found
+
+
+def refused(answer: Refused, notes: Notes) -> None:
+    """Notes an error, in words that say what to do."""
+    if answer.code == "NOGROUP" or "no such key" in answer.words:
+        return  # a stream that nobody has written to, or read from, yet
+    if answer.code == "WRONGTYPE":
+        notes("a key holds something else than the preset says: is the prefix right?")
+    elif answer.code == "NOPERM":
+        notes(f"Redis refuses: {answer.words}")
+    else:
+        notes(f"Redis answers: {answer.words}")

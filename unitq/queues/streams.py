@@ -1,0 +1,109 @@
+"""Redis streams: Symfony Messenger, and taskiq's RedisStreamBroker.
+
+A queue is a stream, a worker is a consumer of its group, and what it has in hand is pending.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from unitq.core.queue import Job, Registration, Registry
+from unitq.queues.source import good
+from unitq.queues.values import digest, number, pairs, table, text
+from unitq.queues.wire import Refused, pack
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from unitq.queues.source import Notes, Source
+    from unitq.queues.wire import Answer
+
+    Reading = Generator[Sequence[bytes], list[Answer], Registry]
+
+_SHOWN = "100"  # jobs of a stream
+
+# Seconds after which what a consumer has in hand goes to another one.
+_SYMFONY_LASTS = 3600.0  # redeliver_timeout
+_TASKIQ_LASTS = 600.0  # idle_timeout
+
+# {"body": …, "headers": {"type": "App\\Message\\SendSms"}}, in a serialized string of PHP.
+_TYPE = re.compile(rb'"type":\s*"((?:[^"\\]|\\.)*)"')
+
+
+def read_symfony(source: Source, notes: Notes) -> Reading:
+    """Symfony Messenger."""
+    return (yield from _read(source, notes, b"symfony", _SYMFONY_LASTS))
+
+
+def read_taskiq(source: Source, notes: Notes) -> Reading:
+    """taskiq."""
+    return (yield from _read(source, notes, b"taskiq", _TASKIQ_LASTS))
+
+
+def _read(source: Source, notes: Notes, group: bytes, lasts: float) -> Reading:
+    streams = [f"{source.prefix}{queue}" for queue in source.queues]
+    commands = []
+    for stream in streams:
+        commands.append(pack("XINFO", "CONSUMERS", stream, group))
+        commands.append(pack("XPENDING", stream, group, "-", "+", _SHOWN))
+    raw = (yield commands) if commands else []
+    # taskiq's ListQueueBroker has a list instead, of which no more is to be known.
+    told = good([None if _other(answer) else answer for answer in raw], notes)
+    workers = []
+    for index, queue in enumerate(source.queues):
+        for row in map(pairs, told[2 * index] or ()):
+            idle = (number(row.get("idle")) or 0) / 1000
+            pending = number(row.get("pending")) or 0
+            if idle > lasts and not pending:
+                continue  # nobody removes consumers, and this one has gone
+            stale = f"idle for {idle:.0f} s with {pending} in hand" if idle > lasts else ""
+            workers.append(
+                Registration(
+                    id=text(row.get("name")),
+                    host=None,
+                    pid=None,
+                    queues=(queue,),
+                    since=None,
+                    heartbeat=source.now - idle,
+                    stale=stale,
+                )
+            )
+    held = [
+        (queue, stream, entry)
+        for index, (queue, stream) in enumerate(zip(source.queues, streams, strict=True))
+        for entry in told[2 * index + 1] or ()
+    ]
+    asked = [pack("XRANGE", stream, entry[0], entry[0]) for _, stream, entry in held]
+    entries = good((yield asked), notes) if asked else []
+    jobs = []
+    for (queue, _, (identity, consumer, idle_ms, _)), found in zip(held, entries, strict=True):
+        fields = pairs(found[0][1]) if found else {}
+        name, own = _named(fields)
+        late = idle_ms / 1000 > lasts
+        jobs.append(
+            Job(
+                queue=queue,
+                name=name,
+                id=own or text(identity),
+                since=source.now - idle_ms / 1000,
+                hash=digest(b"".join(fields.values())),
+                worker=text(consumer),
+                stale=f"in hand for more than {lasts:.0f} s" if late else "",
+                note="another consumer takes it" if late else "",
+            )
+        )
+    return Registry(tuple(workers), tuple(jobs))
+
+
+def _other(answer: Answer) -> bool:
+    return isinstance(answer, Refused) and answer.code == "WRONGTYPE"
+
+
+def _named(fields: dict[str, bytes]) -> tuple[str, str]:
+    """The class or function of a message, and its own id where it has one."""
+    if "data" in fields:
+        told = table(fields["data"])
+        return str(told.get("task_name") or ""), str(told.get("task_id") or "")
+    found = _TYPE.search(fields.get("message", b"").replace(b'\\"', b'"'))
+    return (text(found[1]).replace("\\\\", "\\"), "") if found else ("", "")

@@ -1,0 +1,107 @@
+"""What frameworks write into Redis, as values: times in their many spellings, JSON, ids."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+# Later than any second of ours and earlier than any millisecond: the year 5138, and 1973.
+_MILLISECONDS = 1e11
+_decode = json.JSONDecoder().decode
+_OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)?")
+
+
+def text(value: object) -> str:
+    """Bytes as text; what is no UTF-8 is shown as such."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
+
+
+def table(value: Any) -> dict[str, Any]:
+    """A JSON object; empty where it is none."""
+    try:
+        # A str: json.loads would first look which encoding bytes have.
+        found = _decode(value.decode() if isinstance(value, bytes) else value)
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def pairs(answer: object) -> dict[str, Any]:
+    """The answer to HGETALL, or a row of XINFO: names and values."""
+    if not isinstance(answer, list):
+        return {}
+    return {text(key): value for key, value in zip(answer[::2], answer[1::2], strict=False)}
+
+
+def number(value: object) -> int | None:
+    """A whole number, however Redis sends it."""
+    if isinstance(value, int):
+        return value
+    try:
+        return int(text(value))
+    except ValueError:
+        return None
+
+
+def moment(value: object) -> float | None:
+    """Seconds since 1970 from a number (of seconds or milliseconds) or a date as text."""
+    if isinstance(value, bytes):
+        value = text(value)
+    if isinstance(value, str):
+        words = value.strip()
+        try:
+            value = float(words)
+        except ValueError:
+            return _date(words)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not 0 < value < 1e15:
+        return None
+    return value / 1000 if value > _MILLISECONDS else float(value)
+
+
+def _date(words: str) -> float | None:
+    try:
+        # ISO 8601, with a blank or a T, also Ruby's "2026-11-23 10:00:00 +0100" and "… UTC".
+        iso = re.sub(r" (?=[+-]\d)", "", words.removesuffix(" UTC") + "Z" * words.endswith(" UTC"))
+        found = datetime.fromisoformat(iso)
+    except ValueError:
+        return _php(words)
+    # RQ writes UTC without saying so in some versions, and nobody else leaves the zone out.
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def _php(words: str) -> float | None:
+    """`Mon Nov 23 09:14:00 CET 2026`, as php-resque writes it."""
+    parts = words.split()
+    if len(parts) != 6:
+        return None
+    zone = _zone(parts.pop(4))
+    try:
+        found = datetime.strptime(" ".join(parts), "%a %b %d %H:%M:%S %Y").replace(tzinfo=zone)
+    except ValueError:
+        return None
+    return found.timestamp() if zone else None
+
+
+def _zone(name: str) -> timezone | None:
+    if name in ("UTC", "GMT", "Z"):
+        return UTC
+    if parts := _OFFSET.fullmatch(name):
+        minutes = int(parts[2]) * 60 + int(parts[3] or 0)
+        return timezone(timedelta(minutes=minutes if parts[1] == "+" else -minutes))
+    # Abbreviations are ambiguous: only those of this machine's own zone are taken.
+    if name in time.tzname:
+        summer = time.tzname.index(name) == 1
+        return timezone(timedelta(seconds=-(time.altzone if summer else time.timezone)))
+    return None
+
+
+def digest(value: bytes | str) -> str:
+    """A short hash, to tell two jobs apart without showing what is in them."""
+    raw = value.encode() if isinstance(value, str) else value
+    return hashlib.sha256(raw).hexdigest()[:12]
