@@ -232,6 +232,45 @@ def test_output_is_as_secret_as_what_it_comes_from(
     assert stat.S_IMODE((tmp_path / "new.toml").stat().st_mode) == expected
 
 
+def test_what_is_included_may_be_the_secret(
+    unitq: Callable[..., Done], conf: Path, tmp_path: Path
+) -> None:
+    conf.write_text(f"{CONF.replace('%(ENV_WHERE)s', 'x')}[include]\nfiles=more.ini\n")
+    more = tmp_path / "more.ini"
+    more.write_text("[program:b]\ncommand=/bin/b\n")
+    more.chmod(0o600)
+    assert unitq("import", str(conf), "-o", "new.toml").code == Exit.OK
+    assert stat.S_IMODE((tmp_path / "new.toml").stat().st_mode) == 0o600
+
+
+def test_nothing_in_a_file_is_an_order_to_a_terminal(
+    unitq: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    red = "\x1b[31m"
+    path = tmp_path / f"a\nb{red}.conf"
+    path.write_text(
+        f"[program:a{red}]\ncommand=/bin/a\n{red}=1\nenvironment={red}A=1\n[x{red}]\ny{red}=1\n"
+    )
+    shown = unitq("import", str(path))
+    assert "\x1b" not in shown.stdout + shown.stderr
+    path.write_text(f"[program:a]\ncommand=/bin/a\nenvironment=A='1',{red}B='2'\nnew{red}=1\n")
+    shown = unitq("import", str(path))
+    assert "\x1b" not in shown.stdout + shown.stderr
+    path.write_text("[program:a]\ncommand=/bin/a %(ENV_ODD)s\n")
+    monkeypatch.setenv("ODD", "\udcff")
+    assert "ODD is not in the environment" in unitq("import", str(path)).stderr
+    path.write_text("[program:a]\ncommand=/bin/a\n")
+    assert unitq("import", str(path), "--directory", "/srv/\udcff").code == Exit.OK
+    path.write_text("[program:a]\ncommand=/bin/a %(here)s\ndirectory=%(here)s\n")
+    odd = tmp_path / "\udcff"
+    odd.mkdir()
+    path.rename(odd / "x.conf")
+    shown = unitq("import", str(odd / "x.conf"))
+    assert "no program that could be a worker" in shown.stderr
+    (odd / "x.conf").write_text("[program:a]\ncommand=/bin/a\n[include]\nfiles=x.conf\n")
+    assert unitq("import", str(odd / "x.conf"), "--json").code == Exit.OK
+
+
 def test_json(unitq: Callable[..., Done], conf: Path) -> None:
     done = unitq("import", str(conf), "--env", "WHERE=here", "--json")
     document = json.loads(done.stdout)

@@ -84,7 +84,7 @@ pidfile={home}/supervisord.pid
 environment={mark}="{app}",SHARED="of all",OVER="daemon"
 
 [program:quotes]
-command={show} {out}/quotes "two words" 'single $HOME' "a\"b" back\\slash "" "%%" $VAR ${{VAR}} %%i a;b *.txt ~ `id` \$x "tab	x" ";" & "&&" '|' > é漢💥 @x -e +y {{a,b}} "\n" '\x41' "$$" '%%n%%H' \\$HOME !
+command={show} {out}/quotes "two words" 'single $HOME' "a\"b" back\\slash "" "%%" $VAR ${{VAR}} %%i a;b *.txt ~ `id` \$x "tab	x" ";" & "&&" '|' > é漢💥 @x -e +y {{a,b}} "\n" '\x41' "$$" '%%n%%H' \\$HOME ! "{odd}"
 directory={current}
 user=www-data
 umask=027
@@ -192,6 +192,7 @@ def test_every_process_is_started_as_supervisord_started_it(system_site: Site) -
             show=f"{sys.executable} -IS {show}",
             out=system_site.out,
             current=system_site.current,
+            odd="\x01\x7f\x80\u00a0\u200b\u2060\ue000\ufeffé",
         )
     )
     conf.chmod(0o644)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from unitq.cli.scope import Scope
     from unitq.core.model import App
     from unitq.core.preset import Preset
-    from unitq.core.supervisor.translate import Imported, Wishes
+    from unitq.core.supervisor.translate import Imported, Recognise, Wishes
 
 _SECRET = 0o600
 _READABLE = 0o644
@@ -106,7 +106,7 @@ def import_(
     imported, mode = _imported(scope, path, directory, variables, formation)
     if not re.search(r"(?m)^\[workers\.", imported.text):
         click.echo(imported.report.text(), err=True)
-        raise ConfigError(f"{path}: there is no program that could be a worker")
+        raise ConfigError(f"{imported.report.source}: there is no program that could be a worker")
     app = parse(imported.text, source=output or "what is imported", presets=presets)
     if checking:
         return _check(scope, app, as_json=as_json)
@@ -124,6 +124,7 @@ def _imported(
     """What the file says, and who may read what is written: it may hold secrets."""
     from unitq.core.supervisor import procfile
     from unitq.core.supervisor.programs import read
+    from unitq.core.supervisor.report import printable
     from unitq.core.supervisor.translate import Wishes, translate
     from unitq.host import supervisor
 
@@ -132,9 +133,9 @@ def _imported(
     if directory is not None:
         directory = os.path.abspath(directory)
     text = supervisor.read(path)
-    mode = _READABLE if path.stat().st_mode & 0o004 else _SECRET
-    wishes = Wishes(str(path), scope.app, directory, scope.user)
+    wishes = Wishes(printable(str(path)), scope.app, directory, scope.user)
     if path.name.startswith("Procfile") or procfile.looks_like(text):
+        mode = _SECRET if supervisor.secret([str(path)]) else _READABLE
         return _procfile(scope, path, text, wishes, formation), mode
     if formation:
         raise ConfigError("--formation is for a Procfile; numprocs says it here")
@@ -144,7 +145,8 @@ def _imported(
     found = read(ini, around, str(path))
     imported = translate(ini, found, wishes, _recognise(scope))
     imported.report.notes[:0] = notes
-    return imported, _SECRET if found.from_outside else mode
+    hidden = found.from_outside or supervisor.secret(ini.sources)
+    return imported, _SECRET if hidden else _READABLE
 
 
 def _procfile(
@@ -164,18 +166,18 @@ def _procfile(
     )
 
 
-class _recognise:  # noqa: N801  (a function with what it needs)
-    """The preset for a command line, by its words and by the scripts that it runs."""
+def _recognise(scope: Scope) -> Recognise:
+    """Tells the preset for a command line, by its words and by the scripts that it runs."""
+    from unitq.core.recognise import recognised
+    from unitq.host.scripts import heads
 
-    def __init__(self, scope: Scope) -> None:
-        self.presets = scope.presets()
+    presets = scope.presets()
 
-    def __call__(self, command: str, directory: str) -> Preset | None:
-        from unitq.core.recognise import recognised
-        from unitq.host.scripts import heads
-
-        found = recognised(self.presets, command, heads(command, directory))
+    def recognise(command: str, directory: str) -> Preset | None:
+        found = recognised(presets, command, heads(command, directory))
         return found[0] if found else None
+
+    return recognise
 
 
 def _show(imported: Imported, output: str | None, mode: int, *, as_json: bool) -> None:

@@ -165,7 +165,7 @@ def unsafe(value: object, longest: int, what: str = "") -> str:
         return "a whole number has at most 64 bits"
     if not isinstance(value, str):
         return ""
-    if len(value) > longest or len(value.encode()) > longest:
+    if len(value) > longest or len(value.encode(errors="surrogatepass")) > longest:
         return f"{what}is longer than {longest} bytes"
     bad = next((c for c in value if _forbidden(c)), None)
     if bad is None:

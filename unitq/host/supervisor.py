@@ -14,7 +14,7 @@ from unitq.core.supervisor.programs import include_patterns
 from unitq.core.supervisor.section import Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 FILE_MAX = 4 << 20  # bytes; a larger one is something else
 _FILES_MAX = 10_000
@@ -63,9 +63,27 @@ def read(path: Path) -> str:
         ) from error
 
 
+def secret(paths: Iterable[str]) -> bool:
+    """Whether not everybody may read all of these files."""
+    try:
+        return not all(os.stat(path).st_mode & 0o004 for path in paths)
+    except OSError:
+        return True
+
+
 def surroundings(path: Path, environment: Mapping[str, str]) -> Surroundings:
     """What the file may refer to."""
-    return Surroundings(str(path.absolute().parent), platform.node(), environment)
+    # What is not UTF-8 cannot be written into unitq.toml: it counts as not there.
+    known = {name: value for name, value in environment.items() if _is_text(name + value)}
+    return Surroundings(str(path.absolute().parent), platform.node(), known)
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def load(path: Path, text: str, around: Surroundings) -> tuple[Ini, tuple[str, ...]]:

@@ -51,9 +51,11 @@ class Ini:
     sections: dict[str, dict[str, Option]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)  # by section, the first that has it
     defaults: dict[str, Option] = field(default_factory=dict)
+    sources: list[str] = field(default_factory=list)  # the files that were read
 
     def read(self, text: str, source: str) -> None:
         """Adds a file's text. Raises ConfigError with every line that is none of this format."""
+        self.sources.append(source)
         reader = _Reader(self, source)
         # As Python reads a text file: three kinds of line ends, none of them part of the line.
         lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
@@ -195,6 +197,7 @@ def _short(text: str, longest: int = 60) -> str:
 
 def mistakes(source: str, lines: list[str], hint: str = "") -> ConfigError:
     """The error that lists them."""
+    lines = ["".join(c if c.isprintable() else "?" for c in line) for line in lines]
     count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
     if len(lines) > PROBLEMS_MAX:
         count = f"more than {PROBLEMS_MAX} mistakes, of which these are the first"

@@ -11,6 +11,11 @@ WIDTH = 100
 COMMON = 3  # what is the same of so many is told once
 
 
+def printable(text: str) -> str:
+    """On one line, and no order to a terminal: names of options come from the file as they are."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 class Fate(StrEnum):
     """What became of an option."""
 
@@ -70,7 +75,7 @@ class Report:
 
     def part(self, section: str, file: str = "") -> Part:
         """A new part, at the end."""
-        self.parts.append(Part(section, file))
+        self.parts.append(Part(section, printable(file)))
         return self.parts[-1]
 
     def count(self, fate: Fate) -> int:
@@ -101,7 +106,7 @@ class Report:
             lines += ["", "All of it"]
             for note in self.notes:
                 lines += _wrapped("  !  ", note)
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
     def document(self) -> dict[str, Any]:
         """The same for programs; docs/json.md."""

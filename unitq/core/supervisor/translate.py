@@ -268,8 +268,8 @@ def _plain(candidate: _Candidate) -> Plain:
         ) from None
     if not arguments or not arguments[0]:
         raise _UnusableError("Supervisor cannot start it either: its command is empty")
-    if any("\0" in word for word in arguments):
-        raise _UnusableError("a NUL in its command")
+    if any(c == "\0" or "\ud800" <= c <= "\udfff" for word in arguments for c in word):
+        raise _UnusableError("its command has a NUL in it, or is not UTF-8")
     return plain(arguments, candidate.first.directory, candidate.environment)
 
 
