@@ -117,7 +117,7 @@ def test_the_report_shows_no_value_of_a_variable() -> None:
 def test_the_report_fits_a_terminal_and_says_what_several_share_once() -> None:
     text = imported("quoting").report.text()
     assert all(len(line) <= 100 for line in text.splitlines())
-    assert text.count("killasgroup (default)") == 1
+    assert text.count("killasgroup (not given)") == 1
     assert "(quotes, systemd, signs," in text
 
 

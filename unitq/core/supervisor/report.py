@@ -87,9 +87,9 @@ class Report:
     def text(self) -> str:
         """For people."""
         head = (
-            f"{self.source}: app {self.app}; {self.count(Fate.SAME)} of its options mean the same "
-            f"(=), {self.count(Fate.CHANGED)} are said differently (~), {self.count(Fate.LEFT)} "
-            "are not carried over (-)"
+            f"{self.source}: app {self.app}; options: {self.count(Fate.SAME)} the same (=), "
+            f"{self.count(Fate.CHANGED)} said differently (~), {self.count(Fate.LEFT)} not carried "
+            "over (-)"
         )
         lines = textwrap.wrap(head, WIDTH, **_UNBROKEN)
         common = _common(self.parts)
@@ -100,7 +100,7 @@ class Report:
         if common:
             lines += ["", "Of several"]
             for (option, note), workers in common.items():
-                begin = f"  ~  {option} (default)  " if option else "  !  "
+                begin = f"  ~  {option} (not given)  " if option else "  !  "
                 lines += _wrapped(begin, f"{note} ({', '.join(workers)})")
         if self.notes:
             lines += ["", "All of it"]
@@ -126,11 +126,11 @@ class Report:
                         {"option": o.option, "fate": str(o.fate), "given": o.given, "says": o.says}
                         for o in part.options.values()
                     ],
-                    "notes": part.notes,
+                    "notes": [printable(note) for note in part.notes],
                 }
                 for part in self.parts
             ],
-            "notes": self.notes,
+            "notes": [printable(note) for note in self.notes],
         }
 
 
@@ -169,7 +169,7 @@ def _options(part: Part, common: dict[tuple[str, str], list[str]]) -> list[str]:
     silent = [one.option for one in part.options.values() if one.fate is Fate.SAME and not one.says]
     lines = _wrapped("  =  ", ", ".join(silent)) if silent else []
     said = [
-        (one.option if one.given else f"{one.option} (default)", one)
+        (one.option if one.given else f"{one.option} (not given)", one)
         for one in part.options.values()
         if one.says and (one.given or (one.option, one.says) not in common)
     ]
