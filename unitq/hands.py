@@ -67,6 +67,7 @@ class Hands:
         self._looked = 0.0
         self._blind = False
         self.jobs: dict[InstanceName, tuple[Job, ...]] = {}
+        self.workers: dict[InstanceName, tuple[Registration, ...]] = {}  # that had them
 
     def before(self, told: Iterable[Draining], now: float) -> None:
         """Looks at what these have in hand; they are about to be told to stop."""
@@ -117,3 +118,4 @@ class Hands:
             # counts. Had it finished, it would have said so before it went.
             if mine:
                 self.jobs[name] = tuple(job for each in mine for job in each.jobs)
+                self.workers[name] = tuple(each for each in mine if each.jobs)

@@ -39,6 +39,7 @@ from unitq.core.settings import (
     Duration,
     OnDrainTimeout,
     OnFailure,
+    OnKilled,
     Promote,
     RolloutSettings,
     Share,
@@ -136,6 +137,11 @@ recycle = { age = 60 }
 command = "rq worker"
 preset = "rq"
 probe = "registered"
+
+[workers.pull]
+command = "php bin/resque"
+preset = "php-resque"
+on_killed = "requeue"
 """
 
 
@@ -239,6 +245,24 @@ def test_every_key_arrives_in_the_app() -> None:
                 kill_mode=KillMode.MIXED,
                 stop_timeout=PRESETS["rq"].stop.timeout,
                 fit=Fit(why=f"preset rq: {PRESETS['rq'].stop.why}"),
+            ),
+            Worker(
+                name="pull",
+                command="php bin/resque",
+                instances=1,
+                directory="/srv/shop/current",
+                user="www-data",
+                group="1000",
+                environment=(("APP_ENV", "production"), ("WAIT", "5")),
+                environment_files=("/etc/shop/env",),
+                on_killed=OnKilled.REQUEUE,
+                preset="php-resque",
+                stop_signal="SIGQUIT",
+                kill_mode=KillMode.MIXED,
+                stop_timeout=PRESETS["php-resque"].stop.timeout,
+                quiet="SIGUSR2",
+                resume="SIGCONT",
+                fit=Fit(why=f"preset php-resque: {PRESETS['php-resque'].stop.why}"),
             ),
         ),
         rollout=RolloutSettings(
@@ -668,7 +692,11 @@ WORKER_MISTAKES = [
     ("singleton = true\ninstances = 2", "instances", "must be 1 where singleton is true"),
     ("probe = 'bin/probe'", "probe",
      'expected "registered", or a table such as { command = "bin/probe %i" }, got "bin/probe"'),
-    ("probe = 'registered'", "probe", "needs to know where Redis is: [redis] url"),
+    ("probe = 'registered'", "probe",
+     "needs [redis] url, and one of the presets whose workers register with their PID"),
+    ("on_killed = 'requeue'", "on_killed",
+     "needs [redis] url, and one of the presets which keep a job whole"),
+    ("on_killed = 'retry'", "on_killed", 'expected "report" or "requeue", got "retry"'),
     ("probe = {}", "probe.command", 'missing, for example command = "bin/probe %i"'),
     ("probe = { comand = 'a' }", "probe.comand", 'unknown key, did you mean "command"?'),
     ("probe = { command = 'a', interval = 5 }", "probe.interval",
@@ -1130,6 +1158,7 @@ def test_the_schemas_defaults_are_the_models() -> None:
         "restart_delay": "1s",
         "start_limit": "none",
         "singleton": False,
+        "on_killed": "report",
     }
     rollout = config.json_schema()["$defs"]["RolloutTable"]["properties"]
     assert {key: value["default"] for key, value in rollout.items()} == {
@@ -1245,6 +1274,6 @@ def test_a_worker_that_never_registers_is_not_waited_for(preset: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config.parse(text, source="unitq.toml", presets=PRESETS)
     (found,) = caught.value.problems
-    assert found.startswith("workers.sms.probe: needs a preset whose workers register with their ")
-    assert "php-resque" in found
+    assert found.startswith("workers.sms.probe: needs one of the presets node-resque, php-resque, ")
+    assert found.endswith(", whose workers register with their PID")
     assert preset not in found.removeprefix("workers.sms.probe")

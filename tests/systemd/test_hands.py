@@ -61,8 +61,32 @@ def test_the_job_of_a_killed_worker_is_named(
     (lost,) = row["jobs"]
     assert (lost["queue"], lost["name"], lost["id"]) == ("sms", "SendSms", job.id)
     assert lost["hash"]
+    assert row["requeued"] is None
+    assert redis.client.llen("resque:queue:sms") == 0
     # Its successor has deleted its record: nobody else could tell.
     assert not any(job.id in str(redis.client.get(key)) for key in redis.client.keys("*worker:*"))
+
+
+def test_the_job_of_a_killed_worker_is_put_back_where_that_is_wanted(
+    system_site: Site, redis: RedisServer
+) -> None:
+    site = system_site
+    config(site, redis, instances=1, stop_timeout="1s", on_killed="requeue")
+    site.deploy()
+    load = Load(redis.client)
+    (job,) = load.enqueue(1, 4.0)
+    busy(redis, 1)
+    behind = load.enqueue(2, 0.01)
+    result = site.unitq("restart", "--json")
+    (row,) = result.json["instances"]
+    assert row["requeued"] == {"done": True, "why_not": ""}
+    assert row["jobs"][0]["id"] == job.id
+    # Its successor does it, in its turn.
+    wait_until(lambda: redis.client.llen("resque:sent") == 3, 20, "all three are done")
+    runs = [run.id for run in load.tally().runs if run.sent]
+    assert sorted(runs) == sorted([job.id, *(each.id for each in behind)])
+    (killed, again) = [run for run in load.tally().runs if run.id == job.id]
+    assert (killed.sent, again.sent is None) == (None, False)
 
 
 def test_and_in_words(system_site: Site, redis: RedisServer) -> None:

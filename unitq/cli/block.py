@@ -95,7 +95,7 @@ def _mishaps(rows: Sequence[Mapping[str, Any]]) -> Iterable[Line]:
             )
     for row in rows:
         for job in row.get("jobs") or ():
-            yield Line(f"  lost with {row['instance']}: {_job(job)}", wrong=True)
+            yield Line(f"  {_became_of(row)}: {_job(job)}", wrong=True)
     for row in rows:
         for what in row["foreign"]:
             yield Line(f"warning: {row['instance']} was {what} meanwhile", wrong=True)
@@ -107,6 +107,16 @@ def _lost(row: Mapping[str, Any]) -> str:
     if jobs is None:
         return "the job in hand may be lost"
     return f"{plural(len(jobs), 'job')} in hand" if jobs else "it had no job in hand"
+
+
+def _became_of(row: Mapping[str, Any]) -> str:
+    """What became of the jobs that it had in hand."""
+    back = row.get("requeued")
+    if back is None:
+        return f"lost with {row['instance']}"
+    if back["done"]:
+        return f"put back, after {row['instance']} had it in hand"
+    return f"lost with {row['instance']}, and not put back ({back['why_not']})"
 
 
 def _job(job: Mapping[str, Any]) -> str:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from unitq.cli.queued import Way
     from unitq.cli.scope import Scope
+    from unitq.core.names import InstanceName
+    from unitq.core.outcome import Outcome
     from unitq.core.queue import Registration
     from unitq.core.revision import Revision
     from unitq.hands import Hands, Presence
@@ -34,6 +36,34 @@ def hands(scope: Scope, revision: Revision, say: Callable[[str], None]) -> Hands
         say(f"{error.message}: what is in hand is not known")
         return None
     return Hands(partial(_registered, found), say)
+
+
+def put_back(
+    scope: Scope, revision: Revision, outcome: Outcome, held: Hands
+) -> dict[InstanceName, str]:
+    """Puts the jobs of killed workers back where that is wanted; why not, by instance.
+
+    Empty words: it was.
+    """
+    from unitq.cli.queued import of_installed, preset_of
+    from unitq.queues.requeue import requeue
+
+    wanted = {worker.name for worker in revision.workers if worker.requeue}
+    killed = [s.instance for s in outcome.killed if s.instance.worker in wanted]
+    told: dict[InstanceName, str] = {}
+    if not any(held.workers.get(name) for name in killed):
+        return told
+    app, found = of_installed(scope, revision)
+    sources = {source.preset: source for source in found.sources}
+    for name in killed:
+        worker = app.worker(name.worker)
+        source = sources.get(preset_of(app, worker) or "") if worker else None
+        for each in held.workers.get(name, ()):
+            try:
+                told[name] = requeue(found.connection, source, each) if source else "no preset"
+            except UnitqError as error:
+                told[name] = error.message
+    return told
 
 
 def presence(scope: Scope, revision: Revision) -> Presence | None:

@@ -192,7 +192,12 @@ def _slot(app: str, slot: Slot, outcome: Outcome) -> dict[str, Any]:
         "foreign": list(slot.foreign),
         "log": list(outcome.logs.get(slot.instance, ())),
         "jobs": _in_hand(slot, outcome),
+        "requeued": _requeued(outcome.requeued.get(slot.instance)),
     }
+
+
+def _requeued(why_not: str | None) -> dict[str, Any] | None:
+    return None if why_not is None else {"done": not why_not, "why_not": why_not}
 
 
 def _in_hand(slot: Slot, outcome: Outcome) -> list[dict[str, Any]] | None:

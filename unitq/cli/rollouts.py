@@ -16,7 +16,7 @@ import click
 from unitq import observe
 from unitq.apply import Applier, Progress, Quiet
 from unitq.cli import block, progress, report
-from unitq.cli.in_hand import hands, presence
+from unitq.cli.in_hand import hands, presence, put_back
 from unitq.cli.text import unitq
 from unitq.core import names
 from unitq.core.errors import ConfigError, Exit
@@ -206,12 +206,15 @@ def carry_out(
             shown = stack.enter_context(progress.Live(jobs))
         else:
             shown = progress.Lines(jobs)
-        return applier.run(
+        outcome = applier.run(
             begin(steps, settings, wanted, probes=probes, promoted=promoted),
             _Tolerant(shown),
             interrupts=interrupts,
             limit=waiting.limit,
         )
+    if held and outcome.killed:
+        outcome = replace(outcome, requeued=put_back(scope, revision, outcome, held))
+    return outcome
 
 
 def _warn_of_paused(scope: Scope, app: str, steps: Iterable[Step]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from unitq.core import fitting, names, tomltext
-from unitq.core.keys import WITH_PIDS
+from unitq.core.keys import WITH_JOBS, WITH_PIDS
 from unitq.core.mistakes import in_plain_words, means
 from unitq.core.model import (
     INSTANCES_MAX,
@@ -22,8 +22,8 @@ from unitq.core.model import (
 )
 from unitq.core.recycle import Recycle
 from unitq.core.reference import reference, starter
-from unitq.core.schema import AppFile, ProbeTable, RecycleTable, WorkerTable, json_schema
-from unitq.core.settings import RolloutSettings
+from unitq.core.schema import AppFile, ProbeTable, WorkerTable, json_schema
+from unitq.core.settings import OnKilled, RolloutSettings
 from unitq.core.suggest import either
 from unitq.core.values import REGISTERED, MistakeError, share, span
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from unitq.core.preset import Preset
+    from unitq.core.tables import RecycleTable
     from unitq.core.values import Path
 
 __all__ = ["json_schema", "parse", "reference", "starter"]
@@ -74,9 +75,13 @@ def _across(data: dict[str, Any], presets: Mapping[str, Preset]) -> Iterator[tup
             problem = "must be 1 where singleton is true"
             yield ("workers", name, "instances"), problem
         if table.get("probe") == REGISTERED and (
-            problem := _never_registered(table, redis if isinstance(redis, dict) else {}, presets)
+            problem := _unfit(table, redis if isinstance(redis, dict) else {}, presets, WITH_PIDS)
         ):
-            yield ("workers", name, "probe"), problem
+            yield ("workers", name, "probe"), f"{problem} whose workers register with their PID"
+        if table.get("on_killed") == OnKilled.REQUEUE and (
+            problem := _unfit(table, redis if isinstance(redis, dict) else {}, presets, WITH_JOBS)
+        ):
+            yield ("workers", name, "on_killed"), f"{problem} which keep a job whole"
         recycle = table.get("recycle")
         if isinstance(recycle, dict) and not {"memory", "age"} & recycle.keys():
             problem = 'needs a limit: memory = "256M", or age = "6h", or both'
@@ -165,18 +170,21 @@ def _unreachable(
             yield ("redis", missing), "missing; cert_file and key_file go together"
 
 
-def _never_registered(
-    worker: dict[str, Any], redis: dict[str, Any], presets: Mapping[str, Preset]
+def _unfit(
+    worker: dict[str, Any],
+    redis: dict[str, Any],
+    presets: Mapping[str, Preset],
+    registries: frozenset[str],
 ) -> str:
-    """Why a worker would never be found registered; empty: it would be."""
+    """Why a worker has none of these registries, up to what they have; empty: it has one."""
     if not {"url", "sentinels"} & redis.keys():
-        return "needs to know where Redis is: [redis] url"
+        return "needs [redis] url, and one of the presets"
     name = worker.get("preset") or redis.get("preset")
     preset = presets.get(name) if isinstance(name, str) else None
-    if preset and preset.redis and preset.redis.registry in WITH_PIDS:
+    if preset and preset.redis and preset.redis.registry in registries:
         return ""
-    told = [each for each, one in presets.items() if one.redis and one.redis.registry in WITH_PIDS]
-    return f"needs a preset whose workers register with their PID: {either(told, last='or')}"
+    told = [each for each, one in presets.items() if one.redis and one.redis.registry in registries]
+    return f"needs one of the presets {either(told, last='or')},"
 
 
 def _has_password(url: str) -> bool:
@@ -228,6 +236,7 @@ def _worker(name: str, table: WorkerTable, file: AppFile, presets: Mapping[str, 
         singleton=table.singleton,
         probe=_probe(table.probe),
         registered=table.probe == REGISTERED,
+        on_killed=table.on_killed,
         recycle=_recycle(table.recycle),
         preset=table.preset,
         quiet=fitted.quiet,

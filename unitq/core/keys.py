@@ -102,6 +102,10 @@ REGISTRIES = (
 WITH_PIDS = frozenset({"node-resque", "resque", "rq", "sidekiq"})
 
 
+# Those of which a job that was in hand can be put back whole.
+WITH_JOBS = frozenset({"node-resque", "resque"})
+
+
 def parse(table: object) -> Keys:
     """The section's meaning. Raises MistakesError with every mistake in it."""
     if not isinstance(table, dict):

@@ -17,7 +17,7 @@ from unitq.core.model import (
     KillMode,
     StartLimit,
 )
-from unitq.core.settings import Duration, OnDrainTimeout, OnFailure, Promote, Share
+from unitq.core.settings import Duration, OnDrainTimeout, OnFailure, OnKilled, Promote, Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +206,12 @@ OnDrainTimeoutWord = Annotated[
     PlainValidator(values.choice(OnDrainTimeout)),
     WithJsonSchema({"enum": [word.value for word in OnDrainTimeout]}),
     Kind('`"kill"` or `"wait"`'),
+]
+OnKilledWord = Annotated[
+    OnKilled,
+    PlainValidator(values.choice(OnKilled)),
+    WithJsonSchema({"enum": [word.value for word in OnKilled]}),
+    Kind('`"report"` or `"requeue"`'),
 ]
 Failures = Annotated[
     int,

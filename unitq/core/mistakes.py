@@ -12,12 +12,11 @@ from unitq.core.schema import (
     AppFile,
     HooksTable,
     ProbeTable,
-    RecycleTable,
     RolloutTable,
     WorkerTable,
 )
 from unitq.core.suggest import either, nearest
-from unitq.core.tables import RedisTable
+from unitq.core.tables import RecycleTable, RedisTable
 from unitq.core.tomltext import found, place, quoted
 from unitq.core.values import MistakeError, MistakesError, Path
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from unitq.core.settings import Duration, RolloutSettings, Share
+from unitq.core.settings import Duration, OnKilled, RolloutSettings, Share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,6 +133,7 @@ class Worker:
     singleton: bool = False  # never two processes of it, not even for a moment
     probe: Probe | None = None
     registered: bool = False  # healthy only once it is registered in Redis
+    on_killed: OnKilled = OnKilled.REPORT
     recycle: Recycle | None = None
     preset: str | None = None
     quiet: str = ""  # the signal after which it takes no new jobs; "" where there is none

@@ -11,12 +11,11 @@ from unitq.core.schema import (
     AppFile,
     HooksTable,
     ProbeTable,
-    RecycleTable,
     RolloutTable,
     WorkerTable,
     plain,
 )
-from unitq.core.tables import RedisTable
+from unitq.core.tables import RecycleTable, RedisTable
 from unitq.core.values import RESERVED_VARIABLES
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from unitq.core.commandline import command_line, with_arguments
 from unitq.core.envfile import assignments, file_names
 from unitq.core.errors import ConfigError
 from unitq.core.preset import NONE
-from unitq.core.settings import OnDrainTimeout
+from unitq.core.settings import OnDrainTimeout, OnKilled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,6 +80,7 @@ class RenderedWorker:
     probe: UnitText | None = None
     probes: int = 0  # how often in a row it must succeed; 0: there is none
     registered: bool = False  # the probe asks Redis, and is no unit
+    requeue: bool = False  # a job of a killed worker is put back
     recycle: Recycle | None = None
     preset: str | None = None
     queues: tuple[str, ...] = ()
@@ -214,6 +215,7 @@ def _worker(
         probe=_probe(jinja, app, worker, values),
         probes=worker.probe.successes if worker.probe else int(worker.registered),
         registered=worker.registered,
+        requeue=worker.on_killed is OnKilled.REQUEUE,
         recycle=worker.recycle,
         preset=worker.preset,
         queues=worker.queues,

@@ -44,6 +44,7 @@ class WorkerRevision(NamedTuple):
     singleton: bool = False  # never two processes, so never an instance more than there are
     probes: int = 0  # how often in a row the probe must succeed; 0: there is none
     registered: bool = False  # the probe asks Redis whether it is registered
+    requeue: bool = False  # the job of one that was killed is put back into its queue
     recycle: Recycle | None = None
     preset: str | None = None  # the framework
     queues: tuple[str, ...] = ()
@@ -139,6 +140,7 @@ def successor(
                 singleton=worker.singleton,
                 probes=worker.probes,
                 registered=worker.registered,
+                requeue=worker.requeue,
                 recycle=worker.recycle,
                 preset=worker.preset,
                 queues=worker.queues,

@@ -13,9 +13,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from unitq.core import kinds
 from unitq.core.model import ROLLOUT, App, CodeVersion, Probe, StartLimit, Worker
-from unitq.core.recycle import Recycle
 from unitq.core.settings import Duration, Share
-from unitq.core.tables import RedisTable, Table
+from unitq.core.tables import RecycleTable, RedisTable, Table
 
 if TYPE_CHECKING:
     from pydantic_core import core_schema
@@ -151,25 +150,6 @@ class ProbeTable(Table):
     )
 
 
-class RecycleTable(Table):
-    """When an instance is replaced though there is no new code: workers leak, and grow old."""
-
-    memory: kinds.Size | None = Field(
-        default=None,
-        description="How much an instance may use, as `unitq status` shows it.",
-        examples=["256M"],
-    )
-    age: kinds.LongSpan | None = Field(
-        default=None, description="How long it may run.", examples=["6h"]
-    )
-    jitter: kinds.Percentage = Field(
-        default=Recycle().jitter,
-        description="How much earlier it may be its turn, so that instances that were started "
-        "together are not all due together: a different part of this for each.",
-        examples=["10%"],
-    )
-
-
 class WorkerTable(Table):
     """A worker: a named group of identical instances. `NAME` becomes part of unit names."""
 
@@ -231,6 +211,13 @@ class WorkerTable(Table):
         "scheduler, say. It has one instance, and the old process ends before the new one starts, "
         "whatever `max_surge` says.",
         examples=[True],
+    )
+    on_killed: kinds.OnKilledWord = Field(
+        default=_default("on_killed"),
+        description="What becomes of the job of a worker that had to be killed: with `report` it "
+        "is named, with `requeue` also put back at the head of its queue. One that was nearly done "
+        "is then done twice. Only for php-resque, resque and node-resque; needs `[redis]`.",
+        examples=["report"],
     )
     probe: (
         Annotated[

@@ -51,6 +51,13 @@ class OnFailure(StrEnum):
     PAUSE = "pause"  # all is left as it is
 
 
+class OnKilled(StrEnum):
+    """What becomes of the job that a killed worker had in hand."""
+
+    REPORT = "report"  # it is named
+    REQUEUE = "requeue"  # and put back into its queue
+
+
 class OnDrainTimeout(StrEnum):
     """What follows when a worker needs longer than its stop_timeout to finish its job."""
 

@@ -1,16 +1,36 @@
-"""What every table of unitq.toml has in common, and the [redis] one."""
+"""What every table of unitq.toml has in common, and those for recycling and for Redis."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from unitq.core import kinds  # noqa: TC001  (pydantic reads the annotations)
+from unitq.core.recycle import Recycle
 
 
 class Table(BaseModel):
     """A table of the file: no other keys, nothing converted, nothing changed later."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class RecycleTable(Table):
+    """When an instance is replaced though there is no new code: workers leak, and grow old."""
+
+    memory: kinds.Size | None = Field(
+        default=None,
+        description="How much an instance may use, as `unitq status` shows it.",
+        examples=["256M"],
+    )
+    age: kinds.LongSpan | None = Field(
+        default=None, description="How long it may run.", examples=["6h"]
+    )
+    jitter: kinds.Percentage = Field(
+        default=Recycle().jitter,
+        description="How much earlier it may be its turn, so that instances that were started "
+        "together are not all due together: a different part of this for each.",
+        examples=["10%"],
+    )
 
 
 class RedisTable(Table):

@@ -1,4 +1,4 @@
-"""Removes the registration of a dead worker, the way its framework does it. The only writing.
+"""Removes the registration of a dead worker, the way its framework does it.
 
 Each is one script, which Redis runs as a whole. It first looks whether everything is as it was
 when the worker was found dead: one that has come back, or that somebody else has pruned

@@ -1,0 +1,71 @@
+"""Puts the job of a killed worker back into its queue, where its record holds all of the job.
+
+One script, which Redis runs as a whole. php-resque's next worker deletes a dead one's record and
+says nothing of its job (lib/Resque/Worker.php, pruneDeadWorkers), so there it is put back from what
+was seen before. Ruby's and node's mark it as failed; then it is left to whoever looks there.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from unitq.queues.errors import QueuesError
+from unitq.queues.values import table, text
+from unitq.queues.wire import Refused, pack
+
+if TYPE_CHECKING:
+    from unitq.core.queue import Registration
+    from unitq.queues.connection import Connection
+    from unitq.queues.source import Source
+
+# KEYS: record, workers, started, processed, failed, queues, queue.
+# ARGV: id, record, payload, name of the queue, 1: nobody else has told of it if the record is gone.
+_SCRIPT = """
+local found = redis.call("GET", KEYS[1])
+if found and found ~= ARGV[2] then return "changed" end
+if not found and ARGV[5] ~= "1" then return "told" end
+redis.call("SADD", KEYS[6], ARGV[4])
+redis.call("LPUSH", KEYS[7], ARGV[3])
+redis.call("SREM", KEYS[2], ARGV[1])
+redis.call("DEL", KEYS[1], KEYS[3], KEYS[4], KEYS[5])
+return "back"
+"""
+
+_SAYS = {
+    b"back": "",
+    b"changed": "its record has changed since",
+    b"told": "its framework has marked it as failed",
+}
+
+
+def requeue(connection: Connection, source: Source, killed: Registration) -> str:
+    """Puts its job back, at the head of the queue. Returns why it did not; empty: it did.
+
+    Raises QueuesError.
+    """
+    p = source.prefix
+    working = dict(killed.evidence)["working"] or b""
+    record = table(working)
+    queue, payload = text(record.get("queue")), record.get("payload")
+    if not queue or not isinstance(payload, dict):
+        return "its record does not hold the whole job"
+    keys = (
+        f"{p}worker:{killed.id}",
+        f"{p}workers",
+        f"{p}worker:{killed.id}:started",
+        f"{p}stat:processed:{killed.id}",
+        f"{p}stat:failed:{killed.id}",
+        f"{p}queues",
+        f"{p}queue:{queue}",
+    )
+    body = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+    silent = "1" if source.preset == "php-resque" else "0"
+    command = pack("EVAL", _SCRIPT, str(len(keys)), *keys, killed.id, working, body, queue, silent)
+    (answer,) = connection.together(lambda: connection.ask([command]))
+    if isinstance(answer, Refused):
+        raise QueuesError(
+            f"{connection.where}: cannot put a job back: {answer.words}",
+            hint="the Redis user needs the rights of a worker, and +eval",
+        )
+    return _SAYS[answer]
