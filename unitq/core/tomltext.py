@@ -91,8 +91,8 @@ def read(text: str, source: str) -> tuple[dict[str, Any], dict[Path, int], dict[
         if len(path) > DEPTH_MAX:
             # Whatever else is wrong: nothing below needs to know how to walk into this.
             raise refusal(source, [f"{place(path[:3])}: nested too deeply"])
-        if unsafe := _unsafe(path[-1], KEY_MAX, "the key ") or _unsafe(value, VALUE_MAX):
-            problems[path] = unsafe
+        if bad := unsafe(path[-1], KEY_MAX, "the key ") or unsafe(value, VALUE_MAX):
+            problems[path] = bad
     return data, order, problems
 
 
@@ -159,13 +159,13 @@ def _walk(data: dict[str, Any]) -> Iterator[tuple[Path, object]]:
             ahead.extend(((*path, index), value[index]) for index in reversed(range(len(value))))
 
 
-def _unsafe(value: object, longest: int, what: str = "") -> str:
+def unsafe(value: object, longest: int, what: str = "") -> str:
     """Why this string must reach no unit file, if so."""
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
         return "a whole number has at most 64 bits"
     if not isinstance(value, str):
         return ""
-    if len(value) > longest or len(value.encode()) > longest:
+    if len(value) > longest or len(value.encode(errors="surrogatepass")) > longest:
         return f"{what}is longer than {longest} bytes"
     bad = next((c for c in value if _forbidden(c)), None)
     if bad is None:

@@ -1,0 +1,224 @@
+"""import: what Supervisor, foreman or honcho ran, as a unitq.toml."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from unitq.cli.scope import current, scope_options
+from unitq.core.errors import ConfigError, Exit
+from unitq.core.model import NAME_RE
+
+if TYPE_CHECKING:
+    from unitq.cli.scope import Scope
+    from unitq.core.model import App
+    from unitq.core.preset import Preset
+    from unitq.core.supervisor.translate import Imported, Recognise, Wishes
+
+_SECRET = 0o600
+_READABLE = 0o644
+
+
+def _pairs(
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,
+    value: tuple[str, ...],
+) -> dict[str, str]:
+    found = {}
+    for word in value:
+        name, equals, text = word.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f'expected NAME=VALUE, got "{word}"', param=param)
+        found[name] = text
+    return found
+
+
+def _formation(
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,
+    value: str | None,
+) -> dict[str, int]:
+    found = {}
+    for word in value.split(",") if value else ():
+        name, _, count = word.strip().partition("=")
+        if not name or not re.fullmatch("[0-9]{1,4}", count):
+            raise click.BadParameter(f'expected NAME=NUMBER, got "{word}"', param=param)
+        found[name] = int(count)
+    return found
+
+
+@click.command(
+    "import",
+    epilog="""\b
+Examples:
+  unitq import /etc/supervisor/supervisord.conf          look at both, write nothing
+  unitq import supervisord.conf --output unitq.toml
+  unitq import supervisord.conf --check                  does unitq.toml still say the same?
+  unitq import Procfile --formation worker=4 -o unitq.toml
+""",
+)
+@scope_options
+@click.option("-o", "--output", metavar="FILE", help="Write there, and not to the standard output.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option(
+    "--check", "checking", is_flag=True, help="Compare with the unitq.toml that is there."
+)
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON; see docs/json.md.")
+@click.option("--directory", metavar="DIR", help="Where programs run that say nothing of it.")
+@click.option(
+    "--env", "variables", multiple=True, metavar="NAME=VALUE", callback=_pairs,
+    help="What %(ENV_NAME)s stands for; otherwise this command's environment.",
+)  # fmt: skip
+@click.option(
+    "--formation", metavar="NAME=N,…", callback=_formation, help="How many, for a Procfile."
+)
+@click.argument("file", required=False)
+def import_(
+    output: str | None,
+    force: bool,
+    checking: bool,
+    as_json: bool,
+    directory: str | None,
+    variables: dict[str, str],
+    formation: dict[str, int],
+    file: str | None,
+) -> int:
+    """Write a unitq.toml from a configuration of Supervisor, or a Procfile.
+
+    Tells of each option whether it means the same, is said differently, or is not carried over.
+    Without FILE it takes the one that supervisord would. Nothing is started or stopped.
+    """
+    from unitq.core.config import parse
+    from unitq.host import supervisor
+
+    scope = current()
+    if checking and output:
+        raise ConfigError("--check writes nothing, so --output means nothing with it")
+    if output and Path(output).exists() and not force:
+        raise ConfigError(f"{output} is there already", hint="--force replaces it")
+    path = Path(file) if file is not None else supervisor.default()
+    presets = scope.presets()
+    imported, mode = _imported(scope, path, directory, variables, formation)
+    if not re.search(r"(?m)^\[workers\.", imported.text):
+        click.echo(imported.report.text(), err=True)
+        raise ConfigError(f"{imported.report.source}: there is no program that could be a worker")
+    app = parse(imported.text, source=output or "what is imported", presets=presets)
+    if checking:
+        return _check(scope, app, as_json=as_json)
+    _show(imported, output, mode, as_json=as_json)
+    return Exit.OK
+
+
+def _imported(
+    scope: Scope,
+    path: Path,
+    directory: str | None,
+    variables: dict[str, str],
+    formation: dict[str, int],
+) -> tuple[Imported, int]:
+    """What the file says, and who may read what is written: it may hold secrets."""
+    from unitq.core.supervisor import procfile
+    from unitq.core.supervisor.programs import read
+    from unitq.core.supervisor.report import printable
+    from unitq.core.supervisor.translate import Wishes, translate
+    from unitq.host import supervisor
+
+    if scope.app is not None and not NAME_RE.fullmatch(scope.app):
+        raise ConfigError(f"not a name for an app: {scope.app}", hint="letters, digits, - and _")
+    if directory is not None:
+        directory = os.path.abspath(directory)
+    text = supervisor.read(path)
+    wishes = Wishes(printable(str(path)), scope.app, directory, scope.user)
+    if path.name.startswith("Procfile") or procfile.looks_like(text):
+        mode = _SECRET if supervisor.secret([str(path)]) else _READABLE
+        return _procfile(scope, path, text, wishes, formation), mode
+    if formation:
+        raise ConfigError("--formation is for a Procfile; numprocs says it here")
+    environment = dict(os.environ) | variables
+    around = supervisor.surroundings(path, environment)
+    ini, notes = supervisor.load(path, text, around)
+    found = read(ini, around, str(path))
+    imported = translate(ini, found, wishes, _recognise(scope))
+    imported.report.notes[:0] = notes
+    hidden = found.from_outside or supervisor.secret(ini.sources)
+    return imported, _SECRET if hidden else _READABLE
+
+
+def _procfile(
+    scope: Scope, path: Path, text: str, wishes: Wishes, formation: dict[str, int]
+) -> Imported:
+    from unitq.core.supervisor import procfile
+
+    folder = path.absolute().parent
+    env = folder / ".env"
+    return procfile.read(
+        text,
+        wishes,
+        _recognise(scope),
+        directory=wishes.directory or os.path.normpath(folder),
+        env_file=os.path.normpath(env) if env.is_file() else None,
+        formation=formation,
+    )
+
+
+def _recognise(scope: Scope) -> Recognise:
+    """Tells the preset for a command line, by its words and by the scripts that it runs."""
+    from unitq.core.recognise import recognised
+    from unitq.host.scripts import heads
+
+    presets = scope.presets()
+
+    def recognise(command: str, directory: str) -> Preset | None:
+        found = recognised(presets, command, heads(command, directory))
+        return found[0] if found else None
+
+    return recognise
+
+
+def _show(imported: Imported, output: str | None, mode: int, *, as_json: bool) -> None:
+    from unitq.host import files
+
+    document = imported.report.document()
+    if output is not None:
+        target = Path(output).absolute()
+        with files.nothing_changed("cannot write"):
+            files.replace(target, imported.text.encode(), mode)
+        if as_json:
+            click.echo(json.dumps(document | {"output": str(target)}, indent=2, ensure_ascii=False))
+        else:
+            click.echo(imported.report.text())
+            click.echo(f"\nwrote {output}: look at it with `unitq check` and `unitq plan`")
+    elif as_json:
+        more = {"output": None, "unitq_toml": imported.text}
+        click.echo(json.dumps(document | more, indent=2, ensure_ascii=False))
+    else:
+        click.echo(imported.text, nl=False)
+        click.echo(imported.report.text(), err=True)
+
+
+def _check(scope: Scope, imported: App, *, as_json: bool) -> int:
+    from unitq.core.supervisor.compare import differences
+
+    ours, path = scope._replace(app=None).load()
+    found = differences(ours, imported)
+    code = Exit.NOT_AS_WANTED if found else Exit.OK
+    if as_json:
+        document = {
+            "format": 1,
+            "config": str(path),
+            "app": ours.name,
+            "exit_code": int(code),
+            "differences": list(found),
+        }
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        return code
+    for line in found:
+        click.echo(line)
+    if not found:
+        click.echo(f"{path} says the same")
+    return code

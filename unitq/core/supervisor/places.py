@@ -1,0 +1,147 @@
+"""Where a worker runs and as whom: directory, user, umask, and the way to its program."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from unitq.core.supervisor.naming import code_of
+from unitq.core.tomltext import unsafe
+from unitq.core.values import MistakeError
+from unitq.core.values import path as checked_path
+from unitq.core.values import user as checked_user
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unitq.core.supervisor.draft import Draft
+    from unitq.core.supervisor.programs import Daemon, Program
+    from unitq.core.supervisor.report import Part
+    from unitq.core.supervisor.unwrap import Plain
+
+_PATH_MAX = 4095
+
+
+def directory(
+    part: Part,
+    program: Program,
+    draft: Draft,
+    daemon: Daemon,
+    found: Plain,
+    wished: str | None,
+) -> None:
+    """The working directory. unitq needs one: it tells by it whether the code has changed."""
+    own = found.directory
+    moved = found.unwrapped and own != program.processes[0].directory
+    if own is not None:
+        path = _path(posixpath.join(daemon.directory or "/", own))
+        if path is not None:
+            draft.keys["directory"] = path
+            if moved:
+                said = f"{path}: where the command changed to"
+                part.changed("directory", said, given="directory" in program.given)
+            elif path.rstrip("/") == own.rstrip("/"):
+                part.same("directory")
+            else:
+                part.changed("directory", f"written as {path}")
+            return
+        part.left("directory", "is no path that a unit could have")
+    for folder in (daemon.directory, wished):
+        path = _path(folder) if folder else None
+        if path is not None:
+            draft.keys["directory"] = path
+            if folder == wished:
+                part.changed("directory", f"{path}, as you said", given=False)
+            return
+    code = code_of(found.arguments)
+    path = _path(code) if code else None
+    if path is not None:
+        draft.keys["directory"] = path
+        said = f"{path}, where its code is, by which unitq sees that the code changed"
+        part.changed("directory", said, given=False)
+        return
+    draft.keys["directory"] = "/"
+    part.changed(
+        "directory",
+        '"/", where a service\'s programs start. Every deploy will restart the worker: '
+        "name the code's directory, here or with --directory, and unitq sees whether it changed",
+        given=False,
+    )
+
+
+def _path(text: str) -> str | None:
+    """The path as unitq takes it; None where it does not."""
+    clean = posixpath.normpath(text) if ".." in text.split("/") else text
+    if unsafe(clean, _PATH_MAX):
+        return None
+    try:
+        return checked_path(clean)
+    except MistakeError:
+        return None
+
+
+def user(part: Part, program: Program, draft: Draft, daemon: Daemon, *, user_scope: bool) -> None:
+    """Whose rights it has."""
+    given = "user" in program.given
+    name = program.settings.user if given else daemon.user
+    if name is None:
+        return
+    if user_scope:
+        if given:
+            part.left("user", "with --user every worker runs as you")
+        return
+    try:
+        draft.keys["user"] = checked_user(name)
+    except MistakeError as mistake:
+        if given:
+            part.left("user", str(mistake))
+        else:
+            part.note(f"[supervisord] user is not carried over: {mistake}")
+        return
+    if name == "nobody":
+        part.note(
+            "user nobody: systemd calls that not safe, as anything else that runs as nobody can "
+            "reach it, and `unitq check` refuses it: give it a user of its own"
+        )
+    if given:
+        part.same("user")
+
+
+def umask(part: Part, program: Program, draft: Draft, daemon: Daemon) -> None:
+    """Permissions that new files do not get."""
+    own = program.settings.umask
+    value = own if own is not None else daemon.umask
+    if value is None:
+        return
+    if not 0 <= value <= 0o777:
+        part.left("umask", "expected an octal number up to 777")
+        return
+    if own is not None:
+        part.same("umask")
+    if value != 0o022:  # systemd's own
+        draft.keys["umask"] = f"{value:04o}"
+
+
+def search_path(part: Part, draft: Draft, found: Plain, environment: Mapping[str, str]) -> None:
+    """Where a program without a path is looked for."""
+    program = found.arguments[0]
+    if "/" in program:
+        return
+    path = environment.get("PATH")
+    if path is None:
+        part.note(
+            f"{program} is looked for in systemd's search path; supervisord took its own $PATH. "
+            "Write the whole path if `unitq check` does not find it"
+        )
+        return
+    folders = [folder for folder in path.split(":") if folder]
+    if not folders or any(_path(folder) is None or "%" in folder for folder in folders):
+        part.note(
+            f"{program} was looked for in PATH, which systemd cannot take: write its whole path"
+        )
+        return
+    draft.service["ExecSearchPath"] = ":".join(folders)
+    part.note(
+        f"{program} is looked for in PATH by ExecSearchPath=, which needs systemd 250; its whole "
+        "path would need nothing"
+    )

@@ -1,0 +1,148 @@
+"""How a worker is stopped: the signal, who gets it, and how long its job may take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unitq.core.model import KillMode
+from unitq.core.supervisor.unwrap import stands_between
+
+if TYPE_CHECKING:
+    from unitq.core.preset import Preset
+    from unitq.core.supervisor.draft import Draft
+    from unitq.core.supervisor.programs import Program, Settings
+    from unitq.core.supervisor.report import Part
+    from unitq.core.supervisor.unwrap import Plain
+
+DEFAULT_WAIT = 10  # seconds: what nobody who knew the job's length has chosen
+_LONGEST = 10**9  # seconds; beyond that it means "for ever"
+LEFT_ALONE = "what is left when the main process has ended gets SIGKILL; Supervisor left it running"
+_OPTIONS = ("stopsignal", "stopwaitsecs", "stopasgroup", "killasgroup")
+
+
+def stopping(
+    part: Part, program: Program, draft: Draft, found: Plain, preset: Preset | None
+) -> None:
+    """As the framework needs it, where that is known; else as Supervisor did it."""
+    if preset is not None:
+        _as_framework(part, program, draft, preset)
+        return
+    settings, given = program.settings, program.given
+    signal = settings.stopsignal
+    if signal in ("SIGKILL", "SIGSTOP"):
+        signal = "SIGTERM"
+        part.changed(
+            "stopsignal", f"{settings.stopsignal} ends the job in hand: SIGTERM, and SIGKILL"
+        )
+    elif "stopsignal" in given:
+        part.same("stopsignal")
+    draft.keys["stop_signal"] = signal
+    draft.keys["stop_timeout"] = wait(settings)
+    if "stopwaitsecs" in given and settings.stopwaitsecs > 0:
+        part.same("stopwaitsecs")
+    elif "stopwaitsecs" in given:
+        part.changed("stopwaitsecs", f"{draft.keys['stop_timeout']}: systemd takes 0 for no limit")
+    if settings.stopwaitsecs <= DEFAULT_WAIT:
+        part.note(
+            f"a job that needs longer than {draft.keys['stop_timeout']} is killed by a restart, as "
+            "under Supervisor: if this works off a queue, give stop_timeout the longest job's time"
+        )
+    _whom(part, program, draft, found)
+
+
+def wait(settings: Settings) -> str:
+    """`stop_timeout`. Supervisor's 0 means at once, and systemd's 0 means never."""
+    if settings.stopwaitsecs > _LONGEST:
+        return "infinity"
+    return f"{max(settings.stopwaitsecs, 1)}s"
+
+
+def _whom(part: Part, program: Program, draft: Draft, found: Plain) -> None:
+    settings, given = program.settings, program.given
+    between = stands_between(found.arguments) if found.hands_over else "a shell"
+    everyone = settings.stopasgroup or bool(between)
+    draft.keys["kill_mode"] = str(KillMode.CONTROL_GROUP if everyone else KillMode.MIXED)
+    if settings.stopasgroup:
+        part.same("stopasgroup", "every process of the worker, also one with a group of its own")
+    elif between:
+        part.changed(
+            "stopasgroup",
+            f"every process gets the signal: the main process is {between}, which would keep it "
+            "from the worker, or leave the worker alone",
+            given="stopasgroup" in given,
+        )
+    elif "stopasgroup" in given:
+        part.same("stopasgroup")
+    if settings.killasgroup:
+        if "killasgroup" in given:
+            part.same("killasgroup")
+        return
+    part.changed(
+        "killasgroup",
+        LEFT_ALONE,
+        given="killasgroup" in given,
+    )
+
+
+def _as_framework(part: Part, program: Program, draft: Draft, preset: Preset) -> None:
+    settings, given = program.settings, program.given
+    fitted = preset.fitted(str(draft.keys["command"]))
+    stop = fitted.stop
+    draft.keys["preset"] = preset.name
+    chosen = "stopwaitsecs" in given and settings.stopwaitsecs > DEFAULT_WAIT
+    limit = str(stop.timeout)
+    if chosen:
+        limit = draft.keys["stop_timeout"] = wait(settings)
+        part.same("stopwaitsecs")
+    main = stop.kill_mode is KillMode.MIXED
+    now = f"{stop.signal} to {_to(main)}, and {limit} for the job"
+    before = (
+        f"{settings.stopsignal} to {_to(not settings.stopasgroup)} and SIGKILL after "
+        f"{settings.stopwaitsecs} s"
+    )
+    good = stop.drains_all if settings.stopasgroup else (*stop.drains, *stop.drains_all)
+    part.note(
+        f"recognised: {preset.title} (preset = {preset.name}): {_verdict(settings, good, before)}"
+    )
+    part.note(f"now: {now}. {stop.why}".strip())
+    for option in _OPTIONS:
+        if option in given and option not in part.options:
+            _of_preset(part, option, _value(settings, option), stop.signal, limit, main=main)
+
+
+def _to(main: bool) -> str:
+    return "the main process" if main else "every process"
+
+
+def _verdict(settings: Settings, good: tuple[str, ...], before: str) -> str:
+    if settings.stopsignal not in good:
+        return f"under Supervisor {before} ended the job in hand"
+    if settings.stopwaitsecs <= DEFAULT_WAIT:
+        return f"under Supervisor {before} killed every longer job"
+    return f"under Supervisor it was {before}"
+
+
+def _value(settings: Settings, option: str) -> str | int | bool:
+    value: str | int | bool = getattr(settings, option)
+    return value
+
+
+def _of_preset(
+    part: Part, option: str, value: str | int | bool, signal: str, limit: str, *, main: bool
+) -> None:
+    if option == "stopsignal":
+        if value == signal:
+            part.same(option, "as the preset has it")
+        else:
+            part.changed(option, f"{signal}, by the preset")
+    elif option == "stopwaitsecs":
+        part.changed(option, f"{limit}, by the preset: {value} s kill longer jobs")
+    elif option == "stopasgroup":
+        if value is not main:
+            part.same(option, "as the preset has it")
+        else:
+            part.changed(option, f"{_to(main)}, by the preset")
+    elif value:
+        part.same(option)
+    else:
+        part.changed(option, LEFT_ALONE)

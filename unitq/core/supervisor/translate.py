@@ -1,0 +1,388 @@
+"""From Supervisor's programs to unitq's workers, and the account of it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.core.supervisor import (
+    known,
+    machinery,
+    naming,
+    places,
+    running,
+    sayings,
+    stopping,
+    words,
+)
+from unitq.core.supervisor.draft import Draft, File
+from unitq.core.supervisor.environment import variables
+from unitq.core.supervisor.programs import DAEMON
+from unitq.core.supervisor.report import Report
+from unitq.core.supervisor.symbols import has_sign
+from unitq.core.supervisor.unwrap import Plain, plain
+from unitq.core.tomltext import unsafe
+from unitq.core.values import MistakeError
+from unitq.core.values import command as checked_command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from unitq.core.preset import Preset
+    from unitq.core.supervisor.ini import Ini
+    from unitq.core.supervisor.programs import Process, Program, Read
+    from unitq.core.supervisor.report import Part
+
+    Recognise = Callable[[str, str], Preset | None]
+
+
+class Wishes(NamedTuple):
+    """What whoever imports says besides."""
+
+    source: str  # what the report calls the file
+    app: str | None = None
+    directory: str | None = None  # for programs without one
+    user_scope: bool = False
+
+
+class Imported(NamedTuple):
+    """A unitq.toml, and what became of each option."""
+
+    text: str
+    report: Report
+
+
+class _UnusableError(ValueError):
+    """Why a program becomes no worker."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """What is being put together."""
+
+    read: Read
+    wishes: Wishes
+    recognise: Recognise
+    report: Report
+    drafts: list[Draft] = field(default_factory=list)
+    startsecs: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """One worker to be: its command with signs in place of numbers, and its first process."""
+
+    name: str
+    first: Process
+    count: int
+    command: str
+    environment: tuple[tuple[str, str], ...]
+    formats: tuple[str, ...] = ()
+
+
+def translate(ini: Ini, read: Read, wishes: Wishes, recognise: Recognise) -> Imported:
+    """The unitq.toml of a configuration.
+
+    `recognise` tells the preset for a command line (in systemd's syntax) and the directory that it
+    runs in. Whether anything is left to run is for the caller to look at.
+    """
+    work = _Work(read, wishes, recognise, Report("", wishes.source))
+    _daemon(work, ini)
+    names: list[str] = []
+    for program in read.programs:
+        part = work.report.part(program.section, program.file)
+        _program(work, program, part, names)
+        _rest(part, program)
+    machinery.others(ini, read, work.report)
+    app = wishes.app or _app(work)
+    work.report.app = app
+    file = File(
+        app,
+        (
+            f"Written by `unitq import` from {wishes.source}. What became of each option there:",
+            "the same command says it again. Look at this with `unitq check` and `unitq plan`.",
+        ),
+        work.drafts,
+        environment=_shared_environment(work),
+        rollout=_rollout(work),
+    )
+    machinery.closing(work.report, read, work.drafts)
+    return Imported(file.text(), work.report)
+
+
+def _app(work: _Work) -> str:
+    on = [draft for draft in work.drafts if not draft.off] or work.drafts
+    directories = [str(draft.keys["directory"]) for draft in on]
+    groups = [name for name, _ in work.read.groups]
+    whole = len({program.group for program in work.read.programs}) == 1
+    return naming.app(work.wishes.source, directories, groups if whole else [])
+
+
+# --- what is said for all -------------------------------------------------------------------------
+
+
+def _daemon(work: _Work, ini: Ini) -> None:
+    daemon = work.read.daemon
+    if DAEMON not in ini.sections:
+        work.report.notes.append(
+            "there is no [supervisord] section: taken for a part of a configuration"
+        )
+        return
+    part = work.report.part("supervisord")
+    for option, what in daemon.odd:
+        part.note(f"{option}: {what}")
+    for option in daemon.given:
+        if option in known.DAEMON_LEFT:
+            part.left(option, known.DAEMON_LEFT[option])
+        elif option not in known.DAEMON:
+            part.left(option, known.unknown(option, known.DAEMON))
+    if daemon.user is not None:
+        part.changed("user", "each worker without a user of its own has this one")
+    if daemon.directory is not None:
+        part.changed("directory", "each worker without a directory of its own has this one")
+    if daemon.umask is not None:
+        part.changed("umask", "each worker without a umask of its own has this one")
+    if "minfds" in daemon.given:
+        running.minfds(part, daemon.minfds)
+    if "environment" in daemon.given:
+        kept = variables(part, daemon.environment)
+        part.changed("environment", f"of the app: {', '.join(kept) or 'nothing'}")
+
+
+def _shared_environment(work: _Work) -> dict[str, str]:
+    return variables(None, work.read.daemon.environment)
+
+
+def _rollout(work: _Work) -> dict[str, str]:
+    """[rollout], where a program says how long it must run until it counts as started."""
+    longest = max(work.startsecs, default=0)
+    if not longest:
+        return {}
+    found = {"min_healthy": f"{longest}s"}
+    if longest >= 120:
+        found["healthy_deadline"] = f"{2 * longest}s"
+    return found
+
+
+# --- one program ----------------------------------------------------------------------------------
+
+
+def _program(work: _Work, program: Program, part: Part, names: list[str]) -> None:
+    for option, what in program.odd:
+        part.note(f"{option} {what}")
+    if program.kind == "eventlistener":
+        machinery.listener(part, program)
+        return
+    if not program.processes:
+        part.left("numprocs", "nothing is started, so there is no worker")
+        return
+    try:
+        candidates = _candidates(work, program, part, names)
+        drafts = [_draft(work, program, part, candidate) for candidate in candidates]
+    except _UnusableError as error:
+        part.left("command", f"no worker is written: {error}")
+        return
+    names += [draft.name for draft in drafts]
+    part.workers = [draft.name for draft in drafts]
+    _numbers(part, program, drafts)
+    for option in ("priority", "serverurl"):
+        if option in program.given:
+            part.left(option, _LEFT[option])
+    _autostart(part, program, drafts)
+    if program.kind == "fcgi-program":
+        machinery.fcgi(part, program, drafts)
+    explicit = "startsecs" in program.given and not drafts[0].off
+    if explicit and 0 < program.settings.startsecs < 10**6:
+        work.startsecs.append(program.settings.startsecs)
+    work.drafts += drafts
+
+
+_LEFT = {
+    "priority": "workers start together; where one needs another, say so in [workers.NAME.unit], "
+    "and let it retry",
+    "serverurl": "there is no server whose URL a program could be told",
+}
+
+
+def _candidates(work: _Work, program: Program, part: Part, names: list[str]) -> list[_Candidate]:
+    """One worker for all processes where they differ by their number only, else one for each."""
+    name = _name(work, program, part, names)
+    first, count = program.processes[0], len(program.processes)
+    alike = len({process.directory for process in program.processes}) == 1
+    if count == 1 or (alike and program.pattern is None and _same(program.processes)):
+        return [_Candidate(name, first, count, first.command, first.environment)]
+    if alike and program.pattern is not None:
+        pattern = program.pattern
+        one = _Candidate(name, first, count, pattern.command, pattern.environment, pattern.formats)
+        if _countable(one):
+            return [one]
+    part.note(
+        "its processes differ by more than a number that unitq can give them: each is a worker of "
+        "its own, and max_unavailable counts for each worker alone"
+    )
+    found: list[_Candidate] = []
+    for process in program.processes:
+        taken = [*names, *(candidate.name for candidate in found)]
+        own = naming.unique(f"{name}-{process.number}", taken)
+        found.append(_Candidate(own, process, 1, process.command, process.environment))
+    return found
+
+
+def _same(processes: Sequence[Process]) -> bool:
+    return len({(process.command, process.environment) for process in processes}) == 1
+
+
+def _countable(candidate: _Candidate) -> bool:
+    """Whether each number stands where an instance can be given its own."""
+    try:
+        found = _plain(candidate)
+    except _UnusableError:
+        return False
+    if has_sign(found.directory or ""):
+        return False
+    # A shell that is kept would have to count within its own script.
+    return not (found.script and has_sign(found.script))
+
+
+def _name(work: _Work, program: Program, part: Part, names: list[str]) -> str:
+    wanted = program.name
+    groups = {found.group for found in work.read.programs}
+    if program.group != program.name and len(groups) > 1:
+        begin = f"{program.group}-"
+        wanted = program.name if program.name.startswith(begin) else f"{begin}{program.name}"
+        part.note(f"of the group {program.group}: `unitq restart '{begin}*'` takes all of it")
+    name = naming.unique(naming.identifier(wanted) or "worker", names)
+    if name != program.name:
+        part.note(f"{program.name} is called {name}")
+    return name
+
+
+def _plain(candidate: _Candidate) -> Plain:
+    """The command's words, without a shell where that is the same."""
+    try:
+        arguments = tuple(shlex.split(candidate.command))
+    except ValueError as error:
+        raise _UnusableError(
+            f"Supervisor cannot start it either: {str(error).lower()} in its command"
+        ) from None
+    if not arguments or not arguments[0]:
+        raise _UnusableError("Supervisor cannot start it either: its command is empty")
+    if any(c == "\0" or "\ud800" <= c <= "\udfff" for word in arguments for c in word):
+        raise _UnusableError("its command has a NUL in it, or is not UTF-8")
+    return plain(arguments, candidate.first.directory, candidate.environment)
+
+
+def _draft(work: _Work, program: Program, part: Part, candidate: _Candidate) -> Draft:
+    found = _plain(candidate)
+    draft = Draft(candidate.name)
+    given = dict(candidate.environment) | dict(found.environment)
+    counted = {
+        name: value for name, value in given.items() if candidate.formats and has_sign(value)
+    }
+    stable = {name: value for name, value in given.items() if name not in counted}
+    draft.environment = variables(part, tuple(stable.items()))
+    line = _line(part, program, candidate, found, counted)
+    draft.keys["command"] = line
+    if candidate.count > 1:
+        draft.keys["instances"] = candidate.count
+    places.directory(part, program, draft, work.read.daemon, found, work.wishes.directory)
+    places.user(part, program, draft, work.read.daemon, user_scope=work.wishes.user_scope)
+    places.umask(part, program, draft, work.read.daemon)
+    places.search_path(part, draft, found, dict(work.read.daemon.environment) | given)
+    preset = work.recognise(line, str(draft.keys["directory"]))
+    stopping.stopping(part, program, draft, found, preset)
+    running.restarting(part, program, draft, preset)
+    running.logs(part, program, draft, candidate.first)
+    running.minimum_files(draft, work.read.daemon.minfds)
+    if "environment" in program.given:
+        every = [*draft.environment, *counted]
+        part.same("environment", ", ".join(every) if len(every) < len(given) else "")
+        if counted:
+            names = ", ".join(counted)
+            part.changed("environment", f"{names}: by env(1) in the command, as each has its own")
+    return draft
+
+
+def _line(
+    part: Part,
+    program: Program,
+    candidate: _Candidate,
+    found: Plain,
+    counted: dict[str, str],
+) -> str:
+    """The command in systemd's syntax."""
+    start = program.settings.numprocs_start
+    signs = candidate.formats and (counted or any(map(has_sign, found.arguments)))
+    if signs:
+        line, shell = words.numbered(
+            found.arguments, tuple(counted.items()), candidate.formats, start
+        )
+        part.changed("command", sayings.COUNTED if shell else "%i is the number of the instance")
+    else:
+        line = words.line(found.arguments)
+        part.same("command")
+    try:
+        line = checked_command(line)
+    except MistakeError as mistake:
+        raise _UnusableError(str(mistake)) from None
+    if bad := unsafe(line, 32 * 1024):
+        raise _UnusableError(f"its command {bad}")
+    sayings.shell(part, found, counted=bool(signs))
+    sayings.program(part, found)
+    return line
+
+
+def _numbers(part: Part, program: Program, drafts: Sequence[Draft]) -> None:
+    settings, given = program.settings, program.given
+    one = len(drafts) == 1
+    if "numprocs" in given:
+        if one:
+            part.same("numprocs", "")
+        else:
+            part.changed("numprocs", f"{len(drafts)} workers")
+    if "numprocs_start" in given:
+        if settings.numprocs_start == 1 or not one:
+            part.same("numprocs_start")
+        else:
+            part.changed("numprocs_start", "instances are always counted from 1")
+    if "process_name" not in given:
+        return
+    names = [process.name for process in program.processes]
+    if names == [draft.name for draft in drafts]:
+        part.same("process_name")
+    elif one and len(names) > 1:
+        count = len(names)
+        says = f"{names[0]} to {names[-1]} are {drafts[0].name}@1 to {drafts[0].name}@{count}"
+        part.changed("process_name", says)
+    else:
+        part.changed("process_name", f"{names[0]} is {drafts[0].name}@1")
+
+
+def _autostart(part: Part, program: Program, drafts: Sequence[Draft]) -> None:
+    if program.settings.autostart:
+        if "autostart" in program.given:
+            part.same("autostart")
+        return
+    part.left(
+        "autostart",
+        "a deploy starts every worker, so this one is written as a comment: take the # away if it "
+        "is to run; `unitq stop` stops it until the next start, deploy or boot",
+    )
+    for draft in drafts:
+        draft.off = True
+        draft.comments.append("autostart=false: a deploy would start it.")
+
+
+def _rest(part: Part, program: Program) -> None:
+    """Every option that is there has its line."""
+    options = known.options(program.section) or ()
+    for option in program.given:
+        if option in part.options:
+            continue
+        if option not in options:
+            part.left(option, known.unknown(option, options))
+        elif not part.workers:
+            part.left(option, "no worker is written")
+        else:
+            part.same(option)

@@ -1,0 +1,121 @@
+"""The files of a Supervisor configuration, found and read as supervisord does it."""
+
+from __future__ import annotations
+
+import glob
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unitq.core.errors import ConfigError, NotPermittedError
+from unitq.core.supervisor.ini import Ini
+from unitq.core.supervisor.programs import include_patterns
+from unitq.core.supervisor.section import Surroundings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+FILE_MAX = 4 << 20  # bytes; a larger one is something else
+_FILES_MAX = 10_000
+
+# Where supervisord looks, in this order, beside the folder that it is installed in.
+DEFAULTS = (
+    "supervisord.conf",
+    "etc/supervisord.conf",
+    "/etc/supervisord.conf",
+    "/etc/supervisor/supervisord.conf",
+)
+
+
+def default() -> Path:
+    """The file that supervisord would take here. Raises ConfigError where there is none."""
+    for name in DEFAULTS:
+        if Path(name).is_file():
+            return Path(name)
+    raise ConfigError(
+        f"no configuration of Supervisor: looked for {', '.join(DEFAULTS)}",
+        hint="name the file: `unitq import FILE`; a Procfile, too",
+    )
+
+
+def read(path: Path) -> str:
+    """A file's text. Raises ConfigError, or NotPermittedError, where it cannot be read as text."""
+    try:
+        with path.open("rb") as file:
+            # Not all of it: /dev/zero has no end.
+            content = file.read(FILE_MAX + 1)
+    except PermissionError as error:
+        raise NotPermittedError(
+            f"{path}: {error.strerror}", hint="run it as root (sudo)"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except ValueError as error:  # a NUL in the name
+        raise ConfigError(f"{str(path)!r}: {error}") from error
+    if len(content) > FILE_MAX:
+        raise ConfigError(f"{path}: larger than {FILE_MAX >> 20} MiB: no configuration")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: byte {error.start}: not UTF-8", hint="save it in that encoding"
+        ) from error
+
+
+def secret(paths: Iterable[str]) -> bool:
+    """Whether not everybody may read all of these files."""
+    try:
+        return not all(os.stat(path).st_mode & 0o004 for path in paths)
+    except OSError:
+        return True
+
+
+def surroundings(path: Path, environment: Mapping[str, str]) -> Surroundings:
+    """What the file may refer to."""
+    # What is not UTF-8 cannot be written into unitq.toml: it counts as not there.
+    known = {name: value for name, value in environment.items() if _is_text(name + value)}
+    return Surroundings(str(path.absolute().parent), platform.node(), known)
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def load(path: Path, text: str, around: Surroundings) -> tuple[Ini, tuple[str, ...]]:
+    """The file with all that it includes, and what is to be said about the including."""
+    ini = Ini()
+    ini.read(text, str(path))
+    notes = []
+    base = os.path.dirname(os.path.abspath(path))
+    for pattern in include_patterns(ini, around):
+        found = list(_matching(os.path.join(base, pattern)))
+        if not found:
+            notes.append(f"[include] names {pattern}, which no file matches")
+        for name in found:
+            if os.path.isdir(name):
+                notes.append(f"[include] matches {name}, which is a directory, and not read")
+                continue
+            ini.read(read(Path(name)), name)
+            ini.expand_here(os.path.dirname(os.path.abspath(name)))
+    if _included_again(ini, str(path)):
+        notes.append("an included file has an [include] of its own, which Supervisor ignores")
+    return ini, tuple(notes)
+
+
+def _included_again(ini: Ini, source: str) -> bool:
+    option = ini.get("include", "files")
+    return option is not None and option.file != source
+
+
+def _matching(pattern: str) -> Iterator[str]:
+    if "\0" in pattern:
+        raise ConfigError("[include] files: a NUL in a file's name")
+    names = sorted(glob.glob(pattern))
+    if len(names) > _FILES_MAX:
+        raise ConfigError(f"[include] {pattern}: more than {_FILES_MAX} files")
+    yield from names
