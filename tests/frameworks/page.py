@@ -24,7 +24,8 @@ _HEAD = """\
 <!-- Written by `UNITQ_UPDATE_DOCS=1 script/test frameworks`; not to be edited. -->
 
 The real frameworks, as PyPI, npm and Debian have them, as workers of unitq under a real systemd
-({systemd}, {system}). Each job writes down that it begins and that it is done; what is said here
+({systemd}, {system}).
+Each job writes down that it begins and that it is done; what is said here
 of jobs is counted in these lines and nowhere else. The programs are in tests/frameworks. *Once*
 is: begun once, done once, and its work not cut short.
 
@@ -143,7 +144,8 @@ def _command(framework: Framework) -> str:
 def _stop(framework: Framework) -> str:
     text = (REPO / "presets" / f"{framework.preset}.toml").read_text(encoding="utf-8")
     stop = tomllib.loads(text)["stop"]
-    return f"{stop['signal']}, {stop['kill_mode']}, {framework.stop_timeout or stop['timeout']}"
+    own = f" (here {framework.stop_timeout})" if framework.stop_timeout else ""
+    return f"{stop['signal']}, {stop['kill_mode']}, {stop['timeout']}{own}"
 
 
 def _promise(framework: Framework) -> str:

@@ -138,7 +138,7 @@ def test_short_jobs_through_rolling_restarts(
     proof = prove(framework, grace=2)
     for way in size.ways:
         note("short", way, "**failed**")
-    killed = 0
+    killed: list[str] = []
     workers = proof.deploy(size.ways, instances=INSTANCES)
     for turn in range(size.restarts):
         # A worker that is still loading would be harmed by nothing.
@@ -153,7 +153,7 @@ def test_short_jobs_through_rolling_restarts(
         assert (report["result"], report["failed"]) == ("ok", []), report
         # One that has nothing in hand and does not end: its jobs are counted all the same.
         assert report["killed"] == [] or framework.idle_hangs, report
-        killed += len(report["killed"])
+        killed += report["killed"]
         for worker in workers:
             for number in range(1, INSTANCES + 1):
                 assert _ending(report, worker, number) in {*worker.endings, *_hung(framework)}
@@ -178,8 +178,8 @@ def test_short_jobs_through_rolling_restarts(
         seen = f"{_said(count)}; {len(interrupted)} in hand at {told} stops"
         if parked:
             seen += f"; {len(parked)} more left where it was being fetched"
-        if killed:
-            seen += f"; {killed} idle ones killed"
+        if hung := [name for name in killed if name.startswith(f"{worker.name}@")]:
+            seen += f"; {len(hung)} killed with nothing in hand"
         note("short", worker.name, seen)
 
 
