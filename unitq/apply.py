@@ -116,7 +116,7 @@ class Applier:
             rollout = advance(rollout, sights.seen, now)
             due = orders(rollout, sights.seen, now)
             self._orders.write_down(due, sights.seen)
-            self._look_at_hands(due)
+            self._look_at_hands(rollout, due)
             rollout, together = self._switched(rollout, due)
             for order in due:
                 rollout = self._order(rollout, order)
@@ -167,7 +167,7 @@ class Applier:
             jobs=dict(self._hands.jobs) if self._hands else {},
         )
 
-    def _look_at_hands(self, due: tuple[Order, ...]) -> None:
+    def _look_at_hands(self, rollout: Rollout, due: tuple[Order, ...]) -> None:
         """Notes what those have in hand that are about to be told to stop."""
         if self._hands is None:
             return
@@ -178,7 +178,7 @@ class Applier:
                 continue
             told.append(Draining(name, self._members(name, seen), self._orders.limit(name)))
         if told:
-            self._hands.before(told, monotonic())
+            self._hands.before(rollout, told, monotonic())
 
     def _members(self, name: InstanceName, seen: Seen) -> tuple[int, ...]:
         """The processes of an instance."""

@@ -13,7 +13,7 @@ from unitq.core.errors import UnitqError
 from unitq.core.slot import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from unitq.core.names import InstanceName
     from unitq.core.queue import Job, Registration
@@ -69,10 +69,12 @@ class Hands:
         self.jobs: dict[InstanceName, tuple[Job, ...]] = {}
         self.workers: dict[InstanceName, tuple[Registration, ...]] = {}  # that had them
 
-    def before(self, told: Iterable[Draining], now: float) -> None:
+    def before(self, rollout: Rollout, told: Iterable[Draining], now: float) -> None:
         """Looks at what these have in hand; they are about to be told to stop."""
-        self._draining |= {one.name: one for one in told}
-        self._look([one.name for one in self._draining.values()], now)
+        new = {one.name: one for one in told}
+        self._draining |= new
+        # Not at those that have ended: they may have left their PIDs to somebody else.
+        self._look([*new, *self._still(rollout)], now)
 
     def again(self, rollout: Rollout, now: float, *, watched: bool) -> None:
         """Looks again where it is time."""
@@ -95,11 +97,9 @@ class Hands:
         return min(times, default=None)
 
     def _still(self, rollout: Rollout) -> list[InstanceName]:
-        slots: Mapping[InstanceName, object] = rollout.slots
+        slots = rollout.slots
         return [
-            name
-            for name in self._draining
-            if name in slots and rollout.slots[name].phase is Phase.DRAINING
+            name for name in self._draining if name in slots and slots[name].phase is Phase.DRAINING
         ]
 
     def _look(self, names: Iterable[InstanceName], now: float) -> None:
