@@ -1,0 +1,123 @@
+"""When it is looked at what drains, and what is made of what Redis tells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.core.world import pace
+from unitq.core.errors import UnitqError
+from unitq.core.names import InstanceName
+from unitq.core.plan import Do, Step
+from unitq.core.queue import Job, Registration
+from unitq.core.rollout import Phase, Rollout, begin
+from unitq.hands import Draining, Hands, Presence
+
+ONE, TWO = InstanceName("sms", 1), InstanceName("sms", 2)
+
+
+def registered(pid: int, *jobs: str) -> Registration:
+    return Registration(
+        id=f"web1:{pid}:sms",
+        host="web1",
+        pid=pid,
+        queues=("sms",),
+        since=None,
+        heartbeat=None,
+        jobs=tuple(Job("sms", "SendSms", job, None, job, None) for job in jobs),
+    )
+
+
+def draining(*names: InstanceName, touched: float = 100.0) -> Rollout:
+    rollout = begin(tuple(Step(name, Do.RESTART, "") for name in (ONE, TWO)), pace(), {})
+    slots = dict(rollout.slots)
+    for name in names:
+        slots[name] = replace(slots[name], phase=Phase.DRAINING, touched=touched)
+    return replace(rollout, slots=slots)
+
+
+class Redis:
+    """What it would tell, and how often it was asked."""
+
+    def __init__(self, *told: Registration) -> None:
+        self.told: tuple[Registration, ...] | UnitqError = told
+        self.asked = 0
+        self.said: list[str] = []
+
+    def __call__(self) -> tuple[Registration, ...]:
+        self.asked += 1
+        if isinstance(self.told, UnitqError):
+            raise self.told
+        return self.told
+
+    def hands(self) -> Hands:
+        return Hands(self, self.said.append)
+
+
+def ids(hands: Hands, name: InstanceName) -> list[str]:
+    return [job.id for job in hands.jobs[name]]
+
+
+def test_the_last_look_is_just_before_the_end_and_only_once() -> None:
+    redis = Redis(registered(11, "a"))
+    hands = redis.hands()
+    hands.before(draining(), [Draining(ONE, (10, 11, 12), 60.0)], 100.0)
+    assert ids(hands, ONE) == ["a"]
+    rollout = draining(ONE)
+    assert hands.due(rollout, watched=False) == 159.5
+    hands.again(rollout, 159.0, watched=False)
+    assert redis.asked == 1
+    redis.told = (registered(11, "b"),)
+    hands.again(rollout, 159.5, watched=False)
+    assert (redis.asked, ids(hands, ONE)) == (2, ["b"])
+    assert hands.due(rollout, watched=False) is None
+
+
+def test_whoever_watches_sees_each_second() -> None:
+    hands = Redis(registered(11, "a")).hands()
+    hands.before(draining(), [Draining(ONE, (11,), None)], 100.0)
+    assert hands.due(draining(ONE), watched=True) == 101.0
+    assert hands.due(draining(ONE), watched=False) is None
+    assert hands.due(draining(), watched=True) is None
+
+
+def test_a_job_that_was_finished_is_gone_and_a_record_that_was_deleted_is_not() -> None:
+    redis = Redis(registered(11, "a"))
+    hands = redis.hands()
+    hands.before(draining(), [Draining(ONE, (11,), 1.0)], 100.0)
+    redis.told = ()
+    hands.again(draining(ONE), 100.5, watched=False)
+    assert ids(hands, ONE) == ["a"]
+    redis.told = (registered(11),)
+    hands.before(draining(ONE), [], 100.6)
+    assert ids(hands, ONE) == []
+
+
+def test_one_that_has_ended_has_left_its_pid_to_somebody_else() -> None:
+    redis = Redis(registered(11, "a"))
+    hands = redis.hands()
+    hands.before(draining(), [Draining(ONE, (11,), 60.0)], 100.0)
+    redis.told = (registered(11, "of another"), registered(22, "b"))
+    hands.before(draining(), [Draining(TWO, (22,), 60.0)], 110.0)
+    assert (ids(hands, ONE), ids(hands, TWO)) == (["a"], ["b"])
+
+
+def test_a_redis_that_fails_is_asked_no_more_and_that_is_said_once() -> None:
+    redis = Redis()
+    redis.told = UnitqError("Redis at web2: refused")
+    hands = redis.hands()
+    for at in (100.0, 101.0, 102.0):
+        hands.before(draining(ONE), [Draining(ONE, (11,), 60.0)], at)
+        hands.again(draining(ONE), at + 60, watched=True)
+    assert redis.asked == 1
+    assert redis.said == ["Redis at web2: refused: what is in hand is not known"]
+    assert hands.due(draining(ONE), watched=True) is None
+    assert hands.jobs == {}
+
+
+def test_who_is_registered() -> None:
+    redis = Redis(registered(11))
+    presence = Presence(redis, frozenset({"sms"}))
+    assert presence.missing((10, 11)) == ""
+    assert presence.missing((10, 12)) == "it is not registered in Redis"
+    redis.told = UnitqError("Redis at web2: refused")
+    assert presence.missing((11,)) == "Redis at web2: refused"
