@@ -117,6 +117,10 @@ class Shop:
         assert done.returncode == code, f"unitq {arguments}: exit {done.returncode}: {told}"
         return told
 
+    def ledger(self) -> str:
+        """What the last rollout has written down."""
+        return self._do("ledger")
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """The same in the background."""
         return self.machine.start(*self._inside("unitq", *arguments))

@@ -41,6 +41,10 @@ def main() -> None:
             _unitq(site, arguments)
         case "facts":
             print(json.dumps(_facts(site)))
+        case "ledger":
+            rollouts = site.scope.state_dir / site.app / "rollouts"
+            last = max(rollouts.iterdir(), key=lambda path: int(path.name))
+            print((last / "ledger.jsonl").read_bytes().rstrip(b"\0").decode())
         case "wait":
             name, state = arguments
             states = ("old", "new") if state == "up" else (state,)

@@ -25,6 +25,7 @@ from unitq.core.errors import (
     LockedError,
     NotPermittedError,
     PreflightError,
+    SystemdError,
     UnitqError,
 )
 from unitq.core.ledger import story
@@ -155,6 +156,8 @@ def carried_out(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrup
     except (ledger.LedgerError, GoingDownError):
         raise  # cut off: what it was about to do has to be looked at again
     except UnitqError as error:
+        if _out_of_reach(roll.systemd):
+            raise  # cut off as well, whatever the last words were
         # It ended with an error that was told: the same command again goes on.
         with suppress(ledger.LedgerError):
             book.write("end", code=int(error.exit))
@@ -169,6 +172,14 @@ def carried_out(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrup
         roll.verb, roll.scope, roll.systemd, roll.plan.target, _previous(roll, book), outcome,
         waiting, book=book, back=back, why_not=why_not, then=roll.then,
     )  # fmt: skip
+
+
+def _out_of_reach(systemd: Systemd) -> bool:
+    """Whether systemd stops everything, or does not answer any more."""
+    try:
+        return systemd.stopping()
+    except SystemdError:
+        return True
 
 
 def _previous(roll: Roll, book: Ledger) -> str | None:
