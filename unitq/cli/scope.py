@@ -11,7 +11,7 @@ import click
 
 from unitq.core import layout, names
 from unitq.core.errors import ConfigError, NoMatchError
-from unitq.host import state
+from unitq.host import files, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -126,18 +126,11 @@ class Scope(NamedTuple):
 def read(path: Path) -> str:
     """The text of a configuration file. Raises ConfigError where it cannot be read as text."""
     try:
-        with path.open("rb") as file:
-            # Not all of it: -c /dev/zero has no end.
-            content = file.read(_FILE_MAX + 1)
-        if len(content) > _FILE_MAX:
-            raise ConfigError(f"{path}: larger than {_FILE_MAX >> 20} MiB: not a unitq.toml")
-        return content.decode()
+        return files.text(path, _FILE_MAX, "unitq.toml")
     except OSError as error:
         raise ConfigError(
             f"{path}: {error.strerror}", hint="-c FILE names the configuration file"
         ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: byte {error.start}: not UTF-8, which TOML is") from error
 
 
 def app_of(path: Path) -> str | None:

@@ -9,6 +9,7 @@ import unitq
 from unitq.core.errors import ConfigError
 from unitq.core.preset import NONE
 from unitq.core.presetfile import parse
+from unitq.host import files
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
@@ -65,15 +66,9 @@ def _files(folder: Path) -> list[Path]:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(_FILE_MAX + 1)
-        if len(content) > _FILE_MAX:
-            raise ConfigError(f"{path}: larger than {_FILE_MAX >> 10} KiB: not a preset")
-        return content.decode()
+        return files.text(path, _FILE_MAX, "preset")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: byte {error.start}: not UTF-8, which TOML is") from error
 
 
 def ours() -> Path:

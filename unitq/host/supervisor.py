@@ -12,6 +12,7 @@ from unitq.core.errors import ConfigError, NotPermittedError
 from unitq.core.supervisor.ini import Ini
 from unitq.core.supervisor.programs import include_patterns
 from unitq.core.supervisor.section import Surroundings
+from unitq.host import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -42,9 +43,7 @@ def default() -> Path:
 def read(path: Path) -> str:
     """A file's text. Raises ConfigError, or NotPermittedError, where it cannot be read as text."""
     try:
-        with path.open("rb") as file:
-            # Not all of it: /dev/zero has no end.
-            content = file.read(FILE_MAX + 1)
+        return files.text(path, FILE_MAX, "configuration")
     except PermissionError as error:
         raise NotPermittedError(
             f"{path}: {error.strerror}", hint="run it as root (sudo)"
@@ -53,14 +52,6 @@ def read(path: Path) -> str:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except ValueError as error:  # a NUL in the name
         raise ConfigError(f"{str(path)!r}: {error}") from error
-    if len(content) > FILE_MAX:
-        raise ConfigError(f"{path}: larger than {FILE_MAX >> 20} MiB: no configuration")
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path}: byte {error.start}: not UTF-8", hint="save it in that encoding"
-        ) from error
 
 
 def secret(paths: Iterable[str]) -> bool:
