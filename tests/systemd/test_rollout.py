@@ -512,3 +512,39 @@ def _log_lines(result: Result) -> list[str]:
     """The worker's own lines among those that unitq shows of a failed start."""
     shown = [line[4:] for line in result.stderr.splitlines() if line.startswith("  | ")]
     return [line for line in shown if line.startswith("odd ")]
+
+
+def test_a_plan_says_exactly_what_a_deploy_then_does(system_site: Site) -> None:
+    site = system_site
+    worker = {"command": site.odd("steady"), "instances": 2}
+    site.config(workers={"kept": worker, "changed": worker, "gone": worker})
+    site.deploy()
+    site.systemctl("stop", site.unit("kept", 2))
+    site.config(
+        workers={
+            "kept": {**worker, "instances": 3},
+            "changed": {**worker, "nice": 5},
+            "new": {**worker, "instances": 1},
+        }
+    )
+    before = {
+        name: show["InvocationID"] for name, show in site.show().items() if show["MainPID"] != "0"
+    }
+    planned = {
+        row["instance"]: row["action"] for row in site.unitq("plan", "--json").json["instances"]
+    }
+    assert site.deploy().code == 0
+    after = {
+        name: show["InvocationID"] for name, show in site.show().items() if show["MainPID"] != "0"
+    }
+    done = {}
+    for name in before.keys() | after.keys():
+        if name not in before:
+            done[name] = "start"
+        elif name not in after:
+            done[name] = "stop"
+        else:
+            done[name] = "keep" if before[name] == after[name] else "restart"
+    assert planned == done
+    assert set(done.values()) == {"keep", "restart", "start", "stop"}
+    assert site.unitq("plan").code == 0
