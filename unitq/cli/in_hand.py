@@ -21,21 +21,31 @@ if TYPE_CHECKING:
     from unitq.hands import Hands, Presence
 
 
-def hands(scope: Scope, revision: Revision, say: Callable[[str], None]) -> Hands | None:
-    """What tells the jobs of those that drain; None where nobody knows where they are."""
-    from unitq.cli.queued import NoRedisError, of_installed
-    from unitq.hands import Hands
+def looks(
+    scope: Scope, revision: Revision, say: Callable[[str], None], *, ending: bool
+) -> tuple[Hands | None, Presence | None]:
+    """What tells the jobs of those that drain, if any do, and whether new workers are registered.
 
-    if all(worker.preset in (None, NONE) for worker in revision.workers):
-        return None
+    None where nobody knows where the jobs are, and where no health depends on Redis. Raises
+    UnitqError where it does, and the configuration does not say where Redis is.
+    """
+    from unitq.cli.queued import NoRedisError, of_installed
+    from unitq.hands import Hands, Presence
+
+    waiting = frozenset(worker.name for worker in revision.workers if worker.registered)
+    named = ending and any(worker.preset not in (None, NONE) for worker in revision.workers)
+    if not waiting and not named:
+        return None, None
     try:
         _, found = of_installed(scope, revision)
-    except NoRedisError:
-        return None  # `unitq queues` says how to name it
     except UnitqError as error:
-        say(f"{error.message}: what is in hand is not known")
-        return None
-    return Hands(partial(_registered, found), say)
+        if waiting:
+            raise
+        if not isinstance(error, NoRedisError):  # `unitq queues` says how to name one
+            say(f"{error.message}: what is in hand is not known")
+        return None, None
+    ask = partial(_registered, found)
+    return Hands(ask, say) if named else None, Presence(ask, waiting) if waiting else None
 
 
 def put_back(
@@ -64,21 +74,6 @@ def put_back(
             except UnitqError as error:
                 told[name] = error.message
     return told
-
-
-def presence(scope: Scope, revision: Revision) -> Presence | None:
-    """What tells whether new workers are registered; None where no health depends on it.
-
-    Raises UnitqError where it does, and the configuration does not say where Redis is.
-    """
-    from unitq.cli.queued import of_installed
-    from unitq.hands import Presence
-
-    workers = frozenset(worker.name for worker in revision.workers if worker.registered)
-    if not workers:
-        return None
-    _, found = of_installed(scope, revision)
-    return Presence(partial(_registered, found), workers)
 
 
 def _registered(found: Way) -> list[Registration]:

@@ -16,7 +16,7 @@ import click
 from unitq import observe
 from unitq.apply import Applier, Progress, Quiet
 from unitq.cli import block, progress, report
-from unitq.cli.in_hand import hands, presence, put_back
+from unitq.cli.in_hand import looks, put_back
 from unitq.cli.text import unitq
 from unitq.core import names
 from unitq.core.errors import ConfigError, Exit
@@ -194,8 +194,7 @@ def carry_out(
     }
     probes = {worker.name: worker.probes for worker in revision.workers}
     ending = any(step.do not in (Do.KEEP, Do.START) for step in steps)
-    held = hands(scope, revision, _warn) if ending else None
-    there = presence(scope, revision)
+    held, there = looks(scope, revision, _warn, ending=ending)
     applier = Applier(systemd, scope.layout, revision.app, book, held, there)
     jobs = held.jobs if held else {}
     with ExitStack() as stack:
