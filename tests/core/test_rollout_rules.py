@@ -514,6 +514,12 @@ def test_what_an_earlier_rollout_has_just_started_is_waited_for() -> None:
     assert bench.due() == []
     bench.replaced(1)
     assert bench.give() == [("a@2", What.RESTART)]
+    # systemd shows "dead" for a moment when it starts a crashed one again.
+    bench = Bench([*steps(Do.KEEP, 1, young=True), *restart(2)])
+    bench.see(1, Seen())
+    assert bench.phases == ["settling", "waiting"]
+    bench.replaced(1)
+    assert bench.give() == [("a@2", What.RESTART)]
     # But not for ever, and what crashes in a loop is not just started.
     bench = Bench(steps(Do.KEEP, 1, young=True))
     bench.see(1, Seen("activating", "start", invocation="new", pid=7, revision=NEW))

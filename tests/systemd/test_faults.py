@@ -584,3 +584,26 @@ def test_the_target_stops_all_instances_and_brings_each_back_with_its_revision(s
     assert site.revisions("sms") == revisions
     assert not set(site.pids("sms").values()) & set(before.values())
     _converges(site, {"sms@1": site.pids("sms")["sms@1"]})
+
+
+def test_a_signal_breaks_off_no_call_to_systemd(scope: Scope) -> None:
+    code = (
+        "import os, signal, time\n"
+        "from unitq.host.interrupts import Interrupts\n"
+        "from unitq.host.systemd import Systemd\n"
+        f"systemd = Systemd(user={scope.user})\n"
+        "me = os.getpid()\n"
+        "with Interrupts().caught() as interrupts:\n"
+        "    if not (sender := os.fork()):\n"
+        "        while os.getppid() == me:\n"
+        "            os.kill(me, signal.SIGINT)\n"
+        "            time.sleep(0.0001)\n"
+        "        os._exit(0)\n"
+        "    for _ in range(500):\n"
+        "        systemd.stopping()\n"
+        "    os.kill(sender, signal.SIGKILL)\n"
+        "    os.waitpid(sender, 0)\n"
+        "    assert interrupts.count > 20, interrupts.count\n"
+    )
+    done = scope.run(sys.executable, "-c", code)
+    assert done.code == 0, done

@@ -196,6 +196,12 @@ def test_a_rollout_that_went_on_tells_of_all_its_commands(site: Site) -> None:
     assert [each["killed"] for each in told(site, 2)["earlier"]] == [["sms@1"]]
 
 
+def _lives_on(site: Site, name: str) -> bool:
+    first = site.pids("sms").get(name)
+    time.sleep(0.4)
+    return first is not None and site.pids("sms").get(name) == first
+
+
 def test_a_way_back_that_went_on_leaves_the_report_of_what_had_failed(system_site: Site) -> None:
     site = system_site
     sms = {"command": site.odd("crash-on", "bad-%i"), "instances": 2}
@@ -207,6 +213,8 @@ def test_a_way_back_that_went_on_leaves_the_report_of_what_had_failed(system_sit
     done = site.deploy(code=7)
     assert "`unitq -a " in done.stderr
     (site.home / "releases/1/bad-1").unlink()
+    # The last one that began before may still be about to crash.
+    wait_until(lambda: _lives_on(site, "sms@1"))
     resumed = site.unitq("rollout", "resume")
     assert resumed.code == 0, resumed
     assert {each["revision"][:2]: each["state"] for each in site.unitq("history", "--json").json[

@@ -293,8 +293,8 @@ def _watched(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
     if slot.phase is Phase.SETTLING and slot.begun is None:
         slot = replace(slot, begun=now)  # one that is kept
     if slot.phase is Phase.SETTLING and not slot.invocation:  # also one that is kept
-        if seen.active == "activating" and seen.sub != "auto-restart":
-            return slot  # a rollout that was cut short has just started it
+        if _about_to_start(seen):
+            return slot  # by a rollout that was cut short, or again by systemd
         slot = replace(slot, invocation=seen.invocation if seen.serving else "")
     if slot.phase is Phase.HEALTHY and _between_lives(slot, seen):
         return replace(slot, invocation="") if slot.invocation else slot
@@ -314,6 +314,13 @@ def _watched(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
         # settling -> healthy: the same process for min_healthy, and its probes agree
         return replace(slot, phase=Phase.HEALTHY, ready=now)
     return slot
+
+
+def _about_to_start(seen: Seen) -> bool:
+    """Whether it is being started, or "dead" in passing, with no end of a process to tell of."""
+    if seen.active == "activating":
+        return seen.sub != "auto-restart"
+    return seen.active == "inactive" and seen.result == "success" and seen.code == 0
 
 
 def _between_lives(slot: Slot, seen: Seen) -> bool:

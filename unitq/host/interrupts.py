@@ -13,6 +13,24 @@ if TYPE_CHECKING:
 
 # What `unitq rollout pause` sends to the unitq at work.
 PAUSE = signal.SIGUSR1
+_COUNTED = (signal.SIGINT, signal.SIGTERM, PAUSE)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Signals that are counted come after this block: for a call that one would break off.
+
+    sd_bus_call(3) ends with EINTR at any signal, and then nobody knows whether systemd took the
+    order. Where Ctrl-C just ends us it may end the call as well.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _COUNTED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Interrupts:
@@ -37,15 +55,13 @@ class Interrupts:
     @contextmanager
     def caught(self) -> Iterator[Interrupts]:
         """Catches them in this block; a terminal that goes away does not stop a rollout."""
-        numbers = (signal.SIGINT, signal.SIGTERM, PAUSE, signal.SIGHUP)
         self.wake, written = os.pipe()
         for descriptor in (self.wake, written):
             os.set_blocking(descriptor, False)
         wakeup = signal.set_wakeup_fd(written, warn_on_full_buffer=False)
-        before = {number: signal.getsignal(number) for number in numbers}
-        signal.signal(signal.SIGINT, self._note)
-        signal.signal(signal.SIGTERM, self._note)
-        signal.signal(PAUSE, self._note)
+        before = {number: signal.getsignal(number) for number in (*_COUNTED, signal.SIGHUP)}
+        for number in _COUNTED:
+            signal.signal(number, self._note)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             yield self

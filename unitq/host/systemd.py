@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unitq.core.errors import NoMatchError, SystemdError
 from unitq.host import bus
 from unitq.host.bus_errors import GONE, TIMEOUT, BusLostError, failure, number_of
+from unitq.host.interrupts import held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -65,7 +66,6 @@ _FEW = 50
 
 # How long PID 1 may be away while it re-executes itself.
 _RECONNECT_SECONDS = 60.0
-
 
 _SPECIAL = re.compile(rb"^[0-9]|[^A-Za-z0-9]")
 
@@ -366,7 +366,8 @@ class Systemd:
         while True:
             self.calls += 1
             try:
-                return call()
+                with held():
+                    return call()
             except Exception as error:
                 problem = failure(error, what, values)
                 if once or self._paths or not isinstance(problem, BusLostError):
