@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -113,10 +113,28 @@ class Summary:
 
     @property
     def units(self) -> tuple[str, ...]:
-        """Every unit seen by then."""
+        """Every unit of the app seen by then."""
         names = {change.unit for change in self.changes}
         names.update(name for sample in self.samples for name in sample.units or ())
-        return tuple(sorted(names))
+        return tuple(sorted(name for name in names if name.startswith(f"unitq-{self.app}-")))
+
+    def prefix(self, worker: str) -> str:
+        """What the names of the worker's units begin with."""
+        return f"unitq-{self.app}-{worker}@"
+
+    def between(self, start: float, end: float) -> Summary:
+        """The same for a part of the time: what was the state at its begin, and what changed."""
+        before = [sample for sample in self.samples if sample.at < start][-1:]
+        within = [sample for sample in self.samples if start <= sample.at <= end]
+        return replace(
+            self,
+            start=start,
+            end=end,
+            samples=(*before, *within),
+            changes=tuple(change for change in self.changes if change.at <= end),
+            jobs=tuple(job for job in self.jobs if start <= job.at <= end),
+            outages=tuple(gap for gap in self.outages if gap.end >= start and gap.start <= end),
+        )
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
@@ -238,7 +256,7 @@ class Summary:
                 yield at, enters, unit
 
     def _of(self, unit: str, worker: str) -> bool:
-        return unit.startswith(f"unitq-{self.app}-{worker}@")
+        return unit.startswith(self.prefix(worker))
 
     def _below(self, path: str, worker: str) -> bool:
         return self._of(self._unit_of(path), worker)
@@ -250,10 +268,14 @@ class Summary:
 
 
 class Record:
-    """The observer's file, read back; it may still be written to."""
+    """The observer's file, read back; it may still be written to.
 
-    def __init__(self, path: Path) -> None:
-        self.app = ""
+    Of an observer of all apps, `app` is the one in question, and `offset` is where in the file it
+    began: nothing of it was there before.
+    """
+
+    def __init__(self, path: Path, app: str = "", offset: int = 0) -> None:
+        self.app = app
         self.ended = False
         self._samples: list[Sample] = []
         self._changes: list[Change] = []
@@ -263,6 +285,7 @@ class Record:
         self._units: dict[str, UnitState] | None = None
         self._cgroups: dict[str, tuple[int, ...]] = {}
         with path.open() as lines:
+            lines.seek(offset)
             for line in lines:
                 # The last line may be half written.
                 if line.endswith("\n"):
@@ -274,17 +297,11 @@ class Record:
             raise ValueError("the observer took no sample")
         since = self._samples[0].at if start is None else start
         until = self._samples[-1].at if end is None else end
-        before = [sample for sample in self._samples if sample.at < since][-1:]
-        within = [sample for sample in self._samples if since <= sample.at <= until]
-        return Summary(
-            app=self.app,
-            start=since,
-            end=until,
-            samples=(*before, *within),
-            changes=tuple(change for change in self._changes if change.at <= until),
-            jobs=tuple(job for job in self._jobs if since <= job.at <= until),
-            outages=tuple(gap for gap in self._outages if gap.end >= since and gap.start <= until),
+        samples, changes = tuple(self._samples), tuple(self._changes)
+        everything = Summary(
+            self.app, since, until, samples, changes, tuple(self._jobs), tuple(self._outages)
         )
+        return everything.between(since, until)
 
     def _read(self, line: dict[str, Any]) -> None:
         kind, at = line["kind"], line["at"]
@@ -298,6 +315,10 @@ class Record:
             if "cgroups" in line:
                 self._cgroups = {path: tuple(pids) for path, pids in line["cgroups"].items()}
             self._samples.append(Sample(at, line["clock"], self._units, self._cgroups))
+        elif kind in ("seen", "signal", "job") and not line["unit"].startswith(
+            f"unitq-{self.app}-"
+        ):
+            return  # another app's
         elif kind in ("seen", "signal"):
             self._changes.append(Change(at, line["unit"], line["properties"], kind == "seen"))
         elif kind == "job":
@@ -309,6 +330,6 @@ class Record:
                 self._outages.append(Gap(self._away_since, at))
                 self._away_since = None
         elif kind == "start":
-            self.app = line["app"]
+            self.app = self.app or line["app"]
         elif kind == "end":
             self.ended = True

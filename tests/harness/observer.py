@@ -12,6 +12,7 @@ hold in each of them:
 
     python -m tests.harness.observer --app shop --out FILE [--user]
 
+(without an app: all of them)
 prints `ready` when it is subscribed and has sampled once, and ends at SIGTERM. A test uses the
 class `Observer`, which runs just that.
 """
@@ -240,14 +241,15 @@ class _Watch:
     """Samples and listens until told to stop."""
 
     def __init__(self, app: str, out: IO[str], *, user: bool, interval: float) -> None:
-        self._prefix = f"unitq-{app}-"
+        self._prefix = f"unitq-{app}-" if app else "unitq-"
         self._user = user
         self._interval = interval
         self._out = out
         self._bus: _Bus | None = None
         self._slice: Path | None = None
         # "-" in the name of a slice means nesting, so systemd-escape(1) makes this of it.
-        self._below = Path("unitq.slice", f"unitq-{app.replace('-', chr(92) + 'x2d')}.slice")
+        below = f"unitq-{app.replace('-', chr(92) + 'x2d')}.slice" if app else ""
+        self._below = Path("unitq.slice", below)
         self._last_units: dict[str, list[str]] | None = None
         self._last_cgroups: dict[str, list[int]] | None = None
         self._ready = False
@@ -401,7 +403,7 @@ def _plain(value: Any) -> Any:
 def main() -> None:
     """Observe until SIGTERM."""
     arguments = argparse.ArgumentParser(prog="observer", description=__doc__)
-    arguments.add_argument("--app", required=True)
+    arguments.add_argument("--app", default="")
     arguments.add_argument("--out", required=True)
     arguments.add_argument("--user", action="store_true")
     arguments.add_argument("--interval", type=float, default=INTERVAL)

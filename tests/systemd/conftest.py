@@ -23,13 +23,17 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import secrets
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import tomllib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,8 +42,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.harness import leftovers
+from tests.harness.observed import Record
 from tests.harness.observer import Observer
 from tests.harness.redis_server import RedisServer
+from tests.harness.witness import Meddled, Story, Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,6 +66,9 @@ ROLLOUT = {
     "start_timeout": "20s",
     "on_failure": "pause",
 }
+_ONLY_READ = frozenset(
+    {"show", "cat", "status", "is-active", "is-enabled", "is-failed", "list-units"}
+)
 WORKER: dict[str, Any] = {"instances": 2, "stop_timeout": "20s", "restart_delay": "100ms"}
 
 
@@ -91,6 +100,7 @@ class Running:
 
     def __init__(self, argv: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> None:
         self._begun = time.monotonic()
+        self.begun = self.ended = time.time()
         self._out = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed by wait)
         self._err = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
@@ -104,6 +114,15 @@ class Running:
             start_new_session=True,
         )
         self._result: Result | None = None
+        # A test may ask long after it has ended.
+        self._watcher = threading.Thread(target=self._note_the_end, daemon=True)
+        self._watcher.start()
+
+    def _note_the_end(self) -> None:
+        descriptor = os.pidfd_open(self._process.pid)
+        select.select([descriptor], [], [])
+        self.ended = time.time()
+        os.close(descriptor)
 
     @property
     def pid(self) -> int:
@@ -138,6 +157,7 @@ class Running:
                 hung = True
                 self._process.kill()
                 self._process.wait()
+            self._watcher.join()
             error = os.pread(self._err.fileno(), 1 << 20, 0).decode(errors="replace")
             output = self.output()
             self._out.close()
@@ -145,6 +165,11 @@ class Running:
             seconds = time.monotonic() - self._begun
             self._result = Result(self._process.returncode, output, error, seconds)
             assert not hung, f"no end after {timeout:g} s: {self._result}"
+        return self._result
+
+    @property
+    def result(self) -> Result | None:
+        """What it did; None: nobody has waited for its end."""
         return self._result
 
     def end(self) -> None:
@@ -256,6 +281,30 @@ class Scope:
 
 
 @dataclass
+class _Command:
+    """A unitq command of a test, for the witness."""
+
+    arguments: tuple[str, ...]
+    running: Running
+    config: Mapping[str, Any]
+    strays: tuple[str, ...] = ()
+
+    def told(self) -> Told:
+        """What the witness needs to know of it."""
+        result, now = self.running.result, time.time()
+        over = result is not None or not self.running.running
+        return Told(
+            self.arguments,
+            self.running.begun,
+            self.running.ended if over else now,
+            None if result is None else result.code,
+            "" if result is None else result.output,
+            self.config,
+            self.strays,
+        )
+
+
+@dataclass
 class Site:
     """One app: its directory, its unitq.toml, its unitq commands, and what is true of it."""
 
@@ -265,6 +314,10 @@ class Site:
     """Holds unitq.toml, releases/, the symlink `current`, and `out/`, which workers may write to.
     unitq commands run in here, so that ./unitq.toml is found."""
     _background: list[Running] = field(default_factory=list)
+    _commands: list[_Command] = field(default_factory=list)
+    _meddled: list[Meddled] = field(default_factory=list)
+    _excused: set[str] = field(default_factory=set)
+    _offset: int = 0
 
     # What a user has: code and unitq.toml
 
@@ -364,7 +417,10 @@ class Site:
         cwd: Path | None = None,
     ) -> Result:
         """Run `unitq [--user] ARGUMENTS` in the app's directory and wait for its end."""
-        return self.start(*arguments, environment=environment, cwd=cwd).wait(timeout)
+        result = self.start(*arguments, environment=environment, cwd=cwd).wait(timeout)
+        # Now, and not when it is asked what happened: the test goes on and may change anything.
+        self._commands[-1].strays = self._strays(self._commands[-1], result)
+        return result
 
     def start(
         self,
@@ -382,6 +438,7 @@ class Site:
             before=before,
         )
         self._background.append(running)
+        self._commands.append(_Command(arguments, running, self._configured()))
         return running
 
     def deploy(self, *arguments: str, code: int = 0, timeout: float = TIMEOUT) -> Result:
@@ -402,8 +459,13 @@ class Site:
         return f"unitq-{self.app}-{worker}@{number}.service"
 
     def systemctl(self, *arguments: str, check: bool = True) -> Result:
-        """Run systemctl in this scope."""
-        return self.scope.systemctl(*arguments, check=check)
+        """Run systemctl in this scope; what changes anything is noted for the witness."""
+        begun = time.time()
+        try:
+            return self.scope.systemctl(*arguments, check=check)
+        finally:
+            if not _ONLY_READ & set(arguments):
+                self._meddled.append(Meddled(begun, time.time(), arguments))
 
     def show(self, worker: str = "*") -> dict[str, dict[str, str]]:
         """What systemd says of every loaded instance of the worker, by `worker@number`."""
@@ -487,6 +549,44 @@ class Site:
         lines = self.scope.journal("--boot", *match).splitlines()
         # 252 says "Reloading.", later ones add who asked for it, or say "Reloading..." .
         return sum(line.startswith("Reloading") for line in lines)
+
+    # The witness
+
+    def excuse(self, *rules: str) -> None:
+        """What this test does on purpose breaks these rules of tests/harness/witness.py."""
+        self._excused.update(rules)
+
+    def broken(self) -> list[str]:
+        """The rules of every rollout that were broken in this test, by the witness."""
+        if not self._commands:
+            return []
+        record = Record(_witness(self.scope).out, self.app, self._offset)
+        told = [command.told() for command in self._commands]
+        return Story(record.summary(), told, self._meddled, frozenset(self._excused)).broken()
+
+    def _configured(self) -> dict[str, Any]:
+        try:
+            return tomllib.loads(self.toml.read_text())
+        except (OSError, ValueError):
+            return {}  # bad input is what some tests are about
+
+    def _strays(self, command: _Command, result: Result) -> tuple[str, ...]:
+        if result.code != 0 or not {"deploy", "rollback", "resume"} & set(command.arguments):
+            return ()
+        if "--detach" in command.arguments:
+            return ()
+        pins = self.scope.state_dir / self.app / "pins"
+        found = []
+        # Not by systemctl: a test may be about a systemd that does not answer.
+        for process in self.workers():
+            named = re.search(rf"/unitq-{self.app}-([^/]*)@(\d+)\.service", process.cgroup)
+            works_in = Path(process.directory)
+            if named is None or not works_in.is_relative_to(self.home / "releases"):
+                continue
+            pinned = (pins / named[1] / named[2] / "release").resolve()
+            if works_in != pinned:
+                found.append(f"{named[1]}@{named[2]} in {works_in}, pinned to {pinned}")
+        return tuple(found)
 
     # The end
 
@@ -575,10 +675,27 @@ def _toml_string(text: str) -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _sandbox() -> None:
+def _sandbox() -> Iterator[None]:
     """Only in the sandbox: these tests write to /etc/systemd and restart what they find."""
     if "UNITQ_SANDBOX" not in os.environ:
         pytest.fail("needs the systemd that script/sandbox boots: `script/test systemd`")
+    yield
+    for witness in _WITNESSES.values():
+        witness.stop()
+
+
+# An observer per scope that sees all apps: one for each test would cost more than the tests.
+_WITNESSES: dict[Scope, Observer] = {}
+
+
+def _witness(scope: Scope) -> Observer:
+    if scope not in _WITNESSES:
+        out = Path("/srv") / f"unitq-witness-{scope.name}.jsonl"
+        _WITNESSES[scope] = Observer(
+            "", out, user=scope.user, command_prefix=scope.prefix, environment=scope.environment
+        )
+        _WITNESSES[scope].start()
+    return _WITNESSES[scope]
 
 
 @pytest.fixture(params=["system", "user"])
@@ -600,7 +717,8 @@ def sites() -> Iterator[Callable[..., Site]]:
         app = name or f"shop-{secrets.token_hex(3)}"
         home = Path("/srv") / f"unitq-test-{app}"
         home.mkdir(mode=0o755)
-        site = Site(scope or Scope("system"), app, home)
+        where = scope or Scope("system")
+        site = Site(where, app, home, _offset=_witness(where).out.stat().st_size)
         made.append(site)
         site.out.mkdir()
         site.out.chmod(0o1777)
@@ -611,7 +729,8 @@ def sites() -> Iterator[Callable[..., Site]]:
     try:
         yield make
     finally:
-        problems = [problem for site in made for problem in site.clean_up()]
+        problems = [problem for site in made for problem in site.broken()]
+        problems += [problem for site in made for problem in site.clean_up()]
     assert not problems, "\n".join(problems)
 
 

@@ -514,10 +514,27 @@ def _log_lines(result: Result) -> list[str]:
     return [line for line in shown if line.startswith("odd ")]
 
 
-def test_a_plan_says_exactly_what_a_deploy_then_does(system_site: Site) -> None:
+def _invocations(site: Site) -> dict[str, str]:
+    return {
+        name: show["InvocationID"] for name, show in site.show().items() if show["MainPID"] != "0"
+    }
+
+
+@pytest.mark.parametrize(
+    "rollout",
+    [
+        {},
+        {"max_surge": 1},
+        {"canary": 1, "canary_soak": "300ms"},
+        {"max_surge": "50%", "max_unavailable": "100%", "canary": 1, "canary_soak": "300ms"},
+    ],
+)
+def test_a_plan_says_exactly_what_a_deploy_then_does(
+    system_site: Site, observe: Observe, rollout: dict[str, Any]
+) -> None:
     site = system_site
     worker = {"command": site.odd("steady"), "instances": 2}
-    site.config(workers={"kept": worker, "changed": worker, "gone": worker})
+    site.config(workers={"kept": worker, "changed": worker, "gone": worker}, rollout=rollout)
     site.deploy()
     site.systemctl("stop", site.unit("kept", 2))
     site.config(
@@ -525,26 +542,30 @@ def test_a_plan_says_exactly_what_a_deploy_then_does(system_site: Site) -> None:
             "kept": {**worker, "instances": 3},
             "changed": {**worker, "nice": 5},
             "new": {**worker, "instances": 1},
-        }
+        },
+        rollout=rollout,
     )
-    before = {
-        name: show["InvocationID"] for name, show in site.show().items() if show["MainPID"] != "0"
-    }
+    before = _invocations(site)
     planned = {
         row["instance"]: row["action"] for row in site.unitq("plan", "--json").json["instances"]
     }
-    assert site.deploy().code == 0
-    after = {
-        name: show["InvocationID"] for name, show in site.show().items() if show["MainPID"] != "0"
+    with observe(site) as observer:
+        assert site.deploy().code == 0
+    after = _invocations(site)
+    lived = {
+        each.unit.removeprefix(f"unitq-{site.app}-").removesuffix(".service")
+        for each in observer.summary().transitions
+        if each.active == "active"
     }
     done = {}
-    for name in before.keys() | after.keys():
+    for name in before.keys() | after.keys() | lived:
         if name not in before:
-            done[name] = "start"
+            done[name] = "start" if name in after else "surge"
         elif name not in after:
             done[name] = "stop"
         else:
             done[name] = "keep" if before[name] == after[name] else "restart"
     assert planned == done
-    assert set(done.values()) == {"keep", "restart", "start", "stop"}
+    surge = {"surge"} if "max_surge" in rollout else set()
+    assert set(done.values()) == {"keep", "restart", "start", "stop"} | surge
     assert site.unitq("plan").code == 0
