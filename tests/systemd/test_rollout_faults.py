@@ -641,6 +641,41 @@ def test_a_disk_that_fills_up_in_mid_rollout(system_site: Site, observe: Observe
         _all_on(site, 2)
 
 
+def test_a_full_disk_keeps_nobody_from_going_back(system_site: Site, observe: Observe) -> None:
+    site = system_site
+    state = site.scope.state_dir
+    with _small_disk(site):
+        before = _deployed(site)
+        with observe(site) as observer:
+            deploy = _draining(site, 2, "--json")
+            _bad(site, 2)
+            filler = _fill(state)
+            site.let_go()
+            done = deploy.wait()
+        assert done.code == 9, done
+        assert done.stderr == ""
+        assert observer.summary().least_active("sms") == 3
+        now = site.pids("sms")
+        assert {name: now[name] for name in FOUR[2:]} == {name: before[name] for name in FOUR[2:]}
+        _all_on(site, 1)
+        filler.unlink()
+        # By hand as well, of a release that is well.
+        site.switch(4)
+        site.deploy()
+        filler = _fill(state)
+        done = site.unitq("rollback")
+        assert done.code == 0, done
+        _all_on(site, 1)
+        # But then no deploy begins that could not be undone.
+        site.switch(4)
+        done = site.deploy(code=13)
+        assert "No space left on device" in done.stderr
+        assert "nothing was changed" in done.stderr
+        filler.unlink()
+        site.deploy()
+        _all_on(site, 4)
+
+
 def test_no_room_for_a_rollback_is_told_and_leaves_what_serves_alone(
     system_site: Site, observe: Observe
 ) -> None:
@@ -651,6 +686,8 @@ def test_no_room_for_a_rollback_is_told_and_leaves_what_serves_alone(
         with observe(site) as observer:
             deploy = _draining(site, 2, "--json")
             _bad(site, 2)
+            # Somebody took what was held for it.
+            (state / site.app / ".way-back").unlink()
             filler = _fill(state)
             site.let_go()
             done = deploy.wait()

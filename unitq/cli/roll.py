@@ -238,6 +238,7 @@ def _rolled_back(
     origin = Origin(time.time(), state.whoami(), goal.config, why)
     target = restored(roll.plan.target, goal, origin)
     place = roll.scope.layout.app(roll.app)
+    ledger.give_up_way_back(place)
     plan = plan_to(
         roll.scope, roll.systemd, roll.plan.target, target, revisions.unit_texts(place, goal)
     )

@@ -26,6 +26,12 @@ _REPORT = "report.json"
 _RESERVED = 64 << 10
 _RESERVED_PER_INSTANCE = 2 << 10
 
+# A rollback is a revision of its own, with a ledger and a report. What it takes is held from before
+# the deploy that it may have to undo, and given up when it begins.
+_WAY_BACK = ".way-back"
+_HELD = 384 << 10
+_HELD_PER_INSTANCE = 16 << 10
+
 
 class LedgerError(UnitqError):
     """What is to be done cannot be written down any more, and so is not done."""
@@ -43,6 +49,7 @@ class Ledger:
         path = self._folder / _LEDGER
         self._made = not path.exists()
         self._void = False
+        self._first_hold = False
         self._descriptor = -1
         try:
             files.folder(self._folder)
@@ -86,6 +93,20 @@ class Ledger:
             self._append(what, data)
             os.fdatasync(self._descriptor)
         except OSError:
+            self.void()
+            self.__exit__()
+            raise
+
+    def hold_way_back(self, instances: int) -> None:
+        """Sees to it that a rollback finds room on disk. Raises OSError; it is closed then."""
+        path = Path(self._place.state) / _WAY_BACK
+        self._first_hold = not path.exists()
+        try:
+            with open(path, "ab") as file:
+                os.fchmod(file.fileno(), 0o600)
+                os.posix_fallocate(file.fileno(), 0, _HELD + instances * _HELD_PER_INSTANCE)
+        except OSError as error:
+            error.filename = error.filename or str(path)
             self.void()
             self.__exit__()
             raise
@@ -148,6 +169,8 @@ class Ledger:
         with suppress(OSError):
             (self._folder / _LEDGER).unlink(missing_ok=True)
         place = self._place
+        if self._first_hold:
+            give_up_way_back(place)
         for folder in (self._folder, place.rollouts, place.state, place.state.parent):
             with suppress(OSError):
                 Path(folder).rmdir()  # only if nothing is in it
@@ -173,7 +196,12 @@ def begin(
     instances: int,
     max_unavailable: str | None,
 ) -> Ledger:
-    """A new ledger with its first record. Raises OSError."""
+    """A new ledger with its first record. Raises OSError.
+
+    Of a rollback it takes the room that was held for it, of anything else it holds that room.
+    """
+    if kind == "rollback":
+        give_up_way_back(place)
     ledger = Ledger(place, _last(place) + 1, instances)
     ledger.open_with(
         "begin",
@@ -186,7 +214,14 @@ def begin(
         pid=os.getpid(),
         boot=_boot(),
     )
+    if kind != "rollback":
+        ledger.hold_way_back(instances)
     return ledger
+
+
+def give_up_way_back(place: AppLayout) -> None:
+    """Makes room for a rollback: what was held for it is free."""
+    (Path(place.state) / _WAY_BACK).unlink(missing_ok=True)
 
 
 def resume(place: AppLayout, number: int, instances: int) -> Ledger:
