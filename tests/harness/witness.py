@@ -142,7 +142,7 @@ def _processes(story: Story) -> Iterator[str]:
     for name in sorted(names):
         tables = [(told, dict(_workers(told.config)).get(name)) for told in story.told]
         most = max(_instances(table) + _surge(told, table) for told, table in tables if table)
-        scaled = [told.scaled(name) for told in story.told]
+        scaled = [told.scaled(name) + _surge(told, table or {}) for told, table in tables]
         most = max(most, *scaled)
         by_hand = sum(
             unit in started for unit in story.seen.units if unit.startswith(story.seen.prefix(name))
