@@ -100,12 +100,12 @@ def count(
         failed=len(lost & set(failed)),
         twice=sum(number > 1 for number in begins.values()),
         least=least_serving(window, trace),
-        seconds=tuple(restart.seconds for restart in restarts),
+        seconds=tuple(round(restart.seconds, 3) for restart in restarts),
         statuses=tuple(restart.status for restart in restarts),
         orphans_after=tuple(_orphans_at(restart.ended, samples) for restart in restarts),
         in_hand=tuple(_in_hand(restart.began, jobs, runs, done) for restart in restarts),
         looks=len(window),
-        longest_gap=max(gaps, default=0.0),
+        longest_gap=round(max(gaps, default=0.0), 3),
     )
 
 

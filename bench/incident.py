@@ -173,7 +173,10 @@ def _short(outcome: Outcome) -> Mapping[str, object]:
 
 def run(setups: Sequence[Setup], plan: Plan, at_once: int) -> dict[str, object]:
     """Measure all, and return the document that is written."""
-    machine = {**report.machine(), "versions": managers.versions()}
+    # The file is for everybody: what was measured on, and nothing that tells which machine it was.
+    here = report.machine()
+    machine = {name: here[name] for name in ("cores", "systemd", "python", "load")}
+    machine["versions"] = managers.versions()
     began = time.monotonic()
     with ThreadPoolExecutor(at_once) as pool:
         # The last ones take longest: they go first, so that nothing waits for one of them alone.
