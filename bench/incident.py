@@ -230,7 +230,10 @@ def _told(outcome: Outcome, title: str) -> str:
 
 def outcome_of(row: Mapping[str, Any]) -> Outcome:
     """A row of the document, read back."""
-    return Outcome(**{field.name: row[field.name] for field in fields(Outcome)})
+    values: dict[str, Any] = {field.name: row[field.name] for field in fields(Outcome)}
+    # JSON has lists only.
+    values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return Outcome(**values)
 
 
 def replaced(text: str, table_text: str) -> str:

@@ -23,7 +23,16 @@ def test_every_row_is_measured_and_the_incident_is_one() -> None:
     # It writes nowhere but in the checkout.
     with tempfile.NamedTemporaryFile(dir=REPO, prefix=".incident-", suffix=".json") as out:
         done = subprocess.run(
-            [sys.executable, "-m", "bench.incident", "--quick", "--output", out.name],
+            [
+                sys.executable,
+                "-m",
+                "bench.incident",
+                "--quick",
+                "--at-once",
+                "4",
+                "--output",
+                out.name,
+            ],
             cwd=REPO,
             stdin=subprocess.DEVNULL,
             capture_output=True,
