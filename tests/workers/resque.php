@@ -11,6 +11,8 @@
  *   REDIS_BACKEND=127.0.0.1:6379  or redis://host:port/db, or unix:///path/to/redis.sock
  *   PREFIX=resque                 of all keys
  *   INTERVAL=0.1                  seconds to rest when there is no job, may be a fraction
+ *   TRACE=FILE                    note there, too, when it is up, when it is told to stop, and both ends of every job;
+ *                                 unlike Redis, the file shows what happened in which order to whom
  *   PROCESS_TITLE=1               say in the process title what the worker does. php-resque always does, and PHP
  *                                 then overwrites what /proc/PID/cmdline and /proc/PID/environ show; 0 keeps both
  *
@@ -40,6 +42,21 @@ function seconds_now(): float
 function say(string $line): void
 {
     fwrite(STDOUT, $line . "\n");
+}
+
+/**
+ * One line of JSON at the end of the file that TRACE names: one write with O_APPEND, so that lines of many processes
+ * do not mix, and what was written stays written whatever happens to the process.
+ *
+ * @param array<string, mixed> $what
+ */
+function note(string $event, array $what = []): void
+{
+    $file = getenv('TRACE');
+    if ($file !== false && $file !== '') {
+        $line = ['event' => $event, 'pid' => getmypid(), 'at' => microtime(true)] + $what;
+        file_put_contents($file, json_encode($line, JSON_THROW_ON_ERROR) . "\n", FILE_APPEND);
+    }
 }
 
 /** usleep() ends at the first signal, and KillMode=control-group sends one to the child of the job in hand. */
@@ -149,6 +166,7 @@ final class Worker
         $this->redis->sAdd($this->redis->key('workers'), $this->id);
         $this->redis->set($this->redis->key("worker:{$this->id}:started"), date('D M d H:i:s T Y'));
         say("*** Starting worker {$this->id}");
+        note('up', ['text' => $this->text]);
 
         while (!$this->shutdown) {
             $job = $this->paused ? null : $this->reserve();
@@ -183,6 +201,7 @@ final class Worker
     private function stop(string $signal): void
     {
         $this->shutdown = true;
+        $this->noteAsParent($signal);
         $this->sayAsParent("*** {$signal}: shutting down when the job in hand is done");
     }
 
@@ -190,6 +209,7 @@ final class Worker
     {
         $this->shutdown = true;
         $this->killEveryChild = true;
+        $this->noteAsParent($signal);
         $this->kill($signal);
     }
 
@@ -212,6 +232,13 @@ final class Worker
     {
         if (getmypid() === $this->pid) {
             say($line);
+        }
+    }
+
+    private function noteAsParent(string $signal): void
+    {
+        if (getmypid() === $this->pid) {
+            note('told', ['signal' => $signal]);
         }
     }
 
@@ -303,11 +330,13 @@ final class Worker
                 throw new DomainException('Could not find job class ' . json_encode($payload['class'] ?? null) . '.');
             }
             $this->redis->rPush($this->redis->key('begun'), $this->trace($argument, ['at' => $started]));
+            note('begun', ['id' => $argument['id'] ?? '', 'text' => $this->text, 'worker' => $this->pid]);
             rest_until($begun + (float) ($argument['seconds'] ?? 0));
             $this->redis->rPush($this->redis->key('sent'), $this->trace($argument, [
                 'started' => $started,
                 'at' => microtime(true),
             ]));
+            note('done', ['id' => $argument['id'] ?? '', 'text' => $this->text, 'worker' => $this->pid]);
             return 0;
         } catch (Throwable $e) {
             // As in php-resque the child itself reports an exception, and its exit status stays 0.
