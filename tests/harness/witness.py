@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tests.harness.observed import Change, Summary
 
 ROLLING = frozenset({"deploy", "restart", "rollback", "rollout", "recycle"})
+_NOT_ROLLING = frozenset({"--dry-run", "--all-at-once"})
 
 # A command that ended so did not come to its report: kill -9, two Ctrl-C.
 _SILENT = frozenset({-9, 130})
@@ -53,12 +54,14 @@ class Told:
     def scaled(self, worker: str) -> int:
         """What `scale WORKER=N` asked for; 0: nothing."""
         asked = [word.partition("=")[2] for word in self.words if word.startswith(f"{worker}=")]
-        return int(asked[-1]) if "scale" in self.words and asked and asked[-1].isdigit() else 0
+        # What is longer is refused.
+        right = "scale" in self.words and asked and asked[-1].isdigit() and len(asked[-1]) < 5
+        return int(asked[-1]) if right else 0
 
     @property
     def rolls(self) -> bool:
         """Whether it may replace instances, and how many at a time is limited."""
-        return not ROLLING.isdisjoint(self.words) and "--dry-run" not in self.arguments
+        return ROLLING & set(self.words) != set() and _NOT_ROLLING.isdisjoint(self.arguments)
 
 
 @dataclass(frozen=True, slots=True)

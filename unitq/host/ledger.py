@@ -49,7 +49,7 @@ class Ledger:
         path = self._folder / _LEDGER
         self._made = not path.exists()
         self._void = False
-        self._first_hold = False
+        self._held: int | None = None  # bytes that were held before this rollout did
         self._descriptor = -1
         try:
             files.folder(self._folder)
@@ -100,9 +100,9 @@ class Ledger:
     def hold_way_back(self, instances: int) -> None:
         """Sees to it that a rollback finds room on disk. Raises OSError; it is closed then."""
         path = Path(self._place.state) / _WAY_BACK
-        self._first_hold = not path.exists()
         try:
             with open(path, "ab") as file:
+                self._held = file.tell()
                 os.fchmod(file.fileno(), 0o600)
                 os.posix_fallocate(file.fileno(), 0, _HELD + instances * _HELD_PER_INSTANCE)
         except OSError as error:
@@ -169,7 +169,10 @@ class Ledger:
         with suppress(OSError):
             (self._folder / _LEDGER).unlink(missing_ok=True)
         place = self._place
-        if self._first_hold:
+        if self._held:
+            with suppress(OSError):
+                os.truncate(Path(place.state) / _WAY_BACK, self._held)
+        elif self._held == 0:
             give_up_way_back(place)
         for folder in (self._folder, place.rollouts, place.state, place.state.parent):
             with suppress(OSError):
