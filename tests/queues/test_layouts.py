@@ -159,6 +159,35 @@ def test_sidekiq(server: RedisServer, millis: bool) -> None:
     assert (held.name, held.id, held.since) == ("InvoiceJob", "8f3a", 1_795_440_000.0)
 
 
+def test_sidekiq_says_which_process_is_quiet(server: RedisServer) -> None:
+    """lib/sidekiq/launcher.rb: `quiet` is "true" after TSTP, by whomever, and while it stops."""
+    client: Any = server.client
+    names = ("web1:1:aaaaaaaaaaaa", "web1:2:bbbbbbbbbbbb")
+    # And one that is gone, which takes none either: that is no pause.
+    client.sadd("processes", *names, "web1:3:cccccccccccc")
+    for name, quiet in zip(names, ("true", "false"), strict=True):
+        record = {"info": '{"pid": 1}', "beat": time.time(), "quiet": quiet}
+        client.hset(name, mapping=record)
+    found = sample(server, "sidekiq")
+    assert found.registry.paused == ""
+    assert queue.pauses(found) == [
+        "sidekiq: web1:1:aaaaaaaaaaaa takes no new jobs: quiet (TSTP, or stopping)"
+    ]
+    client.hset(names[1], "quiet", "true")
+    assert queue.pauses(sample(server, "sidekiq")) == [
+        "sidekiq: paused: every process is quiet (TSTP, or stopping)"
+    ]
+    client.delete(*names)
+    assert queue.pauses(sample(server, "sidekiq")) == []
+
+
+def test_rq_says_that_it_is_suspended(server: RedisServer) -> None:
+    """rq/suspension.py: `rq suspend` sets one key for all workers, with or without an end."""
+    assert queue.pauses(sample(server, "rq")) == []
+    server.client.set("rq:suspended", 1, ex=60)
+    assert queue.pauses(sample(server, "rq")) == ["rq: paused: rq suspend"]
+
+
 @pytest.mark.parametrize("version", [2, 3])
 def test_rq(server: RedisServer, version: int) -> None:
     """rq/worker/base.py: 3.0 has executions, 2.x the field current_job."""

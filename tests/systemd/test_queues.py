@@ -94,6 +94,51 @@ def test_a_busy_worker_shows_its_job(site: Site, redis: RedisServer) -> None:
     assert (clean.code, "2 workers registered: 2 serving" in clean.stdout) == (0, True), clean
 
 
+def test_who_pauses_by_the_framework_is_seen(system_site: Site, redis: RedisServer) -> None:
+    """`rq suspend`, and TSTP that somebody has sent to Sidekiq: in Redis, and nowhere else."""
+    site = system_site
+    exec_only = {"Type": "exec", "WatchdogSec": 0}
+    site.config(
+        redis={"url": redis.url},
+        workers={
+            "a": {"preset": "rq", "command": site.odd("steady"), "instances": 1},
+            "b": {
+                "preset": "sidekiq", "command": site.odd("steady"), "instances": 1,
+                "service": exec_only,
+            },
+        },
+    )  # fmt: skip
+    site.deploy()
+    a, b = site.pids("a")["a@1"], site.pids("b")["b@1"]
+    client: Any = redis.client
+    client.sadd("rq:workers", "rq:worker:w1")
+    client.hset("rq:worker:w1", mapping={"hostname": HOST, "pid": a, "queues": "x"})
+    sidekiq = f"{HOST}:{b}:0123456789ab"
+    client.sadd("processes", sidekiq)
+    record = {"info": json.dumps({"hostname": HOST, "pid": b}), "beat": time.time()}
+    client.hset(sidekiq, mapping=record | {"quiet": "false"})
+
+    def told() -> tuple[dict[str, str | None], list[str]]:
+        (app,) = site.unitq("status", "--json", "-v").json["apps"]
+        every = [one for worker in app["workers"] for one in worker["instances"]]
+        return {one["instance"]: one["quiet"] for one in every}, app["queue_notes"]
+
+    assert told() == ({"a@1": None, "b@1": None}, [])
+    client.set("rq:suspended", 1)
+    client.hset(sidekiq, "quiet", "true")
+    quiet = "every process is quiet (TSTP, or stopping)"
+    notes = ["rq: paused: rq suspend", f"sidekiq: paused: {quiet}"]
+    assert told() == ({"a@1": "rq suspend", "b@1": quiet}, notes)
+    for command in (["status", "-v"], ["status", "--queues"], ["queues", "--interval", "0"]):
+        shown = site.unitq(*command)
+        # It says what Redis says, and judges by systemd.
+        assert shown.code == 0, shown
+        for note in notes:
+            assert shown.stderr.count(note) == 1, shown
+    assert "takes none: rq suspend" in site.unitq("status", "-v").stdout
+    assert site.unitq("queues", "--interval", "0", "--json").json["notes"][:2] == notes
+
+
 def test_plain_status_knows_no_redis(system_site: Site, redis: RedisServer) -> None:
     deployed(system_site, redis)
     before = redis.client.info("stats")["total_connections_received"]

@@ -45,10 +45,8 @@ def read_horizon(source: Source, notes: Notes) -> Reading:
     asked = [pack("HMGET", f"{r}supervisor:{text(name)}", *fields) for name in names or ()]
     records = good((yield asked), notes) if asked else []
     workers = []
-    paused = 0
     for name, record in zip(names or (), records, strict=True):
         pid, status, _, options = record or (None,) * 4
-        paused += status == b"paused"
         queues = str(table(options).get("queue") or "")
         workers.append(
             Registration(
@@ -59,9 +57,10 @@ def read_horizon(source: Source, notes: Notes) -> Reading:
                 queues=tuple(queue for queue in queues.split(",") if queue),
                 since=None,
                 heartbeat=None,
+                quiet="the supervisor is paused" if status == b"paused" else "",
             )
         )
-    why = "every supervisor is paused" if workers and paused == len(workers) else ""
+    why = "every supervisor is paused" if workers and all(one.quiet for one in workers) else ""
     return Registry(tuple(workers), _jobs(source, answers), paused=why)
 
 

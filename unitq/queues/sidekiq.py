@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Reading = Generator[Sequence[bytes], list[Answer], Registry]
 
 _LASTS = 60.0  # seconds without a heartbeat
+_QUIET = "quiet (TSTP, or stopping)"
 
 
 def read(source: Source, notes: Notes) -> Reading:
@@ -38,14 +39,14 @@ def read(source: Source, notes: Notes) -> Reading:
         commands.append(pack("HGETALL", f"{p}{name}:work"))
     told = good((yield commands), notes) if commands else []
     workers = []
-    quiet = 0
     for index, name in enumerate(ids):
         record, work = told[2 * index : 2 * index + 2]
         info, beat, silent = record or (None, None, None)
-        quiet += silent == b"true"
-        workers.append(_process(name, info, beat, pairs(work), source.now))
+        process = _process(name, info, beat, pairs(work), source.now)
+        workers.append(process._replace(quiet=_QUIET if silent == b"true" else ""))
     jobs = tuple(job for worker in workers for job in worker.jobs)
-    why = "every process is quiet (TSTP)" if ids and quiet == len(ids) else ""
+    alive = [worker for worker in workers if not worker.stale]
+    why = f"every process is {_QUIET}" if alive and all(one.quiet for one in alive) else ""
     return Registry(tuple(workers), jobs, paused=why)
 
 
