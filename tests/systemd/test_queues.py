@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.harness.load import Load
+from tests.harness.redis_server import RedisServer
 from tests.systemd.conftest import wait_until
+from tests.systemd.test_commands import Terminal
+from unitq.core.errors import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.harness.redis_server import RedisServer
-    from tests.systemd.conftest import Running, Site
+    from tests.systemd.conftest import Result, Running, Site
 
 pytestmark = pytest.mark.systemd
 
@@ -192,6 +195,90 @@ def test_a_killed_worker_is_found_and_pruned(site: Site, redis: RedisServer) -> 
     assert site.unitq("queues", "doctor").code == 0
 
 
+SECRET = "s3cret-4711"
+NAME = "unitq-test.redis"
+
+
+@pytest.fixture
+def secured(redis: RedisServer) -> Iterator[RedisServer]:
+    """A Redis that wants a password; and stores of credentials without this one, afterwards."""
+    client: Any = redis.client
+    client.execute_command("ACL", "SETUSER", "reader", "on", f">{SECRET}", "~*", "+@read")
+    yield redis
+    client.execute_command("ACL", "DELUSER", "reader")
+    for store in ("/etc/credstore", "/etc/credstore.encrypted"):
+        (Path(store) / NAME).unlink(missing_ok=True)
+
+
+def _store(folder: str) -> Path:
+    Path(folder).mkdir(mode=0o700, exist_ok=True)
+    return Path(folder) / NAME
+
+
+@pytest.mark.parametrize("store", ["plain", "encrypted", "of its unit"])
+def test_a_password_comes_from_a_credential(
+    system_site: Site, secured: RedisServer, store: str
+) -> None:
+    site = system_site
+    access = {"url": secured.url, "username": "reader", "password_credential": NAME}
+    table = {"preset": "php-resque", "command": "/bin/true", "queues": ["sms"]}
+    site.config(redis=access, workers={"sms": table})
+    missing = site.unitq("queues", "--interval", "0")
+    assert missing.code == 2, missing
+    assert f"there is no credential {NAME}" in missing.stderr
+    secured.client.rpush("resque:queue:sms", "{}", "{}")
+    if store == "plain":
+        _store("/etc/credstore").write_text(f"{SECRET}\n")
+    elif store == "encrypted":
+        target = _store("/etc/credstore.encrypted")
+        (site.out / "plain").write_text(SECRET)
+        done = site.scope.run(
+            "systemd-creds", "encrypt", f"--name={NAME}", str(site.out / "plain"), str(target)
+        )
+        assert done.code == 0, done
+        assert SECRET not in target.read_text()
+    else:
+        (site.out / "credential").write_text(SECRET)
+
+    def queues() -> Result:
+        if store != "of its unit":
+            return site.unitq("queues", "--interval", "0", "--json")
+        # As a timer of the operator's would have it: only its own unit can read it.
+        return site.scope.run(
+            *("systemd-run", "--quiet", "--wait", "--pipe", f"--working-directory={site.home}"),
+            f"--property=LoadCredential={NAME}:{site.out / 'credential'}",
+            *(sys.executable, "-m", "unitq", "queues", "--interval", "0", "--json"),
+        )
+
+    shown = queues()
+    assert shown.code == 0, shown
+    assert shown.json["queues"][0]["waiting"] == 2
+    assert SECRET not in shown.output
+    # With another password it is refused, and told without either.
+    client: Any = secured.client
+    client.execute_command("ACL", "SETUSER", "reader", "resetpass", ">another")
+    refused = queues()
+    assert refused.code == 1, refused
+    assert "the user or the password" in refused.output
+    assert SECRET not in refused.output
+
+
+def test_a_credential_that_only_root_can_read_is_told(user_site: Site) -> None:
+    path = _store("/etc/credstore")
+    path.write_text(SECRET)
+    try:
+        access = {"url": "redis://127.0.0.1:1", "password_credential": NAME}
+        table = {"preset": "php-resque", "command": "/bin/true", "queues": ["sms"]}
+        user_site.config(redis=access, workers={"sms": table})
+        shown = user_site.unitq("queues")
+        assert (shown.code, "Permission denied" in shown.stderr) == (Exit.NOT_PERMITTED, True), (
+            shown
+        )
+        assert "Traceback" not in shown.output
+    finally:
+        path.unlink()
+
+
 @pytest.fixture
 def orphan(system_site: Site, redis: RedisServer) -> Iterator[Running]:
     """A worker that somebody has started by hand: no unit of the app's has it."""
@@ -257,6 +344,53 @@ def test_a_redis_that_is_down_is_said_once(system_site: Site, redis: RedisServer
     assert system_site.unitq("deploy").code == 0
     shown = system_site.unitq("status", "-v", "--json").json["apps"][0]
     assert len(shown["queue_notes"]) == 1
+
+
+def test_watch_draws_until_ctrl_c(system_site: Site, redis: RedisServer) -> None:
+    site = system_site
+    table = {"preset": "php-resque", "command": "/bin/true", "queues": ["sms"]}
+    site.config(redis={"url": redis.url}, workers={"sms": table})
+    redis.client.rpush("resque:queue:sms", *["{}"] * 4711)
+    terminal = Terminal(site, "queues", "--watch", "--interval", "100ms")
+    try:
+        terminal.wait_for("4711")
+        terminal.wait_for("IN/S")
+        redis.client.rpush("resque:queue:sms", "{}")
+        terminal.wait_for("4712")
+        # A Redis that goes away and comes back is no reason to end.
+        redis.restart()
+        terminal.shown = ""
+        redis.client.rpush("resque:queue:sms", *["{}"] * 815)
+        terminal.wait_for("815")
+        terminal.signal(signal.SIGINT)
+    finally:
+        code = terminal.end()
+    assert code == 0
+    assert "Traceback" not in terminal.shown
+
+
+def test_a_redis_that_does_not_answer_fails_nothing(system_site: Site, redis: RedisServer) -> None:
+    """stop, start, restart and a deploy of another release: as without it, and said once each.
+
+    The workers have another Redis than unitq's: theirs would keep them from an end of their own.
+    """
+    site = system_site
+    deployed(site, redis, instances=3)
+    with RedisServer() as frozen:
+        site.write(site.toml.read_text().replace(redis.url, frozen.url))
+        os.kill(frozen.pid, signal.SIGSTOP)
+        try:
+            stop, start, restart = (site.unitq(verb) for verb in ("stop", "start", "restart"))
+            site.switch(2)
+            deploy = site.unitq("deploy")
+        finally:
+            os.kill(frozen.pid, signal.SIGCONT)
+    assert [each.code for each in (stop, start, restart, deploy)] == [0, 0, 0, 0]
+    assert "Redis at" not in start.output, "nothing is in hand of what does not run"
+    for each in (stop, restart, deploy):
+        assert each.output.count("Redis at") == 1, each
+        assert "what is in hand is not known" in each.stderr, each
+    assert site.active("sms") == 3
 
 
 def test_a_redis_that_does_not_answer_costs_a_second(system_site: Site, redis: RedisServer) -> None:
