@@ -117,9 +117,9 @@ def test_node_resque(server: RedisServer) -> None:
     assert (first.stale, second.stale[:15]) == ("", "no heartbeat fo")
 
 
-@pytest.mark.parametrize("millis", [True, False])
-def test_sidekiq(server: RedisServer, millis: bool) -> None:
-    """lib/sidekiq/launcher.rb of 7.3 (seconds with a fraction) and 8 (milliseconds)."""
+@pytest.mark.parametrize(("millis", "key"), [(True, "work"), (False, "work"), (False, "workers")])
+def test_sidekiq(server: RedisServer, millis: bool, key: str) -> None:
+    """lib/sidekiq/launcher.rb of 7.3 (seconds with a fraction), 8 (milliseconds) and 6.4."""
     client: Any = server.client
     me = "web1:4711:0123456789ab"
     at = ENQUEUED * 1000 if millis else ENQUEUED
@@ -138,7 +138,7 @@ def test_sidekiq(server: RedisServer, millis: bool) -> None:
     )
     payload = json.dumps(job | {"wrapped": "InvoiceJob"})
     work = {"queue": "sms", "payload": payload, "run_at": int(ENQUEUED)}
-    client.hset(f"{me}:work", "gnq1", json.dumps(work))
+    client.hset(f"{me}:{key}", "gnq1", json.dumps(work))
     client.zadd("retry", {"{}": 1})
     client.zadd("dead", {"{}": 1, "{ }": 1})
     client.zadd("schedule", {"{}": 1})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.core.keys import COUNTS, filled
 from unitq.core.queue import Lengths
 from unitq.queues.source import refused
-from unitq.queues.values import moment, number, pairs, table, text
+from unitq.queues.values import moment, number, table, text
 from unitq.queues.wire import Refused, Several, by_length, pack, packed, packed_rows
 
 if TYPE_CHECKING:
@@ -117,14 +117,18 @@ def _value(count: Count, answer: Answer, notes: Notes, *, shared: bool) -> int |
         return 0  # a counter that nothing has been added to yet
     if not count.field:
         return len(answer) if isinstance(answer, list) else number(answer)
-    if not count.row:
-        return number(pairs(answer).get(count.field))
-    rows = [pairs(row) for row in answer] if isinstance(answer, list) else []
-    mine = [row for row in rows if text(row.get("name")) == count.row]
-    if not mine:
-        notes(f"there is no group {count.row} in a stream: a preset of your own can name another")
-        return None
-    return number(mine[0].get(count.field))
+    rows = [answer] if not count.row else answer if isinstance(answer, list) else []
+    for row in rows:
+        if not count.row or text(_field(row, b"name")) == count.row:
+            return number(_field(row, count.field.encode()))
+    notes(f"there is no group {count.row} in a stream: a preset of your own can name another")
+    return None
+
+
+def _field(row: Answer, name: bytes) -> Answer:
+    """The value of that name in an answer such as HGETALL's; nil where there is none."""
+    names = row[::2] if isinstance(row, list) else []
+    return row[2 * names.index(name) + 1] if name in names[: len(row) // 2] else None
 
 
 def _ages(field: str, heads: list[Answer]) -> list[float | None]:

@@ -3,13 +3,14 @@
     processes     the ids, HOST:PID:NONCE
     ID            info (JSON), busy, beat, quiet …; gone 60 s after the last heartbeat
     ID:work       thread -> {queue, payload, run_at}; written every 10 s
+    ID:workers    the same before 6.5
 
 Read in lib/sidekiq/launcher.rb and lib/sidekiq/api.rb.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unitq.core.queue import Job, Registration, Registry
 from unitq.queues.source import good
@@ -36,13 +37,15 @@ def read(source: Source, notes: Notes) -> Reading:
     commands = []
     for name in ids:
         commands.append(pack("HMGET", f"{p}{name}", "info", "beat", "quiet"))
-        commands.append(pack("HGETALL", f"{p}{name}:work"))
+        commands += [pack("HGETALL", f"{p}{name}:{key}") for key in ("work", "workers")]
     told = good((yield commands), notes) if commands else []
     workers = []
     for index, name in enumerate(ids):
-        record, work = told[2 * index : 2 * index + 2]
+        record, *work = told[3 * index : 3 * index + 3]
         info, beat, silent = record or (None, None, None)
-        process = _process(name, info, beat, pairs(work), source.now)
+        process = _process(
+            name, info, beat, [entry for one in work for entry in pairs(one).values()], source.now
+        )
         workers.append(process._replace(quiet=_QUIET if silent == b"true" else ""))
     jobs = tuple(job for worker in workers for job in worker.jobs)
     alive = [worker for worker in workers if not worker.stale]
@@ -51,7 +54,7 @@ def read(source: Source, notes: Notes) -> Reading:
 
 
 def _process(
-    name: str, info: bytes | None, beat: bytes | None, work: dict[str, Any], now: float
+    name: str, info: bytes | None, beat: bytes | None, work: list[bytes], now: float
 ) -> Registration:
     told = table(info)
     host, _, rest = name.partition(":")
@@ -70,7 +73,7 @@ def _process(
         since=moment(told.get("started_at")),
         heartbeat=heartbeat,
         stale=stale,
-        jobs=tuple(_job(name, entry) for entry in work.values()),
+        jobs=tuple(_job(name, entry) for entry in work),
         evidence=(("beat", beat),),
     )
 
