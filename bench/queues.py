@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import platform
 import time
 import tomllib
@@ -250,7 +251,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="every run, as JSON")
     options = parser.parse_args()
     names = [f"queue-{number}" for number in range(options.queues)]
-    print(f"{options.queues} queues, medians of {options.runs}, in brackets the range\n")
+    print(
+        f"{options.queues} queues, medians of {options.runs}, in brackets the range; "
+        f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors\n"
+    )
     print("| preset | queues with jobs | jobs in hand | trips | all | of that unitq | Redis |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     every: dict[str, Any] = {}
