@@ -125,6 +125,9 @@ def test_mixed_for_a_shells_script_is_refused() -> None:
     assert places("bin/w", 'preset = "php-resque"', 'kill_mode = "control-group"') == [
         ("note", "kill_mode")
     ]
+    # Where it is as it has to be, nobody is told to have it otherwise.
+    mode = 'kill_mode = "control-group"'
+    assert not findings("bin/w", 'preset = "php-resque"', mode, heads=heads)
     heads = {"bin/w": "#!/bin/sh\nexec php vendor/bin/resque\n"}
     assert not findings("bin/w", 'preset = "php-resque"', heads=heads)
     heads = {"bin/w": "#!/bin/sh\nrq worker\n"}

@@ -11,6 +11,8 @@ import pytest
 from tests.core.build import HEAD, PRESETS, app, rendered
 from unitq.core.config import parse
 from unitq.core.errors import ConfigError
+from unitq.core.finding import Seen
+from unitq.core.fitting import below_scripts
 from unitq.core.history import difference
 from unitq.core.model import App, KillMode, Worker
 from unitq.core.preset import Basis
@@ -528,4 +530,21 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
 def test_no_watchdog_waits_for_a_worker_below_a_shell(command: str, watched: bool) -> None:
     unit = text(app(f'[workers.w]\npreset = "sidekiq"\ncommand = "{command}"'))
     assert ("\nWatchdogSec=" in unit) is watched
+    assert "\nType=notify\n" in unit
+
+
+@pytest.mark.parametrize(
+    ("line", "head", "watchdog"),
+    [
+        ("", "bundle exec sidekiq", ""),
+        ("", "exec bundle exec sidekiq", "10s"),
+        ("service = { WatchdogSec = '7s' }", "bundle exec sidekiq", "7s"),
+    ],
+)
+def test_nor_for_one_below_a_shells_script(line: str, head: str, watchdog: str) -> None:
+    lines = f'preset = "sidekiq"\ncommand = "bin/w"\nkill_mode = "control-group"\n{line}'
+    seen = {"w": Seen({"bin/w": f"#!/bin/sh\n{head}\n"})}
+    unit = text(below_scripts(app(f"[workers.w]\n{lines}"), seen))
+    found = [each for each in unit.splitlines() if each.startswith("WatchdogSec=")]
+    assert found == ([f"WatchdogSec={watchdog}"] if watchdog else [])
     assert "\nType=notify\n" in unit

@@ -288,6 +288,12 @@ def test_no_command_line_takes_long() -> None:
         ("bash w.sh", "php w.php\n", "w.sh"),
         ("bin/w", "#!/bin/sh\nphp w.php\n", "bin/w"),
         ("bin/w", "#!/bin/sh\ncd x\n  exec php w.php\n", ""),
+        ("bin/w", "#!/bin/sh\ncd x && exec php w.php\n", ""),
+        ("bin/w", "#!/bin/sh\nif [ -d x ]; then exec php w.php; fi\n", ""),
+        ("bin/w", "#!/bin/sh\nbundle exec sidekiq\n", "bin/w"),
+        ("bin/w", '#!/bin/sh\nexec "$@"\n', ""),
+        ("bin/w", "#!/bin/sh\nexec bin/w\n", ""),
+        ("env A=1 bin/w", "#!/bin/sh\nphp w.php\n", "bin/w"),
         ("bin/w", "#!/bin/sh\nexec 2>&1\nphp w.php\n", "bin/w"),
         ("bin/w", "#!/bin/sh\n# exec php\nphp w.php\n", "bin/w"),
         ("bin/w", "#!/usr/bin/php\n", ""),
@@ -297,6 +303,25 @@ def test_no_command_line_takes_long() -> None:
 )
 def test_a_shell_script_that_stays_above_the_worker(command: str, head: str, expected: str) -> None:
     assert shell_script(command, {command.rsplit(maxsplit=1)[-1]: head}) == expected
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("bin/outer", "bin/w"),
+        ("bash -c 'exec bin/w'", "bin/w"),
+        ("sh -c 'cd /srv; exec bin/outer'", "bin/w"),
+        ("bin/good", ""),
+    ],
+)
+def test_a_script_behind_an_exec_stays_there_as_well(command: str, expected: str) -> None:
+    heads = {
+        "bin/outer": "#!/bin/sh\n. ./env\nexec bin/w\n",
+        "bin/w": "#!/bin/bash\nbundle exec sidekiq\n",
+        "bin/good": "#!/bin/sh\nexec bin/last\n",
+        "bin/last": "#!/bin/sh\nexec bundle exec sidekiq\n",
+    }
+    assert shell_script(command, heads) == expected
 
 
 def test_only_files_of_the_command_are_read(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ class Proof:
                 each.name: {"instances": 1, **each.table, **settings} for each in self.workers
             },
             rollout={"min_healthy": "1s", "start_timeout": "90s"},
+            redis={"url": self._server.url},
         )
         self.site.deploy(timeout=READY)
         return self.workers

@@ -117,9 +117,9 @@ def test_node_resque(server: RedisServer) -> None:
     assert (first.stale, second.stale[:15]) == ("", "no heartbeat fo")
 
 
-@pytest.mark.parametrize("millis", [True, False])
-def test_sidekiq(server: RedisServer, millis: bool) -> None:
-    """lib/sidekiq/launcher.rb of 7.3 (seconds with a fraction) and 8 (milliseconds)."""
+@pytest.mark.parametrize(("millis", "key"), [(True, "work"), (False, "work"), (False, "workers")])
+def test_sidekiq(server: RedisServer, millis: bool, key: str) -> None:
+    """lib/sidekiq/launcher.rb of 7.3 (seconds with a fraction), 8 (milliseconds) and 6.4."""
     client: Any = server.client
     me = "web1:4711:0123456789ab"
     at = ENQUEUED * 1000 if millis else ENQUEUED
@@ -138,7 +138,7 @@ def test_sidekiq(server: RedisServer, millis: bool) -> None:
     )
     payload = json.dumps(job | {"wrapped": "InvoiceJob"})
     work = {"queue": "sms", "payload": payload, "run_at": int(ENQUEUED)}
-    client.hset(f"{me}:work", "gnq1", json.dumps(work))
+    client.hset(f"{me}:{key}", "gnq1", json.dumps(work))
     client.zadd("retry", {"{}": 1})
     client.zadd("dead", {"{}": 1, "{ }": 1})
     client.zadd("schedule", {"{}": 1})
@@ -157,6 +157,35 @@ def test_sidekiq(server: RedisServer, millis: bool) -> None:
     )  # fmt: skip
     (held,) = found.jobs
     assert (held.name, held.id, held.since) == ("InvoiceJob", "8f3a", 1_795_440_000.0)
+
+
+def test_sidekiq_says_which_process_is_quiet(server: RedisServer) -> None:
+    """lib/sidekiq/launcher.rb: `quiet` is "true" after TSTP, by whomever, and while it stops."""
+    client: Any = server.client
+    names = ("web1:1:aaaaaaaaaaaa", "web1:2:bbbbbbbbbbbb")
+    # And one that is gone, which takes none either: that is no pause.
+    client.sadd("processes", *names, "web1:3:cccccccccccc")
+    for name, quiet in zip(names, ("true", "false"), strict=True):
+        record = {"info": '{"pid": 1}', "beat": time.time(), "quiet": quiet}
+        client.hset(name, mapping=record)
+    found = sample(server, "sidekiq")
+    assert found.registry.paused == ""
+    assert queue.pauses(found) == [
+        "sidekiq: web1:1:aaaaaaaaaaaa takes no new jobs: quiet (TSTP, or stopping)"
+    ]
+    client.hset(names[1], "quiet", "true")
+    assert queue.pauses(sample(server, "sidekiq")) == [
+        "sidekiq: paused: every process is quiet (TSTP, or stopping)"
+    ]
+    client.delete(*names)
+    assert queue.pauses(sample(server, "sidekiq")) == []
+
+
+def test_rq_says_that_it_is_suspended(server: RedisServer) -> None:
+    """rq/suspension.py: `rq suspend` sets one key for all workers, with or without an end."""
+    assert queue.pauses(sample(server, "rq")) == []
+    server.client.set("rq:suspended", 1, ex=60)
+    assert queue.pauses(sample(server, "rq")) == ["rq: paused: rq suspend"]
 
 
 @pytest.mark.parametrize("version", [2, 3])

@@ -136,12 +136,13 @@ def test_sidekiq(server: RedisServer, connection: Connection) -> None:
     client.hset(me, mapping={"info": '{"hostname":"web1","pid":4711}', "beat": "1795440000.5"})
     work = {"queue": "sms", "payload": '{"class":"SendSms","jid":"8f3a"}', "run_at": 1795440000}
     client.hset(f"{me}:work", "t1", json.dumps(work))
+    client.hset(f"{me}:workers", "t2", "{}")  # before 6.5
     found = dead(connection, "sidekiq", me)
     client.hset(me, "beat", "1795440010.5")
     assert not pruned(connection, found, "sidekiq").done
     outcome = pruned(connection, dead(connection, "sidekiq", me), "sidekiq")
     assert outcome.done
-    assert "lost, as Sidekiq keeps nothing to repeat it from: SendSms 8f3a" in outcome.words
+    assert "lost, as Sidekiq keeps nothing to repeat it from: SendSms 8f3a, job" in outcome.words
     assert client.keys("*") == []
 
 

@@ -76,6 +76,10 @@ def test_a_restart_says_that_the_successor_takes_jobs(
     deploy = site.deploy()
     assert "sms@1 is paused, and what takes the place will take jobs" in deploy.stderr
     assert site.unitq("status").code == 0
+    # A restart says the same of one that runs the wanted code already.
+    assert site.unitq("pause", "sms@2").code == 0
+    restart = site.unitq("restart")
+    assert "sms@2 is paused, and what takes the place will take jobs" in restart.stderr
     # The note held for the process that is gone.
     assert "paused" not in site.unitq("status").stdout
     assert site.unitq("resume").code == 0

@@ -181,6 +181,37 @@ def test_queues_reach_a_php_worker_and_no_job_is_lost(
     assert (count.lost, count.twice, count.failed) == ((), (), ()), count
 
 
+@pytest.mark.parametrize("through", ["", "exec "])
+def test_no_watchdog_waits_for_a_worker_below_a_script(system_site: Site, through: str) -> None:
+    """systemd tells its main process alone of the watchdog: one below never answers."""
+    site = system_site
+    folder = site.release(1) / "bin"
+    folder.mkdir()
+    (folder / "sidekiq").write_text(
+        "#!/usr/bin/python3 -IS\nimport os, socket, time\n"
+        "notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+        'notify.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])\n'
+        'while os.environ.get("WATCHDOG_PID") == str(os.getpid()):\n'
+        '    notify.sendto(b"WATCHDOG=1", os.environ["NOTIFY_SOCKET"])\n'
+        "    time.sleep(0.2)\n"
+        "time.sleep(600)\n"
+    )
+    (folder / "w").write_text(f"#!/bin/bash\ncd .\n{through}bin/sidekiq\nexit 0\n")
+    for path in folder.iterdir():
+        path.chmod(0o755)
+    site.switch(1)
+    table = {"preset": "sidekiq", "command": "bin/w", "instances": 1}
+    site.config(workers={"w": table})
+    assert site.unitq("deploy").code == (0 if through else 13)
+    site.config(workers={"w": table | {"kill_mode": "control-group"}})
+    site.deploy()
+    shown = site.systemctl("show", "--property=WatchdogUSec,Type", site.unit("w", 1)).stdout
+    assert "Type=notify" in shown
+    assert f"WatchdogUSec={'10s' if through else '0'}\n" in shown
+    assert ("WatchdogSec=" in site.unitq("render").stdout) is bool(through)
+    assert site.unitq("plan").code == 0, "it is as it should be"
+
+
 def test_systemd_takes_the_unit_of_every_preset(site: Site) -> None:
     workers: dict[str, dict[str, object]] = {
         name: {

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.harness.load import Load
+from tests.harness.redis_server import RedisServer
 from tests.systemd.conftest import wait_until
+from tests.systemd.test_commands import Terminal
+from unitq.core.errors import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.harness.redis_server import RedisServer
-    from tests.systemd.conftest import Running, Site
+    from tests.systemd.conftest import Result, Running, Site
 
 pytestmark = pytest.mark.systemd
 
@@ -94,6 +97,51 @@ def test_a_busy_worker_shows_its_job(site: Site, redis: RedisServer) -> None:
     assert (clean.code, "2 workers registered: 2 serving" in clean.stdout) == (0, True), clean
 
 
+def test_who_pauses_by_the_framework_is_seen(system_site: Site, redis: RedisServer) -> None:
+    """`rq suspend`, and TSTP that somebody has sent to Sidekiq: in Redis, and nowhere else."""
+    site = system_site
+    exec_only = {"Type": "exec", "WatchdogSec": 0}
+    site.config(
+        redis={"url": redis.url},
+        workers={
+            "a": {"preset": "rq", "command": site.odd("steady"), "instances": 1},
+            "b": {
+                "preset": "sidekiq", "command": site.odd("steady"), "instances": 1,
+                "service": exec_only,
+            },
+        },
+    )  # fmt: skip
+    site.deploy()
+    a, b = site.pids("a")["a@1"], site.pids("b")["b@1"]
+    client: Any = redis.client
+    client.sadd("rq:workers", "rq:worker:w1")
+    client.hset("rq:worker:w1", mapping={"hostname": HOST, "pid": a, "queues": "x"})
+    sidekiq = f"{HOST}:{b}:0123456789ab"
+    client.sadd("processes", sidekiq)
+    record = {"info": json.dumps({"hostname": HOST, "pid": b}), "beat": time.time()}
+    client.hset(sidekiq, mapping=record | {"quiet": "false"})
+
+    def told() -> tuple[dict[str, str | None], list[str]]:
+        (app,) = site.unitq("status", "--json", "-v").json["apps"]
+        every = [one for worker in app["workers"] for one in worker["instances"]]
+        return {one["instance"]: one["quiet"] for one in every}, app["queue_notes"]
+
+    assert told() == ({"a@1": None, "b@1": None}, [])
+    client.set("rq:suspended", 1)
+    client.hset(sidekiq, "quiet", "true")
+    quiet = "every process is quiet (TSTP, or stopping)"
+    notes = ["rq: paused: rq suspend", f"sidekiq: paused: {quiet}"]
+    assert told() == ({"a@1": "rq suspend", "b@1": quiet}, notes)
+    for command in (["status", "-v"], ["status", "--queues"], ["queues", "--interval", "0"]):
+        shown = site.unitq(*command)
+        # It says what Redis says, and judges by systemd.
+        assert shown.code == 0, shown
+        for note in notes:
+            assert shown.stderr.count(note) == 1, shown
+    assert "takes none: rq suspend" in site.unitq("status", "-v").stdout
+    assert site.unitq("queues", "--interval", "0", "--json").json["notes"][:2] == notes
+
+
 def test_plain_status_knows_no_redis(system_site: Site, redis: RedisServer) -> None:
     deployed(system_site, redis)
     before = redis.client.info("stats")["total_connections_received"]
@@ -145,6 +193,90 @@ def test_a_killed_worker_is_found_and_pruned(site: Site, redis: RedisServer) -> 
     assert not redis.client.exists(f"resque:worker:{told['worker']}:started")
     assert redis.client.exists(f"resque:worker:{elsewhere}:started")
     assert site.unitq("queues", "doctor").code == 0
+
+
+SECRET = "s3cret-4711"
+NAME = "unitq-test.redis"
+
+
+@pytest.fixture
+def secured(redis: RedisServer) -> Iterator[RedisServer]:
+    """A Redis that wants a password; and stores of credentials without this one, afterwards."""
+    client: Any = redis.client
+    client.execute_command("ACL", "SETUSER", "reader", "on", f">{SECRET}", "~*", "+@read")
+    yield redis
+    client.execute_command("ACL", "DELUSER", "reader")
+    for store in ("/etc/credstore", "/etc/credstore.encrypted"):
+        (Path(store) / NAME).unlink(missing_ok=True)
+
+
+def _store(folder: str) -> Path:
+    Path(folder).mkdir(mode=0o700, exist_ok=True)
+    return Path(folder) / NAME
+
+
+@pytest.mark.parametrize("store", ["plain", "encrypted", "of its unit"])
+def test_a_password_comes_from_a_credential(
+    system_site: Site, secured: RedisServer, store: str
+) -> None:
+    site = system_site
+    access = {"url": secured.url, "username": "reader", "password_credential": NAME}
+    table = {"preset": "php-resque", "command": "/bin/true", "queues": ["sms"]}
+    site.config(redis=access, workers={"sms": table})
+    missing = site.unitq("queues", "--interval", "0")
+    assert missing.code == 2, missing
+    assert f"there is no credential {NAME}" in missing.stderr
+    secured.client.rpush("resque:queue:sms", "{}", "{}")
+    if store == "plain":
+        _store("/etc/credstore").write_text(f"{SECRET}\n")
+    elif store == "encrypted":
+        target = _store("/etc/credstore.encrypted")
+        (site.out / "plain").write_text(SECRET)
+        done = site.scope.run(
+            "systemd-creds", "encrypt", f"--name={NAME}", str(site.out / "plain"), str(target)
+        )
+        assert done.code == 0, done
+        assert SECRET not in target.read_text()
+    else:
+        (site.out / "credential").write_text(SECRET)
+
+    def queues() -> Result:
+        if store != "of its unit":
+            return site.unitq("queues", "--interval", "0", "--json")
+        # As a timer of the operator's would have it: only its own unit can read it.
+        return site.scope.run(
+            *("systemd-run", "--quiet", "--wait", "--pipe", f"--working-directory={site.home}"),
+            f"--property=LoadCredential={NAME}:{site.out / 'credential'}",
+            *(sys.executable, "-m", "unitq", "queues", "--interval", "0", "--json"),
+        )
+
+    shown = queues()
+    assert shown.code == 0, shown
+    assert shown.json["queues"][0]["waiting"] == 2
+    assert SECRET not in shown.output
+    # With another password it is refused, and told without either.
+    client: Any = secured.client
+    client.execute_command("ACL", "SETUSER", "reader", "resetpass", ">another")
+    refused = queues()
+    assert refused.code == 1, refused
+    assert "the user or the password" in refused.output
+    assert SECRET not in refused.output
+
+
+def test_a_credential_that_only_root_can_read_is_told(user_site: Site) -> None:
+    path = _store("/etc/credstore")
+    path.write_text(SECRET)
+    try:
+        access = {"url": "redis://127.0.0.1:1", "password_credential": NAME}
+        table = {"preset": "php-resque", "command": "/bin/true", "queues": ["sms"]}
+        user_site.config(redis=access, workers={"sms": table})
+        shown = user_site.unitq("queues")
+        assert (shown.code, "Permission denied" in shown.stderr) == (Exit.NOT_PERMITTED, True), (
+            shown
+        )
+        assert "Traceback" not in shown.output
+    finally:
+        path.unlink()
 
 
 @pytest.fixture
@@ -212,6 +344,53 @@ def test_a_redis_that_is_down_is_said_once(system_site: Site, redis: RedisServer
     assert system_site.unitq("deploy").code == 0
     shown = system_site.unitq("status", "-v", "--json").json["apps"][0]
     assert len(shown["queue_notes"]) == 1
+
+
+def test_watch_draws_until_ctrl_c(system_site: Site, redis: RedisServer) -> None:
+    site = system_site
+    table = {"preset": "php-resque", "command": "/bin/true", "queues": ["sms"]}
+    site.config(redis={"url": redis.url}, workers={"sms": table})
+    redis.client.rpush("resque:queue:sms", *["{}"] * 4711)
+    terminal = Terminal(site, "queues", "--watch", "--interval", "100ms")
+    try:
+        terminal.wait_for("4711")
+        terminal.wait_for("IN/S")
+        redis.client.rpush("resque:queue:sms", "{}")
+        terminal.wait_for("4712")
+        # A Redis that goes away and comes back is no reason to end.
+        redis.restart()
+        terminal.shown = ""
+        redis.client.rpush("resque:queue:sms", *["{}"] * 815)
+        terminal.wait_for("815")
+        terminal.signal(signal.SIGINT)
+    finally:
+        code = terminal.end()
+    assert code == 0
+    assert "Traceback" not in terminal.shown
+
+
+def test_a_redis_that_does_not_answer_fails_nothing(system_site: Site, redis: RedisServer) -> None:
+    """stop, start, restart and a deploy of another release: as without it, and said once each.
+
+    The workers have another Redis than unitq's: theirs would keep them from an end of their own.
+    """
+    site = system_site
+    deployed(site, redis, instances=3)
+    with RedisServer() as frozen:
+        site.write(site.toml.read_text().replace(redis.url, frozen.url))
+        os.kill(frozen.pid, signal.SIGSTOP)
+        try:
+            stop, start, restart = (site.unitq(verb) for verb in ("stop", "start", "restart"))
+            site.switch(2)
+            deploy = site.unitq("deploy")
+        finally:
+            os.kill(frozen.pid, signal.SIGCONT)
+    assert [each.code for each in (stop, start, restart, deploy)] == [0, 0, 0, 0]
+    assert "Redis at" not in start.output, "nothing is in hand of what does not run"
+    for each in (stop, restart, deploy):
+        assert each.output.count("Redis at") == 1, each
+        assert "what is in hand is not known" in each.stderr, each
+    assert site.active("sms") == 3
 
 
 def test_a_redis_that_does_not_answer_costs_a_second(system_site: Site, redis: RedisServer) -> None:

@@ -13,6 +13,7 @@ from unitq.cli import queue_text
 from unitq.cli.queued import Way, loaded, way
 from unitq.cli.scope import current, scope_options
 from unitq.cli.text import duration, plural
+from unitq.core import queue
 from unitq.core.errors import Exit, UnitqError
 from unitq.core.values import MistakeError, span
 
@@ -93,11 +94,7 @@ def _looked(found: Way, interval: float) -> tuple[list[Sample] | None, list[Samp
 
 def _notes(samples: Sequence[Sample]) -> list[str]:
     every = [note for sample in samples for note in sample.notes]
-    every += [
-        f"{sample.preset}: paused: {sample.registry.paused}"
-        for sample in samples
-        if sample.registry.paused
-    ]
+    every += [queue_text.said(words) for sample in samples for words in queue.pauses(sample)]
     if not any(sample.queues for sample in samples):
         every.append('no queue is known: name them in the workers\' `queues = ["…"]`')
     return list(dict.fromkeys(every))

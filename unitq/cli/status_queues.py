@@ -25,11 +25,16 @@ class Queued(NamedTuple):
 
     rows: Mapping[str, Sequence[tuple[str, Row]]] = {}  # of each worker, with the preset
     jobs: Mapping[int, Sequence[tuple[str, Job]]] = {}  # by PID of this host, with the preset
+    quiet: Mapping[int, str] = {}  # by PID of this host why it takes no new jobs
     notes: tuple[str, ...] = ()
 
     def of(self, pids: Iterable[int]) -> list[tuple[str, Job]]:
         """What the worker with one of these processes has in hand."""
         return [job for pid in pids for job in self.jobs.get(pid, ())]
+
+    def why_quiet(self, pids: Iterable[int]) -> str:
+        """Why the worker with one of these processes takes no new jobs; empty: it does."""
+        return next((self.quiet[pid] for pid in pids if pid in self.quiet), "")
 
 
 def looked(scope: Scope, revision: Revision, *, numbers: bool) -> Queued:
@@ -44,26 +49,35 @@ def looked(scope: Scope, revision: Revision, *, numbers: bool) -> Queued:
     host = os.uname().nodename
     jobs: dict[int, list[tuple[str, Job]]] = {}
     rows: dict[str, list[tuple[str, Row]]] = {}
+    quiet: dict[int, str] = {}
     for sample in samples:
         for registered in sample.registry.workers or ():
             if registered.host == host and registered.pid is not None:
                 jobs.setdefault(registered.pid, []).extend(
                     (sample.preset, job) for job in registered.jobs
                 )
+                if why := sample.registry.paused or registered.quiet:
+                    quiet[registered.pid] = why
         every = {row.name: row for row in queue.rows(sample)} if numbers else {}
         for worker in app.workers:
             if preset_of(app, worker) == sample.preset:
                 every_name = "*" in worker.queues
                 names = every if every_name else [q for q in worker.queues if q in every]
                 rows[worker.name] = [(sample.preset, every[name]) for name in names]
-    notes = tuple(note for sample in samples for note in sample.notes)
-    return Queued(rows, jobs, notes)
+    notes = [note for sample in samples for note in sample.notes]
+    notes += [queue_text.said(words) for sample in samples for words in queue.pauses(sample)]
+    return Queued(rows, jobs, quiet, tuple(notes))
 
 
 def job_cell(found: Queued, pids: Iterable[int]) -> str:
     """The JOB column."""
     now = time.time()
-    return ", ".join(queue_text.job_text(job, now) for _, job in found.of(pids)) or "-"
+    pids = tuple(pids)
+    jobs = ", ".join(queue_text.job_text(job, now) for _, job in found.of(pids))
+    why = found.why_quiet(pids)
+    if not why:
+        return jobs or "-"
+    return f"{jobs}; takes no other: {why}" if jobs else f"takes none: {why}"
 
 
 def lines(found: Queued, worker: str) -> list[str]:
@@ -95,6 +109,8 @@ def worker_json(found: Queued, worker: str) -> list[dict[str, Any]]:
     return [queue_text.row_json(preset, row, now) for preset, row in found.rows.get(worker, ())]
 
 
-def instance_json(found: Queued, pids: Iterable[int]) -> list[dict[str, Any]]:
-    """The `jobs` of an instance."""
-    return [queue_text.job_json(preset, job) for preset, job in found.of(pids)]
+def instance_json(found: Queued, pids: Iterable[int]) -> dict[str, Any]:
+    """The `jobs` of an instance, and why it takes no others, if so."""
+    pids = tuple(pids)
+    jobs = [queue_text.job_json(preset, job) for preset, job in found.of(pids)]
+    return {"jobs": jobs, "quiet": found.why_quiet(pids) or None}

@@ -38,7 +38,7 @@ def of_worker(
         found.append(_another(preset, place, *looks))
     preset = preset.fitted(worker.command)
     found += _of_wrapper(worker, preset, place, seen)
-    found += _of_stop(worker, preset, place)
+    found += _of_stop(worker, preset, place, seen)
     variables = dict(seen.environment) | dict(worker.environment) | dict(worker.fit.environment)
     for check in preset.checks:
         found += _of_check(worker, check, place, variables)
@@ -114,7 +114,7 @@ def _of_wrapper(worker: Worker, preset: Preset, place: str, seen: Seen) -> Itera
     )
 
 
-def _of_stop(worker: Worker, preset: Preset, place: str) -> Iterator[Finding]:
+def _of_stop(worker: Worker, preset: Preset, place: str, seen: Seen) -> Iterator[Finding]:
     stop = preset.stop
     does = dict(preset.signals).get(worker.stop_signal, "")
     source = _source(stop.source)
@@ -137,7 +137,7 @@ def _of_stop(worker: Worker, preset: Preset, place: str) -> Iterator[Finding]:
         )
     if worker.kill_mode is KillMode.MIXED or stop.kill_mode is not KillMode.MIXED:
         return
-    if stands_between(worker.command):
+    if stands_between(worker.command) or shell_script(worker.command, seen.heads):
         return
     if worker.stop_signal not in stop.drains_all:
         yield Finding(

@@ -6,10 +6,12 @@ with it the preset's kill mode: see docs/design.md, section 2.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.core.model import Fit, KillMode
 from unitq.core.preset import NONE
+from unitq.core.recognise import shell_script
 from unitq.core.suggest import either, nearest
 from unitq.core.tomltext import quoted
 from unitq.core.wrappers import shell_wrapped, stands_between
@@ -17,7 +19,8 @@ from unitq.core.wrappers import shell_wrapped, stands_between
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Set
 
-    from unitq.core.model import Directives
+    from unitq.core.finding import Seen
+    from unitq.core.model import App, Directives, Worker
     from unitq.core.preset import Preset, Queues
     from unitq.core.settings import Duration
     from unitq.core.values import Path
@@ -68,7 +71,7 @@ def fitted(given: Given, preset: Preset | None) -> Fitted:
             pair
             for pair in preset.service
             # systemd gives a watchdog to its main process alone: a worker below it reads that it
-            # has none, never answers, and would be killed at work.
+            # has none, never answers, and would be killed at work. See below_scripts, too.
             if pair[0] not in own and not (between and pair[0] == "WatchdogSec")
         ),
         success=stop.success_exit_status,
@@ -84,6 +87,24 @@ def fitted(given: Given, preset: Preset | None) -> Fitted:
         resume=preset.quiet.resume,
         fit=fit,
     )
+
+
+def below_scripts(app: App, seen: Mapping[str, Seen]) -> App:
+    """The app without a preset's watchdog where a shell's script stays above the worker.
+
+    The command does not show it, only the script does: `seen` has its beginning, for each worker.
+    A WatchdogSec of the user's own is in `service`, and stays.
+    """
+    return replace(app, workers=tuple(_below_script(one, seen) for one in app.workers))
+
+
+def _below_script(worker: Worker, seen: Mapping[str, Seen]) -> Worker:
+    kept = tuple(pair for pair in worker.fit.service if pair[0] != "WatchdogSec")
+    if kept == worker.fit.service or worker.name not in seen:
+        return worker
+    if not shell_script(worker.command, seen[worker.name].heads):
+        return worker
+    return replace(worker, fit=replace(worker.fit, service=kept))
 
 
 def _queues(

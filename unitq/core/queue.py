@@ -34,6 +34,7 @@ class Registration(NamedTuple):
     since: float | None  # seconds since 1970 when it registered
     heartbeat: float | None  # seconds since 1970
     stale: str = ""  # why the framework's own rule calls it dead
+    quiet: str = ""  # why it takes no new jobs, if so
     jobs: tuple[Job, ...] = ()
     # What Redis held when this was read, so that nothing is removed that has changed since.
     evidence: tuple[tuple[str, bytes | None], ...] = ()
@@ -131,6 +132,19 @@ def _rate(before: int | None, after: int | None, seconds: float) -> float | None
     if before is None or after is None or after < before:
         return None
     return (after - before) / seconds
+
+
+def pauses(sample: Sample) -> list[str]:
+    """Who takes no new jobs, as the framework itself says it: paused by whomever, or stopping."""
+    registry = sample.registry
+    if registry.paused:
+        return [f"{sample.preset}: paused: {registry.paused}"]
+    known = registry.workers or ()
+    return [
+        f"{sample.preset}: {worker.id} takes no new jobs: {worker.quiet}"
+        for worker in known
+        if worker.quiet
+    ]
 
 
 def rows(after: Sample, before: Sample | None = None) -> list[Row]:

@@ -12,7 +12,7 @@ import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.commandline import prefixes
-from unitq.core.wrappers import LAUNCHERS, SHELLS, shell_wrapped
+from unitq.core.wrappers import LAUNCHERS, SHELLS, hands_over, shell_wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -141,24 +141,47 @@ def recognised(
 
 
 def shell_script(command: str, heads: Mapping[str, str]) -> str:
-    """The path of the shell script that the command runs and that stays above the worker."""
-    if shell_wrapped(command):
-        return ""
-    bare = command.strip()[len(prefixes(command)) :]
-    one = _invocation(_words(bare))
-    head = heads.get(one.script, "") if one else ""
-    if one is None or not head or not (_is_shell(one) or _shebang(head) in SHELLS):
-        return ""
-    lines = [line for line in head.splitlines() if not line.lstrip().startswith("#")]
-    handed = any(re.match(r"\s*exec\s+(?![0-9]*[<>])", line) for line in lines)
-    return "" if handed else one.script
+    """The path of the shell script that the command runs and that stays above the worker.
+
+    A shell on the command line itself that stays there is stands_between's matter.
+    """
+    wrapped = shell_wrapped(command)
+    if wrapped:
+        next_ones = _handed_over(wrapped)
+    else:
+        one = _invocation(_words(command.strip()[len(prefixes(command)) :]))
+        next_ones = [one] if one else []
+    seen: set[str] = set()
+    while next_ones:
+        one = next_ones.pop()
+        head = heads.get(one.script, "") if one.script not in seen else ""
+        if not head or not (_is_shell(one) or _shebang(head) in SHELLS):
+            continue
+        seen.add(one.script)
+        script = _code(head)
+        if not hands_over(script):
+            return one.script
+        next_ones += _handed_over(script)
+    return ""
+
+
+def _handed_over(script: str) -> list[Invocation]:
+    """What a shell becomes by `exec`; several, where that depends."""
+    parts = [_words(part) for part in _SEPARATOR.split(script)]
+    words = [part[1:] if part[:1] in (["then"], ["else"], ["do"]) else part for part in parts]
+    every = [_invocation(each) for each in words if each[:1] == ["exec"]]
+    return [one for one in every if one]
+
+
+def _code(script: str) -> str:
+    """Without comments of whole lines, and its lines joined that a backslash breaks."""
+    text = re.sub(r"\\\n", " ", script)
+    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
 
 
 def _below(script: str) -> Iterator[Invocation]:
     """Every simple command of a shell's script."""
-    text = re.sub(r"\\\n", " ", script)
-    text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
-    for part in _SEPARATOR.split(text)[:_COMMANDS_MAX]:
+    for part in _SEPARATOR.split(_code(script))[:_COMMANDS_MAX]:
         if one := _invocation(_words(part)):
             yield one
 

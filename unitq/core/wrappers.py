@@ -13,6 +13,8 @@ SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
 # taken for the same.
 LAUNCHERS = frozenset({"npm", "npx", "pnpm", "yarn"})
 
+# `exec` where a command begins. `exec 2>&1` only redirects.
+_HANDS_OVER = re.compile(r"(?:^|;|&&|\n|\b(?:then|else|do)\b)\s*exec\s+(?![0-9]*[<>])")
 # A single "&" that ends a command: not "&&", and not that of a redirection such as "2>&1".
 _BACKGROUND = re.compile(r"(?<![&>])&(?![&>0-9])")
 
@@ -54,7 +56,7 @@ def stands_between(command: str) -> str:
 
 def hands_over(script: str) -> bool:
     """Whether the shell becomes the worker by `exec`; `exec 2>&1` only redirects."""
-    return bool(re.search(r"(?:^|;|&&|\n)\s*exec\s+(?![0-9]*[<>])", script))
+    return bool(_HANDS_OVER.search(script))
 
 
 def in_background(script: str) -> bool:

@@ -53,16 +53,25 @@ def from_credential(name: str, key: str) -> str:
     """The content of a credential of systemd's, decrypted where it is encrypted."""
     own = os.environ.get("CREDENTIALS_DIRECTORY")
     for folder in (*([own] if own else []), *_STORES):
-        if (path := Path(folder) / name).exists():
+        if _there(path := Path(folder) / name, key):
             return _read(path, key).rstrip("\r\n")
     for folder in _STORES:
-        if (path := Path(f"{folder}.encrypted") / name).exists():
+        if _there(path := Path(f"{folder}.encrypted") / name, key):
             return _decrypted(path, name, key)
     raise ConfigError(
         f"redis.{key}: there is no credential {name} in {', '.join(_STORES)}, "
         "nor in their .encrypted neighbours",
         hint=f"systemd-creds encrypt --name={name} - /etc/credstore.encrypted/{name}",
     )
+
+
+def _there(path: Path, key: str) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:  # the store's folder is root's
+        raise NotPermittedError(
+            f"redis.{key}: {path}: Permission denied", hint="as root it can be read"
+        ) from None
 
 
 def _decrypted(path: Path, name: str, key: str) -> str:

@@ -12,17 +12,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.core.queue import Job, Registry
-from unitq.queues.source import good
+from unitq.queues.source import HOLE, each, good
 from unitq.queues.values import digest, text
-from unitq.queues.wire import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     from unitq.queues.source import Notes, Source
-    from unitq.queues.wire import Answer
+    from unitq.queues.wire import Answer, Commands
 
-    Reading = Generator[Sequence[bytes], list[Answer], Registry]
+    Reading = Generator[Commands, list[Answer], Registry]
 
 _SHOWN = "1000"  # jobs of a queue, the longest due
 
@@ -30,18 +29,15 @@ _SHOWN = "1000"  # jobs of a queue, the longest due
 def read(source: Source, notes: Notes) -> Reading:
     """What is in hand."""
     now_ms = f"{source.now * 1000:.0f}"
-    due = [
-        pack("ZRANGEBYSCORE", queue, "-inf", now_ms, "LIMIT", "0", _SHOWN)
-        for queue in source.queues
-    ]
-    told = good((yield due), notes) if due else []
+    due = each(source.queues, "ZRANGEBYSCORE", HOLE, "-inf", now_ms, "LIMIT", "0", _SHOWN)
+    told = good((yield [due]), notes)
     ids = [
         (queue, job)
         for queue, answer in zip(source.queues, told, strict=True)
         for job in answer or ()
     ]
-    marks = [pack("EXISTS", f"{source.prefix}in-progress:{text(job)}") for _, job in ids]
-    found = good((yield marks), notes) if marks else []
+    marks = each([job for _, job in ids], "EXISTS", f"{source.prefix}in-progress:{HOLE}")
+    found = good((yield [marks]), notes)
     jobs = tuple(
         Job(queue=queue, name="", id=text(job), since=None, hash=digest(job), worker=None)
         for (queue, job), there in zip(ids, found, strict=True)

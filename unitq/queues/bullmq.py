@@ -14,17 +14,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.core.queue import Job, Registry
-from unitq.queues.source import good
+from unitq.queues.source import HOLE, each, good
 from unitq.queues.values import digest, moment, text
 from unitq.queues.wire import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     from unitq.queues.source import Notes, Source
-    from unitq.queues.wire import Answer
+    from unitq.queues.wire import Answer, Commands
 
-    Reading = Generator[Sequence[bytes], list[Answer], Registry]
+    Reading = Generator[Commands, list[Answer], Registry]
 
 _SHOWN = "999"  # jobs of a queue
 _GONE = -2  # PTTL: there is no such key
@@ -33,22 +33,21 @@ _GONE = -2  # PTTL: there is no such key
 def read(source: Source, notes: Notes) -> Reading:
     """What is in hand in each queue."""
     p = source.prefix
-    commands = []
-    for queue in source.queues:
-        commands.append(pack("LRANGE", f"{p}{queue}:active", "0", _SHOWN))
-        commands.append(pack("HGET", f"{p}{queue}:meta", "paused"))
-    told = good((yield commands), notes) if commands else []
+    held = each(source.queues, "LRANGE", f"{p}{HOLE}:active", "0", _SHOWN)
+    pauses = each(source.queues, "HGET", f"{p}{HOLE}:meta", "paused")
+    told = good((yield [held, pauses]), notes)
+    actives, marks = told[: len(source.queues)], told[len(source.queues) :]
     active = [
         (queue, text(job))
-        for index, queue in enumerate(source.queues)
-        for job in told[2 * index] or ()
+        for queue, jobs in zip(source.queues, actives, strict=True)
+        for job in jobs or ()
     ]
-    paused = [q for index, q in enumerate(source.queues) if told[2 * index + 1] is not None]
+    paused = [q for q, mark in zip(source.queues, marks, strict=True) if mark is not None]
     asked = []
     for queue, job in active:
         asked.append(pack("HMGET", f"{p}{queue}:{job}", "name", "data", "processedOn", "pb"))
         asked.append(pack("PTTL", f"{p}{queue}:{job}:lock"))
-    records = good((yield asked), notes) if asked else []
+    records = good((yield asked), notes)
     jobs = []
     for index, (queue, job) in enumerate(active):
         record, lock = records[2 * index : 2 * index + 2]

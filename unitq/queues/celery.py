@@ -16,12 +16,12 @@ from unitq.queues.values import text
 from unitq.queues.wire import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     from unitq.queues.source import Notes, Source
-    from unitq.queues.wire import Answer
+    from unitq.queues.wire import Answer, Commands
 
-    Reading = Generator[Sequence[bytes], list[Answer], Registry]
+    Reading = Generator[Commands, list[Answer], Registry]
 
 _SEPARATOR = "\x06\x16"
 _MAILBOX = ".celery.pidbox"

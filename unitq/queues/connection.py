@@ -7,13 +7,13 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from unitq.queues.errors import QueuesError
-from unitq.queues.wire import Parser, Refused
+from unitq.queues.wire import Parser, Refused, count, flat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from unitq.core.model import Redis
-    from unitq.queues.wire import Answer
+    from unitq.queues.wire import Answer, Commands
 
 T = TypeVar("T")
 
@@ -101,14 +101,14 @@ class Connection:
             self._connection = self._parser = None
             raise
 
-    def ask(self, commands: Sequence[bytes]) -> list[Answer]:
+    def ask(self, commands: Commands) -> list[Answer]:
         """The answer to each command; one trip. Only within `together`."""
-        if not commands:
+        if not (wanted := count(commands)):
             return []
         assert self._parser is not None, "asked outside of `together`"
         self.trips += 1
-        self._connection.send_packed_command([b"".join(commands)])
-        answers = self._parser.read(len(commands))
+        self._connection.send_packed_command([flat(commands)])
+        answers = self._parser.read(wanted)
         for answer in answers[:1]:
             if isinstance(answer, Refused) and answer.code in _NOT_NOW:
                 raise QueuesError(f"{self.where}: {answer.words}", hint=_hint(answer.code))

@@ -11,17 +11,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.core.queue import Registration, Registry
-from unitq.queues.source import good
+from unitq.queues.source import HOLE, each, good
 from unitq.queues.values import moment, text
 from unitq.queues.wire import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     from unitq.queues.source import Notes, Source
-    from unitq.queues.wire import Answer
+    from unitq.queues.wire import Answer, Commands
 
-    Reading = Generator[Sequence[bytes], list[Answer], Registry]
+    Reading = Generator[Commands, list[Answer], Registry]
 
 _LASTS = 60.0  # heartbeat_timeout, in seconds
 
@@ -32,13 +32,11 @@ def read(source: Source, notes: Notes) -> Reading:
     beats = pack("ZRANGE", f"{p}__heartbeats__", "0", "-1", "WITHSCORES")
     (scores,) = good((yield [beats]), notes)
     processes = list(zip((scores or [])[::2], (scores or [])[1::2], strict=True))
-    queues = [name for queue in source.queues for name in (queue, f"{queue}.DQ")]
+    queues = [*source.queues, *(f"{queue}.DQ" for queue in source.queues)]
     commands = [
-        pack("SCARD", f"{p}__acks__.{text(process)}.{queue}")
-        for process, _ in processes
-        for queue in queues
+        each(queues, "SCARD", f"{p}__acks__.{text(process)}.{HOLE}") for process, _ in processes
     ]
-    counts = good((yield commands), notes) if commands else []
+    counts = good((yield commands), notes)
     held = dict.fromkeys(source.queues, 0)
     workers = []
     for index, (process, score) in enumerate(processes):

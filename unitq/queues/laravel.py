@@ -13,17 +13,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.core.queue import Job, Registration, Registry
-from unitq.queues.source import good
+from unitq.queues.source import HOLE, each, good
 from unitq.queues.values import digest, moment, number, table, text
 from unitq.queues.wire import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     from unitq.queues.source import Notes, Source
-    from unitq.queues.wire import Answer
+    from unitq.queues.wire import Answer, Commands, Several
 
-    Reading = Generator[Sequence[bytes], list[Answer], Registry]
+    Reading = Generator[Commands, list[Answer], Registry]
 
 _SHOWN = "999"  # jobs of a queue
 _SUPERVISOR_LASTS = 29  # seconds, as Horizon's own repository asks
@@ -31,7 +31,7 @@ _SUPERVISOR_LASTS = 29  # seconds, as Horizon's own repository asks
 
 def read(source: Source, notes: Notes) -> Reading:
     """What is in hand; the workers are not in Redis."""
-    answers = good((yield _reserved(source)), notes)
+    answers = good((yield [_reserved(source)]), notes)
     return Registry(jobs=_jobs(source, answers))
 
 
@@ -40,15 +40,13 @@ def read_horizon(source: Source, notes: Notes) -> Reading:
     r = source.registry_prefix
     since = f"{source.now - _SUPERVISOR_LASTS:.0f}"
     supervisors = pack("ZRANGEBYSCORE", f"{r}supervisors", since, "+inf")
-    names, *answers = good((yield [supervisors, *_reserved(source)]), notes)
+    names, *answers = good((yield [supervisors, _reserved(source)]), notes)
     fields = ("pid", "status", "processes", "options")
     asked = [pack("HMGET", f"{r}supervisor:{text(name)}", *fields) for name in names or ()]
     records = good((yield asked), notes) if asked else []
     workers = []
-    paused = 0
     for name, record in zip(names or (), records, strict=True):
         pid, status, _, options = record or (None,) * 4
-        paused += status == b"paused"
         queues = str(table(options).get("queue") or "")
         workers.append(
             Registration(
@@ -59,18 +57,16 @@ def read_horizon(source: Source, notes: Notes) -> Reading:
                 queues=tuple(queue for queue in queues.split(",") if queue),
                 since=None,
                 heartbeat=None,
+                quiet="the supervisor is paused" if status == b"paused" else "",
             )
         )
-    why = "every supervisor is paused" if workers and paused == len(workers) else ""
+    why = "every supervisor is paused" if workers and all(one.quiet for one in workers) else ""
     return Registry(tuple(workers), _jobs(source, answers), paused=why)
 
 
-def _reserved(source: Source) -> list[bytes]:
-    p = source.prefix
-    return [
-        pack("ZRANGE", f"{p}queues:{queue}:reserved", "0", _SHOWN, "WITHSCORES")
-        for queue in source.queues
-    ]
+def _reserved(source: Source) -> Several:
+    key = f"{source.prefix}queues:{HOLE}:reserved"
+    return each(source.queues, "ZRANGE", key, "0", _SHOWN, "WITHSCORES")
 
 
 def _jobs(source: Source, answers: list[Answer]) -> tuple[Job, ...]:

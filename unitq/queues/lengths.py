@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.keys import COUNTS, filled
 from unitq.core.queue import Lengths
 from unitq.queues.source import refused
-from unitq.queues.values import moment, number, pairs, table, text
-from unitq.queues.wire import Refused, pack, packer
+from unitq.queues.values import moment, number, table, text
+from unitq.queues.wire import Refused, Several, by_length, pack, packed, packed_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
-    from unitq.core.keys import Count, Oldest
+    from unitq.core.keys import Count, Oldest, Words
     from unitq.queues.source import Notes, Source
-    from unitq.queues.wire import Answer
+    from unitq.queues.wire import Answer, Commands
 
-    Reading = Generator[Sequence[bytes], list[Answer], "Read"]
+    Reading = Generator[Commands, list[Answer], "Read"]
 
 Column = list[int | None]
+
+_PLAIN = rb'(?:\s*,\s*"[^"\\]*"\s*:\s*(?:"[^"\\]*"|[-+.0-9eE]+|true|false|null))*'
 
 
 class Read(NamedTuple):
@@ -34,34 +37,35 @@ def read(source: Source, notes: Notes, *, ages: bool = True) -> Reading:
     keys, places = source.keys, source.places()
     commands = [pack(*filled(words, places)) for words in keys.names]
     names = _names(source, (yield commands), notes) if commands else []
-    raw = list(dict.fromkeys([*names, *(queue.encode() for queue in source.queues)]))
+    raw = by_length([*names, *(queue.encode() for queue in source.queues)])
 
-    each: list[tuple[str, Count]] = []
-    once: list[tuple[str, Count]] = []
-    for name, counts in keys.counts().items():
-        for count in counts:
-            (each if count.of_each else once).append((name, count))
-    packed: list[bytes] = []
-    for _, count in each:
-        pack_one = packer(filled(count.command, places), "{q}")
-        packed += [pack_one(queue) for queue in raw]
-    packed += [pack(*filled(count.command, places)) for _, count in once]
+    every = [(name, count) for name, counts in keys.counts().items() for count in counts]
     oldest = keys.oldest if ages else None
+    # Several numbers may stand in one answer: each command is asked once.
+    words_of_each = dict.fromkeys(count.command for _, count in every if count.of_each)
     if oldest:
-        pack_one = packer(filled(oldest.command, places), "{q}")
-        packed += [pack_one(queue) for queue in raw]
-    answers = yield packed
+        words_of_each[oldest.command] = None
+    words_of_all = dict.fromkeys(count.command for _, count in every if not count.of_each)
+    asked: list[bytes | Several] = [
+        packed(filled(words, places), "{q}", raw) for words in words_of_each
+    ]
+    asked += [pack(*filled(words, places)) for words in words_of_all]
+    answers = yield asked
 
-    columns = _columns(each, answers, len(raw), notes)
-    at = len(each) * len(raw)
-    whole = _columns(once, answers[at:], 1, notes)
+    told: dict[Words, list[Answer]] = {}
+    for index, words in enumerate(words_of_each):
+        told[words] = answers[index * len(raw) : (index + 1) * len(raw)]
+    for index, words in enumerate(words_of_all, len(words_of_each) * len(raw)):
+        told[words] = [answers[index]]
+    columns = _columns([one for one in every if one[1].of_each], told, notes)
+    whole = _columns([one for one in every if not one[1].of_each], told, notes)
     since: list[float | None] = [None] * len(raw)
     if oldest:
-        heads = answers[at + len(once) :]
+        heads = told[oldest.command]
         if oldest.then:
             since = yield from _looked_up(source, oldest, raw, heads, notes)
         else:
-            since = [_since(oldest, head) for head in heads]
+            since = _ages(oldest.field, heads)
     empty: Column = [None] * len(raw)
     parts = [columns.get(name, empty) for name in COUNTS]
     lengths = map(Lengths, *parts, since)
@@ -83,13 +87,13 @@ def _names(source: Source, answers: list[Answer], notes: Notes) -> list[bytes]:
 
 
 def _columns(
-    counts: list[tuple[str, Count]], answers: list[Answer], height: int, notes: Notes
+    counts: list[tuple[str, Count]], told: dict[Words, list[Answer]], notes: Notes
 ) -> dict[str, Column]:
     """The answers of each name, added up queue by queue."""
     found: dict[str, Column] = {}
     shared = {name for name, _ in counts if sum(name == other for other, _ in counts) > 1}
-    for index, (name, count) in enumerate(counts):
-        part = answers[index * height : (index + 1) * height]
+    for name, count in counts:
+        part = told[count.command]
         # One pass in C where all are numbers, as nearly always.
         if set(map(type, part)) <= {int}:
             column: Column = part
@@ -113,37 +117,50 @@ def _value(count: Count, answer: Answer, notes: Notes, *, shared: bool) -> int |
         return 0  # a counter that nothing has been added to yet
     if not count.field:
         return len(answer) if isinstance(answer, list) else number(answer)
-    if not count.row:
-        return number(pairs(answer).get(count.field))
-    rows = [pairs(row) for row in answer] if isinstance(answer, list) else []
-    mine = [row for row in rows if text(row.get("name")) == count.row]
-    if not mine:
-        notes(f"there is no group {count.row} in a stream: a preset of your own can name another")
-        return None
-    return number(mine[0].get(count.field))
+    rows = [answer] if not count.row else answer if isinstance(answer, list) else []
+    for row in rows:
+        if not count.row or text(_field(row, b"name")) == count.row:
+            return number(_field(row, count.field.encode()))
+    notes(f"there is no group {count.row} in a stream: a preset of your own can name another")
+    return None
 
 
-def _since(oldest: Oldest, head: Answer) -> float | None:
-    return moment(table(head).get(oldest.field)) if isinstance(head, bytes) else None
+def _field(row: Answer, name: bytes) -> Answer:
+    """The value of that name in an answer such as HGETALL's; nil where there is none."""
+    names = row[::2] if isinstance(row, list) else []
+    return row[2 * names.index(name) + 1] if name in names[: len(row) // 2] else None
+
+
+def _ages(field: str, heads: list[Answer]) -> list[float | None]:
+    """Since when these jobs wait, by that field of each."""
+    # A member of the whole object is known as that without a look at what stands before it, where
+    # nothing but plain members follows until the end. Within a string its quotes would be escaped.
+    last = re.compile(rb'"%b":\s*"?([0-9.]+)"?%b\s*\}\s*\Z' % (re.escape(field.encode()), _PLAIN))
+    found: list[float | None] = []
+    for head in heads:
+        if not isinstance(head, bytes):
+            found.append(None)
+        elif one := last.search(head):
+            found.append(moment(one[1]))
+        else:
+            found.append(moment(table(head).get(field)))
+    return found
 
 
 def _looked_up(
     source: Source, oldest: Oldest, raw: list[bytes], heads: list[Answer], notes: Notes
-) -> Generator[Sequence[bytes], list[Answer], list[float | None]]:
+) -> Generator[Commands, list[Answer], list[float | None]]:
     """The jobs' times, which are in keys of their own: one more trip."""
     words = filled(oldest.then, source.places())
     there = [(index, head) for index, head in enumerate(heads) if isinstance(head, bytes)]
-    commands = []
-    if any("{q}" in word for word in words):
-        for index, head in there:
-            values = {"q": raw[index].decode(errors="replace"), "j": text(head)}
-            commands.append(pack(*filled(words, values)))
-    else:
-        pack_one = packer(words, "{j}")
-        commands = [pack_one(head) for _, head in there]
     found: list[float | None] = [None] * len(raw)
-    if commands:
-        for (index, _), answer in zip(there, (yield commands), strict=True):
+    if there:
+        if any("{q}" in word for word in words):
+            rows = [(raw[index], head) for index, head in there]
+            asked = packed_rows(words, ("{q}", "{j}"), rows)
+        else:
+            asked = packed(words, "{j}", [head for _, head in there])
+        for (index, _), answer in zip(there, (yield [asked]), strict=True):
             if isinstance(answer, Refused):
                 refused(answer, notes)
             else:

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 from unitq.core.queue import Lengths, Registry, Sample
 from unitq.queues import lengths, registries
 from unitq.queues.source import Notes
+from unitq.queues.wire import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from unitq.queues.connection import Connection
     from unitq.queues.source import Source
-    from unitq.queues.wire import Answer
+    from unitq.queues.wire import Answer, Commands
 
-    Reading = Generator[Sequence[bytes], list[Answer], Any]
+    Reading = Generator[Commands, list[Answer], Any]
 
 
 def look(
@@ -34,7 +35,7 @@ def look(
 
 
 def _look(
-    ask: Callable[[Sequence[bytes]], list[Answer]],
+    ask: Callable[[Commands], list[Answer]],
     sources: Sequence[Source],
     *,
     numbers: bool,
@@ -43,7 +44,11 @@ def _look(
 ) -> list[Sample]:
     now = time.time()
     at = time.monotonic()
-    stamped = [source._replace(now=now) for source in sources]
+    # Those of one length beside each other are packed in one piece.
+    stamped = [
+        source._replace(now=now, queues=tuple(sorted(dict.fromkeys(source.queues), key=len)))
+        for source in sources
+    ]
     notes = [Notes() for _ in sources]
     readings: list[Reading] = []
     for source, note in zip(stamped, notes, strict=True):
@@ -77,12 +82,10 @@ def _nothing(result: Any) -> Reading:
     return result
 
 
-def _in_step(
-    ask: Callable[[Sequence[bytes]], list[Answer]], readings: Sequence[Reading]
-) -> list[Any]:
+def _in_step(ask: Callable[[Commands], list[Answer]], readings: Sequence[Reading]) -> list[Any]:
     """Runs them side by side: what they ask at the same time is one trip."""
     results: list[Any] = [None] * len(readings)
-    asked: dict[int, Sequence[bytes]] = {}
+    asked: dict[int, Commands] = {}
 
     def on(index: int, answers: list[Answer] | None) -> None:
         try:
@@ -97,6 +100,7 @@ def _in_step(
         answers = ask([command for commands in batch.values() for command in commands])
         at = 0
         for index, commands in batch.items():
-            on(index, answers[at : at + len(commands)])
-            at += len(commands)
+            wanted = count(commands)
+            on(index, answers[at : at + wanted])
+            at += wanted
     return results

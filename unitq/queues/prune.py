@@ -51,12 +51,12 @@ if beat then redis.call("HDEL", KEYS[4], ARGV[1]) end
 return "pruned"
 """
 
-# KEYS: processes, record, work. ARGV: id, beat.
+# KEYS: processes, record, work, work before 6.5. ARGV: id, beat.
 _SIDEKIQ = """
 if redis.call("SISMEMBER", KEYS[1], ARGV[1]) == 0 then return "gone" end
 if (redis.call("HGET", KEYS[2], "beat") or "") ~= ARGV[2] then return "changed" end
 redis.call("SREM", KEYS[1], ARGV[1])
-redis.call("DEL", KEYS[2], KEYS[3])
+redis.call("DEL", KEYS[2], KEYS[3], KEYS[4])
 return "pruned"
 """
 
@@ -100,7 +100,8 @@ def _order(
         case "resque" | "node-resque":
             return _resque(source, dead, why)
         case "sidekiq":
-            processes = (f"{p}processes", f"{p}{dead.id}", f"{p}{dead.id}:work")
+            names = (dead.id, f"{dead.id}:work", f"{dead.id}:workers")
+            processes = (f"{p}processes", *(f"{p}{name}" for name in names))
             return _SIDEKIQ, processes, (dead.id, evidence["beat"] or b"")
         case "rq":
             record = f"{p}worker:{dead.id}"

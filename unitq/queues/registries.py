@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator
 
     from unitq.core.queue import Registry
     from unitq.queues.source import Notes, Source
-    from unitq.queues.wire import Answer
+    from unitq.queues.wire import Answer, Commands
 
-    Reader = Callable[[Source, Notes], Generator[Sequence[bytes], list[Answer], Registry]]
+    Reader = Callable[[Source, Notes], Generator[Commands, list[Answer], Registry]]
 
 _READERS = {
     "arq": "arq:read",

@@ -20,12 +20,12 @@ from unitq.queues.values import digest, moment, pairs, table, text
 from unitq.queues.wire import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     from unitq.queues.source import Notes, Source
-    from unitq.queues.wire import Answer
+    from unitq.queues.wire import Answer, Commands
 
-    Reading = Generator[Sequence[bytes], list[Answer], Registry]
+    Reading = Generator[Commands, list[Answer], Registry]
 
 # Resque's prune_interval, and the time-out for stuck workers of node-resque's scheduler: seconds.
 _RUBY_PRUNES = 300.0

@@ -13,17 +13,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.core.queue import Job, Registration, Registry
-from unitq.queues.source import good
+from unitq.queues.source import HOLE, each, good
 from unitq.queues.values import digest, moment, table, text
-from unitq.queues.wire import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     from unitq.queues.source import Notes, Source
-    from unitq.queues.wire import Answer
+    from unitq.queues.wire import Answer, Commands
 
-    Reading = Generator[Sequence[bytes], list[Answer], Registry]
+    Reading = Generator[Commands, list[Answer], Registry]
 
 _SHOWN = "999"  # jobs of a queue
 
@@ -31,11 +30,10 @@ _SHOWN = "999"  # jobs of a queue
 def read(source: Source, notes: Notes) -> Reading:
     """The workers of each queue, and what they have in hand."""
     p, now_ms = source.prefix, f"{source.now * 1000:.0f}"
-    commands = []
-    for queue in source.queues:
-        commands.append(pack("ZRANGEBYSCORE", f"{p}{queue}:stats", now_ms, "+inf"))
-        commands.append(pack("LRANGE", f"{p}{queue}:active", "0", _SHOWN))
-    told = good((yield commands), notes) if commands else []
+    alive = each(source.queues, "ZRANGEBYSCORE", f"{p}{HOLE}:stats", now_ms, "+inf")
+    held = each(source.queues, "LRANGE", f"{p}{HOLE}:active", "0", _SHOWN)
+    told = good((yield [alive, held]), notes)
+    stats, actives = told[: len(source.queues)], told[len(source.queues) :]
     workers = [
         Registration(
             id=text(key).rpartition(":")[2],
@@ -45,15 +43,15 @@ def read(source: Source, notes: Notes) -> Reading:
             since=None,
             heartbeat=None,
         )
-        for index, queue in enumerate(source.queues)
-        for key in told[2 * index] or ()
+        for queue, keys in zip(source.queues, stats, strict=True)
+        for key in keys or ()
     ]
     active = [
         (queue, key)
-        for index, queue in enumerate(source.queues)
-        for key in told[2 * index + 1] or ()
+        for queue, keys in zip(source.queues, actives, strict=True)
+        for key in keys or ()
     ]
-    records = good((yield [pack("GET", key) for _, key in active]), notes) if active else []
+    records = good((yield [each([key for _, key in active], "GET", HOLE)]), notes)
     jobs = [
         _job(queue, key, record, source.now)
         for (queue, key), record in zip(active, records, strict=True)

@@ -3,13 +3,14 @@
     processes     the ids, HOST:PID:NONCE
     ID            info (JSON), busy, beat, quiet …; gone 60 s after the last heartbeat
     ID:work       thread -> {queue, payload, run_at}; written every 10 s
+    ID:workers    the same before 6.5
 
 Read in lib/sidekiq/launcher.rb and lib/sidekiq/api.rb.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unitq.core.queue import Job, Registration, Registry
 from unitq.queues.source import good
@@ -17,14 +18,15 @@ from unitq.queues.values import digest, moment, number, pairs, table, text
 from unitq.queues.wire import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     from unitq.queues.source import Notes, Source
-    from unitq.queues.wire import Answer
+    from unitq.queues.wire import Answer, Commands
 
-    Reading = Generator[Sequence[bytes], list[Answer], Registry]
+    Reading = Generator[Commands, list[Answer], Registry]
 
 _LASTS = 60.0  # seconds without a heartbeat
+_QUIET = "quiet (TSTP, or stopping)"
 
 
 def read(source: Source, notes: Notes) -> Reading:
@@ -35,22 +37,24 @@ def read(source: Source, notes: Notes) -> Reading:
     commands = []
     for name in ids:
         commands.append(pack("HMGET", f"{p}{name}", "info", "beat", "quiet"))
-        commands.append(pack("HGETALL", f"{p}{name}:work"))
+        commands += [pack("HGETALL", f"{p}{name}:{key}") for key in ("work", "workers")]
     told = good((yield commands), notes) if commands else []
     workers = []
-    quiet = 0
     for index, name in enumerate(ids):
-        record, work = told[2 * index : 2 * index + 2]
+        record, *work = told[3 * index : 3 * index + 3]
         info, beat, silent = record or (None, None, None)
-        quiet += silent == b"true"
-        workers.append(_process(name, info, beat, pairs(work), source.now))
+        process = _process(
+            name, info, beat, [entry for one in work for entry in pairs(one).values()], source.now
+        )
+        workers.append(process._replace(quiet=_QUIET if silent == b"true" else ""))
     jobs = tuple(job for worker in workers for job in worker.jobs)
-    why = "every process is quiet (TSTP)" if ids and quiet == len(ids) else ""
+    alive = [worker for worker in workers if not worker.stale]
+    why = f"every process is {_QUIET}" if alive and all(one.quiet for one in alive) else ""
     return Registry(tuple(workers), jobs, paused=why)
 
 
 def _process(
-    name: str, info: bytes | None, beat: bytes | None, work: dict[str, Any], now: float
+    name: str, info: bytes | None, beat: bytes | None, work: list[bytes], now: float
 ) -> Registration:
     told = table(info)
     host, _, rest = name.partition(":")
@@ -69,7 +73,7 @@ def _process(
         since=moment(told.get("started_at")),
         heartbeat=heartbeat,
         stale=stale,
-        jobs=tuple(_job(name, entry) for entry in work.values()),
+        jobs=tuple(_job(name, entry) for entry in work),
         evidence=(("beat", beat),),
     )
 

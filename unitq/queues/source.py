@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.queues.wire import Answer, Refused
+from unitq.queues.wire import Answer, Refused, Several, packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from unitq.core.keys import Keys
+
+
+HOLE = "\0"  # in no key of anybody's
 
 
 class Source(NamedTuple):
@@ -47,6 +50,12 @@ class Notes:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._found)
+
+
+def each(values: Sequence[str | bytes], *words: str) -> Several:
+    """One command for each queue, or job: it is put where HOLE stands in the words."""
+    raw = [value.encode() if isinstance(value, str) else value for value in values]
+    return packed(words, HOLE, raw)
 
 
 def good(answers: Sequence[Answer], notes: Notes) -> list[Answer]:

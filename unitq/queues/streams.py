@@ -9,17 +9,17 @@ import re
 from typing import TYPE_CHECKING
 
 from unitq.core.queue import Job, Registration, Registry
-from unitq.queues.source import good
+from unitq.queues.source import HOLE, each, good
 from unitq.queues.values import digest, number, pairs, table, text
 from unitq.queues.wire import Refused, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     from unitq.queues.source import Notes, Source
-    from unitq.queues.wire import Answer
+    from unitq.queues.wire import Answer, Commands
 
-    Reading = Generator[Sequence[bytes], list[Answer], Registry]
+    Reading = Generator[Commands, list[Answer], Registry]
 
 _SHOWN = "100"  # jobs of a stream
 
@@ -33,26 +33,24 @@ _TYPE = re.compile(rb'"type":\s*"((?:[^"\\]|\\.)*)"')
 
 def read_symfony(source: Source, notes: Notes) -> Reading:
     """Symfony Messenger."""
-    return (yield from _read(source, notes, b"symfony", _SYMFONY_LASTS))
+    return (yield from _read(source, notes, "symfony", _SYMFONY_LASTS))
 
 
 def read_taskiq(source: Source, notes: Notes) -> Reading:
     """taskiq."""
-    return (yield from _read(source, notes, b"taskiq", _TASKIQ_LASTS))
+    return (yield from _read(source, notes, "taskiq", _TASKIQ_LASTS))
 
 
-def _read(source: Source, notes: Notes, group: bytes, lasts: float) -> Reading:
+def _read(source: Source, notes: Notes, group: str, lasts: float) -> Reading:
     streams = [f"{source.prefix}{queue}" for queue in source.queues]
-    commands = []
-    for stream in streams:
-        commands.append(pack("XINFO", "CONSUMERS", stream, group))
-        commands.append(pack("XPENDING", stream, group, "-", "+", _SHOWN))
-    raw = (yield commands) if commands else []
+    consumers = each(streams, "XINFO", "CONSUMERS", HOLE, group)
+    in_hand = each(streams, "XPENDING", HOLE, group, "-", "+", _SHOWN)
+    raw = yield [consumers, in_hand]
     # taskiq's ListQueueBroker has a list instead, of which no more is to be known.
     told = good([None if _other(answer) else answer for answer in raw], notes)
     workers = []
     for index, queue in enumerate(source.queues):
-        for row in map(pairs, told[2 * index] or ()):
+        for row in map(pairs, told[index] or ()):
             idle = (number(row.get("idle")) or 0) / 1000
             pending = number(row.get("pending")) or 0
             if idle > lasts and not pending:
@@ -72,10 +70,10 @@ def _read(source: Source, notes: Notes, group: bytes, lasts: float) -> Reading:
     held = [
         (queue, stream, entry)
         for index, (queue, stream) in enumerate(zip(source.queues, streams, strict=True))
-        for entry in told[2 * index + 1] or ()
+        for entry in told[len(streams) + index] or ()
     ]
     asked = [pack("XRANGE", stream, entry[0], entry[0]) for _, stream, entry in held]
-    entries = good((yield asked), notes) if asked else []
+    entries = good((yield asked), notes)
     jobs = []
     for (queue, _, (identity, consumer, idle_ms, _)), found in zip(held, entries, strict=True):
         fields = pairs(found[0][1]) if found else {}

@@ -49,10 +49,10 @@ def number(value: object) -> int | None:
 
 def moment(value: object) -> float | None:
     """Seconds since 1970 from a number (of seconds or milliseconds) or a date as text."""
-    if isinstance(value, bytes):
-        value = text(value)
-    if isinstance(value, str):
-        words = value.strip()
+    if isinstance(value, bytes | str):
+        words = (text(value) if isinstance(value, bytes) else value).strip()
+        if words[4:5] == "-":  # 2026-11-23 …; float's exception would take longer than the rest
+            return _date(words)
         try:
             value = float(words)
         except ValueError:
@@ -65,6 +65,11 @@ def moment(value: object) -> float | None:
 
 
 def _date(words: str) -> float | None:
+    try:
+        found = datetime.fromisoformat(words)  # nearly always
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except ValueError:
+        pass
     try:
         # ISO 8601, with a blank or a T, also Ruby's "2026-11-23 10:00:00 +0100" and "… UTC".
         iso = re.sub(r" (?=[+-]\d)", "", words.removesuffix(" UTC") + "Z" * words.endswith(" UTC"))

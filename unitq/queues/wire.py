@@ -8,13 +8,20 @@ each of them.
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable
 
 _READ_SIZE = 1 << 20
+
+# At least two numbers, nils, or empty lists. Not possessive, though nothing is to be tried again:
+# in Python 3.11.2 such a match may end in the middle of a number.
+_RUN = re.compile(rb"(?::-?[0-9]+\r\n){2,}|(?:\$-1\r\n){2,}|(?:\*0\r\n){2,}")
 
 # b"…", a number, nil, an error, or a list of those.
 Answer = Any
@@ -31,47 +38,85 @@ class Refused(NamedTuple):
         return self.words.partition(" ")[0]
 
 
-def pack(*words: str | bytes) -> bytes:
-    """One command as Redis reads it."""
+def pack(*words: str | bytes, hole: tuple[bytes, int] = (b"", 0)) -> bytes:
+    """One command as Redis reads it.
+
+    A hole is a text in the words in whose place something of another length will be put.
+    """
     parts = [b"*%d\r\n" % len(words)]
+    place, length = hole
     for word in words:
         raw = word.encode() if isinstance(word, str) else word
-        parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
+        size = len(raw)
+        if place:
+            size += raw.count(place) * (length - len(place))
+        parts.append(b"$%d\r\n%b\r\n" % (size, raw))
     return b"".join(parts)
 
 
-def packer(words: Sequence[str], place: str) -> Callable[[bytes], bytes]:
-    """Packs one command again and again with another value at `place` each time."""
-    head: list[bytes] = []  # alternately what stays, and …
-    holes: list[tuple[bytes, ...]] = []  # … what stands around the value in a word
-    fixed = b"*%d\r\n" % len(words)
-    for word in words:
-        if place in word:
-            head.append(fixed)
-            holes.append(tuple(part.encode() for part in word.split(place)))
-            fixed = b""
+class Several(NamedTuple):
+    """Commands in one piece."""
+
+    content: bytes
+    amount: int
+
+
+# What is asked at once: commands as `pack` makes them, and many in one piece.
+Commands = Sequence[bytes | Several]
+
+
+def packed(words: Sequence[str], place: str, values: Sequence[bytes]) -> Several:
+    """One command again and again, with each of the values at `place`, in their order.
+
+    Where the values of one length stand beside each other, as `by_length` puts them, all of these
+    are one `join`.
+    """
+    hole = place.encode()
+    pieces = []
+    for length, alike in groupby(values, key=len):
+        around = pack(*words, hole=(hole, length)).split(hole)
+        if len(around) == 2:
+            before, after = around
+            pieces += [before, (after + before).join(alike), after]
         else:
-            raw = word.encode()
-            fixed += b"$%d\r\n%b\r\n" % (len(raw), raw)
-    if len(holes) == 1 and len(holes[0]) == 2:
-        (begin,), ((before, after),) = head, holes
-        extra = len(before) + len(after)
+            pieces += [value.join(around) for value in alike]
+    return Several(b"".join(pieces), len(values))
 
-        def one(value: bytes) -> bytes:
-            return b"%b$%d\r\n%b%b%b\r\n%b" % (
-                begin, len(value) + extra, before, value, after, fixed,
-            )  # fmt: skip
 
-        return one
+def by_length(values: Iterable[bytes]) -> list[bytes]:
+    """Sorted so that `packed` has few lengths to do with, and each once."""
+    return sorted(dict.fromkeys(values), key=len)
 
-    def several(value: bytes) -> bytes:
-        parts = []
-        for begin, around in zip(head, holes, strict=True):
-            raw = value.join(around)
-            parts.append(b"%b$%d\r\n%b\r\n" % (begin, len(raw), raw))
-        return b"".join([*parts, fixed])
 
-    return several
+def packed_rows(
+    words: Sequence[str], places: Sequence[str], rows: Sequence[Sequence[bytes]]
+) -> Several:
+    """One command again and again, with the values of each row at the places."""
+    parts = re.compile("(" + "|".join(map(re.escape, places)) + ")")
+    index = {place: number for number, place in enumerate(places)}
+    # Of each word what stays, as bytes, and the number of the value that stands between.
+    templates = [
+        [index[part] if odd % 2 else part.encode() for odd, part in enumerate(parts.split(word))]
+        for word in words
+    ]
+    begin = b"*%d\r\n" % len(words)
+    pieces = []
+    for row in rows:
+        pieces.append(begin)
+        for template in templates:
+            raw = b"".join([row[part] if isinstance(part, int) else part for part in template])
+            pieces.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
+    return Several(b"".join(pieces), len(rows))
+
+
+def flat(commands: Commands) -> bytes:
+    """All of them as they are sent."""
+    return b"".join([each.content if isinstance(each, Several) else each for each in commands])
+
+
+def count(commands: Commands) -> int:
+    """How many answers there will be."""
+    return sum(each.amount if isinstance(each, Several) else 1 for each in commands)
 
 
 class Answers:
@@ -89,6 +134,18 @@ class Answers:
         value: Answer
         while (end := buffer.find(b"\r\n", at)) >= 0:
             kind = buffer[at]
+            # Of thousands of queues come thousands of numbers, or of nothings, in a row.
+            # The second byte: of nil a "-", of an empty list a "0".
+            alike = not open_lists and (kind == 58 or buffer[at + 1] in b"-0")
+            if alike and (run := _RUN.match(buffer, at)):
+                at = run.end()
+                if kind == 58:
+                    done += map(int, run[0][1:-2].split(b"\r\n:"))
+                elif kind == 36:
+                    done += [None] * (len(run[0]) // 5)
+                else:
+                    done += [[] for _ in range(len(run[0]) // 4)]
+                continue
             if kind == 58:  # ":"
                 value = int(buffer[at + 1 : end])
                 at = end + 2
@@ -116,7 +173,9 @@ class Answers:
             elif kind == 45:  # "-"
                 words = buffer[at + 1 : end].decode(errors="replace")
                 # It is shown, and must be no order to a terminal.
-                value = Refused("".join(c if c.isprintable() else "?" for c in words))
+                if not words.isprintable():
+                    words = "".join(c if c.isprintable() else "?" for c in words)
+                value = Refused(words)
                 at = end + 2
             else:
                 raise ValueError("this does not speak Redis's protocol")
