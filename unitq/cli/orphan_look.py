@@ -9,6 +9,7 @@ import os
 import time
 import tomllib
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -114,6 +115,7 @@ def _may_be_one(works: Sequence[Work]) -> Callable[[str], bool]:
         os.path.basename(path) for program in programs for path in program.inside | program.outside
     }
 
+    @cache
     def may(executable: str) -> bool:
         found = engine_of(executable)
         if found in SHELLS:
@@ -325,6 +327,6 @@ def _links(directory: str) -> list[Link]:
         target = os.path.realpath(at)
         if os.path.islink(at):
             rest = "".join(f"/{each}" for each in parts[index + 1 :])
-            found.append(Link(above, target, rest))
+            found.append(Link(at, target, rest))
         above = target
     return found

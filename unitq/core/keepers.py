@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 # How container managers name their cgroups: docker-ID.scope or docker/ID, libpod-ID.scope,
 # cri-containerd-ID.scope, kubepods, lxc.payload.NAME, machine.slice (systemd-nspawn, libvirt).
 _CONTAINER = re.compile(
-    r"(?:docker|libpod|crio|cri-containerd|containerd|buildkit)[-/:]\w*|kubepods\w*|lxc(?:[./]\S+)?"
-    r"|machine\.slice"
+    r"/(?:(?:docker|libpod|crio|cri-containerd|containerd|buildkit)[-/][0-9a-f]{12,}|kubepods[./-]"
+    r"|lxc(?:\.payload\.|/)|machine\.slice(?:/|$))"
 )
 _SESSION = re.compile(r"session-(?P<number>\w+)\.scope")
 

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 _DELETED = " (deleted)"
 
+# What folders of releases, and links to the one in use, are called by Capistrano, Deployer, Ansible
+# and those who do it by hand.
+_FOLDERS = frozenset({"releases", "release", "versions", "builds", "deploys", "deployments"})
+_LINKS = frozenset({"current", "live", "latest", "active", "release", "stable"})
+
 
 @dataclass(frozen=True, slots=True)
 class Releases:
@@ -50,21 +55,22 @@ def within(path: str, folder: str) -> bool:
 class Link(NamedTuple):
     """A symlink on the way to a directory, links before it followed."""
 
-    above: str  # the directory that it is in
+    path: str
     target: str  # what it leads to in the end
     rest: str  # of the way behind it, with a "/" before it; empty: it is the last part
 
 
 def beside(links: Iterable[Link]) -> tuple[str, str] | None:
-    """Where the siblings of a release are, by the links on the way to it; None: it has none.
+    """Where the siblings of a release are, by the links on the way to it; None: not known.
 
-    A link that stands above the folder of the releases says so: /srv/shop/current leads to
-    /srv/shop/releases/7. One that only leads elsewhere (/srv/shop to /data/shop) does not make
-    ours what is beside it.
+    /srv/shop/current leads to /srv/shop/releases/7, and 6 is beside it. A link that only leads
+    elsewhere (/srv/shop to /data/shop) does not make ours what is beside that: another app is.
     """
     for link in reversed(tuple(links)):
         folder = os.path.dirname(link.target)
-        if folder not in (link.above, "/") and within(folder, link.above):
+        above, name = os.path.split(link.path)
+        says_so = os.path.basename(folder) in _FOLDERS or name in _LINKS
+        if says_so and folder not in (above, "/") and within(folder, above):
             return folder, link.rest
     return None
 

@@ -47,10 +47,10 @@ class Process:
     parent: int
     began: float  # seconds since 1970
     ticks: int  # the same as the kernel counts it: with the PID it is this process and no other
-    uid: int
-    cgroup: str
     executable: str
-    words: tuple[str, ...]  # its command line, which it may have written a title over
+    words: tuple[str, ...] = ()  # its command line, which it may have written a title over
+    uid: int = -1
+    cgroup: str = ""
     directory: str = ""  # of this host's file system, also one that is deleted
     deleted: bool = False  # that directory is
     paths: tuple[str, ...] = ()  # of its script: as written, and with links followed

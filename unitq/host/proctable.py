@@ -11,10 +11,12 @@ import os
 import stat
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.orphans import Process
-from unitq.core.recognise import program
+from unitq.core.recognise import interpreter, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -107,17 +109,18 @@ def _process(pid: int, folder: int, here: _Here) -> Process | None:
         parent=int(fields[1]),
         began=here.booted + ticks / here.ticks,
         ticks=ticks,
-        uid=os.stat(folder).st_uid,
-        cgroup=_cgroup(_content("cgroup", folder).decode(errors="replace")),
         executable=executable,
-        words=_words(_content("cmdline", folder)),
     )
-    if not executable or not here.wanted.executable(executable):
+    closer = executable and here.wanted.executable(executable)
+    if closer or _interpreter(executable):
+        # An interpreter may be what keeps a worker: supervisord is one's script.
+        basic = replace(basic, words=_words(_content("cmdline", folder)))
+    if not closer:
         return basic
     try:
         return _closer(basic, folder, here)
     except PermissionError:
-        return _with(basic, executable="")
+        return replace(basic, executable="")
 
 
 def _closer(process: Process, folder: int, here: _Here) -> Process:
@@ -134,8 +137,10 @@ def _closer(process: Process, folder: int, here: _Here) -> Process:
     app, revision, worker = _of_stdin(folder)
     if worker:
         environment.setdefault("UNITQ_WORKER", worker)
-    return _with(
+    return replace(
         process,
+        uid=os.stat(folder).st_uid,
+        cgroup=_cgroup(_content("cgroup", folder).decode(errors="replace")),
         directory=directory,
         deleted=deleted,
         paths=paths,
@@ -147,10 +152,10 @@ def _closer(process: Process, folder: int, here: _Here) -> Process:
     )
 
 
-def _with(process: Process, **values: object) -> Process:
-    from dataclasses import replace
-
-    return replace(process, **values)  # type: ignore[arg-type]
+@cache
+def _interpreter(executable: str) -> str:
+    # Remembered: the same few run most processes.
+    return interpreter(executable)
 
 
 def _same(theirs: str, ours: str, *, deleted: bool) -> bool:
