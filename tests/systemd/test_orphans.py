@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 
 from tests.harness.load import Load
 from tests.systemd.conftest import REPO, WORKERS, wait_until
+from tests.systemd.test_commands import Terminal
 from tests.systemd.test_json import documented, shape
 
 if TYPE_CHECKING:
@@ -29,6 +31,16 @@ pytestmark = pytest.mark.systemd
 
 HOST = socket.gethostname()
 RESQUE = WORKERS / "resque.php"
+
+# In a unit it ends at SIGQUIT; by hand it has no handler.
+WAITS = """
+import os, signal, sys
+if "UNITQ_INSTANCE" in os.environ:
+    signal.signal(signal.SIGQUIT, lambda *_: sys.exit(0))
+print("up", flush=True)
+while True:
+    signal.pause()
+"""
 
 
 class Strays:
@@ -335,14 +347,7 @@ def test_one_that_takes_too_long_is_killed_only_if_that_is_wanted(strays: Strays
 def test_one_without_a_handler_is_not_told(system_site: Site, redis: RedisServer) -> None:
     site = system_site
     # In a unit it is a good worker; by hand it has no handler and would die with its job.
-    (site.home / "releases/1/worker.py").write_text(
-        "import os, signal, sys\n"
-        "if 'UNITQ_INSTANCE' in os.environ:\n"
-        "    signal.signal(signal.SIGQUIT, lambda *_: sys.exit(0))\n"
-        "print('up', flush=True)\n"
-        "while True:\n"
-        "    signal.pause()\n"
-    )
+    (site.home / "releases/1/worker.py").write_text(WAITS)
     site.config(workers={"sms": {"command": f"{sys.executable} worker.py", "instances": 1}})
     site.deploy()
     found = Strays(site, redis)
@@ -426,3 +431,96 @@ def test_in_a_user_s_own_scope(user_site: Site, redis: RedisServer) -> None:
         assert (drained.code, running.wait().code) == (0, 0), drained
     finally:
         found.end()
+
+
+def test_ctrl_c_leaves_it_to_finish(strays: Strays) -> None:
+    site, redis = strays.site, strays.redis
+    assert site.unitq("stop").code == 0
+    pid = strays.adopted()
+    Load(redis.client).enqueue(1, 4.0)
+    wait_until(lambda: redis.client.llen("resque:begun") == 1, what="the stray takes the job")
+    drain = site.start("orphans", "--drain")
+    drain.wait_for(f"SIGQUIT to PID {pid}")
+    drain.signal(signal.SIGINT)
+    done = drain.wait()
+    assert done.code == 10, done
+    assert "told to end, and still there" in done.stdout, done
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}"), what="it ends by itself")
+    assert redis.client.llen("resque:sent") == 1
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 6)])
+def test_on_a_terminal_it_asks_before_it_kills(strays: Strays, answer: str, code: int) -> None:
+    site, redis = strays.site, strays.redis
+    configured(site, redis, stop_timeout="1s")
+    site.deploy()
+    assert site.unitq("stop").code == 0
+    pid = strays.adopted()
+    Load(redis.client).enqueue(1, 60.0)
+    wait_until(lambda: redis.client.llen("resque:begun") == 1, what="the stray takes the job")
+    terminal = Terminal(site, "orphans", "--drain")
+    terminal.wait_for("Kill 1 orphan (SIGKILL)?")
+    assert "in hand: SendSms" in terminal.shown
+    assert os.path.exists(f"/proc/{pid}")
+    terminal.type(answer)
+    assert terminal.end() == code, terminal.shown
+    assert os.path.exists(f"/proc/{pid}") == (code != 0)
+
+
+def test_a_release_that_was_deleted_is_told_by_its_path(strays: Strays) -> None:
+    site = strays.site
+    pid = strays.adopted()
+    site.switch(2)
+    site.deploy()
+    shutil.rmtree(site.home / "releases/1")
+    one = orphans(site, code=15)[pid]
+    assert (one["release"], one["current"]) == (str(site.home / "releases/1"), False)
+    assert f"{site.home}/releases/1 (deleted)" in site.unitq("orphans").stdout
+
+
+def test_a_script_by_way_of_the_link_is_what_it_led_to_then(strays: Strays) -> None:
+    """A worker that is nowhere in a release: only its script's path tells."""
+    site = strays.site
+    (site.home / "releases/1/worker.py").write_text(WAITS)
+    (site.home / "releases/2/worker.py").write_text(WAITS)
+    site.config(workers={"sms": {"command": f"{sys.executable} worker.py", "instances": 1}})
+    site.deploy()
+    running = strays.start(sys.executable, f"{site.current}/worker.py", cwd=site.out)
+    running.wait_for("up")
+    one = orphans(site, code=3)[running.pid]
+    assert (one["release"], one["current"]) == (str(site.home / "releases/1"), True)
+    assert "directory" not in one["known_by"]
+    site.switch(2)
+    site.deploy()
+    one = orphans(site, code=15)[running.pid]
+    assert (one["release"], one["current"]) == (None, False)
+
+
+REUSED = """
+import os, signal
+from unitq.host import pidfds
+first = os.fork()
+if not first:
+    signal.pause()
+with pidfds.held([first]) as held:
+    os.kill(first, signal.SIGKILL)
+    os.waitpid(first, 0)
+    with open("/proc/sys/kernel/ns_last_pid", "w") as file:
+        file.write(str(first - 1))
+    second = os.fork()
+    if not second:
+        signal.pause()
+    assert second == first, "another process has its PID"
+    assert not pidfds.lives(held[first])
+    assert not pidfds.send(held[first], signal.SIGKILL)
+    assert os.waitpid(second, os.WNOHANG) == (0, 0), "and lives on"
+    os.kill(second, signal.SIGKILL)
+print("held")
+"""
+
+
+def test_a_signal_never_reaches_who_has_the_pid_by_now(system_site: Site) -> None:
+    done = system_site.scope.run(
+        "unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", REUSED
+    )
+    assert (done.code, done.stdout) == (0, "held\n"), done

@@ -64,7 +64,8 @@ def _orphans(told: Mapping[str, Any], orphans: Sequence[Mapping[str, Any]]) -> s
     count = plural(len(orphans), "orphan")
     code = "" if not old else " on old code" if old == len(orphans) else f", {old} on old code"
     typed = unitq(told["app"], user=told["scope"] == "user")
-    return f"{count} of {told['app']}{code}, outside its units: `{typed} orphans` shows and drains"
+    where = f"{count} of {told['app']}{code}, outside its units"
+    return f"{where}: `{typed} orphans` shows more, --drain ends them"
 
 
 def _headline(told: Mapping[str, Any]) -> str:

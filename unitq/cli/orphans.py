@@ -99,9 +99,9 @@ Examples:
   unitq orphans --json | jq '.orphans[] | select(.current == false) | .pid'
 
 \b
-Exit codes: 0 there is none, or none is left; 3 there is one, on current code as far as can be told;
-6 told to end, and still at work after its time; 10 interrupted while it waited, what was told ends
-by itself; 15 one runs old code.
+Exit codes: 0 there is none, or none is left; 3 there is one, and none is known to run old code;
+6 told to end, and still at work after its time; 10 interrupted while waiting, and what was told
+ends by itself; 15 one runs old code.
 """
 )
 @scope_options

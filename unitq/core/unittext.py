@@ -20,7 +20,7 @@ def told(text: str, pin: str) -> Told | None:
     if not command:
         return None
     # Programs of the release are written by way of the pin; see core/commandline.py.
-    command = re.sub(rf"{re.escape(pin)}/[^/\s]+/release/", "./", command)
+    command = re.sub(rf"{re.escape(pin.replace('%', '%%'))}/[^/\s]+/release/", "./", command)
     command = command.replace("%%", "%").replace("$$", "$")
     return Told(
         command,
