@@ -82,8 +82,11 @@ class Drain:
                 self.interrupted = True
                 return
         left = [each for each in self.every if each.left]
-        if left and self._may_kill(left):
-            self._kill(left)
+        try:
+            if left and self._may_kill(left):
+                self._kill(left)
+        except click.Abort:
+            self.interrupted = True
 
     def _told(self, orphan: Orphan, held: Mapping[int, int]) -> Drained:
         stop = self.what.stops[orphan.worker]
@@ -137,7 +140,7 @@ class Drain:
             for job in _jobs(orphan) or () if _same(orphan) in wanted else ():
                 self.say(f"{_name(orphan)}: in hand: {queue_text.job_text(job, time())}")
         count = plural(len(left), "orphan")
-        return click.confirm(f"Kill {count} (SIGKILL)? What is in hand may be lost")
+        return click.confirm(f"Kill {count} (SIGKILL)? What is in hand may be lost", err=True)
 
     def _kill(self, left: Sequence[Drained]) -> None:
         wanted = {_same(one.orphan): one for one in left}

@@ -17,9 +17,9 @@ from unitq.cli.scope import read
 from unitq.core import keepers, names
 from unitq.core.errors import NotPermittedError, UnitqError
 from unitq.core.likeness import Link, Program, Releases, beside, engine_of, worker_of
-from unitq.core.orphans import App, Code, Work, in_a_unit, judged
+from unitq.core.orphans import App, Code, Work, judged
 from unitq.core.recognise import engine, interpreter
-from unitq.core.staleness import Living, Standing
+from unitq.core.staleness import Living, Standing, whose
 from unitq.core.staleness import judged as registrations_judged
 from unitq.core.unittext import told
 from unitq.core.wrappers import SHELLS
@@ -160,16 +160,14 @@ def keeper(systemd: Systemd, found: Look, orphan: Orphan) -> Keeper:
 def _with_queues(app: App, every: Sequence[Registration], table: proctable.Table) -> App:
     """The app with the queues that its own instances have registered for, too."""
     host = os.uname().nodename
-    own = frozenset(
-        queue
-        for one in every
-        if one.host == host and one.pid in table.processes and one.queues
-        if in_a_unit(table.processes[one.pid].cgroup)
-        and names.app_slice(app.name) in table.processes[one.pid].cgroup.split("/")
-        for queue in one.queues
-    )
-    works = tuple(replace(work, queues=work.queues | own) for work in app.works)
-    return replace(app, works=works)
+    own: dict[str, set[str]] = {}
+    for one in every:
+        process = table.processes.get(one.pid or 0)
+        if process is not None and one.host == host and one.queues:
+            instance, _ = whose(app.name, process.cgroup)
+            own.setdefault(instance.partition("@")[0], set()).update(one.queues)
+    works = (replace(each, queues=each.queues | own.get(each.worker, set())) for each in app.works)
+    return replace(app, works=tuple(works))
 
 
 def _outside(
@@ -204,8 +202,8 @@ def _work(
     place = scope.layout.app(current.app)
     programs: dict[Program, None] = {}
     queues: set[str] = set()
-    stop = Stop("SIGTERM", None)
     last = current.worker(name) or found[-1][1]
+    stop = Stop("SIGTERM", last.stop_timeout)  # systemd's own signal, should no text say more
     preset = presets.get(last.preset or "")
     recognise = preset.recognise if preset else None
     patterns = recognise.command if recognise else ()
