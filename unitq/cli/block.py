@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from unitq.cli.text import duration, number, plural
+from unitq.cli.text import duration, number, plural, unitq
 from unitq.core.errors import Exit
 
 if TYPE_CHECKING:
@@ -50,11 +50,22 @@ def ending(told: Mapping[str, Any]) -> list[Line]:
     if back := told["rollback"]:
         lines += _mishaps(back["instances"])
     lines += [Line(text) for text in second]
+    if orphans := told.get("orphans"):  # a report of an older unitq has none
+        lines.append(Line(f"warning: {_orphans(told, orphans)}", wrong=True))
     if why := told.get("no_rollback"):
         lines.append(Line(f"  not rolled back: {why}", wrong=True))
     if hint := told.get("next"):
         lines.append(Line(f"  next: {hint}", wrong=True))
     return lines
+
+
+def _orphans(told: Mapping[str, Any], orphans: Sequence[Mapping[str, Any]]) -> str:
+    old = sum(one["current"] is False for one in orphans)
+    count = plural(len(orphans), "orphan")
+    code = "" if not old else " on old code" if old == len(orphans) else f", {old} on old code"
+    typed = unitq(told["app"], user=told["scope"] == "user")
+    where = f"{count} of {told['app']}{code}, outside its units"
+    return f"{where}: `{typed} orphans` shows more, --drain ends them"
 
 
 def _headline(told: Mapping[str, Any]) -> str:

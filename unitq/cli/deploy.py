@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unitq.cli import hooking, report
+from unitq.cli import block, hooking, report, rollouts
 from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way, plan_to, way_back
 from unitq.cli.rollouts import Waiting, message_option, share, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
@@ -383,8 +383,12 @@ def _deploy(
     previous = plan.current.id if plan.current else None
     if not plan.pending and not plan.unproved:
         run = report.Run("deploy", waiting.began, scope.user)
-        unchanged = report.document(run, target, previous, None, (), Exit.OK)
-        click.echo(json.dumps(unchanged, indent=2) if waiting.json else unchanged["summary"][0])
+        left = rollouts.orphans(scope, target)
+        told = report.document(run, target, previous, None, (), Exit.OK, orphans=left)
+        if waiting.json:
+            click.echo(json.dumps(told, indent=2))
+        else:
+            block.show(told)
         return Exit.OK
     roll = Roll(
         "deploy", scope, systemd, plan, prepared.rendered, prepared.settings, prepared.way_back,

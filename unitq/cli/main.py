@@ -25,6 +25,7 @@ _COMMANDS = {
     "rollout": ("unitq.cli.rollout:rollout", "A rollout under way, paused, or cut off."),
     "status": ("unitq.cli.status:status", "Show what runs, and whether it runs the wanted code."),
     "queues": ("unitq.cli.queues:queues", "Show what waits in Redis, who takes it, how fast."),
+    "orphans": ("unitq.cli.orphans:orphans", "Show what works for the app outside its units."),
     "history": ("unitq.cli.history:history", "Show what was deployed, and what became of it."),
     "show": ("unitq.cli.history:show", "Show one revision."),
     "diff": ("unitq.cli.history:diff", "Show how two revisions differ."),

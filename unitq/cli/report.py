@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from unitq import observe
+    from unitq.core.orphans import Orphan
     from unitq.core.outcome import Outcome
     from unitq.core.revision import Revision
     from unitq.core.rollout import Slot
@@ -92,18 +93,19 @@ def document(
     leftovers: Sequence[observe.Instance],
     code: Exit,
     back: Back | None = None,
+    orphans: Sequence[Orphan] | None = None,
 ) -> dict[str, Any]:
-    """The report as plain values; docs/json.md describes it."""
+    """The report as plain values; docs/json.md describes it. `orphans` None: not looked for."""
     word = "unchanged" if outcome is None else _RESULTS[code]
     count = len(revision.instances)
     summary = [f"{word}: {count} of {count} on {revision.number}"]
     if outcome and back:
         summary = [
             _summary("failed", revision, outcome, None),
-            _summary(word, back.revision, back.outcome, leftovers),
+            _summary(word, back.revision, back.outcome, leftovers, orphans or ()),
         ]
     elif outcome:
-        summary = [_summary(word, revision, outcome, leftovers)]
+        summary = [_summary(word, revision, outcome, leftovers, orphans or ())]
     return {
         "format": 1,
         "command": run.verb,
@@ -124,6 +126,7 @@ def document(
         "code_versions": {worker.name: worker.code_version for worker in revision.workers},
         **_outcome(revision, outcome),
         "old_code": [{"instance": str(one.name), "pids": list(one.pids)} for one in leftovers],
+        "orphans": None if orphans is None else [_orphan(one) for one in orphans],
         "rollback": {
             "revision": back.revision.id,
             "restores": back.revision.restores,
@@ -134,6 +137,16 @@ def document(
         "no_rollback": run.why_not,
         "next": _next(run, revision, outcome, code, back) if outcome else None,
         "earlier": list(run.earlier),
+    }
+
+
+def _orphan(one: Orphan) -> dict[str, Any]:
+    return {
+        "pid": one.process.pid,
+        "pids": list(one.pids),
+        "worker": one.worker,
+        "release": one.release or None,
+        "current": one.current,
     }
 
 
@@ -256,6 +269,7 @@ def _summary(
     revision: Revision,
     outcome: Outcome,
     leftovers: Sequence[observe.Instance] | None,
+    orphans: Sequence[Orphan] = (),
 ) -> str:
     """The closing line. `leftovers` None: what comes after it says what is left of the old code."""
     slots = outcome.rollout.slots.values()
@@ -274,6 +288,8 @@ def _summary(
     parts.append(f"{len(outcome.killed)} killed")
     if leftovers is not None:
         old = sum(len(one.pids) for one in leftovers)
+        # The line is a proof for the whole host.
+        old += sum(len(one.pids) for one in orphans if one.current is False)
         parts.append(f"{plural(old, 'process')} on old code")
     slow = max(slots, key=_drained_for, default=None)
     if slow and slow.drained_for is not None:

@@ -19,7 +19,7 @@ from unitq.cli import block, progress, report
 from unitq.cli.in_hand import looks, put_back
 from unitq.cli.text import unitq
 from unitq.core import names
-from unitq.core.errors import ConfigError, Exit
+from unitq.core.errors import ConfigError, Exit, UnitqError
 from unitq.core.plan import Do, Running, Step
 from unitq.core.rollout import begin
 from unitq.core.stopping import alike
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from unitq.cli.report import Back
     from unitq.cli.scope import Scope
     from unitq.core.names import InstanceName
+    from unitq.core.orphans import Orphan
     from unitq.core.outcome import Outcome
     from unitq.core.revision import Revision
     from unitq.core.rollout import Rollout
@@ -288,7 +289,8 @@ def close(
         verb, waiting.began, scope.user, book.number if book else None,
         _earlier(book) if book else (), why_not,
     )  # fmt: skip
-    document = report.document(run, revision, previous, outcome, leftovers, code, back)
+    left = orphans(scope, now_wanted) if book else None
+    document = report.document(run, revision, previous, outcome, leftovers, code, back, left)
     if book:
         _written(book, document, outcome, back)
     # The outcome stands, whether or not anybody is left to read it.
@@ -300,6 +302,20 @@ def close(
     if then:
         then(document)
     return code
+
+
+def orphans(scope: Scope, revision: Revision) -> tuple[Orphan, ...] | None:
+    """What works for the app outside its units, by the processes alone; None: not to be found out.
+
+    It is about the host and not about the rollout, whose outcome stands either way.
+    """
+    from unitq.cli import orphan_look
+
+    try:
+        return orphan_look.look(orphan_look.known(scope, revision)).orphans
+    except (UnitqError, OSError) as error:
+        _warn(f"orphans were not looked for: {error}")
+        return None
 
 
 def _earlier(book: Ledger) -> tuple[Mapping[str, Any], ...]:

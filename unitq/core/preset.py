@@ -36,6 +36,7 @@ class Recognise:
     command: tuple[re.Pattern[str], ...] = ()  # see `recognise.Invocation.texts`
     script: tuple[re.Pattern[str], ...] = ()  # anywhere in the head of a script
     arguments: re.Pattern[str] | None = None  # which the script then needs as well
+    title: tuple[re.Pattern[str], ...] = ()  # the beginning of what it calls itself in `ps`
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,7 @@ def _recognise(table: _Table) -> Recognise:
         command=table.get("command", presetvalues.commands, ()),
         script=table.get("script", presetvalues.patterns, ()),
         arguments=_maybe(table, "arguments"),
+        title=table.get("title", presetvalues.patterns, ()),
     )
     table.done()
     return found

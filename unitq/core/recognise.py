@@ -15,7 +15,7 @@ from unitq.core.commandline import prefixes
 from unitq.core.wrappers import LAUNCHERS, SHELLS, hands_over, shell_wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from unitq.core.preset import Preset
 
@@ -34,6 +34,14 @@ _VALUED = {
     "ruby": ("-I", "-r", "-C", "-E"),
     "node": ("-r", "--require", "--import", "--loader", "--env-file", "-C", "--conditions"),
     "perl": ("-I",),
+}
+# Options with which an interpreter runs no file: it checks one, or takes its program elsewhere.
+_RUNS_NO_FILE = {
+    "php": ("-l", "--syntax-check", "-r", "--run", "-a", "-s", "-w", "-S", "-i", "-m", "-v"),
+    "python": ("-c", "-V", "--version"),
+    "ruby": ("-c", "-e", "-v"),
+    "node": ("-c", "--check", "-e", "--eval", "-p", "--print", "-v"),
+    "perl": ("-c", "-e", "-E", "-v"),
 }
 # What runs the rest of its arguments in its own place, and its options with a value.
 _PASSES = {
@@ -108,6 +116,30 @@ def invocations(command: str, heads: Mapping[str, str]) -> list[Invocation]:
     return found[:_COMMANDS_MAX]
 
 
+def program(words: Sequence[str]) -> Invocation | None:
+    """What a process runs, by its own command line; None where its interpreter runs no file."""
+    if not words or not words[0]:
+        return None
+    name = interpreter(words[0])
+    rest = iter(words[1:])
+    for word in rest:
+        if not name or not word.startswith("-"):
+            break
+        if word in _RUNS_NO_FILE[name]:
+            return None
+        if word in _VALUED[name]:
+            next(rest, None)
+    found = _invocation(list(words))
+    if found is None or not found.interpreter:
+        return found
+    runner = found.program.rpartition("/")[2]
+    if runner not in _RUNNERS:
+        return found
+    # `ruby /usr/bin/bundle exec rake …`: the runner is a script itself, and stays.
+    inner = _invocation([runner, *found.arguments])
+    return inner and inner._replace(interpreter=inner.interpreter or found.interpreter)
+
+
 def scripts(command: str, heads: Mapping[str, str]) -> list[str]:
     """The files whose heads would tell more."""
     return [one.script for one in invocations(command, heads) if one.script]
@@ -120,7 +152,7 @@ def recognised(
     found = invocations(command, heads)
     for one in found:
         head = heads.get(one.script, "") if one.script else ""
-        texts = one.texts(_interpreter(_shebang(head)))
+        texts = one.texts(interpreter(_shebang(head)))
         for preset in presets.values():
             for pattern in preset.recognise.command:
                 for text in texts:
@@ -208,7 +240,7 @@ def _invocation(words: list[str]) -> Invocation | None:
     words = _unwrapped(words)
     if not words:
         return None
-    name = _interpreter(words[0])
+    name = interpreter(words[0])
     if not name and words[0].rpartition("/")[2] in SHELLS:
         name = "sh"
     if not name:
@@ -251,10 +283,15 @@ def _unwrapped(words: list[str]) -> list[str]:
     return rest
 
 
-def _interpreter(program: str) -> str:
+def interpreter(program: str) -> str:
     """`python` for "/usr/bin/python3.11"; empty for what is none of those that we know."""
     found = _INTERPRETER.fullmatch(program.rpartition("/")[2])
     return _SAME.get(found[1], found[1]) if found else ""
+
+
+def engine(one: Invocation, head: str = "") -> str:
+    """The interpreter that runs it; `head` is the beginning of its script. Empty: not known."""
+    return one.interpreter or interpreter(_shebang(head))
 
 
 def _is_shell(one: Invocation) -> bool:

@@ -1,0 +1,330 @@
+"""From an installed app to its orphans: what is known of it, what runs here, what Redis tells.
+
+Redis is only asked by `unitq orphans`; the report of a deploy goes by the processes alone.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import tomllib
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.cli.scope import read
+from unitq.core import keepers, names
+from unitq.core.errors import NotPermittedError, UnitqError
+from unitq.core.likeness import Link, Program, Releases, beside, engine_of, worker_of
+from unitq.core.orphans import App, Code, Work, judged
+from unitq.core.recognise import engine, interpreter
+from unitq.core.staleness import Living, Standing, whose
+from unitq.core.staleness import judged as registrations_judged
+from unitq.core.unittext import told
+from unitq.core.wrappers import SHELLS
+from unitq.host import proctable, revisions, scripts
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from unitq.cli.scope import Scope
+    from unitq.core.keepers import Keeper
+    from unitq.core.orphans import Orphan
+    from unitq.core.preset import Preset
+    from unitq.core.queue import Registration
+    from unitq.core.revision import Revision, WorkerRevision
+    from unitq.host.systemd import Systemd
+
+
+class Stop(NamedTuple):
+    """How a worker is told to finish, and how long it may take."""
+
+    signal: str
+    seconds: float | None  # None: any time
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of the app without a look at what runs."""
+
+    scope: Scope
+    revision: Revision
+    app: App
+    stops: Mapping[str, Stop]  # by worker
+    wanted: proctable.Wanted
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was found."""
+
+    table: proctable.Table
+    orphans: tuple[Orphan, ...]
+    registered: Mapping[int, Registration]  # by PID; of processes outside the app's units
+
+    @property
+    def stale(self) -> tuple[Orphan, ...]:
+        """Those that run old code."""
+        return tuple(each for each in self.orphans if each.current is False)
+
+
+def known(scope: Scope, revision: Revision) -> Known:
+    """Reads what is known of the app, also of what it was before."""
+    place = scope.layout.app(revision.app)
+    notes: list[str] = []
+    kept = revisions.every(place, notes.append)
+    if revision.id not in {each.id for each in kept}:
+        kept.append(revision)
+    presets = scope.presets()
+    releases = Releases(
+        tuple(sorted({worker.release for each in kept for worker in each.workers})),
+        _beside(revision, notes.append),
+    )
+    workers: dict[str, list[tuple[Revision, WorkerRevision]]] = {}
+    for each in kept:
+        for worker in each.workers:
+            workers.setdefault(worker.name, []).append((each, worker))
+    works, stops = [], {}
+    for name, found in workers.items():
+        work, stop = _work(scope, revision, name, found, presets, releases, notes.append)
+        works.append(work)
+        stops[name] = stop
+    app = App(
+        revision.app,
+        tuple(works),
+        releases,
+        {(each.id, w.name): w.release for each in kept for w in each.workers},
+    )
+    variables = {"UNITQ_APP", "UNITQ_REVISION", "UNITQ_WORKER"}
+    variables |= {work.variable for work in works if work.variable}
+    return Known(
+        scope, revision, app, stops, proctable.Wanted(_may_be_one(works), frozenset(variables)),
+        notes,
+    )  # fmt: skip
+
+
+def _may_be_one(works: Sequence[Work]) -> Callable[[str], bool]:
+    """Whether a process that runs this file could be a worker's."""
+    programs = [program for work in works for program in work.programs]
+    engines = {program.engine for program in programs}
+    names_of = {program.name for program in programs}
+    names_of |= {
+        os.path.basename(path) for program in programs for path in program.inside | program.outside
+    }
+
+    @cache
+    def may(executable: str) -> bool:
+        found = engine_of(executable)
+        if found in SHELLS:
+            return "sh" in engines
+        return found in engines or found in names_of or ("" in engines and bool(interpreter(found)))
+
+    return may
+
+
+def look(what: Known, registered: Iterable[Registration] | None = None) -> Look:
+    """Looks at every process. `registered`: the workers that Redis has of this app's framework."""
+    table = proctable.table(what.wanted)
+    if table.hidden and not what.scope.user:
+        raise NotPermittedError(
+            f"{table.hidden} processes may not be looked at, so nobody can say what they work for",
+            hint="run it as root (sudo)",
+        )
+    table.processes.pop(os.getpid(), None)
+    mine: dict[int, Registration] = {}
+    app = what.app
+    if registered is not None:
+        every = tuple(registered)
+        app = _with_queues(app, every, table)
+        mine = _outside(app.name, every, table)
+    found = judged(app, table.processes.values(), mine)
+    return Look(table, found, mine)
+
+
+def keeper(systemd: Systemd, found: Look, orphan: Orphan) -> Keeper:
+    """What keeps an orphan. Asks systemd for the main process of the unit that it is in, if any."""
+    process = orphan.process
+    mains = {}
+    unit = keepers.unit_of(process.cgroup)
+    if unit.endswith(".service") and not unit.startswith("user@"):
+        try:
+            mains[unit] = systemd.properties(unit, "MainPID")["MainPID"]
+        except UnitqError:
+            mains = {}  # of another manager than ours: only told from the processes then
+    return keepers.keeper(process, found.table.processes, mains)
+
+
+def _with_queues(app: App, every: Sequence[Registration], table: proctable.Table) -> App:
+    """The app with the queues that its own instances have registered for, too."""
+    host = os.uname().nodename
+    own: dict[str, set[str]] = {}
+    for one in every:
+        process = table.processes.get(one.pid or 0)
+        if process is not None and one.host == host and one.queues:
+            instance, _ = whose(app.name, process.cgroup)
+            own.setdefault(instance.partition("@")[0], set()).update(one.queues)
+    works = (replace(each, queues=each.queues | own.get(each.worker, set())) for each in app.works)
+    return replace(app, works=tuple(works))
+
+
+def _outside(
+    app: str, every: Sequence[Registration], table: proctable.Table
+) -> dict[int, Registration]:
+    """The registrations of this host whose process lives outside the app's units."""
+
+    def living(pid: int) -> Living | None:
+        process = table.processes.get(pid)
+        return Living(process.began, process.cgroup) if process else None
+
+    found = registrations_judged(
+        every, app=app, host=os.uname().nodename, living=living, now=time.time()
+    )
+    return {
+        each.registration.pid: each.registration
+        for each in found
+        if each.standing is Standing.ORPHAN and each.registration.pid is not None
+    }
+
+
+def _work(
+    scope: Scope,
+    current: Revision,
+    name: str,
+    found: Sequence[tuple[Revision, WorkerRevision]],
+    presets: Mapping[str, Preset],
+    releases: Releases,
+    note: Callable[[str], None],
+) -> tuple[Work, Stop]:
+    """A worker of any revision that is kept, and how it is stopped."""
+    place = scope.layout.app(current.app)
+    programs: dict[Program, None] = {}
+    queues: set[str] = set()
+    last = current.worker(name) or found[-1][1]
+    stop = Stop("SIGTERM", last.stop_timeout)  # systemd's own signal, should no text say more
+    preset = presets.get(last.preset or "")
+    recognise = preset.recognise if preset else None
+    patterns = recognise.command if recognise else ()
+    variable = preset.queues.variable if preset else "QUEUE"
+    separator = preset.queues.separator if preset else ","
+    seen: set[tuple[str, str]] = set()
+    for revision, worker in found:
+        queues |= set(worker.queues)
+        text = _unit_text(scope, revision, name)
+        said = told(text, str(place.pins(name))) if text else None
+        if said is None:
+            continue
+        stop = Stop(said.stop_signal, None if said.unlimited else worker.stop_timeout)
+        if (said.command, worker.release) not in seen:
+            seen.add((said.command, worker.release))
+            if one := _program(said.command, worker.release, releases, patterns):
+                programs[one] = None
+    if variable:
+        text = (revisions.environment(place, last, note) or {}).get(variable, "")
+        queues |= {queue.strip() for queue in text.split(separator) if queue.strip()}
+    work = Work(
+        name,
+        tuple(programs),
+        patterns,
+        recognise.arguments if recognise else None,
+        recognise.title if recognise else (),
+        frozenset(queues),
+        variable,
+        separator,
+        _code(current.worker(name), found),
+    )
+    return work, stop
+
+
+def _unit_text(scope: Scope, revision: Revision, worker: str) -> str:
+    folder = scope.layout.app(revision.app).revisions / revision.id / "_units"
+    try:
+        with open(folder / names.template(revision.app, worker), encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError):
+        return ""  # a revision that is half there: the others tell
+
+
+def _program(
+    command: str,
+    release: str,
+    releases: Releases,
+    patterns: Sequence[re.Pattern[str]],
+) -> Program | None:
+    """What a command comes to in a release."""
+    heads = scripts.heads(command, release)
+    one = worker_of(command, heads, patterns)
+    if one is None:
+        return None
+    inside, outside, name = set(), set(), ""
+    runs = engine(one, heads.get(one.script, ""))
+    if one.script:
+        path = os.path.normpath(os.path.join(release, one.script))
+        for each in (path, os.path.realpath(path)):
+            root = releases.of(each)
+            if root:
+                inside.add(each[len(root) :].lstrip("/"))
+            else:
+                outside.add(each)
+    else:
+        name = one.program.rpartition("/")[2]
+    return Program(
+        runs, one.arguments, one.texts(runs), frozenset(inside), frozenset(outside), name
+    )
+
+
+def _code(
+    wanted: WorkerRevision | None, found: Sequence[tuple[Revision, WorkerRevision]]
+) -> Code | None:
+    if wanted is None:
+        return None
+    since, in_place = None, False
+    other = False
+    for revision, worker in found:  # oldest first
+        same = (worker.release, worker.code_version) == (wanted.release, wanted.code_version)
+        if not same:
+            other, since = True, None
+            in_place = in_place or worker.release == wanted.release
+        elif other and since is None:
+            since = revision.created
+    return Code(wanted.revision, wanted.release, since, in_place)
+
+
+def _beside(revision: Revision, note: Callable[[str], None]) -> tuple[tuple[str, str], ...]:
+    """Where the siblings of its releases are, by `directory` in the file that it was made from."""
+    found: dict[tuple[str, str], None] = {}
+    for worker in revision.workers:
+        folder, _, name = worker.release.rpartition("/")
+        if name and folder.endswith("/releases"):
+            found[folder, ""] = None
+    try:
+        document = tomllib.loads(read(Path(revision.config)))
+    except (UnitqError, tomllib.TOMLDecodeError, RecursionError):
+        if not found:
+            note(f"{revision.config} cannot be read: only releases of kept revisions are known")
+        return tuple(found)
+    workers = document.get("workers")
+    tables = [document, *(workers.values() if isinstance(workers, dict) else ())]
+    for table in tables:
+        directory = table.get("directory") if isinstance(table, dict) else None
+        if isinstance(directory, str) and directory.startswith("/") and "\0" not in directory:
+            pattern = beside(_links(os.path.normpath(directory)))
+            if pattern:
+                found[pattern] = None
+    return tuple(found)
+
+
+def _links(directory: str) -> list[Link]:
+    """The symlinks on the way to a directory."""
+    found, above = [], "/"
+    parts = directory.strip("/").split("/")
+    for index, part in enumerate(parts):
+        at = os.path.join(above, part)
+        target = os.path.realpath(at)
+        if os.path.islink(at):
+            rest = "".join(f"/{each}" for each in parts[index + 1 :])
+            found.append(Link(at, target, rest))
+        above = target
+    return found

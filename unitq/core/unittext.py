@@ -1,0 +1,35 @@
+"""What a unit text that unitq has written says of its worker. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class Told(NamedTuple):
+    """What is of interest of a worker's unit."""
+
+    command: str  # with the release's own programs as paths below it, without systemd's escapes
+    stop_signal: str
+    unlimited: bool  # a job takes as long as it takes
+
+
+def told(text: str, pin: str) -> Told | None:
+    """What the text says; None: it starts nothing. `pin` is that of the worker's instances."""
+    command = _last(text, "ExecStart")
+    if not command:
+        return None
+    # Programs of the release are written by way of the pin; see core/commandline.py.
+    command = re.sub(rf"{re.escape(pin.replace('%', '%%'))}/[^/\s]+/release/", "./", command)
+    command = command.replace("%%", "%").replace("$$", "$")
+    return Told(
+        command,
+        _last(text, "KillSignal") or "SIGTERM",  # systemd.kill(5)
+        _last(text, "TimeoutStopSec") == "infinity",
+    )
+
+
+def _last(text: str, directive: str) -> str:
+    """The value of the last line of that name; it wins."""
+    found = re.findall(rf"(?m)^{directive}=(.*)$", text)
+    return found[-1].strip() if found else ""
