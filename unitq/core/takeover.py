@@ -122,7 +122,8 @@ def way(
 
     `known`: supervisord goes by the settings that are in the file now.
     """
-    if family and family[0].between:
+    told = workers_of(family, strict=preset is not None)
+    if told != tuple(family[:1]):
         return Way.HOLD
     if not known or settings.stopwaitsecs < _seconds(worker):
         return Way.DRAIN

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unitq.core.errors import NotPermittedError, PreflightError
+from unitq.core.errors import NotPermittedError, PreflightError, UnitqError
 from unitq.core.takeover import Member
 
 if TYPE_CHECKING:
@@ -95,9 +95,16 @@ def has_begun_work(pid: int) -> bool:
 
 
 def _opened(pid: int) -> Iterator[int]:
-    for name in os.listdir(f"/proc/{pid}/fd"):
-        if int(name) > 2:
-            yield int(name)
+    try:
+        names = os.listdir(f"/proc/{pid}/fd")
+    except FileNotFoundError:
+        return  # it has ended
+    except PermissionError as error:
+        raise NotPermittedError(
+            f"PID {pid}: what it has opened cannot be seen: {error.strerror}",
+            hint="run it as root (sudo)",
+        ) from error
+    yield from (number for number in map(int, names) if number > 2)
 
 
 def _is_a_way(pid: int, number: int) -> bool:
@@ -152,7 +159,8 @@ def kin(process: str, top: int) -> tuple[Member, ...]:
             continue
         pid = int(entry)
         fields = _stat(pid)
-        if not fields or (int(fields[2]) != top and not marks <= _environment(pid)):
+        own = top and fields and int(fields[2]) == top
+        if not fields or (not own and not marks <= _environment(pid)):
             continue
         one = member(pid, signal.SIGTERM)
         if one and not one.dead:
@@ -175,3 +183,23 @@ def belongs(pid: int, parent: int) -> None:
             f"PID {pid} is no child of supervisord, PID {parent}: is that in a container?",
             hint="run `unitq takeover` where supervisord runs",
         )
+
+
+class Hold:
+    """A process that is held."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+        self._over = False
+
+    def let_go(self) -> None:
+        """It goes on."""
+        if not self._over:
+            self._over = True
+            with suppress(UnitqError):
+                self._handle.send(signal.SIGCONT)
+
+    def end(self) -> None:
+        """It has nothing in hand, and Supervisor has been told to stop it."""
+        self._over = True
+        self._handle.send(signal.SIGKILL)

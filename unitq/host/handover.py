@@ -7,18 +7,17 @@ was: what is held is let go.
 from __future__ import annotations
 
 import os
-import select
 import signal
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.errors import Exit, PreflightError, UnitqError
 from unitq.core.supervisor.report import printable
 from unitq.core.takeover import Way, way, workers_of
 from unitq.host import family, files
-from unitq.host.family import Handle
+from unitq.host.family import Handle, Hold
+from unitq.host.patience import HandoverError, Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -42,24 +41,6 @@ _MOMENT = 0.001
 _LEFT = 5.0  # seconds in which what was left may end by itself
 _SHOWN = 60  # characters of a command line
 _GONE = ("STOPPED", "FATAL")
-
-
-class HandoverError(UnitqError):
-    """A process of Supervisor's could not be brought to its end."""
-
-    exit = Exit.DEGRADED
-
-
-class GaveUpError(HandoverError):
-    """The time that somebody wanted to wait is over."""
-
-    exit = Exit.GAVE_UP_WAITING
-
-
-class DetachedError(HandoverError):
-    """A second Ctrl-C."""
-
-    exit = Exit.DETACHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +87,8 @@ class Handover:
         """`notes` is a folder that goes with the boot; `deadline` is on the monotonic clock."""
         self._supervisord = supervisord
         self._notes = notes
-        self._interrupts = interrupts
+        self._patience = Patience(interrupts, say, deadline)
         self._say = say
-        self._deadline = deadline
         self._told: list[int] = []
         self._killed = False
         self._successors = 0
@@ -153,7 +133,7 @@ class Handover:
                     return info
             elif info.state != "STOPPING":
                 raise HandoverError(f"{task.process} is {info.state}, Supervisor says")
-            self._pause(_PAUSE)
+            self._patience.pause(_PAUSE)
 
     def _one(self, task: Task, pid: int) -> None:
         """Ends this process; the state is to be looked at again afterwards."""
@@ -180,17 +160,17 @@ class Handover:
         if not self._supervisord.stop(task.process):
             return
         self._told.append(top.pid)
-        self._gone([top], None)
+        self._patience.gone([top], None)
         self._killed = monotonic() - begun >= task.settings.stopwaitsecs
         self._stopped(task)
 
     def _drain(self, task: Task, top: Handle, members: tuple[Member, ...]) -> None:
         self._tell(task, members, "")
-        self._gone([top], task)
+        self._finished([top], task)
         while True:
             info = self._supervisord.info(task.process)
             if info.pid == top.pid:
-                self._pause(_MOMENT)  # it is not collected yet
+                self._patience.pause(_MOMENT)  # it is not collected yet
                 continue
             if info.state not in ("EXITED", "STARTING", "RUNNING"):
                 return
@@ -210,7 +190,7 @@ class Handover:
             with self._held(fresh) as hold:
                 if family.words(pid) == family.words(self._supervisord.pid):
                     hold.let_go()
-                    self._pause(_MOMENT)  # it is supervisord's own copy, and becomes ours
+                    self._patience.pause(_MOMENT)  # it is supervisord's own copy, and becomes ours
                     return None
                 if family.has_begun_work(pid) or len(family.below(pid, task.number)) > 1:
                     return False
@@ -218,7 +198,7 @@ class Handover:
                     return None
                 hold.end()
                 self._successors += 1
-                self._gone([fresh], None, _PROMPT)
+                self._ended(fresh)
         self._stopped(task)
         return True
 
@@ -231,18 +211,19 @@ class Handover:
                     break
                 self._tell(task, members, f"; the shell above it, PID {top.pid}, is held")
                 with self._handles(one.pid for one in workers) as handles:
-                    self._gone(handles, task)
+                    self._finished(handles, task)
             else:
                 raise HandoverError(
                     f"{task.process}: a shell below PID {top.pid} starts the worker again and again"
                 )
             alive = [one for one in members[1:] if not one.dead]
-            if task.strict and any(not one.between for one in alive):
+            nobody = not self._told
+            if task.strict and nobody and any(not one.between for one in alive):
                 raise _no_handler(task, alive)
             if not self._supervisord.stop(task.process):
                 return
             hold.end()
-            self._gone([top], None, _PROMPT)
+            self._ended(top)
         self._stopped(task)
 
     # --- steps ------------------------------------------------------------------------------------
@@ -264,7 +245,7 @@ class Handover:
                 return members
             if waited > _READY:
                 raise _no_handler(task, alive)
-            self._pause(_PAUSE)
+            self._patience.pause(_PAUSE)
 
     def _tell(self, task: Task, members: tuple[Member, ...], also: str) -> None:
         """Sends the signal to the workers that have not got it from an earlier takeover."""
@@ -302,7 +283,7 @@ class Handover:
         while self._supervisord.info(task.process).state == "STOPPING":
             if monotonic() - begun > _PROMPT:
                 raise HandoverError(f"{task.process} is STOPPING, though its process has ended")
-            self._pause(_PAUSE)
+            self._patience.pause(_PAUSE)
 
     def _left(self, task: Task, top: int) -> tuple[Member, ...]:
         """What lives on; nothing is done to it."""
@@ -311,46 +292,24 @@ class Handover:
             found = family.kin(task.process, top)
             if not found or monotonic() - begun > _LEFT:
                 return found
-            self._pause(_PAUSE)
+            self._patience.pause(_PAUSE)
 
-    # --- waiting ----------------------------------------------------------------------------------
+    def _finished(self, handles: list[Handle], task: Task) -> None:
+        """Waits until all have ended, for as long as their job may take."""
+        rest = self._patience.gone(handles, task.worker.stop_timeout.seconds)
+        if rest:
+            pids = ", ".join(f"PID {handle.pid}" for handle in rest)
+            raise HandoverError(
+                f"{task.process}: {pids} still works, {task.worker.stop_timeout} after "
+                f"{task.worker.stop_signal}: its stop_timeout",
+                hint="nothing was killed; once it has ended Supervisor starts another, and the "
+                "same command goes on",
+            )
 
-    def _gone(self, handles: list[Handle], task: Task | None, limit: float | None = None) -> None:
-        """Waits until all have ended; with a task for as long as its job may take."""
-        begun = monotonic()
-        if task is not None:
-            limit = task.worker.stop_timeout.seconds
-        waiting = {handle.descriptor: handle for handle in handles}
-        while waiting:
-            rest = None if limit is None else begun + limit - monotonic()
-            if rest is not None and rest <= 0:
-                raise _still_there(list(waiting.values()), task)
-            for descriptor in self._select(list(waiting), rest):
-                waiting.pop(descriptor, None)
-
-    def _pause(self, seconds: float) -> None:
-        self._select([], seconds)
-
-    def _select(self, descriptors: list[int], seconds: float | None) -> list[int]:
-        """Those of them that are ready. Raises GaveUpError, DetachedError."""
-        if self._deadline is not None:
-            rest = self._deadline - monotonic()
-            if rest <= 0:
-                raise GaveUpError("gave up waiting (--timeout)")
-            seconds = rest if seconds is None else min(seconds, rest)
-        if seconds == float("inf"):
-            seconds = None
-        wake = self._interrupts.wake
-        before = self._interrupts.count
-        if before <= 1:
-            ready, _, _ = select.select([*descriptors, wake], [], [], seconds)
-            if wake in ready:
-                self._interrupts.clear()
-        if self._interrupts.count > 1:
-            raise DetachedError("detached; what was told to finish its job does so")
-        if self._interrupts.count > before:
-            self._say("interrupted: this one is finished; again: leave at once")
-        return [each for each in ready if each != wake]
+    def _ended(self, handle: Handle) -> None:
+        """Waits for the end of what got SIGKILL."""
+        if self._patience.gone([handle], _PROMPT):
+            raise HandoverError(f"PID {handle.pid} does not end, though it got SIGKILL")
 
     # --- processes --------------------------------------------------------------------------------
 
@@ -373,9 +332,9 @@ class Handover:
             yield [each for each in every if each is not None]
 
     @contextmanager
-    def _held(self, handle: Handle) -> Iterator[_Hold]:
+    def _held(self, handle: Handle) -> Iterator[Hold]:
         """Holds a process by SIGSTOP; lets it go at the end, unless it was ended."""
-        hold = _Hold(handle)
+        hold = Hold(handle)
         handle.send(signal.SIGSTOP)
         try:
             begun = monotonic()
@@ -384,49 +343,17 @@ class Handover:
                     raise HandoverError(
                         f"PID {handle.pid} cannot be held: it is in state {one.state}"
                     )
-                self._pause(_MOMENT)
+                self._patience.pause(_MOMENT)
             yield hold
         finally:
             hold.let_go()
 
 
-class _Hold:
-    """A process that is held."""
-
-    def __init__(self, handle: Handle) -> None:
-        self._handle = handle
-        self._over = False
-
-    def let_go(self) -> None:
-        """It goes on."""
-        if not self._over:
-            self._over = True
-            with suppress(UnitqError):
-                self._handle.send(signal.SIGCONT)
-
-    def end(self) -> None:
-        """It has nothing in hand, and Supervisor has been told to stop it."""
-        self._over = True
-        self._handle.send(signal.SIGKILL)
-
-
-def _no_handler(task: Task, alive: list[Member]) -> PreflightError | HandoverError:
+def _no_handler(task: Task, alive: list[Member]) -> HandoverError:
     pids = ", ".join(str(one.pid) for one in alive)
     return HandoverError(
         f"{task.process}: none of its processes ({pids}) has a handler for "
         f"{task.worker.stop_signal}, and they would die of it",
-        hint="is `preset` in unitq.toml the right one? `kill -l` and /proc/PID/status (SigCgt) tell "
-        "which signals a process handles",
-    )
-
-
-def _still_there(handles: list[Handle], task: Task | None) -> HandoverError:
-    pids = ", ".join(f"PID {handle.pid}" for handle in handles)
-    if task is None:
-        return HandoverError(f"{pids} does not end, though it got SIGKILL")
-    return HandoverError(
-        f"{task.process}: {pids} still works, {task.worker.stop_timeout} after "
-        f"{task.worker.stop_signal}: its stop_timeout",
-        hint="nothing was killed; once it has ended Supervisor starts another, and the same "
-        "command goes on",
+        hint="is `preset` in unitq.toml the right one? SigCgt in /proc/PID/status says which "
+        "signals a process handles",
     )
