@@ -5,12 +5,15 @@ None is lost, none is run twice, and never are there more workers than before.
 
 from __future__ import annotations
 
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +24,6 @@ from tests.systemd.conftest import WORKERS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.harness.load import Tally
     from tests.harness.redis_server import RedisServer
@@ -265,3 +267,237 @@ def test_no_job_is_lost_and_none_run_twice(host: Host, name: str) -> None:
     host.start()
     assert set(host.states().values()) == {"STOPPED"}
     assert len(host.mains()) == 3
+
+
+def back(said: str) -> list[str]:
+    """The commands that it says lead back."""
+    _, _, rest = said.partition("to go back:\n")
+    return [line.strip() for line in rest.splitlines() if line.startswith("  ")]
+
+
+def test_a_unit_that_fails_stops_it_and_leads_back_or_on(host: Host) -> None:
+    site = host.site
+    host.program("mail", "autorestart=true", count=1)
+    host.program("sms", "autorestart=true", command=SHELL)
+    host.start()
+    host.running(4)
+    host.imported()
+    before = (host.folder / "sms.conf").read_text()
+    drop_in = Path(f"/etc/systemd/system/{site.unit('sms', 2)}.d/fail.conf")
+    drop_in.parent.mkdir()
+    drop_in.write_text("[Service]\nExecStartPre=/bin/false\n")
+    try:
+        with Load(host.redis.client, ["sms", "mail"], rate=15, seconds=(0.05, 0.3)) as load:
+            wait_until(lambda: load.tally().finished > 5, 20, "jobs flow")
+            done = site.unitq("takeover", str(host.conf), "--yes")
+            assert done.code == 7, str(done)
+            assert "sms@2 failed: " in done.stderr
+            assert "Supervisor still runs sms:sms_02 of sms" in done.stderr
+            states = {"mail": "STOPPED", "sms:sms_00": "STOPPED", "sms:sms_01": "STOPPED"}
+            found = {name.removesuffix(":mail_00"): s for name, s in host.states().items()}
+            assert found == {**states, "sms:sms_02": "RUNNING"}
+            assert site.active("mail") == 1
+
+            # Back: sms is Supervisor's again, and mail, which is done, stays.
+            commands = back(done.stderr)
+            assert len(commands) == 3, commands
+            for command in commands:
+                went = site.scope.run("/bin/sh", "-ec", command, cwd=site.home)
+                assert went.code == 0, f"{command}: {went}"
+            host.running(3)
+            assert (host.folder / "sms.conf").read_text() == before
+            assert "autostart=false" in (host.folder / "mail.conf").read_text()
+            assert site.pids().keys() == {"mail@1"}
+
+            # And on, with the fault mended in the middle.
+            done = site.unitq("takeover", str(host.conf), "--yes", "--json")
+            assert done.code == 7, str(done)
+            assert done.json["failure"].startswith("sms@2 failed: ")
+            assert done.json["back"] == back(done.stderr)
+            drop_in.unlink()
+            site.systemctl("daemon-reload")
+            done = site.unitq("takeover", str(host.conf), "--yes")
+            assert done.code == 0, str(done)
+    finally:
+        shutil.rmtree(drop_in.parent)
+        site.systemctl("daemon-reload")
+    none_lost(load)
+    assert set(host.states().values()) == {"STOPPED"}
+    assert site.active() == 4
+
+
+def test_the_first_program_leads_back_to_nothing_installed(host: Host) -> None:
+    site = host.site
+    host.program("sms", "autorestart=true", count=2)
+    host.start()
+    host.running(2)
+    host.imported()
+    before = (host.folder / "sms.conf").read_text()
+    drop_in = Path(f"/etc/systemd/system/{site.unit('sms', 1)}.d/fail.conf")
+    drop_in.parent.mkdir()
+    drop_in.write_text("[Service]\nExecStartPre=/bin/false\n")
+    try:
+        done = site.unitq("takeover", str(host.conf), "--yes")
+        assert done.code == 7, str(done)
+        for command in back(done.stderr):
+            went = site.scope.run("/bin/sh", "-ec", command, cwd=site.home)
+            assert went.code == 0, f"{command}: {went}"
+    finally:
+        shutil.rmtree(drop_in.parent)
+        site.systemctl("daemon-reload")
+    host.running(2)
+    assert (host.folder / "sms.conf").read_text() == before
+    assert not site.files()
+
+
+def test_ctrl_c_finishes_the_one_in_hand_and_the_same_command_goes_on(host: Host) -> None:
+    site = host.site
+    # Longer than Supervisor would give them.
+    host.program("sms", "autorestart=true\nstopwaitsecs=1", count=2)
+    host.start()
+    host.running(2)
+    host.imported()
+    load = Load(host.redis.client, ["sms"])
+    load.enqueue(2, 4.0)
+    wait_until(lambda: len(load.tally().in_hand) == 2, 20, "both work")
+    running = site.start("takeover", str(host.conf), "--yes")
+    running.wait_for("SIGQUIT to PID")
+    running.signal(signal.SIGINT)
+    done = running.wait()
+    assert done.code == 10, str(done)
+    assert "this one is finished" in done.stdout
+    assert sorted(host.states().values()) == ["RUNNING", "STOPPED"]
+    assert site.pids().keys() == {"sms@1"}
+    load.enqueue(4, 2.0)
+    done = site.unitq("takeover", str(host.conf), "--yes")
+    assert done.code == 0, str(done)
+    assert sorted(host.states().values()) == ["STOPPED", "STOPPED"]
+    assert site.active() == 2
+    none_lost(load)
+
+
+@pytest.mark.parametrize("how", ["twice", "kill"])
+def test_cut_off_while_a_shell_is_held(host: Host, how: str) -> None:
+    site = host.site
+    host.program("sms", "autorestart=true", command=SHELL, count=1)
+    host.start()
+    host.running(1)
+    host.imported()
+    load = Load(host.redis.client, ["sms"])
+    load.enqueue(1, 5.0)
+    wait_until(lambda: len(load.tally().in_hand) == 1, 20, "it works")
+    (main,) = host.mains()
+    running = site.start("takeover", str(host.conf), "--yes")
+    running.wait_for("is held")
+    for number in [signal.SIGINT] * 2 if how == "twice" else [signal.SIGKILL]:
+        running.signal(number)
+        wait_until(lambda: "interrupted" in running.output() or not running.running, 20, "heard")
+    done = running.wait()
+    assert done.code == (130 if how == "twice" else -signal.SIGKILL), str(done)
+    shell = int(Path(f"/proc/{main}/stat").read_text().rpartition(")")[2].split()[1])
+    held = Path(f"/proc/{shell}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    assert held == (how == "kill")
+    load.enqueue(1, 0.1)
+    done = site.unitq("takeover", str(host.conf), "--yes")
+    assert done.code == 0, str(done)
+    if how == "kill":
+        assert f"PID {main}" in done.stdout
+        assert "finishes its job already" in done.stdout
+    none_lost(load)
+    assert set(host.states().values()) == {"STOPPED"}
+    assert site.active() == 1
+
+
+# Ends well at the first TERM, and tells of a second one. Its shell stays above it.
+ONCE = """\
+import signal, sys, time
+told = []
+def term(*_):
+    told.append(1)
+    open(sys.argv[1], "a").write("told\\n")
+signal.signal(signal.SIGTERM, term)
+while not told:
+    time.sleep(0.05)
+end = time.monotonic() + 4
+while time.monotonic() < end:
+    time.sleep(0.05)
+"""
+
+
+def test_nobody_is_told_twice_and_what_is_left_is_named(host: Host) -> None:
+    """A second signal kills the job in RQ, and in Celery's INT."""
+    site = host.site
+    script = site.home / "once.py"
+    script.write_text(ONCE)
+    told = site.out / "told"
+    inner = f"sleep 300 & {sys.executable} -IS {script} {told}; true"
+    more = "autorestart=true\nstopwaitsecs=60"
+    host.program("once", more, command=f"/bin/bash -c {shlex.quote(inner)}", count=1)
+    host.start()
+    host.running(1)
+    done = site.unitq("-a", site.app, "import", str(host.conf), "-o", "unitq.toml")
+    assert done.code == 0, str(done)
+    running = site.start("takeover", str(host.conf), "--yes")
+    wait_until(told.exists, 20, "it was told")
+    running.signal(signal.SIGKILL)
+    running.wait()
+    done = site.unitq("takeover", str(host.conf), "--yes", "--json")
+    assert done.code == 0, str(done)
+    assert told.read_text() == "told\n"
+    assert [each["command"] for each in done.json["left"]] == []
+
+
+def test_programs_one_by_one_in_a_group_and_an_include_that_takes_all(host: Host) -> None:
+    site = host.site
+    host.conf.write_text(host.conf.read_text().replace("conf.d/*.conf", "conf.d/*"))
+    host.program("sms", "autorestart=true", count=1)
+    host.program("mail", "autorestart=true", count=1, command=SHELL)
+    (host.folder / "shop.conf").write_text("[group:shop]\nprograms=sms,mail\n")
+    host.start()
+    host.running(2)
+    host.imported()
+    assert site.unitq("takeover", str(host.conf), "nothing", "--yes").code == 4
+    done = site.unitq("takeover", str(host.conf), "shop:sms", "--yes")
+    assert done.code == 0, str(done)
+    assert "not installed: mail" in done.stdout
+    assert host.states() == {"shop:sms_00": "STOPPED", "shop:mail_00": "RUNNING"}
+    assert site.pids().keys() == {"sms@1"}
+    assert sorted(path.name for path in host.folder.iterdir()) == [
+        ".sms.conf.before-unitq", "mail.conf", "shop.conf", "sms.conf",
+    ]  # fmt: skip
+    # Somebody starts it again: it runs twice, which the next one ends.
+    host.ctl("start", "shop:sms_00")
+    done = site.unitq("takeover", str(host.conf), "--yes", "--json")
+    assert done.code == 0, str(done)
+    assert set(host.states().values()) == {"STOPPED"}
+    assert site.pids().keys() == {"sms@1", "mail@1"}
+    assert len(host.mains()) == 2
+
+
+def test_what_does_not_fit_is_refused_before_anything_changes(host: Host) -> None:
+    site = host.site
+    host.program("sms", "autorestart=true", count=2)
+    host.imported()
+    done = site.unitq("takeover", str(host.conf), "--yes")
+    assert done.code == 13, str(done)
+    assert "does not answer" in done.stderr
+    host.start()
+    host.running(2)
+    text = site.toml.read_text()
+    site.write(text.replace("instances = 2", "instances = 3"))
+    done = site.unitq("takeover", str(host.conf), "--yes")
+    assert done.code == 13, str(done)
+    assert "make them equal" in done.stderr
+    site.write(text + "\n[workers.more]\ncommand = '/bin/sleep 1'\ninstances = 1\n")
+    host.program("more", "", count=1)
+    done = site.unitq("takeover", str(host.conf), "--yes")
+    assert done.code == 13, str(done)
+    assert "did the file change since it was read" in done.stderr
+    site.write(text)
+    (host.folder / "more.conf").unlink()
+    done = site.unitq("takeover", str(host.conf))
+    assert done.code == 2, str(done)
+    assert "--yes" in done.stderr
+    assert set(host.states().values()) == {"RUNNING"}
+    assert not site.files()
+    assert len(list(host.folder.iterdir())) == 1

@@ -73,6 +73,7 @@ class Mover:
         self._kept: list[Kept] = []
         self._left: list[tuple[str, Member]] = []
         self._killed: list[str] = []
+        self._moved: set[str] = set()
         self._failure = ""
         self._back: list[str] = []
 
@@ -99,9 +100,13 @@ class Mover:
                 code = Exit.KILLED
         return code
 
-    def document(self) -> dict[str, Any]:
-        """What became of it, as plain values."""
-        return {
+    def document(self, planned: dict[str, Any], code: Exit) -> dict[str, Any]:
+        """What was planned, with what became of it."""
+        for program in planned["programs"]:
+            for process in program["processes"]:
+                process["moved"] = process["moved"] or process["process"] in self._moved
+        return planned | {
+            "exit_code": int(code),
             "files": [{"file": kept.file, "copy": kept.copy} for kept in self._kept],
             "left": [
                 {"process": process, "pid": one.pid, "command": _command(one)}
@@ -186,6 +191,7 @@ class Mover:
         took = duration(monotonic() - begun)
         if not pair.serving:
             self._start(revision, pair)
+        self._moved.add(pair.process)
         was = f"ended under Supervisor after {took}, " if ended.told else ""
         self._say(f"{pair.process}: {was}{pair.instance} is healthy")
 

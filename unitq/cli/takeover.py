@@ -137,12 +137,12 @@ def takeover(
         # What was shown may have changed meanwhile.
         planned = plan(scope, systemd, app, toml, file, environment, programs)
         deadline = None if timeout is None else begun + timeout
+        told = document(planned, Exit.OK, dry_run=False) if as_json else {}
         with Interrupts().caught() as interrupts:
             mover = Mover(planned, systemd, interrupts, deadline, quiet=as_json)
             code = mover.run(fail_on_kill=fail_on_kill)
     if as_json:
-        told = document(planned, code, dry_run=False) | mover.document()
-        click.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(mover.document(told, code), indent=2))
     return code
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from unitq.cli.text import plural
 from unitq.core.errors import PreflightError
-from unitq.core.supervisor.report import printable
+from unitq.core.supervisor.report import WIDTH, printable
 from unitq.core.takeover import UP, Way, way, workers_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,15 @@ def text(planned: Planned) -> str:
             f"than {plural(max(total, _both(move.pairs)), 'process')}"
         )
     lines += [f"{name} stays with Supervisor: {why}" for name, why in planned.staying]
-    return "\n".join(map(printable, lines))
+    return "\n".join(_wrapped(printable(line)) for line in lines)
+
+
+def _wrapped(line: str) -> str:
+    return "\n".join(
+        textwrap.wrap(
+            line, WIDTH, subsequent_indent="      ", break_long_words=False, break_on_hyphens=False
+        )
+    )
 
 
 def _up(every: Iterable[Pair]) -> int:
@@ -74,8 +83,8 @@ def _one(planned: Planned, move: Move, pair: Pair) -> str:
         f"{settings.stopwaitsecs} s",
         Way.HOLD: f"{worker.stop_signal} to {pids}; PID {pair.pid} above it is held until the job "
         "is done",
-        Way.DRAIN: f"{worker.stop_signal} to {pids}; what Supervisor starts in its place is "
-        "stopped before it can take a job",
+        Way.DRAIN: f"{worker.stop_signal} to {pids}; should Supervisor start another, that is "
+        "ended before it can take a job",
     }[found]
     return f"{words}; then {pair.instance} {starts}"
 
@@ -141,7 +150,7 @@ def _process(planned: Planned, move: Move, pair: Pair) -> dict[str, Any]:
         "instance": str(pair.instance),
         "state": pair.state,
         "pid": pair.pid or None,
-        "serving": pair.serving,
+        "moved": pair.moved,
         "way": str(found) if found else None,
         "tells": list(told),
     }
