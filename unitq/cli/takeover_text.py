@@ -33,10 +33,9 @@ def text(planned: Planned) -> str:
     """What would happen, for people."""
     daemon = planned.supervisord
     count = sum(not pair.moved for move in planned.moves for pair in move.pairs)
-    lines = [
-        f"{planned.app.name}: {plural(count, 'process')} of supervisord, one after the other (PID "
-        + f"{daemon.pid}, {daemon.address})",
-    ]
+    where = f"(PID {daemon.pid}, {daemon.address})"
+    head = f"{plural(count, 'process')} of supervisord {where}, one after the other:"
+    lines = [f"{planned.app.name}: {head}"]
     for move in planned.moves:
         lines.append(f"{move.program}, [{move.section}] in {move.file}")
         if move.autostart:
