@@ -22,6 +22,7 @@ import pytest
 from tests.harness import leftovers
 from tests.harness.load import Load
 from tests.systemd.conftest import WORKERS, wait_until
+from tests.systemd.test_json import documented, shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -315,6 +316,10 @@ def test_a_unit_that_fails_stops_it_and_leads_back_or_on(host: Host) -> None:
             assert done.code == 7, str(done)
             assert done.json["failure"].startswith("sms@2 failed: ")
             assert done.json["back"] == back(done.stderr)
+            example = documented("takeover")
+            assert shape({**done.json, "left": [], "staying": []}) == shape(
+                {**example, "left": [], "staying": []}
+            )
             drop_in.unlink()
             site.systemctl("daemon-reload")
             done = site.unitq("takeover", str(host.conf), "--yes")
@@ -478,6 +483,7 @@ def test_what_is_left_is_named_and_what_works_for_too_long_is_left_alone(host: H
     left = done.json["left"]
     assert {each["command"] for each in left} == {"sleep 311"}
     assert {each["process"] for each in left} == {"sms:sms_00"}
+    assert shape(left) == shape(documented("takeover")["left"])
     assert f"leaves PID {left[0]['pid']} behind: sleep 311" in done.stderr
     for each in left:
         os.kill(each["pid"], signal.SIGKILL)

@@ -189,11 +189,11 @@ class Move:
 def ordered(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
     """The pairs that are left to do, in the order in which they are done.
 
-    First what runs nowhere, as its queue lacks it; then what runs twice; then one after the other.
+    First what runs twice: there are too many. Then what runs nowhere, as its queue lacks it.
     """
 
     def urgency(pair: Pair) -> int:
         up = pair.state in UP
-        return 0 if not up and not pair.serving else 1 if up and pair.serving else 2
+        return 0 if up and pair.serving else 1 if not up else 2
 
     return tuple(sorted((pair for pair in pairs if not pair.moved), key=urgency))
