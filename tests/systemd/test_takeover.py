@@ -5,6 +5,7 @@ None is lost, none is run twice, and never are there more workers than before.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -133,6 +134,13 @@ class Host:
             process.terminate()
             process.wait(30)
 
+    def clear(self) -> None:
+        """Ends what supervisord leaves, as it ends shells and not what is below them."""
+        for each in tuple(leftovers.every()):
+            if each.mark == self.site.app and "SUPERVISOR_ENABLED" in each.environment:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each.pid, signal.SIGKILL)
+
     def imported(self) -> None:
         done = self.site.unitq("-a", self.site.app, "import", str(self.conf), "-o", "unitq.toml")
         assert done.code == 0, str(done)
@@ -174,6 +182,7 @@ def host(system_site: Site, redis: RedisServer) -> Iterator[Host]:
         yield made
     finally:
         made.stop()
+        made.clear()
 
 
 class Counted:
@@ -296,8 +305,8 @@ def test_a_unit_that_fails_stops_it_and_leads_back_or_on(host: Host) -> None:
             assert "sms@2 failed: " in done.stderr
             assert "Supervisor still runs sms:sms_02 of sms" in done.stderr
             states = {"mail": "STOPPED", "sms:sms_00": "STOPPED", "sms:sms_01": "STOPPED"}
-            found = {name.removesuffix(":mail_00"): s for name, s in host.states().items()}
-            assert found == {**states, "sms:sms_02": "RUNNING"}
+            told = {name.removesuffix(":mail_00"): s for name, s in host.states().items()}
+            assert told == {**states, "sms:sms_02": "RUNNING"}
             assert site.active("mail") == 1
 
             # Back: sms is Supervisor's again, and mail, which is done, stays.
@@ -317,9 +326,9 @@ def test_a_unit_that_fails_stops_it_and_leads_back_or_on(host: Host) -> None:
             assert done.json["failure"].startswith("sms@2 failed: ")
             assert done.json["back"] == back(done.stderr)
             example = documented("takeover")
-            assert shape({**done.json, "left": [], "staying": []}) == shape(
-                {**example, "left": [], "staying": []}
-            )
+            found = {**done.json, "left": [], "staying": []}
+            found["programs"] = found["programs"][-1:]  # mail has nothing left to tell
+            assert shape(found) == shape({**example, "left": [], "staying": []})
             drop_in.unlink()
             site.systemctl("daemon-reload")
             done = site.unitq("takeover", str(host.conf), "--yes")
