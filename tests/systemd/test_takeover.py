@@ -415,9 +415,6 @@ def test_cut_off_while_a_shell_is_held(host: Host, how: str) -> None:
     load.enqueue(1, 0.1)
     done = site.unitq("takeover", str(host.conf), "--yes")
     assert done.code == 0, str(done)
-    if how == "kill":
-        assert f"PID {main}" in done.stdout
-        assert "finishes its job already" in done.stdout
     none_lost(load)
     assert set(host.states().values()) == {"STOPPED"}
     assert site.active() == 1
