@@ -70,7 +70,7 @@ def _findings(
     ]
 
 
-def _prepare(
+def prepare(
     scope: Scope,
     systemd: Systemd,
     app: App,
@@ -78,6 +78,8 @@ def _prepare(
     label: str | None,
     pace: Share | None = None,
     message: str = "",
+    *,
+    warn: bool = True,
 ) -> Prepared:
     """The plan, all checks passed. Raises PreflightError with all that is wrong."""
     found = code.of_app(app, label)
@@ -90,7 +92,7 @@ def _prepare(
             problems=tuple(_line(finding) for finding in errors),
         )
     for finding in findings:
-        if finding.level is Level.WARNING:
+        if finding.level is Level.WARNING and warn:
             with suppress(OSError):
                 click.echo(_line(finding), err=True)
     layout = scope.layout
@@ -209,7 +211,7 @@ def plan(label: str | None, as_json: bool) -> int:
     """
     scope = current()
     app, path = scope.load()
-    prepared = _prepare(scope, scope.systemd(), app, path, label)
+    prepared = prepare(scope, scope.systemd(), app, path, label)
     click.echo(_plan_json(prepared) if as_json else _plan_text(prepared))
     return Exit.PENDING if prepared.plan.pending else Exit.OK
 
@@ -336,7 +338,7 @@ def deploy(
     scope = current()
     app, path = scope.load()
     if dry_run:
-        prepared = _prepare(scope, scope.systemd(), app, path, label, max_unavailable)
+        prepared = prepare(scope, scope.systemd(), app, path, label, max_unavailable)
         click.echo(_plan_json(prepared) if as_json else _plan_text(prepared))
         return Exit.PENDING if prepared.plan.pending else Exit.OK
     if detach:
@@ -353,7 +355,7 @@ def _detached(scope: Scope, app: App, path: Path, label: str | None) -> int:
     systemd = scope.systemd()
     with state.lock(scope.layout, app.name, state.command_name()):
         nothing_in_the_way(scope, app.name)
-        _prepare(scope, systemd, app, path, label)
+        prepare(scope, systemd, app, path, label)
     unit = names.rollout(app.name)
     arguments = [word for word in sys.argv[1:] if word != "--detach"]
     detached.start(systemd, unit, f"{app.name}: unitq deploy", arguments)
@@ -378,7 +380,7 @@ def _deploy(
 
     nothing_in_the_way(scope, app.name)
     systemd = scope.systemd()
-    prepared = _prepare(scope, systemd, app, path, label, max_unavailable, message)
+    prepared = prepare(scope, systemd, app, path, label, max_unavailable, message)
     plan, target = prepared.plan, prepared.plan.target
     previous = plan.current.id if plan.current else None
     if not plan.pending and not plan.unproved:

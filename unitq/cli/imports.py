@@ -24,7 +24,7 @@ _SECRET = 0o600
 _READABLE = 0o644
 
 
-def _pairs(
+def pairs(
     ctx: click.Context,  # noqa: ARG001
     param: click.Parameter,
     value: tuple[str, ...],
@@ -71,7 +71,7 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON; see docs/json.md.")
 @click.option("--directory", metavar="DIR", help="Where programs run that say nothing of it.")
 @click.option(
-    "--env", "variables", multiple=True, metavar="NAME=VALUE", callback=_pairs,
+    "--env", "variables", multiple=True, metavar="NAME=VALUE", callback=pairs,
     help="What %(ENV_NAME)s stands for; otherwise this command's environment.",
 )  # fmt: skip
 @click.option(
@@ -143,7 +143,7 @@ def _imported(
     around = supervisor.surroundings(path, environment)
     ini, notes = supervisor.load(path, text, around)
     found = read(ini, around, str(path))
-    imported = translate(ini, found, wishes, _recognise(scope))
+    imported = translate(ini, found, wishes, recogniser(scope))
     imported.report.notes[:0] = notes
     hidden = found.from_outside or supervisor.secret(ini.sources)
     return imported, _SECRET if hidden else _READABLE
@@ -159,14 +159,14 @@ def _procfile(
     return procfile.read(
         text,
         wishes,
-        _recognise(scope),
+        recogniser(scope),
         directory=wishes.directory or os.path.normpath(folder),
         env_file=os.path.normpath(env) if env.is_file() else None,
         formation=formation,
     )
 
 
-def _recognise(scope: Scope) -> Recognise:
+def recogniser(scope: Scope) -> Recognise:
     """Tells the preset for a command line, by its words and by the scripts that it runs."""
     from unitq.core.recognise import recognised
     from unitq.host.scripts import heads

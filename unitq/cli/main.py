@@ -17,6 +17,7 @@ from unitq.core.errors import Exit, UnitqError
 _COMMANDS = {
     "init": ("unitq.cli.setup:init", "Write a commented unitq.toml to start from."),
     "import": ("unitq.cli.imports:import_", "Write unitq.toml from a configuration of Supervisor."),
+    "takeover": ("unitq.cli.takeover:takeover", "Move running workers from Supervisor to unitq."),
     "check": ("unitq.cli.deploy:check", "Look for mistakes in unitq.toml and on this machine."),
     "render": ("unitq.cli.deploy:render", "Print or write the systemd units."),
     "plan": ("unitq.cli.deploy:plan", "Show what a deploy would change."),

@@ -292,7 +292,7 @@ def close(
     left = orphans(scope, now_wanted) if book else None
     document = report.document(run, revision, previous, outcome, leftovers, code, back, left)
     if book:
-        _written(book, document, outcome, back)
+        written(book, document, outcome, back)
     # The outcome stands, whether or not anybody is left to read it.
     with suppress(OSError):
         if waiting.json:
@@ -328,7 +328,7 @@ def _earlier(book: Ledger) -> tuple[Mapping[str, Any], ...]:
         return ()
 
 
-def _written(book: Ledger, document: dict[str, Any], outcome: Outcome, back: Back | None) -> None:
+def written(book: Ledger, document: dict[str, Any], outcome: Outcome, back: Back | None) -> None:
     """Keeps the report, and that this is the end. What cannot be kept has happened all the same."""
     from unitq.host.ledger import LedgerError
 

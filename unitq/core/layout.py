@@ -37,6 +37,10 @@ class Layout(NamedTuple):
         """Where it is noted which instances are paused."""
         return self.runtime_dir / f"{app}.paused"
 
+    def told(self, app: str) -> Path:
+        """Where a takeover notes which of Supervisor's workers have got their signal."""
+        return self.runtime_dir / f"{app}.told"
+
 
 class AppLayout(NamedTuple):
     """The places of one app."""

@@ -50,6 +50,7 @@ class Ini:
 
     sections: dict[str, dict[str, Option]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)  # by section, the first that has it
+    lines: dict[str, int] = field(default_factory=dict)  # where in that file it begins
     defaults: dict[str, Option] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)  # the files that were read
 
@@ -102,7 +103,7 @@ class _Reader:
         self._indent = 0
 
     def line(self, number: int, line: str) -> None:
-        cut = _comment(line)
+        cut = comment(line)
         value = line[:cut].strip()
         if not value:
             if cut is None and self._open is not None:
@@ -117,13 +118,13 @@ class _Reader:
             return
         self._indent = indent
         if header := _HEADER.match(value):
-            self._begin(header["name"])
+            self._begin(number, header["name"])
         elif self._section is None:
             self._problem(number, f"stands before any [section]: {_short(value)}")
         else:
             self._option(number, value, odd)
 
-    def _begin(self, name: str) -> None:
+    def _begin(self, number: int, name: str) -> None:
         self.close()
         if name in self.ini.sections:
             self._section = self.ini.sections[name]
@@ -132,6 +133,7 @@ class _Reader:
         else:
             self._section = self.ini.sections[name] = {}
             self.ini.files[name] = self.source
+            self.ini.lines[name] = number
 
     def _option(self, number: int, value: str, odd: list[str]) -> None:
         self.close()
@@ -162,7 +164,7 @@ class _Reader:
             self.wrong.append(f"line {number}: {what}")
 
 
-def _comment(line: str) -> int | None:
+def comment(line: str) -> int | None:
     """Where the comment begins. Step by step as configparser looks for it, odd cases and all."""
     start: int | None = None
     ahead = {";": -1, "#": -1}

@@ -1,0 +1,172 @@
+"""A process of Supervisor's is brought to its end: with real processes and a supervisord of paper.
+
+The real one is in tests/systemd/test_takeover.py. Here is what a race would decide there.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from tests.core.build import app
+from tests.core.test_takeover import SETTINGS
+from unitq.host import family
+from unitq.host.handover import Handover, Task
+from unitq.host.interrupts import Interrupts
+from unitq.host.patience import GaveUpError, HandoverError
+from unitq.host.supervisord import Info
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BEGIN = """\
+import os, signal, socket, sys, time
+def term(*_):
+    time.sleep(0.2)
+    open(sys.argv[1], "a").write("finished\\n")
+    os._exit(0)
+signal.signal(signal.SIGTERM, term)
+"""
+READY = """
+open(sys.argv[1] + ".ready", "w").close()
+while True:
+    time.sleep(60)
+"""
+# What it has open when it is looked at.
+IDLE = "one = open('/etc/passwd'); two = os.pipe(); three = open('/dev/null', 'w')"
+CONNECTED = "one = socket.socket()"
+WRITING = "one = open(sys.argv[1] + '.queue', 'w')"
+PARENT = "os.fork()"
+
+
+class Paper:
+    """A supervisord that starts the next of its programs whenever one has ended."""
+
+    def __init__(self, out: Path, programs: list[str], *, again: bool = True) -> None:
+        self.pid = os.getpid()
+        self.out = out
+        self.again = again
+        self.programs = programs
+        self.state = "STOPPED"
+        self.stopped: list[int] = []
+        self.process: subprocess.Popen[bytes] | None = None
+        self.every: list[subprocess.Popen[bytes]] = []
+        self.spawn()
+
+    def spawn(self) -> None:
+        """Starts one, and returns when it has opened what it opens."""
+        ready = self.out.with_name(f"{self.out.name}.ready")
+        ready.unlink(missing_ok=True)
+        code = BEGIN + self.programs.pop(0) + READY
+        self.process = subprocess.Popen(
+            [sys.executable, "-IS", "-c", code, str(self.out)], start_new_session=True
+        )
+        self.every.append(self.process)
+        deadline = time.monotonic() + 60
+        while not ready.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        self.state = "RUNNING"
+
+    def info(self, name: str) -> Info:
+        """As the real one, which looks after its processes between two calls."""
+        process = self.process
+        if process and process.poll() is not None:
+            self.process = None
+            self.state = "STOPPED" if self.state == "STOPPING" else "EXITED"
+        elif self.state == "EXITED" and self.again:
+            self.spawn()
+        return Info(name, self.state, self.process.pid if self.process else 0)
+
+    def stop(self, _: str) -> bool:
+        """Says that it is to stop; the signal comes from the test's own side."""
+        assert self.process
+        self.state = "STOPPING"
+        self.stopped.append(self.process.pid)
+        return True
+
+
+@pytest.fixture
+def papers() -> Iterator[list[Paper]]:
+    made: list[Paper] = []
+    yield made
+    for paper in made:
+        for process in paper.every:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            process.wait()
+
+
+def task(stop_timeout: str = "60s") -> Task:
+    (worker,) = app(
+        '[workers.w]\ncommand = "/bin/w"\nstop_signal = "SIGTERM"\nkill_mode = "mixed"\n'
+        f'stop_timeout = "{stop_timeout}"'
+    ).workers
+    return Task("w:w", SETTINGS, worker, None, known=False)
+
+
+def handover(paper: Paper, tmp_path: Path, deadline: float | None = None) -> Handover:
+    interrupts = Interrupts()
+    interrupts.wake = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    reading, writing = os.pipe()
+    os.close(interrupts.wake)
+    interrupts.wake = reading
+    _ = writing  # open for as long as the test: nothing ever wakes us
+    return Handover(cast("Any", paper), tmp_path / "told", interrupts, lambda _: None, deadline)
+
+
+def test_a_successor_that_may_have_a_job_finishes_it(tmp_path: Path, papers: list[Paper]) -> None:
+    out = tmp_path / "out"
+    paper = Paper(out, [IDLE, CONNECTED, WRITING, PARENT, IDLE])
+    papers.append(paper)
+    ended = handover(paper, tmp_path).end(task())
+    told = [process.pid for process in paper.every]
+    # The first and the three that have begun each finish; the last has nothing to finish.
+    assert out.read_text().count("finished\n") >= 4
+    assert [process.returncode for process in paper.every] == [0, 0, 0, 0, -signal.SIGKILL]
+    assert paper.stopped == told[-1:]
+    assert ended.told == tuple(told[:4])
+    assert ended.successors == 1
+    assert not paper.programs
+
+
+def test_what_is_not_started_again_is_only_told(tmp_path: Path, papers: list[Paper]) -> None:
+    paper = Paper(tmp_path / "out", [CONNECTED], again=False)
+    papers.append(paper)
+    ended = handover(paper, tmp_path).end(task())
+    assert paper.every[0].returncode == 0
+    assert not paper.stopped
+    assert ended.successors == 0
+
+
+def test_it_gives_up_and_kills_nothing(tmp_path: Path, papers: list[Paper]) -> None:
+    paper = Paper(tmp_path / "out", [CONNECTED] * 11)
+    papers.append(paper)
+    with pytest.raises(HandoverError, match="faster than it can be held"):
+        handover(paper, tmp_path).end(task())
+    assert not paper.stopped
+    assert all(process.poll() in (0, None) for process in paper.every)
+    assert paper.every[-1].poll() is None
+    assert "T" not in family._stat(paper.every[-1].pid)[0]
+
+
+def test_what_works_for_too_long_is_left_to_it(tmp_path: Path, papers: list[Paper]) -> None:
+    stubborn = "signal.signal(signal.SIGTERM, lambda *_: None)"
+    paper = Paper(tmp_path / "out", [stubborn])
+    papers.append(paper)
+    with pytest.raises(HandoverError, match="still works, 1s after SIGTERM"):
+        handover(paper, tmp_path).end(task("1s"))
+    assert paper.every[0].poll() is None
+    with pytest.raises(GaveUpError):
+        handover(paper, tmp_path, time.monotonic() + 0.2).end(task())
+    assert paper.every[0].poll() is None
+    assert not paper.stopped

@@ -1,0 +1,362 @@
+"""Carries a takeover out: program by program, and in each one process after the other."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unitq import observe
+from unitq.cli import report
+from unitq.cli.deploy import prepare
+from unitq.cli.roll import nothing_in_the_way
+from unitq.cli.rollouts import Waiting, carry_out, keep, running, written
+from unitq.cli.takeover_text import supervisorctl
+from unitq.cli.text import duration, unitq
+from unitq.core.errors import Exit, PreflightError, UnitqError
+from unitq.core.plan import Do, Step
+from unitq.core.slot import Phase
+from unitq.core.supervisor.report import printable
+from unitq.core.takeover import UP, ordered
+from unitq.host import autostart, files, install, ledger, revisions, state
+from unitq.host.handover import Handover
+from unitq.host.patience import DetachedError, GaveUpError, HandoverError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from unitq.cli.takeover import Planned
+    from unitq.core.outcome import Outcome
+    from unitq.core.revision import Revision
+    from unitq.core.takeover import Member, Move, Pair
+    from unitq.host.autostart import Kept
+    from unitq.host.interrupts import Interrupts
+    from unitq.host.systemd import Systemd
+
+_SHOWN = 100  # characters of a command line
+
+
+class _UnitFailedError(HandoverError):
+    """An instance did not become healthy."""
+
+
+class Mover:
+    """One takeover."""
+
+    def __init__(
+        self,
+        planned: Planned,
+        systemd: Systemd,
+        interrupts: Interrupts,
+        deadline: float | None,
+        *,
+        quiet: bool,
+    ) -> None:
+        """`quiet`: nothing is said, as a document follows."""
+        self._planned = planned
+        self._scope = planned.scope
+        self._systemd = systemd
+        self._interrupts = interrupts
+        self._deadline = deadline
+        self._quiet = quiet
+        self._began = time()
+        self._place = self._scope.layout.app(planned.app.name)
+        self._notes = Path(self._scope.layout.told(planned.app.name))
+        self._handover = Handover(
+            planned.supervisord, self._notes, interrupts, self._say_more, deadline
+        )
+        self._kept: list[Kept] = []
+        self._left: list[tuple[str, Member]] = []
+        self._killed: list[str] = []
+        self._moved: set[str] = set()
+        self._failure = ""
+        self._back: list[str] = []
+
+    def run(self, *, fail_on_kill: bool) -> Exit:
+        """Moves all; returns the exit code. Raises where nothing was changed yet."""
+        planned = self._planned
+        nothing_in_the_way(self._scope, planned.app.name)
+        before = state.current(self._place)
+        # Everything is checked before the first change.
+        self._prepared(planned.moves, "", warn=True)
+        code = Exit.OK
+        for move in planned.moves:
+            if move.moved:
+                continue
+            if self._interrupts.count:
+                code = Exit.INTERRUPTED
+                break
+            code = self._program(move)
+            if code is not Exit.OK:
+                break
+        if code is Exit.OK:
+            self._closed(before)
+            if self._killed and fail_on_kill:
+                code = Exit.KILLED
+        return code
+
+    def document(self, planned: dict[str, Any], code: Exit) -> dict[str, Any]:
+        """What was planned, with what became of it."""
+        for program in planned["programs"]:
+            for process in program["processes"]:
+                process["moved"] = process["moved"] or process["process"] in self._moved
+        return planned | {
+            "exit_code": int(code),
+            "files": [{"file": kept.file, "copy": kept.copy} for kept in self._kept],
+            "left": [
+                {"process": process, "pid": one.pid, "command": _command(one)}
+                for process, one in self._left
+            ],
+            "killed": self._killed,
+            "failure": self._failure or None,
+            "back": self._back,
+        }
+
+    # --- one program ------------------------------------------------------------------------------
+
+    def _program(self, move: Move) -> Exit:
+        earlier = self._without(move)
+        changed = False
+        try:
+            if move.autostart:
+                planned = self._planned
+                kept = autostart.switch_off(planned.conf.path, planned.environment, [move.section])
+                changed = True
+                self._kept += [one for one in kept if one not in self._kept]
+                for one in kept:
+                    self._say(f"{move.program}: autostart=false in {one.file}; was: {one.copy}")
+            revision = self._installed(move)
+            changed = True
+            for pair in ordered(move.pairs):
+                if self._interrupts.count:
+                    self._interrupted(move)
+                    return Exit.INTERRUPTED
+                self._pair(revision, move, pair)
+        except UnitqError as error:
+            if not changed and not self._kept:
+                raise
+            return self._failed(move, earlier, error)
+        return Exit.OK
+
+    def _prepared(self, moves: Iterable[Move], why: str, *, warn: bool) -> tuple[Any, Revision]:
+        """The plan for these programs and for what is installed already; nothing is changed."""
+        planned = self._planned
+        before = state.current(self._place)
+        taken = {worker.name for move in moves for worker in move.workers}
+        wanted = taken | {worker.name for worker in (before.workers if before else ())}
+        app = replace(
+            planned.app,
+            workers=tuple(worker for worker in planned.app.workers if worker.name in wanted),
+        )
+        prepared = prepare(
+            self._scope, self._systemd, app, planned.toml, None, message=why, warn=warn
+        )
+        others = [
+            f"{step.instance}: {step.do} ({step.why})"
+            for step in prepared.plan.steps
+            if step.do is not Do.KEEP and step.instance.worker not in taken
+        ]
+        if others:
+            raise PreflightError(
+                f"{app.name}: {planned.toml} is not what is installed; nothing was changed",
+                hint="the takeover only adds workers: leave the others in the file as they are",
+                problems=tuple(others),
+            )
+        return prepared, prepared.plan.target
+
+    def _installed(self, move: Move) -> Revision:
+        """Installs the units of this program, and starts nothing."""
+        prepared, target = self._prepared([move], f"takeover of {move.program}", warn=False)
+        if prepared.plan.pending:
+            install.install(self._systemd, self._scope.layout, prepared.plan, prepared.rendered)
+        return target
+
+    def _pair(self, revision: Revision, move: Move, pair: Pair) -> None:
+        begun = monotonic()
+        ended = self._handover.end(self._planned.task(move, pair))
+        if ended.killed:
+            self._killed.append(pair.process)
+            self._warn(
+                f"{pair.process} took its stopwaitsecs, {move.settings.stopwaitsecs} s, and "
+                "Supervisor may have killed it"
+            )
+        self._left += [(pair.process, one) for one in ended.left]
+        for one in ended.left:
+            self._warn(f"{pair.process} leaves PID {one.pid} behind: {_command(one)}")
+        took = duration(monotonic() - begun)
+        if not pair.serving:
+            self._start(revision, pair)
+        self._moved.add(pair.process)
+        was = f"ended under Supervisor after {took}, " if ended.told else ""
+        self._say(f"{pair.process}: {was}{pair.instance} is healthy")
+
+    def _start(self, revision: Revision, pair: Pair) -> None:
+        """Starts the instance and waits until it is healthy."""
+        asked = self._interrupts.count
+        while True:
+            # The one in hand is finished, so a Ctrl-C from before does not count here.
+            self._interrupts.count = 0
+            outcome = self._rolled(revision, pair)
+            self._interrupts.count += asked
+            asked = self._interrupts.count
+            if outcome.rollout.slots[pair.instance].phase is not Phase.WAITING or asked > 1:
+                break
+        if outcome.failed:
+            slot = outcome.failed[0]
+            lines = [f"  | {line}" for line in outcome.logs.get(slot.instance, ())]
+            raise _UnitFailedError(f"{slot.instance} failed: {slot.reason}", problems=tuple(lines))
+        if outcome.gave_up:
+            raise GaveUpError("gave up waiting (--timeout)")
+        if outcome.rollout.slots[pair.instance].phase is not Phase.HEALTHY:
+            raise DetachedError("detached; systemd starts what was ordered")
+
+    def _rolled(self, revision: Revision, pair: Pair | None) -> Outcome:
+        where = observe.machine(self._systemd, self._scope.layout)
+        found = running(self._systemd, self._scope, where, revision)
+        steps = tuple(
+            Step(name, Do.START, "taken over") if pair and name == pair.instance else keep(name)
+            for name in found
+        )
+        rest = None if self._deadline is None else max(0.0, self._deadline - monotonic())
+        return carry_out(
+            self._scope, self._systemd, revision, steps, revision.rollout,
+            Waiting(json=True, limit=rest), self._interrupts, promoted=True,
+        )  # fmt: skip
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def _closed(self, before: Revision | None) -> None:
+        """Looks at all once more, and keeps that this revision is a good one."""
+        revision = state.installed(self._scope.layout, self._planned.app.name)
+        with files.nothing_changed("cannot write the ledger"):
+            book = ledger.begin(
+                self._place, "takeover", revision=revision.id,
+                previous=before.id if before else None, instances=len(revision.instances),
+                max_unavailable=None,
+            )  # fmt: skip
+        with book:
+            outcome = self._rolled(revision, None)
+            where = observe.machine(self._systemd, self._scope.layout)
+            found = running(self._systemd, self._scope, where, revision)
+            run = report.Run("takeover", self._began, self._scope.user, book.number)
+            told = report.document(
+                run, revision, before.id if before else None, outcome,
+                observe.leftovers(revision, found.values()), outcome.exit(),
+            )  # fmt: skip
+            written(book, told, outcome, None)
+        for path in self._notes.glob("*") if self._notes.is_dir() else ():
+            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._notes.rmdir()
+        self._say(told["summary"][0])
+        again = [
+            name
+            for move in self._planned.moves
+            for name, info in self._planned.supervisord.processes().items()
+            if name in {pair.process for pair in move.pairs} and info.state in UP
+        ]
+        if again:
+            raise HandoverError(f"somebody has started {', '.join(again)} under Supervisor again")
+        rest = [
+            worker.name
+            for worker in self._planned.app.workers
+            if revision.worker(worker.name) is None
+        ]
+        if rest:
+            self._say(
+                f"not installed: {', '.join(rest)}. `{self._typed} deploy` would start "
+                f"{'it' if len(rest) == 1 else 'them'}: not while Supervisor does"
+            )
+
+    @property
+    def _typed(self) -> str:
+        return unitq(self._planned.app.name, user=self._scope.user)
+
+    def _interrupted(self, move: Move) -> None:
+        done = self._states(move)
+        self._say(f"interrupted: {done}; the same command goes on from there")
+
+    def _states(self, move: Move) -> str:
+        told = self._planned.supervisord.processes()
+        up = [pair.process for pair in move.pairs if told[pair.process].state in UP]
+        return (
+            f"Supervisor still runs {', '.join(up)} of {move.program}"
+            if up
+            else f"Supervisor runs none of {move.program}"
+        )
+
+    def _failed(self, move: Move, earlier: Revision | None, error: UnitqError) -> Exit:
+        """Says what failed, what is there, and the way on and back; returns the exit code."""
+        self._failure = error.message
+        known = isinstance(error, HandoverError) and error.exit is not Exit.BROKEN
+        code = error.exit if known else Exit.DEGRADED
+        self._tell(f"unitq: {error.message}")
+        for line in error.problems:
+            self._tell(line)
+        if error.hint:
+            self._tell(f"  hint: {error.hint}")
+        try:
+            self._tell(self._states(move))
+            down = [
+                pair.process
+                for pair in move.pairs
+                if self._planned.supervisord.info(pair.process).state not in UP
+            ]
+        except UnitqError as second:
+            self._tell(f"unitq: {second.message}")
+            down = [pair.process for pair in move.pairs]
+        self._back = self._way_back(move, earlier, down)
+        self._tell("to go on, once the cause is mended, the same command again; to go back:")
+        for line in self._back:
+            self._tell(f"  {line}")
+        return code
+
+    def _without(self, move: Move) -> Revision | None:
+        """The last revision without this program's workers, to go back to."""
+        names = {worker.name for worker in move.workers}
+        known = [
+            one
+            for one in revisions.every(self._place, lambda _: None)
+            if one.workers and not names & {worker.name for worker in one.workers}
+        ]
+        whole = revisions.complete(self._place, known)
+        known = [one for one in known if one.id in whole]
+        return max(known, key=lambda one: one.number, default=None)
+
+    def _way_back(self, move: Move, earlier: Revision | None, down: list[str]) -> list[str]:
+        """The commands that undo the takeover of this program, in their order."""
+        back = []
+        if state.current(self._place) is not None:
+            verb = f"rollback {earlier.number}" if earlier else "remove --yes"
+            back.append(f"{self._typed} {verb}")
+        if down:
+            words = [supervisorctl(), "-c", str(self._planned.conf.path.absolute()), "start"]
+            back.append(shlex.join([*words, *down]))
+        planned = self._planned
+        return back + autostart.way_back(planned.conf.path, planned.environment, move.section)
+
+    # --- what is said -----------------------------------------------------------------------------
+
+    def _say(self, line: str) -> None:
+        if not self._quiet:
+            with suppress(OSError):
+                click.echo(printable(line))
+
+    def _say_more(self, line: str) -> None:
+        self._say(f"  {line}")
+
+    def _tell(self, line: str) -> None:
+        with suppress(OSError):
+            click.echo(printable(line), err=True)
+
+    def _warn(self, line: str) -> None:
+        self._tell(f"warning: {line}")
+
+
+def _command(one: Member) -> str:
+    return printable(" ".join(one.words) or one.program)[:_SHOWN]
