@@ -68,7 +68,7 @@ def _findings(
     ]
 
 
-def _prepare(
+def prepare(
     scope: Scope,
     systemd: Systemd,
     app: App,
@@ -207,7 +207,7 @@ def plan(label: str | None, as_json: bool) -> int:
     """
     scope = current()
     app, path = scope.load()
-    prepared = _prepare(scope, scope.systemd(), app, path, label)
+    prepared = prepare(scope, scope.systemd(), app, path, label)
     click.echo(_plan_json(prepared) if as_json else _plan_text(prepared))
     return Exit.PENDING if prepared.plan.pending else Exit.OK
 
@@ -334,14 +334,14 @@ def deploy(
     scope = current()
     app, path = scope.load()
     if dry_run:
-        prepared = _prepare(scope, scope.systemd(), app, path, label, max_unavailable)
+        prepared = prepare(scope, scope.systemd(), app, path, label, max_unavailable)
         click.echo(_plan_json(prepared) if as_json else _plan_text(prepared))
         return Exit.PENDING if prepared.plan.pending else Exit.OK
     if detach:
         return _detached(scope, app, path, label)
     waiting = Waiting(as_json, timeout, fail_on_kill)
     with state.lock(scope.layout, app.name, state.command_name()):
-        return _deploy(scope, app, path, label, message, max_unavailable, waiting)
+        return deployed(scope, app, path, label, message, max_unavailable, waiting)
 
 
 def _detached(scope: Scope, app: App, path: Path, label: str | None) -> int:
@@ -351,7 +351,7 @@ def _detached(scope: Scope, app: App, path: Path, label: str | None) -> int:
     systemd = scope.systemd()
     with state.lock(scope.layout, app.name, state.command_name()):
         nothing_in_the_way(scope, app.name)
-        _prepare(scope, systemd, app, path, label)
+        prepare(scope, systemd, app, path, label)
     unit = names.rollout(app.name)
     arguments = [word for word in sys.argv[1:] if word != "--detach"]
     detached.start(systemd, unit, f"{app.name}: unitq deploy", arguments)
@@ -363,7 +363,7 @@ def _detached(scope: Scope, app: App, path: Path, label: str | None) -> int:
     return Exit.OK
 
 
-def _deploy(
+def deployed(
     scope: Scope,
     app: App,
     path: Path,
@@ -372,17 +372,18 @@ def _deploy(
     max_unavailable: Share | None,
     waiting: Waiting,
 ) -> int:
+    """Carries the deploy out, under the lock; returns the exit code."""
     from unitq.host.interrupts import Interrupts
 
     nothing_in_the_way(scope, app.name)
     systemd = scope.systemd()
-    prepared = _prepare(scope, systemd, app, path, label, max_unavailable, message)
+    prepared = prepare(scope, systemd, app, path, label, max_unavailable, message)
     plan, target = prepared.plan, prepared.plan.target
     previous = plan.current.id if plan.current else None
     if not plan.pending and not plan.unproved:
         run = report.Run("deploy", waiting.began, scope.user)
         unchanged = report.document(run, target, previous, None, (), Exit.OK)
-        click.echo(json.dumps(unchanged, indent=2) if waiting.json else unchanged["summary"][0])
+        waiting.tell(unchanged)
         return Exit.OK
     roll = Roll(
         "deploy", scope, systemd, plan, prepared.rendered, prepared.settings, prepared.way_back,
