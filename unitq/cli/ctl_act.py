@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -244,7 +243,8 @@ def _signalled(
                 click.echo(error(name, "not running"))
                 code = Code.NOT_RUNNING
         elif number is not None:
-            fleet.systemd.kill(fleet.instances[process].unit, "main", number)
+            if number:  # 0 only asks whether there is a process
+                fleet.systemd.kill(fleet.instances[process].unit, "main", number)
             click.echo(said(name, "signalled"))
     return code
 
@@ -254,9 +254,7 @@ def _number(text: str) -> int | None:
     from signal import Signals
 
     if re.fullmatch("[0-9]{1,3}", text):
-        with suppress(ValueError):
-            return int(Signals(int(text)))
-        return None
+        return int(text) if int(text) in (0, *Signals) else None
     name = text.upper()
     name = name if name.startswith("SIG") else f"SIG{name}"
     found = Signals.__members__.get(name)

@@ -130,12 +130,16 @@ def avail(call: Call) -> Code:
         return call.wrong("Error: avail accepts no arguments")
     found = list(_configured(call.scope))
     names = _names(found)
+    rows = []
     for one in found:
         for worker in one.app.workers:
             used = one.current is not None and one.current.worker(worker.name) is not None
-            for instance in instances(worker.name, worker.instances):
-                name = names.of(Process(one.app.name, instance))
-                click.echo(available(name, used=used))
+            rows += [
+                (names.of(Process(one.app.name, instance)), used)
+                for instance in instances(worker.name, worker.instances)
+            ]
+    for name, used in sorted(rows):
+        click.echo(available(name, used=used))
     return Code.OK
 
 

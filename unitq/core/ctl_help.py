@@ -82,8 +82,8 @@ INSTEAD = {
     "unitq.toml says, `unitq ctl restart all` restarts every worker",
     "remove": "take the worker out of unitq.toml, then `unitq ctl update` (`unitq deploy`) stops "
     "and removes it; `unitq remove` removes a whole app",
-    "shutdown": "there is no daemon to end; `unitq ctl stop all` (`unitq stop`) stops the workers, "
-    "`unitq remove` removes an app, and neither is undone by the other",
+    "shutdown": "there is no daemon to end; `unitq ctl stop all` (`unitq stop`) stops the workers "
+    "until the next start, deploy or boot, `unitq remove` removes an app",
     "add": "`unitq ctl update` (`unitq deploy`) adds what is new in unitq.toml",
 }
 
