@@ -139,6 +139,7 @@ def test_the_exit_codes_are_supervisors() -> None:
 
 
 DEAD = Facts(ended=1.0, told=False)
+ONCE = DEAD._replace(restarts=False)
 
 
 @pytest.mark.parametrize(
@@ -160,12 +161,14 @@ DEAD = Facts(ended=1.0, told=False)
         (DEAD._replace(told=True), State.STOPPED),
         (DEAD, State.EXITED),
         (DEAD._replace(told=None), State.STOPPED),
-        (DEAD._replace(active="failed", sub="failed", result="exit-code", code=1), State.EXITED),
-        (DEAD._replace(active="failed", result="signal", code=2, status=9), State.EXITED),
-        (DEAD._replace(active="failed", result="signal", told=None), State.EXITED),
+        (ONCE._replace(active="failed", result="exit-code", code=1), State.EXITED),
+        (ONCE._replace(active="failed", result="signal", code=2, status=9), State.EXITED),
+        (ONCE._replace(active="failed", result="signal", told=None), State.EXITED),
+        (ONCE._replace(active="failed", result="exit-code", code=1, status=203), State.FATAL),
+        # systemd gave up on it: Restart=always, and it is down though nobody said so.
+        (DEAD._replace(active="failed", result="exit-code", code=1, status=3), State.FATAL),
         # Killed at stop_timeout, or ended badly when it was told to end: it was stopped.
         (DEAD._replace(active="failed", result="timeout", told=True), State.STOPPED),
-        (DEAD._replace(active="failed", result="exit-code", code=1, status=203), State.FATAL),
         (DEAD._replace(active="failed", result="start-limit-hit"), State.FATAL),
         (Facts(active="failed", result="start-limit-hit"), State.FATAL),
     ],

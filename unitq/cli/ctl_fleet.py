@@ -39,7 +39,7 @@ class Fleet(NamedTuple):
         last = {
             process: self.systemd.properties(
                 one.unit,
-                *("Result", "ExecMainCode", "ExecMainStatus"),
+                *("Result", "Restart", "ExecMainCode", "ExecMainStatus"),
                 *("ExecMainExitTimestamp", "InvocationID"),
             )
             for process, one in self.instances.items()
@@ -61,6 +61,7 @@ class Fleet(NamedTuple):
                 stamp = found["ExecMainExitTimestamp"]
                 facts = facts._replace(
                     result=found["Result"],
+                    restarts=found["Restart"] != "no",
                     code=found["ExecMainCode"],
                     status=found["ExecMainStatus"],
                     ended=stamp / 1e6 if stamp else None,

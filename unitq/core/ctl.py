@@ -7,7 +7,7 @@ from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.plan import Do
-from unitq.core.sight import Seen, failure
+from unitq.core.sight import EXITED, Seen, failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -72,6 +72,7 @@ class Facts(NamedTuple):
     pid: int = 0
     age: float | None = None  # seconds that the main process has lived
     result: str = "success"  # Result
+    restarts: bool = True  # systemd starts it again when it ends (Restart)
     code: int = 0  # ExecMainCode
     status: int = 0  # ExecMainStatus
     ended: float | None = (
@@ -97,7 +98,10 @@ def state_of(facts: Facts, startsecs: float) -> State:
         return State.STOPPED
     if facts.told or (facts.told is None and facts.active == "inactive"):
         return State.STOPPED
-    if facts.active == "failed" and facts.code == 1 and facts.status >= _SETUP_FAILED:
+    if facts.active == "failed" and (
+        # It would be started again, had it not crashed too often: Result does not always say so.
+        facts.restarts or (facts.code == EXITED and facts.status >= _SETUP_FAILED)
+    ):
         return State.FATAL
     return State.EXITED
 

@@ -68,7 +68,12 @@ def told_to_stop(invocations: Sequence[str], *, user: bool) -> frozenset[str]:
     if not invocations:
         return frozenset()
     about = "USER_INVOCATION_ID" if user else "INVOCATION_ID"
-    matches = [f"MESSAGE_ID={_STOPPED}", *(f"{about}={each}" for each in invocations)]
+    # systemd restarts what crashed by a unit job too, whose first half is a stop.
+    matches = [
+        f"MESSAGE_ID={_STOPPED}",
+        "JOB_TYPE=stop",
+        *(f"{about}={each}" for each in invocations),
+    ]
     shown = _journalctl(["--output=json", f"--output-fields={about}", *matches], user=user)
     return frozenset(json.loads(line).get(about, "") for line in shown.splitlines())
 
