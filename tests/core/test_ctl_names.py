@@ -7,19 +7,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from supervisor.options import make_namespec, split_namespec
 
-from unitq.core.ctl_names import Names, Process, joined, split
+from unitq.core.ctl_names import Names, Process, Wanted, counted, joined, split
 from unitq.core.names import InstanceName, instances
 
 
-def names(wanted: dict[str, dict[str, int]], *more: str) -> Names:
-    """Every instance that is wanted, and more: `shop sms@3`."""
+def names(wanted: dict[str, dict[str, int]], *more: str, **said: str) -> Names:
+    """Every instance that is wanted, and more: `shop sms@3`; `said` are names of Supervisor's."""
     processes = [
         Process(app, instance)
         for app, workers in wanted.items()
         for worker, count in workers.items()
         for instance in instances(worker, count)
     ]
-    return Names(wanted, [*processes, *map(process, more)])
+    known = {
+        app: {worker: Wanted(count, said.get(worker, "")) for worker, count in workers.items()}
+        for app, workers in wanted.items()
+    }
+    return Names(known, [*processes, *map(process, more)])
 
 
 def process(text: str) -> Process:
@@ -164,3 +168,47 @@ def test_a_name_in_answers_is_the_one_that_was_typed() -> None:
     assert found.find("mail:mail").name == "mail"
     assert found.find("sms@1").name == "sms:sms_00"
     assert found.find("nosuch:*").name == "nosuch"
+
+
+# --- what Supervisor called them ------------------------------------------------------------------
+
+
+def test_the_others_count_on_from_the_first_name() -> None:
+    for first, third in (
+        ("sms:sms_00", "sms:sms_02"), ("sms:sms_08", "sms:sms_10"), ("t:t-8000", "t:t-8002"),
+        ("q:9", "q:11"), ("q2:q2-1-x", "q2:q2-3-x"), ("shop:mail", "shop:mail_02"),
+        ("mail", "mail:mail_02"), ("worker7", "worker7:worker9"),
+    ):  # fmt: skip
+        assert counted(first, 1) == first
+        assert counted(first, 3) == third
+
+
+def test_the_names_of_a_worker_that_has_some() -> None:
+    found = names({"app": {"web": 3, "mail": 1, "sms": 2}}, web="tornado:tornado-8000",
+                  mail="shop:mail", sms="shop:sms_1")  # fmt: skip
+    assert [found.of(one) for one in found.ordered()] == [
+        "shop:mail", "shop:sms_1", "shop:sms_2",
+        "tornado:tornado-8000", "tornado:tornado-8001", "tornado:tornado-8002",
+    ]  # fmt: skip
+    assert found.find("tornado:tornado-8001").processes == (process("app web@2"),)
+    assert len(found.find("tornado:*").processes) == 3
+    assert len(found.find("shop:*").processes) == 3
+    assert found.find("shop:mail").single
+    assert found.find("shop:sms_1").processes == (process("app sms@1"),)
+    # Our own names stay; a guess by our own way to count would be another instance.
+    assert found.find("sms@1").name == "shop:sms_1"
+    assert len(found.find("web").processes) == 3
+    for said in ("sms_01", "sms:sms_01", "sms:1", "app:sms_01", "web_00", "shop:sms_0"):
+        assert not found.find(said).processes
+
+
+def test_a_name_that_two_would_have_is_nobodys() -> None:
+    found = names({"shop": {"a": 2, "b": 2}}, a="x:x_1", b="x:x_2")
+    assert [found.of(one) for one in found.ordered()] == [
+        "shop:a_01", "shop:b_00", "x:x_1", "x:x_3",
+    ]  # fmt: skip
+    assert not found.find("x:x_2").processes
+    for one in found.ordered():
+        assert found.find(found.of(one)).processes in ((one,), ())
+    found = names({"shop": {"a": 2, "a_00": 1}})
+    assert found.find("shop:a_00").processes == ()

@@ -214,8 +214,8 @@ Examples:
   ln -s "$(command -v unitq)" /usr/local/bin/supervisorctl
 
 \b
-Exit codes are supervisorctl's, not unitq's: 0 ok; 1 failed; 2 wrong arguments; status: 3 something
-does not run, 4 no such process; others: 3 there is no such thing here, 7 it does not run.
+Exit codes are supervisorctl's, not unitq's: 0 ok; 1 failed; 2 wrong arguments; of `status` 3
+something does not run, 4 no such process; of others 3 there is no such thing, 7 it does not run.
 """,
 )
 @click.option("--debug", is_flag=True, help="Show a traceback where something fails.")

@@ -12,8 +12,8 @@ from unitq.apply import Quiet
 from unitq.cli import block
 from unitq.cli.rollouts import Waiting
 from unitq.cli.scope import app_of
-from unitq.core.ctl import DONE, Change, Code, available, changes, reread_lines, said
-from unitq.core.ctl_names import Names, Process
+from unitq.core.ctl import DONE, Change, Code, available, by_group, changes, reread_lines, said
+from unitq.core.ctl_names import Names, Process, Wanted
 from unitq.core.errors import ConfigError, Exit, PreflightError, UnitqError
 from unitq.core.names import instances
 from unitq.core.plan import Do
@@ -153,7 +153,11 @@ def _pending(scope: Scope) -> list[Pending]:
     for one in every:
         plan = prepare(one.scope, one.scope.systemd(), one.app, one.path, None).plan
         app = one.app.name
-        groups = {names.group(app, worker): change for worker, change in changes(plan).items()}
+        workers = {worker.name: names.group(app, worker.name) for worker in plan.target.workers}
+        if plan.current:
+            for worker in plan.current.workers:
+                workers.setdefault(worker.name, names.group(app, worker.name))
+        groups = by_group(changes(plan), workers)
         started = tuple(
             names.of(Process(app, step.instance))
             for step in plan.steps
@@ -164,13 +168,22 @@ def _pending(scope: Scope) -> list[Pending]:
 
 
 def _names(found: list[Configured]) -> Names:
-    wanted: dict[str, dict[str, int]] = {}
+    """Of what is installed and what is configured."""
+    wanted: dict[str, dict[str, Wanted]] = {}
     for one in found:
         workers = wanted.setdefault(one.app.name, {})
         if one.current:
-            workers |= {worker.name: worker.instances for worker in one.current.workers}
-        workers |= {worker.name: worker.instances for worker in one.app.workers}
-    return Names(wanted, ())
+            for old in one.current.workers:
+                workers[old.name] = Wanted(old.instances, old.supervisor_name)
+        for worker in one.app.workers:
+            workers[worker.name] = Wanted(worker.instances, worker.supervisor_name)
+    every = [
+        Process(app, instance)
+        for app, workers in wanted.items()
+        for name, (count, _) in workers.items()
+        for instance in instances(name, count)
+    ]
+    return Names(wanted, every)
 
 
 def _groups(found: list[Pending], one: Configured) -> set[str]:

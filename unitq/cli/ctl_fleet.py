@@ -10,7 +10,7 @@ import click
 
 from unitq import observe
 from unitq.core.ctl import Facts, State, description, state_of
-from unitq.core.ctl_names import Names, Process
+from unitq.core.ctl_names import Names, Process, Wanted
 from unitq.core.errors import NoMatchError
 from unitq.host import journal, processes, state
 
@@ -104,7 +104,10 @@ def look(scope: Scope) -> Fleet:
             if one.present or revision.wanted(name)
         }
     wanted = {
-        app: {worker.name: worker.instances for worker in revision.workers}
+        app: {
+            worker.name: Wanted(worker.instances, worker.supervisor_name)
+            for worker in revision.workers
+        }
         for app, revision in revisions.items()
     }
     return Fleet(scope, systemd, revisions, instances, Names(wanted, instances))

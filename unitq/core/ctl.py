@@ -10,7 +10,7 @@ from unitq.core.plan import Do
 from unitq.core.sight import EXITED, Seen, failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from unitq.core.plan import Plan
 
@@ -181,6 +181,22 @@ def changes(plan: Plan) -> dict[str, Change]:
         elif before[name] != worker or name in restarted:
             found[name] = Change.CHANGED
     return dict(sorted(found.items()))
+
+
+def by_group(found: Mapping[str, Change], workers: Mapping[str, str]) -> dict[str, Change]:
+    """The change of each group that has one; `workers` has the group of every worker.
+
+    A group with some workers that are new, or gone, and others that are not has changed.
+    """
+    kinds: dict[str, set[Change | None]] = {}
+    for worker, group in workers.items():
+        kinds.setdefault(group, set()).add(found.get(worker))
+    groups = {}
+    for group, several in sorted(kinds.items()):
+        first, *more = several
+        if more or first:
+            groups[group] = first if first and not more else Change.CHANGED
+    return groups
 
 
 def reread_lines(found: Iterable[tuple[str, Change]]) -> list[str]:
