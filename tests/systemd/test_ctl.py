@@ -108,8 +108,8 @@ def neutral(text: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def supervisord(both: Both) -> Iterator[None]:
-    """A real one, in the foreground, with every program RUNNING."""
+def supervisord(both: Both, answers: int = 0) -> Iterator[None]:
+    """A real one, in the foreground, as soon as `status` exits as it should."""
     process = subprocess.Popen(
         [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(both.conf)],
         stdout=subprocess.DEVNULL,
@@ -118,10 +118,7 @@ def supervisord(both: Both) -> Iterator[None]:
         env=both.site.scope.environment,
     )
     try:
-        wait_until(lambda: both.supervisorctl("status").code == 0, 30, "supervisord answers")
-        wait_until(
-            lambda: "STARTING" not in both.supervisorctl("status").stdout, 30, "all are RUNNING"
-        )
+        wait_until(lambda: both.supervisorctl("status").code == answers, 60, "supervisord answers")
         yield
     finally:
         process.terminate()
@@ -182,12 +179,11 @@ def test_what_is_wrong_is_answered_alike(both: Both) -> None:
 def test_what_is_done_is_answered_alike(both: Both) -> None:
     for words in (
         "stop mail", "stop mail", "status", "status mail", "pid mail", "pid mail sms:sms_00",
-        "pid all", "signal USR1 mail", "signal USR1 mail nosuch", "stop sms:sms_00",
-        "status sms:*", "stop all", "status", "stop all", "start sms:*", "start mail",
-        "stop sms:*", "start all", "restart mail", "restart sms:*", "restart all",
-        "restart mail sms:sms_01 nosuch", "stop mail", "restart mail", "stop mail",
-        "restart mail:*", "status", "signal CONT mail", "signal SIGCONT sms:*", "signal 18 all",
-        "signal cont mail nosuch", "stop mail sms:sms_00", "start mail nosuch sms:sms_00",
+        "pid all", "signal USR1 mail", "signal USR1 mail nosuch", "stop sms:*", "status sms:*",
+        "stop all", "start sms:*", "start mail nosuch", "restart sms:*", "stop mail",
+        "restart mail sms:sms_01 nosuch", "stop mail", "restart mail:*", "stop all", "start all",
+        "restart all", "status", "signal CONT mail", "signal SIGCONT sms:*", "signal 18 all",
+        "signal cont mail nosuch", "signal 0 mail",
     ):  # fmt: skip
         both.same(*words.split(), ordered=False)
     assert both.site.active() == 3
@@ -215,12 +211,65 @@ def test_what_changes_is_answered_alike(both: Both) -> None:
     assert (theirs.code, ours.code) == (0, 0)
     # sms was never stopped as a whole.
     assert sorted([*ours.stdout.splitlines(), "sms: stopped"]) == sorted(theirs.stdout.splitlines())
-    wait_until(lambda: "STARTING" not in both.supervisorctl("status").stdout, 30, "all RUNNING")
     both.same("status")
     both.same("avail")
     both.same("reread")
     both.same("update")
     assert both.site.active() == 5
+
+
+NAMED = """
+[program:plain]
+command={odd} steady
+startsecs=1
+[program:laravel]
+command={odd} steady
+process_name=%(program_name)s_%(process_num)02d
+numprocs=2
+[program:tornado]
+command={odd} hold {home}/none-%(process_num)d
+process_name=web-%(process_num)d
+numprocs=2
+numprocs_start=8000
+[program:from-one]
+command={odd} steady
+process_name=%(program_name)s%(process_num)d
+numprocs=2
+numprocs_start=1
+[program:alone]
+command={odd} steady
+process_name=%(program_name)s_%(process_num)02d
+[program:mail]
+command={odd} steady
+[group:shop]
+programs=mail,from-one
+"""
+
+
+def test_the_names_of_an_import_are_the_names_that_scripts_know(system_site: Site) -> None:
+    both = Both(system_site)
+    text = HEAD.format(home=system_site.home, mark=leftovers.MARK, app=system_site.app)
+    named = NAMED.format(odd=system_site.odd(), home=system_site.home)
+    both.conf.write_text(text + named)
+    options = ("--directory", str(system_site.current), "-o", "unitq.toml")
+    done = system_site.unitq("-a", system_site.app, "import", str(both.conf), *options)
+    assert done.code == 0, str(done)
+    system_site.deploy()
+    with supervisord(both):
+        wait_until(
+            lambda: "STARTING" not in both.supervisorctl("status").stdout, 60, "all are RUNNING"
+        )
+        wait_until(lambda: "STARTING" not in both.ctl("status").stdout, 60, "all are RUNNING")
+        both.same("status")
+        for words in ("status shop:*", "status tornado:web-8001 shop:mail", "pid shop:from-one1",
+                      "avail", "reread", "status from-one1", "stop shop:*",
+                      "start shop:*"):  # fmt: skip
+            both.same(*words.split(), ordered=False)
+        before = system_site.pids()
+        both.same("stop", "tornado:web-8001", "shop:from-one2", ordered=False)
+        gone = {"tornado@2", "shop-from-one@2"}
+        assert before.keys() - system_site.pids().keys() == gone
+        both.same("status")
 
 
 ENDS = """
@@ -235,9 +284,14 @@ startsecs=0
 [program:broken]
 command={odd} exit 3
 startretries=1
-[program:slow]
-command={odd} die-after 2 7
+[program:later]
+command={odd} die-after 1 7
 autorestart=false
+startsecs=0
+[program:stays]
+command={odd} steady
+autorestart=false
+startsecs=0
 """
 
 
@@ -246,49 +300,39 @@ def test_the_states_of_what_ended_are_alike(system_site: Site) -> None:
     odd = system_site.odd()
     text = HEAD.format(home=system_site.home, mark=leftovers.MARK, app=system_site.app)
     both.conf.write_text(text + ENDS.format(odd=odd))
-    never = {"service": {"Restart": "no"}}
+    once = {"instances": 1, "service": {"Restart": "no"}}
     system_site.config(
         workers={
-            "once": {"command": f"{odd} exit 0", "instances": 1, **never},
-            "wrong": {"command": f"{odd} exit 3", "instances": 1, **never},
-            "broken": {
-                "command": f"{odd} exit 3", "instances": 1, "start_limit": "2/1min",
-            },
-            "slow": {"command": f"{odd} die-after 2 7", "instances": 1, **never},
+            "once": {"command": f"{odd} exit 0", **once},
+            "wrong": {"command": f"{odd} exit 3", **once},
+            "broken": {"command": f"{odd} exit 3", "instances": 1, "start_limit": "2/1min"},
+            "later": {"command": f"{odd} die-after 1 7", **once},
+            "stays": {"command": f"{odd} steady", **once},
         },
-        rollout={"max_failures": 4},
+        rollout={"max_failures": 5},
         user=None,
-    )  # fmt: skip
+    )
     system_site.deploy(code=7)
 
     def words(told: Result) -> dict[str, str]:
         return {line.split()[0]: line.split()[1] for line in told.stdout.splitlines()}
 
-    ended = {"once": "EXITED", "wrong": "EXITED", "broken": "FATAL", "slow": "EXITED"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(both.conf)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-    )
-    try:
-        wait_until(lambda: words(both.supervisorctl("status")) == ended, 60, "theirs have ended")
-        wait_until(lambda: words(both.ctl("status")) == ended, 60, "ours have ended")
-        for line in both.ctl("status").stdout.splitlines():
-            if "EXITED" in line:
-                assert neutral(line)[0].endswith("EXITED    DATE")
-            else:
-                assert line.endswith("exited with status 3")
-        # What was told to stop is STOPPED, whatever it exits with.
-        both.same("start", "slow")
-        both.same("stop", "slow")
-        assert both.ctl("status", "slow").stdout.split()[1] == "STOPPED"
-        both.same("status", "slow")
+    settled = {
+        "once": "EXITED", "wrong": "EXITED", "broken": "FATAL", "later": "EXITED",
+        "stays": "RUNNING",
+    }  # fmt: skip
+    with supervisord(both, answers=3):
+        wait_until(lambda: words(both.supervisorctl("status")) == settled, 60, "theirs")
+        wait_until(lambda: words(both.ctl("status")) == settled, 60, "ours")
+        both.same("status", "once", "wrong", "later", "stays")
+        assert both.ctl("status", "broken").stdout.endswith("exited with status 3\n")
+        # Told to stop is STOPPED, and ended by itself EXITED, whatever the exit status.
+        both.same("stop", "stays")
+        both.same("status", "stays")
+        assert words(both.ctl("status"))["stays"] == "STOPPED"
+        both.same("stop", "later")
         theirs, _ = both.same("start", "broken")
         assert theirs.code == 7
-    finally:
-        process.terminate()
-        process.wait(60)
 
 
 def test_what_they_print_is_shown_alike(both: Both) -> None:
