@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -292,6 +293,13 @@ def test_help_lists_what_supervisorctl_lists() -> None:
     controller = supervisorctl.Controller(options, stdout=shown)
     controller.onecmd("help")
     assert overview() == shown.getvalue()
+
+
+def test_the_page_has_every_command() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "leaving-supervisor.md").read_text()
+    table = page[page.index("### Every command") :]
+    for action in ACTIONS:
+        assert f"`{action}`" in table or f"`{action} " in table, action
 
 
 def test_what_is_not_there_says_what_to_type() -> None:

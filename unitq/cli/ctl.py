@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
@@ -244,7 +245,7 @@ def ctl(
     user: bool,
     debug: bool,  # noqa: ARG001  (main.py looks for it)
     username: str | None,  # noqa: ARG001
-    password: str | None,  # noqa: ARG001
+    password: str | None,
     history_file: str | None,  # noqa: ARG001
 ) -> int:  # fmt: skip
     """Answer as supervisorctl does, for scripts that call it.
@@ -253,6 +254,9 @@ def ctl(
     `reread` is `unitq plan`, `update` is `unitq deploy`. A symlink named supervisorctl does the
     same. What is different: docs/leaving-supervisor.md.
     """
+    if password:
+        # What was typed is kept in locks and reports, which everybody may read.
+        sys.argv[1:] = ["…" if password in word else word for word in sys.argv[1:]]
     scope = _scope(app, configuration, user=user)
     _refuse_other_machines(serverurl)
     typed = " ".join(words).split()
