@@ -142,6 +142,7 @@ probe = "registered"
 command = "php bin/resque"
 preset = "php-resque"
 on_killed = "requeue"
+supervisor_name = "jobs:pull-8000"
 """
 
 
@@ -256,6 +257,7 @@ def test_every_key_arrives_in_the_app() -> None:
                 environment=(("APP_ENV", "production"), ("WAIT", "5")),
                 environment_files=("/etc/shop/env",),
                 on_killed=OnKilled.REQUEUE,
+                supervisor_name="jobs:pull-8000",
                 preset="php-resque",
                 stop_signal="SIGQUIT",
                 kill_mode=KillMode.MIXED,
@@ -594,6 +596,14 @@ MISTAKES = [
 ]  # fmt: skip
 
 WORKER_MISTAKES = [
+    ("supervisor_name = 'a b'", "supervisor_name",
+     'expected a name or GROUP:NAME such as "sms:sms_00", got "a b"'),
+    ("supervisor_name = 'a:b:c'", "supervisor_name",
+     'expected a name or GROUP:NAME such as "sms:sms_00", got "a:b:c"'),
+    ("supervisor_name = ''", "supervisor_name",
+     'expected a name or GROUP:NAME such as "sms:sms_00", got ""'),
+    ("supervisor_name = 1", "supervisor_name",
+     'expected a name or GROUP:NAME such as "sms:sms_00", got 1'),
     ("queues = 'sms'", "queues", 'expected a list of names such as ["sms", "default"], got "sms"'),
     ("queues = ['a', 'a']", "queues[1]", "stands in the list twice"),
     ("queues = ['a,b']", "queues[0]", "a comma stands between queues; write them as a list"),

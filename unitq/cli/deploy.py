@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unitq.cli import block, hooking, report, rollouts
+from unitq.cli import hooking, report, rollouts
 from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way, plan_to, way_back
 from unitq.cli.rollouts import Waiting, message_option, share, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
@@ -345,7 +345,7 @@ def deploy(
         return _detached(scope, app, path, label)
     waiting = Waiting(as_json, timeout, fail_on_kill)
     with state.lock(scope.layout, app.name, state.command_name()):
-        return _deploy(scope, app, path, label, message, max_unavailable, waiting)
+        return deployed(scope, app, path, label, message, max_unavailable, waiting)
 
 
 def _detached(scope: Scope, app: App, path: Path, label: str | None) -> int:
@@ -367,7 +367,7 @@ def _detached(scope: Scope, app: App, path: Path, label: str | None) -> int:
     return Exit.OK
 
 
-def _deploy(
+def deployed(
     scope: Scope,
     app: App,
     path: Path,
@@ -376,6 +376,7 @@ def _deploy(
     max_unavailable: Share | None,
     waiting: Waiting,
 ) -> int:
+    """Carries the deploy out, under the lock; returns the exit code."""
     from unitq.host.interrupts import Interrupts
 
     nothing_in_the_way(scope, app.name)
@@ -386,11 +387,7 @@ def _deploy(
     if not plan.pending and not plan.unproved:
         run = report.Run("deploy", waiting.began, scope.user)
         left = rollouts.orphans(scope, target)
-        told = report.document(run, target, previous, None, (), Exit.OK, orphans=left)
-        if waiting.json:
-            click.echo(json.dumps(told, indent=2))
-        else:
-            block.show(told)
+        waiting.tell(report.document(run, target, previous, None, (), Exit.OK, orphans=left))
         return Exit.OK
     roll = Roll(
         "deploy", scope, systemd, plan, prepared.rendered, prepared.settings, prepared.way_back,

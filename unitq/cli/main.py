@@ -41,6 +41,7 @@ _COMMANDS = {
     "resume": ("unitq.cli.pause:resume", "Let paused workers take jobs again."),
     "signal": ("unitq.cli.run:send_signal", "Send a signal to workers."),
     "logs": ("unitq.cli.logs:logs", "Show what workers printed."),
+    "ctl": ("unitq.cli.ctl:ctl", "Answer as supervisorctl does, for scripts that call it."),
     "remove": ("unitq.cli.run:remove", "Stop an app and delete all that deploy installed."),
     "schema": ("unitq.cli.setup:schema", "Print the JSON Schema of unitq.toml for editors."),
     "completion": ("unitq.cli.setup:completion", "Print the completion script for a shell."),
@@ -113,6 +114,9 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits."""
+    if arguments is None and os.path.basename(sys.argv[0]) == "supervisorctl":
+        # A symlink for scripts that call Supervisor's.
+        sys.argv[1:1] = ["ctl"]
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
     try:

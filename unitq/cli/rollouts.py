@@ -50,12 +50,25 @@ class Waiting:
     limit: float | None = None
     fail_on_kill: bool = False
     began: float = field(default_factory=time)  # when the command did; seconds since 1970
+    # Somebody else's way to show what happens, and what became of it, in place of our own.
+    shown: Progress | None = None
+    ended: Callable[[Mapping[str, Any]], None] | None = None
 
     def say(self, line: str) -> None:
         """Prints a line for a person, where one is meant to read it and still there."""
-        if not self.json:
+        if not self.json and self.ended is None:
             with suppress(OSError):
                 click.echo(line)
+
+    def tell(self, document: Mapping[str, Any]) -> None:
+        """Prints the report. The outcome stands, whether or not anybody is left to read it."""
+        with suppress(OSError):
+            if self.ended:
+                self.ended(document)
+            elif self.json:
+                click.echo(json.dumps(document, indent=2))
+            else:
+                block.show(document)
 
 
 def waiting_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -200,7 +213,9 @@ def carry_out(
     jobs = held.jobs if held else {}
     with ExitStack() as stack:
         shown: Progress
-        if waiting.json:
+        if waiting.shown:
+            shown = waiting.shown
+        elif waiting.json:
             shown = Quiet()
         elif sys.stdout.isatty():
             shown = stack.enter_context(progress.Live(jobs))
@@ -293,12 +308,7 @@ def close(
     document = report.document(run, revision, previous, outcome, leftovers, code, back, left)
     if book:
         written(book, document, outcome, back)
-    # The outcome stands, whether or not anybody is left to read it.
-    with suppress(OSError):
-        if waiting.json:
-            click.echo(json.dumps(document, indent=2))
-        else:
-            block.show(document)
+    waiting.tell(document)
     if then:
         then(document)
     return code

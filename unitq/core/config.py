@@ -241,6 +241,7 @@ def _worker(name: str, table: WorkerTable, file: AppFile, presets: Mapping[str, 
         preset=table.preset,
         quiet=fitted.quiet,
         resume=fitted.resume,
+        supervisor_name=table.supervisor_name or "",
         fit=fitted.fit,
     )
 

@@ -243,7 +243,7 @@ Environments = dict[str, "dict[str, str] | None"]
 
 _SETTINGS = ("code_version", "release", "instances", "stop_timeout", "singleton", "probes")
 # Of the framework; empty where there is none.
-_KNOWN = ("preset", "quiet", "resume", "registered", "requeue")
+_KNOWN = ("preset", "quiet", "resume", "registered", "requeue", "supervisor_name")
 
 # Different in each revision by its nature.
 _OWN = "UNITQ_REVISION"

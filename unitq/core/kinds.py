@@ -98,6 +98,12 @@ Queues = Annotated[
     ),
     Kind("list of strings"),
 ]
+SupervisorName = Annotated[
+    str,
+    PlainValidator(values.supervisor_name),
+    WithJsonSchema({"type": "string", "pattern": f"^{values.SUPERVISOR_NAME}$"}),
+    Kind("string"),
+]
 Instances = Annotated[
     int,
     PlainValidator(values.whole(1, INSTANCES_MAX)),

@@ -138,6 +138,7 @@ class Worker:
     preset: str | None = None
     quiet: str = ""  # the signal after which it takes no new jobs; "" where there is none
     resume: str = ""  # the one after which it does again
+    supervisor_name: str = ""  # what Supervisor called the first instance; "": as by default
     fit: Fit = field(default_factory=Fit)
 
 

@@ -86,6 +86,7 @@ class RenderedWorker:
     queues: tuple[str, ...] = ()
     quiet: str = ""  # the signal after which it takes no new jobs
     resume: str = ""
+    supervisor_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +222,7 @@ def _worker(
         queues=worker.queues,
         quiet=worker.quiet,
         resume=worker.resume,
+        supervisor_name=worker.supervisor_name,
     )
 
 

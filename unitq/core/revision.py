@@ -50,6 +50,7 @@ class WorkerRevision(NamedTuple):
     queues: tuple[str, ...] = ()
     quiet: str = ""  # the signal after which it takes no new jobs; "": there is none
     resume: str = ""  # the one after which it does again
+    supervisor_name: str = ""  # what Supervisor called the first instance
 
 
 class Revision(NamedTuple):
@@ -146,6 +147,7 @@ def successor(
                 queues=worker.queues,
                 quiet=worker.quiet,
                 resume=worker.resume,
+                supervisor_name=worker.supervisor_name,
             )
             for worker in rendered.workers
         ),
@@ -173,7 +175,9 @@ def _parts(worker: RenderedWorker) -> tuple[str, ...]:
     probe = (worker.probe.text,) if worker.probe else ()
     # So is another preset that sets the same, and another signal to pause it by.
     known = (worker.preset or "", worker.quiet, worker.resume, *worker.queues)
-    return (worker.name, worker.fingerprint, *probe, *(known if any(known) else ()))
+    # And another name for `unitq ctl`. Apart from those: what was hashed before stays as it is.
+    named = (f"supervisor:{worker.supervisor_name}",) if worker.supervisor_name else ()
+    return (worker.name, worker.fingerprint, *probe, *(known if any(known) else ()), *named)
 
 
 def scaled(current: Revision, counts: Mapping[str, int], origin: Origin) -> Revision:

@@ -238,6 +238,12 @@ class WorkerTable(Table):
             examples=[{"memory": "256M", "age": "6h", "jitter": "10%"}],
         )
     )
+    supervisor_name: kinds.SupervisorName | None = Field(
+        default=None,
+        description="What Supervisor called the first instance, for scripts that still do "
+        "([`unitq ctl`](leaving-supervisor.md)); the others count on from its last number.",
+        examples=["shop:sms-8000"],
+    )
     nice: kinds.Nice | None = Field(
         default=None, description="Scheduling priority; 19 is the most modest.", examples=[5]
     )

@@ -183,6 +183,17 @@ def queues(value: object) -> tuple[str, ...]:
     return items(value, queue)
 
 
+# What Supervisor takes for a name, and a script can say: no blanks, no ":", "/" or "*".
+SUPERVISOR_NAME = r"[!-)+-.0-9;-~]{1,100}(:[!-)+-.0-9;-~]{1,100})?"
+
+
+def supervisor_name(value: object) -> str:
+    """The name that Supervisor had for a process."""
+    if not isinstance(value, str) or not re.fullmatch(SUPERVISOR_NAME, value):
+        raise MistakeError('a name or GROUP:NAME such as "sms:sms_00"')
+    return value
+
+
 def items(value: list[object], check: Callable[[object], str]) -> tuple[str, ...]:
     """Every item of a list, none of them twice; all mistakes at once."""
     checked_ones: dict[str, None] = {}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+from unitq.core.errors import UnitqError
 from unitq.core.sight import End, Ending, signal_name
 
 if TYPE_CHECKING:
@@ -60,6 +61,54 @@ def ending(invocation: str, *, user: bool) -> Ending:
             # user's manager keeps the first of these to itself (unit_log_success in its source).
             found = Ending(End.DRAINED)
     return found
+
+
+def told_to_stop(invocations: Sequence[str], *, user: bool) -> frozenset[str]:
+    """Those of these starts that ended because somebody told systemd to stop the unit."""
+    if not invocations:
+        return frozenset()
+    about = "USER_INVOCATION_ID" if user else "INVOCATION_ID"
+    # systemd restarts what crashed by a unit job too, whose first half is a stop.
+    matches = [
+        f"MESSAGE_ID={_STOPPED}",
+        "JOB_TYPE=stop",
+        *(f"{about}={each}" for each in invocations),
+    ]
+    shown = _journalctl(["--output=json", f"--output-fields={about}", *matches], user=user)
+    return frozenset(json.loads(line).get(about, "") for line in shown.splitlines())
+
+
+def printed(unit: str, size: int, *, user: bool) -> bytes:
+    """The last bytes, `size` at most, that the unit's processes have printed, all starts together.
+
+    Raises UnitqError where the journal cannot be read.
+    """
+    # No line is shorter than its line break.
+    arguments = [*_of_prints(unit, user=user), "--quiet", f"--lines={size}"]
+    try:
+        done = subprocess.run(arguments, check=False, capture_output=True, timeout=_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UnitqError(f"no journal: {error}") from error
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip()
+        raise UnitqError(f"journalctl ended with {done.returncode}: {said}")
+    return done.stdout[len(done.stdout) - size :] if size < len(done.stdout) else done.stdout
+
+
+def follow(unit: str, *, user: bool) -> NoReturn:
+    """Becomes journalctl, which shows what the unit's processes print from now on."""
+    arguments = [*_of_prints(unit, user=user), "--quiet", "--follow", "--lines=10"]
+    try:
+        os.execvp(arguments[0], arguments)  # noqa: S606
+    except OSError as error:
+        raise UnitqError(f"cannot run journalctl: {error.strerror}") from error
+
+
+def _of_prints(unit: str, *, user: bool) -> list[str]:
+    """The command line for what the processes wrote; not what systemd says of them."""
+    of = f"_SYSTEMD_USER_UNIT={unit}" if user else f"_SYSTEMD_UNIT={unit}"
+    scope = ["--user"] if user else []
+    return ["journalctl", *scope, "--no-pager", "--output=cat", of, "_TRANSPORT=stdout"]
 
 
 def command(units: Sequence[str], options: Sequence[str], *, user: bool) -> list[str]:

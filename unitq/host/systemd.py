@@ -32,6 +32,7 @@ _KINDS: dict[str, tuple[bytes, bytes]] = {
     "NeedDaemonReload": (_UNIT, b"b"),
     "MainPID": (b"org.freedesktop.systemd1.Service", b"u"),
     "NRestarts": (b"org.freedesktop.systemd1.Service", b"u"),
+    "Restart": (b"org.freedesktop.systemd1.Service", b"s"),
     "Result": (b"org.freedesktop.systemd1.Service", b"s"),
     "ExecMainCode": (b"org.freedesktop.systemd1.Service", b"i"),
     "ExecMainStatus": (b"org.freedesktop.systemd1.Service", b"i"),
@@ -57,8 +58,7 @@ _TOLD = {
     )
 }
 
-# sd-bus gives up on a call after 25 s; a daemon-reload of a large host may need longer. A time
-# span as systemd reads it; an operator's own value wins.
+# sd-bus gives up on a call after 25 s; a daemon-reload may need longer. An operator's value wins.
 _TIMEOUT_VALUE = "120s"
 
 # So many questions one by one take no longer than loading what asks them all at once.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _ORDER = (
     "command", "preset", "queues", "instances", "user", "directory", "stop_signal", "stop_timeout",
     "kill_mode", "restart_delay", "start_limit", "nice", "umask", "limits", "environment_file",
+    "supervisor_name",
 )  # fmt: skip
 _SHARED = ("user", "directory", "environment_file")
 

@@ -6,8 +6,14 @@ import posixpath
 import re
 from typing import TYPE_CHECKING
 
+from unitq.core.ctl_names import counted, default
+from unitq.core.values import SUPERVISOR_NAME
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from unitq.core.supervisor.draft import Draft
+    from unitq.core.supervisor.report import Part
 
 LONGEST = 40  # with the app's name it becomes part of a unit's name
 
@@ -36,6 +42,31 @@ def unique(name: str, taken: Iterable[str]) -> str:
         found = f"{name}-{number}"
         number += 1
     return found
+
+
+def supervisor_name(worker: str, processes: Sequence[str]) -> str | None:
+    """What tells `unitq ctl` the names that these processes had; "": nothing has to.
+
+    None where it cannot know them.
+    """
+    numbers = range(1, len(processes) + 1)
+    if [default(worker, len(processes), number) for number in numbers] == list(processes):
+        return ""
+    first = processes[0]
+    if not re.fullmatch(SUPERVISOR_NAME, first):
+        return None
+    return first if [counted(first, number) for number in numbers] == list(processes) else None
+
+
+def for_ctl(part: Part, drafts: Sequence[Draft], processes: Sequence[str]) -> None:
+    """Keeps the names that scripts say to supervisorctl."""
+    of_each = [processes] if len(drafts) == 1 else [[name] for name in processes]
+    for draft, names in zip(drafts, of_each, strict=True):
+        name = supervisor_name(draft.name, names)
+        if name is None:
+            part.note(f"`unitq ctl` does not know the name {names[0]}")
+        elif name:
+            draft.keys["supervisor_name"] = name
 
 
 def app(source: str, directories: Sequence[str], groups: Sequence[str]) -> str:

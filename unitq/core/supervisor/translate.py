@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.core.ctl_names import joined
 from unitq.core.supervisor import (
     known,
     machinery,
@@ -186,6 +187,8 @@ def _program(work: _Work, program: Program, part: Part, names: list[str]) -> Non
     names += [draft.name for draft in drafts]
     part.workers = [draft.name for draft in drafts]
     _numbers(part, program, drafts)
+    every = [joined(program.group, process.name) for process in program.processes]
+    naming.for_ctl(part, drafts, every)
     for option in ("priority", "serverurl"):
         if option in program.given:
             part.left(option, _LEFT[option])
