@@ -70,8 +70,7 @@ class Planned:
 
 @click.command(
     epilog="""\b
-Examples:
-  unitq import /etc/supervisor/supervisord.conf -o unitq.toml      first, and look at it
+Examples (`unitq import` comes first):
   unitq takeover /etc/supervisor/supervisord.conf --dry-run        exactly what would happen
   unitq takeover /etc/supervisor/supervisord.conf
   unitq takeover /etc/supervisor/supervisord.conf resque-sms       one program of several
