@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unitq.cli import block, hooking, report, rollouts
+from unitq.cli import hooking, report, rollouts
 from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way, plan_to, way_back
 from unitq.cli.rollouts import Waiting, message_option, share, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
@@ -383,10 +383,7 @@ def _deploy(
         run = report.Run("deploy", waiting.began, scope.user)
         left = rollouts.orphans(scope, target)
         told = report.document(run, target, previous, None, (), Exit.OK, orphans=left)
-        if waiting.json:
-            click.echo(json.dumps(told, indent=2))
-        else:
-            block.show(told)
+        rollouts.show(told, waiting)
         return Exit.OK
     roll = Roll(
         "deploy", scope, systemd, plan, prepared.rendered, prepared.settings, prepared.way_back,

@@ -295,13 +295,18 @@ def close(
         _written(book, document, outcome, back)
     # The outcome stands, whether or not anybody is left to read it.
     with suppress(OSError):
-        if waiting.json:
-            click.echo(json.dumps(document, indent=2))
-        else:
-            block.show(document)
+        show(document, waiting)
     if then:
         then(document)
     return code
+
+
+def show(document: Mapping[str, Any], waiting: Waiting) -> None:
+    """Prints a report. Raises OSError where nobody reads it any more."""
+    if waiting.json:
+        click.echo(json.dumps(document, indent=2))
+    else:
+        block.show(document)
 
 
 def orphans(scope: Scope, revision: Revision) -> tuple[Orphan, ...] | None:
