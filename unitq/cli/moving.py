@@ -89,6 +89,7 @@ class Mover:
             if move.moved:
                 continue
             if self._interrupts.count:
+                self._interrupted(move)
                 code = Exit.INTERRUPTED
                 break
             code = self._program(move)
