@@ -23,7 +23,6 @@ from unitq.core import names
 from unitq.core.advice import advice
 from unitq.core.errors import Exit, PreflightError
 from unitq.core.finding import Finding, Level
-from unitq.core.fitting import below_scripts
 from unitq.core.forecast import forecast
 from unitq.core.plan import Do, Plan
 from unitq.core.render import Code, Rendered
@@ -54,8 +53,7 @@ class Prepared:
 
 
 def _rendered(scope: Scope, app: App, found: Mapping[str, Code]) -> Rendered:
-    texts = templates.texts(scope.layout.config_dir)
-    app = below_scripts(app, scripts.of_app(app, found))
+    texts, app = templates.texts(scope.layout.config_dir), scripts.fitted(app, found)
     return render_units(app, scope.layout, found, texts, (sys.executable, "-m", "unitq"))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from unitq.core.envfile import assignments
 from unitq.core.finding import Seen
+from unitq.core.fitting import below_scripts
 from unitq.core.recognise import HEAD_MAX, scripts
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ def of_app(app: App, code: Mapping[str, Code]) -> dict[str, Seen]:
         )
         for worker in app.workers
     }
+
+
+def fitted(app: App, code: Mapping[str, Code]) -> App:
+    """The app as its units are to be, where that depends on what scripts say."""
+    return below_scripts(app, of_app(app, code))
 
 
 def heads(command: str, release: str) -> dict[str, str]:
