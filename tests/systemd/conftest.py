@@ -315,6 +315,7 @@ class Site:
     unitq commands run in here, so that ./unitq.toml is found."""
     _background: list[Running] = field(default_factory=list)
     _commands: list[_Command] = field(default_factory=list)
+    _written: list[Told] = field(default_factory=list)
     _meddled: list[Meddled] = field(default_factory=list)
     _excused: set[str] = field(default_factory=set)
     _offset: int = 0
@@ -379,6 +380,8 @@ class Site:
         """Write unitq.toml as it stands. It should set TEST_MARK_OF_UNITQ to the app's name."""
         self.toml.write_text(text)
         self.toml.chmod(0o644)
+        # It may be deployed by something else than `start`, such as a supervisorctl of ours.
+        self._written.append(Told(("write",), time.time(), time.time(), 0, "", self._configured()))
 
     def odd(self, *arguments: str) -> str:
         """The command line of tests/workers/odd.py: `site.odd("slow-drain", "2")`."""
@@ -561,7 +564,7 @@ class Site:
         if not self._commands:
             return []
         record = Record(_witness(self.scope).out, self.app, self._offset)
-        told = [command.told() for command in self._commands]
+        told = [*self._written, *(command.told() for command in self._commands)]
         return Story(record.summary(), told, self._meddled, frozenset(self._excused)).broken()
 
     def _configured(self) -> dict[str, Any]:
