@@ -337,6 +337,10 @@ def test_what_they_print_is_shown_alike(both: Both) -> None:
         assert told.stdout.endswith("\n\n")
         return re.sub("pid [0-9]+", "pid N", told.stdout).splitlines()
 
+    for name in ("mail", "sms:sms_01"):
+        # What a process has just printed is on its way to either.
+        for tail in (both.supervisorctl, both.ctl):
+            wait_until(lambda tail=tail, name=name: tail("tail", name).stdout.strip())
     for words in ("tail mail", "tail mail stdout", "tail -100000 sms:sms_01"):
         theirs, ours = both.supervisorctl(*words.split()), both.ctl(*words.split())
         assert shown(ours) == shown(theirs)
