@@ -71,10 +71,9 @@ class Planned:
 @click.command(
     epilog="""\b
 Examples:
-  unitq import /etc/supervisor/supervisord.conf -o unitq.toml      first, and look at it
-  unitq takeover /etc/supervisor/supervisord.conf --dry-run        exactly what would happen
+  unitq takeover /etc/supervisor/supervisord.conf --dry-run    exactly what would happen
   unitq takeover /etc/supervisor/supervisord.conf
-  unitq takeover /etc/supervisor/supervisord.conf resque-sms       one program of several
+  unitq takeover /etc/supervisor/supervisord.conf sms          one program of several
 
 \b
 Ctrl-C finishes the worker in hand and stops (exit 10); the same command goes on from there.
