@@ -9,6 +9,7 @@ import contextlib
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -330,6 +331,10 @@ def test_the_states_of_what_ended_are_alike(system_site: Site) -> None:
         assert theirs.code == 7
 
 
+def _has_printed(tail: Callable[..., Result], name: str) -> bool:
+    return tail("tail", name).stdout.strip() != ""
+
+
 def test_what_they_print_is_shown_alike(both: Both) -> None:
     def shown(told: Result) -> list[str]:
         assert told.code == 0
@@ -340,7 +345,7 @@ def test_what_they_print_is_shown_alike(both: Both) -> None:
     for name in ("mail", "sms:sms_01"):
         # What a process has just printed is on its way to either.
         for tail in (both.supervisorctl, both.ctl):
-            wait_until(lambda tail=tail, name=name: tail("tail", name).stdout.strip())
+            wait_until(partial(_has_printed, tail, name))
     for words in ("tail mail", "tail mail stdout", "tail -100000 sms:sms_01"):
         theirs, ours = both.supervisorctl(*words.split()), both.ctl(*words.split())
         assert shown(ours) == shown(theirs)

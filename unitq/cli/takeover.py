@@ -70,10 +70,15 @@ class Planned:
 
 @click.command(
     epilog="""\b
+<<<<<<< HEAD
 Examples (`unitq import` comes first):
   unitq takeover /etc/supervisor/supervisord.conf --dry-run        exactly what would happen
+=======
+Examples:
+  unitq takeover /etc/supervisor/supervisord.conf --dry-run    exactly what would happen
+>>>>>>> wip-takeover
   unitq takeover /etc/supervisor/supervisord.conf
-  unitq takeover /etc/supervisor/supervisord.conf resque-sms       one program of several
+  unitq takeover /etc/supervisor/supervisord.conf sms          one program of several
 
 \b
 Ctrl-C finishes the worker in hand and stops (exit 10); the same command goes on from there.
