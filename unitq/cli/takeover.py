@@ -70,13 +70,8 @@ class Planned:
 
 @click.command(
     epilog="""\b
-<<<<<<< HEAD
-Examples (`unitq import` comes first):
-  unitq takeover /etc/supervisor/supervisord.conf --dry-run        exactly what would happen
-=======
 Examples:
   unitq takeover /etc/supervisor/supervisord.conf --dry-run    exactly what would happen
->>>>>>> wip-takeover
   unitq takeover /etc/supervisor/supervisord.conf
   unitq takeover /etc/supervisor/supervisord.conf sms          one program of several
 
