@@ -313,6 +313,17 @@ def test_the_defaults_of_a_rollout_are_those_of_its_settings() -> None:
     assert set(RolloutTable.model_fields) == set(RolloutSettings._fields)
 
 
+def test_what_the_command_line_says_takes_the_place_of_the_file() -> None:
+    text = 'app = "shop"\ndirectory = "/srv"\n[workers.sms]\ncommand = "true"\n'
+    text += "[rollout]\ncanary = 2\nmax_failures = 3\n"
+    app = config.parse(text, source="x", rollout={"canary": "25%", "promote": "manual"})
+    assert str(app.rollout.canary) == "25%"
+    assert app.rollout.promote == "manual"
+    assert app.rollout.max_failures == 3
+    with pytest.raises(ConfigError, match=r"--on-failure: .*; --max-surge: "):
+        config.parse(text, source="x", rollout={"on_failure": "cry", "max_surge": "lots"})
+
+
 def test_every_worker_may_have_a_directory_of_its_own() -> None:
     text = 'app = "a"\n[workers.b]\ncommand = "c"\ndirectory = "/d"\n'
     assert config.parse(text, source="unitq.toml").workers[0].directory == "/d"

@@ -225,10 +225,15 @@ def _after(arguments: Sequence[str], option: str) -> str:
 def _surge(told: Told, table: Mapping[str, Any]) -> int:
     if table.get("singleton"):
         return 0
-    share = str(_rollout(told).get("max_surge", 0))
+    share = str(_surge_option(told.arguments) or _rollout(told).get("max_surge", 0))
     if share.endswith("%"):
         return -(-_instances(table) * int(share[:-1]) // 100)
     return int(share)
+
+
+def _surge_option(arguments: Sequence[str]) -> str:
+    joined = [word.partition("=")[2] for word in arguments if word.startswith("--max-surge=")]
+    return joined[-1] if joined else _after(arguments, "--max-surge")
 
 
 def _unavailable(share: object, instances: int, surge: int) -> int:

@@ -143,6 +143,33 @@ def test_a_canary_waits_for_an_operators_word(site: Site) -> None:
     assert site.pids("sms")["sms@1"] == now["sms@1"]
 
 
+def test_options_are_for_one_rollout_and_for_who_goes_on_with_it(
+    system_site: Site, observe: Observe
+) -> None:
+    site = system_site
+    _config(site, {})
+    site.deploy()
+    before = site.pids("sms")
+    site.switch(2)
+    for wrong in (["--canary", "lots"], ["--promote", "perhaps"], ["--max-failures", "-1"]):
+        done = site.deploy(*wrong, code=2)
+        assert wrong[0] in done.stderr
+    assert site.pids("sms") == before
+    options = ["--canary=1", "--canary-soak=100ms", "--promote=manual", "--max-surge=1"]
+    assert "1 canary first" in site.unitq("deploy", "--dry-run", *options).stdout
+    site.deploy(*options, code=11)
+    # The canary, and the one more.
+    assert sorted(_releases(site).values()) == ["1", "1", "1", "2", "2"]
+    with observe(site) as observer:
+        promoted = site.unitq("rollout", "promote")
+    assert promoted.code == 0, promoted
+    assert observer.summary().most_instances("sms") == 5
+    assert _releases(site) == dict.fromkeys(FOUR, "2")
+    # It is about that rollout, and nothing of it is left to be deployed.
+    assert site.deploy().stdout.startswith("unchanged")
+    assert site.deploy("--canary=2").stdout.startswith("unchanged")
+
+
 def test_a_canary_that_is_not_wanted_goes_back(system_site: Site) -> None:
     site = system_site
     _config(site, {"canary": 1, "canary_soak": "200ms", "promote": "manual"})

@@ -8,27 +8,23 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from math import isinf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from unitq.cli import hooking, report, rollouts
+from unitq.cli import hooking, plan_text, report, rollouts
+from unitq.cli.pace import paced, rollout_options
 from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way, plan_to, way_back
 from unitq.cli.rollouts import Waiting, message_option, share, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
-from unitq.cli.text import duration, plural
 from unitq.core import names
 from unitq.core.advice import advice
 from unitq.core.errors import Exit, PreflightError
 from unitq.core.finding import Finding, Level
-from unitq.core.forecast import forecast
-from unitq.core.plan import Do, Plan
 from unitq.core.render import Code, Rendered
 from unitq.core.render import render as render_units
 from unitq.core.revision import Origin, successor
-from unitq.core.settings import OnFailure
 from unitq.host import checks, code, files, scripts, state, templates, unitfiles
 
 if TYPE_CHECKING:
@@ -36,6 +32,7 @@ if TYPE_CHECKING:
 
     from unitq.cli.scope import Scope
     from unitq.core.model import App
+    from unitq.core.plan import Plan
     from unitq.core.revision import Revision
     from unitq.core.settings import RolloutSettings, Share
     from unitq.host.systemd import Systemd
@@ -77,6 +74,7 @@ def prepare(
     pace: Share | None = None,
     message: str = "",
     *,
+    settings: RolloutSettings | None = None,
     warn: bool = True,
 ) -> Prepared:
     """The plan, all checks passed. Raises PreflightError with all that is wrong."""
@@ -99,10 +97,9 @@ def prepare(
     origin = Origin(time.time(), state.whoami(), str(path.resolve()), message)
     target = successor(before, rendered, app.rollout, origin)
     unitfiles.refuse_foreign(layout.unit_dir, app.name, [unit.name for unit in rendered.units])
-    plan = plan_to(
-        scope, systemd, before, target, {unit.name: unit.text for unit in rendered.units}
-    )
-    settings = with_max_unavailable(target.rollout, pace)
+    settings = with_max_unavailable(settings or target.rollout, pace)
+    units = {unit.name: unit.text for unit in rendered.units}
+    plan = plan_to(scope, systemd, before, target, units, settings)
     return Prepared(app, rendered, plan, way_back(scope, target), settings)
 
 
@@ -210,81 +207,8 @@ def plan(label: str | None, as_json: bool) -> int:
     scope = current()
     app, path = scope.load()
     prepared = prepare(scope, scope.systemd(), app, path, label)
-    click.echo(_plan_json(prepared) if as_json else _plan_text(prepared))
+    click.echo(plan_text.as_json(prepared) if as_json else plan_text.as_text(prepared))
     return Exit.PENDING if prepared.plan.pending else Exit.OK
-
-
-def _plan_json(prepared: Prepared) -> str:
-    found = prepared.plan
-    return json.dumps(
-        {
-            "format": 1,
-            "app": found.target.app,
-            "pending": found.pending,
-            "revision": found.target.id,
-            "previous_revision": found.current.id if found.current else None,
-            "units": [
-                {
-                    "unit": change.name,
-                    "change": "create" if change.before is None
-                    else "delete" if change.after is None else "replace",
-                    "diff": change.diff,
-                }
-                for change in found.files
-            ],
-            "instances": [
-                {"instance": str(step.instance), "action": str(step.do), "why": step.why}
-                for step in found.steps
-            ],
-            "boot_links": list(found.links),
-            "daemon_reload": bool(found.files or found.links or found.reload),
-            "rollback_to": prepared.way_back.id if prepared.way_back else None,
-            "workers": [
-                {
-                    "worker": part.worker,
-                    "instances": part.instances,
-                    "replaced": part.replaced,
-                    "least_serving": part.least,
-                    "most_processes": part.most,
-                    "canaries": part.canaries,
-                    "longest_seconds": None if isinf(part.seconds) else round(part.seconds, 3),
-                }
-                for part in forecast(found.steps, found.target, prepared.settings)
-            ],
-        },
-        indent=2,
-    )  # fmt: skip
-
-
-def _plan_text(prepared: Prepared) -> str:
-    found = prepared.plan
-    if not found.pending:
-        return f"{found.target.app}: nothing to do: all on revision {found.target.number}"
-    lines = [report.replaces(found.target, found.current.id if found.current else None)]
-    lines += [change.diff.rstrip("\n") for change in found.files]
-    lines += [f"  {step.instance}: {step.do} ({step.why})" for step in found.steps]
-    counts = {do: sum(step.do is do for step in found.steps) for do in Do}
-    total = ", ".join(f"{count} {do}" for do, count in counts.items() if count)
-    reload = "one daemon-reload" if found.files or found.links else "no daemon-reload"
-    lines.append(f"{total}; {reload}")
-    for part in forecast(found.steps, found.target, prepared.settings):
-        if part.replaced:
-            first = f"{plural(part.canaries, 'canary')} first, " if part.canaries else ""
-            longest = "as long as it takes" if isinf(part.seconds) else duration(part.seconds)
-            lines.append(
-                f"{part.worker}: {first}never fewer than {part.least} of {part.instances} serving, "
-                f"never more than {plural(part.most, 'process')}, at the very longest {longest}"
-            )
-    lines.append(_way_back(prepared))
-    return "\n".join(lines)
-
-
-def _way_back(prepared: Prepared) -> str:
-    if prepared.settings.on_failure is not OnFailure.ROLLBACK:
-        return "if it fails, all is left as it is (on_failure)"
-    if prepared.way_back is None:
-        return "if it fails there is no way back: no earlier revision was stable and is still there"
-    return f"if it fails: back to revision {prepared.way_back.number}"
 
 
 @click.command(
@@ -293,6 +217,7 @@ Examples:
   unitq deploy                            after each change of the code or of unitq.toml
   unitq deploy --revision $GIT_COMMIT     in a pipeline
   unitq deploy --max-unavailable 25%      faster
+  unitq deploy --canary 1 --promote manual
   unitq deploy --dry-run                  only show what would happen
 
 \b
@@ -309,6 +234,7 @@ Exit codes: docs/exit-codes.md.
     callback=share,
     help="How many instances of a worker may be unavailable at a time, draining ones included.",
 )
+@rollout_options
 @click.option("--dry-run", is_flag=True, help="Only show the plan; exits as `unitq plan` does.")
 @click.option(
     "--detach",
@@ -326,6 +252,7 @@ def deploy(
     as_json: bool,
     timeout: float | None,
     fail_on_kill: bool,
+    **flags: str | None,
 ) -> int:  # fmt: skip
     """Install what unitq.toml says and roll it out.
 
@@ -335,15 +262,18 @@ def deploy(
     """
     scope = current()
     app, path = scope.load()
+    settings = paced(scope, flags)
     if dry_run:
-        prepared = prepare(scope, scope.systemd(), app, path, label, max_unavailable)
-        click.echo(_plan_json(prepared) if as_json else _plan_text(prepared))
+        prepared = prepare(
+            scope, scope.systemd(), app, path, label, max_unavailable, settings=settings
+        )
+        click.echo(plan_text.as_json(prepared) if as_json else plan_text.as_text(prepared))
         return Exit.PENDING if prepared.plan.pending else Exit.OK
     if detach:
         return _detached(scope, app, path, label)
     waiting = Waiting(as_json, timeout, fail_on_kill)
     with state.lock(scope.layout, app.name, state.command_name()):
-        return deployed(scope, app, path, label, message, max_unavailable, waiting)
+        return deployed(scope, app, path, label, message, max_unavailable, waiting, settings)
 
 
 def _detached(scope: Scope, app: App, path: Path, label: str | None) -> int:
@@ -373,13 +303,16 @@ def deployed(
     message: str,
     max_unavailable: Share | None,
     waiting: Waiting,
+    settings: RolloutSettings | None = None,
 ) -> int:
     """Carries the deploy out, under the lock; returns the exit code."""
     from unitq.host.interrupts import Interrupts
 
     nothing_in_the_way(scope, app.name)
     systemd = scope.systemd()
-    prepared = prepare(scope, systemd, app, path, label, max_unavailable, message)
+    prepared = prepare(
+        scope, systemd, app, path, label, max_unavailable, message, settings=settings
+    )
     plan, target = prepared.plan, prepared.plan.target
     previous = plan.current.id if plan.current else None
     if not plan.pending and not plan.unproved:
@@ -393,7 +326,7 @@ def deployed(
     )  # fmt: skip
     waiting.say(report.replaces(target, previous))
     if previous:
-        waiting.say(f"  {_way_back(prepared)}")
+        waiting.say(f"  {plan_text.way_back(prepared)}")
     hooking.before_deploy(app, path, plan)
-    with Interrupts().caught() as interrupts, begun(roll, max_unavailable) as book:
+    with Interrupts().caught() as interrupts, begun(roll, max_unavailable, settings) as book:
         return carried_out(roll, book, waiting, interrupts)

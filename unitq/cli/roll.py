@@ -31,7 +31,7 @@ from unitq.core.errors import (
 from unitq.core.ledger import story
 from unitq.core.plan import Do, Plan
 from unitq.core.plan import plan as make_plan
-from unitq.core.revision import Origin, Revision, restored
+from unitq.core.revision import Origin, Revision, plain, restored
 from unitq.core.settings import OnFailure, Share
 from unitq.host import files, install, ledger, paused, revisions, state, unitfiles
 
@@ -103,20 +103,21 @@ def plan_to(
     current: Revision | None,
     target: Revision,
     units: Mapping[str, str],
+    settings: RolloutSettings | None = None,
 ) -> Plan:
-    """The plan from what is there to `target`."""
+    """The plan from what is there to `target`; `settings` where they are not the target's own."""
     layout = scope.layout
+    settings = settings or target.rollout
     seen = running(systemd, scope, observe.machine(systemd, layout), target)
     return make_plan(
         current,
         target,
         units=units,
         installed=unitfiles.installed(layout.unit_dir, target.app),
-        running=as_running(
-            seen, target.rollout.min_healthy.seconds, paused.notes(layout, target.app)
-        ),
+        running=as_running(seen, settings.min_healthy.seconds, paused.notes(layout, target.app)),
         linked=unitfiles.enabled(layout.unit_dir, names.target(target.app)),
         reload=state.reload_pending(layout.app(target.app)),
+        settings=settings,
     )
 
 
@@ -133,8 +134,13 @@ def _unsaid(words: str) -> None:
     """What cannot be read is no way back; `unitq history` says why."""
 
 
-def begun(roll: Roll, max_unavailable: Share | None) -> Ledger:
-    """Opens the ledger: nothing is changed before. Raises PreflightError on a full disk."""
+def begun(
+    roll: Roll, max_unavailable: Share | None, settings: RolloutSettings | None = None
+) -> Ledger:
+    """Opens the ledger: nothing is changed before. Raises PreflightError on a full disk.
+
+    `settings` are those that the command line has changed, for who goes on with the rollout.
+    """
     with files.nothing_changed("cannot write the ledger"):
         return ledger.begin(
             roll.scope.layout.app(roll.app),
@@ -143,6 +149,7 @@ def begun(roll: Roll, max_unavailable: Share | None) -> Ledger:
             previous=roll.previous,
             instances=len(roll.plan.steps),
             max_unavailable=None if max_unavailable is None else str(max_unavailable),
+            settings=None if settings is None else plain(settings),
         )
 
 

@@ -18,6 +18,7 @@ from unitq.cli.scope import current, scope_options
 from unitq.cli.text import duration, number, unitq
 from unitq.core import names
 from unitq.core.errors import Exit, NoMatchError, NotPermittedError, PreflightError
+from unitq.core.revision import settings_of
 from unitq.core.settings import Share
 from unitq.host import files, ledger, revisions, state
 from unitq.host.interrupts import PAUSE
@@ -116,8 +117,11 @@ def _resumed(
         before = scope.installed()
         target = _target(scope, story, before)
         systemd = scope.systemd()
-        plan = plan_to(scope, systemd, before, target, revisions.unit_texts(place, target))
-        settings = with_max_unavailable(target.rollout, max_unavailable or _pace_of(story))
+        # Of a way back its own, else what the command line that began it said.
+        given = story.settings if target.id == story.revision else None
+        base = settings_of(given) if given else target.rollout
+        plan = plan_to(scope, systemd, before, target, revisions.unit_texts(place, target), base)
+        settings = with_max_unavailable(base, max_unavailable or _pace_of(story))
         back = way_back(scope, target)
         if story.kind == "rollback" or target.id == story.back_to:
             # One that fails now is not rolled back either.

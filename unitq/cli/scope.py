@@ -14,7 +14,7 @@ from unitq.core.errors import ConfigError, NoMatchError
 from unitq.host import files, state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from unitq.core.layout import Layout
     from unitq.core.model import App
@@ -75,12 +75,15 @@ class Scope(NamedTuple):
             f"several configuration files: {known}", hint="name one with -c FILE or -a APP"
         )
 
-    def load(self) -> tuple[App, Path]:
-        """The app that the configuration file describes. Raises ConfigError with all mistakes."""
+    def load(self, rollout: Mapping[str, Any] | None = None) -> tuple[App, Path]:
+        """The app that the configuration file describes. Raises ConfigError with all mistakes.
+
+        `rollout` takes the place of what is in the file's [rollout].
+        """
         from unitq.core.config import parse
 
         path = self.config_path()
-        app = parse(read(path), source=str(path), presets=self.presets())
+        app = parse(read(path), source=str(path), presets=self.presets(), rollout=rollout or {})
         if self.app not in (None, app.name):
             raise NoMatchError(f"{path} is about app {app.name}, not {self.app}")
         return app, path

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from unitq.core import fitting, names, tomltext
+from unitq.core.errors import ConfigError
 from unitq.core.keys import WITH_JOBS, WITH_PIDS
 from unitq.core.mistakes import in_plain_words, means
 from unitq.core.model import (
@@ -37,13 +38,22 @@ if TYPE_CHECKING:
 __all__ = ["json_schema", "parse", "reference", "starter"]
 
 
-def parse(text: str, *, source: str, presets: Mapping[str, Preset] | None = None) -> App:
+def parse(
+    text: str,
+    *,
+    source: str,
+    presets: Mapping[str, Preset] | None = None,
+    rollout: Mapping[str, Any] | None = None,
+) -> App:
     """The app that the text of a unitq.toml describes. `source` is what messages call the file.
 
-    `presets` are those that a worker may name, by their names.
+    `presets` are those that a worker may name, by their names. `rollout` comes from the command
+    line, and takes the place of what is in [rollout].
     """
-    presets = presets or {}
+    presets, rollout = presets or {}, rollout or {}
     data, order, problems = tomltext.read(text, source)
+    if rollout and isinstance(data.get("rollout", {}), dict):
+        data["rollout"] = data.get("rollout", {}) | rollout
     app = None
     try:
         app = _app(AppFile.model_validate(data), presets)
@@ -52,6 +62,9 @@ def parse(text: str, *, source: str, presets: Mapping[str, Preset] | None = None
             problems.setdefault(path, problem)
     for path, problem in _across(data, presets):
         problems.setdefault(path, problem)
+    if wrong := [key for key in rollout if ("rollout", key) in problems]:
+        flags = [f"--{key.replace('_', '-')}: {problems['rollout', key]}" for key in wrong]
+        raise ConfigError("; ".join(flags))
     if app is None or problems:
         raise tomltext.refusal(source, tomltext.lines(problems, order))
     return app

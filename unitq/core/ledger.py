@@ -45,6 +45,7 @@ class Story(NamedTuple):
     code: int | None  # its exit code
     awaiting: bool = False  # for promotion: the canaries are healthy
     pid: int = 0  # of the unitq that began it, or went on with it last
+    settings: dict[str, Any] | None = None  # of [rollout], where the command line has changed them
     cut_short: bool = False  # a rollback that followed was interrupted before it was complete
 
     @property
@@ -129,5 +130,6 @@ def story(number: int, told: tuple[Record, ...]) -> Story | None:
         code=last.data["code"] if last.what == "end" else None,
         awaiting=last.what == "end" and last.data.get("awaiting", False),
         pid=pids[-1] if pids else 0,
+        settings=begin.data.get("settings"),
         cut_short=last.what == "end" and last.data.get("cut_short", False),
     )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from unitq.core.names import InstanceName
     from unitq.core.revision import Revision
+    from unitq.core.settings import RolloutSettings
 
 
 # The first line of a pin, see `_pins`: an operator's own file for an instance has none.
@@ -117,12 +118,14 @@ def plan(
     running: Mapping[InstanceName, Running],
     linked: Iterable[str],
     reload: bool,
+    settings: RolloutSettings | None = None,
 ) -> Plan:
     """The plan from what is there to `target`.
 
     `units` are the unit texts of `target` by name, `installed` those on disk, `running` every
     instance that systemd knows or that is pinned, `linked` the units that start at boot,
-    `reload` whether an interrupted deploy left a daemon-reload to be done.
+    `reload` whether an interrupted deploy left a daemon-reload to be done. `settings` are those of
+    this rollout, where they are not the target's own.
     """
     pinned = {name: text for name, text in installed.items() if text.startswith(PIN)}
     # An operator's own file for one instance (`systemctl edit --full`) is none of ours.
@@ -135,13 +138,16 @@ def plan(
     every = sorted(set(target.instances) | running.keys())
     steps = [step(instance, target, running.get(instance)) for instance in every]
     links = set(target.links) ^ set(linked)
-    steps += _surges(steps, target, running)
+    steps += _surges(steps, target, settings or target.rollout, running)
     pins = _pins(target.app, files, pinned, steps, running)
     return Plan(current, target, files, tuple(steps), tuple(sorted(links)), reload, pins)
 
 
 def _surges(
-    steps: list[Step], target: Revision, running: Mapping[InstanceName, Running]
+    steps: list[Step],
+    target: Revision,
+    settings: RolloutSettings,
+    running: Mapping[InstanceName, Running],
 ) -> list[Step]:
     """The instances that there are more while others are replaced; they take the next numbers.
 
@@ -152,7 +158,7 @@ def _surges(
         replaced = sum(
             each.do is Do.RESTART and each.instance.worker == worker.name for each in steps
         )
-        wanted = 0 if worker.singleton else min(target.rollout.surge(worker.instances), replaced)
+        wanted = 0 if worker.singleton else min(settings.surge(worker.instances), replaced)
         number = worker.instances
         while wanted:
             number += 1

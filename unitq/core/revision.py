@@ -215,14 +215,14 @@ def restored(current: Revision, target: Revision, origin: Origin) -> Revision:
 
 def dump(revision: Revision) -> str:
     """The revision as JSON text."""
-    return json.dumps({"format": FORMAT, "id": revision.id} | _plain(revision), indent=2) + "\n"
+    return json.dumps({"format": FORMAT, "id": revision.id} | plain(revision), indent=2) + "\n"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Named tuples as objects: JSON would make lists of them."""
     if hasattr(value, "_asdict"):
-        return {name: _plain(each) for name, each in value._asdict().items()}
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+        return {name: plain(each) for name, each in value._asdict().items()}
+    return [plain(each) for each in value] if isinstance(value, tuple) else value
 
 
 def load(text: str | bytes, where: str) -> Revision:
@@ -243,7 +243,7 @@ def load(text: str | bytes, where: str) -> Revision:
             config=found["config"],
             workers=tuple(_worker(worker) for worker in found["workers"]),
             units=tuple(found["units"]),
-            rollout=_settings(found["rollout"]),
+            rollout=settings_of(found["rollout"]),
             restores=found.get("restores"),
             why=found.get("why", ""),
         )
@@ -280,7 +280,8 @@ _SETTINGS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _settings(found: Any) -> RolloutSettings:
+def settings_of(found: Mapping[str, Any]) -> RolloutSettings:
+    """The settings that `plain` made an object of."""
     # What an older unitq did not know has its default.
     known = {name: read(found[name]) for name, read in _SETTINGS.items() if name in found}
     return RolloutSettings(**known)

@@ -198,6 +198,7 @@ def begin(
     previous: str | None,
     instances: int,
     max_unavailable: str | None,
+    settings: dict[str, Any] | None = None,
 ) -> Ledger:
     """A new ledger with its first record. Raises OSError.
 
@@ -214,6 +215,7 @@ def begin(
         by=state.whoami(),
         command=state.command_name(),
         max_unavailable=max_unavailable,
+        settings=settings,
         pid=os.getpid(),
         boot=_boot(),
     )

@@ -1,0 +1,92 @@
+"""A plan on the terminal and as JSON."""
+
+from __future__ import annotations
+
+import json
+from math import isinf
+from typing import TYPE_CHECKING
+
+from unitq.cli import report
+from unitq.cli.text import duration, plural
+from unitq.core.forecast import forecast
+from unitq.core.plan import Do
+from unitq.core.settings import OnFailure
+
+if TYPE_CHECKING:
+    from unitq.cli.deploy import Prepared
+
+
+def as_json(prepared: Prepared) -> str:
+    """The plan; docs/json.md describes it."""
+    found = prepared.plan
+    return json.dumps(
+        {
+            "format": 1,
+            "app": found.target.app,
+            "pending": found.pending,
+            "revision": found.target.id,
+            "previous_revision": found.current.id if found.current else None,
+            "units": [
+                {
+                    "unit": change.name,
+                    "change": "create" if change.before is None
+                    else "delete" if change.after is None else "replace",
+                    "diff": change.diff,
+                }
+                for change in found.files
+            ],
+            "instances": [
+                {"instance": str(step.instance), "action": str(step.do), "why": step.why}
+                for step in found.steps
+            ],
+            "boot_links": list(found.links),
+            "daemon_reload": bool(found.files or found.links or found.reload),
+            "rollback_to": prepared.way_back.id if prepared.way_back else None,
+            "workers": [
+                {
+                    "worker": part.worker,
+                    "instances": part.instances,
+                    "replaced": part.replaced,
+                    "least_serving": part.least,
+                    "most_processes": part.most,
+                    "canaries": part.canaries,
+                    "longest_seconds": None if isinf(part.seconds) else round(part.seconds, 3),
+                }
+                for part in forecast(found.steps, found.target, prepared.settings)
+            ],
+        },
+        indent=2,
+    )  # fmt: skip
+
+
+def as_text(prepared: Prepared) -> str:
+    """The changes as a diff, and a line per instance."""
+    found = prepared.plan
+    if not found.pending:
+        return f"{found.target.app}: nothing to do: all on revision {found.target.number}"
+    lines = [report.replaces(found.target, found.current.id if found.current else None)]
+    lines += [change.diff.rstrip("\n") for change in found.files]
+    lines += [f"  {step.instance}: {step.do} ({step.why})" for step in found.steps]
+    counts = {do: sum(step.do is do for step in found.steps) for do in Do}
+    total = ", ".join(f"{count} {do}" for do, count in counts.items() if count)
+    reload = "one daemon-reload" if found.files or found.links else "no daemon-reload"
+    lines.append(f"{total}; {reload}")
+    for part in forecast(found.steps, found.target, prepared.settings):
+        if part.replaced:
+            first = f"{plural(part.canaries, 'canary')} first, " if part.canaries else ""
+            longest = "as long as it takes" if isinf(part.seconds) else duration(part.seconds)
+            lines.append(
+                f"{part.worker}: {first}never fewer than {part.least} of {part.instances} serving, "
+                f"never more than {plural(part.most, 'process')}, at the very longest {longest}"
+            )
+    lines.append(way_back(prepared))
+    return "\n".join(lines)
+
+
+def way_back(prepared: Prepared) -> str:
+    """What follows where it fails."""
+    if prepared.settings.on_failure is not OnFailure.ROLLBACK:
+        return "if it fails, all is left as it is (on_failure)"
+    if prepared.way_back is None:
+        return "if it fails there is no way back: no earlier revision was stable and is still there"
+    return f"if it fails: back to revision {prepared.way_back.number}"
