@@ -166,7 +166,7 @@ def test_an_unknown_command_gets_a_suggestion(
         (["deploy", "--dryrun"], "--dry-run"),
         (["deploy", "sms"], "unexpected extra argument"),
         (["deploy", "--max-unavailable"], "requires an argument"),
-        (["deploy", "--max-unavailable", "0"], 'got "0"'),
+        (["restart", "--max-unavailable", "0"], 'got "0"'),
         (["deploy", "--max-unavailable", "-1"], 'got "-1"'),
         (["deploy", "--max-unavailable", "101%"], 'got "101%"'),
         (["deploy", "--max-unavailable", "0%"], 'got "0%"'),

@@ -151,11 +151,17 @@ def test_options_are_for_one_rollout_and_for_who_goes_on_with_it(
     site.deploy()
     before = site.pids("sms")
     site.switch(2)
-    for wrong in (["--canary", "lots"], ["--promote", "perhaps"], ["--max-failures", "-1"]):
+    for wrong in (
+        ["--max-unavailable", "0"],
+        ["--canary", "lots"],
+        ["--promote", "perhaps"],
+        ["--max-failures", "-1"],
+    ):
         done = site.deploy(*wrong, code=2)
         assert wrong[0] in done.stderr
     assert site.pids("sms") == before
     options = ["--canary=1", "--canary-soak=100ms", "--promote=manual", "--max-surge=1"]
+    options += ["--max-unavailable=0"]
     assert "1 canary first" in site.unitq("deploy", "--dry-run", *options).stdout
     site.deploy(*options, code=11)
     # The canary, and the one more.
@@ -164,6 +170,7 @@ def test_options_are_for_one_rollout_and_for_who_goes_on_with_it(
         promoted = site.unitq("rollout", "promote")
     assert promoted.code == 0, promoted
     assert observer.summary().most_instances("sms") == 5
+    assert observer.summary().least_active("sms") >= 4
     assert _releases(site) == dict.fromkeys(FOUR, "2")
     # It is about that rollout, and nothing of it is left to be deployed.
     assert site.deploy().stdout.startswith("unchanged")

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq.cli import hooking, plan_text, report, rollouts
-from unitq.cli.pace import paced, rollout_options
+from unitq.cli.pace import paced, rollout_options, unavailable
 from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way, plan_to, way_back
-from unitq.cli.rollouts import Waiting, message_option, share, waiting_options, with_max_unavailable
+from unitq.cli.rollouts import Waiting, message_option, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
 from unitq.core import names
 from unitq.core.advice import advice
@@ -231,7 +231,7 @@ Exit codes: docs/exit-codes.md.
 @click.option(
     "--max-unavailable",
     metavar="N|N%",
-    callback=share,
+    callback=unavailable,
     help="How many instances of a worker may be unavailable at a time, draining ones included.",
 )
 @rollout_options
@@ -262,7 +262,7 @@ def deploy(
     """
     scope = current()
     app, path = scope.load()
-    settings = paced(scope, flags)
+    settings = paced(scope, flags, max_unavailable)
     if dry_run:
         prepared = prepare(
             scope, scope.systemd(), app, path, label, max_unavailable, settings=settings

@@ -271,7 +271,10 @@ def _next(found: Found) -> list[str]:
         return []
     # What has a keeper that starts it again must be ended there first.
     if Kept.SUPERVISORD in kinds:
-        lines.append("`supervisorctl stop NAME` first: supervisord may start another in its place")
+        lines.append(
+            "supervisord may start another in its place: `unitq takeover FILE` lets jobs finish, "
+            "`supervisorctl stop NAME` only if its stopsignal does"
+        )
     if Kept.UNIT in kinds:
         lines.append("`systemctl disable --now UNIT` first: it may start another in its place")
     if Kept.CONTAINER in kinds:

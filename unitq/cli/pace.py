@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from unitq.cli.rollouts import share
+from unitq.core.settings import Share
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -27,6 +30,11 @@ _FLAGS = (
 )
 
 
+def unavailable(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """The value of --max-unavailable; it may be 0, where max_surge is not."""
+    return Share(0) if value == "0" else share(context, parameter, value)
+
+
 def rollout_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds an option for each key of [rollout] but max_unavailable."""
     for key, takes, words in reversed(_FLAGS):
@@ -35,7 +43,9 @@ def rollout_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def paced(scope: Scope, flags: Mapping[str, str | None]) -> RolloutSettings | None:
+def paced(
+    scope: Scope, flags: Mapping[str, str | None], max_unavailable: Share | None
+) -> RolloutSettings | None:
     """What unitq.toml and these say together; None: no flag was given. Raises ConfigError."""
     # As it would stand in the file: a number, or a text.
     given: dict[str, Any] = {
@@ -43,4 +53,6 @@ def paced(scope: Scope, flags: Mapping[str, str | None]) -> RolloutSettings | No
         for key, value in flags.items()
         if value is not None
     }
+    if max_unavailable is not None and not max_unavailable.number:
+        given["max_unavailable"] = 0
     return scope.load(given)[0].rollout if given else None

@@ -37,6 +37,9 @@ _RESULTS = {
     Exit.DETACHED: "detached",
 }
 
+# Why no rollback followed a failure.
+NO_WAY_BACK = "no earlier revision was stable and is still there"
+
 
 def result(code: int | None) -> str:
     """One word for how a rollout ended."""
@@ -319,7 +322,7 @@ def _next(
     deploy = f"`unitq{' --user' * run.user} -c {shlex.quote(revision.config)} deploy`"
     on, away = f"`{typed} rollout resume` goes on", f"`{typed} rollback` goes back"
     # `rollback` once more would go further back than what this one went to.
-    ways = on if run.verb == "rollback" else f"{on}, {away}"
+    ways = on if run.verb == "rollback" or run.why_not == NO_WAY_BACK else f"{on}, {away}"
     again = "the same command again goes on from here"
     if code is Exit.ROLLED_BACK:
         return f"once the cause is mended, {deploy}"

@@ -15,7 +15,7 @@ import click
 
 from unitq import observe
 from unitq.apply import forget
-from unitq.cli.report import Back
+from unitq.cli.report import NO_WAY_BACK, Back
 from unitq.cli.rollouts import as_running, carry_out, close, running
 from unitq.cli.text import unitq
 from unitq.core import history, names
@@ -208,7 +208,7 @@ def _why_not(roll: Roll, outcome: Outcome) -> str:
     if roll.settings.on_failure is not OnFailure.ROLLBACK:
         return f'on_failure = "{roll.settings.on_failure}"'
     if roll.way_back is None:
-        return "no earlier revision was stable and is still there"
+        return NO_WAY_BACK
     return "it could not begin"
 
 

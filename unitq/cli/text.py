@@ -51,6 +51,9 @@ def unitq(app: str, *, user: bool) -> str:
 
 
 def plural(count: int, word: str) -> str:
-    """`1 process`, `2 processes`."""
-    ending = "es" if word.endswith("s") else "s"
-    return f"{count} {word}" if count == 1 else f"{count} {word}{ending}"
+    """`1 process`, `2 processes`, `2 canaries`."""
+    if count == 1:
+        return f"1 {word}"
+    if word.endswith("y") and word[-2] not in "aeiou":
+        return f"{count} {word[:-1]}ies"
+    return f"{count} {word}{'es' if word.endswith('s') else 's'}"
