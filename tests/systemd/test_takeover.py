@@ -496,6 +496,24 @@ def test_what_is_left_is_named_and_what_works_for_too_long_is_left_alone(host: H
     none_lost(load)
 
 
+def test_what_nothing_tells_apart_is_not_moved_twice(host: Host) -> None:
+    """Neither a symlink nor a checkout: each deploy takes that for new code."""
+    site = host.site
+    more = "stopsignal=QUIT\nstopwaitsecs=3600"
+    host.program("first", more, count=2)
+    host.program("second", more, count=1)
+    first = host.folder / "first.conf"
+    first.write_text(first.read_text().replace(str(site.current), str(site.home / "releases/1")))
+    host.start()
+    host.running(3)
+    host.imported()
+    done = site.unitq("takeover", str(host.conf), "--yes")
+    assert done.code == 0, str(done)
+    assert site.active() == 3
+    assert set(host.states().values()) <= {"STOPPED", "EXITED"}
+    assert len(host.mains()) == 3
+
+
 def test_programs_one_by_one_in_a_group_and_an_include_that_takes_all(host: Host) -> None:
     site = host.site
     host.conf.write_text(host.conf.read_text().replace("conf.d/*.conf", "conf.d/*"))

@@ -75,10 +75,16 @@ def prepare(
     message: str = "",
     *,
     settings: RolloutSettings | None = None,
+    beside: Revision | None = None,
     warn: bool = True,
 ) -> Prepared:
-    """The plan, all checks passed. Raises PreflightError with all that is wrong."""
+    """The plan, all checks passed. Raises PreflightError with all that is wrong.
+
+    `beside` is what is installed, where that is to stay and more to come: see code.as_installed.
+    """
     found = code.of_app(app, label)
+    if beside:
+        found = code.as_installed(found, beside)
     rendered = _rendered(scope, app, found)
     findings = _findings(scope, app, path, found, rendered)
     errors = [finding for finding in findings if finding.level is Level.ERROR]

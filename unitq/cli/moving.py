@@ -155,7 +155,14 @@ class Mover:
             workers=tuple(worker for worker in planned.app.workers if worker.name in wanted),
         )
         prepared = prepare(
-            self._scope, self._systemd, app, planned.toml, None, message=why, warn=warn
+            self._scope,
+            self._systemd,
+            app,
+            planned.toml,
+            None,
+            message=why,
+            beside=before,
+            warn=warn,
         )
         others = [
             f"{step.instance}: {step.do} ({step.why})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +15,13 @@ from unitq.core.model import CodeVersion
 from unitq.core.render import Code
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from unitq.core.model import App, Worker
+    from unitq.core.revision import Revision
 
 _GIT_SECONDS = 60.0
+_UNTOLD = "code as of "
 _FILE_MAX = 1 << 20  # bytes; an environment file larger than this is a mistake
 
 
@@ -75,7 +80,22 @@ def _version(directory: str, release: str, mode: CodeVersion) -> str:
                 hint='code_version = "always" makes every deploy a new revision',
             )
     # Nothing tells two versions apart, so each deploy is one: in doubt, restart.
-    return f"code as of {_now()}"
+    return f"{_UNTOLD}{_now()}"
+
+
+def as_installed(found: Mapping[str, Code], installed: Revision) -> dict[str, Code]:
+    """The same, but what nothing tells from what is installed is taken for that.
+
+    For who installs something beside it, and has no reason to restart it.
+    """
+    same = {}
+    for name, one in found.items():
+        was = installed.worker(name)
+        untold = one.version.startswith(_UNTOLD)
+        if was and untold and was.code_version.startswith(_UNTOLD) and was.release == one.release:
+            one = replace(one, version=was.code_version)  # noqa: PLW2901
+        same[name] = one
+    return same
 
 
 def _now() -> str:
