@@ -171,7 +171,7 @@ class Mover:
         ]
         if others:
             raise PreflightError(
-                f"{app.name}: {planned.toml} is not what is installed; nothing was changed",
+                f"{app.name}: {planned.toml} is not what is installed",
                 hint="the takeover only adds workers: leave the others in the file as they are",
                 problems=tuple(others),
             )
