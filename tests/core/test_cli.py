@@ -341,6 +341,16 @@ def test_init_writes_a_file_that_is_valid_as_it_stands(
     assert (tmp_path / "unitq.toml").read_text() != TOML
 
 
+def test_init_finds_the_link_to_the_release(unitq: Callable[..., Done], tmp_path: Path) -> None:
+    link = tmp_path / "current"
+    link.symlink_to(tmp_path / "releases" / "1")
+    assert unitq("init").code == 0  # it leads nowhere
+    assert tomllib.loads((tmp_path / "unitq.toml").read_text())["directory"] == str(tmp_path)
+    (tmp_path / "releases" / "1").mkdir(parents=True)
+    assert unitq("init", "--force").code == 0
+    assert tomllib.loads((tmp_path / "unitq.toml").read_text())["directory"] == str(link)
+
+
 def test_init_makes_a_name_of_the_directorys(
     unitq: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,9 @@ def init(force: bool, name: str) -> int:
     preset = known(scope.presets(), name)
     path = Path(scope.config or "unitq.toml")
     here = Path.cwd()
+    # Where Capistrano, Deployer and the like keep the code: a link that each release moves.
+    link = here / "current"
+    code = link if link.is_symlink() and link.is_dir() else here
     app = scope.app or re.sub(r"[^A-Za-z0-9_-]+", "-", here.name).strip("-_") or "app"
     if not NAME_RE.fullmatch(app):
         raise ConfigError(f"not a name for an app: {app}", hint="letters, digits, - and _")
@@ -50,8 +53,8 @@ def init(force: bool, name: str) -> int:
     with files.nothing_changed("cannot write"):
         text = starter(
             app=app,
-            directory=str(here),
-            user=None if scope.user else _owner(here),
+            directory=str(code),
+            user=None if scope.user else _owner(code),
             command=preset.command or "bin/worker",
             preset=preset.name,
             queues=bool(preset.queues.variable or preset.queues.by_arguments),
