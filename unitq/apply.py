@@ -29,6 +29,7 @@ from unitq.core.rollout import (
     probed,
     refused,
 )
+from unitq.core.sight import End
 from unitq.hands import Draining
 from unitq.host import journal, processes, state
 from unitq.host.bus_errors import BusLostError
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from unitq.core.layout import Layout
     from unitq.core.names import InstanceName
     from unitq.core.sight import Seen
+    from unitq.core.slot import Slot
     from unitq.hands import Hands, Presence
     from unitq.host.interrupts import Interrupts
     from unitq.host.ledger import Ledger
@@ -165,6 +167,7 @@ class Applier:
             gave_up=gave_up and not detached,
             logs=self._logs(rollout),
             jobs=dict(self._hands.jobs) if self._hands else {},
+            possible=dict(self._hands.possible) if self._hands else {},
         )
 
     def _look_at_hands(self, rollout: Rollout, due: tuple[Order, ...]) -> None:
@@ -327,16 +330,24 @@ class Applier:
         return rollout
 
     def _logs(self, rollout: Rollout) -> dict[InstanceName, tuple[str, ...]]:
+        """What the failed ones printed; and those killed of whose job nobody knows."""
+        known = self._hands.jobs if self._hands else {}
         logs = {}
-        for slot in rollout.slots.values():
-            if slot.phase is not Phase.FAILED:
-                continue
-            invocation = slot.invocation or self._sights.seen[slot.instance].invocation
-            if invocation == slot.before:
-                invocation = ""
-            if lines := self._orders.logs(slot.instance, invocation, probed=bool(slot.detail)):
-                logs[slot.instance] = lines
+        for name, slot in rollout.slots.items():
+            lines: tuple[str, ...] = ()
+            if slot.phase is Phase.FAILED:
+                lines = self._log(slot)
+            elif slot.ending and slot.ending.end is End.KILLED and name not in known:
+                lines = self._orders.last_words(slot.before)
+            if lines:
+                logs[name] = lines
         return logs
+
+    def _log(self, slot: Slot) -> tuple[str, ...]:
+        invocation = slot.invocation or self._sights.seen[slot.instance].invocation
+        if invocation == slot.before:
+            invocation = ""
+        return self._orders.logs(slot.instance, invocation, probed=bool(slot.detail))
 
 
 def _wait(times: Iterable[float | None], interval: float | None) -> float | None:

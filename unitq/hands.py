@@ -3,6 +3,9 @@
 Looked at before the stop signal and again just before systemd reaches for SIGKILL: what starts in a
 worker's place may delete its record (lib/Resque/Worker.php, pruneDeadWorkers). A Redis that is
 down or slow holds nobody up: it is asked no more, and that is said once.
+
+Where a framework does not write down which process has a job, those are told that it may have been:
+in hand in the worker's queues when it was told to stop, and still so just before it was killed.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from unitq.core.errors import UnitqError
 from unitq.core.slot import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from unitq.core.names import InstanceName
     from unitq.core.queue import Job, Registration
@@ -24,6 +27,33 @@ _BEFORE_THE_END = 0.5
 
 # Seconds between two looks for those who watch.
 _INTERVAL = 1.0
+
+# Seconds: the same beginning of a job, as two looks tell it; and what may begin between the look
+# before a stop signal and the signal.
+_SAME = 1.0
+
+
+class InHand(NamedTuple):
+    """What Redis told in one look."""
+
+    time: float  # seconds since 1970
+    workers: tuple[Registration, ...]  # of this host
+    # By framework, the jobs in hand of those whose jobs do not say which process has them.
+    unsigned: Mapping[str, tuple[Job, ...]]
+
+
+class Taking(NamedTuple):
+    """What a worker takes its jobs from."""
+
+    preset: str
+    queues: frozenset[str]  # none: nobody has said
+
+    def jobs(self, seen: InHand) -> tuple[Job, ...] | None:
+        """Those in hand that may be its own; None: they say whose they are, or nobody knows."""
+        found = seen.unsigned.get(self.preset)
+        if found is None or not self.queues:
+            return None
+        return tuple(job for job in found if job.queue in self.queues)
 
 
 class Draining(NamedTuple):
@@ -37,8 +67,8 @@ class Draining(NamedTuple):
 class Presence:
     """Whether new workers have registered themselves, where their health is to depend on that."""
 
-    def __init__(self, ask: Callable[[], Iterable[Registration]], workers: frozenset[str]) -> None:
-        """`ask` gives the workers of this host that are registered, or raises UnitqError.
+    def __init__(self, ask: Callable[[], InHand], workers: frozenset[str]) -> None:
+        """`ask` tells which workers of this host are registered, or raises UnitqError.
 
         `workers` are the names of those whose health depends on it.
         """
@@ -48,7 +78,7 @@ class Presence:
     def missing(self, pids: Iterable[int]) -> str:
         """Why none of these processes counts as registered; empty: one does."""
         try:
-            registered = {each.pid for each in self._ask()}
+            registered = {each.pid for each in self._ask().workers}
         except UnitqError as error:
             return error.message
         return "" if registered & set(pids) else "it is not registered in Redis"
@@ -58,16 +88,23 @@ class Hands:
     """The jobs of the instances that are drained, by instance: the last that was seen of each."""
 
     def __init__(
-        self, ask: Callable[[], Iterable[Registration]], say: Callable[[str], None]
+        self,
+        ask: Callable[[], InHand],
+        say: Callable[[str], None],
+        taking: Mapping[str, Taking] | None = None,
     ) -> None:
-        """`ask` gives the workers of this host that are registered, or raises UnitqError."""
+        """`ask` tells what is in hand, or raises UnitqError; `taking` is by worker."""
         self._ask = ask
+        self._taking = taking or {}
         self._say = say
         self._draining: dict[InstanceName, Draining] = {}
         self._looked = 0.0
         self._blind = False
         self.jobs: dict[InstanceName, tuple[Job, ...]] = {}
         self.workers: dict[InstanceName, tuple[Registration, ...]] = {}  # that had them
+        # Where jobs do not say who has them: those that may be this one's.
+        self.possible: dict[InstanceName, tuple[Job, ...]] = {}
+        self._told: dict[InstanceName, float] = {}  # to stop, in seconds since 1970
 
     def before(self, rollout: Rollout, told: Iterable[Draining], now: float) -> None:
         """Looks at what these have in hand; they are about to be told to stop."""
@@ -107,15 +144,43 @@ class Hands:
             return
         self._looked = now
         try:
-            registered = {each.pid: each for each in self._ask() if each.pid is not None}
+            seen = self._ask()
         except UnitqError as error:
             self._blind = True
             self._say(f"{error.message}: what is in hand is not known")
             return
+        registered = {each.pid: each for each in seen.workers if each.pid is not None}
         for name in names:
+            self._look_at_unsigned(name, seen)
             mine = [registered[pid] for pid in self._draining[name].pids if pid in registered]
             # One that is not registered any more has had its record deleted: what was seen before
             # counts. Had it finished, it would have said so before it went.
             if mine:
                 self.jobs[name] = tuple(job for each in mine for job in each.jobs)
                 self.workers[name] = tuple(each for each in mine if each.jobs)
+
+    def _look_at_unsigned(self, name: InstanceName, seen: InHand) -> None:
+        taking = self._taking.get(name.worker)
+        jobs = taking.jobs(seen) if taking else None
+        if jobs is None:
+            return
+        if name not in self._told:
+            self._told[name] = seen.time
+            self.possible[name] = jobs
+        else:
+            told = self._told[name]
+            self.possible[name] = _still(self.possible[name], jobs, told + _SAME)
+
+
+def _still(before: Iterable[Job], now: Iterable[Job], told: float) -> tuple[Job, ...]:
+    """Those in hand now that were in hand before, in the same attempt; or begun before `told`."""
+    begun = {(job.queue, job.id or job.hash): job.since for job in before}
+
+    def same(job: Job) -> bool:
+        key = (job.queue, job.id or job.hash)
+        if job.since is None:
+            return key in begun
+        earlier = begun.get(key)
+        return job.since <= told if earlier is None else abs(job.since - earlier) <= _SAME
+
+    return tuple(job for job in now if same(job))

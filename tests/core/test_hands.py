@@ -10,7 +10,7 @@ from unitq.core.names import InstanceName
 from unitq.core.plan import Do, Step
 from unitq.core.queue import Job, Registration
 from unitq.core.rollout import Phase, Rollout, begin
-from unitq.hands import Draining, Hands, Presence
+from unitq.hands import Draining, Hands, InHand, Presence, Taking
 
 ONE, TWO = InstanceName("sms", 1), InstanceName("sms", 2)
 
@@ -43,14 +43,17 @@ class Redis:
         self.asked = 0
         self.said: list[str] = []
 
-    def __call__(self) -> tuple[Registration, ...]:
+        self.unsigned: dict[str, tuple[Job, ...]] = {}
+        self.time = 1_800_000_000.0
+
+    def __call__(self) -> InHand:
         self.asked += 1
         if isinstance(self.told, UnitqError):
             raise self.told
-        return self.told
+        return InHand(self.time, self.told, self.unsigned)
 
     def hands(self) -> Hands:
-        return Hands(self, self.said.append)
+        return Hands(self, self.said.append, {"sms": Taking("saq", frozenset({"sms"}))})
 
 
 def ids(hands: Hands, name: InstanceName) -> list[str]:
@@ -99,6 +102,63 @@ def test_one_that_has_ended_has_left_its_pid_to_somebody_else() -> None:
     redis.told = (registered(11, "of another"), registered(22, "b"))
     hands.before(draining(), [Draining(TWO, (22,), 60.0)], 110.0)
     assert (ids(hands, ONE), ids(hands, TWO)) == (["a"], ["b"])
+
+
+def unsigned(*jobs: tuple[str, float | None], queue: str = "sms") -> dict[str, tuple[Job, ...]]:
+    return {"saq": tuple(Job(queue, "send", name, since, name, None) for name, since in jobs)}
+
+
+def possible(hands: Hands, name: InstanceName = ONE) -> list[str]:
+    return [job.id for job in hands.possible[name]]
+
+
+def test_jobs_that_nobody_has_signed_may_be_of_whoever_had_them_all_the_while() -> None:
+    redis = Redis()
+    began = redis.time - 60
+    redis.unsigned = unsigned(("long", began), ("short", began), ("again", began))
+    hands = redis.hands()
+    hands.before(draining(), [Draining(ONE, (11,), 1.0)], 100.0)
+    assert possible(hands) == ["long", "short", "again"]
+    redis.time += 10
+    # One is done; one has been begun once more, by another; one is new.
+    redis.unsigned = unsigned(("long", began), ("again", began + 65), ("new", began + 66))
+    hands.again(draining(ONE), 100.5, watched=False)
+    assert (possible(hands), hands.jobs) == (["long"], {})
+
+
+def test_one_taken_between_the_look_and_the_signal_may_be_its_own() -> None:
+    redis = Redis()
+    redis.unsigned = unsigned()
+    hands = redis.hands()
+    hands.before(draining(), [Draining(ONE, (11,), 1.0)], 100.0)
+    redis.unsigned = unsigned(("then", redis.time + 0.5), ("later", redis.time + 1.5))
+    hands.again(draining(ONE), 100.5, watched=False)
+    assert possible(hands) == ["then"]
+
+
+def test_where_nothing_says_when_a_job_was_begun_it_must_have_been_there_before() -> None:
+    redis = Redis()
+    redis.unsigned = unsigned(("a", None), ("b", None))
+    hands = redis.hands()
+    hands.before(draining(), [Draining(ONE, (11,), 1.0)], 100.0)
+    redis.unsigned = unsigned(("b", None), ("c", None))
+    hands.again(draining(ONE), 100.5, watched=False)
+    assert possible(hands) == ["b"]
+
+
+def test_jobs_of_other_queues_and_of_other_frameworks_are_not_its_own() -> None:
+    redis = Redis()
+    redis.unsigned = unsigned(("a", None), queue="mail")
+    hands = redis.hands()
+    hands.before(draining(), [Draining(ONE, (11,), 1.0)], 100.0)
+    assert possible(hands) == []
+    hands = Hands(redis, redis.said.append, {"sms": Taking("saq", frozenset())})
+    hands.before(draining(), [Draining(ONE, (11,), 1.0)], 100.0)
+    assert hands.possible == {}, "nobody has said which queues it takes"
+    redis.unsigned = {"bullmq": unsigned(("a", None))["saq"]}
+    hands = redis.hands()
+    hands.before(draining(), [Draining(ONE, (11,), 1.0)], 100.0)
+    assert hands.possible == {}
 
 
 def test_a_redis_that_fails_is_asked_no_more_and_that_is_said_once() -> None:

@@ -16,6 +16,7 @@ from unitq.cli.report import Back, Run
 from unitq.core.errors import Exit
 from unitq.core.outcome import Outcome
 from unitq.core.plan import Do, Step
+from unitq.core.queue import Job
 from unitq.core.rollout import Phase, Slot, begin
 from unitq.core.sight import End, Ending, Seen
 
@@ -135,6 +136,27 @@ def test_what_was_killed_or_touched_by_somebody_is_named_and_why() -> None:
         f"warning: sms@2 did not drain: died of SIGQUIT {HANDLER}",
     ]
     assert "1 killed" in text(told)[-1]
+
+
+def test_of_one_that_was_killed_the_jobs_that_it_may_have_had_are_named() -> None:
+    killed = HEALTHY | {"gone": 15.0, "ending": Ending(End.KILLED, "SIGKILL at stop_timeout")}
+    name = instance("sms@1")
+    jobs = tuple(Job("sms", "Send", f"id{n}", None, f"hash{n}", None) for n in range(7))
+
+    def told(*possible: Job) -> list[str]:
+        done = outcome(
+            SECOND, killed, possible={name: possible}, logs={name: ("Task Send[id0] received",)}
+        )
+        return text(report.document(run(), SECOND, FIRST.id, done, (), Exit.OK))[2:-1]
+
+    head, log, *rest = told(*jobs[:1])
+    assert head.endswith(f"{LOST}; which one it had, its framework does not write down")
+    assert log == "  | Task Send[id0] received"
+    assert rest == ["  perhaps lost with sms@1: Send id0 of queue sms, payload hash0"]
+    _, _, *rest = told(*jobs)
+    assert len(rest) == 6
+    assert rest[-1] == "  and 2 more: --json has all of them"
+    assert told()[0].endswith("no job of its queues was in hand")
 
 
 def test_without_a_drain_there_is_no_slowest() -> None:

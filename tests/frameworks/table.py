@@ -81,6 +81,8 @@ class Framework:
     """Whether unitq refuses a shell that stays above it: a signal to all harms its jobs."""
     idle_hangs: bool = False
     """Whether it waits for one more job before it ends, and does that, too."""
+    by_program: bool = False
+    """Whether its own program says which queue it takes: `queues` tells it to unitq only."""
     parks: Callable[[redis.Redis, str], set[int]] | None = None
     """Finds the jobs of a queue that it was just fetching when it was told to stop.
 
@@ -179,6 +181,7 @@ FRAMEWORKS = (
         preset="arq",
         version=_python("arq", ARQ),
         command=f"{ARQ}/bin/arq arq_app.WorkerSettings",
+        by_program=True,
         producer=_enqueue("arq_app", ARQ),
         promise=Promise.AGAIN,
     ),
@@ -188,6 +191,7 @@ FRAMEWORKS = (
         preset="arq",
         version=_python("arq", ARQ),
         command=f"{ARQ}/bin/arq arq_app.WorkerSettings",
+        by_program=True,
         producer=_enqueue("arq_app", ARQ),
         grace=True,
     ),
@@ -197,6 +201,7 @@ FRAMEWORKS = (
         preset="saq",
         version=_python("saq"),
         command=f"{PYTHON}/bin/saq saq_app.settings",
+        by_program=True,
         producer=_enqueue("saq_app"),
         promise=Promise.AGAIN,
     ),
@@ -206,6 +211,7 @@ FRAMEWORKS = (
         preset="saq",
         version=_python("saq"),
         command=f"{PYTHON}/bin/saq saq_app.settings",
+        by_program=True,
         producer=_enqueue("saq_app"),
         grace=True,
     ),
@@ -215,6 +221,7 @@ FRAMEWORKS = (
         preset="taskiq",
         version=_python("taskiq"),
         command=f"{PYTHON}/bin/taskiq worker taskiq_app:broker --workers 1 --max-async-tasks 1",
+        by_program=True,
         producer=_enqueue("taskiq_app"),
         idle_hangs=True,
         stop_timeout="30s",
@@ -235,6 +242,7 @@ FRAMEWORKS = (
         preset="bullmq",
         version=_node("bullmq"),
         command="/usr/bin/node bullmq.js",
+        by_program=True,
         producer=("node", "bullmq.js", "enqueue"),
         environment=_JS,
         quick=True,
@@ -278,7 +286,7 @@ class Worker:
         framework = self.framework
         alone = self.way is Way.DIRECT
         # Arguments cannot be put behind a shell's: there the command names the queue itself.
-        by_key = framework.variable or (bool(framework.arguments) and alone)
+        by_key = framework.variable or framework.by_program or (framework.arguments and alone)
         command = self.command if alone or framework.variable else self.whole_command
         around = self.way.handing_over if framework.shell_refused else self.way.around
         return {

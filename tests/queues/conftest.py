@@ -52,11 +52,13 @@ def source(preset: str, *queues: str, prefix: str | None = None) -> Source:
     return Source(preset, found, queues, own, found.registry_prefix)
 
 
-def sample(server: RedisServer, preset: str, *queues: str, prefix: str | None = None) -> Sample:
+def sample(
+    server: RedisServer, preset: str, *queues: str, prefix: str | None = None, named: bool = False
+) -> Sample:
     """One look at this Redis."""
     connection = Connection(Redis(url=server.url))
     try:
-        (found,) = look(connection, [source(preset, *queues, prefix=prefix)])
+        (found,) = look(connection, [source(preset, *queues, prefix=prefix)], named=named)
     finally:
         connection.close()
     return found

@@ -259,6 +259,13 @@ def test_dramatiq(server: RedisServer) -> None:
     assert stale["lost"].startswith("no heartbeat for 90 s, 1 fetched")
     # What has gone with nothing in hand, a producer say, is nobody's concern.
     assert "left" not in stale
+    assert found.registry.jobs is None
+    message = {"actor_name": "send", "message_id": "11-22", "queue_name": "sms"}
+    client.hset("dramatiq:sms.msgs", mapping={"m5": json.dumps(message)})
+    named = sample(server, "dramatiq", "sms", named=True)
+    assert numbers(named, "sms") == numbers(found, "sms")
+    jobs = {(job.queue, job.name, job.id) for job in named.jobs}
+    assert jobs == {("sms", "send", "11-22"), ("sms", "", "m6"), ("sms", "", "m7")}
 
 
 @pytest.mark.parametrize("priority", [False, True])

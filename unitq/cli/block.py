@@ -104,9 +104,14 @@ def _mishaps(rows: Sequence[Mapping[str, Any]]) -> Iterable[Line]:
                 f"PID {row['pid_before']}): {_lost(row)}",
                 wrong=True,
             )
+            if row["phase"] != "failed":
+                yield from (Line(f"  | {text}", wrong=True) for text in row["log"])
     for row in rows:
         for job in row.get("jobs") or ():
             yield Line(f"  {_became_of(row)}: {_job(job)}", wrong=True)
+    for row in rows:
+        if row["ending"] == "killed":
+            yield from _perhaps(row)
     for row in rows:
         for what in row["foreign"]:
             yield Line(f"warning: {row['instance']} was {what} meanwhile", wrong=True)
@@ -115,9 +120,25 @@ def _mishaps(rows: Sequence[Mapping[str, Any]]) -> Iterable[Line]:
 
 def _lost(row: Mapping[str, Any]) -> str:
     jobs = row.get("jobs")  # a report of an older unitq has none
-    if jobs is None:
+    if jobs is not None:
+        return f"{plural(len(jobs), 'job')} in hand" if jobs else "it had no job in hand"
+    possible = row.get("possible_jobs")
+    if possible is None:
         return "the job in hand may be lost"
-    return f"{plural(len(jobs), 'job')} in hand" if jobs else "it had no job in hand"
+    if not possible:
+        return "no job of its queues was in hand"
+    return "the job in hand may be lost; which one it had, its framework does not write down"
+
+
+def _perhaps(row: Mapping[str, Any]) -> Iterable[Line]:
+    """The jobs of which one may have been in its hand."""
+    if row.get("jobs") is not None:
+        return
+    possible = row.get("possible_jobs") or ()
+    for job in possible[:_NAMED]:
+        yield Line(f"  perhaps lost with {row['instance']}: {_job(job)}", wrong=True)
+    if (more := len(possible) - _NAMED) > 0:
+        yield Line(f"  and {more} more: --json has all of them", wrong=True)
 
 
 def _became_of(row: Mapping[str, Any]) -> str:

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from unitq.cli.scope import Scope
     from unitq.core.names import InstanceName
     from unitq.core.outcome import Outcome
-    from unitq.core.queue import Registration
     from unitq.core.revision import Revision
-    from unitq.hands import Hands, Presence
+    from unitq.hands import Hands, InHand, Presence
 
 
 def looks(
@@ -30,22 +29,27 @@ def looks(
     UnitqError where it does, and the configuration does not say where Redis is.
     """
     from unitq.cli.queued import NoRedisError, of_installed
-    from unitq.hands import Hands, Presence
+    from unitq.hands import Hands, Presence, Taking
 
     waiting = frozenset(worker.name for worker in revision.workers if worker.registered)
     named = ending and any(worker.preset not in (None, NONE) for worker in revision.workers)
     if not waiting and not named:
         return None, None
     try:
-        _, found = of_installed(scope, revision)
+        app, found = of_installed(scope, revision)
     except UnitqError as error:
         if waiting:
             raise
         if not isinstance(error, NoRedisError):  # `unitq queues` says how to name one
             say(f"{error.message}: what is in hand is not known")
         return None, None
-    ask = partial(_registered, found)
-    return Hands(ask, say) if named else None, Presence(ask, waiting) if waiting else None
+    taking = {
+        worker.name: Taking(preset, frozenset(worker.queues))
+        for worker in revision.workers
+        if (preset := app.redis.preset if worker.preset in (None, NONE) else worker.preset)
+    }
+    ask = partial(_in_hand, found)
+    return Hands(ask, say, taking) if named else None, Presence(ask, waiting) if waiting else None
 
 
 def put_back(
@@ -76,12 +80,25 @@ def put_back(
     return told
 
 
-def _registered(found: Way) -> list[Registration]:
-    """The workers of this host that are registered. Raises QueuesError."""
+def _in_hand(found: Way) -> InHand:
+    """What Redis tells of this host's workers and of all jobs in hand. Raises QueuesError."""
+    from unitq.core.keys import WITH_PIDS
+    from unitq.hands import InHand
     from unitq.queues.look import look
 
     host = os.uname().nodename
-    samples = look(found.connection, found.sources, numbers=False, ages=False)
-    return [
-        each for sample in samples for each in sample.registry.workers or () if each.host == host
-    ]
+    samples = look(found.connection, found.sources, numbers=False, ages=False, named=True)
+    return InHand(
+        time=samples[0].time,
+        workers=tuple(
+            each
+            for sample in samples
+            for each in sample.registry.workers or ()
+            if each.host == host
+        ),
+        unsigned={
+            source.preset: sample.registry.jobs
+            for source, sample in zip(found.sources, samples, strict=True)
+            if sample.registry.jobs is not None and source.keys.registry not in WITH_PIDS
+        },
+    )

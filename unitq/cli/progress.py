@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from unitq.core.names import InstanceName
     from unitq.core.queue import Job
+    from unitq.hands import Hands
 
 _DONE = (Phase.HEALTHY, Phase.KEPT)
 
@@ -30,10 +31,10 @@ class Lines:
 
     interval: float | None = None
 
-    def __init__(self, jobs: Mapping[InstanceName, Sequence[Job]] | None = None) -> None:
-        """`jobs` are what those have in hand that drain; it is looked at again each time."""
+    def __init__(self, hands: Hands | None = None) -> None:
+        """`hands` have what those have in hand that drain; they are looked at again each time."""
         self._last: Rollout | None = None
-        self._jobs = {} if jobs is None else jobs
+        self._hands = hands
 
     def update(
         self,
@@ -58,10 +59,15 @@ class Lines:
             done += _counts(slot) * ((slot.phase in _DONE) - (was in _DONE))
             line = _line(slot, f"[{done}/{total}]") if slot.phase is not was else ""
             if line and slot.phase is Phase.DRAINING:
-                line += _waits_for(self._jobs.get(name, ()))
+                line += self._waits_for(name)
             if line:
                 self._print(f"  {name!s:<{width}}  {line}")
         self._last = rollout
+
+    def _waits_for(self, name: InstanceName) -> str:
+        if self._hands is None:
+            return ""
+        return _waits_for(self._hands.jobs.get(name), self._hands.possible.get(name, ()))
 
     def _print(self, line: str) -> None:
         click.echo(line)
@@ -72,8 +78,8 @@ class Live(Lines):
 
     interval: float | None = 0.5
 
-    def __init__(self, jobs: Mapping[InstanceName, Sequence[Job]] | None = None) -> None:
-        super().__init__(jobs)
+    def __init__(self, hands: Hands | None = None) -> None:
+        super().__init__(hands)
         from rich.console import Console
         from rich.live import Live as Display
 
@@ -108,7 +114,7 @@ class Live(Lines):
         for name, slot in rollout.slots.items():
             if slot.phase in (Phase.DRAINING, Phase.STARTING, Phase.SETTLING):
                 since = slot.touched if slot.gone is None else slot.gone
-                job = _waits_for(self._jobs.get(name, ())) if slot.phase is Phase.DRAINING else ""
+                job = self._waits_for(name) if slot.phase is Phase.DRAINING else ""
                 told = f"  {name}  {slot.phase} for {duration(now - since)}{job}\n"
                 shown.append(told, "yellow")
         left = sum(slot.phase is Phase.WAITING for slot in rollout.slots.values())
@@ -116,14 +122,19 @@ class Live(Lines):
         return shown
 
 
-def _waits_for(jobs: Sequence[Job]) -> str:
-    """`: SendSms 8f3a for 9 s`: the job that it is busy with."""
-    if not jobs:
+def _waits_for(jobs: Sequence[Job] | None, possible: Sequence[Job]) -> str:
+    """`: SendSms 8f3a for 9 s`: the job that it is busy with, or may be."""
+    found = possible if jobs is None else jobs
+    if not found:
         return ""
     from unitq.cli.queue_text import job_text
 
-    more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
-    return f": {job_text(jobs[0], time())}{more}"
+    count = len(found)
+    if jobs is None and count > 1:
+        return f": one of {count} jobs in hand, perhaps"
+    perhaps = "perhaps " if jobs is None else ""
+    more = f" and {count - 1} more" if count > 1 else ""
+    return f": {perhaps}{job_text(found[0], time())}{more}"
 
 
 def _counts(slot: Slot) -> bool:

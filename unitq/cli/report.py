@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from unitq import observe
     from unitq.core.orphans import Orphan
     from unitq.core.outcome import Outcome
+    from unitq.core.queue import Job
     from unitq.core.revision import Revision
     from unitq.core.rollout import Slot
 
@@ -207,7 +208,8 @@ def _slot(app: str, slot: Slot, outcome: Outcome) -> dict[str, Any]:
         "reason": slot.reason,
         "foreign": list(slot.foreign),
         "log": list(outcome.logs.get(slot.instance, ())),
-        "jobs": _in_hand(slot, outcome),
+        "jobs": _in_hand(slot, outcome.jobs.get(slot.instance)),
+        "possible_jobs": _in_hand(slot, outcome.possible.get(slot.instance)),
         "requeued": _requeued(outcome.requeued.get(slot.instance)),
     }
 
@@ -216,11 +218,10 @@ def _requeued(why_not: str | None) -> dict[str, Any] | None:
     return None if why_not is None else {"done": not why_not, "why_not": why_not}
 
 
-def _in_hand(slot: Slot, outcome: Outcome) -> list[dict[str, Any]] | None:
+def _in_hand(slot: Slot, jobs: Sequence[Job] | None) -> list[dict[str, Any]] | None:
     """The jobs that it had in hand when it ended otherwise than by itself; None: not known."""
     if slot.ending is None or slot.ending.end is End.DRAINED:
         return []
-    jobs = outcome.jobs.get(slot.instance)
     if jobs is None:
         return None
     return [

@@ -210,7 +210,6 @@ def carry_out(
     ending = any(step.do not in (Do.KEEP, Do.START) for step in steps)
     held, there = looks(scope, revision, _warn, ending=ending)
     applier = Applier(systemd, scope.layout, revision.app, book, held, there)
-    jobs = held.jobs if held else {}
     with ExitStack() as stack:
         shown: Progress
         if waiting.shown:
@@ -218,9 +217,9 @@ def carry_out(
         elif waiting.json:
             shown = Quiet()
         elif sys.stdout.isatty():
-            shown = stack.enter_context(progress.Live(jobs))
+            shown = stack.enter_context(progress.Live(held))
         else:
-            shown = progress.Lines(jobs)
+            shown = progress.Lines(held)
         outcome = applier.run(
             begin(steps, settings, wanted, probes=probes, promoted=promoted),
             _Tolerant(shown),

@@ -33,6 +33,8 @@ class Outcome:
     logs: Mapping[InstanceName, tuple[str, ...]] = field(default_factory=dict)
     # What those had in hand that were told to stop, when it was last seen.
     jobs: Mapping[InstanceName, tuple[Job, ...]] = field(default_factory=dict)
+    # Where jobs do not say who has them: those in hand all the while, one of which may be its own.
+    possible: Mapping[InstanceName, tuple[Job, ...]] = field(default_factory=dict)
     # Of those that were killed and whose job was to be put back: why it was not; empty: it was.
     requeued: Mapping[InstanceName, str] = field(default_factory=dict)
 

@@ -28,6 +28,12 @@ def tail(invocation: str, lines: int, *, user: bool) -> tuple[str, ...]:
     return tuple(shown.splitlines())
 
 
+def printed_last(invocation: str, lines: int, *, user: bool) -> tuple[str, ...]:
+    """The last lines that the processes of that start wrote; nothing of systemd's about them."""
+    arguments = [f"--lines={lines}", "--output=cat", f"_SYSTEMD_INVOCATION_ID={invocation}"]
+    return tuple(_journalctl(arguments, user=user).splitlines())
+
+
 def said(identifier: str, lines: int, *, user: bool) -> tuple[str, ...]:
     """The last lines under this SyslogIdentifier.
 

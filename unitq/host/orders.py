@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _FOREVER = 1e12  # seconds; systemd's "infinity" is more
 
 _LOG_LINES = 20  # of a failed start that are shown
+_LAST_WORDS = 5  # of one that was killed
 _PROBE_LINES = 5  # and of its probe
 
 
@@ -136,3 +137,9 @@ class Orders:
         identifier = names.probe_identifier(self._app, name)
         lines = journal.said(identifier, _PROBE_LINES, user=user) if probed else ()
         return lines + (journal.tail(invocation, _LOG_LINES, user=user) if invocation else ())
+
+    def last_words(self, invocation: str) -> tuple[str, ...]:
+        """What the processes of that start printed last."""
+        if not invocation:
+            return ()
+        return journal.printed_last(invocation, _LAST_WORDS, user=self._layout.user)

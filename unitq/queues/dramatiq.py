@@ -2,6 +2,10 @@
 
     p __heartbeats__     id of each process, producers too -> milliseconds of its last heartbeat
     p __acks__.ID.Q      messages of a queue that it has fetched: running and prefetched
+    p Q.msgs             message ids -> messages: JSON
+
+Which of the fetched ones runs is not written down, so they are named only for whoever asks for
+all that may run.
 
 Read in dramatiq/brokers/redis/dispatch.lua (2.2.1).
 """
@@ -10,9 +14,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.core.queue import Registration, Registry
+from unitq.core.queue import Job, Registration, Registry
 from unitq.queues.source import HOLE, each, good
-from unitq.queues.values import moment, text
+from unitq.queues.values import digest, moment, table, text
 from unitq.queues.wire import pack
 
 if TYPE_CHECKING:
@@ -33,10 +37,15 @@ def read(source: Source, notes: Notes) -> Reading:
     (scores,) = good((yield [beats]), notes)
     processes = list(zip((scores or [])[::2], (scores or [])[1::2], strict=True))
     queues = [*source.queues, *(f"{queue}.DQ" for queue in source.queues)]
+    command = "SMEMBERS" if source.named else "SCARD"
     commands = [
-        each(queues, "SCARD", f"{p}__acks__.{text(process)}.{HOLE}") for process, _ in processes
+        each(queues, command, f"{p}__acks__.{text(process)}.{HOLE}") for process, _ in processes
     ]
     counts = good((yield commands), notes)
+    jobs = None
+    if source.named:
+        jobs = yield from _fetched(p, queues, counts, notes)
+        counts = [len(answer or ()) for answer in counts]
     held = dict.fromkeys(source.queues, 0)
     workers = []
     for index, (process, score) in enumerate(processes):
@@ -62,4 +71,31 @@ def read(source: Source, notes: Notes) -> Reading:
                 stale=stale,
             )
         )
-    return Registry(tuple(workers), held=held)
+    return Registry(tuple(workers), jobs, held)
+
+
+def _fetched(
+    p: str, queues: list[str], answers: list[Answer], notes: Notes
+) -> Generator[Commands, list[Answer], tuple[Job, ...]]:
+    """What all processes together have fetched."""
+    found = [
+        (queues[index % len(queues)].removesuffix(".DQ"), queues[index % len(queues)], identity)
+        for index, ids in enumerate(answers)
+        for identity in ids or ()
+    ]
+    asked = [pack("HGET", f"{p}{holder}.msgs", text(identity)) for _, holder, identity in found]
+    messages = good((yield asked), notes) if asked else []
+    jobs = []
+    for (queue, _, identity), message in zip(found, messages, strict=True):
+        told = table(message)
+        jobs.append(
+            Job(
+                queue=queue,
+                name=str(told.get("actor_name") or ""),
+                id=str(told.get("message_id") or text(identity)),
+                since=None,
+                hash=digest(message or identity),
+                worker=None,
+            )
+        )
+    return tuple(jobs)

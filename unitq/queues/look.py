@@ -27,8 +27,13 @@ def look(
     numbers: bool = True,
     workers: bool = True,
     ages: bool = True,
+    named: bool = False,
 ) -> list[Sample]:
-    """What is there, one sample per source. Raises QueuesError within a second or so."""
+    """What is there, one sample per source. Raises QueuesError within a second or so.
+
+    `named`: where a framework keeps only what a worker has fetched, those jobs, one trip more.
+    """
+    sources = [source._replace(named=named) for source in sources]
     return connection.together(
         lambda: _look(connection.ask, sources, numbers=numbers, workers=workers, ages=ages)
     )

@@ -28,6 +28,7 @@ class Source(NamedTuple):
     prefix: str
     registry_prefix: str
     now: float = 0.0  # seconds since 1970
+    named: bool = False  # also jobs that are fetched only, and may be at work, are to be named
 
     def places(self) -> dict[str, str]:
         """What stands for the places of the commands, but that of the queue."""
