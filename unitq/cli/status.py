@@ -150,12 +150,15 @@ def _table(sight: Sight, now: float) -> tuple[tuple[str, ...], list[tuple[str, .
     return (*_HEADER, "JOB"), [(*row, job) for row, job in zip(cells, jobs, strict=True)]
 
 
-def _queue_lines(sight: Sight, worker: str) -> list[str]:
+def _queues(sight: Sight) -> tuple[list[str], list[list[str]]] | None:
+    """Header and rows of the queues of the workers that are shown; None: there are none."""
     if sight.queued is None or not sight.asked.queues:
-        return []
-    from unitq.cli.status_queues import lines
+        return None
+    from unitq.cli.status_queues import table
 
-    return lines(sight.queued, worker)
+    workers = dict.fromkeys(row.instance.name.worker for row in sight.rows)
+    header, rows = table(sight.queued, workers)
+    return (header, rows) if rows else None
 
 
 def _summaries(sight: Sight) -> list[str]:
@@ -176,7 +179,6 @@ def _summaries(sight: Sight) -> list[str]:
                 parts.append(f"{count} {what}")
         code = f"revision {number(worker.revision)}, {worker.code_version}"
         lines.append(f"{worker.name}: {', '.join(parts)} · {code}")
-        lines += _queue_lines(sight, worker.name)
     if story := sight.rollout:
         lines.append(
             f"rollout {story.number} ({story.kind} of {number(story.revision)}) {story.how}: "
@@ -192,7 +194,10 @@ def _text(sights: Sequence[Sight]) -> str:
         header, cells = _table(sight, now)
         title = f"{sight.revision.app} · {plural(len(cells), 'instance')}"
         lines = [title] if len(sights) > 1 else []
-        blocks.append("\n".join([*lines, table(header, cells), *_summaries(sight)]))
+        lines.append(table(header, cells))
+        if queues := _queues(sight):
+            lines += ["", table(*queues), ""]
+        blocks.append("\n".join([*lines, *_summaries(sight)]))
     return "\n\n".join(blocks)
 
 
@@ -214,8 +219,21 @@ def _rich(sights: Sequence[Sight]) -> Any:
         for row, line in zip(sight.rows, cells, strict=True):
             # As text: what is in a queue may look like rich's own marks.
             shown.add_row(*map(Text, line), style=_style(row))
-        parts += [shown, *(Text(line, style="dim") for line in _summaries(sight)), Text()]
+        parts.append(shown)
+        if queues := _queues(sight):
+            parts += [Text(), _plain(*queues), Text()]
+        parts += [*(Text(line, style="dim") for line in _summaries(sight)), Text()]
     return Group(*parts[:-1])
+
+
+def _plain(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(*header, box=None, pad_edge=False, header_style="bold")
+    for line in rows:
+        shown.add_row(*map(Text, line))
+    return shown
 
 
 def _style(row: Row) -> str:

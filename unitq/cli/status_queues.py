@@ -80,27 +80,12 @@ def job_cell(found: Queued, pids: Iterable[int]) -> str:
     return f"{jobs}; takes no other: {why}" if jobs else f"takes none: {why}"
 
 
-def lines(found: Queued, worker: str) -> list[str]:
-    """A line for each queue of a worker."""
-    now = time.time()
-    return [f"  queue {_line(row, now)}" for _, row in found.rows.get(worker, ())]
-
-
-def _line(row: Row, now: float) -> str:
-    lengths = row.lengths
-    parts = []
-    for count, what in (
-        (lengths.waiting, "waiting"),
-        (lengths.in_hand, "in hand"),
-        (lengths.delayed, "delayed"),
-        (lengths.failed, "failed"),
-        (lengths.dead, "dead"),
-    ):
-        if count or (count == 0 and what in ("waiting", "in hand")):
-            parts.append(f"{count} {what}")
-    if lengths.oldest is not None:
-        parts.append(f"the oldest for {duration(max(0.0, now - lengths.oldest))}")
-    return f"{queue_text.shown(row.name)}: {', '.join(parts) or 'not known'}"
+def table(found: Queued, workers: Iterable[str]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: the queues of each of these workers, in the columns of `unitq queues`."""
+    rows = [(worker, row) for worker in workers for row in found.rows.get(worker, ())]
+    header, cells = queue_text.cells([row for _, row in rows], time.time())
+    named = [[worker, *line] for (worker, _), line in zip(rows, cells, strict=True)]
+    return ["WORKER", *header], named
 
 
 def worker_json(found: Queued, worker: str) -> list[dict[str, Any]]:
