@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.cli import queue_text
 from unitq.cli.queued import of_installed, preset_of
-from unitq.cli.text import duration
 from unitq.core import queue
 from unitq.core.errors import UnitqError
 
