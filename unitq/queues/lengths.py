@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.keys import COUNTS, filled
 from unitq.core.queue import Lengths
+from unitq.queues.rows import Rows, field
 from unitq.queues.source import refused
-from unitq.queues.values import moment, number, table, text
+from unitq.queues.values import moment, number, table
 from unitq.queues.wire import Refused, Several, by_length, pack, packed, packed_rows
 
 if TYPE_CHECKING:
@@ -91,14 +93,21 @@ def _columns(
 ) -> dict[str, Column]:
     """The answers of each name, added up queue by queue."""
     found: dict[str, Column] = {}
+    rows: dict[tuple[Words, str], Rows] = {}  # several numbers may stand in one
     shared = {name for name, _ in counts if sum(name == other for other, _ in counts) > 1}
     for name, count in counts:
         part = told[count.command]
+        value = partial(_value, count, notes, shared=name in shared)
         # One pass in C where all are numbers, as nearly always.
         if set(map(type, part)) <= {int}:
             column: Column = part
+        elif count.row:
+            key = count.command, count.row
+            if key not in rows:
+                rows[key] = Rows(part, count.row)
+            column = rows[key].numbers(count.field, value)
         else:
-            column = [_value(count, answer, notes, shared=name in shared) for answer in part]
+            column = list(map(value, part))
         if name in found:
             pairwise = zip(found[name], column, strict=True)
             column = [a if b is None else b if a is None else a + b for a, b in pairwise]
@@ -106,7 +115,8 @@ def _columns(
     return found
 
 
-def _value(count: Count, answer: Answer, notes: Notes, *, shared: bool) -> int | None:
+def _value(count: Count, notes: Notes, answer: Answer, *, shared: bool) -> int | None:
+    """The number in one answer; of rows, only where the one is not among them."""
     if isinstance(answer, Refused):
         missing = answer.code == "NOGROUP" or "no such key" in answer.words
         if not (shared and answer.code == "WRONGTYPE"):
@@ -117,18 +127,10 @@ def _value(count: Count, answer: Answer, notes: Notes, *, shared: bool) -> int |
         return 0  # a counter that nothing has been added to yet
     if not count.field:
         return len(answer) if isinstance(answer, list) else number(answer)
-    rows = [answer] if not count.row else answer if isinstance(answer, list) else []
-    for row in rows:
-        if not count.row or text(_field(row, b"name")) == count.row:
-            return number(_field(row, count.field.encode()))
+    if not count.row:
+        return number(field(answer, count.field.encode()))
     notes(f"there is no group {count.row} in a stream: a preset of your own can name another")
     return None
-
-
-def _field(row: Answer, name: bytes) -> Answer:
-    """The value of that name in an answer such as HGETALL's; nil where there is none."""
-    names = row[::2] if isinstance(row, list) else []
-    return row[2 * names.index(name) + 1] if name in names[: len(row) // 2] else None
 
 
 def _ages(field: str, heads: list[Answer]) -> list[float | None]:
@@ -153,6 +155,7 @@ def _looked_up(
     """The jobs' times, which are in keys of their own: one more trip."""
     words = filled(oldest.then, source.places())
     there = [(index, head) for index, head in enumerate(heads) if isinstance(head, bytes)]
+    there.sort(key=lambda each: len(each[1]))  # those of one length are packed in one piece
     found: list[float | None] = [None] * len(raw)
     if there:
         if any("{q}" in word for word in words):

@@ -11,8 +11,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import chain, groupby, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from unitq.queues.shapes import Shape, learned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +24,11 @@ _READ_SIZE = 1 << 20
 # At least two numbers, nils, or empty lists. Not possessive, though nothing is to be tried again:
 # in Python 3.11.2 such a match may end in the middle of a number.
 _RUN = re.compile(rb"(?::-?[0-9]+\r\n){2,}|(?:\$-1\r\n){2,}|(?:\*0\r\n){2,}")
+
+# A shape takes as long to learn as a hundred lists to take apart: a few are learned, and only where
+# there are many lists.
+_LEARNED_FROM = 64
+_SHAPES = 8
 
 # b"…", a number, nil, an error, or a list of those.
 Answer = Any
@@ -91,21 +98,28 @@ def by_length(values: Iterable[bytes]) -> list[bytes]:
 def packed_rows(
     words: Sequence[str], places: Sequence[str], rows: Sequence[Sequence[bytes]]
 ) -> Several:
-    """One command again and again, with the values of each row at the places."""
-    parts = re.compile("(" + "|".join(map(re.escape, places)) + ")")
-    index = {place: number for number, place in enumerate(places)}
-    # Of each word what stays, as bytes, and the number of the value that stands between.
-    templates = [
-        [index[part] if odd % 2 else part.encode() for odd, part in enumerate(parts.split(word))]
-        for word in words
-    ]
-    begin = b"*%d\r\n" % len(words)
-    pieces = []
-    for row in rows:
-        pieces.append(begin)
-        for template in templates:
-            raw = b"".join([row[part] if isinstance(part, int) else part for part in template])
-            pieces.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
+    """One command again and again, with the values of each row at the places.
+
+    Rows whose values have the same lengths are one `join` as in `packed`, if beside each other.
+    """
+    splits = [re.split("(" + "|".join(map(re.escape, places)) + ")", word) for word in words]
+    pieces: list[bytes] = []
+    for lengths, alike in groupby(rows, key=lambda row: tuple(map(len, row))):
+        size = dict(zip(places, lengths, strict=True))
+        columns = dict(zip(places, zip(*alike, strict=True), strict=True))
+        amount = len(columns[places[0]])
+        around: list[Iterable[bytes]] = []
+        stays = b"*%d\r\n" % len(words)
+        for parts in splits:
+            stays += b"$%d\r\n" % sum(size.get(part, len(part.encode())) for part in parts)
+            for part in parts:
+                if part in columns:
+                    around += [repeat(stays), columns[part]]
+                    stays = b""
+                else:
+                    stays += part.encode()
+            stays += b"\r\n"
+        pieces += chain.from_iterable(zip(*around, repeat(stays, amount), strict=False))
     return Several(b"".join(pieces), len(rows))
 
 
@@ -126,6 +140,8 @@ class Answers:
         self.done: list[Answer] = []
         self._buffer = b""
         self._open: list[tuple[list[Answer], int]] = []  # lists that are not full yet
+        self._shapes: list[Shape] = []
+        self._lists = 0  # of no known shape
 
     def feed(self, content: bytes) -> None:
         """Takes more bytes. Raises ValueError where they are no RESP2."""
@@ -146,6 +162,13 @@ class Answers:
                 else:
                     done += [[] for _ in range(len(run[0]) // 4)]
                 continue
+            if kind == 42 and not open_lists and self._shapes:
+                before = at
+                for shape in self._shapes:
+                    several, at = shape.read(buffer, at)
+                    done += several
+                if at > before:
+                    continue
             if kind == 58:  # ":"
                 value = int(buffer[at + 1 : end])
                 at = end + 2
@@ -176,7 +199,13 @@ class Answers:
                 if not words.isprintable():
                     words = "".join(c if c.isprintable() else "?" for c in words)
                 value = Refused(words)
+                size = end + 2 - at
+                # The same again, as of each queue whose key holds something else.
+                line = buffer[at : end + 2]
                 at = end + 2
+                while not open_lists and buffer.startswith(line, at):
+                    done.append(value)
+                    at += size
             else:
                 raise ValueError("this does not speak Redis's protocol")
             while open_lists:
@@ -188,7 +217,16 @@ class Answers:
                 open_lists.pop()
             else:
                 done.append(value)
+                if type(value) is list:
+                    self._learn(value)
         self._buffer = buffer[at:]
+
+    def _learn(self, answer: list[Answer]) -> None:
+        self._lists += 1
+        if self._lists % _LEARNED_FROM == 0 and len(self._shapes) < _SHAPES:
+            shape = learned(answer)
+            if shape:
+                self._shapes.append(shape)
 
 
 class Parser:
