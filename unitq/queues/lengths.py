@@ -6,17 +6,17 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.keys import COUNTS, filled
+from unitq.core.keys import COUNTS, Oldest, filled
 from unitq.core.queue import Lengths
 from unitq.queues.rows import Rows, field
-from unitq.queues.source import refused
+from unitq.queues.source import good, refused
 from unitq.queues.values import moment, number, table
 from unitq.queues.wire import Refused, Several, by_length, pack, packed, packed_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
-    from unitq.core.keys import Count, Oldest, Words
+    from unitq.core.keys import Count, Words
     from unitq.queues.source import Notes, Source
     from unitq.queues.wire import Answer, Commands
 
@@ -35,14 +35,25 @@ class Read(NamedTuple):
 
 
 def read(source: Source, notes: Notes, *, ages: bool = True) -> Reading:
-    """Two trips: the names, then everything else. A third where a job's age is kept elsewhere."""
+    """Two trips: the names, then everything else. A third where a job's age is kept elsewhere,
+    and is not to be had at once.
+    """
     keys, places = source.keys, source.places()
-    commands = [pack(*filled(words, places)) for words in keys.names]
-    names = _names(source, (yield commands), notes) if commands else []
+    oldest = keys.oldest if ages else None
+    names: list[bytes] = []
+    if keys.names:
+        commands = [pack(*filled(words, places)) for words in keys.names]
+        at_once = _at_once(oldest, places) if oldest else ()
+        if at_once:
+            # Whether this Redis has it and this user may, a queue without a name tells.
+            commands.append(pack(*filled(at_once, {"q": ""})))
+        answers = yield commands
+        names = _names(source, answers[: len(keys.names)], notes)
+        if oldest and at_once and isinstance(answers[-1], list):
+            oldest = Oldest(at_once)
     raw = by_length([*names, *(queue.encode() for queue in source.queues)])
 
     every = [(name, count) for name, counts in keys.counts().items() for count in counts]
-    oldest = keys.oldest if ages else None
     # Several numbers may stand in one answer: each command is asked once.
     words_of_each = dict.fromkeys(count.command for _, count in every if count.of_each)
     if oldest:
@@ -66,6 +77,8 @@ def read(source: Source, notes: Notes, *, ages: bool = True) -> Reading:
         heads = told[oldest.command]
         if oldest.then:
             since = yield from _looked_up(source, oldest, raw, heads, notes)
+        elif not oldest.field:
+            since = [moment(head[0]) if head else None for head in good(heads, notes)]
         else:
             since = _ages(oldest.field, heads)
     empty: Column = [None] * len(raw)
@@ -73,6 +86,24 @@ def read(source: Source, notes: Notes, *, ages: bool = True) -> Reading:
     lengths = map(Lengths, *parts, since)
     queues = dict(zip([queue.decode(errors="replace") for queue in raw], lengths, strict=True))
     return Read(queues, Lengths(**{name: column[0] for name, column in whole.items()}))
+
+
+def _at_once(oldest: Oldest, places: Mapping[str, str]) -> Words:
+    """The time of a list's first job in one command, where it is a field of the job's hash.
+
+    SORT_RO, which does not sort here and looks at this one job only, since Redis 7.0. It is in
+    @read, but also in @dangerous, and takes a user who may read all keys.
+    """
+    if oldest.command[0] != "LINDEX" or oldest.command[2:] != ("0",):
+        return ()
+    if len(oldest.then) != 3 or oldest.then[0] != "HGET":
+        return ()
+    queue, job, field = filled((oldest.command[1], *oldest.then[1:]), places)
+    before, place, after = job.partition("{j}")
+    if not place or any(mark in before + after + field for mark in ("*", "->", "{q}", "{j}")):
+        return ()
+    limit = ("BY", "nosort", "LIMIT", "0", "1")
+    return ("SORT_RO", queue, *limit, "GET", f"{before}*{after}->{field}")
 
 
 def _names(source: Source, answers: list[Answer], notes: Notes) -> list[bytes]:

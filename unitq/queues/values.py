@@ -49,15 +49,17 @@ def number(value: object) -> int | None:
 
 def moment(value: object) -> float | None:
     """Seconds since 1970 from a number (of seconds or milliseconds) or a date as text."""
-    if isinstance(value, bytes | str):
-        words = (text(value) if isinstance(value, bytes) else value).strip()
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if isinstance(value, str):
+        words = value.strip()
         if words[4:5] == "-":  # 2026-11-23 …; float's exception would take longer than the rest
             return _date(words)
         try:
             value = float(words)
         except ValueError:
             return _date(words)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     if not 0 < value < 1e15:
         return None

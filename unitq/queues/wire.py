@@ -182,7 +182,15 @@ class Answers:
                     if len(buffer) < stop + 2:
                         break
                     value = buffer[end + 2 : stop]
+                    head, step = buffer[at : end + 2], stop + 2 - at
                     at = stop + 2
+                    # The next ones, while they have the same length: times, ids.
+                    while (
+                        not open_lists and buffer.startswith(head, at) and len(buffer) >= at + step
+                    ):
+                        done.append(value)
+                        value = buffer[at + len(head) : at + step - 2]
+                        at += step
             elif kind == 42:  # "*"
                 size = int(buffer[at + 1 : end])
                 at = end + 2
