@@ -78,7 +78,8 @@ def read(source: Source, notes: Notes, *, ages: bool = True) -> Reading:
         if oldest.then:
             since = yield from _looked_up(source, oldest, raw, heads, notes)
         elif not oldest.field:
-            since = [moment(head[0]) if head else None for head in good(heads, notes)]
+            firsts = good(heads, notes)
+            since = [moment(one[0]) if isinstance(one, list) and one else None for one in firsts]
         else:
             since = _ages(oldest.field, heads)
     empty: Column = [None] * len(raw)
@@ -98,12 +99,12 @@ def _at_once(oldest: Oldest, places: Mapping[str, str]) -> Words:
         return ()
     if len(oldest.then) != 3 or oldest.then[0] != "HGET":
         return ()
-    queue, job, field = filled((oldest.command[1], *oldest.then[1:]), places)
+    queue, job, name = filled((oldest.command[1], *oldest.then[1:]), places)
     before, place, after = job.partition("{j}")
-    if not place or any(mark in before + after + field for mark in ("*", "->", "{q}", "{j}")):
+    if not place or any(mark in before + after + name for mark in ("*", "->", "{q}", "{j}")):
         return ()
     limit = ("BY", "nosort", "LIMIT", "0", "1")
-    return ("SORT_RO", queue, *limit, "GET", f"{before}*{after}->{field}")
+    return ("SORT_RO", queue, *limit, "GET", f"{before}*{after}->{name}")
 
 
 def _names(source: Source, answers: list[Answer], notes: Notes) -> list[bytes]:

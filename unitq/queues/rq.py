@@ -44,7 +44,7 @@ def read(source: Source, notes: Notes) -> Reading:
     members, suspended, *held = good((yield [*first, lists]), notes)
     keys = sorted(text(member) for member in members or ())
     likely = dict.fromkeys(_job(entry) for entries in held if keys for entry in entries or ())
-    commands = [_asked(p, likely)]
+    commands: list[bytes | Several] = [_asked(p, likely)]
     for key in keys:
         commands += [pack("HGETALL", key), pack("SMEMBERS", f"{key}:executions")]
     told = good((yield commands), notes)
@@ -71,7 +71,7 @@ def _asked(prefix: str, jobs: Iterable[str]) -> Several:
 
 
 def _job(entry: bytes) -> str:
-    """JOB:EXECUTION, or before RQ 2.2 the job alone."""
+    """JOB:EXECUTION; before RQ 2 the job alone."""
     return text(entry).rpartition(":")[0] or text(entry)
 
 
