@@ -387,6 +387,10 @@ def test_commands_are_packed_as_redis_reads_them() -> None:
     assert packed_rows(("X{j}", "{q}{j}{q}"), ("{q}", "{j}"), [(b"{j}", b"1")]).content == pack(
         "X1", "{j}1{j}"
     )
+    # What is in a prefix, or in an id, is no format.
+    assert packed_rows(("100%", "%b{j}"), ("{j}",), [(b"%d",), (b"1",)]).content == (
+        pack("100%", "%b%d") + pack("100%", "%b1")
+    )
     assert by_length([b"bb", b"a", b"c", b"a"]) == [b"a", b"c", b"bb"]
 
 

@@ -10,7 +10,7 @@ from unitq.core.keys import COUNTS, Oldest, filled
 from unitq.core.queue import Lengths
 from unitq.queues.rows import Rows, field
 from unitq.queues.source import good, refused
-from unitq.queues.values import moment, number, table
+from unitq.queues.values import moment, moments, number, table
 from unitq.queues.wire import Refused, Several, by_length, pack, packed, packed_rows
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def read(source: Source, notes: Notes, *, ages: bool = True) -> Reading:
             since = yield from _looked_up(source, oldest, raw, heads, notes)
         elif not oldest.field:
             firsts = good(heads, notes)
-            since = [moment(one[0]) if isinstance(one, list) and one else None for one in firsts]
+            since = moments([one[0] if isinstance(one, list) and one else None for one in firsts])
         else:
             since = _ages(oldest.field, heads)
     empty: Column = [None] * len(raw)
@@ -130,9 +130,13 @@ def _columns(
     for name, count in counts:
         part = told[count.command]
         value = partial(_value, count, notes, shared=name in shared)
+        kinds = set(map(type, part))
         # One pass in C where all are numbers, as nearly always.
-        if set(map(type, part)) <= {int}:
+        if kinds <= {int}:
             column: Column = part
+        elif kinds == {Refused}:
+            once = {each: value(each) for each in set(part)}
+            column = [once[each] for each in part]
         elif count.row:
             key = count.command, count.row
             if key not in rows:
@@ -195,9 +199,7 @@ def _looked_up(
             asked = packed_rows(words, ("{q}", "{j}"), rows)
         else:
             asked = packed(words, "{j}", [head for _, head in there])
-        for (index, _), answer in zip(there, (yield [asked]), strict=True):
-            if isinstance(answer, Refused):
-                refused(answer, notes)
-            else:
-                found[index] = moment(answer)
+        times = moments(good((yield [asked]), notes))
+        for (index, _), at in zip(there, times, strict=True):
+            found[index] = at
     return found

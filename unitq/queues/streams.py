@@ -50,7 +50,9 @@ def _read(source: Source, notes: Notes, group: str, lasts: float) -> Reading:
     in_hand = each(streams, "XPENDING", HOLE, group, "-", "+", _SHOWN)
     raw = yield [groups, in_hand]
     # taskiq's ListQueueBroker has a list instead, of which no more is to be known.
-    told = good([None if _other(answer) else answer for answer in raw], notes)
+    told = good(
+        [None if type(answer) is Refused and _other(answer) else answer for answer in raw], notes
+    )
     amounts = Rows(told[: len(streams)], group).numbers("consumers", lambda _: None)
     used = list(compress(zip(source.queues, streams, strict=True), amounts))
     held = [
@@ -101,8 +103,8 @@ def _read(source: Source, notes: Notes, group: str, lasts: float) -> Reading:
     return Registry(tuple(workers), tuple(jobs))
 
 
-def _other(answer: Answer) -> bool:
-    return isinstance(answer, Refused) and answer.code == "WRONGTYPE"
+def _other(answer: Refused) -> bool:
+    return answer.code == "WRONGTYPE"
 
 
 def _named(fields: dict[str, bytes]) -> tuple[str, str]:

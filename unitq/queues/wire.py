@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from itertools import chain, groupby, repeat
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.queues.shapes import Shape, learned
@@ -96,30 +96,32 @@ def by_length(values: Iterable[bytes]) -> list[bytes]:
 
 
 def packed_rows(
-    words: Sequence[str], places: Sequence[str], rows: Sequence[Sequence[bytes]]
+    words: Sequence[str], places: Sequence[str], rows: Sequence[tuple[bytes, ...]]
 ) -> Several:
     """One command again and again, with the values of each row at the places.
 
-    Rows whose values have the same lengths are one `join` as in `packed`, if beside each other.
+    Rows whose values have the same lengths share the work, as in `packed`, if beside each other.
     """
-    splits = [re.split("(" + "|".join(map(re.escape, places)) + ")", word) for word in words]
+    holes = re.compile("|".join(map(re.escape, places)))
+    order = [places.index(place) for word in words for place in holes.findall(word)]
+    if order != list(range(len(places))):
+        rows = [tuple([row[index] for index in order]) for row in rows]
     pieces: list[bytes] = []
-    for lengths, alike in groupby(rows, key=lambda row: tuple(map(len, row))):
-        size = dict(zip(places, lengths, strict=True))
-        columns = dict(zip(places, zip(*alike, strict=True), strict=True))
-        amount = len(columns[places[0]])
-        around: list[Iterable[bytes]] = []
-        stays = b"*%d\r\n" % len(words)
-        for parts in splits:
-            stays += b"$%d\r\n" % sum(size.get(part, len(part.encode())) for part in parts)
-            for part in parts:
-                if part in columns:
-                    around += [repeat(stays), columns[part]]
-                    stays = b""
-                else:
-                    stays += part.encode()
-            stays += b"\r\n"
-        pieces += chain.from_iterable(zip(*around, repeat(stays, amount), strict=False))
+    at = 0
+    for lengths, alike in groupby(
+        zip(*[map(len, column) for column in zip(*rows, strict=True)], strict=True)
+    ):
+        left = iter(lengths)
+        parts = [b"*%d\r\n" % len(words)]
+        for word in words:
+            stays = [part.encode() for part in holes.split(word)]
+            size = sum(map(len, stays)) + sum(islice(left, len(stays) - 1))
+            filled = b"%b".join([part.replace(b"%", b"%%") for part in stays])
+            parts.append(b"$%d\r\n%b\r\n" % (size, filled))
+        one = b"".join(parts)
+        end = at + sum(1 for _ in alike)
+        pieces += [one % row for row in rows[at:end]]
+        at = end
     return Several(b"".join(pieces), len(rows))
 
 
