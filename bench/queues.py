@@ -77,6 +77,7 @@ def _rq(names: Sequence[str]) -> Iterator[Sequence[str]]:
         yield ("SADD", "rq:workers", key)
         yield ("HSET", key, "hostname", "web1", "pid", str(pid + 1000), "queues", names[0])
         yield ("SADD", f"{key}:executions", f"held{pid}:e")
+        yield ("ZADD", f"rq:wip:{names[0]}", str(2 * _AT), f"held{pid}:e")
         yield ("HSET", f"rq:job:held{pid}", "description", "app.send(1)", "origin", names[0])
 
 
@@ -208,9 +209,12 @@ class Measured(NamedTuple):
 
 
 def source(preset: str, names: Sequence[str]) -> Source:
-    """The queues; their names are read where the framework has a list of them."""
+    """The queues; their names are read where the framework has a list of them.
+
+    The one that all workers serve, unitq.toml names.
+    """
     found = keys.parse(tomllib.loads((PRESETS / f"{preset}.toml").read_text())["redis"])
-    own = () if found.names else tuple(names)
+    own = tuple(names[:1] if found.names else names)
     return Source(preset, found, own, found.prefix, found.registry_prefix)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -187,7 +188,8 @@ def test_only_commands_that_read_are_sent(server: RedisServer, preset: str) -> N
                 break
             asked.add(seen["command"].split()[0].upper())
     # How redis-py greets a server: also the client of this test, which speaks RESP3.
-    assert asked - {"CLIENT", "HELLO"} <= READING
+    # What presets may name, and one more that Redis has among its @read.
+    assert asked - {"CLIENT", "HELLO"} <= READING | {"SORT_RO"}
     assert asked & READING
 
 
@@ -268,14 +270,13 @@ def _with_redis_py(server: RedisServer, names: Sequence[str]) -> float:
 def test_everything_of_a_framework_is_two_trips(
     server: RedisServer, preset: str, every: int
 ) -> None:
-    """Also ages, workers and jobs in hand. RQ's list has the jobs' ids only, and its names are in
-    Redis: there it is a third one."""
+    """Also ages, workers and jobs in hand."""
     names = [f"queue-{number}" for number in range(400)]
     bench.fill(server, preset, names, every)
     connection = Connection(Redis(url=server.url), patience=30)
     (found,) = look(connection, [bench.source(preset, names)])
     connection.close()
-    assert connection.trips <= (3 if preset == "rq" else 2)
+    assert connection.trips <= 2
     assert found.notes == ()
     assert found.queues.keys() == set(names)
     # What is in hand stays among those that wait in arq.
@@ -287,6 +288,66 @@ def test_everything_of_a_framework_is_two_trips(
         assert int(busy.oldest) == 1_795_440_000
     if preset in bench.HELD:
         assert len(found.jobs) == bench.HELD[preset]
+
+
+@pytest.mark.parametrize("permissions", ["~* +@read -@dangerous", "~rq:* +@read"])
+def test_a_user_who_may_not_sort_sees_the_same_in_three_trips(
+    server: RedisServer, permissions: str
+) -> None:
+    """And so does every user of a Redis before 7."""
+    names = [f"queue-{number}" for number in range(50)]
+    bench.fill(server, "rq", names, 5)
+    client: Any = server.client
+    client.execute_command("ACL", "SETUSER", "few", "on", "nopass", *permissions.split())
+    found = []
+    try:
+        for user, trips in (("few", 3), (None, 2)):
+            secrets = Secrets("any") if user else None
+            connection = Connection(Redis(url=server.url, username=user), secrets)
+            found += look(connection, [bench.source("rq", names)])
+            connection.close()
+            assert connection.trips == trips
+    finally:
+        client.execute_command("ACL", "DELUSER", "few")
+    assert found[0].notes == ()
+    assert found[0].queues == found[1].queues
+    assert found[0].queues["queue-0"].oldest == 1_795_440_000.25
+    assert found[0].registry == found[1].registry
+
+
+def test_jobs_of_rq_in_a_queue_that_is_not_named_take_a_third_trip(server: RedisServer) -> None:
+    bench.fill(server, "rq", ["a", "b"], 1)
+    for queue, trips in (("a", 2), ("b", 3)):
+        connection = Connection(Redis(url=server.url))
+        (found,) = look(connection, [source("rq", queue)])
+        connection.close()
+        assert connection.trips == trips
+        assert {(job.name, job.queue) for job in found.jobs} == {("app.send", "a")}
+        assert len(found.jobs) == bench.HELD["rq"]
+
+
+@pytest.mark.parametrize("preset", ["symfony-messenger", "taskiq"])
+def test_a_stream_is_asked_for_its_groups_once(server: RedisServer, preset: str) -> None:
+    """For its numbers and for its workers; and for its consumers only if it has any."""
+    names = [f"queue-{number}" for number in range(6)]
+    bench.fill(server, preset, names, 1)
+    for name in names[1:]:
+        server.client.delete(name)
+    asked = []
+    client: Any = server.client
+    with client.monitor() as monitor:
+        connection = Connection(Redis(url=server.url))
+        look(connection, [bench.source(preset, names)])
+        connection.close()
+        server.client.get("END")
+        for seen in monitor.listen():
+            if seen["command"] == "GET END":
+                break
+            asked.append(seen["command"])
+    assert sum(command.startswith("XINFO GROUPS ") for command in asked) == len(names)
+    assert [command for command in asked if command.startswith("XINFO CONSUMERS ")] == [
+        f"XINFO CONSUMERS queue-0 {layout(preset).registry}"
+    ]
 
 
 # --- how long it takes
@@ -387,6 +448,10 @@ def test_commands_are_packed_as_redis_reads_them() -> None:
     assert packed_rows(("X{j}", "{q}{j}{q}"), ("{q}", "{j}"), [(b"{j}", b"1")]).content == pack(
         "X1", "{j}1{j}"
     )
+    # What is in a prefix, or in an id, is no format.
+    assert packed_rows(("100%", "%b{j}"), ("{j}",), [(b"%d",), (b"1",)]).content == (
+        pack("100%", "%b%d") + pack("100%", "%b1")
+    )
     assert by_length([b"bb", b"a", b"c", b"a"]) == [b"a", b"c", b"bb"]
 
 
@@ -409,6 +474,48 @@ def test_answers_come_out_whole_however_they_come_in() -> None:
     assert hostile.done == [Refused("ERR ?[2J")]
     with pytest.raises(ValueError, match="protocol"):
         Answers().feed(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_answers_of_one_shape_are_what_they_would_be_one_by_one() -> None:
+    """Thousands of them are taken apart by what was learned from the first ones."""
+    rng = random.Random(7)
+
+    def group(number: int) -> list[object]:
+        name = b"symfony" if number % 5 else b"another one"
+        last, lag = (b"0-0", None) if number % 3 else (b"1795440000123-0", number)
+        # A value that looks like the end of an answer, and more after it.
+        odd = rng.choice([b"\r\n:1\r\n*1\r\n", b"x" * 12])
+        return [b"name", name, b"pending", -number, b"last", last, b"lag", lag, b"odd", odd]
+
+    def any_answer(number: int) -> object:
+        kind = rng.randrange(12)
+        if kind == 0:
+            return rng.choice([number, None, [], b"", b"ab", [[]], [None], Refused("NOPERM no")])
+        if kind == 1:
+            return [group(number), group(number + 1)]
+        if kind == 2:
+            return [b"%d" % number, [b"job", [number, []]], None]
+        return [group(number)]
+
+    wanted = [any_answer(number) for number in range(4000)]
+    wanted += [b"%013d" % number for number in range(50)] + [Refused("WRONGTYPE it is")] * 50
+    wanted += [[b"%027d" % number] for number in range(300)] + [[group(1)] * 65] * 200
+    raw = b"".join(map(_answered, wanted))
+    for size in (997, 65536, len(raw)):
+        answers = Answers()
+        for at in range(0, len(raw), size):
+            answers.feed(raw[at : at + size])
+        assert answers.done == wanted
+
+
+def _answered(value: object) -> bytes:
+    if isinstance(value, Refused):
+        return b"-%b\r\n" % value.words.encode()
+    if isinstance(value, bytes):
+        return b"$%d\r\n%b\r\n" % (len(value), value)
+    if isinstance(value, list):
+        return b"*%d\r\n" % len(value) + b"".join(map(_answered, value))
+    return b"$-1\r\n" if value is None else f":{value}\r\n".encode()
 
 
 def _free_port() -> int:

@@ -418,6 +418,35 @@ def test_symfony(server: RedisServer) -> None:
     assert job.since == pytest.approx(time.time(), abs=5)
 
 
+def test_a_stream_may_have_other_groups_and_none(server: RedisServer) -> None:
+    """Most streams look alike; those that do not are told of as well."""
+    client: Any = server.client
+    for name in ("plain", "also", "mixed", "foreign", "bare"):
+        client.xadd(name, {"message": "{}"})
+    for name, group in (
+        ("plain", "symfony"), ("also", "symfony"), ("mixed", "audit"), ("mixed", "symfony"),
+        ("foreign", "billing"),
+    ):  # fmt: skip
+        client.xgroup_create(name, group, id="0")
+    client.xreadgroup("symfony", "shop-1", {"mixed": ">"}, count=1)
+    client.xreadgroup("billing", "bill-1", {"foreign": ">"}, count=1)
+    client.rpush("list", "x")
+    names = ("foreign", "plain", "also", "mixed", "bare", "gone", "list")
+    found = sample(server, "symfony-messenger", *names)
+    told = {name: lengths[:3] for name, lengths in found.queues.items()}
+    assert told == {
+        "plain": (1, 0, 0), "also": (1, 0, 0), "mixed": (0, 0, 1), "gone": (0, 0, 0),
+        "foreign": (None, 0, None), "bare": (None, 0, None), "list": (None, 0, None),
+    }  # fmt: skip
+    (worker,) = found.registry.workers or ()
+    assert (worker.id, worker.queues) == ("shop-1", ("mixed",))
+    assert [(job.queue, job.worker) for job in found.jobs] == [("mixed", "shop-1")]
+    assert sorted(found.notes) == [
+        "a key holds something else than the preset says: is the prefix right?",
+        "there is no group symfony in a stream: a preset of your own can name another",
+    ]
+
+
 def test_taskiq(server: RedisServer) -> None:
     """taskiq_redis/redis_broker.py of 1.2.4."""
     client: Any = server.client

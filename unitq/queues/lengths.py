@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.keys import COUNTS, filled
+from unitq.core.keys import COUNTS, Oldest, filled
 from unitq.core.queue import Lengths
-from unitq.queues.source import refused
-from unitq.queues.values import moment, number, table, text
+from unitq.queues.rows import Rows, field
+from unitq.queues.source import good, refused
+from unitq.queues.values import moment, moments, number, table
 from unitq.queues.wire import Refused, Several, by_length, pack, packed, packed_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
-    from unitq.core.keys import Count, Oldest, Words
+    from unitq.core.keys import Count, Words
     from unitq.queues.source import Notes, Source
     from unitq.queues.wire import Answer, Commands
 
@@ -33,14 +35,25 @@ class Read(NamedTuple):
 
 
 def read(source: Source, notes: Notes, *, ages: bool = True) -> Reading:
-    """Two trips: the names, then everything else. A third where a job's age is kept elsewhere."""
+    """Two trips: the names, then everything else. A third where a job's age is kept elsewhere,
+    and is not to be had at once.
+    """
     keys, places = source.keys, source.places()
-    commands = [pack(*filled(words, places)) for words in keys.names]
-    names = _names(source, (yield commands), notes) if commands else []
+    oldest = keys.oldest if ages else None
+    names: list[bytes] = []
+    if keys.names:
+        commands = [pack(*filled(words, places)) for words in keys.names]
+        at_once = _at_once(oldest, places) if oldest else ()
+        if at_once:
+            # Whether this Redis has it and this user may, a queue without a name tells.
+            commands.append(pack(*filled(at_once, {"q": ""})))
+        answers = yield commands
+        names = _names(source, answers[: len(keys.names)], notes)
+        if oldest and at_once and isinstance(answers[-1], list):
+            oldest = Oldest(at_once)
     raw = by_length([*names, *(queue.encode() for queue in source.queues)])
 
     every = [(name, count) for name, counts in keys.counts().items() for count in counts]
-    oldest = keys.oldest if ages else None
     # Several numbers may stand in one answer: each command is asked once.
     words_of_each = dict.fromkeys(count.command for _, count in every if count.of_each)
     if oldest:
@@ -64,6 +77,9 @@ def read(source: Source, notes: Notes, *, ages: bool = True) -> Reading:
         heads = told[oldest.command]
         if oldest.then:
             since = yield from _looked_up(source, oldest, raw, heads, notes)
+        elif not oldest.field:
+            firsts = good(heads, notes)
+            since = moments([one[0] if isinstance(one, list) and one else None for one in firsts])
         else:
             since = _ages(oldest.field, heads)
     empty: Column = [None] * len(raw)
@@ -71,6 +87,24 @@ def read(source: Source, notes: Notes, *, ages: bool = True) -> Reading:
     lengths = map(Lengths, *parts, since)
     queues = dict(zip([queue.decode(errors="replace") for queue in raw], lengths, strict=True))
     return Read(queues, Lengths(**{name: column[0] for name, column in whole.items()}))
+
+
+def _at_once(oldest: Oldest, places: Mapping[str, str]) -> Words:
+    """The time of a list's first job in one command, where it is a field of the job's hash.
+
+    SORT_RO, which does not sort here and looks at this one job only, since Redis 7.0. It is in
+    @read, but also in @dangerous, and takes a user who may read all keys.
+    """
+    if oldest.command[0] != "LINDEX" or oldest.command[2:] != ("0",):
+        return ()
+    if len(oldest.then) != 3 or oldest.then[0] != "HGET":
+        return ()
+    queue, job, name = filled((oldest.command[1], *oldest.then[1:]), places)
+    before, place, after = job.partition("{j}")
+    if not place or any(mark in before + after + name for mark in ("*", "->", "{q}", "{j}")):
+        return ()
+    limit = ("BY", "nosort", "LIMIT", "0", "1")
+    return ("SORT_RO", queue, *limit, "GET", f"{before}*{after}->{name}")
 
 
 def _names(source: Source, answers: list[Answer], notes: Notes) -> list[bytes]:
@@ -91,14 +125,25 @@ def _columns(
 ) -> dict[str, Column]:
     """The answers of each name, added up queue by queue."""
     found: dict[str, Column] = {}
+    rows: dict[tuple[Words, str], Rows] = {}  # several numbers may stand in one
     shared = {name for name, _ in counts if sum(name == other for other, _ in counts) > 1}
     for name, count in counts:
         part = told[count.command]
+        value = partial(_value, count, notes, shared=name in shared)
+        kinds = set(map(type, part))
         # One pass in C where all are numbers, as nearly always.
-        if set(map(type, part)) <= {int}:
+        if kinds <= {int}:
             column: Column = part
+        elif kinds == {Refused}:
+            once = {each: value(each) for each in set(part)}
+            column = [once[each] for each in part]
+        elif count.row:
+            key = count.command, count.row
+            if key not in rows:
+                rows[key] = Rows(part, count.row)
+            column = rows[key].numbers(count.field, value)
         else:
-            column = [_value(count, answer, notes, shared=name in shared) for answer in part]
+            column = list(map(value, part))
         if name in found:
             pairwise = zip(found[name], column, strict=True)
             column = [a if b is None else b if a is None else a + b for a, b in pairwise]
@@ -106,7 +151,8 @@ def _columns(
     return found
 
 
-def _value(count: Count, answer: Answer, notes: Notes, *, shared: bool) -> int | None:
+def _value(count: Count, notes: Notes, answer: Answer, *, shared: bool) -> int | None:
+    """The number in one answer; of rows, only where the one is not among them."""
     if isinstance(answer, Refused):
         missing = answer.code == "NOGROUP" or "no such key" in answer.words
         if not (shared and answer.code == "WRONGTYPE"):
@@ -117,18 +163,10 @@ def _value(count: Count, answer: Answer, notes: Notes, *, shared: bool) -> int |
         return 0  # a counter that nothing has been added to yet
     if not count.field:
         return len(answer) if isinstance(answer, list) else number(answer)
-    rows = [answer] if not count.row else answer if isinstance(answer, list) else []
-    for row in rows:
-        if not count.row or text(_field(row, b"name")) == count.row:
-            return number(_field(row, count.field.encode()))
+    if not count.row:
+        return number(field(answer, count.field.encode()))
     notes(f"there is no group {count.row} in a stream: a preset of your own can name another")
     return None
-
-
-def _field(row: Answer, name: bytes) -> Answer:
-    """The value of that name in an answer such as HGETALL's; nil where there is none."""
-    names = row[::2] if isinstance(row, list) else []
-    return row[2 * names.index(name) + 1] if name in names[: len(row) // 2] else None
 
 
 def _ages(field: str, heads: list[Answer]) -> list[float | None]:
@@ -153,6 +191,7 @@ def _looked_up(
     """The jobs' times, which are in keys of their own: one more trip."""
     words = filled(oldest.then, source.places())
     there = [(index, head) for index, head in enumerate(heads) if isinstance(head, bytes)]
+    there.sort(key=lambda each: len(each[1]))  # those of one length are packed in one piece
     found: list[float | None] = [None] * len(raw)
     if there:
         if any("{q}" in word for word in words):
@@ -160,9 +199,7 @@ def _looked_up(
             asked = packed_rows(words, ("{q}", "{j}"), rows)
         else:
             asked = packed(words, "{j}", [head for _, head in there])
-        for (index, _), answer in zip(there, (yield [asked]), strict=True):
-            if isinstance(answer, Refused):
-                refused(answer, notes)
-            else:
-                found[index] = moment(answer)
+        times = moments(good((yield [asked]), notes))
+        for (index, _), at in zip(there, times, strict=True):
+            found[index] = at
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from unitq.core.queue import Lengths, Registry, Sample
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from unitq.queues.connection import Connection
     from unitq.queues.source import Source
-    from unitq.queues.wire import Answer, Commands
+    from unitq.queues.wire import Answer, Commands, Several
 
     Reading = Generator[Commands, list[Answer], Any]
 
@@ -102,10 +103,16 @@ def _in_step(ask: Callable[[Commands], list[Answer]], readings: Sequence[Reading
         on(index, None)
     while asked:
         batch, asked = asked, {}
-        answers = ask([command for commands in batch.values() for command in commands])
-        at = 0
+        # What is asked twice, the same of all queues, is sent once: where its answers stand.
+        sent: dict[bytes | Several, slice] = {}
+        size = 0
+        for command in chain.from_iterable(batch.values()):
+            if command not in sent:
+                amount = count([command])
+                sent[command] = slice(size, size + amount)
+                size += amount
+        answers = ask(list(sent))
         for index, commands in batch.items():
-            wanted = count(commands)
-            on(index, answers[at : at + wanted])
-            at += wanted
+            parts = [answers[sent[command]] for command in commands]
+            on(index, parts[0] if len(parts) == 1 else list(chain.from_iterable(parts)))
     return results

@@ -3,6 +3,7 @@
     p workers                   full keys, p worker:NAME
     p worker:NAME               hostname, pid, queues, birth, state, last_heartbeat, current_job …
     p worker:NAME:executions    since 3.0: JOB:EXECUTION of what it has in hand
+    p wip:QUEUE                 the same of a queue
     p job:ID                    description, origin, started_at, enqueued_at …
 
 Read in rq/worker/base.py, rq/executions.py and rq/job.py (3.0.0).
@@ -13,43 +14,65 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unitq.core.queue import Job, Registration, Registry
-from unitq.queues.source import good
+from unitq.queues.source import HOLE, each, good
 from unitq.queues.values import digest, moment, number, pairs, text
 from unitq.queues.wire import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
 
     from unitq.queues.source import Notes, Source
-    from unitq.queues.wire import Answer, Commands
+    from unitq.queues.wire import Answer, Commands, Several
 
     Reading = Generator[Commands, list[Answer], Registry]
 
 
+_NAMED = 1000  # queues
+_SHOWN = "99"  # and the last of the jobs of each that are asked for before a worker names them
+
+
 def read(source: Source, notes: Notes) -> Reading:
-    """Its workers; one more trip for what their jobs are called."""
+    """Its workers and their jobs.
+
+    What a worker has in hand, its own record says, so that the job would take a third trip. But
+    nearly always it is of a queue that the configuration names, and in that queue's list of jobs in
+    hand: those are asked for at once, and only what is not among them is asked for later.
+    """
     p = source.prefix
-    first = yield [pack("SMEMBERS", f"{p}workers"), pack("EXISTS", f"{p}suspended")]
-    members, suspended = good(first, notes)
+    first = [pack("SMEMBERS", f"{p}workers"), pack("EXISTS", f"{p}suspended")]
+    lists = each(source.queues[:_NAMED], "ZRANGE", f"{p}wip:{HOLE}", "0", _SHOWN)
+    members, suspended, *held = good((yield [*first, lists]), notes)
     keys = sorted(text(member) for member in members or ())
-    commands = []
+    likely = dict.fromkeys(_job(entry) for entries in held if keys for entry in entries or ())
+    commands: list[bytes | Several] = [_asked(p, likely)]
     for key in keys:
         commands += [pack("HGETALL", key), pack("SMEMBERS", f"{key}:executions")]
-    told = good((yield commands), notes) if commands else []
+    told = good((yield commands), notes)
+    known = dict(zip(likely, told, strict=False))
+    told = told[len(likely) :]
     records = {
         key: (pairs(told[2 * index]), _running(told[2 * index], told[2 * index + 1]))
         for index, key in enumerate(keys)
     }
-    ids = list(dict.fromkeys(job for _, running in records.values() for job in running))
-    fields = ("description", "origin", "started_at", "data")
-    asked = [pack("HMGET", f"{p}job:{job}", *fields) for job in ids]
-    known = dict(zip(ids, good((yield asked), notes), strict=True)) if asked else {}
+    running = dict.fromkeys(job for _, jobs in records.values() for job in jobs)
+    others = [job for job in running if job not in known]
+    known |= zip(others, good((yield [_asked(p, others)]), notes), strict=True)
     workers = tuple(
         _worker(key.removeprefix(f"{p}worker:"), record, running, known)
         for key, (record, running) in records.items()
     )
     jobs = tuple(job for worker in workers for job in worker.jobs)
     return Registry(workers, jobs, paused="rq suspend" if suspended else "")
+
+
+def _asked(prefix: str, jobs: Iterable[str]) -> Several:
+    fields = ("description", "origin", "started_at", "data")
+    return each(list(jobs), "HMGET", f"{prefix}job:{HOLE}", *fields)
+
+
+def _job(entry: bytes) -> str:
+    """JOB:EXECUTION; before RQ 2 the job alone."""
+    return text(entry).rpartition(":")[0] or text(entry)
 
 
 def _running(record: object, executions: object) -> list[str]:

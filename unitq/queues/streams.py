@@ -6,9 +6,11 @@ A queue is a stream, a worker is a consumer of its group, and what it has in han
 from __future__ import annotations
 
 import re
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from unitq.core.queue import Job, Registration, Registry
+from unitq.queues.rows import Rows
 from unitq.queues.source import HOLE, each, good
 from unitq.queues.values import digest, number, pairs, table, text
 from unitq.queues.wire import Refused, pack
@@ -43,14 +45,27 @@ def read_taskiq(source: Source, notes: Notes) -> Reading:
 
 def _read(source: Source, notes: Notes, group: str, lasts: float) -> Reading:
     streams = [f"{source.prefix}{queue}" for queue in source.queues]
-    consumers = each(streams, "XINFO", "CONSUMERS", HOLE, group)
+    # As the presets ask for the numbers, so that it is sent once.
+    groups = each(streams, "XINFO", "GROUPS", HOLE)
     in_hand = each(streams, "XPENDING", HOLE, group, "-", "+", _SHOWN)
-    raw = yield [consumers, in_hand]
+    raw = yield [groups, in_hand]
     # taskiq's ListQueueBroker has a list instead, of which no more is to be known.
-    told = good([None if _other(answer) else answer for answer in raw], notes)
+    told = good(
+        [None if type(answer) is Refused and _other(answer) else answer for answer in raw], notes
+    )
+    amounts = Rows(told[: len(streams)], group).numbers("consumers", lambda _: None)
+    used = list(compress(zip(source.queues, streams, strict=True), amounts))
+    held = [
+        (queue, stream, entry)
+        for queue, stream, entries in zip(source.queues, streams, told[len(streams) :], strict=True)
+        for entry in entries or ()
+    ]
+    consumers = each([stream for _, stream in used], "XINFO", "CONSUMERS", HOLE, group)
+    asked = [pack("XRANGE", stream, entry[0], entry[0]) for _, stream, entry in held]
+    told = good((yield [consumers, *asked]), notes)
     workers = []
-    for index, queue in enumerate(source.queues):
-        for row in map(pairs, told[index] or ()):
+    for (queue, _), rows in zip(used, told, strict=False):
+        for row in map(pairs, rows or ()):
             idle = (number(row.get("idle")) or 0) / 1000
             pending = number(row.get("pending")) or 0
             if idle > lasts and not pending:
@@ -67,14 +82,8 @@ def _read(source: Source, notes: Notes, group: str, lasts: float) -> Reading:
                     stale=stale,
                 )
             )
-    held = [
-        (queue, stream, entry)
-        for index, (queue, stream) in enumerate(zip(source.queues, streams, strict=True))
-        for entry in told[len(streams) + index] or ()
-    ]
-    asked = [pack("XRANGE", stream, entry[0], entry[0]) for _, stream, entry in held]
-    entries = good((yield asked), notes)
     jobs = []
+    entries = told[len(used) :]
     for (queue, _, (identity, consumer, idle_ms, _)), found in zip(held, entries, strict=True):
         fields = pairs(found[0][1]) if found else {}
         name, own = _named(fields)
@@ -94,8 +103,8 @@ def _read(source: Source, notes: Notes, group: str, lasts: float) -> Reading:
     return Registry(tuple(workers), tuple(jobs))
 
 
-def _other(answer: Answer) -> bool:
-    return isinstance(answer, Refused) and answer.code == "WRONGTYPE"
+def _other(answer: Refused) -> bool:
+    return answer.code == "WRONGTYPE"
 
 
 def _named(fields: dict[str, bytes]) -> tuple[str, str]:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from unitq.queues.shapes import Shape, learned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +24,11 @@ _READ_SIZE = 1 << 20
 # At least two numbers, nils, or empty lists. Not possessive, though nothing is to be tried again:
 # in Python 3.11.2 such a match may end in the middle of a number.
 _RUN = re.compile(rb"(?::-?[0-9]+\r\n){2,}|(?:\$-1\r\n){2,}|(?:\*0\r\n){2,}")
+
+# A shape takes as long to learn as a hundred lists to take apart: a few are learned, and only where
+# there are many lists.
+_LEARNED_FROM = 64
+_SHAPES = 8
 
 # b"…", a number, nil, an error, or a list of those.
 Answer = Any
@@ -89,23 +96,32 @@ def by_length(values: Iterable[bytes]) -> list[bytes]:
 
 
 def packed_rows(
-    words: Sequence[str], places: Sequence[str], rows: Sequence[Sequence[bytes]]
+    words: Sequence[str], places: Sequence[str], rows: Sequence[tuple[bytes, ...]]
 ) -> Several:
-    """One command again and again, with the values of each row at the places."""
-    parts = re.compile("(" + "|".join(map(re.escape, places)) + ")")
-    index = {place: number for number, place in enumerate(places)}
-    # Of each word what stays, as bytes, and the number of the value that stands between.
-    templates = [
-        [index[part] if odd % 2 else part.encode() for odd, part in enumerate(parts.split(word))]
-        for word in words
-    ]
-    begin = b"*%d\r\n" % len(words)
-    pieces = []
-    for row in rows:
-        pieces.append(begin)
-        for template in templates:
-            raw = b"".join([row[part] if isinstance(part, int) else part for part in template])
-            pieces.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
+    """One command again and again, with the values of each row at the places.
+
+    Rows whose values have the same lengths share the work, as in `packed`, if beside each other.
+    """
+    holes = re.compile("|".join(map(re.escape, places)))
+    order = [places.index(place) for word in words for place in holes.findall(word)]
+    if order != list(range(len(places))):
+        rows = [tuple([row[index] for index in order]) for row in rows]
+    pieces: list[bytes] = []
+    at = 0
+    for lengths, alike in groupby(
+        zip(*[map(len, column) for column in zip(*rows, strict=True)], strict=True)
+    ):
+        left = iter(lengths)
+        parts = [b"*%d\r\n" % len(words)]
+        for word in words:
+            stays = [part.encode() for part in holes.split(word)]
+            size = sum(map(len, stays)) + sum(islice(left, len(stays) - 1))
+            filled = b"%b".join([part.replace(b"%", b"%%") for part in stays])
+            parts.append(b"$%d\r\n%b\r\n" % (size, filled))
+        one = b"".join(parts)
+        end = at + sum(1 for _ in alike)
+        pieces += [one % row for row in rows[at:end]]
+        at = end
     return Several(b"".join(pieces), len(rows))
 
 
@@ -126,6 +142,8 @@ class Answers:
         self.done: list[Answer] = []
         self._buffer = b""
         self._open: list[tuple[list[Answer], int]] = []  # lists that are not full yet
+        self._shapes: list[Shape] = []
+        self._lists = 0  # of no known shape
 
     def feed(self, content: bytes) -> None:
         """Takes more bytes. Raises ValueError where they are no RESP2."""
@@ -146,6 +164,13 @@ class Answers:
                 else:
                     done += [[] for _ in range(len(run[0]) // 4)]
                 continue
+            if kind == 42 and not open_lists and self._shapes:
+                before = at
+                for shape in self._shapes:
+                    several, at = shape.read(buffer, at)
+                    done += several
+                if at > before:
+                    continue
             if kind == 58:  # ":"
                 value = int(buffer[at + 1 : end])
                 at = end + 2
@@ -159,7 +184,15 @@ class Answers:
                     if len(buffer) < stop + 2:
                         break
                     value = buffer[end + 2 : stop]
+                    head, step = buffer[at : end + 2], stop + 2 - at
                     at = stop + 2
+                    # The next ones, while they have the same length: times, ids.
+                    while (
+                        not open_lists and buffer.startswith(head, at) and len(buffer) >= at + step
+                    ):
+                        done.append(value)
+                        value = buffer[at + len(head) : at + step - 2]
+                        at += step
             elif kind == 42:  # "*"
                 size = int(buffer[at + 1 : end])
                 at = end + 2
@@ -176,7 +209,13 @@ class Answers:
                 if not words.isprintable():
                     words = "".join(c if c.isprintable() else "?" for c in words)
                 value = Refused(words)
+                size = end + 2 - at
+                # The same again, as of each queue whose key holds something else.
+                line = buffer[at : end + 2]
                 at = end + 2
+                while not open_lists and buffer.startswith(line, at):
+                    done.append(value)
+                    at += size
             else:
                 raise ValueError("this does not speak Redis's protocol")
             while open_lists:
@@ -188,7 +227,16 @@ class Answers:
                 open_lists.pop()
             else:
                 done.append(value)
+                if type(value) is list:
+                    self._learn(value)
         self._buffer = buffer[at:]
+
+    def _learn(self, answer: list[Answer]) -> None:
+        self._lists += 1
+        if self._lists % _LEARNED_FROM == 0 and len(self._shapes) < _SHAPES:
+            shape = learned(answer)
+            if shape:
+                self._shapes.append(shape)
 
 
 class Parser:
