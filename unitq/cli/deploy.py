@@ -127,7 +127,8 @@ def check(as_json: bool) -> int:
     """Look for mistakes in unitq.toml and on this machine.
 
     Validates the file, has systemd verify the units it leads to, and looks for missing programs,
-    directories and users, shells between systemd and a worker, and settings that lose jobs.
+    scripts, directories and users, for what only a shell would understand, shells between systemd
+    and a worker, and settings that lose jobs.
     Changes nothing. Exits with 0, with 2 if the file is invalid, with 3 if something is missing.
     """
     scope = current()
