@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.core import conflicts
-from unitq.core.commandline import prefixes, shell_sign
+from unitq.core.commandline import names_folder, prefixes, shell_sign
 from unitq.core.finding import Finding, Level, Seen
 from unitq.core.model import ROLLOUT, KillMode
 from unitq.core.settings import OnDrainTimeout
@@ -69,7 +69,7 @@ def _of_worker(worker: Worker, rollout: RolloutSettings) -> list[Finding]:
         )
     if wrapped := shell_wrapped(worker.command):
         found += _of_wrapper(worker, place, wrapped)
-    if worker.directory in worker.command:
+    if names_folder(worker.command, worker.directory):
         found.append(
             Finding(
                 Level.WARNING,
@@ -115,7 +115,7 @@ def _of_probe(probe: Probe, directory: str, place: str) -> list[Finding]:
                 'leave the "-" out',
             )
         )
-    if directory in probe.command:
+    if names_folder(probe.command, directory):
         found.append(
             Finding(
                 Level.WARNING,

@@ -79,7 +79,18 @@ def shell_sign(command: str) -> str:
     systemd passes it on as it is. In quotes, or behind a backslash, it is meant as a word.
     """
     words = [found[0] for found in _RAW.finditer(command)][1:]
-    return next((word for word in words if _SIGNS.fullmatch(word)), "")
+    return next((word for word in words if is_sign(word)), "")
+
+
+def is_sign(word: str) -> bool:
+    """Whether a shell would not take this word for one, such as "&&"."""
+    return bool(_SIGNS.fullmatch(word))
+
+
+def names_folder(command: str, folder: str) -> bool:
+    """Whether the command names this directory, or something in it, by its whole path."""
+    folder = folder.rstrip("/")
+    return bool(folder) and bool(re.search(rf"(?<![\w./~-]){re.escape(folder)}(?![\w.-])", command))
 
 
 def of_the_shell(program: str) -> str:

@@ -151,11 +151,12 @@ def _script(command: str, release: str, place: str) -> list[Finding]:
         except OSError:
             pass
         return []
+    missing = Path(release, wanted.paths[0])
     return [
         Finding(
             Level.ERROR,
             place,
-            f"there is no file {Path(release, wanted.paths[0])}, which {wanted.interpreter} is to run",
+            f"there is no file {missing}, which {wanted.interpreter} is to run",
             "paths in a command are relative to `directory`",
         )
     ]
