@@ -446,7 +446,8 @@ def test_a_procfile_with_a_formation(unitq: Callable[..., Done], tmp_path: Path)
 def test_bad_files_are_errors_with_a_place(unitq: Callable[..., Done], tmp_path: Path) -> None:
     cases = {
         "no such file": ("gone.conf", None),
-        "line 1: stands before any [section]": ("a.conf", "command=x\n"),
+        "(it has lines before any [section]) nor a Procfile": ("a.conf", "command=x\n"),
+        "line 1: stands before any [section]": ("a2.conf", "command=x\n[program:x]\n"),
         "line 2: neither a [section] nor an option": ("b.conf", "[program:a]\nrubbish\n"),
         "not UTF-8": ("c.conf", b"[program:a]\ncommand=\xff\n"),
         "[program:a] command: missing": ("d.conf", "[program:a]\n"),
@@ -473,6 +474,50 @@ def test_bad_files_are_errors_with_a_place(unitq: Callable[..., Done], tmp_path:
     # All at once.
     (tmp_path / "many.conf").write_text("[program:a]\ncommand=%(x)s\npriority=p\nuser=%y\n")
     assert unitq("import", "many.conf").stderr.count("[program:a]") == 3
+
+
+PASSWD = "root:x:0:0:root:/root:/bin/bash\nsync:x:4:65534:sync:/bin:/bin/sync\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("passwd", PASSWD),
+        ("notes.txt", "Dear all,\nnote: this is prose.\n"),
+        ("docker-compose.yml", "version: 3\nname: shop\n"),
+        ("Procfile", "nothing of the kind\n"),
+        ("Procfile.dev", "web = bin/web\n"),
+    ],
+)
+def test_what_is_no_procfile_is_refused(
+    unitq: Callable[..., Done], tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    for more in ((), ("--json",), ("-o", "new.toml")):
+        done = unitq("import", name, *more)
+        assert (done.code, done.stdout) == (Exit.USAGE, "")
+        assert f"{name}: " in done.stderr
+        assert "NAME: COMMAND" in done.stderr
+        assert "`worker: bin/worker`" in done.stderr
+    assert not (tmp_path / "new.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Procfile", "web:bin/web\nrubbish that foreman ignores\n"),
+        ("Procfile.dev", "web:   bin/web\n"),
+        ("shop.procfile", "# the web\nweb:bin/web\n"),
+        ("processes", "# the web\nweb: bin/web\n\nmail:\tbin/mail\n"),
+    ],
+)
+def test_what_is_a_procfile_is_read(
+    unitq: Callable[..., Done], tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    done = unitq("import", name)
+    assert done.code == Exit.OK
+    assert parse(done.stdout, source="x").workers[0].command == "bin/web"
 
 
 def test_a_command_that_is_cut_off_is_told(unitq: Callable[..., Done], tmp_path: Path) -> None:

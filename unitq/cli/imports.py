@@ -134,7 +134,7 @@ def _imported(
         directory = os.path.abspath(directory)
     text = supervisor.read(path)
     wishes = Wishes(printable(str(path)), scope.app, directory, scope.user)
-    if path.name.startswith("Procfile") or procfile.looks_like(text):
+    if procfile.looks_like(path.name, text):
         mode = _SECRET if supervisor.secret([str(path)]) else _READABLE
         return _procfile(scope, path, text, wishes, formation), mode
     if formation:

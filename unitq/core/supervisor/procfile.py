@@ -6,13 +6,14 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from unitq.core.errors import ConfigError
 from unitq.core.model import INSTANCES_MAX, KillMode
 from unitq.core.supervisor import naming, remarks, words
 from unitq.core.supervisor.draft import Draft, File
 from unitq.core.supervisor.environment import variables
 from unitq.core.supervisor.ini import mistakes
 from unitq.core.supervisor.places import relative
-from unitq.core.supervisor.report import Report
+from unitq.core.supervisor.report import Report, printable
 from unitq.core.supervisor.stopping import above, whom
 from unitq.core.supervisor.translate import Imported
 from unitq.core.supervisor.unwrap import Plain, plain
@@ -31,18 +32,38 @@ if TYPE_CHECKING:
 LINE = re.compile(r"([A-Za-z0-9_-]+):[ \t]*(.+)")
 _SECTION = re.compile(r"^\s*\[.+\]", re.MULTILINE)
 
+_OTHERS = (".yml", ".yaml", ".json", ".toml", ".md")
+_HINT = "a Procfile has lines such as `worker: bin/worker`, and Procfile in its name"
+
 _PORT = 5000  # foreman's first, and 100 more for each further line
 _PORT_STEP = 100
 _WAIT = "5s"  # foreman's and honcho's time until SIGKILL
 _NOT_RUN = {"release": "Heroku runs it once per release: before_deploy in [hooks] does"}
 
 
-def looks_like(text: str) -> bool:
-    """Whether this is a Procfile, and no file with sections."""
-    if _SECTION.search(text):
-        return False
+def looks_like(name: str, text: str) -> bool:
+    """Whether this is a Procfile: by the file's name, or by each of its lines.
+
+    foreman needs no blank behind the colon, but /etc/passwd has none, either: so a file that is not
+    called so has to have it. YAML has it too, and is known by its name. Raises ConfigError for what
+    is neither a Procfile nor has sections.
+    """
     lines = [line for line in text.splitlines() if line.strip() and line.lstrip()[0] not in "#;"]
-    return bool(lines) and all(LINE.fullmatch(line.rstrip()) for line in lines)
+    if "procfile" in name.lower():
+        if lines and not any(LINE.fullmatch(line.rstrip()) for line in lines):
+            raise ConfigError(f"{printable(name)}: no line of it is NAME: COMMAND", hint=_HINT)
+        return True
+    if not lines or _SECTION.search(text):
+        return False
+    if not name.lower().endswith(_OTHERS) and all(
+        LINE.fullmatch(line.rstrip()) and re.match(r"[^:]+:[ \t]", line) for line in lines
+    ):
+        return True
+    raise ConfigError(
+        f"{printable(name)}: neither a configuration of Supervisor (it has lines before any "
+        "[section]) nor a Procfile (not every line is NAME: COMMAND)",
+        hint=_HINT,
+    )
 
 
 def read(
