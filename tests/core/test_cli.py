@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -379,6 +379,35 @@ def test_init_for_a_framework_writes_a_file_that_check_has_nothing_against(
     assert worker.stop_timeout == preset.stop.timeout
     assert bool(worker.queues) == bool(preset.queues.variable or preset.queues.by_arguments)
     assert unitq("render").code == 0
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_what_init_shows_behind_a_sign_is_what_holds(
+    unitq: Callable[..., Done], tmp_path: Path, name: str
+) -> None:
+    assert unitq("init", "--app", "shop", "--preset", name).code == 0
+    text = (tmp_path / "unitq.toml").read_text()
+    (worker,) = parse(text, source="x", presets=PRESETS).workers
+    keys = "stop_signal|stop_timeout|kill_mode|restart_delay|on_killed"
+    said, count = re.subn(rf"(?m)^#(?=({keys}) = )", "", text)
+    assert count == 5
+    (same,) = parse(said, source="x", presets=PRESETS).workers
+    # Only the reason that the unit gives is another: it is the user's choice then.
+    assert replace(same, fit=worker.fit) == worker
+
+
+def test_init_writes_plain_words(unitq: Callable[..., Done], tmp_path: Path) -> None:
+    assert unitq("init", "--app", "shop", "--preset", "celery").code == 0
+    lines = (tmp_path / "unitq.toml").read_text().splitlines()
+    for line in lines:
+        assert "`" not in line
+        assert "](" not in line
+    words = " ".join(line.removeprefix("# ") for line in lines)
+    assert "See docs/frameworks.md." in words
+    assert '"unitq ctl": docs/leaving-supervisor.md' in words
+    assert '"release" is the directory that "directory" leads to' in words
+    assert '"5/1min" is five times' in words
+    assert "php-resque, resque and node-resque" in words
 
 
 def test_init_for_an_unknown_framework(unitq: Callable[..., Done], tmp_path: Path) -> None:
