@@ -16,11 +16,14 @@ import click
 import jsonschema
 import pytest
 
+from tests.core import build
 from tests.core.build import PRESETS
 from unitq import __version__
 from unitq.cli.main import cli, main
+from unitq.cli.scope import chosen
 from unitq.core.config import parse
-from unitq.core.errors import Exit
+from unitq.core.errors import Exit, NoMatchError
+from unitq.core.names import InstanceName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,7 +167,11 @@ def test_an_unknown_command_gets_a_suggestion(
         (["reload"], "No such command 'reload'"),
         (["xyzzy"], "No such command 'xyzzy'"),
         (["deploy", "--dryrun"], "--dry-run"),
-        (["deploy", "sms"], "unexpected extra argument"),
+        (["deploy", "sms"], "(sms). `deploy` takes the whole app: `unitq restart sms` restarts"),
+        (["plan", "sms@3"], "`plan` takes the whole app: `unitq restart sms@3` restarts"),
+        (["deploy", "sms=4"], "`unitq scale sms=4` changes"),
+        (["check", "shop.toml"], "`-c shop.toml` names its file"),
+        (["schema", "sms"], "unexpected extra argument"),
         (["deploy", "--max-unavailable"], "requires an argument"),
         (["restart", "--max-unavailable", "0"], 'got "0"'),
         (["deploy", "--max-unavailable", "-1"], 'got "-1"'),
@@ -195,6 +202,28 @@ def test_usage_errors(unitq: Callable[..., Done], arguments: list[str], said: st
     assert not done.stdout
     assert done.stderr.startswith(("Usage: unitq", "Error: ", "unitq: "))
     assert len(done.stderr.splitlines()) < 12
+
+
+@pytest.mark.parametrize(
+    ("target", "counts", "hint"),
+    [
+        ("sms@9", {"sms": (1, 2, 3, 4)}, "sms has 4 instances: sms@1 to sms@4"),
+        ("sms@0", {"sms": (1,)}, "sms has one instance: sms@1"),
+        ("sms@2", {"sms": (1, 3)}, "sms has 2 instances: sms@1, sms@3"),
+        ("sms@x", {"sms": tuple(range(2, 20))}, "sms@11 and 8 more"),
+        ("smss", {"sms": (1,)}, "did you mean sms? workers: sms; a target is sms, sms@3, or"),
+        ("smss@1", {"sms": (1,)}, "did you mean sms? workers: sms;"),
+        ("queue", {"sms": (1,)}, "workers: sms; a target is"),
+    ],
+)
+def test_a_target_that_names_nothing_is_told_what_there_is(
+    target: str, counts: dict[str, tuple[int, ...]], hint: str
+) -> None:
+    known = [InstanceName(worker, n) for worker, numbers in counts.items() for n in numbers]
+    with pytest.raises(NoMatchError) as raised:
+        chosen(build.revision(build.app()), [target], known)
+    assert raised.value.message == f"no worker or instance of shop matches {target}"
+    assert hint in raised.value.hint
 
 
 # --- the configuration file that is meant ---------------------------------------------------------
