@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from unitq.core.names import InstanceName
-from unitq.core.pace import PROBE_INTERVAL, deadline, orders
+from unitq.core.pace import PROBE_INTERVAL, deadline, due, orders, windows_full
 from unitq.core.plan import Do, Step
 from unitq.core.rollout import (
     FINAL,
@@ -549,6 +549,9 @@ def simulated(
             rollout = replace(rollout, halted=True)
         rollout = advance(rollout, world.seen, world.now)
         watch.after_step(rollout)
+        # The short look leaves out nothing that the close one would find.
+        if windows_full(rollout, world.seen):
+            assert not due(rollout, world.seen), describe(rollout, world)
         for order in orders(rollout, world.seen, world.now):
             watch.before_order(rollout, order)
             name, before = order.slot.instance, world.seen[order.slot.instance]

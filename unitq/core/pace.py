@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from unitq.core.names import InstanceName
     from unitq.core.rollout import Rollout
 
+# Phases that end with time.
+_TIMED = frozenset({Phase.STARTING, Phase.SETTLING})
+
 # Seconds from the end of a probe to the next one.
 PROBE_INTERVAL = 1.0
 
@@ -46,8 +49,8 @@ def orders(rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> t
     """What is to be ordered now, in order."""
     probes = [
         Order(slot, What.PROBE)
-        for slot in rollout.slots.values()
-        if (due := _probe_due(rollout, slot)) is not None and due <= now
+        for slot in (rollout.slots.values() if rollout.probes else ())
+        if (at := _probe_due(rollout, slot)) is not None and at <= now
     ]
     return (*_changes(rollout, seen), *probes)
 
@@ -65,6 +68,11 @@ def _changes(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> list[Order]
 
 
 def _touched(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> list[Order]:
+    return [] if windows_full(rollout, seen) else due(rollout, seen)
+
+
+def due(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> list[Order]:
+    """The instances that may be touched now, those that leave last; by a close look at all."""
     crews = rollout.crews().values()
     first = None
     if rollout.canary_first:
@@ -77,6 +85,41 @@ def _touched(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> list[Order]
         # What is gone stops last, once all that stays is healthy: capacity first.
         found += [slot for crew in crews for slot in crew.leaving if slot.phase is Phase.WAITING]
     return [Order(slot, _what(slot, _sight(seen, slot))) for slot in found]
+
+
+def windows_full(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> bool:
+    """Whether no instance can be due, by one short look at each: so it is after most events.
+
+    A large fleet is looked at after each of its many events, and what follows costs several times
+    as much. False where anything but restarts is under way: that is looked at closely.
+    """
+    size: dict[str, int] = {}
+    taken: dict[str, int] = {}
+    waiting: set[str] = set()
+    leaving = busy = False
+    sight_of = seen.get
+    for name, slot in rollout.slots.items():
+        phase, do, worker = slot.phase, slot.step.do, name.worker
+        if do is Do.STOP:
+            leaving = leaving or phase is Phase.WAITING
+            continue
+        if do is Do.SURGE:
+            return False
+        size[worker] = size.get(worker, 0) + 1
+        if phase is Phase.WAITING:
+            sight = sight_of(name)
+            if do is Do.START or sight is None or not sight.serving:
+                return False  # new, or down already: it goes first, budget or not
+            waiting.add(worker)
+        elif phase in IN_FLIGHT:
+            busy = True
+            taken[worker] = taken.get(worker, 0) + 1
+        elif phase is Phase.FAILED:
+            taken[worker] = taken.get(worker, 0) + 1
+    if leaving and not busy and not waiting:
+        return False
+    unavailable = rollout.settings.unavailable
+    return all(taken.get(name, 0) >= max(unavailable(size[name]), 1) for name in waiting)
 
 
 def _new(crew: Crew) -> list[Slot]:
@@ -144,7 +187,12 @@ def deadline(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> float | Non
         any(slot.phase is Phase.DRAINED for slot in rollout.slots.values()) or not rollout.in_flight
     ) and _changes(rollout, seen):
         return 0.0
-    times = [time for slot in rollout.slots.values() for time in _times(rollout, slot, seen)]
+    times = [
+        time
+        for slot in rollout.slots.values()
+        if slot.down is not None or slot.phase in _TIMED
+        for time in _times(rollout, slot, seen)
+    ]
     if rollout.canary_first and not rollout.soaked:
         times.append(soaked_at(rollout))
     # What may take for ever has no deadline.
@@ -164,8 +212,8 @@ def _times(rollout: Rollout, slot: Slot, seen: Mapping[InstanceName, Seen]) -> l
     elif slot.phase is Phase.SETTLING and slot.passed >= terms.probes and slot.invocation:
         # Without one it is not there yet, and since when it serves is not known.
         times.append(_sight(seen, slot).since + terms.settings.min_healthy.seconds)
-    elif (due := _probe_due(rollout, slot)) is not None:
-        times.append(due)
+    elif (at := _probe_due(rollout, slot)) is not None:
+        times.append(at)
     return times
 
 
