@@ -57,9 +57,10 @@ def orders(rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> t
 
 def _changes(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> list[Order]:
     """All orders but the probes: these depend on what is there only, not on the time."""
-    found = [
-        Order(slot, What.SWITCH) for slot in rollout.slots.values() if slot.phase is Phase.DRAINED
-    ]
+    found = []
+    if rollout.tally.any((Phase.DRAINED,)):
+        drained = (slot for slot in rollout.slots.values() if slot.phase is Phase.DRAINED)
+        found = [Order(slot, What.SWITCH) for slot in drained]
     if rollout.failed:
         return found
     if not rollout.halted:
@@ -88,38 +89,38 @@ def due(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> list[Order]:
 
 
 def windows_full(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> bool:
-    """Whether no instance can be due, by one short look at each: so it is after most events.
+    """Whether no instance can be due, by counts alone: so it is after most events.
 
-    A large fleet is looked at after each of its many events, and what follows costs several times
-    as much. False where anything but restarts is under way: that is looked at closely.
+    False where that takes a close look: where something else than restarts is under way, too.
     """
+    tally = rollout.tally
     size: dict[str, int] = {}
     taken: dict[str, int] = {}
     waiting: set[str] = set()
     leaving = busy = False
-    sight_of = seen.get
-    for name, slot in rollout.slots.items():
-        phase, do, worker = slot.phase, slot.step.do, name.worker
+    if tally.surges:
+        return False
+    for ((worker, do), phase), number in tally.kinds.items():
+        if not number:
+            continue
         if do is Do.STOP:
             leaving = leaving or phase is Phase.WAITING
             continue
-        if do is Do.SURGE:
-            return False
-        size[worker] = size.get(worker, 0) + 1
+        size[worker] = size.get(worker, 0) + number
         if phase is Phase.WAITING:
-            sight = sight_of(name)
-            if do is Do.START or sight is None or not sight.serving:
-                return False  # new, or down already: it goes first, budget or not
+            if do is Do.START:
+                return False
             waiting.add(worker)
-        elif phase in IN_FLIGHT:
-            busy = True
-            taken[worker] = taken.get(worker, 0) + 1
-        elif phase is Phase.FAILED:
-            taken[worker] = taken.get(worker, 0) + 1
+        elif phase in IN_FLIGHT or phase is Phase.FAILED:
+            busy = busy or phase is not Phase.FAILED
+            taken[worker] = taken.get(worker, 0) + number
     if leaving and not busy and not waiting:
         return False
     unavailable = rollout.settings.unavailable
-    return all(taken.get(name, 0) >= max(unavailable(size[name]), 1) for name in waiting)
+    if any(taken.get(name, 0) < max(unavailable(size[name]), 1) for name in waiting):
+        return False
+    # What is down already goes first, budget or not.
+    return all(name in seen and seen[name].serving for name in tally.waiting)
 
 
 def _new(crew: Crew) -> list[Slot]:
@@ -183,9 +184,7 @@ def deadline(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> float | Non
     In the past where an order is due that has not been given yet.
     """
     # What is in flight leads to another look sooner or later. Without it nothing may.
-    if (
-        any(slot.phase is Phase.DRAINED for slot in rollout.slots.values()) or not rollout.in_flight
-    ) and _changes(rollout, seen):
+    if (rollout.tally.any((Phase.DRAINED,)) or not rollout.in_flight) and _changes(rollout, seen):
         return 0.0
     times = [
         time
