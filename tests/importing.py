@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tests.core.build import PRESETS
 from unitq.core.recognise import recognised
 from unitq.core.supervisor import procfile
+from unitq.core.supervisor.looks import Looks
 from unitq.core.supervisor.programs import Read, read
 from unitq.core.supervisor.section import Surroundings
 from unitq.core.supervisor.translate import Imported, Wishes, translate
 from unitq.host import supervisor
-
-if TYPE_CHECKING:
-    from unitq.core.preset import Preset
 
 FOLDER = Path(__file__).parent / "import"
 CORPUS = FOLDER / "corpus"
@@ -51,10 +48,10 @@ def programs(case: str) -> Read:
     return read(ini, around(case), str(path))
 
 
-def recognise(command: str, directory: str) -> Preset | None:
+def recognise(command: str, directory: str) -> Looks:
     """The preset; no script is there that could be looked at."""
     found = recognised(PRESETS, command, {})
-    return found[0] if found else None
+    return Looks(found[0] if found else None)
 
 
 def imported(case: str, *, user_scope: bool = False) -> Imported:

@@ -172,3 +172,51 @@ def test_every_worker_is_looked_at() -> None:
         "workers.a.stop_timeout",
         "workers.b.stop_timeout",
     ]
+
+
+@pytest.mark.parametrize(
+    ("command", "sign"),
+    [
+        ("cd /srv/x && php y", "&&"),
+        ("php x || php y", "||"),
+        ("php x | logger", "|"),
+        ("php x ; php y", ";"),
+        ("php x &", "&"),
+        ("php x > log", ">"),
+        ("php x >>/var/log/x", ">>/var/log/x"),
+        ("php x 2>/dev/null", "2>/dev/null"),
+        ("php x 2>&1", "2>&1"),
+        ("php x < in", "<"),
+        ("php x $(hostname)", "$(hostname)"),
+        ("php x `hostname`", "`hostname`"),
+        ("bash -c 'exec a' && b", "&&"),
+    ],
+)
+def test_what_only_a_shell_would_understand_gets_a_warning(command: str, sign: str) -> None:
+    (found,) = [one for one in findings(command) if "no shell reads this" in one.message]
+    assert (found.level, found.place) == (Level.WARNING, "workers.sms.command")
+    assert f"gets {sign} as" in found.message
+    assert "`directory`" in found.hint
+    assert "/bin/bash -c" in found.hint
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "php x '&&' \"|\" '2>&1'",
+        r"find . -name x -exec rm {} \;",
+        "php x --filter=a>b --sep=| a&b a;b x&&y",
+        "php x *.php [ab]? ~",
+        "bash -c 'a && b | c > d; e &'",
+        "php x -gt <id> >5",
+        "php x worker@$(hostname)",
+        'php x "a ; b" --x="> y"',
+    ],
+)
+def test_a_word_that_is_meant_as_it_stands_gets_none(command: str) -> None:
+    assert not [one for one in findings(command) if "no shell reads this" in one.message]
+
+
+def test_a_probe_has_no_shell_either() -> None:
+    (found,) = findings("php x", '[workers.sms.probe]\ncommand = "bin/a | grep ok"')
+    assert found.place == "workers.sms.probe.command"

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,14 @@ import click
 import jsonschema
 import pytest
 
+from tests.core import build
 from tests.core.build import PRESETS
 from unitq import __version__
 from unitq.cli.main import cli, main
+from unitq.cli.scope import chosen
 from unitq.core.config import parse
-from unitq.core.errors import Exit
+from unitq.core.errors import Exit, NoMatchError
+from unitq.core.names import InstanceName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,7 +167,11 @@ def test_an_unknown_command_gets_a_suggestion(
         (["reload"], "No such command 'reload'"),
         (["xyzzy"], "No such command 'xyzzy'"),
         (["deploy", "--dryrun"], "--dry-run"),
-        (["deploy", "sms"], "unexpected extra argument"),
+        (["deploy", "sms"], "(sms). `deploy` takes the whole app: `unitq restart sms` restarts"),
+        (["plan", "sms@3"], "`plan` takes the whole app: `unitq restart sms@3` restarts"),
+        (["deploy", "sms=4"], "`unitq scale sms=4` changes"),
+        (["check", "shop.toml"], "`-c shop.toml` names its file"),
+        (["schema", "sms"], "unexpected extra argument"),
         (["deploy", "--max-unavailable"], "requires an argument"),
         (["restart", "--max-unavailable", "0"], 'got "0"'),
         (["deploy", "--max-unavailable", "-1"], 'got "-1"'),
@@ -195,6 +202,28 @@ def test_usage_errors(unitq: Callable[..., Done], arguments: list[str], said: st
     assert not done.stdout
     assert done.stderr.startswith(("Usage: unitq", "Error: ", "unitq: "))
     assert len(done.stderr.splitlines()) < 12
+
+
+@pytest.mark.parametrize(
+    ("target", "counts", "hint"),
+    [
+        ("sms@9", {"sms": (1, 2, 3, 4)}, "sms has 4 instances: sms@1 to sms@4"),
+        ("sms@0", {"sms": (1,)}, "sms has one instance: sms@1"),
+        ("sms@2", {"sms": (1, 3)}, "sms has 2 instances: sms@1, sms@3"),
+        ("sms@x", {"sms": tuple(range(2, 20))}, "sms@11 and 8 more"),
+        ("smss", {"sms": (1,)}, "did you mean sms? workers: sms; a target is sms, sms@3, or"),
+        ("smss@1", {"sms": (1,)}, "did you mean sms? workers: sms;"),
+        ("queue", {"sms": (1,)}, "workers: sms; a target is"),
+    ],
+)
+def test_a_target_that_names_nothing_is_told_what_there_is(
+    target: str, counts: dict[str, tuple[int, ...]], hint: str
+) -> None:
+    known = [InstanceName(worker, n) for worker, numbers in counts.items() for n in numbers]
+    with pytest.raises(NoMatchError) as raised:
+        chosen(build.revision(build.app()), [target], known)
+    assert raised.value.message == f"no worker or instance of shop matches {target}"
+    assert hint in raised.value.hint
 
 
 # --- the configuration file that is meant ---------------------------------------------------------
@@ -379,6 +408,35 @@ def test_init_for_a_framework_writes_a_file_that_check_has_nothing_against(
     assert worker.stop_timeout == preset.stop.timeout
     assert bool(worker.queues) == bool(preset.queues.variable or preset.queues.by_arguments)
     assert unitq("render").code == 0
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_what_init_shows_behind_a_sign_is_what_holds(
+    unitq: Callable[..., Done], tmp_path: Path, name: str
+) -> None:
+    assert unitq("init", "--app", "shop", "--preset", name).code == 0
+    text = (tmp_path / "unitq.toml").read_text()
+    (worker,) = parse(text, source="x", presets=PRESETS).workers
+    keys = "stop_signal|stop_timeout|kill_mode|restart_delay|on_killed"
+    said, count = re.subn(rf"(?m)^#(?=({keys}) = )", "", text)
+    assert count == 5
+    (same,) = parse(said, source="x", presets=PRESETS).workers
+    # Only the reason that the unit gives is another: it is the user's choice then.
+    assert replace(same, fit=worker.fit) == worker
+
+
+def test_init_writes_plain_words(unitq: Callable[..., Done], tmp_path: Path) -> None:
+    assert unitq("init", "--app", "shop", "--preset", "celery").code == 0
+    lines = (tmp_path / "unitq.toml").read_text().splitlines()
+    for line in lines:
+        assert "`" not in line
+        assert "](" not in line
+    words = " ".join(line.removeprefix("# ") for line in lines)
+    assert "See docs/frameworks.md." in words
+    assert '"unitq ctl": docs/leaving-supervisor.md' in words
+    assert '"release" is the directory that "directory" leads to' in words
+    assert '"5/1min" is five times' in words
+    assert "php-resque, resque and node-resque" in words
 
 
 def test_init_for_an_unknown_framework(unitq: Callable[..., Done], tmp_path: Path) -> None:

@@ -21,16 +21,22 @@ from tests.importing import CASES, GOLDEN, OF_SUPERVISOR, file, imported, neutra
 from unitq.core.advice import advice
 from unitq.core.config import parse
 from unitq.core.errors import Exit
-from unitq.core.finding import Level
+from unitq.core.finding import Level, Seen
+from unitq.core.model import ROLLOUT, App, KillMode
+from unitq.core.recognise import recognised
 from unitq.core.supervisor import known
 from unitq.core.supervisor.ini import Ini
+from unitq.core.supervisor.looks import Looks
+from unitq.core.supervisor.programs import read
 from unitq.core.supervisor.report import Fate
+from unitq.core.supervisor.section import Surroundings
+from unitq.core.supervisor.translate import Wishes, translate
 from unitq.host import supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from unitq.core.model import App
+    from unitq.core.model import Worker
 
 __all__ = ["unitq"]  # a fixture
 
@@ -164,6 +170,121 @@ def test_each_app_of_a_host_keeps_its_user_and_directory() -> None:
     }
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_what_check_warns_of_stands_beside_the_worker(case: str) -> None:
+    text = imported(case).text
+    told = " ".join(re.findall(r"(?m)^# (.*)$", text))
+    for one in advice(app(case), PRESETS):
+        if one.level is not Level.NOTE:
+            key = one.place.rpartition(".")[2]
+            assert f"check: {key} {one.message}" in told
+
+
+def test_only_what_no_setting_could_avoid_is_warned_of() -> None:
+    found = {
+        f"{case}: {one.place.split('.', 1)[1]}"
+        for case in CASES
+        for one in advice(app(case), PRESETS)
+        if one.level is not Level.NOTE
+    }
+    below = {f"shells: {name}.command" for name in (
+        "pipe", "redirect", "redirect-no-exec", "variable", "loop", "sleep-first", "ulimit",
+        "background", "arguments", "trap",
+    )}  # fmt: skip
+    assert found == below | {
+        "host-name: named.command",  # --here=…
+        "java: kafka-consumer.command",  # java -jar
+        "python-queues: dramatiq.stop_timeout",  # somebody's choice
+        "sudo: sudo.command",
+    }
+
+
+def one_program(
+    command: str, *options: str, heads: dict[str, str] | None = None, directory: str = "/srv/a"
+) -> tuple[Worker, str]:
+    """The worker, and what the report says of it."""
+    text = "\n".join(["[program:w]", f"command={command}", f"directory={directory}", *options])
+    around = Surroundings("/etc", "host", {})
+    ini = Ini()
+    ini.read(text, "x.conf")
+
+    def recognise(line: str, _: str) -> Looks:
+        found = recognised(PRESETS, line, heads or {})
+        return Looks(found[0] if found else None, heads or {})
+
+    found = translate(ini, read(ini, around, "x.conf"), Wishes("x.conf"), recognise)
+    worker = parse(found.text, source="x", presets=PRESETS).workers[0]
+    return worker, " ".join(found.report.text().split())
+
+
+EXEC = "#!/bin/bash\nexec php bin/resque\n"
+STAYS = "#!/bin/bash\nphp bin/resque\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "heads", "main"),
+    [
+        ("php bin/resque", {}, True),
+        ("bash -c 'php bin/resque'", {}, True),
+        ("bash -c 'php bin/resque > log'", {}, True),  # with an exec of ours
+        ("bash -c 'php bin/resque | tee log'", {}, False),
+        ("bash -c 'php bin/resque; sleep 1'", {}, False),
+        ("bash -c 'trap true EXIT; php bin/resque'", {}, False),
+        ("bin/start", {"bin/start": STAYS}, False),
+        ("bin/start", {"bin/start": EXEC}, True),
+        ("bash bin/start", {"bin/start": STAYS}, False),
+        ("bash bin/start", {"bin/start": EXEC}, True),
+        ("bash -c 'cd /srv/a && bin/start'", {"bin/start": STAYS}, False),
+    ],
+)
+def test_the_report_says_who_gets_the_signal(
+    command: str, heads: dict[str, str], main: bool
+) -> None:
+    worker, report = one_program(command, heads=heads)
+    assert worker.preset == "php-resque"
+    assert (worker.kill_mode is KillMode.MIXED) is main
+    assert ("now: SIGQUIT to the main process" in report) is main
+    assert ("now: SIGQUIT to every process" in report) is not main
+    assert ("stays the main process" in report) is not main
+    assert ("the worker is the main process now" in report) <= main
+    found = advice(App("x", (worker,), ROLLOUT), PRESETS, {"w": Seen(heads)})
+    assert not [one for one in found if one.level is not Level.NOTE]
+
+
+def test_without_a_framework_a_shell_s_script_counts_too() -> None:
+    stays = "#!/bin/bash\n./work\n"
+    worker, report = one_program("bin/start", heads={"bin/start": stays})
+    assert worker.kill_mode is KillMode.CONTROL_GROUP
+    assert "every process gets the signal: the main process is bin/start" in report
+    worker, _ = one_program("bin/start", heads={"bin/start": "#!/bin/bash\nexec ./work\n"})
+    assert worker.kill_mode is KillMode.MIXED
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("/srv/a/bin/work /srv/a/etc", "bin/work /srv/a/etc"),
+        ("/srv/a/work", "./work"),
+        ("php -d a=b /srv/a/work.php x", "php -d a=b work.php x"),
+        ("/srv/a/venv/bin/python /srv/a/manage.py", "venv/bin/python manage.py"),
+        ("/srv/ab/work", "/srv/ab/work"),
+        ("/srv/a/../b/work", "/srv/a/../b/work"),
+        ("/usr/bin/thing --file /srv/a/x", "/usr/bin/thing --file /srv/a/x"),
+        ("/srv/a//bin/work", "bin/work"),
+    ],
+)
+def test_what_lies_in_the_directory_is_written_relative_to_it(command: str, expected: str) -> None:
+    worker, report = one_program(command)
+    assert worker.command == expected
+    assert ("relative to `directory`" in report) is (command != expected)
+
+
+def test_a_command_that_a_shell_was_meant_to_read_is_told() -> None:
+    worker, report = one_program("bin/a && bin/b")
+    assert worker.command == 'bin/a "&&" bin/b'
+    assert 'its command has "&&" and no shell' in report
+
+
 # --- the command ----------------------------------------------------------------------------------
 
 CONF = """\
@@ -188,7 +309,7 @@ def test_toml_goes_to_stdout_and_the_report_to_stderr(
 ) -> None:
     done = unitq("import", str(conf), "--env", "WHERE=here")
     assert done.code == Exit.OK
-    assert parse(done.stdout, source="x").workers[0].command == "/srv/shop/bin/sms here"
+    assert parse(done.stdout, source="x").workers[0].command == "bin/sms here"
     assert "[program:sms]: worker sms" in done.stderr
     # Without a name it takes what supervisord would.
     again = unitq("import", "--env", "WHERE=here", "-a", "other")
@@ -279,8 +400,8 @@ def test_json(unitq: Callable[..., Done], conf: Path) -> None:
     (daemon, program) = document["sections"]
     assert (program["section"], program["workers"]) == ("program:sms", ["sms"])
     fates = {one["option"]: one["fate"] for one in program["options"]}
-    assert fates["command"] == Fate.SAME
-    assert document["same"] == 2
+    assert (fates["command"], fates["directory"]) == (Fate.CHANGED, Fate.SAME)
+    assert document["same"] == 1
     assert daemon["section"] == "supervisord"
 
 
@@ -325,7 +446,8 @@ def test_a_procfile_with_a_formation(unitq: Callable[..., Done], tmp_path: Path)
 def test_bad_files_are_errors_with_a_place(unitq: Callable[..., Done], tmp_path: Path) -> None:
     cases = {
         "no such file": ("gone.conf", None),
-        "line 1: stands before any [section]": ("a.conf", "command=x\n"),
+        "(it has lines before any [section]) nor a Procfile": ("a.conf", "command=x\n"),
+        "line 1: stands before any [section]": ("a2.conf", "command=x\n[program:x]\n"),
         "line 2: neither a [section] nor an option": ("b.conf", "[program:a]\nrubbish\n"),
         "not UTF-8": ("c.conf", b"[program:a]\ncommand=\xff\n"),
         "[program:a] command: missing": ("d.conf", "[program:a]\n"),
@@ -352,6 +474,50 @@ def test_bad_files_are_errors_with_a_place(unitq: Callable[..., Done], tmp_path:
     # All at once.
     (tmp_path / "many.conf").write_text("[program:a]\ncommand=%(x)s\npriority=p\nuser=%y\n")
     assert unitq("import", "many.conf").stderr.count("[program:a]") == 3
+
+
+PASSWD = "root:x:0:0:root:/root:/bin/bash\nsync:x:4:65534:sync:/bin:/bin/sync\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("passwd", PASSWD),
+        ("notes.txt", "Dear all,\nnote: this is prose.\n"),
+        ("docker-compose.yml", "version: 3\nname: shop\n"),
+        ("Procfile", "nothing of the kind\n"),
+        ("Procfile.dev", "web = bin/web\n"),
+    ],
+)
+def test_what_is_no_procfile_is_refused(
+    unitq: Callable[..., Done], tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    for more in ((), ("--json",), ("-o", "new.toml")):
+        done = unitq("import", name, *more)
+        assert (done.code, done.stdout) == (Exit.USAGE, "")
+        assert f"{name}: " in done.stderr
+        assert "NAME: COMMAND" in done.stderr
+        assert "`worker: bin/worker`" in done.stderr
+    assert not (tmp_path / "new.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Procfile", "web:bin/web\nrubbish that foreman ignores\n"),
+        ("Procfile.dev", "web:   bin/web\n"),
+        ("shop.procfile", "# the web\nweb:bin/web\n"),
+        ("processes", "# the web\nweb: bin/web\n\nmail:\tbin/mail\n"),
+    ],
+)
+def test_what_is_a_procfile_is_read(
+    unitq: Callable[..., Done], tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    done = unitq("import", name)
+    assert done.code == Exit.OK
+    assert parse(done.stdout, source="x").workers[0].command == "bin/web"
 
 
 def test_a_command_that_is_cut_off_is_told(unitq: Callable[..., Done], tmp_path: Path) -> None:

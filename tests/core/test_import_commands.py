@@ -264,6 +264,12 @@ def test_a_shell_that_does_nothing_is_left_out(
         ("php 'x", False, False),
         ("php x \\", False, False),
         ("exec -a name php x $Y", True, False),
+        # What comes last is not the worker.
+        ("php x; sleep 5", False, False),
+        ("php x && echo done", False, False),
+        ("php x; php y", False, False),
+        ("php a && php x $Y", True, True),
+        ("sleep 1; php x $Y", True, True),
     ],
 )
 def test_a_shell_that_is_needed_stays(script: str, hands_over: bool, with_exec: bool) -> None:

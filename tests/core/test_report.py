@@ -222,6 +222,7 @@ TOML = "/srv/shop/unitq.toml"
 BACK = Back(THIRD, outcome(THIRD, FAILED))
 CUT = Back(THIRD, outcome(THIRD, WAITING, interrupted=True))
 
+EACH = "every instance has had its turn, none is left as it was"
 MENDED = "once the cause is mended"
 DEPLOY = f"`unitq -c {TOML} deploy`"
 ON, AWAY = "`unitq -a shop rollout resume` goes on", "`unitq -a shop rollback` goes back"
@@ -237,7 +238,7 @@ AFTER = "what was begun goes on in systemd: `unitq -a shop status` tells; then"
         (run("rollback"), Exit.DEGRADED, None, f"1 not touched; {MENDED}, {ON}; {OTHER}"),
         (run("restart", None), Exit.DEGRADED, None, f"1 not touched; {MENDED}, {SAME}"),
         (run(), Exit.DEGRADED, BACK,
-         f"all were touched; {MENDED}, {ON} with the way back; or {DEPLOY}"),
+         f"{EACH}; {MENDED}, {ON} with the way back; or {DEPLOY}"),
         (run(), Exit.DEGRADED, CUT, f"1 not touched; the rollback is not complete: {ON} with it"),
         (run(), Exit.ROLLED_BACK, BACK, f"{MENDED}, {DEPLOY}"),
         (run(), Exit.INTERRUPTED, None, f"1 not touched; {ON}, {AWAY}"),
@@ -272,3 +273,30 @@ def test_why_nothing_was_rolled_back_is_said() -> None:
         run(why_not=why), SECOND, None, outcome(SECOND, FAILED), (), Exit.DEGRADED
     )
     assert f"  not rolled back: {why}" in text(told)
+
+
+def test_a_log_that_stands_above_already_is_not_printed_again() -> None:
+    logs = {instance("sms@1"): ("booting", "no database")}
+    first = report.document(
+        run(), SECOND, FIRST.id, outcome(SECOND, FAILED, WAITING, logs=logs), (), Exit.PAUSED
+    )
+    again = run(typed="unitq rollout resume", earlier=report.earlier(first))
+    second = report.document(
+        again, SECOND, FIRST.id, outcome(SECOND, FAILED, WAITING, logs=logs), (), Exit.DEGRADED
+    )
+    lines = text(second)
+    assert [line for line in lines if line.startswith(("sms@1 failed", "  | "))] == [
+        "sms@1 failed: it ended soon after: exited with status 3",
+        "  | booting",
+        "  | no database",
+        "sms@1 failed: it ended soon after: exited with status 3",
+        "  | as above",
+    ]
+    # What it has printed since is news.
+    logs = {instance("sms@1"): ("booting", "no disk")}
+    other = report.document(
+        again, SECOND, FIRST.id, outcome(SECOND, FAILED, WAITING, logs=logs), (), Exit.DEGRADED
+    )
+    assert [line for line in text(other) if line.startswith("  | ")] == [
+        "  | booting", "  | no database", "  | booting", "  | no disk",
+    ]  # fmt: skip

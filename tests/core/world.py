@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from unitq.core.names import InstanceName
-from unitq.core.pace import PROBE_INTERVAL, deadline, orders
+from unitq.core.pace import PROBE_INTERVAL, deadline, due, orders, windows_full
 from unitq.core.plan import Do, Step
 from unitq.core.rollout import (
     FINAL,
@@ -34,6 +34,7 @@ from unitq.core.rollout import (
 )
 from unitq.core.settings import Duration, Promote, RolloutSettings, Share
 from unitq.core.sight import End, Seen
+from unitq.core.tally import Tally, tallied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -532,6 +533,13 @@ def begun(world: World, scene: Scene) -> Rollout:
     return begin(steps, scene.settings, wanted, probes=scene.probes, promoted=scene.promoted)
 
 
+def counts(tally: Tally) -> tuple[object, ...]:
+    """A tally without what none is of."""
+    count = {key: number for key, number in tally.kinds.items() if number}
+    phases = {phase: number for phase, number in tally.phases.items() if number}
+    return count, phases, tally.waiting, tally.surges
+
+
 def simulated(
     world: World,
     scene: Scene,
@@ -549,6 +557,10 @@ def simulated(
             rollout = replace(rollout, halted=True)
         rollout = advance(rollout, world.seen, world.now)
         watch.after_step(rollout)
+        assert counts(rollout.tally) == counts(tallied(rollout.slots))
+        # The short look leaves out nothing that the close one would find.
+        if windows_full(rollout, world.seen):
+            assert not due(rollout, world.seen), describe(rollout, world)
         for order in orders(rollout, world.seen, world.now):
             watch.before_order(rollout, order)
             name, before = order.slot.instance, world.seen[order.slot.instance]

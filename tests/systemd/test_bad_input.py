@@ -211,6 +211,7 @@ def test_a_missing_program(bare: Site) -> None:
     refused(bare, "workers.sms.command", "/nosuch/program", command="/nosuch/program x")
     refused(bare, "workers.sms.command", "no program nosuch-program", command="nosuch-program x")
     refused(bare, "workers.sms.command", "releases/1/bin/nosuch", command="bin/nosuch x")
+    refused(bare, "workers.sms.command", "releases/1/bin/no.sh", command="/bin/sh bin/no.sh x")
     (bare.release(1) / "plain").write_text("#!/bin/sh\n")
     refused(bare, "workers.sms.command", "is not executable", "chmod +x", command="./plain")
 

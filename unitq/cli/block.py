@@ -39,7 +39,24 @@ def block(told: Mapping[str, Any]) -> list[Line]:
     lines = [Line(_headline(told))]
     for each in told["earlier"]:
         lines += [Line(_by(each)), *ending(each)]
-    return [*lines, Line(_by(told)), *ending(told)]
+    return _once([*lines, Line(_by(told)), *ending(told)])
+
+
+def _once(lines: Iterable[Line]) -> list[Line]:
+    """Without the log of a failure that stands above already: a command that goes on tells it."""
+    found: list[Line] = []
+    seen: set[tuple[str, ...]] = set()
+    groups: list[list[Line]] = []
+    for line in lines:
+        if groups and line.text.startswith("  | "):
+            groups[-1].append(line)
+        else:
+            groups.append([line])
+    for first, *log in groups:
+        key = (first.text.partition(" failed: ")[0], *(line.text for line in log))
+        found += [first, *([Line("  | as above", wrong=True)] if log and key in seen else log)]
+        seen.add(key)
+    return found
 
 
 def ending(told: Mapping[str, Any]) -> list[Line]:

@@ -18,6 +18,7 @@ from unitq.cli.pace import paced, rollout_options, unavailable
 from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way, plan_to, way_back
 from unitq.cli.rollouts import Waiting, message_option, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
+from unitq.cli.targets import WholeApp
 from unitq.core import names
 from unitq.core.advice import advice
 from unitq.core.errors import Exit, PreflightError
@@ -115,11 +116,12 @@ def _line(finding: Finding) -> str:
 
 
 @click.command(
+    cls=WholeApp,
     epilog="""\b
 Examples:
   unitq check                   look at ./unitq.toml
   unitq -c shop.toml check --json
-"""
+""",
 )
 @scope_options
 @click.option("--json", "as_json", is_flag=True, help="A JSON array; see docs/json.md.")
@@ -127,7 +129,8 @@ def check(as_json: bool) -> int:
     """Look for mistakes in unitq.toml and on this machine.
 
     Validates the file, has systemd verify the units it leads to, and looks for missing programs,
-    directories and users, shells between systemd and a worker, and settings that lose jobs.
+    scripts, directories and users, for what only a shell would understand, shells between systemd
+    and a worker, and settings that lose jobs.
     Changes nothing. Exits with 0, with 2 if the file is invalid, with 3 if something is missing.
     """
     scope = current()
@@ -196,11 +199,12 @@ _label = click.option(
 
 
 @click.command(
+    cls=WholeApp,
     epilog="""\b
 Examples:
   unitq plan            the changes, as a diff and one line per instance
   unitq plan --json
-"""
+""",
 )
 @scope_options
 @_label
@@ -218,6 +222,7 @@ def plan(label: str | None, as_json: bool) -> int:
 
 
 @click.command(
+    cls=WholeApp,
     epilog="""\b
 Examples:
   unitq deploy                            after each change of the code or of unitq.toml
@@ -230,7 +235,7 @@ Examples:
 Ctrl-C finishes the instances in hand and stops (exit 10); the same command goes on from there.
 A second Ctrl-C detaches at once (exit 130); what was begun goes on in systemd.
 Exit codes: docs/exit-codes.md.
-"""
+""",
 )
 @scope_options
 @_label

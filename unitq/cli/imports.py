@@ -17,8 +17,8 @@ from unitq.core.model import NAME_RE
 if TYPE_CHECKING:
     from unitq.cli.scope import Scope
     from unitq.core.model import App
-    from unitq.core.preset import Preset
-    from unitq.core.supervisor.translate import Imported, Recognise, Wishes
+    from unitq.core.supervisor.looks import Recognise
+    from unitq.core.supervisor.translate import Imported, Wishes
 
 _SECRET = 0o600
 _READABLE = 0o644
@@ -134,7 +134,7 @@ def _imported(
         directory = os.path.abspath(directory)
     text = supervisor.read(path)
     wishes = Wishes(printable(str(path)), scope.app, directory, scope.user)
-    if path.name.startswith("Procfile") or procfile.looks_like(text):
+    if procfile.looks_like(path.name, text):
         mode = _SECRET if supervisor.secret([str(path)]) else _READABLE
         return _procfile(scope, path, text, wishes, formation), mode
     if formation:
@@ -169,13 +169,15 @@ def _procfile(
 def recogniser(scope: Scope) -> Recognise:
     """Tells the preset for a command line, by its words and by the scripts that it runs."""
     from unitq.core.recognise import recognised
+    from unitq.core.supervisor.looks import Looks
     from unitq.host.scripts import heads
 
     presets = scope.presets()
 
-    def recognise(command: str, directory: str) -> Preset | None:
-        found = recognised(presets, command, heads(command, directory))
-        return found[0] if found else None
+    def recognise(command: str, directory: str) -> Looks:
+        seen = heads(command, directory)
+        found = recognised(presets, command, seen)
+        return Looks(found[0] if found else None, seen)
 
     return recognise
 

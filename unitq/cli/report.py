@@ -318,7 +318,11 @@ def _next(
     """What to type now, from whatever directory; None: nothing."""
     last = back.outcome if back else outcome
     waiting = sum(slot.phase is Phase.WAITING for slot in last.rollout.slots.values())
-    left = f"{waiting} not touched" if waiting else "all were touched"
+    left = (
+        f"{waiting} not touched"
+        if waiting
+        else "every instance has had its turn, none is left as it was"
+    )
     typed = unitq(revision.app, user=run.user)
     deploy = f"`unitq{' --user' * run.user} -c {shlex.quote(revision.config)} deploy`"
     on, away = f"`{typed} rollout resume` goes on", f"`{typed} rollback` goes back"

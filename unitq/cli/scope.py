@@ -28,6 +28,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 _PRESETS = "unitq.presets"  # where click keeps them while a command runs
 
 _FILE_MAX = 4 << 20  # bytes; a larger unitq.toml is something else
+_NAMED = 10  # instances that a hint names
 
 
 class Scope(NamedTuple):
@@ -151,14 +152,32 @@ def app_of(path: Path) -> str | None:
 
 def chosen(revision: Revision, targets: Sequence[str], known: Iterable[InstanceName]) -> set[Any]:
     """The instances that the targets name. Raises NoMatchError where one names none."""
-    found, unknown = names.matching(revision.app, known, targets)
+    every = tuple(known)
+    found, unknown = names.matching(revision.app, every, targets)
     if unknown:
-        workers = ", ".join(worker.name for worker in revision.workers) or "none"
         raise NoMatchError(
             f"no worker or instance of {revision.app} matches {', '.join(unknown)}",
-            hint=f"workers: {workers}; a target is sms, sms@3, or a glob of either",
+            hint=_instead(revision, unknown[0], every),
         )
     return set(found)
+
+
+def _instead(revision: Revision, target: str, known: Sequence[InstanceName]) -> str:
+    """What a target that names nothing could have been."""
+    from unitq.core.suggest import nearest
+
+    workers = [worker.name for worker in revision.workers]
+    worker, at, _ = target.partition("@")
+    numbers = sorted(name.number for name in known if name.worker == worker)
+    if at and numbers:
+        count = f"{len(numbers)} instances" if len(numbers) > 1 else "one instance"
+        if numbers == list(range(1, len(numbers) + 1)) and len(numbers) > 1:
+            return f"{worker} has {count}: {worker}@1 to {worker}@{len(numbers)}"
+        more = f" and {len(numbers) - _NAMED} more" * (len(numbers) > _NAMED)
+        return f"{worker} has {count}: {', '.join(f'{worker}@{n}' for n in numbers[:_NAMED])}{more}"
+    meant = f"did you mean {near}? " if (near := nearest(worker, workers)) else ""
+    named = ", ".join(workers) or "none"
+    return f"{meant}workers: {named}; a target is sms, sms@3, or a glob of either"
 
 
 def scope_options(function: F) -> F:

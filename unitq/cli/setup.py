@@ -6,13 +6,18 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from unitq.cli.scope import current, scope_options
 from unitq.core.errors import ConfigError, Exit
 from unitq.core.model import NAME_RE
+from unitq.core.preset import NONE
 from unitq.host import files
+
+if TYPE_CHECKING:
+    from unitq.core.preset import Preset
 
 
 @click.command(
@@ -58,10 +63,23 @@ def init(force: bool, name: str) -> int:
             command=preset.command or "bin/worker",
             preset=preset.name,
             queues=bool(preset.queues.variable or preset.queues.by_arguments),
+            defaults=_defaults(preset),
         )
         files.replace(path.absolute(), text.encode(), 0o644)
     click.echo(f"wrote {path}: edit it, then `unitq check` and `unitq deploy`")
     return Exit.OK
+
+
+def _defaults(preset: Preset) -> dict[str, str]:
+    """What a worker of this framework has where the file says nothing."""
+    if preset.name == NONE:
+        return {}
+    stop = preset.fitted(preset.command).stop
+    return {
+        "stop_timeout": str(stop.timeout),
+        "stop_signal": stop.signal,
+        "kill_mode": str(stop.kill_mode),
+    }
 
 
 def _owner(folder: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,6 +38,30 @@ def _complete(
     if "@" in incomplete:
         found = [str(instance) for instance in revision.instances]
     return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+
+
+class WholeApp(click.Command):
+    """A command that takes no target: whoever gives one is told which takes it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            found = re.search(r"unexpected extra arguments? \((.*)\)", error.message)
+            if found is None or type(error) is not click.UsageError:
+                raise
+            word = found[1].split()[0]
+            raise click.UsageError(
+                f"{error.message}. `{self.name}` takes the whole app: {_instead(word)}", ctx
+            ) from error
+
+
+def _instead(word: str) -> str:
+    if word.endswith(".toml") or "/" in word:
+        return f"`-c {word}` names its file"
+    if re.fullmatch(r"[^=]+=[0-9]+", word):
+        return f"`unitq scale {word}` changes how many there are"
+    return f"`unitq restart {word}` restarts one worker, `-a APP` names the app"
 
 
 def targets(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.core import conflicts
-from unitq.core.commandline import prefixes
+from unitq.core.commandline import names_folder, prefixes, shell_sign
 from unitq.core.finding import Finding, Level, Seen
 from unitq.core.model import ROLLOUT, KillMode
 from unitq.core.settings import OnDrainTimeout
@@ -33,6 +33,7 @@ def advice(
         found += _of_worker(worker, app.rollout)
         wait = app.rollout.on_drain_timeout is OnDrainTimeout.WAIT
         there = (seen or {}).get(worker.name, Seen())
+        found += _of_signs(worker)
         found += conflicts.of_worker(worker, presets or {}, there, wait=wait)
     return found
 
@@ -68,7 +69,7 @@ def _of_worker(worker: Worker, rollout: RolloutSettings) -> list[Finding]:
         )
     if wrapped := shell_wrapped(worker.command):
         found += _of_wrapper(worker, place, wrapped)
-    if worker.directory in worker.command:
+    if names_folder(worker.command, worker.directory):
         found.append(
             Finding(
                 Level.WARNING,
@@ -83,6 +84,26 @@ def _of_worker(worker: Worker, rollout: RolloutSettings) -> list[Finding]:
     return found
 
 
+def _of_signs(worker: Worker) -> list[Finding]:
+    """What only a shell would understand."""
+    place = f"workers.{worker.name}"
+    commands = [(f"{place}.command", worker.command)]
+    if worker.probe:
+        commands.append((f"{place}.probe.command", worker.probe.command))
+    return [
+        Finding(
+            Level.WARNING,
+            where,
+            f"no shell reads this: the program gets {sign} as an argument",
+            "instead of `cd X &&` set `directory`; what needs a shell is "
+            "command = '/bin/bash -c \"… exec the-worker\"'; if it is meant as it stands, put it "
+            "into quotes",
+        )
+        for where, command in commands
+        if (sign := shell_sign(command))
+    ]
+
+
 def _of_probe(probe: Probe, directory: str, place: str) -> list[Finding]:
     found = []
     if "-" in prefixes(probe.command):
@@ -94,7 +115,7 @@ def _of_probe(probe: Probe, directory: str, place: str) -> list[Finding]:
                 'leave the "-" out',
             )
         )
-    if directory in probe.command:
+    if names_folder(probe.command, directory):
         found.append(
             Finding(
                 Level.WARNING,

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import re
 
+# Words of systemd's syntax as they are written, quotes included.
+_RAW = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\\.|[^\s"'\\])+""")
+# What a shell would not take for a word: whole words only, so that `--filter=a>b` is none.
+_SIGNS = re.compile(
+    r"&&|\|\||\|&?|;|&|[0-9]?<<?|[0-9]?>>?|&>>?|[0-9]?>&[0-9]|[0-9&]?>>?/\S*|\$\(.*|`.+"
+)
+_BUILTINS = frozenset({"cd", "export", "source", ".", "exec", "ulimit", "umask", "set", "eval"})
+
 # systemd.service(5): special executable prefixes, in any order before the command's path.
 _PREFIXES = "@-:+!"
 
@@ -63,3 +71,34 @@ def _escaped(word: str, plain_dollar: bool) -> str:
         return text
     quoted = text.replace('"', '\\"')
     return f'"{quoted}"'
+
+
+def shell_sign(command: str) -> str:
+    """The first word that means something to a shell only; empty where there is none.
+
+    systemd passes it on as it is. In quotes, or behind a backslash, it is meant as a word.
+    """
+    words = [found[0] for found in _RAW.finditer(command)][1:]
+    return next((word for word in words if is_sign(word)), "")
+
+
+def is_sign(word: str) -> bool:
+    """Whether a shell would not take this word for one, such as "&&"."""
+    return bool(_SIGNS.fullmatch(word))
+
+
+def names_folder(command: str, folder: str) -> bool:
+    """Whether the command names this directory, or something in it, by its whole path."""
+    folder = folder.rstrip("/")
+    return bool(folder) and bool(re.search(rf"(?<![\w./~-]){re.escape(folder)}(?![\w.-])", command))
+
+
+def of_the_shell(program: str) -> str:
+    """What to write in place of this, where it is no program but what a shell would understand."""
+    if program == "cd":
+        return "`directory` says where a worker runs; systemd knows no `cd`"
+    if program in _BUILTINS:
+        return f"`{program}` is the shell's: command = '/bin/bash -c \"{program} … && exec …\"'"
+    if re.match(r"[A-Za-z_]\w*=", program):
+        return "variables are set in `environment`, not before the command"
+    return ""

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from unitq.core.names import InstanceName
     from unitq.core.rollout import Rollout
 
+# Phases that end with time.
+_TIMED = frozenset({Phase.STARTING, Phase.SETTLING})
+
 # Seconds from the end of a probe to the next one.
 PROBE_INTERVAL = 1.0
 
@@ -46,17 +49,18 @@ def orders(rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> t
     """What is to be ordered now, in order."""
     probes = [
         Order(slot, What.PROBE)
-        for slot in rollout.slots.values()
-        if (due := _probe_due(rollout, slot)) is not None and due <= now
+        for slot in (rollout.slots.values() if rollout.probes else ())
+        if (at := _probe_due(rollout, slot)) is not None and at <= now
     ]
     return (*_changes(rollout, seen), *probes)
 
 
 def _changes(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> list[Order]:
     """All orders but the probes: these depend on what is there only, not on the time."""
-    found = [
-        Order(slot, What.SWITCH) for slot in rollout.slots.values() if slot.phase is Phase.DRAINED
-    ]
+    found = []
+    if rollout.tally.any((Phase.DRAINED,)):
+        drained = (slot for slot in rollout.slots.values() if slot.phase is Phase.DRAINED)
+        found = [Order(slot, What.SWITCH) for slot in drained]
     if rollout.failed:
         return found
     if not rollout.halted:
@@ -65,6 +69,11 @@ def _changes(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> list[Order]
 
 
 def _touched(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> list[Order]:
+    return [] if windows_full(rollout, seen) else due(rollout, seen)
+
+
+def due(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> list[Order]:
+    """The instances that may be touched now, those that leave last; by a close look at all."""
     crews = rollout.crews().values()
     first = None
     if rollout.canary_first:
@@ -77,6 +86,41 @@ def _touched(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> list[Order]
         # What is gone stops last, once all that stays is healthy: capacity first.
         found += [slot for crew in crews for slot in crew.leaving if slot.phase is Phase.WAITING]
     return [Order(slot, _what(slot, _sight(seen, slot))) for slot in found]
+
+
+def windows_full(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> bool:
+    """Whether no instance can be due, by counts alone: so it is after most events.
+
+    False where that takes a close look: where something else than restarts is under way, too.
+    """
+    tally = rollout.tally
+    size: dict[str, int] = {}
+    taken: dict[str, int] = {}
+    waiting: set[str] = set()
+    leaving = busy = False
+    if tally.surges:
+        return False
+    for ((worker, do), phase), number in tally.kinds.items():
+        if not number:
+            continue
+        if do is Do.STOP:
+            leaving = leaving or phase is Phase.WAITING
+            continue
+        size[worker] = size.get(worker, 0) + number
+        if phase is Phase.WAITING:
+            if do is Do.START:
+                return False
+            waiting.add(worker)
+        elif phase in IN_FLIGHT or phase is Phase.FAILED:
+            busy = busy or phase is not Phase.FAILED
+            taken[worker] = taken.get(worker, 0) + number
+    if leaving and not busy and not waiting:
+        return False
+    unavailable = rollout.settings.unavailable
+    if any(taken.get(name, 0) < max(unavailable(size[name]), 1) for name in waiting):
+        return False
+    # What is down already goes first, budget or not.
+    return all(name in seen and seen[name].serving for name in tally.waiting)
 
 
 def _new(crew: Crew) -> list[Slot]:
@@ -140,11 +184,14 @@ def deadline(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> float | Non
     In the past where an order is due that has not been given yet.
     """
     # What is in flight leads to another look sooner or later. Without it nothing may.
-    if (
-        any(slot.phase is Phase.DRAINED for slot in rollout.slots.values()) or not rollout.in_flight
-    ) and _changes(rollout, seen):
+    if (rollout.tally.any((Phase.DRAINED,)) or not rollout.in_flight) and _changes(rollout, seen):
         return 0.0
-    times = [time for slot in rollout.slots.values() for time in _times(rollout, slot, seen)]
+    times = [
+        time
+        for slot in rollout.slots.values()
+        if slot.down is not None or slot.phase in _TIMED
+        for time in _times(rollout, slot, seen)
+    ]
     if rollout.canary_first and not rollout.soaked:
         times.append(soaked_at(rollout))
     # What may take for ever has no deadline.
@@ -164,8 +211,8 @@ def _times(rollout: Rollout, slot: Slot, seen: Mapping[InstanceName, Seen]) -> l
     elif slot.phase is Phase.SETTLING and slot.passed >= terms.probes and slot.invocation:
         # Without one it is not there yet, and since when it serves is not known.
         times.append(_sight(seen, slot).since + terms.settings.min_healthy.seconds)
-    elif (due := _probe_due(rollout, slot)) is not None:
-        times.append(due)
+    elif (at := _probe_due(rollout, slot)) is not None:
+        times.append(at)
     return times
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from unitq.core import directives, duration
@@ -19,6 +21,8 @@ from unitq.core.tables import RecycleTable, RedisTable
 from unitq.core.values import RESERVED_VARIABLES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
@@ -309,8 +313,12 @@ def starter(
     instances: int = 4,
     preset: str | None = None,
     queues: bool = False,
+    defaults: Mapping[str, Any] | None = None,
 ) -> str:
-    """The commented file that `unitq init` writes. Without `user` that key stays a comment."""
+    """The commented file that `unitq init` writes. Without `user` that key stays a comment.
+
+    `defaults` are those of the worker's keys that its preset has in place of ours.
+    """
     given: dict[str, Any] = {"app": app, "directory": directory}
     if user is not None:
         given["user"] = user
@@ -325,25 +333,52 @@ def starter(
         rollout=_keys(RolloutTable, {}),
         hooks=_keys(HooksTable, {}),
         redis=_keys(RedisTable, {}, skip=REDIS_RARE),
-        keys=_keys(WorkerTable, known, skip=("unit", "service")),
+        keys=_keys(WorkerTable, known, skip=("unit", "service"), defaults=defaults or {}),
         unit=_directives("unit"),
         service=_directives("service"),
     )
 
 
-def _keys(model: type[BaseModel], given: dict[str, Any], skip: tuple[str, ...] = ()) -> str:
+def _keys(
+    model: type[BaseModel],
+    given: dict[str, Any],
+    skip: tuple[str, ...] = (),
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+) -> str:
     """Each key below what it means: as given, else as a comment with its default or an example."""
     lines = []
     for key, field in model.model_fields.items():
         if key in skip:
             continue
-        words = (field.description or "").replace("`", "")
-        lines += textwrap.wrap(words, 100, initial_indent="# ", subsequent_indent="# ")
+        lines += textwrap.wrap(
+            plain_words(field.description or ""),
+            100,
+            initial_indent="# ",
+            subsequent_indent="# ",
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
         if key in given:
             lines += [f"{key} = {toml(given[key])}", ""]
         else:
-            lines += [f"#{key} = {toml(_example(field))}", ""]
+            value = defaults[key] if key in defaults else _example(field)
+            lines += [f"#{key} = {toml(value)}", ""]
     return "\n".join(lines)
+
+
+def plain_words(text: str) -> str:
+    """A description for who reads it as it stands: no backticks, and links as files or addresses.
+
+    What stood between backticks stands in quotes, so that a key is told from a word.
+    """
+
+    def link(found: re.Match[str]) -> str:
+        words, target = found[1], found[2]
+        place = target if "://" in target else f"docs/{target}"
+        return place if words == target else f"{words}: {place}"
+
+    text = re.sub(r"\[([^\]]*)\]\(([^)]*)\)", link, text)
+    return re.sub(r"`([^`]*)`", lambda found: f'"{found[1].strip(chr(34))}"', text)
 
 
 def _example(field: FieldInfo) -> Any:

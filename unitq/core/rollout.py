@@ -29,6 +29,7 @@ from unitq.core.slot import (
     looked,
     lost,
 )
+from unitq.core.tally import moved, tallied
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from unitq.core.plan import Step
     from unitq.core.settings import RolloutSettings
     from unitq.core.sight import Ending
+    from unitq.core.tally import Tally
 
 __all__ = [
     "FINAL",
@@ -79,6 +81,13 @@ class Rollout:
     halted: bool = False  # no new instance is touched; those in hand are finished
     promoted: bool = False  # the canaries are judged already
     soaked: bool = False  # they have been healthy for canary_soak
+    counted: Tally | None = field(default=None, compare=False, repr=False)  # see `tally`
+
+    @property
+    def tally(self) -> Tally:
+        """How many instances are in which phase."""
+        kept = self.counted
+        return kept if kept is not None and kept.slots is self.slots else tallied(self.slots)
 
     @property
     def failed(self) -> bool:
@@ -87,8 +96,8 @@ class Rollout:
         Too many is more than max_failures; a single canary, for that is what it is for; as many
         as may be unavailable, as nothing could be replaced then.
         """
-        found = [slot for slot in self.slots.values() if slot.phase is Phase.FAILED]
-        if len(found) <= self.settings.max_failures:
+        found = self.tally.phases.get(Phase.FAILED, 0)
+        if found <= self.settings.max_failures:
             return bool(found) and (self._canary_failed or self._stuck)
         return True
 
@@ -115,14 +124,15 @@ class Rollout:
 
     @property
     def in_flight(self) -> bool:
-        return any(slot.phase in IN_FLIGHT for slot in self.slots.values())
+        return self.tally.any(IN_FLIGHT)
 
     @property
     def complete(self) -> bool:
         """Every instance got where it should, or never will."""
+        if self.tally.any(set(Phase) - FINAL):
+            return False
         return not any(
-            slot.phase not in FINAL or (slot.away and slot.phase is not Phase.FAILED)
-            for slot in self.slots.values()
+            slot.away and slot.phase is not Phase.FAILED for slot in self.slots.values()
         ) and not (not self.failed and self.surplus())
 
     @property
@@ -178,7 +188,7 @@ class Rollout:
         if self.halted and self.in_flight:
             return []
         found: list[Slot] = []
-        if all(slot.step.do is not Do.SURGE for slot in self.slots.values()):
+        if not self.tally.surges:
             return found
         for crew in self.crews().values():
             if crew.surges and (self.halted or all(slot.phase in FINAL for slot in crew.staying)):
@@ -205,15 +215,17 @@ def begin(
     a row an instance of a worker needs to be healthy, if any. `promoted`: the canaries are judged,
     by an operator or in a rollout before; none are taken.
     """
+    slots = {
+        step.instance: Slot(step, _first_phase(step))
+        for step in sorted(steps, key=lambda step: step.instance)
+    }
     return Rollout(
-        slots={
-            step.instance: Slot(step, _first_phase(step))
-            for step in sorted(steps, key=lambda step: step.instance)
-        },
+        slots=slots,
         settings=settings,
         wanted=wanted,
         probes=probes or {},
         promoted=promoted,
+        counted=tallied(slots),
     )
 
 
@@ -304,7 +316,7 @@ def advance(
         if slot is not before:
             changed[name] = slot
     if changed:
-        rollout = replace(rollout, slots={**rollout.slots, **changed})
+        rollout = _changed(rollout, changed)
     if rollout.canary_first and not rollout.soaked and soaked_at(rollout) <= now:
         rollout = replace(rollout, soaked=True)
     return rollout
@@ -342,4 +354,9 @@ def confirmed(rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -
 def _with(rollout: Rollout, slot: Slot) -> Rollout:
     if rollout.slots[slot.instance] is slot:
         return rollout
-    return replace(rollout, slots={**rollout.slots, slot.instance: slot})
+    return _changed(rollout, {slot.instance: slot})
+
+
+def _changed(rollout: Rollout, changed: Mapping[InstanceName, Slot]) -> Rollout:
+    slots = {**rollout.slots, **changed}
+    return replace(rollout, slots=slots, counted=moved(rollout.tally, slots, changed))

@@ -9,9 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unitq.core.commandline import executable
+from unitq.core.commandline import executable, of_the_shell
 from unitq.core.errors import PreflightError
 from unitq.core.finding import Finding, Level
+from unitq.core.scriptfile import script_file
 from unitq.host.hooks import program
 
 if TYPE_CHECKING:
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 # Where systemd looks for a program without a slash (systemd.exec(5), ExecSearchPath=).
 _SEARCH_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _VERIFY_SECONDS = 60.0
+# With one of these of the user's own a worker may see other files than we do.
+_ANOTHER_VIEW = frozenset(
+    {
+        "RootDirectory", "RootImage", "BindPaths", "BindReadOnlyPaths", "MountImages",
+        "ExtensionImages", "ExtensionDirectories", "TemporaryFileSystem", "ExecStartPre",
+        "ExecCondition",
+    }
+)  # fmt: skip
 
 
 def of_app(app: App, code: Mapping[str, Code], *, user_scope: bool) -> list[Finding]:
@@ -96,32 +105,69 @@ def _known(name: str, database: str) -> bool:
 
 def _programs(worker: Worker, release: str) -> list[Finding]:
     place = f"workers.{worker.name}"
-    found = _program(worker.command, release, f"{place}.command")
+    commands = [(worker.command, f"{place}.command")]
     if worker.probe:
-        found += _program(worker.probe.command, release, f"{place}.probe.command")
+        commands.append((worker.probe.command, f"{place}.probe.command"))
+    own = dict(worker.service)
+    search = own.get("ExecSearchPath", ())
+    folders = ":".join(search).split(":") if search else _SEARCH_PATH
+    found = []
+    for command, where in commands:
+        found += _program(command, release, where, folders) or (
+            [] if own.keys() & _ANOTHER_VIEW else _script(command, release, where)
+        )
     return found
 
 
-def _program(command: str, release: str, place: str) -> list[Finding]:
+def _program(command: str, release: str, place: str, folders: Sequence[str]) -> list[Finding]:
     name = executable(command)
-    if "%" in name or "$" in name:
+    if "%" in name or "$" in name or any("%" in folder for folder in folders):
         return []
     if "/" not in name:
-        if any(os.access(f"{folder}/{name}", os.X_OK) for folder in _SEARCH_PATH):
+        if any(os.access(f"{folder}/{name}", os.X_OK) for folder in folders):
             return []
         return [
             Finding(
                 Level.ERROR,
                 place,
-                f"there is no program {name} in {':'.join(_SEARCH_PATH)}",
-                "install it, or write its whole path; systemd does not use your $PATH",
+                f"there is no program {name} in {':'.join(folders)}",
+                of_the_shell(name)
+                or "install it, or write its whole path; systemd does not use your $PATH",
             )
         ]
     return _runnable(Path(release, name), place)
 
 
+def _script(command: str, release: str, place: str) -> list[Finding]:
+    """A file that its interpreter will not find. What may not be looked at says nothing."""
+    wanted = script_file(command)
+    if wanted is None:
+        return []
+    for path in wanted.paths:
+        try:
+            os.stat(os.path.join(release, path))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            pass
+        return []
+    missing = Path(release, wanted.paths[0])
+    return [
+        Finding(
+            Level.ERROR,
+            place,
+            f"there is no file {missing}, which {wanted.interpreter} is to run",
+            "paths in a command are relative to `directory`",
+        )
+    ]
+
+
 def _runnable(path: Path, place: str, hint: str = "") -> list[Finding]:
-    if not path.exists():
+    try:
+        there = path.exists()
+    except PermissionError:
+        return []  # whether root sees it is not for us to say
+    if not there:
         return [Finding(Level.ERROR, place, f"there is no program {path}", hint)]
     if not path.is_file() or not os.access(path, os.X_OK):
         return [

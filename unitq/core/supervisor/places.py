@@ -5,6 +5,8 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
+from unitq.core.scriptfile import script_file
+from unitq.core.supervisor import words
 from unitq.core.supervisor.naming import code_of
 from unitq.core.tomltext import unsafe
 from unitq.core.values import MistakeError
@@ -67,6 +69,31 @@ def directory(
         "name the code's directory, here or with --directory, and unitq sees whether it changed",
         given=False,
     )
+
+
+def relative(arguments: tuple[str, ...], directory: str) -> tuple[str, ...]:
+    """The program, and the script of an interpreter, without the directory that they run in.
+
+    A worker that is started again after a crash gets its instance's release then, and not what
+    lies there by that time. Other arguments stay: what becomes of them is the program's own affair.
+    """
+    inside = f"{directory.rstrip('/')}/"
+    if inside == "/" or ".." in directory.split("/"):
+        return arguments
+    wanted = script_file(words.line(arguments))
+    script = wanted.paths[0] if wanted else None
+    found = list(arguments)
+    for at, word in enumerate(arguments):
+        is_script = at > 0 and word == script
+        if (at == 0 or is_script) and word.startswith(inside) and ".." not in word.split("/"):
+            rest = word[len(inside) :].lstrip("/")
+            if not rest:
+                return arguments
+            # A name alone would be looked for on the search path.
+            found[at] = rest if "/" in rest or is_script else f"./{rest}"
+        if is_script:
+            break
+    return tuple(found)
 
 
 def _path(text: str) -> str | None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from unitq.core.errors import ConfigError
 from unitq.core.model import INSTANCES_MAX, KillMode
-from unitq.core.supervisor import naming, words
+from unitq.core.supervisor import naming, remarks, words
 from unitq.core.supervisor.draft import Draft, File
 from unitq.core.supervisor.environment import variables
 from unitq.core.supervisor.ini import mistakes
-from unitq.core.supervisor.report import Report
+from unitq.core.supervisor.places import relative
+from unitq.core.supervisor.report import Report, printable
+from unitq.core.supervisor.stopping import above, whom
 from unitq.core.supervisor.translate import Imported
 from unitq.core.supervisor.unwrap import Plain, plain
 from unitq.core.tomltext import unsafe
@@ -20,11 +24,16 @@ from unitq.core.values import command as checked_command
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from unitq.core.preset import Preset
+    from unitq.core.supervisor.looks import Looks, Recognise
     from unitq.core.supervisor.report import Part
-    from unitq.core.supervisor.translate import Recognise, Wishes
+    from unitq.core.supervisor.translate import Wishes
 
 LINE = re.compile(r"([A-Za-z0-9_-]+):[ \t]*(.+)")
 _SECTION = re.compile(r"^\s*\[.+\]", re.MULTILINE)
+
+_OTHERS = (".yml", ".yaml", ".json", ".toml", ".md")
+_HINT = "a Procfile has lines such as `worker: bin/worker`, and Procfile in its name"
 
 _PORT = 5000  # foreman's first, and 100 more for each further line
 _PORT_STEP = 100
@@ -32,12 +41,29 @@ _WAIT = "5s"  # foreman's and honcho's time until SIGKILL
 _NOT_RUN = {"release": "Heroku runs it once per release: before_deploy in [hooks] does"}
 
 
-def looks_like(text: str) -> bool:
-    """Whether this is a Procfile, and no file with sections."""
-    if _SECTION.search(text):
-        return False
+def looks_like(name: str, text: str) -> bool:
+    """Whether this is a Procfile: by the file's name, or by each of its lines.
+
+    foreman needs no blank behind the colon, but /etc/passwd has none, either: so a file that is not
+    called so has to have it. YAML has it too, and is known by its name. Raises ConfigError for what
+    is neither a Procfile nor has sections.
+    """
     lines = [line for line in text.splitlines() if line.strip() and line.lstrip()[0] not in "#;"]
-    return bool(lines) and all(LINE.fullmatch(line.rstrip()) for line in lines)
+    if "procfile" in name.lower():
+        if lines and not any(LINE.fullmatch(line.rstrip()) for line in lines):
+            raise ConfigError(f"{printable(name)}: no line of it is NAME: COMMAND", hint=_HINT)
+        return True
+    if not lines or _SECTION.search(text):
+        return False
+    if not name.lower().endswith(_OTHERS) and all(
+        LINE.fullmatch(line.rstrip()) and re.match(r"[^:]+:[ \t]", line) for line in lines
+    ):
+        return True
+    raise ConfigError(
+        f"{printable(name)}: neither a configuration of Supervisor (it has lines before any "
+        "[section]) nor a Procfile (not every line is NAME: COMMAND)",
+        hint=_HINT,
+    )
 
 
 def read(
@@ -53,6 +79,7 @@ def read(
     report = Report("", wishes.source)
     drafts: list[Draft] = []
     seen: set[str] = set()
+    looks: dict[str, Looks] = {}
     lines = text.removeprefix("\ufeff").splitlines()
     for number, line in enumerate(lines, start=1):
         found = LINE.fullmatch(line.rstrip())
@@ -76,7 +103,7 @@ def read(
         taken = [draft.name for draft in drafts]
         draft = Draft(naming.unique(naming.identifier(name) or "worker", taken))
         draft.keys["directory"] = directory
-        if _draft(part, draft, script, port, count, recognise):
+        if _draft(part, draft, script, port, count, recognise, looks):
             if env_file:
                 draft.keys["environment_file"] = env_file
             drafts.append(draft)
@@ -86,11 +113,18 @@ def read(
     report.app = wishes.app or naming.app(wishes.source, [directory], [])
     _closing(report, env_file)
     file = File(report.app, (f"Written by `unitq import` from {wishes.source}.",), drafts)
+    remarks.beside(file, looks)
     return Imported(file.text(), report)
 
 
 def _draft(
-    part: Part, draft: Draft, script: str, port: int, count: int, recognise: Recognise
+    part: Part,
+    draft: Draft,
+    script: str,
+    port: int,
+    count: int,
+    recognise: Recognise,
+    seen: dict[str, Looks],
 ) -> bool:
     """Fills the draft in; False where nothing can be run."""
     directory = str(draft.keys["directory"])
@@ -104,6 +138,8 @@ def _draft(
     found = plain(("/bin/sh", "-c", script), directory, ())
     if named and count > 1:
         found = _with_port(found)
+    if found.directory:
+        found = replace(found, arguments=relative(found.arguments, found.directory))
     try:
         line = checked_command(words.line(found.arguments))
         bad = unsafe(line, 32 * 1024)
@@ -125,7 +161,9 @@ def _draft(
         part.changed("command", f"through a shell ({found.why}), which hands over by exec")
     else:
         part.changed("command", f"through a shell: {found.why or 'it needs one'}")
-    _stop(part, draft, recognise(line, str(draft.keys["directory"])))
+    looks = recognise(line, str(draft.keys["directory"]))
+    _stop(part, draft, looks.preset, above(line, found, looks.heads))
+    seen[draft.name] = looks
     return True
 
 
@@ -147,15 +185,15 @@ def _with_port(found: Plain) -> Plain:
     )
 
 
-def _stop(part: Part, draft: Draft, preset: object) -> None:
-    from unitq.core.preset import Preset
-
-    if isinstance(preset, Preset):
+def _stop(part: Part, draft: Draft, preset: Preset | None, between: str) -> None:
+    if preset is not None:
         stop = preset.fitted(str(draft.keys["command"])).stop
         draft.keys["preset"] = preset.name
+        mode, why = whom(draft, preset, between)
+        who = "the main process" if mode is KillMode.MIXED else "every process"
         part.note(
             f"recognised: {preset.title} (preset = {preset.name}): foreman sends SIGTERM, and "
-            f"SIGKILL after 5 s; now {stop.signal}, and {stop.timeout} for the job"
+            f"SIGKILL after 5 s; now {stop.signal} to {who}, and {stop.timeout} for the job. {why}"
         )
         return
     draft.keys |= {

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unitq.core.commandline import is_sign
+from unitq.core.supervisor.report import Fate
+
 if TYPE_CHECKING:
     from unitq.core.supervisor.report import Part
     from unitq.core.supervisor.unwrap import Plain
@@ -14,17 +17,34 @@ COUNTED = (
 )
 
 
-def shell(part: Part, found: Plain, *, counted: bool) -> None:
-    """What becomes of the shell around a command."""
+RELATIVE = (
+    "relative to `directory`: after a crash each instance goes on with the release that it was "
+    "started on"
+)
+
+
+def relative(part: Part) -> None:
+    """The program, or its script, has lost the directory before it."""
+    says = part.options["command"].says
+    part.changed("command", f"{says}; {RELATIVE}" if says else RELATIVE)
+
+
+def shell(part: Part, found: Plain, between: str) -> None:
+    """What becomes of the shell around a command; `between` still stands above the worker."""
     if found.unwrapped:
-        if not counted:
+        if part.options["command"].fate is Fate.SAME:
             part.changed("command", "without the shell around it, which did nothing else")
-        part.note("the worker is the main process now: it gets the stop signal, not a shell")
+        if not between:
+            part.note("the worker is the main process now: it gets the stop signal, not a shell")
     elif found.with_exec:
         part.changed(
             "command",
-            f"the shell stays ({found.why}), with `exec` before the worker: it gets the stop "
-            "signal, and nothing is left below the shell",
+            f"the shell stays ({found.why}), with `exec` before "
+            + (
+                f"what it ends in, which is {between} again"
+                if between
+                else "the worker: it gets the stop signal, and nothing is left below the shell"
+            ),
         )
     elif found.script:
         if not found.hands_over:
@@ -47,5 +67,10 @@ def program(part: Part, found: Plain) -> None:
         part.note(f"{name} stays the worker's parent: `user` in unitq.toml needs no {name}")
     elif name in ("supervisorctl", "supervisord"):
         part.note(f"it runs {name}, which will not be there")
+    if sign := next((word for word in found.arguments[1:] if is_sign(word)), ""):
+        part.note(
+            f'its command has "{sign}" and no shell: Supervisor passes that on as a word, and so '
+            "does systemd"
+        )
     if any("SUPERVISOR_" in word for word in found.arguments):
         part.note("it uses SUPERVISOR_… variables: UNITQ_WORKER and UNITQ_INSTANCE are set instead")

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unitq.core import wrappers
 from unitq.core.model import KillMode
+from unitq.core.recognise import scripts, shell_script
 from unitq.core.supervisor.unwrap import stands_between
+from unitq.core.wrappers import LAUNCHERS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from unitq.core.preset import Preset
     from unitq.core.supervisor.draft import Draft
     from unitq.core.supervisor.programs import Program, Settings
@@ -20,12 +25,49 @@ LEFT_ALONE = "what is left when the main process has ended gets SIGKILL; Supervi
 _OPTIONS = ("stopsignal", "stopwaitsecs", "stopasgroup", "killasgroup")
 
 
+def above(line: str, found: Plain, heads: Mapping[str, str]) -> str:
+    """What is the main process in the worker's place, such as "a shell"; empty: nothing is.
+
+    `line` is the command as it is written, `heads` has the beginnings of its scripts.
+    """
+    if not found.hands_over:
+        return "a shell"
+    between = wrappers.stands_between(line) or shell_script(line, heads)
+    if between or any(heads.get(path) for path in scripts(line, heads)):
+        return between
+    # Nobody has seen what the script does.
+    return stands_between(found.arguments)
+
+
+def whom(draft: Draft, preset: Preset, between: str) -> tuple[KillMode, str]:
+    """Who gets the preset's signal, and why; the draft says so where the preset would not."""
+    command = str(draft.keys["command"])
+    stop = preset.fitted(command).stop
+    if stop.kill_mode is not KillMode.MIXED or not between:
+        return stop.kill_mode, stop.why
+    # What the command line shows makes the mode by itself: see fitting.py.
+    if not wrappers.stands_between(command):
+        if stop.signal not in stop.drains_all:
+            return stop.kill_mode, (
+                f"{between} is the main process: write `exec` before the worker's command in it"
+            )
+        draft.keys["kill_mode"] = str(KillMode.CONTROL_GROUP)
+    return KillMode.CONTROL_GROUP, (
+        f"{_capital(between)} stays the main process, and the worker below it would not be told "
+        "otherwise"
+    )
+
+
+def _capital(text: str) -> str:
+    return text if "/" in text or text in LAUNCHERS else f"{text[:1].upper()}{text[1:]}"
+
+
 def stopping(
-    part: Part, program: Program, draft: Draft, found: Plain, preset: Preset | None
+    part: Part, program: Program, draft: Draft, preset: Preset | None, between: str
 ) -> None:
     """As the framework needs it, where that is known; else as Supervisor did it."""
     if preset is not None:
-        _as_framework(part, program, draft, preset)
+        _as_framework(part, program, draft, preset, between)
         return
     settings, given = program.settings, program.given
     signal = settings.stopsignal
@@ -47,7 +89,7 @@ def stopping(
             f"a job that needs longer than {draft.keys['stop_timeout']} is killed by a restart, as "
             "under Supervisor: if this works off a queue, give stop_timeout the longest job's time"
         )
-    _whom(part, program, draft, found)
+    _whom(part, program, draft, between)
 
 
 def wait(settings: Settings) -> str:
@@ -57,9 +99,8 @@ def wait(settings: Settings) -> str:
     return f"{max(settings.stopwaitsecs, 1)}s"
 
 
-def _whom(part: Part, program: Program, draft: Draft, found: Plain) -> None:
+def _whom(part: Part, program: Program, draft: Draft, between: str) -> None:
     settings, given = program.settings, program.given
-    between = stands_between(found.arguments) if found.hands_over else "a shell"
     everyone = settings.stopasgroup or bool(between)
     draft.keys["kill_mode"] = str(KillMode.CONTROL_GROUP if everyone else KillMode.MIXED)
     if settings.stopasgroup:
@@ -84,7 +125,7 @@ def _whom(part: Part, program: Program, draft: Draft, found: Plain) -> None:
     )
 
 
-def _as_framework(part: Part, program: Program, draft: Draft, preset: Preset) -> None:
+def _as_framework(part: Part, program: Program, draft: Draft, preset: Preset, between: str) -> None:
     settings, given = program.settings, program.given
     fitted = preset.fitted(str(draft.keys["command"]))
     stop = fitted.stop
@@ -94,17 +135,22 @@ def _as_framework(part: Part, program: Program, draft: Draft, preset: Preset) ->
     if chosen:
         limit = draft.keys["stop_timeout"] = wait(settings)
         part.same("stopwaitsecs")
-    main = stop.kill_mode is KillMode.MIXED
+    mode, why = whom(draft, preset, between)
+    main = mode is KillMode.MIXED
     now = f"{stop.signal} to {_to(main)}, and {limit} for the job"
     before = (
         f"{settings.stopsignal} to {_to(not settings.stopasgroup)} and SIGKILL after "
         f"{settings.stopwaitsecs} s"
     )
     good = stop.drains_all if settings.stopasgroup else (*stop.drains, *stop.drains_all)
-    part.note(
-        f"recognised: {preset.title} (preset = {preset.name}): {_verdict(settings, good, before)}"
-    )
-    part.note(f"now: {now}. {stop.why}".strip())
+    verdict = _verdict(settings, good, before)
+    if between and not settings.stopasgroup:
+        verdict = (
+            f"under Supervisor {settings.stopsignal} went to {between} alone, and the worker below "
+            "it was left at work, or killed with its job"
+        )
+    part.note(f"recognised: {preset.title} (preset = {preset.name}): {verdict}")
+    part.note(f"now: {now}. {why}".strip())
     for option in _OPTIONS:
         if option in given and option not in part.options:
             _of_preset(part, option, _value(settings, option), stop.signal, limit, main=main)

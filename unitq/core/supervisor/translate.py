@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.ctl_names import joined
@@ -12,6 +12,7 @@ from unitq.core.supervisor import (
     machinery,
     naming,
     places,
+    remarks,
     running,
     sayings,
     stopping,
@@ -28,14 +29,12 @@ from unitq.core.values import MistakeError
 from unitq.core.values import command as checked_command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from unitq.core.preset import Preset
     from unitq.core.supervisor.ini import Ini
+    from unitq.core.supervisor.looks import Looks, Recognise
     from unitq.core.supervisor.programs import Process, Program, Read
     from unitq.core.supervisor.report import Part
-
-    Recognise = Callable[[str, str], Preset | None]
 
 
 class Wishes(NamedTuple):
@@ -67,6 +66,7 @@ class _Work:
     recognise: Recognise
     report: Report
     drafts: list[Draft] = field(default_factory=list)
+    looks: dict[str, Looks] = field(default_factory=dict)  # by worker
     startsecs: list[int] = field(default_factory=list)
 
 
@@ -85,7 +85,7 @@ class _Candidate:
 def translate(ini: Ini, read: Read, wishes: Wishes, recognise: Recognise) -> Imported:
     """The unitq.toml of a configuration.
 
-    `recognise` tells the preset for a command line (in systemd's syntax) and the directory that it
+    `recognise` tells what a command line looks like (in systemd's syntax) and the directory that it
     runs in. Whether anything is left to run is for the caller to look at.
     """
     work = _Work(read, wishes, recognise, Report("", wishes.source))
@@ -108,6 +108,7 @@ def translate(ini: Ini, read: Read, wishes: Wishes, recognise: Recognise) -> Imp
         environment=_shared_environment(work),
         rollout=_rollout(work),
     )
+    remarks.beside(file, work.looks)
     machinery.closing(work.report, read, work.drafts)
     return Imported(file.text(), work.report)
 
@@ -285,16 +286,26 @@ def _draft(work: _Work, program: Program, part: Part, candidate: _Candidate) -> 
     }
     stable = {name: value for name, value in given.items() if name not in counted}
     draft.environment = variables(part, tuple(stable.items()))
+    part.same("command")  # its line comes first
+    places.directory(part, program, draft, work.read.daemon, found, work.wishes.directory)
+    inside = places.relative(found.arguments, str(draft.keys["directory"]))
+    relative = inside != found.arguments
+    found = replace(found, arguments=inside)
     line = _line(part, program, candidate, found, counted)
     draft.keys["command"] = line
     if candidate.count > 1:
         draft.keys["instances"] = candidate.count
-    places.directory(part, program, draft, work.read.daemon, found, work.wishes.directory)
     places.user(part, program, draft, work.read.daemon, user_scope=work.wishes.user_scope)
     places.umask(part, program, draft, work.read.daemon)
     places.search_path(part, draft, found, dict(work.read.daemon.environment) | given)
-    preset = work.recognise(line, str(draft.keys["directory"]))
-    stopping.stopping(part, program, draft, found, preset)
+    looks = work.looks[draft.name] = work.recognise(line, str(draft.keys["directory"]))
+    preset = looks.preset
+    between = stopping.above(line, found, looks.heads)
+    sayings.shell(part, found, between)
+    sayings.program(part, found)
+    if relative:
+        sayings.relative(part)
+    stopping.stopping(part, program, draft, preset, between)
     running.restarting(part, program, draft, preset)
     running.logs(part, program, draft, candidate.first)
     running.minimum_files(draft, work.read.daemon.minfds)
@@ -324,15 +335,12 @@ def _line(
         part.changed("command", sayings.COUNTED if shell else "%i is the number of the instance")
     else:
         line = words.line(found.arguments)
-        part.same("command")
     try:
         line = checked_command(line)
     except MistakeError as mistake:
         raise _UnusableError(str(mistake)) from None
     if bad := unsafe(line, 32 * 1024):
         raise _UnusableError(f"its command {bad}")
-    sayings.shell(part, found, counted=bool(signs))
-    sayings.program(part, found)
     return line
 
 

@@ -14,6 +14,15 @@ from unitq.core.supervisor.shell import OWN_WORDS, Command
 from unitq.core.wrappers import LAUNCHERS
 
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
+# What is done before a worker starts, and what may be done after it has ended.
+_QUICK = frozenset(
+    {
+        "cd", "export", "source", ".", "set", "shopt", "ulimit", "umask", "unset", "sleep", "echo",
+        "mkdir", "chmod", "chown", "rm", "ln", "cp", "mv", "touch", "test", "[", "true", ":",
+        "eval", "trap", "alias", "local", "readonly", "printf", "date", "pwd", "cat",
+    }
+)  # fmt: skip
+_AFTERWARDS = frozenset({"sleep", "echo", "printf", "true", "date", "logger", "rm", "touch", "mv"})
 # bash and dash read a file that these name before anything else.
 _STARTUP = frozenset({"BASH_ENV", "ENV"})
 
@@ -132,6 +141,15 @@ def _with_exec(kept: Plain, at: int, found: list[Command]) -> Plain:
     if first == "exec" and len(last.words) > 1 and last.redirects != 1:
         return kept
     started = [command.words[0].text for command in found]
+    # `worker; sleep 5`: what comes last is not the worker, and the shell is there all the while.
+    longer = any(
+        command.then != "&&"
+        and command.words[0].text not in _QUICK
+        and len(command.assignments()) < len(command.words)
+        for command in found[:-1]
+    )
+    if longer or (len(found) > 1 and first in _AFTERWARDS):
+        return replace(kept, why="the worker is not its last command", hands_over=False)
     if "trap" in started or "exec" in started or first in OWN_WORDS or last.assignments():
         return replace(kept, hands_over=False)
     start = last.words[0].start

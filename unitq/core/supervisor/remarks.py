@@ -1,0 +1,35 @@
+"""What `unitq check` will say of an imported file, beside the worker that it says it of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unitq.core.advice import advice
+from unitq.core.config import parse
+from unitq.core.errors import ConfigError
+from unitq.core.finding import Level, Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unitq.core.supervisor.draft import File
+    from unitq.core.supervisor.looks import Looks
+
+
+def beside(file: File, looks: Mapping[str, Looks]) -> None:
+    """Puts each warning above its worker, where no setting of ours could avoid it."""
+    presets = {one.preset.name: one.preset for one in looks.values() if one.preset}
+    try:
+        app = parse(file.text(), source="", presets=presets)
+    except ConfigError:
+        return  # whoever reads the text next says what is wrong with it
+    found = advice(app, presets, {name: Seen(one.heads) for name, one in looks.items()})
+    for draft in file.drafts:
+        begin = f"workers.{draft.name}."
+        for one in found:
+            if one.level is Level.NOTE or not one.place.startswith(begin):
+                continue
+            key = one.place.removeprefix(begin)
+            draft.comments.append(f"check: {key} {one.message}")
+            if one.hint:
+                draft.comments.append(f"  {one.hint}")
