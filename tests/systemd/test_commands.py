@@ -380,7 +380,8 @@ def test_an_unknown_target_is_a_no_match_and_nothing_is_done(app: Site) -> None:
         done = app.unitq(*verb, "sms@1", target)
         assert done.code == 4, done
         assert f"no worker or instance of {app.app} matches {target}" in done.stderr
-        assert "workers: " in done.stderr
+        worker, at, _ = target.partition("@")
+        assert (f"hint: {worker} has " if at else "workers: ") in done.stderr
         assert not done.stdout
     assert app.pids() == pids
     assert app.mtimes() == times

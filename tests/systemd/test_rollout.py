@@ -246,7 +246,11 @@ def test_a_first_deploy_of_a_worker_that_exits_at_once_fails(
 ) -> None:
     site = make_site(Scope(where))
     # With the usual pause it would run for a moment whenever one looks.
-    site.config(workers={"sms": {"command": site.odd("exit", code), "restart_delay": "1min"}})
+    # Longer than a busy machine needs until the process is at its end.
+    site.config(
+        workers={"sms": {"command": site.odd("exit", code), "restart_delay": "1min"}},
+        rollout={"min_healthy": "10s"},
+    )
     result = site.deploy(code=7)
     assert "sms@1 failed: " in result.stderr
     assert f"exited with status {code}" in result.stderr
