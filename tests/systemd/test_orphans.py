@@ -306,6 +306,69 @@ def test_a_drain_waits_for_the_job_and_loses_none(strays: Strays) -> None:
     assert orphans(site, code=0) == {}
 
 
+def test_only_those_that_are_named_are_drained(strays: Strays) -> None:
+    site = strays.site
+    one, two, three = strays.adopted(), strays.adopted(), strays.adopted()
+    assert orphans(site, str(two), code=3).keys() == {two}
+    shown = site.unitq("orphans", str(two))
+    assert f"{site.app}: 1 orphan · 2 others not named here" in shown.stdout, shown
+    assert f"orphans --drain {two}`" in shown.stderr, shown
+
+    drained = site.unitq("orphans", "--drain", str(two), str(three))
+    assert drained.code == 0, drained
+    assert not os.path.exists(f"/proc/{two}")
+    assert not os.path.exists(f"/proc/{three}")
+    lines = {line.split()[0]: line for line in drained.stdout.splitlines()}
+    assert str(one) not in lines, drained
+    for pid in (two, three):
+        assert re.search(r"  ended after \d", lines[str(pid)]), drained
+    # What is over has no keeper and no age.
+    assert "kept by" not in drained.stdout, drained
+    assert "PARENT" not in drained.stdout, drained
+    assert f"{site.app}: no orphan is left · 2 ended, 0 killed · another one not named here" in (
+        drained.stdout
+    ), drained
+
+    last = site.unitq("orphans", "--drain", "--json", str(one))
+    assert (last.code, last.json["others"]) == (0, 0), last
+    assert [(each["pid"], each["drain"]["ended"]) for each in last.json["orphans"]] == [(one, True)]
+    assert orphans(site, code=0) == {}
+
+
+def test_a_pid_that_is_no_orphan_is_refused_and_nothing_is_touched(strays: Strays) -> None:
+    site, redis = strays.site, strays.redis
+    pid = strays.adopted()
+    beside = strays.start("sleep", "600")
+    gone = strays.start("true")
+    gone.wait()
+    mine = site.pids("sms")["sms@1"]
+    for other, words in {
+        1: "nothing says that it works for",
+        beside.pid: "nothing says that it works for",
+        gone.pid: f"there is no process {gone.pid}",
+        mine: f"no orphan but of sms@1, an instance of {site.app}",
+    }.items():
+        refused = site.unitq("orphans", "--drain", "--yes", str(pid), str(other))
+        assert (refused.code, refused.stdout) == (4, ""), refused
+        assert words in refused.stderr, refused
+        assert "nothing is done" in refused.stderr, refused
+    both = site.unitq("orphans", "--drain", str(mine), "1", str(pid))
+    assert both.code == 4, both
+    assert "2 PIDs of no orphan" in both.stderr, both
+    assert "sms@1" in both.stderr, both
+    assert site.unitq("orphans", "0").code == 2
+    assert site.unitq("stop").code == 0
+    Load(redis.client).enqueue(1, 60.0)
+    wait_until(lambda: redis.client.llen("resque:begun") == 1, what="the stray takes the job")
+    (child,) = orphans(site, code=3)[pid]["children"]
+    refused = site.unitq("orphans", "--drain", "--yes", str(child))
+    assert refused.code == 4, refused
+    assert f"a child of the orphan {pid}" in refused.stderr, refused
+    assert beside.running
+    assert os.path.exists(f"/proc/{pid}"), "it was not told"
+    assert os.path.exists(f"/proc/{child}")
+
+
 def test_below_a_shell_the_worker_is_told_and_not_the_shell(strays: Strays) -> None:
     site = strays.site
     shell = strays.start("bash", "-c", f"php {RESQUE}; echo its shell lived on")
@@ -330,6 +393,10 @@ def test_one_that_takes_too_long_is_killed_only_if_that_is_wanted(strays: Strays
     left = site.unitq("orphans", "--drain")
     assert left.code == 6, left
     assert "told to end, and still there" in left.stdout, left
+    # It is there: what keeps it and what it is busy with is said as before.
+    assert "kept by: " in left.stdout, left
+    assert "in hand: SendSms" in left.stdout, left
+    assert f"{site.app}: 1 orphan left · 0 ended, 0 killed" in left.stdout, left
     (one,) = orphans(site, code=3).values()
     (child,) = one["children"]
 

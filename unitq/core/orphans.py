@@ -130,6 +130,11 @@ class Orphan:
         """All of its processes."""
         return (self.process.pid, *(child.pid for child in self.children))
 
+    @property
+    def identity(self) -> tuple[int, int]:
+        """What makes it this one and no other that has its PID."""
+        return self.process.pid, self.process.ticks
+
 
 def judged(
     app: App,
