@@ -369,6 +369,55 @@ def test_a_pid_that_is_no_orphan_is_refused_and_nothing_is_touched(strays: Stray
     assert os.path.exists(f"/proc/{child}")
 
 
+def test_a_release_is_in_use_while_an_orphan_runs_from_it(strays: Strays) -> None:
+    site = strays.site
+    one, two, three = (str(site.release(number)) for number in (1, 2, 3))
+    site.switch(2)
+    site.deploy()
+    old = strays.adopted(1)
+    # Of no revision: it was there before unitq.
+    older = strays.adopted(3)
+    in_use = site.unitq("releases", "--in-use")
+    assert (in_use.code, in_use.stdout) == (0, f"{one}\n{two}\n{three}\n"), in_use
+    for pid, release in ((old, one), (older, three)):
+        assert f"process {pid}, an orphan that works as sms, runs from {release}: " in in_use.stderr
+    told = site.unitq("releases", "--in-use", "--json").json
+    assert shape(told["releases"][0]).keys() == shape(documented("releases"))["releases"][0].keys()
+    found = {each["release"]: each for each in told["releases"]}
+    assert {each: found[each]["orphans"] for each in found} == {one: [old], two: [], three: [older]}
+    assert (found[one]["pids"], found[three]["revisions"]) == ([], [])
+    assert told["notes"] == []
+    # All that are kept, for which nobody looks at processes.
+    kept = site.unitq("releases", "--json")
+    assert [each["orphans"] for each in kept.json["releases"]] == [None, None]
+    assert kept.stderr == ""
+
+    assert site.unitq("orphans", "--drain", str(old), str(older)).code == 0
+    in_use = site.unitq("releases", "--in-use")
+    assert (in_use.stdout, in_use.stderr) == (f"{two}\n", "")
+
+
+def test_an_orphan_of_which_nobody_knows_the_release_keeps_them_all(strays: Strays) -> None:
+    """By way of the link, in no release: what the link led to then is not to be seen."""
+    site = strays.site
+    for number in (1, 2):
+        (site.release(number) / "worker.py").write_text(WAITS)
+    site.config(workers={"sms": {"command": f"{sys.executable} worker.py", "instances": 1}})
+    site.deploy()
+    running = strays.start(sys.executable, f"{site.current}/worker.py", cwd=site.out)
+    running.wait_for("up")
+    assert site.unitq("releases", "--in-use").code == 0
+    site.switch(2)
+    site.deploy()
+    refused = site.unitq("releases", "--in-use")
+    assert (refused.code, refused.stdout) == (1, ""), refused
+    assert f"process {running.pid} works as sms" in refused.stderr, refused
+    assert "nobody can say from which release" in refused.stderr, refused
+    running.signal(signal.SIGKILL)
+    running.wait()
+    assert site.unitq("releases", "--in-use").code == 0
+
+
 def test_below_a_shell_the_worker_is_told_and_not_the_shell(strays: Strays) -> None:
     site = strays.site
     shell = strays.start("bash", "-c", f"php {RESQUE}; echo its shell lived on")

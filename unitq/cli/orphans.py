@@ -13,57 +13,19 @@ import click
 
 from unitq.cli import orphan_look, orphan_text, queue_text
 from unitq.cli.orphan_names import only
+from unitq.cli.orphan_redis import Redis
 from unitq.cli.scope import current, scope_options
-from unitq.core.errors import ConfigError, Exit, UnitqError
+from unitq.core.errors import ConfigError, Exit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from unitq.cli.orphan_drain import Drain, Drained
     from unitq.cli.orphan_look import Known, Look
-    from unitq.cli.scope import Scope
     from unitq.core.keepers import Keeper
     from unitq.core.orphans import Orphan
-    from unitq.core.queue import Registration
-    from unitq.core.revision import Revision
 
 _PID_MAX = 1 << 22  # of Linux on 64 bits (proc(5))
-
-
-class Redis:
-    """The app's registrations, where the configuration says how to get them. Fails once."""
-
-    def __init__(self, scope: Scope, revision: Revision) -> None:
-        from unitq.cli.queued import NoRedisError, of_installed
-
-        self.notes: list[str] = []
-        self.presets: dict[str, str] = {}  # by the id of a registration
-        self._way = None
-        try:
-            _, self._way = of_installed(scope, revision)
-        except NoRedisError:
-            pass  # it need not be configured
-        except UnitqError as error:
-            self.notes.append(f"{error.message}: Redis is not asked")
-
-    def registered(self) -> list[Registration] | None:
-        """Every worker that Redis has; None: it is not configured, or does not answer."""
-        from unitq.queues.look import look
-
-        if self._way is None:
-            return None
-        try:
-            samples = look(self._way.connection, self._way.sources, numbers=False, ages=False)
-        except UnitqError as error:
-            self.notes.append(f"{error.message}: queues and jobs in hand are not known")
-            self._way = None
-            return None
-        found = []
-        for sample in samples:
-            for one in sample.registry.workers or ():
-                self.presets[one.id] = sample.preset
-                found.append(one)
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +46,10 @@ class Found:
 @click.command(
     epilog="""\b
 Examples:
-  unitq orphans                   who works for the app outside its units
-  unitq orphans --drain           let them finish their jobs and end; ask before SIGKILL
-  unitq orphans --drain 4711 4712 only these two
-  unitq orphans --drain --yes     the same, and kill after stop_timeout without asking
+  unitq orphans                     who works for the app outside its units
+  unitq orphans --drain             let them finish their jobs and end; ask before SIGKILL
+  unitq orphans --drain 4711 4712   only these two
+  unitq orphans --drain --yes       all, and kill after stop_timeout without asking
   unitq orphans --json | jq '.orphans[] | select(.current == false) | .pid'
 
 \b

@@ -135,6 +135,18 @@ class Orphan:
         """What makes it this one and no other that has its PID."""
         return self.process.pid, self.process.ticks
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether its code is known to lie outside of all releases: in a container, another copy.
+
+        False too where nobody can tell: by way of a link that has been changed, or nowhere.
+        """
+        process = self.process
+        if self.release or process.moved:
+            return False
+        placed = bool(process.paths) or process.directory not in ("", "/")
+        return process.contained or placed
+
 
 def judged(
     app: App,
