@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pwd
+import shlex
 from typing import TYPE_CHECKING
 
 from unitq.cli import queue_text
@@ -158,9 +159,11 @@ def following(found: Found) -> list[str]:
     typed = unitq(found.what.app.name, user=found.what.scope.user)
     # What has a keeper that starts it again must be ended there first.
     if Kept.SUPERVISORD in kinds:
+        programs = sorted({found.keepers[pid].program for pid in left} - {""})
+        stop = shlex.join(["supervisorctl", "stop", *map(queue_text.said, programs or ("NAME",))])
         lines.append(
             "supervisord may start another in its place: `unitq takeover FILE` lets jobs finish, "
-            "`supervisorctl stop NAME` only if its stopsignal does"
+            f"`{stop}` only if its stopsignal does"
         )
     if Kept.UNIT in kinds:
         lines.append("`systemctl disable --now UNIT` first: it may start another in its place")

@@ -198,6 +198,7 @@ def _orphan(found: Found, orphan: Orphan) -> dict[str, Any]:
         "kept_by": str(kept.kind),
         "keeper": kept.words,
         "unit": kept.unit or None,
+        "program": kept.program or None,
         "known_by": [str(mark) for mark in orphan.marks],
         "queues": orphan_text.queues(orphan) if orphan.registrations else None,
         "jobs": _jobs(found, orphan),
