@@ -157,6 +157,16 @@ def test_rollback_goes_back_and_never_forth_again(site: Site) -> None:
     done = site.unitq("rollback", "--json")
     assert done.code == 0, done
     assert _releases(site) == dict.fromkeys(FOUR, "1")
+    # Under the number that the report has: a new revision with what an old one had.
+    status = site.unitq("status")
+    assert status.stdout.count("5 (= 1)") == 4 + 1, status
+    assert "4 of 4 serving · revision 5 (= 1), " in status.stdout, status
+    (app,) = site.unitq("status", "--json").json["apps"]
+    (worker,) = app["workers"]
+    told = [worker, *worker["instances"]]
+    assert app["revision"].startswith("5-")
+    assert {each["revision"].partition("-")[0] for each in told} == {"1"}
+    assert {each["same_as"] for each in told} == {app["revision"]}
     # Code moves with symlinks only.
     assert site.reloads() == reloads
     done = site.unitq("rollback")
