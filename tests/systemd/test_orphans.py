@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -507,6 +508,47 @@ def test_a_container_counts_only_if_it_has_the_release_itself(
     (one,) = found.values()
     assert (one["parent"], one["kept_by"]) == (real.pid, "container")
     assert looks.running
+
+
+def test_a_registration_from_inside_a_container_leads_to_its_process(
+    strays: Strays, make_site: Any
+) -> None:
+    """Code of its own, a host name of its own, PIDs of its own: only its registration is ours."""
+    site = strays.site
+    copy = site.out / "image"
+    copy.mkdir()
+    (copy / "template.php").write_text('<?php return "image";')
+    (copy / "resque.php").write_text(RESQUE.read_text())
+    identity = secrets.token_hex(32)
+    plain = {"PROCESS_TITLE": "0", "INTERVAL": "0.05"}
+    inside = strays.start(
+        *("systemd-run", "--scope", "--quiet", f"--unit=docker-{identity}.scope", *CONTAINER),
+        *("bash", "-c", f"hostname {identity[:12]}; php {copy}/resque.php; true"),
+        cwd=copy, environment=plain,
+    )  # fmt: skip
+    # The same, but of a name that any container of any machine may have.
+    chosen = strays.start(
+        *("systemd-run", "--scope", "--quiet", f"--unit=docker-{secrets.token_hex(32)}.scope"),
+        *(*CONTAINER, "bash", "-c", f"hostname worker; php {copy}/resque.php; true"),
+        cwd=copy, environment=plain,
+    )  # fmt: skip
+    ids = strays.redis.client.smembers
+    wait_until(lambda: len(ids("resque:workers")) == 4, what="they register")
+    hosts = {str(each).split(":")[0] for each in ids("resque:workers")}
+    assert hosts == {HOST, identity[:12], "worker"}
+    (one,) = orphans(site, code=3).values()
+    assert (one["known_by"][-1], one["queues"]) == ("registered", ["sms"])
+    assert (one["kept_by"], one["unit"]) == ("container", f"docker-{identity}.scope")
+    assert (one["release"], one["current"]) == (None, None)
+
+    (job,) = Load(strays.redis.client).enqueue(1, 0.1)
+    drained = site.unitq("orphans", "--drain", "--json")
+    assert drained.code == 0, drained
+    assert drained.json["orphans"][0]["drain"]["told"] == [one["pid"]]
+    wait_until(lambda: not inside.running, what="it has ended")
+    assert len(ids("resque:workers")) == 3
+    assert chosen.running
+    wait_until(lambda: strays.redis.client.llen("resque:sent") == 1, what=f"{job.id} is done")
 
 
 def test_it_prints_what_is_documented(strays: Strays) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.cli.scope import read
-from unitq.core import keepers, names
+from unitq.core import containers, keepers, names
 from unitq.core.errors import NotPermittedError, UnitqError
 from unitq.core.likeness import Link, Program, Releases, beside, engine_of, worker_of
 from unitq.core.orphans import App, Code, Work, ancestors, judged
@@ -140,7 +140,8 @@ def look(what: Known, registered: Iterable[Registration] | None = None) -> Look:
     mine: dict[int, Registration] = {}
     app = what.app
     if registered is not None:
-        every = tuple(registered)
+        host = os.uname().nodename
+        every = containers.seen_from_here(registered, table.processes.values(), host)
         app = _with_queues(app, every, table)
         mine = _outside(app.name, every, table)
     found = judged(app, table.processes.values(), mine)

@@ -10,7 +10,6 @@ import click
 from unitq import observe
 from unitq.cli.scope import current, scope_options
 from unitq.cli.stored import Stored, looked, stored
-from unitq.cli.text import unitq
 from unitq.core import names
 from unitq.core.errors import Exit, NotPermittedError, UnitqError
 from unitq.host import processes, revisions, state
@@ -133,6 +132,8 @@ def _orphans(found: Stored, uses: Uses) -> None:
 
 
 def _typed(found: Stored) -> str:
+    from unitq.cli.text import unitq
+
     return unitq(found.current.app, user=found.scope.user)
 
 
