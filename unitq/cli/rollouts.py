@@ -211,16 +211,15 @@ def carry_out(
     held, there = looks(scope, revision, _warn, ending=ending)
     applier = Applier(systemd, scope.layout, revision.app, book, held, there)
     jobs = held.jobs if held else {}
+    keep = book.progress if book else None
     with ExitStack() as stack:
         shown: Progress
         if waiting.shown:
             shown = waiting.shown
-        elif waiting.json:
-            shown = Quiet()
-        elif sys.stdout.isatty():
-            shown = stack.enter_context(progress.Live(jobs))
+        elif sys.stdout.isatty() and not waiting.json:
+            shown = stack.enter_context(progress.Live(jobs, keep))
         else:
-            shown = progress.Lines(jobs)
+            shown = progress.Lines(jobs, keep, read=not waiting.json)
         outcome = applier.run(
             begin(steps, settings, wanted, probes=probes, promoted=promoted),
             _Tolerant(shown),
