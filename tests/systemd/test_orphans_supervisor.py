@@ -42,6 +42,12 @@ process_name=%(program_name)s_%(process_num)02d
 numprocs=1
 directory={current}
 startsecs=1
+[program:direct]
+command=php {worker}
+directory={current}
+environment=PROCESS_TITLE="0"
+startsecs=1
+autostart=false
 """
 
 
@@ -118,6 +124,18 @@ def supervisor(system_site: Site, redis: RedisServer) -> Iterator[Supervisor]:
         made.clear()
 
 
+def test_one_right_below_supervisord_says_itself_what_it_is_called(supervisor: Supervisor) -> None:
+    supervisor.ctl("start", "direct")
+    site = supervisor.site
+    wait_until(
+        lambda: len(site.unitq("orphans", "--json").json["orphans"]) == 2, 60, "both are found"
+    )
+    found = orphans(site, code=3)
+    (direct,) = (each for each in found.values() if each["parent"] == supervisor.pid)
+    assert (direct["kept_by"], direct["program"]) == ("supervisord", "direct")
+    assert direct["keeper"] == f"supervisord (PID {supervisor.pid}), as direct"
+
+
 def test_what_supervisord_keeps_and_what_its_restart_leaves_behind(supervisor: Supervisor) -> None:
     site = supervisor.site
     first = str(site.home / "releases/1")
@@ -137,7 +155,7 @@ def test_what_supervisord_keeps_and_what_its_restart_leaves_behind(supervisor: S
     # As in the incident: the link moves, Supervisor restarts, its shell dies, the worker does not.
     site.switch(2)
     site.deploy()
-    supervisor.ctl("restart", "all")
+    supervisor.ctl("restart", "legacy:*")
     wait_until(lambda: parent(old) == 1, what="PID 1 has the worker")
     wait_until(lambda: len(supervisor.workers()) == 2, 60, "another one in its place")
     wait_until(

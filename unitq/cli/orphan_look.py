@@ -158,7 +158,8 @@ def keeper(systemd: Systemd, found: Look, orphan: Orphan) -> Keeper:
             mains[unit] = systemd.properties(unit, "MainPID")["MainPID"]
         except UnitqError:
             mains = {}  # of another manager than ours: only told from the processes then
-    return keepers.keeper(process, _with_environment(found.table.processes, process), mains)
+    table = _with_environment(found.table.processes, process)
+    return keepers.keeper(table.get(process.pid, process), table, mains)
 
 
 def _with_environment(table: Mapping[int, Process], process: Process) -> Mapping[int, Process]:
