@@ -69,6 +69,20 @@ def test_a_child_of_supervisord() -> None:
     assert kept(process(50, 7), other).kind is Kept.PROCESS
 
 
+def test_what_supervisord_calls_it_is_what_it_told_its_own_child() -> None:
+    daemon = process(7, 1, "/usr/bin/python3", words=("python3", "-m", "supervisor.supervisord"))
+    group = {"SUPERVISOR_PROCESS_NAME": "sms_00", "SUPERVISOR_GROUP_NAME": "sms"}
+    shell = process(40, 7, "/bin/bash", environment=group)
+    # Its title has been written over its environment.
+    one = kept(process(50, 40), shell, daemon)
+    assert (one.program, one.words) == ("sms:sms_00", "supervisord (PID 7), as sms:sms_00")
+    other = {"SUPERVISOR_PROCESS_NAME": "mail", "SUPERVISOR_GROUP_NAME": "mail"}
+    assert kept(process(50, 40, environment=other), shell, daemon).program == "sms:sms_00"
+    assert kept(process(50, 7, environment=other), daemon).program == "mail"
+    # Only what it keeps: this one it has lost.
+    assert kept(process(50, 1, environment=group)) == Keeper(Kept.INIT, "PID 1 adopted it")
+
+
 def test_another_unit() -> None:
     cgroup = "/system.slice/resque.service"
     assert kept(process(50, 1, cgroup=cgroup), resque=50) == Keeper(

@@ -387,3 +387,31 @@ def test_which_release_a_path_is_in() -> None:
     assert (of(ROOT), of(f"{ROOT}/9"), of(f"{ROOT}/9/x")) == ("", f"{ROOT}/9", f"{ROOT}/9")
     assert (of("/opt/r/1/api/x"), of("/opt/r/1/web")) == ("/opt/r/1/api", "")
     assert Releases(("/",)).of("/anything") == ""
+
+
+def test_code_of_a_container_is_nobody_s_to_judge_by_the_time() -> None:
+    later = work(code=replace(CODE, since=2000.0))
+    for contained, current in ((False, False), (True, None)):
+        one = titled("", contained=contained)
+        (orphan,) = found(one, of=app(later), registered=[registration()])
+        assert (orphan.release, orphan.current) == ("", current)
+
+
+@pytest.mark.parametrize(
+    ("one", "elsewhere"),
+    [
+        (process("php vendor/bin/resque", "/opt/old"), True),
+        (titled("/opt/old"), True),
+        (titled("", contained=True), True),
+        (titled(""), False),
+        (titled("/"), False),
+        # The link has led to a release, and nobody knows to which.
+        (process("php /srv/shop/current/vendor/bin/resque", "/tmp", moved=True), False),
+        (process("php vendor/bin/resque", f"{ROOT}/1"), False),
+    ],
+)
+def test_whether_its_code_is_known_to_lie_outside_all_releases(
+    one: Process, elsewhere: bool
+) -> None:
+    (orphan,) = found(one, registered=[registration()])
+    assert orphan.elsewhere is elsewhere

@@ -12,7 +12,16 @@ from tests.core.build import ORIGIN, app, instance, rendered, revision
 from unitq.core.errors import Exit, UnitqError
 from unitq.core.recycle import Recycle
 from unitq.core.render import Code
-from unitq.core.revision import Origin, Revision, WorkerRevision, dump, load, scaled, successor
+from unitq.core.revision import (
+    Origin,
+    Revision,
+    WorkerRevision,
+    dump,
+    load,
+    restored,
+    scaled,
+    successor,
+)
 from unitq.core.settings import Duration, RolloutSettings, Share
 
 TWO = """\
@@ -173,6 +182,21 @@ def test_scale_changes_counts_only() -> None:
     assert second.wanted(instance("sms@6")) is None
     assert second.worker("mail") == first.worker("mail")
     assert scaled(second, {"sms": 5, "mail": 1}, LATER) is second
+
+
+def test_what_repeats_an_earlier_revision_runs_the_same_under_another_number() -> None:
+    first = revision(app())
+    second = revision(app(), first, release="2")
+    back = restored(second, first, ORIGIN)
+    again = restored(revision(app(), back, release="3"), back, ORIGIN)
+    for each in (back, again, scaled(back, {"sms": 9}, ORIGIN)):
+        assert each.repeats(first.id)
+        assert each.repeats(back.id) is (each is not back)
+        assert not each.repeats(second.id)
+        assert not each.repeats(each.id)
+        assert not each.repeats(None)
+    assert not second.repeats(first.id)
+    assert not first.repeats("1-")
 
 
 def test_a_deploy_after_scale_goes_by_the_file_again() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -306,6 +307,118 @@ def test_a_drain_waits_for_the_job_and_loses_none(strays: Strays) -> None:
     assert orphans(site, code=0) == {}
 
 
+def test_only_those_that_are_named_are_drained(strays: Strays) -> None:
+    site = strays.site
+    one, two, three = strays.adopted(), strays.adopted(), strays.adopted()
+    assert orphans(site, str(two), code=3).keys() == {two}
+    shown = site.unitq("orphans", str(two))
+    assert f"{site.app}: 1 orphan · 2 others not named here" in shown.stdout, shown
+    assert f"orphans --drain {two}`" in shown.stderr, shown
+
+    drained = site.unitq("orphans", "--drain", str(two), str(three))
+    assert drained.code == 0, drained
+    assert not os.path.exists(f"/proc/{two}")
+    assert not os.path.exists(f"/proc/{three}")
+    lines = {line.split()[0]: line for line in drained.stdout.splitlines()}
+    assert str(one) not in lines, drained
+    for pid in (two, three):
+        assert re.search(r"  ended after \d", lines[str(pid)]), drained
+    # What is over has no keeper and no age.
+    assert "kept by" not in drained.stdout, drained
+    assert "PARENT" not in drained.stdout, drained
+    assert f"{site.app}: no orphan is left · 2 ended, 0 killed · another one not named here" in (
+        drained.stdout
+    ), drained
+
+    last = site.unitq("orphans", "--drain", "--json", str(one))
+    assert (last.code, last.json["others"]) == (0, 0), last
+    assert [(each["pid"], each["drain"]["ended"]) for each in last.json["orphans"]] == [(one, True)]
+    assert orphans(site, code=0) == {}
+
+
+def test_a_pid_that_is_no_orphan_is_refused_and_nothing_is_touched(strays: Strays) -> None:
+    site, redis = strays.site, strays.redis
+    pid = strays.adopted()
+    beside = strays.start("sleep", "600")
+    gone = strays.start("true")
+    gone.wait()
+    mine = site.pids("sms")["sms@1"]
+    for other, words in {
+        1: "nothing says that it works for",
+        beside.pid: "nothing says that it works for",
+        gone.pid: f"there is no process {gone.pid}",
+        mine: f"no orphan but of sms@1, an instance of {site.app}",
+    }.items():
+        refused = site.unitq("orphans", "--drain", "--yes", str(pid), str(other))
+        assert (refused.code, refused.stdout) == (4, ""), refused
+        assert words in refused.stderr, refused
+        assert "nothing is done" in refused.stderr, refused
+    both = site.unitq("orphans", "--drain", str(mine), "1", str(pid))
+    assert both.code == 4, both
+    assert "2 PIDs of no orphan" in both.stderr, both
+    assert "sms@1" in both.stderr, both
+    assert site.unitq("orphans", "0").code == 2
+    assert site.unitq("stop").code == 0
+    Load(redis.client).enqueue(1, 60.0)
+    wait_until(lambda: redis.client.llen("resque:begun") == 1, what="the stray takes the job")
+    (child,) = orphans(site, code=3)[pid]["children"]
+    refused = site.unitq("orphans", "--drain", "--yes", str(child))
+    assert refused.code == 4, refused
+    assert f"a child of the orphan {pid}" in refused.stderr, refused
+    assert beside.running
+    assert os.path.exists(f"/proc/{pid}"), "it was not told"
+    assert os.path.exists(f"/proc/{child}")
+
+
+def test_a_release_is_in_use_while_an_orphan_runs_from_it(strays: Strays) -> None:
+    site = strays.site
+    one, two, three = (str(site.release(number)) for number in (1, 2, 3))
+    site.switch(2)
+    site.deploy()
+    old = strays.adopted(1)
+    # Of no revision: it was there before unitq.
+    older = strays.adopted(3)
+    in_use = site.unitq("releases", "--in-use")
+    assert (in_use.code, in_use.stdout) == (0, f"{one}\n{two}\n{three}\n"), in_use
+    for pid, release in ((old, one), (older, three)):
+        assert f"process {pid}, an orphan that works as sms, runs from {release}: " in in_use.stderr
+    told = site.unitq("releases", "--in-use", "--json").json
+    assert shape(told["releases"][0]).keys() == shape(documented("releases"))["releases"][0].keys()
+    found = {each["release"]: each for each in told["releases"]}
+    assert {each: found[each]["orphans"] for each in found} == {one: [old], two: [], three: [older]}
+    assert (found[one]["pids"], found[three]["revisions"]) == ([], [])
+    assert told["notes"] == []
+    # All that are kept, for which nobody looks at processes.
+    kept = site.unitq("releases", "--json")
+    assert [each["orphans"] for each in kept.json["releases"]] == [None, None]
+    assert kept.stderr == ""
+
+    assert site.unitq("orphans", "--drain", str(old), str(older)).code == 0
+    in_use = site.unitq("releases", "--in-use")
+    assert (in_use.stdout, in_use.stderr) == (f"{two}\n", "")
+
+
+def test_an_orphan_of_which_nobody_knows_the_release_keeps_them_all(strays: Strays) -> None:
+    """By way of the link, in no release: what the link led to then is not to be seen."""
+    site = strays.site
+    for number in (1, 2):
+        (site.release(number) / "worker.py").write_text(WAITS)
+    site.config(workers={"sms": {"command": f"{sys.executable} worker.py", "instances": 1}})
+    site.deploy()
+    running = strays.start(sys.executable, f"{site.current}/worker.py", cwd=site.out)
+    running.wait_for("up")
+    assert site.unitq("releases", "--in-use").code == 0
+    site.switch(2)
+    site.deploy()
+    refused = site.unitq("releases", "--in-use")
+    assert (refused.code, refused.stdout) == (1, ""), refused
+    assert f"process {running.pid} works as sms" in refused.stderr, refused
+    assert "nobody can say from which release" in refused.stderr, refused
+    running.signal(signal.SIGKILL)
+    running.wait()
+    assert site.unitq("releases", "--in-use").code == 0
+
+
 def test_below_a_shell_the_worker_is_told_and_not_the_shell(strays: Strays) -> None:
     site = strays.site
     shell = strays.start("bash", "-c", f"php {RESQUE}; echo its shell lived on")
@@ -330,6 +443,10 @@ def test_one_that_takes_too_long_is_killed_only_if_that_is_wanted(strays: Strays
     left = site.unitq("orphans", "--drain")
     assert left.code == 6, left
     assert "told to end, and still there" in left.stdout, left
+    # It is there: what keeps it and what it is busy with is said as before.
+    assert "kept by: " in left.stdout, left
+    assert "in hand: SendSms" in left.stdout, left
+    assert f"{site.app}: 1 orphan left · 0 ended, 0 killed" in left.stdout, left
     (one,) = orphans(site, code=3).values()
     (child,) = one["children"]
 
@@ -391,6 +508,47 @@ def test_a_container_counts_only_if_it_has_the_release_itself(
     (one,) = found.values()
     assert (one["parent"], one["kept_by"]) == (real.pid, "container")
     assert looks.running
+
+
+def test_a_registration_from_inside_a_container_leads_to_its_process(
+    strays: Strays, make_site: Any
+) -> None:
+    """Code of its own, a host name of its own, PIDs of its own: only its registration is ours."""
+    site = strays.site
+    copy = site.out / "image"
+    copy.mkdir()
+    (copy / "template.php").write_text('<?php return "image";')
+    (copy / "resque.php").write_text(RESQUE.read_text())
+    identity = secrets.token_hex(32)
+    plain = {"PROCESS_TITLE": "0", "INTERVAL": "0.05"}
+    inside = strays.start(
+        *("systemd-run", "--scope", "--quiet", f"--unit=docker-{identity}.scope", *CONTAINER),
+        *("bash", "-c", f"hostname {identity[:12]}; php {copy}/resque.php; true"),
+        cwd=copy, environment=plain,
+    )  # fmt: skip
+    # The same, but of a name that any container of any machine may have.
+    chosen = strays.start(
+        *("systemd-run", "--scope", "--quiet", f"--unit=docker-{secrets.token_hex(32)}.scope"),
+        *(*CONTAINER, "bash", "-c", f"hostname worker; php {copy}/resque.php; true"),
+        cwd=copy, environment=plain,
+    )  # fmt: skip
+    ids = strays.redis.client.smembers
+    wait_until(lambda: len(ids("resque:workers")) == 4, what="they register")
+    hosts = {str(each).split(":")[0] for each in ids("resque:workers")}
+    assert hosts == {HOST, identity[:12], "worker"}
+    (one,) = orphans(site, code=3).values()
+    assert (one["known_by"][-1], one["queues"]) == ("registered", ["sms"])
+    assert (one["kept_by"], one["unit"]) == ("container", f"docker-{identity}.scope")
+    assert (one["release"], one["current"]) == (None, None)
+
+    (job,) = Load(strays.redis.client).enqueue(1, 0.1)
+    drained = site.unitq("orphans", "--drain", "--json")
+    assert drained.code == 0, drained
+    assert drained.json["orphans"][0]["drain"]["told"] == [one["pid"]]
+    wait_until(lambda: not inside.running, what="it has ended")
+    assert len(ids("resque:workers")) == 3
+    assert chosen.running
+    wait_until(lambda: strays.redis.client.llen("resque:sent") == 1, what=f"{job.id} is done")
 
 
 def test_it_prints_what_is_documented(strays: Strays) -> None:

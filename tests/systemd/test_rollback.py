@@ -157,6 +157,16 @@ def test_rollback_goes_back_and_never_forth_again(site: Site) -> None:
     done = site.unitq("rollback", "--json")
     assert done.code == 0, done
     assert _releases(site) == dict.fromkeys(FOUR, "1")
+    # Under the number that the report has: a new revision with what an old one had.
+    status = site.unitq("status")
+    assert status.stdout.count("5 (= 1)") == 4 + 1, status
+    assert "4 of 4 serving · revision 5 (= 1), " in status.stdout, status
+    (app,) = site.unitq("status", "--json").json["apps"]
+    (worker,) = app["workers"]
+    told = [worker, *worker["instances"]]
+    assert app["revision"].startswith("5-")
+    assert {each["revision"].partition("-")[0] for each in told} == {"1"}
+    assert {each["same_as"] for each in told} == {app["revision"]}
     # Code moves with symlinks only.
     assert site.reloads() == reloads
     done = site.unitq("rollback")
@@ -337,11 +347,52 @@ def test_a_detached_deploy_goes_on_without_its_caller(site: Site) -> None:
     wait_until(lambda: site.show("sms")["sms@2"]["ActiveState"] == "deactivating")
     assert site.unitq("deploy", "--detach").code == 8
     watch = site.start("rollout", "watch")
+    # What has been printed before comes first, what follows as it comes.
+    watch.wait_for("sms@2  draining (PID ")
+    assert "sms@1  drained in " in watch.output()
+    assert "sms@2  drained in " not in watch.output()
     site.let_go(2)
     done = watch.wait()
     assert done.code == 0, done
+    assert "healthy  [4/4]\n" in done.stdout, done
+    assert done.stdout.count("draining") == 4, done
+    assert re.search(r"rollout 2 \(deploy of 2\): ok$", done.stdout.strip()), done
     assert _releases(site) == dict.fromkeys(FOUR, "2")
     wait_until(lambda: site.systemctl("is-active", unit, check=False).stdout.strip() == "inactive")
+
+
+def test_watch_shows_what_the_deploy_in_another_terminal_prints(site: Site) -> None:
+    sms = {"command": site.holding(), "instances": 3}
+    site.config(workers={"sms": sms}, rollout=BY_DEFAULT)
+    site.deploy()
+    assert site.unitq("rollout", "watch").stdout.count("\n") == 1, "of what has ended only how"
+    site.hold(2)
+    site.switch(2)
+    deploy = site.start("deploy")
+    deploy.wait_for("sms@2  draining")
+    watch = site.start("rollout", "watch")
+    watch.wait_for("sms@2  draining")
+    site.let_go(2)
+    shown, told = watch.wait(), deploy.wait()
+    assert (shown.code, told.code) == (0, 0), (shown, told)
+    lines = [line for line in told.stdout.splitlines() if line.startswith("  sms@")]
+    assert shown.stdout.splitlines()[:-1] == lines
+    # One that prints no lines of its own, and what follows a failure.
+    for number in (1, 2, 3):
+        site.hold(number)
+    (site.release(3) / "bad").touch()
+    site.switch(3)
+    sms["command"] = site.odd("crash-on", "bad")
+    site.config(workers={"sms": sms}, rollout=BY_DEFAULT)
+    deploy = site.start("deploy", "--json")
+    wait_until(lambda: site.show("sms")["sms@1"]["ActiveState"] == "deactivating")
+    watch = site.start("rollout", "watch")
+    watch.wait_for("sms@1  draining")
+    site.let_go()
+    shown = watch.wait()
+    assert (shown.code, deploy.wait().code) == (9, 9), shown
+    assert "sms@1  FAILED: " in shown.stdout, shown
+    assert f"{site.app}: rolling back to revision 2, as 4" in shown.stdout, shown
 
 
 def test_a_detached_deploy_says_at_once_what_is_wrong_with_the_file(system_site: Site) -> None:

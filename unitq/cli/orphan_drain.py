@@ -52,7 +52,7 @@ class Drained:
 
 @dataclass
 class Drain:
-    """All of them."""
+    """All that were found."""
 
     what: Known
     ask: Callable[[], list[Registration] | None]  # the workers that Redis has
@@ -63,14 +63,14 @@ class Drain:
 
     def run(self, found: Look) -> None:
         """Tells them all, waits, and kills what is left if that is wanted."""
-        wanted = {_same(each): each for each in found.orphans}
+        wanted = {each.identity: each for each in found.orphans}
         with pidfds.held({pid for each in found.orphans for pid in each.pids}) as held:
             # Looked at once more, now that no PID among them can become another's unnoticed.
             now = look(self.what, self.ask())
             for orphan in now.orphans:
-                if _same(orphan) in wanted:
+                if orphan.identity in wanted:
                     self.every.append(self._told(orphan, held))
-            there = {_same(each.orphan) for each in self.every}
+            there = {each.orphan.identity for each in self.every}
             self.every += [
                 Drained(orphan, "", None, why_not="it has ended meanwhile", ended=True)
                 for key, orphan in wanted.items()
@@ -135,22 +135,22 @@ class Drain:
             return True
         if not sys.stdin.isatty():
             return False
-        wanted = {_same(one.orphan) for one in left}
+        wanted = {one.orphan.identity for one in left}
         for orphan in look(self.what, self.ask()).orphans:
-            for job in _jobs(orphan) or () if _same(orphan) in wanted else ():
+            for job in _jobs(orphan) or () if orphan.identity in wanted else ():
                 self.say(f"{_name(orphan)}: in hand: {queue_text.job_text(job, time())}")
         count = plural(len(left), "orphan")
         return click.confirm(f"Kill {count} (SIGKILL)? What is in hand may be lost", err=True)
 
     def _kill(self, left: Sequence[Drained]) -> None:
-        wanted = {_same(one.orphan): one for one in left}
+        wanted = {one.orphan.identity: one for one in left}
         # Its children are others by now; and the last look at what it has in hand.
         registered = self.ask()
         first = look(self.what, registered)
-        pids = {pid for each in first.orphans if _same(each) in wanted for pid in each.pids}
+        pids = {pid for each in first.orphans if each.identity in wanted for pid in each.pids}
         with pidfds.held(pids) as held:
             now = look(self.what, registered)
-            there = {_same(each): each for each in now.orphans}
+            there = {each.identity: each for each in now.orphans}
             until: dict[int, float | None] = {}
             for key, one in wanted.items():
                 orphan = there.get(key)
@@ -179,11 +179,6 @@ def signal_number(name: str) -> int:
     if not sign:
         base, sign, more = name.partition("-")
     return int(signal.Signals[base]) + (int(sign + more) if sign else 0)
-
-
-def _same(orphan: Orphan) -> tuple[int, int]:
-    """What makes it this one and no other that has its PID."""
-    return orphan.process.pid, orphan.process.ticks
 
 
 def _name(orphan: Orphan) -> str:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.cli.scope import read
-from unitq.core import keepers, names
+from unitq.core import containers, keepers, names
 from unitq.core.errors import NotPermittedError, UnitqError
 from unitq.core.likeness import Link, Program, Releases, beside, engine_of, worker_of
-from unitq.core.orphans import App, Code, Work, judged
+from unitq.core.orphans import App, Code, Work, ancestors, judged
 from unitq.core.recognise import engine, interpreter
 from unitq.core.staleness import Living, Standing, whose
 from unitq.core.staleness import judged as registrations_judged
@@ -31,11 +31,14 @@ if TYPE_CHECKING:
 
     from unitq.cli.scope import Scope
     from unitq.core.keepers import Keeper
-    from unitq.core.orphans import Orphan
+    from unitq.core.orphans import Orphan, Process
     from unitq.core.preset import Preset
     from unitq.core.queue import Registration
     from unitq.core.revision import Revision, WorkerRevision
     from unitq.host.systemd import Systemd
+
+
+_SUPERVISORS = frozenset({keepers.PROCESS_NAME, keepers.GROUP_NAME})
 
 
 class Stop(NamedTuple):
@@ -137,7 +140,8 @@ def look(what: Known, registered: Iterable[Registration] | None = None) -> Look:
     mine: dict[int, Registration] = {}
     app = what.app
     if registered is not None:
-        every = tuple(registered)
+        host = os.uname().nodename
+        every = containers.seen_from_here(registered, table.processes.values(), host)
         app = _with_queues(app, every, table)
         mine = _outside(app.name, every, table)
     found = judged(app, table.processes.values(), mine)
@@ -154,7 +158,19 @@ def keeper(systemd: Systemd, found: Look, orphan: Orphan) -> Keeper:
             mains[unit] = systemd.properties(unit, "MainPID")["MainPID"]
         except UnitqError:
             mains = {}  # of another manager than ours: only told from the processes then
-    return keepers.keeper(process, found.table.processes, mains)
+    table = _with_environment(found.table.processes, process)
+    return keepers.keeper(table.get(process.pid, process), table, mains)
+
+
+def _with_environment(table: Mapping[int, Process], process: Process) -> Mapping[int, Process]:
+    """The table, with what supervisord told those between it and this process.
+
+    A worker may have written its title over it, and of a shell it was not read.
+    """
+    chain = keepers.supervised((process, *ancestors(table, process.pid)))
+    wanted = proctable.Wanted(lambda _: True, _SUPERVISORS)
+    read = (proctable.again(each.pid, wanted) for each in chain)
+    return {**table, **{each.pid: each for each in read if each}} if chain else table
 
 
 def _with_queues(app: App, every: Sequence[Registration], table: proctable.Table) -> App:

@@ -14,7 +14,7 @@ from unitq.core.rollout import Phase, Rollout, Slot
 from unitq.core.sight import End, Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from unitq.core.names import InstanceName
     from unitq.core.queue import Job
@@ -31,10 +31,21 @@ class Lines:
 
     interval: float | None = None
 
-    def __init__(self, hands: Hands | None = None) -> None:
-        """`hands` have what those have in hand that drain; they are looked at again each time."""
+    def __init__(
+        self,
+        hands: Hands | None = None,
+        keep: Callable[[str], None] | None = None,
+        *,
+        read: bool = True,
+    ) -> None:
+        """`hands` have what those have in hand that drain; they are looked at again each time.
+
+        `keep` gets each line too, also when nobody reads here (`read`), or not any more.
+        """
         self._last: Rollout | None = None
         self._hands = hands
+        self._keep = keep
+        self._read = read
 
     def update(
         self,
@@ -70,6 +81,15 @@ class Lines:
         return _waits_for(self._hands.jobs.get(name), self._hands.possible.get(name, ()))
 
     def _print(self, line: str) -> None:
+        if self._keep:
+            self._keep(line)
+        if self._read:
+            try:
+                self._show(line)
+            except OSError:
+                self._read = False  # the terminal is gone: who looks on is told all the same
+
+    def _show(self, line: str) -> None:
         click.echo(line)
 
 
@@ -78,8 +98,10 @@ class Live(Lines):
 
     interval: float | None = 0.5
 
-    def __init__(self, hands: Hands | None = None) -> None:
-        super().__init__(hands)
+    def __init__(
+        self, hands: Hands | None = None, keep: Callable[[str], None] | None = None
+    ) -> None:
+        super().__init__(hands, keep)
         from rich.console import Console
         from rich.live import Live as Display
 
@@ -99,11 +121,14 @@ class Live(Lines):
     def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:
         """Prints what has changed and redraws what is in flight."""
         super().update(rollout, seen, now)
-        if now - self._drawn >= _REDRAW or not rollout.in_flight:
+        if self._read and (now - self._drawn >= _REDRAW or not rollout.in_flight):
             self._drawn = now
-            self._display.update(self._in_flight(rollout, now), refresh=True)
+            try:
+                self._display.update(self._in_flight(rollout, now), refresh=True)
+            except OSError:
+                self._read = False
 
-    def _print(self, line: str) -> None:
+    def _show(self, line: str) -> None:
         style = "red" if "FAILED" in line or "KILLED" in line else None
         self._console.print(line, style=style, markup=False)
 

@@ -24,11 +24,13 @@ class Uses:
     def __init__(self) -> None:
         self.pids: dict[str, set[int]] = {}
         self.pinned: dict[str, set[names.InstanceName]] = {}
+        self.orphans: dict[str, set[int]] = {}  # their PIDs, and those of their children
+        self.told: list[str] = []  # of these, in words
 
     @property
     def releases(self) -> set[str]:
         """All that are in use."""
-        return {*self.pids, *self.pinned}
+        return {*self.pids, *self.pinned, *self.orphans}
 
 
 @click.command(
@@ -54,7 +56,8 @@ def releases(in_use: bool, as_json: bool) -> int:
 
     Without --in-use: those of all revisions that are kept, as a rollback may go to any of them.
     With it, for the clean-up of Capistrano or Deployer: what an old worker that still drains runs
-    counts as well. It needs root, or --user; a list that may not be complete is not printed.
+    counts as well, and what an orphan does (see `unitq orphans`), which is named. It needs root, or
+    --user; a list that may not be complete is not printed.
     """
     found = stored(current())
     kept: dict[str, list[str]] = {}
@@ -73,6 +76,8 @@ def releases(in_use: bool, as_json: bool) -> int:
     else:
         for release in shown:
             click.echo(release)
+        for words in uses.told if uses else ():
+            click.echo(f"note: {words}", err=True)
     found.tell()
     return Exit.OK
 
@@ -83,6 +88,7 @@ def _release(release: str, kept: list[str], uses: Uses | None) -> dict[str, Any]
         "revisions": kept,
         "pids": sorted(uses.pids.get(release, ())) if uses else None,
         "pinned": [str(name) for name in sorted(uses.pinned.get(release, ()))] if uses else None,
+        "orphans": sorted(uses.orphans.get(release, ())) if uses else None,
     }
 
 
@@ -93,8 +99,42 @@ def _uses(found: Stored, kept: Iterable[str]) -> Uses:
     _pins(found, uses)
     for pid, worker in sorted(_processes(found).items()):
         _process(found, uses, kept, pid, worker)
+    _orphans(found, uses)
     _pins(found, uses)
     return uses
+
+
+def _orphans(found: Stored, uses: Uses) -> None:
+    """What works for the app outside its units, in a release of a revision that is kept or not."""
+    # Not for those who only ask what is kept.
+    from unitq.cli.orphan_look import known, look
+    from unitq.cli.orphan_redis import Redis
+    from unitq.cli.queue_text import said
+
+    what = known(found.scope, found.current)
+    redis = Redis(found.scope, found.current)
+    for orphan in look(what, redis.registered()).orphans:
+        pid = orphan.process.pid
+        if orphan.release:
+            uses.orphans.setdefault(orphan.release, set()).update(orphan.pids)
+            uses.told.append(
+                f"process {pid}, an orphan that works as {orphan.worker}, runs from "
+                f"{said(orphan.release)}: `{_typed(found)} orphans` shows more, --drain ends it"
+            )
+        elif not orphan.elsewhere:
+            raise UnitqError(
+                f"process {pid} works as {orphan.worker} outside the units of "
+                f"{found.current.app}, and nobody can say from which release",
+                hint=f"`{_typed(found)} orphans --drain {pid}` lets it finish and end",
+            )
+    for words in (*what.notes, *redis.notes):
+        found.note(words)
+
+
+def _typed(found: Stored) -> str:
+    from unitq.cli.text import unitq
+
+    return unitq(found.current.app, user=found.scope.user)
 
 
 def _pins(found: Stored, uses: Uses) -> None:

@@ -257,7 +257,9 @@ def _rolled_back(
     there = Roll(
         "rollback", roll.scope, roll.systemd, replace(plan, steps=steps), goal, settings, None
     )
-    waiting.say(f"{roll.app}: rolling back to revision {goal.number}, as {target.number}")
+    words = f"{roll.app}: rolling back to revision {goal.number}, as {target.number}"
+    waiting.say(words)
+    book.progress(words)
     try:
         return Back(target, _rolled(there, book, waiting, interrupts))
     except (PreflightError, NotPermittedError) as error:

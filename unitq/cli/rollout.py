@@ -307,14 +307,25 @@ Examples:
 )
 @scope_options
 def watch() -> int:
-    """Wait for the rollout at work to end, and exit as it does. Ctrl-C ends only the waiting."""
+    """Show the progress of the rollout at work until it ends, and exit as it does.
+
+    The lines are those that the command prints where it runs: in another terminal, in CI, by
+    itself. Those that it has printed already come first. Ctrl-C ends only the watching.
+    """
     from unitq.host import detached
 
     scope = current()
     app = scope.installed().app
     unit = names.rollout(app)
-    failed, when = detached.ended(scope.systemd(), unit)
-    state.wait_until_idle(scope.layout, app)
+    progress = ledger.Progress(scope.layout.app(app))
+
+    def show() -> None:
+        for line in progress.news():
+            click.echo(line)
+
+    failed, when = detached.ended(scope.systemd(), unit, show)
+    state.wait_until_idle(scope.layout, app, show)
+    show()
     story = _story(scope)
     if failed != story.code and when > (story.ended or story.began):
         # It came to its end before it began: a check failed, or somebody else was at work.

@@ -210,16 +210,15 @@ def carry_out(
     ending = any(step.do not in (Do.KEEP, Do.START) for step in steps)
     held, there = looks(scope, revision, _warn, ending=ending)
     applier = Applier(systemd, scope.layout, revision.app, book, held, there)
+    keep = book.progress if book else None
     with ExitStack() as stack:
         shown: Progress
         if waiting.shown:
             shown = waiting.shown
-        elif waiting.json:
-            shown = Quiet()
-        elif sys.stdout.isatty():
-            shown = stack.enter_context(progress.Live(held))
+        elif sys.stdout.isatty() and not waiting.json:
+            shown = stack.enter_context(progress.Live(held, keep))
         else:
-            shown = progress.Lines(held)
+            shown = progress.Lines(held, keep, read=not waiting.json)
         outcome = applier.run(
             begin(steps, settings, wanted, probes=probes, promoted=promoted),
             _Tolerant(shown),

@@ -119,7 +119,12 @@ def _look(
     return Sight(revision, rows, story, also, queued, scope.user)
 
 
-def _cells(row: Row, now: float) -> tuple[str, ...]:
+def _number(current: Revision, name: str | None) -> str:
+    """`5 (= 3)` for 3 where that is what 5 has gone back to: reports speak of 5."""
+    return f"{current.number} (= {number(name)})" if current.repeats(name) else number(name)
+
+
+def _cells(row: Row, current: Revision, now: float) -> tuple[str, ...]:
     instance = row.instance
     since = instance.since
     fresh = {True: "yes", False: "NO", None: "?" if instance.pids else "-"}[row.fresh]
@@ -131,7 +136,9 @@ def _cells(row: Row, now: float) -> tuple[str, ...]:
         row.state,
         "-" if since is None else duration(max(0.0, now - since)),
         str(instance.main_pid or "-"),
-        number(instance.revision) if instance.pids else "-",
+        (_number(current, instance.revision) if row.fresh else number(instance.revision))
+        if instance.pids
+        else "-",
         fresh,
         str(len(instance.pids)),
         size(instance.memory),
@@ -141,7 +148,7 @@ def _cells(row: Row, now: float) -> tuple[str, ...]:
 
 def _table(sight: Sight, now: float) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Header and rows."""
-    cells = [_cells(row, now) for row in sight.rows]
+    cells = [_cells(row, sight.revision, now) for row in sight.rows]
     if sight.queued is None or not sight.asked.jobs:
         return _HEADER, cells
     from unitq.cli.status_queues import job_cell
@@ -177,7 +184,7 @@ def _summaries(sight: Sight) -> list[str]:
         ):
             if count:
                 parts.append(f"{count} {what}")
-        code = f"revision {number(worker.revision)}, {worker.code_version}"
+        code = f"revision {_number(sight.revision, worker.revision)}, {worker.code_version}"
         lines.append(f"{worker.name}: {', '.join(parts)} · {code}")
     if story := sight.rollout:
         lines.append(
@@ -269,7 +276,9 @@ def status(
 
     Read from systemd and from the processes themselves, not from records; no configuration file
     is needed. FRESH says whether every process of an instance was started from the revision that
-    is wanted now. As another user than root, processes of others cannot be read: FRESH is "?".
+    is wanted now, REVISION from which its main process was: "5 (= 3)" where that was 3 and 5 has
+    gone back to it, as a rollback does. As another user than root, processes of others cannot be
+    read: FRESH is "?".
 
     --queues and -v ask Redis, for a second at most; where it is they take from the configuration
     file. Redis has no say in the exit code.

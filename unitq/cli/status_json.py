@@ -56,6 +56,7 @@ def _worker(sight: Sight, name: str) -> dict[str, Any]:
     return {
         "worker": name,
         "revision": wanted.revision if wanted else None,
+        "same_as": _same_as(sight, wanted.revision) if wanted else None,
         "release": wanted.release if wanted else None,
         "code_version": wanted.code_version if wanted else None,
         "wanted": wanted.instances if wanted else 0,
@@ -64,6 +65,10 @@ def _worker(sight: Sight, name: str) -> dict[str, Any]:
         "instances": [_instance(row, sight) for row in rows],
         **_queues_json(sight, name),
     }
+
+
+def _same_as(sight: Sight, revision: str | None) -> str | None:
+    return sight.revision.id if sight.revision.repeats(revision) else None
 
 
 def _queues_json(sight: Sight, worker: str) -> dict[str, Any]:
@@ -100,6 +105,7 @@ def _instance(row: Row, sight: Sight) -> dict[str, Any]:
         "invocation": instance.invocation or None,
         "revision": instance.revision,
         "wanted_revision": row.wanted,
+        "same_as": _same_as(sight, instance.revision) if row.fresh else None,
         "fresh": row.fresh,
         "restarts": instance.restarts,
         "memory_bytes": instance.memory,

@@ -12,7 +12,7 @@ from unitq.core.orphans import ancestors
 from unitq.core.recognise import program
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from unitq.core.orphans import Process
 
@@ -22,6 +22,9 @@ _CONTAINER = re.compile(
     r"/(?:(?:docker|libpod|crio|cri-containerd|containerd|buildkit)[-/][0-9a-f]{12,}|kubepods[./-]"
     r"|lxc(?:\.payload\.|/)|machine\.slice(?:/|$))"
 )
+# What supervisord tells every process that it starts (Supervisor's manual, "Subprocesses").
+PROCESS_NAME, GROUP_NAME = "SUPERVISOR_PROCESS_NAME", "SUPERVISOR_GROUP_NAME"
+
 _SESSION = re.compile(r"session-(?P<number>\w+)\.scope")
 
 
@@ -44,6 +47,7 @@ class Keeper:
     words: str
     pid: int | None = None  # of supervisord, or of the parent
     unit: str = ""  # that its cgroup is of; empty: none
+    program: str = ""  # as supervisorctl calls it, sms:sms_00; empty: not known
 
 
 def unit_of(cgroup: str) -> str:
@@ -58,9 +62,12 @@ def keeper(process: Process, table: Mapping[int, Process], mains: Mapping[str, i
     unit = unit_of(process.cgroup)
     if process.contained or _CONTAINER.search(process.cgroup):
         return Keeper(Kept.CONTAINER, f"a container{f' ({unit})' * bool(unit)}", None, unit)
-    for each in above:
-        if _is_supervisord(each):
-            return Keeper(Kept.SUPERVISORD, f"supervisord (PID {each.pid})", each.pid, unit)
+    if own := supervised((process, *above)):
+        daemon = above[len(own) - 1]
+        # What supervisord itself has started knows best: further down anything may be said.
+        name = next(filter(None, map(_supervisors_name, reversed(own))), "")
+        words = f"supervisord (PID {daemon.pid}){f', as {name}' * bool(name)}"
+        return Keeper(Kept.SUPERVISORD, words, daemon.pid, unit, name)
     parent = above[0] if above else None
     session = _SESSION.search(process.cgroup)
     if unit and unit.endswith(".service") and not unit.startswith("user@"):
@@ -83,9 +90,27 @@ def _is_manager(process: Process) -> bool:
     return process.pid == 1 or engine_of(process.executable) == "systemd"
 
 
+def supervised(processes: Sequence[Process]) -> Sequence[Process]:
+    """Of a process and its ancestors, those below supervisord; none: there is none above it."""
+    for index, each in enumerate(processes):
+        if index and _is_supervisord(each):
+            return processes[:index]
+    return ()
+
+
 def _is_supervisord(process: Process) -> bool:
     one = program(process.words)
-    return one is not None and one.program.rpartition("/")[2] == "supervisord"
+    if one is None:
+        return False
+    # As a module too: `python -m supervisor.supervisord`.
+    return one.program.rpartition("/")[2] in ("supervisord", "supervisor.supervisord")
+
+
+def _supervisors_name(process: Process) -> str:
+    """What supervisorctl calls it, by its environment."""
+    name = process.environment.get(PROCESS_NAME, "")
+    group = process.environment.get(GROUP_NAME, "")
+    return name if group in ("", name) or not name else f"{group}:{name}"
 
 
 def _called(process: Process) -> str:

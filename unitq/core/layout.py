@@ -7,6 +7,7 @@
     STATE/revisions/42-3fa9c1/sms/stdin         empty; see units/worker@.service.j2
     STATE/current -> revisions/42-3fa9c1        what is wanted
     STATE/rollouts/17/ledger.jsonl              what a rollout was about to do (core/ledger.py)
+    STATE/rollouts/17/progress.log              the lines that it shows, for who looks on
     STATE/rollouts/17/report.json               what it did
     STATE/pins/sms/3 -> ../../revisions/42-3fa9c1/sms   what the next start of sms@3 runs
 

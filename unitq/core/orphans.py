@@ -59,6 +59,7 @@ class Process:
     app: str = ""  # of unitq's, that it was started for
     revision: str = ""
     contained: bool = False  # it has PIDs of its own
+    inner: int = 0  # the one that it takes for its own, if so; 0: not known
 
 
 class Mark(StrEnum):
@@ -129,6 +130,23 @@ class Orphan:
     def pids(self) -> tuple[int, ...]:
         """All of its processes."""
         return (self.process.pid, *(child.pid for child in self.children))
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """What makes it this one and no other that has its PID."""
+        return self.process.pid, self.process.ticks
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether its code is known to lie outside of all releases: in a container, another copy.
+
+        False too where nobody can tell: by way of a link that has been changed, or nowhere.
+        """
+        process = self.process
+        if self.release or process.moved:
+            return False
+        placed = bool(process.paths) or process.directory not in ("", "/")
+        return process.contained or placed
 
 
 def judged(
@@ -303,5 +321,6 @@ def _code(app: App, work: Work, process: Process) -> tuple[str, bool | None]:
         return release, not (wanted.in_place and before)
     if process.moved:
         return "", False  # the link led to an earlier release when it began
-    # Nothing tells where its code is from. What is older than the code cannot run it.
-    return "", False if before else None
+    # Nothing tells where its code is from. What is older than the code cannot run it; but an image
+    # may have been made of it before it came here.
+    return "", False if before and not process.contained else None

@@ -73,6 +73,13 @@ class Revision(NamedTuple):
         """`42-3fa9c1`: the number people say, and the hash."""
         return f"{self.number}-{self.hash}"
 
+    def repeats(self, name: str | None) -> bool:
+        """Whether the revision of this id is another one in which the workers run the same.
+
+        After a rollback to 3, which is revision 5, processes of 3 are as they should be.
+        """
+        return bool(name) and name != self.id and (name or "").partition("-")[2] == self.hash
+
     def worker(self, name: str) -> WorkerRevision | None:
         """The worker of that name."""
         return next((worker for worker in self.workers if worker.name == name), None)

@@ -10,7 +10,7 @@ from unitq.core.errors import LockedError, SystemdError
 from unitq.host.bus_errors import BusLostError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from unitq.host.systemd import Systemd
 
@@ -58,8 +58,8 @@ def start(systemd: Systemd, unit: str, description: str, arguments: Sequence[str
         raise
 
 
-def ended(systemd: Systemd, unit: str) -> tuple[int, float]:
-    """Waits until no such unit runs.
+def ended(systemd: Systemd, unit: str, meanwhile: Callable[[], None]) -> tuple[int, float]:
+    """Waits until no such unit runs; calls `meanwhile` now and then, and as something happens.
 
     Returns the exit code of a failure that systemd remembers, and when that was, in seconds since
     1970; zeros where it remembers none.
@@ -70,6 +70,7 @@ def ended(systemd: Systemd, unit: str) -> tuple[int, float]:
             while any(
                 row.job or row.active not in ("inactive", "failed") for row in systemd.units([unit])
             ):
+                meanwhile()
                 # The last signal may come before the last change is to be seen.
                 systemd.events(_LOOK_AGAIN)
             systemd.unsubscribe()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _LEDGER = "ledger.jsonl"
 _REPORT = "report.json"
+_PROGRESS = "progress.log"
 
 # Taken on disk before anything is done: a disk that fills up meanwhile does not stop a rollback.
 _RESERVED = 64 << 10
@@ -137,6 +138,11 @@ class Ledger:
         self._staged.replace(self._folder / _REPORT)
         files.sync(self._folder)
 
+    def progress(self, words: str) -> None:
+        """Keeps a line for who looks on. Nothing depends on it: on a full disk it is left out."""
+        with suppress(OSError), open(self._folder / _PROGRESS, "a", encoding="utf-8") as file:
+            file.write(f"{words}\n")
+
     def kept(self) -> bytes | None:
         """The closing report of an earlier command of this rollout. Raises OSError."""
         try:
@@ -168,6 +174,7 @@ class Ledger:
             return
         with suppress(OSError):
             (self._folder / _LEDGER).unlink(missing_ok=True)
+            (self._folder / _PROGRESS).unlink(missing_ok=True)
         place = self._place
         if self._held:
             with suppress(OSError):
@@ -262,6 +269,32 @@ def read(place: AppLayout, number: int) -> tuple[Record, ...]:
         return records((Path(place.rollout(number)) / _LEDGER).read_bytes())
     except FileNotFoundError:
         return ()
+
+
+class Progress:
+    """The lines of a rollout at work, and of each that begins later, as they come."""
+
+    def __init__(self, place: AppLayout) -> None:
+        self._place = place
+        found = latest(place)
+        # One that has ended is no news.
+        self._number = _last(place) + (found is not None and not found.unfinished)
+        self._at = 0
+
+    def news(self) -> list[str]:
+        """Those that were written since the last call."""
+        number = max(_last(self._place), self._number)
+        if number != self._number:
+            self._number, self._at = number, 0
+        try:
+            with open(Path(self._place.rollout(number)) / _PROGRESS, "rb") as file:
+                file.seek(self._at)
+                # The last line may be half there.
+                whole, end, _ = file.read().rpartition(b"\n")
+        except FileNotFoundError:
+            return []
+        self._at += len(whole) + len(end)
+        return whole.decode(errors="replace").split("\n") if end else []
 
 
 def _last(place: AppLayout) -> int:

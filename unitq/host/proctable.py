@@ -149,6 +149,7 @@ def _closer(process: Process, folder: int, here: _Here) -> Process:
         app=environment.get("UNITQ_APP") or app,
         revision=environment.get("UNITQ_REVISION") or revision,
         contained=contained,
+        inner=_inner(_content("status", folder)) if contained else 0,
     )
 
 
@@ -242,6 +243,14 @@ def _words(content: bytes) -> tuple[str, ...]:
     # A title leaves what was behind it as NULs, or as blanks.
     text = content.decode(errors="replace").rstrip("\0 ")
     return tuple(text.split("\0")) if text else ()
+
+
+def _inner(content: bytes) -> int:
+    """The PID that a process has in its own namespace (proc(5), NSpid); 0: not known."""
+    for line in content.splitlines():
+        if line.startswith(b"NSpid:"):
+            return int(line.split()[-1])
+    return 0
 
 
 def _cgroup(content: str) -> str:

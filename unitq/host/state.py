@@ -17,11 +17,14 @@ from unitq.core.revision import Revision, load
 from unitq.host import files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from unitq.core.layout import AppLayout, Layout
     from unitq.core.names import InstanceName
+
+
+_LOOK_AGAIN = 0.5  # seconds
 
 
 def apps(layout: Layout) -> list[str]:
@@ -186,8 +189,12 @@ def busy(layout: Layout, app: str) -> bool:
     return hidden or at_work(layout, app) is not None
 
 
-def wait_until_idle(layout: Layout, app: str) -> None:
-    """Returns once nobody holds the app."""
+def wait_until_idle(layout: Layout, app: str, meanwhile: Callable[[], None]) -> None:
+    """Returns once nobody holds the app; calls `meanwhile` now and then."""
+    while (holder := at_work(layout, app)) and os.path.exists(f"/proc/{holder['pid']}"):
+        meanwhile()
+        _ended(holder["pid"], _LOOK_AGAIN)
+    # Who has just begun, or whom we may not know.
     try:
         descriptor = os.open(layout.app(app).lock, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -196,6 +203,18 @@ def wait_until_idle(layout: Layout, app: str) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
+
+
+def _ended(pid: int, seconds: float) -> None:
+    """Waits until the process has ended, for so long at most."""
+    import select  # `status` has no need of it
+
+    with suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            select.select([descriptor], [], [], seconds)
+        finally:
+            os.close(descriptor)
 
 
 def _holder(descriptor: int) -> str:

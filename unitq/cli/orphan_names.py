@@ -1,0 +1,64 @@
+"""Orphans that an operator names by PID, and what a PID is that is none."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from unitq.cli.orphan_look import Look
+from unitq.cli.text import plural, unitq
+from unitq.core.errors import NoMatchError
+from unitq.core.likeness import engine_of
+from unitq.core.orphans import in_a_unit
+from unitq.core.staleness import whose
+from unitq.host import processes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unitq.cli.orphan_look import Known
+
+
+def only(what: Known, found: Look, pids: Sequence[int]) -> Look:
+    """Those of the orphans that are named. Raises NoMatchError where a PID is none's."""
+    wanted = set(pids)
+    orphans = tuple(each for each in found.orphans if each.process.pid in wanted)
+    others = sorted(wanted - {each.process.pid for each in orphans})
+    if others:
+        app = what.app.name
+        told = tuple(_told(what, found, pid) for pid in others)
+        hint = f"`{unitq(app, user=what.scope.user)} orphans` shows those that there are"
+        if len(told) == 1:
+            raise NoMatchError(f"{told[0]}: nothing is done", hint=hint)
+        raise NoMatchError(
+            f"{plural(len(told), 'PID')} of no orphan of {app}: nothing is done",
+            problems=told,
+            hint=hint,
+        )
+    return Look(found.table, orphans, found.registered)
+
+
+def _told(what: Known, found: Look, pid: int) -> str:
+    """What a process is that is no orphan, in words."""
+    app = what.app.name
+    for each in found.orphans:
+        if pid in each.pids:
+            return (
+                f"PID {pid} is a child of the orphan {each.process.pid}, which is the one to name"
+            )
+    living = processes.living(pid)
+    if living is None:
+        return f"there is no process {pid}: it is gone"
+    began, cgroup = living
+    process = found.table.processes.get(pid)
+    if began is None or (process and not process.executable):
+        return f"PID {pid} is another user's and may not be looked at"
+    instance, unit = whose(app, cgroup)
+    if instance:
+        return f"PID {pid} is no orphan but of {instance}, an instance of {app}"
+    if in_a_unit(cgroup):
+        return f"PID {pid} is no orphan of {app} but in a unit of unitq's, {unit or cgroup}"
+    if pid == os.getpid():
+        return f"PID {pid} is this command itself"
+    name = f" ({engine_of(process.executable)})" if process else ""
+    return f"PID {pid}{name} is no orphan: nothing says that it works for {app}"
