@@ -365,6 +365,62 @@ def test_the_first_program_leads_back_to_nothing_installed(host: Host) -> None:
     assert not site.files()
 
 
+@contextlib.contextmanager
+def failing(site: Site, worker: str, instance: int) -> Iterator[None]:
+    """A unit that does not start, for as long as the context lasts."""
+    drop_in = Path(f"/etc/systemd/system/{site.unit(worker, instance)}.d/fail.conf")
+    drop_in.parent.mkdir()
+    drop_in.write_text("[Service]\nExecStartPre=/bin/false\n")
+    try:
+        yield
+    finally:
+        shutil.rmtree(drop_in.parent)
+        site.systemctl("daemon-reload")
+
+
+@pytest.mark.parametrize("program", ["mail", "sms"])
+def test_what_is_typed_leads_back_where_one_file_has_both(host: Host, program: str) -> None:
+    """The program that failed is Supervisor's again, at a boot as well; nothing else changes."""
+    site = host.site
+    for name in ("mail", "sms"):
+        host.program(name, "autorestart=true", count=2)
+    files = [host.folder / "mail.conf", host.folder / "sms.conf"]
+    whole = host.folder / "all.conf"
+    before = "".join(file.read_text() for file in files)
+    whole.write_text(before)
+    for file in files:
+        file.unlink()
+    host.start()
+    host.running(4)
+    host.imported()
+    moved = {"mail@1", "mail@2"} if program == "sms" else set()
+    with Load(host.redis.client, ["sms", "mail"], rate=15, seconds=(0.05, 0.3)) as load:
+        with failing(site, program, 2):
+            done = site.unitq("takeover", str(host.conf), "--yes")
+            assert done.code == 7, str(done)
+            assert f"{program}@2 failed: " in done.stderr
+            commands = back(done.stderr)
+            assert len(commands) == 3, commands
+            for command in commands:
+                assert not command.startswith("#"), "nobody can type that"
+                went = site.scope.run("/bin/sh", "-ec", command, cwd=site.home)
+                assert went.code == 0, f"{command}: {went}"
+        host.running(4 - len(moved))
+        states = {name: state for name, state in host.states().items() if program in name}
+        assert set(states.values()) == {"RUNNING"}
+        assert site.pids().keys() == moved
+        assert not site.files() or moved, "nothing was installed before"
+    none_lost(load)
+    # But for what was moved before, the file is what it was.
+    header = "[program:mail] ; of the shop\n"
+    after = before.replace(header, f"{header}autostart=false\n") if moved else before
+    assert whole.read_text() == after
+    host.stop()
+    host.start()
+    host.running(4 - len(moved))
+    assert site.pids().keys() == moved
+
+
 def test_ctrl_c_finishes_the_one_in_hand_and_the_same_command_goes_on(host: Host) -> None:
     site = host.site
     # Longer than Supervisor would give them.
