@@ -16,8 +16,10 @@ import pytest
 
 from tests.core.build import app
 from tests.core.test_takeover import SETTINGS
+from unitq.core.errors import UnitqError
 from unitq.host import family
-from unitq.host.handover import Handover, Task
+from unitq.host.ending import Ended, Task
+from unitq.host.handover import Handover
 from unitq.host.interrupts import Interrupts
 from unitq.host.patience import GaveUpError, HandoverError
 from unitq.host.supervisord import Info
@@ -114,6 +116,28 @@ def task(stop_timeout: str = "60s") -> Task:
     return Task("w:w", SETTINGS, worker, None, known=False)
 
 
+def end(made: Handover, *tasks: Task) -> dict[str, Ended | UnitqError]:
+    """How each of them ended."""
+    for one in tasks:
+        made.begin(one)
+    found: dict[str, Ended | UnitqError] = {}
+    try:
+        while made.in_hand:
+            made.wait()
+            made.turn()
+            found |= made.done()
+    finally:
+        made.close()
+    return found
+
+
+def ended_of(made: Handover, one: Task) -> Ended:
+    (found,) = end(made, one).values()
+    if isinstance(found, UnitqError):
+        raise found
+    return found
+
+
 def handover(paper: Paper, tmp_path: Path, deadline: float | None = None) -> Handover:
     interrupts = Interrupts()
     interrupts.wake = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
@@ -128,7 +152,7 @@ def test_a_successor_that_may_have_a_job_finishes_it(tmp_path: Path, papers: lis
     out = tmp_path / "out"
     paper = Paper(out, [IDLE, CONNECTED, WRITING, PARENT, IDLE])
     papers.append(paper)
-    ended = handover(paper, tmp_path).end(task())
+    ended = ended_of(handover(paper, tmp_path), task())
     told = [process.pid for process in paper.every]
     # The first and the three that have begun each finish; the last has nothing to finish.
     assert out.read_text().count("finished\n") >= 4
@@ -142,7 +166,7 @@ def test_a_successor_that_may_have_a_job_finishes_it(tmp_path: Path, papers: lis
 def test_what_is_not_started_again_is_only_told(tmp_path: Path, papers: list[Paper]) -> None:
     paper = Paper(tmp_path / "out", [CONNECTED], again=False)
     papers.append(paper)
-    ended = handover(paper, tmp_path).end(task())
+    ended = ended_of(handover(paper, tmp_path), task())
     assert paper.every[0].returncode == 0
     assert not paper.stopped
     assert ended.successors == 0
@@ -152,7 +176,7 @@ def test_it_gives_up_and_kills_nothing(tmp_path: Path, papers: list[Paper]) -> N
     paper = Paper(tmp_path / "out", [CONNECTED] * 11)
     papers.append(paper)
     with pytest.raises(HandoverError, match="faster than it can be held"):
-        handover(paper, tmp_path).end(task())
+        ended_of(handover(paper, tmp_path), task())
     assert not paper.stopped
     assert all(process.poll() in (0, None) for process in paper.every)
     assert paper.every[-1].poll() is None
@@ -164,9 +188,9 @@ def test_what_works_for_too_long_is_left_to_it(tmp_path: Path, papers: list[Pape
     paper = Paper(tmp_path / "out", [stubborn])
     papers.append(paper)
     with pytest.raises(HandoverError, match="still works, 1s after SIGTERM"):
-        handover(paper, tmp_path).end(task("1s"))
+        ended_of(handover(paper, tmp_path), task("1s"))
     assert paper.every[0].poll() is None
     with pytest.raises(GaveUpError):
-        handover(paper, tmp_path, time.monotonic() + 0.2).end(task())
+        ended_of(handover(paper, tmp_path, time.monotonic() + 0.2), task())
     assert paper.every[0].poll() is None
     assert not paper.stopped

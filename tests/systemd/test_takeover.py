@@ -624,3 +624,128 @@ def test_what_does_not_fit_is_refused_before_anything_changes(host: Host) -> Non
     assert set(host.states().values()) == {"RUNNING"}
     assert not site.files()
     assert len(list(host.folder.iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["drain", "hold", "stop"])
+def test_several_at_a_time_lose_nothing(host: Host, name: str) -> None:
+    """All work when they are told: so many are told before the first has ended."""
+    command, more = WAYS[name]
+    host.program("sms", more, command=command, count=6)
+    host.start()
+    host.running(6)
+    host.imported()
+    site = host.site
+    width = ("--max-unavailable", "50%")
+    dry = site.unitq("takeover", str(host.conf), "--dry-run", *width)
+    assert dry.code == 12, str(dry)
+    said = "at most 3 at a time: never fewer than 3 of 6 serving, never more than 6 processes"
+    assert said in dry.stdout, str(dry)
+    load = Load(host.redis.client, ["sms"], rate=15, seconds=(0.05, 0.3))
+    load.enqueue(6, 8.0)
+    wait_until(lambda: len(load.tally().in_hand) == 6, 20, "all work")
+    with load, Counted(host) as counted:
+        done = site.unitq("takeover", str(host.conf), "--yes", *width)
+    assert done.code == 0, str(done)
+    none_lost(load)
+    assert counted.looks > 20
+    assert 3 <= counted.least < counted.most == 6, done.stdout
+    said = "Supervisor stops it" if name == "stop" else "SIGQUIT to PID"
+    assert done.stdout.partition("ended under")[0].count(said) == 3, done.stdout
+    assert set(host.states().values()) == {"STOPPED"}
+    assert site.active("sms") == 6
+    assert len(host.mains()) == 6
+
+
+def test_a_slow_one_does_not_hold_the_others_up(host: Host) -> None:
+    site = host.site
+    host.program("sms", "autorestart=true", count=4)
+    host.start()
+    host.running(4)
+    host.imported()
+    site.write(site.toml.read_text() + "\n[rollout]\nmax_unavailable = 2\n")
+    load = Load(host.redis.client, ["sms"])
+    load.enqueue(1, 25.0)
+    wait_until(lambda: len(load.tally().in_hand) == 1, 20, "it works")
+    running = site.start("takeover", str(host.conf), "--yes")
+    # Whichever of the four has the long job, the window goes past it.
+    wait_until(lambda: running.output().count("is healthy") == 3, 60, "the others are moved")
+    assert len(load.tally().in_hand) == 1, running.output()
+    assert site.active("sms") == 3
+    done = running.wait()
+    assert done.code == 0, str(done)
+    none_lost(load)
+    assert site.active("sms") == 4
+
+
+def test_after_a_failure_those_in_hand_are_finished_and_no_other_is_begun(host: Host) -> None:
+    site = host.site
+    host.program("sms", "autorestart=true", count=4, command=SHELL)
+    host.start()
+    host.running(4)
+    host.imported()
+    before = (host.folder / "sms.conf").read_text()
+    load = Load(host.redis.client, ["sms"])
+    load.enqueue(4, 8.0)
+    wait_until(lambda: len(load.tally().in_hand) == 4, 20, "all work")
+    with failing(site, "sms", 1):
+        done = site.unitq("takeover", str(host.conf), "--yes", "--max-unavailable", "2")
+    assert done.code == 7, str(done)
+    assert "sms@1 failed: " in done.stderr
+    assert "Supervisor still runs sms:sms_02, sms:sms_03 of sms" in done.stderr
+    assert site.pids().keys() == {"sms@2"}
+    for command in back(done.stderr):
+        went = site.scope.run("/bin/sh", "-ec", command, cwd=site.home)
+        assert went.code == 0, f"{command}: {went}"
+    host.running(4)
+    assert (host.folder / "sms.conf").read_text() == before
+    assert not site.files()
+    none_lost(load)
+
+
+def test_ctrl_c_finishes_all_in_hand(host: Host) -> None:
+    site = host.site
+    host.program("sms", "autorestart=true", count=3)
+    host.start()
+    host.running(3)
+    host.imported()
+    load = Load(host.redis.client, ["sms"])
+    load.enqueue(3, 8.0)
+    wait_until(lambda: len(load.tally().in_hand) == 3, 20, "all work")
+    running = site.start("takeover", str(host.conf), "--yes", "--max-unavailable", "2")
+    wait_until(lambda: running.output().count("SIGQUIT to PID") == 2, 30, "two are told")
+    running.signal(signal.SIGINT)
+    done = running.wait()
+    assert done.code == 10, str(done)
+    assert "these 2 are finished" in done.stdout
+    assert sorted(host.states().values()) == ["RUNNING", "STOPPED", "STOPPED"]
+    assert site.pids().keys() == {"sms@1", "sms@2"}
+    done = site.unitq("takeover", str(host.conf), "--yes")
+    assert done.code == 0, str(done)
+    none_lost(load)
+    assert site.active("sms") == 3
+
+
+@pytest.mark.parametrize("name", ["unexpected", "hold", "stop"])
+def test_the_way_back_while_jobs_are_finished(host: Host, name: str) -> None:
+    """Who was told to end does so later, and Supervisor would not start it again."""
+    command, more = WAYS[name]
+    host.program("sms", more, command=command, count=2)
+    host.start()
+    host.running(2)
+    host.imported()
+    before = (host.folder / "sms.conf").read_text()
+    site = host.site
+    load = Load(host.redis.client, ["sms"])
+    load.enqueue(2, 10.0)
+    wait_until(lambda: len(load.tally().in_hand) == 2, 20, "both work")
+    arguments = ("--max-unavailable", "2", "--timeout", "4s")
+    done = site.unitq("takeover", str(host.conf), "--yes", *arguments)
+    assert done.code == 6, str(done)
+    for each in back(done.stderr):
+        went = site.scope.run("/bin/sh", "-ec", each, cwd=site.home)
+        assert went.code == 0, f"{each}: {went}"
+    none_lost(load)
+    host.running(2)
+    assert (host.folder / "sms.conf").read_text() == before
+    assert not site.files()
+    assert len(host.mains()) == 2

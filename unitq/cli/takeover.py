@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq.cli.imports import pairs, recogniser
-from unitq.cli.rollouts import need_terminal, running, waiting_options
+from unitq.cli.rollouts import need_terminal, running, share, waiting_options
 from unitq.cli.scope import current, scope_options
 from unitq.cli.text import plural
 from unitq.core.errors import Exit, NoMatchError, PreflightError
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from unitq.cli.scope import Scope
     from unitq.core.model import App, Worker
     from unitq.core.preset import Preset
+    from unitq.core.settings import Share
     from unitq.core.supervisor.programs import Program
     from unitq.host.autostart import Configuration
-    from unitq.host.handover import Task
+    from unitq.host.ending import Task
     from unitq.host.supervisord import Info, Supervisord
     from unitq.host.systemd import Systemd
 
@@ -48,15 +49,20 @@ class Planned:
     moves: tuple[Move, ...]
     staying: tuple[tuple[str, str], ...]  # programs, and why
     known: bool  # supervisord has read the files as they are now
+    max_unavailable: Share
 
     @property
     def moved(self) -> bool:
         """Nothing is left to do."""
         return all(move.moved for move in self.moves)
 
+    def width(self, move: Move) -> int:
+        """How many of a program's processes may be missing at once: one at least."""
+        return max(1, self.max_unavailable.down(len(move.pairs)))
+
     def task(self, move: Move, pair: Pair) -> Task:
         """What is to be known of one process to end it."""
-        from unitq.host.handover import Task
+        from unitq.host.ending import Task
 
         worker = move.worker(pair)
         return Task(pair.process, move.settings, worker, self.preset(worker), self.known)
@@ -88,6 +94,12 @@ Exit codes: docs/exit-codes.md.
     "--env", "variables", multiple=True, metavar="NAME=VALUE", callback=pairs,
     help="What %(ENV_NAME)s stands for; otherwise this command's environment.",
 )  # fmt: skip
+@click.option(
+    "--max-unavailable",
+    metavar="N|N%",
+    callback=share,
+    help="How many of a program's processes are moved at a time; otherwise as [rollout] says.",
+)
 @waiting_options
 @click.argument("file", required=False)
 @click.argument("programs", nargs=-1, metavar="[PROGRAM]...")
@@ -97,6 +109,7 @@ def takeover(
     variables: dict[str, str],
     dry_run: bool,
     yes: bool,
+    max_unavailable: Share | None,
     as_json: bool,
     timeout: float | None,
     fail_on_kill: bool,
@@ -118,7 +131,7 @@ def takeover(
     app, toml = scope.load()
     environment = dict(os.environ) | variables
     systemd = scope.systemd()
-    planned = plan(scope, systemd, app, toml, file, environment, programs)
+    planned = plan(scope, systemd, app, toml, file, environment, programs, max_unavailable)
     if dry_run or planned.moved:
         code = Exit.OK if planned.moved else Exit.PENDING
         if as_json:
@@ -134,7 +147,7 @@ def takeover(
             return Exit.INTERRUPTED
     with state.lock(scope.layout, app.name, state.command_name()):
         # What was shown may have changed meanwhile.
-        planned = plan(scope, systemd, app, toml, file, environment, programs)
+        planned = plan(scope, systemd, app, toml, file, environment, programs, max_unavailable)
         deadline = None if timeout is None else begun + timeout
         told = document(planned, Exit.OK, dry_run=False) if as_json else {}
         with Interrupts().caught() as interrupts:
@@ -156,6 +169,7 @@ def plan(
     file: str | None,
     environment: Mapping[str, str],
     wanted: Sequence[str],
+    max_unavailable: Share | None,
 ) -> Planned:
     """What is to be moved. Raises PreflightError with all that is in the way."""
     from unitq.core.supervisor.server import addresses
@@ -190,7 +204,8 @@ def plan(
         raise NoMatchError(
             f"{path}: no program matches {', '.join(missing)}", hint=f"programs: {known}"
         )
-    wrong += _in_the_way(conf, app, moves)
+    allowed = max_unavailable or app.rollout.max_unavailable
+    wrong += _in_the_way(conf, moves, allowed)
     if wrong:
         raise PreflightError(
             f"{app.name}: cannot be taken over; nothing was changed", problems=tuple(wrong)
@@ -202,7 +217,7 @@ def plan(
         )
     return Planned(
         scope, app, toml, conf, environment, supervisord, tuple(moves), tuple(staying),
-        _has_read(supervisord, conf),
+        _has_read(supervisord, conf), allowed,
     )  # fmt: skip
 
 
@@ -268,17 +283,17 @@ def _move(
     return move, wrong
 
 
-def _in_the_way(conf: Configuration, app: App, moves: Sequence[Move]) -> list[str]:
+def _in_the_way(conf: Configuration, moves: Sequence[Move], allowed: Share) -> list[str]:
     wrong = []
     for move in moves:
         others = [p for p in conf.read.programs if p.section == move.section]
         if len(others) != sum(each.section == move.section for each in moves):
             groups = ", ".join(program.group for program in others)
             wrong.append(f"[{move.section}] is in several groups ({groups}): name all of them")
-    if moves and app.rollout.max_unavailable.number == 0:
+    if moves and allowed.number == 0:
         wrong.append(
             "[rollout] max_unavailable = 0: one worker ends before its unit starts, as there are "
-            "never more than before; make it 1 for the takeover"
+            "never more than before; `--max-unavailable 1` allows that for the takeover"
         )
     return list(dict.fromkeys(wrong))
 
