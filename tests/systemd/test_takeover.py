@@ -94,7 +94,9 @@ class Host:
         (self.folder / f"{name}.conf").write_text(text)
 
     def start(self) -> None:
-        """Starts supervisord, and waits for all programs."""
+        """Starts supervisord, and waits for its socket."""
+        # The kernel has the start in hundredths of a second: it has to come after the files.
+        time.sleep(0.05)
         self.processes.append(
             subprocess.Popen(
                 [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(self.conf)],
@@ -241,6 +243,7 @@ def test_no_job_is_lost_and_none_run_twice(host: Host, name: str) -> None:
     before = (host.folder / "sms.conf").read_text()
     dry = site.unitq("takeover", str(host.conf), "--dry-run")
     assert dry.code == 12, str(dry)
+    assert ("Supervisor stops PID" in dry.stdout) == (name == "stop"), str(dry)
     assert (host.folder / "sms.conf").read_text() == before
     with Load(host.redis.client, ["sms"], rate=15, seconds=(0.05, 0.3)) as load:
         wait_until(lambda: load.tally().finished > 5, 20, "jobs flow")
@@ -649,8 +652,9 @@ def test_several_at_a_time_lose_nothing(host: Host, name: str) -> None:
     none_lost(load)
     assert counted.looks > 20
     assert 3 <= counted.least < counted.most == 6, done.stdout
-    said = "Supervisor stops it" if name == "stop" else "SIGQUIT to PID"
-    assert done.stdout.partition("ended under")[0].count(said) == 3, done.stdout
+    first = done.stdout.partition("ended under")[0]
+    said = [line.split(":")[1] for line in first.splitlines() if line.startswith("  sms:")]
+    assert set(said) == {"sms_00", "sms_01", "sms_02"}, done.stdout
     assert set(host.states().values()) == {"STOPPED"}
     assert site.active("sms") == 6
     assert len(host.mains()) == 6
@@ -662,13 +666,21 @@ def test_a_slow_one_does_not_hold_the_others_up(host: Host) -> None:
     host.start()
     host.running(4)
     host.imported()
-    site.write(site.toml.read_text() + "\n[rollout]\nmax_unavailable = 2\n")
+    header = "[rollout]\n"
+    text = site.toml.read_text()
+    assert header in text
+    site.write(text.replace(header, f"{header}max_unavailable = 2\n"))
     load = Load(host.redis.client, ["sms"])
     load.enqueue(1, 25.0)
     wait_until(lambda: len(load.tally().in_hand) == 1, 20, "it works")
     running = site.start("takeover", str(host.conf), "--yes")
     # Whichever of the four has the long job, the window goes past it.
-    wait_until(lambda: running.output().count("is healthy") == 3, 60, "the others are moved")
+    wait_until(
+        lambda: running.output().count("is healthy") == 3 or not running.running,
+        60,
+        "the others are moved",
+    )
+    assert running.running, running.wait()
     assert len(load.tally().in_hand) == 1, running.output()
     assert site.active("sms") == 3
     done = running.wait()
