@@ -653,8 +653,8 @@ def test_several_at_a_time_lose_nothing(host: Host, name: str) -> None:
     assert counted.looks > 20
     assert 3 <= counted.least < counted.most == 6, done.stdout
     first = done.stdout.partition("ended under")[0]
-    said = [line.split(":")[1] for line in first.splitlines() if line.startswith("  sms:")]
-    assert set(said) == {"sms_00", "sms_01", "sms_02"}, done.stdout
+    told = [line.split(":")[1] for line in first.splitlines() if line.startswith("  sms:")]
+    assert set(told) == {"sms_00", "sms_01", "sms_02"}, done.stdout
     assert set(host.states().values()) == {"STOPPED"}
     assert site.active("sms") == 6
     assert len(host.mains()) == 6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,7 +17,7 @@ from unitq.cli.imports import pairs, recogniser
 from unitq.cli.rollouts import need_terminal, running, share, waiting_options
 from unitq.cli.scope import current, scope_options
 from unitq.cli.text import plural
-from unitq.core.errors import Exit, NoMatchError, PreflightError
+from unitq.core.errors import ConfigError, Exit, NoMatchError, PreflightError
 from unitq.core.names import InstanceName
 from unitq.core.preset import NONE
 from unitq.core.takeover import Move, Pair
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
     from unitq.host.ending import Task
     from unitq.host.supervisord import Info, Supervisord
     from unitq.host.systemd import Systemd
+
+# What only a file of Supervisor's has.
+_SECTIONS = frozenset(
+    {"supervisord", "supervisorctl", "unix_http_server", "inet_http_server", "include"}
+    | {"program", "group", "eventlistener", "fcgi-program", "rpcinterface"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +137,7 @@ def takeover(
     scope = current()
     app, toml = scope.load()
     environment = dict(os.environ) | variables
+    loaded(file, environment)  # before all else: it may be no configuration at all
     systemd = scope.systemd()
     planned = plan(scope, systemd, app, toml, file, environment, programs, max_unavailable)
     if dry_run or planned.moved:
@@ -158,6 +166,42 @@ def takeover(
     return code
 
 
+# --- the file -------------------------------------------------------------------------------------
+
+
+def loaded(file: str | None, environment: Mapping[str, str]) -> Configuration:
+    """Supervisor's configuration; None: the one that supervisord would take. Raises ConfigError."""
+    from unitq.host import autostart, supervisor
+
+    if file is None:
+        try:
+            path = supervisor.default()
+        except ConfigError as error:
+            raise ConfigError(error.message, hint=_hint("")) from error
+        return autostart.load(path, environment)
+    if not os.path.isfile(file):
+        what = "no file" if os.path.exists(file) else "there is no such file"
+        raise ConfigError(f"{file}: {what}", hint=_hint("" if "/" in file else file))
+    if file.endswith(".toml"):
+        raise ConfigError(f"{file}: that is no configuration of Supervisor's", hint=_hint(""))
+    found = autostart.load(Path(file), environment)
+    if not any(name.partition(":")[0] in _SECTIONS for name in found.ini.sections):
+        raise ConfigError(
+            f"{file}: no configuration of Supervisor's: it has neither [supervisord] nor a program",
+            hint=_hint(""),
+        )
+    return found
+
+
+def _hint(program: str) -> str:
+    """What FILE is; with a program that somebody has named in its place."""
+    from unitq.host import supervisor
+
+    file = next(filter(os.path.isfile, supervisor.DEFAULTS), "/etc/supervisor/supervisord.conf")
+    words = shlex.join(["unitq", "takeover", file, *([program] if program else [])])
+    return f"FILE is Supervisor's main file, and comes before any program's name: `{words}`"
+
+
 # --- what is there --------------------------------------------------------------------------------
 
 
@@ -173,11 +217,10 @@ def plan(
 ) -> Planned:
     """What is to be moved. Raises PreflightError with all that is in the way."""
     from unitq.core.supervisor.server import addresses
-    from unitq.host import autostart, supervisor
     from unitq.host.supervisord import Supervisord
 
-    path = Path(file) if file is not None else supervisor.default()
-    conf = autostart.load(path, environment)
+    conf = loaded(file, environment)
+    path = conf.path
     supervisord = Supervisord(addresses(conf.ini, conf.around))
     told = supervisord.processes()
     serving = _serving(scope, systemd, app)
