@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -27,6 +28,8 @@ from unitq.host.supervisord import Info
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from unitq.core.takeover import Member
 
 BEGIN = """\
 import os, signal, socket, sys, time
@@ -138,7 +141,7 @@ def ended_of(made: Handover, one: Task) -> Ended:
     return found
 
 
-def handover(paper: Paper, tmp_path: Path, deadline: float | None = None) -> Handover:
+def handover(paper: Paper | Papers, tmp_path: Path, deadline: float | None = None) -> Handover:
     interrupts = Interrupts()
     interrupts.wake = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     reading, writing = os.pipe()
@@ -194,3 +197,87 @@ def test_what_works_for_too_long_is_left_to_it(tmp_path: Path, papers: list[Pape
         ended_of(handover(paper, tmp_path, time.monotonic() + 0.2), task())
     assert paper.every[0].poll() is None
     assert not paper.stopped
+
+
+class Papers:
+    """A supervisord with several of them, by name."""
+
+    def __init__(self, papers: dict[str, Paper]) -> None:
+        self.pid = os.getpid()
+        self.papers = papers
+
+    def info(self, name: str) -> Info:
+        """Of one of them."""
+        return self.papers[name].info(name)
+
+    def stop(self, name: str) -> bool:
+        """One of them."""
+        return self.papers[name].stop(name)
+
+
+STUBBORN = "signal.signal(signal.SIGTERM, lambda *_: None)"
+
+
+def named(name: str, stop_timeout: str = "60s") -> Task:
+    return replace(task(stop_timeout), process=name)
+
+
+def test_none_waits_for_another_and_a_failure_is_its_own(
+    tmp_path: Path, papers: list[Paper]
+) -> None:
+    programs = {"w:slow": [STUBBORN], "w:late": [STUBBORN], "w:quick": [CONNECTED, IDLE]}
+    for name, each in programs.items():
+        papers.append(Paper(tmp_path / name, each))
+    supervisord = Papers(dict(zip(programs, papers, strict=True)))
+    made = handover(supervisord, tmp_path)
+    made.begin(named("w:slow"))
+    made.begin(named("w:late", "1s"))
+    made.begin(named("w:quick"))
+    found: dict[str, Ended | UnitqError] = {}
+    while len(found) < 2:
+        made.wait()
+        made.turn()
+        found |= made.done()
+    assert list(made.in_hand) == ["w:slow"]
+    late, quick = found["w:late"], found["w:quick"]
+    assert isinstance(late, HandoverError)
+    assert "still works, 1s after SIGTERM" in late.message
+    assert isinstance(quick, Ended)
+    assert (len(quick.told), quick.successors) == (1, 1)
+    assert [len(paper.stopped) for paper in papers] == [0, 0, 1]
+    # Both were told, and Supervisor has them until they end.
+    assert made.unfinished == ["w:late"]
+    made.close()
+    assert made.unfinished == ["w:late", "w:slow"]
+    assert len(made.in_hand) == 0
+    assert all(paper.every[0].poll() is None for paper in papers[:2])
+
+
+def test_what_is_held_is_let_go_when_all_is_left(tmp_path: Path, papers: list[Paper]) -> None:
+    """The shell above a worker that still works."""
+    paper = Paper(tmp_path / "out", [""])
+    papers.append(paper)
+    script = f'{sys.executable} -IS -c "$0" "$1"; true'
+    shell = subprocess.Popen(
+        ["/bin/sh", "-c", script, BEGIN + READY, str(tmp_path / "below")], start_new_session=True
+    )
+    paper.every.append(shell)
+    paper.process = shell
+    made = handover(paper, tmp_path)
+
+    def below() -> list[Member]:
+        return [one for one in family.below(shell.pid, signal.SIGTERM) if one.catches]
+
+    deadline = time.monotonic() + 60
+    while not below():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    (worker,) = below()
+    os.kill(worker.pid, signal.SIGSTOP)  # so that it does not end when it is told
+    made.begin(task())
+    while "T" not in family._stat(shell.pid)[0]:
+        made.wait()
+        made.turn()
+    made.turn()
+    made.close()
+    assert family._stat(shell.pid)[0] != "T"

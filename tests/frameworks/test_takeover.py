@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.harness.redis_server import RedisServer
     from tests.systemd.conftest import Site
 
-pytestmark = [pytest.mark.frameworks, pytest.mark.quick]
+pytestmark = pytest.mark.frameworks
 
 # As most have it, and as it loses jobs at each restart: SIGTERM, and SIGKILL after ten seconds.
 PROGRAM = """\
@@ -69,8 +69,11 @@ def under_supervisor(worker: Worker) -> str:
 
 @pytest.mark.parametrize(
     "framework",
-    [each for each in FRAMEWORKS if each.name in ("rq", "celery")],
-    ids=lambda each: each.name,
+    [
+        pytest.param(each, id=each.name, marks=[pytest.mark.quick] if each.name == "rq" else [])
+        for each in FRAMEWORKS
+        if each.name in ("rq", "celery")
+    ],
 )
 def test_no_job_is_lost_and_none_run_twice(framework: Framework, host: Host) -> None:
     site = host.site

@@ -1,4 +1,4 @@
-"""Carries a takeover out: program by program, and in each one process after the other."""
+"""Carries a takeover out, program by program; cli/abreast.py has the processes of each."""
 
 from __future__ import annotations
 
@@ -252,11 +252,18 @@ class Mover:
         except UnitqError as second:
             self._tell(f"unitq: {second.message}")
             down, ending = [pair.process for pair in move.pairs], {}
+        if before := self._moved_before(move):
+            self._tell(f"unitq runs {', '.join(before)}, as moved before; that stays")
         self._back = self._way_back(move, earlier, down, ending)
         self._tell("to go on, once the cause is mended, the same command again; to go back:")
         for line in self._back:
             self._tell(f"  {line}")
         return code
+
+    def _moved_before(self, move: Move) -> list[str]:
+        """The programs before this one, which are moved."""
+        every = self._planned.moves
+        return [one.program for one in every[: every.index(move)]]
 
     def _without(self, move: Move) -> Revision | None:
         """The last revision without this program's workers, to go back to."""

@@ -1,4 +1,4 @@
-"""takeover: from a running Supervisor to units, one worker after the other."""
+"""takeover: from a running Supervisor to units, a few workers at a time."""
 
 from __future__ import annotations
 
@@ -87,9 +87,10 @@ Examples:
   unitq takeover /etc/supervisor/supervisord.conf --dry-run    exactly what would happen
   unitq takeover /etc/supervisor/supervisord.conf
   unitq takeover /etc/supervisor/supervisord.conf sms          one program of several
+  unitq takeover /etc/supervisor/supervisord.conf --max-unavailable 25%    faster
 
 \b
-Ctrl-C finishes the worker in hand and stops (exit 10); the same command goes on from there.
+Ctrl-C finishes the workers in hand and stops (exit 10); the same command goes on from there.
 A second Ctrl-C leaves at once (exit 130); who was told to finish its job does so.
 Exit codes: docs/exit-codes.md.
 """
@@ -121,13 +122,13 @@ def takeover(
     timeout: float | None,
     fail_on_kill: bool,
 ) -> int:  # fmt: skip
-    """Move running workers from Supervisor to unitq, one by one, without losing a job.
+    """Move running workers from Supervisor to unitq, one after the other, without losing a job.
 
     Needs the unitq.toml that `unitq import` has written. Each worker finishes its job under
-    Supervisor and ends, its unit starts and becomes healthy, then the next one follows. Never are
-    there more of a program than before. In Supervisor's files autostart becomes false, and the
-    files as they were stay beside as NAME.before-unitq. Without FILE it takes the one that
-    supervisord would.
+    Supervisor and ends, its unit starts and becomes healthy, then the next one follows; as many at
+    a time as `max_unavailable` allows, which is 1 if nobody says more. Never are there more of a
+    program than before. In Supervisor's files autostart becomes false, and the files as they were
+    stay beside as NAME.before-unitq. Without FILE it takes the one that supervisord would.
     """
     from unitq.cli.moving import Mover
     from unitq.cli.takeover_text import document, nothing_to_do, text

@@ -77,13 +77,22 @@ class Ending:
     """One process of supervisord's, on its way."""
 
     def __init__(
-        self, supervisord: Supervisord, notes: Path, say: Callable[[str], None], task: Task
+        self,
+        supervisord: Supervisord,
+        notes: Path,
+        say: Callable[[str], None],
+        task: Task,
+        beside: int,
     ) -> None:
-        """`notes` is a folder that goes with the boot."""
+        """`notes` is a folder that goes with the boot; `beside`: how many others are on their way.
+
+        Each of these may be looked after when our successor begins.
+        """
         self._supervisord = supervisord
         self._notes = notes
         self._say = say
         self._task = task
+        self._tries = _TRIES + beside
         self._told: list[int] = []
         self._killed = False
         self._successors = 0
@@ -96,7 +105,7 @@ class Ending:
     def steps(self) -> Steps[Ended]:
         """Ends the process; when this returns Supervisor starts none in its place."""
         top = 0
-        for _ in range(_TRIES):
+        for _ in range(self._tries):
             info = yield from self._settled()
             if info is None:
                 break

@@ -57,7 +57,7 @@ class Handover:
 
     def begin(self, task: Task) -> None:
         """Has a process end; the first step follows in the next turn."""
-        ending = Ending(self._supervisord, self._notes, self._say, task)
+        ending = Ending(self._supervisord, self._notes, self._say, task, len(self._hand))
         self._hand[task.process] = (ending, ending.steps(), _NOW)
 
     def turn(self) -> None:
