@@ -178,8 +178,11 @@ def test_what_is_not_started_again_is_only_told(tmp_path: Path, papers: list[Pap
 def test_it_gives_up_and_kills_nothing(tmp_path: Path, papers: list[Paper]) -> None:
     paper = Paper(tmp_path / "out", [CONNECTED] * 11)
     papers.append(paper)
+    made = handover(paper, tmp_path)
     with pytest.raises(HandoverError, match="faster than it can be held"):
-        ended_of(handover(paper, tmp_path), task())
+        ended_of(made, task())
+    # Whoever was told has ended; the last one was not, and goes on.
+    assert made.unfinished["w:w"] == paper.every[-2].pid
     assert not paper.stopped
     assert all(process.poll() in (0, None) for process in paper.every)
     assert paper.every[-1].poll() is None
@@ -246,9 +249,10 @@ def test_none_waits_for_another_and_a_failure_is_its_own(
     assert (len(quick.told), quick.successors) == (1, 1)
     assert [len(paper.stopped) for paper in papers] == [0, 0, 1]
     # Both were told, and Supervisor has them until they end.
-    assert made.unfinished == ["w:late"]
+    slow, late_one = (paper.every[0].pid for paper in papers[:2])
+    assert made.unfinished == {"w:late": late_one}
     made.close()
-    assert made.unfinished == ["w:late", "w:slow"]
+    assert made.unfinished == {"w:late": late_one, "w:slow": slow}
     assert len(made.in_hand) == 0
     assert all(paper.every[0].poll() is None for paper in papers[:2])
 

@@ -80,9 +80,12 @@ class Abreast:
         self.moved: set[str] = set()
 
     @property
-    def unfinished(self) -> tuple[str, ...]:
-        """Processes of Supervisor's that will end, and for which nobody waits any more."""
-        return tuple(self._handover.unfinished)
+    def unfinished(self) -> Mapping[str, int]:
+        """Processes of Supervisor's that were told to end and are not waited for; with their PIDs.
+
+        One with another PID by now is another, whom nobody has told.
+        """
+        return self._handover.unfinished
 
     def move(self, revision: Revision, move: Move) -> bool:
         """Moves what is left of a program; False: a Ctrl-C came before all were begun.

@@ -245,9 +245,9 @@ class Mover:
             told = self._planned.supervisord.processes()
             down = [pair.process for pair in move.pairs if told[pair.process].state not in UP]
             ending = {
-                process: told[process].pid
-                for process in self._abreast.unfinished
-                if told[process].state in UP and told[process].pid
+                process: pid
+                for process, pid in self._abreast.unfinished.items()
+                if told[process].state in UP and told[process].pid == pid
             }
         except UnitqError as second:
             self._tell(f"unitq: {second.message}")

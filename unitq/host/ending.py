@@ -93,14 +93,10 @@ class Ending:
         self._say = say
         self._task = task
         self._tries = _TRIES + beside
+        self.ends = 0  # the PID of what will end, as it was told to, or all below it; 0: nothing
         self._told: list[int] = []
         self._killed = False
         self._successors = 0
-
-    @property
-    def told(self) -> bool:
-        """Whether it was told to end, so that it will."""
-        return bool(self._told)
 
     def steps(self) -> Steps[Ended]:
         """Ends the process; when this returns Supervisor starts none in its place."""
@@ -172,6 +168,7 @@ class Ending:
         if not self._supervisord.stop(self._task.process):
             return
         self._told.append(top.pid)
+        self.ends = top.pid
         yield from gone([top], None)
         self._killed = monotonic() - begun >= settings.stopwaitsecs
         yield from self._stopped()
@@ -268,6 +265,7 @@ class Ending:
         for one in workers_of(members, strict=task.strict):
             before = self._was_told(one)
             self._told.append(one.pid)
+            self.ends = members[0].pid
             what = printable(" ".join(one.words))[:_SHOWN]
             if before:
                 self._say(f"{task.process}: PID {one.pid} ({what}) finishes its job already{also}")

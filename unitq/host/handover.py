@@ -43,7 +43,8 @@ class Handover:
         self._say = say
         self._hand: dict[str, tuple[Ending, Steps[Ended], Wait]] = {}
         self._done: dict[str, Ended | UnitqError] = {}
-        self.unfinished: list[str] = []  # who was told to end, and nobody waits for any more
+        # Who was told to end, and nobody waits for any more, with the PID that Supervisor knows.
+        self.unfinished: dict[str, int] = {}
 
     @property
     def in_hand(self) -> tuple[str, ...]:
@@ -79,8 +80,8 @@ class Handover:
             del self._hand[process]
 
     def _note(self, process: str, ending: Ending) -> None:
-        if ending.told:
-            self.unfinished.append(process)
+        if ending.ends:
+            self.unfinished[process] = ending.ends
 
     def wait(self) -> None:
         """Waits until the next turn is due, or a signal came. Raises GaveUpError, DetachedError."""
