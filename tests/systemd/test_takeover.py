@@ -671,7 +671,7 @@ def test_a_slow_one_does_not_hold_the_others_up(host: Host) -> None:
     assert header in text
     site.write(text.replace(header, f"{header}max_unavailable = 2\n"))
     load = Load(host.redis.client, ["sms"])
-    load.enqueue(1, 25.0)
+    load.enqueue(1, 40.0)
     wait_until(lambda: len(load.tally().in_hand) == 1, 20, "it works")
     running = site.start("takeover", str(host.conf), "--yes")
     # Whichever of the four has the long job, the window goes past it.
@@ -703,8 +703,13 @@ def test_after_a_failure_those_in_hand_are_finished_and_no_other_is_begun(host: 
         done = site.unitq("takeover", str(host.conf), "--yes", "--max-unavailable", "2")
     assert done.code == 7, str(done)
     assert "sms@1 failed: " in done.stderr
-    assert "Supervisor still runs sms:sms_02, sms:sms_03 of sms" in done.stderr
-    assert site.pids().keys() == {"sms@2"}
+    # Where sms@2 was healthy first, sms_02 was begun before sms@1 failed.
+    told = host.states()
+    running = [name for name, state in told.items() if state == "RUNNING"]
+    assert running in (["sms:sms_02", "sms:sms_03"], ["sms:sms_03"]), told
+    assert f"Supervisor still runs {', '.join(running)} of sms" in done.stderr
+    moved = {"sms@2"} if len(running) == 2 else {"sms@2", "sms@3"}
+    assert site.pids().keys() == moved
     for command in back(done.stderr):
         went = site.scope.run("/bin/sh", "-ec", command, cwd=site.home)
         assert went.code == 0, f"{command}: {went}"
@@ -721,7 +726,7 @@ def test_ctrl_c_finishes_all_in_hand(host: Host) -> None:
     host.running(3)
     host.imported()
     load = Load(host.redis.client, ["sms"])
-    load.enqueue(3, 8.0)
+    load.enqueue(3, 15.0)
     wait_until(lambda: len(load.tally().in_hand) == 3, 20, "all work")
     running = site.start("takeover", str(host.conf), "--yes", "--max-unavailable", "2")
     wait_until(lambda: running.output().count("SIGQUIT to PID") == 2, 30, "two are told")
