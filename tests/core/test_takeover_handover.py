@@ -10,14 +10,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from tests.core.build import app
 from tests.core.test_takeover import SETTINGS
+from unitq.core.errors import UnitqError
 from unitq.host import family
-from unitq.host.handover import Handover, Task
+from unitq.host.ending import Ended, Task
+from unitq.host.handover import Handover
 from unitq.host.interrupts import Interrupts
 from unitq.host.patience import GaveUpError, HandoverError
 from unitq.host.supervisord import Info
@@ -25,6 +28,8 @@ from unitq.host.supervisord import Info
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from unitq.core.takeover import Member
 
 BEGIN = """\
 import os, signal, socket, sys, time
@@ -114,7 +119,29 @@ def task(stop_timeout: str = "60s") -> Task:
     return Task("w:w", SETTINGS, worker, None, known=False)
 
 
-def handover(paper: Paper, tmp_path: Path, deadline: float | None = None) -> Handover:
+def end(made: Handover, *tasks: Task) -> dict[str, Ended | UnitqError]:
+    """How each of them ended."""
+    for one in tasks:
+        made.begin(one)
+    found: dict[str, Ended | UnitqError] = {}
+    try:
+        while made.in_hand:
+            made.wait()
+            made.turn()
+            found |= made.done()
+    finally:
+        made.close()
+    return found
+
+
+def ended_of(made: Handover, one: Task) -> Ended:
+    (found,) = end(made, one).values()
+    if isinstance(found, UnitqError):
+        raise found
+    return found
+
+
+def handover(paper: Paper | Papers, tmp_path: Path, deadline: float | None = None) -> Handover:
     interrupts = Interrupts()
     interrupts.wake = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     reading, writing = os.pipe()
@@ -128,7 +155,7 @@ def test_a_successor_that_may_have_a_job_finishes_it(tmp_path: Path, papers: lis
     out = tmp_path / "out"
     paper = Paper(out, [IDLE, CONNECTED, WRITING, PARENT, IDLE])
     papers.append(paper)
-    ended = handover(paper, tmp_path).end(task())
+    ended = ended_of(handover(paper, tmp_path), task())
     told = [process.pid for process in paper.every]
     # The first and the three that have begun each finish; the last has nothing to finish.
     assert out.read_text().count("finished\n") >= 4
@@ -142,7 +169,7 @@ def test_a_successor_that_may_have_a_job_finishes_it(tmp_path: Path, papers: lis
 def test_what_is_not_started_again_is_only_told(tmp_path: Path, papers: list[Paper]) -> None:
     paper = Paper(tmp_path / "out", [CONNECTED], again=False)
     papers.append(paper)
-    ended = handover(paper, tmp_path).end(task())
+    ended = ended_of(handover(paper, tmp_path), task())
     assert paper.every[0].returncode == 0
     assert not paper.stopped
     assert ended.successors == 0
@@ -151,8 +178,11 @@ def test_what_is_not_started_again_is_only_told(tmp_path: Path, papers: list[Pap
 def test_it_gives_up_and_kills_nothing(tmp_path: Path, papers: list[Paper]) -> None:
     paper = Paper(tmp_path / "out", [CONNECTED] * 11)
     papers.append(paper)
+    made = handover(paper, tmp_path)
     with pytest.raises(HandoverError, match="faster than it can be held"):
-        handover(paper, tmp_path).end(task())
+        ended_of(made, task())
+    # Whoever was told has ended; the last one was not, and goes on.
+    assert made.unfinished["w:w"] == paper.every[-2].pid
     assert not paper.stopped
     assert all(process.poll() in (0, None) for process in paper.every)
     assert paper.every[-1].poll() is None
@@ -164,9 +194,94 @@ def test_what_works_for_too_long_is_left_to_it(tmp_path: Path, papers: list[Pape
     paper = Paper(tmp_path / "out", [stubborn])
     papers.append(paper)
     with pytest.raises(HandoverError, match="still works, 1s after SIGTERM"):
-        handover(paper, tmp_path).end(task("1s"))
+        ended_of(handover(paper, tmp_path), task("1s"))
     assert paper.every[0].poll() is None
     with pytest.raises(GaveUpError):
-        handover(paper, tmp_path, time.monotonic() + 0.2).end(task())
+        ended_of(handover(paper, tmp_path, time.monotonic() + 0.2), task())
     assert paper.every[0].poll() is None
     assert not paper.stopped
+
+
+class Papers:
+    """A supervisord with several of them, by name."""
+
+    def __init__(self, papers: dict[str, Paper]) -> None:
+        self.pid = os.getpid()
+        self.papers = papers
+
+    def info(self, name: str) -> Info:
+        """Of one of them."""
+        return self.papers[name].info(name)
+
+    def stop(self, name: str) -> bool:
+        """One of them."""
+        return self.papers[name].stop(name)
+
+
+STUBBORN = "signal.signal(signal.SIGTERM, lambda *_: None)"
+
+
+def named(name: str, stop_timeout: str = "60s") -> Task:
+    return replace(task(stop_timeout), process=name)
+
+
+def test_none_waits_for_another_and_a_failure_is_its_own(
+    tmp_path: Path, papers: list[Paper]
+) -> None:
+    programs = {"w:slow": [STUBBORN], "w:late": [STUBBORN], "w:quick": [CONNECTED, IDLE]}
+    for name, each in programs.items():
+        papers.append(Paper(tmp_path / name, each))
+    supervisord = Papers(dict(zip(programs, papers, strict=True)))
+    made = handover(supervisord, tmp_path)
+    made.begin(named("w:slow"))
+    made.begin(named("w:late", "1s"))
+    made.begin(named("w:quick"))
+    found: dict[str, Ended | UnitqError] = {}
+    while len(found) < 2:
+        made.wait()
+        made.turn()
+        found |= made.done()
+    assert list(made.in_hand) == ["w:slow"]
+    late, quick = found["w:late"], found["w:quick"]
+    assert isinstance(late, HandoverError)
+    assert "still works, 1s after SIGTERM" in late.message
+    assert isinstance(quick, Ended)
+    assert (len(quick.told), quick.successors) == (1, 1)
+    assert [len(paper.stopped) for paper in papers] == [0, 0, 1]
+    # Both were told, and Supervisor has them until they end.
+    slow, late_one = (paper.every[0].pid for paper in papers[:2])
+    assert made.unfinished == {"w:late": late_one}
+    made.close()
+    assert made.unfinished == {"w:late": late_one, "w:slow": slow}
+    assert len(made.in_hand) == 0
+    assert all(paper.every[0].poll() is None for paper in papers[:2])
+
+
+def test_what_is_held_is_let_go_when_all_is_left(tmp_path: Path, papers: list[Paper]) -> None:
+    """The shell above a worker that still works."""
+    paper = Paper(tmp_path / "out", [""])
+    papers.append(paper)
+    script = f'{sys.executable} -IS -c "$0" "$1"; true'
+    shell = subprocess.Popen(
+        ["/bin/sh", "-c", script, BEGIN + READY, str(tmp_path / "below")], start_new_session=True
+    )
+    paper.every.append(shell)
+    paper.process = shell
+    made = handover(paper, tmp_path)
+
+    def below() -> list[Member]:
+        return [one for one in family.below(shell.pid, signal.SIGTERM) if one.catches]
+
+    deadline = time.monotonic() + 60
+    while not below():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    (worker,) = below()
+    os.kill(worker.pid, signal.SIGSTOP)  # so that it does not end when it is told
+    made.begin(task())
+    while "T" not in family._stat(shell.pid)[0]:
+        made.wait()
+        made.turn()
+    made.turn()
+    made.close()
+    assert family._stat(shell.pid)[0] != "T"

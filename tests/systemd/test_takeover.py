@@ -94,7 +94,9 @@ class Host:
         (self.folder / f"{name}.conf").write_text(text)
 
     def start(self) -> None:
-        """Starts supervisord, and waits for all programs."""
+        """Starts supervisord, and waits for its socket."""
+        # The kernel has the start in hundredths of a second: it has to come after the files.
+        time.sleep(0.05)
         self.processes.append(
             subprocess.Popen(
                 [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(self.conf)],
@@ -241,6 +243,7 @@ def test_no_job_is_lost_and_none_run_twice(host: Host, name: str) -> None:
     before = (host.folder / "sms.conf").read_text()
     dry = site.unitq("takeover", str(host.conf), "--dry-run")
     assert dry.code == 12, str(dry)
+    assert ("Supervisor stops PID" in dry.stdout) == (name == "stop"), str(dry)
     assert (host.folder / "sms.conf").read_text() == before
     with Load(host.redis.client, ["sms"], rate=15, seconds=(0.05, 0.3)) as load:
         wait_until(lambda: load.tally().finished > 5, 20, "jobs flow")
@@ -363,6 +366,62 @@ def test_the_first_program_leads_back_to_nothing_installed(host: Host) -> None:
     host.running(2)
     assert (host.folder / "sms.conf").read_text() == before
     assert not site.files()
+
+
+@contextlib.contextmanager
+def failing(site: Site, worker: str, instance: int) -> Iterator[None]:
+    """A unit that does not start, for as long as the context lasts."""
+    drop_in = Path(f"/etc/systemd/system/{site.unit(worker, instance)}.d/fail.conf")
+    drop_in.parent.mkdir()
+    drop_in.write_text("[Service]\nExecStartPre=/bin/false\n")
+    try:
+        yield
+    finally:
+        shutil.rmtree(drop_in.parent)
+        site.systemctl("daemon-reload")
+
+
+@pytest.mark.parametrize("program", ["mail", "sms"])
+def test_what_is_typed_leads_back_where_one_file_has_both(host: Host, program: str) -> None:
+    """The program that failed is Supervisor's again, at a boot as well; nothing else changes."""
+    site = host.site
+    for name in ("mail", "sms"):
+        host.program(name, "autorestart=true", count=2)
+    files = [host.folder / "mail.conf", host.folder / "sms.conf"]
+    whole = host.folder / "all.conf"
+    before = "".join(file.read_text() for file in files)
+    whole.write_text(before)
+    for file in files:
+        file.unlink()
+    host.start()
+    host.running(4)
+    host.imported()
+    moved = {"mail@1", "mail@2"} if program == "sms" else set()
+    with Load(host.redis.client, ["sms", "mail"], rate=15, seconds=(0.05, 0.3)) as load:
+        with failing(site, program, 2):
+            done = site.unitq("takeover", str(host.conf), "--yes")
+            assert done.code == 7, str(done)
+            assert f"{program}@2 failed: " in done.stderr
+            commands = back(done.stderr)
+            assert len(commands) == 3, commands
+            for command in commands:
+                assert not command.startswith("#"), "nobody can type that"
+                went = site.scope.run("/bin/sh", "-ec", command, cwd=site.home)
+                assert went.code == 0, f"{command}: {went}"
+        host.running(4 - len(moved))
+        states = {name: state for name, state in host.states().items() if program in name}
+        assert set(states.values()) == {"RUNNING"}
+        assert site.pids().keys() == moved
+        assert not site.files() or moved, "nothing was installed before"
+    none_lost(load)
+    # But for what was moved before, the file is what it was.
+    header = "[program:mail] ; of the shop\n"
+    after = before.replace(header, f"{header}autostart=false\n") if moved else before
+    assert whole.read_text() == after
+    host.stop()
+    host.start()
+    host.running(4 - len(moved))
+    assert site.pids().keys() == moved
 
 
 def test_ctrl_c_finishes_the_one_in_hand_and_the_same_command_goes_on(host: Host) -> None:
@@ -568,3 +627,143 @@ def test_what_does_not_fit_is_refused_before_anything_changes(host: Host) -> Non
     assert set(host.states().values()) == {"RUNNING"}
     assert not site.files()
     assert len(list(host.folder.iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["drain", "hold", "stop"])
+def test_several_at_a_time_lose_nothing(host: Host, name: str) -> None:
+    """All work when they are told: so many are told before the first has ended."""
+    command, more = WAYS[name]
+    host.program("sms", more, command=command, count=6)
+    host.start()
+    host.running(6)
+    host.imported()
+    site = host.site
+    width = ("--max-unavailable", "50%")
+    dry = site.unitq("takeover", str(host.conf), "--dry-run", *width)
+    assert dry.code == 12, str(dry)
+    said = "at most 3 at a time: never fewer than 3 of 6 serving, never more than 6 processes"
+    assert said in dry.stdout, str(dry)
+    load = Load(host.redis.client, ["sms"], rate=15, seconds=(0.05, 0.3))
+    load.enqueue(6, 8.0)
+    wait_until(lambda: len(load.tally().in_hand) == 6, 20, "all work")
+    with load, Counted(host) as counted:
+        done = site.unitq("takeover", str(host.conf), "--yes", *width)
+    assert done.code == 0, str(done)
+    none_lost(load)
+    assert counted.looks > 20
+    assert 3 <= counted.least < counted.most == 6, done.stdout
+    first = done.stdout.partition("ended under")[0]
+    told = [line.split(":")[1] for line in first.splitlines() if line.startswith("  sms:")]
+    assert set(told) == {"sms_00", "sms_01", "sms_02"}, done.stdout
+    assert set(host.states().values()) == {"STOPPED"}
+    assert site.active("sms") == 6
+    assert len(host.mains()) == 6
+
+
+def test_a_slow_one_does_not_hold_the_others_up(host: Host) -> None:
+    site = host.site
+    host.program("sms", "autorestart=true", count=4)
+    host.start()
+    host.running(4)
+    host.imported()
+    header = "[rollout]\n"
+    text = site.toml.read_text()
+    assert header in text
+    site.write(text.replace(header, f"{header}max_unavailable = 2\n"))
+    load = Load(host.redis.client, ["sms"])
+    load.enqueue(1, 40.0)
+    wait_until(lambda: len(load.tally().in_hand) == 1, 20, "it works")
+    running = site.start("takeover", str(host.conf), "--yes")
+    # Whichever of the four has the long job, the window goes past it.
+    wait_until(
+        lambda: running.output().count("is healthy") == 3 or not running.running,
+        60,
+        "the others are moved",
+    )
+    assert running.running, running.wait()
+    assert len(load.tally().in_hand) == 1, running.output()
+    assert site.active("sms") == 3
+    done = running.wait()
+    assert done.code == 0, str(done)
+    none_lost(load)
+    assert site.active("sms") == 4
+
+
+def test_after_a_failure_those_in_hand_are_finished_and_no_other_is_begun(host: Host) -> None:
+    site = host.site
+    host.program("sms", "autorestart=true", count=4, command=SHELL)
+    host.start()
+    host.running(4)
+    host.imported()
+    before = (host.folder / "sms.conf").read_text()
+    load = Load(host.redis.client, ["sms"])
+    load.enqueue(4, 8.0)
+    wait_until(lambda: len(load.tally().in_hand) == 4, 20, "all work")
+    with failing(site, "sms", 1):
+        done = site.unitq("takeover", str(host.conf), "--yes", "--max-unavailable", "2")
+        # All of it in here: once it can start, systemd starts it again.
+        assert done.code == 7, str(done)
+        assert "sms@1 failed: " in done.stderr
+        # Where sms@2 was healthy first, sms_02 was begun before sms@1 failed.
+        told = host.states()
+        running = [name for name, state in told.items() if state == "RUNNING"]
+        assert running in (["sms:sms_02", "sms:sms_03"], ["sms:sms_03"]), told
+        assert f"Supervisor still runs {', '.join(running)} of sms" in done.stderr
+        moved = {"sms@2"} if len(running) == 2 else {"sms@2", "sms@3"}
+        assert site.pids().keys() == moved
+        for command in back(done.stderr):
+            went = site.scope.run("/bin/sh", "-ec", command, cwd=site.home)
+            assert went.code == 0, f"{command}: {went}"
+    host.running(4)
+    assert (host.folder / "sms.conf").read_text() == before
+    assert not site.files()
+    none_lost(load)
+
+
+def test_ctrl_c_finishes_all_in_hand(host: Host) -> None:
+    site = host.site
+    host.program("sms", "autorestart=true", count=3)
+    host.start()
+    host.running(3)
+    host.imported()
+    load = Load(host.redis.client, ["sms"])
+    load.enqueue(3, 15.0)
+    wait_until(lambda: len(load.tally().in_hand) == 3, 20, "all work")
+    running = site.start("takeover", str(host.conf), "--yes", "--max-unavailable", "2")
+    wait_until(lambda: running.output().count("SIGQUIT to PID") == 2, 30, "two are told")
+    running.signal(signal.SIGINT)
+    done = running.wait()
+    assert done.code == 10, str(done)
+    assert "these 2 are finished" in done.stdout
+    assert sorted(host.states().values()) == ["RUNNING", "STOPPED", "STOPPED"]
+    assert site.pids().keys() == {"sms@1", "sms@2"}
+    done = site.unitq("takeover", str(host.conf), "--yes")
+    assert done.code == 0, str(done)
+    none_lost(load)
+    assert site.active("sms") == 3
+
+
+@pytest.mark.parametrize("name", ["unexpected", "hold", "stop"])
+def test_the_way_back_while_jobs_are_finished(host: Host, name: str) -> None:
+    """Who was told to end does so later, and Supervisor would not start it again."""
+    command, more = WAYS[name]
+    host.program("sms", more, command=command, count=2)
+    host.start()
+    host.running(2)
+    host.imported()
+    before = (host.folder / "sms.conf").read_text()
+    site = host.site
+    load = Load(host.redis.client, ["sms"])
+    load.enqueue(2, 10.0)
+    wait_until(lambda: len(load.tally().in_hand) == 2, 20, "both work")
+    arguments = ("--max-unavailable", "2", "--timeout", "4s")
+    done = site.unitq("takeover", str(host.conf), "--yes", *arguments)
+    assert done.code == 6, str(done)
+    for each in back(done.stderr):
+        went = site.scope.run("/bin/sh", "-ec", each, cwd=site.home)
+        assert went.code == 0, f"{each}: {went}"
+    none_lost(load)
+    host.running(2)
+    assert (host.folder / "sms.conf").read_text() == before
+    assert not site.files()
+    assert len(host.mains()) == 2

@@ -1,4 +1,4 @@
-"""Carries a takeover out: program by program, and in each one process after the other."""
+"""Carries a takeover out, program by program; cli/abreast.py has the processes of each."""
 
 from __future__ import annotations
 
@@ -6,43 +6,35 @@ import shlex
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic, time
+from time import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from unitq import observe
 from unitq.cli import report
+from unitq.cli.abreast import Abreast, command
 from unitq.cli.deploy import prepare
 from unitq.cli.roll import nothing_in_the_way
-from unitq.cli.rollouts import Waiting, carry_out, keep, running, written
+from unitq.cli.rollouts import running, written
 from unitq.cli.takeover_text import supervisorctl
-from unitq.cli.text import duration, unitq
+from unitq.cli.text import unitq
 from unitq.core.errors import Exit, PreflightError, UnitqError
-from unitq.core.plan import Do, Step
-from unitq.core.slot import Phase
+from unitq.core.plan import Do
 from unitq.core.supervisor.report import printable
-from unitq.core.takeover import UP, ordered
+from unitq.core.takeover import UP
 from unitq.host import autostart, files, install, ledger, revisions, state
-from unitq.host.handover import Handover
-from unitq.host.patience import DetachedError, GaveUpError, HandoverError
+from unitq.host.patience import HandoverError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from unitq.cli.takeover import Planned
-    from unitq.core.outcome import Outcome
     from unitq.core.revision import Revision
-    from unitq.core.takeover import Member, Move, Pair
+    from unitq.core.takeover import Move
     from unitq.host.autostart import Kept
     from unitq.host.interrupts import Interrupts
     from unitq.host.systemd import Systemd
-
-_SHOWN = 100  # characters of a command line
-
-
-class _UnitFailedError(HandoverError):
-    """An instance did not become healthy."""
 
 
 class Mover:
@@ -62,18 +54,12 @@ class Mover:
         self._scope = planned.scope
         self._systemd = systemd
         self._interrupts = interrupts
-        self._deadline = deadline
         self._quiet = quiet
         self._began = time()
         self._place = self._scope.layout.app(planned.app.name)
         self._notes = Path(self._scope.layout.told(planned.app.name))
-        self._handover = Handover(
-            planned.supervisord, self._notes, interrupts, self._say_more, deadline
-        )
+        self._abreast = Abreast(planned, systemd, interrupts, deadline, self._say, self._warn)
         self._kept: list[Kept] = []
-        self._left: list[tuple[str, Member]] = []
-        self._killed: list[str] = []
-        self._moved: set[str] = set()
         self._failure = ""
         self._back: list[str] = []
 
@@ -97,7 +83,7 @@ class Mover:
                 break
         if code is Exit.OK:
             self._closed(before)
-            if self._killed and fail_on_kill:
+            if self._abreast.killed and fail_on_kill:
                 code = Exit.KILLED
         return code
 
@@ -105,15 +91,15 @@ class Mover:
         """What was planned, with what became of it."""
         for program in planned["programs"]:
             for process in program["processes"]:
-                process["moved"] = process["moved"] or process["process"] in self._moved
+                process["moved"] = process["moved"] or process["process"] in self._abreast.moved
         return planned | {
             "exit_code": int(code),
             "files": [{"file": kept.file, "copy": kept.copy} for kept in self._kept],
             "left": [
-                {"process": process, "pid": one.pid, "command": _command(one)}
-                for process, one in self._left
+                {"process": process, "pid": one.pid, "command": command(one)}
+                for process, one in self._abreast.left
             ],
-            "killed": self._killed,
+            "killed": self._abreast.killed,
             "failure": self._failure or None,
             "back": self._back,
         }
@@ -133,11 +119,9 @@ class Mover:
                     self._say(f"{move.program}: autostart=false in {one.file}; was: {one.copy}")
             revision = self._installed(move)
             changed = True
-            for pair in ordered(move.pairs):
-                if self._interrupts.count:
-                    self._interrupted(move)
-                    return Exit.INTERRUPTED
-                self._pair(revision, move, pair)
+            if not self._abreast.move(revision, move):
+                self._interrupted(move)
+                return Exit.INTERRUPTED
         except UnitqError as error:
             if not changed and not self._kept:
                 raise
@@ -184,58 +168,6 @@ class Mover:
             install.install(self._systemd, self._scope.layout, prepared.plan, prepared.rendered)
         return target
 
-    def _pair(self, revision: Revision, move: Move, pair: Pair) -> None:
-        begun = monotonic()
-        ended = self._handover.end(self._planned.task(move, pair))
-        if ended.killed:
-            self._killed.append(pair.process)
-            self._warn(
-                f"{pair.process} took its stopwaitsecs, {move.settings.stopwaitsecs} s, and "
-                "Supervisor may have killed it"
-            )
-        self._left += [(pair.process, one) for one in ended.left]
-        for one in ended.left:
-            self._warn(f"{pair.process} leaves PID {one.pid} behind: {_command(one)}")
-        took = duration(monotonic() - begun)
-        if not pair.serving:
-            self._start(revision, pair)
-        self._moved.add(pair.process)
-        was = f"ended under Supervisor after {took}, " if ended.told else ""
-        self._say(f"{pair.process}: {was}{pair.instance} is healthy")
-
-    def _start(self, revision: Revision, pair: Pair) -> None:
-        """Starts the instance and waits until it is healthy."""
-        asked = self._interrupts.count
-        while True:
-            # The one in hand is finished, so a Ctrl-C from before does not count here.
-            self._interrupts.count = 0
-            outcome = self._rolled(revision, pair)
-            self._interrupts.count += asked
-            asked = self._interrupts.count
-            if outcome.rollout.slots[pair.instance].phase is not Phase.WAITING or asked > 1:
-                break
-        if outcome.failed:
-            slot = outcome.failed[0]
-            lines = [f"  | {line}" for line in outcome.logs.get(slot.instance, ())]
-            raise _UnitFailedError(f"{slot.instance} failed: {slot.reason}", problems=tuple(lines))
-        if outcome.gave_up:
-            raise GaveUpError("gave up waiting (--timeout)")
-        if outcome.rollout.slots[pair.instance].phase is not Phase.HEALTHY:
-            raise DetachedError("detached; systemd starts what was ordered")
-
-    def _rolled(self, revision: Revision, pair: Pair | None) -> Outcome:
-        where = observe.machine(self._systemd, self._scope.layout)
-        found = running(self._systemd, self._scope, where, revision)
-        steps = tuple(
-            Step(name, Do.START, "taken over") if pair and name == pair.instance else keep(name)
-            for name in found
-        )
-        rest = None if self._deadline is None else max(0.0, self._deadline - monotonic())
-        return carry_out(
-            self._scope, self._systemd, revision, steps, revision.rollout,
-            Waiting(json=True, limit=rest), self._interrupts, promoted=True,
-        )  # fmt: skip
-
     # --- the end ----------------------------------------------------------------------------------
 
     def _closed(self, before: Revision | None) -> None:
@@ -248,7 +180,7 @@ class Mover:
                 max_unavailable=None,
             )  # fmt: skip
         with book:
-            outcome = self._rolled(revision, None)
+            outcome = self._abreast.rolled(revision, ())
             where = observe.machine(self._systemd, self._scope.layout)
             found = running(self._systemd, self._scope, where, revision)
             run = report.Run("takeover", self._began, self._scope.user, book.number)
@@ -310,19 +242,28 @@ class Mover:
             self._tell(f"  hint: {error.hint}")
         try:
             self._tell(self._states(move))
-            down = [
-                pair.process
-                for pair in move.pairs
-                if self._planned.supervisord.info(pair.process).state not in UP
-            ]
+            told = self._planned.supervisord.processes()
+            down = [pair.process for pair in move.pairs if told[pair.process].state not in UP]
+            ending = {
+                process: pid
+                for process, pid in self._abreast.unfinished.items()
+                if told[process].state in UP and told[process].pid == pid
+            }
         except UnitqError as second:
             self._tell(f"unitq: {second.message}")
-            down = [pair.process for pair in move.pairs]
-        self._back = self._way_back(move, earlier, down)
+            down, ending = [pair.process for pair in move.pairs], {}
+        if before := self._moved_before(move):
+            self._tell(f"unitq runs {', '.join(before)}, as moved before; that stays")
+        self._back = self._way_back(move, earlier, down, ending)
         self._tell("to go on, once the cause is mended, the same command again; to go back:")
         for line in self._back:
             self._tell(f"  {line}")
         return code
+
+    def _moved_before(self, move: Move) -> list[str]:
+        """The programs before this one, which are moved."""
+        every = self._planned.moves
+        return [one.program for one in every[: every.index(move)]]
 
     def _without(self, move: Move) -> Revision | None:
         """The last revision without this program's workers, to go back to."""
@@ -336,17 +277,34 @@ class Mover:
         known = [one for one in known if one.id in whole]
         return max(known, key=lambda one: one.number, default=None)
 
-    def _way_back(self, move: Move, earlier: Revision | None, down: list[str]) -> list[str]:
-        """The commands that undo the takeover of this program, in their order."""
+    def _way_back(
+        self,
+        move: Move,
+        earlier: Revision | None,
+        down: list[str],
+        ending: Mapping[str, int],
+    ) -> list[str]:
+        """The commands that undo the takeover of this program, in their order.
+
+        `ending` are those that Supervisor still runs, and that will end, with their PIDs.
+        """
         back = []
         if state.current(self._place) is not None:
             verb = f"rollback {earlier.number}" if earlier else "remove --yes"
             back.append(f"{self._typed} {verb}")
         if down:
-            words = [supervisorctl(), "-c", str(self._planned.conf.path.absolute()), "start"]
-            back.append(shlex.join([*words, *down]))
+            back.append(self._ctl_start(down))
         planned = self._planned
-        return back + autostart.way_back(planned.conf.path, planned.environment, move.section)
+        back += autostart.way_back(planned.conf.path, planned.environment, move.section)
+        return back + [self._once_ended(process, pid) for process, pid in ending.items()]
+
+    def _once_ended(self, process: str, pid: int) -> str:
+        """The command that starts it under Supervisor again, when its job is done."""
+        return f"tail --pid={pid} -f /dev/null; {self._ctl_start([process])}"
+
+    def _ctl_start(self, processes: list[str]) -> str:
+        conf = str(self._planned.conf.path.absolute())
+        return shlex.join([supervisorctl(), "-c", conf, "start", *processes])
 
     # --- what is said -----------------------------------------------------------------------------
 
@@ -355,16 +313,9 @@ class Mover:
             with suppress(OSError):
                 click.echo(printable(line))
 
-    def _say_more(self, line: str) -> None:
-        self._say(f"  {line}")
-
     def _tell(self, line: str) -> None:
         with suppress(OSError):
             click.echo(printable(line), err=True)
 
     def _warn(self, line: str) -> None:
         self._tell(f"warning: {line}")
-
-
-def _command(one: Member) -> str:
-    return printable(" ".join(one.words) or one.program)[:_SHOWN]

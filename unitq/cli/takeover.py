@@ -1,9 +1,10 @@
-"""takeover: from a running Supervisor to units, one worker after the other."""
+"""takeover: from a running Supervisor to units, a few workers at a time."""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,10 +14,10 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq.cli.imports import pairs, recogniser
-from unitq.cli.rollouts import need_terminal, running, waiting_options
+from unitq.cli.rollouts import need_terminal, running, share, waiting_options
 from unitq.cli.scope import current, scope_options
 from unitq.cli.text import plural
-from unitq.core.errors import Exit, NoMatchError, PreflightError
+from unitq.core.errors import ConfigError, Exit, NoMatchError, PreflightError
 from unitq.core.names import InstanceName
 from unitq.core.preset import NONE
 from unitq.core.takeover import Move, Pair
@@ -28,11 +29,18 @@ if TYPE_CHECKING:
     from unitq.cli.scope import Scope
     from unitq.core.model import App, Worker
     from unitq.core.preset import Preset
+    from unitq.core.settings import Share
     from unitq.core.supervisor.programs import Program
     from unitq.host.autostart import Configuration
-    from unitq.host.handover import Task
+    from unitq.host.ending import Task
     from unitq.host.supervisord import Info, Supervisord
     from unitq.host.systemd import Systemd
+
+# What only a file of Supervisor's has.
+_SECTIONS = frozenset(
+    {"supervisord", "supervisorctl", "unix_http_server", "inet_http_server", "include"}
+    | {"program", "group", "eventlistener", "fcgi-program", "rpcinterface"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +56,20 @@ class Planned:
     moves: tuple[Move, ...]
     staying: tuple[tuple[str, str], ...]  # programs, and why
     known: bool  # supervisord has read the files as they are now
+    max_unavailable: Share
 
     @property
     def moved(self) -> bool:
         """Nothing is left to do."""
         return all(move.moved for move in self.moves)
 
+    def width(self, move: Move) -> int:
+        """How many of a program's processes may be missing at once: one at least."""
+        return max(1, self.max_unavailable.down(len(move.pairs)))
+
     def task(self, move: Move, pair: Pair) -> Task:
         """What is to be known of one process to end it."""
-        from unitq.host.handover import Task
+        from unitq.host.ending import Task
 
         worker = move.worker(pair)
         return Task(pair.process, move.settings, worker, self.preset(worker), self.known)
@@ -74,9 +87,10 @@ Examples:
   unitq takeover /etc/supervisor/supervisord.conf --dry-run    exactly what would happen
   unitq takeover /etc/supervisor/supervisord.conf
   unitq takeover /etc/supervisor/supervisord.conf sms          one program of several
+  unitq takeover /etc/supervisor/supervisord.conf --max-unavailable 25%    faster
 
 \b
-Ctrl-C finishes the worker in hand and stops (exit 10); the same command goes on from there.
+Ctrl-C finishes the workers in hand and stops (exit 10); the same command goes on from there.
 A second Ctrl-C leaves at once (exit 130); who was told to finish its job does so.
 Exit codes: docs/exit-codes.md.
 """
@@ -88,6 +102,12 @@ Exit codes: docs/exit-codes.md.
     "--env", "variables", multiple=True, metavar="NAME=VALUE", callback=pairs,
     help="What %(ENV_NAME)s stands for; otherwise this command's environment.",
 )  # fmt: skip
+@click.option(
+    "--max-unavailable",
+    metavar="N|N%",
+    callback=share,
+    help="How many of a program's processes are moved at a time; otherwise as [rollout] says.",
+)
 @waiting_options
 @click.argument("file", required=False)
 @click.argument("programs", nargs=-1, metavar="[PROGRAM]...")
@@ -97,17 +117,18 @@ def takeover(
     variables: dict[str, str],
     dry_run: bool,
     yes: bool,
+    max_unavailable: Share | None,
     as_json: bool,
     timeout: float | None,
     fail_on_kill: bool,
 ) -> int:  # fmt: skip
-    """Move running workers from Supervisor to unitq, one by one, without losing a job.
+    """Move running workers from Supervisor to unitq, one after the other, without losing a job.
 
     Needs the unitq.toml that `unitq import` has written. Each worker finishes its job under
-    Supervisor and ends, its unit starts and becomes healthy, then the next one follows. Never are
-    there more of a program than before. In Supervisor's files autostart becomes false, and the
-    files as they were stay beside as NAME.before-unitq. Without FILE it takes the one that
-    supervisord would.
+    Supervisor and ends, its unit starts and becomes healthy, then the next one follows; as many at
+    a time as `max_unavailable` allows, which is 1 if nobody says more. Never are there more of a
+    program than before. In Supervisor's files autostart becomes false, and the files as they were
+    stay beside as NAME.before-unitq. Without FILE it takes the one that supervisord would.
     """
     from unitq.cli.moving import Mover
     from unitq.cli.takeover_text import document, nothing_to_do, text
@@ -117,8 +138,9 @@ def takeover(
     scope = current()
     app, toml = scope.load()
     environment = dict(os.environ) | variables
+    loaded(file, environment)  # before all else: it may be no configuration at all
     systemd = scope.systemd()
-    planned = plan(scope, systemd, app, toml, file, environment, programs)
+    planned = plan(scope, systemd, app, toml, file, environment, programs, max_unavailable)
     if dry_run or planned.moved:
         code = Exit.OK if planned.moved else Exit.PENDING
         if as_json:
@@ -134,7 +156,7 @@ def takeover(
             return Exit.INTERRUPTED
     with state.lock(scope.layout, app.name, state.command_name()):
         # What was shown may have changed meanwhile.
-        planned = plan(scope, systemd, app, toml, file, environment, programs)
+        planned = plan(scope, systemd, app, toml, file, environment, programs, max_unavailable)
         deadline = None if timeout is None else begun + timeout
         told = document(planned, Exit.OK, dry_run=False) if as_json else {}
         with Interrupts().caught() as interrupts:
@@ -143,6 +165,42 @@ def takeover(
     if as_json:
         click.echo(json.dumps(mover.document(told, code), indent=2))
     return code
+
+
+# --- the file -------------------------------------------------------------------------------------
+
+
+def loaded(file: str | None, environment: Mapping[str, str]) -> Configuration:
+    """Supervisor's configuration; None: the one that supervisord would take. Raises ConfigError."""
+    from unitq.host import autostart, supervisor
+
+    if file is None:
+        try:
+            path = supervisor.default()
+        except ConfigError as error:
+            raise ConfigError(error.message, hint=_hint("")) from error
+        return autostart.load(path, environment)
+    if not os.path.isfile(file):
+        what = "no file" if os.path.exists(file) else "there is no such file"
+        raise ConfigError(f"{file}: {what}", hint=_hint("" if "/" in file else file))
+    if file.endswith(".toml"):
+        raise ConfigError(f"{file}: that is no configuration of Supervisor's", hint=_hint(""))
+    found = autostart.load(Path(file), environment)
+    if not any(name.partition(":")[0] in _SECTIONS for name in found.ini.sections):
+        raise ConfigError(
+            f"{file}: no configuration of Supervisor's: it has neither [supervisord] nor a program",
+            hint=_hint(""),
+        )
+    return found
+
+
+def _hint(program: str) -> str:
+    """What FILE is; with a program that somebody has named in its place."""
+    from unitq.host import supervisor
+
+    file = next(filter(os.path.isfile, supervisor.DEFAULTS), "/etc/supervisor/supervisord.conf")
+    words = shlex.join(["unitq", "takeover", file, *([program] if program else [])])
+    return f"FILE is Supervisor's main file, and comes before any program's name: `{words}`"
 
 
 # --- what is there --------------------------------------------------------------------------------
@@ -156,14 +214,14 @@ def plan(
     file: str | None,
     environment: Mapping[str, str],
     wanted: Sequence[str],
+    max_unavailable: Share | None,
 ) -> Planned:
     """What is to be moved. Raises PreflightError with all that is in the way."""
     from unitq.core.supervisor.server import addresses
-    from unitq.host import autostart, supervisor
     from unitq.host.supervisord import Supervisord
 
-    path = Path(file) if file is not None else supervisor.default()
-    conf = autostart.load(path, environment)
+    conf = loaded(file, environment)
+    path = conf.path
     supervisord = Supervisord(addresses(conf.ini, conf.around))
     told = supervisord.processes()
     serving = _serving(scope, systemd, app)
@@ -190,7 +248,8 @@ def plan(
         raise NoMatchError(
             f"{path}: no program matches {', '.join(missing)}", hint=f"programs: {known}"
         )
-    wrong += _in_the_way(conf, app, moves)
+    allowed = max_unavailable or app.rollout.max_unavailable
+    wrong += _in_the_way(conf, moves, allowed)
     if wrong:
         raise PreflightError(
             f"{app.name}: cannot be taken over; nothing was changed", problems=tuple(wrong)
@@ -202,7 +261,7 @@ def plan(
         )
     return Planned(
         scope, app, toml, conf, environment, supervisord, tuple(moves), tuple(staying),
-        _has_read(supervisord, conf),
+        _has_read(supervisord, conf), allowed,
     )  # fmt: skip
 
 
@@ -268,17 +327,17 @@ def _move(
     return move, wrong
 
 
-def _in_the_way(conf: Configuration, app: App, moves: Sequence[Move]) -> list[str]:
+def _in_the_way(conf: Configuration, moves: Sequence[Move], allowed: Share) -> list[str]:
     wrong = []
     for move in moves:
         others = [p for p in conf.read.programs if p.section == move.section]
         if len(others) != sum(each.section == move.section for each in moves):
             groups = ", ".join(program.group for program in others)
             wrong.append(f"[{move.section}] is in several groups ({groups}): name all of them")
-    if moves and app.rollout.max_unavailable.number == 0:
+    if moves and allowed.number == 0:
         wrong.append(
             "[rollout] max_unavailable = 0: one worker ends before its unit starts, as there are "
-            "never more than before; make it 1 for the takeover"
+            "never more than before; `--max-unavailable 1` allows that for the takeover"
         )
     return list(dict.fromkeys(wrong))
 

@@ -34,7 +34,9 @@ def text(planned: Planned) -> str:
     daemon = planned.supervisord
     count = sum(not pair.moved for move in planned.moves for pair in move.pairs)
     where = f"(PID {daemon.pid}, {daemon.address})"
-    head = f"{plural(count, 'process')} of supervisord {where}, one after the other:"
+    widest = max(planned.width(move) for move in planned.moves)
+    pace = "one after the other" if widest == 1 else "program after program"
+    head = f"{plural(count, 'process')} of supervisord {where}, {pace}:"
     lines = [f"{planned.app.name}: {head}"]
     for move in planned.moves:
         lines.append(f"{move.program}, [{move.section}] in {move.file}")
@@ -43,10 +45,11 @@ def text(planned: Planned) -> str:
             lines.append(f"  autostart = false there; as it was, it stays in {copy}")
         lines += [f"  {pair.process} -> {pair.instance}: {_one(planned, move, pair)}"
                   for pair in move.pairs]  # fmt: skip
-        total = len(move.pairs)
+        total, width = len(move.pairs), planned.width(move)
+        at_once = "" if width == 1 else f"at most {width} at a time: "
         lines.append(
-            f"  never fewer than {max(0, _up(move.pairs) - 1)} of {total} serving, never more "
-            f"than {plural(max(total, _both(move.pairs)), 'process')}"
+            f"  {at_once}never fewer than {max(0, _up(move.pairs) - width)} of {total} serving, "
+            f"never more than {plural(max(total, _both(move.pairs)), 'process')}"
         )
     lines += [f"{name} stays with Supervisor: {why}" for name, why in planned.staying]
     return "\n".join(_wrapped(printable(line)) for line in lines)
@@ -134,6 +137,7 @@ def _program(planned: Planned, move: Move) -> dict[str, Any]:
         "section": move.section,
         "file": move.file,
         "autostart": move.autostart,
+        "width": planned.width(move),
         "processes": [_process(planned, move, pair) for pair in move.pairs],
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -83,7 +84,7 @@ def switch_off(
 def way_back(path: Path, environment: Mapping[str, str], section: str) -> list[str]:
     """What to type to have a program's autostart as it was; nothing where it is.
 
-    The whole file is put back where nothing else in it was changed.
+    The whole file is put back where nothing else in it was changed, and else this one line.
     """
     found = load(path, environment)
     if section in _on(found.read, [section]):
@@ -99,7 +100,54 @@ def way_back(path: Path, environment: Mapping[str, str], section: str) -> list[s
     now = supervisor.read(target)
     if switched_off({file: before}, ini, [section]) == {file: now}:
         return [shlex.join(["mv", str(copy), str(target)])]
-    return [f"# autostart of [{section}] in {target} again as in {copy}"]
+    edit = _edit(section, before, now)
+    if edit is None:
+        return [f"# autostart of [{section}] in {target} again as in {copy}"]
+    return [shlex.join(["sed", "-i", edit, str(target)])]
+
+
+def _edit(section: str, before: str, now: str) -> str | None:
+    """What sed(1) does to the text as it is now, so that this section is as it was before.
+
+    None: a person has to look. It goes by what stands there and not by the number of a line, which
+    somebody else may move until it is typed.
+    """
+    if "\r" in before + now:
+        return None
+    was, there = _autostart(section, before), _autostart(section, now)
+    header = f"[{section}]"
+    if there is None or not there.isprintable() or not (was or "").isprintable():
+        return None
+    lines = now.split("\n")
+    begins = [number for number, line in enumerate(lines) if line.startswith(header)]
+    if len(begins) != 1:
+        return None
+    end = next(
+        (number for number in range(begins[0] + 1, len(lines)) if lines[number].startswith("[")),
+        len(lines),
+    )
+    if lines[begins[0] : end].count(there) != 1:
+        return None
+    line = _escaped(there)
+    if was is None:
+        what = f"/^{line}$/d"
+    else:
+        new = re.sub(r"([&/\\])", r"\\\1", was)
+        what = f"s/^{line}$/{new}/"
+    return f"/^{_escaped(header)}/,/^\\[/{{{what}}}"
+
+
+def _autostart(section: str, text: str) -> str | None:
+    """The line of a section's own autostart; None: it has none."""
+    ini = Ini()
+    ini.read(text, "")
+    own = ini.sections.get(section, {}).get("autostart")
+    return None if own is None else text.split("\n")[own.line - 1]
+
+
+def _escaped(text: str) -> str:
+    """What matches just this text in sed's basic regular expressions, between slashes."""
+    return re.sub(r"([][\\/.*^$])", r"\\\1", text)
 
 
 def _on(found: Read, sections: Iterable[str]) -> list[str]:

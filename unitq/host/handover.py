@@ -1,80 +1,32 @@
-"""Brings one process of Supervisor's to its end, so that no job is lost and none takes its place.
+"""Brings several processes of one supervisord's to their end, side by side, in one loop.
 
-How, and why so: core/takeover.py. Whatever ends this early leaves the process to Supervisor as it
-was: what is held is let go.
+How each one ends: host/ending.py. Nobody waits for another: whoever calls this waits for all.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from itertools import compress
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from unitq.core.supervisor.report import printable
-from unitq.core.takeover import Way, way, workers_of
-from unitq.host import family, files
-from unitq.host.family import Handle, Hold
-from unitq.host.patience import HandoverError, Patience
+from unitq.core.errors import UnitqError
+from unitq.host.ending import Ended, Ending, Task
+from unitq.host.patience import HandoverError, Patience, Wait, over
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from unitq.core.model import Worker
-    from unitq.core.preset import Preset
-    from unitq.core.supervisor.programs import Settings
-    from unitq.core.takeover import Member
     from unitq.host.interrupts import Interrupts
-    from unitq.host.supervisord import Info, Supervisord
+    from unitq.host.patience import Steps
+    from unitq.host.supervisord import Supervisord
 
-_TRIES = 10  # successors that have begun to work before they could be held
-_ROUNDS = 5  # workers that a shell below the held one starts again
-_PROOFS = 3  # looks at EXITED, with a turn of supervisord's loop between them
-_READY = 10.0  # seconds in which a worker that has just begun gets its handlers
-_ALONE = 2.0  # seconds in which a shell has nothing below it, and is taken to be done
-_PROMPT = 10.0  # seconds for what takes no time: a SIGSTOP, a SIGKILL, supervisord's own notice
-_PAUSE = 0.05
-_MOMENT = 0.001
-_LEFT = 5.0  # seconds in which what was left may end by itself
-_SHOWN = 60  # characters of a command line
-_GONE = ("STOPPED", "FATAL")
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One process, and what is known of it."""
-
-    process: str  # group:name
-    settings: Settings
-    worker: Worker
-    preset: Preset | None
-    known: bool  # supervisord goes by the settings that are in the file now
-
-    @property
-    def strict(self) -> bool:
-        """Whether a process without a handler would lose a job."""
-        return self.preset is not None
-
-    @property
-    def number(self) -> int:
-        """The signal that lets it finish its job."""
-        return int(signal.Signals[self.worker.stop_signal])
-
-
-class Ended(NamedTuple):
-    """How it went."""
-
-    told: tuple[int, ...]  # who got the signal
-    left: tuple[Member, ...]  # what still lives of what Supervisor had started
-    killed: bool = False  # Supervisor's own SIGKILL may have come first
-    successors: int = 0  # that were started in between, and held before they could take a job
+_NOW = Wait((), 0.0)
+_SOON = 0.1  # seconds: longer than any pause between two looks
 
 
 class Handover:
-    """One supervisord's processes, one after the other."""
+    """The processes in hand; each is named as Supervisor does."""
 
     def __init__(
         self,
@@ -89,271 +41,63 @@ class Handover:
         self._notes = notes
         self._patience = Patience(interrupts, say, deadline)
         self._say = say
-        self._told: list[int] = []
-        self._killed = False
-        self._successors = 0
+        self._hand: dict[str, tuple[Ending, Steps[Ended], Wait]] = {}
+        self._done: dict[str, Ended | UnitqError] = {}
+        # Who was told to end, and nobody waits for any more, with the PID that Supervisor knows.
+        self.unfinished: dict[str, int] = {}
 
-    def end(self, task: Task) -> Ended:
-        """Ends the process; when this returns Supervisor starts none in its place."""
-        self._told, self._killed, self._successors = [], False, 0
-        top = 0
-        for _ in range(_TRIES):
-            info = self._settled(task)
-            if info is None:
-                break
-            top = info.pid
-            self._one(task, info.pid)
-        else:
-            raise HandoverError(
-                f"{task.process}: Supervisor starts it again, and it takes jobs, faster than it "
-                "can be held",
-                hint=f"`supervisorctl stop {task.process}` when its queue is empty, then again",
-            )
-        return Ended(tuple(self._told), self._left(task, top), self._killed, self._successors)
+    @property
+    def in_hand(self) -> tuple[str, ...]:
+        """Those that have begun to end, and have not."""
+        return tuple(self._hand)
 
-    def _settled(self, task: Task) -> Info | None:
-        """What there is to end; None: nothing, and nothing comes."""
-        exited = 0
-        while True:
-            info = self._supervisord.info(task.process)
-            if info.state in _GONE:
-                return None
-            if info.state == "EXITED":
-                # It is started again in the turn of supervisord's loop that follows, or never.
-                exited += 1
-                if exited >= _PROOFS:
-                    return None
+    @property
+    def soon(self) -> bool:
+        """Whether one of them is just now ending: the others' jobs may take hours."""
+        return any(wait.until - monotonic() < _SOON for _, _, wait in self._hand.values())
+
+    def begin(self, task: Task) -> None:
+        """Has a process end; the first step follows in the next turn."""
+        ending = Ending(self._supervisord, self._notes, self._say, task, len(self._hand))
+        self._hand[task.process] = (ending, ending.steps(), _NOW)
+
+    def turn(self) -> None:
+        """Goes on with each that need not wait any more. Does not wait, and does not raise."""
+        every = list(self._hand.items())
+        ready = over(wait for _, (_, _, wait) in every)
+        for process, (ending, steps, _) in compress(every, ready):
+            try:
+                self._hand[process] = (ending, steps, next(steps))
                 continue
-            exited = 0
-            if info.state == "BACKOFF":
-                # There is no process now, so this only makes it STOPPED.
-                self._supervisord.stop(task.process)
-            elif info.state in ("STARTING", "RUNNING"):
-                if info.pid:
-                    return info
-            elif info.state != "STOPPING":
-                raise HandoverError(f"{task.process} is {info.state}, Supervisor says")
-            self._patience.pause(_PAUSE)
+            except StopIteration as end:
+                self._done[process] = end.value
+            except UnitqError as error:
+                self._done[process] = error
+                self._note(process, ending)
+            except OSError as error:
+                self._done[process] = HandoverError(f"{process}: {error}")
+                self._note(process, ending)
+            del self._hand[process]
 
-    def _one(self, task: Task, pid: int) -> None:
-        """Ends this process; the state is to be looked at again afterwards."""
-        with self._handle(pid) as top:
-            if top is None:
-                return
-            family.belongs(pid, self._supervisord.pid)
-            members = self._ready(task, pid)
-            if not members:
-                return
-            found = way(members, task.settings, task.worker, task.preset, known=task.known)
-            if found is Way.HOLD:
-                self._hold(task, top)
-            elif found is Way.STOP:
-                self._stop(task, top)
-            else:
-                self._drain(task, top, members)
+    def _note(self, process: str, ending: Ending) -> None:
+        if ending.ends:
+            self.unfinished[process] = ending.ends
 
-    # --- the three ways ---------------------------------------------------------------------------
+    def wait(self) -> None:
+        """Waits until the next turn is due, or a signal came. Raises GaveUpError, DetachedError."""
+        self._patience.until([wait for _, _, wait in self._hand.values()])
 
-    def _stop(self, task: Task, top: Handle) -> None:
-        begun = monotonic()
-        self._say(f"{task.process}: Supervisor stops it, with {task.settings.stopsignal}")
-        if not self._supervisord.stop(task.process):
-            return
-        self._told.append(top.pid)
-        self._patience.gone([top], None)
-        self._killed = monotonic() - begun >= task.settings.stopwaitsecs
-        self._stopped(task)
+    def done(self) -> dict[str, Ended | UnitqError]:
+        """How those went that have ended since the last call; once Supervisor starts none instead.
 
-    def _drain(self, task: Task, top: Handle, members: tuple[Member, ...]) -> None:
-        self._tell(task, members, "")
-        self._finished([top], task)
-        while True:
-            info = self._supervisord.info(task.process)
-            if info.pid == top.pid:
-                self._patience.pause(_MOMENT)  # it is not collected yet
-                continue
-            if info.state not in ("EXITED", "STARTING", "RUNNING"):
-                return
-            if not info.pid:
-                if self._settled(task) is None:
-                    return
-                continue
-            if self._caught(task, info.pid) is not None:
-                return
+        An error: Supervisor has this one as before, but for the signal that it may have got.
+        """
+        found, self._done = self._done, {}
+        return found
 
-    def _caught(self, task: Task, pid: int) -> bool | None:
-        """Whether the successor was stopped before it could take a job; None: look again."""
-        with self._handle(pid) as fresh:
-            if fresh is None:
-                return None
-            family.belongs(pid, self._supervisord.pid)
-            with self._held(fresh) as hold:
-                if family.words(pid) == family.words(self._supervisord.pid):
-                    hold.let_go()
-                    self._patience.pause(_MOMENT)  # it is supervisord's own copy, and becomes ours
-                    return None
-                if family.has_begun_work(pid) or len(family.below(pid, task.number)) > 1:
-                    return False
-                if not self._supervisord.stop(task.process):
-                    return None
-                hold.end()
-                self._successors += 1
-                self._ended(fresh)
-        self._stopped(task)
-        return True
-
-    def _hold(self, task: Task, top: Handle) -> None:
-        with self._held(top) as hold:
-            for _ in range(_ROUNDS):
-                members = family.below(top.pid, task.number)
-                workers = workers_of(members, strict=task.strict)
-                if not workers:
-                    break
-                self._tell(task, members, f"; the shell above it, PID {top.pid}, is held")
-                with self._handles(one.pid for one in workers) as handles:
-                    self._finished(handles, task)
-            else:
-                raise HandoverError(
-                    f"{task.process}: a shell below PID {top.pid} starts the worker again and again"
-                )
-            alive = [one for one in members[1:] if not one.dead]
-            nobody = not self._told
-            if task.strict and nobody and any(not one.between for one in alive):
-                raise _no_handler(task, alive)
-            if not self._supervisord.stop(task.process):
-                return
-            hold.end()
-            self._ended(top)
-        self._stopped(task)
-
-    # --- steps ------------------------------------------------------------------------------------
-
-    def _ready(self, task: Task, pid: int) -> tuple[Member, ...]:
-        """The family once somebody in it can be told; nothing where it has ended."""
-        begun = monotonic()
-        while True:
-            members = family.below(pid, task.number)
-            if not members or members[0].dead:
-                return ()
-            alive = [one for one in members if not one.dead]
-            if workers_of(members, strict=task.strict):
-                return members
-            waited = monotonic() - begun
-            if members[0].held and len(alive) == 1:
-                return members  # by an earlier takeover, and its worker has ended
-            if all(one.between for one in alive) and waited > _ALONE:
-                return members
-            if waited > _READY:
-                raise _no_handler(task, alive)
-            self._patience.pause(_PAUSE)
-
-    def _tell(self, task: Task, members: tuple[Member, ...], also: str) -> None:
-        """Sends the signal to the workers that have not got it from an earlier takeover."""
-        for one in workers_of(members, strict=task.strict):
-            before = self._was_told(one)
-            self._told.append(one.pid)
-            what = printable(" ".join(one.words))[:_SHOWN]
-            if before:
-                self._say(f"{task.process}: PID {one.pid} ({what}) finishes its job already{also}")
-                continue
-            with self._handle(one.pid) as handle:
-                if handle is None:
-                    continue
-                self._note(one)
-                self._say(
-                    f"{task.process}: {task.worker.stop_signal} to PID {one.pid} ({what}){also}"
-                )
-                handle.send(task.number)
-
-    def _was_told(self, one: Member) -> bool:
-        """Some frameworks kill the job at the second signal."""
-        try:
-            return os.readlink(self._notes / str(one.pid)) == str(one.begun)
-        except OSError:
-            return False
-
-    def _note(self, one: Member) -> None:
-        with files.nothing_changed("cannot note who was told"):
-            files.folder(self._notes)
-            files.link(self._notes / str(one.pid), str(one.begun), synced=False)
-
-    def _stopped(self, task: Task) -> None:
-        """Waits until supervisord has noticed."""
-        begun = monotonic()
-        while self._supervisord.info(task.process).state == "STOPPING":
-            if monotonic() - begun > _PROMPT:
-                raise HandoverError(f"{task.process} is STOPPING, though its process has ended")
-            self._patience.pause(_PAUSE)
-
-    def _left(self, task: Task, top: int) -> tuple[Member, ...]:
-        """What lives on; nothing is done to it."""
-        begun = monotonic()
-        while True:
-            found = family.kin(task.process, top)
-            if not found or monotonic() - begun > _LEFT:
-                return found
-            self._patience.pause(_PAUSE)
-
-    def _finished(self, handles: list[Handle], task: Task) -> None:
-        """Waits until all have ended, for as long as their job may take."""
-        rest = self._patience.gone(handles, task.worker.stop_timeout.seconds)
-        if rest:
-            pids = ", ".join(f"PID {handle.pid}" for handle in rest)
-            raise HandoverError(
-                f"{task.process}: {pids} still works, {task.worker.stop_timeout} after "
-                f"{task.worker.stop_signal}: its stop_timeout",
-                hint="nothing was killed; once it has ended Supervisor starts another, and the "
-                "same command goes on",
-            )
-
-    def _ended(self, handle: Handle) -> None:
-        """Waits for the end of what got SIGKILL."""
-        if self._patience.gone([handle], _PROMPT):
-            raise HandoverError(f"PID {handle.pid} does not end, though it got SIGKILL")
-
-    # --- processes --------------------------------------------------------------------------------
-
-    @contextmanager
-    def _handle(self, pid: int) -> Iterator[Handle | None]:
-        try:
-            handle = Handle(pid)
-        except ProcessLookupError:
-            yield None
-            return
-        try:
-            yield handle
-        finally:
-            handle.close()
-
-    @contextmanager
-    def _handles(self, pids: Iterable[int]) -> Iterator[list[Handle]]:
-        with ExitStack() as stack:
-            every = [stack.enter_context(self._handle(pid)) for pid in pids]
-            yield [each for each in every if each is not None]
-
-    @contextmanager
-    def _held(self, handle: Handle) -> Iterator[Hold]:
-        """Holds a process by SIGSTOP; lets it go at the end, unless it was ended."""
-        hold = Hold(handle)
-        handle.send(signal.SIGSTOP)
-        try:
-            begun = monotonic()
-            while (one := family.member(handle.pid, signal.SIGTERM)) and not (one.held or one.dead):
-                if monotonic() - begun > _PROMPT:
-                    raise HandoverError(
-                        f"PID {handle.pid} cannot be held: it is in state {one.state}"
-                    )
-                self._patience.pause(_MOMENT)
-            yield hold
-        finally:
-            hold.let_go()
-
-
-def _no_handler(task: Task, alive: list[Member]) -> HandoverError:
-    pids = ", ".join(str(one.pid) for one in alive)
-    return HandoverError(
-        f"{task.process}: none of its processes ({pids}) has a handler for "
-        f"{task.worker.stop_signal}, and they would die of it",
-        hint="is `preset` in unitq.toml the right one? SigCgt in /proc/PID/status says which "
-        "signals a process handles",
-    )
+    def close(self) -> None:
+        """Leaves those in hand to Supervisor: what is held is let go, what was told finishes."""
+        for process, (ending, steps, _) in self._hand.items():
+            steps.close()
+            self._note(process, ending)
+        self._hand.clear()
