@@ -122,7 +122,7 @@ def takeover(
     timeout: float | None,
     fail_on_kill: bool,
 ) -> int:  # fmt: skip
-    """Move running workers from Supervisor to unitq, one after the other, without losing a job.
+    """Move running workers from Supervisor to unitq, a few at a time, without losing a job.
 
     Needs the unitq.toml that `unitq import` has written. Each worker finishes its job under
     Supervisor and ends, its unit starts and becomes healthy, then the next one follows; as many at
