@@ -7,6 +7,7 @@ if UNITQ_UPDATE_DOCS is set.
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.frameworks import runs
-from tests.frameworks.table import FRAMEWORKS, Framework, Promise, Way, Worker
+from tests.frameworks.table import APPS, FRAMEWORKS, Framework, Promise, Way, Worker
 from tests.systemd.conftest import wait_until
 from unitq.core.keys import WITH_PIDS
 
@@ -249,6 +250,7 @@ def test_a_shell_that_stays_is_refused_where_it_would_harm_jobs(
     note: Callable[[str, str, str], None],
 ) -> None:
     site = system_site
+    shutil.copytree(APPS, site.release(1), dirs_exist_ok=True)
     for way in (Way.SH, Way.BASH):
         note("refused", way, "**failed**")
         worker = Worker(framework, way, site, redis, 0)
