@@ -99,16 +99,19 @@ def _line(text: str) -> Line:
     return Line(word, int(job), start, instance, int(pid), revision, float(at))
 
 
-def of_resque(client: redis.Redis, prefix: str) -> tuple[Line, ...]:
-    """What the jobs of tests/workers/resque.php wrote into Redis."""
+def of_resque(client: redis.Redis, queue: str) -> tuple[Line, ...]:
+    """What the jobs of tests/workers/resque.php wrote into Redis: those whose ids begin so."""
     lines = []
     # The ends first: so there is none whose beginning was read too early.
     for word, key in (("done", "sent"), ("begun", "begun")):
-        for text in client.lrange(f"{prefix}:{key}", 0, -1):
+        for text in client.lrange(f"resque:{key}", 0, -1):
             trace = json.loads(text)
+            own, _, number = trace["id"].rpartition("-")
+            if own != queue:
+                continue
             start, at = trace["start"], trace["at"]
             where = (start, trace["instance"], int(trace["child"]), trace["revision"])
-            lines.append(Line(word, int(trace["id"]), *where, at))
+            lines.append(Line(word, int(number), *where, at))
     return tuple(lines)
 
 

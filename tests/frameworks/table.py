@@ -320,7 +320,7 @@ class Worker:
     def environment(self) -> dict[str, str]:
         """What the worker's and the producer's programs read; see apps/job.py."""
         if not self.framework.producer:
-            own = {"REDIS_BACKEND": self.redis.address, "PREFIX": self.name}
+            own = {"REDIS_BACKEND": self.redis.address}
         else:
             own = {
                 "PROOF_QUEUE": self.name,
@@ -352,11 +352,12 @@ class Worker:
 
     def _enqueue_for_resque(self, numbers: Sequence[int], seconds: float) -> None:
         with self.redis.client.pipeline() as pipe:
-            pipe.sadd(f"{self.name}:queues", self.name)
+            pipe.sadd("resque:queues", self.name)
             for number in numbers:
-                argument = {"id": str(number), "seconds": seconds}
-                job = {"class": "SendSms", "args": [argument], "id": str(number)}
-                pipe.rpush(f"{self.name}:queue:{self.name}", json.dumps(job))
+                identity = f"{self.name}-{number}"
+                argument = {"id": identity, "seconds": seconds}
+                job = {"class": "SendSms", "args": [argument], "id": identity}
+                pipe.rpush(f"resque:queue:{self.name}", json.dumps(job))
             pipe.execute()
 
     def runs(self) -> tuple[Run, ...]:
