@@ -358,7 +358,7 @@ def test_a_queue_is_never_taken_for_an_option() -> None:
 
 def test_an_unknown_preset_is_told_with_all_others_and_the_nearest_name() -> None:
     (problem, other) = mistakes('[workers.w]\npreset = "sidekik"\ncommand = "x"\ninstances = 0')
-    assert problem.startswith('workers.w.preset: no such preset, did you mean "sidekiq"?; there')
+    assert problem.startswith('workers.w.preset: no such preset (did you mean "sidekiq"?); there')
     assert all(name in problem for name in NAMES)
     assert other.startswith("workers.w.instances")
 

@@ -134,7 +134,7 @@ def clashes(
         return
     if name not in presets:
         near = nearest(name, presets)
-        known = f", did you mean {quoted(near)}?" if near else ""
+        known = f" (did you mean {quoted(near)}?)" if near else ""
         yield ("preset",), f"no such preset{known}; there are {either(list(presets), last='and')}"
         return
     command, queues = table.get("command"), table.get("queues")
