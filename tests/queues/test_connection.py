@@ -17,20 +17,14 @@ import bench.queues as bench
 from tests.queues.conftest import PRESETS, layout, source
 from unitq.core.keys import READING
 from unitq.core.model import Redis
+from unitq.core.queue import Lengths
+from unitq.queues.commands import by_length, count, pack, packed, packed_rows, pieces
 from unitq.queues.connection import PATIENCE, Connection, Secrets, place
 from unitq.queues.errors import QueuesError
 from unitq.queues.look import look
 from unitq.queues.source import Source
-from unitq.queues.wire import (
-    Answers,
-    Refused,
-    by_length,
-    count,
-    flat,
-    pack,
-    packed,
-    packed_rows,
-)
+from unitq.queues.sparse import SEVERAL
+from unitq.queues.wire import Answers, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -249,7 +243,7 @@ def test_ten_thousand_queues(
         begun = time.process_time()
         (sample,) = look(connection, [one], ages=False, workers=bool(registry))
         spent.append(time.process_time() - begun)
-        assert connection.trips == (2 if registry else 1)
+        assert connection.trips <= 2
     connection.close()
     assert len(sample.queues) == QUEUES
     assert sample.queues["queue-77"].waiting == 1
@@ -265,13 +259,14 @@ def _with_redis_py(server: RedisServer, names: Sequence[str]) -> float:
     return time.process_time() - begun
 
 
+@pytest.mark.parametrize("amount", [400, SEVERAL])
 @pytest.mark.parametrize("every", [1, 10])
 @pytest.mark.parametrize("preset", EVERY)
 def test_everything_of_a_framework_is_two_trips(
-    server: RedisServer, preset: str, every: int
+    server: RedisServer, preset: str, every: int, amount: int
 ) -> None:
     """Also ages, workers and jobs in hand."""
-    names = [f"queue-{number}" for number in range(400)]
+    names = [f"queue-{number}" for number in range(amount)]
     bench.fill(server, preset, names, every)
     connection = Connection(Redis(url=server.url), patience=30)
     (found,) = look(connection, [bench.source(preset, names)])
@@ -288,6 +283,40 @@ def test_everything_of_a_framework_is_two_trips(
         assert int(busy.oldest) == 1_795_440_000
     if preset in bench.HELD:
         assert len(found.jobs) == bench.HELD[preset]
+
+
+@pytest.mark.parametrize("permissions", ["+@read", "+@read -exists"])
+def test_numbers_that_few_of_many_queues_have(server: RedisServer, permissions: str) -> None:
+    """Also where Redis does not tell which of them have any."""
+    names = [f"queue-{number}" for number in range(SEVERAL + 5)]
+    client: Any = server.client
+    client.flushall()
+    client.zadd("bull:queue-3:delayed", {"a": 1, "b": 2})
+    client.zadd("bull:queue-3:prioritized", {"c": 1})
+    client.rpush(f"bull:{names[-1]}:active", "7")
+    client.hset(f"bull:{names[-1]}:7", mapping={"name": "send"})
+    client.rpush("bull:queue-8:wait", "9", "8")
+    client.hset("bull:queue-8:8", mapping={"timestamp": "1795440000000"})
+    client.set("bull:queue-9:failed", "of another kind")
+    client.execute_command("ACL", "SETUSER", "few", "on", "nopass", "~*", *permissions.split())
+    connection = Connection(Redis(url=server.url, username="few"), Secrets("any"))
+    try:
+        (found,) = look(connection, [source("bullmq", *names)])
+    finally:
+        connection.close()
+        client.execute_command("ACL", "DELUSER", "few")
+    assert connection.trips == 2
+    assert len(found.notes) == 1
+    assert "is the prefix right?" in found.notes[0]
+    none = Lengths(waiting=0, delayed=0, in_hand=0, failed=0)
+    shown = {name: each for name, each in found.queues.items() if each != none}
+    assert shown == {
+        "queue-3": none._replace(delayed=2, waiting=1),
+        "queue-8": none._replace(waiting=2, oldest=1_795_440_000.0),
+        "queue-9": none._replace(failed=None),
+        names[-1]: none._replace(in_hand=1),
+    }
+    assert [(job.queue, job.name) for job in found.jobs] == [(names[-1], "send")]
 
 
 @pytest.mark.parametrize("permissions", ["~* +@read -@dangerous", "~rq:* +@read"])
@@ -441,9 +470,12 @@ def test_commands_are_packed_as_redis_reads_them() -> None:
         raw = [queue.encode() for queue in queues]
         told = packed(words, "{q}", raw)
         assert (told.content, told.amount) == (b"".join(expected), 6)
-        assert packed_rows(words, ("{q}",), [(queue,) for queue in raw]) == told
-        assert packed(words, "{q}", []) == (b"", 0)
-        assert flat([b"a", told]) == b"a" + told.content
+        assert packed_rows(words, ("{q}",), [(queue,) for queue in raw]).content == told.content
+        same = packed([word.replace("{q}", "@") for word in words], "@", list(raw))
+        assert len({told, same, packed(words, "{q}", raw[1:])}) == 2
+        nothing = packed(words, "{q}", [])
+        assert (nothing.content, nothing.amount) == (b"", 0)
+        assert list(pieces([b"a", b"b", told])) == [b"ab", told.content]
         assert count([b"a", told]) == 7
     assert packed_rows(("X{j}", "{q}{j}{q}"), ("{q}", "{j}"), [(b"{j}", b"1")]).content == pack(
         "X1", "{j}1{j}"

@@ -12,14 +12,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.core.queue import Job, Registry
-from unitq.queues.source import HOLE, each, good
+from unitq.queues.commands import HOLE
+from unitq.queues.source import each, good
 from unitq.queues.values import digest, text
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from unitq.queues.commands import Commands
     from unitq.queues.source import Notes, Source
-    from unitq.queues.wire import Answer, Commands
+    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Registry]
 

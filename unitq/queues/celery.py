@@ -11,15 +11,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.core.queue import Registration, Registry
+from unitq.queues.commands import pack
 from unitq.queues.source import good
 from unitq.queues.values import text
-from unitq.queues.wire import pack
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from unitq.queues.commands import Commands
     from unitq.queues.source import Notes, Source
-    from unitq.queues.wire import Answer, Commands
+    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Registry]
 

@@ -6,14 +6,16 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
+from unitq.queues.commands import count, pieces
 from unitq.queues.errors import QueuesError
-from unitq.queues.wire import Parser, Refused, count, flat
+from unitq.queues.wire import Parser, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from unitq.core.model import Redis
-    from unitq.queues.wire import Answer, Commands
+    from unitq.queues.commands import Commands
+    from unitq.queues.wire import Answer
 
 T = TypeVar("T")
 
@@ -107,7 +109,10 @@ class Connection:
             return []
         assert self._parser is not None, "asked outside of `together`"
         self.trips += 1
-        self._connection.send_packed_command([flat(commands)])
+        # Redis works on the first while the next are packed. All are sent before an answer is read:
+        # what it cannot send, it keeps.
+        for piece in pieces(commands):
+            self._connection.send_packed_command([piece])
         answers = self._parser.read(wanted)
         for answer in answers[:1]:
             if isinstance(answer, Refused) and answer.code in _NOT_NOW:

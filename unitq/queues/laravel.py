@@ -13,15 +13,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.core.queue import Job, Registration, Registry
-from unitq.queues.source import HOLE, each, good
+from unitq.queues.commands import HOLE, pack
+from unitq.queues.source import each, good
+from unitq.queues.sparse import holders
 from unitq.queues.values import digest, moment, number, table, text
-from unitq.queues.wire import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
+    from unitq.queues.commands import Commands, Several
     from unitq.queues.source import Notes, Source
-    from unitq.queues.wire import Answer, Commands, Several
+    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Registry]
 
@@ -31,8 +33,9 @@ _SUPERVISOR_LASTS = 29  # seconds, as Horizon's own repository asks
 
 def read(source: Source, notes: Notes) -> Reading:
     """What is in hand; the workers are not in Redis."""
-    answers = good((yield [_reserved(source)]), notes)
-    return Registry(jobs=_jobs(source, answers))
+    queues = yield from holders(source.queues, _reserved(source))
+    answers = good((yield [_payloads(source, queues)]), notes)
+    return Registry(jobs=_jobs(queues, answers, source.now))
 
 
 def read_horizon(source: Source, notes: Notes) -> Reading:
@@ -40,7 +43,7 @@ def read_horizon(source: Source, notes: Notes) -> Reading:
     r = source.registry_prefix
     since = f"{source.now - _SUPERVISOR_LASTS:.0f}"
     supervisors = pack("ZRANGEBYSCORE", f"{r}supervisors", since, "+inf")
-    names, *answers = good((yield [supervisors, _reserved(source)]), notes)
+    names, *answers = good((yield [supervisors, _payloads(source, source.queues)]), notes)
     fields = ("pid", "status", "processes", "options")
     asked = [pack("HMGET", f"{r}supervisor:{text(name)}", *fields) for name in names or ()]
     records = good((yield asked), notes) if asked else []
@@ -61,18 +64,21 @@ def read_horizon(source: Source, notes: Notes) -> Reading:
             )
         )
     why = "every supervisor is paused" if workers and all(one.quiet for one in workers) else ""
-    return Registry(tuple(workers), _jobs(source, answers), paused=why)
+    return Registry(tuple(workers), _jobs(source.queues, answers, source.now), paused=why)
 
 
-def _reserved(source: Source) -> Several:
-    key = f"{source.prefix}queues:{HOLE}:reserved"
-    return each(source.queues, "ZRANGE", key, "0", _SHOWN, "WITHSCORES")
+def _reserved(source: Source) -> str:
+    return f"{source.prefix}queues:{HOLE}:reserved"
 
 
-def _jobs(source: Source, answers: list[Answer]) -> tuple[Job, ...]:
+def _payloads(source: Source, queues: Sequence[str]) -> Several:
+    return each(queues, "ZRANGE", _reserved(source), "0", _SHOWN, "WITHSCORES")
+
+
+def _jobs(queues: Sequence[str], answers: list[Answer], now: float) -> tuple[Job, ...]:
     return tuple(
-        _job(queue, payload, moment(expires), source.now)
-        for queue, answer in zip(source.queues, answers, strict=True)
+        _job(queue, payload, moment(expires), now)
+        for queue, answer in zip(queues, answers, strict=True)
         for payload, expires in zip((answer or [])[::2], (answer or [])[1::2], strict=True)
     )
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from unitq.core.queue import Lengths, Registry, Sample
 from unitq.queues import lengths, registries
-from unitq.queues.source import Notes
-from unitq.queues.wire import count
+from unitq.queues.source import Notes, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from unitq.queues.commands import Commands
     from unitq.queues.connection import Connection
     from unitq.queues.source import Source
-    from unitq.queues.wire import Answer, Commands, Several
+    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Any]
 
@@ -65,7 +64,14 @@ def _look(
             if registry and workers
             else _nothing(Registry())
         )
-    results = _in_step(ask, readings)
+    reading = together(readings)
+    answers: list[Answer] | None = None
+    while True:
+        try:
+            answers = ask(reading.send(answers))  # type: ignore[arg-type]
+        except StopIteration as end:
+            results = end.value
+            break
     samples = []
     for index, source in enumerate(stamped):
         read, registry = results[2 * index : 2 * index + 2]
@@ -86,33 +92,3 @@ def _look(
 def _nothing(result: Any) -> Reading:
     yield from ()
     return result
-
-
-def _in_step(ask: Callable[[Commands], list[Answer]], readings: Sequence[Reading]) -> list[Any]:
-    """Runs them side by side: what they ask at the same time is one trip."""
-    results: list[Any] = [None] * len(readings)
-    asked: dict[int, Commands] = {}
-
-    def on(index: int, answers: list[Answer] | None) -> None:
-        try:
-            asked[index] = readings[index].send(answers)  # type: ignore[arg-type]
-        except StopIteration as end:
-            results[index] = end.value
-
-    for index in range(len(readings)):
-        on(index, None)
-    while asked:
-        batch, asked = asked, {}
-        # What is asked twice, the same of all queues, is sent once: where its answers stand.
-        sent: dict[bytes | Several, slice] = {}
-        size = 0
-        for command in chain.from_iterable(batch.values()):
-            if command not in sent:
-                amount = count([command])
-                sent[command] = slice(size, size + amount)
-                size += amount
-        answers = ask(list(sent))
-        for index, commands in batch.items():
-            parts = [answers[sent[command]] for command in commands]
-            on(index, parts[0] if len(parts) == 1 else list(chain.from_iterable(parts)))
-    return results

@@ -11,9 +11,10 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from unitq.queues.commands import pack
 from unitq.queues.errors import QueuesError
 from unitq.queues.values import table, text
-from unitq.queues.wire import Refused, pack
+from unitq.queues.wire import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from unitq.core.queue import Registry
+    from unitq.queues.commands import Commands
     from unitq.queues.source import Notes, Source
-    from unitq.queues.wire import Answer, Commands
+    from unitq.queues.wire import Answer
 
     Reader = Callable[[Source, Notes], Generator[Commands, list[Answer], Registry]]
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from unitq.queues.commands import pack
 from unitq.queues.errors import QueuesError
 from unitq.queues.values import table, text
-from unitq.queues.wire import Refused, pack
+from unitq.queues.wire import Refused
 
 if TYPE_CHECKING:
     from unitq.core.queue import Registration

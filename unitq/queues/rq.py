@@ -14,15 +14,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unitq.core.queue import Job, Registration, Registry
-from unitq.queues.source import HOLE, each, good
+from unitq.queues.commands import HOLE, pack
+from unitq.queues.source import each, good
 from unitq.queues.values import digest, moment, number, pairs, text
-from unitq.queues.wire import pack
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
+    from unitq.queues.commands import Commands, Several
     from unitq.queues.source import Notes, Source
-    from unitq.queues.wire import Answer, Commands, Several
+    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Registry]
 

@@ -6,17 +6,17 @@ found. So several of them share each trip to Redis, and none knows of connection
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unitq.queues.wire import Answer, Refused, Several, packed
+from unitq.queues.commands import HOLE, Several, count, packed
+from unitq.queues.wire import Answer, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from unitq.core.keys import Keys
-
-
-HOLE = "\0"  # in no key of anybody's
+    from unitq.queues.commands import Commands
 
 
 class Source(NamedTuple):
@@ -61,6 +61,8 @@ def each(values: Sequence[str | bytes], *words: str) -> Several:
 
 def good(answers: Sequence[Answer], notes: Notes) -> list[Answer]:
     """The answers, with nil for each that is an error; that is noted."""
+    if Refused not in set(map(type, answers)):
+        return list(answers)
     found: list[Answer] = []
     for answer in answers:
         if isinstance(answer, Refused):
@@ -81,3 +83,35 @@ def refused(answer: Refused, notes: Notes) -> None:
         notes(f"Redis refuses: {answer.words}")
     else:
         notes(f"Redis answers: {answer.words}")
+
+
+def together(
+    readings: Sequence[Generator[Commands, list[Answer], Any]],
+) -> Generator[Commands, list[Answer], list[Any]]:
+    """Runs them side by side: what they ask at the same time is one trip."""
+    results: list[Any] = [None] * len(readings)
+    asked: dict[int, Commands] = {}
+
+    def on(index: int, answers: list[Answer] | None) -> None:
+        try:
+            asked[index] = readings[index].send(answers)  # type: ignore[arg-type]
+        except StopIteration as end:
+            results[index] = end.value
+
+    for index in range(len(readings)):
+        on(index, None)
+    while asked:
+        batch, asked = asked, {}
+        # What is asked twice, the same of all queues, is sent once: where its answers stand.
+        sent: dict[bytes | Several, slice] = {}
+        size = 0
+        for command in chain.from_iterable(batch.values()):
+            if command not in sent:
+                amount = count([command])
+                sent[command] = slice(size, size + amount)
+                size += amount
+        answers = yield list(sent)
+        for index, commands in batch.items():
+            parts = [answers[sent[command]] for command in commands]
+            on(index, parts[0] if len(parts) == 1 else list(chain.from_iterable(parts)))
+    return results

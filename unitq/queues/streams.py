@@ -10,16 +10,18 @@ from itertools import compress
 from typing import TYPE_CHECKING
 
 from unitq.core.queue import Job, Registration, Registry
+from unitq.queues.commands import HOLE, pack
 from unitq.queues.rows import Rows
-from unitq.queues.source import HOLE, each, good
+from unitq.queues.source import each, good
 from unitq.queues.values import digest, number, pairs, table, text
-from unitq.queues.wire import Refused, pack
+from unitq.queues.wire import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from unitq.queues.commands import Commands
     from unitq.queues.source import Notes, Source
-    from unitq.queues.wire import Answer, Commands
+    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Registry]
 

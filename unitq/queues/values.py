@@ -70,9 +70,9 @@ def moment(value: object) -> float | None:
 
 
 def moments(values: Sequence[object]) -> list[float | None]:
-    """`moment` of each; quick where all are numbers."""
+    """`moment` of each; quick where all are numbers, or nothing."""
     try:
-        plain = list(map(float, values))  # type: ignore[arg-type]
+        plain = [0.0 if each is None else float(each) for each in values]  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return list(map(moment, values))
     return [

@@ -1,23 +1,18 @@
-"""The Redis protocol (RESP2) for thousands of commands at once.
+"""The answers of Redis (RESP2) to thousands of commands at once.
 
-redis-py makes the connection; this packs what is asked and takes the answers apart. Its own
-pipeline takes three times as long for 10,000 lengths, most of it one call per answer. And this
-knows one limit of time for all answers together, where a socket's time-out begins anew with
-each of them.
+redis-py makes the connection; unitq.queues.commands packs what is asked, and this takes the answers
+apart. redis-py's own pipeline takes three times as long for 10,000 lengths, most of it one call per
+answer. And this knows one limit of time for all answers together, where a socket's time-out begins
+anew with each of them.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
-from itertools import groupby, islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from unitq.queues.shapes import Shape, learned
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _READ_SIZE = 1 << 20
 
@@ -43,96 +38,6 @@ class Refused(NamedTuple):
     def code(self) -> str:
         """Its first word."""
         return self.words.partition(" ")[0]
-
-
-def pack(*words: str | bytes, hole: tuple[bytes, int] = (b"", 0)) -> bytes:
-    """One command as Redis reads it.
-
-    A hole is a text in the words in whose place something of another length will be put.
-    """
-    parts = [b"*%d\r\n" % len(words)]
-    place, length = hole
-    for word in words:
-        raw = word.encode() if isinstance(word, str) else word
-        size = len(raw)
-        if place:
-            size += raw.count(place) * (length - len(place))
-        parts.append(b"$%d\r\n%b\r\n" % (size, raw))
-    return b"".join(parts)
-
-
-class Several(NamedTuple):
-    """Commands in one piece."""
-
-    content: bytes
-    amount: int
-
-
-# What is asked at once: commands as `pack` makes them, and many in one piece.
-Commands = Sequence[bytes | Several]
-
-
-def packed(words: Sequence[str], place: str, values: Sequence[bytes]) -> Several:
-    """One command again and again, with each of the values at `place`, in their order.
-
-    Where the values of one length stand beside each other, as `by_length` puts them, all of these
-    are one `join`.
-    """
-    hole = place.encode()
-    pieces = []
-    for length, alike in groupby(values, key=len):
-        around = pack(*words, hole=(hole, length)).split(hole)
-        if len(around) == 2:
-            before, after = around
-            pieces += [before, (after + before).join(alike), after]
-        else:
-            pieces += [value.join(around) for value in alike]
-    return Several(b"".join(pieces), len(values))
-
-
-def by_length(values: Iterable[bytes]) -> list[bytes]:
-    """Sorted so that `packed` has few lengths to do with, and each once."""
-    return sorted(dict.fromkeys(values), key=len)
-
-
-def packed_rows(
-    words: Sequence[str], places: Sequence[str], rows: Sequence[tuple[bytes, ...]]
-) -> Several:
-    """One command again and again, with the values of each row at the places.
-
-    Rows whose values have the same lengths share the work, as in `packed`, if beside each other.
-    """
-    holes = re.compile("|".join(map(re.escape, places)))
-    order = [places.index(place) for word in words for place in holes.findall(word)]
-    if order != list(range(len(places))):
-        rows = [tuple([row[index] for index in order]) for row in rows]
-    pieces: list[bytes] = []
-    at = 0
-    for lengths, alike in groupby(
-        zip(*[map(len, column) for column in zip(*rows, strict=True)], strict=True)
-    ):
-        left = iter(lengths)
-        parts = [b"*%d\r\n" % len(words)]
-        for word in words:
-            stays = [part.encode() for part in holes.split(word)]
-            size = sum(map(len, stays)) + sum(islice(left, len(stays) - 1))
-            filled = b"%b".join([part.replace(b"%", b"%%") for part in stays])
-            parts.append(b"$%d\r\n%b\r\n" % (size, filled))
-        one = b"".join(parts)
-        end = at + sum(1 for _ in alike)
-        pieces += [one % row for row in rows[at:end]]
-        at = end
-    return Several(b"".join(pieces), len(rows))
-
-
-def flat(commands: Commands) -> bytes:
-    """All of them as they are sent."""
-    return b"".join([each.content if isinstance(each, Several) else each for each in commands])
-
-
-def count(commands: Commands) -> int:
-    """How many answers there will be."""
-    return sum(each.amount if isinstance(each, Several) else 1 for each in commands)
 
 
 class Answers:
