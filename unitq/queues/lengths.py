@@ -112,8 +112,9 @@ def _counted(source: Source, raw: list[bytes], notes: Notes, *, several: bool) -
 
 def _seldom(words: Words, keys: Keys) -> bool:
     """Whether most queues will have none of these: jobs delayed, failed, in hand."""
-    usual = keys.waiting[:1] and keys.waiting[0].command
-    return len(words) == 2 and words[0] in _OF_NOTHING and words != usual
+    # What waits is in a key that many of them will have.
+    usual = keys.waiting[0].command if keys.waiting else ()
+    return len(words) == 2 and words[0] in _OF_NOTHING and words[1] not in usual
 
 
 def _since(
