@@ -154,6 +154,8 @@ class Applier:
         if not detached:
             rollout = self._endings(rollout)
         self._systemd.unsubscribe()
+        if self._hands:
+            self._hands.after(n for n, slot in rollout.slots.items() if not _drained(slot))
         state.sync_pins(self._place, {name.worker for name in rollout.slots})
         progress.update(rollout, sights.seen, monotonic())
         return Outcome(
@@ -179,7 +181,8 @@ class Applier:
             name, seen = slot.instance, self._sights.of(slot.instance)
             if what not in (What.STOP, What.RESTART) or not seen.pid:
                 continue
-            told.append(Draining(name, self._members(name, seen), self._orders.limit(name)))
+            members, limit = self._members(name, seen), self._orders.limit(name)
+            told.append(Draining(name, members, limit, seen.invocation))
         if told:
             self._hands.before(rollout, told, monotonic())
 
@@ -337,7 +340,7 @@ class Applier:
             lines: tuple[str, ...] = ()
             if slot.phase is Phase.FAILED:
                 lines = self._log(slot)
-            elif slot.ending and slot.ending.end is End.KILLED and name not in known:
+            elif _killed(slot) and name not in known:
                 lines = self._orders.last_words(slot.before)
             if lines:
                 logs[name] = lines
@@ -348,6 +351,15 @@ class Applier:
         if invocation == slot.before:
             invocation = ""
         return self._orders.logs(slot.instance, invocation, probed=bool(slot.detail))
+
+
+def _drained(slot: Slot) -> bool:
+    """Whether it ended by itself, as far as anybody saw it end."""
+    return slot.ending is None or slot.ending.end is End.DRAINED
+
+
+def _killed(slot: Slot) -> bool:
+    return slot.ending is not None and slot.ending.end is End.KILLED
 
 
 def _wait(times: Iterable[float | None], interval: float | None) -> float | None:

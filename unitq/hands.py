@@ -1,4 +1,4 @@
-"""What workers have in hand while they drain, as Redis tells.
+"""What workers have in hand while they drain, as Redis tells, or they themselves in the journal.
 
 Looked at before the stop signal and again just before systemd reaches for SIGKILL: what starts in a
 worker's place may delete its record (lib/Resque/Worker.php, pruneDeadWorkers). A Redis that is
@@ -6,6 +6,7 @@ down or slow holds nobody up: it is asked no more, and that is said once.
 
 Where a framework does not write down which process has a job, those are told that it may have been:
 in hand in the worker's queues when it was told to stop, and still so just before it was killed.
+Where it writes nothing into Redis but prints its jobs, the journal is read; see unitq.printed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from unitq.core.names import InstanceName
     from unitq.core.queue import Job, Registration
     from unitq.core.rollout import Rollout
+    from unitq.printed import Printed
 
 # Seconds before stop_timeout: long enough for a look, and too short for another job.
 _BEFORE_THE_END = 0.5
@@ -40,6 +42,8 @@ class InHand(NamedTuple):
     workers: tuple[Registration, ...]  # of this host
     # By framework, the jobs in hand of those whose jobs do not say which process has them.
     unsigned: Mapping[str, tuple[Job, ...]]
+    # By framework, the ids of the jobs that are fetched and not acknowledged.
+    fetched: Mapping[str, frozenset[str]] = {}
 
 
 class Taking(NamedTuple):
@@ -62,6 +66,7 @@ class Draining(NamedTuple):
     name: InstanceName
     pids: tuple[int, ...]  # its processes, before
     limit: float | None  # seconds that it may take; None: any time
+    start: str = ""  # systemd's invocation
 
 
 class Presence:
@@ -89,40 +94,53 @@ class Hands:
 
     def __init__(
         self,
-        ask: Callable[[], InHand],
+        ask: Callable[[], InHand] | None,
         say: Callable[[str], None],
         taking: Mapping[str, Taking] | None = None,
+        printed: Printed | None = None,
     ) -> None:
-        """`ask` tells what is in hand, or raises UnitqError; `taking` is by worker."""
-        self._ask = ask
+        """`ask` tells what is in hand, or raises UnitqError; None: nobody knows where Redis is.
+
+        `taking` is by worker.
+        """
+        self._ask = ask  # None also once it has failed
         self._taking = taking or {}
+        self._printed = printed
         self._say = say
         self._draining: dict[InstanceName, Draining] = {}
         self._looked = 0.0
-        self._blind = False
         self.jobs: dict[InstanceName, tuple[Job, ...]] = {}
         self.workers: dict[InstanceName, tuple[Registration, ...]] = {}  # that had them
         # Where jobs do not say who has them: those that may be this one's.
         self.possible: dict[InstanceName, tuple[Job, ...]] = {}
         self._told: dict[InstanceName, float] = {}  # to stop, in seconds since 1970
+        self._fetched: Mapping[str, frozenset[str]] = {}
 
     def before(self, rollout: Rollout, told: Iterable[Draining], now: float) -> None:
         """Looks at what these have in hand; they are about to be told to stop."""
         new = {one.name: one for one in told}
         self._draining |= new
         # Not at those that have ended: they may have left their PIDs to somebody else.
-        self._look([*new, *self._still(rollout)], now)
+        names = [*new, *self._still(rollout)]
+        self._look(names, now)
+        self._read(names)
 
     def again(self, rollout: Rollout, now: float, *, watched: bool) -> None:
         """Looks again where it is time."""
         at = self.due(rollout, watched=watched)
         if at is not None and at <= now:
-            self._look(self._still(rollout), now)
+            names = self._still(rollout)
+            self._look(names, now)
+            self._read(names)
+
+    def after(self, ended: Iterable[InstanceName]) -> None:
+        """Reads all that these printed until their end, which was not their own."""
+        self._read([name for name in ended if name in self._draining], ended=True)
 
     def due(self, rollout: Rollout, *, watched: bool) -> float | None:
         """When to look again; None: there is nothing to see. `watched`: somebody looks on."""
         names = self._still(rollout)
-        if self._blind or not names:
+        if not names or (self._ask is None and self._printed is None):
             return None
         times = [self._looked + _INTERVAL] if watched else []
         for name in names:
@@ -140,15 +158,16 @@ class Hands:
         ]
 
     def _look(self, names: Iterable[InstanceName], now: float) -> None:
-        if self._blind:
-            return
         self._looked = now
+        if self._ask is None:
+            return
         try:
             seen = self._ask()
         except UnitqError as error:
-            self._blind = True
+            self._ask = None
             self._say(f"{error.message}: what is in hand is not known")
             return
+        self._fetched = seen.fetched
         registered = {each.pid: each for each in seen.workers if each.pid is not None}
         for name in names:
             self._look_at_unsigned(name, seen)
@@ -158,6 +177,19 @@ class Hands:
             if mine:
                 self.jobs[name] = tuple(job for each in mine for job in each.jobs)
                 self.workers[name] = tuple(each for each in mine if each.jobs)
+
+    def _read(self, names: Iterable[InstanceName], *, ended: bool = False) -> None:
+        if self._printed is None:
+            return
+        starts = {name: self._draining[name].start for name in names}
+        found = self._printed.look(starts, self._fetched, ended=ended)
+        for name, held in found.items():
+            if held.jobs is not None:
+                self.jobs[name] = held.jobs
+                self.possible.pop(name, None)
+            elif held.possible:
+                self.possible[name] = held.possible
+                self.jobs.pop(name, None)
 
     def _look_at_unsigned(self, name: InstanceName, seen: InHand) -> None:
         taking = self._taking.get(name.worker)

@@ -186,7 +186,7 @@ def test_a_contradiction_is_a_warning_with_its_source(
         ("taskiq", "taskiq worker a:b", ()),
         (
             "celery",
-            "celery -A a worker",
+            "celery -A a worker --loglevel=DEBUG",
             ('stop_signal = "SIGINT"', "service = { SuccessExitStatus = 1 }"),
         ),
     ],
@@ -195,6 +195,24 @@ def test_what_is_known_to_be_safe_is_not_spoken_of(
     preset: str, command: str, lines: tuple[str, ...]
 ) -> None:
     assert not findings(command, f'preset = "{preset}"', *lines)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("celery -A a worker", True),
+        ("celery -A a worker -l warning", True),
+        ("celery -A a worker -l info", False),
+        ("celery -A a worker --loglevel INFO -c 2", False),
+        ("celery -A a worker -lINFO", False),
+        # It may be in there.
+        ("./start-worker", False),
+    ],
+)
+def test_that_the_jobs_of_a_killed_worker_will_have_no_names(command: str, said: bool) -> None:
+    found = findings(command, 'preset = "celery"')
+    assert [each.level for each in found] == [Level.NOTE] * said
+    assert not said or "--loglevel=INFO" in found[0].hint
 
 
 def test_term_child_is_spoken_of_where_it_loses_jobs_only() -> None:
@@ -221,7 +239,12 @@ LIMITS = [
     ("sidekiq", "sidekiq", "29s", "25 s by default"),
     ("laravel", "php artisan queue:work --timeout=600", "90s", "600 s on its command line"),
     ("laravel", "php artisan queue:work", "1min", "60 s by default"),
-    ("celery", "celery -A a worker --time-limit=3600", "10min", "3600 s on its command line"),
+    (
+        "celery",
+        "celery -A a worker -l INFO --time-limit=3600",
+        "10min",
+        "3600 s on its command line",
+    ),
     ("dramatiq", "dramatiq a.b --worker-shutdown-timeout 900000", "630s", "900 s on its"),
     ("dramatiq", "dramatiq a.b", "5min", "600 s by default"),
     ("huey", "huey_consumer a.b -t 600", "5min", "600 s on its command line"),

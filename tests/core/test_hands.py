@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tests.core.world import pace
 from unitq.core.errors import UnitqError
 from unitq.core.names import InstanceName
 from unitq.core.plan import Do, Step
+from unitq.core.preset import Prints
+from unitq.core.printed import Print
 from unitq.core.queue import Job, Registration
 from unitq.core.rollout import Phase, Rollout, begin
 from unitq.hands import Draining, Hands, InHand, Presence, Taking
+from unitq.printed import Printed, Printing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ONE, TWO = InstanceName("sms", 1), InstanceName("sms", 2)
 
@@ -159,6 +167,47 @@ def test_jobs_of_other_queues_and_of_other_frameworks_are_not_its_own() -> None:
     hands = redis.hands()
     hands.before(draining(), [Draining(ONE, (11,), 1.0)], 100.0)
     assert hands.possible == {}
+
+
+def printing(texts: dict[str, list[str]]) -> Printed:
+    """Of `sms`, which prints what it begins and ends; each line is a second after the other."""
+    prints = Prints((re.compile("begin (?P<id>.+)"),), (re.compile("end (?P<id>.+)"),))
+
+    def read(starts: Sequence[str], since: float | None, _: int) -> dict[str, list[Print]]:
+        lines = {
+            start: [Print(float(i), t) for i, t in enumerate(texts[start])] for start in starts
+        }
+        early = since or 0.0
+        return {name: [one for one in own if one.time >= early] for name, own in lines.items()}
+
+    return Printed({"sms": Printing("huey", prints, "sms")}, read)
+
+
+def test_what_a_framework_only_prints_is_read_and_once_more_when_it_was_killed() -> None:
+    texts = {"a": ["begin 1", "begin 2"], "b": []}
+    said: list[str] = []
+    hands = Hands(None, said.append, printed=printing(texts))
+    told = [Draining(ONE, (11,), 60.0, "a"), Draining(TWO, (12,), 60.0, "b")]
+    hands.before(draining(), told, 100.0)
+    assert ids(hands, ONE) == ["1", "2"]
+    assert TWO not in hands.jobs, "it may have one, and does not print it"
+    assert hands.due(draining(ONE), watched=True) == 101.0
+    texts["a"] += ["end 1", "begin 3"]
+    hands.again(draining(ONE), 159.5, watched=False)
+    assert ids(hands, ONE) == ["2", "3"]
+    assert hands.due(draining(ONE), watched=False) is None
+    texts["a"] += ["end 3"]
+    hands.after([ONE])
+    assert (ids(hands, ONE), hands.possible, said) == (["2"], {}, [])
+
+
+def test_a_redis_that_fails_does_not_keep_the_journal_from_being_read() -> None:
+    redis = Redis()
+    redis.told = UnitqError("Redis at web2: refused")
+    hands = Hands(redis, redis.said.append, printed=printing({"a": ["begin 1"]}))
+    hands.before(draining(ONE), [Draining(ONE, (11,), 60.0, "a")], 100.0)
+    assert (ids(hands, ONE), redis.asked) == (["1"], 1)
+    assert hands.due(draining(ONE), watched=True) == 101.0
 
 
 def test_a_redis_that_fails_is_asked_no_more_and_that_is_said_once() -> None:

@@ -313,7 +313,27 @@ def test_queues_that_are_in_the_command_already_clash(preset: str, command: str)
     lines = f'preset = "{preset}"\ncommand = "{command}"\nqueues = ["a"]'
     (problem,) = mistakes(f"[workers.w]\n{lines}")
     assert problem.startswith("workers.w.queues: the command names queues already (")
-    assert not worker(f'preset = "{preset}"\ncommand = "{command}"').queues
+    assert not worker(f'preset = "{preset}"\ncommand = "{command}"').fit.arguments
+
+
+@pytest.mark.parametrize(
+    ("preset", "command", "queues"),
+    [
+        ("dramatiq", "dramatiq a -Q x", ("x",)),
+        ("dramatiq", "dramatiq a -Q x y -p 2", ("x", "y")),
+        ("dramatiq", "/bin/sh -c 'exec dramatiq a --queues x y'", ("x", "y")),
+        ("dramatiq", "/bin/sh -c 'dramatiq a -Q x; exit $$?'", ("x",)),
+        ("dramatiq", "dramatiq a -p 2", ()),
+        ("laravel", "php artisan queue:work redis --queue=high,low --tries=3", ("high", "low")),
+        ("celery", "celery -A a worker -Q x,y -c 4", ("x", "y")),
+        # They say themselves what they take.
+        ("sidekiq", "sidekiq -q x", ()),
+    ],
+)
+def test_queues_are_read_out_of_the_command(
+    preset: str, command: str, queues: tuple[str, ...]
+) -> None:
+    assert worker(f'preset = "{preset}"\ncommand = "{command}"').queues == queues
 
 
 @pytest.mark.parametrize(
@@ -461,6 +481,9 @@ BAD = {
     f"{MINIMAL}[[checks]]\nsays = 'x'": "checks[0].says: of what?",
     f"{MINIMAL}[[limits]]\ncommand = 'x'": "limits[0].command: needs a group",
     f"{MINIMAL}[[limits]]\nunit = 's'": "limits[0].command: missing; command, default",
+    f"{MINIMAL}[prints]\nbegun = ['x']": "prints.begun[0]: needs a group (?P<id>",
+    f"{MINIMAL}[prints]\nbegun = ['(?P<id>x)']": "prints.ended: missing",
+    f"{MINIMAL}[prints]\nneeds = '-v'": "prints.needs: needs given beside it",
     f"{MINIMAL}[[facts]]\nsays = 'x'\nbasis = 'heard'": "facts[0].basis: expected",
     f"{MINIMAL}facts2 = 5": "stop.facts2: unknown key",
     f"facts = 5\n{MINIMAL}": "facts: expected tables such as [[facts]], got 5",

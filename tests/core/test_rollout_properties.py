@@ -245,7 +245,17 @@ def test_cut_short_anywhere_and_begun_again_it_ends_the_same(scene: Scene, cut: 
         (Seen("active", "running"), None),
         (Seen("deactivating", "stop-sigterm"), None),
         (Seen("inactive", "dead", code=1, status=0), Ending(End.DRAINED)),
-        (Seen("failed", "failed", code=1, status=7), Ending(End.DIED, "exited with status 7")),
+        (
+            Seen("failed", "failed", result="exit-code", code=1, status=7),
+            Ending(End.DIED, "exited with status 7"),
+        ),
+        # SuccessExitStatus=7; and the next start after a failure.
+        (Seen("inactive", "dead", code=1, status=7), Ending(End.DRAINED)),
+        (Seen("deactivating", "stop-post", code=1, status=7), Ending(End.DRAINED)),
+        (
+            Seen("activating", "start-pre", code=1, status=7),
+            Ending(End.DIED, "exited with status 7"),
+        ),
         (Seen("inactive", "dead", code=2, status=3), Ending(End.DIED, "died of SIGQUIT")),
         (Seen("failed", "failed", code=3, status=11), Ending(End.DIED, "died of SIGSEGV")),
         (Seen("failed", "failed", code=2, status=9), Ending(End.KILLED, "died of SIGKILL")),

@@ -111,6 +111,53 @@ def test_a_preset_of_an_operators_own_needs_no_python(site: Site, acme: Path) ->
     assert (worker["quiet"], worker["resume"]) == ("SIGUSR2", "SIGCONT")
 
 
+# One that prints its jobs, and is at the second of them until it is told to stop, or for good.
+PRINTS = """\
+#!/usr/bin/python3 -uIS
+import signal, sys, time
+
+def told(*_):
+    if "for-good" not in sys.argv:
+        print("finished b2")
+        sys.exit(3)
+
+signal.signal(signal.SIGUSR1, told)
+print("begins SendMail a1")
+print("finished a1")
+print("begins SendSms b2")
+while True:
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_jobs_that_only_its_lines_tell_of(site: Site, acme: Path, ends: bool) -> None:
+    """No Redis is named here at all."""
+    (site.release(1) / "bin" / "acme-worker").write_text(PRINTS)
+    command = f"bin/acme-worker --verbose{' for-good' * (not ends)}"
+    worker = {"preset": "acme", "command": command, "instances": 1, "stop_timeout": "2s"}
+    site.config(workers={"w": worker})
+    site.deploy()
+    shown = site.unitq("status", "-v")
+    assert "SendSms b2 for" in shown.stdout, shown
+    assert shown.stderr == ""
+    (app,) = site.unitq("status", "-v", "--json").json["apps"]
+    ((instance,),) = (each["instances"] for each in app["workers"])
+    assert [job["id"] for job in instance["jobs"]] == ["b2"]
+
+    result = site.unitq("restart")
+    assert "draining" in result.stdout, result
+    assert ": SendSms b2 for " in result.stdout, result
+    assert ("w@1 was killed" in result.stderr) is (not ends), result
+    # Its status 3 is what the preset calls a success.
+    assert "did not drain" not in result.stderr
+    assert ("lost with w@1: SendSms b2, begun" in result.stderr) is (not ends), result
+    report = site.unitq("restart", "--json").json
+    (row,) = report["instances"]
+    assert [job["id"] for job in row["jobs"]] == ["b2"] * (not ends)
+    assert row["possible_jobs"] in (None, [])
+
+
 def test_a_bad_preset_of_an_operators_own_is_told_and_nothing_is_changed(
     site: Site, acme: Path
 ) -> None:

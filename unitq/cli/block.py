@@ -175,7 +175,10 @@ def _job(job: Mapping[str, Any]) -> str:
     what = shown(job["name"] or "a job")
     identity = f" {shown(job['id'])}" if job["id"] else ""
     since = "" if job["since"] is None else f", begun {_clock(job['since'])}"
-    return f"{what}{identity} of queue {shown(job['queue'])}{since}, payload {job['hash']}"
+    queue = f" of queue {shown(job['queue'])}" if job["queue"] else ""
+    # What it printed does not tell the payload.
+    payload = f"payload {job['hash']}" if job["hash"] else "as it printed"
+    return f"{what}{identity}{queue}{since}, {payload}"
 
 
 def _clock(at: float) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from unitq.core.outcome import Outcome
     from unitq.core.revision import Revision
     from unitq.hands import Hands, InHand, Presence
+    from unitq.printed import Printed
 
 
 def looks(
@@ -35,6 +36,7 @@ def looks(
     named = ending and any(worker.preset not in (None, NONE) for worker in revision.workers)
     if not waiting and not named:
         return None, None
+    printed = printed_by(scope, revision) if named else None
     try:
         app, found = of_installed(scope, revision)
     except UnitqError as error:
@@ -42,14 +44,33 @@ def looks(
             raise
         if not isinstance(error, NoRedisError):  # `unitq queues` says how to name one
             say(f"{error.message}: what is in hand is not known")
-        return None, None
+        return Hands(None, say, printed=printed) if printed else None, None
     taking = {
         worker.name: Taking(preset, frozenset(worker.queues))
         for worker in revision.workers
         if (preset := app.redis.preset if worker.preset in (None, NONE) else worker.preset)
     }
     ask = partial(_in_hand, found)
-    return Hands(ask, say, taking) if named else None, Presence(ask, waiting) if waiting else None
+    hands = Hands(ask, say, taking, printed) if named else None
+    return hands, Presence(ask, waiting) if waiting else None
+
+
+def printed_by(scope: Scope, revision: Revision) -> Printed | None:
+    """Who reads the jobs of these workers in the journal; None: none of them prints any."""
+    from unitq.host import journal
+    from unitq.printed import Printed, Printing
+
+    presets = scope.presets()
+    printing = {
+        worker.name: Printing(
+            preset.name, preset.prints, worker.queues[0] if len(worker.queues) == 1 else ""
+        )
+        for worker in revision.workers
+        if (preset := presets.get(worker.preset or "")) and preset.prints.begun
+    }
+    if not printing:
+        return None
+    return Printed(printing, partial(journal.printed_by, user=scope.layout.user))
 
 
 def put_back(
@@ -100,5 +121,10 @@ def _in_hand(found: Way) -> InHand:
             source.preset: sample.registry.jobs
             for source, sample in zip(found.sources, samples, strict=True)
             if sample.registry.jobs is not None and source.keys.registry not in WITH_PIDS
+        },
+        fetched={
+            source.preset: sample.registry.fetched
+            for source, sample in zip(found.sources, samples, strict=True)
+            if sample.registry.fetched is not None
         },
     )

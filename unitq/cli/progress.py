@@ -14,10 +14,9 @@ from unitq.core.rollout import Phase, Rollout, Slot
 from unitq.core.sight import End, Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from unitq.core.names import InstanceName
-    from unitq.core.queue import Job
     from unitq.hands import Hands
 
 _DONE = (Phase.HEALTHY, Phase.KEPT)
@@ -78,7 +77,12 @@ class Lines:
     def _waits_for(self, name: InstanceName) -> str:
         if self._hands is None:
             return ""
-        return _waits_for(self._hands.jobs.get(name), self._hands.possible.get(name, ()))
+        jobs, possible = self._hands.jobs.get(name), self._hands.possible.get(name, ())
+        if not (possible if jobs is None else jobs):
+            return ""
+        from unitq.cli.queue_text import held_text
+
+        return f": {held_text(jobs, possible, time())}"
 
     def _print(self, line: str) -> None:
         if self._keep:
@@ -145,21 +149,6 @@ class Live(Lines):
         left = sum(slot.phase is Phase.WAITING for slot in rollout.slots.values())
         shown.append(f"  {left} to go" + (", stopping" if rollout.halted else ""), "dim")
         return shown
-
-
-def _waits_for(jobs: Sequence[Job] | None, possible: Sequence[Job]) -> str:
-    """`: SendSms 8f3a for 9 s`: the job that it is busy with, or may be."""
-    found = possible if jobs is None else jobs
-    if not found:
-        return ""
-    from unitq.cli.queue_text import job_text
-
-    count = len(found)
-    if jobs is None and count > 1:
-        return f": one of {count} jobs in hand, perhaps"
-    perhaps = "perhaps " if jobs is None else ""
-    more = f" and {count - 1} more" if count > 1 else ""
-    return f": {perhaps}{job_text(found[0], time())}{more}"
 
 
 def _counts(slot: Slot) -> bool:

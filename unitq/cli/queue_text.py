@@ -114,11 +114,11 @@ def job_json(preset: str, job: Job) -> dict[str, Any]:
     """A job in hand."""
     return {
         "preset": preset,
-        "queue": job.queue,
+        "queue": job.queue or None,
         "name": job.name or None,
         "id": job.id or None,
         "since": _rounded(job.since),
-        "hash": job.hash,
+        "hash": job.hash or None,
         "worker": job.worker,
     }
 
@@ -130,6 +130,22 @@ def job_text(job: Job, now: float) -> str:
     short = identity if len(identity) <= 12 else f"{identity[:8]}…"
     since = "" if job.since is None else f" for {duration(max(0.0, now - job.since))}"
     return f"{name} {shown(short)}{since}"
+
+
+def held_text(jobs: Sequence[Job] | None, possible: Sequence[Job], now: float) -> str:
+    """`SendSms 8f3a for 9 s and 2 more`: what a worker is busy with; empty: nobody knows.
+
+    `possible` are those of which one may be in its hand, where the others are not known (None).
+    """
+    found = possible if jobs is None else jobs
+    if not found:
+        return ""
+    count = len(found)
+    if jobs is None and count > 1:
+        return f"one of {count} jobs in hand, perhaps"
+    perhaps = "perhaps " if jobs is None else ""
+    more = f" and {count - 1} more" if count > 1 else ""
+    return f"{perhaps}{job_text(found[0], now)}{more}"
 
 
 def _rounded(value: float | None) -> float | None:

@@ -226,11 +226,11 @@ def _in_hand(slot: Slot, jobs: Sequence[Job] | None) -> list[dict[str, Any]] | N
         return None
     return [
         {
-            "queue": job.queue,
+            "queue": job.queue or None,
             "name": job.name or None,
             "id": job.id or None,
             "since": None if job.since is None else round(job.since, 3),
-            "hash": job.hash,
+            "hash": job.hash or None,
         }
         for job in jobs
     ]

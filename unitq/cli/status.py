@@ -115,7 +115,7 @@ def _look(
     if also.queues or also.jobs:
         from unitq.cli.status_queues import looked
 
-        queued = looked(scope, revision, numbers=also.queues)
+        queued = looked(scope, revision, shown.values(), numbers=also.queues, jobs=also.jobs)
     return Sight(revision, rows, story, also, queued, scope.user)
 
 
@@ -153,7 +153,7 @@ def _table(sight: Sight, now: float) -> tuple[tuple[str, ...], list[tuple[str, .
         return _HEADER, cells
     from unitq.cli.status_queues import job_cell
 
-    jobs = [job_cell(sight.queued, row.instance.pids) for row in sight.rows]
+    jobs = [job_cell(sight.queued, row.instance) for row in sight.rows]
     return (*_HEADER, "JOB"), [(*row, job) for row, job in zip(cells, jobs, strict=True)]
 
 

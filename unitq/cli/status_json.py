@@ -84,7 +84,7 @@ def _jobs_json(sight: Sight, row: Row) -> dict[str, Any]:
         return {}
     from unitq.cli.status_queues import instance_json
 
-    return instance_json(sight.queued, row.instance.pids)
+    return instance_json(sight.queued, row.instance)
 
 
 def _instance(row: Row, sight: Sight) -> dict[str, Any]:

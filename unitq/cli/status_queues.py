@@ -7,16 +7,21 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.cli import queue_text
-from unitq.cli.queued import of_installed, preset_of
+from unitq.cli.in_hand import printed_by
+from unitq.cli.queued import NoRedisError, of_installed, preset_of
 from unitq.core import queue
 from unitq.core.errors import UnitqError
+from unitq.core.printed import Held
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from unitq.cli.scope import Scope
-    from unitq.core.queue import Job, Row
+    from unitq.core.names import InstanceName
+    from unitq.core.queue import Job, Row, Sample
     from unitq.core.revision import Revision
+    from unitq.observe import Instance
+    from unitq.printed import Printed
 
 
 class Queued(NamedTuple):
@@ -25,34 +30,53 @@ class Queued(NamedTuple):
     rows: Mapping[str, Sequence[tuple[str, Row]]] = {}  # of each worker, with the preset
     jobs: Mapping[int, Sequence[tuple[str, Job]]] = {}  # by PID of this host, with the preset
     quiet: Mapping[int, str] = {}  # by PID of this host why it takes no new jobs
+    printed: Mapping[InstanceName, tuple[str, Held]] = {}  # by what they print, with the preset
     notes: tuple[str, ...] = ()
 
-    def of(self, pids: Iterable[int]) -> list[tuple[str, Job]]:
-        """What the worker with one of these processes has in hand."""
-        return [job for pid in pids for job in self.jobs.get(pid, ())]
+    def of(self, instance: Instance) -> list[tuple[str, Job]]:
+        """What the worker has in hand."""
+        if instance.name in self.printed:
+            preset, held = self.printed[instance.name]
+            return [(preset, job) for job in held.jobs or ()]
+        return [job for pid in instance.pids for job in self.jobs.get(pid, ())]
+
+    def perhaps(self, instance: Instance) -> list[tuple[str, Job]]:
+        """Those of which one may be in its hand, where it does not say which."""
+        preset, held = self.printed.get(instance.name, ("", Held(None, ())))
+        return [(preset, job) for job in held.possible]
 
     def why_quiet(self, pids: Iterable[int]) -> str:
         """Why the worker with one of these processes takes no new jobs; empty: it does."""
         return next((self.quiet[pid] for pid in pids if pid in self.quiet), "")
 
 
-def looked(scope: Scope, revision: Revision, *, numbers: bool) -> Queued:
-    """Asks Redis, for a second at most. Raises nothing: `status` is about systemd."""
+def looked(
+    scope: Scope, revision: Revision, instances: Iterable[Instance], *, numbers: bool, jobs: bool
+) -> Queued:
+    """Asks Redis, for a second at most. Raises nothing: `status` is about systemd.
+
+    `jobs`: also what these instances have in hand by what they print.
+    """
     from unitq.queues.look import look
 
+    printed = printed_by(scope, revision) if jobs else None
+    starts = {each.name: each.invocation for each in instances if each.serving}
     try:
         app, found = of_installed(scope, revision)
-        samples = look(found.connection, found.sources, numbers=numbers)
+        samples = look(found.connection, found.sources, numbers=numbers, named=printed is not None)
     except UnitqError as error:
-        return Queued(notes=(error.message,))
+        there = _printed(revision, printed, starts, ())
+        # Where all that is asked for is in the journal, no Redis is needed.
+        needless = there and not numbers and isinstance(error, NoRedisError)
+        return Queued(printed=there, notes=() if needless else (error.message,))
     host = os.uname().nodename
-    jobs: dict[int, list[tuple[str, Job]]] = {}
+    held: dict[int, list[tuple[str, Job]]] = {}
     rows: dict[str, list[tuple[str, Row]]] = {}
     quiet: dict[int, str] = {}
     for sample in samples:
         for registered in sample.registry.workers or ():
             if registered.host == host and registered.pid is not None:
-                jobs.setdefault(registered.pid, []).extend(
+                held.setdefault(registered.pid, []).extend(
                     (sample.preset, job) for job in registered.jobs
                 )
                 if why := sample.registry.paused or registered.quiet:
@@ -65,15 +89,33 @@ def looked(scope: Scope, revision: Revision, *, numbers: bool) -> Queued:
                 rows[worker.name] = [(sample.preset, every[name]) for name in names]
     notes = [note for sample in samples for note in sample.notes]
     notes += [queue_text.said(words) for sample in samples for words in queue.pauses(sample)]
-    return Queued(rows, jobs, quiet, tuple(notes))
+    there = _printed(revision, printed, starts, samples)
+    return Queued(rows, held, quiet, there, tuple(notes))
 
 
-def job_cell(found: Queued, pids: Iterable[int]) -> str:
+def _printed(
+    revision: Revision,
+    printed: Printed | None,
+    starts: Mapping[InstanceName, str],
+    samples: Iterable[Sample],
+) -> dict[InstanceName, tuple[str, Held]]:
+    if printed is None:
+        return {}
+    fetched = {
+        each.preset: each.registry.fetched for each in samples if each.registry.fetched is not None
+    }
+    presets = {worker.name: worker.preset or "" for worker in revision.workers}
+    return {
+        name: (presets[name.worker], held) for name, held in printed.look(starts, fetched).items()
+    }
+
+
+def job_cell(found: Queued, instance: Instance) -> str:
     """The JOB column."""
     now = time.time()
-    pids = tuple(pids)
-    jobs = ", ".join(queue_text.job_text(job, now) for _, job in found.of(pids))
-    why = found.why_quiet(pids)
+    jobs = ", ".join(queue_text.job_text(job, now) for _, job in found.of(instance))
+    jobs = jobs or queue_text.held_text(None, [job for _, job in found.perhaps(instance)], now)
+    why = found.why_quiet(instance.pids)
     if not why:
         return jobs or "-"
     return f"{jobs}; takes no other: {why}" if jobs else f"takes none: {why}"
@@ -93,8 +135,9 @@ def worker_json(found: Queued, worker: str) -> list[dict[str, Any]]:
     return [queue_text.row_json(preset, row, now) for preset, row in found.rows.get(worker, ())]
 
 
-def instance_json(found: Queued, pids: Iterable[int]) -> dict[str, Any]:
+def instance_json(found: Queued, instance: Instance) -> dict[str, Any]:
     """The `jobs` of an instance, and why it takes no others, if so."""
-    pids = tuple(pids)
-    jobs = [queue_text.job_json(preset, job) for preset, job in found.of(pids)]
-    return {"jobs": jobs, "quiet": found.why_quiet(pids) or None}
+    every = (found.of(instance), found.perhaps(instance))
+    jobs, possible = ([queue_text.job_json(*each) for each in part] for part in every)
+    quiet = found.why_quiet(instance.pids) or None
+    return {"jobs": jobs, "possible_jobs": possible, "quiet": quiet}

@@ -42,6 +42,7 @@ def of_worker(
     variables = dict(seen.environment) | dict(worker.environment) | dict(worker.fit.environment)
     for check in preset.checks:
         found += _of_check(worker, check, place, variables)
+    found += _of_prints(worker, preset, place)
     if not wait:
         for limit in preset.limits:
             found += _of_limit(worker, limit, preset, place)
@@ -178,6 +179,21 @@ def _of_check(
     yield Finding(
         Level.WARNING, f"{place}.{where}", f"{check.says}{_source(check.source)}", check.instead
     )
+
+
+def _of_prints(worker: Worker, preset: Preset, place: str) -> Iterator[Finding]:
+    prints = preset.prints
+    # A script may have the option where the command does not.
+    if prints.given is None or recognised({preset.name: preset}, worker.command, {}) is None:
+        return
+    if not prints.given.search(worker.command):
+        yield Finding(
+            Level.NOTE,
+            f"{place}.command",
+            f"without {prints.needs} {preset.title} does not print which jobs it has, and the job "
+            "of a worker that had to be killed cannot be named",
+            f"add {prints.needs}{_source(prints.source)}",
+        )
 
 
 def _of_limit(worker: Worker, limit: Limit, preset: Preset, place: str) -> Iterator[Finding]:

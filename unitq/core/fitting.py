@@ -32,6 +32,7 @@ class Fitted(NamedTuple):
     stop_signal: str
     kill_mode: KillMode
     stop_timeout: Duration
+    queues: tuple[str, ...]  # also those that only the command names
     quiet: str
     resume: str
     fit: Fit
@@ -53,7 +54,7 @@ def fitted(given: Given, preset: Preset | None) -> Fitted:
     """The worker's settings with those of the preset."""
     if preset is None or preset.name == NONE:
         plain = (given.stop_signal, given.kill_mode, given.stop_timeout)
-        return Fitted(*plain, quiet="", resume="", fit=Fit())
+        return Fitted(*plain, given.queues, quiet="", resume="", fit=Fit())
     preset = preset.fitted(given.command)
     stop = preset.stop
     between = stands_between(given.command)
@@ -83,6 +84,7 @@ def fitted(given: Given, preset: Preset | None) -> Fitted:
         stop_signal=given.stop_signal if "stop_signal" in given.keys else stop.signal,
         kill_mode=mode,
         stop_timeout=given.stop_timeout if "stop_timeout" in given.keys else stop.timeout,
+        queues=given.queues or preset.queues.named(given.command),
         quiet=preset.quiet.signal,
         resume=preset.quiet.resume,
         fit=fit,

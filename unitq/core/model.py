@@ -113,7 +113,7 @@ class Worker:
     command: str  # systemd's command-line syntax (systemd.service(5)), as the user wrote it
     instances: int
     directory: str
-    queues: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()  # as far as the file, or the command, names them
     user: str | None = None
     group: str | None = None
     environment: tuple[tuple[str, str], ...] = ()

@@ -78,6 +78,14 @@ class Queues:
     def by_arguments(self) -> bool:
         return bool(self.arguments or self.each)
 
+    def named(self, command: str) -> tuple[str, ...]:
+        """Those that the command names itself, where the preset tells how to read them."""
+        if self.given is None or "queues" not in self.given.groupindex:
+            return ()
+        found = [each["queues"] or "" for each in self.given.finditer(command)]
+        names = " ".join(found).replace(self.separator, " ").split()
+        return tuple(dict.fromkeys(name for each in names if (name := each.strip("\"'"))))
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -120,6 +128,18 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Prints:
+    """What a worker prints of its jobs, for frameworks that keep nothing of them in Redis."""
+
+    begun: tuple[re.Pattern[str], ...] = ()  # their groups: id, and name
+    ended: tuple[re.Pattern[str], ...] = ()  # their group: id
+    ahead: bool = False  # the beginning is printed of what is fetched, and may begin later
+    needs: str = ""  # an option without which it does not print that …
+    given: re.Pattern[str] | None = None  # … and a command that has it
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Fact:
     """What is known, how, and from where."""
 
@@ -148,6 +168,7 @@ class Preset:
     checks: tuple[Check, ...] = ()
     limits: tuple[Limit, ...] = ()
     facts: tuple[Fact, ...] = ()
+    prints: Prints = Prints()
     redis: Keys | None = None  # where its queues are; None: not known, or not in Redis
 
     def case(self, command: str) -> Case | None:

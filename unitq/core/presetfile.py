@@ -15,6 +15,7 @@ from unitq.core.preset import (
     Fact,
     Limit,
     Preset,
+    Prints,
     Queues,
     Quiet,
     Recognise,
@@ -147,13 +148,14 @@ def _preset(name: str, top: _Table) -> Preset | None:
     checks = tuple(_check(table) for table in top.tables("checks"))
     limits = tuple(_limit(table) for table in top.tables("limits"))
     facts = tuple(_fact(table) for table in top.tables("facts"))
+    prints = _prints(top.table("prints"))
     redis = top.get("redis", keys.parse, None)
     top.done()
     if top.problems or title is None or stop is None:
         return None
     return Preset(
         name, title, stop, about, command, versions, recognise, service, quiet, environment,
-        queues, signals, cases, checks, limits, facts, redis,
+        queues, signals, cases, checks, limits, facts, prints, redis,
     )  # fmt: skip
 
 
@@ -304,6 +306,24 @@ def _limit(table: _Table) -> Limit:
         table.wrong("command", "missing; command, default or both are needed")
     table.done()
     return limit
+
+
+def _prints(table: _Table) -> Prints:
+    prints = Prints(
+        begun=table.get("begun", presetvalues.patterns_of("id"), ()),
+        ended=table.get("ended", presetvalues.patterns_of("id"), ()),
+        ahead=table.get("ahead", values.flag, False),
+        needs=table.get("needs", presetvalues.text, ""),
+        given=_maybe(table, "given"),
+        source=table.get("source", presetvalues.text, ""),
+    )
+    for one, other in (("begun", prints.ended), ("ended", prints.begun)):
+        if other and one not in table.data:
+            table.wrong(one, "missing; what is begun must be known to end")
+    if bool(prints.needs) != bool(prints.given):
+        table.wrong("needs", "needs given beside it, a command that has that option")
+    table.done()
+    return prints
 
 
 def _fact(table: _Table) -> Fact:

@@ -76,6 +76,23 @@ def patterns(value: object) -> tuple[re.Pattern[str], ...]:
     return tuple(inside(value, pattern))
 
 
+def patterns_of(group: str) -> Callable[[object], tuple[re.Pattern[str], ...]]:
+    """A list of regular expressions that all have this group."""
+
+    def check(value: object) -> tuple[re.Pattern[str], ...]:
+        found = patterns(value)
+        wrong = [
+            MistakeError(why=f"needs a group (?P<{group}>…)", at=(index,))
+            for index, each in enumerate(found)
+            if group not in each.groupindex
+        ]
+        if wrong:
+            raise MistakesError(wrong)
+        return found
+
+    return check
+
+
 def commands(value: object) -> tuple[re.Pattern[str], ...]:
     """A list of them that have to end with a word."""
     if not isinstance(value, list):

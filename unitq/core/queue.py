@@ -53,6 +53,8 @@ class Registry(NamedTuple):
     jobs: tuple[Job, ...] | None = None  # None: what they have in hand is not in Redis
     held: Mapping[str, int] | None = None  # so many jobs of each queue in hand
     paused: str = ""  # why no worker takes jobs, if so
+    # Ids of the jobs that are fetched and not acknowledged; None: not known, or not asked for.
+    fetched: frozenset[str] | None = None
 
 
 class Lengths(NamedTuple):

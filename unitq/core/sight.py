@@ -85,7 +85,10 @@ def ending_of(seen: Seen) -> Ending | None:
     if seen.sub in _KILLING or seen.result == "timeout":
         return Ending(End.KILLED, "SIGKILL at stop_timeout")
     if seen.code == EXITED:
-        if seen.status == 0:
+        # With another status it is a success if the unit says so (SuccessExitStatus=). The result
+        # is forgotten when the next start begins, the status a moment later.
+        success = seen.result == "success" and seen.active in ("deactivating", "inactive")
+        if seen.status == 0 or success:
             return Ending(End.DRAINED)
         return Ending(End.DIED, f"exited with status {seen.status}")
     if seen.code in (_KILLED, _DUMPED):

@@ -8,6 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING, NoReturn
 
 from unitq.core.errors import UnitqError
+from unitq.core.printed import Print
 from unitq.core.sight import End, Ending, signal_name
 
 if TYPE_CHECKING:
@@ -32,6 +33,30 @@ def printed_last(invocation: str, lines: int, *, user: bool) -> tuple[str, ...]:
     """The last lines that the processes of that start wrote; nothing of systemd's about them."""
     arguments = [f"--lines={lines}", "--output=cat", f"_SYSTEMD_INVOCATION_ID={invocation}"]
     return tuple(_journalctl(arguments, user=user).splitlines())
+
+
+def printed_by(
+    invocations: Sequence[str], since: float | None, lines: int, *, user: bool
+) -> dict[str, list[Print]]:
+    """What the processes of these starts wrote, by invocation, oldest first.
+
+    From a time on (seconds since 1970), or the last lines, so many for each of them together.
+    """
+    part = [f"--since=@{since:.6f}"] if since else [f"--lines={lines * len(invocations)}"]
+    fields = "--output-fields=MESSAGE,_SYSTEMD_INVOCATION_ID"
+    matches = [f"_SYSTEMD_INVOCATION_ID={each}" for each in invocations]
+    found: dict[str, list[Print]] = {each: [] for each in invocations}
+    for line in _journalctl(["--output=json", fields, *part, *matches], user=user).splitlines():
+        entry = json.loads(line)
+        text = entry.get("MESSAGE")
+        if isinstance(text, list):  # no UTF-8
+            text = bytes(text).decode(errors="replace")
+        if (
+            isinstance(text, str)
+            and (mine := found.get(entry.get("_SYSTEMD_INVOCATION_ID"))) is not None
+        ):
+            mine.append(Print(int(entry["__REALTIME_TIMESTAMP"]) / 1e6, text))
+    return found
 
 
 def said(identifier: str, lines: int, *, user: bool) -> tuple[str, ...]:

@@ -1,13 +1,16 @@
 """Celery on Redis, by kombu.
 
     p _kombu.binding.celery.pidbox    \\x06\\x16\\x06\\x16NODE.celery.pidbox of each worker
+    p unacked                         delivery tags -> messages: fetched, and not acknowledged
 
-What a worker runs is in its memory only: `celery inspect active` asks it. Node names have a host,
-but no PID and no time, so of a worker nobody can tell from Redis alone whether it lives.
+What a worker runs is in its memory only: `celery inspect active` asks it. With early
+acknowledgement, which is the default, it is not in `unacked` any more. Node names have a host, but
+no PID and no time, so of a worker nobody can tell from Redis alone whether it lives.
 """
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from unitq.core.queue import Registration, Registry
@@ -26,12 +29,18 @@ if TYPE_CHECKING:
 
 _SEPARATOR = "\x06\x16"
 _MAILBOX = ".celery.pidbox"
+_READ = 10_000  # messages: with more, as where many tasks have an ETA, nobody looks at them
 
 
 def read(source: Source, notes: Notes) -> Reading:
     """Its nodes."""
     key = f"{source.prefix}_kombu.binding.celery.pidbox"
-    (members,) = good((yield [pack("SMEMBERS", key)]), notes)
+    unacked = f"{source.prefix}unacked"
+    members, amount = good((yield [pack("SMEMBERS", key), pack("HLEN", unacked)]), notes)
+    fetched = None
+    if source.named and amount is not None and amount <= _READ:
+        (messages,) = good((yield [pack("HVALS", unacked)]), notes)
+        fetched = frozenset(_id(each) for each in messages or ())
     nodes = sorted(text(each).rpartition(_SEPARATOR)[2] for each in members or ())
     workers = tuple(
         Registration(
@@ -44,4 +53,13 @@ def read(source: Source, notes: Notes) -> Reading:
         )
         for node in nodes
     )
-    return Registry(workers)
+    return Registry(workers, fetched=fetched)
+
+
+def _id(message: bytes) -> str:
+    """Of a task, from the message as kombu keeps it: [message, exchange, routing key]."""
+    try:
+        headers = json.loads(message)[0]["headers"]
+        return str(headers["id"])
+    except (ValueError, LookupError, TypeError):
+        return ""

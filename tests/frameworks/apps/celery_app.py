@@ -11,4 +11,4 @@ job = app.task(name="job")(work)
 
 def enqueue(numbers: list[str], seconds: float) -> None:
     for number in numbers:
-        job.delay(number, seconds)
+        job.apply_async((number, seconds), task_id=f"{QUEUE}-{number}")

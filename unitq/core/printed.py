@@ -1,0 +1,73 @@
+"""What a worker has in hand, as it prints it: the jobs that it began and did not end.
+
+For frameworks that keep nothing of that in Redis. Which lines say so, the preset knows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.core.queue import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Set
+
+    from unitq.core.preset import Prints
+
+
+class Print(NamedTuple):
+    """A line that a process wrote."""
+
+    time: float  # seconds since 1970
+    text: str
+
+
+class Said(NamedTuple):
+    """What one start of a worker has said of its jobs so far."""
+
+    open: Mapping[str, Job] = {}  # by id: begun and not ended
+    spoke: bool = False  # whether it said anything: one that does not print jobs never does
+
+
+class Held(NamedTuple):
+    """What it has in hand by that. None: it does not say for certain."""
+
+    jobs: tuple[Job, ...] | None
+    possible: tuple[Job, ...]
+
+
+def follow(said: Said, prints: Prints, lines: Iterable[Print], queue: str) -> Said:
+    """The same after these lines. Lines that have been read before change nothing.
+
+    `queue` is that of its jobs where it is known; lines do not tell.
+    """
+    still = dict(said.open)
+    spoke = said.spoke
+    for line in lines:
+        for pattern in prints.ended:
+            if match := pattern.search(line.text):
+                spoke = True
+                still.pop(match["id"], None)
+        for pattern in prints.begun:
+            if match := pattern.search(line.text):
+                spoke = True
+                name = match["name"] if "name" in pattern.groupindex else ""
+                still[match["id"]] = Job(queue, name or "", match["id"], line.time, "", None)
+    return Said(still, spoke)
+
+
+def held(said: Said, prints: Prints, fetched: Set[str] | None) -> Held:
+    """What it has in hand.
+
+    `fetched` are the ids of the jobs that Redis keeps until their worker says that it has them, or
+    has done them; None: nobody knows. Where a beginning is printed of what is fetched, one that is
+    not among those any more is at work.
+    """
+    if not said.spoke:
+        return Held(None, ())
+    jobs = tuple(said.open.values())
+    if not prints.ahead or not jobs:
+        return Held(jobs, ())
+    if fetched is not None and (busy := tuple(job for job in jobs if job.id not in fetched)):
+        return Held(busy, ())
+    return Held(None, jobs)

@@ -1,0 +1,86 @@
+"""What workers have in hand, read from what they print: the journal's part of unitq.hands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.core.printed import Held, Said, follow, held
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence, Set
+
+    from unitq.core.names import InstanceName
+    from unitq.core.preset import Prints
+    from unitq.core.printed import Print
+
+# The last lines of a start that are searched for what it has begun: two for each job, or more …
+FEW = 1_000
+# … and where it did not end by itself, and it is worth the second that it takes.
+MANY = 20_000
+
+# Seconds: lines that were on their way to the journal when it was last read are read again.
+_OVERLAP = 2.0
+
+
+class Printing(NamedTuple):
+    """How the instances of a worker print their jobs."""
+
+    preset: str
+    prints: Prints
+    queue: str  # of those jobs; "": not known
+
+
+class Printed:
+    """The jobs that instances have begun and not ended, by what they printed."""
+
+    def __init__(
+        self,
+        printing: Mapping[str, Printing],
+        read: Callable[[Sequence[str], float | None, int], Mapping[str, Sequence[Print]]],
+    ) -> None:
+        """`printing` is by worker.
+
+        `read` gives what these starts have printed, by invocation: since a time in seconds since
+        1970, or so many of their last lines.
+        """
+        self._printing = printing
+        self._read = read
+        self._said: dict[str, Said] = {}  # by invocation
+        self._until: dict[str, float] = {}  # the time of the last line that was read
+
+    def tells(self, name: InstanceName) -> bool:
+        """Whether its framework prints its jobs at all."""
+        return name.worker in self._printing
+
+    def look(
+        self,
+        starts: Mapping[InstanceName, str],
+        fetched: Mapping[str, Set[str]],
+        *,
+        ended: bool = False,
+    ) -> dict[InstanceName, Held]:
+        """What each of these starts (invocations) has in hand now, as far as it prints it.
+
+        `fetched` is by framework: see unitq.core.printed.held. `ended`: they have come to their
+        end, and no more is coming.
+        """
+        mine = {name: start for name, start in starts.items() if start and self.tells(name)}
+        if ended:
+            for start in mine.values():
+                self._until.pop(start, None)
+        known = {start for start in mine.values() if start in self._until}
+        lines: dict[str, Sequence[Print]] = {}
+        if new := [start for start in mine.values() if start not in known]:
+            lines |= self._read(new, None, MANY if ended else FEW)
+        if known:
+            since = min(self._until[each] for each in known) - _OVERLAP
+            lines |= self._read(sorted(known), since, FEW)
+        found = {}
+        for name, start in mine.items():
+            how, own = self._printing[name.worker], lines.get(start, ())
+            said = follow(self._said.get(start, Said()), how.prints, own, how.queue)
+            self._said[start] = said
+            if own:
+                self._until[start] = own[-1].time
+            found[name] = held(said, how.prints, fetched.get(how.preset))
+        return found
