@@ -13,7 +13,7 @@ import pytest
 
 from tests.core.build import PRESETS, app, rendered
 from unitq.cli.main import cli
-from unitq.cli.presets import queues, quiet
+from unitq.cli.presets import job_in_hand, queues, quiet
 from unitq.core.errors import Exit
 from unitq.core.preset import NONE
 from unitq.core.presetfile import parse
@@ -97,6 +97,7 @@ def _framework(preset: Preset) -> list[str]:
     lines.append(f"- **Why:** {stop.why} [{stop.source}]")
     lines.append(f"- **Time:** {stop.timeout_why}")
     lines.append(f"- **Queues:** {queues(preset)}")
+    lines.append(f"- **Job in hand:** {job_in_hand(preset)}")
     lines.append(f"- **Pause:** {quiet(preset)}")
     if preset.environment:
         pairs = ", ".join(f"`{name}={value}`" for name, value in preset.environment)

@@ -12,6 +12,7 @@ import click
 from unitq.cli.scope import current, scope_options
 from unitq.cli.text import table
 from unitq.core.errors import Exit, NoMatchError
+from unitq.core.keys import WITH_PIDS
 from unitq.core.preset import NONE
 from unitq.core.suggest import either, nearest
 
@@ -121,6 +122,7 @@ def _lines(preset: Preset, own: set[str], width: int) -> Iterator[str]:
         yield from item("environment", " ".join("=".join(pair) for pair in preset.environment))
     if preset.name != NONE:
         yield from item("queues", queues(preset))
+        yield from item("job in hand", job_in_hand(preset))
     if preset.signals:
         yield "\nsignals, to the main process:"
         for signal, does in preset.signals:
@@ -148,6 +150,18 @@ def quiet(preset: Preset) -> str:
         back = f"; {preset.quiet.resume} ends that" if preset.quiet.resume else "; for good"
         return f"{preset.quiet.signal}{back}"
     return preset.quiet.instead or "no signal for that"
+
+
+def job_in_hand(preset: Preset) -> str:
+    """Where it is to be read which job a worker has."""
+    prints = preset.prints
+    registry = preset.redis.registry if preset.redis else ""
+    if prints.begun:
+        needs = f", with {prints.needs}" if prints.needs else ""
+        return f"in its lines in the journal{needs} {_source(prints.source)}".strip()
+    if registry in WITH_PIDS:
+        return "in Redis, with the worker's host and PID"
+    return "in Redis, but not whose it is" if registry else "nobody knows"
 
 
 def queues(preset: Preset) -> str:
@@ -198,6 +212,7 @@ def _document(preset: Preset, own: set[str]) -> dict[str, Any]:
         "environment": dict(preset.environment),
         "queues": queues(preset),
         "redis": bool(preset.redis),
+        "job_in_hand": job_in_hand(preset),
         "signals": dict(preset.signals),
         "cases": [{"why": case.why, "source": case.source} for case in preset.cases],
         "checks": [{"says": each.says, "source": each.source} for each in preset.checks],
