@@ -57,7 +57,7 @@ def _look(
     notes = [Notes() for _ in sources]
     readings: list[Reading] = []
     for source, note in zip(stamped, notes, strict=True):
-        readings.append(lengths.read(source, note, ages=ages) if numbers else _nothing(None))
+        readings.append(lengths.read(source, note, aged=ages) if numbers else _nothing(None))
         registry = source.keys.registry
         readings.append(
             registries.reader(registry)(source, note)
