@@ -182,7 +182,12 @@ class Hands:
         if self._printed is None:
             return
         starts = {name: self._draining[name].start for name in names}
-        found = self._printed.look(starts, self._fetched, ended=ended)
+        try:
+            found = self._printed.look(starts, self._fetched, ended=ended)
+        except UnitqError as error:
+            self._printed = None
+            self._say(f"{error.message}: what is in hand is not known")
+            return
         for name, held in found.items():
             if held.jobs is not None:
                 self.jobs[name] = held.jobs

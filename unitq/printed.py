@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from unitq.core.printed import Held, Said, follow, held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence, Set
+    from collections.abc import Mapping, Sequence, Set
 
     from unitq.core.names import InstanceName
     from unitq.core.preset import Prints
@@ -30,19 +30,26 @@ class Printing(NamedTuple):
     queue: str  # of those jobs; "": not known
 
 
+class Read(Protocol):
+    """Gives what these starts have printed, by invocation. Raises UnitqError.
+
+    Since a time, in seconds since 1970, or so many of their last lines.
+    """
+
+    def __call__(
+        self, starts: Sequence[str], since: float | None, lines: int, *, ended: bool
+    ) -> Mapping[str, Sequence[Print]]: ...
+
+
 class Printed:
     """The jobs that instances have begun and not ended, by what they printed."""
 
     def __init__(
         self,
         printing: Mapping[str, Printing],
-        read: Callable[[Sequence[str], float | None, int], Mapping[str, Sequence[Print]]],
+        read: Read,
     ) -> None:
-        """`printing` is by worker.
-
-        `read` gives what these starts have printed, by invocation: since a time in seconds since
-        1970, or so many of their last lines.
-        """
+        """`printing` is by worker."""
         self._printing = printing
         self._read = read
         self._said: dict[str, Said] = {}  # by invocation
@@ -62,7 +69,7 @@ class Printed:
         """What each of these starts (invocations) has in hand now, as far as it prints it.
 
         `fetched` is by framework: see unitq.core.printed.held. `ended`: they have come to their
-        end, and no more is coming.
+        end, and no more is coming. Raises UnitqError where the journal cannot be read.
         """
         mine = {name: start for name, start in starts.items() if start and self.tells(name)}
         if ended:
@@ -71,10 +78,10 @@ class Printed:
         known = {start for start in mine.values() if start in self._until}
         lines: dict[str, Sequence[Print]] = {}
         if new := [start for start in mine.values() if start not in known]:
-            lines |= self._read(new, None, MANY if ended else FEW)
+            lines |= self._read(new, None, MANY if ended else FEW, ended=ended)
         if known:
             since = min(self._until[each] for each in known) - _OVERLAP
-            lines |= self._read(sorted(known), since, FEW)
+            lines |= self._read(sorted(known), since, FEW, ended=False)
         found = {}
         for name, start in mine.items():
             how, own = self._printing[name.worker], lines.get(start, ())

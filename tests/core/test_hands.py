@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from tests.core.world import pace
 from unitq.core.errors import UnitqError
@@ -173,12 +173,12 @@ def printing(texts: dict[str, list[str]]) -> Printed:
     """Of `sms`, which prints what it begins and ends; each line is a second after the other."""
     prints = Prints((re.compile("begin (?P<id>.+)"),), (re.compile("end (?P<id>.+)"),))
 
-    def read(starts: Sequence[str], since: float | None, _: int) -> dict[str, list[Print]]:
-        lines = {
-            start: [Print(float(i), t) for i, t in enumerate(texts[start])] for start in starts
-        }
+    def read(
+        starts: Sequence[str], since: float | None, lines: int, *, ended: bool
+    ) -> dict[str, list[Print]]:
+        found = {name: [Print(float(i), t) for i, t in enumerate(texts[name])] for name in starts}
         early = since or 0.0
-        return {name: [one for one in own if one.time >= early] for name, own in lines.items()}
+        return {name: [one for one in own if one.time >= early] for name, own in found.items()}
 
     return Printed({"sms": Printing("huey", prints, "sms")}, read)
 
@@ -199,6 +199,20 @@ def test_what_a_framework_only_prints_is_read_and_once_more_when_it_was_killed()
     texts["a"] += ["end 3"]
     hands.after([ONE])
     assert (ids(hands, ONE), hands.possible, said) == (["2"], {}, [])
+
+
+def test_a_journal_that_does_not_answer_is_asked_no_more_and_that_is_said_once() -> None:
+    def read(starts: Sequence[str], since: float | None, lines: int, *, ended: bool) -> NoReturn:
+        raise UnitqError("the journal did not answer within 2 s")
+
+    prints = Prints((re.compile("begin (?P<id>.+)"),), (re.compile("end (?P<id>.+)"),))
+    said: list[str] = []
+    printed = Printed({"sms": Printing("huey", prints, "")}, read)
+    hands = Hands(None, said.append, printed=printed)
+    for at in (100.0, 101.0):
+        hands.before(draining(ONE), [Draining(ONE, (11,), 60.0, "a")], at)
+    assert said == ["the journal did not answer within 2 s: what is in hand is not known"]
+    assert hands.due(draining(ONE), watched=True) is None
 
 
 def test_a_redis_that_fails_does_not_keep_the_journal_from_being_read() -> None:

@@ -98,10 +98,13 @@ class Journal:
         self.most = 0
         self.asked: list[tuple[tuple[str, ...], float | None]] = []
 
-    def __call__(self, starts: object, since: float | None, lines: int) -> dict[str, list[Print]]:
+    def __call__(
+        self, starts: object, since: float | None, lines: int, *, ended: bool
+    ) -> dict[str, list[Print]]:
         assert isinstance(starts, list)
         self.asked.append((tuple(starts), since))
         self.most = lines
+        assert ended is (lines == MANY)
         return {
             start: [each for each in self.lines[start] if since is None or each.time >= since]
             for start in starts

@@ -36,8 +36,10 @@ def looks(
     named = ending and any(worker.preset not in (None, NONE) for worker in revision.workers)
     if not waiting and not named:
         return None, None
-    printed = printed_by(scope, revision) if named else None
+    printed = None
     try:
+        if named:
+            printed = printed_by(scope, revision)
         app, found = of_installed(scope, revision)
     except UnitqError as error:
         if waiting:
@@ -56,7 +58,10 @@ def looks(
 
 
 def printed_by(scope: Scope, revision: Revision) -> Printed | None:
-    """Who reads the jobs of these workers in the journal; None: none of them prints any."""
+    """Who reads the jobs of these workers in the journal; None: none of them prints any.
+
+    Raises ConfigError where a preset of the operator's own is wrong.
+    """
     from unitq.host import journal
     from unitq.printed import Printed, Printing
 

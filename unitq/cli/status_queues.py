@@ -59,16 +59,18 @@ def looked(
     """
     from unitq.queues.look import look
 
-    printed = printed_by(scope, revision) if jobs else None
+    printed = None
     starts = {each.name: each.invocation for each in instances if each.serving}
     try:
+        if jobs:
+            printed = printed_by(scope, revision)
         app, found = of_installed(scope, revision)
         samples = look(found.connection, found.sources, numbers=numbers, named=printed is not None)
     except UnitqError as error:
-        there = _printed(revision, printed, starts, ())
+        there, unread = _printed(revision, printed, starts, ())
         # Where all that is asked for is in the journal, no Redis is needed.
         needless = there and not numbers and isinstance(error, NoRedisError)
-        return Queued(printed=there, notes=() if needless else (error.message,))
+        return Queued(printed=there, notes=(*([] if needless else [error.message]), *unread))
     host = os.uname().nodename
     held: dict[int, list[tuple[str, Job]]] = {}
     rows: dict[str, list[tuple[str, Row]]] = {}
@@ -89,8 +91,8 @@ def looked(
                 rows[worker.name] = [(sample.preset, every[name]) for name in names]
     notes = [note for sample in samples for note in sample.notes]
     notes += [queue_text.said(words) for sample in samples for words in queue.pauses(sample)]
-    there = _printed(revision, printed, starts, samples)
-    return Queued(rows, held, quiet, there, tuple(notes))
+    there, unread = _printed(revision, printed, starts, samples)
+    return Queued(rows, held, quiet, there, (*notes, *unread))
 
 
 def _printed(
@@ -98,16 +100,19 @@ def _printed(
     printed: Printed | None,
     starts: Mapping[InstanceName, str],
     samples: Iterable[Sample],
-) -> dict[InstanceName, tuple[str, Held]]:
+) -> tuple[dict[InstanceName, tuple[str, Held]], tuple[str, ...]]:
+    """By what they print; and why that is not known."""
     if printed is None:
-        return {}
+        return {}, ()
     fetched = {
         each.preset: each.registry.fetched for each in samples if each.registry.fetched is not None
     }
     presets = {worker.name: worker.preset or "" for worker in revision.workers}
-    return {
-        name: (presets[name.worker], held) for name, held in printed.look(starts, fetched).items()
-    }
+    try:
+        found = printed.look(starts, fetched)
+    except UnitqError as error:
+        return {}, (error.message,)
+    return {name: (presets[name.worker], held) for name, held in found.items()}, ()
 
 
 def job_cell(found: Queued, instance: Instance) -> str:

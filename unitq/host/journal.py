@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from unitq.core.errors import UnitqError
@@ -19,6 +20,7 @@ _PROCESS_EXIT = "98e322203f7a4ed290d09fe03c09fe15"
 # "A stop job for the unit has finished".
 _STOPPED = "9d1aaa27d60140bd96365438aad20286"
 _SECONDS = 20.0
+_PATIENCE = 2.0  # seconds, where a rollout waits for it
 
 
 def tail(invocation: str, lines: int, *, user: bool) -> tuple[str, ...]:
@@ -36,17 +38,32 @@ def printed_last(invocation: str, lines: int, *, user: bool) -> tuple[str, ...]:
 
 
 def printed_by(
-    invocations: Sequence[str], since: float | None, lines: int, *, user: bool
+    invocations: Sequence[str], since: float | None, lines: int, *, ended: bool, user: bool
 ) -> dict[str, list[Print]]:
     """What the processes of these starts wrote, by invocation, oldest first.
 
     From a time on (seconds since 1970), or the last lines, so many for each of them together.
+    `ended`: also what they wrote a moment ago. Raises UnitqError where the journal does not answer
+    within some seconds: whoever waits for this waits with a rollout.
     """
+    if ended:
+        _sync(_PATIENCE, user=user)
     part = [f"--since=@{since:.6f}"] if since else [f"--lines={lines * len(invocations)}"]
     fields = "--output-fields=MESSAGE,_SYSTEMD_INVOCATION_ID"
     matches = [f"_SYSTEMD_INVOCATION_ID={each}" for each in invocations]
     found: dict[str, list[Print]] = {each: [] for each in invocations}
-    for line in _journalctl(["--output=json", fields, *part, *matches], user=user).splitlines():
+    command = ["journalctl", *(["--user"] if user else []), "--quiet", "--no-pager"]
+    command += ["--output=json", fields, *part, *matches]
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, timeout=_PATIENCE)
+    except OSError as error:
+        raise UnitqError(f"cannot run journalctl: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise UnitqError(f"the journal did not answer within {_PATIENCE:g} s") from error
+    if done.returncode != 0 and done.stderr:
+        said = done.stderr.decode(errors="replace").splitlines()[0]
+        raise UnitqError(f"the journal cannot be read: {said}")
+    for line in done.stdout.splitlines():
         entry = json.loads(line)
         text = entry.get("MESSAGE")
         if isinstance(text, list):  # no UTF-8
@@ -154,11 +171,19 @@ def _of_invocation(invocation: str, *, user: bool) -> list[str]:
     return [f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"{about}={invocation}"]
 
 
+def _sync(seconds: float, *, user: bool) -> None:
+    """What was logged a moment ago may still be on its way to the journal."""
+    if user or os.getuid() != 0:
+        return
+    command = ["journalctl", "--sync"]
+    # Where it is not to be had, what is there is read.
+    with suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(command, check=False, timeout=seconds, capture_output=True)
+
+
 def _journalctl(arguments: list[str], *, user: bool) -> str:
     """What journalctl prints; nothing where there is no journal to read."""
-    if not user and os.getuid() == 0:
-        # What was logged a moment ago may still be on its way.
-        subprocess.run(["journalctl", "--sync"], check=False, timeout=_SECONDS, capture_output=True)
+    _sync(_SECONDS, user=user)
     scope = ["--user"] if user else []
     try:
         done = subprocess.run(
