@@ -69,6 +69,12 @@ ROLLOUT = {
 _ONLY_READ = frozenset(
     {"show", "cat", "status", "is-active", "is-enabled", "is-failed", "list-units"}
 )
+# What systemctl says where systemd hangs up on it.
+_AWAY = (
+    "disconnected from message bus",
+    "Transport endpoint is not connected",
+    "Connection reset by peer",
+)
 WORKER: dict[str, Any] = {"instances": 2, "stop_timeout": "20s", "restart_delay": "100ms"}
 
 
@@ -267,7 +273,14 @@ class Scope:
 
     def systemctl(self, *arguments: str, check: bool = True) -> Result:
         """Run systemctl in this scope."""
-        result = self.run("systemctl", *(("--user",) if self.user else ()), *arguments)
+        command = ("systemctl", *(("--user",) if self.user else ()), *arguments)
+        result = self.run(*command)
+        # A systemd that executes itself anew answers nobody meanwhile.
+        for _ in range(20):
+            if not (_ONLY_READ & set(arguments) and any(each in result.stderr for each in _AWAY)):
+                break
+            time.sleep(0.1)
+            result = self.run(*command)
         assert result.code == 0 or not check, f"systemctl {' '.join(arguments)}: {result}"
         return result
 
