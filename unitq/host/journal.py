@@ -20,7 +20,9 @@ _PROCESS_EXIT = "98e322203f7a4ed290d09fe03c09fe15"
 # "A stop job for the unit has finished".
 _STOPPED = "9d1aaa27d60140bd96365438aad20286"
 _SECONDS = 20.0
-_PATIENCE = 2.0  # seconds, where a rollout waits for it
+# Seconds for what workers printed: while a rollout waits for it, and at its end.
+_PATIENCE_AT_WORK, _PATIENCE = 2.0, 10.0
+_MOST = 40_000  # lines
 
 
 def tail(invocation: str, lines: int, *, user: bool) -> tuple[str, ...]:
@@ -42,24 +44,26 @@ def printed_by(
 ) -> dict[str, list[Print]]:
     """What the processes of these starts wrote, by invocation, oldest first.
 
-    From a time on (seconds since 1970), or the last lines, so many for each of them together.
+    From a time on (seconds since 1970), or the last lines: so many for each, but `_MOST` together.
     `ended`: also what they wrote a moment ago. Raises UnitqError where the journal does not answer
     within some seconds: whoever waits for this waits with a rollout.
     """
+    patience = _PATIENCE if ended else _PATIENCE_AT_WORK
     if ended:
-        _sync(_PATIENCE, user=user)
-    part = [f"--since=@{since:.6f}"] if since else [f"--lines={lines * len(invocations)}"]
+        _sync(patience, user=user)
+    last = min(lines * len(invocations), _MOST)
+    part = [f"--since=@{since:.6f}"] if since else [f"--lines={last}"]
     fields = "--output-fields=MESSAGE,_SYSTEMD_INVOCATION_ID"
     matches = [f"_SYSTEMD_INVOCATION_ID={each}" for each in invocations]
     found: dict[str, list[Print]] = {each: [] for each in invocations}
     command = ["journalctl", *(["--user"] if user else []), "--quiet", "--no-pager"]
     command += ["--output=json", fields, *part, *matches]
     try:
-        done = subprocess.run(command, check=False, capture_output=True, timeout=_PATIENCE)
+        done = subprocess.run(command, check=False, capture_output=True, timeout=patience)
     except OSError as error:
         raise UnitqError(f"cannot run journalctl: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
-        raise UnitqError(f"the journal did not answer within {_PATIENCE:g} s") from error
+        raise UnitqError(f"the journal did not answer within {patience:g} s") from error
     if done.returncode != 0 and done.stderr:
         said = done.stderr.decode(errors="replace").splitlines()[0]
         raise UnitqError(f"the journal cannot be read: {said}")
