@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from unitq.core.printed import Print
 
 # The last lines of a start that are searched for what it has begun: two for each job, or more …
-FEW = 1_000
+FEW = 500
 # … and where it did not end by itself, and it is worth the second that it takes.
 MANY = 20_000
 
