@@ -78,6 +78,21 @@ def test_lines_that_are_read_again_change_nothing() -> None:
     assert open_ids(once) == ["2"]
 
 
+def test_when_a_fetched_task_has_begun_is_known_of_the_only_one() -> None:
+    texts = [
+        "Task a[1] received",
+        "Task a[2] received",
+        "Task a[1] succeeded",
+        "Task a[3] received",
+    ]
+    said = follow(Said(), CELERY, lines(*texts), "")
+    assert [(job.id, job.since) for job in said.open.values()] == [("2", 102.0), ("3", None)]
+    assert follow(said, CELERY, lines(*texts[1:], at=101.0), "") == said
+    # Huey prints what begins.
+    both = follow(Said(), HUEY, lines("Executing a: 1", "Executing a: 2"), "")
+    assert [job.since for job in both.open.values()] == [100.0, 101.0]
+
+
 def test_what_is_fetched_ahead_is_told_from_what_is_at_work() -> None:
     said = follow(Said(), CELERY, lines("Task a[1] received", "Task a[2] received"), "")
     (one, two) = said.open.values()

@@ -52,7 +52,15 @@ def follow(said: Said, prints: Prints, lines: Iterable[Print], queue: str) -> Sa
             if match := pattern.search(line.text):
                 spoke = True
                 name = match["name"] if "name" in pattern.groupindex else ""
-                still[match["id"]] = Job(queue, name or "", match["id"], line.time, "", None)
+                job = Job(queue, name or "", match["id"], line.time, "", None)
+                if prints.ahead:
+                    job = still.get(job.id, job._replace(since=None))
+                still[job.id] = job
+        # What was fetched begins later, at a time that no line tells; but the only one is at work.
+        if len(still) == 1:
+            ((identity, job),) = still.items()
+            if job.since is None:
+                still[identity] = job._replace(since=line.time)
     return Said(still, spoke)
 
 

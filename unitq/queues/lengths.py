@@ -112,7 +112,9 @@ def _seldom(words: Words, keys: Keys) -> bool:
     """Whether most queues will have none of these: jobs delayed, failed, in hand."""
     # What waits is in a key that many of them will have.
     usual = keys.waiting[0].command if keys.waiting else ()
-    return len(words) == 2 and words[0] in _OF_NOTHING and words[1] not in usual
+    if len(words) != 2 or words[0] not in _OF_NOTHING:
+        return False
+    return words[1].count("{q}") == 1 and words[1] not in usual
 
 
 def _names(source: Source, answers: list[Answer], notes: Notes) -> list[bytes]:
