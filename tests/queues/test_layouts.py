@@ -239,6 +239,18 @@ def test_celery(server: RedisServer) -> None:
     assert queue.whole(found).lengths.in_hand == 2
     (node,) = found.registry.workers or ()
     assert (node.id, node.host, node.pid) == ("celery@web1", "web1", None)
+    assert found.registry.fetched is None
+    # What is fetched and not acknowledged, as kombu writes it: [message, exchange, routing key].
+    for identity in ("8f3a", "c07d"):
+        message = {"body": "", "headers": {"id": identity, "task": "shop.send"}}
+        client.hset("unacked", f"tag-{identity}", json.dumps([message, "", "sms"]))
+    for other in ("5", "[]", "not JSON", '[{"headers": null}]'):
+        client.hset("unacked", f"tag-{other}", other)
+    named = sample(server, "celery", "sms", named=True)
+    assert named.registry.fetched == {"8f3a", "c07d", ""}
+    # Where thousands wait for their ETA nobody looks at each.
+    client.hset("unacked", mapping={str(number): "" for number in range(10_001)})
+    assert sample(server, "celery", "sms", named=True).registry.fetched is None
 
 
 def test_dramatiq(server: RedisServer) -> None:
