@@ -165,7 +165,8 @@ class Hands:
             seen = self._ask()
         except UnitqError as error:
             self._ask = None
-            self._say(f"{error.message}: what is in hand is not known")
+            known = "only known as far as workers print it" if self._printed else "not known"
+            self._say(f"{error.message}: what is in hand is {known}")
             return
         self._fetched = seen.fetched
         registered = {each.pid: each for each in seen.workers if each.pid is not None}

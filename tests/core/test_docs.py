@@ -104,6 +104,11 @@ def _framework(preset: Preset) -> list[str]:
         lines.append(f"- **Environment:** {pairs}")
     lines += [f"- **Other commands:** {case.why} [{case.source}]" for case in preset.cases]
     lines += [f"- **`check` warns:** {check.says} [{check.source}]" for check in preset.checks]
+    if preset.prints.needs:
+        lines.append(
+            f"- **`check` notes:** a command without `{preset.prints.needs}`, as the job of a "
+            f"worker that was killed cannot be named then [{preset.prints.source}]"
+        )
     lines += ["", "| signal | what it does |", "| --- | --- |"]
     lines += [f"| {signal} | {does} |" for signal, does in preset.signals]
     lines += ["", "| fact | known | source |", "| --- | --- | --- |"]

@@ -247,7 +247,7 @@ def test_celery(server: RedisServer) -> None:
     for other in ("5", "[]", "not JSON", '[{"headers": null}]'):
         client.hset("unacked", f"tag-{other}", other)
     named = sample(server, "celery", "sms", named=True)
-    assert named.registry.fetched == {"8f3a", "c07d", ""}
+    assert named.registry.fetched == frozenset({"8f3a", "c07d", ""})
     # Where thousands wait for their ETA nobody looks at each.
     client.hset("unacked", mapping={str(number): "" for number in range(10_001)})
     assert sample(server, "celery", "sms", named=True).registry.fetched is None

@@ -164,15 +164,34 @@ def test_a_bad_preset_of_an_operators_own_is_told_and_nothing_is_changed(
     folder = site.scope.home / ".config/unitq" if site.scope.user else SYSTEM.config_dir
     (acme / "bad.toml").write_text('title = 5\n[stop]\nsignal = "SIGKILL"\n')
     site.scope.run("cp", str(acme / "bad.toml"), f"{folder}/presets/bad.toml")
-    site.config(workers={"w": {"command": site.odd("steady")}})
-    for command in ("deploy", "check", "plan", "render", "presets"):
+    site.config(workers={"w": {"command": site.odd("steady"), "preset": "bad"}})
+    for command in ("deploy", "check", "plan", "render"):
         result = site.unitq(command)
         assert result.code == Exit.USAGE, result
         assert "bad.toml: 2 mistakes" in result.stderr
         assert "stop.signal: SIGKILL cannot be caught" in result.stderr
     assert site.files() == []
-    # What runs already is looked at all the same.
-    assert site.unitq("-a", site.app, "status").code == Exit.NO_MATCH
+    # The others are there, and whoever names none of it is told and not kept from anything.
+    listed = site.unitq("presets")
+    assert listed.code == Exit.USAGE
+    assert "\nacme " in listed.stdout
+    assert "bad.toml: 2 mistakes: " in listed.stderr
+    site.config(workers={"w": {"command": site.odd("steady")}})
+    assert "bad.toml: 2 mistakes: " in site.unitq("check").output
+    site.deploy()
+    assert site.unitq("status", "-v").code == Exit.OK
+    # Nor is what has been installed with it before it was broken.
+    site.config(workers={"w": {"command": f"bin/acme-worker {acme}", "preset": "acme"}})
+    site.switch(1)
+    site.deploy()
+    site.scope.run("cp", str(acme / "bad.toml"), f"{folder}/presets/acme.toml")
+    shown = site.unitq("status", "-v")
+    assert shown.code == Exit.OK
+    assert "acme.toml: 2 mistakes: " in shown.stderr
+    for command in ("restart", "stop"):
+        result = site.unitq(command)
+        assert result.code == Exit.OK, result
+        assert "acme.toml: 2 mistakes" in result.stderr
 
 
 def test_a_framework_without_its_preset_is_refused_and_nothing_is_changed(site: Site) -> None:

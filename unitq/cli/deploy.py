@@ -63,6 +63,15 @@ def _findings(
         *checks.of_hooks(app.hooks, path.parent),
         *checks.verify(rendered.units, user_scope=scope.user),
         *advice(app, scope.presets(), scripts.of_app(app, found)),
+        *(
+            Finding(
+                Level.WARNING,
+                f"presets.{name}",
+                f"left out, and its framework not recognised: {error.in_short}",
+                f"`unitq presets {name}` says all that is wrong with it",
+            )
+            for name, error in scope.presets().broken.items()
+        ),
     ]
 
 

@@ -10,14 +10,16 @@ from unitq.core.errors import UnitqError
 from unitq.core.preset import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from unitq.cli.queued import Way
     from unitq.cli.scope import Scope
+    from unitq.core.model import App
     from unitq.core.names import InstanceName
     from unitq.core.outcome import Outcome
+    from unitq.core.queue import Sample
     from unitq.core.revision import Revision
-    from unitq.hands import Hands, InHand, Presence
+    from unitq.hands import Hands, InHand, Presence, Taking
     from unitq.printed import Printed
 
 
@@ -30,7 +32,7 @@ def looks(
     UnitqError where it does, and the configuration does not say where Redis is.
     """
     from unitq.cli.queued import NoRedisError, of_installed
-    from unitq.hands import Hands, Presence, Taking
+    from unitq.hands import Hands, Presence
 
     waiting = frozenset(worker.name for worker in revision.workers if worker.registered)
     named = ending and any(worker.preset not in (None, NONE) for worker in revision.workers)
@@ -47,14 +49,20 @@ def looks(
         if not isinstance(error, NoRedisError):  # `unitq queues` says how to name one
             say(f"{error.message}: what is in hand is not known")
         return Hands(None, say, printed=printed) if printed else None, None
-    taking = {
+    ask = partial(_in_hand, found)
+    hands = Hands(ask, say, taken(app, revision), printed) if named else None
+    return hands, Presence(ask, waiting) if waiting else None
+
+
+def taken(app: App, revision: Revision) -> dict[str, Taking]:
+    """What each worker takes its jobs from."""
+    from unitq.hands import Taking
+
+    return {
         worker.name: Taking(preset, frozenset(worker.queues))
         for worker in revision.workers
         if (preset := app.redis.preset if worker.preset in (None, NONE) else worker.preset)
     }
-    ask = partial(_in_hand, found)
-    hands = Hands(ask, say, taking, printed) if named else None
-    return hands, Presence(ask, waiting) if waiting else None
 
 
 def printed_by(scope: Scope, revision: Revision) -> Printed | None:
@@ -108,12 +116,18 @@ def put_back(
 
 def _in_hand(found: Way) -> InHand:
     """What Redis tells of this host's workers and of all jobs in hand. Raises QueuesError."""
-    from unitq.core.keys import WITH_PIDS
-    from unitq.hands import InHand
     from unitq.queues.look import look
 
-    host = os.uname().nodename
     samples = look(found.connection, found.sources, numbers=False, ages=False, named=True)
+    return told(found, samples)
+
+
+def told(found: Way, samples: Sequence[Sample]) -> InHand:
+    """The part of a look that is about the workers of this host and the jobs in hand."""
+    from unitq.core.keys import WITH_PIDS
+    from unitq.hands import InHand
+
+    host = os.uname().nodename
     return InHand(
         time=samples[0].time,
         workers=tuple(

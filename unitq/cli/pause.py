@@ -149,9 +149,7 @@ def _refuse(app: _App, key: str, lacks: str, otherwise: str) -> None:
 
 def _instead(scope: Scope, preset: str | None) -> str:
     """What the framework's own way is, where it has one."""
-    from unitq.host import presets
-
-    found = presets.load(scope.layout.config_dir).get(preset or "")
+    found = scope.presets().get(preset or "")
     return found.quiet.instead if found else ""
 
 

@@ -53,7 +53,9 @@ def presets(name: str | None, as_json: bool) -> int:
         click.echo(json.dumps({"format": 1, "presets": rows}, indent=2, ensure_ascii=False))
     else:
         click.echo(table(_HEADER, [_row(preset) for preset in found.values()]))
-    return Exit.OK
+    for name, error in found.broken.items():
+        click.echo(f"{name}: {error.in_short}; `unitq presets {name}` says all", err=True)
+    return Exit.USAGE if found.broken else Exit.OK
 
 
 def known(found: dict[str, Preset], name: str) -> Preset:
@@ -131,10 +133,15 @@ def _lines(preset: Preset, own: set[str], width: int) -> Iterator[str]:
         yield "\nother settings for some commands:"
         for case in preset.cases:
             yield from item("  -", f"{case.why} {_source(case.source)}", 4)
-    if preset.checks or preset.limits:
+    if preset.checks or preset.limits or preset.prints.needs:
         yield "\n`unitq check` warns of:"
         for check in preset.checks:
             yield from item("  -", f"{check.says} {_source(check.source)}", 4)
+        if preset.prints.needs:
+            text = (
+                f"a command without {preset.prints.needs}: the job of a killed worker has no name"
+            )
+            yield from item("  -", f"{text} {_source(preset.prints.source)}", 4)
         for limit in preset.limits:
             text = "a stop_timeout that is shorter than the framework's own limit"
             yield from item("  -", f"{text} {_source(limit.source)}", 4)

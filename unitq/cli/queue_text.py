@@ -65,6 +65,9 @@ def cells(found: Sequence[tuple[str, Row]], time: float) -> tuple[list[str], lis
     )
 
 
+NO_QUEUES = 'no queue is known: name them in the workers\' `queues = ["…"]`'
+
+
 def shown(text: str) -> str:
     """Text out of Redis, on one line and harmless."""
     return text if text.isprintable() and len(text) <= 60 else quoted(text)

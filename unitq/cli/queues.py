@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import select
+import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,9 +13,9 @@ import click
 from unitq.cli import queue_text
 from unitq.cli.queued import Way, loaded, way
 from unitq.cli.scope import current, scope_options
-from unitq.cli.text import duration, plural
+from unitq.cli.text import plural
 from unitq.core import queue
-from unitq.core.errors import Exit, UnitqError
+from unitq.core.errors import Exit
 from unitq.core.values import MistakeError, span
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ Examples:
   unitq queues --interval 0             one look, no rates
   unitq queues --json | jq '.queues[] | select(.waiting > 1000)'
   unitq queues --watch
+  unitq queues --watch --json           a line for each look
   unitq queues doctor                   registered workers that are dead
 
 \b
@@ -70,7 +72,12 @@ def queues(context: click.Context, as_json: bool, watch: bool, interval: float) 
     app, path = loaded(scope)
     found = way(app, scope.presets(), str(path))
     if watch:
-        return _watch(found, interval or 1.0)
+        from unitq.cli.queue_watch import watched
+
+        if not interval:
+            raise click.UsageError("--watch needs a time between two looks; --interval 0 is one")
+        below = _json if as_json else None if sys.stdout.isatty() else _text
+        return watched(found, interval, below and partial(below, app.name, found))
     before, now = _looked(found, interval)
     if as_json:
         click.echo(_json(app.name, found, before, now))
@@ -96,7 +103,7 @@ def _notes(samples: Sequence[Sample]) -> list[str]:
     every = [note for sample in samples for note in sample.notes]
     every += [queue_text.said(words) for sample in samples for words in queue.pauses(sample)]
     if not any(sample.queues for sample in samples):
-        every.append('no queue is known: name them in the workers\' `queues = ["…"]`')
+        every.append(queue_text.NO_QUEUES)
     return list(dict.fromkeys(every))
 
 
@@ -133,41 +140,6 @@ def _json(name: str, found: Way, before: Sequence[Sample] | None, now: Sequence[
         "notes": _notes(now),
     }
     return json.dumps(document)
-
-
-def _watch(found: Way, interval: float) -> int:
-    from rich.console import Console
-    from rich.live import Live
-    from rich.table import Table
-    from rich.text import Text
-
-    from unitq.queues.look import look
-
-    gc.enable()  # __main__.py switched it off
-    before: list[Sample] | None = None
-    console = Console(highlight=False)
-    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as display:
-        try:
-            while True:
-                try:
-                    now = look(found.connection, found.sources)
-                except UnitqError as error:
-                    # It may come back: what is shown says since when it is away.
-                    display.update(Text(f"{error.message}; looking again"), refresh=True)
-                    before = None
-                else:
-                    header, lines = queue_text.cells(queue_text.rows(now, before), now[0].time)
-                    shown = Table(box=None, pad_edge=False, header_style="bold")
-                    for title in header:
-                        shown.add_column(title, no_wrap=True)
-                    for line in lines:
-                        shown.add_row(*map(Text, line))
-                    shown.caption = f"{found.connection.where}, every {duration(interval)}"
-                    display.update(shown, refresh=True)
-                    before = now
-                select.select([], [], [], interval)
-        except KeyboardInterrupt:
-            return Exit.OK
 
 
 @queues.command(

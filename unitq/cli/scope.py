@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from unitq.core.layout import Layout
     from unitq.core.model import App
     from unitq.core.names import InstanceName
-    from unitq.core.preset import Preset
     from unitq.core.revision import Revision
+    from unitq.host.presets import Presets
     from unitq.host.systemd import Systemd
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -89,15 +89,15 @@ class Scope(NamedTuple):
             raise NoMatchError(f"{path} is about app {app.name}, not {self.app}")
         return app, path
 
-    def presets(self) -> dict[str, Preset]:
-        """Ours and the operator's own. Raises ConfigError where a file of theirs is wrong."""
+    def presets(self) -> Presets:
+        """Ours and the operator's own. Who asks for one whose file is wrong gets a ConfigError."""
         from unitq.host import presets
 
         # Once for a command: to read them takes some 50 ms.
         meta = click.get_current_context().meta
         if _PRESETS not in meta:
             meta[_PRESETS] = presets.load(self.layout.config_dir)
-        found: dict[str, Preset] = meta[_PRESETS]
+        found: Presets = meta[_PRESETS]
         return found
 
     def apps(self) -> list[str]:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.cli import queue_text
-from unitq.cli.in_hand import printed_by
+from unitq.cli.in_hand import printed_by, taken, told
 from unitq.cli.queued import NoRedisError, of_installed, preset_of
 from unitq.core import queue
 from unitq.core.errors import UnitqError
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from unitq.cli.scope import Scope
     from unitq.core.names import InstanceName
-    from unitq.core.queue import Job, Row, Sample
+    from unitq.core.queue import Row
     from unitq.core.revision import Revision
+    from unitq.hands import InHand, Taking
     from unitq.observe import Instance
     from unitq.printed import Printed
 
@@ -28,22 +29,10 @@ class Queued(NamedTuple):
     """The queues of one app. Where Redis cannot be asked, that is a note and nothing else."""
 
     rows: Mapping[str, Sequence[tuple[str, Row]]] = {}  # of each worker, with the preset
-    jobs: Mapping[int, Sequence[tuple[str, Job]]] = {}  # by PID of this host, with the preset
+    held: Mapping[InstanceName, Held] = {}  # what each has in hand
+    presets: Mapping[str, str] = {}  # of each worker: whose keys its queues have
     quiet: Mapping[int, str] = {}  # by PID of this host why it takes no new jobs
-    printed: Mapping[InstanceName, tuple[str, Held]] = {}  # by what they print, with the preset
     notes: tuple[str, ...] = ()
-
-    def of(self, instance: Instance) -> list[tuple[str, Job]]:
-        """What the worker has in hand."""
-        if instance.name in self.printed:
-            preset, held = self.printed[instance.name]
-            return [(preset, job) for job in held.jobs or ()]
-        return [job for pid in instance.pids for job in self.jobs.get(pid, ())]
-
-    def perhaps(self, instance: Instance) -> list[tuple[str, Job]]:
-        """Those of which one may be in its hand, where it does not say which."""
-        preset, held = self.printed.get(instance.name, ("", Held(None, ())))
-        return [(preset, job) for job in held.possible]
 
     def why_quiet(self, pids: Iterable[int]) -> str:
         """Why the worker with one of these processes takes no new jobs; empty: it does."""
@@ -55,74 +44,91 @@ def looked(
 ) -> Queued:
     """Asks Redis, for a second at most. Raises nothing: `status` is about systemd.
 
-    `jobs`: also what these instances have in hand by what they print.
+    `jobs`: also what these instances have in hand, for which the journal may be read too.
     """
     from unitq.queues.look import look
 
+    busy = [each for each in instances if each.serving] if jobs else []
+    presets = {worker.name: worker.preset or "" for worker in revision.workers}
     printed = None
-    starts = {each.name: each.invocation for each in instances if each.serving}
     try:
         if jobs:
             printed = printed_by(scope, revision)
         app, found = of_installed(scope, revision)
-        samples = look(found.connection, found.sources, numbers=numbers, named=printed is not None)
+        samples = look(found.connection, found.sources, numbers=numbers, named=jobs)
     except UnitqError as error:
-        there, unread = _printed(revision, printed, starts, ())
+        there, unread = _printed(printed, busy, {})
         # Where all that is asked for is in the journal, no Redis is needed.
         needless = there and not numbers and isinstance(error, NoRedisError)
-        return Queued(printed=there, notes=(*([] if needless else [error.message]), *unread))
-    host = os.uname().nodename
-    held: dict[int, list[tuple[str, Job]]] = {}
+        notes = (*([] if needless else [error.in_short]), *unread)
+        held = {each.name: _held(each, there, None, {}) for each in busy}
+        return Queued(held=held, presets=presets, notes=notes)
+    seen, host = told(found, samples), os.uname().nodename
     rows: dict[str, list[tuple[str, Row]]] = {}
     quiet: dict[int, str] = {}
     for sample in samples:
         for registered in sample.registry.workers or ():
-            if registered.host == host and registered.pid is not None:
-                held.setdefault(registered.pid, []).extend(
-                    (sample.preset, job) for job in registered.jobs
-                )
-                if why := sample.registry.paused or registered.quiet:
-                    quiet[registered.pid] = why
+            why = sample.registry.paused or registered.quiet
+            if why and registered.host == host and registered.pid is not None:
+                quiet[registered.pid] = why
         every = {row.name: row for row in queue.rows(sample)} if numbers else {}
         for worker in app.workers:
             if preset_of(app, worker) == sample.preset:
+                presets[worker.name] = sample.preset
                 every_name = "*" in worker.queues
                 names = every if every_name else [q for q in worker.queues if q in every]
                 rows[worker.name] = [(sample.preset, every[name]) for name in names]
-    notes = [note for sample in samples for note in sample.notes]
-    notes += [queue_text.said(words) for sample in samples for words in queue.pauses(sample)]
-    there, unread = _printed(revision, printed, starts, samples)
-    return Queued(rows, held, quiet, there, (*notes, *unread))
+    every_note = [note for sample in samples for note in sample.notes]
+    every_note += [queue_text.said(words) for sample in samples for words in queue.pauses(sample)]
+    if numbers and not any(rows.values()):
+        every_note.append(queue_text.NO_QUEUES)
+    there, unread = _printed(printed, busy, seen.fetched)
+    taking = taken(app, revision)
+    held = {each.name: _held(each, there, seen, taking) for each in busy}
+    return Queued(rows, held, presets, quiet, (*every_note, *unread))
 
 
 def _printed(
-    revision: Revision,
-    printed: Printed | None,
-    starts: Mapping[InstanceName, str],
-    samples: Iterable[Sample],
-) -> tuple[dict[InstanceName, tuple[str, Held]], tuple[str, ...]]:
+    printed: Printed | None, busy: Iterable[Instance], fetched: Mapping[str, frozenset[str]]
+) -> tuple[Mapping[InstanceName, Held], tuple[str, ...]]:
     """By what they print; and why that is not known."""
     if printed is None:
         return {}, ()
-    fetched = {
-        each.preset: each.registry.fetched for each in samples if each.registry.fetched is not None
-    }
-    presets = {worker.name: worker.preset or "" for worker in revision.workers}
     try:
-        found = printed.look(starts, fetched)
+        return printed.look({each.name: each.invocation for each in busy}, fetched), ()
     except UnitqError as error:
         return {}, (error.message,)
-    return {name: (presets[name.worker], held) for name, held in found.items()}, ()
+
+
+def _held(
+    instance: Instance,
+    printed: Mapping[InstanceName, Held],
+    seen: InHand | None,
+    taking: Mapping[str, Taking],
+) -> Held:
+    """What it has in hand, by itself, by its framework, or by what its queues have."""
+    nobody_knows = Held(None, ())
+    own = printed.get(instance.name, nobody_knows)
+    if own != nobody_knows or seen is None:
+        return own
+    if mine := [each for each in seen.workers if each.pid in instance.pids]:
+        return Held(tuple(job for each in mine for job in each.jobs), ())
+    take = taking.get(instance.name.worker)
+    possible = take.jobs(seen) if take else None
+    if possible is None:
+        return nobody_knows
+    return Held(None, possible) if possible else Held((), ())
 
 
 def job_cell(found: Queued, instance: Instance) -> str:
-    """The JOB column."""
+    """The JOB column: `-` if it has none, or does not run; `?` if nobody knows."""
     now = time.time()
-    jobs = ", ".join(queue_text.job_text(job, now) for _, job in found.of(instance))
-    jobs = jobs or queue_text.held_text(None, [job for _, job in found.perhaps(instance)], now)
+    held = found.held.get(instance.name, Held((), ()))
+    jobs = ", ".join(queue_text.job_text(job, now) for job in held.jobs or ())
+    jobs = jobs or queue_text.held_text(None, held.possible, now)
     why = found.why_quiet(instance.pids)
     if not why:
-        return jobs or "-"
+        return jobs or ("?" if held.jobs is None else "-")
     return f"{jobs}; takes no other: {why}" if jobs else f"takes none: {why}"
 
 
@@ -142,7 +148,9 @@ def worker_json(found: Queued, worker: str) -> list[dict[str, Any]]:
 
 def instance_json(found: Queued, instance: Instance) -> dict[str, Any]:
     """The `jobs` of an instance, and why it takes no others, if so."""
-    every = (found.of(instance), found.perhaps(instance))
-    jobs, possible = ([queue_text.job_json(*each) for each in part] for part in every)
+    held = found.held.get(instance.name, Held((), ()))
+    preset = found.presets.get(instance.name.worker, "")
+    jobs = None if held.jobs is None else [queue_text.job_json(preset, job) for job in held.jobs]
+    possible = [queue_text.job_json(preset, job) for job in held.possible]
     quiet = found.why_quiet(instance.pids) or None
     return {"jobs": jobs, "possible_jobs": possible, "quiet": quiet}

@@ -78,7 +78,8 @@ class Planned:
         """The framework of a worker; None: nobody says."""
         if worker.preset in (None, NONE):
             return None
-        return self.scope.presets().get(worker.preset or "")
+        found: Preset | None = self.scope.presets().get(worker.preset or "")
+        return found
 
 
 @click.command(

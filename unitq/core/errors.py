@@ -38,6 +38,13 @@ class UnitqError(Exception):
         self.hint = hint
         self.problems = problems
 
+    @property
+    def in_short(self) -> str:
+        """In one line, also where there are several mistakes."""
+        first, *more = self.problems or ("",)
+        rest = f", and {len(more)} more" if more else ""
+        return f"{self.message}: {first}{rest}" if first else self.message
+
 
 class ConfigError(UnitqError):
     """The configuration or the command line is wrong. Nothing was changed."""

@@ -317,9 +317,10 @@ def _prints(table: _Table) -> Prints:
         given=_maybe(table, "given"),
         source=table.get("source", presetvalues.text, ""),
     )
-    for one, other in (("begun", prints.ended), ("ended", prints.begun)):
-        if other and one not in table.data:
-            table.wrong(one, "missing; what is begun must be known to end")
+    if "begun" in table.data and "ended" not in table.data:
+        table.wrong("ended", "missing; without it every job would be in hand for ever")
+    if "ended" in table.data and "begun" not in table.data:
+        table.wrong("begun", "missing; ended alone tells of no job")
     if bool(prints.needs) != bool(prints.given):
         table.wrong("needs", "needs given beside it, a command that has that option")
     table.done()

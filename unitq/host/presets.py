@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import unitq
 from unitq.core.errors import ConfigError
@@ -19,32 +19,37 @@ if TYPE_CHECKING:
 _FILE_MAX = 1 << 20  # bytes
 
 
-def load(config_dir: PurePosixPath) -> dict[str, Preset]:
-    """Every preset by its name; an operator's own come first and win, `none` is the last.
+class Presets(dict[str, "Preset"]):
+    """The presets by their names. Whoever asks for one whose file is wrong is told what is wrong.
 
-    Raises ConfigError with all mistakes of all files at once.
+    Another team's mistake is in nobody else's way: the others are there.
     """
-    found: dict[str, Preset] = {}
-    wrong: list[ConfigError] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken: dict[str, ConfigError] = {}  # by the name that it would have
+
+    def get(self, name: str, default: Any = None) -> Any:  # type: ignore[override]
+        """The preset of that name. Raises ConfigError where its file is wrong."""
+        return super().get(name, default) if name in self else default
+
+    def __contains__(self, name: object) -> bool:
+        if name in self.broken:
+            raise self.broken[str(name)]
+        return super().__contains__(name)
+
+
+def load(config_dir: PurePosixPath) -> Presets:
+    """Every preset by its name; an operator's own come first and win, `none` is the last."""
+    found = Presets()
     for folder in (Path(config_dir) / "presets", ours()):
         for path in _files(folder):
-            if path.stem in found:
+            if path.stem in found.keys() | found.broken.keys():
                 continue
             try:
                 found[path.stem] = parse(_text(path), name=path.stem, source=str(path))
             except ConfigError as error:
-                wrong.append(error)
-    if len(wrong) == 1:
-        raise wrong[0]
-    if wrong:
-        raise ConfigError(
-            f"{len(wrong)} presets have mistakes",
-            problems=tuple(
-                f"{error.message}: {problem}"
-                for error in wrong
-                for problem in error.problems or (error.hint,)
-            ),
-        )
+                found.broken[path.stem] = error
     if NONE in found:
         found[NONE] = found.pop(NONE)
     return found
