@@ -149,6 +149,11 @@ def test_jobs_that_only_its_lines_tell_of(site: Site, acme: Path, ends: bool) ->
     assert "draining" in result.stdout, result
     assert ": SendSms b2 for " in result.stdout, result
     assert ("w@1 was killed" in result.stderr) is (not ends), result
+    # Reports of restarts are not kept: it stands among the worker's own lines, too.
+    wait_until(lambda: "begins SendSms b2" in site.unitq("logs", "w").stdout)
+    logs = site.unitq("logs", "w").stdout
+    assert ("]: w@1 was killed after " in logs) is (not ends), logs
+    assert ("]: lost with w@1: SendSms b2, begun" in logs) is (not ends), logs
     # Its status 3 is what the preset calls a success.
     assert "did not drain" not in result.stderr
     assert ("lost with w@1: SendSms b2, begun" in result.stderr) is (not ends), result

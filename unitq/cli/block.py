@@ -135,6 +135,12 @@ def _mishaps(rows: Sequence[Mapping[str, Any]]) -> Iterable[Line]:
     yield from (Line(f"warning: {text}", wrong=True) for text in _did_not_drain(rows))
 
 
+def killed(row: Mapping[str, Any]) -> list[str]:
+    """What is to be said of an instance that was killed, without what it printed."""
+    lines = [line.text for line in _mishaps([row]) if not line.text.startswith("  | ")]
+    return [line.strip().removeprefix("warning: ") for line in lines if line.isprintable()]
+
+
 def _lost(row: Mapping[str, Any]) -> str:
     jobs = row.get("jobs")  # a report of an older unitq has none
     if jobs is not None:

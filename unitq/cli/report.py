@@ -168,7 +168,7 @@ def _outcome(revision: Revision, outcome: Outcome | None) -> dict[str, Any]:
         "slowest_drain": {
             "instance": str(slow.instance), "seconds": round(_drained_for(slow), 3),
         } if slow and slow.drained_for is not None else None,
-        "instances": [_slot(revision.app, slot, outcome) for slot in slots if outcome],
+        "instances": [row(revision.app, slot, outcome) for slot in slots if outcome],
         "killed": [str(slot.instance) for slot in outcome.killed] if outcome else [],
         "failed": [str(slot.instance) for slot in outcome.failed] if outcome else [],
     }  # fmt: skip
@@ -192,7 +192,8 @@ def _counts(revision: Revision, outcome: Outcome) -> tuple[int, int]:
     return fresh, len(serving)
 
 
-def _slot(app: str, slot: Slot, outcome: Outcome) -> dict[str, Any]:
+def row(app: str, slot: Slot, outcome: Outcome) -> dict[str, Any]:
+    """What there is to say of one instance."""
     seen = outcome.seen.get(slot.instance)
     return {
         "instance": str(slot.instance),

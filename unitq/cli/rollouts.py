@@ -23,7 +23,7 @@ from unitq.core.errors import ConfigError, Exit, UnitqError
 from unitq.core.plan import Do, Running, Step
 from unitq.core.rollout import begin
 from unitq.core.stopping import alike
-from unitq.host import paused, processes, state, unitfiles
+from unitq.host import noted, paused, processes, state, unitfiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -227,6 +227,10 @@ def carry_out(
         )
     if held and outcome.killed:
         outcome = replace(outcome, requeued=put_back(scope, revision, outcome, held))
+    for slot in outcome.killed:
+        # Reports of a restart or a stop are not kept, and whoever looks for a job looks there.
+        row = report.row(revision.app, slot, outcome)
+        noted.note(row["unit"], block.killed(row), user=scope.user)
     return outcome
 
 

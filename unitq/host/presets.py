@@ -29,7 +29,7 @@ class Presets(dict[str, "Preset"]):
         super().__init__()
         self.broken: dict[str, ConfigError] = {}  # by the name that it would have
 
-    def get(self, name: str, default: Any = None) -> Any:  # type: ignore[override]
+    def get(self, name: str, default: Any = None) -> Any:
         """The preset of that name. Raises ConfigError where its file is wrong."""
         return super().get(name, default) if name in self else default
 
