@@ -135,7 +135,11 @@ class Hands:
 
     def after(self, ended: Iterable[InstanceName]) -> None:
         """Reads all that these printed until their end, which was not their own."""
-        self._read([name for name in ended if name in self._draining], ended=True)
+        names = [name for name in ended if name in self._draining]
+        if names and self._printed is not None:
+            # What they have begun since the last look, they had acknowledged by their end.
+            self._look((), self._looked)
+            self._read(names, ended=True)
 
     def due(self, rollout: Rollout, *, watched: bool) -> float | None:
         """When to look again; None: there is nothing to see. `watched`: somebody looks on."""
@@ -207,7 +211,7 @@ class Hands:
             self.possible[name] = jobs
         else:
             told = self._told[name]
-            self.possible[name] = _still(self.possible[name], jobs, told + _SAME)
+            self.possible[name] = _still(self.possible.get(name, ()), jobs, told + _SAME)
 
 
 def _still(before: Iterable[Job], now: Iterable[Job], told: float) -> tuple[Job, ...]:

@@ -201,6 +201,30 @@ def test_what_a_framework_only_prints_is_read_and_once_more_when_it_was_killed()
     assert (ids(hands, ONE), hands.possible, said) == (["2"], {}, [])
 
 
+def test_what_was_begun_after_the_last_look_was_acknowledged_by_the_end() -> None:
+    prints = Prints((re.compile("begin (?P<id>.+)"),), (re.compile("end (?P<id>.+)"),), ahead=True)
+    texts = [Print(1.0, "begin 1"), Print(1.0, "begin 2")]
+    fetched = {"celery": frozenset({"2"})}
+
+    def read(
+        starts: Sequence[str], since: float | None, lines: int, *, ended: bool
+    ) -> dict[str, list[Print]]:
+        return dict.fromkeys(starts, texts)
+
+    hands = Hands(
+        lambda: InHand(100.0, (), {}, fetched),
+        lambda _: None,
+        printed=Printed({"sms": Printing("celery", prints, "sms")}, read),
+    )
+    hands.before(draining(), [Draining(ONE, (11,), 60.0, "a")], 100.0)
+    assert ids(hands, ONE) == ["1"]
+    # It ends the first, begins the second, and is killed before anybody has looked again.
+    texts.append(Print(2.0, "end 1"))
+    fetched["celery"] = frozenset()
+    hands.after([ONE])
+    assert (ids(hands, ONE), hands.possible) == (["2"], {})
+
+
 def test_a_journal_that_does_not_answer_is_asked_no_more_and_that_is_said_once() -> None:
     def read(starts: Sequence[str], since: float | None, lines: int, *, ended: bool) -> NoReturn:
         raise UnitqError("the journal did not answer within 2 s")
