@@ -18,6 +18,9 @@ FEW = 500
 # … and where it did not end by itself, and it is worth the second that it takes.
 MANY = 20_000
 
+# Of all starts that are asked for at once.
+_MOST = 40_000
+
 # Seconds: lines that were on their way to the journal when it was last read are read again.
 _OVERLAP = 2.0
 
@@ -33,7 +36,7 @@ class Printing(NamedTuple):
 class Read(Protocol):
     """Gives what these starts have printed, by invocation. Raises UnitqError.
 
-    Since a time, in seconds since 1970, or so many of their last lines.
+    Since a time, in seconds since 1970, or so many of the last lines of all of them together.
     """
 
     def __call__(
@@ -78,14 +81,18 @@ class Printed:
         known = {start for start in mine.values() if start in self._until}
         lines: dict[str, Sequence[Print]] = {}
         if new := [start for start in mine.values() if start not in known]:
-            lines |= self._read(new, None, MANY if ended else FEW, ended=ended)
+            last = min((MANY if ended else FEW) * len(new), _MOST)
+            lines |= self._read(new, None, last, ended=ended)
+            whole = sum(map(len, lines.values())) < last
+            for start in new:
+                self._said[start] = self._said.get(start, Said())._replace(whole=whole)
         if known:
             since = min(self._until[each] for each in known) - _OVERLAP
-            lines |= self._read(sorted(known), since, FEW, ended=False)
+            lines |= self._read(sorted(known), since, 0, ended=False)
         found = {}
         for name, start in mine.items():
             how, own = self._printing[name.worker], lines.get(start, ())
-            said = follow(self._said.get(start, Said()), how.prints, own, how.queue)
+            said = follow(self._said[start], how.prints, own, how.queue)
             self._said[start] = said
             if own:
                 self._until[start] = own[-1].time

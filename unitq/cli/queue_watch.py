@@ -14,11 +14,12 @@ from unitq.cli.text import duration
 from unitq.core.errors import Exit, UnitqError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from unitq.cli.queued import Way
     from unitq.core.queue import Sample
 
+    Look = Sequence[Sample] | UnitqError
     Below = Callable[[Sequence[Sample] | None, Sequence[Sample]], str]
 
 
@@ -37,7 +38,8 @@ def watched(found: Way, interval: float, below: Below | None) -> int:
     return Exit.OK
 
 
-def _one_below_the_other(found: Way, interval: float, below: Below) -> None:
+def _looks(found: Way, interval: float) -> Iterator[tuple[Sequence[Sample] | None, Look]]:
+    """Each look with the one before it. What failed is looked at again: Redis may come back."""
     from unitq.queues.look import look
 
     before: list[Sample] | None = None
@@ -45,12 +47,20 @@ def _one_below_the_other(found: Way, interval: float, below: Below) -> None:
         try:
             now = look(found.connection, found.sources)
         except UnitqError as error:
-            click.echo(f"{error.message}; looking again", err=True)
+            yield None, error
             before = None
         else:
-            click.echo(below(before, now))
+            yield before, now
             before = now
         select.select([], [], [], interval)
+
+
+def _one_below_the_other(found: Way, interval: float, below: Below) -> None:
+    for before, now in _looks(found, interval):
+        if isinstance(now, UnitqError):
+            click.echo(f"{now.message}; looking again", err=True)
+        else:
+            click.echo(below(before, now))
 
 
 def _in_place(found: Way, interval: float) -> None:
@@ -59,26 +69,17 @@ def _in_place(found: Way, interval: float) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from unitq.queues.look import look
-
-    before: list[Sample] | None = None
     console = Console(highlight=False)
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as display:
-        while True:
-            try:
-                now = look(found.connection, found.sources)
-            except UnitqError as error:
-                # It may come back: what is shown says since when it is away.
-                display.update(Text(f"{error.message}; looking again"), refresh=True)
-                before = None
-            else:
-                header, lines = queue_text.cells(queue_text.rows(now, before), now[0].time)
-                shown = Table(box=None, pad_edge=False, header_style="bold")
-                for title in header:
-                    shown.add_column(title, no_wrap=True)
-                for line in lines:
-                    shown.add_row(*map(Text, line))
-                shown.caption = f"{found.connection.where}, every {duration(interval)}"
-                display.update(shown, refresh=True)
-                before = now
-            select.select([], [], [], interval)
+        for before, now in _looks(found, interval):
+            if isinstance(now, UnitqError):
+                display.update(Text(f"{now.message}; looking again"), refresh=True)
+                continue
+            header, lines = queue_text.cells(queue_text.rows(now, before), now[0].time)
+            shown = Table(box=None, pad_edge=False, header_style="bold")
+            for title in header:
+                shown.add_column(title, no_wrap=True)
+            for line in lines:
+                shown.add_row(*map(Text, line))
+            shown.caption = f"{found.connection.where}, every {duration(interval)}"
+            display.update(shown, refresh=True)

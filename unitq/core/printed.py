@@ -27,6 +27,7 @@ class Said(NamedTuple):
 
     open: Mapping[str, Job] = {}  # by id: begun and not ended
     spoke: bool = False  # whether it said anything: one that does not print jobs never does
+    whole: bool = True  # whether all its lines have been read; else it may have begun more
 
 
 class Held(NamedTuple):
@@ -61,7 +62,7 @@ def follow(said: Said, prints: Prints, lines: Iterable[Print], queue: str) -> Sa
             ((identity, job),) = still.items()
             if job.since is None:
                 still[identity] = job._replace(since=line.time)
-    return Said(still, spoke)
+    return said._replace(open=still, spoke=spoke)
 
 
 def held(said: Said, prints: Prints, fetched: Set[str] | None) -> Held:
@@ -74,6 +75,8 @@ def held(said: Said, prints: Prints, fetched: Set[str] | None) -> Held:
     if not said.spoke:
         return Held(None, ())
     jobs = tuple(said.open.values())
+    if not jobs and not said.whole:
+        return Held(None, ())
     if not prints.ahead or not jobs:
         return Held(jobs, ())
     if fetched is not None and (busy := tuple(job for job in jobs if job.id not in fetched)):

@@ -22,7 +22,6 @@ _STOPPED = "9d1aaa27d60140bd96365438aad20286"
 _SECONDS = 20.0
 # Seconds for what workers printed: while a rollout waits for it, and at its end.
 _PATIENCE_AT_WORK, _PATIENCE = 2.0, 10.0
-_MOST = 40_000  # lines
 
 
 def tail(invocation: str, lines: int, *, user: bool) -> tuple[str, ...]:
@@ -44,15 +43,14 @@ def printed_by(
 ) -> dict[str, list[Print]]:
     """What the processes of these starts wrote, by invocation, oldest first.
 
-    From a time on (seconds since 1970), or the last lines: so many for each, but `_MOST` together.
-    `ended`: also what they wrote a moment ago. Raises UnitqError where the journal does not answer
-    within some seconds: whoever waits for this waits with a rollout.
+    From a time on (seconds since 1970), or so many of their last lines, all together. `ended`: also
+    what they wrote a moment ago. Raises UnitqError where the journal does not answer within some
+    seconds: whoever waits for this waits with a rollout.
     """
     patience = _PATIENCE if ended else _PATIENCE_AT_WORK
     if ended:
         _sync(patience, user=user)
-    last = min(lines * len(invocations), _MOST)
-    part = [f"--since=@{since:.6f}"] if since else [f"--lines={last}"]
+    part = [f"--since=@{since:.6f}"] if since else [f"--lines={lines}"]
     fields = "--output-fields=MESSAGE,_SYSTEMD_INVOCATION_ID"
     matches = [f"_SYSTEMD_INVOCATION_ID={each}" for each in invocations]
     found: dict[str, list[Print]] = {each: [] for each in invocations}
@@ -72,11 +70,9 @@ def printed_by(
         text = entry.get("MESSAGE")
         if isinstance(text, list):  # no UTF-8
             text = bytes(text).decode(errors="replace")
-        if (
-            isinstance(text, str)
-            and (mine := found.get(entry.get("_SYSTEMD_INVOCATION_ID"))) is not None
-        ):
-            mine.append(Print(int(entry["__REALTIME_TIMESTAMP"]) / 1e6, text))
+        # What is too long for JSON has no text, and counts as a line.
+        at = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
+        found[entry["_SYSTEMD_INVOCATION_ID"]].append(Print(at, text or ""))
     return found
 
 
