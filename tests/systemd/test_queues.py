@@ -374,6 +374,49 @@ def test_watch_draws_until_ctrl_c(system_site: Site, redis: RedisServer) -> None
     assert "Traceback" not in terminal.shown
 
 
+def test_watch_into_a_pipe_prints_look_below_look(system_site: Site, redis: RedisServer) -> None:
+    site = system_site
+    table = {"preset": "php-resque", "command": "/bin/true", "queues": ["sms"]}
+    site.config(redis={"url": redis.url}, workers={"sms": table})
+    redis.client.rpush("resque:queue:sms", "{}")
+    for options in (["--json"], []):
+        watch = site.start("queues", "--watch", "--interval", "100ms", *options)
+        time.sleep(2)
+        redis.client.rpush("resque:queue:sms", "{}")
+        time.sleep(1)
+        watch.signal(signal.SIGINT)
+        result = watch.wait(10)
+        assert (result.code, result.stderr) == (0, ""), result
+        if options:
+            first, *_, last = map(json.loads, result.stdout.splitlines())
+            assert first["interval_seconds"] is None
+            assert 0.1 <= last["interval_seconds"] < 1
+            assert (first["queues"][0]["waiting"], last["queues"][0]["waiting"]) == (1, 2)
+        else:
+            assert result.stdout.count("QUEUE") > 5
+    refused = site.unitq("queues", "--watch", "--interval", "0")
+    assert refused.code == 2
+    assert "--interval 0 is one" in refused.stderr
+
+
+def test_what_nobody_knows_of_an_instance_is_not_said_to_be_nothing(
+    system_site: Site, redis: RedisServer
+) -> None:
+    site = system_site
+    workers = {"plain": {"command": site.odd("steady"), "preset": "none", "instances": 1}}
+    site.config(workers=workers)
+    site.deploy()
+    assert site.unitq("status", "-v").stdout.splitlines()[1].split()[-1] == "?"
+    (app,) = site.unitq("status", "-v", "--json").json["apps"]
+    (instance,) = app["workers"][0]["instances"]
+    assert (instance["jobs"], instance["possible_jobs"]) == (None, [])
+    deployed(site, redis, instances=1)
+    wait_until(lambda: redis.client.scard("resque:workers") == 1, 10, "it is registered")
+    (app,) = site.unitq("status", "-v", "--json").json["apps"]
+    (instance,) = next(each["instances"] for each in app["workers"] if each["worker"] == "sms")
+    assert instance["jobs"] == []
+
+
 def test_a_redis_that_does_not_answer_fails_nothing(system_site: Site, redis: RedisServer) -> None:
     """stop, start, restart and a deploy of another release: as without it, and said once each.
 
