@@ -1,0 +1,1 @@
+"""The kernel, as files and system calls: paths, processes, signals."""

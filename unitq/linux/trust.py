@@ -1,0 +1,135 @@
+"""Who decides what a path leads to: the accounts that could put something else there.
+
+A file is as trustworthy as each directory and link on the way to it. The way is walked once, on
+descriptors, so that what was looked at is what is opened (openat(2), path_resolution(7)).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = 0
+ANYONE = -1  # in the place of a user ID: everybody, or a group of accounts
+
+_LINKS_MAX = 40  # as in the kernel (MAXSYMLINKS)
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH  # an ACL's mask is shown as the group's bits, acl(5)
+
+
+class Why(StrEnum):
+    """By what an account decides."""
+
+    OWNS = "owns"
+    MAY_WRITE = "may write"
+    LINKED = "may have linked"  # link(2) of another's file into a directory open to all
+
+
+class Control(NamedTuple):
+    """One account's say over a path."""
+
+    uid: int  # ANYONE where the mode lets a group or everybody write
+    path: str  # the part of the way that the account decides
+    why: Why
+
+
+class Resolved(NamedTuple):
+    """Where a path leads. `descriptor` is O_PATH: it may be looked at, not read."""
+
+    descriptor: int
+    path: str  # without links
+    controls: tuple[Control, ...]  # of other accounts than root, in the order of the way
+
+    def beyond(self, *trusted: int) -> Control | None:
+        """Returns the first say of an account that is neither root nor one of these."""
+        return next((each for each in self.controls if each.uid not in trusted), None)
+
+    def open(self) -> int:
+        """Returns a descriptor for reading the very file. Never blocks. Raises OSError."""
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+        return os.open(f"/proc/self/fd/{self.descriptor}", flags)
+
+
+@contextmanager
+def resolved(path: str | os.PathLike[str]) -> Iterator[Resolved]:
+    """Walks the path as the kernel would. Raises OSError where it leads nowhere.
+
+    The descriptor is closed at the end of the block.
+    """
+    walk = _Walk()
+    try:
+        walk.along(os.path.join(os.getcwd(), os.fspath(path)))
+        yield Resolved(walk.here, walk.place, tuple(walk.controls))
+    finally:
+        walk.close()
+
+
+class _Walk:
+    def __init__(self) -> None:
+        self.here = _open("/", None)
+        self.controls: list[Control] = []
+        self.links = 0
+        self._judge(os.fstat(self.here), "/", shared=False)
+
+    @property
+    def place(self) -> str:
+        return os.readlink(f"/proc/self/fd/{self.here}")
+
+    def close(self) -> None:
+        os.close(self.here)
+
+    def along(self, path: str) -> None:
+        parts = path.split("/")[::-1]
+        while parts:
+            name = parts.pop()
+            if name in ("", "."):
+                continue
+            entry = _open(name, self.here)
+            try:
+                parts += self._step(entry, name, path)
+            except BaseException:
+                os.close(entry)
+                raise
+
+    def _step(self, entry: int, name: str, path: str) -> list[str]:
+        """Takes one step into `entry`; returns the parts that a link puts before the others."""
+        parent, found = os.fstat(self.here), os.fstat(entry)
+        at = os.path.join(self.place, name)
+        shared = bool(parent.st_mode & stat.S_ISVTX and parent.st_mode & _OTHERS_WRITE)
+        self._judge(found, at, shared=shared)
+        if not stat.S_ISLNK(found.st_mode):
+            os.close(self.here)
+            self.here = entry
+            return []
+        self.links += 1
+        if self.links > _LINKS_MAX:
+            import errno
+
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        target = os.readlink("", dir_fd=entry)
+        os.close(entry)
+        if target.startswith("/"):
+            os.close(self.here)
+            self.here = _open("/", None)
+        return target.split("/")[::-1]
+
+    def _judge(self, found: os.stat_result, at: str, *, shared: bool) -> None:
+        """Notes who could change this part of the way, or what it leads to."""
+        if found.st_uid != ROOT:
+            self.controls.append(Control(found.st_uid, at, Why.OWNS))
+        if stat.S_ISLNK(found.st_mode):
+            return
+        sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
+        if found.st_mode & _OTHERS_WRITE and not sticky:
+            self.controls.append(Control(ANYONE, at, Why.MAY_WRITE))
+        if shared and found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
+            self.controls.append(Control(ANYONE, at, Why.LINKED))
+
+
+def _open(name: str, folder: int | None) -> int:
+    return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
