@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import click
@@ -21,6 +21,7 @@ from tests.core.build import PRESETS
 from unitq import __version__
 from unitq.cli.main import cli, main
 from unitq.cli.scope import chosen
+from unitq.core import layout
 from unitq.core.config import parse
 from unitq.core.errors import Exit, NoMatchError
 from unitq.core.names import InstanceName
@@ -55,6 +56,9 @@ def unitq(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TERM", "dumb")
+    # Not this machine's own.
+    elsewhere = layout.system()._replace(config_dir=PurePosixPath(tmp_path / "etc"))
+    monkeypatch.setattr(layout, "system", lambda: elsewhere)
 
     def run(*arguments: str) -> Done:
         with pytest.raises(SystemExit) as ended:
@@ -355,29 +359,41 @@ def test_init_writes_a_file_that_is_valid_as_it_stands(
 ) -> None:
     done = unitq("init", "--app", "shop")
     assert done.code == 0
-    text = (tmp_path / "unitq.toml").read_text()
+    written = tmp_path / "etc/shop.toml"
+    assert f"wrote {written}: edit it, then `unitq -a shop check`" in done.stdout
+    text = written.read_text()
     assert parse(text, source="x", presets=PRESETS).name == "shop"
     assert tomllib.loads(text)["directory"] == str(tmp_path)
     jsonschema.validate(tomllib.loads(text), json.loads(unitq("schema").stdout))
-    assert unitq("render").code == 0
+    assert unitq("-a", "shop", "render").code == 0
     # What is there is not replaced by accident.
-    (tmp_path / "unitq.toml").write_text(TOML)
-    again = unitq("init")
+    written.write_text(TOML)
+    again = unitq("init", "-a", "shop")
     assert again.code == Exit.USAGE
     assert "--force" in again.stderr
-    assert (tmp_path / "unitq.toml").read_text() == TOML
-    assert unitq("init", "--force").code == 0
-    assert (tmp_path / "unitq.toml").read_text() != TOML
+    assert written.read_text() == TOML
+    assert unitq("init", "-a", "shop", "--force").code == 0
+    assert written.read_text() != TOML
+    # For one's own systemd it stays where the code is.
+    assert unitq("--user", "init").code == 0
+    assert (tmp_path / "unitq.toml").exists()
 
 
-def test_init_finds_the_link_to_the_release(unitq: Callable[..., Done], tmp_path: Path) -> None:
+def test_init_finds_the_link_to_the_release(
+    unitq: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     link = tmp_path / "current"
     link.symlink_to(tmp_path / "releases" / "1")
-    assert unitq("init").code == 0  # it leads nowhere
-    assert tomllib.loads((tmp_path / "unitq.toml").read_text())["directory"] == str(tmp_path)
+    written = tmp_path / "etc/shop.toml"
+    assert unitq("init", "-a", "shop").code == 0  # it leads nowhere
+    assert tomllib.loads(written.read_text())["directory"] == str(tmp_path)
     (tmp_path / "releases" / "1").mkdir(parents=True)
-    assert unitq("init", "--force").code == 0
-    assert tomllib.loads((tmp_path / "unitq.toml").read_text())["directory"] == str(link)
+    assert unitq("init", "-a", "shop", "--force").code == 0
+    assert tomllib.loads(written.read_text())["directory"] == str(link)
+    # Who has followed the link stands in the release: that is not what is meant.
+    monkeypatch.chdir(link)
+    assert unitq("init", "-a", "shop", "--force").code == 0
+    assert tomllib.loads(written.read_text())["directory"] == str(link)
 
 
 def test_init_makes_a_name_of_the_directorys(
@@ -392,7 +408,7 @@ def test_init_makes_a_name_of_the_directorys(
             assert "not a name for an app" in done.stderr
         else:
             assert done.code == 0
-            text = (tmp_path / folder / "unitq.toml").read_text()
+            text = (tmp_path / f"etc/{app}.toml").read_text()
             assert parse(text, source="x", presets=PRESETS).name == app
 
 
@@ -401,13 +417,13 @@ def test_init_for_a_framework_writes_a_file_that_check_has_nothing_against(
     unitq: Callable[..., Done], tmp_path: Path, name: str
 ) -> None:
     assert unitq("init", "--app", "shop", "--preset", name).code == 0
-    (worker,) = parse((tmp_path / "unitq.toml").read_text(), source="x", presets=PRESETS).workers
+    (worker,) = parse((tmp_path / "etc/shop.toml").read_text(), source="x", presets=PRESETS).workers
     preset = PRESETS[name]
     assert worker.preset == name
     assert worker.stop_signal == preset.stop.signal
     assert worker.stop_timeout == preset.stop.timeout
     assert bool(worker.queues) == bool(preset.queues.variable or preset.queues.by_arguments)
-    assert unitq("render").code == 0
+    assert unitq("-a", "shop", "render").code == 0
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
@@ -415,7 +431,7 @@ def test_what_init_shows_behind_a_sign_is_what_holds(
     unitq: Callable[..., Done], tmp_path: Path, name: str
 ) -> None:
     assert unitq("init", "--app", "shop", "--preset", name).code == 0
-    text = (tmp_path / "unitq.toml").read_text()
+    text = (tmp_path / "etc/shop.toml").read_text()
     (worker,) = parse(text, source="x", presets=PRESETS).workers
     keys = "stop_signal|stop_timeout|kill_mode|restart_delay|on_killed"
     said, count = re.subn(rf"(?m)^#(?=({keys}) = )", "", text)
@@ -427,7 +443,7 @@ def test_what_init_shows_behind_a_sign_is_what_holds(
 
 def test_init_writes_plain_words(unitq: Callable[..., Done], tmp_path: Path) -> None:
     assert unitq("init", "--app", "shop", "--preset", "celery").code == 0
-    lines = (tmp_path / "unitq.toml").read_text().splitlines()
+    lines = (tmp_path / "etc/shop.toml").read_text().splitlines()
     for line in lines:
         assert "`" not in line
         assert "](" not in line

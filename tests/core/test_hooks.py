@@ -287,9 +287,13 @@ def test_check_finds_programs_that_are_not_there_or_cannot_be_run(tmp_path: Path
     plain = _not_executable(tmp_path)
     (tmp_path / "good").write_text("#!/bin/sh\n")
     (tmp_path / "good").chmod(0o755)
-    assert not checks.of_hooks(Hooks(), tmp_path)
-    assert not checks.of_hooks(Hooks(Hook(("good",)), Hook(("/bin/true", "x"))), tmp_path)
-    found = checks.of_hooks(Hooks(Hook(("curl",)), Hook((plain,)), Hook(("/no/such",))), tmp_path)
+    assert not checks.of_hooks(Hooks(), tmp_path, user_scope=True)
+    assert not checks.of_hooks(
+        Hooks(Hook(("good",)), Hook(("/bin/true", "x"))), tmp_path, user_scope=True
+    )
+    found = checks.of_hooks(
+        Hooks(Hook(("curl",)), Hook((plain,)), Hook(("/no/such",))), tmp_path, user_scope=True
+    )
     assert [(each.level, each.place, each.message) for each in found] == [
         (Level.ERROR, "hooks.before_deploy", f"there is no program {tmp_path}/curl"),
         (Level.ERROR, "hooks.after_deploy", f"{tmp_path}/plain is not executable"),

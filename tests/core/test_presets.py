@@ -10,7 +10,7 @@ import pytest
 
 from tests.core.build import HEAD, PRESETS, app, rendered
 from unitq.core.config import parse
-from unitq.core.errors import ConfigError
+from unitq.core.errors import ConfigError, UnitqError
 from unitq.core.finding import Seen
 from unitq.core.fitting import below_scripts
 from unitq.core.history import difference
@@ -536,7 +536,7 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     folder = tmp_path / "presets"
     folder.mkdir()
 
-    def broken() -> ConfigError:
+    def broken() -> UnitqError:
         ((_, error),) = presets.load(PurePosixPath(tmp_path)).broken.items()
         return error
 

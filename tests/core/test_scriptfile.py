@@ -98,7 +98,7 @@ def test_it_cannot_be_told(command: str) -> None:
 
 def said(command: str, release: Path, *more: str) -> list[str]:
     """What check says of a command in that release; programs are there."""
-    text = "\n".join(["[workers.sms]", f"command = '''{command}'''", *more])
+    text = "\n".join(["[workers.sms]", 'user = "daemon"', f"command = '''{command}'''", *more])
     found = app(text, HEAD)
     code = {"sms": Code(str(release), "1")}
     findings = checks.of_app(found, code, user_scope=False)

@@ -19,13 +19,14 @@ from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way, plan_to
 from unitq.cli.rollouts import Waiting, message_option, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import WholeApp
+from unitq.config import source
 from unitq.core import names
 from unitq.core.advice import advice
 from unitq.core.errors import Exit, PreflightError
 from unitq.core.finding import Finding, Level
 from unitq.core.render import Code, Rendered
 from unitq.core.render import render as render_units
-from unitq.core.revision import Origin, successor
+from unitq.core.revision import Origin, adopted, successor
 from unitq.host import checks, code, files, scripts, state, templates, unitfiles
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def _findings(
 ) -> list[Finding]:
     return [
         *checks.of_app(app, found, user_scope=scope.user),
-        *checks.of_hooks(app.hooks, path.parent),
+        *checks.of_hooks(app.hooks, path.parent, user_scope=scope.user),
+        *checks.of_owner(app, path),
         *checks.verify(rendered.units, user_scope=scope.user),
         *advice(app, scope.presets(), scripts.of_app(app, found)),
         *(
@@ -87,11 +89,24 @@ def prepare(
     settings: RolloutSettings | None = None,
     beside: Revision | None = None,
     warn: bool = True,
+    adopt: bool = False,
 ) -> Prepared:
     """The plan, all checks passed. Raises PreflightError with all that is wrong.
 
     `beside` is what is installed, where that is to stay and more to come: see code.as_installed.
+    With `adopt` the app may have been installed from another file.
     """
+    layout = scope.layout
+    place = layout.app(app.name)
+    before = state.current(place)
+    other = source.moved_from(path, before.config, app) if before else None
+    if other is not None and not adopt:
+        raise PreflightError(
+            f"{app.name} was installed from another file, {other}; this is {path}",
+            problems=(f"Its workers would be replaced by those of {path}. Nothing was changed.",),
+            hint=f"give one of the two apps another name, or let {path} take it over: "
+            f"unitq {'--user ' * scope.user}-c {path} deploy --adopt",
+        )
     found = code.of_app(app, label)
     if beside:
         found = code.as_installed(found, beside)
@@ -101,27 +116,21 @@ def prepare(
     if errors:
         raise PreflightError(
             f"{app.name}: cannot be deployed; nothing was changed",
-            problems=tuple(_line(finding) for finding in errors),
+            problems=tuple(finding.line for finding in errors),
         )
     for finding in findings:
         if finding.level is Level.WARNING and warn:
             with suppress(OSError):
-                click.echo(_line(finding), err=True)
-    layout = scope.layout
-    place = layout.app(app.name)
-    before = state.current(place)
-    origin = Origin(time.time(), state.whoami(), str(path.resolve()), message)
+                click.echo(finding.line, err=True)
+    origin = Origin(time.time(), state.whoami(), source.remembered(path, app), message)
     target = successor(before, rendered, app.rollout, origin)
+    if other is not None and target is before:
+        target = adopted(before, origin)
     unitfiles.refuse_foreign(layout.unit_dir, app.name, [unit.name for unit in rendered.units])
     settings = with_max_unavailable(settings or target.rollout, pace)
     units = {unit.name: unit.text for unit in rendered.units}
     plan = plan_to(scope, systemd, before, target, units, settings)
     return Prepared(app, rendered, plan, way_back(scope, target), settings)
-
-
-def _line(finding: Finding) -> str:
-    hint = f" ({finding.hint})" if finding.hint else ""
-    return f"{finding.level}: {finding.place}: {finding.message}{hint}"
 
 
 @click.command(
@@ -162,7 +171,7 @@ def check(as_json: bool) -> int:
         click.echo(json.dumps({"format": 1, "file": str(path), "findings": rows}, indent=2))
     else:
         for finding in findings:
-            click.echo(_line(finding))
+            click.echo(finding.line)
         counts = ", ".join(f"worker {w.name}: {w.instances}" for w in app.workers)
         click.echo(f"{path}: {'not ready' if bad else 'ok'} (app {app.name}; {counts})")
     return Exit.NOT_AS_WANTED if bad else Exit.OK
@@ -205,6 +214,11 @@ _label = click.option(
     metavar="NAME",
     help="What the code is called (a commit, a build number), instead of finding it out.",
 )
+_adopt = click.option(
+    "--adopt",
+    is_flag=True,
+    help="Take over an app of this name that was installed from another file.",
+)
 
 
 @click.command(
@@ -217,15 +231,16 @@ Examples:
 )
 @scope_options
 @_label
+@_adopt
 @click.option("--json", "as_json", is_flag=True, help="A JSON object; see docs/json.md.")
-def plan(label: str | None, as_json: bool) -> int:
+def plan(label: str | None, adopt: bool, as_json: bool) -> int:
     """Show what a deploy would change: units as a diff, and what happens to each instance.
 
     Changes nothing. Exits with 0 if nothing is to be done, with 12 if changes are pending.
     """
     scope = current()
     app, path = scope.load()
-    prepared = prepare(scope, scope.systemd(), app, path, label)
+    prepared = prepare(scope, scope.systemd(), app, path, label, adopt=adopt)
     click.echo(plan_text.as_json(prepared) if as_json else plan_text.as_text(prepared))
     return Exit.PENDING if prepared.plan.pending else Exit.OK
 
@@ -255,6 +270,7 @@ Exit codes: docs/exit-codes.md.
     help="How many instances of a worker may be unavailable at a time, draining ones included.",
 )
 @rollout_options
+@_adopt
 @click.option("--dry-run", is_flag=True, help="Only show the plan; exits as `unitq plan` does.")
 @click.option(
     "--detach",
@@ -267,6 +283,7 @@ def deploy(
     label: str | None,
     message: str,
     max_unavailable: Share | None,
+    adopt: bool,
     dry_run: bool,
     detach: bool,
     as_json: bool,
@@ -285,25 +302,28 @@ def deploy(
     settings = paced(scope, flags, max_unavailable)
     if dry_run:
         prepared = prepare(
-            scope, scope.systemd(), app, path, label, max_unavailable, settings=settings
-        )
+            scope, scope.systemd(), app, path, label, max_unavailable,
+            settings=settings, adopt=adopt,
+        )  # fmt: skip
         click.echo(plan_text.as_json(prepared) if as_json else plan_text.as_text(prepared))
         return Exit.PENDING if prepared.plan.pending else Exit.OK
     if detach:
-        return _detached(scope, app, path, label)
+        return _detached(scope, app, path, label, adopt=adopt)
     waiting = Waiting(as_json, timeout, fail_on_kill)
     with state.lock(scope.layout, app.name, state.command_name()):
-        return deployed(scope, app, path, label, message, max_unavailable, waiting, settings)
+        return deployed(
+            scope, app, path, label, message, max_unavailable, waiting, settings, adopt=adopt
+        )
 
 
-def _detached(scope: Scope, app: App, path: Path, label: str | None) -> int:
+def _detached(scope: Scope, app: App, path: Path, label: str | None, *, adopt: bool) -> int:
     """Lets systemd run this very command, once all that can be said now has been said."""
     from unitq.host import detached
 
     systemd = scope.systemd()
     with state.lock(scope.layout, app.name, state.command_name()):
         nothing_in_the_way(scope, app.name)
-        prepare(scope, systemd, app, path, label)
+        prepare(scope, systemd, app, path, label, adopt=adopt)
     unit = names.rollout(app.name)
     arguments = [word for word in sys.argv[1:] if word != "--detach"]
     detached.start(systemd, unit, f"{app.name}: unitq deploy", arguments)
@@ -324,6 +344,8 @@ def deployed(
     max_unavailable: Share | None,
     waiting: Waiting,
     settings: RolloutSettings | None = None,
+    *,
+    adopt: bool = False,
 ) -> int:
     """Carries the deploy out, under the lock; returns the exit code."""
     from unitq.host.interrupts import Interrupts
@@ -331,7 +353,7 @@ def deployed(
     nothing_in_the_way(scope, app.name)
     systemd = scope.systemd()
     prepared = prepare(
-        scope, systemd, app, path, label, max_unavailable, message, settings=settings
+        scope, systemd, app, path, label, max_unavailable, message, settings=settings, adopt=adopt
     )
     plan, target = prepared.plan, prepared.plan.target
     previous = plan.current.id if plan.current else None

@@ -43,6 +43,7 @@ _COMMANDS = {
     "logs": ("unitq.cli.logs:logs", "Show what workers printed."),
     "ctl": ("unitq.cli.ctl:ctl", "Answer as supervisorctl does, for scripts that call it."),
     "remove": ("unitq.cli.run:remove", "Stop an app and delete all that deploy installed."),
+    "trust": ("unitq.cli.trust:trust", "List whose files root obeys, beside its own."),
     "schema": ("unitq.cli.setup:schema", "Print the JSON Schema of unitq.toml for editors."),
     "completion": ("unitq.cli.setup:completion", "Print the completion script for a shell."),
 }

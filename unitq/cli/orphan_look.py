@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 import time
-import tomllib
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cli.scope import read
+from unitq.config.source import glance
 from unitq.core import containers, keepers, names
 from unitq.core.errors import NotPermittedError, UnitqError
 from unitq.core.likeness import Link, Program, Releases, beside, engine_of, worker_of
@@ -315,17 +314,11 @@ def _beside(revision: Revision, note: Callable[[str], None]) -> tuple[tuple[str,
         folder, _, name = worker.release.rpartition("/")
         if name and folder.endswith("/releases"):
             found[folder, ""] = None
-    try:
-        document = tomllib.loads(read(Path(revision.config)))
-    except (UnitqError, tomllib.TOMLDecodeError, RecursionError):
-        if not found:
-            note(f"{revision.config} cannot be read: only releases of kept revisions are known")
-        return tuple(found)
-    workers = document.get("workers")
-    tables = [document, *(workers.values() if isinstance(workers, dict) else ())]
-    for table in tables:
-        directory = table.get("directory") if isinstance(table, dict) else None
-        if isinstance(directory, str) and directory.startswith("/") and "\0" not in directory:
+    there = glance(Path(revision.config))
+    if there.app is None and not found:
+        note(f"{revision.config} cannot be read: only releases of kept revisions are known")
+    for directory in there.directories:
+        if "\0" not in directory:
             pattern = beside(_links(os.path.normpath(directory)))
             if pattern:
                 found[pattern] = None

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from unitq.core import layout, names
-from unitq.core.errors import ConfigError, NoMatchError
-from unitq.host import files, state
+from unitq.core.errors import ConfigError, NoMatchError, PreflightError
+from unitq.host import state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +27,6 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 _PRESETS = "unitq.presets"  # where click keeps them while a command runs
 
-_FILE_MAX = 4 << 20  # bytes; a larger unitq.toml is something else
 _NAMED = 10  # instances that a hint names
 
 
@@ -53,25 +52,37 @@ class Scope(NamedTuple):
         return Systemd(user=self.user)
 
     def config_path(self) -> Path:
-        """The configuration file: -c, $UNITQ_CONFIG, ./unitq.toml, /etc/unitq/*.toml."""
+        """The configuration file: -c, $UNITQ_CONFIG, ./unitq.toml, /etc/unitq/*.toml.
+
+        Of several in /etc/unitq: by -a, or by the directory one stands in.
+        """
+        from unitq.config import source
+
         if named := self.config or os.environ.get("UNITQ_CONFIG"):
             return Path(named)
         here = Path("unitq.toml")
-        if here.exists() and self.app in (None, app_of(here)):
+        meant = os.path.lexists(here) and self.app in (None, app_of(here))
+        if meant and not source.foreign(here):
             return here
-        folder = Path(self.layout.config_dir)
-        found = sorted(folder.glob("*.toml"))
+        every = source.candidates(self.layout)
         if self.app is not None:
-            found = [path for path in found if app_of(path) == self.app]
+            every = [each for each in every if each.app == self.app]
+        found = source.around(every, os.getcwd()) or every
+        if meant:
+            # Root does not obey ./unitq.toml. What has nothing to do with it is not meant either.
+            found = source.around(every, os.getcwd()) if self.app is None else every
+            if not found:
+                return here
         if len(found) == 1:
-            return found[0]
+            return found[0].path
+        folder = self.layout.config_dir
         if not found:
             about = f" for app {self.app}" if self.app else ""
             raise ConfigError(
                 f"no configuration file{about}: looked for ./unitq.toml and {folder}/*.toml",
                 hint="`unitq init` writes one to start from; -c FILE names another",
             )
-        known = ", ".join(str(path) for path in found)
+        known = ", ".join(str(each.path) for each in found)
         raise ConfigError(
             f"several configuration files: {known}", hint="name one with -c FILE or -a APP"
         )
@@ -81,12 +92,27 @@ class Scope(NamedTuple):
 
         `rollout` takes the place of what is in the file's [rollout].
         """
+        from unitq.config import delegation, source
         from unitq.core.config import parse
 
         path = self.config_path()
-        app = parse(read(path), source=str(path), presets=self.presets(), rollout=rollout or {})
+        try:
+            text, trusted = source.read(path)
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: {error.strerror}", hint="-c FILE names the configuration file"
+            ) from error
+        app = parse(text, source=str(path), presets=self.presets(), rollout=rollout or {})
         if self.app not in (None, app.name):
             raise NoMatchError(f"{path} is about app {app.name}, not {self.app}")
+        if trusted is None:
+            return app, path
+        app = delegation.applied(app, trusted)
+        if wrong := delegation.findings(app, trusted, source.member_of):
+            raise PreflightError(
+                f"{path}: {trusted.owner} may change this file, and so may not decide all of this",
+                problems=tuple(each.line for each in wrong),
+            )
         return app, path
 
     def presets(self) -> Presets:
@@ -104,19 +130,38 @@ class Scope(NamedTuple):
         """The apps that are meant: -a, the configuration file's, or all that are installed."""
         if self.app is not None:
             return [self.app]
-        if named := self.config or os.environ.get("UNITQ_CONFIG"):
+        if (path := self._named()) is not None:
             # The name only: to check the rest takes longer than all that `status` does.
-            return [app_of(Path(named)) or self.load()[0].name]
-        # In a folder with a unitq.toml that app is meant, also where it is not installed: `stop`
-        # must not take the only other one instead.
-        here = app_of(Path("unitq.toml"))
-        return [here] if here is not None else state.apps(self.layout)
+            if (name := app_of(path)) is not None:
+                return [name]
+            if path != _HERE:
+                return [self.load()[0].name]
+        found = state.apps(self.layout)
+        if len(found) > 1:
+            from unitq.config import source
+
+            near = source.around(source.candidates(self.layout), os.getcwd())
+            return [each.app for each in near if each.app in found] or found
+        return found
+
+    def _named(self) -> Path | None:
+        """The file that is meant without a look at what is installed.
+
+        In a folder with a unitq.toml that app is meant, also where it is not installed: `stop`
+        must not take the only other one instead.
+        """
+        named = self.config or os.environ.get("UNITQ_CONFIG")
+        if named or _HERE.exists():
+            return Path(named) if named else _HERE
+        return None
 
     def installed(self) -> Revision:
         """The one installed app that is meant. Raises NoMatchError where it is none or several."""
         found = self.apps()
         if len(found) == 1:
-            return state.installed(self.layout, found[0])
+            revision = state.installed(self.layout, found[0])
+            self._vouch(revision)
+            return revision
         if not found:
             raise NoMatchError(
                 "no app is installed here",
@@ -126,28 +171,26 @@ class Scope(NamedTuple):
             f"several apps are installed: {', '.join(found)}", hint="name one with -a APP"
         )
 
+    def _vouch(self, revision: Revision) -> None:
+        """Refuses a file of another account that names an app which is not made from it."""
+        if os.geteuid() != 0 or self.app is not None or (path := self._named()) is None:
+            return
+        from unitq.config import source
 
-def read(path: Path) -> str:
-    """The text of a configuration file. Raises ConfigError where it cannot be read as text."""
-    try:
-        return files.text(path, _FILE_MAX, "unitq.toml")
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: {error.strerror}", hint="-c FILE names the configuration file"
-        ) from error
+        if source.foreign(path) and not source.same(path, revision.config):
+            source.read(path)  # raises
+
+
+_HERE = Path("unitq.toml")
 
 
 def app_of(path: Path) -> str | None:
     """The app that a file says it is about; None where it cannot be read."""
     if not path.is_file():
         return None
-    import tomllib
+    from unitq.config import source
 
-    try:
-        name = tomllib.loads(read(path)).get("app")
-    except (ConfigError, tomllib.TOMLDecodeError, RecursionError):
-        return None
-    return name if isinstance(name, str) else None
+    return source.glance(path).app
 
 
 def chosen(revision: Revision, targets: Sequence[str], known: Iterable[InstanceName]) -> set[Any]:

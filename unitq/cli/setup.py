@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 @click.command(
     epilog="""\b
 Examples:
-  unitq init                         write ./unitq.toml
+  sudo unitq init -a shop            write /etc/unitq/shop.toml
+  unitq --user init                  write ./unitq.toml, for your own systemd
   unitq init --preset sidekiq        for workers of Sidekiq; `unitq presets` lists them all
-  unitq init --app shop -c /etc/unitq/shop.toml
 """
 )
 @scope_options
@@ -39,34 +40,40 @@ Examples:
     help="The framework of its first worker, of those that `unitq presets` lists.",
 )
 def init(force: bool, name: str) -> int:
-    """Write a commented unitq.toml to start from."""
+    """Write a commented configuration to start from.
+
+    In the directory of the code: /etc/unitq/APP.toml, where only root can change it, or with
+    --user ./unitq.toml. -c FILE writes another file.
+    """
     from unitq.cli.presets import known
     from unitq.core.reference import starter
 
     scope = current()
     preset = known(scope.presets(), name)
-    path = Path(scope.config or "unitq.toml")
-    here = Path.cwd()
-    # Where Capistrano, Deployer and the like keep the code: a link that each release moves.
-    link = here / "current"
-    code = link if link.is_symlink() and link.is_dir() else here
-    app = scope.app or re.sub(r"[^A-Za-z0-9_-]+", "-", here.name).strip("-_") or "app"
+    code, home = _code(Path.cwd())
+    app = scope.app or re.sub(r"[^A-Za-z0-9_-]+", "-", home.name).strip("-_") or "app"
     if not NAME_RE.fullmatch(app):
         raise ConfigError(f"not a name for an app: {app}", hint="letters, digits, - and _")
+    written = scope.layout.config_dir / f"{app}.toml"
+    path = Path(scope.config or ("unitq.toml" if scope.user else written))
     if path.exists() and not force:
         raise ConfigError(f"{path} is there already", hint="--force replaces it")
     with files.nothing_changed("cannot write"):
         text = starter(
             app=app,
             directory=str(code),
-            user=None if scope.user else _owner(code),
+            user=None if scope.user else _owner(code) or _asked(),
             command=preset.command or "bin/worker",
             preset=preset.name,
             queues=bool(preset.queues.variable or preset.queues.by_arguments),
             defaults=_defaults(preset),
         )
+        if not scope.user and not scope.config:
+            files.folder(path.parent)
         files.replace(path.absolute(), text.encode(), 0o644)
-    click.echo(f"wrote {path}: edit it, then `unitq check` and `unitq deploy`")
+    which = f"-c {path}" if scope.config else "--user" if scope.user else f"-a {app}"
+    typed = f"unitq {which}"
+    click.echo(f"wrote {path}: edit it, then `{typed} check` and `{typed} deploy`")
     return Exit.OK
 
 
@@ -82,6 +89,18 @@ def _defaults(preset: Preset) -> dict[str, str]:
     }
 
 
+def _code(here: Path) -> tuple[Path, Path]:
+    """Returns what `directory` is to name, and the folder that the app is named after."""
+    # Where Capistrano, Deployer and the like keep the code: a link that each release moves.
+    for folder in (here, *here.parents):
+        link = folder / "current"
+        if link.is_symlink() and link.is_dir():
+            release = link.resolve()
+            if here in (folder, release) or here.is_relative_to(release):
+                return link, folder
+    return here, here
+
+
 def _owner(folder: Path) -> str | None:
     """Whose code it is: a good first guess for who should run it. None for root."""
     try:
@@ -89,6 +108,16 @@ def _owner(folder: Path) -> str | None:
     except KeyError:
         return None
     return None if name == "root" else name
+
+
+def _asked() -> str | None:
+    """Asks which account the workers run as, where somebody can answer. None where not."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    name: str = click.prompt(
+        "Which account should the workers run as?", default="www-data", err=True
+    )
+    return name
 
 
 @click.command(

@@ -27,6 +27,12 @@ class Finding:
     message: str
     hint: str = ""
 
+    @property
+    def line(self) -> str:
+        """Returns all of it in one line."""
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{self.level}: {self.place}: {self.message}{hint}"
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:

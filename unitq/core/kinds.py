@@ -270,14 +270,18 @@ Program = Annotated[
                 _ARGUMENTS,
                 {
                     "type": "object",
-                    "properties": {"command": _ARGUMENTS, "timeout": _SPAN | {"minimum": 1}},
+                    "properties": {
+                        "command": _ARGUMENTS,
+                        "timeout": _SPAN | {"minimum": 1},
+                        "user": {"type": "string", "pattern": values.USER_PATTERN},
+                    },
                     "required": ["command"],
                     "additionalProperties": False,
                 },
             ]
         }
     ),
-    Kind("list of strings, or table with `command` and `timeout`"),
+    Kind("list of strings, or table with `command`, `timeout` and `user`"),
 ]
 KeyPrefix = Annotated[
     str,

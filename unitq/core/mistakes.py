@@ -45,7 +45,7 @@ def confidential(path: Path) -> bool:
         path[:1] == ("redis",)
         or "environment" in path
         # A token in an argument, say.
-        or (path[:1] == ("hooks",) and path[-1] != "timeout")
+        or (path[:1] == ("hooks",) and path[-1] not in ("timeout", "user"))
     )
 
 

@@ -71,6 +71,7 @@ class Hook:
 
     command: tuple[str, ...]  # the program, absolute or below unitq.toml's directory; arguments
     timeout: Duration = field(default_factory=lambda: Duration("1min", 60.0))
+    user: str | None = None  # whose rights it has; None: those of unitq itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,7 @@ class App:
     redis: Redis = field(default_factory=Redis)
     history: int = 10  # so many revisions are kept
     hooks: Hooks = field(default_factory=Hooks)
+    owner: str | None = None  # the account that decides what the file says, where that is not root
 
     def worker(self, name: str) -> Worker | None:
         """The worker of that name."""

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from unitq.core.model import Hook
 from unitq.core.suggest import either, nearest
-from unitq.core.values import MistakeError, MistakesError, span
+from unitq.core.values import MistakeError, MistakesError, span, user
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-KEYS = ("command", "timeout")
+KEYS = ("command", "timeout", "user")
 _EXAMPLE = '["bin/hook", "shop"]'
 _TIME = span(zero=False, infinite=False)
 
@@ -23,6 +23,7 @@ def hook(value: object) -> Hook:
     wrong = [*_keys(value)]
     command: tuple[str, ...] = ()
     timeout = Hook(()).timeout
+    account = None
     if "command" in value:
         try:
             command = _arguments(value["command"])
@@ -35,9 +36,14 @@ def hook(value: object) -> Hook:
             timeout = _TIME(value["timeout"])
         except MistakeError as mistake:
             wrong.append(mistake.below("timeout"))
+    if "user" in value:
+        try:
+            account = user(value["user"])
+        except MistakeError as mistake:
+            wrong.append(mistake.below("user"))
     if wrong:
         raise MistakesError(wrong)
-    return Hook(command, timeout)
+    return Hook(command, timeout, account)
 
 
 def _keys(table: Iterable[str]) -> Iterable[MistakeError]:

@@ -205,6 +205,17 @@ def scaled(current: Revision, counts: Mapping[str, int], origin: Origin) -> Revi
     )
 
 
+def adopted(current: Revision, origin: Origin) -> Revision:
+    """Returns the same as a new revision, made from another file."""
+    return current._replace(
+        number=current.number + 1,
+        created=origin.created,
+        by=origin.by,
+        config=origin.config,
+        why=origin.why,
+    )
+
+
 def restored(current: Revision, target: Revision, origin: Origin) -> Revision:
     """A revision with what `target` had. A new number: history only ever goes forward.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import tempfile
 from pathlib import Path
@@ -14,17 +15,21 @@ from unitq.core.errors import PreflightError
 from unitq.core.finding import Finding, Level
 from unitq.core.scriptfile import script_file
 from unitq.host.hooks import program
+from unitq.linux import obeyed
+from unitq.linux.trust import ANYONE, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import PurePath
 
-    from unitq.core.model import App, Hooks, Worker
+    from unitq.core.model import App, Hook, Hooks, Worker
     from unitq.core.render import Code, UnitText
+    from unitq.linux.trust import Control
 
 # Where systemd looks for a program without a slash (systemd.exec(5), ExecSearchPath=).
 _SEARCH_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _VERIFY_SECONDS = 60.0
+_YES = ("1", "yes", "y", "true", "t", "on")  # systemd.syntax(7)
 # With one of these of the user's own a worker may see other files than we do.
 _ANOTHER_VIEW = frozenset(
     {
@@ -41,13 +46,13 @@ def of_app(app: App, code: Mapping[str, Code], *, user_scope: bool) -> list[Find
         finding
         for worker in app.workers
         for finding in (
-            *_accounts(worker, user_scope=user_scope),
+            *_accounts(worker, code[worker.name].release, user_scope=user_scope),
             *_programs(worker, code[worker.name].release),
         )
     ]
 
 
-def of_hooks(hooks: Hooks, directory: PurePath) -> list[Finding]:
+def of_hooks(hooks: Hooks, directory: PurePath, *, user_scope: bool) -> list[Finding]:
     """Which programs of hooks cannot be run; `directory` is the one of unitq.toml."""
     found = []
     for name, hook in hooks:
@@ -55,14 +60,71 @@ def of_hooks(hooks: Hooks, directory: PurePath) -> list[Finding]:
         hint = ""
         if "/" not in hook.command[0]:
             hint = "write its whole path; $PATH is not searched for hooks"
-        found += _runnable(path, f"hooks.{name}", hint)
+        missing = _runnable(path, f"hooks.{name}", hint)
+        found += missing
+        if hook.user is not None:
+            found += _account(hook.user, "user", f"hooks.{name}", user_scope=user_scope)
+        elif not missing and not user_scope:
+            found += _of_roots_hook(hook, path, f"hooks.{name}")
     return found
 
 
-def _accounts(worker: Worker, *, user_scope: bool) -> list[Finding]:
+def _of_roots_hook(hook: Hook, path: Path, place: str) -> list[Finding]:
+    """What another account than root could make this hook do as root."""
+    script = script_file(shlex.join(hook.command))
+    behind = [path.parent / each for each in script.paths] if script else []
+    for file in (path, *behind):
+        if control := _foreign(file):
+            owner = "" if control.uid == ANYONE else obeyed.name_of(control.uid)
+            return [
+                Finding(
+                    Level.ERROR,
+                    place,
+                    f"would run {file} as root: {obeyed.describe(str(file), control)}",
+                    f'`{{ command = […], user = "{owner or "www-data"}" }}` runs it with that '
+                    f"account's rights; or: {obeyed.mend(control)}",
+                )
+            ]
+    return []
+
+
+def of_owner(app: App, path: PurePath) -> list[Finding]:
+    """What is said each time of a file that another account than root decides about."""
+    if app.owner is None:
+        return []
+    return [
+        Finding(
+            Level.NOTE,
+            str(path),
+            f"{app.owner} may change this file, and root obeys it",
+            "`unitq trust` lists such files",
+        )
+    ]
+
+
+def _foreign(path: PurePath) -> Control | None:
+    try:
+        return obeyed.foreign(path)
+    except PermissionError:
+        if os.geteuid() == ROOT:
+            raise
+        return None  # root will see it
+
+
+def _accounts(worker: Worker, release: str, *, user_scope: bool) -> list[Finding]:
     place = f"workers.{worker.name}"
-    if user_scope and (worker.user or worker.group):
-        key = "user" if worker.user else "group"
+    found: list[Finding] = []
+    for key, name in (("user", worker.user), ("group", worker.group)):
+        if name:
+            found += _account(name, key, place, user_scope=user_scope)
+    if not user_scope:
+        found += _of_root(worker, place, release)
+    return found
+
+
+def _account(name: str, key: str, place: str, *, user_scope: bool) -> list[Finding]:
+    """An account or group that does not exist, or that cannot be had."""
+    if user_scope:
         return [
             Finding(
                 Level.ERROR,
@@ -71,21 +133,66 @@ def _accounts(worker: Worker, *, user_scope: bool) -> list[Finding]:
                 f"leave `{key}` out, or deploy in system scope (as root, without --user)",
             )
         ]
+    if _known(name, "passwd" if key == "user" else "group"):
+        return []
+    return [
+        Finding(
+            Level.ERROR,
+            f"{place}.{key}",
+            f"there is no {key} {name} on this machine",
+            f"`{'useradd --system' if key == 'user' else 'groupadd --system'} {name}`",
+        )
+    ]
+
+
+def _of_root(worker: Worker, place: str, release: str) -> list[Finding]:
+    """A worker that runs as root, by mistake or by others' files."""
+    if worker.user is None:
+        if dict(worker.service).get("DynamicUser", ("no",))[-1].lower() in _YES:
+            return []
+        return [
+            Finding(
+                Level.ERROR,
+                f"{place}.user",
+                "missing: the worker would run as root",
+                'add user = "www-data", or whose rights it needs; user = "root" if it has to '
+                "be root",
+            )
+        ]
+    if not _is_root(worker.user):
+        return []
     found = []
-    for key, name, database in (
-        ("user", worker.user, "passwd"),
-        ("group", worker.group, "group"),
-    ):
-        if name and not _known(name, database):
+    for number, path in enumerate(worker.environment_files):
+        if control := _foreign(Path(path)):
             found.append(
                 Finding(
                     Level.ERROR,
-                    f"{place}.{key}",
-                    f"there is no {key} {name} on this machine",
-                    f"`{'useradd --system' if key == 'user' else 'groupadd --system'} {name}`",
+                    f"{place}.environment_file[{number}]",
+                    f"would decide what root runs: {obeyed.describe(path, control)}",
+                    obeyed.mend(control),
                 )
             )
+    if control := _foreign(Path(release)):
+        found.append(
+            Finding(
+                Level.WARNING,
+                f"{place}.user",
+                f"runs as root what others can change: {obeyed.describe(release, control)}",
+                "give it a user of its own",
+            )
+        )
     return found
+
+
+def _is_root(user: str) -> bool:
+    import pwd
+
+    if user.isdigit():
+        return int(user) == ROOT
+    try:
+        return pwd.getpwnam(user).pw_uid == ROOT
+    except KeyError:
+        return False
 
 
 def _known(name: str, database: str) -> bool:

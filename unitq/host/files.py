@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from unitq.core.errors import ConfigError, NotPermittedError, PreflightError
+from unitq.core.errors import NotPermittedError, PreflightError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,24 +81,6 @@ def sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def text(path: Path, most: int, what: str) -> str:
-    """The text of a file that a person has written: `what` has at most `most` bytes.
-
-    Raises OSError, and ConfigError where it is larger or no text.
-    """
-    with path.open("rb") as file:
-        # Not all of it: /dev/zero has no end.
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise ConfigError(f"{path}: larger than {most >> 20} MiB: not a {what}")
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path}: byte {error.start}: not UTF-8", hint="save it in that encoding"
-        ) from error
 
 
 def folder(path: Path) -> None:

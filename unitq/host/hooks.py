@@ -11,9 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unitq.core.errors import UnitqError
+from unitq.linux.account import account as find_account
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,6 +75,7 @@ def run(hook: Hook, document: Mapping[str, object], *, directory: PurePath) -> H
     cannot be started; nothing that it does is an error here.
     """
     path = program(hook, directory)
+    rights = _rights(hook)
     begun = monotonic()
     with os.fdopen(os.memfd_create("unitq-hook"), "wb", buffering=0) as stdin:
         # A file and no pipe: nobody has to wait until it is read, or to hear that it is not.
@@ -89,6 +91,7 @@ def run(hook: Hook, document: Mapping[str, object], *, directory: PurePath) -> H
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 bufsize=0,
+                **rights,
             )
         except OSError as error:
             raise HookError(
@@ -117,6 +120,23 @@ def run(hook: Hook, document: Mapping[str, object], *, directory: PurePath) -> H
         seconds=monotonic() - begun,
         output=output.text,
     )
+
+
+def _rights(hook: Hook) -> dict[str, Any]:
+    """What Popen needs to give it its account's rights, and nothing of our environment."""
+    if hook.user is None:
+        return {}
+    try:
+        account = find_account(hook.user)
+    except LookupError as error:
+        raise HookError(f"hook {hook.command[0]}: there is no account {hook.user}") from error
+    return {
+        "user": account.uid,
+        "group": account.gid,
+        "extra_groups": account.groups,
+        "umask": 0o022,
+        "env": account.environment,
+    }
 
 
 class _Tail:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import unitq
-from unitq.core.errors import ConfigError
+from unitq.core.errors import ConfigError, UnitqError
 from unitq.core.preset import NONE
 from unitq.core.presetfile import parse
-from unitq.host import files
+from unitq.linux import obeyed, text_file
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
@@ -27,7 +27,7 @@ class Presets(dict[str, "Preset"]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.broken: dict[str, ConfigError] = {}  # by the name that it would have
+        self.broken: dict[str, UnitqError] = {}  # by the name that it would have
 
     def get(self, name: str, default: Any = None) -> Any:
         """The preset of that name. Raises ConfigError where its file is wrong."""
@@ -48,7 +48,7 @@ def load(config_dir: PurePosixPath) -> Presets:
                 continue
             try:
                 found[path.stem] = parse(_text(path), name=path.stem, source=str(path))
-            except ConfigError as error:
+            except UnitqError as error:
                 found.broken[path.stem] = error
     if NONE in found:
         found[NONE] = found.pop(NONE)
@@ -70,8 +70,10 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _text(path: Path) -> str:
+    # Who can change ours can change unitq.
+    read = text_file.text if path.parent == ours() else obeyed.text
     try:
-        return files.text(path, _FILE_MAX, "preset")
+        return read(path, _FILE_MAX, "preset")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
 

@@ -12,7 +12,7 @@ from unitq.core.errors import ConfigError, NotPermittedError
 from unitq.core.supervisor.ini import Ini
 from unitq.core.supervisor.programs import include_patterns
 from unitq.core.supervisor.section import Surroundings
-from unitq.host import files
+from unitq.linux import text_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -43,7 +43,7 @@ def default() -> Path:
 def read(path: Path) -> str:
     """A file's text. Raises ConfigError, or NotPermittedError, where it cannot be read as text."""
     try:
-        return files.text(path, FILE_MAX, "configuration")
+        return text_file.text(path, FILE_MAX, "configuration")
     except PermissionError as error:
         raise NotPermittedError(
             f"{path}: {error.strerror}", hint="run it as root (sudo)"

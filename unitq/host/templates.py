@@ -8,21 +8,29 @@ from typing import TYPE_CHECKING
 import unitq
 from unitq.core.errors import ConfigError
 from unitq.core.render import TEMPLATES
+from unitq.linux import obeyed, text_file
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
+_FILE_MAX = 1 << 20  # bytes
+
 
 def texts(config_dir: PurePosixPath) -> dict[str, str]:
-    """The text of every template. Raises ConfigError where an operator's own is unreadable."""
+    """The text of every template. Raises ConfigError where an operator's own is unreadable.
+
+    As root, ForeignFileError where it is another account's.
+    """
     found = {}
     for name in TEMPLATES:
         own = Path(config_dir) / "units" / name
-        path = own if own.exists() else _ours() / name
+        theirs = own.exists()
+        path = own if theirs else _ours() / name
+        read = obeyed.text if theirs else text_file.text
         try:
-            found[name] = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"unit template {path}: {error}") from error
+            found[name] = read(path, _FILE_MAX, "unit template")
+        except OSError as error:
+            raise ConfigError(f"unit template {path}: {error.strerror}") from error
     return found
 
 

@@ -1,0 +1,126 @@
+"""trust: configurations that root obeys though another account may change them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from unitq.cli.scope import scope_options
+from unitq.cli.text import table
+from unitq.config import source
+from unitq.core.errors import Exit, NotPermittedError
+
+if TYPE_CHECKING:
+    from unitq.config.delegation import Delegation
+
+_HEADER = ("FILE", "OWNER", "WORKERS RUN AS", "APP", "OBEYED")
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog="""\b
+Examples:
+  unitq trust                   which files, and who may change them
+  unitq trust add /srv/shop/shared/unitq.toml --owner deploy
+  unitq trust add /srv/shop/shared/unitq.toml --owner deploy --run-as www-data
+  unitq trust remove /srv/shop/shared/unitq.toml
+""",
+)
+@scope_options
+@click.option("--json", "as_json", is_flag=True, help="A JSON object; see docs/json.md.")
+@click.pass_context
+def trust(context: click.Context, as_json: bool) -> int:
+    """List the configurations that root obeys though another account may change them.
+
+    Root obeys a unitq.toml that only root can change. Add another one where the account that
+    deploys may decide what its workers run. They run as that account, or as one named with
+    --run-as, and so do its hooks; never as root.
+    """
+    if context.invoked_subcommand is not None:
+        return Exit.OK
+    rows = [(entry, source.obstacle(entry)) for entry in source.trusted_files()]
+    if as_json:
+        click.echo(json.dumps({"format": 1, "trusted": [_row(*each) for each in rows]}, indent=2))
+    elif rows:
+        lines = [
+            (
+                entry.path,
+                entry.owner,
+                ", ".join(entry.accounts),
+                source.glance(Path(entry.path)).app or "?",
+                f"no: {why}" if why else "yes",
+            )
+            for entry, why in rows
+        ]
+        click.echo(table(_HEADER, lines))
+    else:
+        click.echo("root obeys only files that root alone can change")
+    return Exit.OK
+
+
+def _row(entry: Delegation, why: str) -> dict[str, object]:
+    return {
+        "path": entry.path,
+        "owner": entry.owner,
+        "run_as": list(entry.run_as),
+        "app": source.glance(Path(entry.path)).app,
+        "obeyed": not why,
+        "why_not": why or None,
+    }
+
+
+@trust.command(
+    epilog="""\b
+Example:
+  unitq trust add /srv/shop/shared/unitq.toml --owner deploy --run-as www-data
+"""
+)
+@scope_options
+@click.option("--owner", required=True, metavar="ACCOUNT", help="Who may change the file.")
+@click.option(
+    "--run-as",
+    multiple=True,
+    metavar="ACCOUNT",
+    help="Workers and hooks may run as this account too; may be repeated.",
+)
+@click.argument("file", type=click.Path(path_type=Path))
+def add(owner: str, run_as: tuple[str, ...], file: Path) -> int:
+    """Let root obey FILE although OWNER may change it.
+
+    OWNER then decides what the app's workers and hooks run, with the rights of OWNER or of the
+    accounts given by --run-as. Adding a file again replaces what was said of it.
+    """
+    _need_root("add")
+    entry = source.trust(file, owner, run_as)
+    click.echo(
+        f"root obeys {entry.path}, which {entry.owner} may change; its workers run as "
+        f"{' or '.join(entry.accounts)}: unitq -c {entry.path} check"
+    )
+    return Exit.OK
+
+
+@trust.command(
+    epilog="""\b
+Example:
+  unitq trust remove /srv/shop/shared/unitq.toml
+"""
+)
+@scope_options
+@click.argument("file", type=click.Path(path_type=Path))
+def remove(file: Path) -> int:
+    """Obey FILE no longer. What was deployed from it keeps running."""
+    _need_root("remove")
+    entry = source.distrust(file)
+    click.echo(f"root obeys {entry.path} no longer; what was deployed from it keeps running")
+    return Exit.OK
+
+
+def _need_root(verb: str) -> None:
+    if os.geteuid() != 0:
+        raise NotPermittedError(
+            "only root can say whom root trusts", hint=f"sudo unitq trust {verb} …"
+        )

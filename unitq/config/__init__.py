@@ -1,0 +1,1 @@
+"""unitq.toml: whose file it is, and what it says."""

@@ -1,0 +1,197 @@
+"""Configurations that root obeys though another account may change them: `unitq trust`.
+
+The list is TOML, /etc/unitq/trust, one table for each file:
+
+    ["/srv/shop/shared/unitq.toml"]
+    owner = "deploy"
+    run_as = ["www-data"]
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+import tomllib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from unitq.core import names
+from unitq.core.errors import ConfigError
+from unitq.core.finding import Finding, Level
+from unitq.core.model import NAME_RE, Hooks
+from unitq.core.values import USER_PATTERN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from unitq.core.model import App, Worker
+
+HEAD = """\
+# Written by `unitq trust`. Root obeys these files though the owner named may change them.
+"""
+
+# Directives of [Service] that can do nothing but take from a worker what its account could do, or
+# that say how much it may use: systemd.exec(5), systemd.resource-control(5), systemd.service(5).
+# All others may run something as root (ExecStartPre=+…), read or write files with root's rights
+# (StandardOutput=file:…, LoadCredential=, StateDirectory=), or give rights (AmbientCapabilities=).
+SERVICE = frozenset(
+    {
+        "AllowedCPUs", "CPUAccounting", "CPUQuota", "CPUWeight", "IOAccounting", "IOWeight",
+        "LockPersonality", "MemoryAccounting", "MemoryDenyWriteExecute", "MemoryHigh", "MemoryLow",
+        "MemoryMax", "MemoryMin", "MemorySwapMax", "NoNewPrivileges", "OOMPolicy",
+        "OOMScoreAdjust", "PrivateDevices", "PrivateNetwork", "PrivateTmp", "ProcSubset",
+        "ProtectClock", "ProtectControlGroups", "ProtectHome", "ProtectHostname",
+        "ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables", "ProtectProc",
+        "ProtectSystem", "RemoveIPC", "Restart", "RestartForceExitStatus",
+        "RestartPreventExitStatus", "RestrictAddressFamilies", "RestrictNamespaces",
+        "RestrictRealtime", "RestrictSUIDSGID", "RuntimeMaxSec", "SuccessExitStatus",
+        "SystemCallArchitectures", "SystemCallErrorNumber", "SystemCallFilter", "TasksMax",
+        "TimeoutStartSec", "Type", "WatchdogSec",
+    }
+)  # fmt: skip
+# Of [Unit]: what starts, stops or fails another unit is not among them.
+UNIT = frozenset({"After", "Before", "Description", "Documentation"})
+
+_KEYS = frozenset({"owner", "run_as"})
+
+
+class Delegation(NamedTuple):
+    """One account may decide what this file says; workers run as that account or these."""
+
+    path: str  # absolute, as it was added
+    owner: str
+    run_as: tuple[str, ...] = ()
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """Whose rights a worker may have."""
+        return (self.owner, *self.run_as)
+
+
+def parse(text: str, source: str) -> tuple[Delegation, ...]:
+    """Returns what the list says. Raises ConfigError where it is damaged."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: {error}", hint=_AGAIN) from error
+    return tuple(_entry(path, table, source) for path, table in document.items())
+
+
+def dump(entries: Iterable[Delegation]) -> str:
+    """Returns the text that `parse` reads."""
+    tables = [
+        f"\n[{json.dumps(each.path)}]\nowner = {json.dumps(each.owner)}\n"
+        f"run_as = {json.dumps(each.run_as)}\n"
+        for each in sorted(entries)
+    ]
+    return HEAD + "".join(tables)
+
+
+_AGAIN = "`unitq trust remove FILE` and `unitq trust add FILE --owner ACCOUNT` write it anew"
+
+
+def _entry(path: str, table: Any, source: str) -> Delegation:
+    def wrong(what: str) -> ConfigError:
+        return ConfigError(f"{source}: [{json.dumps(path)}]: {what}", hint=_AGAIN)
+
+    if not path.startswith("/") or posixpath.normpath(path) != path:
+        raise wrong("expected an absolute path")
+    if not isinstance(table, dict) or not table.keys() <= _KEYS:
+        raise wrong("expected owner and run_as, and nothing else")
+    run_as = table.get("run_as", [])
+    accounts = [table.get("owner"), *(run_as if isinstance(run_as, list) else [None])]
+    if not all(isinstance(name, str) and re.fullmatch(USER_PATTERN, name) for name in accounts):
+        raise wrong("owner is the name of an account, run_as a list of such names")
+    return Delegation(path, accounts[0], tuple(accounts[1:]))
+
+
+def findings(
+    app: App, delegation: Delegation, member_of: Callable[[str, str], bool]
+) -> list[Finding]:
+    """Returns what an account that is not root may not say in a configuration that root obeys.
+
+    `member_of` tells whether an account is a member of a group.
+    """
+    found = []
+    for worker in app.workers:
+        found += _of_worker(app, worker, delegation, member_of)
+    for name, hook in app.hooks:
+        if hook.user is not None and hook.user not in delegation.accounts:
+            found.append(_error(f"hooks.{name}.user", hook.user, delegation))
+    if app.redis.password_credential is not None:
+        found.append(
+            Finding(
+                Level.ERROR,
+                "redis.password_credential",
+                f"{delegation.owner} may not decide where root's credentials are sent",
+                f"use password_file, with a file that {delegation.owner} can read",
+            )
+        )
+    return found
+
+
+def plausible(app: str) -> bool:
+    """Whether this can be the name of an app."""
+    return NAME_RE.fullmatch(app) is not None
+
+
+def applied(app: App, delegation: Delegation) -> App:
+    """Returns the app with its hooks run, and its files read, as the account that decides."""
+    hooks = {
+        name: hook if hook.user else replace(hook, user=delegation.owner)
+        for name, hook in app.hooks
+    }
+    return replace(app, owner=delegation.owner, hooks=Hooks(**hooks))
+
+
+def _of_worker(
+    app: App, worker: Worker, delegation: Delegation, member_of: Callable[[str, str], bool]
+) -> list[Finding]:
+    place = f"workers.{worker.name}"
+    found = []
+    if worker.user is not None and worker.user not in delegation.accounts:
+        found.append(_error(f"{place}.user", worker.user, delegation))
+    elif worker.user and worker.group and not member_of(worker.user, worker.group):
+        found.append(
+            Finding(
+                Level.ERROR,
+                f"{place}.group",
+                f"{worker.user} is no member of the group {worker.group}, and "
+                f"{delegation.owner} may not give workers more rights than that account has",
+                f"root can: `usermod --append --groups {worker.group} {worker.user}`",
+            )
+        )
+    for table, directives, allowed in (
+        ("unit", worker.unit, UNIT),
+        ("service", worker.service, SERVICE),
+    ):
+        found += [
+            Finding(
+                Level.ERROR,
+                f"{place}.{table}.{name}",
+                f"{delegation.owner} may not set this directive: it could make root run, read or "
+                "write something",
+                f"root can, in a drop-in: `systemctl edit {names.template(app.name, worker.name)}`",
+            )
+            for name, _ in directives
+            if name not in allowed and not name.startswith("X-")
+        ]
+    return found
+
+
+def _error(place: str, account: str, delegation: Delegation) -> Finding:
+    allowed = ", ".join(delegation.accounts)
+    if account in ("root", "0"):
+        hint = "a worker that needs root belongs into a file of root's, in /etc/unitq"
+    else:
+        hint = (
+            f"as root: `unitq trust add {delegation.path} --owner {delegation.owner} "
+            f"{' '.join(f'--run-as {name}' for name in (*delegation.run_as, account))}`"
+        )
+    return Finding(
+        Level.ERROR,
+        place,
+        f"{account}: {delegation.owner} may only decide what runs as {allowed}",
+        hint,
+    )
