@@ -168,7 +168,7 @@ def test_programs_are_looked_for_where_the_unit_says(tmp_path: Path) -> None:
 )
 def test_what_only_a_shell_has_gets_the_way(tmp_path: Path, command: str, hint: str) -> None:
     (finding,) = checks.of_app(
-        app(f"[workers.sms]\ncommand = '{command}'"),
+        app(f"[workers.sms]\nuser = 'daemon'\ncommand = '{command}'"),
         {"sms": Code(str(tmp_path), "1")},
         user_scope=False,
     )

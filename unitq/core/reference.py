@@ -105,16 +105,18 @@ age = "6h"
 
 _HOOKS = """\
 A hook is a program and its arguments, as a list of strings; no shell reads them. The program is
-an absolute path, or one relative to the directory of unitq.toml, in which it runs as the user that
-runs unitq; `$PATH` is not searched. It finds what the deploy is about as a JSON document on its
-standard input, and has a minute, or the `timeout` that it is given: then it gets SIGTERM, and
-SIGKILL after five seconds, with all of its process group. What it prints is shown where it fails,
-the last 64 KiB of it. A daemon that it starts should redirect its output: nobody reads it once the
-hook has ended.
+an absolute path, or one relative to the directory of unitq.toml, in which it runs; `$PATH` is not
+searched. It runs as the account that runs unitq, or as its `user`. As root it runs only what root
+alone can change: a program, or a script behind an interpreter, that another account can change
+needs `user`. It finds what the deploy is about as a JSON document on its standard input, and has a
+minute, or the `timeout` that it is given: then it gets SIGTERM, and SIGKILL after five seconds,
+with all of its process group. What it prints is shown where it fails, the last 64 KiB of it. A
+daemon that it starts should redirect its output: nobody reads it once the hook has ended.
 
 ```toml
 [hooks]
 before_deploy = ["bin/announce", "shop"]
+after_deploy = { command = ["/srv/shop/current/bin/warm-cache"], user = "www-data" }
 on_failure = { command = ["/usr/local/bin/alert", "deploy failed"], timeout = "30s" }
 ```
 """

@@ -300,8 +300,8 @@ class AppFile(Table):
     )
     user: kinds.User | None = Field(
         default=None,
-        description="The user whose rights the workers have. Without it root's, or your own with "
-        "`--user`.",
+        description="The account that the workers run as. Required, except with `--user`: then "
+        'they run as you. `"root"` has to be written out.',
         examples=["www-data"],
     )
     group: kinds.User | None = Field(
