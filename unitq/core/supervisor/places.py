@@ -112,6 +112,10 @@ def user(part: Part, program: Program, draft: Draft, daemon: Daemon, *, user_sco
     given = "user" in program.given
     name = program.settings.user if given else daemon.user
     if name is None:
+        if not user_scope:
+            # supervisord then runs it as itself: supervisor/options.py, ServerOptions.
+            draft.keys["user"] = "root"
+            part.note('user = "root": supervisord ran it as itself, which is root as a rule')
         return
     if user_scope:
         if given:
