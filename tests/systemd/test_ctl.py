@@ -75,7 +75,7 @@ class Both:
                 name: {"command": command, "instances": count}
                 for name, (command, count) in programs.items()
             },
-            user=None,
+            user="root",
         )
 
     def supervisorctl(self, *words: str) -> Result:
@@ -306,7 +306,7 @@ def test_the_states_of_what_ended_are_alike(system_site: Site) -> None:
             "stays": {"command": f"{odd} steady", **once},
         },
         rollout={"max_failures": 5},
-        user=None,
+        user="root",
     )
     system_site.deploy(code=7)
 

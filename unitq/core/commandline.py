@@ -16,6 +16,20 @@ _BUILTINS = frozenset({"cd", "export", "source", ".", "exec", "ulimit", "umask",
 _PREFIXES = "@-:+!"
 
 
+# How a command begins that keeps to `User=`. systemd takes quotes and escapes off the first word
+# before it looks for "+" and "!" (config_parse_exec), so a quoted or escaped one counts too.
+_KEEPS_TO_USER = re.compile(r"""[@:-]*["']?[\w./%]""")
+
+
+def keeps_to_user(command: str) -> bool:
+    """Whether systemd runs all of the command with the rights of `User=`.
+
+    "+" and "!" before the program are root's rights, and each " ; " begins another command.
+    """
+    separated = any(found[0] == ";" for found in _RAW.finditer(command))
+    return not separated and _KEEPS_TO_USER.match(command) is not None
+
+
 def executable(command: str) -> str:
     """The program that a command line starts, as written: without prefixes and quotes."""
     _, _, word, _ = _first_word(command)

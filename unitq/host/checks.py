@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unitq.core.commandline import executable, of_the_shell
+from unitq.core.commandline import executable, keeps_to_user, of_the_shell
 from unitq.core.errors import PreflightError
 from unitq.core.finding import Finding, Level
 from unitq.core.scriptfile import script_file
@@ -42,7 +42,8 @@ _ANOTHER_VIEW = frozenset(
 
 def of_app(app: App, code: Mapping[str, Code], *, user_scope: bool) -> list[Finding]:
     """What is missing on this machine: users, groups, programs."""
-    return [
+    missing = [] if user_scope else _rootless(app)
+    return missing + [
         finding
         for worker in app.workers
         for finding in (
@@ -146,21 +147,9 @@ def _account(name: str, key: str, place: str, *, user_scope: bool) -> list[Findi
 
 
 def _of_root(worker: Worker, place: str, release: str) -> list[Finding]:
-    """A worker that runs as root, by mistake or by others' files."""
-    if worker.user is None:
-        if dict(worker.service).get("DynamicUser", ("no",))[-1].lower() in _YES:
-            return []
-        return [
-            Finding(
-                Level.ERROR,
-                f"{place}.user",
-                "missing: the worker would run as root",
-                'add user = "www-data", or whose rights it needs; user = "root" if it has to '
-                "be root",
-            )
-        ]
-    if not _is_root(worker.user):
-        return []
+    """What others could make a worker run that runs as root."""
+    if worker.user is None or not _is_root(worker.user):
+        return _of_prefixes(worker, place)
     found = []
     for number, path in enumerate(worker.environment_files):
         if control := _foreign(Path(path)):
@@ -182,6 +171,44 @@ def _of_root(worker: Worker, place: str, release: str) -> list[Finding]:
             )
         )
     return found
+
+
+def _of_prefixes(worker: Worker, place: str) -> list[Finding]:
+    commands = {"command": worker.command}
+    if worker.probe:
+        commands["probe.command"] = worker.probe.command
+    return [
+        Finding(
+            Level.ERROR,
+            f"{place}.{key}",
+            'runs with root\'s rights and not with those of `user`: by a "+" or "!" before the '
+            'program, or behind a ";"',
+            'leave these out; user = "root" is for what has to be root',
+        )
+        for key, command in commands.items()
+        if not keeps_to_user(command)
+    ]
+
+
+def _rootless(app: App) -> list[Finding]:
+    """Where it is not said as whom workers run: once where it is said for none."""
+    without = [
+        f"workers.{worker.name}.user"
+        for worker in app.workers
+        if worker.user is None
+        and dict(worker.service).get("DynamicUser", ("no",))[-1].lower() not in _YES
+    ]
+    places = ["user"] if len(without) == len(app.workers) else without
+    return [
+        Finding(
+            Level.ERROR,
+            place,
+            "missing: the workers would run as root",
+            'add user = "www-data", or whose rights they need; user = "root" if they have to be '
+            "root",
+        )
+        for place in places
+    ]
 
 
 def _is_root(user: str) -> bool:

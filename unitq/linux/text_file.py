@@ -26,13 +26,13 @@ def text(
     file cannot be read, ConfigError where it is larger or no UTF-8.
     """
     with resolved(path) as found:
-        check(found)
         mode = os.fstat(found.descriptor).st_mode
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(mode):
             # A pipe would be waited for, and /dev/zero has no end.
             raise OSError(errno.EINVAL, "not a regular file", str(path))
+        check(found)
         with open(found.open(), "rb") as file:
             content = file.read(most + 1)
     if len(content) > most:
