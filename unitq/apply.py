@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from unitq import observe
 from unitq.core import names
-from unitq.core.errors import NoMatchError, SystemdError
+from unitq.core.errors import NoMatchError, SystemdError, UnitqError
 from unitq.core.outcome import Outcome
 from unitq.core.pace import deadline, orders
 from unitq.core.rollout import (
@@ -35,6 +36,7 @@ from unitq.host import journal, processes, state
 from unitq.host.bus_errors import BusLostError
 from unitq.host.orders import Orders
 from unitq.host.systemd import Event, JobDone, Systemd
+from unitq.rollout.advisory import Advisory, in_words
 from unitq.sights import Sights
 
 if TYPE_CHECKING:
@@ -51,6 +53,21 @@ if TYPE_CHECKING:
 # Looks at what is there until one finds it at rest; a host where units never rest must not hold
 # us up for ever.
 _LOOKS = 10
+
+
+def out_of_reach(systemd: Systemd) -> bool:
+    """Whether systemd stops everything, or does not answer any more."""
+    try:
+        return systemd.stopping()
+    except SystemdError:
+        return True
+
+
+class _End(NamedTuple):
+    """Why the loop ended before the rollout did."""
+
+    detached: bool = False
+    gave_up: bool = False
 
 
 class Progress(Protocol):
@@ -74,6 +91,7 @@ class Applier:
         book: Ledger | None = None,
         hands: Hands | None = None,
         presence: Presence | None = None,
+        advisory: Advisory | None = None,
     ) -> None:
         """With a ledger, each order is written down there before it is given.
 
@@ -82,6 +100,8 @@ class Applier:
         """
         self._hands = hands
         self._presence = presence
+        self._advisory = advisory or Advisory(lambda _: None)
+        self._rollout: Rollout | None = None
         self._orders = Orders(systemd, layout, app, book)
         self._systemd = systemd
         self._layout = layout
@@ -102,26 +122,78 @@ class Applier:
         """Carries the rollout out and says what became of it; waits at most `limit` seconds.
 
         With the limit or a second Ctrl-C the wait ends, not the work: what was ordered goes on in
-        systemd.
+        systemd. What nobody expected ends the rollout, and is in the outcome: `broken`.
         """
         begun = monotonic()
-        self._sights = sights = Sights(self._systemd, self._app, rollout.slots)
+        self._sights = Sights(self._systemd, self._app, rollout.slots)
+        self._rollout = rollout
+        end, broken = _End(), ""
+        try:
+            end = self._roll(rollout, progress, interrupts, begun, limit)
+        except (SystemdError, NoMatchError) as error:
+            if out_of_reach(self._systemd):
+                raise
+            broken = error.message
+        except UnitqError:
+            raise  # told in words of its own
+        except Exception as error:  # noqa: BLE001  (a rollout without its end helps nobody)
+            broken = f"internal error: {in_words(error)}"
+        rollout = self._rollout
+        ask = self._advisory.ask
+        if not end.detached:
+            rollout = ask(
+                "how some processes ended is not known", partial(self._endings, rollout), rollout
+            )
+        ask("systemd still tells unitq what happens", self._systemd.unsubscribe, None)
+        if self._hands:
+            self._hands.after(n for n, slot in rollout.slots.items() if not _drained(slot))
+        workers = {name.worker for name in rollout.slots}
+        ask(
+            "a power cut could bring older pins back",
+            partial(state.sync_pins, self._place, workers),
+            None,
+        )
+        progress.update(rollout, self._sights.seen, monotonic())
+        return Outcome(
+            rollout=rollout,
+            seen=dict(self._sights.seen),
+            seconds=monotonic() - begun,
+            least_serving=self._sights.least,
+            interrupted=interrupts.count > 0,
+            paused=(interrupts.paused and not interrupts.count) or rollout.awaiting,
+            detached=end.detached,
+            gave_up=end.gave_up and not end.detached,
+            broken=broken,
+            logs=ask("what failed workers printed is not known", partial(self._logs, rollout), {}),
+            jobs=dict(self._hands.jobs) if self._hands else {},
+            possible=dict(self._hands.possible) if self._hands else {},
+        )
+
+    def _roll(
+        self,
+        rollout: Rollout,
+        progress: Progress,
+        interrupts: Interrupts,
+        begun: float,
+        limit: float | None,
+    ) -> _End:
+        """The loop. Where the rollout stands is in self._rollout, also when this raises."""
+        sights = self._sights
         try:
             self._systemd.subscribe(sights.units)
             rollout = self._looked(rollout, everything=True)
         except BusLostError:
             rollout = self._reconnected(rollout)
         sights.count_from_now()
-        detached = gave_up = False
         while True:
             now = monotonic()
-            rollout = advance(rollout, sights.seen, now)
+            rollout = self._rollout = advance(rollout, sights.seen, now)
             due = orders(rollout, sights.seen, now)
             self._orders.write_down(due, sights.seen)
             self._look_at_hands(rollout, due)
             rollout, together = self._switched(rollout, due)
             for order in due:
-                rollout = self._order(rollout, order)
+                rollout = self._rollout = self._order(rollout, order)
                 progress.update(rollout, sights.seen, monotonic())
                 if together:
                     continue
@@ -133,15 +205,13 @@ class Applier:
             progress.update(rollout, sights.seen, now)
             if rollout.finished:
                 again = self._confirmed(rollout)
+                rollout = self._rollout = again
                 if again.finished:
-                    rollout = again
-                    break
-                rollout = again
+                    return _End()
                 continue
-            detached = interrupts.count > 1
-            gave_up = limit is not None and now - begun >= limit
-            if detached or gave_up:
-                break
+            end = _End(interrupts.count > 1, limit is not None and now - begun >= limit)
+            if any(end):
+                return end
             if (interrupts.count or interrupts.paused) and not rollout.halted:
                 rollout = replace(rollout, halted=True)
                 continue
@@ -151,26 +221,6 @@ class Applier:
                 self._hands.again(rollout, monotonic(), watched=watched)
                 times.append(self._hands.due(rollout, watched=watched))
             rollout = self._listen(rollout, _wait(times, progress.interval), interrupts)
-        if not detached:
-            rollout = self._endings(rollout)
-        self._systemd.unsubscribe()
-        if self._hands:
-            self._hands.after(n for n, slot in rollout.slots.items() if not _drained(slot))
-        state.sync_pins(self._place, {name.worker for name in rollout.slots})
-        progress.update(rollout, sights.seen, monotonic())
-        return Outcome(
-            rollout=rollout,
-            seen=dict(self._sights.seen),
-            seconds=monotonic() - begun,
-            least_serving=sights.least,
-            interrupted=interrupts.count > 0,
-            paused=(interrupts.paused and not interrupts.count) or rollout.awaiting,
-            detached=detached,
-            gave_up=gave_up and not detached,
-            logs=self._logs(rollout),
-            jobs=dict(self._hands.jobs) if self._hands else {},
-            possible=dict(self._hands.possible) if self._hands else {},
-        )
 
     def _look_at_hands(self, rollout: Rollout, due: tuple[Order, ...]) -> None:
         """Notes what those have in hand that are about to be told to stop."""

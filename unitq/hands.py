@@ -2,7 +2,8 @@
 
 Looked at before the stop signal and again just before systemd reaches for SIGKILL: what starts in a
 worker's place may delete its record (lib/Resque/Worker.php, pruneDeadWorkers). A Redis that is
-down or slow holds nobody up: it is asked no more, and that is said once.
+down or slow holds nobody up: that is said once, and it is asked again some seconds later, and
+before each kill.
 
 Where a framework does not write down which process has a job, those are told that it may have been:
 in hand in the worker's queues when it was told to stop, and still so just before it was killed.
@@ -11,10 +12,11 @@ Where it writes nothing into Redis but prints its jobs, the journal is read; see
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.errors import UnitqError
 from unitq.core.slot import Phase
+from unitq.rollout.advisory import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -23,12 +25,18 @@ if TYPE_CHECKING:
     from unitq.core.queue import Job, Registration
     from unitq.core.rollout import Rollout
     from unitq.printed import Printed
+    from unitq.rollout.advisory import Advisory
 
 # Seconds before stop_timeout: long enough for a look, and too short for another job.
 _BEFORE_THE_END = 0.5
 
+_NEVER = float("inf")
+
 # Seconds between two looks for those who watch.
 _INTERVAL = 1.0
+
+# Seconds without a look after one that failed: it may have taken a second of the rollout's loop.
+_SILENCE = 5.0
 
 # Seconds: the same beginning of a job, as two looks tell it; and what may begin between the look
 # before a stop signal and the signal.
@@ -73,7 +81,7 @@ class Presence:
     """Whether new workers have registered themselves, where their health is to depend on that."""
 
     def __init__(self, ask: Callable[[], InHand], workers: frozenset[str]) -> None:
-        """`ask` tells which workers of this host are registered, or raises UnitqError.
+        """`ask` tells which workers of this host are registered.
 
         `workers` are the names of those whose health depends on it.
         """
@@ -84,8 +92,8 @@ class Presence:
         """Why none of these processes counts as registered; empty: one does."""
         try:
             registered = {each.pid for each in self._ask().workers}
-        except UnitqError as error:
-            return error.message
+        except Exception as error:  # noqa: BLE001  (a worker of which nothing is known is not healthy)
+            return in_words(error)
         return "" if registered & set(pids) else "it is not registered in Redis"
 
 
@@ -95,18 +103,20 @@ class Hands:
     def __init__(
         self,
         ask: Callable[[], InHand] | None,
-        say: Callable[[str], None],
+        advisory: Advisory,
         taking: Mapping[str, Taking] | None = None,
         printed: Printed | None = None,
     ) -> None:
-        """`ask` tells what is in hand, or raises UnitqError; None: nobody knows where Redis is.
+        """`ask` tells which jobs are in flight; None: nobody knows where Redis is.
 
         `taking` is by worker.
         """
-        self._ask = ask  # None also once it has failed
+        self._ask = ask
         self._taking = taking or {}
         self._printed = printed
-        self._say = say
+        self._advisory = advisory
+        self._silent_until = 0.0  # Redis did not answer a moment ago
+        self._silent_journal = 0.0
         self._draining: dict[InstanceName, Draining] = {}
         self._looked = 0.0
         self.jobs: dict[InstanceName, tuple[Job, ...]] = {}
@@ -130,6 +140,8 @@ class Hands:
         at = self.due(rollout, watched=watched)
         if at is not None and at <= now:
             names = self._still(rollout)
+            if any(self._last_look(rollout, name) <= now for name in names):
+                self._silent_until = self._silent_journal = 0.0
             self._look(names, now)
             self._read(names)
 
@@ -146,14 +158,22 @@ class Hands:
         names = self._still(rollout)
         if not names or (self._ask is None and self._printed is None):
             return None
-        times = [self._looked + _INTERVAL] if watched else []
-        for name in names:
-            limit = self._draining[name].limit
-            if limit is not None:
-                end = rollout.slots[name].touched + limit - _BEFORE_THE_END
-                if end > self._looked:
-                    times.append(end)
+        next_look = self._looked + _INTERVAL
+        times = []
+        if watched and self._ask is not None:
+            times.append(max(next_look, self._silent_until))
+        if watched and self._printed is not None:
+            times.append(max(next_look, self._silent_journal))
+        times += [end for name in names if (end := self._last_look(rollout, name)) < _NEVER]
         return min(times, default=None)
+
+    def _last_look(self, rollout: Rollout, name: InstanceName) -> float:
+        """When to look for the last time before systemd kills it; _NEVER: that has been done."""
+        limit = self._draining[name].limit
+        if limit is None:
+            return _NEVER
+        end = rollout.slots[name].touched + limit - _BEFORE_THE_END
+        return end if end > self._looked else _NEVER
 
     def _still(self, rollout: Rollout) -> list[InstanceName]:
         slots = rollout.slots
@@ -163,14 +183,13 @@ class Hands:
 
     def _look(self, names: Iterable[InstanceName], now: float) -> None:
         self._looked = now
-        if self._ask is None:
+        if self._ask is None or now < self._silent_until:
             return
-        try:
-            seen = self._ask()
-        except UnitqError as error:
-            self._ask = None
-            known = "only known as far as workers print it" if self._printed else "not known"
-            self._say(f"{error.message}: what is in hand is {known}")
+        known = "only known as far as workers print them" if self._printed else "not known"
+        seen = self._advisory.ask(f"jobs in flight are {known}", self._ask, None)
+        if seen is None:
+            # Each look at a Redis that hangs costs a second in which nobody listens to systemd.
+            self._silent_until = now + _SILENCE
             return
         self._fetched = seen.fetched
         registered = {each.pid: each for each in seen.workers if each.pid is not None}
@@ -187,11 +206,13 @@ class Hands:
         if self._printed is None:
             return
         starts = {name: self._draining[name].start for name in names}
-        try:
-            found = self._printed.look(starts, self._fetched, ended=ended)
-        except UnitqError as error:
-            self._printed = None
-            self._say(f"{error.message}: what is in hand is not known")
+        if self._looked < self._silent_journal:
+            return
+        look = partial(self._printed.look, starts, self._fetched, ended=ended)
+        known = "which jobs are in flight is not known"
+        found = self._advisory.ask(known, look, None)
+        if found is None:
+            self._silent_journal = self._looked + _SILENCE
             return
         for name, held in found.items():
             if held.jobs is not None:

@@ -6,6 +6,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
+import pytest
+
 from tests.core.world import pace
 from unitq.core.errors import UnitqError
 from unitq.core.names import InstanceName
@@ -16,6 +18,7 @@ from unitq.core.queue import Job, Registration
 from unitq.core.rollout import Phase, Rollout, begin
 from unitq.hands import Draining, Hands, InHand, Presence, Taking
 from unitq.printed import Printed, Printing
+from unitq.rollout.advisory import Advisory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +50,7 @@ class Redis:
     """What it would tell, and how often it was asked."""
 
     def __init__(self, *told: Registration) -> None:
-        self.told: tuple[Registration, ...] | UnitqError = told
+        self.told: tuple[Registration, ...] | Exception = told
         self.asked = 0
         self.said: list[str] = []
 
@@ -56,12 +59,12 @@ class Redis:
 
     def __call__(self) -> InHand:
         self.asked += 1
-        if isinstance(self.told, UnitqError):
+        if isinstance(self.told, Exception):
             raise self.told
         return InHand(self.time, self.told, self.unsigned)
 
     def hands(self) -> Hands:
-        return Hands(self, self.said.append, {"sms": Taking("saq", frozenset({"sms"}))})
+        return Hands(self, Advisory(self.said.append), {"sms": Taking("saq", frozenset({"sms"}))})
 
 
 def ids(hands: Hands, name: InstanceName) -> list[str]:
@@ -160,7 +163,7 @@ def test_jobs_of_other_queues_and_of_other_frameworks_are_not_its_own() -> None:
     hands = redis.hands()
     hands.before(draining(), [Draining(ONE, (11,), 1.0)], 100.0)
     assert possible(hands) == []
-    hands = Hands(redis, redis.said.append, {"sms": Taking("saq", frozenset())})
+    hands = Hands(redis, Advisory(redis.said.append), {"sms": Taking("saq", frozenset())})
     hands.before(draining(), [Draining(ONE, (11,), 1.0)], 100.0)
     assert hands.possible == {}, "nobody has said which queues it takes"
     redis.unsigned = {"bullmq": unsigned(("a", None))["saq"]}
@@ -186,7 +189,7 @@ def printing(texts: dict[str, list[str]]) -> Printed:
 def test_what_a_framework_only_prints_is_read_and_once_more_when_it_was_killed() -> None:
     texts = {"a": ["begin 1", "begin 2"], "b": []}
     said: list[str] = []
-    hands = Hands(None, said.append, printed=printing(texts))
+    hands = Hands(None, Advisory(said.append), printed=printing(texts))
     told = [Draining(ONE, (11,), 60.0, "a"), Draining(TWO, (12,), 60.0, "b")]
     hands.before(draining(), told, 100.0)
     assert ids(hands, ONE) == ["1", "2"]
@@ -213,7 +216,7 @@ def test_what_was_begun_after_the_last_look_was_acknowledged_by_the_end() -> Non
 
     hands = Hands(
         lambda: InHand(100.0, (), {}, fetched),
-        lambda _: None,
+        Advisory(lambda _: None),
         printed=Printed({"sms": Printing("celery", prints, "sms")}, read),
     )
     hands.before(draining(), [Draining(ONE, (11,), 60.0, "a")], 100.0)
@@ -225,40 +228,74 @@ def test_what_was_begun_after_the_last_look_was_acknowledged_by_the_end() -> Non
     assert (ids(hands, ONE), hands.possible) == (["2"], {})
 
 
-def test_a_journal_that_does_not_answer_is_asked_no_more_and_that_is_said_once() -> None:
+def test_a_journal_that_does_not_answer_is_asked_seldom_and_that_is_said_once() -> None:
+    asked = 0
+
     def read(starts: Sequence[str], since: float | None, lines: int, *, ended: bool) -> NoReturn:
+        nonlocal asked
+        asked += 1
         raise UnitqError("the journal did not answer within 2 s")
 
     prints = Prints((re.compile("begin (?P<id>.+)"),), (re.compile("end (?P<id>.+)"),))
     said: list[str] = []
     printed = Printed({"sms": Printing("huey", prints, "")}, read)
-    hands = Hands(None, said.append, printed=printed)
-    for at in (100.0, 101.0):
+    hands = Hands(None, Advisory(said.append), printed=printed)
+    for at in (100.0, 101.0, 106.0):
         hands.before(draining(ONE), [Draining(ONE, (11,), 60.0, "a")], at)
-    assert said == ["the journal did not answer within 2 s: what is in hand is not known"]
-    assert hands.due(draining(ONE), watched=True) is None
+    assert said == ["the journal did not answer within 2 s: which jobs are in flight is not known"]
+    assert asked == 2
 
 
 def test_a_redis_that_fails_does_not_keep_the_journal_from_being_read() -> None:
     redis = Redis()
     redis.told = UnitqError("Redis at web2: refused")
-    hands = Hands(redis, redis.said.append, printed=printing({"a": ["begin 1"]}))
+    hands = Hands(redis, Advisory(redis.said.append), printed=printing({"a": ["begin 1"]}))
     hands.before(draining(ONE), [Draining(ONE, (11,), 60.0, "a")], 100.0)
     assert (ids(hands, ONE), redis.asked) == (["1"], 1)
     assert hands.due(draining(ONE), watched=True) == 101.0
 
 
-def test_a_redis_that_fails_is_asked_no_more_and_that_is_said_once() -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnitqError("Redis at web2: refused"),
+        OSError(111, "refused"),
+        RuntimeError("refused"),
+        AssertionError("refused"),
+        KeyError("refused"),
+        RecursionError("refused"),
+    ],
+    ids=repr,
+)
+def test_a_redis_that_fails_is_asked_seldom_and_that_is_said_once(error: Exception) -> None:
     redis = Redis()
-    redis.told = UnitqError("Redis at web2: refused")
+    redis.told = error
     hands = redis.hands()
     for at in (100.0, 101.0, 102.0):
         hands.before(draining(ONE), [Draining(ONE, (11,), 60.0)], at)
-        hands.again(draining(ONE), at + 60, watched=True)
+        hands.again(draining(ONE), at + 1, watched=True)
     assert redis.asked == 1
-    assert redis.said == ["Redis at web2: refused: what is in hand is not known"]
-    assert hands.due(draining(ONE), watched=True) is None
+    (said,) = redis.said
+    assert "refused" in said
+    assert said.endswith("jobs in flight are not known")
     assert hands.jobs == {}
+    # It is back: that is seen some seconds later.
+    redis.told = (registered(11, "job"),)
+    hands.again(draining(ONE), 106.0, watched=True)
+    assert ids(hands, ONE) == ["job"]
+
+
+def test_a_silent_redis_is_asked_once_more_before_a_kill() -> None:
+    redis = Redis()
+    redis.told = UnitqError("Redis at web2: refused")
+    hands = redis.hands()
+    hands.before(draining(ONE), [Draining(ONE, (11,), 2.0)], 100.0)
+    redis.told = (registered(11, "job"),)
+    hands.again(draining(ONE), 101.0, watched=True)
+    assert redis.asked == 1
+    assert hands.due(draining(ONE), watched=False) == 101.5
+    hands.again(draining(ONE), 101.5, watched=False)
+    assert ids(hands, ONE) == ["job"]
 
 
 def test_who_is_registered() -> None:

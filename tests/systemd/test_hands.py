@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.harness.load import Load
+from tests.harness.redis_server import RedisServer
 from tests.systemd.conftest import wait_until
 
 if TYPE_CHECKING:
-    from tests.harness.redis_server import RedisServer
+    from pathlib import Path
+
     from tests.systemd.conftest import Site
 
 pytestmark = pytest.mark.systemd
@@ -109,8 +113,102 @@ def test_a_redis_that_is_away_holds_nobody_up_and_is_said_once(
     site.deploy()
     result = site.unitq("restart")
     assert result.code == 0, result
-    assert result.stderr.count("what is in hand is not known") == 1, result
+    assert result.stderr.count("jobs in flight are not known") == 1, result
     assert "127.0.0.1:1" in result.stderr
+
+
+@pytest.mark.parametrize("how", ["closes its connections", "is restarted", "hangs"])
+def test_a_hiccup_of_redis_ends_no_rollout(system_site: Site, redis: RedisServer, how: str) -> None:
+    """In the looks before a stop and before a kill. The workers have a Redis of their own."""
+    site = system_site
+    with RedisServer() as shaky:
+        config(site, redis, url=shaky.url, instances=3, stop_timeout="1s")
+        site.deploy()
+        Load(redis.client).enqueue(3, 60.0)
+        busy(redis, 3)
+        running = site.start("restart", "--json")
+        while running.running:
+            if how == "closes its connections":
+                kill: Any = shaky.client.execute_command
+                kill("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            elif how == "is restarted":
+                shaky.restart()
+            else:
+                os.kill(shaky.pid, signal.SIGSTOP)
+                time.sleep(0.5)
+                os.kill(shaky.pid, signal.SIGCONT)
+            time.sleep(0.1)
+        result = running.wait(60)
+    assert result.code == 0, result
+    assert "internal error" not in result.output
+    # Each had a job, which took longer than its stop_timeout; each is named.
+    assert result.json["killed"] == ["sms@1", "sms@2", "sms@3"]
+    assert site.active() == 3
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "unitq.core.pace:orders",
+        "unitq.core.rollout:advance",
+        "unitq.core.rollout:confirmed",
+        "unitq.host.install:install",
+        "unitq.observe:instances",
+    ],
+)
+@pytest.mark.parametrize("verb", ["deploy", "restart"])
+def test_what_nobody_expected_leaves_no_rollout_without_its_end(
+    system_site: Site, tmp_path: Path, fault: str, verb: str
+) -> None:
+    """A bug of our own, after so many calls; the rollback meets it no more."""
+    site = system_site
+    site.config(
+        rollout={"on_failure": "rollback"},
+        workers={"sms": {"command": site.odd("steady"), "instances": 3}},
+    )
+    site.deploy()
+    before = site.revisions()
+    site.switch(2)
+    module, _, name = fault.partition(":")
+    calls = {"install": 1, "confirmed": 1, "instances": 3}.get(name, 4)
+    (tmp_path / "sitecustomize.py").write_text(BUG.format(module=module, name=name, calls=calls))
+    path = f"{tmp_path}:{site.scope.environment['PYTHONPATH']}"
+    result = site.unitq(verb, environment={"PYTHONPATH": path})
+    if verb == "restart":
+        assert result.code == (0 if name == "install" else 7), result
+        assert "internal error" in result.output or name == "install"
+        assert site.active() == 3
+        return
+    assert result.code == 9, result
+    assert "internal error: RuntimeError: a bug" in result.stderr
+    assert "This is a bug in unitq" not in result.stderr
+    assert site.active() == 3
+    assert {each.partition("-")[2] for each in site.revisions().values()} == {
+        each.partition("-")[2] for each in before.values()
+    }
+    # It has its end, its report, and is in nobody's way.
+    assert site.unitq("rollout", "status").code == 0
+    if name != "install":  # then there is no revision 2
+        assert "a bug" in site.unitq("show", "2").output
+    assert site.deploy().code == 0
+
+
+BUG = """\
+import importlib
+
+module = importlib.import_module("{module}")
+real, left = module.{name}, [{calls}]
+
+
+def broken(*arguments, **named):
+    left[0] -= 1
+    if left[0] == 0:
+        raise RuntimeError("a bug")
+    return real(*arguments, **named)
+
+
+module.{name} = broken
+"""
 
 
 def test_a_new_worker_is_healthy_once_it_is_registered(

@@ -437,7 +437,7 @@ def test_a_redis_that_does_not_answer_fails_nothing(system_site: Site, redis: Re
     assert "Redis at" not in start.output, "nothing is in hand of what does not run"
     for each in (stop, restart, deploy):
         assert each.output.count("Redis at") == 1, each
-        assert "what is in hand is not known" in each.stderr, each
+        assert "jobs in flight are not known" in each.stderr, each
     assert site.active("sms") == 3
 
 

@@ -62,6 +62,8 @@ def _once(lines: Iterable[Line]) -> list[Line]:
 def ending(told: Mapping[str, Any]) -> list[Line]:
     """What failed and why, what was killed, one line in all, what to type next."""
     lines = list(_mishaps(told["instances"]))
+    if broken := told.get("error"):
+        lines.append(Line(f"  the rollout ended there: {broken}", wrong=True))
     first, *second = told["summary"]
     lines.append(Line(first))
     if back := told["rollback"]:

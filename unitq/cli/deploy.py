@@ -28,6 +28,7 @@ from unitq.core.render import Code, Rendered
 from unitq.core.render import render as render_units
 from unitq.core.revision import Origin, adopted, successor
 from unitq.host import checks, code, files, scripts, state, templates, unitfiles
+from unitq.rollout.advisory import Advisory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -359,7 +360,7 @@ def deployed(
     previous = plan.current.id if plan.current else None
     if not plan.pending and not plan.unproved:
         run = report.Run("deploy", waiting.began, scope.user)
-        left = rollouts.orphans(scope, target)
+        left = rollouts.orphans(scope, target, Advisory(rollouts.warn))
         waiting.tell(report.document(run, target, previous, None, (), Exit.OK, orphans=left))
         return Exit.OK
     roll = Roll(

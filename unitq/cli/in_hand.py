@@ -10,7 +10,7 @@ from unitq.core.errors import UnitqError
 from unitq.core.preset import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from unitq.cli.queued import Way
     from unitq.cli.scope import Scope
@@ -21,37 +21,49 @@ if TYPE_CHECKING:
     from unitq.core.revision import Revision
     from unitq.hands import Hands, InHand, Presence, Taking
     from unitq.printed import Printed
+    from unitq.rollout.advisory import Advisory
 
 
 def looks(
-    scope: Scope, revision: Revision, say: Callable[[str], None], *, ending: bool
+    scope: Scope, revision: Revision, advisory: Advisory, *, ending: bool
 ) -> tuple[Hands | None, Presence | None]:
     """What tells the jobs of those that drain, if any do, and whether new workers are registered.
 
     None where nobody knows where the jobs are, and where no health depends on Redis. Raises
     UnitqError where it does, and the configuration does not say where Redis is.
     """
-    from unitq.cli.queued import NoRedisError, of_installed
+    from unitq.cli.queued import of_installed
     from unitq.hands import Hands, Presence
 
     waiting = frozenset(worker.name for worker in revision.workers if worker.registered)
     named = ending and any(worker.preset not in (None, NONE) for worker in revision.workers)
     if not waiting and not named:
         return None, None
+    unknown = "which jobs are in flight is not known"
     printed = None
-    try:
-        if named:
-            printed = printed_by(scope, revision)
-        app, found = of_installed(scope, revision)
-    except UnitqError as error:
-        if waiting:
-            raise
-        if not isinstance(error, NoRedisError):  # `unitq queues` says how to name one
-            say(f"{error.message}: what is in hand is not known")
-        return Hands(None, say, printed=printed) if printed else None, None
+    if named:
+        printed = advisory.ask(unknown, partial(printed_by, scope, revision), None)
+    there: tuple[App, Way] | None
+    if waiting:
+        there = of_installed(scope, revision)
+    else:
+        there = advisory.ask(unknown, partial(_where, scope, revision), None)
+    if there is None:
+        return Hands(None, advisory, printed=printed) if printed else None, None
+    app, found = there
     ask = partial(_in_hand, found)
-    hands = Hands(ask, say, taken(app, revision), printed) if named else None
+    hands = Hands(ask, advisory, taken(app, revision), printed) if named else None
     return hands, Presence(ask, waiting) if waiting else None
+
+
+def _where(scope: Scope, revision: Revision) -> tuple[App, Way] | None:
+    """The way to the queues; None where the configuration names no Redis, as it need not."""
+    from unitq.cli.queued import NoRedisError, of_installed
+
+    try:
+        return of_installed(scope, revision)
+    except NoRedisError:  # `unitq queues` says how to name one
+        return None
 
 
 def taken(app: App, revision: Revision) -> dict[str, Taking]:

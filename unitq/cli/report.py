@@ -94,7 +94,7 @@ def document(
     revision: Revision,
     previous: str | None,
     outcome: Outcome | None,
-    leftovers: Sequence[observe.Instance],
+    leftovers: Sequence[observe.Instance] | None,
     code: Exit,
     back: Back | None = None,
     orphans: Sequence[Orphan] | None = None,
@@ -129,7 +129,9 @@ def document(
         "restores": revision.restores,
         "code_versions": {worker.name: worker.code_version for worker in revision.workers},
         **_outcome(revision, outcome),
-        "old_code": [{"instance": str(one.name), "pids": list(one.pids)} for one in leftovers],
+        "old_code": None
+        if leftovers is None
+        else [{"instance": str(one.name), "pids": list(one.pids)} for one in leftovers],
         "orphans": None if orphans is None else [_orphan(one) for one in orphans],
         "rollback": {
             "revision": back.revision.id,
@@ -138,6 +140,7 @@ def document(
         }
         if back
         else None,
+        "error": outcome.broken or None if outcome else None,
         "no_rollback": run.why_not,
         "next": _next(run, revision, outcome, code, back) if outcome else None,
         "earlier": list(run.earlier),
@@ -185,11 +188,13 @@ def _staying(outcome: Outcome) -> list[Slot]:
 
 def _counts(revision: Revision, outcome: Outcome) -> tuple[int, int]:
     """How many of those that stay serve on the revision, and how many serve at all."""
-    serving = [slot for slot in _staying(outcome) if outcome.seen[slot.instance].serving]
-    fresh = sum(
-        outcome.seen[slot.instance].revision == revision.wanted(slot.instance) for slot in serving
-    )
-    return fresh, len(serving)
+    seen = {
+        name: found
+        for name in (slot.instance for slot in _staying(outcome))
+        if (found := outcome.seen.get(name)) and found.serving
+    }
+    fresh = sum(found.revision == revision.wanted(name) for name, found in seen.items())
+    return fresh, len(seen)
 
 
 def row(app: str, slot: Slot, outcome: Outcome) -> dict[str, Any]:
@@ -286,7 +291,7 @@ def _summary(
         parts.append(f"{fresh} of {len(staying)} on {revision.number}")
         if serving != fresh:
             parts.append(f"{serving} serving")
-        if any(slot.step.do is Do.RESTART for slot in staying):
+        if outcome.least_serving and any(slot.step.do is Do.RESTART for slot in staying):
             parts.append(f"least serving: {_least(staying, outcome)}")
     if stopped:
         parts.append(f"{len(stopped)} stopped")

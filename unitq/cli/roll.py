@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq import observe
-from unitq.apply import forget
+from unitq.apply import forget, out_of_reach
 from unitq.cli.report import NO_WAY_BACK, Back
 from unitq.cli.rollouts import as_running, carry_out, close, running
 from unitq.cli.text import unitq
@@ -29,11 +29,15 @@ from unitq.core.errors import (
     UnitqError,
 )
 from unitq.core.ledger import story
+from unitq.core.outcome import Outcome
 from unitq.core.plan import Do, Plan
 from unitq.core.plan import plan as make_plan
 from unitq.core.revision import Origin, Revision, plain, restored
+from unitq.core.rollout import begin
 from unitq.core.settings import OnFailure, Share
+from unitq.core.slot import IN_FLIGHT
 from unitq.host import files, install, ledger, paused, revisions, state, unitfiles
+from unitq.rollout.advisory import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,7 +47,6 @@ if TYPE_CHECKING:
     from unitq.cli.scope import Scope
     from unitq.core.ledger import Story
     from unitq.core.names import InstanceName
-    from unitq.core.outcome import Outcome
     from unitq.core.render import Rendered
     from unitq.core.settings import RolloutSettings
     from unitq.host.interrupts import Interrupts
@@ -163,30 +166,31 @@ def carried_out(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrup
     except (ledger.LedgerError, GoingDownError):
         raise  # cut off: what it was about to do has to be looked at again
     except UnitqError as error:
-        if _out_of_reach(roll.systemd):
+        if out_of_reach(roll.systemd):
             raise  # cut off as well, whatever the last words were
         # It ended with an error that was told: the same command again goes on.
         with suppress(ledger.LedgerError):
             book.write("end", code=int(error.exit))
         raise
+    except Exception as error:  # noqa: BLE001  (told in the report, and gone back from)
+        outcome = _broken(roll, f"internal error: {in_words(error)}")
     back: Back | None = None
     # What somebody else stopped says nothing about the release.
     to_blame = [slot for slot in outcome.failed if not slot.stopped_by_somebody]
-    if outcome.rollout.failed and to_blame and not outcome.detached:
+    if ((outcome.rollout.failed and to_blame) or outcome.broken) and not outcome.detached:
         back = _rolled_back(roll, outcome, book, waiting, interrupts)
-    why_not = _why_not(roll, outcome) if outcome.failed and back is None else None
+    failed = outcome.failed or outcome.broken
+    why_not = _why_not(roll, outcome) if failed and back is None else None
     return close(
         roll.verb, roll.scope, roll.systemd, roll.plan.target, _previous(roll, book), outcome,
         waiting, book=book, back=back, why_not=why_not, then=roll.then,
     )  # fmt: skip
 
 
-def _out_of_reach(systemd: Systemd) -> bool:
-    """Whether systemd stops everything, or does not answer any more."""
-    try:
-        return systemd.stopping()
-    except SystemdError:
-        return True
+def _broken(roll: Roll, why: str) -> Outcome:
+    """What became of a rollout that ended before its first look, by what nobody expected."""
+    rollout = begin(roll.plan.steps, roll.settings, {}, probes={})
+    return Outcome(rollout=rollout, seen={}, seconds=0.0, least_serving={}, broken=why)
 
 
 def _previous(roll: Roll, book: Ledger) -> str | None:
@@ -199,9 +203,9 @@ def _why_not(roll: Roll, outcome: Outcome) -> str:
     """Why a failure is followed by no rollback, in words."""
     if outcome.detached:
         return "nobody waited for the end"
-    if not outcome.rollout.failed:
+    if not outcome.rollout.failed and not outcome.broken:
         return f"no more have failed than max_failures ({roll.settings.max_failures}) allows"
-    if all(slot.stopped_by_somebody for slot in outcome.failed):
+    if outcome.failed and all(slot.stopped_by_somebody for slot in outcome.failed):
         return "somebody stopped what failed, which says nothing about the release"
     if roll.way_back is None and roll.plan.target.restores is not None:
         return "this is a rollback, which is never rolled back"
@@ -250,7 +254,18 @@ def _rolled_back(
         roll.scope, roll.systemd, roll.plan.target, target, revisions.unit_texts(place, goal)
     )
     urgent: set[InstanceName] = {slot.instance for slot in failed.failed}
-    steps = tuple(replace(step, urgent=step.instance in urgent) for step in plan.steps)
+    # Where the rollout broke off, some may still be on their way to what has failed, whatever
+    # runs at this moment.
+    if failed.broken:
+        urgent |= {
+            slot.instance for slot in failed.rollout.slots.values() if slot.phase in IN_FLIGHT
+        }
+    steps = tuple(
+        replace(step, urgent=True, do=Do.RESTART if step.do is Do.KEEP else step.do)
+        if step.instance in urgent
+        else step
+        for step in plan.steps
+    )
     # One that fails now must not keep the others on the code that has failed already.
     settings = goal.rollout._replace(max_failures=len(steps), canary=Share(0))
     book.write("rollback", revision=target.id, restores=goal.id)
@@ -262,12 +277,17 @@ def _rolled_back(
     book.progress(words)
     try:
         return Back(target, _rolled(there, book, waiting, interrupts))
-    except (PreflightError, NotPermittedError) as error:
-        # A full disk, mostly. The failure stands, and is told in full.
-        book.write("stay", revision=roll.plan.target.id)
+    except (ledger.LedgerError, GoingDownError):
+        raise
+    except Exception as error:
+        if isinstance(error, SystemdError) and out_of_reach(roll.systemd):
+            raise
+        # A full disk, mostly.
+        with suppress(ledger.LedgerError):
+            book.write("stay", revision=roll.plan.target.id)
         with suppress(OSError):
             click.echo(
-                f"warning: no rollback, all is left as it is: {error.message}; once that is "
+                f"warning: no rollback, all is left as it is: {in_words(error)}; once that is "
                 f"mended, `{unitq(roll.app, user=roll.scope.user)} rollback` goes back",
                 err=True,
             )

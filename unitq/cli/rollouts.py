@@ -8,6 +8,7 @@ import re
 import sys
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,15 @@ from unitq.cli import block, progress, report
 from unitq.cli.in_hand import looks, put_back
 from unitq.cli.text import unitq
 from unitq.core import names
-from unitq.core.errors import ConfigError, Exit, UnitqError
+from unitq.core.errors import ConfigError, Exit
 from unitq.core.plan import Do, Running, Step
 from unitq.core.rollout import begin
 from unitq.core.stopping import alike
 from unitq.host import noted, paused, processes, state, unitfiles
+from unitq.rollout.advisory import Advisory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from unitq.cli.report import Back
     from unitq.cli.scope import Scope
@@ -199,7 +201,9 @@ def carry_out(
     """Runs the rollout, showing its progress. `promoted`: no canaries, they are judged already."""
     gc.enable()  # it may go on for hours; __main__.py switched it off
     steps = tuple(_switching(scope, revision.app, step) for step in steps)
-    _warn_of_paused(scope, revision.app, steps)
+    advisory = Advisory(warn)
+    question = partial(_warn_of_paused, scope, revision.app, steps)
+    advisory.ask("whether any of them is paused is not known", question, None)
     workers = {worker.name: worker for worker in revision.workers}
     wanted = {
         step.instance: workers[step.instance.worker].revision
@@ -208,8 +212,8 @@ def carry_out(
     }
     probes = {worker.name: worker.probes for worker in revision.workers}
     ending = any(step.do not in (Do.KEEP, Do.START) for step in steps)
-    held, there = looks(scope, revision, _warn, ending=ending)
-    applier = Applier(systemd, scope.layout, revision.app, book, held, there)
+    held, there = looks(scope, revision, advisory, ending=ending)
+    applier = Applier(systemd, scope.layout, revision.app, book, held, there, advisory)
     keep = book.progress if book else None
     with ExitStack() as stack:
         shown: Progress
@@ -221,16 +225,18 @@ def carry_out(
             shown = progress.Lines(held, keep, read=not waiting.json)
         outcome = applier.run(
             begin(steps, settings, wanted, probes=probes, promoted=promoted),
-            _Tolerant(shown),
+            _Tolerant(shown, advisory),
             interrupts=interrupts,
             limit=waiting.limit,
         )
     if held and outcome.killed:
-        outcome = replace(outcome, requeued=put_back(scope, revision, outcome, held))
+        back = partial(put_back, scope, revision, outcome, held)
+        outcome = replace(outcome, requeued=advisory.ask("no job was put back", back, {}))
     for slot in outcome.killed:
         # Reports of a restart or a stop are not kept, and whoever looks for a job looks there.
         row = report.row(revision.app, slot, outcome)
-        noted.note(row["unit"], block.killed(row), user=scope.user)
+        note = partial(noted.note, row["unit"], block.killed(row), user=scope.user)
+        advisory.ask("the journal does not name who was killed", note, None)
     return outcome
 
 
@@ -247,7 +253,7 @@ def _warn_of_paused(scope: Scope, app: str, steps: Iterable[Step]) -> None:
         and life[0] == note
     ]
     if found:
-        _warn(
+        warn(
             f"{', '.join(found)} {'is' if len(found) == 1 else 'are'} paused, and what takes the "
             "place will take jobs; `unitq pause` once it runs"
         )
@@ -267,16 +273,21 @@ def _switching(scope: Scope, app: str, step: Step) -> Step:
 class _Tolerant:
     """Progress that ends when nobody reads it any more: a lost terminal must not stop a rollout."""
 
-    def __init__(self, shown: Progress) -> None:
+    def __init__(self, shown: Progress, advisory: Advisory) -> None:
         self._shown: Progress = shown
+        self._advisory = advisory
         self.interval = shown.interval
 
     def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:
         """Passes on what has changed."""
         try:
             self._shown.update(rollout, seen, now)
+            return
         except OSError:
-            self._shown, self.interval = Quiet(), None
+            pass  # nobody reads it
+        except Exception as error:  # noqa: BLE001  (the advisory says it)
+            self._advisory.said(error, "no more progress is shown")
+        self._shown, self.interval = Quiet(), None
 
 
 def close(
@@ -299,35 +310,39 @@ def close(
     """
     code = back.exit if back else outcome.exit(fail_on_kill=waiting.fail_on_kill)
     now_wanted = back.revision if back else revision
-    where = observe.machine(systemd, scope.layout)
-    found = running(systemd, scope, where, now_wanted)
-    leftovers = observe.leftovers(now_wanted, found.values())
+    advisory = Advisory(warn)
+
+    def old_code() -> Sequence[observe.Instance]:
+        where = observe.machine(systemd, scope.layout)
+        found = running(systemd, scope, where, now_wanted)
+        return observe.leftovers(now_wanted, found.values())
+
+    leftovers = advisory.ask("what runs now was not looked at", old_code, None)
     run = report.Run(
         verb, waiting.began, scope.user, book.number if book else None,
         _earlier(book) if book else (), why_not,
     )  # fmt: skip
-    left = orphans(scope, now_wanted) if book else None
+    left = orphans(scope, now_wanted, advisory) if book else None
     document = report.document(run, revision, previous, outcome, leftovers, code, back, left)
     if book:
         written(book, document, outcome, back)
     waiting.tell(document)
     if then:
-        then(document)
+        advisory.ask("the hook after it was not run to its end", partial(then, document), None)
     return code
 
 
-def orphans(scope: Scope, revision: Revision) -> tuple[Orphan, ...] | None:
+def orphans(scope: Scope, revision: Revision, advisory: Advisory) -> tuple[Orphan, ...] | None:
     """What works for the app outside its units, by the processes alone; None: not to be found out.
 
     It is about the host and not about the rollout, whose outcome stands either way.
     """
     from unitq.cli import orphan_look
 
-    try:
+    def look() -> tuple[Orphan, ...]:
         return orphan_look.look(orphan_look.known(scope, revision)).orphans
-    except (UnitqError, OSError) as error:
-        _warn(f"orphans were not looked for: {error}")
-        return None
+
+    return advisory.ask("orphans were not looked for", look, None)
 
 
 def _earlier(book: Ledger) -> tuple[Mapping[str, Any], ...]:
@@ -336,7 +351,7 @@ def _earlier(book: Ledger) -> tuple[Mapping[str, Any], ...]:
         kept = book.kept()
         return report.earlier(json.loads(kept)) if kept else ()
     except (OSError, ValueError, KeyError, TypeError) as error:
-        _warn(f"the earlier report of rollout {book.number} cannot be read: {error!r}; left out")
+        warn(f"the earlier report of rollout {book.number} cannot be read: {error!r}; left out")
         return ()
 
 
@@ -350,21 +365,22 @@ def written(book: Ledger, document: dict[str, Any], outcome: Outcome, back: Back
     try:
         book.report(document)
     except OSError as error:
-        _warn(
+        warn(
             f"the report of rollout {book.number} cannot be kept: {error.strerror}; no rollback "
             "goes to this revision by itself"
         )
     try:
         book.write("end", code=document["exit_code"], **more)
     except LedgerError as error:
-        _warn(
+        warn(
             f"{error.message}; before the next deploy, "
             f"`{unitq(document['app'], user=document['scope'] == 'user')} rollout resume` has to "
             "look at it again"
         )
 
 
-def _warn(words: str) -> None:
+def warn(words: str) -> None:
+    """Says something that the outcome does not depend on."""
     with suppress(OSError):
         click.echo(f"warning: {words}", err=True)
 

@@ -30,6 +30,7 @@ class Outcome:
     paused: bool = False
     detached: bool = False
     gave_up: bool = False
+    broken: str = ""  # what nobody expected, in words; the rollout ended there
     logs: Mapping[InstanceName, tuple[str, ...]] = field(default_factory=dict)
     # What those had in hand that were told to stop, when it was last seen.
     jobs: Mapping[InstanceName, tuple[Job, ...]] = field(default_factory=dict)
@@ -60,7 +61,7 @@ class Outcome:
         """The exit code: one outcome each."""
         if self.detached:
             return Exit.DETACHED
-        if self.failed:
+        if self.failed or self.broken:
             return Exit.DEGRADED
         if self.gave_up:
             return Exit.GAVE_UP_WAITING

@@ -83,18 +83,34 @@ class Connection:
         """What messages call it; never a password."""
         return place(self._settings)
 
-    def together(self, work: Callable[[], T]) -> T:
-        """Does all the work that asks this connection within one limit of time."""
+    def together(self, work: Callable[[], T], *, repeatable: bool = True) -> T:
+        """Does all the work that asks this connection within one limit of time.
+
+        What only reads is done once more where the connection was closed since it was last used.
+        Raises QueuesError, and nothing of redis-py's own.
+        """
         end = time.monotonic() + self._patience
 
         def run() -> T:
+            from redis.exceptions import ConnectionError as Closed
+            from redis.exceptions import RedisError
+
+            used = repeatable and self._connection is not None
             try:
                 self._ready(end)
                 return work()
-            except OSError as error:  # also TimeoutError and ConnectionError of our parser
-                raise QueuesError(f"{self.where}: {_plain(error)}") from error
-            except ValueError as error:
-                raise QueuesError(f"{self.where}: {error}") from error
+            except (Closed, ConnectionError) as error:
+                if not used:
+                    raise self._failed(error) from error
+                # Closed while nobody asked: Redis's `timeout`, its restart, `client kill`.
+                self._connection = self._parser = None
+            except (RedisError, OSError, ValueError) as error:
+                raise self._failed(error) from error
+            try:
+                self._ready(end)
+                return work()
+            except (RedisError, OSError, ValueError) as error:
+                raise self._failed(error) from error
 
         try:
             return within(self._patience, run, self.where)
@@ -102,6 +118,9 @@ class Connection:
             # Answers to what was asked may still come: the connection is of no more use.
             self._connection = self._parser = None
             raise
+
+    def _failed(self, error: Exception) -> QueuesError:
+        return QueuesError(f"{self.where}: {_plain(error)}")
 
     def ask(self, commands: Commands) -> list[Answer]:
         """The answer to each command; one trip. Only within `together`."""

@@ -80,7 +80,7 @@ def prune(connection: Connection, source: Source, dead: Registration, why: str) 
     """Removes it, unless something has changed since it was read. Raises QueuesError."""
     script, keys, values = _order(source, dead, why)
     command = pack("EVAL", script, str(len(keys)), *keys, *values)
-    (answer,) = connection.together(lambda: connection.ask([command]))
+    (answer,) = connection.together(lambda: connection.ask([command]), repeatable=False)
     if isinstance(answer, Refused):
         raise QueuesError(
             f"{connection.where}: cannot prune {dead.id}: {answer.words}",

@@ -63,7 +63,7 @@ def requeue(connection: Connection, source: Source, killed: Registration) -> str
     body = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
     silent = "1" if source.preset == "php-resque" else "0"
     command = pack("EVAL", _SCRIPT, str(len(keys)), *keys, killed.id, working, body, queue, silent)
-    (answer,) = connection.together(lambda: connection.ask([command]))
+    (answer,) = connection.together(lambda: connection.ask([command]), repeatable=False)
     if isinstance(answer, Refused):
         raise QueuesError(
             f"{connection.where}: cannot put a job back: {answer.words}",

@@ -1,0 +1,1 @@
+"""Taking an app from one revision to another."""

@@ -1,0 +1,57 @@
+"""Questions that a rollout asks besides: Redis, the journal, git, hooks, orphans.
+
+Their answers say more about a rollout, and decide nothing in it. So nothing that they raise may end
+it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from unitq.core.errors import UnitqError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+class Advisory:
+    """The one place where such questions are asked."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self._warn = warn
+        self._said: set[str] = set()
+
+    def ask(self, consequence: str, question: Callable[[], T], otherwise: T) -> T:
+        """Returns the answer, or `otherwise` where the question fails, however it does.
+
+        The failure is said, with its `consequence` in words; each consequence once.
+        """
+        try:
+            return question()
+        except Exception as error:  # noqa: BLE001  (that is what this is for)
+            self.said(error, consequence)
+            return otherwise
+
+    def said(self, error: Exception, consequence: str) -> None:
+        """Says what failed and what follows, once for each consequence."""
+        if consequence in self._said:
+            return
+        self._said.add(consequence)
+        try:
+            self._warn(f"{in_words(error)}: {consequence}")
+        except OSError:
+            return  # nobody reads it any more
+
+
+def in_words(error: Exception) -> str:
+    """Returns what went wrong in one line; of what nobody expected, its kind as well."""
+    if isinstance(error, UnitqError):
+        return error.in_short
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}"
+    kind = type(error).__name__
+    return f"{kind}: {text}" if text else kind
