@@ -182,6 +182,59 @@ def test_a_unit_text_changes_between_the_old_process_and_the_new_one() -> None:
     assert bench.give() == [("a@2", What.STOP)]
 
 
+CRASHED = Seen("activating", "auto-restart", invocation="old", code=1, status=1)
+
+
+def test_an_old_one_that_crashes_does_not_follow_a_release_that_is_not_proved() -> None:
+    bench = Bench(restart(1, 2, 3, 4))
+    assert bench.give() == [("a@1", What.RESTART)]
+    # A crash, and somebody's `systemctl restart 'unitq-*'`.
+    bench.see(2, CRASHED)
+    bench.see(3, active="inactive", sub="dead", pid=0, job=True)
+    bench.see(4, DOWN)
+    assert bench.due() == []
+    # They come back with their own code, and it has been healthy nowhere yet.
+    bench.starts(2, 3, revision=OLD)
+    assert bench.due() == []
+    bench.replaced(1)
+    # Now what is down for good goes; it is unavailable as it is, so no other goes with it.
+    assert bench.give() == [("a@4", What.RESTART)]
+
+
+def test_one_that_crashes_goes_before_others_within_the_budget() -> None:
+    bench = Bench(restart(1, 2, 3, 4))
+    bench.give()
+    bench.replaced(1)
+    bench.see(4, CRASHED)
+    assert bench.give() == [("a@4", What.RESTART)]
+    bench.see(3, CRASHED)
+    assert bench.due() == []
+
+
+def test_where_all_are_down_one_proves_the_release_for_the_others() -> None:
+    bench = Bench(restart(1, 2, 3))
+    for each in (1, 2, 3):
+        bench.see(each, DOWN)
+    assert bench.give() == [("a@1", What.RESTART)]
+    assert bench.due() == []
+    bench.replaced(1)
+    assert bench.give() == [("a@2", What.RESTART), ("a@3", What.RESTART)]
+
+
+def test_where_all_crash_in_a_loop_a_release_that_mends_it_is_not_waited_for() -> None:
+    bench = Bench(restart(1, 2, 3))
+    for each in (1, 2, 3):
+        bench.see(each, CRASHED)
+    assert bench.give() == [("a@1", What.RESTART)]
+
+
+def test_what_has_proved_itself_before_goes_to_all_that_are_down() -> None:
+    bench = Bench(restart(1, 2, 3), promoted=True)
+    for each in (1, 2, 3):
+        bench.see(each, DOWN)
+    assert [name for name, _ in bench.due()] == ["a@1", "a@2", "a@3"]
+
+
 def test_what_is_down_is_switched_at_once() -> None:
     bench = Bench([*steps(Do.START, 1, switch=True), *restart(2, switch=True)])
     assert bench.give() == [("a@1", What.SWITCH)]

@@ -462,6 +462,7 @@ class Watch:
             # New capacity comes before old capacity goes.
             slot = rollout.slots[other]
             assert slot.step.do is not Do.START or slot.phase in (Phase.HEALTHY, Phase.FAILED)
+        self._before_it_is_proved(rollout, worker)
         if self.world.seen[name].serving:
             self.taken.add(name)
             # Also what has not proved itself yet counts as unavailable, and what failed.
@@ -472,6 +473,21 @@ class Watch:
                 for one in surges
             )
             assert flying < self.scene.allowed(worker) + more
+
+    def _before_it_is_proved(self, rollout: Rollout, worker: str) -> None:
+        """Never more on a release that was healthy nowhere than may be unavailable for it."""
+        staying = self.scene.staying(worker)
+        slots = [rollout.slots[one] for one in (*staying, *self.scene.surges(worker))]
+        if self.world.target == OLD or rollout.promoted:
+            return
+        if any(
+            slot.current or (slot.phase is Phase.HEALTHY and slot.step.do is not Do.KEEP)
+            for slot in slots
+        ):
+            return
+        flying = sum(slot.phase in IN_FLIGHT and slot.step.do is Do.RESTART for slot in slots)
+        most = max(self.scene.allowed(worker), self.settings.canaries(len(staying)))
+        assert flying < most, f"{flying + 1} on a release that is not proved, {most} allowed"
 
     def _before_surge_goes(self, rollout: Rollout, name: InstanceName) -> None:
         others = [rollout.slots[one] for one in self.scene.staying(name.worker)]

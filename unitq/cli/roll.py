@@ -67,7 +67,7 @@ class Roll:
     way_back: Revision | None  # what to roll back to where it fails
     keep: int | None = None  # so many revisions stay; None: nothing is deleted
     then: Callable[[dict[str, Any]], None] | None = None  # gets the report
-    promoted: bool = False  # the canaries are judged already
+    promoted: bool = False  # what it takes the app to has proved itself before
 
     @property
     def app(self) -> str:
@@ -270,8 +270,9 @@ def _rolled_back(
     settings = goal.rollout._replace(max_failures=len(steps), canary=Share(0))
     book.write("rollback", revision=target.id, restores=goal.id)
     there = Roll(
-        "rollback", roll.scope, roll.systemd, replace(plan, steps=steps), goal, settings, None
-    )
+        "rollback", roll.scope, roll.systemd, replace(plan, steps=steps), goal, settings, None,
+        promoted=True,
+    )  # fmt: skip
     words = f"{roll.app}: rolling back to revision {goal.number}, as {target.number}"
     waiting.say(words)
     book.progress(words)

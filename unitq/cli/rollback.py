@@ -70,7 +70,7 @@ def rollback(
         systemd = scope.systemd()
         plan = plan_to(scope, systemd, before, target, revisions.unit_texts(place, goal))
         settings = of_rollback(with_max_unavailable(target.rollout, max_unavailable))
-        roll = Roll("rollback", scope, systemd, plan, goal, settings, None)
+        roll = Roll("rollback", scope, systemd, plan, goal, settings, None, promoted=True)
         waiting.say(report.replaces(target, before.id))
         return _go(roll, max_unavailable, waiting)
 

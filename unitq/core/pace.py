@@ -12,7 +12,10 @@ Per worker, in this order:
    for the surge, unless max_unavailable is 0; but each of these that serves adds one to what may
    be unavailable.
 2. canaries, then a pause of canary_soak, then perhaps an operator's word; see `Canaries`.
-3. all other restarts: what failed earlier first, what is down whether or not the budget allows.
+3. all other restarts: what failed earlier first. What crashed comes back by systemd with its own
+   code, and is unavailable until then: it goes before others, within the budget. What is down for
+   good costs no capacity: it goes whether or not the budget allows. Both only once the release has
+   been healthy on one instance of the worker; until then one at a time proves it.
 4. the surge stops when nothing of the worker is left to be replaced; as does what has no place in
    the new revision when this is so for all workers: capacity first.
 
@@ -147,18 +150,45 @@ def _old(
     if (not allowed and not extra) or crew.spent(rollout.settings):
         return []
     serving: list[Slot] = []
-    down: list[Slot] = []
-    budget = allowed + sum(_sight(seen, slot).serving for slot in extra)
+    returning: list[Slot] = []  # systemd is about to start them again, with their own code
+    gone: list[Slot] = []
+    extras = sum(_sight(seen, slot).serving for slot in extra)
+    budget = room = allowed + extras
     for slot in crew.staying:
         sight = _sight(seen, slot)
         if slot.waits_to_restart:
             if first is None or slot.instance in first:
-                (serving if sight.serving else down).append(slot)
+                (serving if sight.serving else gone if sight.down else returning).append(slot)
             elif sight.down:
                 continue  # not to be touched before the canaries: waited for in vain
         budget -= _unavailable(slot, sight)
-    # An instance that is down already costs no capacity, so it goes first, budget or not.
-    return urgent_first(down) + urgent_first(serving)[: max(0, budget)]
+        room -= slot.phase in IN_FLIGHT or slot.phase is Phase.FAILED
+    serving, returning, gone = map(urgent_first, (serving, returning, gone))
+    if not _proved(crew, rollout, seen):
+        # One that is down proves it at no cost; but what is down is not free: no other follows it.
+        # What systemd starts again would be waited for in vain where it crashes in a loop.
+        alone = not any(slot.phase in IN_FLIGHT for slot in crew.staying)
+        if alone and (gone or budget <= 0):
+            return (gone or returning)[:1]
+        return serving[: max(0, budget)]
+    # What is down for good costs no capacity any more, whatever the budget.
+    found = returning[: max(0, room)]
+    return gone + found + serving[: max(0, min(budget, room - len(found)))]
+
+
+def _proved(crew: Crew, rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> bool:
+    """Whether what is wanted has been healthy somewhere: here, or before this rollout."""
+    return rollout.promoted or any(
+        slot.current
+        or (slot.phase is Phase.HEALTHY and slot.step.do is not Do.KEEP)
+        or (
+            slot.phase is Phase.WAITING
+            and (sight := _sight(seen, slot)).serving
+            and sight.revision is not None
+            and sight.revision == rollout.wanted.get(slot.instance)
+        )
+        for slot in (*crew.staying, *crew.surges)
+    )
 
 
 def _unavailable(slot: Slot, seen: Seen) -> bool:
