@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq.cli import report
+from unitq.cli.by_grant import by_grant
 from unitq.cli.roll import Roll, carried_out, plan_to, way_back, ways_out
 from unitq.cli.rollback import of_rollback, pace
 from unitq.cli.rollouts import Waiting, waiting_options, with_max_unavailable
@@ -64,6 +65,7 @@ Exit codes: those of deploy.
 @scope_options
 @pace
 @waiting_options
+@by_grant("rollout.resume")
 def resume(
     max_unavailable: Share | None, as_json: bool, timeout: float | None, fail_on_kill: bool
 ) -> int:
@@ -86,6 +88,7 @@ Examples:
 @scope_options
 @pace
 @waiting_options
+@by_grant("rollout.promote")
 def promote(
     max_unavailable: Share | None, as_json: bool, timeout: float | None, fail_on_kill: bool
 ) -> int:
@@ -176,6 +179,7 @@ Examples:
 """
 )
 @scope_options
+@by_grant("rollout.pause")
 def pause() -> int:
     """Stop the rollout at work at a safe point, to go on later. It then exits with 11."""
     scope = current()
@@ -198,6 +202,7 @@ Examples:
 """
 )
 @scope_options
+@by_grant("rollout.abort")
 def abort() -> int:
     """Give a rollout up, and leave everything as it is: some instances new, some old.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq import observe
+from unitq.cli.by_grant import by_grant
 from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way
 from unitq.cli.rollouts import (
     Waiting,
@@ -101,6 +102,7 @@ Examples:
 @scope_options
 @waiting_options
 @targets
+@by_grant("start")
 def start(
     targets: tuple[str, ...], as_json: bool, timeout: float | None, fail_on_kill: bool
 ) -> int:
@@ -153,6 +155,7 @@ Examples:
 @click.option("--all-at-once", is_flag=True, help="All together: for a while, none is serving.")
 @waiting_options
 @targets
+@by_grant("restart")
 def restart(
     targets: tuple[str, ...],
     max_unavailable: Share | None,

@@ -226,10 +226,21 @@ def _holder(descriptor: int) -> str:
         return "it has just begun"
 
 
+_acting_for = ""  # the account that a granted command works for, see cli/granted.py
+
+
+def act_for(account: str) -> None:
+    """From now on this account is who runs this: polkit has vouched for it."""
+    global _acting_for  # noqa: PLW0603
+    _acting_for = account
+
+
 def whoami() -> str:
-    """Who runs this: the person behind sudo, where there is one."""
+    """Who runs this: the person behind sudo or a grant, where there is one."""
     import pwd
 
+    if _acting_for:
+        return _acting_for
     if person := os.environ.get("SUDO_USER"):
         return person
     try:
