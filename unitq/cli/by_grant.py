@@ -84,11 +84,11 @@ def _refuse_arguments(scope: Scope, app: str) -> None:
     if "UNITQ_CONFIG" in os.environ:
         typed.append("$UNITQ_CONFIG")
     if typed:
-        command = context.command_path
         raise ConfigError(
-            f"{command}: {', '.join(typed)} cannot be passed to root by a grant",
-            hint=f"what holds for each deploy belongs in /etc/unitq/{app}.toml; for this once, ask "
-            f"somebody who may run it as root (sudo)",
+            f"{context.info_name} by a grant takes no {', '.join(typed)}: nothing that you type "
+            "reaches root",
+            hint=f"what holds for each deploy belongs in /etc/unitq/{app}.toml; for this once, "
+            "somebody with root can type it",
         )
 
 

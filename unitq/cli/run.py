@@ -37,6 +37,7 @@ from unitq.host import install, paused, state, unitfiles
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from unitq.cli.scope import Scope
     from unitq.core.names import InstanceName
     from unitq.core.revision import Revision
     from unitq.core.settings import RolloutSettings
@@ -359,4 +360,18 @@ def remove(yes: bool, as_json: bool, timeout: float | None, fail_on_kill: bool) 
                 changes = [FileChange(name, text, None) for name, text in units.items()]
                 install.remove(systemd, scope.layout, revision.app, changes)
                 paused.forget(scope.layout, revision.app)
+                _remind_of_grants(scope, revision.app)
             return close("remove", scope, systemd, revision, revision.id, outcome, waiting)
+
+
+def _remind_of_grants(scope: Scope, app: str) -> None:
+    """A grant stays, as unitq.toml does: a member could install the app again."""
+    from unitq.grants import store
+
+    groups = [] if scope.user else [one.group for one in store.grants() if one.app == app]
+    if groups:
+        click.echo(
+            f"note: members of {', '.join(groups)} may deploy {app} again; "
+            f"`unitq grant -a {app} --revoke` takes that back",
+            err=True,
+        )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from unitq.core import layout, names
-from unitq.core.errors import ConfigError, NoMatchError
+from unitq.core.errors import ConfigError, NoMatchError, NotPermittedError
 from unitq.host import files, state
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Scope(NamedTuple):
         folder = Path(self.layout.config_dir)
         found = sorted(folder.glob("*.toml"))
         if self.app is not None:
-            found = [path for path in found if app_of(path) == self.app]
+            found = [path for path in found if app_of(path) == self.app or _hidden(path, self.app)]
         if len(found) == 1:
             return found[0]
         if not found:
@@ -131,10 +131,21 @@ def read(path: Path) -> str:
     """The text of a configuration file. Raises ConfigError where it cannot be read as text."""
     try:
         return files.text(path, _FILE_MAX, "unitq.toml")
+    except PermissionError as error:
+        raise NotPermittedError(
+            f"{path}: {error.strerror}",
+            hint=f"run it as root (sudo), or let your group read it: `chgrp GROUP {path} && "
+            f"chmod 0640 {path}`",
+        ) from error
     except OSError as error:
         raise ConfigError(
             f"{path}: {error.strerror}", hint="-c FILE names the configuration file"
         ) from error
+
+
+def _hidden(path: Path, app: str | None) -> bool:
+    """Whether it is the app's by its name, and may not be read."""
+    return path.stem == app and not os.access(path, os.R_OK)
 
 
 def app_of(path: Path) -> str | None:
@@ -145,7 +156,7 @@ def app_of(path: Path) -> str | None:
 
     try:
         name = tomllib.loads(read(path)).get("app")
-    except (ConfigError, tomllib.TOMLDecodeError, RecursionError):
+    except (ConfigError, NotPermittedError, tomllib.TOMLDecodeError, RecursionError):
         return None
     return name if isinstance(name, str) else None
 

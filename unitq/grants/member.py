@@ -106,8 +106,11 @@ class Run:
                 self._note(event)
             if not events and not self._over:
                 row = self._row()
-                # What a signal would have told: it may have come before we listened.
-                self._over = (row is None or row[0] in _OVER) and (self._began or not row)
+                # After a lost connection no signal tells. What came while we asked still does.
+                over = (row is None or row[0] in _OVER) and (self._began or not row)
+                for event in self._systemd.events(0):
+                    self._note(event)
+                self._over |= over
             if self._began and not self._invocation:
                 self._invocation = self._systemd.properties(self.unit, "InvocationID")[
                     "InvocationID"

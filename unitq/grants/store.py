@@ -55,8 +55,8 @@ def grants() -> tuple[Grant, ...]:
                 )
             with open(found.open(), "rb") as file:
                 text = file.read(_MAX).decode(errors="replace")
-    except (FileNotFoundError, NotADirectoryError):
-        return ()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return ()  # who may not read it has no use for it
     return model.parse(text, str(RECORD))
 
 
