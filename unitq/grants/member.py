@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.core.errors import NotPermittedError
 from unitq.grants import model, output, store
 from unitq.host.bus_errors import BusLostError
-from unitq.host.systemd import Changed, JobDone
+from unitq.host.systemd import JobDone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from unitq.grants.model import Grant
     from unitq.grants.output import Line
-    from unitq.host.systemd import Event, Systemd
+    from unitq.host.systemd import Event, Systemd, UnitStatus
 
 _LOOK = 0.2  # seconds between two looks for lines
 _OVER = frozenset({"inactive", "failed"})
@@ -59,15 +59,16 @@ def gid(grant: Grant) -> int | None:
 
 
 class Run:
-    """One run of a unit, from the order to its end."""
+    """One run of a unit, from the order to its end. systemd names it: the invocation."""
 
     def __init__(self, systemd: Systemd, verb: str, app: str, member: str) -> None:
         self.unit = model.unit(verb, app, member)
         self.joined = False  # it ran already: the same account's other terminal has started it
         self._systemd = systemd
         self._job = ""
+        self._before = ""  # the invocation of the last run
         self._invocation = ""
-        self._began = self._over = False
+        self._started = self._over = False
         self._seen: dict[str, int] = {}
         self._reader: output.Reader | None = None
 
@@ -75,10 +76,12 @@ class Run:
         """Starts it. Raises NotPermittedError where polkit refuses."""
         self._systemd.subscribe([self.unit])
         row = self._row()
-        self.joined = row is not None and row[0] not in _OVER
-        if self.joined:
-            self._began = True
+        invocation = self._read_invocation() if row else ""
+        if row and row.active not in _OVER:
+            self.joined = self._started = True
+            self._invocation = invocation
             return
+        self._before = invocation
         try:
             self._job = self._systemd.start(self.unit)
         except NotPermittedError as error:
@@ -104,41 +107,45 @@ class Run:
             events = self._systemd.events(_LOOK)
             for event in events:
                 self._note(event)
-            if not events and not self._over:
-                row = self._row()
+            if not self._invocation and self._started:
+                found = self._read_invocation()
+                self._invocation = "" if found == self._before else found
+            if not events and self._started:
                 # After a lost connection no signal tells. What came while we asked still does.
-                over = (row is None or row[0] in _OVER) and (self._began or not row)
+                row = self._row()
                 for event in self._systemd.events(0):
                     self._note(event)
-                self._over |= over
-            if self._began and not self._invocation:
-                self._invocation = self._systemd.properties(self.unit, "InvocationID")[
-                    "InvocationID"
-                ]
+                self._over |= row is None or row.active in _OVER
         except BusLostError:
+            self._seen.clear()
             self._systemd.reconnect()
 
     def _note(self, event: Event) -> None:
         if isinstance(event, JobDone):
-            self._began = self._began or event.job == self._job
-            self._over = self._over or (event.job == self._job and event.result != "done")
-        elif isinstance(event, Changed):
-            told = event.properties
-            life = told.get("InvocationID", self._invocation)
-            if self._invocation and life and life != self._invocation:
-                self._over = True  # somebody has started it anew: that is another run
+            if event.job == self._job:
+                self._started = True
+                self._over |= event.result != "done"
+            return
+        told = event.properties
+        # Those of the service come before those of the unit, which say whose they are. The first
+        # ones of a run still have the state of the last, but no exit code any more.
+        self._seen |= {key: told[key] for key in told if key.startswith("ExecMain")}
+        life = told.get("InvocationID", "")
+        if life and life != self._before:
+            if self._invocation and life != self._invocation:
+                self._seen.clear()  # it was started anew: that is another run
+                self._over = True
                 return
-            self._invocation = life or self._invocation
-            self._seen |= {key: told[key] for key in told if key.startswith("ExecMain")}
-            if told.get("ActiveState", "") in _OVER:
-                self._over = self._began or bool(self._seen.get("ExecMainCode"))
-            elif "ActiveState" in told:
-                self._began = True
+            self._invocation = life
+        if self._invocation and "ActiveState" in told:
+            self._over |= told["ActiveState"] in _OVER and bool(self._seen.get("ExecMainCode"))
 
-    def _row(self) -> tuple[str, bool] | None:
-        """The unit's state, and whether a job waits; None: systemd does not know it any more."""
-        rows = self._systemd.units([self.unit])
-        return (rows[0].active, rows[0].job) if rows else None
+    def _read_invocation(self) -> str:
+        return str(self._systemd.properties(self.unit, "InvocationID")["InvocationID"])
+
+    def _row(self) -> UnitStatus | None:
+        """The unit's state; None: systemd does not know it, or not any more."""
+        return next(iter(self._systemd.units([self.unit])), None)
 
     def _show(self, show: Callable[[Line], None], *, last: bool) -> None:
         if self._reader is None and self._invocation:
