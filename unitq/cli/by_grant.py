@@ -44,7 +44,9 @@ def by_grant(verb: str) -> Callable[[F], F]:
             app = _app(scope, tuple(grant.app for grant in mine))
             _refuse_arguments(scope, app)
             run = member.Run(scope.systemd(), verb, app, account)
-            return _followed(run, app, values.get("timeout"), detach=values.get("detach", False))
+            return _followed(
+                scope, run, app, values.get("timeout"), detach=values.get("detach", False)
+            )
 
         decorated: Any = update_wrapper(wrapper, function)
         return decorated  # type: ignore[no-any-return]
@@ -92,8 +94,10 @@ def _refuse_arguments(scope: Scope, app: str) -> None:
         )
 
 
-def _followed(run: Run, app: str, limit: float | None, *, detach: bool) -> int:
+def _followed(scope: Scope, run: Run, app: str, limit: float | None, *, detach: bool) -> int:
     typed = unitq(app, user=False)
+    if scope.app is None and app_of(Path("unitq.toml")):
+        click.echo(f"note: by a grant, /etc/unitq/{app}.toml counts, not ./unitq.toml", err=True)
     run.start()
     if run.joined:
         click.echo(f"{app}: {run.unit} runs already; this follows it", err=True)
@@ -109,6 +113,12 @@ def _followed(run: Run, app: str, limit: float | None, *, detach: bool) -> int:
             err=True,
         )
         return Exit.DETACHED
+    if run.hidden:
+        click.echo(
+            f"{app}: what {run.unit} prints is for its group, which your login has not got yet: "
+            "log in again",
+            err=True,
+        )
     if ended is None:
         click.echo(
             f"{app}: {run.unit} has not ended in time and goes on; `{typed} rollout watch` "

@@ -102,6 +102,11 @@ class Run:
         self._show(show, last=True)
         return self._ended()
 
+    @property
+    def hidden(self) -> bool:
+        """Whether what it prints may not be read: this login has not got the group yet."""
+        return self._reader is not None and self._reader.hidden
+
     def _wait(self) -> None:
         try:
             events = self._systemd.events(_LOOK)

@@ -28,9 +28,10 @@ class Line(NamedTuple):
 
 
 class Reader:
-    """The lines of one run, as they come. Where they may not be read there are none."""
+    """The lines of one run, as they come."""
 
     def __init__(self, unit: str, invocation: str) -> None:
+        self.hidden = False  # they may not be read: this login has not got the group yet
         self._paths = tuple(_path(unit, invocation, error=error) for error in (False, True))
         self._at = [0, 0]
 
@@ -38,14 +39,20 @@ class Reader:
         """Those since the last call; `last`: what has no end of line yet is one, too."""
         found = []
         for which, path in enumerate(self._paths):
-            with suppress(FileNotFoundError, PermissionError), path.open("rb") as file:
-                file.seek(self._at[which])
-                content = file.read()
-                if not last:
-                    content = content[: content.rfind(b"\n") + 1]
-                self._at[which] += len(content)
-                lines = content.decode(errors="replace").splitlines()
-                found += [Line(text, error=bool(which)) for text in lines]
+            try:
+                with path.open("rb") as file:
+                    file.seek(self._at[which])
+                    content = file.read()
+            except FileNotFoundError:
+                continue
+            except PermissionError:
+                self.hidden = True
+                continue
+            if not last:
+                content = content[: content.rfind(b"\n") + 1]
+            self._at[which] += len(content)
+            lines = content.decode(errors="replace").splitlines()
+            found += [Line(text, error=bool(which)) for text in lines]
         return found
 
 

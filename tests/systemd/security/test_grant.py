@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import json
 import os
+import pwd
 import signal
 import subprocess
 from pathlib import Path
@@ -103,6 +104,36 @@ def test_exit_codes_and_reasons_are_those_of_the_rollout(grants: Grants) -> None
     site.switch(1)
     grants.place()
     assert grants.run("alice", "deploy").code == 0
+
+
+def test_what_is_in_the_way_of_a_hardened_unit(grants: Grants) -> None:
+    # A checkout of another account's, a hook, and texts that change: all that root does elsewhere.
+    site = grants.site
+    code = site.home / "checkout"
+    code.mkdir()
+    os.chown(code, *(number := (pwd.getpwnam("tester").pw_uid, pwd.getpwnam("tester").pw_gid)))
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+    for command in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", "x"]):
+        done = as_account("tester", "git", "-C", str(code), *command).wait()
+        assert done.code == 0, (done, number)
+    hook = site.out / "hook"
+    site.config(
+        directory=str(code),
+        hooks={"before_deploy": ["/bin/sh", "-c", f"env > {hook}; touch {site.home}/by-hook"]},
+        workers={"sms": {"command": site.odd("steady"), "instances": 2}},
+    )
+    grants.place()
+    deploy = grants.run("alice", "deploy", environment={"MARK_OF_ALICE": "x"})
+    assert (deploy.code, deploy.stderr) == (0, ""), deploy
+    (row,) = site.unitq("history", "--json").json["revisions"]
+    assert row["workers"][0]["code_version"].startswith("commit ")
+    assert (site.home / "by-hook").exists()
+    assert "MARK_OF_ALICE" not in hook.read_text()
+    grants.config.write_text(grants.config.read_text() + "nice = 5\n")
+    changed = grants.run("bob", "deploy")
+    assert (changed.code, changed.stderr) == (0, ""), changed
+    assert grants.run("bob", "rollback").code == 0
+    assert site.unitq("status").code == 0
 
 
 def test_members_pause_and_resume(grants: Grants, redis: RedisServer) -> None:
@@ -447,7 +478,8 @@ def test_the_groups_of_an_old_login_do_not_count(grants: Grants) -> None:
         subprocess.run(["gpasswd", "--add", "bob", GROUP], check=True, capture_output=True)
     assert grants.site.active("sms") == 0
     # And one who has just become a member need not log in again.
-    assert grants.run("bob", "deploy", groups=("--clear-groups",)).code == 0
+    deploy = grants.run("bob", "deploy", groups=("--clear-groups",))
+    assert (deploy.code, "log in again" in deploy.stderr) == (0, True), deploy
 
 
 def test_what_is_revoked_is_gone_at_once(grants: Grants) -> None:
