@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import update_wrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -98,13 +99,13 @@ def _followed(scope: Scope, run: Run, app: str, limit: float | None, *, detach: 
     typed = unitq(app, user=False)
     if scope.app is None and app_of(Path("unitq.toml")):
         click.echo(f"note: by a grant, /etc/unitq/{app}.toml counts, not ./unitq.toml", err=True)
-    run.start()
-    if run.joined:
-        click.echo(f"{app}: {run.unit} runs already; this follows it", err=True)
-    if detach:
-        click.echo(f"{app}: it runs as {run.unit}; `{typed} rollout watch` waits for its end")
-        return Exit.OK
     try:
+        run.start()
+        if run.joined:
+            click.echo(f"{app}: {run.unit} runs already; this follows it", err=True)
+        if detach:
+            click.echo(f"{app}: it runs as {run.unit}; `{typed} rollout watch` waits for its end")
+            return Exit.OK
         ended = run.follow(_show, limit)
     except KeyboardInterrupt:
         click.echo(
@@ -141,4 +142,5 @@ def _code(run: Run, app: str, ended: Ended) -> int:
 
 
 def _show(line: Line) -> None:
-    click.echo(line.text, err=line.error)
+    with suppress(OSError):  # nobody reads it any more: how it ends is still to be told
+        click.echo(line.text, err=line.error)

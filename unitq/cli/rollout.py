@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from unitq.core.revision import Revision
 
 _LOOK_AGAIN = 0.5  # seconds
-_GO_ON = ("rollout.resume", "rollout.promote")
 
 
 @click.group(
@@ -375,8 +374,8 @@ def _wait_unseen(scope: Scope, app: str, show: Callable[[], None]) -> None:
 def _failed_grants(scope: Scope, app: str) -> Iterator[tuple[str, int, float]]:
     """Those units of members that have failed: their exit code, and when, in seconds since 1970."""
     systemd = scope.systemd()
-    # What else a member may start is no rollout that could be watched.
-    for row in systemd.units(_granted(app, ("deploy", "rollback", *_GO_ON))):
+    # What else a member may start is none that one leaves and comes back to.
+    for row in systemd.units(_granted(app, ("deploy", "rollback"))):
         if row.active == "failed":
             found = systemd.properties(row.name, "ExecMainStatus", "ExecMainExitTimestamp")
             yield row.name, found["ExecMainStatus"], found["ExecMainExitTimestamp"] / 1e6

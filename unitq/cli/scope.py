@@ -131,13 +131,13 @@ def read(path: Path) -> str:
     """The text of a configuration file. Raises ConfigError where it cannot be read as text."""
     try:
         return files.text(path, _FILE_MAX, "unitq.toml")
-    except PermissionError as error:
-        raise NotPermittedError(
-            f"{path}: {error.strerror}",
-            hint=f"run it as root (sudo), or let your group read it: `chgrp GROUP {path} && "
-            f"chmod 0640 {path}`",
-        ) from error
     except OSError as error:
+        if isinstance(error, PermissionError) and path.parent == Path(layout.system().config_dir):
+            raise NotPermittedError(
+                f"{path}: {error.strerror}",
+                hint=f"run it as root (sudo), or let your group read it: `chgrp GROUP {path} && "
+                f"chmod 0640 {path}`",
+            ) from error
         raise ConfigError(
             f"{path}: {error.strerror}", hint="-c FILE names the configuration file"
         ) from error

@@ -203,6 +203,16 @@ def test_a_caller_who_dies_ends_nothing(grants: Grants, number: signal.Signals) 
     assert grants.site.unitq("plan").code == 0
 
 
+def test_who_stops_reading_still_gets_the_exit_code(grants: Grants) -> None:
+    assert grants.run("alice", "deploy").code == 0
+    (grants.site.home / "current").unlink()
+    typed = f"{grants.python} -I -m unitq -a {grants.site.app} deploy"
+    script = f"set -o pipefail; {typed} 2>&1 | true"
+    done = as_account("alice", "/bin/bash", "-c", script).wait()
+    assert done.code == 13, done
+    grants.site.switch(1)
+
+
 def test_ctrl_c_ends_only_the_watching(grants: Grants) -> None:
     busy(grants)
     deploy = grants.start("alice", "-a", grants.site.app, "deploy")
