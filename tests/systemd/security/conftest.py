@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import grp
 import shutil
 import subprocess
 import sys
@@ -163,8 +162,3 @@ def grants(make_grants: Callable[[], Grants]) -> Grants:
     one = make_grants()
     one.install()
     return one
-
-
-def members(group: str) -> set[str]:
-    """Who is in a group."""
-    return set(grp.getgrnam(group).gr_mem)
