@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq.cli import hooking, plan_text, report, rollouts
+from unitq.cli.by_grant import by_grant
 from unitq.cli.pace import paced, rollout_options, unavailable
 from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way, plan_to, way_back
 from unitq.cli.rollouts import Waiting, message_option, waiting_options, with_max_unavailable
@@ -280,6 +281,7 @@ Exit codes: docs/exit-codes.md.
 )
 @message_option
 @waiting_options
+@by_grant("deploy")
 def deploy(
     label: str | None,
     message: str,

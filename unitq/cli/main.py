@@ -42,6 +42,7 @@ _COMMANDS = {
     "signal": ("unitq.cli.run:send_signal", "Send a signal to workers."),
     "logs": ("unitq.cli.logs:logs", "Show what workers printed."),
     "ctl": ("unitq.cli.ctl:ctl", "Answer as supervisorctl does, for scripts that call it."),
+    "grant": ("unitq.cli.grant:grant", "Let a group deploy an app without root."),
     "remove": ("unitq.cli.run:remove", "Stop an app and delete all that deploy installed."),
     "trust": ("unitq.cli.trust:trust", "List whose files root obeys, beside its own."),
     "schema": ("unitq.cli.setup:schema", "Print the JSON Schema of unitq.toml for editors."),
@@ -134,7 +135,7 @@ def main(arguments: list[str] | None = None) -> None:
     except UnitqError as error:
         if debug:
             raise
-        _show(error)
+        show(error)
         code = error.exit
     except BrokenPipeError:
         # Whoever read our output has gone, as `unitq status | head -1` does.
@@ -166,7 +167,8 @@ def _code(value: Any) -> int:
     return int(value) if isinstance(value, int) else int(Exit.OK)
 
 
-def _show(error: UnitqError) -> None:
+def show(error: UnitqError) -> None:
+    """Prints an error: what is wrong, each problem, and what to do about it."""
     click.echo(f"unitq: {error.message}", err=True)
     for problem in error.problems:
         click.echo(f"  {problem}", err=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from unitq import observe
+from unitq.cli.by_grant import by_grant
 from unitq.cli.rollouts import running
 from unitq.cli.scope import chosen, current, scope_options
 from unitq.cli.targets import targets
@@ -72,6 +73,7 @@ Exit codes: 0 paused, or was already; 2 the framework has no such signal, and no
 @scope_options
 @click.option("--json", "as_json", is_flag=True, help="A JSON object; see docs/json.md.")
 @targets
+@by_grant("pause")
 def pause(targets: tuple[str, ...], as_json: bool) -> int:
     """Let workers finish the job in hand and take no other, until `unitq resume`.
 
@@ -114,6 +116,7 @@ Exit codes: 0 they take jobs; 2 the framework has no such signal; 3 an instance 
 @scope_options
 @click.option("--json", "as_json", is_flag=True, help="A JSON object; see docs/json.md.")
 @targets
+@by_grant("resume")
 def resume(targets: tuple[str, ...], as_json: bool) -> int:
     """Let paused workers take jobs again. What was not paused goes on as it does."""
     app = _named(targets)

@@ -17,7 +17,7 @@ from unitq import observe
 from unitq.apply import forget, out_of_reach
 from unitq.cli.report import NO_WAY_BACK, Back
 from unitq.cli.rollouts import as_running, carry_out, close, running
-from unitq.cli.text import unitq
+from unitq.cli.text import plural, unitq
 from unitq.core import history, names
 from unitq.core.errors import (
     Exit,
@@ -112,6 +112,7 @@ def plan_to(
     layout = scope.layout
     settings = settings or target.rollout
     seen = running(systemd, scope, observe.machine(systemd, layout), target)
+    seen = _by_pins(seen, scope, target.app)
     return make_plan(
         current,
         target,
@@ -122,6 +123,25 @@ def plan_to(
         reload=state.reload_pending(layout.app(target.app)),
         settings=settings,
     )
+
+
+def _by_pins(
+    seen: dict[InstanceName, observe.Instance], scope: Scope, app: str
+) -> dict[InstanceName, observe.Instance]:
+    """The same, but what another account's processes run is what they were to be started with.
+
+    Only root may ask them, and a plan is for everybody; it says so.
+    """
+    place = scope.layout.app(app)
+    unread = [name for name, one in seen.items() if one.present and not one.readable]
+    told = {name: pin for name in unread if (pin := state.pinned(place, name))}
+    if unread:
+        click.echo(
+            f"note: {plural(len(unread), 'instance')} may be looked into by root only; taken to "
+            "run what was last started",
+            err=True,
+        )
+    return seen | {name: seen[name]._replace(revisions=frozenset({told[name]})) for name in told}
 
 
 def way_back(scope: Scope, target: Revision) -> Revision | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq.cli import report
+from unitq.cli.by_grant import by_grant
 from unitq.cli.roll import Roll, begun, carried_out, plan_to, way_back
 from unitq.cli.rollouts import Waiting, message_option, share, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
@@ -44,6 +45,7 @@ Examples:
 @message_option
 @waiting_options
 @click.argument("revision", required=False, metavar="[N]")
+@by_grant("rollback")
 def rollback(
     revision: str | None,
     max_unavailable: Share | None,

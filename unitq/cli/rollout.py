@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq.cli import report
+from unitq.cli.by_grant import by_grant
 from unitq.cli.roll import Roll, carried_out, plan_to, way_back, ways_out
 from unitq.cli.rollback import of_rollback, pace
 from unitq.cli.rollouts import Waiting, waiting_options, with_max_unavailable
@@ -20,14 +21,19 @@ from unitq.core import names
 from unitq.core.errors import Exit, NoMatchError, NotPermittedError, PreflightError
 from unitq.core.revision import settings_of
 from unitq.core.settings import Share
-from unitq.host import files, ledger, revisions, state
+from unitq.grants.model import VERBS, prefix
+from unitq.host import files, ledger, processes, revisions, state
 from unitq.host.interrupts import PAUSE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from unitq.cli.scope import Scope
     from unitq.core.layout import AppLayout
     from unitq.core.ledger import Story
     from unitq.core.revision import Revision
+
+_LOOK_AGAIN = 0.5  # seconds
 
 
 @click.group(
@@ -64,6 +70,7 @@ Exit codes: those of deploy.
 @scope_options
 @pace
 @waiting_options
+@by_grant("rollout.resume")
 def resume(
     max_unavailable: Share | None, as_json: bool, timeout: float | None, fail_on_kill: bool
 ) -> int:
@@ -86,6 +93,7 @@ Examples:
 @scope_options
 @pace
 @waiting_options
+@by_grant("rollout.promote")
 def promote(
     max_unavailable: Share | None, as_json: bool, timeout: float | None, fail_on_kill: bool
 ) -> int:
@@ -176,6 +184,7 @@ Examples:
 """
 )
 @scope_options
+@by_grant("rollout.pause")
 def pause() -> int:
     """Stop the rollout at work at a safe point, to go on later. It then exits with 11."""
     scope = current()
@@ -198,6 +207,7 @@ Examples:
 """
 )
 @scope_options
+@by_grant("rollout.abort")
 def abort() -> int:
     """Give a rollout up, and leave everything as it is: some instances new, some old.
 
@@ -324,7 +334,13 @@ def watch() -> int:
             click.echo(line)
 
     failed, when = detached.ended(scope.systemd(), unit, show)
-    state.wait_until_idle(scope.layout, app, show)
+    if scope.user or os.geteuid() == 0:
+        state.wait_until_idle(scope.layout, app, show)
+    else:
+        _wait_unseen(scope, app, show)
+    for granted, code, at in _failed_grants(scope, app):
+        if at > when:
+            unit, failed, when = granted, code, at
     show()
     story = _story(scope)
     if failed != story.code and when > (story.ended or story.began):
@@ -340,3 +356,30 @@ def watch() -> int:
         told = f"{unitq(app, user=scope.user)} show {number(story.revision)}"
         click.echo(f"  next: `{told}` has the report", err=True)
     return Exit.LOCKED if story.code is None else story.code
+
+
+def _wait_unseen(scope: Scope, app: str, show: Callable[[], None]) -> None:
+    """Returns once nobody is at work on the app, as far as it shows without reading its lock."""
+    systemd = scope.systemd()
+    while True:
+        story = ledger.latest(scope.layout.app(app))
+        at_work = story is not None and story.unfinished and processes.runs(story.pid, "unitq")
+        rows = systemd.units(_granted(app, VERBS))
+        if not at_work and all(row.active in ("inactive", "failed") for row in rows):
+            return
+        show()
+        state.wait_for(story.pid if story and at_work else os.getpid(), _LOOK_AGAIN)
+
+
+def _failed_grants(scope: Scope, app: str) -> Iterator[tuple[str, int, float]]:
+    """Those units of members that have failed: their exit code, and when, in seconds since 1970."""
+    systemd = scope.systemd()
+    # What else a member may start is none that one leaves and comes back to.
+    for row in systemd.units(_granted(app, ("deploy", "rollback"))):
+        if row.active == "failed":
+            found = systemd.properties(row.name, "ExecMainStatus", "ExecMainExitTimestamp")
+            yield row.name, found["ExecMainStatus"], found["ExecMainExitTimestamp"] / 1e6
+
+
+def _granted(app: str, verbs: Iterable[str]) -> list[str]:
+    return [f"{prefix(verb, app)}*" for verb in verbs]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq import observe
+from unitq.cli.by_grant import by_grant
 from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way
 from unitq.cli.rollouts import (
     Waiting,
@@ -36,6 +37,7 @@ from unitq.host import install, paused, state, unitfiles
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from unitq.cli.scope import Scope
     from unitq.core.names import InstanceName
     from unitq.core.revision import Revision
     from unitq.core.settings import RolloutSettings
@@ -101,6 +103,7 @@ Examples:
 @scope_options
 @waiting_options
 @targets
+@by_grant("start")
 def start(
     targets: tuple[str, ...], as_json: bool, timeout: float | None, fail_on_kill: bool
 ) -> int:
@@ -153,6 +156,7 @@ Examples:
 @click.option("--all-at-once", is_flag=True, help="All together: for a while, none is serving.")
 @waiting_options
 @targets
+@by_grant("restart")
 def restart(
     targets: tuple[str, ...],
     max_unavailable: Share | None,
@@ -356,4 +360,18 @@ def remove(yes: bool, as_json: bool, timeout: float | None, fail_on_kill: bool) 
                 changes = [FileChange(name, text, None) for name, text in units.items()]
                 install.remove(systemd, scope.layout, revision.app, changes)
                 paused.forget(scope.layout, revision.app)
+                _remind_of_grants(scope, revision.app)
             return close("remove", scope, systemd, revision, revision.id, outcome, waiting)
+
+
+def _remind_of_grants(scope: Scope, app: str) -> None:
+    """A grant stays, as unitq.toml does: a member could install the app again."""
+    from unitq.grants import store
+
+    groups = [] if scope.user else [one.group for one in store.grants() if one.app == app]
+    if groups:
+        click.echo(
+            f"note: members of {', '.join(groups)} may deploy {app} again; "
+            f"`unitq grant -a {app} --revoke` takes that back",
+            err=True,
+        )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from unitq.core import layout, names
-from unitq.core.errors import ConfigError, NoMatchError, PreflightError
+from unitq.core.errors import ConfigError, NoMatchError, NotPermittedError, PreflightError
 from unitq.host import state
 
 if TYPE_CHECKING:
@@ -98,10 +98,16 @@ class Scope(NamedTuple):
         path = self.config_path()
         try:
             text, trusted = source.read(path)
-        except OSError as error:
-            raise ConfigError(
-                f"{path}: {error.strerror}", hint="-c FILE names the configuration file"
+        except PermissionError as error:
+            if path.parent != Path(layout.system().config_dir):
+                raise _unreadable(path, error) from error
+            raise NotPermittedError(
+                f"{path}: {error.strerror}",
+                hint=f"run it as root (sudo), or let your group read it: `chgrp GROUP {path} && "
+                f"chmod 0640 {path}`",
             ) from error
+        except OSError as error:
+            raise _unreadable(path, error) from error
         app = parse(text, source=str(path), presets=self.presets(), rollout=rollout or {})
         if self.app not in (None, app.name):
             raise NoMatchError(f"{path} is about app {app.name}, not {self.app}")
@@ -182,6 +188,10 @@ class Scope(NamedTuple):
 
 
 _HERE = Path("unitq.toml")
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{path}: {error.strerror}", hint="-c FILE names the configuration file")
 
 
 def app_of(path: Path) -> str | None:

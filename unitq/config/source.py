@@ -41,6 +41,9 @@ class Candidate(NamedTuple):
 def candidates(places: Layout) -> list[Candidate]:
     """Returns the files in the configuration's folder, and those that apps were installed from."""
     found = {path: glance(path) for path in sorted(Path(places.config_dir).glob("*.toml"))}
+    for path, each in found.items():
+        if each.app is None and not os.access(path, os.R_OK):
+            found[path] = each._replace(app=path.stem)  # as `unitq init` names it
     named = {each.app for each in found.values()}
     for app in state.apps(places):
         if app not in named and (revision := state.current(places.app(app))):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unitq.core.errors import PreflightError
+from unitq.core.errors import NotPermittedError, PreflightError
 from unitq.core.model import CodeVersion
 from unitq.core.render import Code
 
@@ -153,6 +153,11 @@ def _content(worker: Worker, path: str) -> bytes:
             regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
             content = file.read(_FILE_MAX + 1) if regular else b""
     except OSError as error:
+        if isinstance(error, PermissionError) and os.geteuid() != 0:
+            raise NotPermittedError(
+                f"{place}: {path}: {error.strerror}",
+                hint="what a deploy by root makes of it is unknown to you; root can read it (sudo)",
+            ) from error
         raise PreflightError(f"{place}: {path}: {error.strerror}") from error
     if not regular:
         raise PreflightError(f"{place}: {path}: not a file")

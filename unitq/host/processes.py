@@ -212,3 +212,12 @@ def invocation(unit: str, runtime: str) -> tuple[str, float] | None:
         return os.readlink(link), os.lstat(link).st_mtime
     except OSError:
         return None
+
+
+def runs(pid: int, name: str) -> bool:
+    """Whether a process of that number lives, and has the name on its command line."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return name.encode() in file.read()
+    except OSError:
+        return False

@@ -184,16 +184,20 @@ def at_work(layout: Layout, app: str) -> dict[str, Any] | None:
 
 def busy(layout: Layout, app: str) -> bool:
     """Whether somebody holds the app, or we may not know."""
+    return hidden(layout, app) or at_work(layout, app) is not None
+
+
+def hidden(layout: Layout, app: str) -> bool:
+    """Whether there is a lock that we may not look at: only root may."""
     path = layout.app(app).lock
-    hidden = os.path.exists(path) and not os.access(path, os.R_OK)
-    return hidden or at_work(layout, app) is not None
+    return os.path.exists(path) and not os.access(path, os.R_OK)
 
 
 def wait_until_idle(layout: Layout, app: str, meanwhile: Callable[[], None]) -> None:
     """Returns once nobody holds the app; calls `meanwhile` now and then."""
     while (holder := at_work(layout, app)) and os.path.exists(f"/proc/{holder['pid']}"):
         meanwhile()
-        _ended(holder["pid"], _LOOK_AGAIN)
+        wait_for(holder["pid"], _LOOK_AGAIN)
     # Who has just begun, or whom we may not know.
     try:
         descriptor = os.open(layout.app(app).lock, os.O_RDONLY | os.O_CLOEXEC)
@@ -205,8 +209,8 @@ def wait_until_idle(layout: Layout, app: str, meanwhile: Callable[[], None]) -> 
         os.close(descriptor)
 
 
-def _ended(pid: int, seconds: float) -> None:
-    """Waits until the process has ended, for so long at most."""
+def wait_for(pid: int, seconds: float) -> None:
+    """Waits until the process has ended, for so many seconds at most."""
     import select  # `status` has no need of it
 
     with suppress(ProcessLookupError):
@@ -226,10 +230,21 @@ def _holder(descriptor: int) -> str:
         return "it has just begun"
 
 
+_acting_for = ""  # the account that a granted command works for, see cli/granted.py
+
+
+def act_for(account: str) -> None:
+    """From now on this account is who runs this: polkit has vouched for it."""
+    global _acting_for  # noqa: PLW0603
+    _acting_for = account
+
+
 def whoami() -> str:
-    """Who runs this: the person behind sudo, where there is one."""
+    """Who runs this: the person behind sudo or a grant, where there is one."""
     import pwd
 
+    if _acting_for:
+        return _acting_for
     if person := os.environ.get("SUDO_USER"):
         return person
     try:

@@ -34,6 +34,11 @@ def texts(config_dir: PurePosixPath) -> dict[str, str]:
     return found
 
 
+def ours(name: str) -> str:
+    """The text of one of ours that no operator's own takes the place of."""
+    return (_ours() / name).read_text(encoding="utf-8")
+
+
 def _ours() -> Path:
     # In the wheel the templates are inside the package, in a checkout they are beside it.
     package = Path(unitq.__file__).parent

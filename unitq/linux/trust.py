@@ -133,3 +133,16 @@ class _Walk:
 
 def _open(name: str, folder: int | None) -> int:
     return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+
+
+def spelled(control: Control) -> str:
+    """Whose say it is, in words: `deploy owns /srv/shop`."""
+    import pwd
+
+    if control.uid == ANYONE:
+        return f"others than root {control.why} {control.path}"
+    try:
+        name = pwd.getpwuid(control.uid).pw_name
+    except KeyError:
+        name = f"UID {control.uid}"
+    return f"{name} {control.why} {control.path}"

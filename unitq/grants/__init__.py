@@ -1,0 +1,1 @@
+"""Deploys without root: accounts that may start some of unitq's commands as units of root's."""
