@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,11 +22,14 @@ from unitq.cli.targets import WholeApp
 from unitq.core import names
 from unitq.core.advice import advice
 from unitq.core.errors import Exit, PreflightError
+from unitq.core.exposure import limits_of_user_scope, rated
 from unitq.core.finding import Finding, Level
 from unitq.core.render import Code, Rendered
 from unitq.core.render import render as render_units
 from unitq.core.revision import Origin, successor
 from unitq.host import checks, code, files, scripts, state, templates, unitfiles
+from unitq.systemd import credentials, exposure
+from unitq.units.hardening import Hardening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from unitq.core.revision import Revision
     from unitq.core.settings import RolloutSettings, Share
     from unitq.host.systemd import Systemd
+    from unitq.systemd.credentials import Secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +54,33 @@ class Prepared:
     settings: RolloutSettings
 
 
-def _rendered(scope: Scope, app: App, found: Mapping[str, Code]) -> Rendered:
+def _rendered(
+    scope: Scope, app: App, found: Mapping[str, Code], secrets: Secrets | None = None
+) -> Rendered:
     texts, app = templates.texts(scope.layout.config_dir), scripts.fitted(app, found)
-    return render_units(app, scope.layout, found, texts, (sys.executable, "-m", "unitq"))
+    key = b""
+    if secrets and secrets.content:
+        key = credentials.key(scope.layout.app(app.name).key)
+        found = {
+            worker.name: replace(
+                found[worker.name], secrets=credentials.seals(worker, secrets.content, key)
+            )
+            for worker in app.workers
+        }
+    units = render_units(app, scope.layout, found, texts, (sys.executable, "-m", "unitq"))
+    return replace(units, key=key)
 
 
 def _findings(
-    scope: Scope, app: App, path: Path, found: Mapping[str, Code], rendered: Rendered
+    scope: Scope,
+    app: App,
+    path: Path,
+    found: Mapping[str, Code],
+    rendered: Rendered,
+    secrets: Secrets,
 ) -> list[Finding]:
     return [
+        *secrets.findings,
         *checks.of_app(app, found, user_scope=scope.user),
         *checks.of_hooks(app.hooks, path.parent),
         *checks.verify(rendered.units, user_scope=scope.user),
@@ -73,6 +95,29 @@ def _findings(
             for name, error in scope.presets().broken.items()
         ),
     ]
+
+
+def _exposure(scope: Scope, app: App, found: Mapping[str, Code]) -> list[Finding]:
+    """How much of the machine each worker can reach, now and with another word."""
+    if scope.user:
+        return limits_of_user_scope(app)  # systemd rates the services of the system only
+    words = {
+        word: {
+            worker.name: worker.unit
+            for worker in _rendered(
+                scope,
+                replace(app, workers=tuple(replace(w, hardening=word) for w in app.workers)),
+                found,
+            ).workers
+        }
+        for word in (Hardening.STANDARD, Hardening.STRICT)
+    }
+    own = {worker.name: worker.unit for worker in _rendered(scope, app, found).workers}
+    return rated(
+        app,
+        exposure.scores(own),
+        {word: exposure.scores(units) for word, units in words.items()},
+    )
 
 
 def prepare(
@@ -95,8 +140,9 @@ def prepare(
     found = code.of_app(app, label)
     if beside:
         found = code.as_installed(found, beside)
-    rendered = _rendered(scope, app, found)
-    findings = _findings(scope, app, path, found, rendered)
+    secrets = credentials.read(app, user_scope=scope.user)
+    rendered = _rendered(scope, app, found, secrets)
+    findings = _findings(scope, app, path, found, rendered, secrets)
     errors = [finding for finding in findings if finding.level is Level.ERROR]
     if errors:
         raise PreflightError(
@@ -152,7 +198,10 @@ def check(as_json: bool) -> int:
         place, _, message = error.message.partition(": ")
         findings.append(Finding(Level.ERROR, place, message, error.hint))
     if found:
-        findings += _findings(scope, app, path, found, _rendered(scope, app, found))
+        secrets = credentials.read(app, user_scope=scope.user)
+        rendered = _rendered(scope, app, found)
+        findings += _findings(scope, app, path, found, rendered, secrets)
+        findings += _exposure(scope, app, found)
     bad = any(finding.level is Level.ERROR for finding in findings)
     if as_json:
         rows = [
