@@ -230,6 +230,38 @@ def test_status_and_deploy_tell_the_truth_in_namespaces(
         stray.end()
 
 
+@pytest.mark.parametrize("word", [None, "strict"])
+def test_a_probe_sees_what_its_instance_has_in_tmp(system_site: Site, word: str | None) -> None:
+    site = system_site
+    table = {
+        "command": f"/bin/sh -c 'touch /tmp/{site.app}-%i; exec {site.odd('steady')}'",
+        "probe": {"command": f"/usr/bin/test -e /tmp/{site.app}-%i"},
+    }
+    site.config(hardening=word, workers={"w": table})
+    assert site.deploy().code == 0
+    assert Path(f"/tmp/{site.app}-1").exists() is (word is None)
+
+
+@pytest.mark.parametrize("word", ["standard", "strict"])
+def test_a_word_that_a_worker_does_not_bear_is_rolled_back(system_site: Site, word: str) -> None:
+    """The canary of the word is the first instance: the others never meet it."""
+    site = system_site
+    attempt = "x = open('/proc/1/comm')" if word == "standard" else "x = open('new', 'w')"
+    (site.release(1) / "w.py").write_text(f"import time\n{attempt}\ntime.sleep(1000)\n")
+    site.release(1).chmod(0o1777)
+    table = {"command": f"{sys.executable} -IS w.py", "instances": 3, "stop_signal": "SIGTERM"}
+    rollout = {"on_failure": "rollback", "min_healthy": "500ms"}
+    site.config(workers={"w": table}, rollout=rollout)
+    site.deploy()
+    before = site.pids()
+    site.config(hardening=word, workers={"w": table}, rollout=rollout)
+    result = site.deploy(code=9)
+    assert "Traceback" not in result.stdout
+    assert site.unitq("status").code == 0
+    kept = set(before.items()) & set(site.pids().items())
+    assert len(kept) == 2
+
+
 def test_writable_follows_the_release(system_site: Site) -> None:
     site = system_site
     assert "write into its storage" not in attempts(site, "strict")

@@ -185,7 +185,7 @@ def check(as_json: bool) -> int:
 
     Validates the file, has systemd verify the units it leads to, and looks for missing programs,
     scripts, directories and users, for what only a shell would understand, shells between systemd
-    and a worker, and settings that lose jobs.
+    and a worker, and settings that lose jobs. Notes how much of the machine each worker can reach.
     Changes nothing. Exits with 0, with 2 if the file is invalid, with 3 if something is missing.
     """
     scope = current()
