@@ -292,6 +292,13 @@ def test_a_writable_path_that_is_missing_stops_the_deploy(system_site: Site, pat
     assert "workers.w.writable" in result.stderr
     assert path in result.stderr
     assert site.files() == []
+    # Its own /tmp has none of this.
+    table = {**table, "writable": ["/tmp"], "directory": "/var/tmp"}
+    site.config(hardening="strict", workers={"w": table})
+    refused = site.deploy(code=13).stderr
+    assert "workers.w.directory: /var/tmp: under" in refused
+    assert "workers.w.writable: /tmp: under" in refused
+    table = {"command": table["command"]}
     # A name that systemd's syntax knows about is one path all the same.
     Path(site.release(1), 'no "such" \\ 100%').mkdir()
     site.config(hardening="strict", workers={"w": {**table, "writable": ['no "such" \\ 100%']}})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from unitq.core import conflicts
 from unitq.core.commandline import executable, names_folder, prefixes, shell_sign
-from unitq.core.exposure import no_new_privileges
+from unitq.core.exposure import applies
 from unitq.core.finding import Finding, Level, Seen
 from unitq.core.model import ROLLOUT, KillMode
 from unitq.core.settings import OnDrainTimeout
@@ -104,7 +104,7 @@ def _of_hardening(worker: Worker, place: str) -> list[Finding]:
         ]
     program = executable(worker.command).rpartition("/")[2]
     # One that is root already has nothing to gain.
-    if program in _SETUID and not worker.root and no_new_privileges(worker):
+    if program in _SETUID and not worker.root and applies(worker, "NoNewPrivileges"):
         return [
             Finding(
                 Level.ERROR,

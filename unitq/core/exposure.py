@@ -44,12 +44,12 @@ def _word(worker: Worker) -> str:
     return f'"{worker.hardening}"' if worker.hardening else "none"
 
 
-def no_new_privileges(worker: Worker) -> bool:
-    """Whether `hardening` keeps its processes from gaining rights by setuid programs."""
-    if worker.hardening in (None, Hardening.OFF):
+def applies(worker: Worker, directive: str) -> bool:
+    """Whether `hardening` writes this directive into the worker's unit, in the system scope."""
+    if worker.hardening is None:
         return False
     kept = _sandbox(worker, user_scope=False).lines
-    return any(line.directive == "NoNewPrivileges" for line in kept)
+    return any(line.directive == directive for line in kept)
 
 
 def _sandbox(worker: Worker, *, user_scope: bool) -> Sandbox:

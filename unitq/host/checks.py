@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from unitq.core.commandline import executable, of_the_shell
 from unitq.core.errors import PreflightError
-from unitq.core.exposure import no_new_privileges
+from unitq.core.exposure import applies
 from unitq.core.finding import Finding, Level
 from unitq.core.scriptfile import script_file
 from unitq.host.hooks import program
@@ -57,6 +57,13 @@ def _writable(worker: Worker, release: str, *, user_scope: bool) -> list[Finding
     if user_scope or worker.hardening is not Hardening.STRICT:
         return []
     place, found = f"workers.{worker.name}.writable", []
+    private = ("/tmp", "/var/tmp") if applies(worker, "PrivateTmp") else ()  # noqa: S108  (made by others, not by us)
+    for key, named in (("directory", [release]), ("writable", worker.writable)):
+        for path in named:
+            if any(Path(path).is_relative_to(folder) for folder in private):
+                message = f'{path}: under hardening = "strict" the worker has a /tmp of its own'
+                hint = "move it, or set PrivateTmp = false in [service]"
+                found.append(Finding(Level.ERROR, f"workers.{worker.name}.{key}", message, hint))
     for path in worker.writable:
         where = Path(release, path)
         try:
@@ -77,7 +84,7 @@ _MAILERS = ("/usr/sbin/postdrop", "/usr/sbin/exim4", "/usr/sbin/exim", "/usr/sbi
 
 def _mail(app: App) -> list[Finding]:
     """Whether jobs can still send mail by this machine's `sendmail`."""
-    if not any(no_new_privileges(worker) and not worker.root for worker in app.workers):
+    if not any(applies(worker, "NoNewPrivileges") and not worker.root for worker in app.workers):
         return []
     for mailer in _MAILERS:
         try:

@@ -49,6 +49,10 @@ class Secrets(NamedTuple):
     content: Mapping[Credential, bytes]
     findings: tuple[Finding, ...]
 
+    def __repr__(self) -> str:
+        # Tracebacks and test reports show it.
+        return f"Secrets(findings={self.findings!r}, …)"
+
 
 def read(app: App, *, user_scope: bool) -> Secrets:
     """Reads every credential of the app as systemd will: as root, or in the user's own scope."""

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.build import HEAD, SYSTEM, TEXTS, USER, app, rendered
+from tests.core.build import HEAD, PRESETS, SYSTEM, TEXTS, USER, app, rendered
 from unitq.core.advice import advice
+from unitq.core.config import parse, starter
 from unitq.core.errors import ConfigError
 from unitq.core.exposure import limits_of_user_scope, rated
 from unitq.core.finding import Level
@@ -262,6 +263,11 @@ def test_what_cannot_work_under_a_word_is_refused() -> None:
     own = "[workers.w.service]\nNoNewPrivileges = false"
     assert levels("sudo -u b bin/w", hard, user, own) == []
     assert levels("+bin/w", hard, user) == ["warning"]
+
+
+def test_a_new_file_is_hardened() -> None:
+    found = parse(starter(), source="unitq.toml", presets=PRESETS)
+    assert [worker.hardening for worker in found.workers] == [Hardening.STANDARD]
 
 
 def test_the_sandbox_says_what_it_left_out() -> None:
