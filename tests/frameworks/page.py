@@ -73,7 +73,7 @@ _HARDENED = """
 ## Hardened
 
 Two instances with `hardening = "standard"`, and with `"strict"` and a `writable` folder for the
-lines that jobs write down: 40 jobs of 0.3 s, and a rolling restart while they wait and are in hand.
+lines that jobs write down: a rolling restart while jobs of 8 s are in hand, and 40 of 0.3 s wait.
 `UNITQ_UPDATE_DOCS=1 script/test frameworks tests/frameworks/test_hardening.py` writes this table.
 
 | framework | `standard` | `strict` |

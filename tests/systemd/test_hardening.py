@@ -392,7 +392,8 @@ def test_a_credential_reaches_the_worker_and_nobody_else(
     system_site: Site, store: Path, kind: str, word: str | None
 ) -> None:
     site = system_site
-    path = store / f"{site.app}.db" if kind == "encrypted" else site.home / "db"
+    # A name of which each character means something to systemd somewhere.
+    path = (store if kind == "encrypted" else site.home) / f'{site.app} 100% "db": $x;#'
     put(site, path, SECRET, encrypted=kind == "encrypted")
     seen = "/bin/sh -c 'grep -qx pass-471. \"$$CREDENTIALS_DIRECTORY/DB_PASSWORD\"'"
     settings = {"credentials": {"DB_PASSWORD": str(path)}, "probe": {"command": seen}}

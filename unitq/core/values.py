@@ -218,6 +218,8 @@ def _credential(name: str, value: object) -> Credential:
     if not isinstance(table.get("path"), str):
         raise MistakeError('a path such as "/etc/credstore.encrypted/shop.db"')
     where = path(table["path"])
+    if where.endswith((" ", "\\")):
+        raise MistakeError(why="must end neither in a blank nor in a backslash")
     # As systemd itself has it: /etc/credstore.encrypted and its like (systemd.exec(5)).
     encrypted = table.get("encrypted", posixpath.dirname(where).endswith(".encrypted"))
     if not isinstance(encrypted, bool):

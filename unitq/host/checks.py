@@ -57,7 +57,7 @@ def _writable(worker: Worker, release: str, *, user_scope: bool) -> list[Finding
     if user_scope or worker.hardening is not Hardening.STRICT:
         return []
     place, found = f"workers.{worker.name}.writable", []
-    private = ("/tmp", "/var/tmp") if applies(worker, "PrivateTmp") else ()  # noqa: S108  (made by others, not by us)
+    private = _TMP if applies(worker, "PrivateTmp") else ()
     for key, named in (("directory", [release]), ("writable", worker.writable)):
         for path in named:
             if any(Path(path).is_relative_to(folder) for folder in private):
@@ -77,6 +77,8 @@ def _writable(worker: Worker, release: str, *, user_scope: bool) -> list[Finding
             found.append(Finding(Level.ERROR, place, message, hint))
     return found
 
+
+_TMP = ("/tmp", "/var/tmp")  # noqa: S108  (we write nothing there)
 
 # What `sendmail` hands a mail over by, in Postfix, Exim and Sendmail.
 _MAILERS = ("/usr/sbin/postdrop", "/usr/sbin/exim4", "/usr/sbin/exim", "/usr/sbin/sendmail")

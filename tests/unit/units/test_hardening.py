@@ -164,6 +164,8 @@ def test_the_workers_word_wins_over_the_apps() -> None:
         ('credentials = { A = { path = "/x", secret = 1 } }', "unknown key"),
         ('credentials = { A = { path = "/x", encrypted = 1 } }', "expected true or false"),
         ('credentials = { A = "/x\\n[Service]" }', ""),
+        ("credentials = { A = '/x\\' }", "a backslash"),
+        ("credentials = { A = '/x ' }", "a blank"),
     ],
 )
 def test_mistakes_are_named(lines: str, problem: str) -> None:
