@@ -23,6 +23,7 @@ from unitq.core.errors import ConfigError, Exit
 from unitq.core.model import (
     App,
     CodeVersion,
+    Credential,
     Fit,
     Hook,
     Hooks,
@@ -44,6 +45,7 @@ from unitq.core.settings import (
     RolloutSettings,
     Share,
 )
+from unitq.units.hardening import Hardening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,6 +105,9 @@ limits = { LimitNOFILE = 65536, LimitAS = "1G:2G" }
 user = "sms"
 group = "sms"
 directory = "/srv/sms"
+hardening = "strict"
+writable = ["/srv/sms/log"]
+credentials = { KEY = "/etc/credstore.encrypted/sms" }
 environment = { WAIT = "10", EMPTY = "" }
 environment_file = ["/etc/sms/a", "/etc/sms/b"]
 
@@ -200,6 +205,9 @@ def test_every_key_arrives_in_the_app() -> None:
                 nice=-5,
                 umask="0022",
                 limits=(("LimitNOFILE", "65536"), ("LimitAS", "1G:2G")),
+                hardening=Hardening.STRICT,
+                writable=("/srv/sms/log",),
+                credentials=(Credential("KEY", "/etc/credstore.encrypted/sms", encrypted=True),),
                 unit=(("OnFailure", ("alert@%n.service",)),),
                 service=(
                     ("ProtectHome", ("yes",)),
@@ -264,7 +272,10 @@ def test_every_key_arrives_in_the_app() -> None:
                 stop_timeout=PRESETS["php-resque"].stop.timeout,
                 quiet="SIGUSR2",
                 resume="SIGCONT",
-                fit=Fit(why=f"preset php-resque: {PRESETS['php-resque'].stop.why}"),
+                fit=Fit(
+                    why=f"preset php-resque: {PRESETS['php-resque'].stop.why}",
+                    leave_out=("ProtectProc",),
+                ),
             ),
         ),
         rollout=RolloutSettings(
@@ -474,7 +485,8 @@ MISTAKES = [
       'digit, got "-x"')),
     ("presets = 1", "presets",
      ("unknown key; the keys here are app, user, group, directory, "
-      "environment, environment_file, code_version, history, redis, rollout, hooks and workers")),
+      "environment, environment_file, hardening, writable, credentials, code_version, history, "
+      "redis, rollout, hooks and workers")),
     ("instances = 2", "instances", "unknown key here, it belongs in [workers.NAME]"),
     ('url = "redis://a"', "url", "unknown key here, it belongs in [redis]"),
     ("min_healthy = 2", "min_healthy", "unknown key here, it belongs in [rollout]"),

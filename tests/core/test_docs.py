@@ -102,6 +102,10 @@ def _framework(preset: Preset) -> list[str]:
     if preset.environment:
         pairs = ", ".join(f"`{name}={value}`" for name, value in preset.environment)
         lines.append(f"- **Environment:** {pairs}")
+    if preset.hardening.leave_out:
+        left_out = ", ".join(f"`{directive}`" for directive in preset.hardening.leave_out)
+        hardened = preset.hardening
+        lines.append(f"- **Hardening** leaves {left_out} out: {hardened.why} [{hardened.source}]")
     lines += [f"- **Other commands:** {case.why} [{case.source}]" for case in preset.cases]
     lines += [f"- **`check` warns:** {check.says} [{check.source}]" for check in preset.checks]
     if preset.prints.needs:

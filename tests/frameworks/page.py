@@ -69,10 +69,21 @@ to write instead, and the columns above are about that: `sh -c "exec COMMAND"`.
 | framework | `sh -c` | `bash -c` |
 | --- | --- | --- |"""
 
+_HARDENED = """
+## Hardened
+
+Two instances with `hardening = "standard"`, and with `"strict"` and a `writable` folder for the
+lines that jobs write down: a rolling restart while jobs of 8 s are in hand, and 40 of 0.3 s wait.
+`UNITQ_UPDATE_DOCS=1 script/test frameworks tests/frameworks/test_hardening.py` writes this table.
+
+| framework | `standard` | `strict` |
+| --- | --- | --- |"""
+
 _HEADINGS = """\
 | framework | direct | `sh -c` | `bash -c` |
 | --- | --- | --- | --- |"""
 _SHELLS = (Way.SH, Way.BASH)
+WORDS = ("standard", "strict")
 
 
 def add(seen: Seen) -> None:
@@ -88,8 +99,11 @@ def add(seen: Seen) -> None:
 
 def complete(seen: Seen) -> bool:
     """Whether every cell of the page was seen."""
-    wanted = {(each.name, case, way) for each in FRAMEWORKS for case in _CASES for way in Way}
+    wanted: set[tuple[str, str, str]] = {
+        (each.name, case, way) for each in FRAMEWORKS for case in _CASES for way in Way
+    }
     wanted |= {(each.name, "refused", shell) for each in FRAMEWORKS for shell in _SHELLS}
+    wanted |= {(each.name, "hardened", word) for each in FRAMEWORKS for word in WORDS}
     return wanted <= seen.keys()
 
 
@@ -98,7 +112,9 @@ def read() -> dict[tuple[str, str, str], str]:
     if not PAGE.exists():
         return {}
     names = {framework.title: framework.name for framework in FRAMEWORKS}
-    headings = {_heading(text): case for case, text in {**_CASES, "refused": _REFUSED}.items()}
+    texts = {**_CASES, "refused": _REFUSED, "hardened": _HARDENED}
+    columns = {"refused": _SHELLS, "hardened": WORDS}
+    headings = {_heading(text): case for case, text in texts.items()}
     found: dict[tuple[str, str, str], str] = {}
     case = ""
     for line in PAGE.read_text(encoding="utf-8").splitlines():
@@ -106,7 +122,7 @@ def read() -> dict[tuple[str, str, str], str]:
             case = headings.get(line, "")
         title, *cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
         if case and title in names:
-            ways = _SHELLS if case == "refused" else tuple(Way)
+            ways = columns.get(case, tuple(Way))
             found |= {
                 (names[title], case, way): cell for way, cell in zip(ways, cells, strict=True)
             }
@@ -140,6 +156,9 @@ def _lines(seen: Seen) -> Iterator[str]:
     yield _REFUSED
     for framework in FRAMEWORKS:
         yield _row(framework.title, *(seen[framework.name, "refused", shell] for shell in _SHELLS))
+    yield _HARDENED
+    for framework in FRAMEWORKS:
+        yield _row(framework.title, *(seen[framework.name, "hardened", word] for word in WORDS))
 
 
 def _row(*cells: str) -> str:

@@ -438,7 +438,12 @@ def test_check_says_it_is_ready(app: Site) -> None:
     assert f"ok (app {app.app}; worker sms: 3, worker mail: 1)" in done.stdout
     # WORKER of conftest has 20 s.
     assert "note: workers.sms.stop_timeout: " in done.stdout
-    assert [each["level"] for each in app.unitq("check", "--json").json["findings"]] == ["note"] * 2
+    found = app.unitq("check", "--json").json["findings"]
+    assert {each["level"] for each in found} == {"note"}
+    # And the exposure of each worker, which systemd rates in the system scope.
+    places = [each["place"].rpartition(".")[2] for each in found]
+    hardening = [] if app.scope.user else ["hardening"] * 2
+    assert sorted(places) == [*hardening, "stop_timeout", "stop_timeout"]
 
 
 def test_render_prints_exactly_what_is_installed(app: Site) -> None:

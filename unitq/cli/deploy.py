@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,12 +24,15 @@ from unitq.config import source
 from unitq.core import names
 from unitq.core.advice import advice
 from unitq.core.errors import Exit, PreflightError
+from unitq.core.exposure import limits_of_user_scope, rated
 from unitq.core.finding import Finding, Level
 from unitq.core.render import Code, Rendered
 from unitq.core.render import render as render_units
 from unitq.core.revision import Origin, adopted, successor
 from unitq.host import checks, code, files, scripts, state, templates, unitfiles
 from unitq.rollout.advisory import Advisory
+from unitq.systemd import credentials, exposure
+from unitq.units.hardening import Hardening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from unitq.core.revision import Revision
     from unitq.core.settings import RolloutSettings, Share
     from unitq.host.systemd import Systemd
+    from unitq.systemd.credentials import Secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +57,33 @@ class Prepared:
     settings: RolloutSettings
 
 
-def _rendered(scope: Scope, app: App, found: Mapping[str, Code]) -> Rendered:
+def _rendered(
+    scope: Scope, app: App, found: Mapping[str, Code], secrets: Secrets | None = None
+) -> Rendered:
     texts, app = templates.texts(scope.layout.config_dir), scripts.fitted(app, found)
-    return render_units(app, scope.layout, found, texts, (sys.executable, "-m", "unitq"))
+    key = b""
+    if secrets and secrets.content:
+        key = credentials.key(scope.layout.app(app.name).key)
+        found = {
+            worker.name: replace(
+                found[worker.name], secrets=credentials.seals(worker, secrets.content, key)
+            )
+            for worker in app.workers
+        }
+    units = render_units(app, scope.layout, found, texts, (sys.executable, "-m", "unitq"))
+    return replace(units, key=key)
 
 
 def _findings(
-    scope: Scope, app: App, path: Path, found: Mapping[str, Code], rendered: Rendered
+    scope: Scope,
+    app: App,
+    path: Path,
+    found: Mapping[str, Code],
+    rendered: Rendered,
+    secrets: Secrets,
 ) -> list[Finding]:
     return [
+        *secrets.findings,
         *checks.of_app(app, found, user_scope=scope.user),
         *checks.of_hooks(app.hooks, path.parent, user_scope=scope.user),
         *checks.of_owner(app, path),
@@ -77,6 +99,29 @@ def _findings(
             for name, error in scope.presets().broken.items()
         ),
     ]
+
+
+def _exposure(scope: Scope, app: App, found: Mapping[str, Code]) -> list[Finding]:
+    """How much of the machine each worker can reach, now and with another word."""
+    if scope.user:
+        return limits_of_user_scope(app)  # systemd rates the services of the system only
+    words = {
+        word: {
+            worker.name: worker.unit
+            for worker in _rendered(
+                scope,
+                replace(app, workers=tuple(replace(w, hardening=word) for w in app.workers)),
+                found,
+            ).workers
+        }
+        for word in (Hardening.STANDARD, Hardening.STRICT)
+    }
+    own = {worker.name: worker.unit for worker in _rendered(scope, app, found).workers}
+    return rated(
+        app,
+        exposure.scores(own),
+        {word: exposure.scores(units) for word, units in words.items()},
+    )
 
 
 def prepare(
@@ -112,8 +157,9 @@ def prepare(
     found = code.of_app(app, label)
     if beside:
         found = code.as_installed(found, beside)
-    rendered = _rendered(scope, app, found)
-    findings = _findings(scope, app, path, found, rendered)
+    secrets = credentials.read(app, user_scope=scope.user)
+    rendered = _rendered(scope, app, found, secrets)
+    findings = _findings(scope, app, path, found, rendered, secrets)
     errors = [finding for finding in findings if finding.level is Level.ERROR]
     if errors:
         raise PreflightError(
@@ -150,7 +196,7 @@ def check(as_json: bool) -> int:
 
     Validates the file, has systemd verify the units it leads to, and looks for missing programs,
     scripts, directories and users, for what only a shell would understand, shells between systemd
-    and a worker, and settings that lose jobs.
+    and a worker, and settings that lose jobs. Notes how much of the machine each worker can reach.
     Changes nothing. Exits with 0, with 2 if the file is invalid, with 3 if something is missing.
     """
     scope = current()
@@ -163,7 +209,10 @@ def check(as_json: bool) -> int:
         place, _, message = error.message.partition(": ")
         findings.append(Finding(Level.ERROR, place, message, error.hint))
     if found:
-        findings += _findings(scope, app, path, found, _rendered(scope, app, found))
+        secrets = credentials.read(app, user_scope=scope.user)
+        rendered = _rendered(scope, app, found)
+        findings += _findings(scope, app, path, found, rendered, secrets)
+        findings += _exposure(scope, app, found)
     bad = any(finding.level is Level.ERROR for finding in findings)
     if as_json:
         rows = [

@@ -80,6 +80,8 @@ def as_text(prepared: Prepared) -> str:
                 f"never more than {plural(part.most, 'process')}, at the very longest {longest}"
             )
     lines.append(way_back(prepared))
+    if any(worker.credentials for worker in prepared.app.workers):
+        lines.append("systemd reads credentials at each start: no way back brings an old one back")
     return "\n".join(lines)
 
 

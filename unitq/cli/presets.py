@@ -125,6 +125,10 @@ def _lines(preset: Preset, own: set[str], width: int) -> Iterator[str]:
     if preset.name != NONE:
         yield from item("queues", queues(preset))
         yield from item("job in hand", job_in_hand(preset))
+    if preset.hardening.leave_out:
+        hard = preset.hardening
+        text = f"leaves {', '.join(hard.leave_out)} out: {hard.why} {_source(hard.source)}"
+        yield from item("hardening", text.strip())
     if preset.signals:
         yield "\nsignals, to the main process:"
         for signal, does in preset.signals:
@@ -218,6 +222,7 @@ def _document(preset: Preset, own: set[str]) -> dict[str, Any]:
         "quiet_instead": preset.quiet.instead,
         "environment": dict(preset.environment),
         "queues": queues(preset),
+        "hardening_leaves_out": list(preset.hardening.leave_out),
         "redis": bool(preset.redis),
         "job_in_hand": job_in_hand(preset),
         "signals": dict(preset.signals),

@@ -162,6 +162,15 @@ def _of_worker(
                 f"root can: `usermod --append --groups {worker.group} {worker.user}`",
             )
         )
+    if worker.credentials:
+        found.append(
+            Finding(
+                Level.ERROR,
+                f"{place}.credentials",
+                f"{delegation.owner} may not decide who gets root's secrets",
+                f"root can, in a drop-in: `systemctl edit {names.template(app.name, worker.name)}`",
+            )
+        )
     for table, directives, allowed in (
         ("unit", worker.unit, UNIT),
         ("service", worker.service, SERVICE),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.core import conflicts
-from unitq.core.commandline import names_folder, prefixes, shell_sign
+from unitq.core.commandline import executable, names_folder, prefixes, shell_sign
+from unitq.core.exposure import applies
 from unitq.core.finding import Finding, Level, Seen
 from unitq.core.model import ROLLOUT, KillMode
 from unitq.core.settings import OnDrainTimeout
 from unitq.core.wrappers import hands_over, in_background, shell_wrapped, with_exec
+from unitq.units.hardening import Hardening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,7 +83,38 @@ def _of_worker(worker: Worker, rollout: RolloutSettings) -> list[Finding]:
         )
     if worker.probe:
         found += _of_probe(worker.probe, worker.directory, f"{place}.probe.command")
+    if worker.hardening not in (None, Hardening.OFF):
+        found += _of_hardening(worker, place)
     return found
+
+
+# Programs that get their rights by being setuid.
+_SETUID = frozenset({"sudo", "su", "doas", "pkexec"})
+
+
+def _of_hardening(worker: Worker, place: str) -> list[Finding]:
+    if "+" in prefixes(worker.command):
+        return [
+            Finding(
+                Level.WARNING,
+                f"{place}.command",
+                'begins with "+", with which systemd applies neither `user` nor `hardening`',
+                'leave the "+" out',
+            )
+        ]
+    program = executable(worker.command).rpartition("/")[2]
+    # One that is root already has nothing to gain.
+    if program in _SETUID and not worker.root and applies(worker, "NoNewPrivileges"):
+        return [
+            Finding(
+                Level.ERROR,
+                f"{place}.command",
+                f'{program} cannot gain rights under hardening = "{worker.hardening}", and the '
+                "worker would not start",
+                f"leave {program} out, and say in `user` whose rights the worker has",
+            )
+        ]
+    return []
 
 
 def _of_signs(worker: Worker) -> list[Finding]:

@@ -27,6 +27,7 @@ from unitq.core.schema import AppFile, ProbeTable, WorkerTable, json_schema
 from unitq.core.settings import OnKilled, RolloutSettings
 from unitq.core.suggest import either
 from unitq.core.values import REGISTERED, MistakeError, share, span
+from unitq.units.hardening import Hardening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,6 +80,7 @@ def _across(data: dict[str, Any], presets: Mapping[str, Preset]) -> Iterator[tup
     rollout = data.get("rollout")
     yield from _impatient(rollout if isinstance(rollout, dict) else {})
     yield from _stuck(rollout if isinstance(rollout, dict) else {})
+    yield from _unwritable(data, tables)
     redis = data.get("redis")
     yield from _unreachable(redis if isinstance(redis, dict) else {}, presets)
     for name, table in tables.items():
@@ -125,6 +127,18 @@ def _homeless(data: dict[str, Any], tables: dict[str, Any]) -> Iterator[tuple[Pa
         return
     for name in missing:
         yield ("workers", name, "directory"), "missing, here or for the whole app"
+
+
+def _unwritable(data: dict[str, Any], tables: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    """`writable` where nothing keeps the worker from writing."""
+    shared = data.get("hardening")
+    words = {name: table.get("hardening", shared) for name, table in tables.items()}
+    problem = 'means something only with hardening = "strict"'
+    if "writable" in data and tables and Hardening.STRICT not in words.values():
+        yield ("writable",), problem
+    for name, table in tables.items():
+        if "writable" in table and words[name] != Hardening.STRICT:
+            yield ("workers", name, "writable"), problem
 
 
 def _impatient(rollout: dict[str, Any]) -> Iterator[tuple[Path, str]]:
@@ -220,6 +234,9 @@ def _worker(name: str, table: WorkerTable, file: AppFile, presets: Mapping[str, 
     """The worker with what it has from its app and its preset; its own wins."""
     environment = dict(file.environment) | dict(table.environment)
     files = table.environment_file if table.environment_file is not None else file.environment_file
+    hardening = table.hardening or file.hardening
+    writable = file.writable if table.writable is None else table.writable
+    credentials = {each.name: each for each in (*file.credentials, *table.credentials)}
     given = fitting.Given(
         table.command, table.stop_signal, table.kill_mode, table.stop_timeout, table.queues,
         table.service, table.model_fields_set,
@@ -246,6 +263,9 @@ def _worker(name: str, table: WorkerTable, file: AppFile, presets: Mapping[str, 
         limits=table.limits,
         unit=table.unit,
         service=table.service,
+        hardening=hardening,
+        writable=writable if hardening is Hardening.STRICT else (),
+        credentials=tuple(credentials.values()),
         singleton=table.singleton,
         probe=_probe(table.probe),
         registered=table.probe == REGISTERED,

@@ -79,6 +79,7 @@ def fitted(given: Given, preset: Preset | None) -> Fitted:
         environment=preset.environment,
         variables=variables,
         arguments=arguments,
+        leave_out=preset.hardening.leave_out,
     )
     return Fitted(
         stop_signal=given.stop_signal if "stop_signal" in given.keys else stop.signal,

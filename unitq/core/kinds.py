@@ -12,12 +12,14 @@ from unitq.core.model import (
     INSTANCES_MAX,
     NAME,
     CodeVersion,
+    Credential,
     Directives,
     Hook,
     KillMode,
     StartLimit,
 )
 from unitq.core.settings import Duration, OnDrainTimeout, OnFailure, OnKilled, Promote, Share
+from unitq.units.hardening import Hardening
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +221,43 @@ OnKilledWord = Annotated[
     WithJsonSchema({"enum": [word.value for word in OnKilled]}),
     Kind('`"report"` or `"requeue"`'),
 ]
+HardeningWord = Annotated[
+    Hardening,
+    PlainValidator(values.choice(Hardening)),
+    WithJsonSchema({"enum": [word.value for word in Hardening]}),
+    Kind('`"standard"`, `"strict"` or `"off"`'),
+]
+Writable = Annotated[
+    tuple[str, ...],
+    PlainValidator(values.writable),
+    WithJsonSchema(
+        {"type": "array", "items": {"type": "string", "minLength": 1}, "uniqueItems": True}
+    ),
+    Kind("list of paths"),
+]
+Credentials = Annotated[
+    tuple[Credential, ...],
+    PlainValidator(values.credentials),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": f"^{values.CREDENTIAL}$"},
+            "maxProperties": values.CREDENTIALS_MAX,
+            "additionalProperties": {
+                "anyOf": [
+                    _PATH,
+                    {
+                        "type": "object",
+                        "properties": {"path": _PATH, "encrypted": {"type": "boolean"}},
+                        "required": ["path"],
+                        "additionalProperties": False,
+                    },
+                ]
+            },
+        }
+    ),
+    Kind("table of absolute paths, see [Credentials](#credentials)"),
+]
 Failures = Annotated[
     int,
     PlainValidator(values.whole(0, INSTANCES_MAX)),
@@ -304,7 +343,7 @@ VariableName = Annotated[
 CredentialName = Annotated[
     str,
     PlainValidator(places.credential_name),
-    WithJsonSchema({"type": "string", "pattern": f"^{places.CREDENTIAL}$"}),
+    WithJsonSchema({"type": "string", "pattern": f"^{values.CREDENTIAL}$"}),
     Kind("name of a credential"),
 ]
 Sentinels = Annotated[

@@ -5,6 +5,7 @@
     STATE/revisions/42-3fa9c1/sms/env           the worker's environment (0600)
     STATE/revisions/42-3fa9c1/sms/release       symlink to the code
     STATE/revisions/42-3fa9c1/sms/stdin         empty; see units/worker@.service.j2
+    STATE/key                                   seals secrets, see systemd/credentials.py (0600)
     STATE/current -> revisions/42-3fa9c1        what is wanted
     STATE/rollouts/17/ledger.jsonl              what a rollout was about to do (core/ledger.py)
     STATE/rollouts/17/progress.log              the lines that it shows, for who looks on
@@ -63,6 +64,10 @@ class AppLayout(NamedTuple):
     @property
     def current(self) -> Path:
         return self.state / "current"
+
+    @property
+    def key(self) -> Path:
+        return self.state / "key"
 
     def pins(self, worker: str) -> Path:
         return self.state / "pins" / worker

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from unitq.core.recycle import Recycle
+    from unitq.units.hardening import Hardening
 
 # systemd allows ASCII letters, digits and ":-_.\" in unit names (systemd.unit(5)). Ours also
 # become directory names and journal identifiers: letters, digits, "-" and "_" serve all three.
@@ -90,6 +91,15 @@ class Hooks:
                 yield name, hook
 
 
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A secret that systemd hands to the worker as a file, which is read at each start."""
+
+    name: str  # of the file in the worker's $CREDENTIALS_DIRECTORY
+    path: str
+    encrypted: bool
+
+
 # Any other systemd directive: one name, one or several values (a list gives several lines).
 Directives = tuple[tuple[str, tuple[str, ...]], ...]
 
@@ -104,6 +114,7 @@ class Fit:
     environment: tuple[tuple[str, str], ...] = ()  # the user's own, files included, wins
     variables: tuple[tuple[str, str], ...] = ()  # by which `queues` reaches the worker
     arguments: tuple[str, ...] = ()  # the same behind its command
+    leave_out: tuple[str, ...] = ()  # directives of `hardening` that the framework cannot have
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +142,9 @@ class Worker:
     limits: tuple[tuple[str, str], ...] = ()
     unit: Directives = ()
     service: Directives = ()
+    hardening: Hardening | None = None  # None: what every worker has, docs/hardening.md
+    writable: tuple[str, ...] = ()  # under "strict"; relative ones are below the release
+    credentials: tuple[Credential, ...] = ()
     singleton: bool = False  # never two processes of it, not even for a moment
     probe: Probe | None = None
     registered: bool = False  # healthy only once it is registered in Redis
@@ -141,6 +155,11 @@ class Worker:
     resume: str = ""  # the one after which it does again
     supervisor_name: str = ""  # what Supervisor called the first instance; "": as by default
     fit: Fit = field(default_factory=Fit)
+
+    @property
+    def root(self) -> bool:
+        """Whether it runs as root, in the system scope."""
+        return self.user in (None, "root", "0")
 
 
 @dataclass(frozen=True, slots=True)

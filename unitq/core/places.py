@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from unitq.core.values import VARIABLE, MistakeError, items
+from unitq.core.values import CREDENTIAL, VARIABLE, MistakeError, items
 
-CREDENTIAL = r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,126}"
 TEXT_MAX = 255
 
 

@@ -64,6 +64,15 @@ class Quiet:
 
 
 @dataclass(frozen=True, slots=True)
+class Hardened:
+    """Directives of `hardening` with which it does not work."""
+
+    leave_out: tuple[str, ...] = ()
+    why: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Queues:
     """How `queues = […]` reaches the worker: by a variable, by arguments, or not at all."""
 
@@ -169,6 +178,7 @@ class Preset:
     limits: tuple[Limit, ...] = ()
     facts: tuple[Fact, ...] = ()
     prints: Prints = Prints()
+    hardening: Hardened = Hardened()
     redis: Keys | None = None  # where its queues are; None: not known, or not in Redis
 
     def case(self, command: str) -> Case | None:

@@ -13,6 +13,7 @@ from unitq.core.preset import (
     Case,
     Check,
     Fact,
+    Hardened,
     Limit,
     Preset,
     Prints,
@@ -149,13 +150,14 @@ def _preset(name: str, top: _Table) -> Preset | None:
     limits = tuple(_limit(table) for table in top.tables("limits"))
     facts = tuple(_fact(table) for table in top.tables("facts"))
     prints = _prints(top.table("prints"))
+    hardening = _hardening(top.table("hardening"))
     redis = top.get("redis", keys.parse, None)
     top.done()
     if top.problems or title is None or stop is None:
         return None
     return Preset(
         name, title, stop, about, command, versions, recognise, service, quiet, environment,
-        queues, signals, cases, checks, limits, facts, prints, redis,
+        queues, signals, cases, checks, limits, facts, prints, hardening, redis,
     )  # fmt: skip
 
 
@@ -325,6 +327,16 @@ def _prints(table: _Table) -> Prints:
         table.wrong("needs", "needs given beside it, a command that has that option")
     table.done()
     return prints
+
+
+def _hardening(table: _Table) -> Hardened:
+    hardened = Hardened(
+        leave_out=table.get("leave_out", presetvalues.hardening, ()),
+        why=table.get("why", presetvalues.text, ""),
+        source=table.get("source", presetvalues.text, ""),
+    )
+    table.done()
+    return hardened
 
 
 def _fact(table: _Table) -> Fact:

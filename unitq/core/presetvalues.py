@@ -9,6 +9,7 @@ from unitq.core import directives, values
 from unitq.core.preset import Basis
 from unitq.core.suggest import either
 from unitq.core.values import MistakeError, MistakesError
+from unitq.units.hardening import DIRECTIVES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,15 @@ def words(value: object) -> tuple[str, ...]:
     if wrong:
         raise MistakesError(wrong)
     return tuple(value)
+
+
+def hardening(value: object) -> tuple[str, ...]:
+    """A list of directives that `hardening` may set."""
+    for index, directive in enumerate(words(value)):
+        if directive not in DIRECTIVES:
+            example = MistakeError("a directive of hardening", words=sorted(DIRECTIVES))
+            raise example.below(index)
+    return words(value)
 
 
 def signals(value: object) -> tuple[str, ...]:

@@ -65,6 +65,25 @@ they stand.
 {reserved}.
 """
 
+_CREDENTIALS = """\
+## Credentials
+
+systemd reads the file as root and gives the worker a copy that only its own user can read, as
+`$CREDENTIALS_DIRECTORY/NAME`: not in the environment, where every child process has it.
+
+```toml
+[workers.sms.credentials]
+DB_PASSWORD = "/etc/credstore.encrypted/shop.db"
+SMS_KEY = { path = "/srv/shop/shared/sms.key", encrypted = false }
+```
+
+A file in a directory whose name ends with `.encrypted` is one that `systemd-creds encrypt
+--name=DB_PASSWORD` wrote, unless `encrypted` says something else; with `--user` there are plain
+files only. Every part of the path must belong to root (or to you, with `--user`). A deploy reads
+the files first; a secret that has changed is a new revision, and restarts the workers. More in
+[hardening.md](hardening.md#credentials).
+"""
+
 _PROBES = """\
 A probe is a unit of its own beside the worker's, such as `unitq-shop-sms.probe@3.service`. It has
 the worker's user, environment and directory, of the same revision as the instance, and begins in a
@@ -194,6 +213,7 @@ def reference() -> str:
         _HOOKS,
         _section("[redis]", RedisTable),
         _section("[workers.NAME]", WorkerTable),
+        _CREDENTIALS,
         _section("Probes", ProbeTable),
         _PROBES,
         _section("Recycling", RecycleTable),
@@ -321,7 +341,7 @@ def starter(
 
     `defaults` are those of the worker's keys that its preset has in place of ours.
     """
-    given: dict[str, Any] = {"app": app, "directory": directory}
+    given: dict[str, Any] = {"app": app, "directory": directory, "hardening": "standard"}
     if user is not None:
         given["user"] = user
     known: dict[str, Any] = {"command": command, "instances": instances}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jinja2 import DictLoader, Environment, StrictUndefined, TemplateError
@@ -21,12 +21,13 @@ from unitq.core.envfile import assignments, file_names
 from unitq.core.errors import ConfigError
 from unitq.core.preset import NONE
 from unitq.core.settings import OnDrainTimeout, OnKilled
+from unitq.units import hardening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from unitq.core.layout import Layout
-    from unitq.core.model import App, Directives, Worker
+    from unitq.core.model import App, Credential, Directives, Worker
     from unitq.core.recycle import Recycle
 
 TEMPLATES = (
@@ -50,6 +51,7 @@ class Code:
     release: str
     version: str
     files: tuple[bytes, ...] = ()
+    secrets: tuple[tuple[str, str], ...] = ()  # each credential's name and seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class Rendered:
     slice: UnitText
     workers: tuple[RenderedWorker, ...]
     recycling: tuple[UnitText, ...] = ()  # what looks for instances to be recycled
+    key: bytes = field(default=b"", repr=False)  # that the seals were made with; b"": there is none
 
     @property
     def units(self) -> tuple[UnitText, ...]:
@@ -200,8 +203,11 @@ def _worker(
         "limits": worker.limits,
         "unit": _lines(worker.unit),
         "service": _lines(worker.service),
+        "credentials": [_credential(each) for each in worker.credentials],
     }
+    values |= _sandbox(worker, pin, user_scope=layout.user)
     unit = _text(jinja, "worker@.service.j2", names.template(app.name, worker.name), values)
+    _complete(unit, "worker@.service.j2", values)
     environment = _environment(app, worker, code)
     return RenderedWorker(
         name=worker.name,
@@ -234,10 +240,65 @@ def _probe(
     more = {
         "probe_command": command_line(worker.probe.command, f"{values['pin']}/release"),
         "probe_timeout": worker.probe.timeout,
+        "instance_unit": names.template(app.name, worker.name).replace("@.", "@%i."),
         "probe_unit": names.probe(app.name, names.InstanceName(worker.name, 1)),
     }
     name = names.probe_template(app.name, worker.name)
-    return _text(jinja, "probe@.service.j2", name, values | more)
+    text = _text(jinja, "probe@.service.j2", name, values | more)
+    _complete(text, "probe@.service.j2", values)
+    return text
+
+
+def _sandbox(worker: Worker, pin: str, *, user_scope: bool) -> dict[str, object]:
+    """What `hardening` writes into the worker's unit, and into its probe's."""
+    if worker.hardening is None:
+        return {"hardening": "", "sandbox": [], "probe_sandbox": [], "private_tmp": False}
+    own = dict(worker.service)
+    found = hardening.sandbox(
+        worker.hardening,
+        user_scope=user_scope,
+        root=worker.root,
+        own=own,
+        leave_out=worker.fit.leave_out,
+    )
+    lines = [str(line) for line in found.lines]
+    if not user_scope:
+        lines += [f"ReadWritePaths={_one_of(where, pin)}" for where in worker.writable]
+    # What the operator changed of the sandbox counts for the probe as well.
+    changed = tuple(each for each in worker.service if each[0] in hardening.DIRECTIVES)
+    return {
+        "hardening": str(worker.hardening),
+        "sandbox": lines,
+        "probe_sandbox": lines + _lines(changed),
+        "private_tmp": any(line.directive == "PrivateTmp" for line in found.lines),
+    }
+
+
+def _one_of(where: str, pin: str) -> str:
+    """A path for a directive that takes a list of them. Below the pin it follows the release."""
+    text = path(where) if where.startswith("/") else f"{pin}/release/{path(where)}"
+    text = text.removesuffix("/.")
+    if not any(c in text for c in " \t\"'\\"):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _credential(credential: Credential) -> str:
+    directive = "LoadCredentialEncrypted" if credential.encrypted else "LoadCredential"
+    return f"{directive}={credential.name}:{path(credential.path)}"
+
+
+def _complete(unit: UnitText, template: str, values: Mapping[str, object]) -> None:
+    """Raises ConfigError where an operator's own template leaves out what protects a worker."""
+    there = set(unit.text.splitlines())
+    lines = [*values["credentials"], *values["sandbox"]]  # type: ignore[misc]
+    if missing := [line for line in lines if line not in there]:
+        raise ConfigError(
+            f"unit template {template}: has no {missing[0]}, which unitq.toml asks for",
+            hint="it is older than `hardening` and `credentials`: take over what ours does with "
+            "{{ sandbox }} and {{ credentials }}",
+        )
 
 
 def _environment(app: App, worker: Worker, code: Code) -> tuple[tuple[str, str], ...]:
@@ -259,6 +320,8 @@ def _environment(app: App, worker: Worker, code: Code) -> tuple[tuple[str, str],
 def _fingerprint(unit: str, environment: tuple[tuple[str, str], ...], code: Code) -> str:
     files = [hashlib.sha256(content).hexdigest() for content in code.files]
     parts = [unit, environment, code.release, code.version, files]
+    if code.secrets:
+        parts.append(code.secrets)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -278,6 +278,19 @@ class WorkerTable(Table):
         description="Read instead of the app's `environment_file`.",
         examples=["/etc/shop/sms.env"],
     )
+    hardening: kinds.HardeningWord | None = Field(
+        default=None, description="The app's `hardening` unless given here.", examples=["strict"]
+    )
+    writable: kinds.Writable | None = Field(
+        default=None,
+        description="Instead of the app's `writable`.",
+        examples=[["storage", "/srv/shop/shared/log"]],
+    )
+    credentials: kinds.Credentials = Field(
+        default=(),
+        description="Added to the app's `credentials`; the same name here wins.",
+        examples=[{"SMS_KEY": "/etc/credstore.encrypted/shop.sms"}],
+    )
     unit: kinds.UnitSection = Field(
         default=_default("unit"),
         description="Any other directive for the unit's `[Unit]` section.",
@@ -324,6 +337,25 @@ class AppFile(Table):
         description="Files with more variables, one `NAME=value` a line. A deploy copies them, so "
         "that all instances of a revision have the same.",
         examples=["/etc/shop/env"],
+    )
+    hardening: kinds.HardeningWord | None = Field(
+        default=None,
+        description="How much of the machine the workers can reach: with `standard` what no "
+        "worker in PHP, Python, Ruby or Node should miss, with `strict` as little as possible, "
+        "with `off` all that their user can. Without it only `/usr`, `/boot`, `/etc` and the "
+        "cgroups are protected. What each word means, and can break: [hardening.md](hardening.md).",
+        examples=["standard"],
+    )
+    writable: kinds.Writable = Field(
+        default=(),
+        description='What workers with `hardening = "strict"` may write to. A relative path is '
+        "one in the code that `directory` leads to, of the instance's own release.",
+        examples=[["storage", "/srv/shop/shared/log"]],
+    )
+    credentials: kinds.Credentials = Field(
+        default=(),
+        description="Secrets that the workers find as files in `$CREDENTIALS_DIRECTORY`.",
+        examples=[{"DB_PASSWORD": "/etc/credstore.encrypted/shop.db"}],
     )
     code_version: kinds.CodeVersionWord = Field(
         default=CodeVersion.AUTO,

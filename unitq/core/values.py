@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from unitq.core import duration
-from unitq.core.model import INSTANCES_MAX, NAME_RE, KillMode, StartLimit
+from unitq.core.model import INSTANCES_MAX, NAME_RE, Credential, KillMode, StartLimit
 from unitq.core.settings import Duration, Share
 from unitq.core.suggest import either
 
@@ -164,6 +164,67 @@ def _file(value: object) -> str:
     if not isinstance(value, str) or not value.startswith("/"):
         raise MistakeError('an absolute path such as "/etc/shop/env"')
     return path(value)
+
+
+def writable(value: object) -> tuple[str, ...]:
+    """Paths that a worker may write to: absolute, or below the code."""
+    if not isinstance(value, list):
+        raise MistakeError('a list of paths such as ["storage", "/srv/shop/shared/log"]')
+    return items(value, _writable)
+
+
+def _writable(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise MistakeError('a path such as "storage" or "/srv/shop/shared/log"')
+    if value.startswith("/"):
+        return path(value)
+    # What leads out of the code is named by its own path.
+    return path(f"/{value}").lstrip("/") or "."
+
+
+# systemd takes whatever names a file (credential_name_valid() in creds-util.c); a shell has to
+# name it, too.
+CREDENTIAL = r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,126}"
+CREDENTIALS_MAX = 32
+_CREDENTIAL_EXAMPLE = 'a table such as { DB_PASSWORD = "/etc/credstore.encrypted/shop.db" }'
+
+
+def credentials(value: object) -> tuple[Credential, ...]:
+    """Secrets by name: a path, or `{ path = …, encrypted = … }`."""
+    if not isinstance(value, dict):
+        raise MistakeError(_CREDENTIAL_EXAMPLE)
+    if len(value) > CREDENTIALS_MAX:
+        raise MistakeError(why=f"more than {CREDENTIALS_MAX} of them")
+    found, wrong = [], []
+    for key, item in value.items():
+        try:
+            found.append(_credential(key, item))
+        except MistakeError as mistake:
+            wrong.append(mistake.below(key))
+    if wrong:
+        raise MistakesError(wrong)
+    return tuple(found)
+
+
+def _credential(name: str, value: object) -> Credential:
+    if not re.fullmatch(CREDENTIAL, name):
+        raise MistakeError(
+            why='not a name for a credential: letters, digits, "_", "-" and ".", at most 127'
+        )
+    table = value if isinstance(value, dict) else {"path": value}
+    for key in table:
+        if key not in ("path", "encrypted"):
+            raise MistakeError(why="unknown key, the keys are path and encrypted", at=(key,))
+    if not isinstance(table.get("path"), str):
+        raise MistakeError('a path such as "/etc/credstore.encrypted/shop.db"')
+    where = path(table["path"])
+    if where.endswith((" ", "\\")):
+        raise MistakeError(why="must end neither in a blank nor in a backslash")
+    # As systemd itself has it: /etc/credstore.encrypted and its like (systemd.exec(5)).
+    encrypted = table.get("encrypted", posixpath.dirname(where).endswith(".encrypted"))
+    if not isinstance(encrypted, bool):
+        raise MistakeError("true or false").below("encrypted")
+    return Credential(name, where, encrypted)
 
 
 def queues(value: object) -> tuple[str, ...]:

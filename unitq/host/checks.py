@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING
 
 from unitq.core.commandline import executable, keeps_to_user, of_the_shell
 from unitq.core.errors import PreflightError
+from unitq.core.exposure import applies
 from unitq.core.finding import Finding, Level
 from unitq.core.scriptfile import script_file
 from unitq.host.hooks import program
 from unitq.linux import obeyed
 from unitq.linux.trust import ANYONE, ROOT
+from unitq.units.hardening import DIRECTIVES, Hardening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,14 +46,70 @@ _ANOTHER_VIEW = frozenset(
 def of_app(app: App, code: Mapping[str, Code], *, user_scope: bool) -> list[Finding]:
     """What is missing on this machine: users, groups, programs."""
     missing = [] if user_scope else _rootless(app)
-    return missing + [
+    found = missing + [
         finding
         for worker in app.workers
         for finding in (
             *_accounts(worker, code[worker.name].release, user_scope=user_scope),
             *_programs(worker, code[worker.name].release),
+            *_writable(worker, code[worker.name].release, user_scope=user_scope),
         )
     ]
+    return found + _mail(app)
+
+
+def _writable(worker: Worker, release: str, *, user_scope: bool) -> list[Finding]:
+    """Paths that are to be writable and are not there: systemd would not start the worker."""
+    if user_scope or worker.hardening is not Hardening.STRICT:
+        return []
+    place, found = f"workers.{worker.name}.writable", []
+    private = _TMP if applies(worker, "PrivateTmp") else ()
+    for key, named in (("directory", [release]), ("writable", worker.writable)):
+        for path in named:
+            if any(Path(path).is_relative_to(folder) for folder in private):
+                message = f'{path}: under hardening = "strict" the worker has a /tmp of its own'
+                hint = "move it, or set PrivateTmp = false in [service]"
+                found.append(Finding(Level.ERROR, f"workers.{worker.name}.{key}", message, hint))
+    for path in worker.writable:
+        where = Path(release, path)
+        try:
+            where.stat()
+        except PermissionError:
+            continue  # whether root sees it is not for us to say
+        except OSError as error:
+            below = "" if path.startswith("/") else ", in the code that `directory` leads to"
+            hint = "make it, or leave it out: the worker would not start (226/NAMESPACE)"
+            message = f"{path}{below}: {where}: {error.strerror}"
+            found.append(Finding(Level.ERROR, place, message, hint))
+    return found
+
+
+_TMP = ("/tmp", "/var/tmp")  # noqa: S108  (we write nothing there)
+
+# What `sendmail` hands a mail over by, in Postfix, Exim and Sendmail.
+_MAILERS = ("/usr/sbin/postdrop", "/usr/sbin/exim4", "/usr/sbin/exim", "/usr/sbin/sendmail")
+
+
+def _mail(app: App) -> list[Finding]:
+    """Whether jobs can still send mail by this machine's `sendmail`."""
+    if not any(applies(worker, "NoNewPrivileges") and not worker.root for worker in app.workers):
+        return []
+    for mailer in _MAILERS:
+        try:
+            mode = os.stat(mailer).st_mode
+        except OSError:
+            continue
+        if mode & (stat.S_ISUID | stat.S_ISGID):
+            return [
+                Finding(
+                    Level.NOTE,
+                    "hardening",
+                    f"PHP's mail() and `sendmail` fail in jobs: {mailer} is setuid or setgid, "
+                    "and NoNewPrivileges takes that away",
+                    "send by SMTP (localhost:25), or set NoNewPrivileges = false in [service]",
+                )
+            ]
+    return []
 
 
 def of_hooks(hooks: Hooks, directory: PurePath, *, user_scope: bool) -> list[Finding]:
@@ -359,5 +418,8 @@ def _complaints(said: str, units: Sequence[UnitText]) -> list[Finding]:
         if match["line"]:
             quoted = text.splitlines()[int(match["line"]) - 1 : int(match["line"])]
             place = f"{name}, line {match['line']}" + (f" ({quoted[0]})" if quoted else "")
-        found.append(Finding(Level.ERROR, place, f"systemd says: {match['what']}"))
+        # Of a line that an older systemd does not know; it leaves that one out.
+        unknown = re.match(r"Unknown (?:key name|lvalue) '(\w+)'", match["what"])
+        level = Level.NOTE if unknown and unknown[1] in DIRECTIVES else Level.ERROR
+        found.append(Finding(level, place, f"systemd says: {match['what']}"))
     return found

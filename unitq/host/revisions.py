@@ -37,6 +37,9 @@ _UNITS = "_units"
 
 def write(place: AppLayout, revision: Revision, rendered: Rendered) -> None:
     """Puts a revision on disk, whole or not at all. Raises OSError."""
+    if rendered.key and not Path(place.key).exists():
+        files.folder(Path(place.state))
+        files.replace(Path(place.key), rendered.key, 0o600)
     with _whole(place, revision) as home:
         _write_into(home, revision, rendered)
 
@@ -106,6 +109,8 @@ def _write_worker(home: Path, revision: str, worker: RenderedWorker) -> None:
 def discard(place: AppLayout, revision: Revision) -> None:
     """Deletes a revision that did not become current, and the folders that were made for it."""
     shutil.rmtree(Path(place.revisions) / revision.id, ignore_errors=True)
+    if not Path(place.current).is_symlink():
+        Path(place.key).unlink(missing_ok=True)
     for folder in (place.revisions, place.state, place.state.parent):
         with suppress(OSError):
             Path(folder).rmdir()  # only if nothing is in it

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unitq.core.envfile import assignments
 from unitq.core.errors import ConfigError, NotPermittedError
+from unitq.systemd.credentials import DecryptError, decrypt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +19,6 @@ _FILE_MAX = 1 << 20  # bytes
 
 # systemd.exec(5), LoadCredential=: where a credential of that name is looked for.
 _STORES = ("/etc/credstore", "/run/credstore", "/usr/local/lib/credstore", "/usr/lib/credstore")
-_DECRYPT_SECONDS = 10.0  # a TPM takes its time
 
 
 def from_variable(name: str, workers: Iterable[Worker], key: str) -> str:
@@ -75,19 +74,14 @@ def _there(path: Path, key: str) -> bool:
 
 
 def _decrypted(path: Path, name: str, key: str) -> str:
-    command = ["systemd-creds", "decrypt", f"--name={name}", str(path), "-"]
     try:
-        done = subprocess.run(
-            command, capture_output=True, timeout=_DECRYPT_SECONDS, check=False, text=True
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ConfigError(f"redis.{key}: systemd-creds: {error}") from None
-    if done.returncode != 0:
+        content = decrypt(path, name)
+    except DecryptError as error:
         raise ConfigError(
-            f"redis.{key}: {path} cannot be decrypted: {' '.join(done.stderr.split())}",
+            f"redis.{key}: {path} cannot be decrypted: {error}",
             hint="only root can, on the machine that it was encrypted for",
-        )
-    return done.stdout.rstrip("\r\n")
+        ) from None
+    return content.decode(errors="replace").rstrip("\r\n")
 
 
 def _read(path: Path, key: str) -> str:

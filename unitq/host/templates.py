@@ -43,4 +43,4 @@ def _ours() -> Path:
     # In the wheel the templates are inside the package, in a checkout they are beside it.
     package = Path(unitq.__file__).parent
     inside = package / "units"
-    return inside if inside.is_dir() else package.parent / "units"
+    return inside if (inside / TEMPLATES[0]).exists() else package.parent / "units"

@@ -389,6 +389,7 @@ FORBIDDEN = {
     "a command as root": directive("service", 'ExecStartPre = "+/bin/true"'),
     "output": directive("service", 'StandardOutput = "append:/etc/passwd"'),
     "credentials": directive("service", 'LoadCredential = "x:/etc/shadow"'),
+    "secrets of root": (WORKERS, f'{WORKERS}\ncredentials = {{ X = "/etc/shadow" }}'),
     "capabilities": directive("service", 'AmbientCapabilities = "CAP_SYS_ADMIN"'),
     "binds": directive("service", 'BindPaths = "/etc:/srv"'),
     "groups": directive("service", 'SupplementaryGroups = "disk"'),

@@ -1,0 +1,67 @@
+"""What is made of what systemd-analyze says, and of one that is too old to say it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.core.build import app, rendered
+from unitq.core.finding import Level
+from unitq.host.checks import verify
+from unitq.systemd.exposure import scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+UNIT = rendered(app('[workers.sms]\ncommand = "/bin/true"\nhardening = "strict"')).workers[0].unit
+
+
+@pytest.fixture
+def analyze(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """`analyze(SCRIPT)`: what `systemd-analyze` is from now on."""
+
+    def make(script: str) -> None:
+        program = tmp_path / "systemd-analyze"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    return make
+
+
+def test_the_score_is_read(analyze: Callable[[str], None]) -> None:
+    analyze('echo "→ Overall exposure level for unitq-shop-sms@i.service: 1.8 OK 🙂"')
+    assert scores({"sms": UNIT}) == {"sms": 1.8}
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["echo \"systemd-analyze: unrecognized option '--offline=true'\" >&2; exit 1", "echo 9.9"],
+)
+def test_one_that_rates_no_files_is_no_mistake(script: str, analyze: Callable[[str], None]) -> None:
+    analyze(script)
+    assert scores({"sms": UNIT}) == {}
+
+
+def test_a_machine_without_it_is_none_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert scores({"sms": UNIT}) == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "level"),
+    [
+        ("Unknown key name 'ProtectProc' in section 'Service', ignoring.", Level.NOTE),
+        ("Unknown lvalue 'ProtectProc' in section 'Service'", Level.NOTE),
+        ("Unknown key name 'ProtectEverything' in section 'Service', ignoring.", Level.ERROR),
+        ("Failed to parse ProtectProc value, ignoring: x", Level.ERROR),
+    ],
+)
+def test_a_line_that_an_older_systemd_does_not_know_stops_no_deploy(
+    line: str, level: Level, analyze: Callable[[str], None]
+) -> None:
+    analyze(f'echo "unitq-shop-sms@.service:9: {line}" >&2; exit 0')
+    (finding,) = verify([UNIT], user_scope=False)
+    assert finding.level is level
