@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from contextlib import suppress
@@ -27,6 +28,7 @@ from unitq.core.render import Code, Rendered
 from unitq.core.render import render as render_units
 from unitq.core.revision import Origin, successor
 from unitq.host import checks, code, files, scripts, state, templates, unitfiles
+from unitq.linux import programs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +54,7 @@ class Prepared:
 
 def _rendered(scope: Scope, app: App, found: Mapping[str, Code]) -> Rendered:
     texts, app = templates.texts(scope.layout.config_dir), scripts.fitted(app, found)
-    return render_units(app, scope.layout, found, texts, (sys.executable, "-m", "unitq"))
+    return render_units(app, scope.layout, found, texts, programs.itself(user=scope.user))
 
 
 def _findings(
@@ -305,8 +307,10 @@ def _detached(scope: Scope, app: App, path: Path, label: str | None) -> int:
         nothing_in_the_way(scope, app.name)
         prepare(scope, systemd, app, path, label)
     unit = names.rollout(app.name)
-    arguments = [word for word in sys.argv[1:] if word != "--detach"]
-    detached.start(systemd, unit, f"{app.name}: unitq deploy", arguments)
+    # It has another working directory; the last of several options counts.
+    config = f"--config={os.path.join(os.getcwd(), path)}"
+    arguments = [word for word in sys.argv[1:] if word not in ("--detach", "--")] + [config]
+    detached.start(systemd, unit, f"{app.name}: unitq deploy", arguments, user=scope.user)
     user = "--user " if scope.user else ""
     click.echo(
         f"{app.name}: the deploy runs as {unit}; `unitq {user}-a {app.name} rollout watch` waits "

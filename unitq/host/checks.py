@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from unitq.core.commandline import executable, of_the_shell
 from unitq.core.errors import PreflightError
 from unitq.core.finding import Finding, Level
+from unitq.core.model import CodeVersion
 from unitq.core.scriptfile import script_file
 from unitq.host.hooks import program
+from unitq.linux import git, programs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +46,25 @@ def of_app(app: App, code: Mapping[str, Code], *, user_scope: bool) -> list[Find
             *_accounts(worker, user_scope=user_scope),
             *_programs(worker, code[worker.name].release),
         )
-    ]
+    ] + _checkouts(app)
+
+
+def _checkouts(app: App) -> list[Finding]:
+    """Where git is not asked, and so every deploy restarts the workers."""
+    if app.code_version is not CodeVersion.AUTO:
+        return []
+    found = {}
+    for worker in app.workers:
+        try:
+            git.find(os.path.realpath(worker.directory))
+        except git.RefusedError as error:
+            found[str(error)] = Finding(
+                Level.WARNING,
+                f"workers.{worker.name}.directory",
+                f"git is not asked for the version: {error}",
+                "`chown -R` it to one account; until then every deploy restarts the workers",
+            )
+    return list(found.values())
 
 
 def of_hooks(hooks: Hooks, directory: PurePath) -> list[Finding]:
@@ -178,7 +198,9 @@ def _runnable(path: Path, place: str, hint: str = "") -> list[Finding]:
 
 def verify(units: Sequence[UnitText], *, user_scope: bool) -> list[Finding]:
     """What systemd's own parser says of the unit texts, before any of them is installed."""
-    with tempfile.TemporaryDirectory(prefix="unitq-verify-") as folder:
+    # Not root's TMPDIR: it may be another's, who could replace what is made there.
+    place = "/tmp" if os.geteuid() == 0 else None  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="unitq-verify-", dir=place) as folder:
         for unit in units:
             Path(folder, unit.name).write_text(unit.text, encoding="utf-8")
         services = [unit.name for unit in units if unit.name.endswith(".service")]
@@ -186,7 +208,7 @@ def verify(units: Sequence[UnitText], *, user_scope: bool) -> list[Finding]:
         try:
             done = subprocess.run(
                 [
-                    "systemd-analyze",
+                    programs.path_of("systemd-analyze"),
                     *scope,
                     "verify",
                     "--man=no",
@@ -197,7 +219,7 @@ def verify(units: Sequence[UnitText], *, user_scope: bool) -> list[Finding]:
                 capture_output=True,
                 timeout=_VERIFY_SECONDS,
                 # Ours come first; the rest of the machine's units stay in sight.
-                env=os.environ
+                env=programs.environment()
                 | {"SYSTEMD_UNIT_PATH": f"{folder}:", "SYSTEMD_LOG_TARGET": "console"},
             )
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from unitq.core.errors import UnitqError
+from unitq.linux import programs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,6 +89,7 @@ def run(hook: Hook, document: Mapping[str, object], *, directory: PurePath) -> H
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env=programs.environment(whole=True),
                 bufsize=0,
             )
         except OSError as error:

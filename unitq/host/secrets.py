@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from unitq.core.envfile import assignments
 from unitq.core.errors import ConfigError, NotPermittedError
+from unitq.linux import programs
+from unitq.linux.read_as import UnreadableError, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,10 +77,16 @@ def _there(path: Path, key: str) -> bool:
 
 
 def _decrypted(path: Path, name: str, key: str) -> str:
-    command = ["systemd-creds", "decrypt", f"--name={name}", str(path), "-"]
+    command = ["decrypt", f"--name={name}", str(path), "-"]
     try:
         done = subprocess.run(
-            command, capture_output=True, timeout=_DECRYPT_SECONDS, check=False, text=True
+            [programs.path_of("systemd-creds"), *command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_DECRYPT_SECONDS,
+            check=False,
+            text=True,
+            env=programs.environment(),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigError(f"redis.{key}: systemd-creds: {error}") from None
@@ -92,14 +100,8 @@ def _decrypted(path: Path, name: str, key: str) -> str:
 
 def _read(path: Path, key: str) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(_FILE_MAX + 1)
-    except PermissionError:
-        raise NotPermittedError(
-            f"redis.{key}: {path}: Permission denied", hint="as root it can be read"
-        ) from None
-    except OSError as error:
-        raise ConfigError(f"redis.{key}: {path}: {error.strerror}") from None
-    if len(content) > _FILE_MAX:
-        raise ConfigError(f"redis.{key}: {path}: larger than {_FILE_MAX >> 20} MiB")
+        content = read(path, _FILE_MAX)
+    except UnreadableError as error:
+        kind = NotPermittedError if error.denied else ConfigError
+        raise kind(f"redis.{key}: {path}: {error.reason}", hint=error.hint) from None
     return content.decode(errors="replace")
