@@ -80,7 +80,7 @@ def _version(directory: str, release: str, mode: CodeVersion) -> str:
             raise PreflightError(
                 f'code_version = "git", but {refused}'
                 if refused
-                else f'code_version = "git", but {release} is no git checkout with a commit',
+                else f'code_version = "git", but git names no commit of {release}',
                 hint='code_version = "always" makes every deploy a new revision',
             )
     # Nothing tells two versions apart, so each deploy is one: in doubt, restart.
