@@ -13,7 +13,8 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jinja2 import DictLoader, Environment, StrictUndefined, TemplateError
+from jinja2 import DictLoader, StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from unitq.core import names
 from unitq.core.commandline import command_line, with_arguments
@@ -41,6 +42,13 @@ TEMPLATES = (
 
 # Signals whose death systemd already counts as clean (systemd.service(5), SuccessExitStatus=).
 CLEAN_SIGNALS = frozenset({"SIGHUP", "SIGINT", "SIGTERM", "SIGPIPE"})
+
+
+# What an expression of a template can end in, besides Jinja's own errors.
+_TEMPLATE_FAILS = (
+    TemplateError, ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError,
+    TypeError, ValueError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +135,8 @@ def render(
     is to run as `unitq`.
     Raises ConfigError where a template (an operator's own, say) is broken.
     """
-    jinja = Environment(
+    # A template says how a unit looks, and runs nothing.
+    jinja = ImmutableSandboxedEnvironment(
         loader=DictLoader(dict(templates)),
         undefined=StrictUndefined,
         autoescape=False,  # noqa: S701  (unit files, not HTML; values are escaped below)
@@ -154,7 +163,7 @@ def render(
     )
 
 
-def _recycling(jinja: Environment, app: App, values: dict[str, object]) -> tuple[UnitText, ...]:
+def _recycling(jinja: ImmutableSandboxedEnvironment, app: App, values: dict[str, object]) -> tuple[UnitText, ...]:
     if not any(worker.recycle for worker in app.workers):
         return ()
     return (
@@ -164,7 +173,7 @@ def _recycling(jinja: Environment, app: App, values: dict[str, object]) -> tuple
 
 
 def _worker(
-    jinja: Environment,
+    jinja: ImmutableSandboxedEnvironment,
     app: App,
     worker: Worker,
     layout: Layout,
@@ -227,7 +236,7 @@ def _worker(
 
 
 def _probe(
-    jinja: Environment, app: App, worker: Worker, values: dict[str, object]
+    jinja: ImmutableSandboxedEnvironment, app: App, worker: Worker, values: dict[str, object]
 ) -> UnitText | None:
     if worker.probe is None:
         return None
@@ -262,10 +271,10 @@ def _fingerprint(unit: str, environment: tuple[tuple[str, str], ...], code: Code
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _text(jinja: Environment, template: str, name: str, values: dict[str, object]) -> UnitText:
+def _text(jinja: ImmutableSandboxedEnvironment, template: str, name: str, values: dict[str, object]) -> UnitText:
     try:
         return UnitText(name, jinja.get_template(template).render(values))
-    except TemplateError as error:
+    except _TEMPLATE_FAILS as error:
         line = getattr(error, "lineno", None)
         where = f"{template}, line {line}" if line else template
         raise ConfigError(

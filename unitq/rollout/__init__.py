@@ -1,0 +1,1 @@
+"""Rollouts: what one is about to do, does, and has done."""
