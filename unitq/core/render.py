@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jinja2 import DictLoader, StrictUndefined, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.sandbox import ImmutableSandboxedEnvironment as Environment
 
 from unitq.core import names
 from unitq.core.commandline import command_line, with_arguments
@@ -136,10 +136,10 @@ def render(
     Raises ConfigError where a template (an operator's own, say) is broken.
     """
     # A template says how a unit looks, and runs nothing.
-    jinja = ImmutableSandboxedEnvironment(
+    jinja = Environment(
         loader=DictLoader(dict(templates)),
         undefined=StrictUndefined,
-        autoescape=False,  # noqa: S701  (unit files, not HTML; values are escaped below)
+        autoescape=False,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -163,7 +163,7 @@ def render(
     )
 
 
-def _recycling(jinja: ImmutableSandboxedEnvironment, app: App, values: dict[str, object]) -> tuple[UnitText, ...]:
+def _recycling(jinja: Environment, app: App, values: dict[str, object]) -> tuple[UnitText, ...]:
     if not any(worker.recycle for worker in app.workers):
         return ()
     return (
@@ -173,7 +173,7 @@ def _recycling(jinja: ImmutableSandboxedEnvironment, app: App, values: dict[str,
 
 
 def _worker(
-    jinja: ImmutableSandboxedEnvironment,
+    jinja: Environment,
     app: App,
     worker: Worker,
     layout: Layout,
@@ -236,7 +236,7 @@ def _worker(
 
 
 def _probe(
-    jinja: ImmutableSandboxedEnvironment, app: App, worker: Worker, values: dict[str, object]
+    jinja: Environment, app: App, worker: Worker, values: dict[str, object]
 ) -> UnitText | None:
     if worker.probe is None:
         return None
@@ -271,7 +271,7 @@ def _fingerprint(unit: str, environment: tuple[tuple[str, str], ...], code: Code
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _text(jinja: ImmutableSandboxedEnvironment, template: str, name: str, values: dict[str, object]) -> UnitText:
+def _text(jinja: Environment, template: str, name: str, values: dict[str, object]) -> UnitText:
     try:
         return UnitText(name, jinja.get_template(template).render(values))
     except _TEMPLATE_FAILS as error:

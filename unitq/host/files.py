@@ -105,6 +105,11 @@ def text(path: Path, most: int, what: str) -> str:
         content = file.read(most + 1)
     if len(content) > most:
         raise ConfigError(f"{path}: larger than {most >> 20} MiB: not a {what}")
+    return decoded(path, content)
+
+
+def decoded(path: Path, content: bytes) -> str:
+    """The text of what was read from there. Raises ConfigError where it is none."""
     try:
         return content.decode()
     except UnicodeDecodeError as error:

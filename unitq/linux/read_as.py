@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from unitq.linux.trust import ANYONE, Why, resolved
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from unitq.linux.trust import Control, Resolved
 
 _SECONDS = 10.0
@@ -26,7 +28,7 @@ class UnreadableError(Exception):
         self.denied = denied  # it is there, but not for us
 
 
-def read(path: str | os.PathLike[str], most: int) -> bytes:
+def read(path: str | os.PathLike[str], most: int, *, told_by: Sequence[Control] = ()) -> bytes:
     """Returns the content of a regular file of at most `most` bytes. Never blocks.
 
     An ordinary user reads with their own rights. As root it depends on who decides where the path
@@ -37,6 +39,7 @@ def read(path: str | os.PathLike[str], most: int) -> bytes:
       and no more is read than the account may read;
     - several accounts, or a group, or everybody: it is refused.
 
+    `told_by` are those who decide that this path is read at all: see `authors`.
     Raises UnreadableError.
     """
     text = os.fspath(path)
@@ -44,7 +47,7 @@ def read(path: str | os.PathLike[str], most: int) -> bytes:
         if os.geteuid() != 0:
             return _content(_opened(text), most)
         with resolved(text) as found:
-            say = _on_the_way(found)
+            say = [*told_by, *_on_the_way(found)]
             if not say:
                 return _content(found.open(), most)
     except PermissionError:
@@ -57,6 +60,20 @@ def read(path: str | os.PathLike[str], most: int) -> bytes:
     if len(accounts) > 1 or ANYONE in accounts:
         raise _refusal(say)
     return _as_account(text, say[0], most)
+
+
+def authors(path: str | os.PathLike[str]) -> tuple[Control, ...]:
+    """Who decides what a file says, besides root; nobody where it is not there.
+
+    Nothing for an ordinary user, who reads with their own rights whatever a file says.
+    """
+    if os.geteuid() != 0:
+        return ()
+    try:
+        with resolved(path) as found:
+            return found.controls
+    except OSError:
+        return ()
 
 
 def _on_the_way(found: Resolved) -> list[Control]:
