@@ -54,7 +54,7 @@ class Prepared:
 
 def _rendered(scope: Scope, app: App, found: Mapping[str, Code]) -> Rendered:
     texts, app = templates.texts(scope.layout.config_dir), scripts.fitted(app, found)
-    return render_units(app, scope.layout, found, texts, programs.itself(user=scope.user))
+    return render_units(app, scope.layout, found, texts, programs.itself())
 
 
 def _findings(

@@ -73,11 +73,11 @@ that decides where the path leads:
 | --- | --- |
 | root, and only root may write there | as root, whoever owns the file |
 | root and one other account, such as the one that deploys | as that account, with its groups |
-| several accounts; or a group, or everybody, may write there | not at all: exit 13 says which directory, and what to type |
+| several accounts; or a group, or everybody, may write there | not at all: exit 13 says where |
 
-A group that is the account's own counts as the account. So a `.env` that the deploying account owns,
-in its own directory, works; one that only root may read belongs into a directory of root's, such as
-`/etc/shop`.
+A group that is the account's own counts as the account. So a `.env` that the deploying account
+owns, in its own directory, works; one that only root may read belongs in a directory of root's,
+such as `/etc/shop`.
 """
 
 _PROBES = """\

@@ -31,9 +31,9 @@ def start(
     `systemctl stop` of the unit is a Ctrl-C: it ends at a safe point, for which it has all the time
     that it needs. Raises LockedError where it runs already.
     """
-    command = [*programs.itself(user=user), *arguments]
+    command = [*programs.itself(), *arguments]
     environment = _environment(user=user)
-    encoded = [word.encode() for word in command]
+    encoded = [os.fsencode(word) for word in command]
     # One that failed stays for people to look at, until the next one.
     systemd.reset_failed(unit)
     try:
@@ -43,7 +43,7 @@ def start(
                 ("Description", "s", description.encode()),
                 ("Type", "s", b"exec"),
                 ("ExecStart", "a(sasb)", [(encoded[0], encoded, False)]),
-                ("Environment", "as", [pair.encode() for pair in environment]),
+                ("Environment", "as", [os.fsencode(pair) for pair in environment]),
                 ("WorkingDirectory", "s", b"/"),
                 ("TimeoutStopUSec", "t", _FOREVER),
             ],
@@ -58,7 +58,10 @@ def start(
 
 def _environment(*, user: bool) -> list[str]:
     """Little of the caller's: the environment of a login may hold anything."""
-    kept = programs.environment() if os.geteuid() == 0 else _of_a_user()
+    if not user:
+        kept = programs.environment_of_root()
+    else:
+        kept = programs.environment() if os.geteuid() == 0 else _of_a_user()
     found = kept | {name: value for name in _MORE if (value := os.environ.get(name))}
     if user and (bus := os.environ.get("DBUS_SESSION_BUS_ADDRESS")):
         found["DBUS_SESSION_BUS_ADDRESS"] = bus

@@ -7,8 +7,10 @@ what root runs.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import site
 import sys
 
 from unitq.core.errors import NotPermittedError
@@ -23,7 +25,7 @@ _KEPT = frozenset(
 )
 _LOCALE = re.compile("LC_[A-Z]+")
 # As sudo's env_check: no path to a file of the caller's choice, and no format.
-_HARMLESS = re.compile(r"[A-Za-z0-9_.,@:+-]*(/[A-Za-z0-9_+-]+)*")
+_HARMLESS = re.compile(r"[\w.,@:+-]*|\w[\w+-]*(/[\w+-]+)+", re.ASCII)
 
 # Directories of an account, whose place the environment may change.
 _PLACES = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")
@@ -40,13 +42,18 @@ _CODE = re.compile(
 )
 
 
-def itself(*, user: bool) -> tuple[str, ...]:
-    """The beginning of a command line that runs this unitq, in the scope of a user or the system's.
+def itself() -> tuple[str, ...]:
+    """The beginning of a command line that runs this unitq.
 
     Python is isolated: neither the directory nor the PYTHON* variables of who starts it add code
-    (python(1), -I). An account's own packages, `pip install --user`, count in that scope only.
+    (python(1), -I). The account's own packages count only where unitq is one of them.
     """
-    return (sys.executable, *(("-E", "-P") if user else ("-I",)), "-m", "unitq")
+    own = not sys.flags.no_user_site and _below(__file__, site.getusersitepackages())
+    return (sys.executable, *(("-E", "-P") if own else ("-I",)), "-m", "unitq")
+
+
+def _below(path: str, folder: str) -> bool:
+    return os.path.realpath(path).startswith(f"{os.path.realpath(folder)}/")
 
 
 def path_of(name: str) -> str:
@@ -54,44 +61,53 @@ def path_of(name: str) -> str:
 
     As root it is one that nobody else can put another in place of.
     """
+    why = f"there is no program {name}"
     if os.geteuid() != 0:
         import shutil
 
         if found := shutil.which(name):
             return found
-    for folder in PATH.split(":") if os.geteuid() == 0 else ():
+        raise FileNotFoundError(errno.ENOENT, why, name)
+    for folder in PATH.split(":"):
         found = f"{folder}/{name}"
-        if os.access(found, os.X_OK) and decided_by_another(found) is None:
+        if not os.access(found, os.X_OK):
+            continue
+        if (part := decided_by_another(found)) is None:
             return found
-    raise FileNotFoundError(2, f"there is no program {name}", name)
+        why = f"{found} is not run as root: {part} is not root's alone"
+    raise FileNotFoundError(errno.ENOENT, why, name)
 
 
 def environment(*, whole: bool = False) -> dict[str, str]:
     """The environment of a program that unitq starts.
 
-    An ordinary user's is their own. Root's has the system's PATH, and of the caller's only the
-    locale and the terminal; with `whole`, all but what would make a program run other code.
+    An ordinary user's is their own. Root's is `environment_of_root`; with `whole`, all but what
+    would make a program run other code.
     """
     if os.geteuid() != 0:
         return dict(os.environ)
+    found = environment_of_root()
     if whole:
         found = {
             name: value
             for name, value in os.environ.items()
-            if not _CODE.fullmatch(name) and not value.startswith("()")
-        }
-    else:
-        found = {
-            name: value
-            for name, value in os.environ.items()
-            if (name in _KEPT or _LOCALE.fullmatch(name)) and _HARMLESS.fullmatch(value)
-        }
+            if not _CODE.fullmatch(name) and name not in _PLACES and not value.startswith("()")
+        } | found
     for name in _PLACES:
-        found.pop(name, None)
         value = os.environ.get(name)
         if value and decided_by_another(value) is None:
             found[name] = value
-    return found | {"HOME": found.get("HOME", _home()), "PATH": PATH}
+    return found
+
+
+def environment_of_root() -> dict[str, str]:
+    """The system's PATH, root's HOME, and of the caller's only the locale and the terminal."""
+    found = {
+        name: value
+        for name, value in os.environ.items()
+        if (name in _KEPT or _LOCALE.fullmatch(name)) and _HARMLESS.fullmatch(value)
+    }
+    return found | {"HOME": _home(0), "PATH": PATH}
 
 
 def places() -> dict[str, str]:
@@ -110,7 +126,7 @@ def places() -> dict[str, str]:
                 hint="with --user as root: `sudo -H` without kept variables; for the units of "
                 "another account, run it as that account",
             )
-    return {"HOME": _home()} | found
+    return {"HOME": _home(0)} | found
 
 
 def decided_by_another(path: str) -> str | None:
@@ -129,10 +145,10 @@ def decided_by_another(path: str) -> str | None:
             return path
 
 
-def _home() -> str:
+def _home(uid: int) -> str:
     import pwd
 
     try:
-        return pwd.getpwuid(os.geteuid()).pw_dir
+        return pwd.getpwuid(uid).pw_dir
     except KeyError:
         return "/"
