@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.linux import confined, programs
@@ -17,10 +16,10 @@ from unitq.linux.read_as import UnreadableError, read
 from unitq.linux.trust import resolved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import PurePath
 
-SECONDS = 60.0
+_SECONDS = 10.0
+_STATUS_SECONDS = 60.0  # a large tree on a slow disk
 _OUTPUT = 1 << 16  # bytes
 _INDEX = 64 << 20  # bytes: the names of some hundred thousand files
 _SUBMODULES = 200
@@ -98,7 +97,8 @@ def _clean(checkout: Checkout, left: int) -> int:
     """How many submodules may still be looked at; below 0: it is not clean, or nobody knows."""
     # What is in a submodule git would ask another git, which it cannot start here.
     options = ("--porcelain", "--untracked-files=normal", "--ignore-submodules=dirty")
-    if left < 0 or _git(checkout, "status", *options) != b"":
+    status = (*_no_filters(checkout), "status", *options)
+    if left < 0 or _git(checkout, *status, seconds=_STATUS_SECONDS) != b"":
         return -1
     entries = _git(checkout, "ls-files", "--stage", "-z", "--full-name", ":/", most=_INDEX)
     if entries is None:
@@ -174,38 +174,38 @@ def _pointed(path: str, before: str) -> str:
     return os.path.join(os.path.dirname(path), text.removeprefix(before))
 
 
-def _git(checkout: Checkout, *arguments: str, most: int = _OUTPUT) -> bytes | None:
+def _git(
+    checkout: Checkout, *arguments: str, most: int = _OUTPUT, seconds: float = _SECONDS
+) -> bytes | None:
     """What git prints; None where it fails, takes too long, or prints more than that."""
     try:
         program = programs.path_of("git")
-        with _opened(checkout.release) as folder:
+        with resolved(checkout.release) as place:
             options = [word for option in _OPTIONS for word in ("-c", option)]
-            off = [word for option in _filters(checkout, folder) for word in ("-c", option)]
-            command = [program, "--no-pager", *_pinned(checkout), *options, *off, *arguments]
-            return _run(command, checkout, folder, most)
+            command = [program, "--no-pager", *_pinned(checkout), *options, *arguments]
+            ended = confined.run(
+                lambda: os.execve(program, command, _ENVIRONMENT),  # noqa: S606
+                checkout.rights,
+                seconds=seconds,
+                most=most,
+                folder=place.descriptor,
+            )
     except OSError:
         return None
+    return ended.output if ended.status == 0 else None
 
 
-def _filters(checkout: Checkout, folder: int) -> list[str]:
-    """What switches the filters off that the repository names, one that root runs first of all."""
+def _no_filters(checkout: Checkout) -> list[str]:
+    """Options that switch off what the repository has: root's could run, and is not wanted."""
     pattern = r"^filter\..*\.(clean|smudge|process|required)$"
-    command = [
-        programs.path_of("git"),
-        *_pinned(checkout),
-        "config",
-        "-z",
-        "--name-only",
-        "--get-regexp",
-        pattern,
-    ]
-    told = _run(command, checkout, folder, _OUTPUT)
-    names = {os.fsdecode(name).rpartition(".")[0] for name in (told or b"").split(b"\0") if name}
+    told = _git(checkout, "config", "-z", "--name-only", "--get-regexp", pattern) or b""
+    names = {os.fsdecode(name).rpartition(".")[0] for name in told.split(b"\0") if name}
     return [
-        f"{name}.{key}"
+        word
         for name in sorted(names)
         if "=" not in name
         for key in ("clean=", "smudge=", "process=", "required=false")
+        for word in ("-c", f"{name}.{key}")
     ]
 
 
@@ -214,17 +214,3 @@ def _pinned(checkout: Checkout) -> tuple[str, ...]:
     if checkout.rights is None or checkout.rights.uid != 0:
         return ()
     return f"--git-dir={checkout.git}", f"--work-tree={os.path.dirname(checkout.git)}"
-
-
-def _run(command: list[str], checkout: Checkout, folder: int, most: int) -> bytes | None:
-    def work() -> bytes:
-        os.execve(command[0], command, _ENVIRONMENT)  # noqa: S606
-
-    ended = confined.run(work, checkout.rights, seconds=SECONDS, most=most, folder=folder)
-    return ended.output if ended.status == 0 else None
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[int]:
-    with resolved(path) as found:
-        yield found.descriptor

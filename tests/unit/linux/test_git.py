@@ -12,7 +12,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -403,6 +403,27 @@ def test_the_child_has_no_terminal_no_rights_and_no_programs() -> None:
     assert asked("umask") == "0077"
     assert asked("ulimit -v; ulimit -f; ulimit -c").split() == ["1048576", "0", "0"]
     assert probe(ACCOUNT, "/bin/true; echo $?").output == b""  # it cannot fork
+
+
+@pytest.mark.parametrize("name", ["HEAD", "config", "index"])
+def test_a_pipe_in_a_repository_holds_nobody_up_for_long(
+    srv: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = checkout(srv / "app")
+    (folder / ".git" / name).unlink()
+    os.mkfifo(folder / ".git" / name)
+    os.chown(folder / ".git" / name, DEPLOY.pw_uid, DEPLOY.pw_gid)
+    ended: list[confined.Ended] = []
+    run = confined.run
+
+    def hurried(*arguments: Any, seconds: float, **more: Any) -> confined.Ended:
+        assert seconds <= 60.0
+        ended.append(run(*arguments, seconds=0.3, **more))
+        return ended[-1]
+
+    monkeypatch.setattr(confined, "run", hurried)
+    assert not told(folder)[1]
+    assert None in [each.status for each in ended] or ended[-1].status
 
 
 def test_what_does_not_end_is_ended() -> None:
