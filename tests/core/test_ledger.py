@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import grp
 import json
 import os
 from pathlib import Path, PurePosixPath
@@ -166,9 +167,75 @@ def test_the_report_is_kept_beside(place: AppLayout) -> None:
     found = json.loads(Path(place.rollout(1), "report.json").read_text(encoding="utf-8"))
     assert found == {"result": "paused"}
     with ledger.resume(place, 1, 4) as again:
-        kept = again.kept()
-        assert kept is not None
-        assert json.loads(kept) == found
+        assert again.kept() == found
+
+
+ROW: dict[str, Any] = {"instance": "sms@1", "log": [], "jobs": None, "possible_jobs": []}
+ROW_SAID = ROW | {"log": ["PASSWORD=x"], "jobs": [{"name": "SendSms"}]}
+SAID: dict[str, Any] = {
+    "result": "failed",
+    "instances": [ROW_SAID, ROW | {"instance": "sms@2"}],
+    "rollback": {"instances": [ROW_SAID | {"possible_jobs": [{"id": "7"}]}]},
+    "earlier": [{"instances": [ROW_SAID], "rollback": None}],
+}
+
+
+def private(path: Path) -> bool:
+    """Whether only root, or the owner, and who may read the journal may read it."""
+    found = path.stat()
+    if os.geteuid() != 0:
+        return found.st_mode & 0o777 == 0o600
+    try:
+        group = grp.getgrnam("systemd-journal").gr_gid
+    except KeyError:
+        return found.st_mode & 0o777 == 0o600
+    return (found.st_mode & 0o777, found.st_gid) == (0o640, group)
+
+
+def test_what_workers_printed_is_kept_apart(place: AppLayout) -> None:
+    with begun(place) as opened:
+        opened.report(SAID)
+        opened.progress("sms@1 draining", ": SendSms 7")
+    folder = Path(place.rollout(1))
+    for path in folder.iterdir():
+        if path.name in ("logs.json", "progress-jobs.log"):
+            assert private(path), path
+        else:
+            assert path.stat().st_mode & 0o777 == 0o644, path
+            assert not {"PASSWORD", "SendSms", '"7"'} & set(path.read_text().split()), path
+            assert "SendSms" not in path.read_text()
+    public = json.loads((folder / "report.json").read_text())
+    assert public["withheld"] is True
+    assert public["instances"][0] == ROW | {"possible_jobs": []}
+    assert ledger.whole(folder, public) == SAID
+    with ledger.resume(place, 1, 4) as again:
+        assert again.kept() == SAID
+        again.report({"result": "ok"})
+    assert not (folder / "logs.json").exists()
+
+
+def test_what_an_older_unitq_left_open_is_closed(place: AppLayout) -> None:
+    for number, text in ((1, json.dumps(SAID)), (2, "{"), (3, json.dumps({"instances": [ROW]}))):
+        folder = Path(place.rollout(number))
+        folder.mkdir(parents=True)
+        for name, content in (("report.json", text), ("progress.log", "sms@1 draining: SendSms")):
+            (folder / name).write_text(content)
+            (folder / name).chmod(0o644)
+    with begun(place):
+        pass
+    folder = Path(place.rollout(1))
+    assert private(folder / "logs.json")
+    assert private(folder / "progress.log")
+    report = json.loads((folder / "report.json").read_text())
+    assert "PASSWORD" not in json.dumps(report)
+    assert ledger.whole(folder, report) == SAID
+    assert private(Path(place.rollout(2)) / "report.json")
+    assert (Path(place.rollout(3)) / "report.json").stat().st_mode & 0o777 == 0o644
+    # What is closed stays, and is not closed twice.
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    with begun(place):
+        pass
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
 def test_a_ledger_takes_its_room_before_anything_is_done(place: AppLayout) -> None:
@@ -197,7 +264,7 @@ def test_a_report_has_its_room_from_the_beginning(place: AppLayout) -> None:
     with begun(place) as opened:
         reserved = {path.name: path.stat().st_size for path in Path(place.rollout(1)).iterdir()}
         assert all(size > 64 << 10 for size in reserved.values()), reserved
-        assert len(reserved) == 2
+        assert len(reserved) == 3
         opened.report({"result": "ok"})
     assert sorted(os.listdir(place.rollout(1))) == ["ledger.jsonl", "report.json"]
     with ledger.resume(place, 1, 4):

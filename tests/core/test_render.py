@@ -358,3 +358,30 @@ def test_a_broken_template_of_an_operators_own_is_told_with_its_line() -> None:
             )
         assert said in caught.value.message
         assert caught.value.exit is Exit.USAGE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ app.__init__.__globals__ }}",
+        "{{ cycler.__init__.__globals__.os.system('id') }}",
+        "{{ lipsum.__globals__['os'].popen('id').read() }}",
+        "{{ self.__init__.__globals__.__builtins__.open('/etc/passwd').read() }}",
+        "{{ '{0.__class__.__mro__}'.format(app) }}",
+        "{% for i in range(10 ** 9) %}x{% endfor %}",
+        "{{ 1 / 0 }}",
+        "{{ 1 + 'a' }}",
+        "{{ [][0] }}",
+        "{{ nothing }}",
+        "{{ (limits or [])|attr('append')(1) }}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{% include '/etc/passwd' %}",
+        "{% import 'os' as os %}",
+        "{{ environment_files.append('x') }}",
+    ],
+)
+def test_a_template_runs_nothing_and_ends_in_words(text: str) -> None:
+    broken = {**TEXTS, "worker@.service.j2": text}
+    with pytest.raises(ConfigError, match=r"unit template worker@\.service\.j2"):
+        render(app(SMALLEST), SYSTEM, {"sms": Code("/r", "1")}, broken)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import pwd
 import random
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,7 +32,6 @@ from unitq.queues.wire import Answers, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from tests.harness.redis_server import RedisServer
     from unitq.core.queue import Sample
@@ -142,6 +145,36 @@ def test_tls_checks_who_answers(tls: int, certificates: Path) -> None:
     assert looked(Redis(url=url, ca_file=str(certificates / "cert.pem"))).queues["sms"].waiting == 0
     with pytest.raises(QueuesError, match=r"(?i)certificate"):
         looked(Redis(url=url))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes files of other accounts")
+def test_a_key_is_read_with_the_rights_of_who_decides_which(tls: int, certificates: Path) -> None:
+    url = f"rediss://127.0.0.1:{tls}/0"
+    his = pwd.getpwnam("daemon")
+    with tempfile.TemporaryDirectory(dir="/var/lib", prefix="unitq-test-") as folder:
+        place, secret = Path(folder), Path(folder, "secret.pem")
+        place.chmod(0o755)
+        shutil.copy(certificates / "key.pem", secret)
+        secret.chmod(0o600)
+        shared = place / "shared"
+        shared.mkdir()
+        for name in ("cert.pem", "key.pem"):
+            shutil.copy(certificates / name, shared / name)
+            os.chown(shared / name, his.pw_uid, his.pw_gid)
+            (shared / name).chmod(0o600)
+        os.chown(shared, his.pw_uid, his.pw_gid)
+        ca, cert, key = (str(shared / name) for name in ("cert.pem", "cert.pem", "key.pem"))
+        settings = Redis(url=url, ca_file=ca, cert_file=cert, key_file=key)
+        before = len(os.listdir("/proc/self/fd"))
+        assert looked(settings).queues["sms"].waiting == 0
+        assert len(os.listdir("/proc/self/fd")) == before
+        (shared / "key.pem").unlink()
+        (shared / "key.pem").symlink_to(secret)
+        with pytest.raises(QueuesError, match="daemon decides what this path leads to"):
+            looked(settings)
+        (shared / "key.pem").unlink()
+        with pytest.raises(QueuesError, match="No such file"):
+            looked(settings)
 
 
 def test_sentinels_say_where_the_master_is(server: RedisServer, tmp_path: Path) -> None:

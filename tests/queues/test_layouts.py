@@ -527,6 +527,31 @@ def test_rubbish_in_every_key_is_noted_and_breaks_nothing(server: RedisServer, n
     sample(server, name, "sms")
 
 
+ODD = [
+    "9" * 5000, "²", "-1", "0", "٤٧١١", "4711\0", "\x1b[31m", "", str(2**70), "[" * 5000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_process_with_an_odd_number_is_none(server: RedisServer, odd: str) -> None:
+    client: Any = server.client
+    deep = '{"args":' + "[" * 500 + "]" * 500 + "}"
+    client.sadd("resque:workers", f"web1:{odd}:sms")
+    client.set(f"resque:worker:web1:{odd}:sms", deep)
+    client.set(f"resque:worker:web1:{odd}:sms:started", odd)
+    client.sadd("processes", f"web1:{odd}:cafe")
+    client.hset(f"web1:{odd}:cafe", mapping={"info": json.dumps({"pid": odd}), "beat": odd})
+    client.hset(f"web1:{odd}:cafe:work", "a", json.dumps({"payload": deep, "run_at": odd}))
+    client.sadd("rq:workers", "rq:worker:abc")
+    client.hset("rq:worker:abc", mapping={"hostname": "web1", "pid": odd, "birth": odd})
+    client.zadd("laravel_horizon:supervisors", {"web1-x1:sup-1": time.time()})
+    client.hset("laravel_horizon:supervisor:web1-x1:sup-1", mapping={"pid": odd, "options": deep})
+    for preset in ("resque", "php-resque", "sidekiq", "rq", "horizon"):
+        workers = sample(server, preset, "sms").registry.workers or ()
+        assert [each.pid for each in workers] == [None] * len(workers), preset
+    assert len(sample(server, "sidekiq").registry.workers or ()) == 1
+
+
 def test_every_registry_that_presets_may_name_has_a_reader() -> None:
     from unitq.core.keys import REGISTRIES
 

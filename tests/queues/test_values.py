@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import pytest
 from unitq.core.errors import ConfigError, NotPermittedError
 from unitq.core.model import Worker
 from unitq.host import secrets
-from unitq.queues.values import moment, number, pairs, table, text
+from unitq.queues.values import moment, moments, number, pairs, pid, table, text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +48,45 @@ def test_rubbish_is_empty() -> None:
     assert pairs(None) == pairs(7) == {}
     assert (number(b"x"), number(b"12"), number(None)) == (None, 12, None)
     assert text(b"\xff") == "�"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "9" * 5000, b"9" * 5000, 10**400, -(10**400), "²", "٤٢", "1_0", "0x10", "1e3", 2**63, b"",
+        [], {},
+    ],
+)  # fmt: skip
+def test_what_is_no_number_of_redis_is_none(written: object) -> None:
+    assert number(written) is None or written == "1_0"
+    assert pid(written) is None or written == "1_0"
+
+
+def test_a_process_has_a_small_number() -> None:
+    assert [pid(each) for each in (b"1", "2147483647", 0, -1, 2**31, 2**40)] == [
+        1, 2147483647, None, None, None, None,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        10**400, "9" * 5000, b"-" * 9, "Mon Nov 23 13:20:00 +99:99 2026",
+        "0001-01-01T00:00:00+14:00",
+        "Mon Jan  1 00:00:00 +2359 0001", "\0" * 6, float("nan"),
+    ],
+)  # fmt: skip
+def test_no_moment_is_too_odd(written: object) -> None:
+    assert moment(written) in (None, pytest.approx(-62135647200))
+    assert len(moments([written, 1, None])) == 3
+
+
+def test_what_nests_too_deep_is_rubbish() -> None:
+    for depth, there in ((90, True), (150, False), (900, False)):
+        nested = '{"a":' + "[" * depth + "]" * depth + "}"
+        assert bool(table(nested)) is there
+    # Many, but not deep.
+    assert len(table(json.dumps({"a": [[]] * 500}))["a"]) == 500
 
 
 def worker(*files: Path, **environment: str) -> Worker:

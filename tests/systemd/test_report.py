@@ -15,6 +15,7 @@ import pytest
 
 from tests.systemd.conftest import wait_until
 from tests.systemd.test_json import documented, shape
+from unitq.host.ledger import whole
 
 if TYPE_CHECKING:
     from tests.systemd.conftest import Result, Site
@@ -48,7 +49,7 @@ def told(site: Site, rollout: int) -> dict[str, Any]:
     folder = site.scope.state_dir / site.app / "rollouts" / str(rollout)
     found = json.loads((folder / "report.json").read_text())
     assert isinstance(found, dict)
-    return found
+    return whole(folder, found)
 
 
 def by(site: Site, command: str) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.systemd.conftest import wait_until
+from unitq.host.ledger import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -428,7 +429,7 @@ def test_the_report_is_kept_with_the_rollout(system_site: Site) -> None:
     _bad(site, 2)
     done = site.deploy("--json", code=9)
     folder = site.scope.state_dir / site.app / "rollouts" / "2"
-    kept = json.loads((folder / "report.json").read_text())
+    kept = whole(folder, json.loads((folder / "report.json").read_text()))
     assert kept.items() >= done.json.items()
     assert kept["began"] <= kept["ended"]
     entry, before = site.unitq("history", "--json").json["revisions"][0], kept["revision"]

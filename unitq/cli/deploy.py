@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from contextlib import suppress
@@ -30,6 +31,7 @@ from unitq.core.render import Code, Rendered
 from unitq.core.render import render as render_units
 from unitq.core.revision import Origin, adopted, successor
 from unitq.host import checks, code, files, scripts, state, templates, unitfiles
+from unitq.linux import programs
 from unitq.rollout.advisory import Advisory
 from unitq.systemd import credentials, exposure
 from unitq.units.hardening import Hardening
@@ -70,7 +72,7 @@ def _rendered(
             )
             for worker in app.workers
         }
-    units = render_units(app, scope.layout, found, texts, (sys.executable, "-m", "unitq"))
+    units = render_units(app, scope.layout, found, texts, programs.itself())
     return replace(units, key=key)
 
 
@@ -377,8 +379,10 @@ def _detached(scope: Scope, app: App, path: Path, label: str | None, *, adopt: b
         nothing_in_the_way(scope, app.name)
         prepare(scope, systemd, app, path, label, adopt=adopt)
     unit = names.rollout(app.name)
-    arguments = [word for word in sys.argv[1:] if word != "--detach"]
-    detached.start(systemd, unit, f"{app.name}: unitq deploy", arguments)
+    # It has another working directory; the last of several options counts.
+    config = f"--config={os.path.join(os.getcwd(), path)}"
+    arguments = [word for word in sys.argv[1:] if word not in ("--detach", "--")] + [config]
+    detached.start(systemd, unit, f"{app.name}: unitq deploy", arguments, user=scope.user)
     user = "--user " if scope.user else ""
     click.echo(
         f"{app.name}: the deploy runs as {unit}; `unitq {user}-a {app.name} rollout watch` waits "

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from unitq.cli.scope import chosen, current, scope_options
 from unitq.cli.targets import targets
 from unitq.core import names
-from unitq.core.errors import UnitqError
 from unitq.host import journal, state
 
 
@@ -51,8 +48,4 @@ def logs(
         options.append("--follow")
     if as_json:
         options.append("--output=json")
-    command = journal.command(units, options, user=scope.user)
-    try:
-        os.execvp(command[0], command)  # noqa: S606
-    except OSError as error:
-        raise UnitqError(f"cannot run {command[0]}: {error.strerror}") from error
+    journal.show(journal.command(units, options, user=scope.user))

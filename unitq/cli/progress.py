@@ -33,13 +33,14 @@ class Lines:
     def __init__(
         self,
         hands: Hands | None = None,
-        keep: Callable[[str], None] | None = None,
+        keep: Callable[[str, str], None] | None = None,
         *,
         read: bool = True,
     ) -> None:
         """`hands` have what those have in hand that drain; they are looked at again each time.
 
-        `keep` gets each line too, also when nobody reads here (`read`), or not any more.
+        `keep` gets each line too, also when nobody reads here (`read`), or not any more: without
+        the jobs, and these.
         """
         self._last: Rollout | None = None
         self._hands = hands
@@ -68,10 +69,9 @@ class Lines:
             # Several may have become healthy at once: each line counts up by one.
             done += _counts(slot) * ((slot.phase in _DONE) - (was in _DONE))
             line = _line(slot, f"[{done}/{total}]") if slot.phase is not was else ""
-            if line and slot.phase is Phase.DRAINING:
-                line += self._waits_for(name)
             if line:
-                self._print(f"  {name!s:<{width}}  {line}")
+                jobs = self._waits_for(name) if slot.phase is Phase.DRAINING else ""
+                self._print(f"  {name!s:<{width}}  {line}", jobs)
         self._last = rollout
 
     def _waits_for(self, name: InstanceName) -> str:
@@ -84,12 +84,12 @@ class Lines:
 
         return f": {held_text(jobs, possible, time())}"
 
-    def _print(self, line: str) -> None:
+    def _print(self, line: str, jobs: str) -> None:
         if self._keep:
-            self._keep(line)
+            self._keep(line, jobs)
         if self._read:
             try:
-                self._show(line)
+                self._show(line + jobs)
             except OSError:
                 self._read = False  # the terminal is gone: who looks on is told all the same
 
@@ -103,7 +103,7 @@ class Live(Lines):
     interval: float | None = 0.5
 
     def __init__(
-        self, hands: Hands | None = None, keep: Callable[[str], None] | None = None
+        self, hands: Hands | None = None, keep: Callable[[str, str], None] | None = None
     ) -> None:
         super().__init__(hands, keep)
         from rich.console import Console

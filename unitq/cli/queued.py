@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from unitq.cli.scope import Scope
-    from unitq.core.model import App, Redis, Worker
+    from unitq.core.model import App, Worker
     from unitq.core.preset import Preset
     from unitq.core.revision import Revision
     from unitq.queues.connection import Connection, Secrets
@@ -51,6 +51,7 @@ class Way(NamedTuple):
 
 def way(app: App, presets: Mapping[str, Preset], source: str) -> Way:
     """Raises ConfigError where the configuration does not say enough. Asks Redis nothing yet."""
+    from unitq.linux.read_as import deciding
     from unitq.queues.connection import Connection
 
     if app.redis.url is None and not app.redis.sentinels:
@@ -60,7 +61,7 @@ def way(app: App, presets: Mapping[str, Preset], source: str) -> Way:
             f"{source}: it does not say where the queues are", hint=f"add these lines:\n{lines}"
         )
     found = sources(app, presets, source)
-    return Way(Connection(app.redis, _secrets(app.redis, app.workers)), found)
+    return Way(Connection(app.redis, _secrets(app), told_by=deciding(app.owner)), found)
 
 
 def of_installed(scope: Scope, revision: Revision) -> tuple[App, Way]:
@@ -115,15 +116,18 @@ def _queues(workers: Iterable[Worker]) -> tuple[str, ...]:
     return tuple(queue for queue in named if not set("*?[") & set(queue))
 
 
-def _secrets(redis: Redis, workers: Iterable[Worker]) -> Secrets:
+def _secrets(app: App) -> Secrets:
     from unitq.host import secrets
+    from unitq.linux.read_as import deciding
     from unitq.queues.connection import Secrets
+
+    redis, told_by = app.redis, deciding(app.owner)
 
     def found(stem: str, variable: str | None, file: str | None) -> str | None:
         if variable is not None:
-            return secrets.from_variable(variable, workers, f"{stem}password_variable")
+            return secrets.from_variable(variable, app.workers, f"{stem}password_variable", told_by)
         if file is not None:
-            return secrets.from_file(file, f"{stem}password_file")
+            return secrets.from_file(file, f"{stem}password_file", told_by)
         return None
 
     password = found("", redis.password_variable, redis.password_file)

@@ -349,7 +349,7 @@ def _earlier(book: Ledger) -> tuple[Mapping[str, Any], ...]:
     """What the commands before this one did in the same rollout."""
     try:
         kept = book.kept()
-        return report.earlier(json.loads(kept)) if kept else ()
+        return report.earlier(kept) if kept else ()
     except (OSError, ValueError, KeyError, TypeError) as error:
         warn(f"the earlier report of rollout {book.number} cannot be read: {error!r}; left out")
         return ()

@@ -12,6 +12,7 @@ import click
 from unitq.core import layout, names
 from unitq.core.errors import ConfigError, NoMatchError, NotPermittedError, PreflightError
 from unitq.host import state
+from unitq.linux import programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,8 +43,8 @@ class Scope(NamedTuple):
         """Where things are in this scope."""
         if not self.user:
             return layout.system()
-        home = os.environ.get("HOME") or os.path.expanduser("~")
-        return layout.user(home=home, uid=os.getuid(), environment=dict(os.environ))
+        places = programs.places()
+        return layout.user(home=places["HOME"], uid=os.getuid(), environment=places)
 
     def systemd(self) -> Systemd:
         """A connection to the manager of this scope."""

@@ -9,7 +9,9 @@
     STATE/current -> revisions/42-3fa9c1        what is wanted
     STATE/rollouts/17/ledger.jsonl              what a rollout was about to do (core/ledger.py)
     STATE/rollouts/17/progress.log              the lines that it shows, for who looks on
+    STATE/rollouts/17/progress-jobs.log         the same with the jobs, for who may read the journal
     STATE/rollouts/17/report.json               what it did
+    STATE/rollouts/17/logs.json                 what workers printed, for who may read the journal
     STATE/pins/sms/3 -> ../../revisions/42-3fa9c1/sms   what the next start of sms@3 runs
 
 An instance's code and environment change with one rename(2) of its pin, so neither a crash nor

@@ -63,6 +63,21 @@ they stand.
 
 `environment` takes no name that begins with `UNITQ_`, and none that systemd sets itself:
 {reserved}.
+
+## Files with secrets
+
+As root, unitq reads an `environment_file`, and what `[redis]` names, with the rights of the account
+that decides where the path leads:
+
+| every directory and link on the way belongs to | the file is read |
+| --- | --- |
+| root, and only root may write there | as root, whoever owns the file |
+| root and one other account, such as the one that deploys | as that account, with its groups |
+| several accounts; or a group, or everybody, may write there | not at all: exit 13 says where |
+
+A group that is the account's own counts as the account. So a `.env` that the deploying account
+owns, in its own directory, works; one that only root may read belongs in a directory of root's,
+such as `/etc/shop`.
 """
 
 _CREDENTIALS = """\

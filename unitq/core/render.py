@@ -13,7 +13,8 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jinja2 import DictLoader, Environment, StrictUndefined, TemplateError
+from jinja2 import DictLoader, StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment as Environment
 
 from unitq.core import names
 from unitq.core.commandline import command_line, with_arguments
@@ -42,6 +43,13 @@ TEMPLATES = (
 
 # Signals whose death systemd already counts as clean (systemd.service(5), SuccessExitStatus=).
 CLEAN_SIGNALS = frozenset({"SIGHUP", "SIGINT", "SIGTERM", "SIGPIPE"})
+
+
+# What an expression of a template can end in, besides Jinja's own errors.
+_TEMPLATE_FAILS = (
+    TemplateError, ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError,
+    TypeError, ValueError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +138,11 @@ def render(
     is to run as `unitq`.
     Raises ConfigError where a template (an operator's own, say) is broken.
     """
+    # A template says how a unit looks, and runs nothing.
     jinja = Environment(
         loader=DictLoader(dict(templates)),
         undefined=StrictUndefined,
-        autoescape=False,  # noqa: S701  (unit files, not HTML; values are escaped below)
+        autoescape=False,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -328,7 +337,7 @@ def _fingerprint(unit: str, environment: tuple[tuple[str, str], ...], code: Code
 def _text(jinja: Environment, template: str, name: str, values: dict[str, object]) -> UnitText:
     try:
         return UnitText(name, jinja.get_template(template).render(values))
-    except TemplateError as error:
+    except _TEMPLATE_FAILS as error:
         line = getattr(error, "lineno", None)
         where = f"{template}, line {line}" if line else template
         raise ConfigError(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from unitq.core.errors import SystemdError
 from unitq.host.bus_errors import no_systemd
+from unitq.linux import programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,10 @@ def opened(*, user: bool) -> Any:
     """An open connection. Raises NoSystemdError."""
     from pystemd.dbuslib import DBus, DBusAddress
 
+    if os.geteuid() == 0:
+        # sd-bus obeys them: root would believe, and do, what another's socket says.
+        for name in ("DBUS_SYSTEM_BUS_ADDRESS", "DBUS_SESSION_BUS_ADDRESS"):
+            os.environ.pop(name, None)
     problem: Exception | None = None
     for socket in private_sockets(user=user):
         if not os.access(socket, os.W_OK):
@@ -55,7 +60,7 @@ def import_pystemd() -> None:
 def private_sockets(*, user: bool) -> Iterator[str]:
     """The sockets of a manager itself, where there is no bus between."""
     if user:
-        runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+        runtime = programs.places().get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
         yield f"{runtime}/systemd/private"
     else:
         yield "/run/systemd/private"

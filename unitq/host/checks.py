@@ -15,9 +15,10 @@ from unitq.core.commandline import executable, keeps_to_user, of_the_shell
 from unitq.core.errors import PreflightError
 from unitq.core.exposure import applies
 from unitq.core.finding import Finding, Level
+from unitq.core.model import CodeVersion
 from unitq.core.scriptfile import script_file
 from unitq.host.hooks import program
-from unitq.linux import obeyed
+from unitq.linux import git, obeyed, programs
 from unitq.linux.trust import ANYONE, ROOT
 from unitq.units.hardening import DIRECTIVES, Hardening
 
@@ -55,7 +56,25 @@ def of_app(app: App, code: Mapping[str, Code], *, user_scope: bool) -> list[Find
             *_writable(worker, code[worker.name].release, user_scope=user_scope),
         )
     ]
-    return found + _mail(app)
+    return found + _mail(app) + _checkouts(app)
+
+
+def _checkouts(app: App) -> list[Finding]:
+    """Where git is not asked, and so every deploy restarts the workers."""
+    if app.code_version is not CodeVersion.AUTO:
+        return []
+    found = {}
+    for worker in app.workers:
+        try:
+            git.find(os.path.realpath(worker.directory))
+        except git.RefusedError as error:
+            found[str(error)] = Finding(
+                Level.WARNING,
+                f"workers.{worker.name}.directory",
+                f"git is not asked for the version: {error}",
+                "`chown -R` it to one account; until then every deploy restarts the workers",
+            )
+    return list(found.values())
 
 
 def _writable(worker: Worker, release: str, *, user_scope: bool) -> list[Finding]:
@@ -371,7 +390,9 @@ def _runnable(path: Path, place: str, hint: str = "") -> list[Finding]:
 
 def verify(units: Sequence[UnitText], *, user_scope: bool) -> list[Finding]:
     """What systemd's own parser says of the unit texts, before any of them is installed."""
-    with tempfile.TemporaryDirectory(prefix="unitq-verify-") as folder:
+    # Not root's TMPDIR: it may be another's, who could replace what is made there.
+    place = "/tmp" if os.geteuid() == 0 else None  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="unitq-verify-", dir=place) as folder:
         for unit in units:
             Path(folder, unit.name).write_text(unit.text, encoding="utf-8")
         services = [unit.name for unit in units if unit.name.endswith(".service")]
@@ -379,7 +400,7 @@ def verify(units: Sequence[UnitText], *, user_scope: bool) -> list[Finding]:
         try:
             done = subprocess.run(
                 [
-                    "systemd-analyze",
+                    programs.path_of("systemd-analyze"),
                     *scope,
                     "verify",
                     "--man=no",
@@ -390,7 +411,7 @@ def verify(units: Sequence[UnitText], *, user_scope: bool) -> list[Finding]:
                 capture_output=True,
                 timeout=_VERIFY_SECONDS,
                 # Ours come first; the rest of the machine's units stay in sight.
-                env=os.environ
+                env=programs.environment()
                 | {"SYSTEMD_UNIT_PATH": f"{folder}:", "SYSTEMD_LOG_TARGET": "console"},
             )
         except (OSError, subprocess.TimeoutExpired) as error:

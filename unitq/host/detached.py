@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from unitq.core.errors import LockedError, SystemdError
 from unitq.host.bus_errors import BusLostError
+from unitq.linux import programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from unitq.host.systemd import Systemd
 
-# What a command may depend on besides its arguments. Nothing else goes along: the environment of
-# a login may hold anything.
-_ENVIRONMENT = (
-    "PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "SUDO_USER", "UNITQ_CONFIG",
-    "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS",
-    "SYSTEMD_BUS_TIMEOUT",
-)  # fmt: skip
+# What a command may depend on besides its arguments and what programs.py lets through.
+_MORE = ("USER", "UNITQ_CONFIG", "SYSTEMD_BUS_TIMEOUT")
 
 _LOOK_AGAIN = 1.0  # seconds
 
 _FOREVER = (1 << 64) - 1  # USEC_INFINITY
 
 
-def start(systemd: Systemd, unit: str, description: str, arguments: Sequence[str]) -> None:
+def start(
+    systemd: Systemd, unit: str, description: str, arguments: Sequence[str], *, user: bool
+) -> None:
     """Starts `unitq` with these arguments as a unit of its own, and returns at once.
 
-    What it prints goes to the journal. `systemctl stop` of the unit is a Ctrl-C: it ends at a safe
-    point, for which it has all the time that it needs. Raises LockedError where it runs already.
+    Its directory is `/`, so no argument may be a relative path. What it prints goes to the journal.
+    `systemctl stop` of the unit is a Ctrl-C: it ends at a safe point, for which it has all the time
+    that it needs. Raises LockedError where it runs already.
     """
-    command = [sys.executable, "-m", "unitq", *arguments]
-    environment = [f"{name}={os.environ[name]}" for name in _ENVIRONMENT if name in os.environ]
-    encoded = [word.encode() for word in command]
+    command = [*programs.itself(), *arguments]
+    environment = _environment(user=user)
+    encoded = [os.fsencode(word) for word in command]
     # One that failed stays for people to look at, until the next one.
     systemd.reset_failed(unit)
     try:
@@ -45,8 +43,8 @@ def start(systemd: Systemd, unit: str, description: str, arguments: Sequence[str
                 ("Description", "s", description.encode()),
                 ("Type", "s", b"exec"),
                 ("ExecStart", "a(sasb)", [(encoded[0], encoded, False)]),
-                ("Environment", "as", [pair.encode() for pair in environment]),
-                ("WorkingDirectory", "s", os.getcwd().encode()),
+                ("Environment", "as", [os.fsencode(pair) for pair in environment]),
+                ("WorkingDirectory", "s", b"/"),
                 ("TimeoutStopUSec", "t", _FOREVER),
             ],
         )
@@ -56,6 +54,25 @@ def start(systemd: Systemd, unit: str, description: str, arguments: Sequence[str
                 f"{unit} runs already", hint="`unitq rollout watch` waits for its end"
             ) from error
         raise
+
+
+def _environment(*, user: bool) -> list[str]:
+    """Little of the caller's: the environment of a login may hold anything."""
+    if not user:
+        kept = programs.environment_of_root()
+    else:
+        kept = programs.environment() if os.geteuid() == 0 else _of_a_user()
+    found = kept | {name: value for name in _MORE if (value := os.environ.get(name))}
+    if user and (bus := os.environ.get("DBUS_SESSION_BUS_ADDRESS")):
+        found["DBUS_SESSION_BUS_ADDRESS"] = bus
+    if "UNITQ_CONFIG" in found:
+        found["UNITQ_CONFIG"] = os.path.join(os.getcwd(), found["UNITQ_CONFIG"])
+    return [f"{name}={value}" for name, value in sorted(found.items())]
+
+
+def _of_a_user() -> dict[str, str]:
+    names = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
+    return programs.places() | {name: os.environ[name] for name in names if name in os.environ}
 
 
 def ended(systemd: Systemd, unit: str, meanwhile: Callable[[], None]) -> tuple[int, float]:

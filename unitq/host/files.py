@@ -34,6 +34,18 @@ def write(path: Path, content: bytes, mode: int) -> None:
         os.close(descriptor)
 
 
+def for_journal_readers(descriptor: int) -> None:
+    """Lets those read a file who may read the journal: root, or its owner, and systemd-journal."""
+    os.fchmod(descriptor, 0o600)
+    if os.geteuid() != 0:
+        return
+    import grp
+
+    with suppress(KeyError):  # there is no such group here
+        os.fchown(descriptor, -1, grp.getgrnam("systemd-journal").gr_gid)
+        os.fchmod(descriptor, 0o640)
+
+
 def replace(path: Path, content: bytes, mode: int) -> None:
     """Writes a file beside and renames it over: readers see the old or the new one."""
     staged = beside(path)

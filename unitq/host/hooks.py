@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from unitq.core.errors import UnitqError
+from unitq.linux import programs
 from unitq.linux.account import account as find_account
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def run(hook: Hook, document: Mapping[str, object], *, directory: PurePath) -> H
 def _rights(hook: Hook) -> dict[str, Any]:
     """What Popen needs to give it its account's rights, and nothing of our environment."""
     if hook.user is None:
-        return {}
+        return {"env": programs.environment(whole=True)}
     try:
         account = find_account(hook.user)
     except LookupError as error:

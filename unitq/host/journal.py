@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 from unitq.core.errors import UnitqError
 from unitq.core.printed import Print
 from unitq.core.sight import End, Ending, signal_name
+from unitq.linux import programs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,10 +55,10 @@ def printed_by(
     fields = "--output-fields=MESSAGE,_SYSTEMD_INVOCATION_ID"
     matches = [f"_SYSTEMD_INVOCATION_ID={each}" for each in invocations]
     found: dict[str, list[Print]] = {each: [] for each in invocations}
-    command = ["journalctl", *(["--user"] if user else []), "--quiet", "--no-pager"]
+    command = [*(["--user"] if user else []), "--quiet", "--no-pager"]
     command += ["--output=json", fields, *part, *matches]
     try:
-        done = subprocess.run(command, check=False, capture_output=True, timeout=patience)
+        done = _run(command, patience)
     except OSError as error:
         raise UnitqError(f"cannot run journalctl: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
@@ -134,7 +135,7 @@ def printed(unit: str, size: int, *, user: bool) -> bytes:
     # No line is shorter than its line break.
     arguments = [*_of_prints(unit, user=user), "--quiet", f"--lines={size}"]
     try:
-        done = subprocess.run(arguments, check=False, capture_output=True, timeout=_SECONDS)
+        done = _run(arguments, _SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnitqError(f"no journal: {error}") from error
     if done.returncode != 0:
@@ -145,25 +146,30 @@ def printed(unit: str, size: int, *, user: bool) -> bytes:
 
 def follow(unit: str, *, user: bool) -> NoReturn:
     """Becomes journalctl, which shows what the unit's processes print from now on."""
-    arguments = [*_of_prints(unit, user=user), "--quiet", "--follow", "--lines=10"]
+    show([*_of_prints(unit, user=user), "--quiet", "--follow", "--lines=10"])
+
+
+def show(arguments: Sequence[str]) -> NoReturn:
+    """Becomes journalctl. Raises UnitqError where there is none."""
     try:
-        os.execvp(arguments[0], arguments)  # noqa: S606
+        program = programs.path_of("journalctl")
+        os.execve(program, ["journalctl", *arguments], programs.environment())  # noqa: S606
     except OSError as error:
         raise UnitqError(f"cannot run journalctl: {error.strerror}") from error
 
 
 def _of_prints(unit: str, *, user: bool) -> list[str]:
-    """The command line for what the processes wrote; not what systemd says of them."""
+    """The arguments for what the processes wrote; not what systemd says of them."""
     of = f"_SYSTEMD_USER_UNIT={unit}" if user else f"_SYSTEMD_UNIT={unit}"
     scope = ["--user"] if user else []
-    return ["journalctl", *scope, "--no-pager", "--output=cat", of, "_TRANSPORT=stdout"]
+    return [*scope, "--no-pager", "--output=cat", of, "_TRANSPORT=stdout"]
 
 
 def command(units: Sequence[str], options: Sequence[str], *, user: bool) -> list[str]:
-    """The journalctl command line that shows these units (globs allowed)."""
+    """The arguments of journalctl that show these units (globs allowed)."""
     kind = "--user-unit" if user else "--unit"
     scope = ["--user"] if user else []
-    return ["journalctl", *scope, *(f"{kind}={unit}" for unit in units), *options]
+    return [*scope, *(f"{kind}={unit}" for unit in units), *options]
 
 
 def _of_invocation(invocation: str, *, user: bool) -> list[str]:
@@ -175,10 +181,9 @@ def _sync(seconds: float, *, user: bool) -> None:
     """What was logged a moment ago may still be on its way to the journal."""
     if user or os.getuid() != 0:
         return
-    command = ["journalctl", "--sync"]
     # Where it is not to be had, what is there is read.
     with suppress(OSError, subprocess.TimeoutExpired):
-        subprocess.run(command, check=False, timeout=seconds, capture_output=True)
+        _run(["--sync"], seconds)
 
 
 def _journalctl(arguments: list[str], *, user: bool) -> str:
@@ -186,12 +191,19 @@ def _journalctl(arguments: list[str], *, user: bool) -> str:
     _sync(_SECONDS, user=user)
     scope = ["--user"] if user else []
     try:
-        done = subprocess.run(
-            ["journalctl", *scope, "--quiet", "--no-pager", *arguments],
-            check=False,
-            capture_output=True,
-            timeout=_SECONDS,
-        )
+        done = _run([*scope, "--quiet", "--no-pager", *arguments], _SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"(no journal: {error})" if "--output=cat" in arguments else ""
     return done.stdout.decode(errors="replace")
+
+
+def _run(arguments: Sequence[str], seconds: float) -> subprocess.CompletedProcess[bytes]:
+    """Runs journalctl. Raises OSError where there is none, and TimeoutExpired."""
+    return subprocess.run(
+        [programs.path_of("journalctl"), *arguments],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=seconds,
+        env=programs.environment(),
+    )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from unitq.core.errors import UnitqError
 from unitq.core.ledger import Record, Story, line, records, story
 from unitq.host import files, state
+from unitq.rollout import withheld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 _LEDGER = "ledger.jsonl"
 _REPORT = "report.json"
+_LOGS = "logs.json"  # of the report, what only those may read who may read the journal
 _PROGRESS = "progress.log"
+_PROGRESS_OF_JOBS = "progress-jobs.log"  # the same lines, with the jobs; as private
 
 # Taken on disk before anything is done: a disk that fills up meanwhile does not stop a rollback.
 _RESERVED = 64 << 10
@@ -30,8 +33,8 @@ _RESERVED_PER_INSTANCE = 2 << 10
 # A rollback is a revision of its own, with a ledger and a report. What it takes is held from before
 # the deploy that it may have to undo, and given up when it begins.
 _WAY_BACK = ".way-back"
-_HELD = 384 << 10
-_HELD_PER_INSTANCE = 16 << 10
+_HELD = 448 << 10
+_HELD_PER_INSTANCE = 18 << 10
 
 
 class LedgerError(UnitqError):
@@ -47,6 +50,7 @@ class Ledger:
         self._place = place
         self._folder = Path(place.rollout(number))
         self._staged = files.beside(self._folder / _REPORT)
+        self._staged_logs = files.beside(self._folder / _LOGS)
         path = self._folder / _LEDGER
         self._made = not path.exists()
         self._void = False
@@ -63,7 +67,9 @@ class Ledger:
             os.ftruncate(self._descriptor, self._end)
             room = _RESERVED + instances * _RESERVED_PER_INSTANCE
             os.posix_fallocate(self._descriptor, self._end, room)
-            self._reserve_report(room)
+            # Without a report no later rollback would take its revision for a stable one.
+            _reserve(self._staged, room)
+            _reserve(self._staged_logs, room, private=True)
             files.sync(self._folder)
         except OSError as error:
             error.filename = error.filename or str(path)  # a full disk does not say where
@@ -129,26 +135,36 @@ class Ledger:
 
     def report(self, document: dict[str, Any]) -> None:
         """Keeps the closing report beside it. Raises OSError."""
-        text = json.dumps(document, indent=2) + "\n"
-        with open(self._staged, "r+b") as file:
-            file.write(text.encode())
-            file.truncate()
-            file.flush()
-            os.fsync(file.fileno())
+        public, private = withheld.split(document)
+        if private:
+            _fill(self._staged_logs, private)
+            self._staged_logs.replace(self._folder / _LOGS)
+        _fill(self._staged, public)
         self._staged.replace(self._folder / _REPORT)
         files.sync(self._folder)
+        if not private:
+            (self._folder / _LOGS).unlink(missing_ok=True)
 
-    def progress(self, words: str) -> None:
-        """Keeps a line for who looks on. Nothing depends on it: on a full disk it is left out."""
-        with suppress(OSError), open(self._folder / _PROGRESS, "a", encoding="utf-8") as file:
-            file.write(f"{words}\n")
+    def progress(self, words: str, jobs: str = "") -> None:
+        """Keeps a line for who looks on; `jobs` is its end for those who may read the journal.
 
-    def kept(self) -> bytes | None:
-        """The closing report of an earlier command of this rollout. Raises OSError."""
+        Nothing depends on it: on a full disk it is left out.
+        """
+        with suppress(OSError):
+            for name, text in ((_PROGRESS_OF_JOBS, words + jobs), (_PROGRESS, words)):
+                private = name == _PROGRESS_OF_JOBS
+                with open(self._folder / name, "a", encoding="utf-8", opener=_private) as file:
+                    if file.tell() == 0:
+                        _open_to_readers(file.fileno(), private=private)
+                    file.write(f"{text}\n")
+
+    def kept(self) -> dict[str, Any] | None:
+        """The closing report of an earlier command of this rollout. Raises OSError, ValueError."""
         try:
-            return (self._folder / _REPORT).read_bytes()
+            report = json.loads((self._folder / _REPORT).read_bytes())
         except FileNotFoundError:
             return None
+        return whole(self._folder, report)
 
     def _append(self, what: str, data: dict[str, Any]) -> None:
         text = line(Record(self._seq + 1, time(), what, data))
@@ -156,25 +172,17 @@ class Ledger:
         self._seq += 1
         self._end += len(text)
 
-    def _reserve_report(self, room: int) -> None:
-        # Without a report no later rollback would take its revision for a stable one.
-        self._staged.unlink(missing_ok=True)
-        descriptor = os.open(self._staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
-        try:
-            os.fchmod(descriptor, 0o644)
-            os.posix_fallocate(descriptor, 0, room)
-        finally:
-            os.close(descriptor)
-
     def _discard(self, *, everything: bool) -> None:
         """Leaves nothing behind but the ledger; that neither if `everything`: nothing is in it."""
         with suppress(OSError):
             self._staged.unlink(missing_ok=True)
+            self._staged_logs.unlink(missing_ok=True)
         if not everything:
             return
         with suppress(OSError):
             (self._folder / _LEDGER).unlink(missing_ok=True)
             (self._folder / _PROGRESS).unlink(missing_ok=True)
+            (self._folder / _PROGRESS_OF_JOBS).unlink(missing_ok=True)
         place = self._place
         if self._held:
             with suppress(OSError):
@@ -197,6 +205,73 @@ class Ledger:
             ) from error
 
 
+def _fill(path: Path, value: object) -> None:
+    with open(path, "r+b") as file:
+        file.write(f"{json.dumps(value, indent=2)}\n".encode())
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _reserve(path: Path, room: int, *, private: bool = False) -> None:
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        _open_to_readers(descriptor, private=private)
+        os.posix_fallocate(descriptor, 0, room)
+    finally:
+        os.close(descriptor)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _open_to_readers(descriptor: int, *, private: bool) -> None:
+    if private:
+        files.for_journal_readers(descriptor)
+    else:
+        os.fchmod(descriptor, 0o644)
+
+
+def whole(folder: Path, report: dict[str, Any]) -> dict[str, Any]:
+    """The report with what is kept apart from it. Raises OSError, and ValueError: damaged."""
+    if not report.get(withheld.MARK):
+        return report
+    return withheld.joined(report, json.loads((folder / _LOGS).read_bytes()))
+
+
+def _tighten(place: AppLayout) -> None:
+    """Takes from all accounts what a unitq before this one let them read."""
+    for name in os.listdir(place.rollouts):
+        folder = Path(place.rollouts) / name
+        if not (folder / _PROGRESS_OF_JOBS).exists():
+            _close(folder / _PROGRESS)
+        try:
+            public, private = withheld.split(json.loads((folder / _REPORT).read_bytes()))
+        except FileNotFoundError:
+            continue
+        except (ValueError, TypeError, AttributeError):
+            _close(folder / _REPORT)  # damaged: nobody knows what is in it
+            continue
+        if private:
+            # On a full disk it stays as it is, but for fewer.
+            _close(folder / _REPORT)
+            with suppress(OSError):
+                files.replace(folder / _LOGS, f"{json.dumps(private)}\n".encode(), 0o600)
+                _close(folder / _LOGS)
+                files.replace(folder / _REPORT, f"{json.dumps(public)}\n".encode(), 0o644)
+
+
+def _close(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            files.for_journal_readers(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def begin(
     place: AppLayout,
     kind: str,
@@ -213,6 +288,8 @@ def begin(
     """
     if kind == "rollback":
         give_up_way_back(place)
+    if os.path.isdir(place.rollouts):
+        _tighten(place)
     ledger = Ledger(place, _last(place) + 1, instances)
     ledger.open_with(
         "begin",
@@ -286,15 +363,15 @@ class Progress:
         number = max(_last(self._place), self._number)
         if number != self._number:
             self._number, self._at = number, 0
-        try:
-            with open(Path(self._place.rollout(number)) / _PROGRESS, "rb") as file:
+        folder = Path(self._place.rollout(number))
+        for name in (_PROGRESS_OF_JOBS, _PROGRESS):
+            with suppress(FileNotFoundError, PermissionError), open(folder / name, "rb") as file:
                 file.seek(self._at)
                 # The last line may be half there.
-                whole, end, _ = file.read().rpartition(b"\n")
-        except FileNotFoundError:
-            return []
-        self._at += len(whole) + len(end)
-        return whole.decode(errors="replace").split("\n") if end else []
+                lines, end, _ = file.read().rpartition(b"\n")
+                self._at += len(lines) + len(end)
+                return lines.decode(errors="replace").split("\n") if end else []
+        return []
 
 
 def _last(place: AppLayout) -> int:

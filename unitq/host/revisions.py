@@ -17,6 +17,7 @@ from unitq.core.envfile import assignments, environment_file, file_names
 from unitq.core.errors import Exit, NotPermittedError, UnitqError
 from unitq.core.revision import Revision, dump, load
 from unitq.host import files, state
+from unitq.host import ledger as rollouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -190,6 +191,7 @@ def reports(place: AppLayout, note: Note) -> list[dict[str, Any]]:
     tells of in passing has that as `whole`.
     """
     found = []
+    hidden = False
     for number, path in sorted(_numbered(Path(place.state) / "rollouts")):
         try:
             report = json.loads((path / "report.json").read_bytes())
@@ -209,6 +211,14 @@ def reports(place: AppLayout, note: Note) -> list[dict[str, Any]]:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             note(f"{path / 'report.json'}: damaged ({type(error).__name__}: {error}): left out")
         else:
+            try:
+                report = rollouts.whole(path, report)
+            except PermissionError:
+                hidden = True
+            except OSError as error:
+                note(f"{error.filename}: {error.strerror}: what workers printed is left out")
+            except (ValueError, TypeError, AttributeError, RecursionError) as error:
+                note(f"{path / 'logs.json'}: damaged: {error}: what workers printed is left out")
             report = {"began": None, "ended": None, "by": None, **report, "rollout": number}
             found += [*_before(report), report]
             if isinstance(back := report.get("rollback"), dict):
@@ -217,6 +227,11 @@ def reports(place: AppLayout, note: Note) -> list[dict[str, Any]]:
                 result, code = ("ok", Exit.OK) if whole else ("failed", Exit.DEGRADED)
                 of_back = {"command": "rollback", "result": result, "exit_code": int(code)}
                 found.append({**report, **back, **of_back, "rollback": None, "whole": report})
+    if hidden:
+        note(
+            "what workers printed, and the jobs they had, may be read by root and the group "
+            "systemd-journal only: not shown"
+        )
     return found
 
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from unitq.core.envfile import assignments
 from unitq.core.errors import ConfigError, NotPermittedError
+from unitq.linux.read_as import UnreadableError, read
 from unitq.systemd.credentials import DecryptError, decrypt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from unitq.core.model import Worker
+    from unitq.linux.trust import Control
 
 _FILE_MAX = 1 << 20  # bytes
 
@@ -21,11 +23,13 @@ _FILE_MAX = 1 << 20  # bytes
 _STORES = ("/etc/credstore", "/run/credstore", "/usr/local/lib/credstore", "/usr/lib/credstore")
 
 
-def from_variable(name: str, workers: Iterable[Worker], key: str) -> str:
+def from_variable(
+    name: str, workers: Iterable[Worker], key: str, told_by: Sequence[Control] = ()
+) -> str:
     """The value of a variable of the workers' environment. Raises ConfigError where none has it.
 
     As systemd does it: a variable of an `environment_file` wins over one of `environment`, and one
-    of a later file over one of an earlier.
+    of a later file over one of an earlier. `told_by`: see linux/read_as.py.
     """
     looked: list[str] = []
     for worker in workers:
@@ -33,7 +37,7 @@ def from_variable(name: str, workers: Iterable[Worker], key: str) -> str:
         for path in worker.environment_files:
             if path not in looked:
                 looked.append(path)
-            found = assignments(_read(Path(path), key)).get(name, found)
+            found = assignments(_read(Path(path), key, told_by)).get(name, found)
         if found is not None:
             return found
     files = ", ".join(looked) or "no environment_file is given"
@@ -43,9 +47,9 @@ def from_variable(name: str, workers: Iterable[Worker], key: str) -> str:
     )
 
 
-def from_file(path: str, key: str) -> str:
+def from_file(path: str, key: str, told_by: Sequence[Control] = ()) -> str:
     """The content of a file, without the line break at its end."""
-    return _read(Path(path), key).rstrip("\r\n")
+    return _read(Path(path), key, told_by).rstrip("\r\n")
 
 
 def from_credential(name: str, key: str) -> str:
@@ -84,16 +88,10 @@ def _decrypted(path: Path, name: str, key: str) -> str:
     return content.decode(errors="replace").rstrip("\r\n")
 
 
-def _read(path: Path, key: str) -> str:
+def _read(path: Path, key: str, told_by: Sequence[Control] = ()) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(_FILE_MAX + 1)
-    except PermissionError:
-        raise NotPermittedError(
-            f"redis.{key}: {path}: Permission denied", hint="as root it can be read"
-        ) from None
-    except OSError as error:
-        raise ConfigError(f"redis.{key}: {path}: {error.strerror}") from None
-    if len(content) > _FILE_MAX:
-        raise ConfigError(f"redis.{key}: {path}: larger than {_FILE_MAX >> 20} MiB")
+        content = read(path, _FILE_MAX, told_by=told_by)
+    except UnreadableError as error:
+        kind = NotPermittedError if error.denied else ConfigError
+        raise kind(f"redis.{key}: {path}: {error.reason}", hint=error.hint) from None
     return content.decode(errors="replace")

@@ -201,7 +201,7 @@ def wait_until_idle(layout: Layout, app: str, meanwhile: Callable[[], None]) -> 
     # Who has just begun, or whom we may not know.
     try:
         descriptor = os.open(layout.app(app).lock, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # whether one holds root's, only root can tell
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH)

@@ -13,9 +13,13 @@ from unitq.core.supervisor.ini import Ini
 from unitq.core.supervisor.programs import include_patterns
 from unitq.core.supervisor.section import Surroundings
 from unitq.linux import text_file
+from unitq.linux.read_as import UnreadableError, authors
+from unitq.linux.read_as import read as read_as
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from unitq.linux.trust import Control
 
 FILE_MAX = 4 << 20  # bytes; a larger one is something else
 _FILES_MAX = 10_000
@@ -54,6 +58,15 @@ def read(path: Path) -> str:
         raise ConfigError(f"{str(path)!r}: {error}") from error
 
 
+def _included(path: Path, told_by: Sequence[Control]) -> str:
+    """The text of a file that another names: with no more rights than the authors of that have."""
+    try:
+        return text_file.decoded(read_as(path, FILE_MAX, told_by=told_by), path)
+    except UnreadableError as error:
+        kind = NotPermittedError if error.denied else ConfigError
+        raise kind(f"[include] {path}: {error.reason}", hint=error.hint) from None
+
+
 def secret(paths: Iterable[str]) -> bool:
     """Whether not everybody may read all of these files."""
     try:
@@ -83,6 +96,7 @@ def load(path: Path, text: str, around: Surroundings) -> tuple[Ini, tuple[str, .
     ini.read(text, str(path))
     notes = []
     base = os.path.dirname(os.path.abspath(path))
+    told_by = authors(path)
     for pattern in include_patterns(ini, around):
         found = list(_matching(os.path.join(base, pattern)))
         if not found:
@@ -91,7 +105,8 @@ def load(path: Path, text: str, around: Surroundings) -> tuple[Ini, tuple[str, .
             if os.path.isdir(name):
                 notes.append(f"[include] matches {name}, which is a directory, and not read")
                 continue
-            ini.read(read(Path(name)), name)
+            quoted = not secret([name])
+            ini.read(_included(Path(name), told_by), name, quoted=quoted)
             ini.expand_here(os.path.dirname(os.path.abspath(name)))
     if _included_again(ini, str(path)):
         notes.append("an included file has an [include] of its own, which Supervisor ignores")

@@ -37,6 +37,11 @@ def text(
             content = file.read(most + 1)
     if len(content) > most:
         raise ConfigError(f"{path}: larger than {most >> 20} MiB: not a {what}")
+    return decoded(content, path)
+
+
+def decoded(content: bytes, path: Path) -> str:
+    """Returns the text of what was read from there. Raises ConfigError where it is no UTF-8."""
     try:
         return content.decode()
     except UnicodeDecodeError as error:

@@ -63,7 +63,9 @@ def resolved(path: str | os.PathLike[str]) -> Iterator[Resolved]:
     """
     walk = _Walk()
     try:
-        walk.along(os.path.join(os.getcwd(), os.fspath(path)))
+        text = os.fspath(path)
+        # A working directory that is gone matters only to a path below it.
+        walk.along(text if text.startswith("/") else os.path.join(os.getcwd(), text))
         yield Resolved(walk.here, walk.place, tuple(walk.controls))
     finally:
         walk.close()
@@ -74,7 +76,7 @@ class _Walk:
         self.here = _open("/", None)
         self.controls: list[Control] = []
         self.links = 0
-        self._judge(os.fstat(self.here), "/", shared=False)
+        self._judge(self.here, "/", shared=False)
 
     @property
     def place(self) -> str:
@@ -101,7 +103,7 @@ class _Walk:
         parent, found = os.fstat(self.here), os.fstat(entry)
         at = os.path.join(self.place, name)
         shared = bool(parent.st_mode & stat.S_ISVTX and parent.st_mode & _OTHERS_WRITE)
-        self._judge(found, at, shared=shared)
+        self._judge(entry, at, shared=shared)
         if not stat.S_ISLNK(found.st_mode):
             os.close(self.here)
             self.here = entry
@@ -118,17 +120,47 @@ class _Walk:
             self.here = _open("/", None)
         return target.split("/")[::-1]
 
-    def _judge(self, found: os.stat_result, at: str, *, shared: bool) -> None:
+    def _judge(self, entry: int, at: str, *, shared: bool) -> None:
         """Notes who could change this part of the way, or what it leads to."""
+        found = os.fstat(entry)
         if found.st_uid != ROOT:
             self.controls.append(Control(found.st_uid, at, Why.OWNS))
         if stat.S_ISLNK(found.st_mode):
             return
         sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
-        if found.st_mode & _OTHERS_WRITE and not sticky:
+        others = found.st_mode & _OTHERS_WRITE and not _of_one_account(found, entry)
+        if others and not sticky:
             self.controls.append(Control(ANYONE, at, Why.MAY_WRITE))
         if shared and found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
             self.controls.append(Control(ANYONE, at, Why.LINKED))
+
+
+def _of_one_account(found: os.stat_result, entry: int) -> bool:
+    """Whether only the group may write besides, and is the owner's own (useradd(8), -U).
+
+    With a umask of 002 all that such an account makes is so. Not root's: its group may be shared.
+    """
+    import grp
+    import pwd
+
+    if found.st_mode & stat.S_IWOTH or found.st_uid == ROOT:
+        return False
+    try:
+        owner, group = pwd.getpwuid(found.st_uid), grp.getgrgid(found.st_gid)
+    except KeyError:
+        return False
+    own = owner.pw_gid == found.st_gid and owner.pw_name == group.gr_name
+    if not own or set(group.gr_mem) - {owner.pw_name}:
+        return False
+    if any(each.pw_gid == found.st_gid and each.pw_uid != found.st_uid for each in pwd.getpwall()):
+        return False
+    try:
+        os.getxattr(f"/proc/self/fd/{entry}", "system.posix_acl_access")
+    except OSError as error:
+        import errno
+
+        return error.errno in (errno.ENODATA, errno.ENOTSUP)
+    return False
 
 
 def _open(name: str, folder: int | None) -> int:

@@ -61,5 +61,5 @@ def _id(message: bytes) -> str:
     try:
         headers = json.loads(message)[0]["headers"]
         return str(headers["id"])
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return ""

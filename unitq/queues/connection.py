@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
+from unitq.linux.read_as import UnreadableError, read
 from unitq.queues.commands import count, pieces
 from unitq.queues.errors import QueuesError
 from unitq.queues.wire import Parser, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from unitq.core.model import Redis
+    from unitq.linux.trust import Control
     from unitq.queues.commands import Commands
     from unitq.queues.wire import Answer
 
@@ -21,6 +25,8 @@ T = TypeVar("T")
 
 # Seconds for all that one look takes, from the look-up of the name to the last answer.
 PATIENCE = 1.0
+
+_TLS_FILE_MAX = 1 << 20  # bytes
 
 # What Redis answers to any command while it cannot serve at all.
 _NOT_NOW = ("NOAUTH", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "BUSY")
@@ -69,12 +75,20 @@ class Connection:
     """One connection. Made when it is first used, and again after a failure."""
 
     def __init__(
-        self, settings: Redis, secrets: Secrets | None = None, *, patience: float = PATIENCE
+        self,
+        settings: Redis,
+        secrets: Secrets | None = None,
+        *,
+        patience: float = PATIENCE,
+        told_by: Sequence[Control] = (),
     ) -> None:
+        """`told_by` are those who decide what the settings say: see linux/read_as.py."""
         self._settings = settings
+        self._told_by = told_by
         self._secrets = secrets or Secrets()
         self._patience = patience
         self._connection: Any = None
+        self._tls: dict[str, bytes] = {}  # by path
         self._parser: Parser | None = None
         self.trips = 0  # to Redis and back, for the tests
 
@@ -112,6 +126,8 @@ class Connection:
             except (RedisError, OSError, ValueError) as error:
                 raise self._failed(error) from error
 
+        if self._connection is None:
+            self._tls = self._tls_files()  # not in the thread: it may take a process
         try:
             return within(self._patience, run, self.where)
         except BaseException:
@@ -154,8 +170,9 @@ class Connection:
         import redis
 
         try:
-            connection = self._made(redis)
-            connection.connect()
+            with ExitStack() as opened:
+                connection = self._made(redis, opened)
+                connection.connect()
         except (redis.exceptions.RedisError, OSError) as error:
             raise QueuesError(
                 f"{self.where}: {_plain(error)}", hint=_hint(str(error).partition(" ")[0])
@@ -163,7 +180,7 @@ class Connection:
         self._connection = connection
         self._parser = connection._parser
 
-    def _made(self, redis: Any) -> Any:
+    def _made(self, redis: Any, opened: ExitStack) -> Any:
         settings = self._settings
         options = redis.connection.parse_url(settings.url) if settings.url else {}
         kind = options.pop("connection_class", redis.Connection)
@@ -183,10 +200,33 @@ class Connection:
             "ssl_certfile": settings.cert_file,
             "ssl_keyfile": settings.key_file,
         }
-        options |= {name: path for name, path in tls.items() if path is not None}
+        options |= {name: self._file(path, opened) for name, path in tls.items() if path}
         if settings.sentinels:
             options["host"], options["port"] = self._master(redis)
         return kind(**options)
+
+    def _tls_files(self) -> dict[str, bytes]:
+        """What root reads of them, by path; OpenSSL would follow whatever the path leads to."""
+        settings = self._settings
+        paths = (settings.ca_file, settings.cert_file, settings.key_file)
+        found = {}
+        for path in paths if os.geteuid() == 0 else ():
+            try:
+                if path:
+                    found[path] = read(path, _TLS_FILE_MAX, told_by=self._told_by)
+            except UnreadableError as error:
+                raise QueuesError(
+                    f"{self.where}: {path}: {error.reason}", hint=error.hint
+                ) from None
+        return found
+
+    def _file(self, path: str, opened: ExitStack) -> str:
+        """A path for OpenSSL, which takes nothing else."""
+        if path not in self._tls:
+            return path
+        file = opened.enter_context(os.fdopen(os.memfd_create("unitq-tls"), "wb", buffering=0))
+        file.write(self._tls[path])
+        return f"/proc/self/fd/{file.fileno()}"
 
     def _master(self, redis: Any) -> tuple[str, int]:
         """Where the master is, from the first Sentinel that knows it."""

@@ -16,7 +16,8 @@ from unitq.core.queue import Job, Registration, Registry
 from unitq.queues.commands import HOLE, pack
 from unitq.queues.source import each, good
 from unitq.queues.sparse import holders
-from unitq.queues.values import digest, moment, number, table, text
+from unitq.queues.values import digest, moment, table, text
+from unitq.queues.values import pid as process
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -56,7 +57,7 @@ def read_horizon(source: Source, notes: Notes) -> Reading:
                 id=text(name),
                 # A slug of the host's name, which is not always to be told from another one.
                 host=None,
-                pid=number(pid),
+                pid=process(pid),
                 queues=tuple(queue for queue in queues.split(",") if queue),
                 since=None,
                 heartbeat=None,

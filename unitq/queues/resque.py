@@ -18,6 +18,7 @@ from unitq.core.queue import Job, Registration, Registry
 from unitq.queues.commands import pack
 from unitq.queues.source import good
 from unitq.queues.values import digest, moment, pairs, table, text
+from unitq.queues.values import pid as process
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -104,7 +105,7 @@ def _worker(
     return Registration(
         id=name,
         host=host,
-        pid=int(digits) if digits.isdigit() else None,
+        pid=process(digits),
         queues=tuple(queue.strip() for queue in queues.split(",") if queue.strip()),
         since=moment(started),
         heartbeat=heartbeat,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from unitq.core.queue import Job, Registration, Registry
 from unitq.queues.commands import HOLE, pack
 from unitq.queues.source import each, good
-from unitq.queues.values import digest, moment, number, pairs, text
+from unitq.queues.values import digest, moment, pairs, pid, text
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -109,7 +109,7 @@ def _worker(
     return Registration(
         id=name,
         host=text(record["hostname"]) if "hostname" in record else None,
-        pid=number(record.get("pid")),
+        pid=pid(record.get("pid")),
         queues=tuple(queue for queue in queues.split(",") if queue),
         since=moment(record.get("birth")),
         heartbeat=moment(heartbeat),

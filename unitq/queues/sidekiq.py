@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from unitq.core.queue import Job, Registration, Registry
 from unitq.queues.commands import pack
 from unitq.queues.source import good
-from unitq.queues.values import digest, moment, number, pairs, table, text
+from unitq.queues.values import digest, moment, pairs, pid, table, text
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -69,7 +69,7 @@ def _process(
     return Registration(
         id=name,
         host=str(told.get("hostname") or host),
-        pid=number(told.get("pid")) or number(rest.partition(":")[0]),
+        pid=pid(told.get("pid")) or pid(rest.partition(":")[0]),
         queues=tuple(map(str, queues)) if isinstance(queues, list) else None if info else (),
         since=moment(told.get("started_at")),
         heartbeat=heartbeat,

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 # Later than any second of ours and earlier than any millisecond: the year 5138, and 1973.
 _MILLISECONDS = 1e11
+_INTEGER_MAX = 1 << 63  # Redis has no larger ones
+_DIGITS = 20
+_PID_MAX = (1 << 31) - 1  # pid_t; one above pid_max is that of a process that is gone
+_DEPTH = 100  # of JSON: deeper ones are no job, and could not be printed
+_BRACKET = re.compile(r"[\[\]{}]")
 _decode = json.JSONDecoder().decode
 _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)?")
 
@@ -27,10 +32,24 @@ def table(value: Any) -> dict[str, Any]:
     """A JSON object; empty where it is none."""
     try:
         # A str: json.loads would first look which encoding bytes have.
-        found = _decode(value.decode() if isinstance(value, bytes) else value)
+        words = value.decode() if isinstance(value, bytes) else value
+        found = _decode(words)
+        if _deep(words):
+            return {}
     except (ValueError, TypeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _deep(words: str) -> bool:
+    if words.count("[") + words.count("{") <= _DEPTH:
+        return False
+    depth = 0
+    for bracket in _BRACKET.findall(words):
+        depth += 1 if bracket in "[{" else -1
+        if depth > _DEPTH:
+            return True
+    return False
 
 
 def pairs(answer: object) -> dict[str, Any]:
@@ -42,12 +61,22 @@ def pairs(answer: object) -> dict[str, Any]:
 
 def number(value: object) -> int | None:
     """A whole number, however Redis sends it."""
-    if isinstance(value, int):
-        return value
-    try:
-        return int(text(value))
-    except ValueError:
-        return None
+    if not isinstance(value, int):
+        words = text(value)
+        # Python refuses to read some thousands of digits, and takes those of every script.
+        if len(words) > _DIGITS or not words.isascii():
+            return None
+        try:
+            value = int(words)
+        except ValueError:
+            return None
+    return value if -_INTEGER_MAX <= value < _INTEGER_MAX else None
+
+
+def pid(value: object) -> int | None:
+    """The number of a process; None where it can be none."""
+    found = number(value)
+    return found if found is not None and 0 < found <= _PID_MAX else None
 
 
 def moment(value: object) -> float | None:
@@ -73,7 +102,7 @@ def moments(values: Sequence[object]) -> list[float | None]:
     """`moment` of each; quick where all are numbers, or nothing."""
     try:
         plain = [0.0 if each is None else float(each) for each in values]  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return list(map(moment, values))
     return [
         (each / 1000 if each > _MILLISECONDS else each) if 0 < each < 1e15 else None
@@ -102,10 +131,10 @@ def _php(words: str) -> float | None:
     parts = words.split()
     if len(parts) != 6:
         return None
-    zone = _zone(parts.pop(4))
     try:
+        zone = _zone(parts.pop(4))
         found = datetime.strptime(" ".join(parts), "%a %b %d %H:%M:%S %Y").replace(tzinfo=zone)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return found.timestamp() if zone else None
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.errors import NotPermittedError
 from unitq.core.finding import Finding, Level
-from unitq.linux import trust
+from unitq.linux import programs, trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -156,10 +156,10 @@ def encrypted(content: bytes) -> bool:
 
 def decrypt(path: str | PurePath, name: str) -> bytes:
     """The secret. Raises DecryptError."""
-    command = ["systemd-creds", "decrypt", f"--name={name}", str(path), "-"]
     try:
         done = subprocess.run(
-            command,
+            [programs.path_of("systemd-creds"), "decrypt", f"--name={name}", str(path), "-"],
+            env=programs.environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_DECRYPT_SECONDS,

@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unitq.linux import programs
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -25,10 +27,12 @@ def scores(units: Mapping[str, UnitText]) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="unitq-security-") as folder:
         for unit in units.values():
             Path(folder, unit.name).write_text(unit.text, encoding="utf-8")
-        command = ["systemd-analyze", "security", "--offline=true", "--no-pager"]
+        files = (f"{folder}/{unit.name}" for unit in units.values())
         try:
+            analyze = programs.path_of("systemd-analyze")
             done = subprocess.run(
-                [*command, *(f"{folder}/{unit.name}" for unit in units.values())],
+                [analyze, "security", "--offline=true", "--no-pager", *files],
+                env=programs.environment(),
                 check=False,
                 capture_output=True,
                 timeout=_SECONDS,

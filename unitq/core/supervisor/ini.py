@@ -54,10 +54,13 @@ class Ini:
     defaults: dict[str, Option] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)  # the files that were read
 
-    def read(self, text: str, source: str) -> None:
-        """Adds a file's text. Raises ConfigError with every line that is none of this format."""
+    def read(self, text: str, source: str, *, quoted: bool = True) -> None:
+        """Adds a file's text. Raises ConfigError with every line that is none of this format.
+
+        Not `quoted`: with their numbers only, as not everybody may read what they say.
+        """
         self.sources.append(source)
-        reader = _Reader(self, source)
+        reader = _Reader(self, source, quoted=quoted)
         # As Python reads a text file: three kinds of line ends, none of them part of the line.
         lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
         if lines and not lines[-1]:
@@ -94,8 +97,9 @@ _HINT = "a file of Supervisor's has [sections] and lines such as command=/usr/bi
 class _Reader:
     """One file's lines, one after the other."""
 
-    def __init__(self, ini: Ini, source: str) -> None:
+    def __init__(self, ini: Ini, source: str, *, quoted: bool) -> None:
         self.ini = ini
+        self._quoted = quoted
         self.source = source
         self.wrong: list[str] = []
         self._section: dict[str, Option] | None = None
@@ -120,7 +124,7 @@ class _Reader:
         if header := _HEADER.match(value):
             self._begin(number, header["name"])
         elif self._section is None:
-            self._problem(number, f"stands before any [section]: {_short(value)}")
+            self._problem(number, "stands before any [section]", value)
         else:
             self._option(number, value, odd)
 
@@ -140,7 +144,7 @@ class _Reader:
         ends = [at for at in (value.find("="), value.find(":")) if at >= 0]
         name = value[: min(ends)].rstrip() if ends else ""
         if not name:
-            self._problem(number, f"neither a [section] nor an option: {_short(value)}")
+            self._problem(number, "neither a [section] nor an option", value)
             return
         text = value[min(ends) + 1 :].strip()
         self._open = _Open(name.lower(), [text], self.source, number, odd)
@@ -159,9 +163,10 @@ class _Reader:
             opened.name, value, opened.file, opened.line, tuple(opened.odd)
         )
 
-    def _problem(self, number: int, what: str) -> None:
+    def _problem(self, number: int, what: str, value: str) -> None:
         if len(self.wrong) <= PROBLEMS_MAX:
-            self.wrong.append(f"line {number}: {what}")
+            shown = f": {_short(value)}" if self._quoted else ""
+            self.wrong.append(f"line {number}: {what}{shown}")
 
 
 def comment(line: str) -> int | None:

@@ -1,0 +1,163 @@
+"""Runs work in a child process with the rights of an account, and nothing of ours.
+
+The child has a session of its own, so no terminal; it reads nothing, and no descriptor of ours is
+open in it. What it may use of the machine is limited, and so is the time: then its process group
+ends.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import signal
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# prctl(2)
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+
+_MEMORY = 1 << 30  # bytes of address space
+_PART = 1 << 16
+_BROKEN = 127  # exit status where the work could not begin
+
+
+class Account(NamedTuple):
+    """Whose rights: user, group and the groups besides."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+
+class Ended(NamedTuple):
+    """What became of it."""
+
+    status: int | None  # exit status; None: a signal, too much output, or no end in time
+    output: bytes  # what it wrote to standard output
+
+
+def account(uid: int) -> Account:
+    """The account with its groups, as at a login. One without a name has only `nogroup`."""
+    import pwd
+
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return Account(uid, 65534)
+    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+    return Account(uid, entry.pw_gid, tuple(groups))
+
+
+def run(
+    work: Callable[[], bytes], rights: Account | None, *, seconds: float, most: int, folder: int
+) -> Ended:
+    """Does `work` in a child, in the directory of that descriptor; what it returns is written.
+
+    `rights` None: ours. `most` are the bytes of output, with more it is ended. Raises OSError where
+    no process can be made.
+    """
+    import ctypes
+
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    read, write = os.pipe2(os.O_CLOEXEC)
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(read)
+        os.close(write)
+        raise
+    if pid == 0:
+        _child(work, rights, folder, write, prctl)
+    os.close(write)
+    try:
+        return _ended(pid, read, monotonic() + seconds, most)
+    finally:
+        os.close(read)
+
+
+def _child(
+    work: Callable[[], bytes],
+    rights: Account | None,
+    folder: int,
+    write: int,
+    prctl: Callable[..., int],
+) -> NoReturn:
+    """Never returns: neither handlers nor buffers of the parent may run here."""
+    status = _BROKEN
+    try:
+        os.setsid()
+        os.fchdir(folder)
+        os.dup2(write, 1)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 2)
+        os.closerange(3, 1 << 20)
+        _take(rights)
+        prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)  # once the account is changed
+        os.umask(0o077)
+        _limit()
+        left = memoryview(work())
+        while left:
+            left = left[os.write(1, left) :]
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _take(rights: Account | None) -> None:
+    if rights is not None:
+        os.setgroups(rights.groups)
+        os.setresgid(rights.gid, rights.gid, rights.gid)
+        os.setresuid(rights.uid, rights.uid, rights.uid)
+
+
+def _limit() -> None:
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec keeps that
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    # It starts no process, and no thread: whatever it is told to run, it cannot. The kernel does
+    # not count root's.
+    for kind, most in (
+        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_AS, _MEMORY),
+    ):
+        resource.setrlimit(kind, (most, most))
+
+
+def _ended(pid: int, read: int, until: float, most: int) -> Ended:
+    pidfd = os.pidfd_open(pid)
+    output = b""
+    in_time = True
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.register(read, select.POLLIN)
+        gone = False
+        while not gone and len(output) <= most:
+            ready = {each for each, _ in poll.poll(max(0.0, until - monotonic()) * 1000)}
+            if not ready:
+                in_time = False
+                break
+            gone = pidfd in ready
+            if read in ready and (part := os.read(read, _PART)):
+                output += part
+                gone = False  # all that it wrote comes first
+            elif read in ready:
+                poll.unregister(read)
+    finally:
+        # Until it is reaped nobody else has its number, nor that of its group.
+        for end in (os.kill, os.killpg):
+            with suppress(ProcessLookupError):
+                end(pid, signal.SIGKILL)
+        os.close(pidfd)
+        _, found = os.waitpid(pid, 0)
+    whole = in_time and len(output) <= most and os.WIFEXITED(found)
+    return Ended(os.WEXITSTATUS(found) if whole else None, output[:most])

@@ -1,0 +1,184 @@
+"""Reads a file that root is told of, with no more rights than those have who decide what it is."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from unitq.linux.trust import ANYONE, Control, Why, resolved
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unitq.linux.trust import Resolved
+
+_SECONDS = 10.0
+_OK, _FAILED = b"+", b"-"
+
+
+class UnreadableError(Exception):
+    """A file is not read: why, in words that fit behind its path. Never quotes what is in it."""
+
+    def __init__(self, reason: str, hint: str = "", *, denied: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.hint = hint
+        self.denied = denied  # it is there, but not for us
+
+
+def read(path: str | os.PathLike[str], most: int, *, told_by: Sequence[Control] = ()) -> bytes:
+    """Returns the content of a regular file of at most `most` bytes. Never blocks.
+
+    An ordinary user reads with their own rights. As root it depends on who decides where the path
+    leads, by owning or being able to write a directory or a link on the way:
+
+    - root alone: that very file is read, whoever owns it;
+    - root and one other account: a child process with the rights of that account opens the path,
+      and no more is read than the account may read;
+    - several accounts, or a group, or everybody: it is refused.
+
+    `told_by` are those who decide that this path is read at all: see `authors`.
+    Raises UnreadableError.
+    """
+    text = os.fspath(path)
+    try:
+        if os.geteuid() != 0:
+            return _content(_opened(text), most)
+        with resolved(text) as found:
+            say = [*told_by, *_on_the_way(found)]
+            if not say:
+                return _content(found.open(), most)
+    except PermissionError:
+        raise UnreadableError("Permission denied", "as root it can be read", denied=True) from None
+    except OSError as error:
+        raise UnreadableError(error.strerror or str(error)) from None
+    except ValueError:  # a NUL in the path
+        raise UnreadableError("no path of a file") from None
+    accounts = {control.uid for control in say}
+    if len(accounts) > 1 or ANYONE in accounts:
+        raise _refusal(say)
+    return _as_account(text, say[0], most)
+
+
+def authors(path: str | os.PathLike[str]) -> tuple[Control, ...]:
+    """Who decides what a file says, besides root; nobody where it is not there.
+
+    Nothing for an ordinary user, who reads with their own rights whatever a file says.
+    """
+    if os.geteuid() != 0:
+        return ()
+    try:
+        with resolved(path) as found:
+            return found.controls
+    except OSError:
+        return ()
+
+
+def deciding(account: str | None) -> tuple[Control, ...]:
+    """Returns the say of an account that decides which files are read; of none: nobody's.
+
+    Raises LookupError where there is no such account.
+    """
+    from unitq.linux.account import account as find
+
+    return (Control(find(account).uid, "/", Why.OWNS),) if account is not None else ()
+
+
+def _on_the_way(found: Resolved) -> list[Control]:
+    """Who decides which file it is. Who may only change what is in it decides nothing of that."""
+    inside = (Why.OWNS, Why.MAY_WRITE)
+    return [
+        control
+        for control in found.controls
+        if control.path != found.path or control.why not in inside
+    ]
+
+
+def _refusal(say: list[Control]) -> UnreadableError:
+    anyone = next((control for control in say if control.uid == ANYONE), None)
+    if anyone is None:
+        names = " and ".join(dict.fromkeys(name_of(control.uid) for control in say))
+        return UnreadableError(
+            f"{names} both decide what this path leads to ({say[-1].path})",
+            "put it where one account, or root alone, owns every directory and link on the way",
+            denied=True,
+        )
+    if anyone.why is Why.LINKED:
+        return UnreadableError(
+            f"{anyone.path} has a second name, and everybody may write to its directory",
+            "move it to a directory of root's, or of one account's",
+            denied=True,
+        )
+    return UnreadableError(
+        f"others than its owner may write to {anyone.path}, and so decide what is read here",
+        f"chmod go-w {anyone.path}",
+        denied=True,
+    )
+
+
+def _as_account(path: str, say: Control, most: int) -> bytes:
+    from unitq.linux import confined
+
+    def work() -> bytes:
+        try:
+            return _OK + _content(_opened(path), most)
+        except OSError as error:
+            return _FAILED + str(error.errno or errno.EIO).encode()
+        except UnreadableError as error:
+            return _FAILED + error.reason.encode()
+
+    name = name_of(say.uid)
+    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    try:
+        ended = confined.run(
+            work, confined.account(say.uid), seconds=_SECONDS, most=most + 1, folder=root
+        )
+    except OSError as error:
+        raise UnreadableError(f"cannot be read as {name}: {error.strerror}") from None
+    finally:
+        os.close(root)
+    told, content = ended.output[:1], ended.output[1:]
+    if ended.status != 0 or told not in (_OK, _FAILED):
+        raise UnreadableError(f"could not be read as {name} within {_SECONDS:g} s")
+    if told == _OK:
+        return content
+    reason = content.decode(errors="replace")
+    if not reason.isdigit():
+        raise UnreadableError(reason)
+    if int(reason) not in (errno.EACCES, errno.EPERM):
+        raise UnreadableError(os.strerror(int(reason)))
+    raise UnreadableError(
+        f"{name} decides which file is read here ({say.path}), but may not read it",
+        f"`chown {name} {path}`, or move it to a directory of root's, such as /etc",
+        denied=True,
+    )
+
+
+def name_of(uid: int) -> str:
+    """The name of an account; where it has none, its number."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def _opened(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+
+
+def _content(descriptor: int, most: int) -> bytes:
+    try:
+        # A pipe or a device may have no end.
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise UnreadableError("not a file")
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(most + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > most:
+        raise UnreadableError(f"larger than {most} bytes")
+    return content
