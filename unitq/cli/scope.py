@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from unitq.core import layout, names
-from unitq.core.errors import ConfigError, NoMatchError
+from unitq.core.errors import ConfigError, NoMatchError, NotPermittedError
 from unitq.host import files, state
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ class Scope(NamedTuple):
         if not self.user:
             return layout.system()
         home = os.environ.get("HOME") or os.path.expanduser("~")
-        return layout.user(home=home, uid=os.getuid(), environment=dict(os.environ))
+        found = layout.user(home=home, uid=os.getuid(), environment=dict(os.environ))
+        _refuse_anothers(found)
+        return found
 
     def systemd(self) -> Systemd:
         """A connection to the manager of this scope."""
@@ -125,6 +127,25 @@ class Scope(NamedTuple):
         raise NoMatchError(
             f"several apps are installed: {', '.join(found)}", hint="name one with -a APP"
         )
+
+
+def _refuse_anothers(found: Layout) -> None:
+    """Raises NotPermittedError where root would write into another account's home.
+
+    `sudo -E` and `su` keep the caller's HOME and XDG_RUNTIME_DIR.
+    """
+    if os.geteuid() != 0:
+        return
+    for path in (found.unit_dir, found.state_dir, found.runtime_dir, found.config_dir):
+        there = Path(path)
+        while not there.exists():
+            there = there.parent
+        if (owner := there.stat().st_uid) != 0:
+            raise NotPermittedError(
+                f"--user as root: {there} belongs to another account (user ID {owner})",
+                hint="run it as that account, in its own session; root's own units are in the "
+                "system scope, without --user",
+            )
 
 
 def read(path: Path) -> str:

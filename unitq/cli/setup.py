@@ -15,6 +15,7 @@ from unitq.core.errors import ConfigError, Exit
 from unitq.core.model import NAME_RE
 from unitq.core.preset import NONE
 from unitq.host import files
+from unitq.linux import folder
 
 if TYPE_CHECKING:
     from unitq.core.preset import Preset
@@ -65,7 +66,8 @@ def init(force: bool, name: str) -> int:
             queues=bool(preset.queues.variable or preset.queues.by_arguments),
             defaults=_defaults(preset),
         )
-        files.replace(path.absolute(), text.encode(), 0o644)
+        with folder.output(path.absolute().parent) as place:
+            place.replace(path.name, text.encode(), 0o644)
     click.echo(f"wrote {path}: edit it, then `unitq check` and `unitq deploy`")
     return Exit.OK
 
@@ -82,10 +84,10 @@ def _defaults(preset: Preset) -> dict[str, str]:
     }
 
 
-def _owner(folder: Path) -> str | None:
+def _owner(place: Path) -> str | None:
     """Whose code it is: a good first guess for who should run it. None for root."""
     try:
-        name = folder.owner()
+        name = place.owner()
     except KeyError:
         return None
     return None if name == "root" else name

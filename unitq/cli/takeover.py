@@ -219,6 +219,7 @@ def plan(
 ) -> Planned:
     """What is to be moved. Raises PreflightError with all that is in the way."""
     from unitq.core.supervisor.server import addresses
+    from unitq.host import autostart
     from unitq.host.supervisord import Supervisord
 
     conf = loaded(file, environment)
@@ -251,6 +252,7 @@ def plan(
         )
     allowed = max_unavailable or app.rollout.max_unavailable
     wrong += _in_the_way(conf, moves, allowed)
+    wrong += autostart.refused(conf, [move.section for move in moves if move.autostart])
     if wrong:
         raise PreflightError(
             f"{app.name}: cannot be taken over; nothing was changed", problems=tuple(wrong)
