@@ -69,10 +69,12 @@ class Planned:
 
     def task(self, move: Move, pair: Pair) -> Task:
         """What is to be known of one process to end it."""
+        from unitq.host.answering import accounts
         from unitq.host.ending import Task
 
         worker = move.worker(pair)
-        return Task(pair.process, move.settings, worker, self.preset(worker), self.known)
+        allowed = accounts(move.settings.user, self.supervisord.daemon)
+        return Task(pair.process, move.settings, worker, self.preset(worker), self.known, allowed)
 
     def preset(self, worker: Worker) -> Preset | None:
         """The framework of a worker; None: nobody says."""
@@ -220,11 +222,12 @@ def plan(
     """What is to be moved. Raises PreflightError with all that is in the way."""
     from unitq.core.supervisor.server import addresses
     from unitq.host import autostart
+    from unitq.host.answering import expected
     from unitq.host.supervisord import Supervisord
 
     conf = loaded(file, environment)
     path = conf.path
-    supervisord = Supervisord(addresses(conf.ini, conf.around))
+    supervisord = Supervisord(addresses(conf.ini, conf.around), expected(conf))
     told = supervisord.processes()
     serving = _serving(scope, systemd, app)
     moves: list[Move] = []

@@ -128,12 +128,11 @@ def _file(found: Configuration, section: str) -> str:
 
 
 def _by_hand(file: str, sections: Sequence[str], error: SharedError) -> tuple[str, str]:
-    who = words(error.control)
+    who, names = words(error.control), ", ".join(f"[{section}]" for section in sections)
+    why = f"{file}: root does not switch autostart off there: {error.control.path} {who}"
     return (
-        f"{file}: root does not switch autostart off there, as {error.control.path} {who}: they "
-        "could lead what root writes to another file",
-        f"type autostart=false into {', '.join(f'[{each}]' for each in sections)} of {file} as its "
-        "owner, and call this again: it goes on from there",
+        f"{why}, who could lead what root writes to another file",
+        f"type autostart=false into {names} there, as its owner; then the same command goes on",
     )
 
 
