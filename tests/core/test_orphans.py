@@ -61,6 +61,7 @@ def app(*works: Work) -> App:
     return App(
         "shop", works or (work(),), RELEASES,
         {("1-aaaaaa", "sms"): f"{ROOT}/1", ("2-bbbbbb", "sms"): f"{ROOT}/2"},
+        frozenset({33}),
     )  # fmt: skip
 
 
@@ -72,6 +73,7 @@ def process(
     scripts = [word for word in words[1:] if "/" in word and not word.startswith("-")][:1]
     paths = tuple(s if s.startswith("/") else f"{directory}/{s}" for s in scripts)
     values: dict[str, Any] = {"parent": 1, "began": 1000.0, "ticks": 7, "paths": paths} | more
+    values.setdefault("uids", frozenset({33}))
     return Process(
         values.pop("pid", 50), executable=executable, words=words, directory=directory, **values
     )

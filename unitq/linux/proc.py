@@ -26,25 +26,25 @@ def identity(pid: int) -> Identity | None:
     try:
         # What follows the name, which may hold anything: state, parent, …; starttime is field 22.
         fields = content("stat", folder).rpartition(b")")[2].split()
-        found = uids(content("status", folder))
+        found = user_ids(content("status", folder))
         if fields[0] in (b"Z", b"X"):
             return None
-        return Identity(pid, int(fields[1]), int(fields[19]), found)
+        return Identity(pid, int(fields[1]), int(fields[19]), frozenset(found))
     except (OSError, ValueError, IndexError):
         return None
     finally:
         os.close(folder)
 
 
-def uids(status: bytes) -> frozenset[int]:
-    """Returns the user IDs of a process by /proc/PID/status.
+def user_ids(status: bytes) -> tuple[int, ...]:
+    """Returns those of a process by its /proc/PID/status, in the order real, effective, saved, fs.
 
-    Not the owner of /proc/PID: that is root's for a process that may not be dumped (proc(5)).
+    Not the owner of /proc/PID: that is root for a process that may not be dumped (proc(5)).
     """
     for line in status.splitlines():
         if line.startswith(b"Uid:"):
-            return frozenset(map(int, line.split()[1:]))
-    return frozenset()
+            return tuple(map(int, line.split()[1:]))
+    return ()
 
 
 def own_line() -> frozenset[int]:
