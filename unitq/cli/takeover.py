@@ -140,7 +140,7 @@ def takeover(
     begun = time.monotonic()
     scope = current()
     app, toml = scope.load()
-    environment = dict(os.environ) | variables
+    environment = _environment(file) | variables
     loaded(file, environment)  # before all else: it may be no configuration at all
     systemd = scope.systemd()
     planned = plan(scope, systemd, app, toml, file, environment, programs, max_unavailable)
@@ -195,6 +195,17 @@ def loaded(file: str | None, environment: Mapping[str, str]) -> Configuration:
             hint=_hint(""),
         )
     return found
+
+
+def _environment(file: str | None) -> dict[str, str]:
+    """What %(ENV_NAME)s stands for, without --env.
+
+    Root's own is nothing for a file that another account writes: it goes out in passwords.
+    """
+    from unitq.host import supervisor
+
+    another = file is not None and supervisor.anothers(Path(file))
+    return {} if another else dict(os.environ)
 
 
 def _hint(program: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import platform
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,13 @@ from unitq.core.supervisor.ini import Ini
 from unitq.core.supervisor.programs import include_patterns
 from unitq.core.supervisor.section import Surroundings
 from unitq.host import files
+from unitq.linux.folder import words
+from unitq.linux.trust import ROOT, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from unitq.linux.trust import Control
 
 FILE_MAX = 4 << 20  # bytes; a larger one is something else
 _FILES_MAX = 10_000
@@ -81,6 +86,7 @@ def load(path: Path, text: str, around: Surroundings) -> tuple[Ini, tuple[str, .
     """The file with all that it includes, and what is to be said about the including."""
     ini = Ini()
     ini.read(text, str(path))
+    decides = anothers(path)
     notes = []
     base = os.path.dirname(os.path.abspath(path))
     for pattern in include_patterns(ini, around):
@@ -91,11 +97,46 @@ def load(path: Path, text: str, around: Surroundings) -> tuple[Ini, tuple[str, .
             if os.path.isdir(name):
                 notes.append(f"[include] matches {name}, which is a directory, and not read")
                 continue
-            ini.read(read(Path(name)), name)
+            ini.read(read(Path(name)) if decides is None else _shown(decides, name), name)
             ini.expand_here(os.path.dirname(os.path.abspath(name)))
     if _included_again(ini, str(path)):
         notes.append("an included file has an [include] of its own, which Supervisor ignores")
     return ini, tuple(notes)
+
+
+def anothers(path: Path) -> Control | None:
+    """Who beside root decides what stands in this file; asked as root only. None: nobody."""
+    if os.geteuid() != ROOT:
+        return None
+    try:
+        with resolved(path) as found:
+            return found.beyond()
+    except OSError:
+        return None  # it is about to be read, which says why it cannot be
+
+
+def _shown(decides: Control, name: str) -> str:
+    """The text of an included file, where the main one is another account's.
+
+    That account must not have root read what it may not read itself: passwords in it would be sent
+    to where it wants, and messages quote lines. Raises ConfigError.
+    """
+    try:
+        with resolved(name) as found:
+            seen = os.fstat(found.descriptor)
+            if not stat.S_ISREG(seen.st_mode):
+                raise ConfigError(f"{name}: not a regular file")
+            if not seen.st_mode & stat.S_IROTH and seen.st_uid != decides.uid:
+                raise ConfigError(
+                    f"{name}: not read: {decides.path}, which leads to it, {words(decides)}, and "
+                    "not everybody may read what it includes",
+                    hint="a configuration that root alone can write may include what root alone "
+                    "can read",
+                )
+            # By way of the descriptor: what was looked at is what is read.
+            return files.text(Path(f"/proc/self/fd/{found.descriptor}"), FILE_MAX, "configuration")
+    except OSError as error:
+        raise ConfigError(f"{name}: {error.strerror}") from error
 
 
 def _included_again(ini: Ini, source: str) -> bool:
