@@ -63,7 +63,7 @@ class Attacked(Strays):
 
 
 def by_pid(said: Result, key: str) -> dict[int, Any]:
-    return {each["pid"]: each for each in said.json[key]}
+    return {each["pid"]: each for each in said.json.get(key, ())}
 
 
 @pytest.fixture
