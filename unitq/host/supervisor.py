@@ -14,13 +14,11 @@ from unitq.core.supervisor.ini import Ini
 from unitq.core.supervisor.programs import include_patterns
 from unitq.core.supervisor.section import Surroundings
 from unitq.host import files
-from unitq.linux.folder import words
-from unitq.linux.trust import ROOT, resolved
+from unitq.linux.folder import account
+from unitq.linux.trust import ANYONE, ROOT, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-
-    from unitq.linux.trust import Control
 
 FILE_MAX = 4 << 20  # bytes; a larger one is something else
 _FILES_MAX = 10_000
@@ -47,6 +45,8 @@ def default() -> Path:
 
 def read(path: Path) -> str:
     """A file's text. Raises ConfigError, or NotPermittedError, where it cannot be read as text."""
+    if uids := anothers(path, itself=False):
+        return _shown(uids, str(path))
     try:
         return files.text(path, FILE_MAX, "configuration")
     except PermissionError as error:
@@ -86,7 +86,7 @@ def load(path: Path, text: str, around: Surroundings) -> tuple[Ini, tuple[str, .
     """The file with all that it includes, and what is to be said about the including."""
     ini = Ini()
     ini.read(text, str(path))
-    decides = anothers(path)
+    uids = anothers(path)
     notes = []
     base = os.path.dirname(os.path.abspath(path))
     for pattern in include_patterns(ini, around):
@@ -97,41 +97,49 @@ def load(path: Path, text: str, around: Surroundings) -> tuple[Ini, tuple[str, .
             if os.path.isdir(name):
                 notes.append(f"[include] matches {name}, which is a directory, and not read")
                 continue
-            ini.read(read(Path(name)) if decides is None else _shown(decides, name), name)
+            ini.read(_shown(uids, name) if uids else read(Path(name)), name)
             ini.expand_here(os.path.dirname(os.path.abspath(name)))
     if _included_again(ini, str(path)):
         notes.append("an included file has an [include] of its own, which Supervisor ignores")
     return ini, tuple(notes)
 
 
-def anothers(path: Path) -> Control | None:
-    """Who beside root decides what stands in this file; asked as root only. None: nobody."""
+def anothers(path: Path, *, itself: bool = True) -> frozenset[int]:
+    """The accounts beside root that decide what stands in this file; asked as root only.
+
+    Without `itself` those that decide which file it is.
+    """
     if os.geteuid() != ROOT:
-        return None
+        return frozenset()
     try:
         with resolved(path) as found:
-            return found.beyond()
-    except OSError:
-        return None  # it is about to be read, which says why it cannot be
+            every = found.controls
+            return frozenset(one.uid for one in every if itself or one.path != found.path)
+    except (OSError, ValueError):
+        return frozenset()  # it is about to be read, which says why it cannot be
 
 
-def _shown(decides: Control, name: str) -> str:
-    """The text of an included file, where the main one is another account's.
+def _shown(uids: frozenset[int], name: str) -> str:
+    """The text of a file that these accounts have root read. Raises ConfigError.
 
-    That account must not have root read what it may not read itself: passwords in it would be sent
-    to where it wants, and messages quote lines. Raises ConfigError.
+    They must not get by it what they may not read themselves: passwords in it would be sent to
+    where they want, and messages quote lines.
     """
     try:
         with resolved(name) as found:
             seen = os.fstat(found.descriptor)
             if not stat.S_ISREG(seen.st_mode):
                 raise ConfigError(f"{name}: not a regular file")
-            if not seen.st_mode & stat.S_IROTH and seen.st_uid != decides.uid:
+            above = map(os.stat, Path(found.path).parents)
+            theirs = seen.st_mode & stat.S_IROTH or seen.st_uid in uids
+            if not theirs or not all(
+                one.st_mode & stat.S_IXOTH or one.st_uid in uids for one in above
+            ):
+                who = "others than root" if ANYONE in uids else account(min(uids))
                 raise ConfigError(
-                    f"{name}: not read: {decides.path}, which leads to it, {words(decides)}, and "
-                    "not everybody may read what it includes",
-                    hint="a configuration that root alone can write may include what root alone "
-                    "can read",
+                    f"{name}: not read: {who} made root look there, and not everybody may read it",
+                    hint="keep Supervisor's files where root alone can write, or let everybody "
+                    "read what they include",
                 )
             # By way of the descriptor: what was looked at is what is read.
             return files.text(Path(f"/proc/self/fd/{found.descriptor}"), FILE_MAX, "configuration")

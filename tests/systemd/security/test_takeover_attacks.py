@@ -410,24 +410,39 @@ def test_a_file_of_his_in_a_folder_of_roots_keeps_its_owner(host: Attacked) -> N
     assert "autostart=true" in copy.read_text()
 
 
-def test_a_file_of_his_does_not_have_root_read_and_send_what_he_may_not(host: Attacked) -> None:
+@pytest.mark.parametrize("where", ["its mode", "its folder", "the file itself"])
+def test_a_file_of_his_does_not_have_root_read_and_send_what_he_may_not(
+    host: Attacked, where: str
+) -> None:
     """His file includes root's, whose password would go to his own port."""
-    private = host.home / "private.conf"
+    folder = host.home / "private"
+    folder.mkdir()
+    private = folder / "private.conf"
     private.write_text("[inet_http_server]\nport=127.0.0.1:1\nusername=u\npassword=t0p-secret\n")
-    private.chmod(0o600)
+    (folder if where == "its folder" else private).chmod(0o700)
     port = free_port()
     last = host.theirs / "z.conf"
     last.write_text(f"[inet_http_server]\nport=127.0.0.1:{port}\n")
     include = f"[include]\nfiles={private} {last}"
     conf = host.conf(host.theirs, port=port, user=TESTER, program=TESTER, more=include)
     host.hand_over(conf, last)
+    if where == "the file itself":
+        conf.unlink()
+        conf.symlink_to(private)
+        host.hand_over(conf)
     host.fake(str(port), 0)
-    done = host.takeover(conf, "--dry-run")
-    assert done.code == 2, done
-    assert "not everybody may read" in done.stderr, done
-    assert "t0p-secret" not in done.output + host.seen
-    # Nor what is in root's environment.
+    for command in ("takeover", "import"):
+        done = host.site.unitq(command, str(conf), *["--dry-run"] * (command == "takeover"))
+        assert done.code == 2, done
+        assert "not everybody may read" in done.stderr, done
+        assert "t0p-secret" not in done.output + host.seen
+
+
+def test_a_file_of_his_does_not_have_root_send_its_environment(host: Attacked) -> None:
+    port = free_port()
+    host.fake(str(port), 0)
     conf = host.conf(host.theirs, port=port, user=TESTER, program=TESTER)
+    host.hand_over(conf)
     conf.write_text(conf.read_text().replace(PASSWORD, "%(ENV_TOKEN)s"))
     done = host.site.unitq("takeover", str(conf), "--dry-run", environment={"TOKEN": "t0p-secret"})
     assert done.code == 2, done
