@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.core.build import PRESETS
 from unitq.core.likeness import Link, Program, Releases, beside, worker_of
-from unitq.core.orphans import App, Code, Mark, Orphan, Process, Work, judged
+from unitq.core.orphans import App, Claim, Code, Mark, Orphan, Process, Work, judged
 from unitq.core.queue import Registration
 from unitq.core.recognise import engine
 
@@ -61,6 +61,7 @@ def app(*works: Work) -> App:
     return App(
         "shop", works or (work(),), RELEASES,
         {("1-aaaaaa", "sms"): f"{ROOT}/1", ("2-bbbbbb", "sms"): f"{ROOT}/2"},
+        frozenset({33}),
     )  # fmt: skip
 
 
@@ -72,6 +73,7 @@ def process(
     scripts = [word for word in words[1:] if "/" in word and not word.startswith("-")][:1]
     paths = tuple(s if s.startswith("/") else f"{directory}/{s}" for s in scripts)
     values: dict[str, Any] = {"parent": 1, "began": 1000.0, "ticks": 7, "paths": paths} | more
+    values.setdefault("uids", frozenset({33}))
     return Process(
         values.pop("pid", 50), executable=executable, words=words, directory=directory, **values
     )
@@ -298,6 +300,47 @@ def test_where_nothing_tells_the_release_it_may_be_too_old() -> None:
 def test_a_worker_that_nobody_wants_any_more_runs_old_code() -> None:
     (one,) = found(titled(f"{ROOT}/2"), of=app(work(code=None)))
     assert one.current is False
+
+
+# What only Redis says
+
+
+SESSION = "/user.slice/user-33.slice/session-4.scope"
+
+
+@pytest.mark.parametrize(
+    ("uids", "accounts", "cgroup", "claim"),
+    [
+        ({33}, {33}, "", None),
+        ({33}, {33, 0}, "", None),
+        ({34}, {33}, "", Claim.ACCOUNT),
+        ({0}, {33}, "", Claim.ACCOUNT),
+        ({0, 33}, {33}, "", Claim.ACCOUNT),  # a program with the set-user-ID bit
+        (set(), {33}, "", Claim.ACCOUNT),
+        ({33}, set(), "", Claim.ACCOUNT),
+        ({0}, {0}, "", Claim.ROOT),
+        ({0, 33}, {0, 33}, "", Claim.ROOT),
+        ({33}, {33}, SESSION, Claim.SESSION),
+    ],
+)
+def test_a_registration_is_proof_for_the_workers_own_account_only(
+    uids: set[int], accounts: set[int], cgroup: str, claim: Claim | None
+) -> None:
+    stranger = process("php /opt/other.php", "/", uids=frozenset(uids), cgroup=cgroup)
+    of = replace(app(), accounts=frozenset(accounts))
+    (one,) = found(stranger, of=of, registered=[registration()])
+    assert (one.claim, one.marks) == (claim, (Mark.REGISTERED,))
+    # What the process itself says needs no record.
+    worker = titled(uids=frozenset(uids), cgroup=cgroup)
+    (one,) = found(worker, of=of, registered=[registration()])
+    assert one.claim is None
+    assert Mark.REGISTERED in one.marks
+
+
+def test_an_orphan_below_one_that_is_only_claimed_is_shown_by_itself() -> None:
+    above = process("php /opt/other.php", "/", uids=frozenset({0}), pid=40)
+    one, two = found(above, titled(pid=50, parent=40), registered=[registration(40)])
+    assert (one.process.pid, one.claim, two.process.pid, two.claim) == (40, Claim.ACCOUNT, 50, None)
 
 
 # Families

@@ -24,12 +24,14 @@ from unitq.host.handover import Handover
 from unitq.host.interrupts import Interrupts
 from unitq.host.patience import GaveUpError, HandoverError
 from unitq.host.supervisord import Info
+from unitq.linux.proc import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from unitq.core.takeover import Member
+    from unitq.linux.proc import Identity
 
 BEGIN = """\
 import os, signal, socket, sys, time
@@ -51,11 +53,19 @@ WRITING = "one = open(sys.argv[1] + '.queue', 'w')"
 PARENT = "os.fork()"
 
 
+def itself() -> Identity:
+    """This process: what the workers are children of."""
+    found = identity(os.getpid())
+    assert found
+    return found
+
+
 class Paper:
     """A supervisord that starts the next of its programs whenever one has ended."""
 
     def __init__(self, out: Path, programs: list[str], *, again: bool = True) -> None:
-        self.pid = os.getpid()
+        self.daemon = itself()
+        self.pid = self.daemon.pid
         self.out = out
         self.again = again
         self.programs = programs
@@ -116,7 +126,8 @@ def task(stop_timeout: str = "60s") -> Task:
         '[workers.w]\ncommand = "/bin/w"\nstop_signal = "SIGTERM"\nkill_mode = "mixed"\n'
         f'stop_timeout = "{stop_timeout}"'
     ).workers
-    return Task("w:w", SETTINGS, worker, None, known=False)
+    accounts = frozenset({os.getuid()})
+    return Task("w:w", SETTINGS, worker, None, known=False, accounts=accounts)
 
 
 def end(made: Handover, *tasks: Task) -> dict[str, Ended | UnitqError]:
@@ -206,7 +217,8 @@ class Papers:
     """A supervisord with several of them, by name."""
 
     def __init__(self, papers: dict[str, Paper]) -> None:
-        self.pid = os.getpid()
+        self.daemon = itself()
+        self.pid = self.daemon.pid
         self.papers = papers
 
     def info(self, name: str) -> Info:

@@ -33,6 +33,9 @@ pytestmark = pytest.mark.systemd
 HOST = socket.gethostname()
 RESQUE = WORKERS / "resque.php"
 
+# As the app's own workers: of no other account a registration says anything.
+WORKER = ("setpriv", "--reuid=www-data", "--regid=www-data", "--clear-groups", "--")
+
 # In a unit it ends at SIGQUIT; by hand it has no handler.
 WAITS = """
 import os, signal, sys
@@ -273,7 +276,7 @@ def test_a_registration_leads_to_one_that_nothing_else_gives_away(strays: Strays
     (old / "template.php").write_text('<?php return "old";')
     copy = old / "resque.php"
     copy.write_text(RESQUE.read_text())
-    running = strays.start("php", str(copy), cwd=old, environment={"PROCESS_TITLE": "0"})
+    running = strays.start(*WORKER, "php", str(copy), cwd=old, environment={"PROCESS_TITLE": "0"})
     wait_until(lambda: running.pid in strays.registered(), what="it registers")
     one = orphans(site, code=3)[running.pid]
     assert one["known_by"] == ["queues", "registered"]
@@ -519,11 +522,11 @@ def test_a_registration_from_inside_a_container_leads_to_its_process(
     copy.mkdir()
     (copy / "template.php").write_text('<?php return "image";')
     (copy / "resque.php").write_text(RESQUE.read_text())
-    identity = secrets.token_hex(32)
+    identity, worker = secrets.token_hex(32), " ".join(WORKER)
     plain = {"PROCESS_TITLE": "0", "INTERVAL": "0.05"}
     inside = strays.start(
         *("systemd-run", "--scope", "--quiet", f"--unit=docker-{identity}.scope", *CONTAINER),
-        *("bash", "-c", f"hostname {identity[:12]}; php {copy}/resque.php; true"),
+        *("bash", "-c", f"hostname {identity[:12]}; {worker} php {copy}/resque.php; true"),
         cwd=copy, environment=plain,
     )  # fmt: skip
     # The same, but of a name that any container of any machine may have.

@@ -31,7 +31,7 @@ from unitq.core.render import Code, Rendered
 from unitq.core.render import render as render_units
 from unitq.core.revision import Origin, adopted, successor
 from unitq.host import checks, code, files, scripts, state, templates, unitfiles
-from unitq.linux import programs
+from unitq.linux import folder, programs
 from unitq.rollout.advisory import Advisory
 from unitq.systemd import credentials, exposure
 from unitq.units.hardening import Hardening
@@ -252,12 +252,10 @@ def render(output: str | None) -> int:
         for unit in units:
             click.echo(f"# {scope.layout.unit_dir / unit.name}\n{unit.text}")
         return Exit.OK
-    folder = Path(output)
-    with files.nothing_changed("cannot write"):
-        folder.mkdir(parents=True, exist_ok=True)
+    with files.nothing_changed("cannot write"), folder.output(output, make=True) as place:
         for unit in units:
-            files.replace(folder / unit.name, unit.text.encode(), 0o644)
-            click.echo(folder / unit.name)
+            place.replace(unit.name, unit.text.encode(), 0o644)
+            click.echo(Path(output) / unit.name)
     return Exit.OK
 
 

@@ -184,12 +184,13 @@ def recogniser(scope: Scope) -> Recognise:
 
 def _show(imported: Imported, output: str | None, mode: int, *, as_json: bool) -> None:
     from unitq.host import files
+    from unitq.linux import folder
 
     document = imported.report.document()
     if output is not None:
         target = Path(output).absolute()
-        with files.nothing_changed("cannot write"):
-            files.replace(target, imported.text.encode(), mode)
+        with files.nothing_changed("cannot write"), folder.output(target.parent) as place:
+            place.replace(target.name, imported.text.encode(), mode)
         if as_json:
             click.echo(json.dumps(document | {"output": str(target)}, indent=2, ensure_ascii=False))
         else:

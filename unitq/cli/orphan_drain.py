@@ -15,6 +15,7 @@ from unitq.cli.orphan_look import Look, look
 from unitq.cli.text import duration, plural
 from unitq.core.pausing import recipients
 from unitq.host import paused, pidfds
+from unitq.linux.proc import identity, own_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +68,7 @@ class Drain:
         with pidfds.held({pid for each in found.orphans for pid in each.pids}) as held:
             # Looked at once more, now that no PID among them can become another's unnoticed.
             now = look(self.what, self.ask())
-            for orphan in now.orphans:
+            for orphan in now.every:
                 if orphan.identity in wanted:
                     self.every.append(self._told(orphan, held))
             there = {each.orphan.identity for each in self.every}
@@ -92,7 +93,11 @@ class Drain:
         stop = self.what.stops[orphan.worker]
         one = Drained(orphan, stop.signal, stop.seconds)
         number = signal_number(stop.signal)
-        to = recipients(paused.catching(orphan.pids, number))
+        own = own_line()
+        if own & set(orphan.pids):
+            one.why_not = "not told: this command runs below it"
+            return one
+        to = recipients(paused.catching(_own_pids(orphan), number))
         if not to:
             one.why_not = (
                 f"not told: none of its processes has a handler for {stop.signal}, "
@@ -136,7 +141,7 @@ class Drain:
         if not sys.stdin.isatty():
             return False
         wanted = {one.orphan.identity for one in left}
-        for orphan in look(self.what, self.ask()).orphans:
+        for orphan in look(self.what, self.ask()).every:
             for job in _jobs(orphan) or () if orphan.identity in wanted else ():
                 self.say(f"{_name(orphan)}: in hand: {queue_text.job_text(job, time())}")
         count = plural(len(left), "orphan")
@@ -147,27 +152,33 @@ class Drain:
         # Its children are others by now; and the last look at what it has in hand.
         registered = self.ask()
         first = look(self.what, registered)
-        pids = {pid for each in first.orphans if each.identity in wanted for pid in each.pids}
+        pids = {pid for each in first.every if each.identity in wanted for pid in each.pids}
         with pidfds.held(pids) as held:
             now = look(self.what, registered)
-            there = {each.identity: each for each in now.orphans}
+            there = {each.identity: each for each in now.every}
+            own, spared = own_line(), set[tuple[int, int]]()
             until: dict[int, float | None] = {}
             for key, one in wanted.items():
                 orphan = there.get(key)
                 if orphan is None:
                     one.ended = True
                     continue
+                if own & set(orphan.pids):
+                    spared.add(key)
+                    continue
                 one.jobs = _jobs(orphan)
                 # The worker before its children, so that it starts no other.
                 one.killed = tuple(
                     pid
-                    for pid in orphan.pids
+                    for pid in _own_pids(orphan)
                     if pid in held and pidfds.send(held[pid], int(signal.SIGKILL))
                 )
                 until |= {held[pid]: monotonic() + _DEATH for pid in one.killed}
             gone: set[int] = set()
             pidfds.wait(until, lambda descriptor, _: gone.add(descriptor))
-            for one in wanted.values():
+            for key, one in wanted.items():
+                if key in spared:
+                    continue
                 one.ended = one.ended or all(held[pid] in gone for pid in one.killed)
                 if one.killed:
                     self.say(f"{_name(one.orphan)}: {_killed(one)}")
@@ -183,6 +194,16 @@ def signal_number(name: str) -> int:
 
 def _name(orphan: Orphan) -> str:
     return f"PID {orphan.process.pid} ({orphan.worker})"
+
+
+def _own_pids(orphan: Orphan) -> tuple[int, ...]:
+    """It and what it has started as the same account, by the kernel; to be asked while they are
+    held. What it has started as another one, such as a daemon by sudo, is not its own any more;
+    but whatever root's has started is.
+    """
+    found = (identity(pid) for pid in orphan.pids)
+    uids = orphan.process.uids
+    return tuple(one.pid for one in found if one and (uids == {0} or one.uids <= uids))
 
 
 def _jobs(orphan: Orphan) -> tuple[Job, ...] | None:

@@ -6,6 +6,7 @@ Redis is only asked by `unitq orphans`; the report of a deploy goes by the proce
 from __future__ import annotations
 
 import os
+import pwd
 import time
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from unitq.core.preset import Preset
     from unitq.core.queue import Registration
     from unitq.core.revision import Revision, WorkerRevision
+    from unitq.core.unittext import Told
     from unitq.host.systemd import Systemd
 
 
@@ -66,6 +68,12 @@ class Look:
     table: proctable.Table
     orphans: tuple[Orphan, ...]
     registered: Mapping[int, Registration]  # by PID; of processes outside the app's units
+    claimed: tuple[Orphan, ...] = ()  # what gives them away does not suffice
+
+    @property
+    def every(self) -> tuple[Orphan, ...]:
+        """Those of which it is certain, and the others."""
+        return (*self.orphans, *self.claimed)
 
     @property
     def stale(self) -> tuple[Orphan, ...]:
@@ -81,24 +89,25 @@ def known(scope: Scope, revision: Revision) -> Known:
     if revision.id not in {each.id for each in kept}:
         kept.append(revision)
     presets = scope.presets()
-    releases = Releases(
-        tuple(sorted({worker.release for each in kept for worker in each.workers})),
-        _beside(revision, notes.append),
-    )
+    roots = tuple(sorted({worker.release for each in kept for worker in each.workers}))
+    releases = Releases(roots, _beside(revision, notes.append))
     workers: dict[str, list[tuple[Revision, WorkerRevision]]] = {}
     for each in kept:
         for worker in each.workers:
             workers.setdefault(worker.name, []).append((each, worker))
     works, stops = [], {}
+    accounts = {os.getuid()} if scope.user else set[int]()
     for name, found in workers.items():
-        work, stop = _work(scope, revision, name, found, presets, releases, notes.append)
+        work, stop, users = _work(scope, revision, name, found, presets, releases, notes.append)
         works.append(work)
         stops[name] = stop
+        accounts |= set() if scope.user else users
     app = App(
         revision.app,
         tuple(works),
         releases,
         {(each.id, w.name): w.release for each in kept for w in each.workers},
+        frozenset(accounts),
     )
     variables = {"UNITQ_APP", "UNITQ_REVISION", "UNITQ_WORKER"}
     variables |= {work.variable for work in works if work.variable}
@@ -144,7 +153,8 @@ def look(what: Known, registered: Iterable[Registration] | None = None) -> Look:
         app = _with_queues(app, every, table)
         mine = _outside(app.name, every, table)
     found = judged(app, table.processes.values(), mine)
-    return Look(table, found, mine)
+    sure = tuple(each for each in found if each.claim is None)
+    return Look(table, sure, mine, tuple(each for each in found if each.claim is not None))
 
 
 def keeper(systemd: Systemd, found: Look, orphan: Orphan) -> Keeper:
@@ -212,8 +222,11 @@ def _work(
     presets: Mapping[str, Preset],
     releases: Releases,
     note: Callable[[str], None],
-) -> tuple[Work, Stop]:
-    """A worker of any revision that is kept, and how it is stopped."""
+) -> tuple[Work, Stop, set[int]]:
+    """A worker of any revision that is kept, how it is stopped, and the accounts that it runs as.
+
+    Those of the system scope.
+    """
     place = scope.layout.app(current.app)
     programs: dict[Program, None] = {}
     queues: set[str] = set()
@@ -225,6 +238,7 @@ def _work(
     variable = preset.queues.variable if preset else "QUEUE"
     separator = preset.queues.separator if preset else ","
     seen: set[tuple[str, str]] = set()
+    users: set[int] = set()
     for revision, worker in found:
         queues |= set(worker.queues)
         text = _unit_text(scope, revision, name)
@@ -232,6 +246,7 @@ def _work(
         if said is None:
             continue
         stop = Stop(said.stop_signal, None if said.unlimited else worker.stop_timeout)
+        users |= _accounts(said)
         if (said.command, worker.release) not in seen:
             seen.add((said.command, worker.release))
             if one := _program(said.command, worker.release, releases, patterns):
@@ -250,7 +265,19 @@ def _work(
         separator,
         _code(current.worker(name), found),
     )
-    return work, stop
+    return work, stop, users
+
+
+def _accounts(said: Told) -> set[int]:
+    """The user ID of a unit's `User=`; none where no such account is known."""
+    if said.user.isdecimal():
+        return {int(said.user)}
+    if not said.user:
+        return set() if said.dynamic else {0}
+    try:
+        return {pwd.getpwnam(said.user).pw_uid}
+    except KeyError:
+        return set()
 
 
 def _unit_text(scope: Scope, revision: Revision, worker: str) -> str:

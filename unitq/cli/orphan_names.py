@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from unitq.cli.orphan_look import Known
 
 
+def named(found: Look, pids: Sequence[int]) -> Look:
+    """The same, with what is only claimed among the orphans where its PID is named."""
+    chosen = {each.identity for each in found.claimed if each.process.pid in pids}
+    more = tuple(each for each in found.claimed if each.identity in chosen)
+    rest = tuple(each for each in found.claimed if each.identity not in chosen)
+    every = sorted((*found.orphans, *more), key=lambda each: each.process.pid)
+    return Look(found.table, tuple(every), found.registered, rest)
+
+
 def only(what: Known, found: Look, pids: Sequence[int]) -> Look:
     """Those of the orphans that are named. Raises NoMatchError where a PID is none's."""
     wanted = set(pids)

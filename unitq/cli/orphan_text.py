@@ -10,7 +10,7 @@ from unitq.cli import queue_text
 from unitq.cli.text import duration, plural, table, unitq
 from unitq.core.errors import Exit
 from unitq.core.keepers import Kept
-from unitq.core.orphans import Mark
+from unitq.core.orphans import Claim, Mark
 
 if TYPE_CHECKING:
     from unitq.cli.orphan_drain import Drained
@@ -31,8 +31,10 @@ _SHOWN = 78  # characters of a command line
 def text(found: Found) -> str:
     """A table with more of each below its row, and how many there are."""
     look, app = found.look, found.what.app.name
+    claimed = [line for each in look.claimed for line in _claimed(found, each)]
     if not look.orphans:
-        return f"{app}: no orphans among {plural(len(look.table.processes), 'process')}"
+        none = f"{app}: no orphans among {plural(len(look.table.processes), 'process')}"
+        return "\n".join([*claimed, f"{none}{_how_many_claimed(found)}"])
     rows = _after(found) if found.drained else _rows(found)
     first, *lines = table(*rows).splitlines()
     shown = [first]
@@ -40,7 +42,7 @@ def text(found: Found) -> str:
         shown += [line, f"  {_command(each)}"]
         if each.process.pid in found.left:
             shown += [f"  {more}" for more in _details(found, each)]
-    shown.append(_count(found))
+    shown += [*claimed, f"{_count(found)}{_how_many_claimed(found)}"]
     return "\n".join(shown)
 
 
@@ -112,6 +114,30 @@ def _details(found: Found, orphan: Orphan) -> list[str]:
     return lines
 
 
+def _claimed(found: Found, orphan: Orphan) -> list[str]:
+    """One of which it is not certain, in words."""
+    process = orphan.process
+    age = duration(max(0.0, found.now - process.began))
+    who, app = user(process.uid), found.what.app.name
+    assert orphan.claim is not None
+    why = {
+        Claim.ACCOUNT: f"only Redis says that it works for {app}, and no worker runs as {who}",
+        Claim.ROOT: f"only Redis says that it works for {app}, and it is root's",
+        Claim.SESSION: f"only Redis says that it works for {app}, and it is in a login session",
+    }[orphan.claim]
+    return [
+        f"claimed: PID {process.pid}, {who}, for {age}, as {orphan.worker}",
+        f"  {_command(orphan)}",
+        f"  {why}",
+        *(f"  {more}" for more in _details(found, orphan)),
+    ]
+
+
+def _how_many_claimed(found: Found) -> str:
+    count = len(found.look.claimed)
+    return f" · {plural(count, 'process')} claimed, and left alone" if count else ""
+
+
 def _outcome(one: Drained) -> str:
     if one.killed:
         words = f"killed (PID {', '.join(map(str, one.killed))})"
@@ -138,13 +164,13 @@ def _count(found: Found) -> str:
         gone = [one for one in found.drained.values() if one.ended]
         killed = sum(bool(one.killed) for one in gone)
         words += f" · {len(gone) - killed} ended, {killed} killed"
-    if found.others.orphans:
+    if found.others.every:
         words += f" · {_others(found)}"
     return words
 
 
 def _others(found: Found) -> str:
-    count, old = len(found.others.orphans), len(found.others.stale)
+    count, old = len(found.others.every), len(found.others.stale)
     one = "another one" if count == 1 else f"{count} others"
     return f"{one} not named here{f', {old} on OLD CODE' * bool(old)}"
 
@@ -171,8 +197,13 @@ def following(found: Found) -> list[str]:
         lines.append("end the container where it is managed: it may start another in its place")
     if left:
         again = "once more " if found.drained else ""
-        named = "".join(f" {pid}" for pid in left) if found.others.orphans else ""
+        named = "".join(f" {pid}" for pid in left) if found.others.every else ""
         lines.append(f"`{typed} orphans --drain{named}` {again}lets them finish their jobs and end")
+    if found.look.claimed:
+        pids = " ".join(str(each.process.pid) for each in found.look.claimed)
+        lines.append(
+            f"look whether what is claimed is yours; `{typed} orphans --drain {pids}` then ends it"
+        )
     return lines
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unitq.cli import orphan_look, orphan_text, queue_text
-from unitq.cli.orphan_names import only
+from unitq.cli.orphan_names import named, only
 from unitq.cli.orphan_redis import Redis
 from unitq.cli.scope import current, scope_options
 from unitq.core.errors import ConfigError, Exit
@@ -53,7 +53,8 @@ Examples:
   unitq orphans --json | jq '.orphans[] | select(.current == false) | .pid'
 
 \b
-Exit codes: 0 there is none, or none is left; 3 there is one, and none is known to run old code;
+Exit codes: 0 there is none, or none is left; 3 there is one, and none is known to run old code,
+or one is claimed;
 4 a PID is no orphan's, and nothing was done; 6 told to end, and still at work after its time;
 10 interrupted while waiting, and what was told ends by itself; 15 one runs old code. With PIDs
 they tell of these alone.
@@ -77,6 +78,9 @@ def orphans(pids: tuple[int, ...], as_json: bool, drain: bool, yes: bool) -> int
 
     With PIDs only those are shown and drained. One that is no orphan is refused, and then none is
     touched.
+
+    What only another account's word gives away, as a record in Redis does of a process that is not
+    the workers' account's, is shown as claimed, and drained only if its PID is named.
     """
     if yes and not drain:
         raise ConfigError("--yes answers what --drain asks", hint="add --drain")
@@ -85,7 +89,7 @@ def orphans(pids: tuple[int, ...], as_json: bool, drain: bool, yes: bool) -> int
     what = orphan_look.known(scope, revision)
     redis = Redis(scope, revision)
     systemd = scope.systemd()
-    every = orphan_look.look(what, redis.registered())
+    every = named(orphan_look.look(what, redis.registered()), pids)
     first = only(what, every, pids) if pids else every
     others = _without(every, first)
     drained: dict[int, Drained] = {}
@@ -93,7 +97,7 @@ def orphans(pids: tuple[int, ...], as_json: bool, drain: bool, yes: bool) -> int
     if drain and first.orphans:
         done = _drained(what, redis, first, as_json=as_json, yes=yes)
         drained = {one.pid: one for one in done.every}
-        every = orphan_look.look(what, redis.registered())
+        every = named(orphan_look.look(what, redis.registered()), pids)
         after = _without(every, others)
         others = _without(every, after)
         code = _code_after(done, after)
@@ -104,14 +108,14 @@ def orphans(pids: tuple[int, ...], as_json: bool, drain: bool, yes: bool) -> int
     shown = {each.identity: each for each in first.orphans} | left
     found = Found(
         what,
-        orphan_look.Look(after.table, tuple(shown.values()), after.registered),
+        orphan_look.Look(after.table, tuple(shown.values()), after.registered, after.claimed),
         others,
         redis,
         {
             each.process.pid: orphan_look.keeper(
                 systemd, after if each.identity in left else first, each
             )
-            for each in shown.values()
+            for each in (*shown.values(), *after.claimed)
         },
         drained,
         frozenset(each.process.pid for each in after.orphans),
@@ -129,12 +133,12 @@ def orphans(pids: tuple[int, ...], as_json: bool, drain: bool, yes: bool) -> int
 
 def _without(found: Look, others: Look) -> Look:
     """Those of the first look that are not in the other."""
-    out = {each.identity for each in others.orphans}
-    return orphan_look.Look(
-        found.table,
-        tuple(each for each in found.orphans if each.identity not in out),
-        found.registered,
+    out = {each.identity for each in others.every}
+    sure, claimed = (
+        tuple(each for each in some if each.identity not in out)
+        for some in (found.orphans, found.claimed)
     )
+    return orphan_look.Look(found.table, sure, found.registered, claimed)
 
 
 def _drained(what: Known, redis: Redis, found: Look, *, as_json: bool, yes: bool) -> Drain:
@@ -151,7 +155,8 @@ def _drained(what: Known, redis: Redis, found: Look, *, as_json: bool, yes: bool
 
 def _code(found: Look) -> Exit:
     if not found.orphans:
-        return Exit.OK
+        # Whoever it is has to look: it may be an older copy of the app, under another account.
+        return Exit.NOT_AS_WANTED if found.claimed else Exit.OK
     return Exit.STALE if found.stale else Exit.NOT_AS_WANTED
 
 
@@ -174,8 +179,9 @@ def _document(found: Found) -> dict[str, Any]:
         "host": os.uname().nodename,
         "exit_code": int(found.code),
         "processes": len(found.look.table.processes),
-        "others": len(found.others.orphans),
+        "others": len(found.others.every),
         "orphans": [_orphan(found, each) for each in found.look.orphans],
+        "claimed": [_orphan(found, each) for each in found.look.claimed],
         "notes": list(dict.fromkeys((*found.what.notes, *found.redis.notes))),
     }
 
@@ -200,6 +206,7 @@ def _orphan(found: Found, orphan: Orphan) -> dict[str, Any]:
         "unit": kept.unit or None,
         "program": kept.program or None,
         "known_by": [str(mark) for mark in orphan.marks],
+        "claim": orphan.claim and str(orphan.claim),
         "queues": orphan_text.queues(orphan) if orphan.registrations else None,
         "jobs": _jobs(found, orphan),
         "drain": one and _drain(found, one),

@@ -113,7 +113,7 @@ def _orphans(found: Stored, uses: Uses) -> None:
 
     what = known(found.scope, found.current)
     redis = Redis(found.scope, found.current)
-    for orphan in look(what, redis.registered()).orphans:
+    for orphan in look(what, redis.registered()).every:
         pid = orphan.process.pid
         if orphan.release:
             uses.orphans.setdefault(orphan.release, set()).update(orphan.pids)
@@ -121,7 +121,7 @@ def _orphans(found: Stored, uses: Uses) -> None:
                 f"process {pid}, an orphan that works as {orphan.worker}, runs from "
                 f"{said(orphan.release)}: `{_typed(found)} orphans` shows more, --drain ends it"
             )
-        elif not orphan.elsewhere:
+        elif orphan.claim is None and not orphan.elsewhere:
             raise UnitqError(
                 f"process {pid} works as {orphan.worker} outside the units of "
                 f"{found.current.app}, and nobody can say from which release",

@@ -16,6 +16,7 @@ from unitq.core.errors import ConfigError, Exit
 from unitq.core.model import NAME_RE
 from unitq.core.preset import NONE
 from unitq.host import files
+from unitq.linux import folder
 
 if TYPE_CHECKING:
     from unitq.core.preset import Preset
@@ -70,7 +71,8 @@ def init(force: bool, name: str) -> int:
         )
         if not scope.user and not scope.config:
             files.folder(path.parent)
-        files.replace(path.absolute(), text.encode(), 0o644)
+        with folder.output(path.absolute().parent) as place:
+            place.replace(path.name, text.encode(), 0o644)
     which = f"-c {path}" if scope.config else "--user" if scope.user else f"-a {app}"
     typed = f"unitq {which}"
     click.echo(f"wrote {path}: edit it, then `{typed} check` and `{typed} deploy`")
@@ -92,19 +94,19 @@ def _defaults(preset: Preset) -> dict[str, str]:
 def _code(here: Path) -> tuple[Path, Path]:
     """Returns what `directory` is to name, and the folder that the app is named after."""
     # Where Capistrano, Deployer and the like keep the code: a link that each release moves.
-    for folder in (here, *here.parents):
-        link = folder / "current"
+    for above in (here, *here.parents):
+        link = above / "current"
         if link.is_symlink() and link.is_dir():
             release = link.resolve()
-            if here in (folder, release) or here.is_relative_to(release):
-                return link, folder
+            if here in (above, release) or here.is_relative_to(release):
+                return link, above
     return here, here
 
 
-def _owner(folder: Path) -> str | None:
+def _owner(place: Path) -> str | None:
     """Whose code it is: a good first guess for who should run it. None for root."""
     try:
-        name = folder.owner()
+        name = place.owner()
     except KeyError:
         return None
     return None if name == "root" else name

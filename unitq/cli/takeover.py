@@ -69,10 +69,12 @@ class Planned:
 
     def task(self, move: Move, pair: Pair) -> Task:
         """What is to be known of one process to end it."""
+        from unitq.host.answering import accounts
         from unitq.host.ending import Task
 
         worker = move.worker(pair)
-        return Task(pair.process, move.settings, worker, self.preset(worker), self.known)
+        allowed = accounts(move.settings.user, self.supervisord.daemon)
+        return Task(pair.process, move.settings, worker, self.preset(worker), self.known, allowed)
 
     def preset(self, worker: Worker) -> Preset | None:
         """The framework of a worker; None: nobody says."""
@@ -138,7 +140,7 @@ def takeover(
     begun = time.monotonic()
     scope = current()
     app, toml = scope.load()
-    environment = dict(os.environ) | variables
+    environment = _environment(file) | variables
     loaded(file, environment)  # before all else: it may be no configuration at all
     systemd = scope.systemd()
     planned = plan(scope, systemd, app, toml, file, environment, programs, max_unavailable)
@@ -195,6 +197,16 @@ def loaded(file: str | None, environment: Mapping[str, str]) -> Configuration:
     return found
 
 
+def _environment(file: str | None) -> dict[str, str]:
+    """What %(ENV_NAME)s stands for, without --env.
+
+    Root's own is nothing for a file that another account writes: it goes out in passwords.
+    """
+    from unitq.linux.read_as import authors
+
+    return {} if file is not None and authors(file) else dict(os.environ)
+
+
 def _hint(program: str) -> str:
     """What FILE is; with a program that somebody has named in its place."""
     from unitq.host import supervisor
@@ -219,11 +231,13 @@ def plan(
 ) -> Planned:
     """What is to be moved. Raises PreflightError with all that is in the way."""
     from unitq.core.supervisor.server import addresses
+    from unitq.host import autostart
+    from unitq.host.answering import expected
     from unitq.host.supervisord import Supervisord
 
     conf = loaded(file, environment)
     path = conf.path
-    supervisord = Supervisord(addresses(conf.ini, conf.around))
+    supervisord = Supervisord(addresses(conf.ini, conf.around), expected(conf))
     told = supervisord.processes()
     serving = _serving(scope, systemd, app)
     moves: list[Move] = []
@@ -251,6 +265,7 @@ def plan(
         )
     allowed = max_unavailable or app.rollout.max_unavailable
     wrong += _in_the_way(conf, moves, allowed)
+    wrong += autostart.refused(conf, [move.section for move in moves if move.autostart])
     if wrong:
         raise PreflightError(
             f"{app.name}: cannot be taken over; nothing was changed", problems=tuple(wrong)

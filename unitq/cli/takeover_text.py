@@ -97,7 +97,7 @@ def _way(planned: Planned, move: Move, pair: Pair) -> tuple[Way, tuple[int, ...]
     task = planned.task(move, pair)
     members = family.below(pair.pid, task.number)
     if members:
-        family.belongs(pair.pid, planned.supervisord.pid)
+        family.belongs(pair.pid, planned.supervisord.daemon, task.accounts)
     found = way(members, task.settings, task.worker, task.preset, known=task.known)
     return found, tuple(one.pid for one in workers_of(members, strict=task.strict))
 

@@ -93,13 +93,14 @@ def _is_manager(process: Process) -> bool:
 def supervised(processes: Sequence[Process]) -> Sequence[Process]:
     """Of a process and its ancestors, those below supervisord; none: there is none above it."""
     for index, each in enumerate(processes):
-        if index and _is_supervisord(each):
+        if index and is_supervisord(each.words):
             return processes[:index]
     return ()
 
 
-def _is_supervisord(process: Process) -> bool:
-    one = program(process.words)
+def is_supervisord(words: Sequence[str]) -> bool:
+    """Whether a command line is supervisord's."""
+    one = program(words)
     if one is None:
         return False
     # As a module too: `python -m supervisor.supervisord`.

@@ -18,6 +18,10 @@ runs the same framework, and a PID in Redis may be somebody else's by now. These
 
 What a process has in its environment of another app, or a place in any unit of unitq's, rules it
 out.
+
+All of this but the registration only the process itself can say. A record in Redis many can write:
+it is no proof against a process of another account than the workers', nor ever against root's. What
+only that gives away is `claimed`: shown, and drained only where a person names its PID.
 """
 
 from __future__ import annotations
@@ -49,7 +53,8 @@ class Process:
     ticks: int  # the same as the kernel counts it: with the PID it is this process and no other
     executable: str
     words: tuple[str, ...] = ()  # its command line, which it may have written a title over
-    uid: int = -1
+    uid: int = -1  # the effective one
+    uids: frozenset[int] = frozenset()  # all of them; empty: not known
     cgroup: str = ""
     directory: str = ""  # of this host's file system, also one that is deleted
     deleted: bool = False  # that directory is
@@ -104,6 +109,14 @@ class Code:
     in_place: bool = False  # that was in the same directory
 
 
+class Claim(StrEnum):
+    """Why what says that a process works for the app does not suffice."""
+
+    ACCOUNT = "account"  # it runs as none of the workers' accounts, and only Redis says so
+    ROOT = "root"  # it is root's, and only Redis says so
+    SESSION = "session"  # it is in somebody's login session, and only Redis says so
+
+
 @dataclass(frozen=True, slots=True)
 class App:
     """What is known of the app."""
@@ -112,6 +125,7 @@ class App:
     works: tuple[Work, ...]
     releases: Releases
     started_from: Mapping[tuple[str, str], str]  # revision and worker -> release
+    accounts: frozenset[int]  # user IDs that its workers run as
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +139,7 @@ class Orphan:
     release: str  # empty: nobody can tell
     current: bool | None  # whether it runs what is wanted; None: nobody can tell
     registrations: tuple[Registration, ...] = ()  # its own, and those of its children
+    claim: Claim | None = None  # None: what gives it away suffices
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -154,28 +169,29 @@ def judged(
     processes: Iterable[Process],
     registered: Mapping[int, Registration] | None = None,
 ) -> tuple[Orphan, ...]:
-    """The orphans among all processes of this host, by PID.
+    """The orphans among all processes of this host, by PID, and those that are only claimed to be.
 
     `registered` are the registrations of this host in Redis that were made by the process that
     has the PID now.
     """
     known = registered or {}
     table = {process.pid: process for process in processes}
-    verdicts: dict[int, tuple[Work, tuple[Mark, ...]]] = {}
+    verdicts: dict[int, tuple[Work, tuple[Mark, ...], Claim | None]] = {}
     for process in table.values():
-        if verdict := _verdict(app, process, known.get(process.pid)):
+        if verdict := _weighed(app, process, known.get(process.pid)):
             verdicts[process.pid] = verdict
     below: dict[int, list[Process]] = {}
     for process in table.values():
         below.setdefault(process.parent, []).append(process)
     found = []
-    for pid, (work, marks) in sorted(verdicts.items()):
-        if any(above.pid in verdicts for above in ancestors(table, pid)):
+    for pid, (work, marks, claim) in sorted(verdicts.items()):
+        above = [verdicts[one.pid] for one in ancestors(table, pid) if one.pid in verdicts]
+        if any(claim or not each[2] for each in above):
             continue  # shown with the one that started it
         children = _descendants(below, pid)
         release, current = _code(app, work, table[pid])
         own = tuple(known[each] for each in (pid, *(c.pid for c in children)) if each in known)
-        found.append(Orphan(table[pid], children, work.worker, marks, release, current, own))
+        found.append(Orphan(table[pid], children, work.worker, marks, release, current, own, claim))
     return tuple(found)
 
 
@@ -211,15 +227,37 @@ def _descendants(below: Mapping[int, Sequence[Process]], pid: int) -> tuple[Proc
     return tuple(found[pid] for pid in sorted(found))
 
 
-def _verdict(
+def _weighed(
     app: App, process: Process, registration: Registration | None
+) -> tuple[Work, tuple[Mark, ...], Claim | None] | None:
+    """The verdict by what suffices; else the one by all that there is, with why it does not."""
+    ours = bool(process.uids) and process.uids <= app.accounts
+    session = any(
+        part.startswith("session-") and part.endswith(".scope")
+        for part in process.cgroup.split("/")
+    )
+    reason = Claim.ACCOUNT if not ours else Claim.ROOT if 0 in process.uids else None
+    if reason is None and session:
+        reason = Claim.SESSION
+    if verdict := _verdict(app, process, registration, counts=reason is None):
+        return *verdict, None
+    if verdict := _verdict(app, process, registration, counts=True):
+        return *verdict, reason
+    return None
+
+
+def _verdict(
+    app: App, process: Process, registration: Registration | None, *, counts: bool
 ) -> tuple[Work, tuple[Mark, ...]] | None:
-    """The worker that it works as, and what says so; None: it does not."""
+    """The worker that it works as, and what says so; None: it does not.
+
+    `counts`: whether its registration is evidence, or is only named beside what is.
+    """
     if in_a_unit(process.cgroup) or process.app not in ("", app.name):
         return None
     found = []
     for work in app.works:
-        marks = _marks(app, work, process, registration)
+        marks = _marks(app, work, process, registration, counts=counts)
         if marks:
             # Of several workers with the same program, the one whose queues it takes.
             named = process.environment.get("UNITQ_WORKER") == work.worker
@@ -232,7 +270,7 @@ def _verdict(
 
 
 def _marks(
-    app: App, work: Work, process: Process, registration: Registration | None
+    app: App, work: Work, process: Process, registration: Registration | None, *, counts: bool
 ) -> tuple[Mark, ...]:
     """What says that it works as this worker; nothing: it does not suffice."""
     same_engine = work.runs_on(process.executable)
@@ -261,12 +299,13 @@ def _marks(
     queues = bool(_queues(work, process) & work.queues)
     taking = registration is not None and _takes(registration, work.queues)
     taking = taking and (same_engine or bool(like))
+    known = taking and counts
     enough = (
         like is Likeness.OWN
-        or ((like is Likeness.SHARED or title) and (inside or told or taking))
-        or (like is Likeness.UNSURE and (told or queues or taking))
+        or ((like is Likeness.SHARED or title) and (inside or told or known))
+        or (like is Likeness.UNSURE and (told or queues or known))
         or (not like and dark and same_engine and inside and (told or queues))
-        or taking
+        or known
     )
     if not enough:
         return ()

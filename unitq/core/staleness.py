@@ -73,7 +73,13 @@ def judged(
     now: float,
 ) -> list[Finding]:
     """Each of them, in their order. `now` is in seconds since 1970."""
-    every = tuple(registrations)
+    # Who says that it began in the future says nothing of when it did.
+    every = tuple(
+        each._replace(since=None)
+        if each.since is not None and not each.since <= now + REUSED_AFTER
+        else each
+        for each in registrations
+    )
     newest = _newest(every, host)
     found = [_judged(each, app, host, living, newest) for each in every]
     return [_doubted(each, now) if each.standing is Standing.DEAD else each for each in found]

@@ -12,6 +12,8 @@ class Told(NamedTuple):
     command: str  # with the release's own programs as paths below it, without systemd's escapes
     stop_signal: str
     unlimited: bool  # a job takes as long as it takes
+    user: str = ""  # that it runs as; empty: who systemd itself runs as
+    dynamic: bool = False  # systemd makes that account up (DynamicUser=)
 
 
 def told(text: str, pin: str) -> Told | None:
@@ -26,6 +28,8 @@ def told(text: str, pin: str) -> Told | None:
         command,
         _last(text, "KillSignal") or "SIGTERM",  # systemd.kill(5)
         _last(text, "TimeoutStopSec") == "infinity",
+        _last(text, "User"),
+        _last(text, "DynamicUser").lower() in ("1", "yes", "y", "true", "t", "on"),
     )
 
 

@@ -6,20 +6,24 @@ import fnmatch
 import os
 import re
 import shlex
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.errors import PreflightError
+from unitq.core.errors import ConfigError, PreflightError
 from unitq.core.supervisor.autostart import switched_off
 from unitq.core.supervisor.ini import Ini
 from unitq.core.supervisor.programs import include_patterns, read
 from unitq.host import files, supervisor
+from unitq.linux.folder import SharedError, alone, words
+from unitq.linux.trust import ROOT, resolved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from unitq.core.supervisor.programs import Read
     from unitq.core.supervisor.section import Surroundings
+    from unitq.linux.folder import Folder
 
 SUFFIX = ".before-unitq"
 
@@ -60,25 +64,86 @@ def switch_off(
     changed = switched_off(texts, found.ini, sections)
     kept = []
     for file, text in changed.items():
-        # What a link leads to is changed, and the link stays.
-        target, copy = Path(os.path.realpath(file)), copy_for(found, file)
-        with files.nothing_changed("cannot switch autostart off"):
-            if not copy.exists():
-                _write(copy, target.read_bytes(), target)
-            _write(target, text.encode(), target)
-        kept.append(Kept(str(target), str(copy)))
+        with _nothing_changed(file, sections), _place(file) as (folder, name):
+            there = folder.read(name, supervisor.FILE_MAX)
+            if there.content.decode() != texts[file]:
+                raise ConfigError(f"{file} has just been changed", hint="call this again")
+            copy = copy_for(found, file)
+            if not folder.exists(copy.name):
+                folder.replace(copy.name, there.content, there.mode, there.owner)
+            folder.replace(name, text.encode(), there.mode, there.owner)
+        kept.append(Kept(str(copy.with_name(name)), str(copy)))
     again = load(path, environment)
     on = _on(again.read, sections)
     if on or set(again.ini.sources) != set(found.ini.sources):
         for file in changed:
-            target = Path(os.path.realpath(file))
-            _write(target, texts[file].encode(), target)
+            with _place(file) as (folder, name):
+                there = folder.read(name, supervisor.FILE_MAX)
+                folder.replace(name, texts[file].encode(), there.mode, there.owner)
         raise PreflightError(
             f"{path}: autostart of {', '.join(on) or 'them'} cannot be switched off: what is "
             "changed there does not count",
             hint="do so yourself, then call this again",
         )
     return tuple(kept)
+
+
+@contextmanager
+def _place(file: str) -> Iterator[tuple[Folder, str]]:
+    """The directory that a file of Supervisor's is in, and its name there.
+
+    What a link leads to is changed, and the link stays. Raises SharedError where another account
+    than root could put something else there. One that only owns the file itself cannot.
+    """
+    with resolved(file) as found:
+        path = found.path
+        control = next((each for each in found.controls if each.path != path), None)
+        if os.geteuid() == ROOT and control:
+            raise SharedError(control, path)
+    with alone(os.path.dirname(path)) as folder:
+        yield folder, os.path.basename(path)
+
+
+def refused(found: Configuration, sections: Sequence[str]) -> tuple[str, ...]:
+    """Why autostart of these is not switched off here, and what to type; nothing: it can be.
+
+    Raises NotPermittedError and PreflightError where a file cannot be looked at.
+    """
+    wrong: dict[str, None] = {}
+    for section in sections:
+        file = _file(found, section)
+        with files.nothing_changed("cannot switch autostart off"):
+            try:
+                with _place(file):
+                    continue
+            except SharedError as error:
+                wrong |= dict.fromkeys(_by_hand(file, [section], error))
+    return tuple(wrong)
+
+
+def _file(found: Configuration, section: str) -> str:
+    """The file that has a section's autostart, or would get it."""
+    own = found.ini.sections[section].get("autostart")
+    return own.file if own else found.ini.files[section]
+
+
+def _by_hand(file: str, sections: Sequence[str], error: SharedError) -> tuple[str, str]:
+    who, names = words(error.control), ", ".join(f"[{section}]" for section in sections)
+    why = f"{file}: root does not switch autostart off there: {error.control.path} {who}"
+    return (
+        f"{why}, who could lead what root writes to another file",
+        f"type autostart=false into {names} there, as its owner; then the same command goes on",
+    )
+
+
+@contextmanager
+def _nothing_changed(file: str, sections: Sequence[str]) -> Iterator[None]:
+    with files.nothing_changed("cannot switch autostart off"):
+        try:
+            yield
+        except SharedError as error:
+            why, hint = _by_hand(file, sections, error)
+            raise PreflightError(why, hint=hint) from error
 
 
 def way_back(path: Path, environment: Mapping[str, str], section: str) -> list[str]:
@@ -89,9 +154,11 @@ def way_back(path: Path, environment: Mapping[str, str], section: str) -> list[s
     found = load(path, environment)
     if section in _on(found.read, [section]):
         return []
-    own = found.ini.sections[section].get("autostart")
-    file = own.file if own else found.ini.files[section]
+    file = _file(found, section)
     target, copy = Path(os.path.realpath(file)), copy_for(found, file)
+    if refused(found, [section]):
+        # Somebody else could have put something in the copy's place: nothing there is typed.
+        return [f"# autostart of [{section}] in {target} again as it was"]
     if not copy.exists():
         return []
     before = supervisor.read(copy)
@@ -176,15 +243,3 @@ def _patterns(found: Configuration) -> tuple[str, ...]:
     every = [os.path.join(base, pattern) for pattern in include_patterns(found.ini, found.around)]
     real = [os.path.join(os.path.realpath(os.path.dirname(p)), os.path.basename(p)) for p in every]
     return tuple(dict.fromkeys([*every, *real]))
-
-
-def _write(path: Path, content: bytes, like: Path) -> None:
-    """Writes a file, whole or not at all, with the owner and the mode of another."""
-    told = os.stat(like)
-    staged = files.beside(path)
-    staged.unlink(missing_ok=True)
-    files.write(staged, content, told.st_mode & 0o777)
-    if (told.st_uid, told.st_gid) != (os.geteuid(), os.getegid()):
-        os.chown(staged, told.st_uid, told.st_gid)
-    staged.replace(path)
-    files.sync(path.parent)

@@ -18,6 +18,7 @@ from unitq.core.takeover import Way, way, workers_of
 from unitq.host import family, files
 from unitq.host.family import Handle, Hold
 from unitq.host.patience import HandoverError, gone, pause
+from unitq.linux.proc import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -52,6 +53,7 @@ class Task:
     worker: Worker
     preset: Preset | None
     known: bool  # supervisord goes by the settings that are in the file now
+    accounts: frozenset[int]  # user IDs that its processes run as
 
     @property
     def strict(self) -> bool:
@@ -146,7 +148,7 @@ class Ending:
         with self._handle(pid) as top:
             if top is None:
                 return
-            family.belongs(pid, self._supervisord.pid)
+            yield from self._belongs(pid)
             members = yield from self._ready(pid)
             if not members:
                 return
@@ -195,7 +197,7 @@ class Ending:
         with self._handle(pid) as fresh:
             if fresh is None:
                 return None
-            family.belongs(pid, self._supervisord.pid)
+            yield from self._belongs(pid)
             with self._held(fresh) as hold:
                 yield from self._stands(fresh)
                 if family.words(pid) == family.words(self._supervisord.pid):
@@ -240,6 +242,15 @@ class Ending:
 
     # --- steps ------------------------------------------------------------------------------------
 
+    def _belongs(self, pid: int) -> Steps[None]:
+        """Waits until a process is no copy of supervisord's any more, which is to become the
+        program and its account; raises PreflightError where it is not what it should be."""
+        begun = monotonic()
+        daemon = self._supervisord.daemon
+        while family.words(pid) == family.words(daemon.pid) and monotonic() - begun < _PROMPT:
+            yield from pause(_MOMENT)
+        family.belongs(pid, daemon, self._task.accounts)
+
     def _ready(self, pid: int) -> Steps[tuple[Member, ...]]:
         """The family once somebody in it can be told; nothing where it has ended."""
         begun = monotonic()
@@ -271,13 +282,24 @@ class Ending:
                 self._say(f"{task.process}: PID {one.pid} ({what}) finishes its job already{also}")
                 continue
             with self._handle(one.pid) as handle:
-                if handle is None:
+                if handle is None or not self._is_still(one):
                     continue
                 self._note(one)
                 self._say(
                     f"{task.process}: {task.worker.stop_signal} to PID {one.pid} ({what}){also}"
                 )
                 handle.send(task.number)
+
+    def _is_still(self, one: Member) -> bool:
+        """Whether what has this PID, now that it is held, is what was looked at.
+
+        Raises PreflightError where it runs as another account than the program.
+        """
+        found = identity(one.pid)
+        if found is None or found.began != one.begun:
+            return False
+        family.allowed(found, self._task.accounts)
+        return True
 
     def _was_told(self, one: Member) -> bool:
         """Some frameworks kill the job at the second signal."""

@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING
 
 from unitq.core.errors import NotPermittedError, PreflightError, UnitqError
 from unitq.core.takeover import Member
+from unitq.linux.folder import account
+from unitq.linux.proc import identity, own_line
+from unitq.linux.trust import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from unitq.linux.proc import Identity
 
 _WRITES = os.O_WRONLY | os.O_RDWR
 
@@ -175,14 +180,34 @@ def _environment(pid: int) -> set[bytes]:
         return set()
 
 
-def belongs(pid: int, parent: int) -> None:
-    """Raises PreflightError where a process is not a child of this one, so not what it seems."""
-    fields = _stat(pid)
-    if fields and int(fields[1]) != parent:
+def belongs(pid: int, daemon: Identity, accounts: frozenset[int]) -> None:
+    """Raises PreflightError where a process is not a child of supervisord's, so not what it seems.
+
+    Or where it runs as another account than the program. Who holds it (`Handle`) knows that what
+    was looked at is what gets the signal.
+    """
+    found = identity(pid)
+    if found is None:
+        return
+    if found.parent != daemon.pid or found.began < daemon.began or pid in own_line():
         raise PreflightError(
-            f"PID {pid} is no child of supervisord, PID {parent}: is that in a container?",
+            f"PID {pid} is no child of supervisord, PID {daemon.pid}: is that in a container?",
             hint="run `unitq takeover` where supervisord runs",
         )
+    allowed(found, accounts)
+
+
+def allowed(found: Identity, accounts: frozenset[int]) -> None:
+    """Raises PreflightError where this process is of an account that none of the program's is."""
+    # Who is root may have started a program as anybody.
+    if ROOT in accounts or found.uids <= accounts:
+        return
+    raise PreflightError(
+        f"PID {found.pid} runs as {account(max(found.uids - accounts))}, and the program as "
+        f"{' or '.join(map(account, sorted(accounts)))}: it gets no signal",
+        hint="`user` of the program in Supervisor's file says what it runs as; what it starts as "
+        "another account, as by sudo, has to be ended by hand",
+    )
 
 
 class Hold:

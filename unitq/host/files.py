@@ -7,31 +7,18 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from unitq.core.errors import NotPermittedError, PreflightError
+from unitq.linux.folder import beside as temporary
+from unitq.linux.folder import held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
-TEMPORARY = ".unitq-tmp"
-
-
 def write(path: Path, content: bytes, mode: int) -> None:
     """Creates a new file, on disk when this returns. Raises OSError and leaves nothing then."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    try:
-        # The umask of whoever runs us must not decide who may read a unit file.
-        os.fchmod(descriptor, mode)
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(content)
-        os.fsync(descriptor)
-    except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk does not say where
-        with suppress(OSError):
-            path.unlink()
-        raise
-    finally:
-        os.close(descriptor)
+    with held(path.parent) as here:
+        here.create(path.name, content, mode)
 
 
 def for_journal_readers(descriptor: int) -> None:
@@ -48,11 +35,8 @@ def for_journal_readers(descriptor: int) -> None:
 
 def replace(path: Path, content: bytes, mode: int) -> None:
     """Writes a file beside and renames it over: readers see the old or the new one."""
-    staged = beside(path)
-    staged.unlink(missing_ok=True)
-    write(staged, content, mode)
-    staged.replace(path)
-    sync(path.parent)
+    with held(path.parent) as here:
+        here.replace(path.name, content, mode)
 
 
 def link(path: Path, target: str, *, synced: bool = True) -> None:
@@ -64,35 +48,29 @@ def link(path: Path, target: str, *, synced: bool = True) -> None:
 @contextmanager
 def linking(path: Path, target: str, *, synced: bool = True) -> Iterator[None]:
     """The same at the end of the block, if it ends well. What it takes on disk is taken before."""
-    staged = beside(path)
-    staged.unlink(missing_ok=True)
-    staged.symlink_to(target)
-    try:
-        yield
-        staged.replace(path)
-    except BaseException:
-        staged.unlink(missing_ok=True)
-        raise
-    if synced:
-        sync(path.parent)
+    staged = temporary(path.name)
+    with held(path.parent) as here:
+        here.unlink(staged)
+        here.symlink(staged, target)
+        try:
+            yield
+            here.rename(staged, path.name)
+        except BaseException:
+            here.unlink(staged)
+            raise
+        if synced:
+            here.sync()
 
 
 def beside(path: Path) -> Path:
-    """A temporary name in the same folder; systemd ignores names that start with a dot.
-
-    Always the same one, so that what a killed unitq left there is found and replaced; the lock
-    keeps two from writing at once.
-    """
-    return path.with_name(f".{path.name}{TEMPORARY}")
+    """A temporary name in the same folder."""
+    return path.with_name(temporary(path.name))
 
 
 def sync(folder: Path) -> None:
     """Makes renames in this folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with held(folder) as here:
+        here.sync()
 
 
 def folder(path: Path) -> None:

@@ -58,7 +58,9 @@ class Ledger:
         self._descriptor = -1
         try:
             files.folder(self._folder)
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._descriptor = os.open(
+                path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
+            )
             content = path.read_bytes()
             told = records(content)
             self._seq = len(told)

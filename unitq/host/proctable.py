@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.orphans import Process
 from unitq.core.recognise import interpreter, program
+from unitq.linux.proc import content, user_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -102,7 +103,7 @@ def _process(pid: int, folder: int, here: _Here) -> Process | None:
     except FileNotFoundError:
         return None  # a kernel thread, a zombie, or on its way out
     # What follows the name, which may hold anything: state, parent, …; starttime is field 22.
-    fields = _content("stat", folder).rpartition(b")")[2].split()
+    fields = content("stat", folder).rpartition(b")")[2].split()
     ticks = int(fields[19])
     basic = Process(
         pid=pid,
@@ -114,7 +115,7 @@ def _process(pid: int, folder: int, here: _Here) -> Process | None:
     closer = executable and here.wanted.executable(executable)
     if closer or _interpreter(executable):
         # An interpreter may be what keeps a worker: supervisord is one's script.
-        basic = replace(basic, words=_words(_content("cmdline", folder)))
+        basic = replace(basic, words=_words(content("cmdline", folder)))
     if not closer:
         return basic
     try:
@@ -133,14 +134,17 @@ def _closer(process: Process, folder: int, here: _Here) -> Process:
     if not same_files and not _same(f"/proc/self/fd/{folder}/cwd", directory, deleted=deleted):
         directory = ""  # a path of another file system that only looks like ours
     paths, moved = _script(process, folder, directory, same_files=same_files)
-    environment = _environment(_content("environ", folder), here.wanted.variables)
+    environment = _environment(content("environ", folder), here.wanted.variables)
     app, revision, worker = _of_stdin(folder)
     if worker:
         environment.setdefault("UNITQ_WORKER", worker)
+    status = content("status", folder)
+    users = user_ids(status)
     return replace(
         process,
-        uid=os.stat(folder).st_uid,
-        cgroup=_cgroup(_content("cgroup", folder).decode(errors="replace")),
+        uid=users[1] if users else -1,
+        uids=frozenset(users),
+        cgroup=_cgroup(content("cgroup", folder).decode(errors="replace")),
         directory=directory,
         deleted=deleted,
         paths=paths,
@@ -149,7 +153,7 @@ def _closer(process: Process, folder: int, here: _Here) -> Process:
         app=environment.get("UNITQ_APP") or app,
         revision=environment.get("UNITQ_REVISION") or revision,
         contained=contained,
-        inner=_inner(_content("status", folder)) if contained else 0,
+        inner=_inner(status) if contained else 0,
     )
 
 
@@ -228,10 +232,10 @@ def _of_stdin(folder: int) -> tuple[str, str, str]:
     return "", "", ""
 
 
-def _environment(content: bytes, names: Collection[str]) -> dict[str, str]:
+def _environment(raw: bytes, names: Collection[str]) -> dict[str, str]:
     """These variables of it, as they were at exec; what a title was written over has none."""
     found = {}
-    for item in content.split(b"\0"):
+    for item in raw.split(b"\0"):
         name, sign, value = item.partition(b"=")
         text = name.decode(errors="replace")
         if sign and text in names:
@@ -239,37 +243,25 @@ def _environment(content: bytes, names: Collection[str]) -> dict[str, str]:
     return found
 
 
-def _words(content: bytes) -> tuple[str, ...]:
+def _words(raw: bytes) -> tuple[str, ...]:
     # A title leaves what was behind it as NULs, or as blanks.
-    text = content.decode(errors="replace").rstrip("\0 ")
+    text = raw.decode(errors="replace").rstrip("\0 ")
     return tuple(text.split("\0")) if text else ()
 
 
-def _inner(content: bytes) -> int:
+def _inner(status: bytes) -> int:
     """The PID that a process has in its own namespace (proc(5), NSpid); 0: not known."""
-    for line in content.splitlines():
+    for line in status.splitlines():
         if line.startswith(b"NSpid:"):
             return int(line.split()[-1])
     return 0
 
 
-def _cgroup(content: str) -> str:
+def _cgroup(text: str) -> str:
     """From the root of systemd's own hierarchy (cgroups(7))."""
-    lines = content.splitlines()
+    lines = text.splitlines()
     for prefix in ("0::", "1:name=systemd:"):
         for line in lines:
             if line.startswith(prefix) and (line != "0::/" or len(lines) == 1):
                 return line.removeprefix(prefix)
     return ""
-
-
-def _content(name: str, folder: int) -> bytes:
-    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        parts = [os.read(descriptor, 65536)]
-        # The kernel hands such files out a page at a time: much less than a page was the last.
-        while len(parts[-1]) > 2048:
-            parts.append(os.read(descriptor, 65536))
-        return b"".join(parts)
-    finally:
-        os.close(descriptor)

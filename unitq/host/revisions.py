@@ -18,6 +18,7 @@ from unitq.core.errors import Exit, NotPermittedError, UnitqError
 from unitq.core.revision import Revision, dump, load
 from unitq.host import files, state
 from unitq.host import ledger as rollouts
+from unitq.linux.folder import TEMPORARY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -63,7 +64,7 @@ def _whole(place: AppLayout, revision: Revision) -> Iterator[Path]:
     """A folder to write a revision into; it gets its name when the block ends, or goes."""
     home = Path(place.revisions) / revision.id
     files.folder(home.parent)
-    for left in home.parent.glob(f".*{files.TEMPORARY}"):
+    for left in home.parent.glob(f".*{TEMPORARY}"):
         shutil.rmtree(left)  # by a unitq that was killed; it may hold secrets
     staged = files.beside(home)
     try:

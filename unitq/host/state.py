@@ -143,7 +143,7 @@ def lock(layout: Layout, app: str, doing: str) -> Iterator[None]:
     path = Path(layout.app(app).lock)
     with files.nothing_changed("cannot take the lock"):
         files.folder(path.parent)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

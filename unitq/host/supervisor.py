@@ -46,25 +46,16 @@ def default() -> Path:
 
 def read(path: Path) -> str:
     """A file's text. Raises ConfigError, or NotPermittedError, where it cannot be read as text."""
-    try:
-        return text_file.text(path, FILE_MAX, "configuration")
-    except PermissionError as error:
-        raise NotPermittedError(
-            f"{path}: {error.strerror}", hint="run it as root (sudo)"
-        ) from error
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    except ValueError as error:  # a NUL in the name
-        raise ConfigError(f"{str(path)!r}: {error}") from error
+    return _read(path, (), str(path))
 
 
-def _included(path: Path, told_by: Sequence[Control]) -> str:
-    """The text of a file that another names: with no more rights than the authors of that have."""
+def _read(path: Path, told_by: Sequence[Control], place: str) -> str:
+    """As `read`, with no more rights than those have who decide which file it is."""
     try:
         return text_file.decoded(read_as(path, FILE_MAX, told_by=told_by), path)
     except UnreadableError as error:
         kind = NotPermittedError if error.denied else ConfigError
-        raise kind(f"[include] {path}: {error.reason}", hint=error.hint) from None
+        raise kind(f"{place}: {error.reason}", hint=error.hint) from None
 
 
 def secret(paths: Iterable[str]) -> bool:
@@ -106,7 +97,7 @@ def load(path: Path, text: str, around: Surroundings) -> tuple[Ini, tuple[str, .
                 notes.append(f"[include] matches {name}, which is a directory, and not read")
                 continue
             quoted = not secret([name])
-            ini.read(_included(Path(name), told_by), name, quoted=quoted)
+            ini.read(_read(Path(name), told_by, f"[include] {name}"), name, quoted=quoted)
             ini.expand_here(os.path.dirname(os.path.abspath(name)))
     if _included_again(ini, str(path)):
         notes.append("an included file has an [include] of its own, which Supervisor ignores")

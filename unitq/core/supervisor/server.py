@@ -67,6 +67,13 @@ def addresses(ini: Ini, around: Surroundings) -> tuple[Address, ...]:
     return tuple(found)
 
 
+def pidfile(ini: Ini, around: Surroundings) -> str:
+    """The file with supervisord's PID; empty: none is named, or not by an absolute path."""
+    names = names_of(around)
+    path = (_value(ini, names, "supervisord", "pidfile") or "").strip()
+    return os.path.normpath(path) if path.startswith("/") and "\0" not in path else ""
+
+
 def _servers(ini: Ini, kind: str) -> list[str]:
     return [name for name in ini.sections if name == kind or name.startswith(f"{kind}:")]
 

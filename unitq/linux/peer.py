@@ -1,0 +1,102 @@
+"""Who answers at a socket of this machine, as the kernel knows it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.linux.proc import identity
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from unitq.linux.proc import Identity
+
+_LISTENS = 0x00010000  # __SO_ACCEPTCON in the flags of /proc/net/unix
+_TCP_LISTEN = "0A"
+# What takes connections to this machine itself: everything, the loopback, and IPv4 in IPv6.
+_HERE = frozenset(
+    {"00000000", "0100007F", "0" * 32, "0" * 24 + "01000000", "0000000000000000FFFF00000100007F"}
+)
+
+
+class Sign(NamedTuple):
+    """What shows, at each connection, that the same socket listens as before."""
+
+    uids: frozenset[int]  # of the account that began to listen
+    marks: frozenset[int]  # of a unix socket the PID that did, of TCP the inodes that listen
+
+
+def of_unix(connection: socket.socket) -> Sign:
+    """Returns it of a connected unix socket (SO_PEERCRED, unix(7)).
+
+    The PID need not live any more: a daemon goes to the background after it has begun to listen.
+    """
+    answer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, uid, _ = struct.unpack("3i", answer)
+    return Sign(frozenset({uid}), frozenset({pid}))
+
+
+def of_port(port: int) -> Sign:
+    """Returns it of all that listens at a port of this machine (proc_net_tcp(5))."""
+    found = []
+    for name in ("tcp", "tcp6"):
+        with suppress(FileNotFoundError):
+            found += [fields for fields in _lines(name) if _listens(fields, port)]
+    return Sign(frozenset(int(one[7]) for one in found), frozenset(int(one[9]) for one in found))
+
+
+def _listens(fields: list[str], port: int) -> bool:
+    address, _, number = fields[1].partition(":")
+    return fields[3] == _TCP_LISTEN and address in _HERE and int(number, 16) == port
+
+
+def unix_inodes(path: str) -> frozenset[int]:
+    """Returns the sockets that listen under this name, or one with a number behind it.
+
+    supervisord makes its socket as PATH.PID and then links it to PATH. The name is what the
+    process has said: any process may have one of that name. Raises OSError.
+    """
+    found = set()
+    for fields in _lines("unix"):
+        if len(fields) > 7 and int(fields[3], 16) & _LISTENS:
+            name, _, number = fields[7].rpartition(".")
+            if path == fields[7] or (path == name and number.isdecimal()):
+                found.add(int(fields[6]))
+    return frozenset(found)
+
+
+def _lines(name: str) -> Iterator[list[str]]:
+    with open(f"/proc/net/{name}", encoding="utf-8", errors="surrogateescape") as file:
+        next(file)
+        for line in file:
+            # A path may have blanks in it.
+            yield line.rstrip("\n").split(maxsplit=7 if name == "unix" else -1)
+
+
+def holders(inodes: Collection[int]) -> dict[int, tuple[Identity, ...]]:
+    """Returns by inode the processes that have this socket open, as far as we may see."""
+    wanted = {f"socket:[{inode}]": inode for inode in inodes}
+    found: dict[int, list[Identity]] = {inode: [] for inode in inodes}
+    for name in os.listdir("/proc") if wanted else ():
+        if not name.isdecimal():
+            continue
+        # Who it is, before and after: a PID may be used again in between.
+        before = identity(int(name))
+        opened = _sockets(name) & wanted.keys()
+        if before and opened and identity(before.pid) == before:
+            for each in opened:
+                found[wanted[each]].append(before)
+    return {inode: tuple(each) for inode, each in found.items()}
+
+
+def _sockets(pid: str) -> set[str]:
+    opened: set[str] = set()
+    with suppress(OSError):
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                opened.add(os.readlink(f"/proc/{pid}/fd/{number}"))
+    return opened
