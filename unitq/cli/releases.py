@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unitq import observe
+from unitq.cli.output import echo, echo_json
 from unitq.cli.scope import current, scope_options
 from unitq.cli.stored import Stored, looked, stored
 from unitq.core import names
@@ -67,7 +68,7 @@ def releases(in_use: bool, as_json: bool) -> int:
     uses = _uses(found, kept) if in_use else None
     shown = sorted(kept if uses is None else uses.releases)
     if as_json:
-        click.echo(
+        echo_json(
             found.document(
                 only_in_use=in_use,
                 releases=[_release(release, kept.get(release, []), uses) for release in shown],
@@ -75,9 +76,9 @@ def releases(in_use: bool, as_json: bool) -> int:
         )
     else:
         for release in shown:
-            click.echo(release)
+            echo(release)
         for words in uses.told if uses else ():
-            click.echo(f"note: {words}", err=True)
+            echo(f"note: {words}", err=True)
     found.tell()
     return Exit.OK
 
@@ -109,7 +110,6 @@ def _orphans(found: Stored, uses: Uses) -> None:
     # Not for those who only ask what is kept.
     from unitq.cli.orphan_look import known, look
     from unitq.cli.orphan_redis import Redis
-    from unitq.cli.queue_text import said
 
     what = known(found.scope, found.current)
     redis = Redis(found.scope, found.current)
@@ -119,7 +119,7 @@ def _orphans(found: Stored, uses: Uses) -> None:
             uses.orphans.setdefault(orphan.release, set()).update(orphan.pids)
             uses.told.append(
                 f"process {pid}, an orphan that works as {orphan.worker}, runs from "
-                f"{said(orphan.release)}: `{_typed(found)} orphans` shows more, --drain ends it"
+                f"{orphan.release}: `{_typed(found)} orphans` shows more, --drain ends it"
             )
         elif not orphan.elsewhere:
             raise UnitqError(

@@ -11,10 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import click
-
 from unitq import observe
 from unitq.apply import forget
+from unitq.cli.output import echo
 from unitq.cli.report import NO_WAY_BACK, Back
 from unitq.cli.rollouts import as_running, carry_out, close, running
 from unitq.cli.text import unitq
@@ -266,7 +265,7 @@ def _rolled_back(
         # A full disk, mostly. The failure stands, and is told in full.
         book.write("stay", revision=roll.plan.target.id)
         with suppress(OSError):
-            click.echo(
+            echo(
                 f"warning: no rollback, all is left as it is: {error.message}; once that is "
                 f"mended, `{unitq(roll.app, user=roll.scope.user)} rollback` goes back",
                 err=True,

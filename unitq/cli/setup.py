@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from unitq.cli.output import echo, echo_json, echo_text
 from unitq.cli.scope import current, scope_options
 from unitq.core.errors import ConfigError, Exit
 from unitq.core.model import NAME_RE
@@ -66,7 +66,7 @@ def init(force: bool, name: str) -> int:
             defaults=_defaults(preset),
         )
         files.replace(path.absolute(), text.encode(), 0o644)
-    click.echo(f"wrote {path}: edit it, then `unitq check` and `unitq deploy`")
+    echo(f"wrote {path}: edit it, then `unitq check` and `unitq deploy`")
     return Exit.OK
 
 
@@ -103,7 +103,7 @@ def schema() -> int:
     """Print the JSON Schema of unitq.toml, so that editors complete and check it."""
     from unitq.core.schema import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    echo_json(json_schema())
     return Exit.OK
 
 
@@ -127,5 +127,5 @@ def completion(shell: str | None) -> int:
     kind = get_completion_class(name)
     if kind is None:
         raise ConfigError(f"no completion for {name}", hint="one of bash, zsh, fish")
-    click.echo(kind(cli, {}, "unitq", "_UNITQ_COMPLETE").source())
+    echo_text(kind(cli, {}, "unitq", "_UNITQ_COMPLETE").source())
     return Exit.OK

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from unitq.core.errors import UnitqError
 from unitq.core.ledger import Record, Story, line, records, story
 from unitq.host import files, state
+from unitq.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,7 +142,7 @@ class Ledger:
     def progress(self, words: str) -> None:
         """Keeps a line for who looks on. Nothing depends on it: on a full disk it is left out."""
         with suppress(OSError), open(self._folder / _PROGRESS, "a", encoding="utf-8") as file:
-            file.write(f"{words}\n")
+            file.write(f"{one_line(words)}\n")
 
     def kept(self) -> bytes | None:
         """The closing report of an earlier command of this rollout. Raises OSError."""
