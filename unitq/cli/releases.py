@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unitq import observe
-from unitq.cli.output import echo, echo_json
+from unitq.cli.output import echo, echo_json, echo_lines
 from unitq.cli.scope import current, scope_options
 from unitq.cli.stored import Stored, looked, stored
 from unitq.core import names
 from unitq.core.errors import Exit, NotPermittedError, UnitqError
 from unitq.host import processes, revisions, state
+from unitq.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,12 +76,21 @@ def releases(in_use: bool, as_json: bool) -> int:
             )
         )
     else:
-        for release in shown:
-            echo(release)
+        _refuse_unprintable(shown)
+        echo_lines(shown)
         for words in uses.told if uses else ():
             echo(f"note: {words}", err=True)
     found.tell()
     return Exit.OK
+
+
+def _refuse_unprintable(releases: Iterable[str]) -> None:
+    """Raises UnitqError: a script would compare names with what is printed in their place."""
+    if odd := [release for release in releases if one_line(release) != release]:
+        raise UnitqError(
+            f"a release has characters in its name that are not printed: {odd[0]}",
+            hint="--json has every name as it is",
+        )
 
 
 def _release(release: str, kept: list[str], uses: Uses | None) -> dict[str, Any]:
