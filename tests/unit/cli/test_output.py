@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.harness import terminal
 from tests.harness.redis_server import RedisServer
-from tests.harness.terminal import EVIL, EVIL_PATH, Shown
+from tests.harness.terminal import ATTACKS, EVIL, EVIL_PATH, WORD, Shown
 from tests.systemd.conftest import toml_text
 
 if TYPE_CHECKING:
@@ -279,3 +282,66 @@ def test_of_what_others_can_name(
     assert shown.raw
     assert b"internal error" not in shown.raw, shown
     assert [found for found in shown.attacks() if "rich has" not in found] == [], shown
+
+
+@pytest.fixture
+def queued(redis: RedisServer, tmp_path: Path) -> Path:
+    """An app whose Redis is full of attacks; anybody who may write there can do it."""
+    client: Any = redis.client
+    client.flushall()
+    # One by one: of a long name little is shown.
+    for number, attack in enumerate(ATTACKS.values()):
+        evil = f"a{attack}{WORD}"
+        worker = f"{os.uname().nodename}:{999_000 + number}:{evil}"
+        client.sadd("resque:queues", evil)
+        client.rpush(f"resque:queue:{evil}", "{}")
+        client.sadd("resque:workers", worker, evil)
+        payload = {"class": evil, "id": evil, "args": [evil]}
+        client.set(f"resque:worker:{worker}", json.dumps({"queue": evil, "payload": payload}))
+    table = {"command": "/usr/bin/php x", "preset": "php-resque", "queues": ["sms", "*"]}
+    _configuration(tmp_path, _toml(redis={"url": redis.url}, workers={"sms": table}))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["queues --interval 0", "queues --interval 10ms", "queues --json", "queues doctor",
+     "queues doctor --prune", "queues doctor --json"],
+)  # fmt: skip
+@BOTH
+def test_of_what_stands_in_redis(
+    arguments: str, run: Callable[..., Shown], queued: Path, environment: dict[str, str]
+) -> None:
+    shown = run([sys.executable, "-m", "unitq", *arguments.split()], queued, environment)
+    assert WORD.encode() in shown.raw
+    assert [found for found in shown.attacks() if "rich has" not in found] == [], shown
+
+
+def test_of_queues_that_are_watched(queued: Path, environment: dict[str, str]) -> None:
+    watch = [sys.executable, "-m", "unitq", "queues", "--watch", "--interval", "50ms"]
+    shown = terminal.on_a_terminal(watch, queued, environment, until=b"every 0.1 s")
+    assert shown.code == 0
+    assert shown.attacks() == [], shown
+
+
+def test_what_redis_answers_is_printable_too(tmp_path: Path, environment: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        line = EVIL.replace("\r", "").replace("\n", "")
+        answering = threading.Thread(target=_refuse, args=(server, line.encode()), daemon=True)
+        answering.start()
+        url = f"redis://127.0.0.1:{server.getsockname()[1]}"
+        table = {"command": "/usr/bin/php x", "preset": "php-resque", "queues": ["sms"]}
+        _configuration(tmp_path, _toml(redis={"url": url}, workers={"sms": table}))
+        queues = [sys.executable, "-m", "unitq", "queues", "--interval", "0"]
+        shown = terminal.on_a_terminal(queues, tmp_path, environment)
+        assert WORD.encode() in shown.raw, shown
+        assert shown.attacks() == [], shown
+
+
+def _refuse(server: socket.socket, words: bytes) -> None:
+    """A server that answers whatever it is asked with an error."""
+    while True:
+        connection, _ = server.accept()
+        with connection:
+            while asked := connection.recv(65536):
+                connection.sendall((b"-ERR " + words + b"\r\n") * asked.count(b"*"))
