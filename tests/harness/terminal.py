@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-WORD = "EVIL"
+WORD = "QQ"
 
 # What each does where a terminal gets it.
 ATTACKS = {
@@ -69,14 +69,11 @@ ATTACKS = {
 BYTES = "\udcff\udc9b"
 
 EVIL = "".join(f"a{attack}{WORD}" for attack in ATTACKS.values())
-# The same as a path: a name has 255 bytes at most.
-EVIL_PATH = "/".join(
-    "".join(f"a{attack}{WORD}" for attack in list(ATTACKS.values())[at : at + 12]) + BYTES
-    for at in range(0, len(ATTACKS), 12)
-)
+# The name of a file or a directory; it has 255 bytes at most.
+EVIL_NAME = EVIL + BYTES
 
 # unitq's own: colours, and what a picture that changes needs (rich.control).
-_OURS = re.compile(rb"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[1A|\x1b\[2K|\r(?=\x1b\[2K)")
+_OURS = re.compile(rb"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[1A|\x1b\[2K|\r(?=\x1b\[|\r*\n)")
 _COMES_THROUGH = re.compile(rb"(?:\x1b\[[0-9;?]*[A-Za-z]|[\r\n])" + WORD.encode())
 
 

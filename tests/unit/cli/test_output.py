@@ -17,7 +17,7 @@ import pytest
 
 from tests.harness import terminal
 from tests.harness.redis_server import RedisServer
-from tests.harness.terminal import ATTACKS, EVIL, EVIL_PATH, WORD, Shown
+from tests.harness.terminal import ATTACKS, EVIL, EVIL_NAME, WORD, Shown
 from tests.systemd.conftest import toml_text
 
 if TYPE_CHECKING:
@@ -178,13 +178,12 @@ def _no_toml(where: Path) -> list[str]:
 
 
 def _file_name(where: Path) -> list[str]:
-    (where / EVIL_PATH).parent.mkdir(parents=True)
-    (where / EVIL_PATH).write_text("nonsense")
-    return ["-c", EVIL_PATH, "check"]
+    (where / EVIL_NAME).write_text("nonsense")
+    return ["-c", EVIL_NAME, "check"]
 
 
 def _no_file(where: Path) -> list[str]:
-    return ["-c", EVIL_PATH, "deploy"]
+    return ["-c", EVIL_NAME, "deploy"]
 
 
 def _argument(where: Path) -> list[str]:
@@ -221,7 +220,7 @@ def _presets(where: Path, *, broken: bool) -> list[str]:
     kept = "".join(c for c in EVIL if c.isprintable())  # a preset's own rules refuse the rest
     text = 'title = "Acme"\nstop = { signal = "SIGTERM", why = "w" }\n'
     (folder / "acme.toml").write_text(f'title = "{kept}"\nx = {EVIL}' if broken else text)
-    (folder / f"{EVIL_PATH.partition('/')[0]}.toml").write_text(text)
+    (folder / f"{EVIL_NAME[:60]}.toml").write_text(text)
     return ["presets"]
 
 
