@@ -183,16 +183,6 @@ def test_of_hooks(speaking: Speaking) -> None:
         harmless(shown)
 
 
-def test_of_who_looks_on(speaking: Speaking) -> None:
-    """What progress.log has for `rollout watch` is one line for each that was told."""
-    site = speaking.site
-    site.deploy()
-    rollout = next((site.scope.state_dir / site.app / "rollouts").iterdir())
-    lines = (rollout / "progress.log").read_bytes().decode().splitlines()
-    assert len(lines) == 2, lines
-    assert all(line.startswith("  sms@") for line in lines), lines
-
-
 TITLE = "cli_set_process_title('resque-1.2: ' . getenv('TITLE')); echo 'up'; sleep(600);"
 
 
