@@ -335,12 +335,17 @@ def test_what_redis_answers_is_printable_too(tmp_path: Path, environment: dict[s
         shown = terminal.on_a_terminal(queues, tmp_path, environment)
         assert WORD.encode() in shown.raw, shown
         assert shown.attacks() == [], shown
+        server.shutdown(socket.SHUT_RDWR)  # ends the accept() of the thread
+        answering.join(10)
 
 
 def _refuse(server: socket.socket, words: bytes) -> None:
-    """A server that answers whatever it is asked with an error."""
+    """A server that answers whatever it is asked with an error, until it is closed."""
     while True:
-        connection, _ = server.accept()
+        try:
+            connection, _ = server.accept()
+        except OSError:
+            return
         with connection:
             while asked := connection.recv(65536):
                 connection.sendall((b"-ERR " + words + b"\r\n") * asked.count(b"*"))
