@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -56,6 +55,8 @@ class Picture:
 
     def __init__(self, *, transient: bool = False) -> None:
         """`transient`: nothing of it is left at the end. Else what is too high is cut off."""
+        from rich.live import Live  # `status` has no need of it
+
         overflow: Any = "ellipsis" if transient else "crop"
         self._live = Live(
             console=_console(), auto_refresh=False, transient=transient, vertical_overflow=overflow
