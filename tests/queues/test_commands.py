@@ -72,7 +72,7 @@ def test_without_redis_the_lines_to_add_are_told(
     for command in (["queues"], ["queues", "doctor"]):
         assert run(*command) == 2
         told = capsys.readouterr().err
-        assert '[redis]\nurl = "redis://127.0.0.1:6379/0"' in told
+        assert '\n  [redis]\n  url = "redis://127.0.0.1:6379/0"\n  hint: add these lines\n' in told
 
 
 def test_without_a_preset_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,10 +17,10 @@ from unitq.cli.text import duration
 from unitq.core.errors import UnitqError
 from unitq.core.plan import Do, Step
 from unitq.core.slot import Phase
-from unitq.core.supervisor.report import printable
 from unitq.core.takeover import ordered
 from unitq.host.handover import Handover
 from unitq.host.patience import DetachedError, GaveUpError, HandoverError
+from unitq.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -238,4 +238,4 @@ class _Meanwhile:
 
 def command(one: Member) -> str:
     """What somebody would look for in `ps`."""
-    return printable(" ".join(one.words) or one.program)[:_SHOWN]
+    return one_line(" ".join(one.words) or one.program)[:_SHOWN]

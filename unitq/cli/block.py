@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import click
-
+from unitq.cli.output import echo
 from unitq.cli.text import duration, number, plural, unitq
 from unitq.core.errors import Exit
 
@@ -31,7 +30,7 @@ def show(told: Mapping[str, Any]) -> None:
     """
     lines = ending(told) if told["exit_code"] == Exit.OK else [Line(""), *block(told)]
     for text, wrong in lines:
-        click.echo(text, err=wrong)
+        echo(text, err=wrong)
 
 
 def block(told: Mapping[str, Any]) -> list[Line]:
@@ -140,7 +139,7 @@ def _mishaps(rows: Sequence[Mapping[str, Any]]) -> Iterable[Line]:
 def killed(row: Mapping[str, Any]) -> list[str]:
     """What is to be said of an instance that was killed, without what it printed."""
     lines = [line.text for line in _mishaps([row]) if not line.text.startswith("  | ")]
-    return [line.strip().removeprefix("warning: ") for line in lines if line.isprintable()]
+    return [line.strip().removeprefix("warning: ") for line in lines]
 
 
 def _lost(row: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from unitq.cli.output import echo
 from unitq.cli.scope import app_of, current
 from unitq.cli.text import unitq
 from unitq.core.errors import ConfigError, Exit, NoMatchError, NotPermittedError
@@ -98,30 +99,30 @@ def _refuse_arguments(scope: Scope, app: str) -> None:
 def _followed(scope: Scope, run: Run, app: str, limit: float | None, *, detach: bool) -> int:
     typed = unitq(app, user=False)
     if scope.app is None and app_of(Path("unitq.toml")):
-        click.echo(f"note: by a grant, /etc/unitq/{app}.toml counts, not ./unitq.toml", err=True)
+        echo(f"note: by a grant, /etc/unitq/{app}.toml counts, not ./unitq.toml", err=True)
     try:
         run.start()
         if run.joined:
-            click.echo(f"{app}: {run.unit} runs already; this follows it", err=True)
+            echo(f"{app}: {run.unit} runs already; this follows it", err=True)
         if detach:
-            click.echo(f"{app}: it runs as {run.unit}; `{typed} rollout watch` waits for its end")
+            echo(f"{app}: it runs as {run.unit}; `{typed} rollout watch` waits for its end")
             return Exit.OK
         ended = run.follow(_show, limit)
     except KeyboardInterrupt:
-        click.echo(
+        echo(
             f"\n{app}: {run.unit} goes on without you; `{typed} rollout watch` follows it, "
             f"`{typed} rollout abort` stops it at a safe point",
             err=True,
         )
         return Exit.DETACHED
     if run.hidden:
-        click.echo(
+        echo(
             f"{app}: what {run.unit} prints is for its group, which your login has not got yet: "
             "log in again",
             err=True,
         )
     if ended is None:
-        click.echo(
+        echo(
             f"{app}: {run.unit} has not ended in time and goes on; `{typed} rollout watch` "
             "follows it",
             err=True,
@@ -133,7 +134,7 @@ def _followed(scope: Scope, run: Run, app: str, limit: float | None, *, detach: 
 def _code(run: Run, app: str, ended: Ended) -> int:
     if ended.code is not None:
         return ended.code
-    click.echo(
+    echo(
         f"unitq: {run.unit} {ended.why}; `{unitq(app, user=False)} rollout status` tells how far "
         f"a rollout has come, `journalctl -u {run.unit}` (as root) what was printed",
         err=True,
@@ -143,4 +144,4 @@ def _code(run: Run, app: str, ended: Ended) -> int:
 
 def _show(line: Line) -> None:
     with suppress(OSError):  # nobody reads it any more: how it ends is still to be told
-        click.echo(line.text, err=line.error)
+        echo(line.text, err=line.error)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from unitq.cli.output import echo, echo_text
 from unitq.cli.scope import Scope
 from unitq.core import ctl as core
 from unitq.core.ctl import Code
@@ -38,8 +39,8 @@ class Call(NamedTuple):
         """Says what is wrong with the arguments, and what the action takes."""
         from unitq.core.ctl_help import ACTIONS
 
-        click.echo(message)
-        click.echo(ACTIONS[self.action])
+        echo(message)
+        echo_text(ACTIONS[self.action])
         return code
 
 
@@ -57,12 +58,12 @@ def status(call: Call) -> Code:
             asked += [one for one in fleet.names.ordered() if one in found.processes]
             if not found.processes:
                 why = "no such process" if found.single else "no such group"
-                click.echo(core.error(found.name, ambiguous(found) if found.apps else why))
+                echo(core.error(found.name, ambiguous(found) if found.apps else why))
                 code = Code.STATUS_UNKNOWN
     states = fleet.states()
     rows = [(fleet.names.of(one), *states[one]) for one in asked]
     for line in core.status_lines(rows):
-        click.echo(line)
+        echo(line)
     if any(state.stopped for _, state, _ in rows):
         code = Code.STATUS_NOT_RUNNING
     return code
@@ -77,7 +78,7 @@ def pid(call: Call) -> Code:
     fleet = look(call.scope)
     if "all" in call.words:
         for process in fleet.names.ordered():
-            click.echo(str(fleet.pid(process)))
+            echo(str(fleet.pid(process)))
         return Code.OK
     code = Code.OK
     for word in call.words:
@@ -85,11 +86,11 @@ def pid(call: Call) -> Code:
         if not found.processes or (":" in word and not found.single):
             if found.apps:
                 ambiguous(found)
-            click.echo(f"No such process {word}")
+            echo(f"No such process {word}")
             code = Code.GENERIC
         for process in found.processes:
             number = fleet.pid(process)
-            click.echo(str(number))
+            echo(str(number))
             if not number:
                 code = Code.NOT_RUNNING
     return code
@@ -101,8 +102,8 @@ def version(call: Call) -> Code:
 
     if call.words:
         return call.wrong("Error: version accepts no arguments")
-    click.echo(core.VERSION)
-    click.echo(f"unitq {__version__}, which answers as supervisorctl {core.VERSION} does", err=True)
+    echo(core.VERSION)
+    echo(f"unitq {__version__}, which answers as supervisorctl {core.VERSION} does", err=True)
     return Code.OK
 
 
@@ -112,9 +113,12 @@ def help_(call: Call) -> Code:
 
     topic = " ".join(call.words)
     if not topic:
-        click.echo(overview(), nl=False)
+        echo_text(overview())
     else:
-        click.echo(ACTIONS.get(topic, f"*** No help on {topic}"))
+        if topic in ACTIONS:
+            echo_text(ACTIONS[topic])
+        else:
+            echo(f"*** No help on {topic}")
     return Code.OK
 
 
@@ -138,9 +142,9 @@ def add(call: Call) -> Code:
         fleet = None
     for word in call.words:
         if fleet and fleet.names.find(f"{word}:*").processes:
-            click.echo("ERROR: process group already active")
+            echo("ERROR: process group already active")
         else:
-            click.echo(f"ERROR: no such process/group: {word}")
+            echo(f"ERROR: no such process/group: {word}")
             code = Code.GENERIC
     if code is not Code.OK:
         instead(call)
@@ -149,7 +153,7 @@ def add(call: Call) -> Code:
 
 def quit_(_call: Call) -> Code:
     """Supervisorctl prints an empty line."""
-    click.echo("")
+    echo("")
     return Code.OK
 
 
@@ -274,7 +278,7 @@ def ctl(
 def _answered(call: Call) -> Code:
     action = _ACTIONS.get(call.action)
     if action is None:
-        click.echo(f"*** Unknown syntax: {' '.join([call.action, *call.words])}")
+        echo(f"*** Unknown syntax: {' '.join([call.action, *call.words])}")
         return Code.GENERIC
     click.get_current_context().obj = call.scope
     try:
@@ -328,4 +332,4 @@ def _commands_are_waiting() -> bool:
 
 
 def _say(words: str) -> None:
-    click.echo(f"unitq: {words}", err=True)
+    echo(f"unitq: {words}", err=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from unitq.cli import block
 from unitq.cli.ctl_fleet import ambiguous, look
+from unitq.cli.output import echo
 from unitq.cli.rollouts import Waiting, keep
 from unitq.cli.run import over
 from unitq.core.ctl import Code, State, error, said
@@ -57,13 +56,13 @@ class Teller:
             if (told[1] and not before[1]) or (
                 slot.phase is Phase.STOPPED and before[0] is not Phase.STOPPED and not told[1]
             ):
-                click.echo(said(name, "stopped"))
+                echo(said(name, "stopped"))
             if slot.phase is before[0]:
                 continue
             if slot.phase is Phase.HEALTHY:
-                click.echo(said(name, "started"))
+                echo(said(name, "started"))
             elif slot.phase is Phase.FAILED:
-                click.echo(error(name, "spawn error"))
+                echo(error(name, "spawn error"))
                 self.code = Code.NOT_RUNNING
 
     def close(self, told: Mapping[str, Any]) -> None:
@@ -73,10 +72,10 @@ class Teller:
             if row["phase"] == Phase.WAITING and not well:
                 worker, _, number = row["instance"].rpartition("@")
                 name = self._name(InstanceName(worker, int(number)))
-                click.echo(error(name, "left as it was"))
+                echo(error(name, "left as it was"))
         for text, wrong in block.ending(told):
             if wrong or not well:
-                click.echo(text, err=True)
+                echo(text, err=True)
 
 
 def act(call: Call) -> Code:
@@ -145,7 +144,7 @@ class _Answers:
     def _told(self, lines: Iterable[tuple[str, Code]]) -> Code:
         last = Code.OK
         for line, code in lines:
-            click.echo(line)
+            echo(line)
             last = code or last
         return last
 
@@ -216,7 +215,7 @@ def signal(call: Call) -> Code:
         found = fleet.names.find(word)
         if not found.processes:
             why = "no such process" if found.single else "no such group"
-            click.echo(error(found.name, ambiguous(found) if found.apps else why))
+            echo(error(found.name, ambiguous(found) if found.apps else why))
             code = Code.GENERIC
             continue
         single = found.name if found.single else ""
@@ -236,16 +235,16 @@ def _signalled(
     for process, typed in chosen:
         name = typed or fleet.names.of(process)
         if number is None and (typed or states[process].signallable):
-            click.echo(error(name, "bad signal name"))
+            echo(error(name, "bad signal name"))
             code = Code.GENERIC
         elif not states[process].signallable or not fleet.pid(process):
             if typed:
-                click.echo(error(name, "not running"))
+                echo(error(name, "not running"))
                 code = Code.NOT_RUNNING
         elif number is not None:
             if number:  # 0 only asks whether there is a process
                 fleet.systemd.kill(fleet.instances[process].unit, "main", number)
-            click.echo(said(name, "signalled"))
+            echo(said(name, "signalled"))
     return code
 
 

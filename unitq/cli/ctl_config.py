@@ -10,6 +10,7 @@ import click
 
 from unitq.apply import Quiet
 from unitq.cli import block
+from unitq.cli.output import details, echo, echo_lines
 from unitq.cli.rollouts import Waiting
 from unitq.cli.scope import app_of
 from unitq.core.ctl import DONE, Change, Code, available, by_group, changes, reread_lines, said
@@ -57,7 +58,7 @@ def reread(call: Call) -> Code:
     for line in reread_lines(
         (name, change) for one in found for name, change in one.groups.items()
     ):
-        click.echo(line)
+        echo(line)
     started = [name for one in found for name in one.started]
     if started:
         _say(f"update also starts what does not run: {', '.join(started)}")
@@ -75,7 +76,7 @@ def update(call: Call) -> Code:
     if asked:
         known = {group for one in found for group in (*_groups(found, one.of), *one.groups)}
         for name in sorted(asked - known):
-            click.echo(f"ERROR: no such group: {name}")
+            echo(f"ERROR: no such group: {name}")
             code = Code.GENERIC
     for one in found:
         if not one.pending or (asked and not asked & one.groups.keys()):
@@ -83,7 +84,7 @@ def update(call: Call) -> Code:
         others = sorted(one.groups.keys() - asked) if asked else []
         if others:
             for name in sorted(asked & one.groups.keys()):
-                click.echo(f"ERROR: {name}: not updated")
+                echo(f"ERROR: {name}: not updated")
             _say(
                 f"an update of {one.of.app.name} is one deploy, and would change "
                 f"{', '.join(others)} too: `unitq ctl update` does"
@@ -111,8 +112,8 @@ def _deploy(one: Pending) -> Code:
             if change is not kind:
                 continue
             if kind is Change.REMOVED:
-                click.echo(said(name, "stopped"))
-            click.echo(said(name, DONE[kind]))
+                echo(said(name, "stopped"))
+            echo(said(name, DONE[kind]))
     return Code.OK
 
 
@@ -121,7 +122,7 @@ def _close(told: Mapping[str, Any]) -> None:
     well = told["exit_code"] == Exit.OK
     for text, wrong in block.ending(told):
         if wrong or not well:
-            click.echo(text, err=True)
+            echo(text, err=True)
 
 
 def avail(call: Call) -> Code:
@@ -139,7 +140,7 @@ def avail(call: Call) -> Code:
                 for instance in instances(worker.name, worker.instances)
             ]
     for name, used in sorted(rows):
-        click.echo(available(name, used=used))
+        echo(available(name, used=used))
     return Code.OK
 
 
@@ -224,13 +225,10 @@ def _scopes(scope: Scope) -> list[Scope]:
 
 
 def _cannot_read(error: UnitqError) -> Code:
-    click.echo(f"ERROR: CANT_REREAD: {error.message}")
-    for problem in error.problems:
-        click.echo(f"  {problem}", err=True)
-    if error.hint:
-        click.echo(f"  hint: {error.hint}", err=True)
+    echo(f"ERROR: CANT_REREAD: {error.message}")
+    echo_lines(details(error), err=True)
     return Code.GENERIC
 
 
 def _say(words: str) -> None:
-    click.echo(f"unitq: {words}", err=True)
+    echo(f"unitq: {words}", err=True)

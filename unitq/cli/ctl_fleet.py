@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from unitq import observe
+from unitq.cli.output import echo
 from unitq.core.ctl import Facts, State, description, state_of
 from unitq.core.ctl_names import Names, Process, Wanted
 from unitq.core.errors import NoMatchError
@@ -116,7 +117,7 @@ def look(scope: Scope) -> Fleet:
 def ambiguous(found: Found) -> str:
     """Why a name is refused that several apps have; says on standard error what to say instead."""
     first = found.apps[0]
-    click.echo(
+    echo(
         f"unitq: {found.name} is in several apps ({', '.join(found.apps)}): say which with "
         f"-a {first}, or as it stands in `status`",
         err=True,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import click
-
 from unitq.cli.ctl_fleet import ambiguous, look
+from unitq.cli.output import STDOUT, echo, echo_lines, echo_text
 from unitq.core.ctl import Code, error
 from unitq.core.errors import UnitqError
 from unitq.host import journal
@@ -28,45 +27,45 @@ def tail(call: Call) -> Code:
         return call.wrong("Error: too many arguments")
     modifier = words.pop(0) if words[0].startswith("-") else ""
     if not words:
-        click.echo("Error: tail requires process name")
+        echo("Error: tail requires process name")
         return Code.GENERIC
     name, channel = words[0], (words[-1].lower() if len(words) > 1 else "stdout")
     if channel not in ("stdout", "stderr"):
-        click.echo(f"Error: bad channel {channel!r}")
+        echo(f"Error: bad channel {channel!r}")
         return Code.GENERIC
     follow = modifier == "-f"
     if modifier and not follow and not re.fullmatch("-[0-9]{1,9}", modifier):
-        click.echo(f"Error: bad argument {modifier}")
+        echo(f"Error: bad argument {modifier}")
         return Code.GENERIC
     fleet = look(call.scope)
     found = fleet.names.find(name)
     if not found.single or len(found.processes) != 1:
         why = ambiguous(found) if found.apps else "no such process name"
-        click.echo(error(name, why))
+        echo(error(name, why))
         return Code.GENERIC
     if channel == "stderr":
-        click.echo("unitq: the journal has both streams as one: this is all of it", err=True)
+        echo("unitq: the journal has both streams as one: this is all of it", err=True)
     unit = fleet.instances[found.processes[0]].unit
     user = call.scope.user
     if follow:
-        click.echo("==> Press Ctrl-C to exit <==")
-        journal.follow(unit, user=user)
+        echo("==> Press Ctrl-C to exit <==")
+        return _followed(journal.follow(unit, user=user))
     count = int(modifier[1:]) if modifier else _BYTES
     try:
         text = journal.printed(unit, count, user=user)
     except UnitqError as problem:
-        click.echo(error(name, "unknown error reading log"))
-        click.echo(f"unitq: {problem.message}", err=True)
+        echo(error(name, "unknown error reading log"))
+        echo(f"unitq: {problem.message}", err=True)
         return Code.GENERIC
-    _write(text + b"\n")
+    echo_text(text.decode(errors="surrogateescape") + "\n")
     return Code.OK
 
 
-def _write(text: bytes) -> None:
-    # As it is: a worker may print what is no text.
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text)
-    sys.stdout.flush()
+def _followed(arguments: list[str]) -> Code:
+    with suppress(KeyboardInterrupt):
+        for lines in journal.stream(arguments, STDOUT):
+            echo_lines(line.decode(errors="surrogateescape") for line in lines)
+    return Code.OK
 
 
 def clear(call: Call) -> Code:
@@ -79,10 +78,10 @@ def clear(call: Call) -> Code:
         found = fleet.names.find(word)
         if not found.single or not found.processes:
             why = ambiguous(found) if found.apps else "no such process"
-            click.echo(error(found.name, why))
+            echo(error(found.name, why))
             code = Code.GENERIC
     if code is Code.OK:
-        click.echo(
+        echo(
             "unitq: nothing was cleared: the journal keeps to limits of its own (SystemMaxUse= in "
             "journald.conf); `unitq logs --since TIME` leaves out what is older",
             err=True,

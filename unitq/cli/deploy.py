@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -16,6 +15,7 @@ import click
 
 from unitq.cli import hooking, plan_text, report, rollouts
 from unitq.cli.by_grant import by_grant
+from unitq.cli.output import echo, echo_json, echo_lines, echo_text
 from unitq.cli.pace import paced, rollout_options, unavailable
 from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way, plan_to, way_back
 from unitq.cli.rollouts import Waiting, message_option, waiting_options, with_max_unavailable
@@ -171,7 +171,7 @@ def prepare(
     for finding in findings:
         if finding.level is Level.WARNING and warn:
             with suppress(OSError):
-                click.echo(finding.line, err=True)
+                echo(finding.line, err=True)
     origin = Origin(time.time(), state.whoami(), source.remembered(path, app), message)
     target = successor(before, rendered, app.rollout, origin)
     if other is not None and target is before:
@@ -221,12 +221,12 @@ def check(as_json: bool) -> int:
             {"level": str(f.level), "place": f.place, "message": f.message, "hint": f.hint}
             for f in findings
         ]
-        click.echo(json.dumps({"format": 1, "file": str(path), "findings": rows}, indent=2))
+        echo_json({"format": 1, "file": str(path), "findings": rows})
     else:
         for finding in findings:
-            click.echo(finding.line)
+            echo(finding.line)
         counts = ", ".join(f"worker {w.name}: {w.instances}" for w in app.workers)
-        click.echo(f"{path}: {'not ready' if bad else 'ok'} (app {app.name}; {counts})")
+        echo(f"{path}: {'not ready' if bad else 'ok'} (app {app.name}; {counts})")
     return Exit.NOT_AS_WANTED if bad else Exit.OK
 
 
@@ -250,12 +250,13 @@ def render(output: str | None) -> int:
     units = _rendered(scope, app, unknown).units
     if output is None:
         for unit in units:
-            click.echo(f"# {scope.layout.unit_dir / unit.name}\n{unit.text}")
+            echo(f"# {scope.layout.unit_dir / unit.name}")
+            echo_text(f"{unit.text}\n")
         return Exit.OK
     with files.nothing_changed("cannot write"), folder.output(output, make=True) as place:
         for unit in units:
             place.replace(unit.name, unit.text.encode(), 0o644)
-            click.echo(Path(output) / unit.name)
+            echo(Path(output) / unit.name)
     return Exit.OK
 
 
@@ -292,7 +293,15 @@ def plan(label: str | None, adopt: bool, as_json: bool) -> int:
     scope = current()
     app, path = scope.load()
     prepared = prepare(scope, scope.systemd(), app, path, label, adopt=adopt)
-    click.echo(plan_text.as_json(prepared) if as_json else plan_text.as_text(prepared))
+    return _shown(prepared, as_json=as_json)
+
+
+def _shown(prepared: Prepared, *, as_json: bool) -> Exit:
+    """Prints the plan; returns the exit code."""
+    if as_json:
+        echo_json(plan_text.as_json(prepared))
+    else:
+        echo_lines(plan_text.as_text(prepared))
     return Exit.PENDING if prepared.plan.pending else Exit.OK
 
 
@@ -357,8 +366,7 @@ def deploy(
             scope, scope.systemd(), app, path, label, max_unavailable,
             settings=settings, adopt=adopt,
         )  # fmt: skip
-        click.echo(plan_text.as_json(prepared) if as_json else plan_text.as_text(prepared))
-        return Exit.PENDING if prepared.plan.pending else Exit.OK
+        return _shown(prepared, as_json=as_json)
     if detach:
         return _detached(scope, app, path, label, adopt=adopt)
     waiting = Waiting(as_json, timeout, fail_on_kill)
@@ -382,7 +390,7 @@ def _detached(scope: Scope, app: App, path: Path, label: str | None, *, adopt: b
     arguments = [word for word in sys.argv[1:] if word not in ("--detach", "--")] + [config]
     detached.start(systemd, unit, f"{app.name}: unitq deploy", arguments, user=scope.user)
     user = "--user " if scope.user else ""
-    click.echo(
+    echo(
         f"{app.name}: the deploy runs as {unit}; `unitq {user}-a {app.name} rollout watch` waits "
         f"for it, `journalctl {user}-u {unit}` has what it prints"
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from unitq.cli.output import echo, echo_json, echo_lines, echo_text
 from unitq.cli.scope import app_of, current, scope_options
 from unitq.cli.text import table
 from unitq.core.errors import ConfigError, Exit, NoMatchError, NotPermittedError
@@ -95,8 +95,9 @@ def _preview(scope: Scope, group: str) -> int:
 
     new = _new(scope, group)
     for path, text in store.files_of({*store.grants(), new}).items():
-        click.echo(f"# {path}\n{text}")
-    click.echo("nothing was changed; --install writes these files, as root", err=True)
+        echo(f"# {path}")
+        echo_text(text)
+    echo("nothing was changed; --install writes these files, as root", err=True)
     return Exit.OK
 
 
@@ -111,7 +112,7 @@ def _installed(scope: Scope, group: str | None, before: Collection[Grant]) -> in
         checks.refuse(one)
     changed = store.install(scope.systemd(), {*before, *asked})
     for one in sorted(asked):
-        click.echo(
+        echo(
             f"{one.app}: members of {one.group} may deploy it: `unitq -a {one.app} deploy`"
             + ("" if changed else " (nothing had to be changed)")
         )
@@ -126,7 +127,7 @@ def _warn_of_reading(one: Grant) -> None:
     path = checks.config(one.app)
     found = path.stat()
     if not (found.st_mode & 0o004 or (found.st_mode & 0o040 and found.st_gid == member.gid(one))):
-        click.echo(
+        echo(
             f"note: members cannot read {path}, which `plan`, `check` and `queues` do; if it holds "
             f"no secret that they must not see: chgrp {one.group} {path} && chmod 0640 {path}"
         )
@@ -139,10 +140,10 @@ def _revoked(scope: Scope, group: str | None, before: Collection[Grant]) -> int:
     wanted = set(before) - gone
     store.install(scope.systemd(), wanted)
     for one in sorted(gone):
-        click.echo(f"{one.app}: no longer granted to {one.group}")
+        echo(f"{one.app}: no longer granted to {one.group}")
     if not gone:
         left = ", ".join(f"{one.app} to {one.group}" for one in sorted(wanted)) or "nothing"
-        click.echo(f"no such grant; nothing was changed. Granted: {left}")
+        echo(f"no such grant; nothing was changed. Granted: {left}")
     return Exit.OK
 
 
@@ -166,15 +167,15 @@ def _listed(scope: Scope, *, as_json: bool) -> int:
             ],
             "files": [{"path": str(path), "state": str(state)} for path, state in states.items()],
         }
-        click.echo(json.dumps(document, indent=2))
+        echo_json(document)
         return Exit.NOT_AS_WANTED if bad else Exit.OK
     if found:
-        click.echo(table(("APP", "GROUP"), [(one.app, one.group) for one in found]))
-        click.echo(f"Members may: {', '.join(' '.join(words) for words in VERBS.values())}.")
+        echo_lines(table(("APP", "GROUP"), [(one.app, one.group) for one in found]))
+        echo(f"Members may: {', '.join(' '.join(words) for words in VERBS.values())}.")
     else:
-        click.echo("nothing is granted; `unitq grant --group GROUP -a APP` shows what would be")
+        echo("nothing is granted; `unitq grant --group GROUP -a APP` shows what would be")
     for path, state in bad.items():
-        click.echo(f"{path}: {state}; `unitq grant --install` writes it again", err=True)
+        echo(f"{path}: {state}; `unitq grant --install` writes it again", err=True)
     return Exit.NOT_AS_WANTED if bad else Exit.OK
 
 

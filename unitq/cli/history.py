@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unitq.cli import block
+from unitq.cli.output import echo_json, echo_lines
 from unitq.cli.scope import current, scope_options
 from unitq.cli.stored import Stored, looked, revision_argument, stored
 from unitq.cli.text import duration, number, plural, table
@@ -61,7 +62,7 @@ def history(as_json: bool) -> int:
     target = core.last_stable(rows, found.current, revisions.complete(found.place, found.revisions))
     back = target.revision.id if target else None
     if as_json:
-        click.echo(
+        echo_json(
             found.document(
                 current=found.current.id,
                 last_stable=back,
@@ -69,7 +70,7 @@ def history(as_json: bool) -> int:
             )
         )
     else:
-        click.echo(table(_HEADER, [_cells(row, back) for row in rows]))
+        echo_lines(table(_HEADER, [_cells(row, back) for row in rows]))
     found.tell()
     return Exit.OK
 
@@ -170,9 +171,9 @@ def show(wanted: str | None, as_json: bool) -> int:
     }
     about = _about(found, revision)
     if as_json:
-        click.echo(found.document(**_shown(row, names, about)))
+        echo_json(found.document(**_shown(row, names, about)))
     else:
-        click.echo("\n".join([*_lines(row, names), *_blocks(found, about)]))
+        echo_lines([*_lines(row, names), *_blocks(found, about)])
     found.tell()
     return Exit.OK
 
@@ -293,9 +294,9 @@ def diff(before: str, after: str | None, as_json: bool) -> int:
         environments=(_environments(found, old, new), _environments(found, new, old)),
     )
     if as_json:
-        click.echo(found.document(**_difference(old, new, changed)))
+        echo_json(found.document(**_difference(old, new, changed)))
     else:
-        click.echo("\n".join(_difference_lines(old, new, changed)))
+        echo_lines(_difference_lines(old, new, changed))
     found.tell()
     return Exit.PENDING if changed else Exit.OK
 
@@ -341,7 +342,7 @@ def _difference_lines(old: Revision, new: Revision, changed: core.Difference) ->
     if not changed:
         return [f"{old.app}: {old.id} and {new.id} do not differ"]
     lines = [f"{old.app}: from {old.id} to {new.id}"]
-    lines += [file.diff.rstrip("\n") for file in changed.units]
+    lines += [line for file in changed.units for line in file.diff.rstrip("\n").split("\n")]
     for worker in changed.workers:
         processes = " (its processes are replaced)" * worker.replaced
         verb = {"add": "added", "remove": "removed", "change": "changed"}[worker.change]

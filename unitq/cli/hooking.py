@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from unitq.cli.output import echo
 from unitq.core.errors import Exit, PreflightError
 from unitq.host import hooks
 from unitq.host.hooks import HookError
@@ -60,12 +59,12 @@ def after(app: App, config: Path, report: dict[str, Any]) -> None:
     try:
         result = hooks.run(hook, {"hook": name, **report}, directory=config.parent)
     except HookError as error:
-        click.echo(f"warning: hooks.{name}: {error.message}", err=True)
+        echo(f"warning: hooks.{name}: {error.message}", err=True)
         return
     if not result.ok:
-        click.echo(f"warning: hooks.{name} ({hook.command[0]}) failed: {result}", err=True)
+        echo(f"warning: hooks.{name} ({hook.command[0]}) failed: {result}", err=True)
         for line in _tail(result):
-            click.echo(f"  {line}", err=True)
+            echo(f"  {line}", err=True)
 
 
 def _tail(result: HookResult) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
@@ -10,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from unitq.cli.output import echo, echo_json, echo_text
 from unitq.cli.scope import current, scope_options
 from unitq.core.errors import ConfigError, Exit
 from unitq.core.model import NAME_RE
+from unitq.text import one_line
 
 if TYPE_CHECKING:
     from unitq.cli.scope import Scope
@@ -105,7 +106,7 @@ def import_(
     presets = scope.presets()
     imported, mode = _imported(scope, path, directory, variables, formation)
     if not re.search(r"(?m)^\[workers\.", imported.text):
-        click.echo(imported.report.text(), err=True)
+        echo_text(imported.report.text(), err=True)
         raise ConfigError(f"{imported.report.source}: there is no program that could be a worker")
     app = parse(imported.text, source=output or "what is imported", presets=presets)
     if checking:
@@ -124,7 +125,6 @@ def _imported(
     """What the file says, and who may read what is written: it may hold secrets."""
     from unitq.core.supervisor import procfile
     from unitq.core.supervisor.programs import read
-    from unitq.core.supervisor.report import printable
     from unitq.core.supervisor.translate import Wishes, translate
     from unitq.host import supervisor
 
@@ -133,7 +133,7 @@ def _imported(
     if directory is not None:
         directory = os.path.abspath(directory)
     text = supervisor.read(path)
-    wishes = Wishes(printable(str(path)), scope.app, directory, scope.user)
+    wishes = Wishes(one_line(str(path)), scope.app, directory, scope.user)
     if procfile.looks_like(path.name, text):
         mode = _SECRET if supervisor.secret([str(path)]) else _READABLE
         return _procfile(scope, path, text, wishes, formation), mode
@@ -192,16 +192,17 @@ def _show(imported: Imported, output: str | None, mode: int, *, as_json: bool) -
         with files.nothing_changed("cannot write"), folder.output(target.parent) as place:
             place.replace(target.name, imported.text.encode(), mode)
         if as_json:
-            click.echo(json.dumps(document | {"output": str(target)}, indent=2, ensure_ascii=False))
+            echo_json(document | {"output": str(target)})
         else:
-            click.echo(imported.report.text())
-            click.echo(f"\nwrote {output}: look at it with `unitq check` and `unitq plan`")
+            echo_text(imported.report.text())
+            echo()
+            echo(f"wrote {output}: look at it with `unitq check` and `unitq plan`")
     elif as_json:
         more = {"output": None, "unitq_toml": imported.text}
-        click.echo(json.dumps(document | more, indent=2, ensure_ascii=False))
+        echo_json(document | more)
     else:
-        click.echo(imported.text, nl=False)
-        click.echo(imported.report.text(), err=True)
+        echo_text(imported.text)
+        echo_text(imported.report.text(), err=True)
 
 
 def _check(scope: Scope, imported: App, *, as_json: bool) -> int:
@@ -218,10 +219,10 @@ def _check(scope: Scope, imported: App, *, as_json: bool) -> int:
             "exit_code": int(code),
             "differences": list(found),
         }
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        echo_json(document)
         return code
     for line in found:
-        click.echo(line)
+        echo(line)
     if not found:
-        click.echo(f"{path} says the same")
+        echo(f"{path} says the same")
     return code

@@ -1,13 +1,29 @@
-"""logs: journalctl does the work."""
+"""logs: journalctl finds the entries."""
 
 from __future__ import annotations
 
+import json
+import time
+from typing import TYPE_CHECKING
+
 import click
 
+from unitq.cli.output import STDOUT, echo, echo_coloured, echo_json
 from unitq.cli.scope import chosen, current, scope_options
 from unitq.cli.targets import targets
 from unitq.core import names
+from unitq.core.errors import Exit
 from unitq.host import journal, state
+from unitq.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from unitq.host.journal import Entry
+
+_INTERRUPTED = 130  # what a shell says of a program that Ctrl-C has ended
+# By the priorities of syslog(3), as journalctl has them: errors, warnings, notices, debugging.
+_COLOURS = {0: "31", 1: "31", 2: "31", 3: "31", 4: "33", 5: "1", 7: "2"}
 
 
 @click.command(
@@ -27,7 +43,7 @@ Examples:
 @targets
 def logs(
     targets: tuple[str, ...], follow: bool, lines: int | None, since: str | None, as_json: bool
-) -> None:
+) -> int:
     """Show what workers printed, and what systemd said of them."""
     scope = current()
     revision = scope.installed()
@@ -37,7 +53,7 @@ def logs(
         units = [names.unit(revision.app, instance) for instance in sorted(asked)]
     else:
         units = [f"unitq-{revision.app}-{worker.name}@*.service" for worker in revision.workers]
-    options = ["--no-pager"]
+    options = ["--no-pager", "--output=json"]
     if lines is None and since is None:
         lines = 100
     if lines is not None:
@@ -46,6 +62,36 @@ def logs(
         options.append(f"--since={since}")
     if follow:
         options.append("--follow")
-    if as_json:
-        options.append("--output=json")
-    journal.show(journal.command(units, options, user=scope.user))
+    if not as_json:
+        options += ["--all", f"--output-fields={','.join(journal.FIELDS)}"]
+    command = journal.command(units, options, user=scope.user)
+    boots: list[str] = []
+    try:
+        for found in journal.stream(command, STDOUT):
+            if as_json:
+                for line in found:
+                    echo_json(json.loads(line), indent=None)
+            else:
+                echo_coloured(part for line in found for part in _shown(journal.entry(line), boots))
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    if not as_json and not boots:
+        echo("-- No entries --")
+    return Exit.OK
+
+
+def _shown(entry: Entry, boots: list[str]) -> Iterator[tuple[str, str]]:
+    """Lines with their colours, as `journalctl --output=short` has them.
+
+    journalctl itself lets a line feed in an identifier begin a line that looks like another entry.
+    """
+    if boots and boots[-1] != entry.boot:
+        yield f"-- Boot {entry.boot} --", ""
+    boots[:] = [entry.boot]
+    when = time.strftime("%b %d %H:%M:%S", time.localtime(entry.time))
+    pid = f"[{entry.pid}]" if entry.pid else ""
+    head = f"{when} {one_line(entry.host)} {one_line(entry.identifier)}{pid}: "
+    colour = _COLOURS.get(entry.priority, "")
+    for line in entry.message.split("\n"):
+        yield f"{head}{line}", colour
+        head = " " * len(head)

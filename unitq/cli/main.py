@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from unitq.cli import output
+from unitq.cli.output import details, echo, echo_lines, echo_text
 from unitq.cli.scope import scope_options
 from unitq.core.errors import Exit, UnitqError
 
@@ -96,7 +98,7 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  
         return
     from unitq import __version__
 
-    click.echo(f"unitq {__version__}")
+    echo(f"unitq {__version__}")
     ctx.exit()
 
 
@@ -121,16 +123,17 @@ def main(arguments: list[str] | None = None) -> None:
         sys.argv[1:1] = ["ctl"]
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
+    output.begin()
     try:
         code = cli.main(args=words, prog_name="unitq", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
+        echo_text(error.format_message())
         code = Exit.USAGE
     except click.ClickException as error:
-        error.show()
+        _show_usage(error)
         code = Exit.USAGE
     except (click.Abort, KeyboardInterrupt):
-        click.echo("unitq: interrupted; nothing was changed", err=True)
+        echo("unitq: interrupted; nothing was changed", err=True)
         code = Exit.INTERRUPTED
     except UnitqError as error:
         if debug:
@@ -139,28 +142,16 @@ def main(arguments: list[str] | None = None) -> None:
         code = error.exit
     except BrokenPipeError:
         # Whoever read our output has gone, as `unitq status | head -1` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.discard()
         code = Exit.OK
     except Exception as error:
         if debug:
             raise
-        click.echo(
-            f"unitq: internal error: {type(error).__name__}: {error}\n"
-            "  This is a bug in unitq. The same command with --debug shows where.",
-            err=True,
-        )
+        echo(f"unitq: internal error: {type(error).__name__}: {error}", err=True)
+        echo("  This is a bug in unitq. The same command with --debug shows where.", err=True)
         code = Exit.BROKEN
-    _flush()
+    output.flush()
     sys.exit(_code(code))
-
-
-def _flush() -> None:
-    # A terminal or a reader that went away must not make Python exit with a code of its own (120).
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _code(value: Any) -> int:
@@ -169,8 +160,16 @@ def _code(value: Any) -> int:
 
 def show(error: UnitqError) -> None:
     """Prints an error: what is wrong, each problem, and what to do about it."""
-    click.echo(f"unitq: {error.message}", err=True)
-    for problem in error.problems:
-        click.echo(f"  {problem}", err=True)
-    if error.hint:
-        click.echo(f"  hint: {error.hint}", err=True)
+    echo_lines([f"unitq: {error.message}", *details(error)], err=True)
+
+
+def _show_usage(error: click.ClickException) -> None:
+    """As error.show() does, which would print a word of the command line as it is."""
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        context = error.ctx
+        echo_text(context.get_usage(), err=True)
+        if context.command.get_help_option(context) is not None:
+            option = context.help_option_names[0]
+            echo(f"Try '{context.command_path} {option}' for help.", err=True)
+        echo(err=True)
+    echo(f"Error: {error.format_message()}", err=True)

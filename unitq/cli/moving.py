@@ -9,19 +9,17 @@ from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from unitq import observe
 from unitq.cli import report
 from unitq.cli.abreast import Abreast, command
 from unitq.cli.deploy import prepare
+from unitq.cli.output import echo
 from unitq.cli.roll import nothing_in_the_way
 from unitq.cli.rollouts import running, written
 from unitq.cli.takeover_text import supervisorctl
 from unitq.cli.text import unitq
 from unitq.core.errors import Exit, PreflightError, UnitqError
 from unitq.core.plan import Do
-from unitq.core.supervisor.report import printable
 from unitq.core.takeover import UP
 from unitq.host import autostart, files, install, ledger, revisions, state
 from unitq.host.patience import HandoverError
@@ -311,11 +309,11 @@ class Mover:
     def _say(self, line: str) -> None:
         if not self._quiet:
             with suppress(OSError):
-                click.echo(printable(line))
+                echo(line)
 
     def _tell(self, line: str) -> None:
         with suppress(OSError):
-            click.echo(printable(line), err=True)
+            echo(line, err=True)
 
     def _warn(self, line: str) -> None:
         self._tell(f"warning: {line}")

@@ -12,6 +12,7 @@ import click
 
 from unitq.cli import queue_text
 from unitq.cli.orphan_look import Look, look
+from unitq.cli.output import confirm
 from unitq.cli.text import duration, plural
 from unitq.core.pausing import recipients
 from unitq.host import paused, pidfds
@@ -145,7 +146,7 @@ class Drain:
             for job in _jobs(orphan) or () if orphan.identity in wanted else ():
                 self.say(f"{_name(orphan)}: in hand: {queue_text.job_text(job, time())}")
         count = plural(len(left), "orphan")
-        return click.confirm(f"Kill {count} (SIGKILL)? What is in hand may be lost", err=True)
+        return confirm(f"Kill {count} (SIGKILL)? What is in hand may be lost", err=True)
 
     def _kill(self, left: Sequence[Drained]) -> None:
         wanted = {one.orphan.identity: one for one in left}

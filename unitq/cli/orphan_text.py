@@ -11,6 +11,7 @@ from unitq.cli.text import duration, plural, table, unitq
 from unitq.core.errors import Exit
 from unitq.core.keepers import Kept
 from unitq.core.orphans import Claim, Mark
+from unitq.text import one_line
 
 if TYPE_CHECKING:
     from unitq.cli.orphan_drain import Drained
@@ -28,22 +29,21 @@ _KNOWN_BY = {
 _SHOWN = 78  # characters of a command line
 
 
-def text(found: Found) -> str:
-    """A table with more of each below its row, and how many there are."""
+def text(found: Found) -> list[str]:
+    """Lines: a table with more of each below its row, and how many there are."""
     look, app = found.look, found.what.app.name
     claimed = [line for each in look.claimed for line in _claimed(found, each)]
     if not look.orphans:
         none = f"{app}: no orphans among {plural(len(look.table.processes), 'process')}"
-        return "\n".join([*claimed, f"{none}{_how_many_claimed(found)}"])
+        return [*claimed, f"{none}{_how_many_claimed(found)}"]
     rows = _after(found) if found.drained else _rows(found)
-    first, *lines = table(*rows).splitlines()
+    first, *lines = table(*rows)
     shown = [first]
     for line, each in zip(lines, look.orphans, strict=True):
         shown += [line, f"  {_command(each)}"]
         if each.process.pid in found.left:
             shown += [f"  {more}" for more in _details(found, each)]
-    shown += [*claimed, f"{_count(found)}{_how_many_claimed(found)}"]
-    return "\n".join(shown)
+    return [*shown, *claimed, f"{_count(found)}{_how_many_claimed(found)}"]
 
 
 def _rows(found: Found) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -92,17 +92,17 @@ def _release(orphan: Orphan) -> str:
     if not orphan.release:
         return "?"
     gone = orphan.process.deleted and not orphan.process.revision
-    return f"{queue_text.said(orphan.release)}{' (deleted)' * gone}"
+    return f"{orphan.release}{' (deleted)' * gone}"
 
 
 def _command(orphan: Orphan) -> str:
     process = orphan.process
-    command = queue_text.said(" ".join(process.words)) or process.executable
+    command = one_line(" ".join(process.words)) or process.executable
     return command if len(command) <= _SHOWN else f"{command[: _SHOWN - 1]}…"
 
 
 def _details(found: Found, orphan: Orphan) -> list[str]:
-    lines = [f"kept by: {queue_text.said(found.keepers[orphan.process.pid].words)}"]
+    lines = [f"kept by: {found.keepers[orphan.process.pid].words}"]
     if orphan.children:
         lines.append(f"its children: {', '.join(str(each.pid) for each in orphan.children)}")
     names = queues(orphan)
@@ -186,7 +186,7 @@ def following(found: Found) -> list[str]:
     # What has a keeper that starts it again must be ended there first.
     if Kept.SUPERVISORD in kinds:
         programs = sorted({found.keepers[pid].program for pid in left} - {""})
-        stop = shlex.join(["supervisorctl", "stop", *map(queue_text.said, programs or ("NAME",))])
+        stop = shlex.join(["supervisorctl", "stop", *(programs or ("NAME",))])
         lines.append(
             "supervisord may start another in its place: `unitq takeover FILE` lets jobs finish, "
             f"`{stop}` only if its stopsignal does"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from contextlib import suppress
@@ -14,6 +13,7 @@ import click
 from unitq.cli import orphan_look, orphan_text, queue_text
 from unitq.cli.orphan_names import named, only
 from unitq.cli.orphan_redis import Redis
+from unitq.cli.output import echo, echo_json, echo_lines
 from unitq.cli.scope import current, scope_options
 from unitq.core.errors import ConfigError, Exit
 
@@ -122,12 +122,15 @@ def orphans(pids: tuple[int, ...], as_json: bool, drain: bool, yes: bool) -> int
         code,
         time.time(),
     )  # fmt: skip
-    click.echo(json.dumps(_document(found), indent=2) if as_json else orphan_text.text(found))
+    if as_json:
+        echo_json(_document(found))
+    else:
+        echo_lines(orphan_text.text(found))
     if not as_json:
         for note in dict.fromkeys((*what.notes, *redis.notes)):
-            click.echo(f"note: {note}", err=True)
+            echo(f"note: {note}", err=True)
         for line in orphan_text.following(found):
-            click.echo(f"  next: {line}", err=True)
+            echo(f"  next: {line}", err=True)
     return code
 
 
@@ -146,7 +149,7 @@ def _drained(what: Known, redis: Redis, found: Look, *, as_json: bool, yes: bool
 
     def say(words: str) -> None:
         with suppress(OSError):
-            click.echo(words, err=as_json)
+            echo(words, err=as_json)
 
     drain = Drain(what, redis.registered, say, yes)
     drain.run(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +9,7 @@ import click
 
 from unitq import observe
 from unitq.cli.by_grant import by_grant
+from unitq.cli.output import echo, echo_json
 from unitq.cli.rollouts import running
 from unitq.cli.scope import chosen, current, scope_options
 from unitq.cli.targets import targets
@@ -176,11 +176,11 @@ def _all(
             rows.append(tell(instance, worker))
     code = Exit.OK if all(row.good for row in rows) else Exit.NOT_AS_WANTED
     if as_json:
-        click.echo(json.dumps(_document(app, verb, rows, code), indent=2))
+        echo_json(_document(app, verb, rows, code))
     else:
         for row in rows:
             pids = f" (PID {', '.join(map(str, row.pids))})" if row.pids else ""
-            click.echo(f"{row.name}: {row.state}{pids}", err=not row.good)
+            echo(f"{row.name}: {row.state}{pids}", err=not row.good)
     return code
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from math import isinf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unitq.cli import report
 from unitq.cli.text import duration, plural
@@ -16,11 +15,10 @@ if TYPE_CHECKING:
     from unitq.cli.deploy import Prepared
 
 
-def as_json(prepared: Prepared) -> str:
+def as_json(prepared: Prepared) -> dict[str, Any]:
     """The plan; docs/json.md describes it."""
     found = prepared.plan
-    return json.dumps(
-        {
+    return {
             "format": 1,
             "app": found.target.app,
             "pending": found.pending,
@@ -54,18 +52,16 @@ def as_json(prepared: Prepared) -> str:
                 }
                 for part in forecast(found.steps, found.target, prepared.settings)
             ],
-        },
-        indent=2,
-    )  # fmt: skip
+    }  # fmt: skip
 
 
-def as_text(prepared: Prepared) -> str:
-    """The changes as a diff, and a line per instance."""
+def as_text(prepared: Prepared) -> list[str]:
+    """Lines: the changes as a diff, and one per instance."""
     found = prepared.plan
     if not found.pending:
-        return f"{found.target.app}: nothing to do: all on revision {found.target.number}"
+        return [f"{found.target.app}: nothing to do: all on revision {found.target.number}"]
     lines = [report.replaces(found.target, found.current.id if found.current else None)]
-    lines += [change.diff.rstrip("\n") for change in found.files]
+    lines += [line for change in found.files for line in change.diff.rstrip("\n").split("\n")]
     lines += [f"  {step.instance}: {step.do} ({step.why})" for step in found.steps]
     counts = {do: sum(step.do is do for step in found.steps) for do in Do}
     total = ", ".join(f"{count} {do}" for do, count in counts.items() if count)
@@ -82,7 +78,7 @@ def as_text(prepared: Prepared) -> str:
     lines.append(way_back(prepared))
     if any(worker.credentials for worker in prepared.app.workers):
         lines.append("systemd reads credentials at each start: no way back brings an old one back")
-    return "\n".join(lines)
+    return lines
 
 
 def way_back(prepared: Prepared) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from unitq.cli.output import echo, echo_json, echo_lines
 from unitq.cli.scope import current, scope_options
 from unitq.cli.text import table
 from unitq.core.errors import Exit, NoMatchError
@@ -50,11 +50,11 @@ def presets(name: str | None, as_json: bool) -> int:
         return _one(known(found, name), own, as_json)
     if as_json:
         rows = [_document(preset, own) for preset in found.values()]
-        click.echo(json.dumps({"format": 1, "presets": rows}, indent=2, ensure_ascii=False))
+        echo_json({"format": 1, "presets": rows})
     else:
-        click.echo(table(_HEADER, [_row(preset) for preset in found.values()]))
+        echo_lines(table(_HEADER, map(_row, found.values())))
     for name, error in found.broken.items():
-        click.echo(f"{name}: {error.in_short}; `unitq presets {name}` says all", err=True)
+        echo(f"{name}: {error.in_short}; `unitq presets {name}` says all", err=True)
     return Exit.USAGE if found.broken else Exit.OK
 
 
@@ -85,10 +85,10 @@ def _row(preset: Preset) -> tuple[str, ...]:
 def _one(preset: Preset, own: set[str], as_json: bool) -> int:
     if as_json:
         document = {"format": 1, "preset": _document(preset, own)}
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        echo_json(document)
     else:
         width = min(100, shutil.get_terminal_size((100, 24)).columns)
-        click.echo("\n".join(_lines(preset, own, width)))
+        echo_lines(_lines(preset, own, width))
     return Exit.OK
 
 
@@ -130,15 +130,15 @@ def _lines(preset: Preset, own: set[str], width: int) -> Iterator[str]:
         text = f"leaves {', '.join(hard.leave_out)} out: {hard.why} {_source(hard.source)}"
         yield from item("hardening", text.strip())
     if preset.signals:
-        yield "\nsignals, to the main process:"
+        yield from ("", "signals, to the main process:")
         for signal, does in preset.signals:
             yield from item(f"  {signal}", does, 13)
     if preset.cases:
-        yield "\nother settings for some commands:"
+        yield from ("", "other settings for some commands:")
         for case in preset.cases:
             yield from item("  -", f"{case.why} {_source(case.source)}", 4)
     if preset.checks or preset.limits or preset.prints.needs:
-        yield "\n`unitq check` warns of:"
+        yield from ("", "`unitq check` warns of:")
         for check in preset.checks:
             yield from item("  -", f"{check.says} {_source(check.source)}", 4)
         if preset.prints.needs:
@@ -150,7 +150,7 @@ def _lines(preset: Preset, own: set[str], width: int) -> Iterator[str]:
             text = "a stop_timeout that is shorter than the framework's own limit"
             yield from item("  -", f"{text} {_source(limit.source)}", 4)
     if preset.facts:
-        yield "\nfacts:"
+        yield from ("", "facts:")
         for fact in preset.facts:
             yield from item("  -", f"{fact.says} [{fact.basis}{_from(fact.source)}]", 4)
 

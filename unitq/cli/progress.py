@@ -6,8 +6,7 @@ from contextlib import suppress
 from time import time
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from unitq.cli.output import echo
 from unitq.cli.text import duration
 from unitq.core.plan import Do
 from unitq.core.rollout import Phase, Rollout, Slot
@@ -94,7 +93,7 @@ class Lines:
                 self._read = False  # the terminal is gone: who looks on is told all the same
 
     def _show(self, line: str) -> None:
-        click.echo(line)
+        echo(line)
 
 
 class Live(Lines):
@@ -106,21 +105,19 @@ class Live(Lines):
         self, hands: Hands | None = None, keep: Callable[[str, str], None] | None = None
     ) -> None:
         super().__init__(hands, keep)
-        from rich.console import Console
-        from rich.live import Live as Display
+        from unitq.cli.screen import Picture
 
-        self._console = Console(highlight=False)
-        self._display: Any = Display(console=self._console, auto_refresh=False, transient=True)
+        self._picture = Picture(transient=True)
         self._drawn = -_REDRAW
 
     def __enter__(self) -> Live:
-        self._display.start()
+        self._picture.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         # The terminal may have gone meanwhile; what is left to do must still be done.
         with suppress(OSError):
-            self._display.stop()
+            self._picture.__exit__()
 
     def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:
         """Prints what has changed and redraws what is in flight."""
@@ -128,27 +125,25 @@ class Live(Lines):
         if self._read and (now - self._drawn >= _REDRAW or not rollout.in_flight):
             self._drawn = now
             try:
-                self._display.update(self._in_flight(rollout, now), refresh=True)
+                self._picture.draw(*self._in_flight(rollout, now))
             except OSError:
                 self._read = False
 
     def _show(self, line: str) -> None:
-        style = "red" if "FAILED" in line or "KILLED" in line else None
-        self._console.print(line, style=style, markup=False)
+        self._picture.print(line, "red" if "FAILED" in line or "KILLED" in line else "")
 
-    def _in_flight(self, rollout: Rollout, now: float) -> Any:
-        from rich.text import Text
+    def _in_flight(self, rollout: Rollout, now: float) -> list[Any]:
+        from unitq.cli.screen import line
 
-        shown = Text()
+        shown = []
         for name, slot in rollout.slots.items():
             if slot.phase in (Phase.DRAINING, Phase.STARTING, Phase.SETTLING):
                 since = slot.touched if slot.gone is None else slot.gone
                 job = self._waits_for(name) if slot.phase is Phase.DRAINING else ""
-                told = f"  {name}  {slot.phase} for {duration(now - since)}{job}\n"
-                shown.append(told, "yellow")
+                told = f"  {name}  {slot.phase} for {duration(now - since)}{job}"
+                shown.append(line(told, "yellow"))
         left = sum(slot.phase is Phase.WAITING for slot in rollout.slots.values())
-        shown.append(f"  {left} to go" + (", stopping" if rollout.halted else ""), "dim")
-        return shown
+        return [*shown, line(f"  {left} to go" + (", stopping" if rollout.halted else ""), "dim")]
 
 
 def _counts(slot: Slot) -> bool:

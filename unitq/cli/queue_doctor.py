@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import click
-
 from unitq.cli import queue_text
+from unitq.cli.output import confirm, echo, echo_json, echo_lines
 from unitq.cli.text import plural, table
 from unitq.core.errors import ConfigError, Exit
 from unitq.core.staleness import Finding, Living, Standing, judged
@@ -61,10 +59,10 @@ def examined(app: str, found: Way, *, as_json: bool, prune: bool, yes: bool) -> 
     patients = _patients(app, host, found, samples)
     if prune and any(patient.prunable for patient in patients):
         if not yes:
-            click.echo(_text(app, host, found, patients, samples))
+            echo_lines(_text(app, host, found, patients, samples))
             count = sum(patient.prunable for patient in patients)
-            if not click.confirm(f"Remove {plural(count, 'dead worker')}?"):
-                click.echo("not removed; nothing was changed")
+            if not confirm(f"Remove {plural(count, 'dead worker')}?"):
+                echo("not removed; nothing was changed")
                 return Exit.INTERRUPTED
         # Somebody has thought about the answer meanwhile: the processes are looked for once more.
         now = _patients(app, host, found, samples)
@@ -76,14 +74,14 @@ def examined(app: str, found: Way, *, as_json: bool, prune: bool, yes: bool) -> 
     bad = any(patient.bad for patient in patients) or bool(lost)
     code = Exit.NOT_AS_WANTED if bad else Exit.OK
     if as_json:
-        click.echo(_json(app, host, found, patients, samples, code))
+        echo_json(_json(app, host, found, patients, samples, code))
         return code
-    click.echo(_text(app, host, found, patients, samples))
+    echo_lines(_text(app, host, found, patients, samples))
     for sample in samples:
         for note in sample.notes:
-            click.echo(f"note: {note}", err=True)
+            echo(f"note: {note}", err=True)
     if any(patient.prunable for patient in patients):
-        click.echo("  next: `unitq queues doctor --prune` removes the dead ones", err=True)
+        echo("  next: `unitq queues doctor --prune` removes the dead ones", err=True)
     return code
 
 
@@ -111,7 +109,7 @@ def _treated(found: Way, patient: Patient, now: Finding) -> Patient:
 
 def _text(
     app: str, host: str, found: Way, patients: Sequence[Patient], samples: Sequence[Sample]
-) -> str:
+) -> list[str]:
     lines = [f"{app} · {found.connection.where} · host {host}"]
     shown = [p for p in patients if p.finding.standing is not Standing.SERVING]
     now = samples[0].time
@@ -122,9 +120,9 @@ def _text(
             jobs = ", ".join(queue_text.job_text(job, now) for job in finding.jobs) or "-"
             outcome = patient.pruned.words if patient.pruned else finding.why
             name = queue_text.shown(finding.registration.id)
-            rows.append((name, finding.standing.value, jobs, queue_text.said(outcome)))
+            rows.append((name, finding.standing.value, jobs, outcome))
         # The last column is as long as it wants to be.
-        lines.append(table(("WORKER", "STATE", "JOB IN HAND", "WHY"), rows))
+        lines += table(("WORKER", "STATE", "JOB IN HAND", "WHY"), rows)
     for sample in samples:
         for job in sample.jobs:
             if job.stale:
@@ -140,7 +138,7 @@ def _text(
     else:
         names = ", ".join(sample.preset for sample in samples)
         lines.append(f"{names}: its workers are not in Redis")
-    return "\n".join(lines)
+    return lines
 
 
 def _json(
@@ -150,8 +148,8 @@ def _json(
     patients: Sequence[Patient],
     samples: Sequence[Sample],
     code: Exit,
-) -> str:
-    document: dict[str, Any] = {
+) -> dict[str, Any]:
+    return {
         "format": 1,
         "app": app,
         "host": host,
@@ -166,7 +164,6 @@ def _json(
         ],
         "notes": [note for sample in samples for note in sample.notes],
     }
-    return json.dumps(document, indent=2)
 
 
 def _worker(patient: Patient) -> dict[str, Any]:

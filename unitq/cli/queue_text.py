@@ -73,13 +73,8 @@ def shown(text: str) -> str:
     return text if text.isprintable() and len(text) <= 60 else quoted(text)
 
 
-def said(text: str) -> str:
-    """The same for a sentence, which may be long."""
-    return "".join(c if c.isprintable() else "�" for c in text)
-
-
-def text(found: Sequence[tuple[str, Row]], time: float) -> str:
-    """The table."""
+def text(found: Sequence[tuple[str, Row]], time: float) -> list[str]:
+    """The table's lines."""
     return table(*cells(found, time))
 
 

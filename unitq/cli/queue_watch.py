@@ -7,9 +7,8 @@ import select
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import click
-
 from unitq.cli import queue_text
+from unitq.cli.output import echo
 from unitq.cli.text import duration
 from unitq.core.errors import Exit, UnitqError
 
@@ -20,13 +19,13 @@ if TYPE_CHECKING:
     from unitq.core.queue import Sample
 
     Look = Sequence[Sample] | UnitqError
-    Below = Callable[[Sequence[Sample] | None, Sequence[Sample]], str]
+    Below = Callable[[Sequence[Sample] | None, Sequence[Sample]], None]
 
 
 def watched(found: Way, interval: float, below: Below | None) -> int:
     """Looks every so many seconds. Returns the exit code.
 
-    `below` makes the text of a look, and of the one before it, which is printed below the last;
+    `below` prints a look, with the one before it, below the last;
     None: a table that stays in its place on a terminal.
     """
     gc.enable()  # __main__.py switched it off
@@ -58,28 +57,19 @@ def _looks(found: Way, interval: float) -> Iterator[tuple[Sequence[Sample] | Non
 def _one_below_the_other(found: Way, interval: float, below: Below) -> None:
     for before, now in _looks(found, interval):
         if isinstance(now, UnitqError):
-            click.echo(f"{now.message}; looking again", err=True)
+            echo(f"{now.message}; looking again", err=True)
         else:
-            click.echo(below(before, now))
+            below(before, now)
 
 
 def _in_place(found: Way, interval: float) -> None:
-    from rich.console import Console
-    from rich.live import Live
-    from rich.table import Table
-    from rich.text import Text
+    from unitq.cli.screen import Picture, line, table
 
-    console = Console(highlight=False)
-    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as display:
+    caption = f"{found.connection.where}, every {duration(interval)}"
+    with Picture() as picture:
         for before, now in _looks(found, interval):
             if isinstance(now, UnitqError):
-                display.update(Text(f"{now.message}; looking again"), refresh=True)
+                picture.draw(line(f"{now.message}; looking again"))
                 continue
-            header, lines = queue_text.cells(queue_text.rows(now, before), now[0].time)
-            shown = Table(box=None, pad_edge=False, header_style="bold")
-            for title in header:
-                shown.add_column(title, no_wrap=True)
-            for line in lines:
-                shown.add_row(*map(Text, line))
-            shown.caption = f"{found.connection.where}, every {duration(interval)}"
-            display.update(shown, refresh=True)
+            cells = queue_text.cells(queue_text.rows(now, before), now[0].time)
+            picture.draw(table(*cells, caption=caption))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from unitq.queues.connection import Connection, Secrets
     from unitq.queues.source import Source
 
-_LINES = '[redis]\nurl = "redis://127.0.0.1:6379/0"'
+_LINES = ("[redis]", 'url = "redis://127.0.0.1:6379/0"')
 _PRESET = 'preset = "php-resque"'
 
 
@@ -56,9 +56,10 @@ def way(app: App, presets: Mapping[str, Preset], source: str) -> Way:
 
     if app.redis.url is None and not app.redis.sentinels:
         named = app.redis.preset or any(worker.preset not in (None, NONE) for worker in app.workers)
-        lines = _LINES if named else f"{_LINES}\n{_PRESET}"
         raise NoRedisError(
-            f"{source}: it does not say where the queues are", hint=f"add these lines:\n{lines}"
+            f"{source}: it does not say where the queues are",
+            problems=_LINES if named else (*_LINES, _PRESET),
+            hint="add these lines",
         )
     found = sources(app, presets, source)
     return Way(Connection(app.redis, _secrets(app), told_by=deciding(app.owner)), found)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import select
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from unitq.cli import queue_text
+from unitq.cli.output import echo, echo_json, echo_lines, is_terminal
 from unitq.cli.queued import Way, loaded, way
 from unitq.cli.scope import current, scope_options
 from unitq.cli.text import plural
@@ -76,15 +75,13 @@ def queues(context: click.Context, as_json: bool, watch: bool, interval: float) 
 
         if not interval:
             raise click.UsageError("--watch needs a time between two looks; --interval 0 is one")
-        below = _json if as_json else None if sys.stdout.isatty() else _text
-        return watched(found, interval, below and partial(below, app.name, found))
+        below = partial(_print, app.name, found, as_json=as_json)
+        return watched(found, interval, None if is_terminal() and not as_json else below)
     before, now = _looked(found, interval)
-    if as_json:
-        click.echo(_json(app.name, found, before, now))
-    else:
-        click.echo(_text(app.name, found, before, now))
+    _print(app.name, found, before, now, as_json=as_json)
+    if not as_json:
         for note in _notes(now):
-            click.echo(f"note: {note}", err=True)
+            echo(f"note: {note}", err=True)
     return Exit.OK
 
 
@@ -99,18 +96,34 @@ def _looked(found: Way, interval: float) -> tuple[list[Sample] | None, list[Samp
     return before, look(found.connection, found.sources)
 
 
+def _print(
+    name: str,
+    found: Way,
+    before: Sequence[Sample] | None,
+    now: Sequence[Sample],
+    *,
+    as_json: bool,
+) -> None:
+    if as_json:
+        echo_json(_json(name, found, before, now), indent=None)
+    else:
+        echo_lines(_text(name, found, before, now))
+
+
 def _notes(samples: Sequence[Sample]) -> list[str]:
     every = [note for sample in samples for note in sample.notes]
-    every += [queue_text.said(words) for sample in samples for words in queue.pauses(sample)]
+    every += [words for sample in samples for words in queue.pauses(sample)]
     if not any(sample.queues for sample in samples):
         every.append(queue_text.NO_QUEUES)
     return list(dict.fromkeys(every))
 
 
-def _text(name: str, found: Way, before: Sequence[Sample] | None, now: Sequence[Sample]) -> str:
+def _text(
+    name: str, found: Way, before: Sequence[Sample] | None, now: Sequence[Sample]
+) -> list[str]:
     time = now[0].time
     lines = [f"{name} · {found.connection.where}"]
-    lines.append(queue_text.text(queue_text.rows(now, before), time))
+    lines += queue_text.text(queue_text.rows(now, before), time)
     jobs = [job for sample in now for job in sample.jobs]
     if jobs:
         lines += ["", f"in hand: {plural(len(jobs), 'job')}"]
@@ -122,13 +135,15 @@ def _text(name: str, found: Way, before: Sequence[Sample] | None, now: Sequence[
             lines.append(f"  {words} ({queue_text.shown(job.queue)}{worker}){stale}")
         if len(jobs) > _JOBS_SHOWN:
             lines.append(f"  and {len(jobs) - _JOBS_SHOWN} more; --json has them all")
-    return "\n".join(lines)
+    return lines
 
 
-def _json(name: str, found: Way, before: Sequence[Sample] | None, now: Sequence[Sample]) -> str:
+def _json(
+    name: str, found: Way, before: Sequence[Sample] | None, now: Sequence[Sample]
+) -> dict[str, Any]:
     time = now[0].time
     rows = [queue_text.row_json(preset, row, time) for preset, row in queue_text.rows(now, before)]
-    document: dict[str, Any] = {
+    return {
         "format": 1,
         "app": name,
         "redis": found.connection.where,
@@ -139,7 +154,6 @@ def _json(name: str, found: Way, before: Sequence[Sample] | None, now: Sequence[
         "jobs": [queue_text.job_json(sample.preset, job) for sample in now for job in sample.jobs],
         "notes": _notes(now),
     }
-    return json.dumps(document)
 
 
 @queues.command(

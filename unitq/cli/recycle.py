@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
 from unitq import observe
 from unitq.cli import report
+from unitq.cli.output import echo, echo_json
 from unitq.cli.roll import nothing_in_the_way
 from unitq.cli.rollouts import Waiting, keep, waiting_options, with_max_unavailable
 from unitq.cli.run import over
@@ -70,7 +70,7 @@ def recycle(
         ]
         if reason := _held_back(mine):
             if not as_json:
-                click.echo(f"{worker.name}: nobody is recycled: {reason}", err=True)
+                echo(f"{worker.name}: nobody is recycled: {reason}", err=True)
             continue
         every += _due(worker, mine, revision.rollout.min_healthy.seconds)
     if dry_run:
@@ -80,15 +80,15 @@ def recycle(
         if as_json:
             run = report.Run("recycle", waiting.began, scope.user)
             unchanged = report.document(run, revision, revision.id, None, (), Exit.OK)
-            click.echo(json.dumps(unchanged, indent=2))
+            echo_json(unchanged)
         elif not quiet:
-            click.echo(f"{revision.app}: nobody is due")
+            echo(f"{revision.app}: nobody is due")
         return Exit.OK
     lives = {one.name: found[one.name].invocation for one in every}
     reasons = {one.name: one.why for one in every}
     if not as_json:
         for one in every:
-            click.echo(f"{one.name}: {one.why}")
+            echo(f"{one.name}: {one.why}")
 
     def choose(name: InstanceName, instance: observe.Instance) -> Step:
         if name not in lives or instance.invocation != lives[name]:
@@ -105,7 +105,7 @@ def recycle(
             settings=lambda settings: with_max_unavailable(settings, Share(1)),
         )
     except LockedError as error:
-        click.echo(f"{revision.app}: not now: {error.message}", err=True)
+        echo(f"{revision.app}: not now: {error.message}", err=True)
         return Exit.OK
 
 
@@ -133,9 +133,9 @@ def _held_back(found: Iterable[observe.Instance]) -> str:
 def _told(revision: Revision, every: list[Due], *, as_json: bool) -> None:
     if as_json:
         rows = [{"instance": str(one.name), "why": one.why} for one in every]
-        click.echo(json.dumps({"format": 1, "app": revision.app, "due": rows}, indent=2))
+        echo_json({"format": 1, "app": revision.app, "due": rows})
         return
     for one in every:
-        click.echo(f"{one.name}: {one.why}")
+        echo(f"{one.name}: {one.why}")
     if not every:
-        click.echo(f"{revision.app}: nobody is due")
+        echo(f"{revision.app}: nobody is due")

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unitq import observe
+from unitq.cli.output import echo, echo_json, echo_lines
 from unitq.cli.scope import current, scope_options
 from unitq.cli.stored import Stored, looked, stored
 from unitq.core import names
 from unitq.core.errors import Exit, NotPermittedError, UnitqError
 from unitq.host import processes, revisions, state
+from unitq.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,19 +69,28 @@ def releases(in_use: bool, as_json: bool) -> int:
     uses = _uses(found, kept) if in_use else None
     shown = sorted(kept if uses is None else uses.releases)
     if as_json:
-        click.echo(
+        echo_json(
             found.document(
                 only_in_use=in_use,
                 releases=[_release(release, kept.get(release, []), uses) for release in shown],
             )
         )
     else:
-        for release in shown:
-            click.echo(release)
+        _refuse_unprintable(shown)
+        echo_lines(shown)
         for words in uses.told if uses else ():
-            click.echo(f"note: {words}", err=True)
+            echo(f"note: {words}", err=True)
     found.tell()
     return Exit.OK
+
+
+def _refuse_unprintable(releases: Iterable[str]) -> None:
+    """Raises UnitqError: a script would compare names with what is printed in their place."""
+    if odd := [release for release in releases if one_line(release) != release]:
+        raise UnitqError(
+            f"a release has characters in its name that are not printed: {odd[0]}",
+            hint="--json has every name as it is",
+        )
 
 
 def _release(release: str, kept: list[str], uses: Uses | None) -> dict[str, Any]:
@@ -109,7 +120,6 @@ def _orphans(found: Stored, uses: Uses) -> None:
     # Not for those who only ask what is kept.
     from unitq.cli.orphan_look import known, look
     from unitq.cli.orphan_redis import Redis
-    from unitq.cli.queue_text import said
 
     what = known(found.scope, found.current)
     redis = Redis(found.scope, found.current)
@@ -119,7 +129,7 @@ def _orphans(found: Stored, uses: Uses) -> None:
             uses.orphans.setdefault(orphan.release, set()).update(orphan.pids)
             uses.told.append(
                 f"process {pid}, an orphan that works as {orphan.worker}, runs from "
-                f"{said(orphan.release)}: `{_typed(found)} orphans` shows more, --drain ends it"
+                f"{orphan.release}: `{_typed(found)} orphans` shows more, --drain ends it"
             )
         elif orphan.claim is None and not orphan.elsewhere:
             raise UnitqError(

@@ -11,10 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import click
-
 from unitq import observe
 from unitq.apply import forget, out_of_reach
+from unitq.cli.output import echo
 from unitq.cli.report import NO_WAY_BACK, Back
 from unitq.cli.rollouts import as_running, carry_out, close, running
 from unitq.cli.text import plural, unitq
@@ -136,7 +135,7 @@ def _by_pins(
     unread = [name for name, one in seen.items() if one.present and not one.readable]
     told = {name: pin for name in unread if (pin := state.pinned(place, name))}
     if unread:
-        click.echo(
+        echo(
             f"note: {plural(len(unread), 'instance')} may be looked into by root only; taken to "
             "run what was last started",
             err=True,
@@ -307,7 +306,7 @@ def _rolled_back(
         with suppress(ledger.LedgerError):
             book.write("stay", revision=roll.plan.target.id)
         with suppress(OSError):
-            click.echo(
+            echo(
                 f"warning: no rollback, all is left as it is: {in_words(error)}; once that is "
                 f"mended, `{unitq(roll.app, user=roll.scope.user)} rollback` goes back",
                 err=True,

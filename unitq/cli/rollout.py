@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -12,6 +11,7 @@ import click
 
 from unitq.cli import report
 from unitq.cli.by_grant import by_grant
+from unitq.cli.output import echo, echo_json
 from unitq.cli.roll import Roll, carried_out, plan_to, way_back, ways_out
 from unitq.cli.rollback import of_rollback, pace
 from unitq.cli.rollouts import Waiting, waiting_options, with_max_unavailable
@@ -223,7 +223,7 @@ def abort() -> int:
             raise NoMatchError(f"no rollout of {app} is under way, paused or cut off")
         with _reopened(scope.layout.app(app), story.number, 0) as book:
             book.write("end", code=int(Exit.INTERRUPTED), aborted=True)
-    click.echo(
+    echo(
         f"rollout {story.number} of {app} is given up; "
         f"`{unitq(app, user=scope.user)} status` shows what runs"
     )
@@ -242,7 +242,7 @@ def _tell(number: int, does: str) -> Exit:
         raise NoMatchError(f"no rollout of {app} is at work any more") from None
     except PermissionError as error:
         raise NotPermittedError(f"PID {holder['pid']}: {error.strerror}") from error
-    click.echo(f"`{holder['doing']}` (PID {holder['pid']}) {does} once what is in hand is finished")
+    echo(f"`{holder['doing']}` (PID {holder['pid']}) {does} once what is in hand is finished")
     return Exit.OK
 
 
@@ -286,18 +286,18 @@ def show(as_json: bool) -> int:
             "pid": holder["pid"] if holder else None,
             "exit_code": story.code,
         }
-        click.echo(json.dumps(document, indent=2))
+        echo_json(document)
         return code
     since = duration(max(0.0, time.time() - (story.ended or story.began)))
     goes_on = story.previous in (None, story.revision)
     replaces = "" if goes_on else f", replaces {number(story.previous)}"
-    click.echo(
+    echo(
         f"{app}: rollout {story.number} ({story.kind} of revision {number(story.revision)}"
         f"{replaces}, by {story.by}): {how}, {'began' if story.ended is None else 'ended'} "
         f"{since} ago"
     )
     if code is Exit.LOCKED or code is Exit.PAUSED:
-        click.echo(f"  next: {ways_out(app, story, user=scope.user)}", err=True)
+        echo(f"  next: {ways_out(app, story, user=scope.user)}", err=True)
     return code
 
 
@@ -331,7 +331,7 @@ def watch() -> int:
 
     def show() -> None:
         for line in progress.news():
-            click.echo(line)
+            echo(line)
 
     failed, when = detached.ended(scope.systemd(), unit, show)
     if scope.user or os.geteuid() == 0:
@@ -346,15 +346,13 @@ def watch() -> int:
     if failed != story.code and when > (story.ended or story.began):
         # It came to its end before it began: a check failed, or somebody else was at work.
         user = "--user " if scope.user else ""
-        click.echo(
-            f"{app}: {unit} ended with {failed}; `journalctl {user}-u {unit}` has what it said"
-        )
+        echo(f"{app}: {unit} ended with {failed}; `journalctl {user}-u {unit}` has what it said")
         return failed
     how, _ = _how(story, at_work=False)
-    click.echo(f"{app}: rollout {story.number} ({story.kind} of {number(story.revision)}): {how}")
+    echo(f"{app}: rollout {story.number} ({story.kind} of {number(story.revision)}): {how}")
     if story.code:
         told = f"{unitq(app, user=scope.user)} show {number(story.revision)}"
-        click.echo(f"  next: `{told}` has the report", err=True)
+        echo(f"  next: `{told}` has the report", err=True)
     return Exit.LOCKED if story.code is None else story.code
 
 

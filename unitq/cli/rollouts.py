@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import re
 import sys
 from contextlib import ExitStack, suppress
@@ -18,6 +17,7 @@ from unitq import observe
 from unitq.apply import Applier, Progress, Quiet
 from unitq.cli import block, progress, report
 from unitq.cli.in_hand import looks, put_back
+from unitq.cli.output import echo, echo_json, is_terminal
 from unitq.cli.text import unitq
 from unitq.core import names
 from unitq.core.errors import ConfigError, Exit
@@ -60,7 +60,7 @@ class Waiting:
         """Prints a line for a person, where one is meant to read it and still there."""
         if not self.json and self.ended is None:
             with suppress(OSError):
-                click.echo(line)
+                echo(line)
 
     def tell(self, document: Mapping[str, Any]) -> None:
         """Prints the report. The outcome stands, whether or not anybody is left to read it."""
@@ -68,7 +68,7 @@ class Waiting:
             if self.ended:
                 self.ended(document)
             elif self.json:
-                click.echo(json.dumps(document, indent=2))
+                echo_json(document)
             else:
                 block.show(document)
 
@@ -219,7 +219,7 @@ def carry_out(
         shown: Progress
         if waiting.shown:
             shown = waiting.shown
-        elif sys.stdout.isatty() and not waiting.json:
+        elif is_terminal() and not waiting.json:
             shown = stack.enter_context(progress.Live(held, keep))
         else:
             shown = progress.Lines(held, keep, read=not waiting.json)
@@ -382,7 +382,7 @@ def written(book: Ledger, document: dict[str, Any], outcome: Outcome, back: Back
 def warn(words: str) -> None:
     """Says something that the outcome does not depend on."""
     with suppress(OSError):
-        click.echo(f"warning: {words}", err=True)
+        echo(f"warning: {words}", err=True)
 
 
 def with_max_unavailable(settings: RolloutSettings, value: Share | None) -> RolloutSettings:

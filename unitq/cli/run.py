@@ -10,6 +10,7 @@ import click
 
 from unitq import observe
 from unitq.cli.by_grant import by_grant
+from unitq.cli.output import confirm, echo
 from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way
 from unitq.cli.rollouts import (
     Waiting,
@@ -293,9 +294,9 @@ def send_signal(signal_name: str, targets: tuple[str, ...], all_processes: bool)
             systemd.kill(found[name].unit, "all" if all_processes else "main", number)
             told.append(name)
         else:
-            click.echo(f"{name}: not running", err=True)
+            echo(f"{name}: not running", err=True)
     for name in told:
-        click.echo(f"{name}: {signal_name.upper()} to PID {found[name].main_pid}")
+        echo(f"{name}: {signal_name.upper()} to PID {found[name].main_pid}")
     return Exit.OK if told else Exit.NOT_AS_WANTED
 
 
@@ -335,11 +336,11 @@ def remove(yes: bool, as_json: bool, timeout: float | None, fail_on_kill: bool) 
     place = scope.layout.app(revision.app)
     if not yes:
         need_terminal(f"remove {revision.app}")
-        click.echo(f"This stops {len(revision.instances)} instances and deletes:")
+        echo(f"This stops {len(revision.instances)} instances and deletes:")
         for path in (*(scope.layout.unit_dir / name for name in units), place.state):
-            click.echo(f"  {path}")
-        if not click.confirm("Go on?"):
-            click.echo("not removed; nothing was changed")
+            echo(f"  {path}")
+        if not confirm("Go on?"):
+            echo("not removed; nothing was changed")
             return Exit.INTERRUPTED
     with state.lock(scope.layout, revision.app, state.command_name()):
         revision = scope.installed()
@@ -370,7 +371,7 @@ def _remind_of_grants(scope: Scope, app: str) -> None:
 
     groups = [] if scope.user else [one.group for one in store.grants() if one.app == app]
     if groups:
-        click.echo(
+        echo(
             f"note: members of {', '.join(groups)} may deploy {app} again; "
             f"`unitq grant -a {app} --revoke` takes that back",
             err=True,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from unitq.cli.output import ask, echo, echo_json, echo_text
 from unitq.cli.scope import current, scope_options
 from unitq.core.errors import ConfigError, Exit
 from unitq.core.model import NAME_RE
@@ -20,6 +19,8 @@ from unitq.linux import folder
 
 if TYPE_CHECKING:
     from unitq.core.preset import Preset
+
+_WHO = "Which account should the workers run as?"
 
 
 @click.command(
@@ -63,7 +64,7 @@ def init(force: bool, name: str) -> int:
         text = starter(
             app=app,
             directory=str(code),
-            user=None if scope.user else _owner(code) or _asked(),
+            user=None if scope.user else _owner(code) or ask(_WHO, "www-data"),
             command=preset.command or "bin/worker",
             preset=preset.name,
             queues=bool(preset.queues.variable or preset.queues.by_arguments),
@@ -75,7 +76,7 @@ def init(force: bool, name: str) -> int:
             place.replace(path.name, text.encode(), 0o644)
     which = f"-c {path}" if scope.config else "--user" if scope.user else f"-a {app}"
     typed = f"unitq {which}"
-    click.echo(f"wrote {path}: edit it, then `{typed} check` and `{typed} deploy`")
+    echo(f"wrote {path}: edit it, then `{typed} check` and `{typed} deploy`")
     return Exit.OK
 
 
@@ -112,16 +113,6 @@ def _owner(place: Path) -> str | None:
     return None if name == "root" else name
 
 
-def _asked() -> str | None:
-    """Asks which account the workers run as, where somebody can answer. None where not."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return None
-    name: str = click.prompt(
-        "Which account should the workers run as?", default="www-data", err=True
-    )
-    return name
-
-
 @click.command(
     epilog="""\b
 Example:
@@ -134,7 +125,7 @@ def schema() -> int:
     """Print the JSON Schema of unitq.toml, so that editors complete and check it."""
     from unitq.core.schema import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    echo_json(json_schema())
     return Exit.OK
 
 
@@ -158,5 +149,5 @@ def completion(shell: str | None) -> int:
     kind = get_completion_class(name)
     if kind is None:
         raise ConfigError(f"no completion for {name}", hint="one of bash, zsh, fish")
-    click.echo(kind(cli, {}, "unitq", "_UNITQ_COMPLETE").source())
+    echo_text(kind(cli, {}, "unitq", "_UNITQ_COMPLETE").source())
     return Exit.OK

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from unitq import observe
+from unitq.cli.output import echo, echo_json, echo_lines, is_terminal
 from unitq.cli.scope import chosen, current, scope_options
 from unitq.cli.targets import targets
 from unitq.cli.text import duration, number, plural, size, table, unitq
@@ -194,53 +194,37 @@ def _summaries(sight: Sight) -> list[str]:
     return lines
 
 
-def _text(sights: Sequence[Sight]) -> str:
+def _text(sights: Sequence[Sight]) -> list[str]:
     now = time.time()
-    blocks = []
+    lines: list[str] = []
     for sight in sights:
         header, cells = _table(sight, now)
         title = f"{sight.revision.app} · {plural(len(cells), 'instance')}"
-        lines = [title] if len(sights) > 1 else []
-        lines.append(table(header, cells))
+        if lines:
+            lines.append("")
+        if len(sights) > 1:
+            lines.append(title)
+        lines += table(header, cells)
         if queues := _queues(sight):
-            lines += ["", table(*queues), ""]
-        blocks.append("\n".join([*lines, *_summaries(sight)]))
-    return "\n\n".join(blocks)
+            lines += ["", *table(*queues), ""]
+        lines += _summaries(sight)
+    return lines
 
 
-def _rich(sights: Sequence[Sight]) -> Any:
-    """The same in colour, for a terminal."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
+def _coloured(sights: Sequence[Sight]) -> list[Any]:
+    """The same for a terminal: parts that stand one below the other."""
+    from unitq.cli import screen
 
     now = time.time()
     parts: list[Any] = []
     for sight in sights:
-        shown = Table(box=None, pad_edge=False, header_style="bold")
-        if len(sights) > 1:
-            shown.title, shown.title_justify = sight.revision.app, "left"
-        header, cells = _table(sight, now)
-        for title in header:
-            shown.add_column(title, no_wrap=True)
-        for row, line in zip(sight.rows, cells, strict=True):
-            # As text: what is in a queue may look like rich's own marks.
-            shown.add_row(*map(Text, line), style=_style(row))
-        parts.append(shown)
+        title = sight.revision.app if len(sights) > 1 else ""
+        styles = [_style(row) for row in sight.rows]
+        parts.append(screen.table(*_table(sight, now), styles, title=title))
         if queues := _queues(sight):
-            parts += [Text(), _plain(*queues), Text()]
-        parts += [*(Text(line, style="dim") for line in _summaries(sight)), Text()]
-    return Group(*parts[:-1])
-
-
-def _plain(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(*header, box=None, pad_edge=False, header_style="bold")
-    for line in rows:
-        shown.add_row(*map(Text, line))
-    return shown
+            parts += [screen.line(), screen.table(*queues), screen.line()]
+        parts += [*(screen.line(words, "dim") for words in _summaries(sight)), screen.line()]
+    return parts[:-1]
 
 
 def _style(row: Row) -> str:
@@ -300,31 +284,30 @@ def status(
     if as_json:
         from unitq.cli.status_json import document
 
-        click.echo(document(sights, code, user=scope.user))
-    elif sys.stdout.isatty():
-        from rich.console import Console
+        # Not indented: that would take json's encoder in Python, 100 ms for 1,000 instances.
+        echo_json(document(sights, code, user=scope.user), indent=None)
+    elif is_terminal():
+        from unitq.cli import screen
 
-        Console(highlight=False).print(_rich(sights))
+        screen.show(_coloured(sights))
     else:
-        click.echo(_text(sights))
+        echo_lines(_text(sights))
     if not as_json:
         for sight in sights:
             for note in sight.queued.notes if sight.queued else ():
-                click.echo(f"note: {sight.revision.app}: {note}", err=True)
+                echo(f"note: {sight.revision.app}: {note}", err=True)
     return code
 
 
 def _watch(
     scope: Scope, systemd: Systemd, apps: Sequence[str], wanted: Sequence[str], also: Asked
 ) -> int:
-    from rich.console import Console
-    from rich.live import Live
-
+    from unitq.cli.screen import Picture
     from unitq.host.bus_errors import BusLostError
 
     gc.enable()  # __main__.py switched it off
     code = Exit.OK
-    with Live(console=Console(highlight=False), auto_refresh=False) as display:
+    with Picture() as picture:
         try:
             while True:
                 try:
@@ -333,7 +316,7 @@ def _watch(
                         _look(scope, systemd, revision, wanted, also) for revision in revisions
                     ]
                     code = max(sight.code for sight in sights)
-                    display.update(_rich(sights), refresh=True)
+                    picture.draw(*_coloured(sights))
                     systemd.subscribe(row.instance.unit for sight in sights for row in sight.rows)
                     # Times and memory change without a signal.
                     systemd.events(2.0)

@@ -79,7 +79,7 @@ def looked(
                 names = every if every_name else [q for q in worker.queues if q in every]
                 rows[worker.name] = [(sample.preset, every[name]) for name in names]
     every_note = [note for sample in samples for note in sample.notes]
-    every_note += [queue_text.said(words) for sample in samples for words in queue.pauses(sample)]
+    every_note += [words for sample in samples for words in queue.pauses(sample)]
     if numbers and not any(rows.values()):
         every_note.append(queue_text.NO_QUEUES)
     there, unread = _printed(printed, busy, seen.fetched)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from unitq import observe
+from unitq.cli.output import echo
 from unitq.cli.scope import Scope
 from unitq.core import history
 from unitq.core.errors import UnitqError
@@ -41,19 +41,19 @@ class Stored(NamedTuple):
         """The revision that is meant, the current one by default. Raises NoMatchError."""
         return history.find(self.revisions, wanted, self.current.id) if wanted else self.current
 
-    def document(self, **values: Any) -> str:
-        """The JSON object that every command here prints."""
+    def document(self, **values: Any) -> dict[str, Any]:
+        """What every command here prints as JSON."""
         head = {
             "format": 1,
             "scope": "user" if self.scope.user else "system",
             "app": self.current.app,
         }
-        return json.dumps(head | values | {"notes": self.notes}, indent=2)
+        return head | values | {"notes": self.notes}
 
     def tell(self) -> None:
         """Prints what could not be read."""
         for words in self.notes:
-            click.echo(f"note: {words}", err=True)
+            echo(f"note: {words}", err=True)
 
 
 def stored(scope: Scope) -> Stored:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import time
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq.cli.imports import pairs, recogniser
+from unitq.cli.output import confirm, echo, echo_json, echo_lines
 from unitq.cli.rollouts import need_terminal, running, share, waiting_options
 from unitq.cli.scope import current, scope_options
 from unitq.cli.text import plural
@@ -147,15 +147,15 @@ def takeover(
     if dry_run or planned.moved:
         code = Exit.OK if planned.moved else Exit.PENDING
         if as_json:
-            click.echo(json.dumps(document(planned, code, dry_run=dry_run), indent=2))
+            echo_json(document(planned, code, dry_run=dry_run))
         else:
-            click.echo(nothing_to_do(planned) if planned.moved else text(planned))
+            echo_lines([nothing_to_do(planned)] if planned.moved else text(planned))
         return code
     if not yes:
         need_terminal(f"take over {plural(len(planned.moves), 'program')}")
-        click.echo(text(planned), err=as_json)
-        if not click.confirm("Go on?", err=as_json):
-            click.echo("nothing was changed", err=as_json)
+        echo_lines(text(planned), err=as_json)
+        if not confirm("Go on?", err=as_json):
+            echo("nothing was changed", err=as_json)
             return Exit.INTERRUPTED
     with state.lock(scope.layout, app.name, state.command_name()):
         # What was shown may have changed meanwhile.
@@ -166,7 +166,7 @@ def takeover(
             mover = Mover(planned, systemd, interrupts, deadline, quiet=as_json)
             code = mover.run(fail_on_kill=fail_on_kill)
     if as_json:
-        click.echo(json.dumps(mover.document(told, code), indent=2))
+        echo_json(mover.document(told, code))
     return code
 
 

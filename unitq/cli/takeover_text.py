@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from unitq.cli.text import plural
 from unitq.core.errors import PreflightError
-from unitq.core.supervisor.report import WIDTH, printable
+from unitq.core.supervisor.report import WIDTH
 from unitq.core.takeover import UP, Way, way, workers_of
+from unitq.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,8 +30,8 @@ def nothing_to_do(planned: Planned) -> str:
     )
 
 
-def text(planned: Planned) -> str:
-    """What would happen, for people."""
+def text(planned: Planned) -> list[str]:
+    """Lines: what would happen, for people."""
     daemon = planned.supervisord
     count = sum(not pair.moved for move in planned.moves for pair in move.pairs)
     where = f"(PID {daemon.pid}, {daemon.address})"
@@ -52,14 +53,12 @@ def text(planned: Planned) -> str:
             f"never more than {plural(max(total, _both(move.pairs)), 'process')}"
         )
     lines += [f"{name} stays with Supervisor: {why}" for name, why in planned.staying]
-    return "\n".join(_wrapped(printable(line)) for line in lines)
+    return [part for line in lines for part in _wrapped(one_line(line))]
 
 
-def _wrapped(line: str) -> str:
-    return "\n".join(
-        textwrap.wrap(
-            line, WIDTH, subsequent_indent="      ", break_long_words=False, break_on_hyphens=False
-        )
+def _wrapped(line: str) -> list[str]:
+    return textwrap.wrap(
+        line, WIDTH, subsequent_indent="      ", break_long_words=False, break_on_hyphens=False
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from unitq.cli.output import echo, echo_json, echo_lines
 from unitq.cli.scope import scope_options
 from unitq.cli.text import table
 from unitq.config import source
@@ -44,7 +44,7 @@ def trust(context: click.Context, as_json: bool) -> int:
         return Exit.OK
     rows = [(entry, source.obstacle(entry)) for entry in source.trusted_files()]
     if as_json:
-        click.echo(json.dumps({"format": 1, "trusted": [_row(*each) for each in rows]}, indent=2))
+        echo_json({"format": 1, "trusted": [_row(*each) for each in rows]})
     elif rows:
         lines = [
             (
@@ -56,9 +56,9 @@ def trust(context: click.Context, as_json: bool) -> int:
             )
             for entry, why in rows
         ]
-        click.echo(table(_HEADER, lines))
+        echo_lines(table(_HEADER, lines))
     else:
-        click.echo("root obeys only files that root alone can change")
+        echo("root obeys only files that root alone can change")
     return Exit.OK
 
 
@@ -96,7 +96,7 @@ def add(owner: str, run_as: tuple[str, ...], file: Path) -> int:
     """
     _need_root("add")
     entry = source.trust(file, owner, run_as)
-    click.echo(
+    echo(
         f"root obeys {entry.path}, which {entry.owner} may change; its workers run as "
         f"{' or '.join(entry.accounts)}: unitq -c {entry.path} check"
     )
@@ -115,7 +115,7 @@ def remove(file: Path) -> int:
     """Obey FILE no longer. What was deployed from it keeps running."""
     _need_root("remove")
     entry = source.distrust(file)
-    click.echo(f"root obeys {entry.path} no longer; what was deployed from it keeps running")
+    echo(f"root obeys {entry.path} no longer; what was deployed from it keeps running")
     return Exit.OK
 
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.supervisor.report import printable
 from unitq.core.takeover import Way, way, workers_of
 from unitq.host import family, files
 from unitq.host.family import Handle, Hold
 from unitq.host.patience import HandoverError, gone, pause
 from unitq.linux.proc import identity
+from unitq.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -277,7 +277,7 @@ class Ending:
             before = self._was_told(one)
             self._told.append(one.pid)
             self.ends = members[0].pid
-            what = printable(" ".join(one.words))[:_SHOWN]
+            what = one_line(" ".join(one.words))[:_SHOWN]
             if before:
                 self._say(f"{task.process}: PID {one.pid} ({what}) finishes its job already{also}")
                 continue

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.errors import UnitqError
 from unitq.core.printed import Print
@@ -14,15 +15,36 @@ from unitq.core.sight import End, Ending, signal_name
 from unitq.linux import programs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 # systemd's catalog: "A process of the unit has terminated" (sd-messages.h).
 _PROCESS_EXIT = "98e322203f7a4ed290d09fe03c09fe15"
 # "A stop job for the unit has finished".
 _STOPPED = "9d1aaa27d60140bd96365438aad20286"
 _SECONDS = 20.0
+_PART = 1 << 16  # bytes that are read at a time
+_INFO = 6  # syslog(3); the journal's own default
 # Seconds for what workers printed: while a rollout waits for it, and at its end.
 _PATIENCE_AT_WORK, _PATIENCE = 2.0, 10.0
+
+
+# What an Entry is made of, for journalctl's --output-fields.
+FIELDS = (
+    "_SOURCE_REALTIME_TIMESTAMP", "_BOOT_ID", "_HOSTNAME", "SYSLOG_IDENTIFIER", "_COMM", "_PID",
+    "SYSLOG_PID", "PRIORITY", "MESSAGE",
+)  # fmt: skip
+
+
+class Entry(NamedTuple):
+    """One message in the journal. Only time, boot and host are journald's own word."""
+
+    time: float  # seconds since 1970
+    boot: str
+    host: str
+    identifier: str
+    pid: str
+    priority: int  # syslog(3)
+    message: str
 
 
 def tail(invocation: str, lines: int, *, user: bool) -> tuple[str, ...]:
@@ -68,13 +90,36 @@ def printed_by(
         raise UnitqError(f"the journal cannot be read: {said}")
     for line in done.stdout.splitlines():
         entry = json.loads(line)
-        text = entry.get("MESSAGE")
-        if isinstance(text, list):  # no UTF-8
-            text = bytes(text).decode(errors="replace")
         # What is too long for JSON has no text, and counts as a line.
         at = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
-        found[entry["_SYSTEMD_INVOCATION_ID"]].append(Print(at, text or ""))
+        found[entry["_SYSTEMD_INVOCATION_ID"]].append(Print(at, _text(entry.get("MESSAGE"))))
     return found
+
+
+def entry(line: bytes) -> Entry:
+    """What a line of `journalctl --output=json --all` says."""
+    found = json.loads(line)
+    # As journalctl's own short format: when it was said where that is known, and by whom.
+    when = _text(found.get("_SOURCE_REALTIME_TIMESTAMP")) or found["__REALTIME_TIMESTAMP"]
+    priority = _text(found.get("PRIORITY"))
+    return Entry(
+        int(when) / 1e6,
+        _text(found.get("_BOOT_ID")),
+        _text(found.get("_HOSTNAME")),
+        _text(found.get("SYSLOG_IDENTIFIER")) or _text(found.get("_COMM")) or "unknown",
+        _text(found.get("_PID")) or _text(found.get("SYSLOG_PID")),
+        int(priority) if priority in set("01234567") else _INFO,
+        _text(found.get("MESSAGE")),
+    )
+
+
+def _text(value: object) -> str:
+    """A field in JSON: text, bytes that are no text, several of that name, or nothing."""
+    if isinstance(value, list):
+        if all(isinstance(byte, int) for byte in value):
+            return bytes(value).decode(errors="replace")
+        return _text(value[0])
+    return value if isinstance(value, str) else ""
 
 
 def said(identifier: str, lines: int, *, user: bool) -> tuple[str, ...]:
@@ -144,18 +189,50 @@ def printed(unit: str, size: int, *, user: bool) -> bytes:
     return done.stdout[len(done.stdout) - size :] if size < len(done.stdout) else done.stdout
 
 
-def follow(unit: str, *, user: bool) -> NoReturn:
-    """Becomes journalctl, which shows what the unit's processes print from now on."""
-    show([*_of_prints(unit, user=user), "--quiet", "--follow", "--lines=10"])
+def follow(unit: str, *, user: bool) -> list[str]:
+    """The arguments of journalctl that show what the unit's processes print from now on."""
+    return [*_of_prints(unit, user=user), "--quiet", "--follow", "--lines=10"]
 
 
-def show(arguments: Sequence[str]) -> NoReturn:
-    """Becomes journalctl. Raises UnitqError where there is none."""
+def stream(arguments: Sequence[str], out: int) -> Iterator[list[bytes]]:
+    """Lines that this journalctl prints, as many at a time as have come.
+
+    Ends with journalctl, or when the reader of the descriptor `out` has gone. Raises UnitqError
+    where journalctl cannot be run or fails; what it says of that is on standard error.
+    """
     try:
-        program = programs.path_of("journalctl")
-        os.execve(program, ["journalctl", *arguments], programs.environment())  # noqa: S606
+        process = subprocess.Popen(
+            [programs.path_of("journalctl"), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            env=programs.environment(),
+        )
     except OSError as error:
         raise UnitqError(f"cannot run journalctl: {error.strerror}") from error
+    assert process.stdout
+    pipe, rest = process.stdout.fileno(), b""
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    poll.register(out, 0)  # tells of an error or a hang-up only
+    try:
+        while True:
+            ready = {descriptor for descriptor, _ in poll.poll()}
+            if out in ready:
+                return
+            part = os.read(pipe, _PART)
+            *lines, rest = (rest + part).split(b"\n")
+            if not part and rest:
+                lines.append(rest)
+            if lines:
+                yield lines
+            if not part:
+                break
+        if code := process.wait():
+            raise UnitqError(f"journalctl ended with {code}")
+    finally:
+        process.terminate()
+        process.stdout.close()
+        process.wait()
 
 
 def _of_prints(unit: str, *, user: bool) -> list[str]:

@@ -13,6 +13,7 @@ from unitq.core.errors import UnitqError
 from unitq.core.ledger import Record, Story, line, records, story
 from unitq.host import files, state
 from unitq.rollout import withheld
+from unitq.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,7 +159,7 @@ class Ledger:
                 with open(self._folder / name, "a", encoding="utf-8", opener=_private) as file:
                     if file.tell() == 0:
                         _open_to_readers(file.fileno(), private=private)
-                    file.write(f"{text}\n")
+                    file.write(f"{one_line(text)}\n")
 
     def kept(self) -> dict[str, Any] | None:
         """The closing report of an earlier command of this rollout. Raises OSError, ValueError."""

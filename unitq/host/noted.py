@@ -7,6 +7,8 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from unitq.text import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -16,7 +18,7 @@ _WARNING = 4  # syslog(3)
 
 
 def note(unit: str, lines: Iterable[str], *, user: bool) -> None:
-    """Writes these lines, of printable text each, as warnings about the unit.
+    """Writes each of these lines as a warning about the unit.
 
     `journalctl --unit` shows what root writes with OBJECT_SYSTEMD_UNIT=, and `--user-unit` what the
     unit's owner does with the user's (systemd.journal-fields(7)).
@@ -27,7 +29,7 @@ def note(unit: str, lines: Iterable[str], *, user: bool) -> None:
         journal.connect(_SOCKET)
         for line in lines:
             fields = {
-                "MESSAGE": line,
+                "MESSAGE": one_line(line),  # a line feed would begin another field
                 "PRIORITY": _WARNING,
                 "SYSLOG_IDENTIFIER": "unitq",
                 "SYSLOG_PID": os.getpid(),

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.parsers.expat import ExpatError
 
 from unitq.core.errors import NotPermittedError, PreflightError, UnitqError
-from unitq.core.supervisor.report import printable
 from unitq.host.answering import Guard
 from unitq.linux.proc import PID_MAX
+from unitq.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,7 +122,7 @@ class Supervisord:
                 f"{self.address}: {error.strerror}", hint="run it as root (sudo)"
             ) from error
         except (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError) as error:
-            said = (isinstance(error, OSError) and error.strerror) or printable(str(error))
+            said = (isinstance(error, OSError) and error.strerror) or one_line(str(error))
             raise SupervisordError(f"supervisord does not answer at {self.address}: {said}") from (
                 error
             )
@@ -130,7 +130,7 @@ class Supervisord:
             raise _nonsense(error) from error
 
     def _fault(self, words: str, fault: xmlrpc.client.Fault) -> SupervisordError:
-        return SupervisordError(f"{self.address}: {words}{printable(str(fault.faultString))}")
+        return SupervisordError(f"{self.address}: {words}{one_line(str(fault.faultString))}")
 
 
 # What the standard library's parser raises for what is XML, and no answer.
@@ -148,7 +148,7 @@ def _info(found: Any) -> Info:
 
 
 def _nonsense(said: object) -> SupervisordError:
-    shown = printable(repr(said))[:_SHOWN]
+    shown = one_line(repr(said))[:_SHOWN]
     return SupervisordError(f"supervisord gives no answer that makes sense: {shown}")
 
 

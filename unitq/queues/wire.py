@@ -109,11 +109,7 @@ class Answers:
                 value = buffer[at + 1 : end]
                 at = end + 2
             elif kind == 45:  # "-"
-                words = buffer[at + 1 : end].decode(errors="replace")
-                # It is shown, and must be no order to a terminal.
-                if not words.isprintable():
-                    words = "".join(c if c.isprintable() else "?" for c in words)
-                value = Refused(words)
+                value = Refused(buffer[at + 1 : end].decode(errors="replace"))
                 size = end + 2 - at
                 # The same again, as of each queue whose key holds something else.
                 line = buffer[at : end + 2]

@@ -204,7 +204,6 @@ def _short(text: str, longest: int = 60) -> str:
 
 def mistakes(source: str, lines: list[str], hint: str = "") -> ConfigError:
     """The error that lists them."""
-    lines = ["".join(c if c.isprintable() else "?" for c in line) for line in lines]
     count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
     if len(lines) > PROBLEMS_MAX:
         count = f"more than {PROBLEMS_MAX} mistakes, of which these are the first"

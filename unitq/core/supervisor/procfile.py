@@ -13,7 +13,7 @@ from unitq.core.supervisor.draft import Draft, File
 from unitq.core.supervisor.environment import variables
 from unitq.core.supervisor.ini import mistakes
 from unitq.core.supervisor.places import relative
-from unitq.core.supervisor.report import Report, printable
+from unitq.core.supervisor.report import Report
 from unitq.core.supervisor.stopping import above, whom
 from unitq.core.supervisor.translate import Imported
 from unitq.core.supervisor.unwrap import Plain, plain
@@ -51,7 +51,7 @@ def looks_like(name: str, text: str) -> bool:
     lines = [line for line in text.splitlines() if line.strip() and line.lstrip()[0] not in "#;"]
     if "procfile" in name.lower():
         if lines and not any(LINE.fullmatch(line.rstrip()) for line in lines):
-            raise ConfigError(f"{printable(name)}: no line of it is NAME: COMMAND", hint=_HINT)
+            raise ConfigError(f"{name}: no line of it is NAME: COMMAND", hint=_HINT)
         return True
     if not lines or _SECTION.search(text):
         return False
@@ -60,7 +60,7 @@ def looks_like(name: str, text: str) -> bool:
     ):
         return True
     raise ConfigError(
-        f"{printable(name)}: neither a configuration of Supervisor (it has lines before any "
+        f"{name}: neither a configuration of Supervisor (it has lines before any "
         "[section]) nor a Procfile (not every line is NAME: COMMAND)",
         hint=_HINT,
     )

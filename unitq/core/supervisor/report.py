@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from unitq.text import one_line
+
 WIDTH = 100
 COMMON = 3  # what is the same of so many is told once
-
-
-def printable(text: str) -> str:
-    """On one line, and no order to a terminal: names of options come from the file as they are."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 class Fate(StrEnum):
@@ -75,7 +72,7 @@ class Report:
 
     def part(self, section: str, file: str = "") -> Part:
         """A new part, at the end."""
-        self.parts.append(Part(section, printable(file)))
+        self.parts.append(Part(section, one_line(file)))
         return self.parts[-1]
 
     def count(self, fate: Fate) -> int:
@@ -106,7 +103,7 @@ class Report:
             lines += ["", "All of it"]
             for note in self.notes:
                 lines += _wrapped("  !  ", note)
-        return "\n".join(map(printable, lines))
+        return "\n".join(map(one_line, lines))
 
     def document(self) -> dict[str, Any]:
         """The same for programs; docs/json.md."""
@@ -126,11 +123,11 @@ class Report:
                         {"option": o.option, "fate": str(o.fate), "given": o.given, "says": o.says}
                         for o in part.options.values()
                     ],
-                    "notes": [printable(note) for note in part.notes],
+                    "notes": [one_line(note) for note in part.notes],
                 }
                 for part in self.parts
             ],
-            "notes": [printable(note) for note in self.notes],
+            "notes": [one_line(note) for note in self.notes],
         }
 
 

@@ -1,0 +1,114 @@
+"""All that unitq writes to its streams: the one place where text of others becomes printable.
+
+It takes lines and makes the line feeds itself, so a value that has one cannot add a line that looks
+like ours. Every command prints with it; ruff refuses click.echo, print and sys.stdout elsewhere
+(banned-api in pyproject.toml). What is drawn with rich goes through cli/screen.py.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unitq.text import one_line, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from unitq.core.errors import UnitqError
+
+
+STDOUT = 1  # for those who have to know whether anybody still reads there
+
+
+def echo(line: object = "", *, err: bool = False) -> None:
+    """Prints one line, whatever is in it."""
+    click.echo(one_line(str(line)), err=err)
+
+
+def echo_lines(lines: Iterable[str], *, err: bool = False) -> None:
+    """Prints each on a line of its own, all at once."""
+    if text := "".join(f"{one_line(line)}\n" for line in lines):
+        click.echo(text, err=err, nl=False)
+
+
+def echo_coloured(lines: Iterable[tuple[str, str]]) -> None:
+    """Prints each line in a colour of its own on a terminal: parameters of SGR, "" for none."""
+    coloured = is_terminal() and not os.environ.get("NO_COLOR")
+    text = "".join(
+        f"\x1b[{colour}m{one_line(line)}\x1b[0m\n" if colour and coloured else f"{one_line(line)}\n"
+        for line, colour in lines
+    )
+    click.echo(text, nl=False)
+
+
+def echo_text(text: str, *, err: bool = False) -> None:
+    """Prints a text whose lines are unitq's own: help, unit texts, unitq.toml."""
+    click.echo(printable(text), err=err, nl=not text.endswith("\n"))
+
+
+def echo_json(document: Any, *, indent: int | None = 2) -> None:
+    """Prints JSON in ASCII: all else is escaped there, and so is every control character."""
+    import json
+
+    click.echo(json.dumps(document, indent=indent))
+
+
+def details(error: UnitqError) -> list[str]:
+    """The lines below an error's message: each mistake, and what to do."""
+    hint = [f"  hint: {error.hint}"] if error.hint else []
+    return [f"  {problem}" for problem in error.problems] + hint
+
+
+def confirm(question: str, *, err: bool = False) -> bool:
+    """Asks at the terminal; no is the default. Raises click.Abort where nobody answers."""
+    return click.confirm(one_line(question), err=err)
+
+
+def ask(question: str, default: str) -> str | None:
+    """Asks at the terminal for a word. None where nobody can answer."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    answer: str = click.prompt(one_line(question), default=default, err=True)
+    return answer
+
+
+def begin() -> None:
+    """Before all else: no character and no traceback reaches a stream past this module."""
+    sys.excepthook = _traceback
+    for stream in (sys.stdout, sys.stderr):
+        # What the locale cannot say is no reason to fail.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    import traceback
+
+    echo_text("".join(traceback.format_exception(kind, error, trace)), err=True)
+
+
+def discard() -> None:
+    """Nobody reads what is printed from now on."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def flush() -> None:
+    """A terminal or a reader that went away is no reason for Python's own exit code (120)."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def is_terminal() -> bool:
+    """Whether somebody looks at standard output, and not a program."""
+    return sys.stdout.isatty()
