@@ -12,7 +12,7 @@ from unitq.core import layout
 from unitq.core.errors import ConfigError, NoMatchError, PreflightError, UnitqError
 from unitq.host import files, state
 from unitq.linux import obeyed, text_file
-from unitq.linux.account import account
+from unitq.linux.account import account, name_of
 from unitq.linux.trust import ANYONE, ROOT, resolved
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _ways_out(path: Path, control: Control) -> str:
     move = f"install -m 644 {path} {place} && unitq -a {name} deploy"
     if control.uid == ANYONE:
         return move
-    owner = obeyed.name_of(control.uid)
+    owner = name_of(control.uid)
     return (
         f"{move}\n        or, if {owner} may decide what these workers run: "
         f"unitq trust add {os.path.abspath(path)} --owner {owner}"

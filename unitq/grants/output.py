@@ -96,18 +96,18 @@ class _Both(io.RawIOBase):
     """Writes to a stream of ours, and to a file."""
 
     def __init__(self, stream: int, copy: int) -> None:
-        self._stream, self._copy = stream, copy
+        self._stream, self._copy = (io.FileIO(each, "w", closefd=False) for each in (stream, copy))
 
     def writable(self) -> bool:
         return True
 
     def fileno(self) -> int:
-        return self._stream
+        return self._stream.fileno()
 
     def write(self, content: bytes) -> int:  # type: ignore[override]
         with suppress(OSError):  # a full /run stops no rollout
-            os.write(self._copy, content)  # noqa: TID251  (printable already)
-        return os.write(self._stream, content)  # noqa: TID251
+            self._copy.write(content)
+        return self._stream.write(content)
 
 
 def _path(unit: str, invocation: str, *, error: bool) -> Path:

@@ -18,7 +18,7 @@ from unitq.core.keepers import is_supervisord
 from unitq.core.likeness import engine_of
 from unitq.core.supervisor.server import pidfile
 from unitq.linux import peer
-from unitq.linux.folder import account
+from unitq.linux.account import name_of
 from unitq.linux.proc import identity
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Guard:
     def _proven(self, sign: Sign) -> Identity:
         allowed = self._expected.uids
         if strangers := sorted(sign.uids - allowed):
-            raise self._refusal(f"{account(strangers[0])} answers there")
+            raise self._refusal(f"{name_of(strangers[0])} answers there")
         unix = bool(self._address.path)
         inodes = peer.unix_inodes(self._address.path) if unix else sign.marks
         found: dict[int, Identity] = {}
@@ -113,7 +113,7 @@ class Guard:
             others = [one for one in holders if one.pid not in ours]
             # Of a unix socket the kernel has said who listens; by name there may be another one.
             if others and (ours or not unix):
-                who = account(max(others[0].uids - allowed))
+                who = name_of(max(others[0].uids - allowed))
                 raise self._refusal(f"PID {others[0].pid} of {who} has that socket open")
             found |= ours
         # A copy that is about to become a program has the socket for a moment as well.

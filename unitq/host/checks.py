@@ -19,6 +19,7 @@ from unitq.core.model import CodeVersion
 from unitq.core.scriptfile import script_file
 from unitq.host.hooks import program
 from unitq.linux import git, obeyed, programs
+from unitq.linux.account import name_of
 from unitq.linux.trust import ANYONE, ROOT
 from unitq.units.hardening import DIRECTIVES, Hardening
 
@@ -154,7 +155,7 @@ def _of_roots_hook(hook: Hook, path: Path, place: str) -> list[Finding]:
     behind = [path.parent / each for each in script.paths] if script else []
     for file in (path, *behind):
         if control := _foreign(file):
-            owner = "" if control.uid == ANYONE else obeyed.name_of(control.uid)
+            owner = "" if control.uid == ANYONE else name_of(control.uid)
             return [
                 Finding(
                     Level.ERROR,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from unitq.core.errors import NotPermittedError, PreflightError, UnitqError
 from unitq.core.takeover import Member
-from unitq.linux.folder import account
+from unitq.linux.account import name_of
 from unitq.linux.proc import identity, own_line
 from unitq.linux.trust import ROOT
 
@@ -203,7 +203,7 @@ def allowed(found: Identity, accounts: frozenset[int]) -> None:
     if ROOT in accounts or found.uids <= accounts:
         return
     raise PreflightError(
-        f"PID {found.pid} runs as {account(max(found.uids - accounts))}, and the program as "
+        f"PID {found.pid} runs as {name_of(max(found.uids - accounts))}, and the program as "
         f"{' or '.join(map(account, sorted(accounts)))}: it gets no signal",
         hint="`user` of the program in Supervisor's file says what it runs as; what it starts as "
         "another account, as by sudo, has to be ended by hand",

@@ -39,3 +39,13 @@ def account(name: str) -> Account:
     return Account(
         found.pw_name, found.pw_uid, found.pw_gid, tuple(groups), found.pw_dir, found.pw_shell
     )
+
+
+def name_of(uid: int) -> str:
+    """Returns an account's name; its number where it has none."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user ID {uid}"

@@ -7,6 +7,7 @@ ends.
 
 from __future__ import annotations
 
+import io
 import os
 import resource
 import select
@@ -102,9 +103,10 @@ def _child(
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)  # once the account is changed
         os.umask(0o077)
         _limit()
+        pipe = io.FileIO(1, "wb", closefd=False)
         left = memoryview(work())
         while left:
-            left = left[os.write(1, left) :]  # noqa: TID251  (a pipe to us)
+            left = left[pipe.write(left) :]
         status = 0
     finally:
         os._exit(status)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-import pwd
 import stat
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.errors import PreflightError
+from unitq.linux.account import name_of
 from unitq.linux.trust import ANYONE, ROOT, Control, Why, resolved
 
 if TYPE_CHECKING:
@@ -51,15 +51,7 @@ def words(control: Control) -> str:
     """Returns what an account may do there, to be put behind the path."""
     if control.uid == ANYONE:
         return "may be written by other accounts than root"
-    return f"belongs to {account(control.uid)}"
-
-
-def account(uid: int) -> str:
-    """Returns the name of an account, or its number where it has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"
+    return f"belongs to {name_of(control.uid)}"
 
 
 def beside(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from unitq.core.errors import PreflightError
 from unitq.linux import text_file
+from unitq.linux.account import name_of
 from unitq.linux.trust import ANYONE, ROOT, Control, Why, resolved
 
 if TYPE_CHECKING:
@@ -75,13 +76,3 @@ def mend(control: Control) -> str:
     if control.uid == ANYONE:
         return f"chmod go-w {control.path}"
     return f"chown root:root {control.path}"
-
-
-def name_of(uid: int) -> str:
-    """Returns an account's name; its number where it has none."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user ID {uid}"

@@ -7,6 +7,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from unitq.linux.account import account as find_account
+from unitq.linux.account import name_of
 from unitq.linux.trust import ANYONE, Control, Why, resolved
 
 if TYPE_CHECKING:
@@ -81,9 +83,7 @@ def deciding(account: str | None) -> tuple[Control, ...]:
 
     Raises LookupError where there is no such account.
     """
-    from unitq.linux.account import account as find
-
-    return (Control(find(account).uid, "/", Why.OWNS),) if account is not None else ()
+    return (Control(find_account(account).uid, "/", Why.OWNS),) if account is not None else ()
 
 
 def _on_the_way(found: Resolved) -> list[Control]:
@@ -150,20 +150,10 @@ def _as_account(path: str, say: Control, most: int) -> bytes:
     if int(reason) not in (errno.EACCES, errno.EPERM):
         raise UnreadableError(os.strerror(int(reason)))
     raise UnreadableError(
-        f"{name} decides which file is read here ({say.path}), but may not read it",
+        f"{name} decides what this path leads to ({say.path}), but may not read it",
         f"`chown {name} {path}`, or move it to a directory of root's, such as /etc",
         denied=True,
     )
-
-
-def name_of(uid: int) -> str:
-    """The name of an account; where it has none, its number."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"
 
 
 def _opened(path: str) -> int:

@@ -9,6 +9,7 @@ import pytest
 from tests.core.build import app, rendered
 from unitq.core.finding import Level
 from unitq.host.checks import verify
+from unitq.linux import programs
 from unitq.systemd.exposure import scores
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def analyze(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        monkeypatch.setattr(programs, "PATH", f"{tmp_path}:/usr/bin:/bin")
 
     return make
 
@@ -47,6 +49,7 @@ def test_one_that_rates_no_files_is_no_mistake(script: str, analyze: Callable[[s
 
 def test_a_machine_without_it_is_none_either(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr(programs, "PATH", "/nonexistent")
     assert scores({"sms": UNIT}) == {}
 
 

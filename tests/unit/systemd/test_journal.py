@@ -11,6 +11,7 @@ import pytest
 
 from unitq.core.errors import UnitqError
 from unitq.host import journal
+from unitq.linux import programs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +69,7 @@ def journalctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.write_text(f"#!{sys.executable}\n")
     path.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(programs, "PATH", str(tmp_path))
     return path
 
 
@@ -83,7 +85,7 @@ def test_lines_come_as_they_are_printed(journalctl: Path) -> None:
     with journalctl.open("a") as file:
         file.write("import os\nos.write(1, b'one\\ntw')\nos.write(1, b'o\\n\\nthree')\n")
     with open("/dev/null", "wb") as out:
-        found = [line for part in journal.stream(["journalctl"], out.fileno()) for line in part]
+        found = [line for part in journal.stream([], out.fileno()) for line in part]
     assert found == [b"one", b"two", b"", b"three"]
 
 
@@ -91,10 +93,10 @@ def test_a_journalctl_that_fails_is_an_error(journalctl: Path) -> None:
     with journalctl.open("a") as file:
         file.write("raise SystemExit(3)\n")
     with open("/dev/null", "wb") as out, pytest.raises(UnitqError, match="ended with 3"):
-        list(journal.stream(["journalctl"], out.fileno()))
+        list(journal.stream([], out.fileno()))
     journalctl.unlink()
     with open("/dev/null", "wb") as out, pytest.raises(UnitqError, match="cannot run journalctl"):
-        list(journal.stream(["journalctl"], out.fileno()))
+        list(journal.stream([], out.fileno()))
 
 
 def test_it_ends_with_the_reader(journalctl: Path) -> None:
@@ -103,7 +105,7 @@ def test_it_ends_with_the_reader(journalctl: Path) -> None:
         file.write("import time\nprint('one', flush=True)\ntime.sleep(600)\n")
     reader, writer = os.pipe()
     try:
-        parts = journal.stream(["journalctl"], writer)
+        parts = journal.stream([], writer)
         assert next(parts) == [b"one"]
         os.close(reader)
         assert list(parts) == []
