@@ -138,7 +138,7 @@ class Guard:
             )
 
     def _refusal(self, what: str, *, hint: str = "") -> PreflightError:
-        names = " or ".join(map(account, sorted(self._expected.uids)))
+        names = " or ".join(map(name_of, sorted(self._expected.uids)))
         return PreflightError(
             f"{self._address}: {what}: that is not proven to be supervisord of "
             f"{self._expected.conf}, which runs as {names}",

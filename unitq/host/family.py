@@ -204,7 +204,7 @@ def allowed(found: Identity, accounts: frozenset[int]) -> None:
         return
     raise PreflightError(
         f"PID {found.pid} runs as {name_of(max(found.uids - accounts))}, and the program as "
-        f"{' or '.join(map(account, sorted(accounts)))}: it gets no signal",
+        f"{' or '.join(map(name_of, sorted(accounts)))}: it gets no signal",
         hint="`user` of the program in Supervisor's file says what it runs as; what it starts as "
         "another account, as by sudo, has to be ended by hand",
     )

@@ -87,7 +87,7 @@ def test_a_directory_that_others_may_write_to_is_not_roots_alone(place: Path, mo
         pass
     place.chmod(0o755)
     os.chown(place, DEPLOY, 0)
-    with pytest.raises(SharedError, match=r"user 4711"), alone(place):
+    with pytest.raises(SharedError, match=r"user ID 4711"), alone(place):
         pass
     os.chown(place, 0, 0)
     with alone(place) as here:
