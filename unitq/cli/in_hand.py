@@ -113,7 +113,7 @@ def put_back(
     told: dict[InstanceName, str] = {}
     if not any(held.workers.get(name) for name in killed):
         return told
-    app, found = of_installed(scope, revision)
+    app, found = of_installed(scope, revision, reading=False)
     sources = {source.preset: source for source in found.sources}
     for name in killed:
         worker = app.worker(name.worker)

@@ -22,20 +22,20 @@ _LINES = ("[redis]", 'url = "redis://127.0.0.1:6379/0"')
 _PRESET = 'preset = "php-resque"'
 
 
-def loaded(scope: Scope) -> tuple[App, Path]:
+def loaded(scope: Scope, *, reading: bool = True) -> tuple[App, Path]:
     """The app as its file describes it: also of one that -a names and that is installed from
-    elsewhere. Raises ConfigError."""
+    elsewhere. Raises ConfigError. See Scope.load for `reading`."""
     from unitq.host import state
 
     try:
-        return scope.load()
+        return scope.load(reading=reading)
     except ConfigError as error:
         if error.problems or scope.app is None or scope.config is not None:
             raise
         revision = state.current(scope.layout.app(scope.app))
         if revision is None:
             raise
-        return scope._replace(config=revision.config).load()
+        return scope._replace(config=revision.config).load(reading=reading)
 
 
 class NoRedisError(ConfigError):
@@ -65,12 +65,12 @@ def way(app: App, presets: Mapping[str, Preset], source: str) -> Way:
     return Way(Connection(app.redis, _secrets(app), told_by=deciding(app.owner)), found)
 
 
-def of_installed(scope: Scope, revision: Revision) -> tuple[App, Way]:
+def of_installed(scope: Scope, revision: Revision, *, reading: bool = True) -> tuple[App, Way]:
     """The same for an installed app. Raises UnitqError.
 
     What is installed does not say where Redis is; the file that it was made from does.
     """
-    app, path = scope._replace(config=scope.config or revision.config).load()
+    app, path = scope._replace(config=scope.config or revision.config).load(reading=reading)
     return app, way(app, scope.presets(), str(path))
 
 

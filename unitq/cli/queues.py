@@ -184,6 +184,6 @@ def doctor(as_json: bool, prune: bool, yes: bool) -> int:
     from unitq.cli.queue_doctor import examined
 
     scope = current()
-    app, path = loaded(scope)
+    app, path = loaded(scope, reading=not prune)
     found = way(app, scope.presets(), str(path))
     return examined(app.name, found, as_json=as_json, prune=prune, yes=yes)

@@ -88,17 +88,21 @@ class Scope(NamedTuple):
             f"several configuration files: {known}", hint="name one with -c FILE or -a APP"
         )
 
-    def load(self, rollout: Mapping[str, Any] | None = None) -> tuple[App, Path]:
+    def load(
+        self, rollout: Mapping[str, Any] | None = None, *, reading: bool = False
+    ) -> tuple[App, Path]:
         """The app that the configuration file describes. Raises ConfigError with all mistakes.
 
-        `rollout` takes the place of what is in the file's [rollout].
+        `rollout` takes the place of what is in the file's [rollout]. With `reading` root also takes
+        a file that another account decides about, if the app was installed from it: for who only
+        looks, and reads no more of what it names than that account may.
         """
         from unitq.config import delegation, source
         from unitq.core.config import parse
 
         path = self.config_path()
         try:
-            text, trusted = source.read(path)
+            text, trusted = (source.read_to_look if reading else source.read)(path)
         except PermissionError as error:
             if path.parent != Path(layout.system().config_dir):
                 raise _unreadable(path, error) from error

@@ -62,6 +62,7 @@ class Delegation(NamedTuple):
     path: str  # absolute, as it was added
     owner: str
     run_as: tuple[str, ...] = ()
+    looking: bool = False  # nothing is run: what workers and hooks may be counts for nothing
 
     @property
     def accounts(self) -> tuple[str, ...]:
@@ -114,10 +115,12 @@ def findings(
     `member_of` tells whether an account is a member of a group.
     """
     found = []
-    for worker in app.workers:
+    for worker in app.workers if not delegation.looking else ():
         found += _of_worker(app, worker, delegation, member_of)
     for name, hook in app.hooks:
-        if hook.user is not None and hook.user not in delegation.accounts:
+        if delegation.looking or hook.user is None:
+            continue
+        if hook.user not in delegation.accounts:
             found.append(_error(f"hooks.{name}.user", hook.user, delegation))
     if app.redis.password_credential is not None:
         found.append(

@@ -16,6 +16,7 @@ from tests.systemd.conftest import TESTER, toml_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.harness.redis_server import RedisServer
     from tests.systemd.conftest import Site
 
 pytestmark = pytest.mark.systemd
@@ -219,6 +220,37 @@ def test_what_is_deployed_runs_on_where_its_file_is_no_longer_roots(steady: Site
     assert "install -m 644" in result.stderr
     # It is that app's own file: what is installed may be restarted.
     assert steady.unitq("restart").code == 0
+
+
+def test_queues_of_what_is_deployed_are_read_with_the_rights_of_its_owner(
+    steady: Site, redis: RedisServer
+) -> None:
+    """He has `queues` send a root-only file to his Redis as password."""
+    command = steady.odd("steady")
+    worker = {"sms": {"command": command, "instances": 1, "preset": "php-resque"}}
+    steady.config(workers=worker, redis={"url": redis.url})
+    steady.deploy()
+    shutil.chown(steady.toml, TESTER)
+    assert steady.unitq("queues").code == 0
+    secret = steady.home / "root-only"
+    secret.write_text("s3cret-0815")
+    secret.chmod(0o600)
+    text = steady.toml.read_text()
+    for line in (
+        f'password_file = "{secret}"',
+        'password_credential = "shop"',
+    ):
+        steady.toml.write_text(text.replace("url", f"{line}\nurl", 1).replace('"url', "url"))
+        result = steady.unitq("queues")
+        assert result.code in (5, 13), result
+        assert "s3cret" not in result.output
+    steady.toml.write_text(text)
+    # What changes something refuses.
+    assert steady.unitq("queues", "doctor").code == 0
+    assert steady.unitq("queues", "doctor", "--prune").code == 13
+    # Another app's file is not looked at, either.
+    steady.toml.rename(steady.home / "other.toml")
+    assert steady.unitq("-c", "other.toml", "queues").code == 13
 
 
 def test_an_app_of_another_file_is_not_replaced(steady: Site) -> None:
