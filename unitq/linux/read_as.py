@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from unitq.linux.trust import Resolved
 
 _SECONDS = 10.0
+_NOBODY = 65534
 _OK, _FAILED = b"+", b"-"
 
 
@@ -30,7 +31,13 @@ class UnreadableError(Exception):
         self.denied = denied  # it is there, but not for us
 
 
-def read(path: str | os.PathLike[str], most: int, *, told_by: Sequence[Control] = ()) -> bytes:
+def read(
+    path: str | os.PathLike[str],
+    most: int,
+    *,
+    told_by: Sequence[Control] = (),
+    public: bool = False,
+) -> bytes:
     """Returns the content of a regular file of at most `most` bytes. Never blocks.
 
     An ordinary user reads with their own rights. As root it depends on who decides where the path
@@ -39,7 +46,8 @@ def read(path: str | os.PathLike[str], most: int, *, told_by: Sequence[Control] 
     - root alone: that very file is read, whoever owns it;
     - root and one other account: a child process with the rights of that account opens the path,
       and no more is read than the account may read;
-    - several accounts, or a group, or everybody: it is refused.
+    - several accounts, or a group, or everybody: it is refused; with `public` it is read with the
+      rights of nobody, as what everybody may read is no secret. For what decides nothing.
 
     `told_by` are those who decide that this path is read at all: see `authors`.
     Raises UnreadableError.
@@ -59,9 +67,14 @@ def read(path: str | os.PathLike[str], most: int, *, told_by: Sequence[Control] 
     except ValueError:  # a NUL in the path
         raise UnreadableError("no path of a file") from None
     accounts = {control.uid for control in say}
-    if len(accounts) > 1 or ANYONE in accounts:
+    if len(accounts) == 1 and ANYONE not in accounts:
+        return _as_account(text, say[0], most)
+    if not public:
         raise _refusal(say)
-    return _as_account(text, say[0], most)
+    try:
+        return _as_account(text, say[0]._replace(uid=_NOBODY), most)
+    except UnreadableError as error:
+        raise _refusal(say) if error.denied else error from None
 
 
 def authors(path: str | os.PathLike[str]) -> tuple[Control, ...]:

@@ -433,8 +433,9 @@ def test_a_file_of_his_does_not_have_root_read_and_send_what_he_may_not(
     host.fake(str(port), 0)
     for command in ("takeover", "import"):
         done = host.site.unitq(command, str(conf), *["--dry-run"] * (command == "takeover"))
-        assert done.code == 2, done
-        assert "not everybody may read" in done.stderr, done
+        assert done.code == 5, done
+        assert f"{TESTER} decides" in done.stderr, done
+        assert "may not read it" in done.stderr, done
         assert "t0p-secret" not in done.output + host.seen
 
 
@@ -498,5 +499,5 @@ def test_root_uses_no_home_of_another_account(host: Attacked, variable: str) -> 
     host.hand_over(host.theirs / "unitq")
     done = host.site.unitq("--user", "deploy", environment={variable: str(host.theirs)})
     assert done.code == 5, done
-    assert "belongs to another account" in done.stderr, done
+    assert "not root's alone" in done.stderr, done
     assert victim.read_text() == "root's own\n"
