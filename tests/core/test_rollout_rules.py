@@ -26,6 +26,7 @@ from unitq.core.rollout import (
 )
 from unitq.core.settings import Duration, Promote, RolloutSettings, Share
 from unitq.core.sight import Seen
+from unitq.core.slot import PASSING
 
 DOWN = Seen()
 
@@ -118,6 +119,12 @@ class Bench:
         for each in instances:
             self.see(each, active="deactivating", sub="stop-sigterm")
             self.see(each, active="inactive", sub="dead", pid=0, code=1, job=False)
+
+    def goes(self, *instances: int | InstanceName) -> None:
+        """They are down, and not only in passing."""
+        for each in instances:
+            self.see(each, DOWN)
+        self.passes(PASSING)
 
     def starts(self, *instances: int | InstanceName, revision: str = NEW) -> None:
         for each in instances:
@@ -213,8 +220,7 @@ def test_one_that_crashes_goes_before_others_within_the_budget() -> None:
 
 def test_where_all_are_down_one_proves_the_release_for_the_others() -> None:
     bench = Bench(restart(1, 2, 3))
-    for each in (1, 2, 3):
-        bench.see(each, DOWN)
+    bench.goes(1, 2, 3)
     assert bench.give() == [("a@1", What.RESTART)]
     assert bench.due() == []
     bench.replaced(1)
@@ -230,8 +236,7 @@ def test_where_all_crash_in_a_loop_a_release_that_mends_it_is_not_waited_for() -
 
 def test_what_has_proved_itself_before_goes_to_all_that_are_down() -> None:
     bench = Bench(restart(1, 2, 3), promoted=True)
-    for each in (1, 2, 3):
-        bench.see(each, DOWN)
+    bench.goes(1, 2, 3)
     assert [name for name, _ in bench.due()] == ["a@1", "a@2", "a@3"]
 
 

@@ -117,7 +117,7 @@ def _converges(site: Site, untouched: dict[str, int], *way: str) -> None:
     site.let_go()
     wait_until(lambda: site.active("sms") == 3)
     done = site.unitq(*(way or ("deploy",)))
-    assert done.code == 0, done
+    assert done.code == 0, str(done)
     assert set(site.revisions("sms").values()) == {_wanted(site)}
     now = site.pids("sms")
     assert {name: now[name] for name in untouched} == untouched
@@ -196,7 +196,7 @@ def test_kill_9_under_load_at_any_moment_and_resume_lose_no_job(
             wait_until(lambda: site.active("sms") == 3)
             _status_tells_the_truth(site, _wanted(site))
             done = site.unitq("rollout", "resume")
-            assert done.code == 0, done
+            assert done.code == 0, str(done)
             ended = time.time()
             assert set(site.revisions("sms").values()) == {_wanted(site)}
             wait_until(lambda: any(run.begun > ended for run in load.tally().runs))
@@ -476,7 +476,8 @@ def test_somebody_restarts_an_instance_that_still_waits(system_site: Site) -> No
     site.systemctl("restart", site.unit("sms", 3))
     wait_until(lambda: site.pids("sms").get("sms@3", before["sms@3"]) != before["sms@3"])
     site.let_go()
-    assert deploy.wait().code == 0
+    done = deploy.wait()
+    assert done.code == 0, str(done)
     assert set(site.revisions("sms").values()) == {_wanted(site)}
 
 
@@ -606,4 +607,4 @@ def test_a_signal_breaks_off_no_call_to_systemd(scope: Scope) -> None:
         "    assert interrupts.count > 20, interrupts.count\n"
     )
     done = scope.run(sys.executable, "-c", code)
-    assert done.code == 0, done
+    assert done.code == 0, str(done)

@@ -158,7 +158,9 @@ def _old(
         sight = _sight(seen, slot)
         if slot.waits_to_restart:
             if first is None or slot.instance in first:
-                (serving if sight.serving else gone if sight.down else returning).append(slot)
+                (serving if sight.serving else gone if slot.gone_for_good else returning).append(
+                    slot
+                )
             elif sight.down:
                 continue  # not to be touched before the canaries: waited for in vain
         budget -= _unavailable(slot, sight)
@@ -230,7 +232,7 @@ def deadline(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> float | Non
 
 def _times(rollout: Rollout, slot: Slot, seen: Mapping[InstanceName, Seen]) -> list[float]:
     times = []
-    if slot.phase is Phase.HEALTHY and slot.down is not None:
+    if slot.phase in (Phase.HEALTHY, Phase.WAITING) and slot.down is not None:
         times.append(slot.down + PASSING)
     if slot.begun is None or slot.phase not in (Phase.STARTING, Phase.SETTLING):
         return times

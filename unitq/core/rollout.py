@@ -269,6 +269,7 @@ def ordered(rollout: Rollout, order: Order, seen: Seen, now: float) -> Rollout:
         foreign=found_stopped(slot, seen),
         told="",
         away=False,
+        down=None,
     )
     return _with(rollout, changed)
 

@@ -85,7 +85,8 @@ class Slot:
     reason: str = ""  # why it failed
     leaving: bool = False  # its process is to end and nothing is to follow
     current: bool = False  # kept, and seen to run what is wanted
-    down: float | None = None  # one more than usual: since when it is down though it was healthy
+    down: float | None = None  # since when it is down, of one that waits, or serves beside others
+    gone_for_good: bool = False  # it waits, and has been down for longer than in passing
     probing: str = ""  # the invocation that a probe asks just now
     passed: int = 0  # successful probes in a row
     probed: float | None = None  # when the last probe ended
@@ -119,7 +120,8 @@ class Slot:
         """
         if self.phase is Phase.WAITING:
             stopping = bool(self.told) or seen.active == "deactivating"
-            return not stopping and self.step.do is not Do.SURGE
+            passing = seen.down is not self.gone_for_good or self.down is not None
+            return not stopping and not passing and self.step.do is not Do.SURGE
         if self.phase is Phase.HEALTHY:
             same = seen.serving and seen.invocation == self.invocation and not self.told
             right = wanted is None or seen.revision is None or seen.revision == wanted
@@ -159,6 +161,8 @@ def looked(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
     slot = _meddled(slot, seen)
     if slot.told:
         slot = _returned(slot, seen, now)
+    if slot.waits_to_restart:
+        slot = _gone(slot, seen, now)
     if slot.told:
         pass  # what it will be when it is back is not known yet
     elif slot.phase is Phase.DRAINING and (slot.leaving or slot.step.switch):
@@ -226,6 +230,18 @@ def _starting(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
         return failed(slot, "the restart was cancelled by something else: the old process runs")
     # starting -> settling
     return _settling(slot, seen)
+
+
+def _gone(slot: Slot, seen: Seen, now: float) -> Slot:
+    """Whether one that waits is down for good, or in passing: systemd shows that in a restart."""
+    if slot.gone_for_good if seen.down else slot.down is None and not slot.gone_for_good:
+        return slot
+    if not seen.down:
+        return replace(slot, down=None, gone_for_good=False)
+    since = now if slot.down is None else slot.down
+    if now >= since + PASSING:
+        return replace(slot, down=None, gone_for_good=True)
+    return replace(slot, down=since)
 
 
 def _adopted(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
