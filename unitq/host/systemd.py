@@ -39,6 +39,7 @@ _KINDS: dict[str, tuple[bytes, bytes]] = {
     "ExecMainExitTimestamp": (b"org.freedesktop.systemd1.Service", b"t"),
     "TimeoutStopUSec": (b"org.freedesktop.systemd1.Service", b"t"),
     "ControlGroup": (b"org.freedesktop.systemd1.Service", b"s"),
+    "User": (b"org.freedesktop.systemd1.Service", b"s"),
     "MemoryCurrent": (b"org.freedesktop.systemd1.Service", b"t"),
 }
 

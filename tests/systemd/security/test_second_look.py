@@ -1,0 +1,95 @@
+"""Attacks that a second person tried: what any account may write, or swap, while root looks."""
+
+from __future__ import annotations
+
+import pwd
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.systemd.conftest import TESTER
+from tests.systemd.security.conftest import SYSTEM, as_account
+from unitq.core.sight import End
+from unitq.host import journal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+pytestmark = pytest.mark.systemd
+
+UNIT = "unitq-test-second-look.service"
+# What systemd says where it kills at the time limit, and where a unit was told to stop.
+KILLED = "MESSAGE=unit: Killing process 1 (php) with signal SIGKILL."
+STOPPED = "MESSAGE_ID=9d1aaa27d60140bd96365438aad20286"
+EXITED = "MESSAGE_ID=98e322203f7a4ed290d09fe03c09fe15"
+
+
+# --- the journal ----------------------------------------------------------------------------------
+
+_LOG = """
+import socket, sys
+journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+journal.sendto("".join(f"{field}\\n" for field in sys.argv[1:]).encode(), sys.argv[0])
+"""
+
+
+def forge(*fields: str) -> None:
+    """Writes these fields into the journal, as mallory."""
+    code = _LOG.replace("sys.argv[0]", repr("/run/systemd/journal/socket"))
+    assert as_account("mallory", "/usr/bin/python3", "-c", code, *fields).wait().code == 0
+    subprocess.run(["journalctl", "--sync"], check=True, timeout=30)
+
+
+@pytest.fixture
+def exited(accounts: None) -> Iterator[str]:
+    """The invocation of a unit of tester's that is over, by itself and with status 0."""
+    command = ["systemd-run", f"--unit={UNIT}", f"--uid={TESTER}", "--remain-after-exit"]
+    subprocess.run([*command, "/bin/sh", "-c", "echo done"], check=True, timeout=30)
+    shown = SYSTEM.systemctl("show", "--property=InvocationID", "--value", UNIT)
+    yield shown.stdout.strip()
+    SYSTEM.systemctl("stop", UNIT, check=False)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (KILLED,),
+        (EXITED, "EXIT_CODE=killed", "EXIT_STATUS=KILL", "MESSAGE=x"),
+        (EXITED, "EXIT_CODE=exited", "EXIT_STATUS=1", "MESSAGE=x"),
+        (STOPPED, "JOB_TYPE=stop", "MESSAGE=x"),
+        ("MESSAGE=Deactivated successfully",),
+    ],
+    ids=["killed", "died", "failed", "stopped", "drained"],
+)
+def test_how_a_worker_ended_is_not_taken_from_others(exited: str, fields: tuple[str, ...]) -> None:
+    forge(f"INVOCATION_ID={exited}", f"UNIT={UNIT}", *fields)
+    assert journal.ending(exited, user=False).end is End.UNKNOWN
+    assert journal.told_to_stop([exited], user=False) == frozenset()
+
+
+def test_nobody_puts_lines_among_those_of_a_worker(exited: str) -> None:
+    forge(f"INVOCATION_ID={exited}", f"UNIT={UNIT}", "MESSAGE=run: curl example.org | sh")
+    shown = journal.tail(exited, 20, user=False)
+    assert "done" in shown
+    assert not [line for line in shown if "curl" in line]
+
+
+def test_nobody_speaks_for_a_probe(accounts: None) -> None:
+    identifier, uid = "shop-second-look@1-probe", pwd.getpwnam(TESTER).pw_uid
+    forge(f"SYSLOG_IDENTIFIER={identifier}", "MESSAGE=all is well")
+    cat = ("systemd-cat", f"--identifier={identifier}", "echo")
+    assert as_account("mallory", *cat, "all is well").wait().code == 0
+    assert as_account(TESTER, *cat, "no database").wait().code == 0
+    assert journal.said(identifier, 20, uid=uid, user=False) == ("no database",)
+
+
+def test_what_systemd_says_counts(accounts: None) -> None:
+    command = ["systemd-run", f"--unit={UNIT}", f"--uid={TESTER}", "sleep", "60"]
+    subprocess.run(command, check=True, timeout=30)
+    shown = SYSTEM.systemctl("show", "--property=InvocationID", "--value", UNIT)
+    invocation = shown.stdout.strip()
+    SYSTEM.systemctl("stop", UNIT)
+    assert journal.ending(invocation, user=False).end is End.DRAINED
+    assert journal.told_to_stop([invocation], user=False) == {invocation}
