@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pwd
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.systemd.conftest import TESTER
+from tests.systemd.conftest import REPO, TESTER
 from tests.systemd.security.conftest import SYSTEM, as_account
 from unitq.core.sight import End
 from unitq.host import journal
@@ -42,14 +43,21 @@ def forge(*fields: str) -> None:
     subprocess.run(["journalctl", "--sync"], check=True, timeout=30)
 
 
+@pytest.fixture(autouse=True)
+def stopped() -> Iterator[None]:
+    """Nothing of the unit is left for the next test."""
+    yield
+    SYSTEM.systemctl("stop", UNIT, check=False)
+    SYSTEM.systemctl("reset-failed", UNIT, check=False)
+
+
 @pytest.fixture
-def exited(accounts: None) -> Iterator[str]:
+def exited(accounts: None) -> str:
     """The invocation of a unit of tester's that is over, by itself and with status 0."""
     command = ["systemd-run", f"--unit={UNIT}", f"--uid={TESTER}", "--remain-after-exit"]
     subprocess.run([*command, "/bin/sh", "-c", "echo done"], check=True, timeout=30)
     shown = SYSTEM.systemctl("show", "--property=InvocationID", "--value", UNIT)
-    yield shown.stdout.strip()
-    SYSTEM.systemctl("stop", UNIT, check=False)
+    return shown.stdout.strip()
 
 
 @pytest.mark.parametrize(
@@ -82,7 +90,7 @@ def test_nobody_speaks_for_a_probe(accounts: None) -> None:
     cat = ("systemd-cat", f"--identifier={identifier}", "echo")
     assert as_account("mallory", *cat, "all is well").wait().code == 0
     assert as_account(TESTER, *cat, "no database").wait().code == 0
-    assert journal.said(identifier, 20, uid=uid, user=False) == ("no database",)
+    assert set(journal.said(identifier, 20, uid=uid, user=False)) == {"no database"}
 
 
 def test_what_systemd_says_counts(accounts: None) -> None:
@@ -93,3 +101,66 @@ def test_what_systemd_says_counts(accounts: None) -> None:
     SYSTEM.systemctl("stop", UNIT)
     assert journal.ending(invocation, user=False).end is End.DRAINED
     assert journal.told_to_stop([invocation], user=False) == {invocation}
+
+
+# --- the bus --------------------------------------------------------------------------------------
+
+_LISTENER = """
+import sys
+from unitq.host.systemd import Systemd, BusLostError
+systemd = Systemd()
+systemd.subscribe([sys.argv[1]])
+print("listening", flush=True)
+while True:
+    try:
+        for event in systemd.events(None):
+            print(event, flush=True)
+    except BusLostError:
+        systemd.reconnect()
+        print("again", systemd.units([sys.argv[1]]), flush=True)
+"""
+
+
+def _names() -> set[str]:
+    """The names of all who are connected to the bus."""
+    command = ["busctl", "list", "--no-legend", "--no-pager", "--unique"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+    return {line.split()[0] for line in told.splitlines()}
+
+
+def _signals(destination: str = "") -> None:
+    """As mallory, sends what systemd would send once the unit has ended."""
+    to = [f"--dest={destination}"] if destination else []
+    told = ("uint32:7", "objpath:/org/freedesktop/systemd1/job/7", f"string:{UNIT}", "string:done")
+    manager = ("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager.JobRemoved")
+    send = ("dbus-send", "--system", "--type=signal", *to)
+    assert as_account("mallory", *send, *manager, *told).wait().code == 0
+    if not destination:
+        path = "/org/freedesktop/systemd1/unit/" + "".join(
+            c if c.isalnum() else f"_{ord(c):02x}" for c in UNIT
+        )
+        changed = ("org.freedesktop.DBus.Properties", "PropertiesChanged", "sa{sv}as")
+        value = ("org.freedesktop.systemd1.Service", "1", "ActiveState", "s", "inactive", "0")
+        sent = as_account("mallory", "busctl", "emit", path, *changed, *value).wait()
+        assert sent.code == 0, sent
+
+
+def test_nobody_else_tells_a_member_what_has_become_of_a_unit(accounts: None) -> None:
+    subprocess.run(["systemd-run", f"--unit={UNIT}", "sleep", "60"], check=True, timeout=30)
+    before = _names()
+    python = str(REPO / ".venv/bin/python")
+    environment = {"PYTHONPATH": str(REPO)}
+    listener = as_account("alice", python, "-c", _LISTENER, UNIT, environment=environment)
+    try:
+        listener.wait_for("listening")
+        _signals()
+        for name in _names() - before:
+            _signals(name)
+        time.sleep(1)
+        assert listener.output() == "listening\n"
+        # systemd itself is heard, also when it comes back under another name.
+        SYSTEM.systemctl("daemon-reexec")
+        SYSTEM.systemctl("stop", UNIT)
+        listener.wait_for("inactive")
+    finally:
+        listener.end()
