@@ -12,11 +12,10 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-import tomllib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unitq.core import names
+from unitq.core import names, tomltext
 from unitq.core.errors import ConfigError
 from unitq.core.finding import Finding, Level
 from unitq.core.model import NAME_RE, Hooks
@@ -72,9 +71,9 @@ class Delegation(NamedTuple):
 def parse(text: str, source: str) -> tuple[Delegation, ...]:
     """Returns what the list says. Raises ConfigError where it is damaged."""
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source}: {error}", hint=_AGAIN) from error
+        document = tomltext.parsed(text, source)
+    except ConfigError as error:
+        raise ConfigError(error.message, problems=error.problems, hint=_AGAIN) from error
     return tuple(_entry(path, table, source) for path, table in document.items())
 
 

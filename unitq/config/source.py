@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.config import delegation
 from unitq.config.delegation import Delegation
-from unitq.core import layout
+from unitq.core import layout, tomltext
 from unitq.core.errors import ConfigError, NoMatchError, PreflightError, UnitqError
 from unitq.host import files, state
 from unitq.linux import obeyed, text_file
@@ -56,9 +56,13 @@ def candidates(places: Layout) -> list[Candidate]:
 def around(every: Sequence[Candidate], cwd: str) -> list[Candidate]:
     """Returns those whose code the directory is in; also beside a link such as `current`."""
 
+    here = Path(cwd).resolve()
+
     def holds(directory: str) -> bool:
-        here = Path(cwd).resolve()
-        real = Path(directory).resolve()
+        try:
+            real = Path(directory).resolve()
+        except (OSError, RuntimeError, ValueError):  # links in a circle; a NUL
+            return False
         return here.is_relative_to(real) or (
             os.path.islink(directory) and here.is_relative_to(Path(directory).parent.resolve())
         )
@@ -68,11 +72,9 @@ def around(every: Sequence[Candidate], cwd: str) -> list[Candidate]:
 
 def glance(path: Path) -> Candidate:
     """Returns what a file says it is about. Checks nothing else, and obeys nothing."""
-    import tomllib
-
     try:
-        document = tomllib.loads(text_file.text(path, FILE_MAX, _WHAT))
-    except (OSError, UnitqError, tomllib.TOMLDecodeError, RecursionError):
+        document = tomltext.parsed(text_file.text(path, FILE_MAX, _WHAT), str(path))
+    except (OSError, UnitqError):
         return Candidate(path, None, ())
     workers = document.get("workers")
     tables = [document, *(workers.values() if isinstance(workers, dict) else ())]
