@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.errors import PreflightError
 from unitq.linux import text_file
@@ -28,18 +28,34 @@ class ForeignFileError(PreflightError):
         self.control = control
 
 
-def text(path: Path, most: int, what: str, *, trusted: tuple[int, ...] = (), hint: str = "") -> str:
-    """Returns the text of a file of at most `most` bytes. `what` is what messages call it.
+class Obeyed(NamedTuple):
+    """A file that was read."""
 
-    As root only of a file that root decides about, or one of the `trusted` accounts (user IDs).
+    text: str
+    path: str  # where it was then, without links
+
+
+def read(path: Path, most: int, what: str, *, trusted: tuple[int, ...] = ()) -> Obeyed:
+    """Returns a file of at most `most` bytes. `what` is what messages call it.
+
+    As root only one that root decides about, or one of the `trusted` accounts (user IDs).
     Raises ForeignFileError, and what text_file.text raises.
     """
+    place = ""
 
     def check(found: Resolved) -> None:
+        nonlocal place
+        place = found.path
         if os.geteuid() == ROOT and (control := found.beyond(*trusted)):
-            raise ForeignFileError(str(path), what, control, hint=hint)
+            raise ForeignFileError(str(path), what, control)
 
-    return text_file.text(path, most, what, check)
+    text = text_file.text(path, most, what, check)
+    return Obeyed(text, place)
+
+
+def text(path: Path, most: int, what: str) -> str:
+    """Returns the text of such a file; as root only of one that root alone decides about."""
+    return read(path, most, what).text
 
 
 def foreign(path: str | os.PathLike[str], *trusted: int) -> Control | None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import pwd
+import shutil
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.systemd.conftest import REPO, TESTER
+from tests.systemd.conftest import REPO, TESTER, toml_text
 from tests.systemd.security.conftest import SYSTEM, as_account
 from unitq.core.sight import End
 from unitq.host import journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.systemd.conftest import Site
 
 
 pytestmark = pytest.mark.systemd
@@ -101,6 +105,132 @@ def test_what_systemd_says_counts(accounts: None) -> None:
     SYSTEM.systemctl("stop", UNIT)
     assert journal.ending(invocation, user=False).end is End.DRAINED
     assert journal.told_to_stop([invocation], user=False) == {invocation}
+
+
+# --- files that root trusts another account with --------------------------------------------------
+
+
+@pytest.fixture
+def victim(system_site: Site) -> Site:
+    """An app of root's own file, deployed; a hook says as whom it ran."""
+    hook = system_site.home / "hook"
+    hook.write_text(f"#!/bin/sh\nid -un > {system_site.out}/hook-ran\n")
+    hook.chmod(0o755)
+    system_site.config(
+        workers={"sms": {"command": system_site.odd("steady"), "instances": 1}},
+        hooks={"before_deploy": [str(hook)]},
+    )
+    system_site.deploy()
+    return system_site
+
+
+@pytest.fixture
+def trusted(victim: Site) -> Iterator[Path]:
+    """A file of tester's that root trusts tester with; it says that it is about the same app."""
+    folder = Path("/srv") / f"unitq-test-second-look-{victim.app}"
+    folder.mkdir()
+    path = folder / "unitq.toml"
+    worker = {"command": victim.odd("steady"), "instances": 1}
+    top = {"app": victim.app, "user": TESTER, "directory": str(victim.current)}
+    path.write_text(toml_text({**top, "workers": {"mail": worker}}))
+    for each in (folder, path):
+        shutil.chown(each, TESTER, TESTER)
+    added = victim.unitq("trust", "add", str(path), "--owner", TESTER, cwd=folder)
+    assert added.code == 0, added
+    yield path
+    shutil.rmtree(folder)
+    Path("/etc/unitq/trust").unlink()
+
+
+def lead(link: Path, to: Path) -> None:
+    """As tester, puts a link in the place of a file of its own."""
+    done = as_account(TESTER, "ln", "-sfn", str(to), str(link)).wait()
+    assert done.code == 0, done
+
+
+def test_a_link_of_a_trusted_account_takes_nothing_from_roots_file(
+    victim: Site, trusted: Path
+) -> None:
+    lead(trusted, victim.toml)
+    for verb in ("check", "deploy"):
+        result = victim.unitq("-c", str(trusted), verb)
+        assert result.code == 13, result
+        assert f"a link of {TESTER} leads to {victim.toml}" in result.stderr
+    assert (victim.out / "hook-ran").read_text() == "root\n"
+    (victim.out / "hook-ran").unlink()
+    victim.switch(2)
+    victim.deploy()
+    assert (victim.out / "hook-ran").read_text() == "root\n"
+    assert "may change this file" not in victim.unitq("check").output
+
+
+def test_nor_from_the_file_of_another_trusted_account(victim: Site, trusted: Path) -> None:
+    theirs = trusted.with_name("www-data")
+    theirs.mkdir()
+    other = theirs / "unitq.toml"
+    top = {"app": "other", "user": "www-data", "directory": str(victim.current)}
+    other.write_text(toml_text({**top, "workers": {"sms": {"command": victim.odd("steady")}}}))
+    shutil.chown(trusted.parent, 0, 0)
+    for each in (theirs, other):
+        shutil.chown(each, "www-data", "www-data")
+    link = trusted.parent / "of-tester"
+    link.mkdir()
+    shutil.chown(link, TESTER)
+    for path, owner in ((link / "unitq.toml", TESTER), (other, "www-data")):
+        if owner == TESTER:
+            shutil.copy(trusted, path)
+            shutil.chown(path, TESTER)
+        assert victim.unitq("trust", "add", str(path), "--owner", owner).code == 0
+    lead(link / "unitq.toml", other)
+    check = victim.unitq("-c", str(other), "check")
+    assert "www-data may change this file" in check.stdout, check
+    assert victim.unitq("-c", str(link / "unitq.toml"), "check").code == 13
+
+
+# Puts a link to argv[2] in the place of argv[1] as soon as that has been read (inotify(7)).
+_SWAP = """
+import ctypes, os, sys
+path, target = sys.argv[1:]
+libc = ctypes.CDLL(None, use_errno=True)
+notify = libc.inotify_init1(0)
+os.symlink(target, path + ".new")
+assert libc.inotify_add_watch(notify, path.encode(), 0x10) >= 0  # IN_CLOSE_NOWRITE
+print("watching", flush=True)
+os.read(notify, 4096)
+os.rename(path + ".new", path)
+"""
+
+
+def test_a_file_that_is_swapped_once_it_is_read_takes_over_no_app(
+    victim: Site, trusted: Path
+) -> None:
+    before = victim.pids()
+    swap = as_account(TESTER, "/usr/bin/python3", "-c", _SWAP, str(trusted), str(victim.toml))
+    swap.wait_for("watching")
+    result = victim.unitq("-c", str(trusted), "deploy")
+    assert swap.wait().code == 0
+    assert trusted.is_symlink()
+    assert result.code == 13, result
+    assert "was installed from another file" in result.stderr
+    assert victim.pids() == before
+
+
+@pytest.mark.parametrize("verb", [("stop",), ("restart",), ("scale", "sms=3"), ("remove", "--yes")])
+def test_a_trusted_file_means_no_other_app(
+    victim: Site, trusted: Path, verb: tuple[str, ...]
+) -> None:
+    before = victim.pids()
+    result = victim.unitq(*verb, cwd=trusted.parent)
+    assert result.code == 13, result
+    assert f"-a {victim.app}" in result.stderr
+    # A link to the very file that it was installed from means it no more.
+    untrusted = victim.home / "untrusted"
+    untrusted.mkdir()
+    shutil.chown(untrusted, TESTER)
+    lead(untrusted / "unitq.toml", victim.toml)
+    assert victim.unitq(*verb, cwd=untrusted).code == 13
+    assert victim.pids() == before
+    assert victim.unitq("status", cwd=trusted.parent).code == 0
 
 
 # --- the bus --------------------------------------------------------------------------------------
