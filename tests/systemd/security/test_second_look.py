@@ -233,6 +233,55 @@ def test_a_trusted_file_means_no_other_app(
     assert victim.unitq("status", cwd=trusted.parent).code == 0
 
 
+# --- hooks ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("/bin/sh", "theirs/hook"),
+        ("/bin/sh", "-eu", "theirs/hook"),
+        ("/usr/bin/env", "-i", "sh", "theirs/hook"),
+        ("/usr/bin/timeout", "5", "/bin/sh", "theirs/hook"),
+        ("/usr/bin/nice", "-n", "5", "/usr/bin/env", "sh", "theirs/hook"),
+        ("/bin/sh", "/tmp/unitq-second-look"),
+        ("/bin/sh", "/tmp/unitq-second-look-that-is-not-there"),
+    ],
+    ids=" ".join,
+)
+def test_a_script_of_others_does_not_run_as_root(
+    system_site: Site, accounts: None, words: tuple[str, ...]
+) -> None:
+    theirs = system_site.home / "theirs"
+    theirs.mkdir()
+    hooks = (theirs / "hook", Path("/tmp/unitq-second-look"))
+    for hook in hooks:
+        hook.write_text(f"id -un > {system_site.out}/hook-ran\n")
+        shutil.chown(hook, TESTER)
+    shutil.chown(theirs, TESTER)
+    workers = {"sms": {"command": system_site.odd("steady"), "instances": 1}}
+    system_site.config(workers=workers, hooks={"before_deploy": list(words)})
+    result = system_site.unitq("deploy")
+    hooks[1].unlink()
+    assert result.code == 13, result
+    assert "would run" in result.stderr
+    assert not (system_site.out / "hook-ran").exists()
+
+
+def test_what_roots_hook_reads_may_be_of_others(system_site: Site, accounts: None) -> None:
+    hook, data = system_site.home / "hook", system_site.home / "data"
+    hook.write_text(f"#!/bin/sh\ncat $1 > {system_site.out}/hook-ran\n")
+    data.write_text("theirs")
+    shutil.chown(data, TESTER)
+    workers = {"sms": {"command": system_site.odd("steady"), "instances": 1}}
+    for words in ([str(hook)], ["/bin/sh", "hook"], ["/usr/bin/env", "A=b", "sh", "hook"]):
+        hook.chmod(0o755)
+        system_site.config(workers=workers, hooks={"before_deploy": [*words, str(data)]})
+        system_site.switch(len(words))
+        system_site.deploy()
+        assert (system_site.out / "hook-ran").read_text() == "theirs"
+
+
 # --- the bus --------------------------------------------------------------------------------------
 
 _LISTENER = """
