@@ -22,7 +22,7 @@ from unitq.core.model import NAME_RE, Hooks
 from unitq.core.values import USER_PATTERN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from unitq.core.model import App, Worker
 
@@ -49,8 +49,12 @@ SERVICE = frozenset(
         "TimeoutStartSec", "Type", "WatchdogSec",
     }
 )  # fmt: skip
-# Of [Unit]: what starts, stops or fails another unit is not among them.
-UNIT = frozenset({"After", "Before", "Description", "Documentation"})
+# Of [Unit]: what starts, stops or fails another unit is not among them, nor what others wait for.
+# By Before=sockets.target there is a cycle at boot, which systemd breaks by leaving out a unit.
+UNIT = frozenset({"After", "Description", "Documentation"})
+
+# What puts a worker before the rest of the machine: setrlimit(2), nice(2), proc(5).
+_LIMITS = frozenset({"LimitNICE", "LimitRTPRIO", "LimitMEMLOCK"})
 
 _KEYS = frozenset({"owner", "run_as"})
 
@@ -167,9 +171,18 @@ def _of_worker(
                 Level.ERROR,
                 f"{place}.credentials",
                 f"{delegation.owner} may not decide who gets root's secrets",
-                f"root can, in a drop-in: `systemctl edit {names.template(app.name, worker.name)}`",
+                _by_drop_in(app, worker),
             )
         )
+    found += [
+        Finding(
+            Level.ERROR,
+            f"{place}.{key}",
+            f"{delegation.owner} may not put workers before the rest of the machine",
+            _by_drop_in(app, worker),
+        )
+        for key in _privileges(worker)
+    ]
     for table, directives, allowed in (
         ("unit", worker.unit, UNIT),
         ("service", worker.service, SERVICE),
@@ -180,12 +193,26 @@ def _of_worker(
                 f"{place}.{table}.{name}",
                 f"{delegation.owner} may not set this directive: it could make root run, read or "
                 "write something",
-                f"root can, in a drop-in: `systemctl edit {names.template(app.name, worker.name)}`",
+                _by_drop_in(app, worker),
             )
             for name, _ in directives
             if name not in allowed and not name.startswith("X-")
         ]
     return found
+
+
+def _privileges(worker: Worker) -> Iterator[str]:
+    """The keys by which a worker gets more than an account may take."""
+    if worker.nice is not None and worker.nice < 0:
+        yield "nice"
+    yield from (f"limits.{name}" for name, _ in worker.limits if name in _LIMITS)
+    for name, values in worker.service:
+        if name == "OOMScoreAdjust" and any(value.startswith("-") for value in values):
+            yield f"service.{name}"
+
+
+def _by_drop_in(app: App, worker: Worker) -> str:
+    return f"root can, in a drop-in: `systemctl edit {names.template(app.name, worker.name)}`"
 
 
 def _error(place: str, account: str, delegation: Delegation) -> Finding:
