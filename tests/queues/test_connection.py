@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -22,6 +23,7 @@ from tests.queues.conftest import PRESETS, layout, source
 from unitq.core.keys import READING
 from unitq.core.model import Redis
 from unitq.core.queue import Lengths
+from unitq.linux.trust import Control, Why
 from unitq.queues.commands import by_length, count, pack, packed, packed_rows, pieces
 from unitq.queues.connection import PATIENCE, Connection, Secrets, place
 from unitq.queues.errors import QueuesError
@@ -55,6 +57,48 @@ def looked(settings: Redis, secrets: Secrets | None = None, preset: str = "php-r
 def test_a_unix_socket(server: RedisServer) -> None:
     server.client.rpush("resque:queue:sms", "{}")
     assert looked(Redis(url=f"unix://{server.socket}?db=0")).queues["sms"].waiting == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="acts as another account")
+def test_a_unix_socket_that_another_account_names_is_asked_as_that_account(
+    server: RedisServer,
+) -> None:
+    """Root may connect to any, such as a container engine's, and would be root there."""
+    his = pwd.getpwnam("daemon")
+    told_by = (Control(his.pw_uid, "/srv/unitq.toml", Why.OWNS),)
+    before = len(os.listdir("/proc/self/fd"))
+    with (
+        tempfile.TemporaryDirectory(dir="/var/lib", prefix="unitq-test-") as folder,
+        socket.socket(socket.AF_UNIX) as listener,
+    ):
+        Path(folder).chmod(0o755)
+        path = Path(folder, "root only")
+        listener.bind(str(path))
+        listener.listen()
+        listener.setblocking(False)
+        path.chmod(0o600)
+        settings = Redis(url=f"unix://{folder}/root%20only")
+        connection = Connection(settings, told_by=told_by)
+        with pytest.raises(QueuesError, match="Permission denied for daemon"):
+            look(connection, [source("php-resque", "sms")])
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        path.chmod(0o666)
+        with pytest.raises(QueuesError, match="no answer"):
+            look(connection, [source("php-resque", "sms")])
+        with listener.accept()[0] as made:
+            peer = made.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            assert int.from_bytes(peer[4:8], sys.byteorder) == his.pw_uid
+        connection.close()
+    # Where it may, it works.
+    server.client.rpush("resque:queue:sms", "{}")
+    server.socket.parent.chmod(0o755)
+    connection = Connection(Redis(url=f"unix://{server.socket}"), told_by=told_by)
+    for _ in range(2):
+        (found,) = look(connection, [source("php-resque", "sms")])
+        assert found.queues["sms"].waiting == 1
+    connection.close()
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_another_database(server: RedisServer) -> None:

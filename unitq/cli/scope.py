@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import update_wrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -102,7 +103,7 @@ class Scope(NamedTuple):
 
         path = self.config_path()
         try:
-            text, trusted = (source.read_to_look if reading else source.read)(path)
+            text, real, trusted = (source.read_to_look if reading else source.read)(path)
         except PermissionError as error:
             if path.parent != Path(layout.system().config_dir):
                 raise _unreadable(path, error) from error
@@ -114,6 +115,7 @@ class Scope(NamedTuple):
         except OSError as error:
             raise _unreadable(path, error) from error
         app = parse(text, source=str(path), presets=self.presets(), rollout=rollout or {})
+        app = replace(app, file=real)
         if self.app not in (None, app.name):
             raise NoMatchError(f"{path} is about app {app.name}, not {self.app}")
         if trusted is None:
@@ -188,8 +190,7 @@ class Scope(NamedTuple):
             return
         from unitq.config import source
 
-        if source.foreign(path) and not source.same(path, revision.config):
-            source.read(path)  # raises
+        source.vouch(path, revision.config, revision.app)
 
 
 _HERE = Path("unitq.toml")

@@ -12,18 +12,17 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-import tomllib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unitq.core import names
+from unitq.core import names, tomltext
 from unitq.core.errors import ConfigError
 from unitq.core.finding import Finding, Level
 from unitq.core.model import NAME_RE, Hooks
 from unitq.core.values import USER_PATTERN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from unitq.core.model import App, Worker
 
@@ -50,8 +49,12 @@ SERVICE = frozenset(
         "TimeoutStartSec", "Type", "WatchdogSec",
     }
 )  # fmt: skip
-# Of [Unit]: what starts, stops or fails another unit is not among them.
-UNIT = frozenset({"After", "Before", "Description", "Documentation"})
+# Of [Unit]: what starts, stops or fails another unit is not among them, nor what others wait for.
+# By Before=sockets.target there is a cycle at boot, which systemd breaks by leaving out a unit.
+UNIT = frozenset({"After", "Description", "Documentation"})
+
+# What puts a worker before the rest of the machine: setrlimit(2), nice(2), proc(5).
+_LIMITS = frozenset({"LimitNICE", "LimitRTPRIO", "LimitMEMLOCK"})
 
 _KEYS = frozenset({"owner", "run_as"})
 
@@ -73,9 +76,9 @@ class Delegation(NamedTuple):
 def parse(text: str, source: str) -> tuple[Delegation, ...]:
     """Returns what the list says. Raises ConfigError where it is damaged."""
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source}: {error}", hint=_AGAIN) from error
+        document = tomltext.parsed(text, source)
+    except ConfigError as error:
+        raise ConfigError(error.message, problems=error.problems, hint=_AGAIN) from error
     return tuple(_entry(path, table, source) for path, table in document.items())
 
 
@@ -171,9 +174,18 @@ def _of_worker(
                 Level.ERROR,
                 f"{place}.credentials",
                 f"{delegation.owner} may not decide who gets root's secrets",
-                f"root can, in a drop-in: `systemctl edit {names.template(app.name, worker.name)}`",
+                _by_drop_in(app, worker),
             )
         )
+    found += [
+        Finding(
+            Level.ERROR,
+            f"{place}.{key}",
+            f"{delegation.owner} may not put workers before the rest of the machine",
+            _by_drop_in(app, worker),
+        )
+        for key in _privileges(worker)
+    ]
     for table, directives, allowed in (
         ("unit", worker.unit, UNIT),
         ("service", worker.service, SERVICE),
@@ -184,12 +196,26 @@ def _of_worker(
                 f"{place}.{table}.{name}",
                 f"{delegation.owner} may not set this directive: it could make root run, read or "
                 "write something",
-                f"root can, in a drop-in: `systemctl edit {names.template(app.name, worker.name)}`",
+                _by_drop_in(app, worker),
             )
             for name, _ in directives
             if name not in allowed and not name.startswith("X-")
         ]
     return found
+
+
+def _privileges(worker: Worker) -> Iterator[str]:
+    """The keys by which a worker gets more than an account may take."""
+    if worker.nice is not None and worker.nice < 0:
+        yield "nice"
+    yield from (f"limits.{name}" for name, _ in worker.limits if name in _LIMITS)
+    for name, values in worker.service:
+        if name == "OOMScoreAdjust" and any(value.startswith("-") for value in values):
+            yield f"service.{name}"
+
+
+def _by_drop_in(app: App, worker: Worker) -> str:
+    return f"root can, in a drop-in: `systemctl edit {names.template(app.name, worker.name)}`"
 
 
 def _error(place: str, account: str, delegation: Delegation) -> Finding:

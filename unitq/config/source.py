@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.config import delegation
 from unitq.config.delegation import Delegation
-from unitq.core import layout
+from unitq.core import layout, tomltext
 from unitq.core.errors import ConfigError, NoMatchError, PreflightError, UnitqError
 from unitq.host import files, state
 from unitq.linux import obeyed, text_file
@@ -56,9 +56,13 @@ def candidates(places: Layout) -> list[Candidate]:
 def around(every: Sequence[Candidate], cwd: str) -> list[Candidate]:
     """Returns those whose code the directory is in; also beside a link such as `current`."""
 
+    here = Path(cwd).resolve()
+
     def holds(directory: str) -> bool:
-        here = Path(cwd).resolve()
-        real = Path(directory).resolve()
+        try:
+            real = Path(directory).resolve()
+        except (OSError, RuntimeError, ValueError):  # links in a circle; a NUL
+            return False
         return here.is_relative_to(real) or (
             os.path.islink(directory) and here.is_relative_to(Path(directory).parent.resolve())
         )
@@ -68,11 +72,9 @@ def around(every: Sequence[Candidate], cwd: str) -> list[Candidate]:
 
 def glance(path: Path) -> Candidate:
     """Returns what a file says it is about. Checks nothing else, and obeys nothing."""
-    import tomllib
-
     try:
-        document = tomllib.loads(text_file.text(path, FILE_MAX, _WHAT))
-    except (OSError, UnitqError, tomllib.TOMLDecodeError, RecursionError):
+        document = tomltext.parsed(text_file.text(path, FILE_MAX, _WHAT), str(path))
+    except (OSError, UnitqError):
         return Candidate(path, None, ())
     workers = document.get("workers")
     tables = [document, *(workers.values() if isinstance(workers, dict) else ())]
@@ -92,7 +94,7 @@ def remembered(path: Path, app: App) -> str:
 
     The next deploy then reads the file of the next release.
     """
-    real = Path(os.path.realpath(path))
+    real = Path(_real(path, app))
     for directory in {worker.directory: None for worker in app.workers}:
         release = os.path.realpath(directory)
         if release != os.path.normpath(directory) and real.is_relative_to(release):
@@ -106,39 +108,69 @@ def moved_from(path: Path, before: str, app: App) -> str | None:
     A file that is gone, or is about another app by now, is none, unless an account that is not
     root decides what this one says.
     """
-    if same(path, before) or same(remembered(path, app), before):
+    if _real(path, app) == os.path.realpath(before) or remembered(path, app) == before:
         return None
     if app.owner is None and glance(Path(before)).app != app.name:
         return None
     return before
 
 
+def _real(path: Path, app: App) -> str:
+    """Where the file was when it was read: who owns a link may have moved it since."""
+    return app.file or os.path.realpath(path)
+
+
 # --- whose file -----------------------------------------------------------------------------------
 
 
-def read(path: Path) -> tuple[str, Delegation | None]:
-    """Returns the file's text, and who decides what it says where that is not root alone.
+class Read(NamedTuple):
+    """A configuration that was read."""
 
-    Raises ForeignFileError where root may not obey it, OSError and ConfigError where it cannot be
-    read.
-    """
-    if os.geteuid() != ROOT:
-        return text_file.text(path, FILE_MAX, _WHAT), None
-    entry = delegated(path)
-    if entry is None:
-        return _roots(path), None
+    text: str
+    path: str  # where it was then, without links
+    delegation: Delegation | None  # who decides what it says, where that is not root alone
+
+
+def read(path: Path) -> Read:
+    """Returns the file. Raises ForeignFileError where root may not obey it, OSError and ConfigError
+    where it cannot be read."""
     try:
-        owner = account(entry.owner)
+        return Read(*obeyed.read(path, FILE_MAX, _WHAT), None)
+    except obeyed.ForeignFileError as error:
+        refusal, listed = error, False
+    # A link may lead one trusted file to another: each account has a say over its own only.
+    for entry in (each for each in trusted_files() if same(each.path, path)):
+        trusted, listed = (_owner(path, entry),), True
+        try:
+            found = Read(*obeyed.read(path, FILE_MAX, _WHAT, trusted=trusted), entry)
+        except obeyed.ForeignFileError as error:
+            refusal = error
+            continue
+        if obeyed.foreign(found.path) is None:
+            raise PreflightError(
+                f"{path}: a link of {entry.owner} leads to {found.path}, which is root's own",
+                problems=("An account is trusted with its own file only. Nothing was changed.",),
+                hint=f"unitq -c {found.path} …, if that is meant",
+            )
+        return found
+    if listed:
+        raise refusal
+    hint = _ways_out(path, refusal.control)
+    raise obeyed.ForeignFileError(refusal.path, _WHAT, refusal.control, hint=hint)
+
+
+def _owner(path: Path, entry: Delegation) -> int:
+    try:
+        return account(entry.owner).uid
     except LookupError as error:
         raise PreflightError(
             f"{path}: root does not obey this {_WHAT}: the account {entry.owner}, which is trusted "
             "with it, does not exist",
             hint=f"unitq trust remove {entry.path}",
         ) from error
-    return obeyed.text(path, FILE_MAX, _WHAT, trusted=(owner.uid,)), entry
 
 
-def read_to_look(path: Path) -> tuple[str, Delegation | None]:
+def read_to_look(path: Path) -> Read:
     """Returns the same for who changes nothing: of a file that root does not obey, too.
 
     Of one that one other account decides about, and that the app was installed from; what it names
@@ -156,8 +188,8 @@ def read_to_look(path: Path) -> tuple[str, Delegation | None]:
         if uid == ANYONE:
             raise
         owner = name_of(uid)
-        text = obeyed.text(path, FILE_MAX, _WHAT, trusted=(uid,))
-        return text, Delegation(os.path.abspath(path), owner, looking=True)
+        found = obeyed.read(path, FILE_MAX, _WHAT, trusted=(uid,))
+        return Read(*found, Delegation(os.path.abspath(path), owner, looking=True))
 
 
 def foreign(path: Path) -> bool:
@@ -173,13 +205,26 @@ def foreign(path: Path) -> bool:
     return False
 
 
-def _roots(path: Path) -> str:
+def vouch(path: Path, installed_from: str, app: str) -> None:
+    """Raises PreflightError where another account says by this file which app is meant.
+
+    It may do so of the app that was installed from just this file, and of no other.
+    """
     try:
-        return obeyed.text(path, FILE_MAX, _WHAT)
-    except obeyed.ForeignFileError as error:
-        raise obeyed.ForeignFileError(
-            error.path, _WHAT, error.control, hint=_ways_out(path, error.control)
-        ) from None
+        found = read(path)
+    except obeyed.ForeignFileError:
+        if os.path.islink(path) or not same(path, installed_from):
+            raise
+        return
+    except (OSError, UnitqError):
+        return  # who reads it is told
+    if found.delegation is not None and found.path != os.path.realpath(installed_from):
+        raise PreflightError(
+            f"{app} was installed from another file, {installed_from}; "
+            f"{found.delegation.owner} may change {path}, which names it",
+            problems=("Nothing was changed.",),
+            hint=f"name the app with -a; `-a {app}` if it is the one that you mean",
+        )
 
 
 def _ways_out(path: Path, control: Control) -> str:
@@ -286,11 +331,6 @@ def _write(entries: list[Delegation]) -> None:
     with files.nothing_changed("cannot write"):
         files.folder(path.parent)
         files.replace(path, delegation.dump(entries).encode(), 0o644)
-
-
-def delegated(path: Path) -> Delegation | None:
-    """Returns the entry of the list that is about this file."""
-    return next((each for each in trusted_files() if same(each.path, path)), None)
 
 
 def member_of(name: str, group: str) -> bool:

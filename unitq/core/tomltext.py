@@ -83,7 +83,7 @@ def read(text: str, source: str) -> tuple[dict[str, Any], dict[Path, int], dict[
 
     Raises ConfigError where it is no TOML at all, or nested so deeply that nobody means it.
     """
-    data = _toml(text, source)
+    data = parsed(text, source)
     order: dict[Path, int] = {(): 0}
     problems: dict[Path, str] = {}
     for path, value in _walk(data):
@@ -96,7 +96,11 @@ def read(text: str, source: str) -> tuple[dict[str, Any], dict[Path, int], dict[
     return data, order, problems
 
 
-def _toml(text: str, source: str) -> dict[str, Any]:
+def parsed(text: str, source: str) -> dict[str, Any]:
+    """The data, unchecked. Raises ConfigError where it is no TOML, or takes too long to read.
+
+    Every TOML that another account may have written is read here: tomllib itself hangs on some.
+    """
     if len(text) > TEXT_MAX:
         raise refusal(source, [f"longer than {TEXT_MAX // 1024} KiB"])
     if found := re.search("[\ud800-\udfff]", text):

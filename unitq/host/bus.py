@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def opened(*, user: bool) -> Any:
-    """An open connection. Raises NoSystemdError."""
+def opened(*, user: bool) -> tuple[Any, bool]:
+    """An open connection, and whether it is to systemd itself. Raises NoSystemdError."""
     from pystemd.dbuslib import DBus, DBusAddress
 
     if os.geteuid() == 0:
@@ -37,13 +37,13 @@ def opened(*, user: bool) -> Any:
         except Exception as error:  # noqa: BLE001  (pystemd's classes share no public base)
             problem = error
             continue
-        return private
+        return private, True
     shared = DBus(user_mode=user)
     try:
         shared.open()
     except Exception as error:
         raise no_systemd(problem or error, user=user) from error
-    return shared
+    return shared, False
 
 
 def import_pystemd() -> None:

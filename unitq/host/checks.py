@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import stat
 import subprocess
 import tempfile
@@ -16,7 +15,9 @@ from unitq.core.errors import PreflightError
 from unitq.core.exposure import applies
 from unitq.core.finding import Finding, Level
 from unitq.core.model import CodeVersion
+from unitq.core.recognise import interpreter
 from unitq.core.scriptfile import script_file
+from unitq.core.wrappers import SHELLS
 from unitq.host.hooks import program
 from unitq.linux import git, obeyed, programs
 from unitq.linux.account import name_of
@@ -24,7 +25,7 @@ from unitq.linux.trust import ANYONE, ROOT
 from unitq.units.hardening import DIRECTIVES, Hardening
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import PurePath
 
     from unitq.core.model import App, Hook, Hooks, Worker
@@ -145,15 +146,13 @@ def of_hooks(hooks: Hooks, directory: PurePath, *, user_scope: bool) -> list[Fin
         if hook.user is not None:
             found += _account(hook.user, "user", f"hooks.{name}", user_scope=user_scope)
         elif not missing and not user_scope:
-            found += _of_roots_hook(hook, path, f"hooks.{name}")
+            found += _of_roots_hook(hook, directory, f"hooks.{name}")
     return found
 
 
-def _of_roots_hook(hook: Hook, path: Path, place: str) -> list[Finding]:
+def _of_roots_hook(hook: Hook, directory: PurePath, place: str) -> list[Finding]:
     """What another account than root could make this hook do as root."""
-    script = script_file(shlex.join(hook.command))
-    behind = [path.parent / each for each in script.paths] if script else []
-    for file in (path, *behind):
+    for file in _run_by(hook, directory):
         if control := _foreign(file):
             owner = "" if control.uid == ANYONE else name_of(control.uid)
             return [
@@ -166,6 +165,30 @@ def _of_roots_hook(hook: Hook, path: Path, place: str) -> list[Finding]:
                 )
             ]
     return []
+
+
+# Programs that run what their words name, and so are not all that a hook runs.
+_PASSING_ON = frozenset(
+    {"env", "nice", "ionice", "nohup", "setsid", "stdbuf", "timeout", "flock", "chrt", "taskset"}
+)
+
+
+def _run_by(hook: Hook, directory: PurePath) -> Iterator[Path]:
+    """The program of a hook; behind an interpreter and the like, the files up to its script.
+
+    As they are found at the hook's start: relative paths are below the directory of unitq.toml.
+    """
+    for number, word in enumerate(hook.command):
+        path = program(hook, directory) if number == 0 else Path(directory).absolute() / word
+        try:
+            there = path.is_file()
+        except (OSError, ValueError):
+            there = False
+        if there or (number and "/" in word and not word.startswith("-")):
+            yield path
+        name = path.name
+        if there and not (name in _PASSING_ON or name in SHELLS or interpreter(name)):
+            return
 
 
 def of_owner(app: App, path: PurePath) -> list[Finding]:

@@ -122,18 +122,20 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def said(identifier: str, lines: int, *, user: bool) -> tuple[str, ...]:
-    """The last lines under this SyslogIdentifier.
+def said(identifier: str, lines: int, *, uid: int, user: bool) -> tuple[str, ...]:
+    """The last lines under this SyslogIdentifier, of processes of that account.
 
-    Of a process that lives for milliseconds journald may not find out the invocation any more.
+    Of a process that lives for milliseconds journald may not find out the invocation any more. The
+    identifier alone proves nothing: any process may take it.
     """
-    arguments = [f"--lines={lines}", "--output=cat", f"--identifier={identifier}"]
-    return tuple(_journalctl(arguments, user=user).splitlines())
+    matches = [f"SYSLOG_IDENTIFIER={identifier}", f"_UID={uid}"]
+    shown = _journalctl([f"--lines={lines}", "--output=cat", *matches], user=user)
+    return tuple(shown.splitlines())
 
 
 def ending(invocation: str, *, user: bool) -> Ending:
     """How the main process of that start ended, where nobody was listening when it did."""
-    shown = _journalctl(["--output=json", *_of_invocation(invocation, user=user)], user=user)
+    shown = _journalctl(["--output=json", *_by_the_manager(invocation, user=user)], user=user)
     found = Ending(End.UNKNOWN, "nobody saw how it ended")
     for line in shown.splitlines():
         entry = json.loads(line)
@@ -161,13 +163,10 @@ def told_to_stop(invocations: Sequence[str], *, user: bool) -> frozenset[str]:
     """Those of these starts that ended because somebody told systemd to stop the unit."""
     if not invocations:
         return frozenset()
-    about = "USER_INVOCATION_ID" if user else "INVOCATION_ID"
+    about = _about(user=user)
     # systemd restarts what crashed by a unit job too, whose first half is a stop.
-    matches = [
-        f"MESSAGE_ID={_STOPPED}",
-        "JOB_TYPE=stop",
-        *(f"{about}={each}" for each in invocations),
-    ]
+    matches = [f"MESSAGE_ID={_STOPPED}", "JOB_TYPE=stop", _manager(user=user)]
+    matches += [f"{about}={each}" for each in invocations]
     shown = _journalctl(["--output=json", f"--output-fields={about}", *matches], user=user)
     return frozenset(json.loads(line).get(about, "") for line in shown.splitlines())
 
@@ -250,8 +249,26 @@ def command(units: Sequence[str], options: Sequence[str], *, user: bool) -> list
 
 
 def _of_invocation(invocation: str, *, user: bool) -> list[str]:
-    about = "USER_INVOCATION_ID" if user else "INVOCATION_ID"
-    return [f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"{about}={invocation}"]
+    own = f"_SYSTEMD_INVOCATION_ID={invocation}"
+    return [own, "+", *_by_the_manager(invocation, user=user)]
+
+
+def _by_the_manager(invocation: str, *, user: bool) -> list[str]:
+    """The matches for what systemd says of that start."""
+    return [f"{_about(user=user)}={invocation}", _manager(user=user)]
+
+
+def _about(*, user: bool) -> str:
+    return "USER_INVOCATION_ID" if user else "INVOCATION_ID"
+
+
+def _manager(*, user: bool) -> str:
+    """The match for what a manager's account wrote: PID 1's, or the user's own.
+
+    Fields without a "_" are the sender's word: any account may write MESSAGE_ID= and INVOCATION_ID=
+    of another's unit into the journal. Fields with one are journald's (systemd.journal-fields(7)).
+    """
+    return f"_UID={os.getuid() if user else 0}"
 
 
 def _sync(seconds: float, *, user: bool) -> None:

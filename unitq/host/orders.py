@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from unitq.core.sight import Seen, failure
 from unitq.core.slot import Order, What
 from unitq.host import install, journal, state, unitfiles
 from unitq.host.bus_errors import BusLostError
+from unitq.linux.account import account
+from unitq.linux.trust import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -134,9 +137,23 @@ class Orders:
     def logs(self, name: InstanceName, invocation: str, *, probed: bool) -> tuple[str, ...]:
         """The last lines of that start of an instance, and of its probe before them."""
         user = self._layout.user
-        identifier = names.probe_identifier(self._app, name)
-        lines = journal.said(identifier, _PROBE_LINES, user=user) if probed else ()
+        lines: tuple[str, ...] = ()
+        if probed and (uid := self._uid(name)) is not None:
+            identifier = names.probe_identifier(self._app, name)
+            lines = journal.said(identifier, _PROBE_LINES, uid=uid, user=user)
         return lines + (journal.tail(invocation, _LOG_LINES, user=user) if invocation else ())
+
+    def _uid(self, name: InstanceName) -> int | None:
+        """The user ID that a probe's command runs as; None: it cannot be found out."""
+        if self._layout.user:
+            return os.getuid()
+        try:
+            user = self._systemd.properties(names.probe(self._app, name), "User")["User"]
+            return account(user).uid if user else ROOT
+        except LookupError:
+            return int(user) if user.isdigit() else None
+        except SystemdError:
+            return None
 
     def last_words(self, invocation: str) -> tuple[str, ...]:
         """What the processes of that start printed last."""

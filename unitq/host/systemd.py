@@ -22,6 +22,7 @@ _MANAGER = b"org.freedesktop.systemd1.Manager"
 _UNIT = b"org.freedesktop.systemd1.Unit"
 _UNIT_PATH = b"/org/freedesktop/systemd1/unit/"
 _PROPERTIES = b"org.freedesktop.DBus.Properties"
+_BUS = (b"org.freedesktop.DBus", b"/org/freedesktop/DBus", b"org.freedesktop.DBus")
 
 # What we read of a unit: its interface and its D-Bus type (org.freedesktop.systemd1(5)).
 _KINDS: dict[str, tuple[bytes, bytes]] = {
@@ -39,6 +40,7 @@ _KINDS: dict[str, tuple[bytes, bytes]] = {
     "ExecMainExitTimestamp": (b"org.freedesktop.systemd1.Service", b"t"),
     "TimeoutStopUSec": (b"org.freedesktop.systemd1.Service", b"t"),
     "ControlGroup": (b"org.freedesktop.systemd1.Service", b"s"),
+    "User": (b"org.freedesktop.systemd1.Service", b"s"),
     "MemoryCurrent": (b"org.freedesktop.systemd1.Service", b"t"),
 }
 
@@ -107,6 +109,9 @@ class Systemd:
         self._paths: dict[bytes, str] = {}
         self._pending: list[Event] = []
         self._callbacks: tuple[Any, ...] = ()
+        self._private = False  # nobody but systemd is at the other end
+        self._name = b""  # of systemd on the bus
+        self._strangers: list[int] = []  # one for each signal that somebody else has sent
         self.calls = 0  # counted so that tests can hold us to "D-Bus calls are counted"
         os.environ.setdefault(TIMEOUT, _TIMEOUT_VALUE)
         bus.import_pystemd()
@@ -266,6 +271,15 @@ class Systemd:
             if number_of(error) in GONE:
                 raise BusLostError("the connection to systemd broke") from error
             raise
+        if self._strangers:
+            self._strangers.clear()
+            # One that has executed itself anew has another name, and some of its signals are lost.
+            try:
+                same = self._owner() == self._name
+            except SystemdError:
+                same = False
+            if not same:
+                raise BusLostError("systemd has left the bus, or come back to it")
 
     def reconnect(self) -> None:
         """Connects again and subscribes as before. Waits for a manager that re-executes itself."""
@@ -291,22 +305,46 @@ class Systemd:
 
     def _open(self) -> None:
         self._callbacks = ()
-        self._bus = bus.opened(user=self._user)
+        self._bus, self._private = bus.opened(user=self._user)
+
+    def _owner(self) -> bytes:
+        """The name that systemd has on the bus for as long as it is connected."""
+        from pystemd.dbuslib import apply_signature
+
+        what = apply_signature(b"s", [_SERVICE])
+        name: bytes = self._answer(
+            lambda: self._bus.call_method(*_BUS, b"GetNameOwner", what).body,
+            "GetNameOwner",
+            (),
+            once=True,
+        )
+        return name
 
     def _listen(self) -> None:
-        pending, paths = self._pending, self._paths
+        pending, paths, strangers = self._pending, self._paths, self._strangers
+        # Any account may send such signals on the bus, also straight to us, past all matches: only
+        # the sender's own name cannot be made up. On the private socket nobody else is connected.
+        known = self._name = b"" if self._private else self._owner()
+
+        def foreign(message: Any) -> bool:
+            if not known or message.get_sender() == known:
+                return False
+            strangers.append(1)
+            return True
 
         # Plain functions: pystemd sets an attribute on them, which a method does not take. They
         # only note: an exception in here would surface as SystemError.
         def changed(message: Any, error: Any = None, userdata: Any = None) -> None:  # noqa: ARG001
             # Of every object on the bus: what is not ours is skipped before it is parsed.
-            if unit := paths.get(message.get_path()):
+            if (unit := paths.get(message.get_path())) and not foreign(message):
                 message.process_reply(False)
                 # pystemd reads an empty dictionary, of a signal that only invalidates, as a list.
                 if isinstance(changes := message.body[1], dict):
                     pending.append(Changed(unit, _plain(changes)))
 
         def removed(message: Any, error: Any = None, userdata: Any = None) -> None:  # noqa: ARG001
+            if foreign(message):
+                return
             message.process_reply(False)
             _, job, unit, result = message.body
             pending.append(JobDone(unit.decode(), job.decode(), result.decode()))
@@ -314,8 +352,9 @@ class Systemd:
         # pystemd holds bare pointers; without these references the next signal crashes.
         self._callbacks = (changed, removed)
         self._call(b"Subscribe", tolerate="AlreadySubscribed")
-        self._bus.match_signal(None, None, _PROPERTIES, b"PropertiesChanged", changed)
-        self._bus.match_signal(None, _OBJECT, _MANAGER, b"JobRemoved", removed)
+        sender = _SERVICE if known else None
+        self._bus.match_signal(sender, None, _PROPERTIES, b"PropertiesChanged", changed)
+        self._bus.match_signal(sender, _OBJECT, _MANAGER, b"JobRemoved", removed)
 
     def _taken(self) -> list[Event]:
         taken = list(self._pending)

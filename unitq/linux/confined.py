@@ -55,12 +55,19 @@ def account(uid: int) -> Account:
 
 
 def run(
-    work: Callable[[], bytes], rights: Account | None, *, seconds: float, most: int, folder: int
+    work: Callable[[], bytes],
+    rights: Account | None,
+    *,
+    seconds: float,
+    most: int,
+    folder: int,
+    keep: int | None = None,
 ) -> Ended:
     """Does `work` in a child, in the directory of that descriptor; what it returns is written.
 
-    `rights` None: ours. `most` are the bytes of output, with more it is ended. Raises OSError where
-    no process can be made.
+    `rights` None: ours. `most` are the bytes of output, with more it is ended. `keep` is a
+    descriptor of ours that the child has as its number 3. Raises OSError where no process can be
+    made.
     """
     import ctypes
 
@@ -73,7 +80,7 @@ def run(
         os.close(write)
         raise
     if pid == 0:
-        _child(work, rights, folder, write, prctl)
+        _child(work, rights, folder, write, keep, prctl)
     os.close(write)
     try:
         return _ended(pid, read, monotonic() + seconds, most)
@@ -86,6 +93,7 @@ def _child(
     rights: Account | None,
     folder: int,
     write: int,
+    keep: int | None,
     prctl: Callable[..., int],
 ) -> NoReturn:
     """Never returns: neither handlers nor buffers of the parent may run here."""
@@ -97,7 +105,9 @@ def _child(
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null, 2)
-        os.closerange(3, 1 << 20)
+        if keep is not None:
+            os.dup2(keep, 3)
+        os.closerange(3 if keep is None else 4, 1 << 20)
         _take(rights)
         prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)  # once the account is changed

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.errors import PreflightError
 from unitq.linux import text_file
 from unitq.linux.account import name_of
-from unitq.linux.trust import ANYONE, ROOT, Control, Why, resolved
+from unitq.linux.trust import ANYONE, ROOT, Control, Why, deciding
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from unitq.linux.trust import Resolved
 
 
@@ -28,34 +29,42 @@ class ForeignFileError(PreflightError):
         self.control = control
 
 
-def text(path: Path, most: int, what: str, *, trusted: tuple[int, ...] = (), hint: str = "") -> str:
-    """Returns the text of a file of at most `most` bytes. `what` is what messages call it.
+class Obeyed(NamedTuple):
+    """A file that was read."""
 
-    As root only of a file that root decides about, or one of the `trusted` accounts (user IDs).
+    text: str
+    path: str  # where it was then, without links
+
+
+def read(path: Path, most: int, what: str, *, trusted: tuple[int, ...] = ()) -> Obeyed:
+    """Returns a file of at most `most` bytes. `what` is what messages call it.
+
+    As root only one that root decides about, or one of the `trusted` accounts (user IDs).
     Raises ForeignFileError, and what text_file.text raises.
     """
+    place = ""
 
     def check(found: Resolved) -> None:
+        nonlocal place
+        place = found.path
         if os.geteuid() == ROOT and (control := found.beyond(*trusted)):
-            raise ForeignFileError(str(path), what, control, hint=hint)
+            raise ForeignFileError(str(path), what, control)
 
-    return text_file.text(path, most, what, check)
+    text = text_file.text(path, most, what, check)
+    return Obeyed(text, place)
+
+
+def text(path: Path, most: int, what: str) -> str:
+    """Returns the text of such a file; as root only of one that root alone decides about."""
+    return read(path, most, what).text
 
 
 def foreign(path: str | os.PathLike[str], *trusted: int) -> Control | None:
     """Returns who but root and the `trusted` accounts decides about a path; None for nobody.
 
-    Of a path that is not there: who decides about the nearest directory above it.
+    Of a path that is not there: who could put something there.
     """
-    place = Path(path)
-    while True:
-        try:
-            with resolved(place) as found:
-                return found.beyond(*trusted)
-        except (FileNotFoundError, NotADirectoryError):
-            if place == place.parent:
-                return None
-            place = place.parent
+    return next((each for each in deciding(path) if each.uid not in trusted), None)
 
 
 def describe(path: str, control: Control) -> str:
@@ -64,6 +73,8 @@ def describe(path: str, control: Control) -> str:
     what = "it" if own else f"{control.path}, on the way to it,"
     if control.why is Why.LINKED:
         return f"{what} is a hard link in a directory that all may write to"
+    if control.why is Why.MAY_MAKE:
+        return f"it is not there, and everybody may make it: {control.path} is open to all"
     if control.uid == ANYONE:
         return f"others than its owner may write to {'it' if own else control.path}"
     return f"{what} belongs to {name_of(control.uid)}"
@@ -73,6 +84,8 @@ def mend(control: Control) -> str:
     """Returns the command that takes the path away from others."""
     if control.why is Why.LINKED:
         return f"make it a file of its own: cp {control.path} {control.path}.new"
+    if control.why is Why.MAY_MAKE:
+        return "name a directory of root's"
     if control.uid == ANYONE:
         return f"chmod go-w {control.path}"
     return f"chown root:root {control.path}"

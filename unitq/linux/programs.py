@@ -14,7 +14,7 @@ import site
 import sys
 
 from unitq.core.errors import NotPermittedError
-from unitq.linux.trust import resolved
+from unitq.linux.trust import deciding
 
 # The system's own first: on some machines a group may write to /usr/local.
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
@@ -132,17 +132,12 @@ def places() -> dict[str, str]:
 def decided_by_another(path: str) -> str | None:
     """The part of a path that others than root decide about; None: there is none.
 
-    Of what is not there yet, it is about the directory. What cannot be looked at is not root's.
+    Of what is not there yet: where others could make it. What cannot be looked at is not root's.
     """
-    while True:
-        try:
-            with resolved(path) as found:
-                say = found.beyond()
-                return say and say.path
-        except FileNotFoundError:
-            path = os.path.dirname(path.rstrip("/")) or "/"
-        except OSError:
-            return path
+    try:
+        return next((each.path for each in deciding(path)), None)
+    except OSError:
+        return path
 
 
 def _home(uid: int) -> str:

@@ -7,6 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from unitq.linux import trust
 from unitq.linux.account import account as find_account
 from unitq.linux.account import name_of
 from unitq.linux.trust import ANYONE, Control, Why, resolved
@@ -78,17 +79,16 @@ def read(
 
 
 def authors(path: str | os.PathLike[str]) -> tuple[Control, ...]:
-    """Who decides what a file says, besides root; nobody where it is not there.
+    """Who decides what a file says, besides root, also one that is gone for a moment.
 
     Nothing for an ordinary user, who reads with their own rights whatever a file says.
     """
     if os.geteuid() != 0:
         return ()
     try:
-        with resolved(path) as found:
-            return found.controls
+        return trust.deciding(path)
     except OSError:
-        return ()
+        return (Control(ANYONE, os.fspath(path), Why.MAY_WRITE),)
 
 
 def deciding(account: str | None) -> tuple[Control, ...]:
@@ -121,6 +121,12 @@ def _refusal(say: list[Control]) -> UnreadableError:
     if anyone.why is Why.LINKED:
         return UnreadableError(
             f"{anyone.path} has a second name, and everybody may write to its directory",
+            "move it to a directory of root's, or of one account's",
+            denied=True,
+        )
+    if anyone.why is Why.MAY_MAKE:
+        return UnreadableError(
+            f"everybody may make files in {anyone.path}, and so decide what is read here",
             "move it to a directory of root's, or of one account's",
             denied=True,
         )

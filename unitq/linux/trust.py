@@ -27,6 +27,7 @@ class Why(StrEnum):
 
     OWNS = "owns"
     MAY_WRITE = "may write"
+    MAY_MAKE = "may make files in"  # a sticky directory, of what is not there
     LINKED = "may have linked"  # link(2) of another's file into a directory open to all
 
 
@@ -63,12 +64,40 @@ def resolved(path: str | os.PathLike[str]) -> Iterator[Resolved]:
     """
     walk = _Walk()
     try:
-        text = os.fspath(path)
-        # A working directory that is gone matters only to a path below it.
-        walk.along(text if text.startswith("/") else os.path.join(os.getcwd(), text))
+        walk.along(_absolute(path))
         yield Resolved(walk.here, walk.place, tuple(walk.controls))
     finally:
         walk.close()
+
+
+def deciding(path: str | os.PathLike[str]) -> tuple[Control, ...]:
+    """Who but root decides what a path leads to, in the order of the way.
+
+    Of one that leads nowhere also who could put something there. Raises OSError.
+    """
+    walk = _Walk()
+    try:
+        walk.along(_absolute(path))
+    except (FileNotFoundError, NotADirectoryError):
+        # A sticky directory is no hole for what is in it, but everybody may make what is not.
+        if os.fstat(walk.here).st_mode & _OTHERS_WRITE:
+            walk.controls.append(Control(ANYONE, walk.place, Why.MAY_MAKE))
+    finally:
+        walk.close()
+    return tuple(walk.controls)
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    text = os.fspath(path)
+    # A working directory that is gone matters only to a path below it.
+    if text.startswith("/"):
+        return text
+    # Without links: what it is below is where ".." leads, whoever owns the directory itself.
+    here, rest = os.getcwd(), text
+    while rest.partition("/")[0] in (".", ".."):
+        part, _, rest = rest.partition("/")
+        here = os.path.dirname(here) if part == ".." else here
+    return os.path.join(here, rest)
 
 
 class _Walk:

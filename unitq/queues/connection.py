@@ -7,13 +7,17 @@ import threading
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from urllib.parse import unquote, urlsplit
 
+from unitq.linux.account import name_of
+from unitq.linux.connect_as import connected
 from unitq.linux.read_as import UnreadableError, read
 from unitq.queues.commands import count, pieces
 from unitq.queues.errors import QueuesError
 from unitq.queues.wire import Parser, Refused
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
 
     from unitq.core.model import Redis
@@ -89,6 +93,7 @@ class Connection:
         self._patience = patience
         self._connection: Any = None
         self._tls: dict[str, bytes] = {}  # by path
+        self._given: socket.socket | None = None  # that another account's rights have opened
         self._parser: Parser | None = None
         self.trips = 0  # to Redis and back, for the tests
 
@@ -109,7 +114,7 @@ class Connection:
             from redis.exceptions import ConnectionError as Closed
             from redis.exceptions import RedisError
 
-            used = repeatable and self._connection is not None
+            used = repeatable and self._connection is not None and not self._given
             try:
                 self._ready(end)
                 return work()
@@ -126,8 +131,9 @@ class Connection:
             except (RedisError, OSError, ValueError) as error:
                 raise self._failed(error) from error
 
-        if self._connection is None:
-            self._tls = self._tls_files()  # not in the thread: it may take a process
+        if self._connection is None:  # not in the thread: these may take a process
+            self._tls = self._tls_files()
+            self._given = self._connected()
         try:
             return within(self._patience, run, self.where)
         except BaseException:
@@ -203,7 +209,26 @@ class Connection:
         options |= {name: self._file(path, opened) for name, path in tls.items() if path}
         if settings.sentinels:
             options["host"], options["port"] = self._master(redis)
-        return kind(**options)
+        made = kind(**options)
+        if given := self._given:
+            given.settimeout(self._patience)
+            made._connect = lambda: given
+        return made
+
+    def _connected(self) -> socket.socket | None:
+        """A connection to a unix socket that others have named to root; None: root makes its own.
+
+        Root may connect to any, and would be taken at its word there.
+        """
+        url = urlsplit(self._settings.url or "")
+        deciding = {control.uid for control in self._told_by}
+        if url.scheme != "unix" or self._settings.sentinels or not deciding or os.geteuid() != 0:
+            return None
+        try:
+            (uid,) = deciding
+            return connected(unquote(url.path), uid, seconds=self._patience)
+        except OSError as error:
+            raise QueuesError(f"{self.where}: {error.strerror} for {name_of(uid)}") from None
 
     def _tls_files(self) -> dict[str, bytes]:
         """What root reads of them, by path; OpenSSL would follow whatever the path leads to."""
@@ -257,8 +282,6 @@ class Connection:
 
 def place(settings: Redis) -> str:
     """`Redis at 127.0.0.1:6379/0`; never a password."""
-    from urllib.parse import urlsplit
-
     if settings.sentinels:
         return f"Redis master {settings.master}"
     url = urlsplit(settings.url or "")

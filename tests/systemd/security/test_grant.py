@@ -200,7 +200,7 @@ def test_a_caller_who_dies_ends_nothing(grants: Grants, number: signal.Signals) 
     grants.site.let_go()
     seen = watch.wait()
     assert (seen.code, "[2/2]" in seen.stdout) == (0, True), seen
-    assert grants.site.unitq("plan").code == 0
+    assert grants.site.unitq("-c", str(grants.config), "plan").code == 0
 
 
 def test_who_stops_reading_still_gets_the_exit_code(grants: Grants) -> None:

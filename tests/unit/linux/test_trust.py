@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from unitq.linux.trust import ANYONE, Control, Why, resolved
+from unitq.linux.read_as import authors
+from unitq.linux.trust import ANYONE, Control, Why, deciding, resolved
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,3 +128,39 @@ def test_a_pipe_does_not_block(place: Path) -> None:
     os.mkfifo(place / "f")
     with resolved(place / "f") as found:
         os.close(found.open())
+
+
+def _gone(place: Path, owner: int, mode: int) -> Path:
+    folder = place / "folder"
+    folder.mkdir()
+    folder.chmod(mode)
+    os.chown(folder, owner, 0)
+    return folder / "unitq.toml"
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "who"),
+    [
+        (0, 0o755, None),
+        (DEPLOY, 0o755, (DEPLOY, Why.OWNS)),
+        (0, 0o1777, (ANYONE, Why.MAY_MAKE)),
+        (0, 0o777, (ANYONE, Why.MAY_WRITE)),
+    ],
+)
+def test_what_is_not_there_is_whose_who_can_make_it(
+    place: Path, owner: int, mode: int, who: tuple[int, Why] | None
+) -> None:
+    path = _gone(place, owner, mode)
+    (place / "link").symlink_to(path)  # of root's, to nothing
+    for each in (path, place / "link", path / "below"):
+        found = [one for one in deciding(each) if one.path.startswith(f"{place}/")]
+        assert [(one.uid, one.why) for one in found][:1] == ([who] if who else [])
+        # Who takes the file away for a moment still decides what it says.
+        assert [one for one in authors(each) if one.path.startswith(f"{place}/")] == found
+
+
+def test_links_in_a_circle_are_nobodys_word(place: Path) -> None:
+    (place / "circle").symlink_to("circle")
+    with pytest.raises(OSError, match="symbolic links"):
+        deciding(place / "circle")
+    assert authors(place / "circle")[0].uid == ANYONE
