@@ -298,6 +298,39 @@ def test_several_files_are_told_apart_by_the_app(
     done = unitq("--user", "-a", "three", "render")
     assert done.code == Exit.USAGE
     assert "three" in done.stderr
+    assert "there is one for broken, one, two" in done.stderr
+
+
+def test_a_file_that_is_no_toml_is_not_said_to_be_missing(
+    unitq: Callable[..., Done], tmp_path: Path
+) -> None:
+    folder = tmp_path / "home/.config/unitq"
+    folder.mkdir(parents=True)
+    (folder / "shop.toml").write_text("app = shop")
+    (folder / "other.toml").write_text(TOML.replace("shop", "other"))
+    done = unitq("--user", "-a", "shop", "render")
+    assert done.code == Exit.USAGE
+    assert "no configuration file" not in done.stderr
+    assert f"{folder}/shop.toml" in done.stderr
+
+
+def test_two_files_for_one_app_are_not_told_apart_by_it(
+    unitq: Callable[..., Done], tmp_path: Path
+) -> None:
+    folder = tmp_path / "home/.config/unitq"
+    folder.mkdir(parents=True)
+    for name in ("shop", "copy"):
+        (folder / f"{name}.toml").write_text(TOML)
+    done = unitq("--user", "-a", "shop", "render")
+    assert done.code == Exit.USAGE
+    assert f"several configuration files for app shop: {folder}/copy.toml" in done.stderr
+    assert "-a APP" not in done.stderr
+
+
+def test_a_missing_file_says_how_to_write_it(unitq: Callable[..., Done]) -> None:
+    done = unitq("-c", "no such.toml", "check")
+    assert done.code == Exit.USAGE
+    assert "`unitq -c 'no such.toml' init`" in done.stderr
 
 
 def test_a_file_about_another_app_than_asked_for(

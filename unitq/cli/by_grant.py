@@ -89,10 +89,10 @@ def _refuse_arguments(scope: Scope, app: str) -> None:
         typed.append("$UNITQ_CONFIG")
     if typed:
         raise ConfigError(
-            f"{context.info_name} by a grant takes no {', '.join(typed)}: nothing that you type "
-            "reaches root",
-            hint=f"what holds for each deploy belongs in /etc/unitq/{app}.toml; for this once, "
-            "somebody with root can type it",
+            f"{context.info_name} by a grant takes no {', '.join(typed)}: what you type does not "
+            "reach root",
+            hint=f"what is to hold each time belongs in /etc/unitq/{app}.toml; for one time, ask "
+            "somebody who may use root",
         )
 
 

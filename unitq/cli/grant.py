@@ -73,7 +73,7 @@ def _new(scope: Scope, group: str) -> Grant:
     if not path.exists():
         raise NoMatchError(
             f"{path}: no such file, and a granted deploy reads no other",
-            hint=f"`install -m 0644 unitq.toml {path}`",
+            hint=f"`install -D -m 0644 unitq.toml {path}`",
         )
     checks.refuse(new)
     if app_of(path) not in (None, app):  # None: not to be read by this account, or unfinished

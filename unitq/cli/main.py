@@ -46,7 +46,7 @@ _COMMANDS = {
     "ctl": ("unitq.cli.ctl:ctl", "Answer as supervisorctl does, for scripts that call it."),
     "grant": ("unitq.cli.grant:grant", "Let a group deploy an app without root."),
     "remove": ("unitq.cli.run:remove", "Stop an app and delete all that deploy installed."),
-    "trust": ("unitq.cli.trust:trust", "List whose files root obeys, beside its own."),
+    "trust": ("unitq.cli.trust:trust", "Let an account decide what its workers run."),
     "schema": ("unitq.cli.setup:schema", "Print the JSON Schema of unitq.toml for editors."),
     "completion": ("unitq.cli.setup:completion", "Print the completion script for a shell."),
 }
@@ -84,7 +84,7 @@ class LazyGroup(click.Group):
 
 _EPILOG = """\b
 First steps:
-  unitq init              write unitq.toml, then edit it
+  unitq init              write /etc/unitq/APP.toml, then edit it
   unitq deploy            install the units and start the workers
   unitq deploy            after each change of the code: a rolling restart
   unitq status            what runs, and whether it runs the new code

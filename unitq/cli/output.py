@@ -61,20 +61,29 @@ def echo_json(document: Any, *, indent: int | None = 2) -> None:
 
 def details(error: UnitqError) -> list[str]:
     """The lines below an error's message: each mistake, and what to do."""
-    hint = [f"  hint: {error.hint}"] if error.hint else []
-    return [f"  {problem}" for problem in error.problems] + hint
+    hints = [f"  hint: {error.hint}"] * bool(error.hint)
+    hints += [f"  or, {error.otherwise}"] * bool(error.otherwise)
+    return [f"  {problem}" for problem in error.problems] + hints
 
 
 def confirm(question: str, *, err: bool = False) -> bool:
     """Asks at the terminal; no is the default. Raises click.Abort where nobody answers."""
-    return click.confirm(one_line(question), err=err)
+    try:
+        return click.confirm(one_line(question), err=err)
+    except click.Abort:
+        echo(err=True)
+        raise
 
 
 def ask(question: str, default: str) -> str | None:
     """Asks at the terminal for a word. None where nobody can answer."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
-    answer: str = click.prompt(one_line(question), default=default, err=True)
+    try:
+        answer: str = click.prompt(one_line(question), default=default, err=True)
+    except click.Abort:
+        echo(err=True)  # what follows starts on a line of its own
+        raise
     return answer
 
 

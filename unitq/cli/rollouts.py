@@ -393,4 +393,4 @@ def with_max_unavailable(settings: RolloutSettings, value: Share | None) -> Roll
 def need_terminal(question: str) -> None:
     """Raises ConfigError where nobody is there to answer."""
     if not sys.stdin.isatty():
-        raise ConfigError(f"{question}: nobody to ask", hint="--yes answers it")
+        raise ConfigError(f"{question}: there is no terminal to ask at", hint="--yes answers yes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import replace
 from functools import update_wrapper
 from pathlib import Path
@@ -67,6 +68,7 @@ class Scope(NamedTuple):
         if meant and not source.foreign(here):
             return here
         every = source.candidates(self.layout)
+        configured = sorted({each.app for each in every if each.app})
         if self.app is not None:
             every = [each for each in every if each.app == self.app]
         found = source.around(every, os.getcwd()) or every
@@ -80,13 +82,21 @@ class Scope(NamedTuple):
         folder = self.layout.config_dir
         if not found:
             about = f" for app {self.app}" if self.app else ""
+            others = f"; there is one for {', '.join(configured)}" if configured else ""
             raise ConfigError(
                 f"no configuration file{about}: looked for ./unitq.toml and {folder}/*.toml",
-                hint="`unitq init` writes one to start from; -c FILE names another",
+                hint=f"`unitq init` writes one to start from; -c FILE names another{others}",
             )
         known = ", ".join(str(each.path) for each in found)
+        apps = sorted({each.app for each in found if each.app})
+        if len(apps) == 1:
+            raise ConfigError(
+                f"several configuration files for app {apps[0]}: {known}",
+                hint="delete one, or give it another `app`; -c FILE names one for this command",
+            )
         raise ConfigError(
-            f"several configuration files: {known}", hint="name one with -c FILE or -a APP"
+            f"several configuration files: {known}",
+            hint=f"name one with -c FILE or -a APP: {', '.join(apps)}",
         )
 
     def load(
@@ -197,7 +207,10 @@ _HERE = Path("unitq.toml")
 
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"{path}: {error.strerror}", hint="-c FILE names the configuration file")
+    hint = "-c FILE names the configuration file"
+    if isinstance(error, FileNotFoundError):
+        hint += f"; `unitq -c {shlex.quote(str(path))} init` writes one to start from"
+    return ConfigError(f"{path}: {error.strerror}", hint=hint)
 
 
 def app_of(path: Path) -> str | None:

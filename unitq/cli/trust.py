@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,8 +99,9 @@ def add(owner: str, run_as: tuple[str, ...], file: Path) -> int:
     entry = source.trust(file, owner, run_as)
     echo(
         f"root obeys {entry.path}, which {entry.owner} may change; its workers run as "
-        f"{' or '.join(entry.accounts)}: unitq -c {entry.path} check"
+        f"{' or '.join(entry.accounts)}"
     )
+    echo(f"next: unitq -c {shlex.quote(entry.path)} check")
     return Exit.OK
 
 

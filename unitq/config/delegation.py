@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -221,10 +222,10 @@ def _by_drop_in(app: App, worker: Worker) -> str:
 def _error(place: str, account: str, delegation: Delegation) -> Finding:
     allowed = ", ".join(delegation.accounts)
     if account in ("root", "0"):
-        hint = "a worker that needs root belongs into a file of root's, in /etc/unitq"
+        hint = "a worker that needs root belongs in a file of root's, in /etc/unitq"
     else:
         hint = (
-            f"as root: `unitq trust add {delegation.path} --owner {delegation.owner} "
+            f"as root: `unitq trust add {shlex.quote(delegation.path)} --owner {delegation.owner} "
             f"{' '.join(f'--run-as {name}' for name in (*delegation.run_as, account))}`"
         )
     return Finding(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,8 +43,9 @@ def candidates(places: Layout) -> list[Candidate]:
     """Returns the files in the configuration's folder, and those that apps were installed from."""
     found = {path: glance(path) for path in sorted(Path(places.config_dir).glob("*.toml"))}
     for path, each in found.items():
-        if each.app is None and not os.access(path, os.R_OK):
-            found[path] = each._replace(app=path.stem)  # as `unitq init` names it
+        if each.app is None:
+            # As `unitq init` names it: the command that reads it says what is wrong with it.
+            found[path] = each._replace(app=path.stem)
     named = {each.app for each in found.values()}
     for app in state.apps(places):
         if app not in named and (revision := state.current(places.app(app))):
@@ -94,8 +96,14 @@ def remembered(path: Path, app: App) -> str:
 
     The next deploy then reads the file of the next release.
     """
-    real = Path(_real(path, app))
-    for directory in {worker.directory: None for worker in app.workers}:
+    directories = [worker.directory for worker in app.workers]
+    return _by_link(path, _real(path, app), directories)
+
+
+def _by_link(path: Path, found: str, directories: Sequence[str]) -> str:
+    """The path of `found`, which is where `path` leads, through one of these that are links."""
+    real = Path(found)
+    for directory in dict.fromkeys(directories):
         release = os.path.realpath(directory)
         if release != os.path.normpath(directory) and real.is_relative_to(release):
             return str(Path(directory) / real.relative_to(release))
@@ -144,7 +152,9 @@ def read(path: Path) -> Read:
         try:
             found = Read(*obeyed.read(path, FILE_MAX, _WHAT, trusted=trusted), entry)
         except obeyed.ForeignFileError as error:
-            refusal = error
+            # A file of root's would be no longer the owner's to change.
+            mend = obeyed.mend(error.control, owner=entry.owner)
+            refusal = obeyed.ForeignFileError(error.path, _WHAT, error.control, hint=mend)
             continue
         if obeyed.foreign(found.path) is None:
             raise PreflightError(
@@ -155,8 +165,10 @@ def read(path: Path) -> Read:
         return found
     if listed:
         raise refusal
-    hint = _ways_out(path, refusal.control)
-    raise obeyed.ForeignFileError(refusal.path, _WHAT, refusal.control, hint=hint)
+    hint, otherwise = _ways_out(path, refusal.control)
+    raise obeyed.ForeignFileError(
+        refusal.path, _WHAT, refusal.control, hint=hint, otherwise=otherwise
+    )
 
 
 def _owner(path: Path, entry: Delegation) -> int:
@@ -227,21 +239,37 @@ def vouch(path: Path, installed_from: str, app: str) -> None:
         )
 
 
-def _ways_out(path: Path, control: Control) -> str:
-    """What to type so that root obeys it."""
-    app = glance(path).app
-    name = app if app and delegation.plausible(app) else "APP"
-    place = f"{layout.system().config_dir}/{name}.toml"
+def _ways_out(path: Path, control: Control) -> tuple[str, str]:
+    """Returns what to type so that root obeys it, and another way; "" where there is none."""
+    written = glance(path)
+    app = written.app if written.app and delegation.plausible(written.app) else None
+    name = app or "APP"
+    places = layout.system()
+    place = f"{places.config_dir}/{name}.toml"
     if os.path.abspath(path) == place:
-        return obeyed.mend(control)
-    move = f"install -m 644 {path} {place} && unitq -a {name} deploy"
+        return obeyed.mend(control), ""
+    revision = state.current(places.app(app)) if app else None
+    adopt = " --adopt" if revision and not same(revision.config, place) else ""
+    # -D: nothing has made /etc/unitq on a new machine.
+    words = shlex.join(["install", "-D", "-m", "644", str(path), place])
+    move = f"{words} && unitq -a {name} deploy{adopt}"
+    if os.path.lexists(place):
+        # An account could write the name of another app into a file of its own.
+        move = f"{place} exists: `{shlex.join(['diff', place, str(path)])}` first; then {move}"
     if control.uid == ANYONE:
-        return move
+        return move, ""
     owner = name_of(control.uid)
-    return (
-        f"{move}\n        or, if {owner} may decide what these workers run: "
-        f"unitq trust add {os.path.abspath(path)} --owner {owner}"
+    trust_it = shlex.join(
+        [
+            "unitq",
+            "trust",
+            "add",
+            _by_link(path, os.path.realpath(path), written.directories),
+            "--owner",
+            owner,
+        ]
     )
+    return move, f"if {owner} may decide what these workers run: {trust_it}"
 
 
 def list_path() -> Path:
@@ -289,7 +317,7 @@ def trust(path: Path, owner: str, run_as: Sequence[str]) -> Delegation:
             raise ConfigError(
                 f"{name} is root, whose files are obeyed anyway"
                 if name == owner
-                else f"--run-as {name}: what another account decides about never runs as root",
+                else f"--run-as {name}: what another account may change never runs as root",
                 hint=f'a file of root\'s in {layout.system().config_dir} may say user = "root"',
             )
     entry = Delegation(os.path.abspath(path), owner, tuple(dict.fromkeys(run_as)))
@@ -300,13 +328,16 @@ def trust(path: Path, owner: str, run_as: Sequence[str]) -> Delegation:
         raise ConfigError(f"{path}: {error.strerror}") from error
     if wrong is not None:
         raise ConfigError(
-            f"{path}: not {owner} alone could change it: {obeyed.describe(entry.path, wrong)}",
-            hint=obeyed.mend(wrong),
+            f"{path}: {owner} is not the only account that can change it: "
+            f"{obeyed.describe(entry.path, wrong)}",
+            hint=obeyed.mend(wrong, owner=owner)
+            if wrong.uid == ANYONE
+            else f"--owner {name_of(wrong.uid)}, if that account may decide what these workers run",
         )
     if not needed:
         raise ConfigError(
             f"{path}: only root can change it, so root obeys it without that",
-            hint=f"unitq -c {entry.path} deploy",
+            hint=f"unitq -c {shlex.quote(entry.path)} deploy",
         )
     _write([each for each in trusted_files() if not same(each.path, path)] + [entry])
     return entry

@@ -28,14 +28,25 @@ class Exit(IntEnum):
 
 
 class UnitqError(Exception):
-    """An operator's error: what is wrong and where, and in `hint` what to do about it."""
+    """An operator's error: what is wrong and where, and in `hint` what to do about it.
+
+    `otherwise` is a second way out, which is printed on a line of its own.
+    """
 
     exit = Exit.BROKEN
 
-    def __init__(self, message: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        otherwise: str = "",
+        problems: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.otherwise = otherwise
         self.problems = problems
 
     @property

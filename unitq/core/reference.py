@@ -414,8 +414,12 @@ def plain_words(text: str) -> str:
         place = target if "://" in target else f"docs/{target}"
         return place if words == target else f"{words}: {place}"
 
+    def quoted(found: re.Match[str]) -> str:
+        words = found[1].strip('"')
+        return found[1] if '"' in words else f'"{words}"'
+
     text = re.sub(r"\[([^\]]*)\]\(([^)]*)\)", link, text)
-    return re.sub(r"`([^`]*)`", lambda found: f'"{found[1].strip(chr(34))}"', text)
+    return re.sub(r"`([^`]*)`", quoted, text)
 
 
 def _example(field: FieldInfo) -> Any:

@@ -108,12 +108,12 @@ class HooksTable(Table):
     before_deploy: kinds.Program | None = Field(
         default=None,
         description="Before anything is changed. If it fails, nothing is.",
-        examples=[["bin/before-deploy"]],
+        examples=[["/usr/local/bin/before-deploy"]],
     )
     after_deploy: kinds.Program | None = Field(
         default=None,
         description="After a deploy that went well.",
-        examples=[["bin/after-deploy", "shop"]],
+        examples=[["/usr/local/bin/after-deploy", "shop"]],
     )
     on_failure: kinds.Program | None = Field(
         default=None,

@@ -141,6 +141,8 @@ def of_hooks(hooks: Hooks, directory: PurePath, *, user_scope: bool) -> list[Fin
         hint = ""
         if "/" not in hook.command[0]:
             hint = "write its whole path; $PATH is not searched for hooks"
+        elif not hook.command[0].startswith("/"):
+            hint = f"a relative path starts at the directory of the configuration, {directory}"
         missing = _runnable(path, f"hooks.{name}", hint)
         found += missing
         if hook.user is not None:
@@ -306,8 +308,9 @@ def _rootless(app: App) -> list[Finding]:
             Level.ERROR,
             place,
             "missing: the workers would run as root",
-            'add user = "www-data", or whose rights they need; user = "root" if they have to be '
-            "root",
+            f'add user = "{app.owner}"'
+            if app.owner
+            else 'add user = "www-data", or another account; user = "root" only if they need root',
         )
         for place in places
     ]

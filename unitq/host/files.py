@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unitq.core.errors import NotPermittedError, PreflightError
 from unitq.linux.folder import beside as temporary
-from unitq.linux.folder import held
+from unitq.linux.folder import held, without_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,4 +103,4 @@ def nothing_changed(what: str) -> Iterator[None]:
 def _place(error: OSError) -> str:
     # Of a link or a rename, the second is what was to be made.
     path = error.filename2 or error.filename
-    return f"{path}: " if path else ""
+    return f"{without_temporary(os.fsdecode(path))}: " if path else ""

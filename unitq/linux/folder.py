@@ -63,6 +63,14 @@ def beside(name: str) -> str:
     return f".{name}{TEMPORARY}"
 
 
+def without_temporary(path: str) -> str:
+    """Returns the path that a temporary one is to become: what a message calls it."""
+    folder, name = os.path.split(path)
+    if name.startswith(".") and name.endswith(TEMPORARY):
+        return os.path.join(folder, name[1 : -len(TEMPORARY)])
+    return path
+
+
 class Folder(NamedTuple):
     """A directory. All methods raise OSError with the whole path."""
 

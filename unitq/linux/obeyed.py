@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.errors import PreflightError
@@ -19,11 +20,16 @@ if TYPE_CHECKING:
 class ForeignFileError(PreflightError):
     """Root does not obey this file: another account decides about it."""
 
-    def __init__(self, path: str, what: str, control: Control, *, hint: str = "") -> None:
+    def __init__(
+        self, path: str, what: str, control: Control, *, hint: str = "", otherwise: str = ""
+    ) -> None:
         super().__init__(
             f"{path}: root does not obey this {what}: {describe(path, control)}",
-            problems=("Who can change it would decide what root runs. Nothing was changed.",),
+            problems=(
+                "An account that can change it decides what root runs. Nothing was changed.",
+            ),
             hint=hint or mend(control),
+            otherwise=otherwise,
         )
         self.path = path
         self.control = control
@@ -69,23 +75,25 @@ def foreign(path: str | os.PathLike[str], *trusted: int) -> Control | None:
 
 def describe(path: str, control: Control) -> str:
     """Returns whose it is, in words."""
-    own = os.path.abspath(path) == control.path
+    own = control.path in (os.path.abspath(path), os.path.realpath(path))
     what = "it" if own else f"{control.path}, on the way to it,"
     if control.why is Why.LINKED:
         return f"{what} is a hard link in a directory that all may write to"
     if control.why is Why.MAY_MAKE:
         return f"it is not there, and everybody may make it: {control.path} is open to all"
     if control.uid == ANYONE:
-        return f"others than its owner may write to {'it' if own else control.path}"
+        return f"accounts other than its owner may write to {'it' if own else control.path}"
     return f"{what} belongs to {name_of(control.uid)}"
 
 
-def mend(control: Control) -> str:
-    """Returns the command that takes the path away from others."""
+def mend(control: Control, owner: str = "root:root") -> str:
+    """Returns the command that takes the path away from others, and gives it to `owner`."""
+    path = shlex.quote(control.path)
     if control.why is Why.LINKED:
-        return f"make it a file of its own: cp {control.path} {control.path}.new"
+        new = shlex.quote(f"{control.path}.new")
+        return f"make it a file of its own: cp {path} {new} && mv {new} {path}"
     if control.why is Why.MAY_MAKE:
         return "name a directory of root's"
     if control.uid == ANYONE:
-        return f"chmod go-w {control.path}"
-    return f"chown root:root {control.path}"
+        return f"chmod go-w {path}"
+    return f"chown {owner} {path}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hmac
 import os
+import shlex
 import stat
 import subprocess
 from typing import TYPE_CHECKING, NamedTuple
@@ -128,10 +129,13 @@ def _content(credential: Credential, trusted: tuple[int, ...]) -> bytes:
 
 def _made(credential: Credential) -> str:
     """The command that makes such a credential."""
-    name, path = credential.name, credential.path
-    if credential.encrypted:
-        return f"`systemd-creds encrypt --name={name} - {path}`, on this machine"
-    return f"`install -m 0600 /dev/stdin {path}`"
+    name, path = credential.name, shlex.quote(credential.path)
+    if not credential.encrypted:
+        return f"`install -D -m 0600 /dev/stdin {path}`"
+    folder = os.path.dirname(credential.path)
+    # Neither systemd 252 nor systemd-creds makes /etc/credstore.encrypted.
+    made = "" if os.path.isdir(folder) else f"install -d -m 0700 {shlex.quote(folder)} && "
+    return f"`{made}systemd-creds encrypt --name={name} - {path}`, on this machine"
 
 
 def _who(uid: int) -> str:

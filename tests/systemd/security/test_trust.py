@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,77 @@ def test_root_does_not_obey_the_file_of_another(
         assert f"unitq trust add {theirs}/unitq.toml --owner {TESTER}" in result.stderr
         assert f"/etc/unitq/{system_site.app}.toml" in result.stderr
     assert untouched(system_site)
+
+
+def as_typed(site: Site, words: str) -> subprocess.CompletedProcess[str]:
+    """Runs what a hint says, as an operator does who copies it into a shell."""
+    venv = str(Path(sys.executable).parent)
+    return subprocess.run(
+        ["bash", "-c", words],
+        cwd=site.home,
+        env={"PATH": f"{venv}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def ways(stderr: str) -> list[str]:
+    """The commands of a refusal, in order."""
+    lines = stderr.splitlines()
+    found = [line.removeprefix("  hint: ") for line in lines if line.startswith("  hint: ")]
+    return found + [line.split(": ", 1)[1] for line in lines if line.startswith("  or, ")]
+
+
+def test_each_way_out_works_as_it_is_printed(system_site: Site, theirs: Path) -> None:
+    # A place with a space, which an app deployed by an earlier unitq runs from.
+    place = theirs / "the app"
+    place.mkdir()
+    file = (theirs / "unitq.toml").rename(place / "unitq.toml")
+    rewrite(file, '"hook"', f'"{theirs}/hook"')
+    rewrite(file, f'["{theirs}/hook"]', f'{{ command = ["{theirs}/hook"], user = "{TESTER}" }}')
+    for path in (place, file):
+        shutil.chown(path, TESTER, TESTER)
+    roots = Path(f"/etc/unitq/{system_site.app}.toml")
+    roots.unlink(missing_ok=True)
+    refused = system_site.unitq("-c", str(file), "deploy")
+    install, trust = ways(refused.stderr)
+    assert "\\n" not in refused.stderr, refused.stderr
+    assert as_typed(system_site, trust).returncode == 0
+    assert system_site.unitq("-c", str(file), "deploy").code == 0
+    assert system_site.unitq("trust", "remove", str(file)).code == 0
+    # Now the app belongs to that file, so the other one has to take it over.
+    install, _ = ways(system_site.unitq("-c", str(file), "deploy").stderr)
+    try:
+        done = as_typed(system_site, install)
+        assert done.returncode == 0, done
+        assert roots.stat().st_uid == 0
+    finally:
+        roots.unlink(missing_ok=True)
+
+
+def test_a_hint_does_not_say_to_overwrite_another_file(system_site: Site, theirs: Path) -> None:
+    roots = Path(f"/etc/unitq/{system_site.app}.toml")
+    roots.parent.mkdir(exist_ok=True)
+    roots.write_text("# root's\n")
+    try:
+        result = system_site.unitq("-c", str(theirs / "unitq.toml"), "deploy")
+        hint = ways(result.stderr)[0]
+        assert hint.startswith(f"{roots} exists: `diff {roots} {theirs}/unitq.toml` first")
+    finally:
+        roots.unlink()
+
+
+def test_the_file_of_a_release_is_trusted_by_its_link(system_site: Site, theirs: Path) -> None:
+    release = theirs / "releases" / "1"
+    release.mkdir(parents=True)
+    file = (theirs / "unitq.toml").rename(release / "unitq.toml")
+    link = theirs / "current"
+    link.symlink_to("releases/1")
+    rewrite(file, f'"{system_site.current}"', f'"{link}"')
+    result = system_site.unitq("deploy", cwd=release)
+    assert ways(result.stderr)[1] == f"unitq trust add {link}/unitq.toml --owner {TESTER}"
 
 
 def _mode_of_file(folder: Path) -> Path:
@@ -217,7 +289,7 @@ def test_what_is_deployed_runs_on_where_its_file_is_no_longer_roots(steady: Site
         assert steady.unitq(verb).code == 0, verb
     result = steady.unitq("deploy")
     assert result.code == 13
-    assert "install -m 644" in result.stderr
+    assert "install -D -m 644" in result.stderr
     # It is that app's own file: what is installed may be restarted.
     assert steady.unitq("restart").code == 0
 
@@ -299,7 +371,7 @@ def test_a_worker_that_runs_as_root_says_so(steady: Site) -> None:
     assert steady.unitq("check").code == 3
     result = steady.unitq("deploy")
     assert result.code == 13
-    assert 'user = "root" if they have to be root' in result.stderr
+    assert 'user = "root" only if they need root' in result.stderr
     assert untouched(steady)
     steady.config(workers=worker, user="root")
     assert steady.deploy().code == 0
@@ -539,7 +611,7 @@ def test_trust_is_root_s_to_give(system_site: Site, theirs: Path) -> None:
         (("--owner", "root"), "is root"),
         (("--owner", "nosuch"), "no account nosuch"),
         (("--owner", TESTER, "--run-as", "root"), "never runs as root"),
-        (("--owner", "www-data"), "not www-data alone could change it"),
+        (("--owner", "www-data"), "www-data is not the only account that can change it"),
     ):
         result = system_site.unitq("trust", "add", path, *wrong)
         assert result.code == 2, result
