@@ -119,7 +119,7 @@ def test_the_unit_is_isolated(system_site: Site, lair: Path) -> None:
     assert not names & {"SECRET", "PAGER", "TMPDIR", "PYTHONPATH", "GIT_EXEC_PATH", "SYSTEMD_PAGER"}
     (path,) = (line for line in variables if line.startswith("PATH="))
     assert str(lair) not in path
-    assert f"UNITQ_CONFIG={lair}/../unitq.toml" in variables
+    assert f"UNITQ_CONFIG={site.toml}" in variables
 
 
 @pytest.mark.parametrize(

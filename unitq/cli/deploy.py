@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from contextlib import suppress
@@ -32,6 +31,7 @@ from unitq.core.render import render as render_units
 from unitq.core.revision import Origin, adopted, successor
 from unitq.host import checks, code, files, scripts, state, templates, unitfiles
 from unitq.linux import folder, programs
+from unitq.linux.trust import absolute
 from unitq.rollout.advisory import Advisory
 from unitq.systemd import credentials, exposure
 from unitq.units.hardening import Hardening
@@ -386,7 +386,7 @@ def _detached(scope: Scope, app: App, path: Path, label: str | None, *, adopt: b
         prepare(scope, systemd, app, path, label, adopt=adopt)
     unit = names.rollout(app.name)
     # It has another working directory; the last of several options counts.
-    config = f"--config={os.path.join(os.getcwd(), path)}"
+    config = f"--config={absolute(path)}"
     arguments = [word for word in sys.argv[1:] if word not in ("--detach", "--")] + [config]
     detached.start(systemd, unit, f"{app.name}: unitq deploy", arguments, user=scope.user)
     user = "--user " if scope.user else ""

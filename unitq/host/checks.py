@@ -21,7 +21,7 @@ from unitq.core.wrappers import SHELLS
 from unitq.host.hooks import program
 from unitq.linux import git, obeyed, programs
 from unitq.linux.account import name_of
-from unitq.linux.trust import ANYONE, ROOT
+from unitq.linux.trust import ANYONE, ROOT, absolute
 from unitq.units.hardening import DIRECTIVES, Hardening
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def _run_by(hook: Hook, directory: PurePath) -> Iterator[Path]:
     As they are found at the hook's start: relative paths are below the directory of unitq.toml.
     """
     for number, word in enumerate(hook.command):
-        path = program(hook, directory) if number == 0 else Path(directory).absolute() / word
+        path = program(hook, directory) if number == 0 else Path(absolute(directory)) / word
         try:
             there = path.is_file()
         except (OSError, ValueError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from unitq.core.errors import LockedError, SystemdError
 from unitq.host.bus_errors import BusLostError
 from unitq.linux import programs
+from unitq.linux.trust import absolute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,7 +67,7 @@ def _environment(*, user: bool) -> list[str]:
     if user and (bus := os.environ.get("DBUS_SESSION_BUS_ADDRESS")):
         found["DBUS_SESSION_BUS_ADDRESS"] = bus
     if "UNITQ_CONFIG" in found:
-        found["UNITQ_CONFIG"] = os.path.join(os.getcwd(), found["UNITQ_CONFIG"])
+        found["UNITQ_CONFIG"] = absolute(found["UNITQ_CONFIG"])
     return [f"{name}={value}" for name, value in sorted(found.items())]
 
 

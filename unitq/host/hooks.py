@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from unitq.core.errors import UnitqError
 from unitq.linux import programs
 from unitq.linux.account import account as find_account
+from unitq.linux.trust import absolute
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +65,7 @@ class HookResult:
 
 def program(hook: Hook, directory: PurePath) -> Path:
     """The file that the hook runs; `directory` is the one of unitq.toml."""
-    return Path(directory).absolute() / hook.command[0]
+    return Path(absolute(directory)) / hook.command[0]
 
 
 def run(hook: Hook, document: Mapping[str, object], *, directory: PurePath) -> HookResult:

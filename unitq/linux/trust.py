@@ -64,7 +64,7 @@ def resolved(path: str | os.PathLike[str]) -> Iterator[Resolved]:
     """
     walk = _Walk()
     try:
-        walk.along(_absolute(path))
+        walk.along(absolute(path))
         yield Resolved(walk.here, walk.place, tuple(walk.controls))
     finally:
         walk.close()
@@ -77,7 +77,7 @@ def deciding(path: str | os.PathLike[str]) -> tuple[Control, ...]:
     """
     walk = _Walk()
     try:
-        walk.along(_absolute(path))
+        walk.along(absolute(path))
     except (FileNotFoundError, NotADirectoryError):
         # A sticky directory is no hole for what is in it, but everybody may make what is not.
         if os.fstat(walk.here).st_mode & _OTHERS_WRITE:
@@ -87,7 +87,8 @@ def deciding(path: str | os.PathLike[str]) -> tuple[Control, ...]:
     return tuple(walk.controls)
 
 
-def _absolute(path: str | os.PathLike[str]) -> str:
+def absolute(path: str | os.PathLike[str]) -> str:
+    """Returns the path from the root on, with its leading ".." resolved and nothing else."""
     text = os.fspath(path)
     # A working directory that is gone matters only to a path below it.
     if text.startswith("/"):
