@@ -12,9 +12,13 @@ import os
 import re
 import site
 import sys
+from typing import TYPE_CHECKING
 
 from unitq.core.errors import NotPermittedError
 from unitq.linux.trust import deciding
+
+if TYPE_CHECKING:
+    import tempfile
 
 # The system's own first: on some machines a group may write to /usr/local.
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
@@ -127,6 +131,17 @@ def places() -> dict[str, str]:
                 "another account, run it as that account",
             )
     return {"HOME": _home(0)} | found
+
+
+def temporary(prefix: str) -> tempfile.TemporaryDirectory[str]:
+    """A directory of our own that goes at the end of the block.
+
+    Not in root's TMPDIR: it may be another's, who could replace what is made there.
+    """
+    import tempfile
+
+    place = "/tmp" if os.geteuid() == 0 else None  # noqa: S108
+    return tempfile.TemporaryDirectory(prefix=prefix, dir=place)
 
 
 def decided_by_another(path: str) -> str | None:
