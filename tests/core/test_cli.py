@@ -429,6 +429,20 @@ def test_init_finds_the_link_to_the_release(
     assert tomllib.loads(written.read_text())["directory"] == str(link)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a link of another account")
+def test_init_takes_nobody_elses_link(
+    unitq: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (tmp_path / "current").symlink_to(code)
+    os.chown(tmp_path / "current", 4711, 4711, follow_symlinks=False)
+    monkeypatch.chdir(code)
+    assert unitq("init", "-a", "shop").code == 0
+    written = tmp_path / "etc/shop.toml"
+    assert tomllib.loads(written.read_text())["directory"] == str(code)
+
+
 def test_init_makes_a_name_of_the_directorys(
     unitq: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

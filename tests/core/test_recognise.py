@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.core.build import PRESETS
-from unitq.core.recognise import recognised, scripts, shell_script
+from unitq.core.recognise import HEAD_MAX, recognised, scripts, shell_script
 from unitq.host.scripts import heads
 
 if TYPE_CHECKING:
@@ -349,3 +352,32 @@ def test_scripts() -> None:
     assert scripts("php -d a=b bin/x y z", {}) == ["bin/x"]
     assert scripts("python -m rq worker", {}) == []
     assert scripts("bash -c 'cd a; php b; ./c'", {}) == ["b", "./c"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\n", " ", "a ", "#!/bin/sh\n\n", "exec b\n", "'bullmq'new ", "(", "require "],
+    ids=repr,
+)
+def test_a_script_that_was_written_to_be_slow_takes_no_time(text: str) -> None:
+    head = (text * HEAD_MAX)[:HEAD_MAX]
+    before = time.process_time()
+    for command in ("/bin/sh bin/x", "php bin/x", "python3 bin/x", "node bin/x", "bin/x"):
+        name(command, **{"bin/x": head})
+        shell_script(command, {"bin/x": head})
+    assert time.process_time() - before < 5
+
+
+def test_what_is_no_regular_file_is_not_even_opened(tmp_path: Path) -> None:
+    """To open a device can be an order: a watchdog that nobody feeds resets the machine."""
+    os.mkfifo(tmp_path / "device")
+    (tmp_path / "worker").symlink_to("device")
+    opened = ctypes.CDLL(None).inotify_init1(os.O_NONBLOCK)
+    try:
+        path = os.fsencode(tmp_path / "device")
+        assert ctypes.CDLL(None).inotify_add_watch(opened, path, 0x20) >= 0  # IN_OPEN
+        assert heads("/usr/bin/php worker", str(tmp_path)) == {}
+        with pytest.raises(BlockingIOError):
+            os.read(opened, 4096)
+    finally:
+        os.close(opened)

@@ -99,6 +99,8 @@ def _code(here: Path) -> tuple[Path, Path]:
         link = above / "current"
         if link.is_symlink() and link.is_dir():
             release = link.resolve()
+            if os.lstat(link).st_uid not in (0, release.stat().st_uid):
+                continue  # anybody may make a link in /tmp
             if here in (above, release) or here.is_relative_to(release):
                 return link, above
     return here, here

@@ -14,7 +14,7 @@ SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
 LAUNCHERS = frozenset({"npm", "npx", "pnpm", "yarn"})
 
 # `exec` where a command begins. `exec 2>&1` only redirects.
-_HANDS_OVER = re.compile(r"(?:^|;|&&|\n|\b(?:then|else|do)\b)\s*exec\s+(?![0-9]*[<>])")
+_HANDS_OVER = re.compile(r"(?:^|;|&&|\n|\b(?:then|else|do)\b)[ \t]*exec\s+(?![0-9]*[<>])")
 # A single "&" that ends a command: not "&&", and not that of a redirection such as "2>&1".
 _BACKGROUND = re.compile(r"(?<![&>])&(?![&>0-9])")
 

@@ -6,7 +6,6 @@ import os
 import re
 import stat
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -417,9 +416,7 @@ def _runnable(path: Path, place: str, hint: str = "") -> list[Finding]:
 
 def verify(units: Sequence[UnitText], *, user_scope: bool) -> list[Finding]:
     """What systemd's own parser says of the unit texts, before any of them is installed."""
-    # Not root's TMPDIR: it may be another's, who could replace what is made there.
-    place = "/tmp" if os.geteuid() == 0 else None  # noqa: S108
-    with tempfile.TemporaryDirectory(prefix="unitq-verify-", dir=place) as folder:
+    with programs.temporary("unitq-verify-") as folder:
         for unit in units:
             Path(folder, unit.name).write_text(unit.text, encoding="utf-8")
         services = [unit.name for unit in units if unit.name.endswith(".service")]

@@ -10,6 +10,7 @@ from unitq.core.envfile import assignments
 from unitq.core.finding import Seen
 from unitq.core.fitting import below_scripts
 from unitq.core.recognise import HEAD_MAX, scripts
+from unitq.linux.trust import resolved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,14 +56,12 @@ def _head(path: str) -> str:
     if "\0" in path:
         return ""
     try:
-        # Not a pipe, which nobody might write to.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        with resolved(path) as found:
+            # Looked at before it is opened: to open a device can be an order, as to a watchdog.
+            if not stat.S_ISREG(os.fstat(found.descriptor).st_mode):
                 return ""
-            content = os.read(descriptor, HEAD_MAX)
-        finally:
-            os.close(descriptor)
+            with open(found.open(), "rb", buffering=0) as file:
+                content = file.read(HEAD_MAX)
     except OSError:
         return ""
     # A program in machine code is no script.

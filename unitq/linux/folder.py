@@ -234,6 +234,13 @@ def _made(parent: int, name: str, owner: os.stat_result) -> int:
     os.mkdir(name, dir_fd=parent)
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     made = os.open(name, flags, dir_fd=parent)
-    if os.geteuid() == ROOT != owner.st_uid:
-        os.fchown(made, owner.st_uid, owner.st_gid)
+    try:
+        if os.geteuid() == ROOT != owner.st_uid:
+            # The parent's owner may have renamed another directory of root's to this name.
+            if os.listdir(made):
+                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), name)
+            os.fchown(made, owner.st_uid, owner.st_gid)
+    except OSError:
+        os.close(made)
+        raise
     return made

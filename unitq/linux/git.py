@@ -7,8 +7,10 @@ can start no process (confined.py). As root it runs only where all that it obeys
 
 from __future__ import annotations
 
+import math
 import os
 import stat
+from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.linux import confined, programs
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import PurePath
 
 _SECONDS = 10.0
-_STATUS_SECONDS = 60.0  # a large tree on a slow disk
+_STATUS_SECONDS = 60.0  # a large tree on a slow disk, with all of its submodules
 _OUTPUT = 1 << 16  # bytes
 _INDEX = 64 << 20  # bytes: the names of some hundred thousand files
 _SUBMODULES = 200
@@ -90,17 +92,23 @@ def head(checkout: Checkout) -> str | None:
 
 def clean(checkout: Checkout) -> bool:
     """Whether the files are those of the commit, and no other is there. In doubt they are not."""
-    return _clean(checkout, _SUBMODULES) >= 0
+    return _clean(checkout, _SUBMODULES, monotonic() + _STATUS_SECONDS) >= 0
 
 
-def _clean(checkout: Checkout, left: int) -> int:
-    """How many submodules may still be looked at; below 0: it is not clean, or nobody knows."""
+def _clean(checkout: Checkout, left: int, until: float) -> int:
+    """How many submodules may still be looked at; below 0: it is not clean, or nobody knows.
+
+    `until` is when all of it has to be done, on the monotonic clock.
+    """
     # What is in a submodule git would ask another git, which it cannot start here.
     options = ("--porcelain", "--untracked-files=normal", "--ignore-submodules=dirty")
-    status = (*_no_filters(checkout), "status", *options)
-    if left < 0 or _git(checkout, *status, seconds=_STATUS_SECONDS) != b"":
+    if left < 0 or monotonic() >= until:
         return -1
-    entries = _git(checkout, "ls-files", "--stage", "-z", "--full-name", ":/", most=_INDEX)
+    status = (*_no_filters(checkout, until), "status", *options)
+    if _git(checkout, *status, seconds=_STATUS_SECONDS, until=until) != b"":
+        return -1
+    listing = ("ls-files", "--stage", "-z", "--full-name", ":/")
+    entries = _git(checkout, *listing, most=_INDEX, until=until)
     if entries is None:
         return -1
     top = os.path.dirname(checkout.git)
@@ -111,7 +119,7 @@ def _clean(checkout: Checkout, left: int) -> int:
         if not os.path.lexists(git := os.path.join(place, ".git")):
             continue  # it was not fetched
         try:
-            left = _clean(Checkout(place, git, _rights(git)), left - 1)
+            left = _clean(Checkout(place, git, _rights(git)), left - 1, until)
         except RefusedError:
             return -1
         if left < 0:
@@ -175,7 +183,11 @@ def _pointed(path: str, before: str) -> str:
 
 
 def _git(
-    checkout: Checkout, *arguments: str, most: int = _OUTPUT, seconds: float = _SECONDS
+    checkout: Checkout,
+    *arguments: str,
+    most: int = _OUTPUT,
+    seconds: float = _SECONDS,
+    until: float = math.inf,
 ) -> bytes | None:
     """What git prints; None where it fails, takes too long, or prints more than that."""
     try:
@@ -186,7 +198,7 @@ def _git(
             ended = confined.run(
                 lambda: os.execve(program, command, _ENVIRONMENT),  # noqa: S606
                 checkout.rights,
-                seconds=seconds,
+                seconds=max(0.0, min(seconds, until - monotonic())),
                 most=most,
                 folder=place.descriptor,
             )
@@ -195,10 +207,11 @@ def _git(
     return ended.output if ended.status == 0 else None
 
 
-def _no_filters(checkout: Checkout) -> list[str]:
+def _no_filters(checkout: Checkout, until: float) -> list[str]:
     """Options that switch off what the repository has: root's could run, and is not wanted."""
     pattern = r"^filter\..*\.(clean|smudge|process|required)$"
-    told = _git(checkout, "config", "-z", "--name-only", "--get-regexp", pattern) or b""
+    listing = ("config", "-z", "--name-only", "--get-regexp", pattern)
+    told = _git(checkout, *listing, until=until) or b""
     names = {os.fsdecode(name).rpartition(".")[0] for name in told.split(b"\0") if name}
     return [
         word

@@ -12,9 +12,13 @@ import os
 import re
 import site
 import sys
+from typing import TYPE_CHECKING
 
 from unitq.core.errors import NotPermittedError
 from unitq.linux.trust import deciding
+
+if TYPE_CHECKING:
+    import tempfile
 
 # The system's own first: on some machines a group may write to /usr/local.
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
@@ -38,7 +42,10 @@ _CODE = re.compile(
     "TERMPATH|TERMCAP|TMPDIR|TMPPREFIX|PERL.*|PYTHON.*|RUBY(LIB|OPT)|GEM_(HOME|PATH)|BUNDLE_.*|"
     "NODE_(OPTIONS|PATH)|PHPRC|PHP_INI_SCAN_DIR|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|OPENSSL_.*|"
     "GIT_(ASKPASS|CONFIG|DIR|EDITOR|EXEC|EXTERNAL|PAGER|PROXY|SEQUENCE|SSH|TEMPLATE|WORK).*|"
-    "SYSTEMD_.*|DBUS_.*|PAGER|EDITOR|VISUAL|BROWSER|LESS.*|CREDENTIALS_DIRECTORY"
+    "SYSTEMD_.*|DBUS_.*|(MAN)?PAGER|EDITOR|VISUAL|BROWSER|LESS.*|CREDENTIALS_DIRECTORY|"
+    "(SSH|SUDO)_ASKPASS|PROMPT_COMMAND|(?i:npm_config_.*)|COMPOSER_.*|LUA_.*|R_(PROFILE|ENVIRON).*|"
+    "JDK_JAVA_OPTIONS|CLASSPATH|DOTNET_STARTUP_HOOKS|ANSIBLE_.*|CURL_HOME|WGETRC|GTK_MODULES|"
+    "XDG_(CONFIG|DATA)_(DIRS|HOME)"
 )
 
 
@@ -127,6 +134,17 @@ def places() -> dict[str, str]:
                 "another account, run it as that account",
             )
     return {"HOME": _home(0)} | found
+
+
+def temporary(prefix: str) -> tempfile.TemporaryDirectory[str]:
+    """A directory of our own that goes at the end of the block.
+
+    Not in root's TMPDIR: it may be another's, who could replace what is made there.
+    """
+    import tempfile
+
+    place = "/tmp" if os.geteuid() == 0 else None  # noqa: S108
+    return tempfile.TemporaryDirectory(prefix=prefix, dir=place)
 
 
 def decided_by_another(path: str) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ def scores(units: Mapping[str, UnitText]) -> dict[str, float]:
 
     Without those that systemd-analyze does not rate: before systemd 250 it takes no files.
     """
-    with tempfile.TemporaryDirectory(prefix="unitq-security-") as folder:
+    with programs.temporary("unitq-security-") as folder:
         for unit in units.values():
             Path(folder, unit.name).write_text(unit.text, encoding="utf-8")
         files = (f"{folder}/{unit.name}" for unit in units.values())

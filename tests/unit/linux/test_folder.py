@@ -128,3 +128,26 @@ def test_what_is_made_belongs_to_whom_the_rest_does(place: Path) -> None:
     # And again, into what is there by now.
     with output(place / "a" / "b", make=True) as here:
         here.replace("c", b"", 0o644)
+
+
+@root_only
+def test_nothing_else_is_given_away_in_its_place(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose directory it is renames another one of root's to the name that was just made."""
+    his, secret = place / "his", place / "his" / "of-root"
+    secret.mkdir(parents=True)
+    secret.chmod(0o700)
+    (secret / "a").write_text("x")
+    os.chown(his, DEPLOY, DEPLOY)
+    mkdir = os.mkdir
+
+    def swap(name: str, *, dir_fd: int) -> None:
+        mkdir(name, dir_fd=dir_fd)
+        (his / "new").rename(his / "gone")
+        secret.rename(his / "new")
+
+    monkeypatch.setattr(os, "mkdir", swap)
+    with pytest.raises(OSError, match="not empty"), output(his / "new", make=True):
+        pass
+    assert (his / "new").stat().st_uid == 0

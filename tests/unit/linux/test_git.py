@@ -236,6 +236,31 @@ def test_a_repository_runs_nothing(
     assert ran.read_text() == ""
 
 
+def test_many_slow_submodules_take_no_longer_than_one(
+    srv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each may block until just before its time is over, and there may be hundreds."""
+    outer = checkout(srv / "outer")
+    allow = ("-c", "protocol.file.allow=always")
+    for name in ("a", "b", "c"):
+        inner = checkout(srv / name)
+        as_user(DEPLOY, "git", *allow, "submodule", "add", "-q", str(inner), name, cwd=outer)
+    commit(outer, DEPLOY)
+    assert told(outer)[1]
+    now, run = [1000.0], confined.run
+
+    def slow(*arguments: Any, seconds: float, **more: Any) -> confined.Ended:
+        now[0] += 0.9 * seconds
+        return run(*arguments, seconds=10, **more)
+
+    monkeypatch.setattr(git, "monotonic", lambda: now[0], raising=False)
+    monkeypatch.setattr(confined, "run", slow)
+    found = git.find(outer)
+    assert found
+    git.clean(found)
+    assert now[0] - 1000 <= 60
+
+
 @pytest.mark.parametrize("attack", [_clean_filter, _process_filter, _monitor, _submodule])
 def test_these_attacks_would_run_something(
     srv: Path, program: Path, ran: Path, attack: Callable[[Path, Path], None]

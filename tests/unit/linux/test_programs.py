@@ -66,7 +66,10 @@ LOST = {
     "SYSTEMD_PAGER": "/evil", "SYSTEMD_EDITOR": "/evil", "SYSTEMD_UNIT_PATH": "/evil",
     "PAGER": "/evil", "TMPDIR": "/evil", "RUBYOPT": "-r/evil", "LESSOPEN": "|/evil",
     "DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/evil", "BASH_FUNC_ls%%": "() { /evil; }",
-    "F": "() { /evil; }", "IFS": "/evil",
+    "F": "() { /evil; }", "IFS": "/evil", "npm_config_userconfig": "/evil", "LUA_INIT": "@/evil",
+    "NPM_CONFIG_SCRIPT_SHELL": "/evil", "COMPOSER_HOME": "/evil", "SSH_ASKPASS": "/evil",
+    "R_PROFILE_USER": "/evil", "CURL_HOME": "/evil", "PROMPT_COMMAND": "/evil",
+    "JDK_JAVA_OPTIONS": "-javaagent:/evil", "XDG_CONFIG_DIRS": "/evil",
 }  # fmt: skip
 
 

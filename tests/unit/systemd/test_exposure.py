@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,3 +70,18 @@ def test_a_line_that_an_older_systemd_does_not_know_stops_no_deploy(
     analyze(f'echo "unitq-shop-sms@.service:9: {line}" >&2; exit 0')
     (finding,) = verify([UNIT], user_scope=False)
     assert finding.level is level
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="is about root's TMPDIR")
+def test_root_makes_nothing_where_its_environment_says(
+    analyze: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "evil").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "evil"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    analyze(f'echo "$@" >> {tmp_path}/told')
+    scores({"sms": UNIT})
+    verify([UNIT], user_scope=False)
+    told = (tmp_path / "told").read_text()
+    assert told.count(UNIT.name) == 2
+    assert "evil" not in told
