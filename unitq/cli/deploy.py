@@ -24,7 +24,7 @@ from unitq.cli.targets import WholeApp
 from unitq.config import source
 from unitq.core import names
 from unitq.core.advice import advice
-from unitq.core.errors import Exit, PreflightError
+from unitq.core.errors import Exit, NotPermittedError, PreflightError, SystemdError
 from unitq.core.exposure import limits_of_user_scope, rated
 from unitq.core.finding import Finding, Level
 from unitq.core.render import Code, Rendered
@@ -34,10 +34,13 @@ from unitq.host import checks, code, files, scripts, state, templates, unitfiles
 from unitq.linux import folder, programs
 from unitq.rollout.advisory import Advisory
 from unitq.systemd import credentials, exposure
+from unitq.systemd.local_services import Surroundings
+from unitq.systemd.shutdown_order import shutdown_order
+from unitq.units import ordering
 from unitq.units.hardening import Hardening
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from unitq.cli.scope import Scope
     from unitq.core.model import App
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from unitq.core.settings import RolloutSettings, Share
     from unitq.host.systemd import Systemd
     from unitq.systemd.credentials import Secrets
+    from unitq.systemd.shutdown_order import ShutdownOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,11 @@ class Prepared:
 
 
 def _rendered(
-    scope: Scope, app: App, found: Mapping[str, Code], secrets: Secrets | None = None
+    scope: Scope,
+    app: App,
+    found: Mapping[str, Code],
+    secrets: Secrets | None = None,
+    after: Mapping[str, Sequence[str]] | None = None,
 ) -> Rendered:
     texts, app = templates.texts(scope.layout.config_dir), scripts.fitted(app, found)
     key = b""
@@ -72,8 +80,22 @@ def _rendered(
             )
             for worker in app.workers
         }
-    units = render_units(app, scope.layout, found, texts, programs.itself())
+    units = render_units(app, scope.layout, found, texts, programs.itself(), after)
     return replace(units, key=key)
+
+
+def _shutdown_order(scope: Scope, app: App, found: Mapping[str, Code]) -> ShutdownOrder:
+    """What the workers stop before; what is asked of systemd is left out where there is none."""
+    layout, manager, own = scope.layout, None, ""
+    with suppress(SystemdError, NotPermittedError):
+        manager = scope.systemd()
+        own = manager.control_group() if scope.user else ""
+    texts = [unitfiles.text(layout.unit_dir, names.template(app.name, w.name)) for w in app.workers]
+    kept = dict.fromkeys(unit for text in texts for unit in ordering.units_in(text))
+    around = Surroundings(
+        manager, names.target(app.name), own, [unit for unit in kept if unit not in app.after]
+    )
+    return shutdown_order(scripts.fitted(app, found), found, scope.presets(), around)
 
 
 def _findings(
@@ -83,8 +105,10 @@ def _findings(
     found: Mapping[str, Code],
     rendered: Rendered,
     secrets: Secrets,
+    order: ShutdownOrder,
 ) -> list[Finding]:
     return [
+        *order.refused,
         *secrets.findings,
         *checks.of_app(app, found, user_scope=scope.user),
         *checks.of_hooks(app.hooks, path.parent, user_scope=scope.user),
@@ -160,8 +184,9 @@ def prepare(
     if beside:
         found = code.as_installed(found, beside)
     secrets = credentials.read(app, user_scope=scope.user)
-    rendered = _rendered(scope, app, found, secrets)
-    findings = _findings(scope, app, path, found, rendered, secrets)
+    order = _shutdown_order(scope, app, found)
+    rendered = _rendered(scope, app, found, secrets, order.after)
+    findings = _findings(scope, app, path, found, rendered, secrets, order)
     errors = [finding for finding in findings if finding.level is Level.ERROR]
     if errors:
         raise PreflightError(
@@ -212,8 +237,10 @@ def check(as_json: bool) -> int:
         findings.append(Finding(Level.ERROR, place, message, error.hint))
     if found:
         secrets = credentials.read(app, user_scope=scope.user)
-        rendered = _rendered(scope, app, found)
-        findings += _findings(scope, app, path, found, rendered, secrets)
+        order = _shutdown_order(scope, app, found)
+        rendered = _rendered(scope, app, found, after=order.after)
+        findings += _findings(scope, app, path, found, rendered, secrets, order)
+        findings += order.findings
         findings += _exposure(scope, app, found)
     bad = any(finding.level is Level.ERROR for finding in findings)
     if as_json:
@@ -247,7 +274,8 @@ def render(output: str | None) -> int:
     scope = current()
     app, _ = scope.load()
     unknown = {worker.name: Code(worker.directory, "") for worker in app.workers}
-    units = _rendered(scope, app, unknown).units
+    order = _shutdown_order(scope, app, unknown)
+    units = _rendered(scope, app, unknown, after=order.after).units
     if output is None:
         for unit in units:
             echo(f"# {scope.layout.unit_dir / unit.name}")

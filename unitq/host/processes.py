@@ -6,6 +6,8 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.linux.proc import control_group
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -167,17 +169,11 @@ def living(pid: int) -> tuple[float | None, str] | None:
 def cgroup_of(pid: int) -> str | None:
     """The cgroup that a living process is in, from the root of the hierarchy; None: it is gone."""
     try:
-        lines = _read(f"/proc/{pid}/cgroup").decode(errors="replace").splitlines()
         if _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[0] in (b"Z", b"X"):
             return None
     except (OSError, IndexError):
         return None
-    # systemd's own hierarchy where there are several (cgroups(7)).
-    for prefix in ("0::", "1:name=systemd:"):
-        for line in lines:
-            if line.startswith(prefix) and (line != "0::/" or len(lines) == 1):
-                return line.removeprefix(prefix)
-    return ""
+    return control_group(pid)
 
 
 def _pids_of(cgroup: str) -> tuple[int, ...]:
