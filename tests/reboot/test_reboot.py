@@ -136,10 +136,41 @@ def test_jobs_in_flight_outlive_a_redis_on_the_machine(machine: Machine, ordered
     machine.reboot()
     for name in FOUR:
         shop.wait(name, "up")
-    told = shop.told(port)
+    jobs = shop.told(port)
     # After the boot they have begun once more.
-    assert sorted(told["begun"][:4]) == pids
-    assert sorted(told["done"]) == (pids if ordered else [])
+    assert sorted(jobs["begun"][:4]) == pids
+    assert sorted(jobs["done"]) == (pids if ordered else [])
+
+
+# --- instances that were never started -----------------------------------------------------------
+
+
+def test_the_plug_is_pulled_in_the_first_deploy(machine: Machine) -> None:
+    shop = Shop(machine, "system")
+    shop.make()
+    shop.start("deploy")
+    shop.wait("sms@1", "up")
+    machine.pull_the_plug()
+    # All of them start at boot, so each must find its code.
+    assert _are(shop) == dict.fromkeys(FOUR, OLD)
+    assert "was cut off" in shop.unitq("status", code=0)
+    shop.unitq("rollout", "resume")
+    _rests(shop, OLD)
+
+
+@pytest.mark.parametrize("way", ["scale", "deploy"])
+def test_the_plug_is_pulled_while_instances_are_added(machine: Machine, way: str) -> None:
+    shop = _deployed(machine, "system")
+    if way == "deploy":
+        shop.change(instances=7)
+    shop.start(*(("scale", "sms=7") if way == "scale" else ("deploy",)))
+    shop.wait("sms@5", "up")
+    machine.pull_the_plug()
+    for number in range(1, 8):
+        shop.wait(f"sms@{number}", "up")
+    assert "was cut off" in shop.unitq("status", code=15 if way == "deploy" else 0)
+    shop.unitq("rollout", "resume")
+    shop.unitq("status")
 
 
 # --- in mid-rollout -------------------------------------------------------------------------------

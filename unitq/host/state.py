@@ -88,9 +88,9 @@ def pin(place: AppLayout, instance: InstanceName, revision: str) -> None:
 
 def sync_pins(place: AppLayout, workers: Iterable[str]) -> None:
     """Makes the pins of these workers survive a power cut."""
-    for worker in workers:
+    for folder in (*(place.pins(worker) for worker in workers), place.state / "pins"):
         with suppress(FileNotFoundError):
-            files.sync(Path(place.pins(worker)))
+            files.sync(Path(folder))
 
 
 def pinned(place: AppLayout, instance: InstanceName) -> str | None:
