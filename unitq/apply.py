@@ -34,9 +34,10 @@ from unitq.core.sight import End
 from unitq.hands import Draining
 from unitq.host import journal, processes, state
 from unitq.host.bus_errors import BusLostError
+from unitq.host.ledger import LedgerError
 from unitq.host.orders import Orders
 from unitq.host.systemd import Event, JobDone, Systemd
-from unitq.rollout.advisory import Advisory, in_words
+from unitq.rollout.advisory import Advisory, end_in_words
 from unitq.sights import Sights
 
 if TYPE_CHECKING:
@@ -134,10 +135,12 @@ class Applier:
             if out_of_reach(self._systemd):
                 raise
             broken = error.message
+        except LedgerError as error:
+            broken = error.message
         except UnitqError:
             raise  # told in words of its own
         except Exception as error:  # noqa: BLE001  (a rollout without its end helps nobody)
-            broken = f"internal error: {in_words(error)}"
+            broken = end_in_words(error)
         rollout = self._rollout
         ask = self._advisory.ask
         if not end.detached:

@@ -130,7 +130,8 @@ def mark_reload(place: AppLayout, *, pending: bool) -> None:
             files.write(_reload_mark(place), b"", 0o644)
             files.sync(Path(place.state))
     else:
-        _reload_mark(place).unlink(missing_ok=True)
+        with suppress(OSError):  # at worst one reload more
+            _reload_mark(place).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -155,8 +156,9 @@ def lock(layout: Layout, app: str, doing: str) -> Iterator[None]:
                 "at a safe point, as Ctrl-C does",
             ) from None
         note = {"pid": os.getpid(), "doing": doing, "by": whoami(), "since": time()}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        with suppress(OSError):  # the lock holds all the same, and does not say who has it
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(note).encode(), 0)
         yield
     finally:
         os.close(descriptor)
