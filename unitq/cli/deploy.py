@@ -21,10 +21,10 @@ from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way, plan_to
 from unitq.cli.rollouts import Waiting, message_option, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import WholeApp
-from unitq.config import source
+from unitq.config import machine_lint, source
 from unitq.core import names
 from unitq.core.advice import advice
-from unitq.core.errors import Exit, NotPermittedError, PreflightError, SystemdError
+from unitq.core.errors import Exit, NoMatchError, NotPermittedError, PreflightError, SystemdError
 from unitq.core.exposure import limits_of_user_scope, rated
 from unitq.core.finding import Finding, Level
 from unitq.core.render import Code, Rendered
@@ -98,6 +98,26 @@ def _shutdown_order(scope: Scope, app: App, found: Mapping[str, Code]) -> Shutdo
     return shutdown_order(scripts.fitted(app, found), found, scope.presets(), around)
 
 
+def _patience(scope: Scope) -> machine_lint.Patience:
+    """How long systemd waits at a shutdown, as far as it can be asked."""
+    from unitq.host.systemd import Systemd
+
+    found = {}
+    # Also of a user's scope: it is the machine's systemd that goes down.
+    for unit, name in (("reboot.target", "JobTimeoutUSec"), (_MANAGER, "TimeoutStopUSec")):
+        if unit == _MANAGER and not scope.user:
+            continue
+        with suppress(SystemdError, NoMatchError, NotPermittedError):
+            micros = Systemd().properties(unit.format(os.getuid()), name)[name]
+            if micros < _NO_LIMIT:
+                found[name] = micros / 1e6
+    return machine_lint.Patience(found.get("JobTimeoutUSec"), found.get("TimeoutStopUSec"))
+
+
+_MANAGER = "user@{}.service"
+_NO_LIMIT = 2**64 - 1  # µs; what systemd says of "infinity"
+
+
 def _findings(
     scope: Scope,
     app: App,
@@ -115,6 +135,7 @@ def _findings(
         *checks.of_owner(app, path),
         *checks.verify(rendered.units, user_scope=scope.user),
         *advice(app, scope.presets(), scripts.of_app(app, found)),
+        *machine_lint.of_memory(app),
         *(
             Finding(
                 Level.WARNING,
@@ -241,6 +262,7 @@ def check(as_json: bool) -> int:
         rendered = _rendered(scope, app, found, after=order.after)
         findings += _findings(scope, app, path, found, rendered, secrets, order)
         findings += order.findings
+        findings += machine_lint.of_shutdown(app, _patience(scope))
         findings += _exposure(scope, app, found)
     bad = any(finding.level is Level.ERROR for finding in findings)
     if as_json:

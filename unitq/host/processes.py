@@ -115,6 +115,18 @@ def cgroup_memory(cgroup: str) -> int | None:
         return None
 
 
+def cgroup_oom_kills(cgroup: str) -> int | None:
+    """How many processes of a cgroup, and of those below it, died for want of memory.
+
+    None where the kernel does not count (cgroup v2, memory.events).
+    """
+    try:
+        fields = dict(line.split() for line in _read(f"{cgroup}/memory.events").splitlines())
+        return int(fields[b"oom_kill"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def proportional_memory(members: Iterable[int]) -> int | None:
     """The sum of the processes' PSS in bytes (proc(5), smaps_rollup); None: not to be read.
 

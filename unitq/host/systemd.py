@@ -34,6 +34,7 @@ _KINDS: dict[str, tuple[bytes, bytes]] = {
     "ActiveState": (_UNIT, b"s"),
     "UnitFileState": (_UNIT, b"s"),
     "After": (_UNIT, b"as"),
+    "JobTimeoutUSec": (_UNIT, b"t"),
     "NeedDaemonReload": (_UNIT, b"b"),
     "MainPID": (b"org.freedesktop.systemd1.Service", b"u"),
     "NRestarts": (b"org.freedesktop.systemd1.Service", b"u"),
