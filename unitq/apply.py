@@ -34,9 +34,11 @@ from unitq.core.sight import End
 from unitq.hands import Draining
 from unitq.host import journal, processes, state
 from unitq.host.bus_errors import BusLostError
+from unitq.host.ledger import LedgerError
 from unitq.host.orders import Orders
 from unitq.host.systemd import Event, JobDone, Systemd
-from unitq.rollout.advisory import Advisory, in_words
+from unitq.instances import out_of_memory
+from unitq.rollout.advisory import Advisory, end_in_words
 from unitq.sights import Sights
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
 # Looks at what is there until one finds it at rest; a host where units never rest must not hold
 # us up for ever.
 _LOOKS = 10
+
+_CLOCKS_DIFFER = 5.0  # seconds more of the kernel's log than a rollout took
 
 
 def out_of_reach(systemd: Systemd) -> bool:
@@ -134,15 +138,22 @@ class Applier:
             if out_of_reach(self._systemd):
                 raise
             broken = error.message
+        except LedgerError as error:
+            broken = error.message
         except UnitqError:
             raise  # told in words of its own
         except Exception as error:  # noqa: BLE001  (a rollout without its end helps nobody)
-            broken = f"internal error: {in_words(error)}"
+            broken = end_in_words(error)
         rollout = self._rollout
         ask = self._advisory.ask
         if not end.detached:
             rollout = ask(
                 "how some processes ended is not known", partial(self._endings, rollout), rollout
+            )
+            rollout = ask(
+                "whether any of them ran out of memory is not known",
+                partial(self._out_of_memory, rollout, monotonic() - begun),
+                rollout,
             )
         ask("systemd still tells unitq what happens", self._systemd.unsubscribe, None)
         if self._hands:
@@ -382,6 +393,25 @@ class Applier:
                 rollout = ended(rollout, slot, found)
         return rollout
 
+    def _out_of_memory(self, rollout: Rollout, seconds: float) -> Rollout:
+        """Asks systemd and the kernel why those died that nobody told SIGKILL."""
+        slots = out_of_memory.suspects(rollout)
+        if not slots:
+            return rollout
+        new = {slot.instance: slot.invocation or self._last_start(slot) for slot in slots}
+        starts = [each for slot in slots for each in (slot.before, new[slot.instance]) if each]
+        named = journal.out_of_memory(starts, user=self._layout.user)
+        pids = out_of_memory.killed_pids(journal.of_the_kernel(seconds + _CLOCKS_DIFFER))
+        return out_of_memory.told(
+            rollout,
+            {s.instance for s in slots if s.before in named or s.pid_before in pids},
+            {name for name, start in new.items() if start in named},
+        )
+
+    def _last_start(self, slot: Slot) -> str:
+        invocation = self._sights.seen[slot.instance].invocation
+        return "" if invocation == slot.before else invocation
+
     def _logs(self, rollout: Rollout) -> dict[InstanceName, tuple[str, ...]]:
         """What the failed ones printed; and those killed of whose job nobody knows."""
         known = self._hands.jobs if self._hands else {}
@@ -397,9 +427,7 @@ class Applier:
         return logs
 
     def _log(self, slot: Slot) -> tuple[str, ...]:
-        invocation = slot.invocation or self._sights.seen[slot.instance].invocation
-        if invocation == slot.before:
-            invocation = ""
+        invocation = slot.invocation or self._last_start(slot)
         return self._orders.logs(slot.instance, invocation, probed=bool(slot.detail))
 
 

@@ -68,6 +68,7 @@ environment = { APP_ENV = "production", WAIT = 5 }
 environment_file = "/etc/shop/env"
 code_version = "git"
 history = 20
+after = ["postgresql.service"]
 
 [redis]
 url = "redis://:secret@127.0.0.1:6379/0"
@@ -293,6 +294,7 @@ def test_every_key_arrives_in_the_app() -> None:
         ),
         code_version=CodeVersion.GIT,
         redis=Redis(url="redis://:secret@127.0.0.1:6379/0"),
+        after=("postgresql.service",),
         history=20,
         hooks=Hooks(
             before_deploy=Hook(("bin/before", "a b", ""), Duration("1min", 60)),
@@ -486,7 +488,7 @@ MISTAKES = [
     ("presets = 1", "presets",
      ("unknown key; the keys here are app, user, group, directory, "
       "environment, environment_file, hardening, writable, credentials, code_version, history, "
-      "redis, rollout, hooks and workers")),
+      "after, redis, rollout, hooks and workers")),
     ("instances = 2", "instances", "unknown key here, it belongs in [workers.NAME]"),
     ('url = "redis://a"', "url", "unknown key here, it belongs in [redis]"),
     ("min_healthy = 2", "min_healthy", "unknown key here, it belongs in [rollout]"),
@@ -591,6 +593,15 @@ MISTAKES = [
      'expected "kill" or "wait", got "forever"'),
     ("history = 0", "history", "expected a whole number from 1 to 1000, got 0"),
     ("history = 1001", "history", "expected a whole number from 1 to 1000, got 1001"),
+    ('after = "a.service"', "after",
+     'expected a list of units such as ["postgresql.service"], got "a.service"'),
+    ('after = ["a"]', "after[0]",
+     'expected the name of a unit such as "postgresql.service", got "a"'),
+    ('after = ["a b.service"]', "after[0]",
+     'expected the name of a unit such as "postgresql.service", got "a b.service"'),
+    ('after = ["%n.service"]', "after[0]",
+     'expected the name of a unit such as "postgresql.service", got "%n.service"'),
+    (r'after = ["a.service\nExecStop=x.service"]', "after[0]", "contains a line break (U+000A)"),
     ("max_surge = 1", "max_surge", "unknown key here, it belongs in [rollout]"),
     ('after_deploy = ["a"]', "after_deploy", "unknown key here, it belongs in [hooks]"),
     # Hooks. An argument may be a token: none is repeated.
@@ -976,6 +987,7 @@ VALID = st.fixed_dictionaries(
             ),
         ),
         "history": st.integers(1, 1000),
+        "after": st.lists(st.sampled_from(("a.service", "b@1.service", "srv.mount")), unique=True),
         "hooks": some(before_deploy=HOOK, after_deploy=HOOK, on_failure=HOOK),
     },
 )  # fmt: skip

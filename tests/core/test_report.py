@@ -222,7 +222,7 @@ TOML = "/srv/shop/unitq.toml"
 BACK = Back(THIRD, outcome(THIRD, FAILED))
 CUT = Back(THIRD, outcome(THIRD, WAITING, interrupted=True))
 
-EACH = "every instance has had its turn, none is left as it was"
+EACH = "1 of 1 instances were attempted; 1 failed"
 MENDED = "once the cause is mended"
 DEPLOY = f"`unitq -c {TOML} deploy`"
 ON, AWAY = "`unitq -a shop rollout resume` goes on", "`unitq -a shop rollback` goes back"
@@ -236,6 +236,8 @@ AFTER = "what was begun goes on in systemd: `unitq -a shop status` tells; then"
     [
         (run(), Exit.DEGRADED, None, f"1 not touched; {MENDED}, {DEPLOY}; or {ON}, {AWAY}"),
         (run("rollback"), Exit.DEGRADED, None, f"1 not touched; {MENDED}, {ON}; {OTHER}"),
+        # A deploy is refused then.
+        (run(cut_off=True), Exit.DEGRADED, None, f"1 not touched; {MENDED}, {ON}, {AWAY}"),
         (run("restart", None), Exit.DEGRADED, None, f"1 not touched; {MENDED}, {SAME}"),
         (run(), Exit.DEGRADED, BACK,
          f"{EACH}; {MENDED}, {ON} with the way back; or {DEPLOY}"),
@@ -258,6 +260,27 @@ def test_what_to_type_next(made: Run, code: Exit, back: Back | None, expected: s
     assert [line for line in text(told) if "next:" in line] == (
         [f"  next: {expected}"] if expected else []
     )
+
+
+def test_one_that_could_not_be_told_anything_is_as_it_was() -> None:
+    # Its pin could not be moved: no order was given.
+    refused = {"phase": Phase.FAILED, "reason": "its pin cannot be moved: Read-only file system"}
+    done = outcome(SECOND, FAILED, refused, {"phase": Phase.HEALTHY, "do": Do.KEEP})
+    told = report.document(run(), SECOND, FIRST.id, done, (), Exit.DEGRADED)
+    assert told["next"].startswith("1 not touched; ")
+    done = outcome(SECOND, FAILED, DRAINED, {"phase": Phase.HEALTHY, "do": Do.KEEP})
+    told = report.document(run(), SECOND, FIRST.id, done, (), Exit.DEGRADED)
+    assert told["next"].startswith("2 of 2 instances were attempted; 1 failed; ")
+
+
+def test_a_way_back_that_broke_off_is_no_way_back() -> None:
+    back = Back(THIRD, outcome(THIRD, HEALTHY, broken="/var/x: Read-only file system"))
+    assert back.exit is Exit.DEGRADED
+    told = report.document(
+        run(), SECOND, FIRST.id, outcome(SECOND, FAILED), (), Exit.DEGRADED, back
+    )
+    assert told["error"] == "/var/x: Read-only file system"
+    assert "  the rollout ended there: /var/x: Read-only file system" in text(told)
 
 
 def test_in_a_users_scope_each_command_says_so() -> None:

@@ -137,6 +137,19 @@ class Shop:
         """The app's directory; nothing is deployed yet."""
         self._do("make")
 
+    def serve_redis(self, port: int) -> None:
+        """A Redis as a service of its own, and the workers have jobs from it."""
+        self._do("redis", str(port))
+
+    def told(self, port: int) -> dict[str, list[str]]:
+        """The jobs that Redis was told were begun, and those that were done; then it forgets."""
+        found: dict[str, list[str]] = json.loads(self._do("told", str(port)))
+        return found
+
+    def add_to_config(self, text: str) -> None:
+        """Append to unitq.toml."""
+        self._do("add", text)
+
     def wait(self, name: str, state: str) -> None:
         """Wait until this instance is "up", "old", "draining" or "new"."""
         self._do("wait", name, state)

@@ -2,6 +2,9 @@
 
     SCOPE make                 an app with releases 1 and 2, on release 1
     SCOPE change TABLE         release 2, and these keys (JSON) for the worker
+    SCOPE redis PORT           a Redis as a service, and four workers that each have a job from it
+    SCOPE add TEXT             appends to unitq.toml
+    SCOPE told PORT            prints JSON: what that Redis was told of jobs
     SCOPE unitq ARGUMENTS…     runs unitq as the scope's user, in place of this process
     SCOPE facts                prints JSON: each instance as systemd, the kernel and the disk see it
     SCOPE wait NAME STATE      waits until the instance is up, old, draining or new
@@ -18,7 +21,9 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import redis
 
 from tests.harness import leftovers
 from tests.systemd.conftest import Scope, Site, wait_until
@@ -37,6 +42,13 @@ def main() -> None:
             site.switch(2)
             _config(site, json.loads(arguments[0]))
             _on_disk()
+        case "redis":
+            _redis(site, int(arguments[0]))
+        case "add":
+            site.toml.write_text(f"{site.toml.read_text()}\n{arguments[0]}\n")
+            _on_disk()
+        case "told":
+            print(json.dumps(_told(int(arguments[0]))))
         case "unitq":
             _unitq(site, arguments)
         case "facts":
@@ -65,6 +77,39 @@ def _make(site: Site) -> None:
     site.switch(1)
     _config(site, {})
     _on_disk()
+
+
+# As distributions have it: after the network, and so beside the workers.
+REDIS = """\
+[Unit]
+After=network.target
+
+[Service]
+Type=notify
+ExecStart=/usr/bin/redis-server --port {port} --bind 127.0.0.1 --dir /srv/redis --save "" \\
+  --appendonly yes --appendfsync always --supervised systemd --daemonize no
+
+[Install]
+WantedBy=multi-user.target
+"""
+JOB_SECONDS = 3
+
+
+def _redis(site: Site, port: int) -> None:
+    Path("/srv/redis").mkdir(exist_ok=True)
+    Path("/etc/systemd/system/shop-redis.service").write_text(REDIS.format(port=port))
+    site.systemctl("daemon-reload")
+    site.systemctl("enable", "--now", "shop-redis.service")
+    worker = {"command": site.odd("job", str(port), str(JOB_SECONDS)), "instances": INSTANCES}
+    site.config(workers={"sms": worker}, rollout={"min_healthy": "1s"})
+    _on_disk()
+
+
+def _told(port: int) -> dict[str, list[str]]:
+    with redis.Redis(port=port, decode_responses=True) as client:
+        found = {key: cast("list[str]", client.lrange(key, 0, -1)) for key in ("begun", "done")}
+        client.delete(*found)
+    return found
 
 
 def _config(site: Site, table: dict[str, Any]) -> None:

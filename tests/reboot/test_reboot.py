@@ -7,6 +7,7 @@ rebooted while unitq is at work, which then sees everything being stopped under 
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,74 @@ def test_at_rest_all_come_back_on_the_current_revision(machine: Machine, scope: 
     for name in ("sms@1", "sms@2", "sms@3"):
         shop.wait(name, "up")
     assert sorted(shop.facts()["instances"]) == ["sms@1", "sms@2", "sms@3"]
+    shop.unitq("status")
+
+
+# --- what workers need while they stop -----------------------------------------------------------
+
+
+def _free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_jobs_in_flight_outlive_a_redis_on_the_machine(machine: Machine, ordered: bool) -> None:
+    port = _free_port()
+    shop = Shop(machine, "system")
+    shop.make()
+    shop.serve_redis(port)
+    # Nothing says yet where the queues are, as in an app that an older unitq has deployed.
+    shop.unitq("deploy")
+    before = shop.facts()["instances"]
+    if ordered:
+        shop.add_to_config(f'[redis]\nurl = "redis://127.0.0.1:{port}/0"')
+        told = shop.unitq("check")
+        assert f"127.0.0.1:{port} ([redis] url) is shop-redis.service: workers start" in told
+        shop.unitq("plan", code=12)
+        assert "ok: 4 of 4 on 2" in shop.unitq("deploy")
+        shop.unitq("plan")
+    # A daemon-reload is enough: no process was touched for it.
+    assert shop.facts()["instances"] == before
+    pids = sorted(str(each["pid"]) for each in before.values())
+    machine.reboot()
+    for name in FOUR:
+        shop.wait(name, "up")
+    jobs = shop.told(port)
+    # After the boot they have begun once more.
+    assert sorted(jobs["begun"][:4]) == pids
+    assert sorted(jobs["done"]) == (pids if ordered else [])
+
+
+# --- instances that were never started -----------------------------------------------------------
+
+
+def test_the_plug_is_pulled_in_the_first_deploy(machine: Machine) -> None:
+    shop = Shop(machine, "system")
+    shop.make()
+    shop.start("deploy")
+    shop.wait("sms@1", "up")
+    machine.pull_the_plug()
+    # All of them start at boot, so each must find its code.
+    assert _are(shop) == dict.fromkeys(FOUR, OLD)
+    assert "was cut off" in shop.unitq("status", code=0)
+    shop.unitq("rollout", "resume")
+    _rests(shop, OLD)
+
+
+@pytest.mark.parametrize("way", ["scale", "deploy"])
+def test_the_plug_is_pulled_while_instances_are_added(machine: Machine, way: str) -> None:
+    shop = _deployed(machine, "system")
+    if way == "deploy":
+        shop.change(instances=7)
+    shop.start(*(("scale", "sms=7") if way == "scale" else ("deploy",)))
+    shop.wait("sms@5", "up")
+    machine.pull_the_plug()
+    for number in range(1, 8):
+        shop.wait(f"sms@{number}", "up")
+    assert "was cut off" in shop.unitq("status", code=15 if way == "deploy" else 0)
+    shop.unitq("rollout", "resume")
     shop.unitq("status")
 
 

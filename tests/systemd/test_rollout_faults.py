@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 from contextlib import contextmanager, suppress
 from itertools import pairwise
@@ -719,6 +720,66 @@ def test_no_room_for_a_rollback_is_told_and_leaves_what_serves_alone(
         }
 
 
+# All by which unitq changes a file. Sockets and streams are written to by others.
+_CHANGES = (
+    "fdatasync,fsync,pwrite64,ftruncate,fallocate,rename,renameat,renameat2,symlink,symlinkat,"
+    "unlink,unlinkat,mkdir,mkdirat,rmdir,fchmod,chmod"
+)
+
+
+@contextmanager
+def _read_only(running: Running) -> Iterator[None]:
+    """From one moment to the next the kernel refuses this process every change of a file."""
+    by = ["strace", "-f", "-qq", "-o", "/dev/null", "-p", str(running.pid)]
+    by += ["-e", f"trace={_CHANGES}", "-e", f"inject={_CHANGES}:error=EROFS"]
+    tracer = subprocess.Popen(by, stdin=subprocess.DEVNULL)
+    try:
+        status = Path(f"/proc/{running.pid}/status")
+        wait_until(lambda: f"TracerPid:\t{tracer.pid}" in status.read_text(), what="traced")
+        yield
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(10)
+
+
+@pytest.mark.parametrize("text", [{}, {"nice": 5}, {"stop_timeout": "31s"}])
+@pytest.mark.parametrize("bad", [False, True])
+def test_a_file_system_that_becomes_read_only(
+    system_site: Site, text: dict[str, Any], bad: bool
+) -> None:
+    site = system_site
+    before = _deployed(site)
+    if text:
+        _config(site, **text)
+    deploy = _draining(site, 2, "--json")
+    if bad:
+        _bad(site, 2)
+    with _read_only(deploy):
+        site.let_go()
+        done = deploy.wait()
+    assert done.code == 7, done
+    assert "internal error" not in done.stdout + done.stderr
+    assert "nothing was changed" not in done.stderr
+    report = done.json
+    assert report["result"] == "failed"
+    told = [report["error"], report["no_rollback"], *(row["reason"] for row in report["instances"])]
+    assert any("Read-only file system" in (each or "") for each in told), told
+    # What was not written down is not done, and what is as it was is counted as that.
+    now = site.pids("sms")
+    untouched = [name for name in FOUR if now.get(name) == before[name]]
+    assert untouched[-2:] == ["sms@3", "sms@4"]
+    assert report["next"].startswith(f"{len(untouched)} not touched; ")
+    assert report["rollback"] is None
+    # The ledger has no end: a deploy is refused, and the report says what is not.
+    assert site.unitq("rollout", "status").code == 8
+    assert "deploy" not in report["next"]
+    assert site.deploy(code=8).stdout == ""
+    if bad:
+        _leads_out(site, 1, "rollback")
+    else:
+        _leads_out(site, 2, "rollout", "resume")
+
+
 @pytest.mark.parametrize("error", ["EIO", "EROFS"])
 def test_a_ledger_that_can_no_longer_be_written(system_site: Site, error: str) -> None:
     """As on a disk that dies, or is made read-only by its file system."""
@@ -728,10 +789,11 @@ def test_a_ledger_that_can_no_longer_be_written(system_site: Site, error: str) -
     inject = f"inject=fdatasync:error={error}:when=4+"
     by = ("strace", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", inject)
     done = site.start("deploy", before=by).wait()
-    assert done.code == 1, done
+    assert done.code == 7, done
     assert "internal error" not in done.stderr
     assert os.strerror(getattr(errno, error)) in done.stderr
     assert "ledger" in done.stderr
+    assert "failed: 1 of 4 on 2" in done.stdout
     # What was not written down is not done.
     now = site.pids("sms")
     assert {name: now[name] for name in FOUR[1:]} == {name: before[name] for name in FOUR[1:]}

@@ -7,6 +7,7 @@
     die-after SECONDS [CODE]   exits with CODE (1) after a while, even if nobody asked
     slow-drain SECONDS         takes that long to exit 0 once it is told to stop
     hold FILE                  exits 0 once it is told to stop and FILE is not there (any more)
+    job PORT SECONDS           has a job from that Redis; takes so long to end it once told to stop
     double-fork                leaves a daemon (setsid, deaf to QUIT, TERM, HUP), itself steady
     environ FILE               writes its environment to FILE, NUL-separated; then steady
     crash-on FILE              exits 3 if FILE is in its working directory; else steady
@@ -21,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -116,6 +118,26 @@ def hold(name: str) -> None:
         say("drained")
 
 
+def job(port: str, seconds: str) -> None:
+    """Take a job, and finish it once told to stop: its end is written into Redis, or it is lost."""
+    listen()
+    with socket.create_connection(("127.0.0.1", int(port))) as redis:
+        _ask(redis, "RPUSH", "begun", str(os.getpid()))
+        say(f"started, pid {os.getpid()}")
+        try:
+            sleep_for_ever()
+        except Told:
+            time.sleep(float(seconds))
+            _ask(redis, "RPUSH", "done", str(os.getpid()))
+
+
+def _ask(redis: socket.socket, *words: str) -> None:
+    parts = "".join(f"${len(word)}\r\n{word}\r\n" for word in words)
+    redis.sendall(f"*{len(words)}\r\n{parts}".encode())
+    if not redis.recv(4096).startswith(b":"):
+        raise ConnectionError("Redis is gone")
+
+
 def double_fork() -> None:
     """Be the worker whose library starts a daemon: nobody's child, in nobody's session."""
     listen()
@@ -185,6 +207,7 @@ MODES: dict[str, Callable[..., None]] = {
     "die-after": die_after,
     "slow-drain": slow_drain,
     "hold": hold,
+    "job": job,
     "double-fork": double_fork,
     "environ": environ,
     "crash-on": crash_on,

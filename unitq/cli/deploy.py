@@ -20,10 +20,10 @@ from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way, plan_to
 from unitq.cli.rollouts import Waiting, message_option, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import WholeApp
-from unitq.config import source
+from unitq.config import machine_lint, source
 from unitq.core import names
 from unitq.core.advice import advice
-from unitq.core.errors import Exit, PreflightError
+from unitq.core.errors import Exit, NoMatchError, NotPermittedError, PreflightError, SystemdError
 from unitq.core.exposure import limits_of_user_scope, rated
 from unitq.core.finding import Finding, Level
 from unitq.core.render import Code, Rendered
@@ -34,10 +34,13 @@ from unitq.linux import folder, programs
 from unitq.linux.trust import absolute
 from unitq.rollout.advisory import Advisory
 from unitq.systemd import credentials, exposure
+from unitq.systemd.local_services import Surroundings
+from unitq.systemd.shutdown_order import shutdown_order
+from unitq.units import ordering
 from unitq.units.hardening import Hardening
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from unitq.cli.scope import Scope
     from unitq.core.model import App
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from unitq.core.settings import RolloutSettings, Share
     from unitq.host.systemd import Systemd
     from unitq.systemd.credentials import Secrets
+    from unitq.systemd.shutdown_order import ShutdownOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,11 @@ class Prepared:
 
 
 def _rendered(
-    scope: Scope, app: App, found: Mapping[str, Code], secrets: Secrets | None = None
+    scope: Scope,
+    app: App,
+    found: Mapping[str, Code],
+    secrets: Secrets | None = None,
+    after: Mapping[str, Sequence[str]] | None = None,
 ) -> Rendered:
     texts, app = templates.texts(scope.layout.config_dir), scripts.fitted(app, found)
     key = b""
@@ -72,8 +80,42 @@ def _rendered(
             )
             for worker in app.workers
         }
-    units = render_units(app, scope.layout, found, texts, programs.itself())
+    units = render_units(app, scope.layout, found, texts, programs.itself(), after)
     return replace(units, key=key)
+
+
+def _shutdown_order(scope: Scope, app: App, found: Mapping[str, Code]) -> ShutdownOrder:
+    """What the workers stop before; what is asked of systemd is left out where there is none."""
+    layout, manager, own = scope.layout, None, ""
+    with suppress(SystemdError, NotPermittedError):
+        manager = scope.systemd()
+        own = manager.control_group() if scope.user else ""
+    texts = [unitfiles.text(layout.unit_dir, names.template(app.name, w.name)) for w in app.workers]
+    kept = dict.fromkeys(unit for text in texts for unit in ordering.units_in(text))
+    around = Surroundings(
+        manager, names.target(app.name), own, [unit for unit in kept if unit not in app.after]
+    )
+    return shutdown_order(scripts.fitted(app, found), found, scope.presets(), around)
+
+
+def _patience(scope: Scope) -> machine_lint.Patience:
+    """How long systemd waits at a shutdown, as far as it can be asked."""
+    from unitq.host.systemd import Systemd
+
+    found = {}
+    # Also of a user's scope: it is the machine's systemd that goes down.
+    for unit, name in (("reboot.target", "JobTimeoutUSec"), (_MANAGER, "TimeoutStopUSec")):
+        if unit == _MANAGER and not scope.user:
+            continue
+        with suppress(SystemdError, NoMatchError, NotPermittedError):
+            micros = Systemd().properties(unit.format(os.getuid()), name)[name]
+            if micros < _NO_LIMIT:
+                found[name] = micros / 1e6
+    return machine_lint.Patience(found.get("JobTimeoutUSec"), found.get("TimeoutStopUSec"))
+
+
+_MANAGER = "user@{}.service"
+_NO_LIMIT = 2**64 - 1  # µs; what systemd says of "infinity"
 
 
 def _findings(
@@ -83,14 +125,17 @@ def _findings(
     found: Mapping[str, Code],
     rendered: Rendered,
     secrets: Secrets,
+    order: ShutdownOrder,
 ) -> list[Finding]:
     return [
+        *order.refused,
         *secrets.findings,
         *checks.of_app(app, found, user_scope=scope.user),
         *checks.of_hooks(app.hooks, path.parent, user_scope=scope.user),
         *checks.of_owner(app, path),
         *checks.verify(rendered.units, user_scope=scope.user),
         *advice(app, scope.presets(), scripts.of_app(app, found)),
+        *machine_lint.of_memory(app),
         *(
             Finding(
                 Level.WARNING,
@@ -160,8 +205,9 @@ def prepare(
     if beside:
         found = code.as_installed(found, beside)
     secrets = credentials.read(app, user_scope=scope.user)
-    rendered = _rendered(scope, app, found, secrets)
-    findings = _findings(scope, app, path, found, rendered, secrets)
+    order = _shutdown_order(scope, app, found)
+    rendered = _rendered(scope, app, found, secrets, order.after)
+    findings = _findings(scope, app, path, found, rendered, secrets, order)
     errors = [finding for finding in findings if finding.level is Level.ERROR]
     if errors:
         raise PreflightError(
@@ -212,8 +258,11 @@ def check(as_json: bool) -> int:
         findings.append(Finding(Level.ERROR, place, message, error.hint))
     if found:
         secrets = credentials.read(app, user_scope=scope.user)
-        rendered = _rendered(scope, app, found)
-        findings += _findings(scope, app, path, found, rendered, secrets)
+        order = _shutdown_order(scope, app, found)
+        rendered = _rendered(scope, app, found, after=order.after)
+        findings += _findings(scope, app, path, found, rendered, secrets, order)
+        findings += order.findings
+        findings += machine_lint.of_shutdown(app, _patience(scope))
         findings += _exposure(scope, app, found)
     bad = any(finding.level is Level.ERROR for finding in findings)
     if as_json:
@@ -247,7 +296,8 @@ def render(output: str | None) -> int:
     scope = current()
     app, _ = scope.load()
     unknown = {worker.name: Code(worker.directory, "") for worker in app.workers}
-    units = _rendered(scope, app, unknown).units
+    order = _shutdown_order(scope, app, unknown)
+    units = _rendered(scope, app, unknown, after=order.after).units
     if output is None:
         for unit in units:
             echo(f"# {scope.layout.unit_dir / unit.name}")

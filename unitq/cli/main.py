@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -50,6 +51,9 @@ _COMMANDS = {
     "schema": ("unitq.cli.setup:schema", "Print the JSON Schema of unitq.toml for editors."),
     "completion": ("unitq.cli.setup:completion", "Print the completion script for a shell."),
 }
+
+
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class LazyGroup(click.Group):
@@ -147,8 +151,7 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if debug:
             raise
-        echo(f"unitq: internal error: {type(error).__name__}: {error}", err=True)
-        echo("  This is a bug in unitq. The same command with --debug shows where.", err=True)
+        _show_unexpected(error)
         code = Exit.BROKEN
     output.flush()
     sys.exit(_code(code))
@@ -161,6 +164,17 @@ def _code(value: Any) -> int:
 def show(error: UnitqError) -> None:
     """Prints an error: what is wrong, each problem, and what to do about it."""
     echo_lines([f"unitq: {error.message}", *details(error)], err=True)
+
+
+def _show_unexpected(error: Exception) -> None:
+    """Prints what nothing else has met: the disk's own failure, or a mistake of unitq's."""
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        place = error.filename2 or error.filename
+        echo(f"unitq: {f'{place}: ' if place else ''}{error.strerror}", err=True)
+        echo("  What was begun goes on in systemd; `unitq status` tells what there is.", err=True)
+        return
+    echo(f"unitq: internal error: {type(error).__name__}: {error}", err=True)
+    echo("  This is a bug in unitq. The same command with --debug shows where.", err=True)
 
 
 def _show_usage(error: click.ClickException) -> None:

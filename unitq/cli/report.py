@@ -57,6 +57,7 @@ class Run:
     rollout: int | None = None  # its number; None: it has no ledger
     earlier: tuple[Mapping[str, Any], ...] = ()  # the reports of commands that got less far
     why_not: str | None = None  # why no rollback followed a failure
+    cut_off: bool = False  # its ledger could not be written to the end: a deploy is refused
     typed: str = field(default_factory=state.command_name)
     by: str = field(default_factory=state.whoami)
     host: str = field(default_factory=lambda: os.uname().nodename)
@@ -73,7 +74,8 @@ class Back:
     @property
     def whole(self) -> bool:
         """Whether everything is healthy on the old revision again."""
-        return self.outcome.rollout.complete and not self.outcome.failed
+        done = self.outcome
+        return done.rollout.complete and not done.failed and not done.broken
 
     @property
     def cut_short(self) -> bool:
@@ -140,11 +142,15 @@ def document(
         }
         if back
         else None,
-        "error": outcome.broken or None if outcome else None,
+        "error": _broken(outcome, back),
         "no_rollback": run.why_not,
         "next": _next(run, revision, outcome, code, back) if outcome else None,
         "earlier": list(run.earlier),
     }
+
+
+def _broken(outcome: Outcome | None, back: Back | None) -> str | None:
+    return (outcome and outcome.broken) or (back and back.outcome.broken) or None
 
 
 def _orphan(one: Orphan) -> dict[str, Any]:
@@ -323,12 +329,7 @@ def _next(
 ) -> str | None:
     """What to type now, from whatever directory; None: nothing."""
     last = back.outcome if back else outcome
-    waiting = sum(slot.phase is Phase.WAITING for slot in last.rollout.slots.values())
-    left = (
-        f"{waiting} not touched"
-        if waiting
-        else "every instance has had its turn, none is left as it was"
-    )
+    left = _left(last)
     typed = unitq(revision.app, user=run.user)
     deploy = f"`unitq{' --user' * run.user} -c {shlex.quote(revision.config)} deploy`"
     on, away = f"`{typed} rollout resume` goes on", f"`{typed} rollback` goes back"
@@ -337,6 +338,8 @@ def _next(
     again = "the same command again goes on from here"
     if code is Exit.ROLLED_BACK:
         return f"once the cause is mended, {deploy}"
+    if run.cut_off:
+        return f"{left}; once the cause is mended, {ways}"
     if code is Exit.DEGRADED and back and back.cut_short:
         return f"{left}; the rollback is not complete: {on} with it"
     if code is Exit.DEGRADED and back:
@@ -359,6 +362,17 @@ def _next(
         then = again if run.rollout is None else ways
         return f"{left}; what was begun goes on in systemd: `{typed} status` tells; then {then}"
     return None
+
+
+def _left(outcome: Outcome) -> str:
+    """How many instances are as they were, those included that could not be told anything."""
+    slots = [each for each in outcome.rollout.slots.values() if each.step.do is not Do.KEEP]
+    failed = [each for each in slots if each.phase is Phase.FAILED]
+    left = sum(each.phase is Phase.WAITING for each in outcome.rollout.slots.values())
+    left += sum(not each.touched for each in failed)
+    if left:
+        return f"{left} not touched"
+    return f"{len(slots)} of {len(slots)} instances were attempted; {len(failed)} failed"
 
 
 def replaces(revision: Revision, previous: str | None) -> str:

@@ -15,7 +15,7 @@ from unitq import observe
 from unitq.apply import forget, out_of_reach
 from unitq.cli.output import echo
 from unitq.cli.report import NO_WAY_BACK, Back
-from unitq.cli.rollouts import as_running, carry_out, close, running
+from unitq.cli.rollouts import as_running, carry_out, close, running, warn
 from unitq.cli.text import plural, unitq
 from unitq.core import history, names
 from unitq.core.errors import (
@@ -36,7 +36,7 @@ from unitq.core.rollout import begin
 from unitq.core.settings import OnFailure, Share
 from unitq.core.slot import IN_FLIGHT
 from unitq.host import files, install, ledger, paused, revisions, state, unitfiles
-from unitq.rollout.advisory import in_words
+from unitq.rollout.advisory import Advisory, end_in_words, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -192,14 +192,18 @@ def carried_out(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrup
             book.write("end", code=int(error.exit))
         raise
     except Exception as error:  # noqa: BLE001  (told in the report, and gone back from)
-        outcome = _broken(roll, f"internal error: {in_words(error)}")
-    back: Back | None = None
+        outcome = _broken(roll, end_in_words(error))
+    back: Back | str | None = None
     # What somebody else stopped says nothing about the release.
     to_blame = [slot for slot in outcome.failed if not slot.stopped_by_somebody]
     if ((outcome.rollout.failed and to_blame) or outcome.broken) and not outcome.detached:
         back = _rolled_back(roll, outcome, book, waiting, interrupts)
     failed = outcome.failed or outcome.broken
-    why_not = _why_not(roll, outcome) if failed and back is None else None
+    why_not = None
+    if isinstance(back, str):
+        why_not, back = f"it could not begin: {back}", None
+    elif failed and back is None:
+        why_not = _why_not(roll, outcome)
     return close(
         roll.verb, roll.scope, roll.systemd, roll.plan.target, _previous(roll, book), outcome,
         waiting, book=book, back=back, why_not=why_not, then=roll.then,
@@ -230,9 +234,7 @@ def _why_not(roll: Roll, outcome: Outcome) -> str:
         return "this is a rollback, which is never rolled back"
     if roll.settings.on_failure is not OnFailure.ROLLBACK:
         return f'on_failure = "{roll.settings.on_failure}"'
-    if roll.way_back is None:
-        return NO_WAY_BACK
-    return "it could not begin"
+    return NO_WAY_BACK
 
 
 def _rolled(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrupts) -> Outcome:
@@ -246,18 +248,23 @@ def _rolled(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrupts) 
     if outcome.rollout.complete and not outcome.failed:
         deleted = [change for change in plan.files if change.after is None]
         gone = [step.instance for step in plan.steps if step.do in (Do.STOP, Do.SURGE)]
-        install.clean(roll.systemd, layout, roll.app, deleted, gone)
-        forget(roll.systemd, layout, roll.app, gone)
-        if roll.keep is not None:
-            alive = {seen.revision for seen in outcome.seen.values() if seen.revision}
-            revisions.prune(layout.app(roll.app), plan.target, roll.keep, alive)
+        alive = {seen.revision for seen in outcome.seen.values() if seen.revision}
+        try:
+            install.clean(roll.systemd, layout, roll.app, deleted, gone)
+            forget(roll.systemd, layout, roll.app, gone)
+            if roll.keep is not None:
+                revisions.prune(layout.app(roll.app), plan.target, roll.keep, alive)
+        except OSError as error:
+            Advisory(warn).said(error, "what is no longer wanted stays until the next deploy")
     return outcome
 
 
 def _rolled_back(
     roll: Roll, failed: Outcome, book: Ledger, waiting: Waiting, interrupts: Interrupts
-) -> Back | None:
-    """The rollback after a failure; None: there is none to go to, or it is not wanted.
+) -> Back | str | None:
+    """The rollback after a failure, or why it could not begin.
+
+    None: there is nothing to go back to, or it is not wanted.
 
     A rollback is never rolled back.
     """
@@ -267,6 +274,36 @@ def _rolled_back(
     why = f"revision {roll.plan.target.number} failed"
     origin = Origin(time.time(), state.whoami(), goal.config, why)
     target = restored(roll.plan.target, goal, origin)
+    try:
+        return _way_there(roll, goal, target, failed, book, waiting, interrupts)
+    except GoingDownError:
+        raise
+    except Exception as error:
+        if isinstance(error, SystemdError) and out_of_reach(roll.systemd):
+            raise
+        # A disk that is full, or read-only, mostly.
+        with suppress(ledger.LedgerError):
+            book.write("stay", revision=roll.plan.target.id)
+        why = in_words(error)
+        with suppress(OSError):
+            echo(
+                f"warning: no rollback, all is left as it is: {why}; once that is "
+                f"mended, `{unitq(roll.app, user=roll.scope.user)} rollback` goes back",
+                err=True,
+            )
+        return why
+
+
+def _way_there(
+    roll: Roll,
+    goal: Revision,
+    target: Revision,
+    failed: Outcome,
+    book: Ledger,
+    waiting: Waiting,
+    interrupts: Interrupts,
+) -> Back:
+    """Goes back to `goal`, as the revision `target`."""
     place = roll.scope.layout.app(roll.app)
     ledger.give_up_way_back(place)
     plan = plan_to(
@@ -295,20 +332,4 @@ def _rolled_back(
     words = f"{roll.app}: rolling back to revision {goal.number}, as {target.number}"
     waiting.say(words)
     book.progress(words)
-    try:
-        return Back(target, _rolled(there, book, waiting, interrupts))
-    except (ledger.LedgerError, GoingDownError):
-        raise
-    except Exception as error:
-        if isinstance(error, SystemdError) and out_of_reach(roll.systemd):
-            raise
-        # A full disk, mostly.
-        with suppress(ledger.LedgerError):
-            book.write("stay", revision=roll.plan.target.id)
-        with suppress(OSError):
-            echo(
-                f"warning: no rollback, all is left as it is: {in_words(error)}; once that is "
-                f"mended, `{unitq(roll.app, user=roll.scope.user)} rollback` goes back",
-                err=True,
-            )
-        return None
+    return Back(target, _rolled(there, book, waiting, interrupts))

@@ -320,7 +320,7 @@ def close(
     leftovers = advisory.ask("what runs now was not looked at", old_code, None)
     run = report.Run(
         verb, waiting.began, scope.user, book.number if book else None,
-        _earlier(book) if book else (), why_not,
+        _earlier(book) if book else (), why_not, bool(book and book.failed),
     )  # fmt: skip
     left = orphans(scope, now_wanted, advisory) if book else None
     document = report.document(run, revision, previous, outcome, leftovers, code, back, left)

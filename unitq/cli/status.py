@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -13,11 +14,12 @@ from unitq.cli.output import echo, echo_json, echo_lines, is_terminal
 from unitq.cli.scope import chosen, current, scope_options
 from unitq.cli.targets import targets
 from unitq.cli.text import duration, number, plural, size, table, unitq
+from unitq.core import names
 from unitq.core.errors import Exit, NoMatchError
-from unitq.host import ledger, paused, state
+from unitq.host import ledger, paused, processes, state
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from unitq.cli.scope import Scope
     from unitq.cli.status_queues import Queued
@@ -75,6 +77,7 @@ class Sight(NamedTuple):
     asked: Asked
     queued: Queued | None = None  # only where it was asked for
     user: bool = False  # in a user's own scope
+    oom_kills: Mapping[str, int] = MappingProxyType({})  # by worker, where the kernel counts
 
     @property
     def code(self) -> Exit:
@@ -116,7 +119,18 @@ def _look(
         from unitq.cli.status_queues import looked
 
         queued = looked(scope, revision, shown.values(), numbers=also.queues, jobs=also.jobs)
-    return Sight(revision, rows, story, also, queued, scope.user)
+    oom_kills = {
+        worker: count
+        for worker in workers
+        if where.accounted and (count := _oom_kills(where, revision.app, worker)) is not None
+    }
+    return Sight(revision, rows, story, also, queued, scope.user, oom_kills)
+
+
+def _oom_kills(where: observe.Machine, app: str, worker: str) -> int | None:
+    """Of all that the worker's slice has held; it is there for as long as anything is in it."""
+    path = f"{names.slice_path(app)}/{names.worker_slice(app, worker)}"
+    return processes.cgroup_oom_kills(f"{where.cgroup}/{path}")
 
 
 def _number(current: Revision, name: str | None) -> str:
@@ -184,6 +198,8 @@ def _summaries(sight: Sight) -> list[str]:
         ):
             if count:
                 parts.append(f"{count} {what}")
+        if killed := sight.oom_kills.get(worker.name):
+            parts.append(f"{plural(killed, 'process')} killed: out of memory")
         code = f"revision {_number(sight.revision, worker.revision)}, {worker.code_version}"
         lines.append(f"{worker.name}: {', '.join(parts)} · {code}")
     if story := sight.rollout:

@@ -58,6 +58,7 @@ def _worker(sight: Sight, name: str) -> dict[str, Any]:
         "wanted": wanted.instances if wanted else 0,
         "serving": sum(row.serving for row in rows),
         "stale": sum(row.fresh is False for row in rows),
+        "oom_kills": sight.oom_kills.get(name),
         "instances": [_instance(row, sight) for row in rows],
         **_queues_json(sight, name),
     }

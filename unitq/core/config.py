@@ -226,6 +226,7 @@ def _app(file: AppFile, presets: Mapping[str, Preset]) -> App:
         code_version=file.code_version,
         redis=Redis(**dict(file.redis)),
         history=file.history,
+        after=file.after,
         hooks=Hooks(**dict(file.hooks)),
     )
 

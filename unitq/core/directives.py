@@ -173,15 +173,16 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _size(text: str) -> int:
+def size(text: str) -> int:
+    """Returns bytes, of a size such as "512M" (systemd.syntax(7)). Raises ValueError."""
     parts = re.fullmatch(r"(0|[1-9][0-9]{0,19})(\.[0-9]{1,9})?([BKMGTPE]?)", text)
     if parts is None:
         raise ValueError(text)
     factor: int = 1024 ** "BKMGTPE".index(parts[3] or "B")
-    size = int(parts[1]) * factor + int(float(parts[2] or "0") * factor)
-    if size >= _INFINITE:
+    found = int(parts[1]) * factor + int(float(parts[2] or "0") * factor)
+    if found >= _INFINITE:
         raise ValueError(text)
-    return size
+    return found
 
 
 def _seconds(text: str) -> int:
@@ -206,7 +207,7 @@ def _nice(text: str) -> int:
 
 
 _COUNT = (_count, "a whole number such as 65536")
-_SIZE = (_size, 'a size such as "2G"')
+_SIZE = (size, 'a size such as "2G"')
 
 # systemd.exec(5). Each has its own units there, and a value in other units is ignored there.
 LIMITS: dict[str, tuple[Callable[[str], int], str]] = {

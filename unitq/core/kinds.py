@@ -20,6 +20,7 @@ from unitq.core.model import (
 )
 from unitq.core.settings import Duration, OnDrainTimeout, OnFailure, OnKilled, Promote, Share
 from unitq.units.hardening import Hardening
+from unitq.units.ordering import UNIT_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,18 @@ Queues = Annotated[
         {"type": "array", "items": {"type": "string", "minLength": 1}, "uniqueItems": True}
     ),
     Kind("list of strings"),
+]
+UnitNames = Annotated[
+    tuple[str, ...],
+    PlainValidator(values.unit_names),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "string", "pattern": f"^{UNIT_NAME}$"},
+            "uniqueItems": True,
+        }
+    ),
+    Kind("list of units"),
 ]
 SupervisorName = Annotated[
     str,

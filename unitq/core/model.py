@@ -199,6 +199,7 @@ class App:
     redis: Redis = field(default_factory=Redis)
     history: int = 10  # so many revisions are kept
     hooks: Hooks = field(default_factory=Hooks)
+    after: tuple[str, ...] = ()  # units of this machine that workers need until they have stopped
     file: str = ""  # what it was read from, as a path without links; "": no file
     owner: str | None = None  # the account that decides what the file says, where that is not root
 

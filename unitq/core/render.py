@@ -22,7 +22,7 @@ from unitq.core.envfile import assignments, file_names
 from unitq.core.errors import ConfigError
 from unitq.core.preset import NONE
 from unitq.core.settings import OnDrainTimeout, OnKilled
-from unitq.units import hardening
+from unitq.units import hardening, ordering
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,7 +75,8 @@ class RenderedWorker:
     """All that makes up one worker. Two with the same fingerprint run the same thing.
 
     The probe is no part of the fingerprint: it asks a process, and is none of what it runs. Nor are
-    the preset's name and the signals that only unitq sends.
+    the preset's name and the signals that only unitq sends; nor what its unit is ordered after,
+    which a daemon-reload changes for a process that runs.
     """
 
     name: str
@@ -97,6 +98,7 @@ class RenderedWorker:
     quiet: str = ""  # the signal after which it takes no new jobs
     resume: str = ""
     supervisor_name: str = ""
+    order: tuple[str, ...] = ()  # lines of its [Unit]: what it stops before, see units/ordering.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +133,12 @@ def render(
     code: Mapping[str, Code],
     templates: Mapping[str, str],
     program: Sequence[str] = ("unitq",),
+    after: Mapping[str, Sequence[str]] | None = None,
 ) -> Rendered:
     """The app's units and environments.
 
     `code` has an entry per worker, `templates` one per name in TEMPLATES; `program` is what a unit
-    is to run as `unitq`.
+    is to run as `unitq`; `after` are the units that a worker is ordered after, by its name.
     Raises ConfigError where a template (an operator's own, say) is broken.
     """
     # A template says how a unit looks, and runs nothing.
@@ -158,7 +161,16 @@ def render(
         target=_text(jinja, "app.target.j2", names.target(app.name), common),
         slice=_text(jinja, "app.slice.j2", names.app_slice(app.name), common),
         workers=tuple(
-            _worker(jinja, app, worker, layout, code[worker.name], common) for worker in app.workers
+            _worker(
+                jinja,
+                app,
+                worker,
+                layout,
+                code[worker.name],
+                common,
+                ordering.lines((after or {}).get(worker.name, ())),
+            )
+            for worker in app.workers
         ),
         recycling=_recycling(
             jinja, app, common | {"program": with_arguments("", tuple(program)).strip()}
@@ -182,6 +194,7 @@ def _worker(
     layout: Layout,
     code: Code,
     common: dict[str, object],
+    order: tuple[str, ...],
 ) -> RenderedWorker:
     pin = path(str(layout.app(app.name).pin(worker.name, "%i")).replace("%i", "\0"))
     pin = pin.replace("\0", "%i")
@@ -210,6 +223,7 @@ def _worker(
         "nice": worker.nice,
         "umask": worker.umask,
         "limits": worker.limits,
+        "order": order,
         "unit": _lines(worker.unit),
         "service": _lines(worker.service),
         "credentials": [_credential(each) for each in worker.credentials],
@@ -217,7 +231,10 @@ def _worker(
     values |= _sandbox(worker, pin, user_scope=layout.user)
     unit = _text(jinja, "worker@.service.j2", names.template(app.name, worker.name), values)
     _complete(unit, "worker@.service.j2", values)
-    environment = _environment(app, worker, code)
+    environment = environment_of(app, worker, code)
+    unordered = unit
+    if order:
+        unordered = _text(jinja, "worker@.service.j2", unit.name, values | {"order": ()})
     return RenderedWorker(
         name=worker.name,
         instances=worker.instances,
@@ -226,7 +243,7 @@ def _worker(
         slice=_text(jinja, "worker.slice.j2", str(values["slice"]), values),
         environment=environment,
         code=code,
-        fingerprint=_fingerprint(unit.text, environment, code),
+        fingerprint=_fingerprint(unordered.text, environment, code),
         singleton=worker.singleton,
         probe=_probe(jinja, app, worker, values),
         probes=worker.probe.successes if worker.probe else int(worker.registered),
@@ -238,6 +255,7 @@ def _worker(
         quiet=worker.quiet,
         resume=worker.resume,
         supervisor_name=worker.supervisor_name,
+        order=order,
     )
 
 
@@ -310,7 +328,8 @@ def _complete(unit: UnitText, template: str, values: Mapping[str, object]) -> No
         )
 
 
-def _environment(app: App, worker: Worker, code: Code) -> tuple[tuple[str, str], ...]:
+def environment_of(app: App, worker: Worker, code: Code) -> tuple[tuple[str, str], ...]:
+    """Returns what a worker is started with, besides its environment files."""
     environment = dict(worker.environment)
     if worker.fit.environment:
         # This file is read last, and the user's own files must win.

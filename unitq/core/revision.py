@@ -184,7 +184,16 @@ def _parts(worker: RenderedWorker) -> tuple[str, ...]:
     known = (worker.preset or "", worker.quiet, worker.resume, *worker.queues)
     # And another name for `unitq ctl`. Apart from those: what was hashed before stays as it is.
     named = (f"supervisor:{worker.supervisor_name}",) if worker.supervisor_name else ()
-    return (worker.name, worker.fingerprint, *probe, *(known if any(known) else ()), *named)
+    # And another order at a shutdown.
+    ordered = (f"order:{worker.order[-1]}",) if worker.order else ()
+    return (
+        worker.name,
+        worker.fingerprint,
+        *probe,
+        *(known if any(known) else ()),
+        *named,
+        *ordered,
+    )
 
 
 def scaled(current: Revision, counts: Mapping[str, int], origin: Origin) -> Revision:

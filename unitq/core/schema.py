@@ -370,6 +370,13 @@ class AppFile(Table):
         description="How many revisions are kept to go back to. Those in use are kept anyway.",
         examples=[10],
     )
+    after: kinds.UnitNames = Field(
+        default=_default("after", App),
+        description="Units of this machine that the workers need: systemd starts the workers after "
+        "them, and at a shutdown stops them first. A Redis or RabbitMQ on this machine is found "
+        "without this key ([Shutdown and reboot](runbook.md#shutdown-and-reboot)).",
+        examples=[["postgresql.service"]],
+    )
     redis: RedisTable = Field(default=RedisTable(), description="Where the queues are.")
     rollout: RolloutTable = Field(
         default=RolloutTable(), description="How a deploy replaces the instances."

@@ -14,6 +14,7 @@ from unitq.core import duration
 from unitq.core.model import INSTANCES_MAX, NAME_RE, Credential, KillMode, StartLimit
 from unitq.core.settings import Duration, Share
 from unitq.core.suggest import either
+from unitq.units.ordering import UNIT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ COMMAND_MAX = 32 * 1024
 PATH_MAX = 4096  # Linux's own, with the final NUL
 USER_MAX = 255
 QUEUE_MAX = 255
+UNIT_MAX = 255
 
 USER = r"[A-Za-z_][A-Za-z0-9_.@-]*\$?"
 _UID = r"0|[1-9][0-9]{0,9}"
@@ -242,6 +244,19 @@ def queues(value: object) -> tuple[str, ...]:
         return item
 
     return items(value, queue)
+
+
+def unit_names(value: object) -> tuple[str, ...]:
+    """Names of units that the workers need."""
+    if not isinstance(value, list):
+        raise MistakeError('a list of units such as ["postgresql.service"]')
+
+    def unit(item: object) -> str:
+        if not isinstance(item, str) or not re.fullmatch(UNIT_NAME, item) or len(item) > UNIT_MAX:
+            raise MistakeError('the name of a unit such as "postgresql.service"')
+        return item
+
+    return items(value, unit)
 
 
 # What Supervisor takes for a name, and a script can say: no blanks, no ":", "/" or "*".

@@ -79,6 +79,8 @@ def folder(path: Path) -> None:
         if not part.exists():
             part.mkdir(exist_ok=True)
             part.chmod(0o755)
+            with suppress(PermissionError):  # one that we may write to and not list
+                sync(part.parent)
 
 
 @contextmanager

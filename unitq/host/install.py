@@ -29,20 +29,31 @@ def install(
     `content` is what the revision is made of, or the one whose units it has; None: it is there.
 
     Ordered so that a crash anywhere is mended by the next deploy: the revision is whole before
-    anything names it, and what systemd may not have read yet is marked. Units that are no longer
+    anything names it, pins are on disk before systemd is told to start their instances at boot,
+    and what systemd may not have read yet is marked. Units that are no longer
     wanted keep their file until they have stopped: without it systemd would forget their time
     limit and signal.
     """
     place = layout.app(plan.target.app)
     # The pins first: should only some be written, the template is still the old one.
     written = [*plan.pins, *(change for change in plan.files if change.after is not None)]
-    with files.nothing_changed("cannot install"), _undone(place, plan), ExitStack() as stack:
+    # systemd will start at boot what has never been started: it must find its code by then.
+    unpinned = [name for name in plan.target.instances if state.pinned(place, name) is None]
+    with (
+        files.nothing_changed("cannot install"),
+        _undone(place, plan, unpinned),
+        ExitStack() as stack,
+    ):
         if plan.target is not plan.current:
             if isinstance(content, Revision):
                 revisions.write_copy(place, content, plan.target)
             elif content is not None:
                 revisions.write(place, plan.target, content)
             stack.enter_context(state.becoming_current(place, plan.target))
+        for name in unpinned:
+            state.pin(place, name, str(plan.target.wanted(name)))
+        if unpinned:
+            state.sync_pins(place, {name.worker for name in unpinned})
         if plan.links:
             unitfiles.probe(layout.unit_dir, names.target(plan.target.app))
         if written or plan.links:
@@ -62,7 +73,7 @@ def install(
 
 
 @contextmanager
-def _undone(place: AppLayout, plan: Plan) -> Iterator[None]:
+def _undone(place: AppLayout, plan: Plan, unpinned: Iterable[InstanceName]) -> Iterator[None]:
     """Takes back what a full or a read-only disk has let us write."""
     marked = state.reload_pending(place)
     try:
@@ -70,6 +81,9 @@ def _undone(place: AppLayout, plan: Plan) -> Iterator[None]:
     except OSError:
         with suppress(OSError):
             state.mark_reload(place, pending=marked)
+        with suppress(OSError):
+            for name in unpinned:
+                state.unpin(place, name)
         if plan.target is not plan.current:
             revisions.discard(place, plan.target)
         raise
@@ -84,6 +98,8 @@ def _link(systemd: Systemd, layout: Layout, target: Revision) -> None:
         systemd.enable([names.target(app), *missing])
     if surplus := sorted(there - wanted):
         systemd.disable(surplus)
+    if missing or surplus:
+        unitfiles.sync_links(layout.unit_dir, names.target(app))
 
 
 def switch(systemd: Systemd, layout: Layout, app: str, units: Sequence[str]) -> None:

@@ -159,6 +159,34 @@ def ending(invocation: str, *, user: bool) -> Ending:
     return found
 
 
+# "A process of this unit has been killed by the OOM killer", and by systemd-oomd.
+_OUT_OF_MEMORY = ("fe6faa94e7774663a0da52717891d8ef", "d989611b15e44c9dbf31e3c81256e4ed")
+
+
+def out_of_memory(invocations: Sequence[str], *, user: bool) -> frozenset[str]:
+    """Those of these starts of which systemd says that a process was killed for want of memory."""
+    if not invocations:
+        return frozenset()
+    about = "USER_INVOCATION_ID" if user else "INVOCATION_ID"
+    # What else claims to be a message of the manager's is none: journald writes these itself.
+    manager = ["_SYSTEMD_USER_UNIT=init.scope", f"_UID={os.getuid()}"] if user else ["_PID=1"]
+    matches = [
+        *manager,
+        *(f"MESSAGE_ID={each}" for each in _OUT_OF_MEMORY),
+        *(f"{about}={each}" for each in invocations),
+    ]
+    shown = _journalctl(["--output=json", f"--output-fields={about}", *matches], user=user)
+    return frozenset(json.loads(line).get(about, "") for line in shown.splitlines())
+
+
+def of_the_kernel(seconds: float) -> tuple[str, ...]:
+    """What the kernel has said in the last seconds; nothing where its log may not be read."""
+    since = f"--since=-{seconds:.0f}s"
+    return tuple(
+        _journalctl(["--output=cat", "--boot", since, "_TRANSPORT=kernel"], user=False).splitlines()
+    )
+
+
 def told_to_stop(invocations: Sequence[str], *, user: bool) -> frozenset[str]:
     """Those of these starts that ended because somebody told systemd to stop the unit."""
     if not invocations:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from contextlib import contextmanager, suppress
@@ -57,6 +58,7 @@ class Ledger:
         self._void = False
         self._held: int | None = None  # bytes that were held before this rollout did
         self._descriptor = -1
+        self.failed = False  # it cannot be written any more: the rollout counts as cut off
         try:
             files.folder(self._folder)
             self._descriptor = os.open(
@@ -199,8 +201,11 @@ class Ledger:
     @contextmanager
     def _in_words(self) -> Iterator[None]:
         try:
+            if self.failed:
+                raise OSError(errno.EIO, "an earlier record could not be written")
             yield
         except OSError as error:
+            self.failed = True
             raise LedgerError(
                 f"the ledger cannot be written any more: {self._folder / _LEDGER}: "
                 f"{error.strerror}; nothing further is touched",

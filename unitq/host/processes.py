@@ -6,6 +6,8 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.linux.proc import control_group
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -113,6 +115,18 @@ def cgroup_memory(cgroup: str) -> int | None:
         return None
 
 
+def cgroup_oom_kills(cgroup: str) -> int | None:
+    """How many processes of a cgroup, and of those below it, died for want of memory.
+
+    None where the kernel does not count (cgroup v2, memory.events).
+    """
+    try:
+        fields = dict(line.split() for line in _read(f"{cgroup}/memory.events").splitlines())
+        return int(fields[b"oom_kill"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def proportional_memory(members: Iterable[int]) -> int | None:
     """The sum of the processes' PSS in bytes (proc(5), smaps_rollup); None: not to be read.
 
@@ -167,17 +181,11 @@ def living(pid: int) -> tuple[float | None, str] | None:
 def cgroup_of(pid: int) -> str | None:
     """The cgroup that a living process is in, from the root of the hierarchy; None: it is gone."""
     try:
-        lines = _read(f"/proc/{pid}/cgroup").decode(errors="replace").splitlines()
         if _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[0] in (b"Z", b"X"):
             return None
     except (OSError, IndexError):
         return None
-    # systemd's own hierarchy where there are several (cgroups(7)).
-    for prefix in ("0::", "1:name=systemd:"):
-        for line in lines:
-            if line.startswith(prefix) and (line != "0::/" or len(lines) == 1):
-                return line.removeprefix(prefix)
-    return ""
+    return control_group(pid)
 
 
 def _pids_of(cgroup: str) -> tuple[int, ...]:

@@ -88,9 +88,9 @@ def pin(place: AppLayout, instance: InstanceName, revision: str) -> None:
 
 def sync_pins(place: AppLayout, workers: Iterable[str]) -> None:
     """Makes the pins of these workers survive a power cut."""
-    for worker in workers:
+    for folder in (*(place.pins(worker) for worker in workers), place.state / "pins"):
         with suppress(FileNotFoundError):
-            files.sync(Path(place.pins(worker)))
+            files.sync(Path(folder))
 
 
 def pinned(place: AppLayout, instance: InstanceName) -> str | None:
@@ -130,7 +130,8 @@ def mark_reload(place: AppLayout, *, pending: bool) -> None:
             files.write(_reload_mark(place), b"", 0o644)
             files.sync(Path(place.state))
     else:
-        _reload_mark(place).unlink(missing_ok=True)
+        with suppress(OSError):  # at worst one reload more
+            _reload_mark(place).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -155,8 +156,9 @@ def lock(layout: Layout, app: str, doing: str) -> Iterator[None]:
                 "at a safe point, as Ctrl-C does",
             ) from None
         note = {"pid": os.getpid(), "doing": doing, "by": whoami(), "since": time()}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        with suppress(OSError):  # the lock holds all the same, and does not say who has it
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(note).encode(), 0)
         yield
     finally:
         os.close(descriptor)

@@ -30,6 +30,12 @@ _KINDS: dict[str, tuple[bytes, bytes]] = {
     "ActiveEnterTimestampMonotonic": (_UNIT, b"t"),
     "StateChangeTimestamp": (_UNIT, b"t"),
     "FragmentPath": (_UNIT, b"s"),
+    "Id": (_UNIT, b"s"),
+    "LoadState": (_UNIT, b"s"),
+    "ActiveState": (_UNIT, b"s"),
+    "UnitFileState": (_UNIT, b"s"),
+    "After": (_UNIT, b"as"),
+    "JobTimeoutUSec": (_UNIT, b"t"),
     "NeedDaemonReload": (_UNIT, b"b"),
     "MainPID": (b"org.freedesktop.systemd1.Service", b"u"),
     "NRestarts": (b"org.freedesktop.systemd1.Service", b"u"),
@@ -431,6 +437,8 @@ def _value(name: str, value: Any) -> Any:
 
 
 def _text(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_text(each) for each in value]
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 

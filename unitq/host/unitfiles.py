@@ -103,6 +103,15 @@ def enabled(unit_dir: PurePosixPath, target: str) -> set[str]:
         return set()
 
 
+def sync_links(unit_dir: PurePosixPath, target: str) -> None:
+    """Makes what systemd has enabled or disabled survive a power cut: it does not itself."""
+    folder = Path(unit_dir)
+    above = [link.parent for link in folder.glob(f"*.wants/{target}")]
+    for each in (folder / f"{target}.wants", *above, folder):
+        with suppress(FileNotFoundError):  # with its last link systemd removes it
+            files.sync(each)
+
+
 def probe(unit_dir: PurePosixPath, target: str) -> None:
     """Finds out whether systemd will be able to make links there. Raises OSError."""
     folder = Path(unit_dir)

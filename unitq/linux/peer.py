@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,9 +50,29 @@ def of_port(port: int) -> Sign:
     return Sign(frozenset(int(one[7]) for one in found), frozenset(int(one[9]) for one in found))
 
 
-def _listens(fields: list[str], port: int) -> bool:
+def _listens(fields: list[str], port: int, here: Collection[str] = _HERE) -> bool:
     address, _, number = fields[1].partition(":")
-    return fields[3] == _TCP_LISTEN and address in _HERE and int(number, 16) == port
+    return fields[3] == _TCP_LISTEN and address in here and int(number, 16) == port
+
+
+def port_inodes(port: int, addresses: Collection[str]) -> frozenset[int]:
+    """Returns the sockets that take connections to this port at any of our own addresses."""
+    here = _HERE | {each for address in addresses for each in _in_hex(address)}
+    found = set()
+    for name in ("tcp", "tcp6"):
+        with suppress(FileNotFoundError):
+            found |= {int(fields[9]) for fields in _lines(name) if _listens(fields, port, here)}
+    return frozenset(found)
+
+
+def _in_hex(address: str) -> tuple[str, ...]:
+    """As /proc/net/tcp and tcp6 have it: words of 32 bits, each as the processor has it."""
+    if ":" in address:
+        packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
+        words = (packed[at : at + 4] for at in range(0, 16, 4))
+        return ("".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words),)
+    word = f"{int.from_bytes(socket.inet_aton(address), sys.byteorder):08X}"
+    return word, f"0000000000000000FFFF0000{word}"
 
 
 def unix_inodes(path: str) -> frozenset[int]:

@@ -68,3 +68,21 @@ def content(name: str, folder: int) -> bytes:
         return b"".join(parts)
     finally:
         os.close(descriptor)
+
+
+def control_group(pid: int) -> str | None:
+    """Returns the cgroup of a process in systemd's own hierarchy, from its root.
+
+    None: it is gone. Empty: it is not to be found out.
+    """
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return None
+    # Where there are several hierarchies (cgroups(7)), version 2 may be there and unused.
+    for prefix in ("0::", "1:name=systemd:"):
+        for line in lines:
+            if line.startswith(prefix) and (line != "0::/" or len(lines) == 1):
+                return line.removeprefix(prefix)
+    return ""

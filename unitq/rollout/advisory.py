@@ -45,6 +45,11 @@ class Advisory:
             return  # nobody reads it any more
 
 
+def end_in_words(error: Exception) -> str:
+    """Returns why a rollout ended where it did; a disk that refuses is no error of unitq's own."""
+    return in_words(error) if isinstance(error, OSError) else f"internal error: {in_words(error)}"
+
+
 def in_words(error: Exception) -> str:
     """Returns what went wrong in one line; of what nobody expected, its kind as well."""
     if isinstance(error, UnitqError):

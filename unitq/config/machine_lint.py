@@ -1,0 +1,82 @@
+"""Settings that the machine around the workers does not keep: memory limits, a shutdown. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.core.directives import size
+from unitq.core.finding import Finding, Level
+from unitq.core.settings import OnDrainTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from unitq.core.model import App, Worker
+
+
+class Patience(NamedTuple):
+    """How long systemd waits for units to stop before it goes on by force; None: not known."""
+
+    reboot: float | None = None  # seconds; JobTimeoutSec= of reboot.target (systemd.special(7))
+    user_manager: float | None = None  # in a user's scope: TimeoutStopSec= of user@UID.service
+
+
+def of_memory(app: App) -> Iterator[Finding]:
+    """Yields the workers that can never be recycled for their size."""
+    for worker in app.workers:
+        if worker.recycle is None or worker.recycle.memory is None:
+            continue
+        place, limit = f"workers.{worker.name}.recycle.memory", worker.recycle.memory
+        if (most := _bytes(worker, "MemoryMax")) is not None and most <= limit:
+            yield Finding(
+                Level.ERROR,
+                place,
+                f"is {_mib(limit)}, and MemoryMax= is {_mib(most)}: the kernel kills the worker "
+                "with its job before it is recycled",
+                "set it well below MemoryMax=",
+            )
+        if (high := _bytes(worker, "MemoryHigh")) is not None and high < limit:
+            yield Finding(
+                Level.ERROR,
+                place,
+                f"is {_mib(limit)}, and MemoryHigh= is {_mib(high)}: above that the kernel slows "
+                "the worker down to a standstill, and it is never recycled",
+                "set it below MemoryHigh=, or leave MemoryHigh= out",
+            )
+
+
+def of_shutdown(app: App, patience: Patience) -> Iterator[Finding]:
+    """Yields what workers may take to stop, and a shutdown does not give them."""
+    limits = [
+        (patience.reboot, "a reboot", "reboot.target and poweroff.target, JobTimeoutSec=",
+         "`systemctl edit reboot.target`, and poweroff.target, can raise it"),
+        (patience.user_manager, "a reboot, or where your systemd ends",
+         "user@.service, TimeoutStopSec=",
+         "root can raise it: `systemctl edit user@.service`"),
+    ]  # fmt: skip
+    for worker in app.workers:
+        wait = app.rollout.on_drain_timeout is OnDrainTimeout.WAIT
+        wanted = float("inf") if wait else worker.stop_timeout.seconds
+        for limit, when, what, hint in limits:
+            if limit is not None and wanted > limit:
+                asked = 'on_drain_timeout = "wait"' if wait else f"stop_timeout {wanted:.0f} s"
+                yield Finding(
+                    Level.WARNING,
+                    f"workers.{worker.name}.stop_timeout",
+                    f"{asked} does not hold at {when}: systemd waits {limit:.0f} s ({what}), then "
+                    "kills what is left",
+                    hint,
+                )
+
+
+def _bytes(worker: Worker, directive: str) -> int | None:
+    """Returns the limit that counts; None: there is none, or it is a share of the machine's."""
+    values = dict(worker.service).get(directive, ())
+    try:
+        return size(values[-1]) if values else None
+    except ValueError:
+        return None
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:.0f}M"
