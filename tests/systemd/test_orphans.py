@@ -671,7 +671,7 @@ FORMS = {
 # What leaves an orphan: a daemon's child, in that one's unit; a process group and session of its
 # own, PID 1 its parent; another unit's main process.
 WAYS = {
-    "another unit's": ("systemd-run", "--scope", "--quiet", "--"),
+    "another unit's": ("systemd-run", "--scope", "--quiet", "setsid", "--fork", "--"),
     "PID 1 has it": ("setsid", "--fork", "--"),
     "another unit's main process": ("systemd-run", "--quiet", "--property=Type=exec", "--"),
 }
@@ -727,10 +727,14 @@ def test_what_serves_in_a_session_of_its_own_is_not_offered(system_site: Site) -
     site = system_site
     script = site.home / "releases/1/worker.py"
     script.write_text(WAITS)
-    command = f"{sys.executable} {script}"
+    command = f"/usr/bin/python3 {script}"
     site.config(
         workers={
-            "sms": {"command": f"/usr/bin/su - tester -c {shlex.quote(command)}", "instances": 1}
+            "sms": {
+                "user": "root",
+                "command": f"/usr/bin/su - tester -c {shlex.quote(command)}",
+                "instances": 1,
+            }
         }
     )
     site.unitq("deploy")  # whatever it says of such a command
@@ -750,10 +754,10 @@ def test_what_serves_in_a_session_of_its_own_is_not_offered(system_site: Site) -
     assert running_as(str(script)) == [pid]
 
 
-def running_as(words: str) -> list[int]:
-    """The processes of python that have this on their command line."""
+def running_as(script: str) -> list[int]:
+    """The processes of python that run this script."""
     found = subprocess.run(
-        ["pgrep", "-f", f"^{sys.executable} {words}"], capture_output=True, text=True, check=False
+        ["pgrep", "-f", f"^[^ ]*python[^ ]* {script}"], capture_output=True, text=True, check=False
     )
     return [int(word) for word in found.stdout.split()]
 

@@ -190,8 +190,9 @@ def likeness(
             return Likeness.NONE
         one = script
     # What the kernel runs lies where it says, whatever stands on the command line.
-    here = (executable.removesuffix(_DELETED),) if program.machine_code else tuple(paths)
-    found = _place(one, here, program, releases)
+    executable = executable.removesuffix(_DELETED)
+    here = (executable,) if program.machine_code else tuple(paths)
+    found = _place(one, here, executable, program, releases)
     if found is Likeness.NONE:
         return found
     fits = _arguments_fit(one, program, patterns, arguments)
@@ -231,7 +232,7 @@ def _scripts_words(one: Invocation, program: Program) -> Invocation | None:
 
 
 def _place(
-    one: Invocation, paths: tuple[str, ...], program: Program, releases: Releases
+    one: Invocation, paths: tuple[str, ...], executable: str, program: Program, releases: Releases
 ) -> Likeness:
     for path in paths:
         release = releases.of(path)
@@ -240,7 +241,8 @@ def _place(
         if path in program.outside:
             return Likeness.SHARED
     if program.name and _base(one.program) == program.name:
-        return Likeness.SHARED
+        native = _base(executable) == program.name and releases.of(executable)
+        return Likeness.OWN if native else Likeness.SHARED
     return Likeness.NONE
 
 
