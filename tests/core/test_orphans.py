@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.build import PRESETS
-from unitq.core.likeness import Link, Program, Releases, beside, worker_of
+from unitq.core.likeness import Link, Program, Releases, beside, workers_of
 from unitq.core.orphans import App, Claim, Code, Mark, Orphan, Process, Work, judged
 from unitq.core.queue import Registration
 from unitq.core.recognise import engine
@@ -27,8 +27,7 @@ CODE = Code("2-bbbbbb", f"{ROOT}/2")
 
 def program(command: str, preset: str = "php-resque") -> Program:
     """What a worker's command in a release comes to; a path is inside it unless it is absolute."""
-    one = worker_of(command, {}, PRESETS[preset].recognise.command)
-    assert one is not None
+    (one,) = workers_of(command, {}, PRESETS[preset].recognise.command)
     path = one.script
     return Program(
         engine(one),
@@ -335,6 +334,17 @@ def test_a_registration_is_proof_for_the_workers_own_account_only(
     (one,) = found(worker, of=of, registered=[registration()])
     assert one.claim is None
     assert Mark.REGISTERED in one.marks
+
+
+def test_what_serves_in_a_session_of_the_app_s_own_is_only_shown() -> None:
+    """`su - USER` in a command: PAM moves the worker out of its unit."""
+    inside = titled(cgroup=f"{SESSION}/x")
+    other = titled(pid=60, cgroup=SESSION.replace("session-4", "session-44"))
+    one, two = judged(app(), [inside, other], serving={SESSION})
+    assert (one.process.pid, one.claim) == (50, Claim.SERVING)
+    assert (two.process.pid, two.claim) == (60, None)
+    (found_again,) = judged(app(), [inside])
+    assert found_again.claim is None
 
 
 def test_an_orphan_below_one_that_is_only_claimed_is_shown_by_itself() -> None:

@@ -203,7 +203,7 @@ HEADS = [
     ("bash w.sh", "#!/bin/bash\ncd /srv\nbundle exec sidekiq\n", "", "sidekiq"),
     ("bin/w", "#!/bin/sh -e\nQUEUE=a php vendor/bin/resque\n", "", "php-resque"),
     ("bin/w", "#!/usr/bin/env bash\n# rq worker\nexec sleep 5\n", "", ""),
-    ("bash w.sh", "while true; do php artisan queue:work \\\n  --once; done", "", ""),
+    ("bash w.sh", "while true; do php artisan queue:work \\\n  --once; done", "", "laravel"),
 ]  # fmt: skip
 
 

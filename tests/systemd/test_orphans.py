@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -655,6 +656,110 @@ def test_a_script_by_way_of_the_link_is_what_it_led_to_then(strays: Strays) -> N
     site.deploy()
     one = orphans(site, code=15)[running.pid]
     assert (one["release"], one["current"]) == (None, False)
+
+
+LOOP = "#!/bin/bash\nwhile :; do sleep 0.2; done\n"
+FORMS = {
+    "a script of bash's": ("bin/worker", LOOP),
+    "below env": ("/usr/bin/env bin/worker", LOOP.replace("/bin/bash", "/usr/bin/env bash")),
+    "an interpreter of its own": (
+        "bin/worker",
+        '#!/usr/bin/awk -f\nBEGIN { while (1) system("sleep 0.2") }\n',
+    ),
+    "a script that hands over": ("bin/worker", '#!/bin/sh\nexec "$(dirname "$0")/../native" 600\n'),
+}
+# What leaves an orphan: a daemon's child, in that one's unit; a process group and session of its
+# own, PID 1 its parent; another unit's main process.
+WAYS = {
+    "another unit's": ("systemd-run", "--scope", "--quiet", "setsid", "--fork", "--"),
+    "PID 1 has it": ("setsid", "--fork", "--"),
+    "another unit's main process": ("systemd-run", "--quiet", "--property=Type=exec", "--"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_command_is_found_and_ended(system_site: Site, form: str) -> None:
+    """With no Redis and no preset: what is in the release, and what the kernel runs."""
+    site = system_site
+    command, script = FORMS[form]
+    for release in ("1", "2"):
+        folder = site.home / "releases" / release
+        (folder / "bin").mkdir(exist_ok=True)
+        (folder / "bin" / "worker").write_text(script)
+        (folder / "bin" / "worker").chmod(0o755)
+        shutil.copy("/usr/bin/sleep", folder / "native")
+    signals = {"stop_signal": "SIGTERM"}
+    site.config(workers={"w": {"command": command, "instances": 1, **signals}})
+    site.deploy()
+    assert orphans(site, code=0) == {}
+    words = shlex.split(command)
+    words = [
+        str(site.home / "releases/1" / word) if word == "bin/worker" else word for word in words
+    ]
+    before = site.pids("w")
+    for way in WAYS.values():
+        site.scope.start(*way, *words, cwd=site.home / "releases/1").wait()
+
+    def of_the_release() -> set[int]:
+        found = subprocess.run(
+            ["pgrep", "-f", f"{site.home}/releases/1/"], capture_output=True, text=True, check=False
+        )
+        return {int(word) for word in found.stdout.split()} - set(before.values())
+
+    wait_until(lambda: len(of_the_release()) == len(WAYS), what="all of them run")
+    try:
+        found = orphans(site, code=3)
+        assert found.keys() == of_the_release()
+        assert {one["release"] for one in found.values()} == {str(site.home / "releases/1")}
+        assert {one["current"] for one in found.values()} == {True}
+        assert site.pids("w") == before
+        # They have no handler: nothing is told, and killed only because we say so.
+        ended = site.unitq("orphans", "--drain", "--yes", "--json")
+        assert ended.code == 0, ended
+        assert of_the_release() == set()
+    finally:
+        for pid in of_the_release():
+            kill(pid)
+
+
+def test_what_serves_in_a_session_of_its_own_is_not_offered(system_site: Site) -> None:
+    """PAM moves what `su -` starts out of the unit: it is the app's running worker."""
+    site = system_site
+    script = site.home / "releases/1/worker.py"
+    script.write_text(WAITS)
+    command = f"/usr/bin/python3 {script}"
+    site.config(
+        workers={
+            "sms": {
+                "user": "root",
+                "command": f"/usr/bin/su - tester -c {shlex.quote(command)}",
+                "instances": 1,
+            }
+        }
+    )
+    site.unitq("deploy")  # whatever it says of such a command
+    if not site.active("sms"):
+        pytest.skip("such a command is refused")
+    wait_until(lambda: bool(running_as(str(script))), what="it runs")
+    (pid,) = running_as(str(script))
+    found = site.unitq("orphans", "--json")
+    claims = {each["pid"]: each["claim"] for each in found.json["claimed"]}
+    assert (found.code, found.json["orphans"], claims) == (3, [], {pid: "serving"}), found
+    text = site.unitq("orphans")
+    assert "has left its unit" in text.stdout, text
+    assert "--drain" not in text.stderr, text
+    for pids in ([], [str(pid)]):
+        refused = site.unitq("orphans", "--drain", "--yes", *pids)
+        assert refused.code == (4 if pids else 3), refused
+    assert running_as(str(script)) == [pid]
+
+
+def running_as(script: str) -> list[int]:
+    """The processes of python that run this script."""
+    found = subprocess.run(
+        ["pgrep", "-f", f"^[^ ]*python[^ ]* {script}"], capture_output=True, text=True, check=False
+    )
+    return [int(word) for word in found.stdout.split()]
 
 
 REUSED = """

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.config.source import glance
 from unitq.core import containers, keepers, names
 from unitq.core.errors import NotPermittedError, UnitqError
-from unitq.core.likeness import Link, Program, Releases, beside, engine_of, worker_of
-from unitq.core.orphans import App, Code, Work, ancestors, judged
-from unitq.core.recognise import engine, interpreter
+from unitq.core.likeness import Link, Program, Releases, beside, by_shell, engine_of, workers_of
+from unitq.core.orphans import App, Code, Work, ancestors, in_a_session, judged
+from unitq.core.recognise import engine, interpreter, shebang
 from unitq.core.staleness import Living, Standing, whose
 from unitq.core.staleness import judged as registrations_judged
 from unitq.core.unittext import told
 from unitq.core.wrappers import SHELLS
-from unitq.host import proctable, revisions, scripts
+from unitq.host import processes, proctable, revisions, scripts
 
 if TYPE_CHECKING:
     import re
@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     from unitq.core.orphans import Orphan, Process
     from unitq.core.preset import Preset
     from unitq.core.queue import Registration
+    from unitq.core.recognise import Invocation
     from unitq.core.revision import Revision, WorkerRevision
     from unitq.core.unittext import Told
     from unitq.host.systemd import Systemd
 
 
+_RUNNING = ("active", "activating", "deactivating", "reloading")
 _SUPERVISORS = frozenset({keepers.PROCESS_NAME, keepers.GROUP_NAME})
 
 
@@ -111,20 +113,25 @@ def known(scope: Scope, revision: Revision) -> Known:
     )
     variables = {"UNITQ_APP", "UNITQ_REVISION", "UNITQ_WORKER"}
     variables |= {work.variable for work in works if work.variable}
-    return Known(
-        scope, revision, app, stops, proctable.Wanted(_may_be_one(works), frozenset(variables)),
-        notes,
-    )  # fmt: skip
+    wanted = proctable.Wanted(may_be_one(works), frozenset(variables), words_before(works))
+    return Known(scope, revision, app, stops, wanted, notes)
 
 
-def _may_be_one(works: Sequence[Work]) -> Callable[[str], bool]:
+def words_before(works: Sequence[Work]) -> dict[str, frozenset[int]]:
+    """How many words stand before a script, by interpreter, where it is none of ours."""
+    found: dict[str, set[int]] = {}
+    for work in works:
+        for program in work.programs:
+            if program.before:
+                found.setdefault(program.engine, set()).add(len(program.before))
+    return {name: frozenset(counts) for name, counts in found.items()}
+
+
+def may_be_one(works: Sequence[Work]) -> Callable[[str], bool]:
     """Whether a process that runs this file could be a worker's."""
     programs = [program for work in works for program in work.programs]
     engines = {program.engine for program in programs}
-    names_of = {program.name for program in programs}
-    names_of |= {
-        os.path.basename(path) for program in programs for path in program.inside | program.outside
-    }
+    names_of = {name for program in programs for name in program.files}
 
     @cache
     def may(executable: str) -> bool:
@@ -152,9 +159,27 @@ def look(what: Known, registered: Iterable[Registration] | None = None) -> Look:
         every = containers.seen_from_here(registered, table.processes.values(), host)
         app = _with_queues(app, every, table)
         mine = _outside(app.name, every, table)
-    found = judged(app, table.processes.values(), mine)
+    found = judged(app, table.processes.values(), mine, _serving(what))
     sure = tuple(each for each in found if each.claim is None)
     return Look(table, sure, mine, tuple(each for each in found if each.claim is not None))
+
+
+def _serving(what: Known) -> frozenset[str]:
+    """The session scopes that running instances have moved to: PAM does that to `su - USER`."""
+    systemd, app = what.scope.systemd(), what.app.name
+    rows = {row.name: row for row in systemd.units([f"unitq-{app}-*@*.service"])}
+    root = processes.cgroup_root() + systemd.control_group()
+    read_all = proctable.Wanted(lambda _: True, frozenset())
+    found = set()
+    for work in what.app.works:
+        for name, unit in names.of_worker(app, work.worker, rows).items():
+            here = f"{root}/{names.cgroup_path(app, name)}"
+            if rows[unit].active not in _RUNNING or processes.pids(here):
+                continue
+            main = proctable.again(systemd.properties(unit, "MainPID")["MainPID"], read_all)
+            if main and in_a_session(main.cgroup):
+                found.add(main.cgroup)
+    return frozenset(found)
 
 
 def keeper(systemd: Systemd, found: Look, orphan: Orphan) -> Keeper:
@@ -249,7 +274,7 @@ def _work(
         users |= _accounts(said)
         if (said.command, worker.release) not in seen:
             seen.add((said.command, worker.release))
-            if one := _program(said.command, worker.release, releases, patterns):
+            for one in programs_of(said.command, worker.release, releases, patterns):
                 programs[one] = None
     if variable:
         text = (revisions.environment(place, last, note) or {}).get(variable, "")
@@ -289,20 +314,34 @@ def _unit_text(scope: Scope, revision: Revision, worker: str) -> str:
         return ""  # a revision that is half there: the others tell
 
 
-def _program(
+def programs_of(
     command: str,
     release: str,
     releases: Releases,
     patterns: Sequence[re.Pattern[str]],
-) -> Program | None:
-    """What a command comes to in a release."""
+) -> list[Program]:
+    """Returns what a command comes to in a release: what may be left of it."""
     heads = scripts.heads(command, release)
-    one = worker_of(command, heads, patterns)
-    if one is None:
-        return None
+    every = workers_of(command, heads, patterns)
+    # What a variable names, only the shell knows; its last part may tell.
+    return [
+        _program(one, heads.get(one.script, ""), release, releases)
+        for one in every
+        if "$" not in os.path.basename(one.program)
+    ]
+
+
+def _program(one: Invocation, head: str, release: str, releases: Releases) -> Program:
     inside, outside, name = set(), set(), ""
-    runs = engine(one, heads.get(one.script, ""))
-    if one.script:
+    runs = "sh" if by_shell(one, head) else engine(one, head)
+    before: tuple[str, ...] = ()
+    if not runs and (words := tuple(shebang(head))):
+        runs, before = scripts.real_name(words[0], release), words
+    machine_code = False
+    if one.script and "$" not in one.script:
+        machine_code = not (runs or head) and scripts.is_machine_code(
+            os.path.join(release, one.script)
+        )
         path = os.path.normpath(os.path.join(release, one.script))
         for each in (path, os.path.realpath(path)):
             root = releases.of(each)
@@ -313,8 +352,9 @@ def _program(
     else:
         name = one.program.rpartition("/")[2]
     return Program(
-        runs, one.arguments, one.texts(runs), frozenset(inside), frozenset(outside), name
-    )
+        runs, one.arguments, one.texts(runs), frozenset(inside), frozenset(outside), name, before,
+        machine_code,
+    )  # fmt: skip
 
 
 def _code(

@@ -9,7 +9,7 @@ from unitq.cli.orphan_look import Look
 from unitq.cli.text import plural, unitq
 from unitq.core.errors import NoMatchError
 from unitq.core.likeness import engine_of
-from unitq.core.orphans import in_a_unit
+from unitq.core.orphans import Claim, in_a_unit
 from unitq.core.staleness import whose
 from unitq.host import processes
 
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 def named(found: Look, pids: Sequence[int]) -> Look:
     """The same, with what is only claimed among the orphans where its PID is named."""
-    chosen = {each.identity for each in found.claimed if each.process.pid in pids}
+    chosen = {
+        each.identity
+        for each in found.claimed
+        if each.process.pid in pids and each.claim is not Claim.SERVING
+    }
     more = tuple(each for each in found.claimed if each.identity in chosen)
     rest = tuple(each for each in found.claimed if each.identity not in chosen)
     every = sorted((*found.orphans, *more), key=lambda each: each.process.pid)
@@ -54,6 +58,12 @@ def _told(what: Known, found: Look, pid: int) -> str:
         if pid in each.pids:
             return (
                 f"PID {pid} is a child of the orphan {each.process.pid}, which is the one to name"
+            )
+    for each in found.claimed:
+        if each.claim is Claim.SERVING and pid in each.pids:
+            return (
+                f"PID {pid} serves as {each.worker}, in a login session outside of its unit: "
+                "`unitq stop` ends it"
             )
     living = processes.living(pid)
     if living is None:

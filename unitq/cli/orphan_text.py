@@ -124,6 +124,8 @@ def _claimed(found: Found, orphan: Orphan) -> list[str]:
         Claim.ACCOUNT: f"only Redis says that it works for {app}, and no worker runs as {who}",
         Claim.ROOT: f"only Redis says that it works for {app}, and it is root's",
         Claim.SESSION: f"only Redis says that it works for {app}, and it is in a login session",
+        Claim.SERVING: f"it is a running instance of {app} that has left its unit, as `su -` makes "
+        "it: write `user = …` in its place",
     }[orphan.claim]
     return [
         f"claimed: PID {process.pid}, {who}, for {age}, as {orphan.worker}",
@@ -199,8 +201,8 @@ def following(found: Found) -> list[str]:
         again = "once more " if found.drained else ""
         named = "".join(f" {pid}" for pid in left) if found.others.every else ""
         lines.append(f"`{typed} orphans --drain{named}` {again}lets them finish their jobs and end")
-    if found.look.claimed:
-        pids = " ".join(str(each.process.pid) for each in found.look.claimed)
+    if claimed := [each for each in found.look.claimed if each.claim is not Claim.SERVING]:
+        pids = " ".join(str(each.process.pid) for each in claimed)
         lines.append(
             f"look whether what is claimed is yours; `{typed} orphans --drain {pids}` then ends it"
         )

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.recognise import PACKAGE, engine, interpreter, invocations
+from unitq.core.recognise import (
+    PACKAGE,
+    becomes,
+    engine,
+    interpreter,
+    invocations,
+    is_shell,
+    main_process,
+)
+from unitq.core.supervisor.unwrap import QUICK
 from unitq.core.wrappers import LAUNCHERS, SHELLS
 
 if TYPE_CHECKING:
@@ -26,6 +35,9 @@ _DELETED = " (deleted)"
 # and those who do it by hand.
 _FOLDERS = frozenset({"releases", "release", "versions", "builds", "deploys", "deployments"})
 _LINKS = frozenset({"current", "live", "latest", "active", "release", "stable"})
+
+
+_NO_WORKERS = SHELLS | LAUNCHERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,32 +91,72 @@ def beside(links: Iterable[Link]) -> tuple[str, str] | None:
 class Program:
     """What a worker's command comes to: one program, what stands before it taken away."""
 
-    engine: str  # the interpreter; empty: it runs by itself, or nobody knows
+    engine: str  # the interpreter; "sh": any shell; empty: it runs by itself, or nobody knows
     arguments: tuple[str, ...]
     texts: tuple[str, ...]  # see `recognise.Invocation.texts`
     inside: frozenset[str] = frozenset()  # paths below a release that are this script
     outside: frozenset[str] = frozenset()  # absolute paths that are
     name: str = ""  # of a program on the search path, or a module
+    before: tuple[str, ...] = ()  # of the first line of its script: what stands before the path
+    machine_code: bool = False  # it is known to be no script
+
+    @property
+    def files(self) -> frozenset[str]:
+        """The names of its file."""
+        names = (self.name, *(_base(path) for path in self.inside | self.outside))
+        return frozenset(filter(None, names))
 
 
-def worker_of(
+def by_shell(one: Invocation, head: str) -> bool:
+    """Whether a shell runs it: also a text without `#!`, by what calls execvp(3), such as env."""
+    bare = bool(head) and not head.startswith("#!") and one.script != PACKAGE
+    return is_shell(one, head) or (not one.interpreter and bare)
+
+
+def workers_of(
     command: str, heads: Mapping[str, str], patterns: Sequence[re.Pattern[str]]
-) -> Invocation | None:
-    """The program that takes the jobs, of all that a command line runs.
+) -> tuple[Invocation, ...]:
+    """The programs that take the jobs, of all that a command line runs, and the script around them.
 
     `patterns` are those by which the framework is known; `heads` has the beginnings of scripts.
     """
+    stages = [one for one in main_process(command, heads) if one.script != PACKAGE]
+    around = [one for one in stages if by_shell(one, heads.get(one.script, ""))]
+    last = _worker_of(command, heads, patterns, stages)
+    return tuple(dict.fromkeys((*around, *last)))
+
+
+def _worker_of(
+    command: str,
+    heads: Mapping[str, str],
+    patterns: Sequence[re.Pattern[str]],
+    stages: Sequence[Invocation],
+) -> Sequence[Invocation]:
+    def shell(one: Invocation) -> bool:
+        return by_shell(one, heads.get(one.script, ""))
+
     found = [one for one in invocations(command, heads) if one.script != PACKAGE]
     for one in reversed(found):
         texts = one.texts(engine(one, heads.get(one.script, "")))
         if any(pattern.match(text) for pattern in patterns for text in texts):
-            return one
+            return (one,)
+    # What a script becomes does the work, whatever it has run before.
+    if final := [one for one in stages if not shell(one) and _base(one.program) not in _NO_WORKERS]:
+        return final
     runs = [one for one in found if one.interpreter not in ("", "sh")]
-    shells = [one for one in found if one.interpreter == "sh"]
-    rest = [one for one in found if _base(one.program) not in (SHELLS | LAUNCHERS)]
-    # Below a shell, what has an interpreter does the work; else the script of the shell does.
-    every = runs or shells[:1] or rest
-    return every[-1] if every else None
+    if runs:
+        return runs[-1:]
+    # A shell stays. What it starts does the work where that is a program of the app's, or all that
+    # stands on the command line; a script's `sleep` is nobody's worker.
+    shells = becomes([one for one in found if shell(one)][:1], heads)
+    rest = [
+        one
+        for one in found
+        if not shell(one)
+        and _base(one.program) not in (_NO_WORKERS | QUICK)
+        and ("/" in one.program or not shells)
+    ]
+    return (*shells, *rest[-1:])
 
 
 class Likeness(IntEnum):
@@ -132,10 +184,20 @@ def likeness(
     """
     if not _same_engine(one, executable, program):
         return Likeness.NONE
-    found = _place(one, tuple(paths), program, releases)
+    if program.before and not one.interpreter:
+        script = _scripts_words(one, program)
+        if script is None:
+            return Likeness.NONE
+        one = script
+    # What the kernel runs lies where it says, whatever stands on the command line.
+    executable = executable.removesuffix(_DELETED)
+    here = (executable,) if program.machine_code else tuple(paths)
+    found = _place(one, here, executable, program, releases)
     if found is Likeness.NONE:
         return found
     fits = _arguments_fit(one, program, patterns, arguments)
+    if program.machine_code and not fits and _base(one.program) not in program.files:
+        fits = None  # a title is written over its arguments
     if fits is None:
         return Likeness.UNSURE
     return found if fits else Likeness.NONE
@@ -143,21 +205,34 @@ def likeness(
 
 def engine_of(executable: str) -> str:
     """`php` for /usr/bin/php8.2; the name of the file for what is no interpreter."""
-    return interpreter(_base(executable)) or _base(executable)
+    name = _base(executable)
+    return interpreter(name) or name
 
 
 def _same_engine(one: Invocation, executable: str, program: Program) -> bool:
     runs = engine_of(executable)
+    if program.machine_code:
+        return True  # its place tells
     if one.interpreter == "sh":
         return runs in SHELLS and program.engine == "sh"
     if one.interpreter:
         # A console script such as `celery` has an interpreter that its name does not tell.
         return runs == one.interpreter and program.engine in ("", runs)
+    if program.before:
+        return runs == program.engine
     return not program.engine and runs == engine_of(one.program)
 
 
+def _scripts_words(one: Invocation, program: Program) -> Invocation | None:
+    """The script and its words, where an interpreter that is none of ours runs it (execve(2))."""
+    if one.arguments[: len(program.before) - 1] != program.before[1:]:
+        return None
+    words = one.arguments[len(program.before) - 1 :]
+    return one._replace(program=words[0], arguments=words[1:]) if words else None
+
+
 def _place(
-    one: Invocation, paths: tuple[str, ...], program: Program, releases: Releases
+    one: Invocation, paths: tuple[str, ...], executable: str, program: Program, releases: Releases
 ) -> Likeness:
     for path in paths:
         release = releases.of(path)
@@ -166,7 +241,8 @@ def _place(
         if path in program.outside:
             return Likeness.SHARED
     if program.name and _base(one.program) == program.name:
-        return Likeness.SHARED
+        native = _base(executable) == program.name and releases.of(executable)
+        return Likeness.OWN if native else Likeness.SHARED
     return Likeness.NONE
 
 

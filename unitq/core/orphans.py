@@ -21,7 +21,8 @@ out.
 
 All of this but the registration only the process itself can say. A record in Redis many can write:
 it is no proof against a process of another account than the workers', nor ever against root's. What
-only that gives away is `claimed`: shown, and drained only where a person names its PID.
+only that gives away is `claimed`: shown, and drained only where a person names its PID. So is an
+instance of the app's that PAM has moved out of its unit (`su -`), and that one is never drained.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from unitq.core import names
-from unitq.core.likeness import Likeness, engine_of, likeness
+from unitq.core.likeness import Likeness, engine_of, likeness, within
 from unitq.core.recognise import interpreter
 from unitq.core.recognise import program as program_of
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from unitq.core.likeness import Program, Releases
     from unitq.core.queue import Registration
@@ -96,7 +97,8 @@ class Work:
         """Whether one of its programs is run by this interpreter, as far as that is known."""
         engine = engine_of(executable)
         engines = {program.engine for program in self.programs}
-        return engine in engines or ("" in engines and bool(interpreter(engine)))
+        native = {name for each in self.programs if each.machine_code for name in each.files}
+        return engine in engines | native or ("" in engines and bool(interpreter(engine)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ class Claim(StrEnum):
     ACCOUNT = "account"  # it runs as none of the workers' accounts, and only Redis says so
     ROOT = "root"  # it is root's, and only Redis says so
     SESSION = "session"  # it is in somebody's login session, and only Redis says so
+    SERVING = "serving"  # it is a running instance that has left its unit, as below `su -`
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,17 +171,20 @@ def judged(
     app: App,
     processes: Iterable[Process],
     registered: Mapping[int, Registration] | None = None,
+    serving: Collection[str] = (),
 ) -> tuple[Orphan, ...]:
     """The orphans among all processes of this host, by PID, and those that are only claimed to be.
 
     `registered` are the registrations of this host in Redis that were made by the process that
-    has the PID now.
+    has the PID now. `serving` are cgroups outside all units that running instances have moved to.
     """
     known = registered or {}
     table = {process.pid: process for process in processes}
     verdicts: dict[int, tuple[Work, tuple[Mark, ...], Claim | None]] = {}
     for process in table.values():
         if verdict := _weighed(app, process, known.get(process.pid)):
+            if any(within(process.cgroup, cgroup) for cgroup in serving):
+                verdict = (*verdict[:2], Claim.SERVING)
             verdicts[process.pid] = verdict
     below: dict[int, list[Process]] = {}
     for process in table.values():
@@ -200,6 +206,13 @@ def in_a_unit(cgroup: str) -> bool:
     parts = cgroup.split("/")
     return names.ROOT_SLICE in parts or any(
         names.is_instance(part) or part.startswith("unitq-rollout-") for part in parts
+    )
+
+
+def in_a_session(cgroup: str) -> bool:
+    """Whether a cgroup is of a login session (pam_systemd(8))."""
+    return any(
+        part.startswith("session-") and part.endswith(".scope") for part in cgroup.split("/")
     )
 
 
@@ -232,12 +245,8 @@ def _weighed(
 ) -> tuple[Work, tuple[Mark, ...], Claim | None] | None:
     """The verdict by what suffices; else the one by all that there is, with why it does not."""
     ours = bool(process.uids) and process.uids <= app.accounts
-    session = any(
-        part.startswith("session-") and part.endswith(".scope")
-        for part in process.cgroup.split("/")
-    )
     reason = Claim.ACCOUNT if not ours else Claim.ROOT if 0 in process.uids else None
-    if reason is None and session:
+    if reason is None and in_a_session(process.cgroup):
         reason = Claim.SESSION
     if verdict := _verdict(app, process, registration, counts=reason is None):
         return *verdict, None
@@ -346,7 +355,7 @@ def _code(app: App, work: Work, process: Process) -> tuple[str, bool | None]:
         worker = process.environment.get("UNITQ_WORKER") or work.worker
         release = app.started_from.get((process.revision, worker), "")
         return release, wanted is not None and process.revision == wanted.revision
-    release = app.releases.of(process.directory)
+    release = app.releases.of(process.executable) or app.releases.of(process.directory)
     if not release and not process.moved:
         found = (app.releases.of(path) for path in reversed(process.paths))
         release = next(filter(None, found), "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.commandline import prefixes
@@ -34,6 +35,7 @@ _VALUED = {
     "ruby": ("-I", "-r", "-C", "-E"),
     "node": ("-r", "--require", "--import", "--loader", "--env-file", "-C", "--conditions"),
     "perl": ("-I",),
+    "sh": ("-o", "+o", "-O", "+O", "--rcfile", "--init-file"),
 }
 # Options with which an interpreter runs no file: it checks one, or takes its program elsewhere.
 _RUNS_NO_FILE = {
@@ -43,24 +45,57 @@ _RUNS_NO_FILE = {
     "node": ("-c", "--check", "-e", "--eval", "-p", "--print", "-v"),
     "perl": ("-c", "-e", "-E", "-v"),
 }
-# What runs the rest of its arguments in its own place, and its options with a value.
+# What a shell runs that is no file: a string, its standard input, nothing but a check.
+_SHELL_RUNS_NO_FILE = re.compile(r"-[a-zA-Z]*[csnD][a-zA-Z]*|--(version|help|dump-\S+)")
+
+
+class _Passes(NamedTuple):
+    """What runs the rest of its words: above that, or in its own place."""
+
+    valued: tuple[str, ...] = ()  # its options whose value is the next word
+    operands: int = 0  # its own words between its options and the rest
+
+
 _PASSES = {
-    "env": ("-u", "--unset", "-C", "--chdir", "-S"),
-    "exec": ("-a",),
-    "nice": ("-n",),
-    "ionice": ("-c", "-n"),
-    "nohup": (),
-    "setsid": (),
-    "stdbuf": ("-i", "-o", "-e"),
-    "time": (),
-    "setpriv": (),
-    "chrt": (),
+    "env": _Passes(("-u", "--unset", "-C", "--chdir")),
+    "exec": _Passes(("-a",)),
+    "command": _Passes(),
+    "nice": _Passes(("-n", "--adjustment")),
+    "ionice": _Passes(("-c", "-n", "--class", "--classdata")),
+    "nohup": _Passes(),
+    "setsid": _Passes(),
+    "stdbuf": _Passes(("-i", "-o", "-e")),
+    "time": _Passes(("-f", "-o")),
+    "setpriv": _Passes(("--reuid", "--regid", "--groups")),
+    "chrt": _Passes(("-T", "-P", "-D"), 1),
+    "taskset": _Passes((), 1),
+    "timeout": _Passes(("-s", "-k", "--signal", "--kill-after"), 1),
+    "flock": _Passes(("-w", "-E", "--wait", "--timeout", "--conflict-exit-code"), 1),
+    "sudo": _Passes(("-u", "-g", "-p", "-C", "-r", "-t", "-T", "-D", "--user", "--group")),
+    "runuser": _Passes(("-u", "--user", "-g", "--group")),
+    "gosu": _Passes((), 1),
+    "su-exec": _Passes((), 1),
+    "setuidgid": _Passes((), 1),
+    "chpst": _Passes(tuple(f"-{letter}" for letter in "uUen/ldmopftc")),
+    "tini": _Passes(("-p", "-e")),
+    "dumb-init": _Passes(("-r", "--rewrite")),
+    "catatonit": _Passes(),
+    "systemd-cat": _Passes(("-t", "-p", "--identifier", "--priority")),
+    "unshare": _Passes(("-S", "-G", "-R", "-w")),
+    "prlimit": _Passes(),
+    "numactl": _Passes(("-C", "-N", "-m", "-i", "-p")),
 }
 _RUNNERS = {
     "bundle": "exec", "poetry": "run", "pipenv": "run", "uv": "run", "pdm": "run",
 }  # fmt: skip
 _NPM = LAUNCHERS - {"npx"}
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+# What stands before a command in a shell's script, and what is none.
+_BEFORE = frozenset({"if", "elif", "then", "else", "while", "until", "do", "!"})
+_NO_COMMAND = frozenset({"for", "case", "select", "function", "done", "fi", "esac", "[[", "]]"})
+# `$(which rq)` stands for rq; what else a shell puts in, only the shell knows.
+_LOOKED_UP = re.compile(r"\$\((?:which|command -v|type -p)\s+([\w./-]+)\)")
+_PUT_IN = re.compile(r"\$\([^()]*\)|\$\{[^{}]*\}|`[^`]*`")
 _SEPARATOR = re.compile(r"&&|\|\||[;|&\n(){}]")
 
 
@@ -100,7 +135,7 @@ def invocations(command: str, heads: Mapping[str, str]) -> list[Invocation]:
 
     `heads` has the beginning of each script that could be read, by its path as written.
     """
-    script = shell_wrapped(command)
+    script = _wrapped(command)
     found = list(_below(script)) if script else []
     if not script:
         bare = command.strip()[len(prefixes(command)) :]
@@ -111,7 +146,7 @@ def invocations(command: str, heads: Mapping[str, str]) -> list[Invocation]:
         if one.script == PACKAGE:
             found += _below(_npm_script(head, one.arguments))
             continue
-        if head and (_is_shell(one) or _shebang(head) in SHELLS):
+        if head and (is_shell(one, head)):
             found += _below(head)
     return found[:_COMMANDS_MAX]
 
@@ -120,12 +155,14 @@ def program(words: Sequence[str]) -> Invocation | None:
     """What a process runs, by its own command line; None where its interpreter runs no file."""
     if not words or not words[0]:
         return None
-    name = interpreter(words[0])
+    name = _engine_of(words[0])
     rest = iter(words[1:])
     for word in rest:
-        if not name or not word.startswith("-"):
+        if not name or not word.startswith(("-", "+") if name == "sh" else "-") or word == "--":
             break
-        if word in _RUNS_NO_FILE[name]:
+        if name == "sh" and _SHELL_RUNS_NO_FILE.fullmatch(word):
+            return None
+        if word in _RUNS_NO_FILE.get(name, ()):
             return None
         if word in _VALUED[name]:
             next(rest, None)
@@ -138,6 +175,37 @@ def program(words: Sequence[str]) -> Invocation | None:
     # `ruby /usr/bin/bundle exec rake …`: the runner is a script itself, and stays.
     inner = _invocation([runner, *found.arguments])
     return inner and inner._replace(interpreter=inner.interpreter or found.interpreter)
+
+
+def main_process(command: str, heads: Mapping[str, str]) -> list[Invocation]:
+    """What the main process runs, one after the other: shells hand over by `exec`.
+
+    Several of the same time where that depends; nothing of `sh -c SCRIPT` itself.
+    """
+    script = _wrapped(command)
+    if script:
+        return becomes(_handed_over(script), heads)
+    one = _invocation(_words(command.strip()[len(prefixes(command)) :]))
+    return becomes([one] if one else [], heads)
+
+
+def becomes(first: Sequence[Invocation], heads: Mapping[str, str]) -> list[Invocation]:
+    """These, and what they become by `exec`."""
+    waiting, found = list(first), list[Invocation]()
+    while waiting and len(found) < _COMMANDS_MAX:
+        one = waiting.pop(0)
+        if one in found:
+            continue
+        found.append(one)
+        head = heads.get(one.script, "") if one.script else ""
+        if head and is_shell(one, head):
+            waiting += _handed_over(head)
+    return found
+
+
+def is_shell(one: Invocation, head: str) -> bool:
+    """Whether a shell runs it; `head` is the beginning of its script."""
+    return one.interpreter == "sh" or _shebang(head) in SHELLS
 
 
 def scripts(command: str, heads: Mapping[str, str]) -> list[str]:
@@ -160,7 +228,7 @@ def recognised(
                         return preset, f'"{matched[0].strip()}" in its command'
     for one in found:
         head = heads.get(one.script, "") if one.script else ""
-        if not head or one.script == PACKAGE or _is_shell(one) or _shebang(head) in SHELLS:
+        if not head or one.script == PACKAGE or is_shell(one, head):
             continue
         arguments = " ".join(one.arguments)
         for preset in presets.values():
@@ -187,7 +255,7 @@ def shell_script(command: str, heads: Mapping[str, str]) -> str:
     while next_ones:
         one = next_ones.pop()
         head = heads.get(one.script, "") if one.script not in seen else ""
-        if not head or not (_is_shell(one) or _shebang(head) in SHELLS):
+        if not head or not (is_shell(one, head)):
             continue
         seen.add(one.script)
         script = _code(head)
@@ -197,24 +265,47 @@ def shell_script(command: str, heads: Mapping[str, str]) -> str:
     return ""
 
 
+def _wrapped(command: str) -> str:
+    """The script that a shell is given with -c, by `su` too; empty: none."""
+    if script := shell_wrapped(command):
+        return script
+    words = _words(command.strip()[len(prefixes(command)) :])
+    if not words or words[0].rpartition("/")[2] not in ("su", "runuser"):
+        return ""
+    for option, value in pairwise(words):
+        if option in ("-c", "--command"):
+            return value
+    return ""
+
+
 def _handed_over(script: str) -> list[Invocation]:
     """What a shell becomes by `exec`; several, where that depends."""
-    parts = [_words(part) for part in _SEPARATOR.split(script)]
-    words = [part[1:] if part[:1] in (["then"], ["else"], ["do"]) else part for part in parts]
-    every = [_invocation(each) for each in words if each[:1] == ["exec"]]
-    return [one for one in every if one]
+    parts = (_command(_words(part)) for part in _SEPARATOR.split(_code(script)))
+    every = [_invocation(each) for each in parts if each[:1] == ["exec"]]
+    return [one for one in every if one and one.program != "exec"]
 
 
 def _code(script: str) -> str:
-    """Without comments of whole lines, and its lines joined that a backslash breaks."""
+    """Without comments of whole lines, continued lines joined, `$_` for what the shell puts in."""
     text = re.sub(r"\\\n", " ", script)
-    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    text = _LOOKED_UP.sub(r"\1", text)
+    for _ in range(2):  # one within the other
+        text = _PUT_IN.sub("$_", text)
+    return text
+
+
+def _command(words: list[str]) -> list[str]:
+    """Without the shell's own words before it; nothing where it is no command."""
+    while words and words[0] in _BEFORE:
+        words = words[1:]
+    return [] if words and words[0] in _NO_COMMAND else words
 
 
 def _below(script: str) -> Iterator[Invocation]:
     """Every simple command of a shell's script."""
     for part in _SEPARATOR.split(_code(script))[:_COMMANDS_MAX]:
-        if one := _invocation(_words(part)):
+        if one := _invocation(_command(_words(part))):
             yield one
 
 
@@ -240,13 +331,15 @@ def _invocation(words: list[str]) -> Invocation | None:
     words = _unwrapped(words)
     if not words:
         return None
-    name = interpreter(words[0])
-    if not name and words[0].rpartition("/")[2] in SHELLS:
-        name = "sh"
+    name = _engine_of(words[0])
     if not name:
         return Invocation("", words[0], tuple(words[1:]))
     rest = words[1:]
-    while rest and rest[0].startswith("-") and rest[0] != "-":
+    while rest and rest[0].startswith(("-", "+") if name == "sh" else "-"):
+        if rest[0] == "-":
+            # The end of a shell's options; for others it is standard input.
+            rest = rest[1:] if name == "sh" else rest
+            break
         option = rest.pop(0)
         if option == "-m" and name == "python" and rest:
             return Invocation(name, rest[0], tuple(rest[1:]), module=True)
@@ -269,11 +362,17 @@ def _unwrapped(words: list[str]) -> list[str]:
         if _ASSIGNMENT.match(rest[0]):
             rest.pop(0)
         elif name in _PASSES and len(rest) > 1:
-            valued = _PASSES[name]
+            passes = _PASSES[name]
             rest.pop(0)
             while rest and rest[0].startswith("-"):
-                if rest.pop(0) in valued and rest:
+                option = rest.pop(0)
+                if name == "env" and (split := _split_string(option, rest)) is not None:
+                    rest = split
+                elif option in passes.valued and rest:
                     rest.pop(0)
+                elif option == "--":
+                    break
+            rest = rest[passes.operands :]
         elif name in _RUNNERS and _RUNNERS[name] in rest:
             rest = rest[rest.index(_RUNNERS[name]) + 1 :]
             while rest and rest[0].startswith("-"):
@@ -281,6 +380,22 @@ def _unwrapped(words: list[str]) -> list[str]:
         else:
             break
     return rest
+
+
+def _split_string(option: str, rest: list[str]) -> list[str] | None:
+    """The words behind `env -S "php -d x=1"`, split as env does it; None: another option."""
+    for begin in ("--split-string=", "--split-string", "-S", "-vS"):
+        if option.startswith(begin):
+            if text := option[len(begin) :]:
+                return [*_words(text), *rest]
+            return [*_words(rest[0]), *rest[1:]] if rest else []
+    return None
+
+
+def _engine_of(program: str) -> str:
+    """The interpreter, or "sh" for any shell; empty for what is none of both."""
+    name = program.rpartition("/")[2]
+    return interpreter(name) or ("sh" if name.removeprefix("-") in SHELLS else "")
 
 
 def interpreter(program: str) -> str:
@@ -294,14 +409,25 @@ def engine(one: Invocation, head: str = "") -> str:
     return one.interpreter or interpreter(_shebang(head))
 
 
-def _is_shell(one: Invocation) -> bool:
-    return one.interpreter == "sh"
-
-
 def _shebang(head: str) -> str:
     """The program that a script's first line names, without its path."""
+    words = shebang(head)
+    return words[0].rpartition("/")[2] if words else ""
+
+
+def shebang(head: str) -> list[str]:
+    """The words before the script's path on its process's command line, env taken away.
+
+    As the kernel makes them of the first line: all behind the interpreter is one word (execve(2)).
+    """
     first = head.split("\n", 1)[0]
     if not first.startswith("#!"):
-        return ""
-    words = _unwrapped(first[2:].split())
-    return words[0].rpartition("/")[2] if words else ""
+        return []
+    words = first[2:].split(None, 1)
+    if not words:
+        return []
+    one = [words[0], words[1].strip()] if len(words) > 1 else words
+    if one[0].rpartition("/")[2] != "env":
+        return one
+    # Without -S, env looks for one program of just this name.
+    return _unwrapped(one)

@@ -7,7 +7,7 @@ import shlex
 
 from unitq.core.commandline import executable
 
-SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
+SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh", "ksh93", "mksh"})
 
 # npm stays the worker's parent, dies of SIGTERM and leaves it behind (measured); its likes are
 # taken for the same.

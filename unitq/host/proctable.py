@@ -20,7 +20,7 @@ from unitq.core.recognise import interpreter, program
 from unitq.linux.proc import content, user_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 _DELETED = " (deleted)"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -32,6 +32,7 @@ class Wanted(NamedTuple):
 
     executable: Callable[[str], bool]  # may it be a worker?
     variables: frozenset[str]  # whose values tell
+    before: Mapping[str, frozenset[int]] = {}  # words before a script, by other interpreters
 
 
 class Table(NamedTuple):
@@ -133,7 +134,7 @@ def _closer(process: Process, folder: int, here: _Here) -> Process:
     directory = written.removesuffix(_DELETED)
     if not same_files and not _same(f"/proc/self/fd/{folder}/cwd", directory, deleted=deleted):
         directory = ""  # a path of another file system that only looks like ours
-    paths, moved = _script(process, folder, directory, same_files=same_files)
+    paths, moved = _script(process, folder, directory, here.wanted.before, same_files=same_files)
     environment = _environment(content("environ", folder), here.wanted.variables)
     app, revision, worker = _of_stdin(folder)
     if worker:
@@ -179,19 +180,33 @@ def _same(theirs: str, ours: str, *, deleted: bool) -> bool:
 
 
 def _script(
-    process: Process, folder: int, directory: str, *, same_files: bool
+    process: Process,
+    folder: int,
+    directory: str,
+    before: Mapping[str, frozenset[int]],
+    *,
+    same_files: bool,
 ) -> tuple[tuple[str, ...], bool]:
     """The paths of the script that it runs, and whether one of the links there is younger."""
     one = program(process.words)
-    if one is None or not one.script or "\0" in one.script:
+    if one is None:
         return (), False
-    if not one.script.startswith("/") and not directory:
-        return (), False
-    path = os.path.normpath(os.path.join(directory, one.script))
-    if not same_files and not _same(f"/proc/self/fd/{folder}/root{path}", path, deleted=False):
-        return (), False
-    real, youngest = _followed(path)
-    return tuple(dict.fromkeys((path, real))), youngest > process.began
+    scripts = [one.script]
+    if not one.interpreter:
+        counts = before.get(os.path.basename(process.executable), ())
+        scripts += [process.words[n] for n in sorted(counts) if n < len(process.words)]
+    found: dict[str, None] = {}
+    moved = False
+    for script in scripts:
+        if not script or "\0" in script or (not script.startswith("/") and not directory):
+            continue
+        path = os.path.normpath(os.path.join(directory, script))
+        if not same_files and not _same(f"/proc/self/fd/{folder}/root{path}", path, deleted=False):
+            continue
+        real, youngest = _followed(path)
+        found |= dict.fromkeys((path, real))
+        moved = moved or youngest > process.began
+    return tuple(found), moved
 
 
 def _followed(path: str) -> tuple[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from typing import TYPE_CHECKING
 
@@ -52,17 +53,36 @@ def heads(command: str, release: str) -> dict[str, str]:
     return {path: head for path, head in found.items() if head}
 
 
+def real_name(interpreter: str, folder: str) -> str:
+    """What the kernel calls a program that a script's first line names: links followed."""
+    if "/" in interpreter:
+        path = os.path.join(folder, interpreter)
+    else:
+        path = shutil.which(interpreter) or interpreter
+    return os.path.basename(os.path.realpath(path))
+
+
+def is_machine_code(path: str) -> bool:
+    """Whether it is a program that the kernel runs without another one (elf(5))."""
+    return _beginning(path, 4) == b"\x7fELF"
+
+
 def _head(path: str) -> str:
+    content = _beginning(path, HEAD_MAX)
+    # A program in machine code is no script.
+    return "" if b"\0" in content else content.decode(errors="replace")
+
+
+def _beginning(path: str, count: int) -> bytes:
+    """So many bytes of a file; none where there is none, or it cannot be read."""
     if "\0" in path:
-        return ""
+        return b""
     try:
         with resolved(path) as found:
             # Looked at before it is opened: to open a device can be an order, as to a watchdog.
             if not stat.S_ISREG(os.fstat(found.descriptor).st_mode):
-                return ""
+                return b""
             with open(found.open(), "rb", buffering=0) as file:
-                content = file.read(HEAD_MAX)
+                return file.read(count)
     except OSError:
-        return ""
-    # A program in machine code is no script.
-    return "" if b"\0" in content else content.decode(errors="replace")
+        return b""

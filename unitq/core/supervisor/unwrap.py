@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 
 from unitq.core.supervisor import shell
 from unitq.core.supervisor.shell import OWN_WORDS, Command
-from unitq.core.wrappers import LAUNCHERS
+from unitq.core.wrappers import LAUNCHERS, SHELLS
 
-SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
 # What is done before a worker starts, and what may be done after it has ended.
-_QUICK = frozenset(
+QUICK = frozenset(
     {
         "cd", "export", "source", ".", "set", "shopt", "ulimit", "umask", "unset", "sleep", "echo",
         "mkdir", "chmod", "chown", "rm", "ln", "cp", "mv", "touch", "test", "[", "true", ":",
@@ -144,7 +143,7 @@ def _with_exec(kept: Plain, at: int, found: list[Command]) -> Plain:
     # `worker; sleep 5`: what comes last is not the worker, and the shell is there all the while.
     longer = any(
         command.then != "&&"
-        and command.words[0].text not in _QUICK
+        and command.words[0].text not in QUICK
         and len(command.assignments()) < len(command.words)
         for command in found[:-1]
     )
