@@ -110,10 +110,16 @@ def _by(told: Mapping[str, Any]) -> str:
 
 
 def _mishaps(rows: Sequence[Mapping[str, Any]]) -> Iterable[Line]:
+    shown: dict[tuple[str, ...], str] = {}
     for row in rows:
         if row["phase"] == "failed":
             yield Line(f"{row['instance']} failed: {row['reason']}", wrong=True)
-            yield from (Line(f"  | {text}", wrong=True) for text in row["log"])
+            log = tuple(row["log"])
+            if log and log in shown:
+                yield Line(f"  | as {shown[log]}", wrong=True)
+                continue
+            shown[log] = row["instance"]
+            yield from (Line(f"  | {text}", wrong=True) for text in log)
     for row in rows:
         if row["ending"] == "killed":
             yield Line(
@@ -130,6 +136,9 @@ def _mishaps(rows: Sequence[Mapping[str, Any]]) -> Iterable[Line]:
     for row in rows:
         if row["ending"] == "killed":
             yield from _perhaps(row)
+    for row in rows:
+        if row["ending"] == "drained" and row["ending_detail"]:
+            yield Line(f"warning: {row['instance']} drained; {row['ending_detail']}", wrong=True)
     for row in rows:
         for what in row["foreign"]:
             yield Line(f"warning: {row['instance']} was {what} meanwhile", wrong=True)

@@ -1,0 +1,1 @@
+"""What runs now, and what its instances go through."""
