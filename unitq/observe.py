@@ -194,9 +194,7 @@ def elsewhere(members: Sequence[int], main_pid: int) -> str:
     if main_pid in members:
         name = processes.name_of(main_pid)
         clients = name in _CLIENTS and all(processes.name_of(pid) in _CLIENTS for pid in members)
-        return (
-            f"what its unit holds is {name}, which has something else start it" if clients else ""
-        )
+        return f"its unit holds only {name}, which has something else start it" if clients else ""
     if members or not main_pid:
         return ""
     cgroup = processes.cgroup_of(main_pid)

@@ -67,8 +67,8 @@ def crash_loop(
         short.append(life)
     if len(short) < ENDS:
         return None
-    begun = short[-1].begun or short[-1].ended
-    return CrashLoop(sum(life.restarted for life in short), max(0.0, now - begun), short[0].how)
+    restarts = sum(life.restarted for life in short)
+    return CrashLoop(restarts, max(0.0, now - (short[-1].begun or 0.0)), short[0].how)
 
 
 def _lives(events: Iterable[Event]) -> list[_Life]:

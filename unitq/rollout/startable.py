@@ -38,7 +38,7 @@ def require(layout: Layout, revision: Revision, workers: Iterable[str]) -> None:
         raise PreflightError(
             f"{revision.app}: what ends now could not start again; nothing was touched",
             problems=tuple(problems),
-            hint=f"put it back, or deploy a release that is there; `{typed} status` shows what runs",
+            hint=f"put it back, or deploy what is there; `{typed} status` shows what runs",
         )
 
 
@@ -61,6 +61,7 @@ def _problems(layout: Layout, revision: Revision, worker: WorkerRevision) -> lis
         return [finding.line for finding in found]
     program = executable(unit.command)
     path = os.path.join(worker.release, program) if "/" in program else worker.release
+    path = os.path.normpath(path)
     if "%" in path or "$" in path or _may_use(path, unit.user):
         return []
     return [f"{place}.user: {unit.user} may not execute {path}, or not look into its directory"]
