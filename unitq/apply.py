@@ -30,7 +30,7 @@ from unitq.core.rollout import (
     probed,
     refused,
 )
-from unitq.core.sight import End
+from unitq.core.sight import LEFT_BEHIND, End, keeper, left_behind, program_names
 from unitq.hands import Draining
 from unitq.host import journal, processes, state
 from unitq.host.bus_errors import BusLostError
@@ -114,6 +114,7 @@ class Applier:
         self._where = observe.machine(systemd, layout)
         self._sights = Sights(systemd, app, ())
         self._probes: dict[str, InstanceName] = {}  # by the path of their unit job
+        self._started: set[InstanceName] = set()  # and not yet looked for in their units
 
     def run(
         self,
@@ -198,9 +199,11 @@ class Applier:
         sights.count_from_now()
         while True:
             now = monotonic()
+            self._look_for_started(rollout, now)
             rollout = self._rollout = advance(rollout, sights.seen, now)
             due = orders(rollout, sights.seen, now)
             self._orders.write_down(due, sights.seen)
+            self._look_at_mains(due)
             self._look_at_hands(rollout, due)
             rollout, together = self._switched(rollout, due)
             for order in due:
@@ -233,6 +236,42 @@ class Applier:
                 times.append(self._hands.due(rollout, watched=watched))
             rollout = self._listen(rollout, _wait(times, progress.interval), interrupts)
 
+    def _look_for_started(self, rollout: Rollout, now: float) -> None:
+        """Notes of those that are about to be called healthy whether they are in their units."""
+        for name in tuple(self._started):
+            seen, phase = self._sights.of(name), rollout.slots[name].phase
+            if phase in (Phase.DRAINING, Phase.DRAINED, Phase.STARTING):
+                continue
+            if phase is Phase.SETTLING:
+                if not seen.serving or now < seen.since + rollout.settings.min_healthy.seconds:
+                    continue
+                found = processes.pids(self._cgroup(name))
+                if seen.pid not in found:
+                    unit = names.unit(self._app, name)
+                    with suppress(SystemdError):  # then nothing is known of it
+                        found = observe.members(self._systemd, unit)
+                        self._sights.elsewhere(name, observe.elsewhere(found, seen.pid))
+                else:
+                    self._sights.elsewhere(name, observe.elsewhere(found, seen.pid))
+            self._started.discard(name)
+
+    def _look_at_mains(self, due: tuple[Order, ...]) -> None:
+        """Notes what the main processes are that are about to be told to stop."""
+        for slot, what in due:
+            name, seen = slot.instance, self._sights.of(slot.instance)
+            if what not in (What.STOP, What.RESTART) or not seen.pid:
+                continue
+            below = [pid for pid in self._members(name, seen) if pid != seen.pid]
+            found = None
+            if below:
+                caught = -1
+                for pid in below:
+                    # A loop sleeps between two workers.
+                    if processes.name_of(pid) != "sleep":
+                        caught &= processes.caught(pid)
+                found = keeper(program_names(processes.words_of(seen.pid)), caught)
+            self._sights.more(name, found)
+
     def _look_at_hands(self, rollout: Rollout, due: tuple[Order, ...]) -> None:
         """Notes what those have in hand that are about to be told to stop."""
         if self._hands is None:
@@ -249,8 +288,10 @@ class Applier:
 
     def _members(self, name: InstanceName, seen: Seen) -> tuple[int, ...]:
         """The processes of an instance."""
-        cgroup = f"{self._where.cgroup}/{names.cgroup_path(self._app, name)}"
-        return processes.pids(cgroup) or (seen.pid,)
+        return processes.pids(self._cgroup(name)) or (seen.pid,)
+
+    def _cgroup(self, name: InstanceName) -> str:
+        return f"{self._where.cgroup}/{names.cgroup_path(self._app, name)}"
 
     def _switched(self, rollout: Rollout, due: tuple[Order, ...]) -> tuple[Rollout, bool]:
         """The rollout once the next starts go by the new unit texts, and whether any did not."""
@@ -300,6 +341,8 @@ class Applier:
                 self._probes[job] = name
             else:
                 self._sights.ordered(name, job)
+                if what is not What.STOP:
+                    self._started.add(name)
             break
         return ordered(rollout, order, seen, monotonic())
 
@@ -386,11 +429,17 @@ class Applier:
         return confirmed(rollout, self._sights.seen, monotonic())
 
     def _endings(self, rollout: Rollout) -> Rollout:
-        """Asks the journal how a process ended where no signal told us."""
+        """Asks the journal how a process ended where no signal told us, and what it left behind."""
         for slot in rollout.slots.values():
-            if slot.before and slot.gone is not None and slot.ending is None:
-                found = journal.ending(slot.before, user=self._layout.user)
+            if not slot.before or slot.gone is None:
+                continue
+            user, since = self._layout.user, slot.touched
+            if slot.ending is None:
+                found = journal.ending(slot.before, since, user=user)
                 rollout = ended(rollout, slot, found)
+            elif slot.ending.detail == LEFT_BEHIND:
+                killed = journal.killed(slot.before, since, user=user)
+                rollout = ended(rollout, slot, left_behind(killed))
         return rollout
 
     def _out_of_memory(self, rollout: Rollout, seconds: float) -> Rollout:

@@ -43,6 +43,7 @@ class Instance(NamedTuple):
     revision: str | None  # of the main process, from the process itself
     revisions: frozenset[str]  # of every process that tells
     readable: bool  # False: the processes are another user's, and we are not root
+    elsewhere: str = ""  # where the worker runs that has left its unit, in words
     # Only where they were asked for:
     since: float | None = None  # seconds since 1970 when it got into its state
     restarts: int | None = None  # by systemd, since the last deliberate start
@@ -143,12 +144,12 @@ def _instance(systemd: Systemd, name: InstanceName, row: UnitStatus, told: _Told
     running = row.active in ("active", "activating", "deactivating", "reloading")
     if running and not found and row.sub != "auto-restart":
         # A drop-in may have moved it to another slice: systemd knows where it is.
-        cgroup = systemd.properties(row.name, "ControlGroup")["ControlGroup"]
-        found = _processes(processes.cgroup_root() + cgroup) if cgroup else {}
+        found = {pid: (*processes.evidence(pid),) for pid in members(systemd, row.name)}
     told_by = {pid: processes.Evidence(*evidence) for pid, evidence in found.items()}
     readable = all(evidence.readable for evidence in told_by.values())
     main_pid = next((e.main_pid for e in told_by.values() if e.main_pid in told_by), None)
-    if found and main_pid is None:
+    serves = row.active == "active" and row.sub == "running"
+    if main_pid is None and (found or serves):
         main_pid = systemd.properties(row.name, "MainPID")["MainPID"]
     invocation, begun = "", None
     if running:
@@ -170,8 +171,34 @@ def _instance(systemd: Systemd, name: InstanceName, row: UnitStatus, told: _Told
         revision=told_by[main_pid].revision if main_pid in told_by else None,
         revisions=frozenset(e.revision for e in told_by.values() if e.revision),
         readable=readable,
+        elsewhere=elsewhere(tuple(found), main_pid or 0) if serves else "",
         memory=memory,
     )
+
+
+def members(systemd: Systemd, unit: str) -> tuple[int, ...]:
+    """The processes in a unit's cgroup, wherever that is. Raises SystemdError."""
+    cgroup = systemd.properties(unit, "ControlGroup")["ControlGroup"]
+    return processes.pids(processes.cgroup_root() + cgroup) if cgroup else ()
+
+
+# They have a daemon, or another machine, start what they are told to, and only wait for its end.
+_CLIENTS = frozenset({"docker", "kubectl", "machinectl", "nerdctl", "podman", "ssh", "systemd-run"})
+
+
+def elsewhere(members: Sequence[int], main_pid: int) -> str:
+    """Where the worker of an active unit runs if not in its cgroup, in words; empty: in it.
+
+    `members` are the processes in the cgroup. PAM moves `su -` into a session of its own.
+    """
+    if main_pid in members:
+        name = processes.name_of(main_pid)
+        clients = name in _CLIENTS and all(processes.name_of(pid) in _CLIENTS for pid in members)
+        return f"its unit holds only {name}, which has something else start it" if clients else ""
+    if members or not main_pid:
+        return ""
+    cgroup = processes.cgroup_of(main_pid)
+    return f"its process runs in {cgroup.rpartition('/')[2] or cgroup}" if cgroup else ""
 
 
 def _absent(app: str, name: InstanceName) -> Instance:
@@ -209,5 +236,16 @@ def _since(systemd: Systemd, instance: Instance) -> float | None:
 
 
 def leftovers(revision: Revision, seen: Iterable[Instance]) -> list[Instance]:
-    """The instances with a process that does not run what is wanted now."""
-    return [one for one in seen if one.pids and one.fresh(revision.code(one.name)) is False]
+    """The instances with a process that does not run what is wanted now, and only those PIDs."""
+    found = []
+    for one in seen:
+        wanted = revision.code(one.name)
+        if not one.pids or one.fresh(wanted) is not False:
+            continue
+        pids = one.pids
+        if wanted in one.revisions:
+            told = {pid: processes.evidence(pid).revision for pid in pids}
+            pids = tuple(pid for pid in pids if told[pid] not in (None, wanted))
+        if pids:  # else they have ended meanwhile
+            found.append(one._replace(pids=pids))
+    return found

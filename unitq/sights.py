@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from unitq import observe
     from unitq.core.names import InstanceName
+    from unitq.core.sight import Keeper
 
 
 class Sights:
@@ -59,6 +60,14 @@ class Sights:
             evidence = processes.evidence(seen.pid) if seen.pid else processes.Evidence()
             self.seen[name] = replace(seen, job=False, revision=evidence.revision)
 
+    def more(self, name: InstanceName, keeper: Keeper | None) -> None:
+        """Notes what the main process of an instance is that is about to be told to stop."""
+        self.seen[name] = replace(self.of(name), keeper=keeper)
+
+    def elsewhere(self, name: InstanceName, where: str) -> None:
+        """Notes where the worker of an instance runs that has left its unit; empty: in it."""
+        self.seen[name] = replace(self.of(name), elsewhere=where)
+
     def note_all(
         self, sights: Mapping[InstanceName, Seen], without_job: Iterable[InstanceName]
     ) -> None:
@@ -79,6 +88,7 @@ class Sights:
             pid=found.main_pid,
             invocation=found.invocation or (before.invocation if before else ""),
             revision=found.revision,
+            elsewhere=found.elsewhere if found.serving else "",
         )
         if not everything or found.load == "not-loaded":
             return sight

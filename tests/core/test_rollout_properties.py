@@ -38,7 +38,16 @@ from unitq.core.rollout import (
     ordered,
 )
 from unitq.core.settings import Promote, Share
-from unitq.core.sight import End, Ending, Seen, ending_of, failure
+from unitq.core.sight import (
+    AT_STOP_TIMEOUT,
+    LEFT_BEHIND,
+    End,
+    Ending,
+    Keeper,
+    Seen,
+    ending_of,
+    failure,
+)
 
 
 def endings_are_told(rollout: Rollout, world: World) -> None:
@@ -239,6 +248,10 @@ def test_cut_short_anywhere_and_begun_again_it_ends_the_same(scene: Scene, cut: 
 # --- how a process ended, in words ----------------------------------------------------------------
 
 
+WATCHMEDO = Keeper("watchmedo", kills=True)
+BASH = Keeper("bash", caught=1 << 14)  # what is below it has a handler for SIGTERM
+
+
 @pytest.mark.parametrize(
     ("seen", "expected"),
     [
@@ -260,14 +273,60 @@ def test_cut_short_anywhere_and_begun_again_it_ends_the_same(scene: Scene, cut: 
         (Seen("failed", "failed", code=3, status=11), Ending(End.DIED, "died of SIGSEGV")),
         (Seen("failed", "failed", code=2, status=9), Ending(End.KILLED, "died of SIGKILL")),
         (Seen("failed", "failed", code=2, status=99), Ending(End.DIED, "died of signal 99")),
-        # The main process is done, and what it started is being killed: a job was lost.
+        # The main process is done, and what it left behind is being killed.
         (
             Seen("deactivating", "stop-sigkill", code=1, status=0),
-            Ending(End.KILLED, "SIGKILL at stop_timeout"),
+            Ending(End.DRAINED, LEFT_BEHIND),
         ),
         (
             Seen("failed", "failed", result="timeout", code=1, status=0),
-            Ending(End.KILLED, "SIGKILL at stop_timeout"),
+            Ending(End.DRAINED, LEFT_BEHIND),
+        ),
+        # It crashed; systemd cleans up after it.
+        (
+            Seen("deactivating", "stop-sigkill", result="exit-code", code=1, status=1),
+            Ending(End.DIED, "exited with status 1"),
+        ),
+        (
+            Seen("deactivating", "final-sigkill", result="signal", code=3, status=11),
+            Ending(End.DIED, "died of SIGSEGV"),
+        ),
+        # stop_timeout was over: the main process is still there, or has just been killed.
+        (
+            Seen("deactivating", "stop-sigkill", result="timeout"),
+            Ending(End.KILLED, AT_STOP_TIMEOUT),
+        ),
+        (
+            Seen("failed", "failed", result="timeout", code=2, status=9),
+            Ending(End.KILLED, AT_STOP_TIMEOUT),
+        ),
+        # RuntimeMaxSec=: a time-out as well, and time to drain.
+        (Seen("deactivating", "stop-sigterm", result="timeout"), None),
+        # The main process is no worker, but keeps one.
+        (
+            Seen("inactive", "dead", code=1, status=0, keeper=WATCHMEDO),
+            Ending(
+                End.UNKNOWN,
+                "watchmedo ended the worker below it, and nobody saw whether its job was finished",
+            ),
+        ),
+        (Seen("inactive", "dead", code=1, status=0, keeper=BASH), Ending(End.DRAINED)),
+        (Seen("inactive", "dead", code=2, status=15, keeper=BASH), Ending(End.DRAINED)),
+        (
+            Seen("inactive", "dead", code=2, status=15, keeper=BASH._replace(caught=0)),
+            Ending(End.DIED, "died of SIGTERM"),
+        ),
+        (
+            Seen("failed", "failed", result="signal", code=2, status=15, keeper=BASH),
+            Ending(End.DIED, "died of SIGTERM"),
+        ),
+        (
+            Seen("deactivating", "stop-sigkill", code=2, status=15, keeper=BASH),
+            Ending(End.KILLED, "SIGKILL when bash above it had ended"),
+        ),
+        (
+            Seen("failed", "failed", result="timeout", code=2, status=15, keeper=BASH),
+            Ending(End.KILLED, AT_STOP_TIMEOUT),
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -110,9 +111,15 @@ def _by(told: Mapping[str, Any]) -> str:
 
 
 def _mishaps(rows: Sequence[Mapping[str, Any]]) -> Iterable[Line]:
+    shown: dict[tuple[str, ...], str] = {}
     for row in rows:
         if row["phase"] == "failed":
             yield Line(f"{row['instance']} failed: {row['reason']}", wrong=True)
+            log = _alike(row)
+            if log and log in shown:
+                yield Line(f"  | as {shown[log]}", wrong=True)
+                continue
+            shown[log] = row["instance"]
             yield from (Line(f"  | {text}", wrong=True) for text in row["log"])
     for row in rows:
         if row["ending"] == "killed":
@@ -131,9 +138,20 @@ def _mishaps(rows: Sequence[Mapping[str, Any]]) -> Iterable[Line]:
         if row["ending"] == "killed":
             yield from _perhaps(row)
     for row in rows:
+        if row["ending"] == "drained" and row["ending_detail"]:
+            yield Line(f"warning: {row['instance']} drained; {row['ending_detail']}", wrong=True)
+    for row in rows:
         for what in row["foreign"]:
             yield Line(f"warning: {row['instance']} was {what} meanwhile", wrong=True)
     yield from (Line(f"warning: {text}", wrong=True) for text in _did_not_drain(rows))
+
+
+def _alike(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a failed one printed, without what tells it from another instance."""
+    number = row["instance"].rpartition("@")[2]
+    names = (re.escape(row["unit"]), re.escape(row["instance"]), rf"\binstance {number}\b")
+    own = re.compile("|".join((*names, r"\b(?i:pid) \d+")))
+    return tuple(own.sub("%", text) for text in row["log"])
 
 
 def killed(row: Mapping[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way, plan_to
 from unitq.cli.rollouts import Waiting, message_option, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import WholeApp
+from unitq.cli.text import unitq
 from unitq.config import machine_lint, source
 from unitq.core import names
 from unitq.core.advice import advice
@@ -219,6 +220,14 @@ def prepare(
         if finding.level is Level.WARNING and warn:
             with suppress(OSError):
                 echo(finding.line, err=True)
+    for name in source.others(layout, path, app) if warn else ():
+        typed = unitq(name, user=scope.user)
+        with suppress(OSError):
+            echo(
+                f"warning: app {name} was deployed from this file too, under its former name, and "
+                f"still runs: `{typed} remove` ends it",
+                err=True,
+            )
     origin = Origin(time.time(), state.whoami(), source.remembered(path, app), message)
     target = successor(before, rendered, app.rollout, origin)
     if other is not None and target is before:

@@ -35,6 +35,7 @@ _RESULTS = {
     Exit.INTERRUPTED: "interrupted",
     Exit.PAUSED: "paused",
     Exit.KILLED: "killed",
+    Exit.STALE: "old code left",
     Exit.DETACHED: "detached",
 }
 
@@ -111,7 +112,9 @@ def document(
             _summary(word, back.revision, back.outcome, leftovers, orphans or ()),
         ]
     elif outcome:
-        summary = [_summary(word, revision, outcome, leftovers, orphans or ())]
+        # Who reads no further than the first word must not take lost jobs for none.
+        first = f"{word}, but jobs may be lost" if code is Exit.OK and outcome.killed else word
+        summary = [_summary(first, revision, outcome, leftovers, orphans or ())]
     return {
         "format": 1,
         "command": run.verb,
@@ -197,7 +200,7 @@ def _counts(revision: Revision, outcome: Outcome) -> tuple[int, int]:
     seen = {
         name: found
         for name in (slot.instance for slot in _staying(outcome))
-        if (found := outcome.seen.get(name)) and found.serving
+        if (found := outcome.seen.get(name)) and found.serving and not found.elsewhere
     }
     fresh = sum(found.revision == revision.wanted(name) for name, found in seen.items())
     return fresh, len(seen)
@@ -336,6 +339,11 @@ def _next(
     # `rollback` once more would go further back than what this one went to.
     ways = on if run.verb == "rollback" or run.why_not == NO_WAY_BACK else f"{on}, {away}"
     again = "the same command again goes on from here"
+    if code is Exit.STALE:
+        return (
+            f"`{typed} status` names what runs old code: it outlived its stop (KillMode=process in "
+            "a drop-in?); end it once its job is done"
+        )
     if code is Exit.ROLLED_BACK:
         return f"once the cause is mended, {deploy}"
     if run.cut_off:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from unitq.core.layout import AppLayout
     from unitq.core.ledger import Story
     from unitq.core.revision import Revision
+    from unitq.host.detached import Ended
 
 _LOOK_AGAIN = 0.5  # seconds
 
@@ -333,21 +334,26 @@ def watch() -> int:
         for line in progress.news():
             echo(line)
 
-    failed, when = detached.ended(scope.systemd(), unit, show)
+    last = detached.ended(scope.systemd(), unit, show)
     if scope.user or os.geteuid() == 0:
         state.wait_until_idle(scope.layout, app, show)
     else:
         _wait_unseen(scope, app, show)
-    for granted, code, at in _failed_grants(scope, app):
-        if at > when:
-            unit, failed, when = granted, code, at
+    for granted, found in _failed_grants(scope, app):
+        if found.at > last.at:
+            unit, last = granted, found
     show()
     story = _story(scope)
-    if failed != story.code and when > (story.ended or story.began):
-        # It came to its end before it began: a check failed, or somebody else was at work.
+    if (last.signal or last.code != story.code) and last.at > (story.ended or story.began):
+        # It came to its end before it began: a check failed, or somebody else was at work. Or it
+        # was killed.
         user = "--user " if scope.user else ""
-        echo(f"{app}: {unit} ended with {failed}; `journalctl {user}-u {unit}` has what it said")
-        return failed
+        echo(f"{app}: {unit} {last.words}; `journalctl {user}-u {unit}` has what it said")
+        if not last.signal:
+            # One of systemd's own statuses is none of ours either (systemd.exec(5)).
+            return last.code if last.code in list(Exit) else Exit.BROKEN
+        if story.code is not None:
+            return Exit.BROKEN  # before it began
     how, _ = _how(story, at_work=False)
     echo(f"{app}: rollout {story.number} ({story.kind} of {number(story.revision)}): {how}")
     if story.code:
@@ -369,14 +375,15 @@ def _wait_unseen(scope: Scope, app: str, show: Callable[[], None]) -> None:
         state.wait_for(story.pid if story and at_work else os.getpid(), _LOOK_AGAIN)
 
 
-def _failed_grants(scope: Scope, app: str) -> Iterator[tuple[str, int, float]]:
-    """Those units of members that have failed: their exit code, and when, in seconds since 1970."""
+def _failed_grants(scope: Scope, app: str) -> Iterator[tuple[str, Ended]]:
+    """Those units of members that have failed, and how."""
+    from unitq.host import detached
+
     systemd = scope.systemd()
     # What else a member may start is none that one leaves and comes back to.
     for row in systemd.units(_granted(app, ("deploy", "rollback"))):
         if row.active == "failed":
-            found = systemd.properties(row.name, "ExecMainStatus", "ExecMainExitTimestamp")
-            yield row.name, found["ExecMainStatus"], found["ExecMainExitTimestamp"] / 1e6
+            yield row.name, detached.failure_of(systemd, row.name)
 
 
 def _granted(app: str, verbs: Iterable[str]) -> list[str]:

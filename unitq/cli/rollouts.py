@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from unitq.host.systemd import Systemd
 
 
+# These promise that no instance runs old code once they are done.
+_BRINGS_CODE = frozenset({"deploy", "rollback"})
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """How the user wants to wait and what he wants to see."""
@@ -318,11 +322,13 @@ def close(
         return observe.leftovers(now_wanted, found.values())
 
     leftovers = advisory.ask("what runs now was not looked at", old_code, None)
+    if code is Exit.OK and leftovers and verb in _BRINGS_CODE:
+        code = Exit.STALE
     run = report.Run(
         verb, waiting.began, scope.user, book.number if book else None,
         _earlier(book) if book else (), why_not, bool(book and book.failed),
     )  # fmt: skip
-    left = orphans(scope, now_wanted, advisory) if book else None
+    left = orphans(scope, now_wanted, advisory)
     document = report.document(run, revision, previous, outcome, leftovers, code, back, left)
     if book:
         written(book, document, outcome, back)

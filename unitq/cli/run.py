@@ -34,9 +34,10 @@ from unitq.core.plan import step as planned_step
 from unitq.core.revision import Origin, scaled
 from unitq.core.settings import Share
 from unitq.host import install, paused, state, unitfiles
+from unitq.rollout import startable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from unitq.cli.scope import Scope
     from unitq.core.names import InstanceName
@@ -73,12 +74,18 @@ def over(
             choose(name, instance) if name in asked else keep(name)
             for name, instance in found.items()
         )
+        startable.require(scope.layout, revision, _starting(steps))
         with Interrupts().caught() as interrupts:
             outcome = carry_out(
                 scope, systemd, revision, steps, settings(revision.rollout), waiting, interrupts
             )
             _follow_with_target(systemd, revision, verb, everything=not wanted)
             return close(verb, scope, systemd, revision, revision.id, outcome, waiting)
+
+
+def _starting(steps: Iterable[Step]) -> set[str]:
+    """The workers of which an instance is to start."""
+    return {step.instance.worker for step in steps if step.do not in (Do.KEEP, Do.STOP)}
 
 
 def _follow_with_target(
@@ -217,6 +224,7 @@ def scale(counts: tuple[str, ...], as_json: bool, timeout: float | None, fail_on
         )
         linked = unitfiles.enabled(scope.layout.unit_dir, names.target(before.app))
         links = set(target.links) ^ linked
+        startable.require(scope.layout, target, _starting(steps))
         plan = Plan(before, target, (), steps, tuple(sorted(links)))
         waiting = Waiting(as_json, timeout, fail_on_kill)
         roll = Roll("scale", scope, systemd, plan, before, target.rollout, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,11 +28,22 @@ if TYPE_CHECKING:
     from unitq.core.names import InstanceName
     from unitq.core.revision import Revision
     from unitq.host.systemd import Systemd
+    from unitq.instances.crash_loop import CrashLoop
 
 _HEADER = (
     "WORKER", "INSTANCE", "STATE", "SINCE", "PID", "REVISION", "FRESH", "PROCESSES", "MEMORY",
     "RESTARTS",
 )  # fmt: skip
+
+
+# How a rollout may have ended that did not get where it was to go.
+_FAILED = frozenset({
+    Exit.BROKEN, Exit.GAVE_UP_WAITING, Exit.DEGRADED, Exit.ROLLED_BACK, Exit.INTERRUPTED,
+    Exit.DETACHED,
+})  # fmt: skip
+
+
+_NAMED = 5  # instances of a worker of which it is said why they do not serve
 
 
 class Row(NamedTuple):
@@ -41,6 +53,10 @@ class Row(NamedTuple):
     wanted: str | None  # the revision that it should run; None: it should not run
     code: str | None  # the revision that its worker should run
     paused: bool = False  # told to take no jobs, and that holds for this life of it
+    young: bool = False  # it has not lived for min_healthy
+    recycles: bool = False  # it exited with 0 and is being started again
+    loop: CrashLoop | None = None
+    unproved: bool = False  # it has ended again and again, and the journal does not tell how
 
     @property
     def fresh(self) -> bool | None:
@@ -48,16 +64,25 @@ class Row(NamedTuple):
 
     @property
     def serving(self) -> bool:
-        return self.instance.serving and not self.paused
+        bad = self.paused or self.loop or self.unproved or self.instance.elsewhere
+        return self.instance.serving and not bad
 
     @property
     def state(self) -> str:
         if self.instance.active == "deactivating":
             return "draining"
-        if self.instance.sub == "auto-restart":
-            return "crashed, restarting"
+        if self.loop:
+            return "crash loop"
+        if self.instance.sub.startswith("auto-restart"):
+            return "restarting" if self.recycles else "crashed, restarting"
+        if self.instance.elsewhere:
+            return "left its unit"
         if self.paused:
             return "paused"
+        if self.unproved:
+            return "starting, again and again"
+        if self.instance.serving and self.young:
+            return "starting"
         return f"{self.instance.active} ({self.instance.sub})"
 
 
@@ -74,10 +99,12 @@ class Sight(NamedTuple):
     revision: Revision
     rows: tuple[Row, ...]
     rollout: Story | None  # one that was cut off or is paused
+    last: Story | None  # the last one, where it failed
     asked: Asked
     queued: Queued | None = None  # only where it was asked for
     user: bool = False  # in a user's own scope
     oom_kills: Mapping[str, int] = MappingProxyType({})  # by worker, where the kernel counts
+    deleted: frozenset[str] = frozenset()  # workers whose release is not there any more
 
     @property
     def code(self) -> Exit:
@@ -101,19 +128,27 @@ def _look(
     shown = {n: i for n, i in found.items() if i.present or revision.wanted(n)}
     asked: set[InstanceName] = chosen(revision, wanted, shown)
     notes = paused.notes(scope.layout, revision.app)
+    least = revision.rollout.min_healthy.seconds
     rows = tuple(
         Row(
             instance,
             revision.wanted(name),
             revision.code(name),
             name in notes and notes[name] == instance.invocation,
+            young=_young(instance, least),
+            recycles=_recycles(systemd, instance),
         )
         for name, instance in shown.items()
         if name in asked
     )
-    story = ledger.in_the_way(place)
+    rows = _with_loops(rows, least, user=scope.user)
+    story = last = ledger.latest(place)
+    if story and not (story.in_the_way and ledger.in_the_way(place)):
+        story = None
     if story and story.unfinished and state.busy(scope.layout, revision.app):
         story = None  # somebody is at work on it
+    if last and (story or last.code not in _FAILED):
+        last = None
     queued = None
     if also.queues or also.jobs:
         from unitq.cli.status_queues import looked
@@ -124,13 +159,73 @@ def _look(
         for worker in workers
         if where.accounted and (count := _oom_kills(where, revision.app, worker)) is not None
     }
-    return Sight(revision, rows, story, also, queued, scope.user, oom_kills)
+    return Sight(
+        revision, rows, story, last, also, queued, scope.user, oom_kills, _deleted(revision)
+    )
 
 
 def _oom_kills(where: observe.Machine, app: str, worker: str) -> int | None:
     """Of all that the worker's slice has held; it is there for as long as anything is in it."""
     path = f"{names.slice_path(app)}/{names.worker_slice(app, worker)}"
     return processes.cgroup_oom_kills(f"{where.cgroup}/{path}")
+
+
+def _young(instance: observe.Instance, least: float) -> bool:
+    """Whether it runs, and has not lived for so many seconds; by no clock that anybody sets."""
+    if not instance.serving or not instance.main_pid:
+        return False
+    age = processes.age(instance.main_pid)
+    return age is not None and age < least
+
+
+def _recycles(systemd: Systemd, instance: observe.Instance) -> bool:
+    """Whether it exited with 0, as workers do after so many jobs, and is being started again."""
+    if not instance.sub.startswith("auto-restart"):
+        return False
+    told = systemd.properties(instance.unit, "ExecMainCode", "ExecMainStatus")
+    return (told["ExecMainCode"], told["ExecMainStatus"]) == (os.CLD_EXITED, 0)
+
+
+def _with_loops(rows: tuple[Row, ...], least: float, *, user: bool) -> tuple[Row, ...]:
+    """The rows, with the crash loops. The journal is asked only for those that it may be about."""
+    ends = {row.instance.unit: _ends(row) for row in rows}
+    suspects = [unit for unit, count in ends.items() if count >= 3]
+    if not suspects:
+        return rows
+    from unitq.host import journal
+    from unitq.instances.crash_loop import crash_loop, lives_known
+
+    told, now = journal.lives(suspects, user=user), time.monotonic()
+    found = []
+    for row in rows:
+        unit = row.instance.unit
+        if unit in told:
+            loop = crash_loop(told[unit], now, least, ends[unit])
+            known = lives_known(told[unit]) >= 3
+            row = row._replace(loop=loop, unproved=loop is None and not known)  # noqa: PLW2901
+        found.append(row)
+    return tuple(found)
+
+
+def _ends(row: Row) -> int:
+    """How often it has ended since the last deliberate start, where it is not healthy now."""
+    instance = row.instance
+    between = instance.sub.startswith("auto-restart")
+    starting = instance.active == "activating" or row.young
+    return (instance.restarts or 0) + between if row.wanted and starting else 0
+
+
+def _deleted(revision: Revision) -> frozenset[str]:
+    """The workers whose release is not there any more; not those that we may not look at."""
+    found = set()
+    for worker in revision.workers:
+        try:
+            os.stat(worker.release)
+        except (FileNotFoundError, NotADirectoryError):
+            found.add(worker.name)
+        except OSError:
+            continue  # unknown
+    return frozenset(found)
 
 
 def _number(current: Revision, name: str | None) -> str:
@@ -190,6 +285,9 @@ def _summaries(sight: Sight) -> list[str]:
             continue
         parts = [f"{sum(row.serving for row in rows)} of {len(rows)} serving"]
         for what, count in (
+            ("starting", sum(row.state == "starting" for row in rows)),
+            ("in a crash loop", sum(row.loop is not None for row in rows)),
+            ("outside of their units", sum(bool(row.instance.elsewhere) for row in rows)),
             ("draining", sum(row.instance.active == "deactivating" for row in rows)),
             ("failed", sum(row.instance.active == "failed" for row in rows)),
             ("paused", sum(row.paused for row in rows)),
@@ -202,12 +300,45 @@ def _summaries(sight: Sight) -> list[str]:
             parts.append(f"{plural(killed, 'process')} killed: out of memory")
         code = f"revision {_number(sight.revision, worker.revision)}, {worker.code_version}"
         lines.append(f"{worker.name}: {', '.join(parts)} · {code}")
+        if worker.name in sight.deleted:
+            lines.append(
+                f"{worker.name}: its release {worker.release} was deleted; what ends cannot start "
+                "again: put it back, or deploy another"
+            )
+        troubles = [words for row in rows if (words := _trouble(row))]
+        lines += troubles[:_NAMED]
+        if (more := len(troubles) - _NAMED) > 0:
+            lines.append(f"{worker.name}: and {more} more like these")
     if story := sight.rollout:
         lines.append(
             f"rollout {story.number} ({story.kind} of {number(story.revision)}) {story.how}: "
             f"`{unitq(sight.revision.app, user=sight.user)} rollout status` says how to go on"
         )
+    if last := sight.last:
+        from unitq.cli.report import result
+
+        typed = f"{unitq(sight.revision.app, user=sight.user)} show {number(last.revision)}"
+        lines.append(
+            f"rollout {last.number} ({last.kind} of {number(last.revision)}) ended: "
+            f"{result(last.code)}; `{typed}` has the report"
+        )
     return lines
+
+
+def _trouble(row: Row) -> str:
+    """Why one that is up does not serve, in a line; empty: there is nothing to say."""
+    name, instance = row.instance.name, row.instance
+    if loop := row.loop:
+        times = f"{plural(loop.restarts, 'restart')} in {duration(loop.seconds)}"
+        return f"{name}: crash loop ({times}, last: {loop.last})"
+    if instance.elsewhere:
+        return f"{name}: the worker left its unit: {instance.elsewhere}"
+    if row.unproved:
+        return (
+            f"{name}: {plural(instance.restarts or 0, 'restart')}, and whether it crashes in a "
+            "loop only the journal tells, which cannot be read: root may, and group systemd-journal"
+        )
+    return ""
 
 
 def _text(sights: Sequence[Sight]) -> list[str]:
@@ -244,7 +375,8 @@ def _coloured(sights: Sequence[Sight]) -> list[Any]:
 
 
 def _style(row: Row) -> str:
-    if row.fresh is False or row.instance.active == "failed" or row.wanted is None:
+    failed = row.instance.active == "failed" or row.loop or row.instance.elsewhere
+    if row.fresh is False or failed or row.wanted is None:
         return "red"
     return "" if row.serving else "yellow"
 

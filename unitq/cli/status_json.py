@@ -35,6 +35,7 @@ def _app(sight: Sight) -> dict[str, Any]:
         "deployed_by": revision.by,
         "config": revision.config,
         "rollout": _rollout(sight.rollout),
+        "failed_rollout": _failed(sight.last),
         "workers": [_worker(sight, name) for name in sorted(names_of_workers)],
         **notes,
     }
@@ -46,6 +47,12 @@ def _rollout(story: Story | None) -> dict[str, Any] | None:
     return {"rollout": story.number, "state": story.state, "revision": story.revision}
 
 
+def _failed(story: Story | None) -> dict[str, Any] | None:
+    if story is None:
+        return None
+    return {"rollout": story.number, "revision": story.revision, "exit_code": story.code}
+
+
 def _worker(sight: Sight, name: str) -> dict[str, Any]:
     wanted = sight.revision.worker(name)
     rows = [row for row in sight.rows if row.instance.name.worker == name]
@@ -55,6 +62,7 @@ def _worker(sight: Sight, name: str) -> dict[str, Any]:
         "same_as": _same_as(sight, wanted.revision) if wanted else None,
         "release": wanted.release if wanted else None,
         "code_version": wanted.code_version if wanted else None,
+        "release_deleted": name in sight.deleted,
         "wanted": wanted.instances if wanted else 0,
         "serving": sum(row.serving for row in rows),
         "stale": sum(row.fresh is False for row in rows),
@@ -84,6 +92,12 @@ def _jobs_json(sight: Sight, row: Row) -> dict[str, Any]:
     return instance_json(sight.queued, row.instance)
 
 
+def _loop(row: Row) -> dict[str, Any] | None:
+    if row.loop is None:
+        return None
+    return row.loop._asdict() | {"seconds": round(row.loop.seconds, 3)}
+
+
 def _instance(row: Row, sight: Sight) -> dict[str, Any]:
     instance = row.instance
     return {
@@ -95,6 +109,9 @@ def _instance(row: Row, sight: Sight) -> dict[str, Any]:
         "job": instance.job,
         "serving": row.serving,
         "paused": row.paused,
+        "starting": row.state == "starting",
+        "crash_loop": _loop(row),
+        "elsewhere": instance.elsewhere or None,
         "wanted": row.wanted is not None,
         "since": None if instance.since is None else round(instance.since, 3),
         "main_pid": instance.main_pid or None,

@@ -272,6 +272,20 @@ def _ways_out(path: Path, control: Control) -> tuple[str, str]:
     return move, f"if {owner} may decide what these workers run: {trust_it}"
 
 
+def others(places: Layout, path: Path, app: App) -> list[str]:
+    """Returns the installed apps that were deployed from this file under another name."""
+    names = (str(path), remembered(path, app))
+    found = []
+    for name in state.apps(places):
+        try:
+            current = state.current(places.app(name)) if name != app.name else None
+        except UnitqError:
+            continue  # damaged, and another app: its own commands say so
+        if current is not None and any(same(each, current.config) for each in names):
+            found.append(name)
+    return found
+
+
 def list_path() -> Path:
     """Where the list of trusted files is."""
     return Path(layout.system().config_dir) / "trust"

@@ -35,7 +35,8 @@ class Entry(NamedTuple):
 
 
 # What `result` of a report says about its revision; every other word is not the end of a rollout.
-_STABLE = frozenset({"ok", "unchanged", "killed"})  # killed: all are healthy, a job may be lost
+# killed: all are healthy, a job may be lost; old code left: and something outlived its stop.
+_STABLE = frozenset({"ok", "unchanged", "killed", "old code left"})
 _FAILED = frozenset({"failed", "rolled back"})
 _FAILURES = frozenset({Exit.DEGRADED, Exit.ROLLED_BACK})
 

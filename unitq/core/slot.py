@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.plan import Do
 from unitq.core.settings import Duration
-from unitq.core.sight import EXITED, End, Ending, Seen, ending_of, failure
+from unitq.core.sight import EXITED, LEFT_BEHIND, End, Ending, Seen, ending_of, failure
 
 if TYPE_CHECKING:
     from unitq.core.names import InstanceName
@@ -316,6 +316,9 @@ def _watched(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
         return replace(slot, invocation="") if slot.invocation else slot
     if slot.phase is Phase.HEALTHY and not slot.invocation and seen.serving:
         slot = replace(slot, invocation=seen.invocation)
+    if seen.elsewhere and seen.serving:
+        # settling, healthy -> failed: what systemd watches is not the worker
+        return failed(slot, f"the worker left its unit: {seen.elsewhere}")
     if seen.invocation != slot.invocation or not seen.serving:
         # settling, healthy -> failed: it died, whether or not systemd has started another
         again = " and was started again" if seen.serving else ""
@@ -386,6 +389,8 @@ def _noting_the_end(slot: Slot, seen: Seen) -> Slot:
         return slot
     if slot.ending and slot.ending.end is End.KILLED:
         return slot
+    if slot.ending and slot.ending.detail == LEFT_BEHIND and ending.end is End.DRAINED:
+        return slot  # to be seen for a moment only
     return replace(slot, ending=ending)
 
 

@@ -56,7 +56,9 @@ def no_systemd(error: Exception, *, user: bool) -> NoSystemdError:
     )
 
 
-def failure(error: Exception, what: str, values: tuple[object, ...]) -> UnitqError:
+def failure(
+    error: Exception, what: str, values: tuple[object, ...], *, user: bool = False
+) -> UnitqError:
     """The error for a call that failed; `values` are its arguments, the unit first."""
     number = number_of(error)
     kind = type(error).__name__
@@ -82,4 +84,7 @@ def failure(error: Exception, what: str, values: tuple[object, ...]) -> UnitqErr
             f"{told}: no answer within {os.environ.get(TIMEOUT)}",
             hint=f"set {TIMEOUT} to a longer time span",
         )
+    if "UnitMasked" in kind or "is masked" in message:
+        # In the message, as a report has no hints.
+        return SystemdError(f"{about} is masked: `systemctl {'--user ' * user}unmask {about}`")
     return SystemdError(f"{told}: {message} ({kind})")

@@ -357,6 +357,13 @@ def _programs(worker: Worker, release: str) -> list[Finding]:
     return found
 
 
+def of_command(command: str, release: str, place: str, directives: frozenset[str]) -> list[Finding]:
+    """What keeps an installed command from starting; `directives` are those of its unit."""
+    if directives & (_ANOTHER_VIEW | {"ExecSearchPath"}):
+        return []  # it may see other files than we do
+    return _program(command, release, place, _SEARCH_PATH) or _script(command, release, place)
+
+
 def _program(command: str, release: str, place: str, folders: Sequence[str]) -> list[Finding]:
     name = executable(command)
     if "%" in name or "$" in name or any("%" in folder for folder in folders):

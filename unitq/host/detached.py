@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.errors import LockedError, SystemdError
+from unitq.core.sight import EXITED, signal_name
 from unitq.host.bus_errors import BusLostError
 from unitq.linux import programs
 from unitq.linux.trust import absolute
@@ -76,12 +77,34 @@ def _of_a_user() -> dict[str, str]:
     return programs.places() | {name: os.environ[name] for name in names if name in os.environ}
 
 
-def ended(systemd: Systemd, unit: str, meanwhile: Callable[[], None]) -> tuple[int, float]:
-    """Waits until no such unit runs; calls `meanwhile` now and then, and as something happens.
+class Ended(NamedTuple):
+    """How a unit of unitq's own failed, as far as systemd remembers."""
 
-    Returns the exit code of a failure that systemd remembers, and when that was, in seconds since
-    1970; zeros where it remembers none.
-    """
+    code: int  # its exit code; 0: it did not fail, or was killed
+    signal: int  # what it died of; 0: it exited
+    at: float  # seconds since 1970; 0: it is not known to have failed
+
+    @property
+    def words(self) -> str:
+        """How it ended."""
+        return (
+            f"was killed by {signal_name(self.signal)}"
+            if self.signal
+            else f"ended with {self.code}"
+        )
+
+
+def failure_of(systemd: Systemd, unit: str) -> Ended:
+    """How the unit failed. Raises SystemdError."""
+    names = ("ExecMainCode", "ExecMainStatus", "ExecMainExitTimestamp")
+    found = systemd.properties(unit, *names)
+    status, at = found["ExecMainStatus"], found["ExecMainExitTimestamp"] / 1e6
+    # The status of what a signal has killed is the number of the signal (waitid(2)).
+    return Ended(status, 0, at) if found["ExecMainCode"] in (0, EXITED) else Ended(0, status, at)
+
+
+def ended(systemd: Systemd, unit: str, meanwhile: Callable[[], None]) -> Ended:
+    """Waits until no such unit runs; calls `meanwhile` now and then, and as something happens."""
     while True:
         try:
             systemd.subscribe([unit])
@@ -92,7 +115,6 @@ def ended(systemd: Systemd, unit: str, meanwhile: Callable[[], None]) -> tuple[i
                 # The last signal may come before the last change is to be seen.
                 systemd.events(_LOOK_AGAIN)
             systemd.unsubscribe()
-            found = systemd.properties(unit, "ExecMainStatus", "ExecMainExitTimestamp")
-            return found["ExecMainStatus"], found["ExecMainExitTimestamp"] / 1e6
+            return failure_of(systemd, unit)
         except BusLostError:
             systemd.reconnect()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import subprocess
 from contextlib import suppress
@@ -11,7 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.errors import UnitqError
 from unitq.core.printed import Print
-from unitq.core.sight import End, Ending, signal_name
+from unitq.core.sight import (
+    AT_STOP_TIMEOUT,
+    End,
+    Ending,
+    Seen,
+    exit_status,
+    failure,
+    signal_name,
+)
+from unitq.instances.crash_loop import Event, Kind
 from unitq.linux import programs
 
 if TYPE_CHECKING:
@@ -21,6 +31,8 @@ if TYPE_CHECKING:
 _PROCESS_EXIT = "98e322203f7a4ed290d09fe03c09fe15"
 # "A stop job for the unit has finished".
 _STOPPED = "9d1aaa27d60140bd96365438aad20286"
+# "systemd[1]: x.service: Killing process 4711 (sleep) with signal SIGKILL." (unit_kill_context)
+_KILLING = re.compile(r": Killing process (\d+) \((.*)\) with signal SIGKILL\.$")
 _SECONDS = 20.0
 _PART = 1 << 16  # bytes that are read at a time
 _INFO = 6  # syslog(3); the journal's own default
@@ -133,25 +145,27 @@ def said(identifier: str, lines: int, *, uid: int, user: bool) -> tuple[str, ...
     return tuple(shown.splitlines())
 
 
-def ending(invocation: str, *, user: bool) -> Ending:
-    """How the main process of that start ended, where nobody was listening when it did."""
-    shown = _journalctl(["--output=json", *_by_the_manager(invocation, user=user)], user=user)
+def ending(invocation: str, since: float = 0.0, *, user: bool) -> Ending:
+    """How the main process of that start ended, where nobody was listening when it did.
+
+    Only by what systemd said after `since` (seconds on CLOCK_MONOTONIC): with RestartMode=direct a
+    start has several ends (systemd.service(5)).
+    """
     found = Ending(End.UNKNOWN, "nobody saw how it ended")
-    for line in shown.splitlines():
-        entry = json.loads(line)
-        message = entry.get("MESSAGE")
-        if isinstance(message, str) and "with signal SIGKILL" in message:
-            return Ending(End.KILLED, "SIGKILL at stop_timeout")
-        if entry.get("MESSAGE_ID") == _PROCESS_EXIT and "EXIT_CODE" in entry:
-            status = str(entry.get("EXIT_STATUS", ""))
-            if entry["EXIT_CODE"] == "exited":
+    for entry in _of_systemd(invocation, since, user=user):
+        message = _text(entry.get("MESSAGE"))
+        if entry.get("UNIT_RESULT") == "timeout" or "'stop-sigterm' timed out" in message:
+            return Ending(End.KILLED, AT_STOP_TIMEOUT)
+        if entry.get("MESSAGE_ID") == _PROCESS_EXIT and entry.get("COMMAND") == "ExecStart":
+            status = _text(entry.get("EXIT_STATUS"))
+            if entry.get("EXIT_CODE") == "exited":
                 found = Ending(End.DIED, f"exited with status {status}")
             else:
                 name = signal_name(int(status)) if status.isdigit() else f"SIG{status}"
                 end = End.KILLED if name == "SIGKILL" else End.DIED
                 found = Ending(end, f"died of {name}")
         elif found.end is End.UNKNOWN and (
-            "Deactivated successfully" in str(message) or entry.get("MESSAGE_ID") == _STOPPED
+            "Deactivated successfully" in message or entry.get("MESSAGE_ID") == _STOPPED
         ):
             # systemd says nothing of a main process that exits 0, only that the unit is down; a
             # user's manager keeps the first of these to itself (unit_log_success in its source).
@@ -168,10 +182,8 @@ def out_of_memory(invocations: Sequence[str], *, user: bool) -> frozenset[str]:
     if not invocations:
         return frozenset()
     about = "USER_INVOCATION_ID" if user else "INVOCATION_ID"
-    # What else claims to be a message of the manager's is none: journald writes these itself.
-    manager = ["_SYSTEMD_USER_UNIT=init.scope", f"_UID={os.getuid()}"] if user else ["_PID=1"]
     matches = [
-        *manager,
+        *_manager(user=user),
         *(f"MESSAGE_ID={each}" for each in _OUT_OF_MEMORY),
         *(f"{about}={each}" for each in invocations),
     ]
@@ -187,13 +199,96 @@ def of_the_kernel(seconds: float) -> tuple[str, ...]:
     )
 
 
+def killed(invocation: str, since: float, *, user: bool) -> list[tuple[str, str]]:
+    """PID and name of each process that systemd sent SIGKILL since then (CLOCK_MONOTONIC)."""
+    messages = (_text(e.get("MESSAGE")) for e in _of_systemd(invocation, since, user=user))
+    found = (_KILLING.search(message) for message in messages)
+    return list(dict.fromkeys((match[1], match[2]) for match in found if match))
+
+
+def _of_systemd(invocation: str, since: float, *, user: bool) -> Iterator[dict[str, object]]:
+    """What the manager itself said of that start after `since`; whatever else claims to be it."""
+    about = "USER_INVOCATION_ID" if user else "INVOCATION_ID"
+    matches = [f"{about}={invocation}", *_manager(user=user)]
+    for line in _journalctl(["--output=json", *matches], user=user).splitlines():
+        entry = json.loads(line)
+        if int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6 >= since:
+            yield entry
+
+
+def _manager(*, user: bool) -> list[str]:
+    """Matches that only the manager's own messages meet: journald writes these fields itself."""
+    return ["_SYSTEMD_USER_UNIT=init.scope", f"_UID={os.getuid()}"] if user else ["_PID=1"]
+
+
+# What systemd says of a unit, and what that is for a life of it (sd-messages.h).
+_LIVES = {
+    "39f53479d3a045ac8e11786248231fbf": Kind.STARTED,
+    "be02cf6855d2428ba40df7e9d022f03d": Kind.STARTED,  # its start failed
+    _PROCESS_EXIT: Kind.ENDED,
+    "d9b373ed55a64feb8242e02dbe79a49c": Kind.ENDED,  # failed with result …
+    "7ad2d189f7e94e70a38c781354912448": Kind.ENDED,  # deactivated successfully
+    "5eb03494b6584870a536b337290809b3": Kind.RESTARTED,
+}
+_ALONE = 8  # so many units are asked for one by one, side by side
+_EVENTS = 400  # of a unit that is asked for alone; 20 is the least of one among many
+_EVENTS_OF_ALL = 8000
+
+
+def lives(units: Sequence[str], *, user: bool) -> dict[str, list[Event]]:
+    """What systemd said of the last lives of each unit since the boot, in the order of time.
+
+    Nothing of those whose journal cannot be read. Does not wait for what was said a moment ago.
+    """
+    groups = [[unit] for unit in units] if len(units) <= _ALONE else [list(units)]
+    lines = _EVENTS if len(groups) == len(units) else max(20 * len(units), _EVENTS_OF_ALL)
+    about = "USER_UNIT" if user else "UNIT"
+    fields = f"--output-fields=MESSAGE_ID,EXIT_CODE,EXIT_STATUS,COMMAND,UNIT_RESULT,{about}"
+    options = ["--quiet", "--no-pager", "--boot", "--output=json", fields, f"--lines={lines}"]
+    options += [*(["--user"] if user else []), *_manager(user=user)]
+    options += [f"MESSAGE_ID={each}" for each in _LIVES]
+    found: dict[str, list[Event]] = {unit: [] for unit in units}
+    running = []
+    try:
+        for group in groups:
+            arguments = [*options, *(f"{about}={unit}" for unit in group)]
+            running.append(_begun(arguments))
+        for process in running:
+            shown, _ = process.communicate(timeout=_PATIENCE)
+            for line in shown.splitlines():
+                entry = json.loads(line)
+                found[entry[about]].append(_event(entry))
+    except (OSError, subprocess.TimeoutExpired):
+        return {unit: [] for unit in units}
+    finally:
+        for process in running:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+    return found
+
+
+def _event(entry: dict[str, object]) -> Event:
+    identity = _text(entry.get("MESSAGE_ID"))
+    kind, how = _LIVES[identity], ""
+    status = _text(entry.get("EXIT_STATUS"))
+    if identity == _PROCESS_EXIT and entry.get("COMMAND") == "ExecStart":
+        if entry.get("EXIT_CODE") == "exited" and status.isdigit():
+            how = exit_status(int(status))
+        else:
+            how = f"died of {signal_name(int(status)) if status.isdigit() else f'SIG{status}'}"
+    elif (result := _text(entry.get("UNIT_RESULT"))) in ("oom-kill", "timeout", "watchdog"):
+        how = failure(Seen(result=result))
+    return Event(int(_text(entry["__MONOTONIC_TIMESTAMP"])) / 1e6, kind, how)
+
+
 def told_to_stop(invocations: Sequence[str], *, user: bool) -> frozenset[str]:
     """Those of these starts that ended because somebody told systemd to stop the unit."""
     if not invocations:
         return frozenset()
     about = _about(user=user)
     # systemd restarts what crashed by a unit job too, whose first half is a stop.
-    matches = [f"MESSAGE_ID={_STOPPED}", "JOB_TYPE=stop", _manager(user=user)]
+    matches = [f"MESSAGE_ID={_STOPPED}", "JOB_TYPE=stop", _account(user=user)]
     matches += [f"{about}={each}" for each in invocations]
     shown = _journalctl(["--output=json", f"--output-fields={about}", *matches], user=user)
     return frozenset(json.loads(line).get(about, "") for line in shown.splitlines())
@@ -282,15 +377,15 @@ def _of_invocation(invocation: str, *, user: bool) -> list[str]:
 
 
 def _by_the_manager(invocation: str, *, user: bool) -> list[str]:
-    """The matches for what systemd says of that start."""
-    return [f"{_about(user=user)}={invocation}", _manager(user=user)]
+    """The matches for what systemd says of that start, and its children before they are the worker."""
+    return [f"{_about(user=user)}={invocation}", _account(user=user)]
 
 
 def _about(*, user: bool) -> str:
     return "USER_INVOCATION_ID" if user else "INVOCATION_ID"
 
 
-def _manager(*, user: bool) -> str:
+def _account(*, user: bool) -> str:
     """The match for what a manager's account wrote: PID 1's, or the user's own.
 
     Fields without a "_" are the sender's word: any account may write MESSAGE_ID= and INVOCATION_ID=
@@ -317,6 +412,16 @@ def _journalctl(arguments: list[str], *, user: bool) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"(no journal: {error})" if "--output=cat" in arguments else ""
     return done.stdout.decode(errors="replace")
+
+
+def _begun(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [programs.path_of("journalctl"), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=programs.environment(),
+    )
 
 
 def _run(arguments: Sequence[str], seconds: float) -> subprocess.CompletedProcess[bytes]:

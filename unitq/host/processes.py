@@ -89,6 +89,33 @@ def _revision_of_stdin(pid: int) -> str | None:
     return None
 
 
+def name_of(pid: int) -> str:
+    """The name of its program, 15 characters at most (proc(5), comm); empty: it is gone."""
+    try:
+        return _read(f"/proc/{pid}/comm").decode(errors="replace").rstrip("\n")
+    except OSError:
+        return ""
+
+
+def words_of(pid: int) -> tuple[str, ...]:
+    """Its command line, as it is now; none: it is gone."""
+    try:
+        words = _read(f"/proc/{pid}/cmdline").decode(errors="replace").rstrip("\0")
+    except OSError:
+        return ()
+    return tuple(words.split("\0")) if words else ()
+
+
+def caught(pid: int) -> int:
+    """The signals that it has a handler for, bit 0 is signal 1 (proc(5), SigCgt); 0: it is gone."""
+    try:
+        status = _read(f"/proc/{pid}/status")
+    except OSError:
+        return 0
+    _, found, rest = status.partition(b"\nSigCgt:")
+    return int(rest.split(maxsplit=1)[0], 16) if found else 0
+
+
 def working_directory(pid: int) -> str | None:
     """Where the process is; None: it is gone. Raises PermissionError: it is another user's."""
     try:

@@ -414,7 +414,7 @@ class Systemd:
                 with held():
                     return call()
             except Exception as error:
-                problem = failure(error, what, values)
+                problem = failure(error, what, values, user=self._user)
                 if once or self._paths or not isinstance(problem, BusLostError):
                     raise problem from error
             self.reconnect()

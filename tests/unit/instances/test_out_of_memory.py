@@ -106,7 +106,7 @@ def test_status_says_so(counts: dict[str, int], words: str) -> None:
 
     made = revision(app())
     row = status.Row(observe._absent("shop", ONE), None, None)
-    sight = status.Sight(made, (row,), None, status.Asked(), oom_kills=counts)
+    sight = status.Sight(made, (row,), None, None, status.Asked(), oom_kills=counts)
     (line,) = status._summaries(sight)
     assert ("out of memory" in line) is bool(words)
     assert words in line
