@@ -108,7 +108,7 @@ class Applier:
         self._place = layout.app(app)
         self._app = app
         self._where = observe.machine(systemd, layout)
-        self._sights = Sights(systemd, app, ())
+        self._sights = Sights(systemd, self._where, app, ())
         self._probes: dict[str, InstanceName] = {}  # by the path of their unit job
 
     def run(
@@ -125,7 +125,7 @@ class Applier:
         systemd. What nobody expected ends the rollout, and is in the outcome: `broken`.
         """
         begun = monotonic()
-        self._sights = Sights(self._systemd, self._app, rollout.slots)
+        self._sights = Sights(self._systemd, self._where, self._app, rollout.slots)
         self._rollout = rollout
         end, broken = _End(), ""
         try:

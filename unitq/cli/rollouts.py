@@ -148,6 +148,7 @@ def running(
     workers = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
     known = pinned | set(revision.instances)
     found = observe.instances(systemd, where, revision.app, workers, known)
+    found = observe.compared(revision, found)
     # What is loaded, not wanted, not there and not pinned is only a memory of systemd's.
     return {
         name: instance
@@ -168,6 +169,8 @@ def as_running(
             active=instance.present,
             # One process that differs is enough to make the instance not what is wanted.
             revision=next(iter(instance.revisions)) if len(instance.revisions) == 1 else None,
+            moved=instance.moved or ("a commit that nothing tells" if instance.doubtful else ""),
+            serving=instance.serving,
             young=instance.begun is not None and _age(instance) < min_healthy,
             paused=name in notes and notes[name] == instance.invocation,
         )

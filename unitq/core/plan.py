@@ -39,6 +39,8 @@ class Running:
     revision: str | None  # from the process itself; None: not to be found out
     young: bool = False  # it has not run for min_healthy yet
     paused: bool = False  # it takes no jobs, and what takes its place will
+    moved: str = ""  # the commit that it runs, where its checkout was moved before it was started
+    serving: bool = True  # it takes jobs now, as far as systemd can tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +220,9 @@ def step(instance: InstanceName, target: Revision, running: Running | None) -> S
     if running.revision is None:
         # In doubt, restart: a process that may run old code is the one thing never to keep.
         return Step(instance, Do.RESTART, f"its process does not tell what it runs{paused}")
+    if running.revision == wanted and running.moved:
+        why = f"its checkout was moved before it was started: it runs {running.moved[:12]}"
+        return Step(instance, Do.RESTART, f"{why}{paused}")
     if running.revision != wanted:
         return Step(instance, Do.RESTART, f"runs {running.revision}, wanted {wanted}{paused}")
     why = f"runs {wanted}, since a moment ago" if running.young else f"runs {wanted}"

@@ -97,6 +97,24 @@ def working_directory(pid: int) -> str | None:
         return None
 
 
+def places(pid: int) -> tuple[str, ...]:
+    """The directory of a process and the files that it has open; none where they may not be read.
+
+    A file that is deleted has " (deleted)" behind its name (proc(5)).
+    """
+    found = []
+    try:
+        found.append(os.readlink(f"/proc/{pid}/cwd"))
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                found.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+            except FileNotFoundError:
+                continue  # it was closed meanwhile
+    except OSError:
+        pass  # it is gone, or another user's
+    return tuple(path.removesuffix(" (deleted)") for path in found if path.startswith("/"))
+
+
 def accounted(cgroup: str) -> bool:
     """Whether the memory of this cgroup and of those below it is counted by the kernel."""
     try:
