@@ -197,6 +197,25 @@ def _instance(
     )
 
 
+def moved_heads(revision: Revision) -> dict[str, str]:
+    """The commit that is checked out now, by worker: of those where another one was deployed."""
+    if not _checked_out(revision):
+        return {}
+    from unitq.revisions import checkout
+    from unitq.revisions.in_place import deployed_commit, same_commit
+
+    workers = {worker.name: worker for worker in revision.workers}
+    return {
+        name: head.commit
+        for name, head in checkout.heads(revision.workers).items()
+        if not same_commit(head.commit, deployed_commit(workers[name]))
+    }
+
+
+def _checked_out(revision: Revision) -> bool:
+    return any(worker.commit or worker.in_place is None for worker in revision.workers)
+
+
 def started_from(where: Machine, app: str, name: InstanceName, pid: int) -> str | None:
     """The revision of a main process that does not say it; None: nothing tells for certain."""
     from unitq.host import revisions
@@ -220,7 +239,7 @@ def compared(
 
     Also a process of the right revision runs other code if it was started after HEAD had moved.
     """
-    if not any(worker.commit or worker.in_place is None for worker in revision.workers):
+    if not _checked_out(revision):
         return dict(found)
     from unitq.revisions import checkout
 

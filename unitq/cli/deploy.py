@@ -17,7 +17,15 @@ from unitq.cli import hooking, plan_text, report, rollouts
 from unitq.cli.by_grant import by_grant
 from unitq.cli.output import echo, echo_json, echo_lines, echo_text
 from unitq.cli.pace import paced, rollout_options, unavailable
-from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way, plan_to, way_back
+from unitq.cli.roll import (
+    Roll,
+    begun,
+    carried_out,
+    nothing_in_the_way,
+    plan_to,
+    restore,
+    way_back,
+)
 from unitq.cli.rollouts import Waiting, message_option, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import WholeApp
@@ -57,6 +65,7 @@ class Prepared:
     plan: Plan
     way_back: Revision | None
     settings: RolloutSettings
+    restore: str = ""  # what brings the old code back, which is updated in place
 
 
 def _rendered(
@@ -156,7 +165,7 @@ def prepare(
             hint=f"give one of the two apps another name, or let {path} take it over: "
             f"unitq {'--user ' * scope.user}-c {path} deploy --adopt",
         )
-    found = code.of_app(app, label)
+    found = code.of_app(app, label, certain=True)
     if beside:
         found = code.as_installed(found, beside)
     secrets = credentials.read(app, user_scope=scope.user)
@@ -180,7 +189,10 @@ def prepare(
     settings = with_max_unavailable(settings or target.rollout, pace)
     units = {unit.name: unit.text for unit in rendered.units}
     plan = plan_to(scope, systemd, before, target, units, settings)
-    return Prepared(app, rendered, plan, way_back(scope, target), settings)
+    back = way_back(scope, target)
+    return Prepared(
+        app, rendered, plan, back, settings, restore(scope, back, target) if back else ""
+    )
 
 
 @click.command(

@@ -10,6 +10,7 @@ from unitq.cli.text import duration, plural
 from unitq.core.forecast import forecast
 from unitq.core.plan import Do
 from unitq.core.settings import OnFailure
+from unitq.revisions.in_place import directories, overwritten
 
 if TYPE_CHECKING:
     from unitq.cli.deploy import Prepared
@@ -39,7 +40,11 @@ def as_json(prepared: Prepared) -> dict[str, Any]:
             ],
             "boot_links": list(found.links),
             "daemon_reload": bool(found.files or found.links or found.reload),
-            "rollback_to": prepared.way_back.id if prepared.way_back else None,
+            "rollback_to": prepared.way_back.id
+            if prepared.way_back and not prepared.restore
+            else None,
+            "in_place": _in_place(prepared),
+            "restore": prepared.restore or None,
             "workers": [
                 {
                     "worker": part.worker,
@@ -81,8 +86,21 @@ def as_text(prepared: Prepared) -> list[str]:
     return lines
 
 
+def _in_place(prepared: Prepared) -> list[str]:
+    """The directories whose files the code of this plan has replaced."""
+    old = prepared.way_back
+    return directories(overwritten(old, prepared.plan.target)) if old else []
+
+
 def way_back(prepared: Prepared) -> str:
     """What follows where it fails."""
+    if prepared.restore:
+        places = ", ".join(_in_place(prepared))
+        return (
+            f"code in place ({places}): if it fails, what was not touched keeps the old code, in "
+            "memory, and there is no rollback: it has settings and environment, not the code. "
+            f"For the code: {prepared.restore}"
+        )
     if prepared.settings.on_failure is not OnFailure.ROLLBACK:
         return "if it fails, all is left as it is (on_failure)"
     if prepared.way_back is None:

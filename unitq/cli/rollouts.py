@@ -306,10 +306,12 @@ def close(
     back: Back | None = None,
     why_not: str | None = None,
     then: Callable[[dict[str, Any]], None] | None = None,
+    restore: str = "",
 ) -> Exit:
     """Keeps and prints the report, hands it to `then`, and returns the exit code.
 
-    `why_not`: why no rollback (`back`) has followed a failure.
+    `why_not`: why no rollback (`back`) has followed a failure. `restore`: what brings code back
+    that was updated in place.
     """
     code = back.exit if back else outcome.exit(fail_on_kill=waiting.fail_on_kill)
     now_wanted = back.revision if back else revision
@@ -323,7 +325,7 @@ def close(
     leftovers = advisory.ask("what runs now was not looked at", old_code, None)
     run = report.Run(
         verb, waiting.began, scope.user, book.number if book else None,
-        _earlier(book) if book else (), why_not,
+        _earlier(book) if book else (), why_not, restore,
     )  # fmt: skip
     left = orphans(scope, now_wanted, advisory) if book else None
     document = report.document(run, revision, previous, outcome, leftovers, code, back, left)

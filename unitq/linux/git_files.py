@@ -1,4 +1,4 @@
-"""Where HEAD of a checkout is and has been, by git's files alone: no git runs (gitrepository-layout).
+"""Where HEAD of a checkout is and has been, by git's files alone (gitrepository-layout(5)).
 
 For `status`, which has to be quick. As root nothing is given away: no link is followed, and a file
 counts only if it belongs to the account that owns the repository, or everybody may read it.
@@ -108,9 +108,7 @@ def _packed(folder: str, name: str, owner: int) -> str:
 def _moves(folder: str, owner: int) -> tuple[Move, ...]:
     lines = _content(folder, "logs/HEAD", owner, _LOG_MAX, last=True).split(b"\n")
     found = (_ENTRY.match(line) for line in lines)
-    return tuple(
-        Move(int(each[3]), each[1].decode(), each[2].decode()) for each in found if each
-    )
+    return tuple(Move(int(each[3]), each[1].decode(), each[2].decode()) for each in found if each)
 
 
 def _content(folder: str, name: str, owner: int, most: int, *, last: bool = False) -> bytes:

@@ -36,6 +36,11 @@ def updated_in_place(worker: WorkerRevision) -> bool:
     return worker.code_version.startswith(_PLACES)
 
 
+def nothing_to_compare(worker: WorkerRevision) -> bool:
+    """Whether files are replaced in place and have no commit that says which they are."""
+    return updated_in_place(worker) and not deployed_commit(worker)
+
+
 def same_commit(one: str, other: str) -> bool:
     """Whether two commits are one; either may be the beginning only."""
     return bool(one and other) and (one.startswith(other) or other.startswith(one))
@@ -98,9 +103,7 @@ def runs_instead(worker: WorkerRevision, head: Head, begun: float | None) -> str
     return "" if same_commit(ran, deployed) else ran
 
 
-def restore_commands(
-    workers: Sequence[WorkerRevision], owners: Sequence[str]
-) -> tuple[str, ...]:
+def restore_commands(workers: Sequence[WorkerRevision], owners: Sequence[str]) -> tuple[str, ...]:
     """Returns the commands that check the commits of these workers out again.
 
     Nothing where git cannot: the files are of no commit. `owners` are the accounts to do it as, by
