@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 _CGROUP_ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
 
 
+_NO_DISK = ("/dev/", "/proc/", "/sys/", "/memfd:")
+
+
 class Evidence(NamedTuple):
     """What a process itself tells of where it comes from."""
 
@@ -100,19 +103,23 @@ def working_directory(pid: int) -> str | None:
 def places(pid: int) -> tuple[str, ...]:
     """The directory of a process and the files that it has open; none where they may not be read.
 
-    A file that is deleted has " (deleted)" behind its name (proc(5)).
+    Without its standard streams, and what is no file of a disk. A file that is deleted has
+    " (deleted)" behind its name (proc(5)).
     """
     found = []
     try:
         found.append(os.readlink(f"/proc/{pid}/cwd"))
         for number in os.listdir(f"/proc/{pid}/fd"):
+            if int(number) <= 2:
+                continue
             try:
                 found.append(os.readlink(f"/proc/{pid}/fd/{number}"))
             except FileNotFoundError:
                 continue  # it was closed meanwhile
     except OSError:
         pass  # it is gone, or another user's
-    return tuple(path.removesuffix(" (deleted)") for path in found if path.startswith("/"))
+    shown = (path.removesuffix(" (deleted)") for path in found)
+    return tuple(path for path in shown if path.startswith("/") and not path.startswith(_NO_DISK))
 
 
 def accounted(cgroup: str) -> bool:

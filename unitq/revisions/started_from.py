@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.core.likeness import within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 class Made(NamedTuple):
@@ -33,20 +33,21 @@ def started_from(
     pin: Pin | None,
     begun: float | None,
     made: Mapping[str, Made],
-    places: Iterable[str],
+    places: Sequence[str],
 ) -> str | None:
     """Returns the id of the revision; None: nothing tells for certain.
 
     `begun` is when the unit was started, in seconds since 1970 as its manager noted it, so by the
     same clock as the pin at the same time. `made` are the revisions on disk by id, `places` the
-    process's directory and the files that it has open.
+    process's directory and the files that it has open; none where they may not be read.
     """
     if pin is None or begun is None:
         return None
     inside = _inside(made, places)
     if begun >= pin.at:
-        # A command that goes to another release by itself runs that.
-        return pin.revision if not inside or pin.revision in inside else None
+        # A command or a drop-in that goes to other code runs that. "/" is where daemons go.
+        lost = [place for place in places if place != "/"]
+        return pin.revision if pin.revision in inside or not (inside or lost) else None
     before = [name for name in inside if name != pin.revision and made[name].at <= begun]
     return max(before, key=lambda name: made[name].at, default=None)
 
