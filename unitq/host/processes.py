@@ -170,6 +170,15 @@ def age(pid: int) -> float | None:
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
 
 
+def older_than(pid: int, link: str) -> bool:
+    """Whether a process was started before a link was made that it may have followed."""
+    seconds = age(pid)
+    try:
+        return seconds is None or time.time() - seconds < os.lstat(link).st_mtime
+    except OSError:
+        return True
+
+
 def living(pid: int) -> tuple[float | None, str] | None:
     """When a process began, in seconds since 1970, and its cgroup; None: there is none.
 

@@ -27,3 +27,8 @@ def changes_in_place(directory: str) -> bool:
     A link that only leads elsewhere (/srv to /data/srv) moves nothing.
     """
     return not os.path.islink(directory.rstrip("/")) and beside(links_on(directory)) is None
+
+
+def moving_link(path: str) -> Link | None:
+    """Returns the link on the way to a path that each release moves; None where there is none."""
+    return next((link for link in reversed(links_on(path)) if beside((link,))), None)
