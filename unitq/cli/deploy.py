@@ -32,7 +32,7 @@ from unitq.cli.targets import WholeApp
 from unitq.config import source
 from unitq.core import names
 from unitq.core.advice import advice
-from unitq.core.errors import Exit, PreflightError
+from unitq.core.errors import Exit, PreflightError, UnitqError
 from unitq.core.exposure import limits_of_user_scope, rated
 from unitq.core.finding import Finding, Level
 from unitq.core.render import Code, Rendered
@@ -242,6 +242,17 @@ def check(as_json: bool) -> int:
     return Exit.NOT_AS_WANTED if bad else Exit.OK
 
 
+def _as_deployed(app: App) -> dict[str, Code]:
+    """The code as a deploy would find it; without that, as many environment files as are named."""
+    try:
+        return code.of_app(app)
+    except UnitqError:
+        return {
+            worker.name: Code(worker.directory, "", (b"",) * len(worker.environment_files))
+            for worker in app.workers
+        }
+
+
 @click.command(
     epilog="""\b
 Examples:
@@ -254,12 +265,12 @@ Examples:
 def render(output: str | None) -> int:
     """Print or write the systemd units, without installing anything.
 
-    Needs neither systemd nor the code. Environments are not shown: they may hold secrets.
+    They are those that a deploy would install now. Needs neither systemd nor the code. Of
+    environments only the files are named: values may be secrets (`unitq show` has the names).
     """
     scope = current()
     app, _ = scope.load()
-    unknown = {worker.name: Code(worker.directory, "") for worker in app.workers}
-    units = _rendered(scope, app, unknown).units
+    units = _rendered(scope, app, _as_deployed(app)).units
     if output is None:
         for unit in units:
             echo(f"# {scope.layout.unit_dir / unit.name}")

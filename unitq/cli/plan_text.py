@@ -9,7 +9,7 @@ from unitq.cli import report
 from unitq.cli.text import duration, plural
 from unitq.core.forecast import forecast
 from unitq.core.plan import Do
-from unitq.core.settings import OnFailure
+from unitq.core.settings import OnFailure, Share
 from unitq.revisions.in_place import directories, overwritten
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def as_json(prepared: Prepared) -> dict[str, Any]:
                 for step in found.steps
             ],
             "boot_links": list(found.links),
-            "daemon_reload": bool(found.files or found.links or found.reload),
+            "daemon_reload": found.reloads > 0,
+            "daemon_reloads": found.reloads,
             "rollback_to": prepared.way_back.id
             if prepared.way_back and not prepared.restore
             else None,
@@ -50,6 +51,7 @@ def as_json(prepared: Prepared) -> dict[str, Any]:
                     "worker": part.worker,
                     "instances": part.instances,
                     "replaced": part.replaced,
+                    "serving": part.serving,
                     "least_serving": part.least,
                     "most_processes": part.most,
                     "canaries": part.canaries,
@@ -70,15 +72,19 @@ def as_text(prepared: Prepared) -> list[str]:
     lines += [f"  {step.instance}: {step.do} ({step.why})" for step in found.steps]
     counts = {do: sum(step.do is do for step in found.steps) for do in Do}
     total = ", ".join(f"{count} {do}" for do, count in counts.items() if count)
-    reload = "one daemon-reload" if found.files or found.links else "no daemon-reload"
-    lines.append(f"{total}; {reload}")
+    most = found.reloads
+    reloads = {0: "no daemon-reload", 1: "one daemon-reload"}.get(most, f"{most} daemon-reloads")
+    if most > 1 and prepared.settings.max_unavailable != Share(1):
+        reloads = f"at most {reloads}"  # those that switch at once share one
+    lines.append(f"{total or 'no instance is touched'}; {reloads}")
     for part in forecast(found.steps, found.target, prepared.settings):
         if part.replaced:
             first = f"{plural(part.canaries, 'canary')} first, " if part.canaries else ""
+            now = "" if part.serving == part.instances else f" ({part.serving} now)"
             longest = "as long as it takes" if isinf(part.seconds) else duration(part.seconds)
             lines.append(
-                f"{part.worker}: {first}never fewer than {part.least} of {part.instances} serving, "
-                f"never more than {plural(part.most, 'process')}, at the very longest {longest}"
+                f"{part.worker}: {first}never fewer than {part.least} of {part.instances} "
+                f"serving{now}, never more than {plural(part.most, 'process')}, at the very longest {longest}"
             )
     lines.append(way_back(prepared))
     if any(worker.credentials for worker in prepared.app.workers):

@@ -207,6 +207,8 @@ def carry_out(
     advisory = Advisory(warn)
     question = partial(_warn_of_paused, scope, revision.app, steps)
     advisory.ask("whether any of them is paused is not known", question, None)
+    question = partial(_warn_of_moved, revision, steps)
+    advisory.ask("whether a checkout has moved is not known", question, None)
     workers = {worker.name: worker for worker in revision.workers}
     wanted = {
         step.instance: workers[step.instance.worker].revision
@@ -260,6 +262,20 @@ def _warn_of_paused(scope: Scope, app: str, steps: Iterable[Step]) -> None:
             f"{', '.join(found)} {'is' if len(found) == 1 else 'are'} paused, and what takes the "
             "place will take jobs; `unitq pause` once it runs"
         )
+
+
+def _warn_of_moved(revision: Revision, steps: Iterable[Step]) -> None:
+    """Says where what is started now runs another commit than the deployed one."""
+    starting = {
+        step.instance.worker for step in steps if step.do in (Do.START, Do.RESTART, Do.SURGE)
+    }
+    for name, head in observe.moved_heads(revision).items():
+        worker = revision.worker(name)
+        if worker and name in starting:
+            warn(
+                f"{name}: HEAD of {worker.release} is now {head[:12]}: what is started now runs "
+                f"it, and not {worker.code_version}; `unitq deploy` rolls it out as a revision"
+            )
 
 
 def _switching(scope: Scope, app: str, step: Step) -> Step:

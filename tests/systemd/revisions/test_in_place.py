@@ -258,3 +258,42 @@ def test_status_runs_no_git_and_follows_no_link(system_site: Site, tmp_path: Pat
     assert site.unitq("status", timeout=10).code == 0
     head.unlink()
     head.with_name("kept").rename(head)
+
+
+def test_a_commit_in_mid_rollout_is_said(system_site: Site) -> None:
+    site, code = system_site, Checkout(system_site)
+    code.config()
+    site.deploy()
+    code.write("pass")
+    code.commit()
+    site.deploy("--canary", "1", "--canary-soak", "100ms", "--promote", "manual", code=11)
+    assert site.unitq("status").code == 15
+    a_second()
+    code.write("pass  # and more")
+    moved = code.commit()
+    a_second()
+    done = site.unitq("rollout", "promote")
+    assert f"HEAD of {code.place} is now {moved[:12]}" in done.stderr, done
+    assert "2 processes on old code" in done.output
+    assert [each["code"] for each in instances(site).values()] == ["current", "moved", "moved"]
+    restarted = site.unitq("restart", "w@1")
+    assert f"HEAD of {code.place} is now {moved[:12]}" in restarted.stderr
+    assert site.unitq("status").stdout.count("MOVED") == 3
+
+
+def test_the_way_back_from_canaries_in_place(system_site: Site) -> None:
+    site, code = system_site, Checkout(system_site)
+    code.config()
+    site.deploy()
+    before = site.pids()
+    code.write("pass")
+    code.commit()
+    paused = site.deploy("--canary", "1", "--canary-soak", "100ms", "--promote", "manual", code=11)
+    typed = f"unitq -a {site.app} rollback`"
+    assert f"checkout {code.commits[0][:12]} && {typed}" in paused.stderr, paused
+    assert site.unitq("rollback").code == 13
+    code.git("checkout", "-q", code.commits[0])
+    assert site.unitq("rollback").code == 0
+    # What was not touched runs the old code already.
+    assert {name for name in before if site.pids()[name] != before[name]} == {"w@1"}
+    assert site.unitq("status").code == 0

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from unitq.linux.git_files import git_folder, head
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ENVIRONMENT = os.environ | {
     "GIT_CONFIG_GLOBAL": "/dev/null",

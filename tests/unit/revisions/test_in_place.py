@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.core.build import app, revision
-from unitq.core.revision import Revision
 from unitq.linux.git_files import Head, Move
 from unitq.revisions.in_place import overwritten, runs_instead
+
+if TYPE_CHECKING:
+    from unitq.core.revision import Revision
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40
 ZERO = "0" * 40
