@@ -84,7 +84,8 @@ def as_text(prepared: Prepared) -> list[str]:
             longest = "as long as it takes" if isinf(part.seconds) else duration(part.seconds)
             lines.append(
                 f"{part.worker}: {first}never fewer than {part.least} of {part.instances} "
-                f"serving{now}, never more than {plural(part.most, 'process')}, at the very longest {longest}"
+                f"serving{now}, never more than {plural(part.most, 'process')}, at the very "
+                f"longest {longest}"
             )
     lines.append(way_back(prepared))
     if any(worker.credentials for worker in prepared.app.workers):

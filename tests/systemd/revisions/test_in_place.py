@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -58,7 +58,7 @@ class Checkout:
         self.git("commit", "-q", "--allow-empty", "-m", "more")
         return self.git("rev-parse", "HEAD")
 
-    def config(self, instances: int = 3, **top: object) -> None:
+    def config(self, instances: int = 3, **top: Any) -> None:
         command = f"{sys.executable} -IS worker.py"
         self.site.config(
             workers={"w": {"command": command, "instances": instances}},
@@ -79,7 +79,7 @@ def crash(site: Site, name: str) -> None:
     wait_until(lambda: site.pids().get(name, before) != before, what=f"{name} again")
 
 
-def instances(site: Site) -> dict[str, dict[str, object]]:
+def instances(site: Site) -> dict[str, dict[str, Any]]:
     found = site.unitq("status", "--json").json
     (worker,) = found["apps"][0]["workers"]
     return {each["instance"]: each for each in worker["instances"]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,7 +18,7 @@ ZERO = "0" * 40
 LOG = (Move(100, ZERO, A), Move(200, A, B), Move(300, B, A))
 
 
-def made(version: str, release: str = "/srv/app", **more: object) -> Revision:
+def made(version: str, release: str = "/srv/app", **more: Any) -> Revision:
     one = revision(app())
     workers = tuple(
         each._replace(release=release, code_version=version, **more) for each in one.workers
