@@ -72,7 +72,7 @@ def head(git: str) -> Head | None:
         if not _COMMIT.fullmatch(commit):
             return None
         moves = _moves(folder, owner)
-    except OSError:
+    except (OSError, ValueError):  # a NUL in what should be a path
         return None
     # What the reflog does not end in was moved without it.
     return Head(commit, moves if moves and moves[-1].after == commit else (), changed)

@@ -7,6 +7,7 @@ directory the next update replaces the files; the old code then is only in the m
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -114,6 +115,6 @@ def restore_commands(workers: Sequence[WorkerRevision], owners: Sequence[str]) -
         commit = deployed_commit(worker)
         if not commit:
             return ()
-        sudo = f"sudo -u {owner} " if owner else ""
-        found[f"{sudo}git -C {worker.release} checkout {commit[:SHOWN]}"] = None
+        sudo = f"sudo -u {shlex.quote(owner)} " if owner else ""
+        found[f"{sudo}git -C {shlex.quote(worker.release)} checkout {commit[:SHOWN]}"] = None
     return tuple(found)

@@ -83,6 +83,14 @@ def test_what_does_not_tell(checkout: Path) -> None:
         assert head(str(folder)) is None
     (folder / "HEAD").unlink()
     assert head(str(folder)) is None
+    for name in ("commondir", "HEAD"):
+        (folder / name).write_text("a\0b")
+        assert head(str(folder)) is None
+    pointer = checkout / "pointer"
+    pointer.mkdir()
+    for text in ("gitdir: a\0b", "gitdir: /nonexistent", "gitdir: ../.git/HEAD", "else"):
+        (pointer / ".git").write_text(text)
+        assert head(str(pointer / ".git")) is None
     assert git_folder("/nonexistent/place") is None
 
 

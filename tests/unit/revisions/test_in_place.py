@@ -8,7 +8,7 @@ import pytest
 
 from tests.core.build import app, revision
 from unitq.linux.git_files import Head, Move
-from unitq.revisions.in_place import overwritten, runs_instead
+from unitq.revisions.in_place import overwritten, restore_commands, runs_instead
 
 if TYPE_CHECKING:
     from unitq.core.revision import Revision
@@ -50,6 +50,15 @@ def test_which_commit_runs(head: Head, begun: float | None, expected: str | None
     # A revision that was made before the commit was kept has it in its name.
     (older,) = made("commit aaaaaaaaaaaa").workers
     assert runs_instead(older._replace(in_place=None), head, begun) == expected
+
+
+def test_a_command_to_paste_runs_nothing_else() -> None:
+    (worker,) = made("commit a", "/srv/a;id", commit=A, in_place=True).workers
+    assert restore_commands([worker], ["ann"]) == (
+        "sudo -u ann git -C '/srv/a;id' checkout aaaaaaaaaaaa",
+    )
+    (plain,) = made("code as of 1", in_place=True).workers
+    assert restore_commands([worker, plain], ["", ""]) == ()
 
 
 @pytest.mark.parametrize(
