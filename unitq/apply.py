@@ -112,7 +112,7 @@ class Applier:
         self._place = layout.app(app)
         self._app = app
         self._where = observe.machine(systemd, layout)
-        self._sights = Sights(systemd, app, ())
+        self._sights = Sights(systemd, self._where, app, ())
         self._probes: dict[str, InstanceName] = {}  # by the path of their unit job
         self._started: set[InstanceName] = set()  # and not yet looked for in their units
 
@@ -130,7 +130,7 @@ class Applier:
         systemd. What nobody expected ends the rollout, and is in the outcome: `broken`.
         """
         begun = monotonic()
-        self._sights = Sights(self._systemd, self._app, rollout.slots)
+        self._sights = Sights(self._systemd, self._where, self._app, rollout.slots)
         self._rollout = rollout
         end, broken = _End(), ""
         try:

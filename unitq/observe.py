@@ -10,10 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core import names
-from unitq.host import parallel, processes
+from unitq.host import parallel, processes, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from unitq.core.layout import Layout
     from unitq.core.names import InstanceName
@@ -48,6 +48,9 @@ class Instance(NamedTuple):
     since: float | None = None  # seconds since 1970 when it got into its state
     restarts: int | None = None  # by systemd, since the last deliberate start
     memory: int | None = None  # bytes
+    # See `compared`:
+    moved: str = ""  # the commit that it runs in place of the deployed one
+    doubtful: bool = False  # its checkout has moved, and nothing tells what it runs
 
     @property
     def serving(self) -> bool:
@@ -61,9 +64,16 @@ class Instance(NamedTuple):
 
     def fresh(self, wanted: str | None) -> bool | None:
         """Whether all its processes run what is wanted; None: there is none, or nobody can tell."""
-        if not self.revisions or not self.readable:
+        if self.moved:
+            return False
+        if not self.revisions or not self.readable or self.doubtful:
             return None
         return wanted is not None and self.revisions == {wanted}
+
+    @property
+    def untold(self) -> bool:
+        """Whether there is a process, and nothing tells which code it runs though we may look."""
+        return bool(self.pids) and self.readable and (self.doubtful or not self.revisions)
 
 
 class Machine(NamedTuple):
@@ -72,13 +82,14 @@ class Machine(NamedTuple):
     cgroup: str  # the manager's own, as a path in the file system
     runtime: str  # where the manager keeps its run-time files
     accounted: bool  # whether cgroups count their memory
+    layout: Layout
 
 
 def machine(systemd: Systemd, layout: Layout) -> Machine:
     """Where this manager's cgroups and run-time files are."""
     runtime = str(layout.runtime_dir.parent)
     cgroup = processes.cgroup_root() + systemd.control_group()
-    return Machine(cgroup, runtime, processes.accounted(cgroup))
+    return Machine(cgroup, runtime, processes.accounted(cgroup), layout)
 
 
 def instances(
@@ -109,7 +120,7 @@ def instances(
         # Asked of systemd while other processes read the files.
         restarts = systemd.restarts([unit for _, unit in named]) if detailed else {}
         for (name, unit), told in zip(named, answers(), strict=True):
-            one = _instance(systemd, name, rows[unit], told)
+            one = _instance(systemd, where, app, name, rows[unit], told)
             if detailed:
                 one = one._replace(since=_since(systemd, one), restarts=restarts.get(unit))
                 if one.pids and one.memory is None:
@@ -139,7 +150,14 @@ def _processes(cgroup: str) -> _Processes:
     return {pid: (*processes.evidence(pid),) for pid in processes.pids(cgroup)}
 
 
-def _instance(systemd: Systemd, name: InstanceName, row: UnitStatus, told: _Told) -> Instance:
+def _instance(
+    systemd: Systemd,
+    where: Machine,
+    app: str,
+    name: InstanceName,
+    row: UnitStatus,
+    told: _Told,
+) -> Instance:
     found, link, memory = told
     running = row.active in ("active", "activating", "deactivating", "reloading")
     if running and not found and row.sub != "auto-restart":
@@ -157,6 +175,11 @@ def _instance(systemd: Systemd, name: InstanceName, row: UnitStatus, told: _Told
             invocation, begun = link
         else:
             invocation = systemd.properties(row.name, "InvocationID")["InvocationID"]
+    revision = told_by[main_pid].revision if main_pid in told_by else None
+    revisions = frozenset(e.revision for e in told_by.values() if e.revision)
+    if main_pid in told_by and revision is None and readable:
+        revision = started_from(where, app, name, main_pid)
+        revisions |= {revision} if revision else frozenset()
     return Instance(
         name=name,
         unit=row.name,
@@ -168,8 +191,8 @@ def _instance(systemd: Systemd, name: InstanceName, row: UnitStatus, told: _Told
         begun=begun,
         main_pid=main_pid or 0,
         pids=tuple(found),
-        revision=told_by[main_pid].revision if main_pid in told_by else None,
-        revisions=frozenset(e.revision for e in told_by.values() if e.revision),
+        revision=revision,
+        revisions=revisions,
         readable=readable,
         elsewhere=elsewhere(tuple(found), main_pid or 0) if serves else "",
         memory=memory,
@@ -199,6 +222,62 @@ def elsewhere(members: Sequence[int], main_pid: int) -> str:
         return ""
     cgroup = processes.cgroup_of(main_pid)
     return f"its process runs in {cgroup.rpartition('/')[2] or cgroup}" if cgroup else ""
+
+
+def moved_heads(revision: Revision) -> dict[str, str]:
+    """The commit that is checked out now, by worker: of those where another one was deployed."""
+    if not _checked_out(revision):
+        return {}
+    from unitq.revisions import checkout
+    from unitq.revisions.in_place import deployed_commit, same_commit
+
+    workers = {worker.name: worker for worker in revision.workers}
+    return {
+        name: head.commit
+        for name, head in checkout.heads(revision.workers).items()
+        if not same_commit(head.commit, deployed_commit(workers[name]))
+    }
+
+
+def _checked_out(revision: Revision) -> bool:
+    return any(worker.commit or worker.in_place is None for worker in revision.workers)
+
+
+def started_from(where: Machine, app: str, name: InstanceName, pid: int) -> str | None:
+    """The revision of a main process that does not say it; None: nothing tells for certain."""
+    from unitq.host import revisions
+    from unitq.revisions import started_from as by_pin
+
+    place = where.layout.app(app)
+    pinned, since = state.pinned(place, name), state.pinned_at(place, name)
+    link = processes.invocation(names.unit(app, name), where.runtime)
+    return by_pin.started_from(
+        by_pin.Pin(pinned, since) if pinned and since is not None else None,
+        link[1] if link else None,
+        revisions.made(place, name.worker),
+        processes.places(pid),
+    )
+
+
+def compared(
+    revision: Revision, found: Mapping[InstanceName, Instance]
+) -> dict[InstanceName, Instance]:
+    """The same instances, with what their checkouts say of those that seem to run what is wanted.
+
+    Also a process of the right revision runs other code if it was started after HEAD had moved.
+    """
+    if not _checked_out(revision):
+        return dict(found)
+    from unitq.revisions import checkout
+
+    begun = {name: one.begun for name, one in found.items() if one.fresh(revision.code(name))}
+    moved = checkout.moved(revision, begun)
+    return {
+        name: one._replace(moved=moved[name] or "", doubtful=moved[name] is None)
+        if name in moved
+        else one
+        for name, one in found.items()
+    }
 
 
 def _absent(app: str, name: InstanceName) -> Instance:

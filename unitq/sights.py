@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from unitq import observe
 from unitq.core import names
 from unitq.core.sight import Seen
 from unitq.host import processes
@@ -13,7 +14,6 @@ from unitq.host.systemd import Changed, Event, Systemd
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from unitq import observe
     from unitq.core.names import InstanceName
     from unitq.core.sight import Keeper
 
@@ -21,8 +21,16 @@ if TYPE_CHECKING:
 class Sights:
     """The last sight of each instance, the unit jobs that are under way, and how many serve."""
 
-    def __init__(self, systemd: Systemd, app: str, instances: Iterable[InstanceName]) -> None:
+    def __init__(
+        self,
+        systemd: Systemd,
+        where: observe.Machine,
+        app: str,
+        instances: Iterable[InstanceName],
+    ) -> None:
         self._systemd = systemd
+        self._where = where
+        self._app = app
         self.units = {names.unit(app, name): name for name in instances}
         self.seen: dict[InstanceName, Seen] = {}
         self._jobs: dict[InstanceName, str] = {}
@@ -57,8 +65,14 @@ class Sights:
             self.see(name, _changed(seen, event.properties))
         elif self._jobs.get(name) == event.job:
             del self._jobs[name]
-            evidence = processes.evidence(seen.pid) if seen.pid else processes.Evidence()
-            self.seen[name] = replace(seen, job=False, revision=evidence.revision)
+            self.seen[name] = replace(seen, job=False, revision=self._revision(name, seen.pid))
+
+    def _revision(self, name: InstanceName, pid: int) -> str | None:
+        """What a main process runs, by itself or by its pin."""
+        if not pid:
+            return None
+        told = processes.evidence(pid).revision
+        return told or observe.started_from(self._where, self._app, name, pid)
 
     def more(self, name: InstanceName, keeper: Keeper | None) -> None:
         """Notes what the main process of an instance is that is about to be told to stop."""

@@ -181,6 +181,23 @@ ROLLBACKS: dict[str, tuple[list[tuple[Any, ...]], int | None]] = {
         [(1, "a", "+"), (2, "b", "+"), (3, "c", "+"), (4, "b", "+", 2), (5, "b", "+")],
         1,
     ),
+    "by content, not by number": (
+        [(1, "a", "+"), (2, "b", "+"), (3, "a", "+"), (4, "b", "+"), (5, "a", "+", 3)],
+        None,
+    ),
+    "past what was rolled back from since": (
+        [(1, "x", "+"), (2, "b", "+"), (3, "a", "+"), (4, "b", "+"), (5, "a", "+", 3)],
+        1,
+    ),
+    "forth by number, and back": (
+        [(1, "a", "+"), (2, "b", "+"), (3, "a", "+"), (4, "b", "+"), (5, "a", "+", 3),
+         (6, "b", "+", 4)],
+        3,
+    ),
+    "what was deployed again since": (
+        [(1, "a", "+"), (2, "b", "+"), (3, "a", "+", 1), (4, "b", "+"), (5, "c", "+")],
+        4,
+    ),
     "what it restores may be gone": ([(1, "a", "+"), (4, "b", "+", 3), (5, "c", "+", 4)], 1),
 }  # fmt: skip
 

@@ -465,3 +465,16 @@ def test_what_somebody_stopped_takes_no_release_back(system_site: Site) -> None:
     assert "1" not in {_releases(site)[name] for name in ("sms@2",)}
     site.deploy()
     assert _releases(site) == dict.fromkeys(FOUR, "2")
+
+
+def test_two_rollbacks_never_go_forth_again(system_site: Site) -> None:
+    site = system_site
+    _deployed(site)
+    for number in (2, 1, 2):
+        site.switch(number)
+        site.deploy()
+    assert site.unitq("rollback").code == 0
+    assert set(_releases(site).values()) == {"1"}
+    again = site.unitq("rollback")
+    assert again.code == 13, again
+    assert set(_releases(site).values()) == {"1"}

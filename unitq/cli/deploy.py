@@ -17,7 +17,15 @@ from unitq.cli import hooking, plan_text, report, rollouts
 from unitq.cli.by_grant import by_grant
 from unitq.cli.output import echo, echo_json, echo_lines, echo_text
 from unitq.cli.pace import paced, rollout_options, unavailable
-from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way, plan_to, way_back
+from unitq.cli.roll import (
+    Roll,
+    begun,
+    carried_out,
+    nothing_in_the_way,
+    plan_to,
+    restore,
+    way_back,
+)
 from unitq.cli.rollouts import Waiting, message_option, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import WholeApp
@@ -25,7 +33,14 @@ from unitq.cli.text import unitq
 from unitq.config import machine_lint, source
 from unitq.core import names
 from unitq.core.advice import advice
-from unitq.core.errors import Exit, NoMatchError, NotPermittedError, PreflightError, SystemdError
+from unitq.core.errors import (
+    Exit,
+    NoMatchError,
+    NotPermittedError,
+    PreflightError,
+    SystemdError,
+    UnitqError,
+)
 from unitq.core.exposure import limits_of_user_scope, rated
 from unitq.core.finding import Finding, Level
 from unitq.core.render import Code, Rendered
@@ -63,6 +78,7 @@ class Prepared:
     plan: Plan
     way_back: Revision | None
     settings: RolloutSettings
+    restore: str = ""  # what brings the old code back, which is updated in place
 
 
 def _rendered(
@@ -203,7 +219,7 @@ def prepare(
             hint=f"give one of the two apps another name, or let {path} take it over: "
             f"unitq {'--user ' * scope.user}-c {path} deploy --adopt",
         )
-    found = code.of_app(app, label)
+    found = code.of_app(app, label, certain=True)
     if beside:
         found = code.as_installed(found, beside)
     secrets = credentials.read(app, user_scope=scope.user)
@@ -236,7 +252,10 @@ def prepare(
     settings = with_max_unavailable(settings or target.rollout, pace)
     units = {unit.name: unit.text for unit in rendered.units}
     plan = plan_to(scope, systemd, before, target, units, settings)
-    return Prepared(app, rendered, plan, way_back(scope, target), settings)
+    back = way_back(scope, target)
+    return Prepared(
+        app, rendered, plan, back, settings, restore(scope, back, target) if back else ""
+    )
 
 
 @click.command(
@@ -289,6 +308,17 @@ def check(as_json: bool) -> int:
     return Exit.NOT_AS_WANTED if bad else Exit.OK
 
 
+def _as_deployed(app: App) -> dict[str, Code]:
+    """The code as a deploy would find it; without that, as many environment files as are named."""
+    try:
+        return code.of_app(app)
+    except UnitqError:
+        return {
+            worker.name: Code(worker.directory, "", (b"",) * len(worker.environment_files))
+            for worker in app.workers
+        }
+
+
 @click.command(
     epilog="""\b
 Examples:
@@ -301,13 +331,14 @@ Examples:
 def render(output: str | None) -> int:
     """Print or write the systemd units, without installing anything.
 
-    Needs neither systemd nor the code. Environments are not shown: they may hold secrets.
+    They are those that a deploy would install now. Needs neither systemd nor the code. Of
+    environments only the files are named: values may be secrets (`unitq show` has the names).
     """
     scope = current()
     app, _ = scope.load()
-    unknown = {worker.name: Code(worker.directory, "") for worker in app.workers}
-    order = _shutdown_order(scope, app, unknown)
-    units = _rendered(scope, app, unknown, after=order.after).units
+    found = _as_deployed(app)
+    order = _shutdown_order(scope, app, found)
+    units = _rendered(scope, app, found, after=order.after).units
     if output is None:
         for unit in units:
             echo(f"# {scope.layout.unit_dir / unit.name}")

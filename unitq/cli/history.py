@@ -17,9 +17,10 @@ from unitq.cli.text import duration, number, plural, table
 from unitq.core import history as core
 from unitq.core.errors import Exit
 from unitq.host import revisions
+from unitq.revisions.in_place import deployed_commit, overwritten, updated_in_place
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from unitq.core.plan import FileChange
     from unitq.core.revision import Revision, WorkerRevision
@@ -70,19 +71,24 @@ def history(as_json: bool) -> int:
             )
         )
     else:
-        echo_lines(table(_HEADER, [_cells(row, back) for row in rows]))
+        lost = {row.revision.id for row in rows if overwritten(row.revision, found.current)}
+        echo_lines(table(_HEADER, [_cells(row, back, lost) for row in rows]))
     found.tell()
     return Exit.OK
 
 
-def _cells(row: core.Entry, back: str | None) -> tuple[str, ...]:
+def _cells(row: core.Entry, back: str | None, lost: Collection[str]) -> tuple[str, ...]:
     revision = row.revision
     marks = []
     if row.current:
         marks.append("current")
     if revision.restores is not None:
         marks.append(f"restores {revision.restores}")
-    if revision.id == back:
+    if any(map(updated_in_place, revision.workers)):
+        marks.append("code in place")
+    if revision.id in lost:
+        marks.append("its files are replaced")
+    elif revision.id == back:
         marks.append("a rollback goes here")
     if revision.why:
         marks.append(revision.why)
@@ -138,6 +144,8 @@ def _worker(worker: WorkerRevision) -> dict[str, Any]:
         "instances": worker.instances,
         "release": worker.release,
         "code_version": worker.code_version,
+        "commit": deployed_commit(worker) or None,
+        "in_place": updated_in_place(worker),
     }
 
 
@@ -252,7 +260,7 @@ def _lines(row: core.Entry, names: core.Environments) -> list[str]:
         since = f", unchanged since {number(worker.revision)}" * (worker.revision != revision.id)
         lines += [
             f"  worker {worker.name}: {plural(worker.instances, 'instance')}{since}",
-            f"    code: {worker.code_version}",
+            f"    code: {worker.code_version}{', in place' * updated_in_place(worker)}",
             f"    release: {worker.release}{there}",
             f"    stop timeout: {limit}",
             "    environment: " + ("not to be read" if environment is None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.config.source import glance
 from unitq.core import containers, keepers, names
 from unitq.core.errors import NotPermittedError, UnitqError
-from unitq.core.likeness import Link, Program, Releases, beside, by_shell, engine_of, workers_of
+from unitq.core.likeness import Program, Releases, beside, by_shell, engine_of, workers_of
 from unitq.core.orphans import App, Code, Work, ancestors, in_a_session, judged
 from unitq.core.recognise import engine, interpreter, shebang
 from unitq.core.staleness import Living, Standing, whose
@@ -24,6 +24,7 @@ from unitq.core.staleness import judged as registrations_judged
 from unitq.core.unittext import told
 from unitq.core.wrappers import SHELLS
 from unitq.host import processes, proctable, revisions, scripts
+from unitq.linux.links import links_on
 
 if TYPE_CHECKING:
     import re
@@ -386,21 +387,7 @@ def _beside(revision: Revision, note: Callable[[str], None]) -> tuple[tuple[str,
         note(f"{revision.config} cannot be read: only releases of kept revisions are known")
     for directory in there.directories:
         if "\0" not in directory:
-            pattern = beside(_links(os.path.normpath(directory)))
+            pattern = beside(links_on(directory))
             if pattern:
                 found[pattern] = None
     return tuple(found)
-
-
-def _links(directory: str) -> list[Link]:
-    """The symlinks on the way to a directory."""
-    found, above = [], "/"
-    parts = directory.strip("/").split("/")
-    for index, part in enumerate(parts):
-        at = os.path.join(above, part)
-        target = os.path.realpath(at)
-        if os.path.islink(at):
-            rest = "".join(f"/{each}" for each in parts[index + 1 :])
-            found.append(Link(at, target, rest))
-        above = target
-    return found

@@ -9,7 +9,8 @@ from unitq.cli import report
 from unitq.cli.text import duration, plural
 from unitq.core.forecast import forecast
 from unitq.core.plan import Do
-from unitq.core.settings import OnFailure
+from unitq.core.settings import OnFailure, Share
+from unitq.revisions.in_place import directories, overwritten
 
 if TYPE_CHECKING:
     from unitq.cli.deploy import Prepared
@@ -38,13 +39,19 @@ def as_json(prepared: Prepared) -> dict[str, Any]:
                 for step in found.steps
             ],
             "boot_links": list(found.links),
-            "daemon_reload": bool(found.files or found.links or found.reload),
-            "rollback_to": prepared.way_back.id if prepared.way_back else None,
+            "daemon_reload": found.reloads > 0,
+            "daemon_reloads": found.reloads,
+            "rollback_to": prepared.way_back.id
+            if prepared.way_back and not prepared.restore
+            else None,
+            "in_place": _in_place(prepared),
+            "restore": prepared.restore or None,
             "workers": [
                 {
                     "worker": part.worker,
                     "instances": part.instances,
                     "replaced": part.replaced,
+                    "serving": part.serving,
                     "least_serving": part.least,
                     "most_processes": part.most,
                     "canaries": part.canaries,
@@ -65,15 +72,20 @@ def as_text(prepared: Prepared) -> list[str]:
     lines += [f"  {step.instance}: {step.do} ({step.why})" for step in found.steps]
     counts = {do: sum(step.do is do for step in found.steps) for do in Do}
     total = ", ".join(f"{count} {do}" for do, count in counts.items() if count)
-    reload = "one daemon-reload" if found.files or found.links else "no daemon-reload"
-    lines.append(f"{total}; {reload}")
+    most = found.reloads
+    reloads = {0: "no daemon-reload", 1: "one daemon-reload"}.get(most, f"{most} daemon-reloads")
+    if most > 1 and prepared.settings.max_unavailable != Share(1):
+        reloads = f"at most {reloads}"  # those that switch at once share one
+    lines.append(f"{total or 'no instance is touched'}; {reloads}")
     for part in forecast(found.steps, found.target, prepared.settings):
         if part.replaced:
             first = f"{plural(part.canaries, 'canary')} first, " if part.canaries else ""
+            now = "" if part.serving == part.instances else f" ({part.serving} now)"
             longest = "as long as it takes" if isinf(part.seconds) else duration(part.seconds)
             lines.append(
-                f"{part.worker}: {first}never fewer than {part.least} of {part.instances} serving, "
-                f"never more than {plural(part.most, 'process')}, at the very longest {longest}"
+                f"{part.worker}: {first}never fewer than {part.least} of {part.instances} "
+                f"serving{now}, never more than {plural(part.most, 'process')}, at the very "
+                f"longest {longest}"
             )
     lines.append(way_back(prepared))
     if any(worker.credentials for worker in prepared.app.workers):
@@ -81,8 +93,21 @@ def as_text(prepared: Prepared) -> list[str]:
     return lines
 
 
+def _in_place(prepared: Prepared) -> list[str]:
+    """The directories whose files the code of this plan has replaced."""
+    old = prepared.way_back
+    return directories(overwritten(old, prepared.plan.target)) if old else []
+
+
 def way_back(prepared: Prepared) -> str:
     """What follows where it fails."""
+    if prepared.restore:
+        places = ", ".join(_in_place(prepared))
+        return (
+            f"code in place ({places}): if it fails, what was not touched keeps the old code, in "
+            "memory, and there is no rollback: it has settings and environment, not the code. "
+            f"For the code: {prepared.restore}"
+        )
     if prepared.settings.on_failure is not OnFailure.ROLLBACK:
         return "if it fails, all is left as it is (on_failure)"
     if prepared.way_back is None:

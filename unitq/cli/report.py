@@ -59,6 +59,7 @@ class Run:
     earlier: tuple[Mapping[str, Any], ...] = ()  # the reports of commands that got less far
     why_not: str | None = None  # why no rollback followed a failure
     cut_off: bool = False  # its ledger could not be written to the end: a deploy is refused
+    restore: str = ""  # what brings the old code back; empty: `unitq rollback` does
     typed: str = field(default_factory=state.command_name)
     by: str = field(default_factory=state.whoami)
     host: str = field(default_factory=lambda: os.uname().nodename)
@@ -336,6 +337,15 @@ def _next(
     typed = unitq(revision.app, user=run.user)
     deploy = f"`unitq{' --user' * run.user} -c {shlex.quote(revision.config)} deploy`"
     on, away = f"`{typed} rollout resume` goes on", f"`{typed} rollback` goes back"
+    if run.restore:
+        # A rollback is refused before that. Once git proves the code, it restarts the least.
+        plain = deploy.strip("`")
+        then = (
+            f"{typed} rollback"
+            if "git -C " in run.restore
+            else (f"{typed} rollout abort && {plain}")
+        )
+        away = f"to go back: {run.restore.replace(plain, then)}"
     # `rollback` once more would go further back than what this one went to.
     ways = on if run.verb == "rollback" or run.why_not == NO_WAY_BACK else f"{on}, {away}"
     again = "the same command again goes on from here"
@@ -357,6 +367,8 @@ def _next(
     if code is Exit.DEGRADED and run.verb == "rollback":
         other = f"`{typed} history` lists what else `{typed} rollback N` may go to"
         return f"{left}; once the cause is mended, {on}; {other}"
+    if code is Exit.DEGRADED and run.restore:
+        return f"{left}; for the old code: {run.restore}; once the cause is mended, {on}"
     if code is Exit.DEGRADED:
         return f"{left}; once the cause is mended, {deploy}; or {ways}"
     if code is Exit.PAUSED and last.rollout.awaiting:

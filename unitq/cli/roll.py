@@ -6,6 +6,7 @@ before it is done.
 
 from __future__ import annotations
 
+import shlex
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -36,6 +37,7 @@ from unitq.core.rollout import begin
 from unitq.core.settings import OnFailure, Share
 from unitq.core.slot import IN_FLIGHT
 from unitq.host import files, install, ledger, paused, revisions, state, unitfiles
+from unitq.revisions import checkout, in_place
 from unitq.rollout.advisory import Advisory, end_in_words, in_words
 
 if TYPE_CHECKING:
@@ -75,6 +77,26 @@ class Roll:
     @property
     def previous(self) -> str | None:
         return self.plan.current.id if self.plan.current else None
+
+    @property
+    def restore(self) -> str:
+        """What brings the old code back where it was updated in place; empty: a rollback does."""
+        goal = self.way_back
+        return restore(self.scope, goal, self.plan.target) if goal else ""
+
+
+def restore(scope: Scope, goal: Revision, now: Revision) -> str:
+    """What brings the code of `goal` back where that of `now` has replaced its files.
+
+    Empty where a rollback does.
+    """
+    gone = in_place.overwritten(goal, now)
+    return checkout.how_to_restore(goal, gone, typed_deploy(scope, now)) if gone else ""
+
+
+def typed_deploy(scope: Scope, revision: Revision) -> str:
+    """The command that deploys this app, from whatever directory."""
+    return f"unitq{' --user' * scope.user} -c {shlex.quote(revision.config)} deploy"
 
 
 def nothing_in_the_way(scope: Scope, app: str) -> None:
@@ -207,6 +229,7 @@ def carried_out(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrup
     return close(
         roll.verb, roll.scope, roll.systemd, roll.plan.target, _previous(roll, book), outcome,
         waiting, book=book, back=back, why_not=why_not, then=roll.then,
+        restore="" if back else roll.restore,
     )  # fmt: skip
 
 
@@ -234,6 +257,14 @@ def _why_not(roll: Roll, outcome: Outcome) -> str:
         return "this is a rollback, which is never rolled back"
     if roll.settings.on_failure is not OnFailure.ROLLBACK:
         return f'on_failure = "{roll.settings.on_failure}"'
+    if roll.way_back is not None and (
+        gone := in_place.overwritten(roll.way_back, roll.plan.target)
+    ):
+        return (
+            f"the code in {', '.join(in_place.directories(gone))} is updated in place, so a "
+            "rollback would start the same files again; what was not touched still runs the old "
+            "code, from memory"
+        )
     return NO_WAY_BACK
 
 
@@ -271,6 +302,8 @@ def _rolled_back(
     goal = roll.way_back
     if goal is None or roll.settings.on_failure is not OnFailure.ROLLBACK:
         return None
+    if in_place.overwritten(goal, roll.plan.target):
+        return None  # it would start the same files, also where the old ones are still in memory
     why = f"revision {roll.plan.target.number} failed"
     origin = Origin(time.time(), state.whoami(), goal.config, why)
     target = restored(roll.plan.target, goal, origin)

@@ -10,7 +10,7 @@ import click
 
 from unitq.cli import report
 from unitq.cli.by_grant import by_grant
-from unitq.cli.roll import Roll, begun, carried_out, plan_to, way_back
+from unitq.cli.roll import Roll, begun, carried_out, plan_to, typed_deploy, way_back
 from unitq.cli.rollouts import Waiting, message_option, share, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
 from unitq.cli.text import unitq
@@ -18,7 +18,8 @@ from unitq.core import history
 from unitq.core.errors import Exit, PreflightError
 from unitq.core.revision import Origin, Revision, restored
 from unitq.core.settings import OnFailure, Share
-from unitq.host import ledger, revisions, state
+from unitq.host import code, ledger, revisions, state
+from unitq.revisions import checkout, in_place
 
 if TYPE_CHECKING:
     from unitq.cli.scope import Scope
@@ -59,6 +60,10 @@ def rollback(
     As a new revision: history only goes forward, so a second rollback goes further back and not
     forth again. Also a way out of a rollout that was cut off or is paused. A rollback that fails
     is not rolled back.
+
+    Where the code is updated in place (a git checkout, a plain directory) only settings and
+    environment could come back: to another version of the code it is refused, and says what to
+    type first.
     """
     scope = current()
     app = scope.installed().app
@@ -67,6 +72,7 @@ def rollback(
         before = scope.installed()
         place = scope.layout.app(app)
         goal = _goal(scope, before, revision)
+        _refuse_overwritten(scope, before, goal)
         origin = Origin(time.time(), state.whoami(), goal.config, message)
         target = restored(before, goal, origin)
         systemd = scope.systemd()
@@ -107,6 +113,30 @@ def _goal(scope: Scope, before: Revision, named: str | None) -> Revision:
             hint=f"`{unitq(before.app, user=scope.user)} history` lists the others",
         )
     return goal
+
+
+def _refuse_overwritten(scope: Scope, before: Revision, goal: Revision) -> None:
+    """Raises PreflightError where files have been replaced since: they would be started again."""
+    gone = [
+        worker
+        for worker in in_place.overwritten(goal, before)
+        # Somebody may have brought them back already. What was not committed nothing proves.
+        if " with changes, " in worker.code_version
+        or not (commit := in_place.deployed_commit(worker))
+        or not code.is_checked_out(worker.release, commit)
+    ]
+    if not gone:
+        return
+    places = ", ".join(in_place.directories(gone))
+    raise PreflightError(
+        f"{before.app}: the code of revision {goal.number} ({gone[0].code_version}) is not in "
+        f"{places} any more: it is updated in place",
+        problems=(
+            f"It would start the files of revision {before.number} or later again.",
+            "Only settings and environment would come back. Nothing was changed.",
+        ),
+        hint=checkout.how_to_restore(goal, gone, typed_deploy(scope, before)),
+    )
 
 
 def of_rollback(settings: RolloutSettings) -> RolloutSettings:

@@ -152,6 +152,7 @@ def running(
     workers = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
     known = pinned | set(revision.instances)
     found = observe.instances(systemd, where, revision.app, workers, known)
+    found = observe.compared(revision, found)
     # What is loaded, not wanted, not there and not pinned is only a memory of systemd's.
     return {
         name: instance
@@ -172,6 +173,8 @@ def as_running(
             active=instance.present,
             # One process that differs is enough to make the instance not what is wanted.
             revision=next(iter(instance.revisions)) if len(instance.revisions) == 1 else None,
+            moved=instance.moved or ("a commit that nothing tells" if instance.doubtful else ""),
+            serving=instance.serving,
             young=instance.begun is not None and _age(instance) < min_healthy,
             paused=name in notes and notes[name] == instance.invocation,
         )
@@ -208,6 +211,8 @@ def carry_out(
     advisory = Advisory(warn)
     question = partial(_warn_of_paused, scope, revision.app, steps)
     advisory.ask("whether any of them is paused is not known", question, None)
+    question = partial(_warn_of_moved, revision, steps)
+    advisory.ask("whether a checkout has moved is not known", question, None)
     workers = {worker.name: worker for worker in revision.workers}
     wanted = {
         step.instance: workers[step.instance.worker].revision
@@ -263,6 +268,20 @@ def _warn_of_paused(scope: Scope, app: str, steps: Iterable[Step]) -> None:
         )
 
 
+def _warn_of_moved(revision: Revision, steps: Iterable[Step]) -> None:
+    """Says where what is started now runs another commit than the deployed one."""
+    starting = {
+        step.instance.worker for step in steps if step.do in (Do.START, Do.RESTART, Do.SURGE)
+    }
+    for name, head in observe.moved_heads(revision).items():
+        worker = revision.worker(name)
+        if worker and name in starting:
+            warn(
+                f"{name}: HEAD of {worker.release} is now {head[:12]}: what is started now runs "
+                f"it, and not {worker.code_version}; `unitq deploy` rolls it out as a revision"
+            )
+
+
 def _switching(scope: Scope, app: str, step: Step) -> Step:
     """The step, knowing whether the instance must be stopped by the older text that it runs by."""
     if step.do in (Do.KEEP, Do.STOP):
@@ -307,10 +326,12 @@ def close(
     back: Back | None = None,
     why_not: str | None = None,
     then: Callable[[dict[str, Any]], None] | None = None,
+    restore: str = "",
 ) -> Exit:
     """Keeps and prints the report, hands it to `then`, and returns the exit code.
 
-    `why_not`: why no rollback (`back`) has followed a failure.
+    `why_not`: why no rollback (`back`) has followed a failure. `restore`: what brings code back
+    that was updated in place.
     """
     code = back.exit if back else outcome.exit(fail_on_kill=waiting.fail_on_kill)
     now_wanted = back.revision if back else revision
@@ -326,7 +347,7 @@ def close(
         code = Exit.STALE
     run = report.Run(
         verb, waiting.began, scope.user, book.number if book else None,
-        _earlier(book) if book else (), why_not, bool(book and book.failed),
+        _earlier(book) if book else (), why_not, bool(book and book.failed), restore,
     )  # fmt: skip
     left = orphans(scope, now_wanted, advisory)
     document = report.document(run, revision, previous, outcome, leftovers, code, back, left)

@@ -18,6 +18,7 @@ from unitq.cli.text import duration, number, plural, size, table, unitq
 from unitq.core import names
 from unitq.core.errors import Exit, NoMatchError
 from unitq.host import ledger, paused, processes, state
+from unitq.revisions.in_place import nothing_to_compare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from unitq.cli.status_queues import Queued
     from unitq.core.ledger import Story
     from unitq.core.names import InstanceName
-    from unitq.core.revision import Revision
+    from unitq.core.revision import Revision, WorkerRevision
     from unitq.host.systemd import Systemd
     from unitq.instances.crash_loop import CrashLoop
 
@@ -44,6 +45,14 @@ _FAILED = frozenset({
 
 
 _NAMED = 5  # instances of a worker of which it is said why they do not serve
+_FRESH = {
+    "": "-",
+    "current": "yes",
+    "in place": "in place",
+    "moved": "MOVED",
+    "old": "NO",
+    "unknown": "?",
+}
 
 
 class Row(NamedTuple):
@@ -66,6 +75,16 @@ class Row(NamedTuple):
     def serving(self) -> bool:
         bad = self.paused or self.loop or self.unproved or self.instance.elsewhere
         return self.instance.serving and not bad
+
+    def code_state(self, worker: WorkerRevision | None) -> str:
+        """Which code it runs: current, in place, moved, old, unknown; empty: it has no process."""
+        if not self.instance.pids:
+            return ""
+        if self.instance.moved:
+            return "moved"
+        if self.fresh is not True:
+            return "old" if self.fresh is False else "unknown"
+        return "in place" if worker and nothing_to_compare(worker) else "current"
 
     @property
     def state(self) -> str:
@@ -105,12 +124,15 @@ class Sight(NamedTuple):
     user: bool = False  # in a user's own scope
     oom_kills: Mapping[str, int] = MappingProxyType({})  # by worker, where the kernel counts
     deleted: frozenset[str] = frozenset()  # workers whose release is not there any more
+    heads: dict[str, str] = {}  # noqa: RUF012  (where HEAD is now, by worker, if it has moved)
 
     @property
     def code(self) -> Exit:
         """15 before 3: old code is what nobody must overlook."""
         if any(row.fresh is False for row in self.rows):
             return Exit.STALE
+        if any(row.instance.untold for row in self.rows):
+            return Exit.NOT_AS_WANTED
         if all(row.serving and row.wanted for row in self.rows):
             return Exit.OK
         return Exit.NOT_AS_WANTED
@@ -125,6 +147,7 @@ def _look(
     known = {*revision.instances, *pinned}
     workers = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
     found = observe.instances(systemd, where, revision.app, workers, known, detailed=True)
+    found = observe.compared(revision, found)
     shown = {n: i for n, i in found.items() if i.present or revision.wanted(n)}
     asked: set[InstanceName] = chosen(revision, wanted, shown)
     notes = paused.notes(scope.layout, revision.app)
@@ -160,8 +183,9 @@ def _look(
         if where.accounted and (count := _oom_kills(where, revision.app, worker)) is not None
     }
     return Sight(
-        revision, rows, story, last, also, queued, scope.user, oom_kills, _deleted(revision)
-    )
+        revision, rows, story, last, also, queued, scope.user,
+        oom_kills, _deleted(revision), observe.moved_heads(revision),
+    )  # fmt: skip
 
 
 def _oom_kills(where: observe.Machine, app: str, worker: str) -> int | None:
@@ -236,7 +260,8 @@ def _number(current: Revision, name: str | None) -> str:
 def _cells(row: Row, current: Revision, now: float) -> tuple[str, ...]:
     instance = row.instance
     since = instance.since
-    fresh = {True: "yes", False: "NO", None: "?" if instance.pids else "-"}[row.fresh]
+    state = row.code_state(current.worker(instance.name.worker))
+    fresh = _FRESH[state]
     if row.wanted is None:
         fresh = "not wanted"
     return (
@@ -291,7 +316,9 @@ def _summaries(sight: Sight) -> list[str]:
             ("draining", sum(row.instance.active == "deactivating" for row in rows)),
             ("failed", sum(row.instance.active == "failed" for row in rows)),
             ("paused", sum(row.paused for row in rows)),
-            ("on OLD CODE", sum(row.fresh is False for row in rows)),
+            ("on OLD CODE", sum(row.fresh is False and not row.instance.moved for row in rows)),
+            ("on ANOTHER COMMIT", sum(bool(row.instance.moved) for row in rows)),
+            ("of which nothing tells the code", sum(row.instance.untold for row in rows)),
             ("not to be read (not root)", sum(not row.instance.readable for row in rows)),
         ):
             if count:
@@ -309,6 +336,12 @@ def _summaries(sight: Sight) -> list[str]:
         lines += troubles[:_NAMED]
         if (more := len(troubles) - _NAMED) > 0:
             lines.append(f"{worker.name}: and {more} more like these")
+        if head := sight.heads.get(worker.name):
+            lines.append(
+                f"{worker.name}: HEAD of {worker.release} is now {head[:12]}, which is not "
+                f"deployed: what is started from now on runs it; "
+                f"`{unitq(sight.revision.app, user=sight.user)} deploy` rolls it out"
+            )
     if story := sight.rollout:
         lines.append(
             f"rollout {story.number} ({story.kind} of {number(story.revision)}) {story.how}: "
@@ -391,8 +424,8 @@ Examples:
   unitq status --queues -v      how much waits, and which job each instance has in hand
 
 \b
-Exit codes: 0 everything that should run does; 3 something does not; 15 a process runs old code;
-4 no such app, worker or instance.
+Exit codes: 0 everything that should run does; 3 something does not, or nothing tells its code; 15 a
+process runs old code, or a commit that is not deployed; 4 no such app, worker or instance.
 """
 )
 @scope_options
@@ -409,8 +442,10 @@ def status(
     Read from systemd and from the processes themselves, not from records; no configuration file
     is needed. FRESH says whether every process of an instance was started from the revision that
     is wanted now, REVISION from which its main process was: "5 (= 3)" where that was 3 and 5 has
-    gone back to it, as a rollback does. As another user than root, processes of others cannot be
-    read: FRESH is "?".
+    gone back to it, as a rollback does. "MOVED": HEAD of its checkout had moved since the deploy
+    when it was started, so it runs another commit. "in place": a directory whose files change
+    without a version, so nothing is to be compared. "?": nothing tells; as another user than root,
+    processes of others cannot be read.
 
     --queues and -v ask Redis, for a second at most; where it is they take from the configuration
     file. Redis has no say in the exit code.

@@ -22,6 +22,7 @@ class Forecast(NamedTuple):
     worker: str
     instances: int  # that stay
     replaced: int
+    serving: int  # of those, now
     least: int  # serving at every moment, as long as nothing fails
     most: int  # processes at any moment
     canaries: int
@@ -45,13 +46,15 @@ def forecast(
         surge = 0 if worker and worker.singleton else min(settings.surge(staying), replaced)
         # Without any beside them, one at a time has to go all the same.
         width = max(settings.unavailable(staying), 0 if surge else 1) if staying else 0
-        up = staying - counts[Do.START]
+        up = sum(step.serving and step.do in (Do.KEEP, Do.RESTART) for step in mine)
         found.append(
             Forecast(
                 worker=name,
                 instances=staying,
                 replaced=replaced,
-                least=max(0, staying - width) if replaced else up,
+                serving=up,
+                # What is down is unavailable as well, and takes of what others may be.
+                least=min(up, max(0, staying - width)) if replaced else up,
                 most=staying + surge + counts[Do.STOP],
                 canaries=min(replaced, settings.canaries(staying)),
                 seconds=_worst(counts, width + surge, settings, _drain(target, name, settings)),

@@ -99,7 +99,9 @@ def last_stable(
     `found`. Of those that are not in `complete` (ids) something is gone, such as the release
     directory: nothing could start from them. A rollback of a rollback goes further back and never
     to what was rolled back from: between a revision and the one that it restores, nothing counts.
+    Nor does an earlier revision that runs the same as one that was rolled back from since.
     """
+    left = _left_behind([entry.revision for entry in found])
     numbers = {entry.revision.number: entry.revision for entry in found}
     limit = before.number
     base: Revision | None = before
@@ -114,6 +116,7 @@ def last_stable(
             entry.state is State.STABLE
             and revision.id in complete
             and content(revision) != content(before)
+            and not any(since > revision.number for since in left.get(content(revision), ()))
         ):
             return entry
         if revision.restores is not None:
@@ -121,12 +124,26 @@ def last_stable(
     return None
 
 
+def _left_behind(revisions: Sequence[Revision]) -> dict[object, list[int]]:
+    """What was rolled back from, by content: the numbers of the rollbacks that left it."""
+    found: dict[object, list[int]] = {}
+    for rollback in revisions:
+        goal = rollback.restores
+        if goal is None:
+            continue
+        for each in revisions:
+            # A rollback by number may go forth again: it leaves nothing that is older.
+            if goal < each.number < rollback.number and (each.restores or each.number) > goal:
+                found.setdefault(content(each), []).append(rollback.number)
+    return found
+
+
 def content(revision: Revision) -> object:
     """What two revisions have in common that run the same; who made them does not matter."""
     workers = sorted(
         (worker.name, worker.fingerprint, worker.instances) for worker in revision.workers
     )
-    return workers, sorted(revision.units)
+    return tuple(workers), tuple(sorted(revision.units))
 
 
 def needed(

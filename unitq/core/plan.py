@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from unitq.core import names
@@ -39,6 +40,8 @@ class Running:
     revision: str | None  # from the process itself; None: not to be found out
     young: bool = False  # it has not run for min_healthy yet
     paused: bool = False  # it takes no jobs, and what takes its place will
+    moved: str = ""  # the commit that it runs, where its checkout was moved before it was started
+    serving: bool = True  # it takes jobs now, as far as systemd can tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class Step:
     young: bool = False  # kept, but it has not proved itself: it may be crashing in a loop
     switch: bool = False  # its unit text changes between the old process and the new one
     urgent: bool = False  # it failed: it has no capacity to lose, so it goes first
+    serving: bool = True  # it takes jobs now; of one that is to start it says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,22 @@ class Plan:
     def steps_to_take(self) -> tuple[Step, ...]:
         """The steps that change something."""
         return tuple(step for step in self.steps if step.do is not Do.KEEP)
+
+    @property
+    def reloads(self) -> int:
+        """How many daemon-reloads it takes at the most: instances that switch at once share one."""
+        written = [change for change in self.files if change.after is not None]
+        touched = bool(written or self.pins or self.links or self.reload)
+        # What only goes waits for the reload that the deleted files need.
+        first = touched and (bool(written or self.pins) or not self.files)
+        switched = {change.name for change in self.pins if change.after is not None}
+        stopped = {
+            names.unit(self.target.app, step.instance)
+            for step in self.steps
+            if step.do in (Do.STOP, Do.SURGE)
+        }
+        last = any(change.after is None for change in self.files) or bool(switched & stopped)
+        return first + len(switched - stopped) + last
 
     @property
     def unproved(self) -> bool:
@@ -215,10 +235,15 @@ def step(instance: InstanceName, target: Revision, running: Running | None) -> S
     if running is None or not running.active:
         return Step(instance, Do.START, "not running")
     paused = "; it is paused, and its successor will take jobs" if running.paused else ""
+    serving = running.serving and not running.paused
+    restart = partial(Step, instance, Do.RESTART, serving=serving)
     if running.revision is None:
         # In doubt, restart: a process that may run old code is the one thing never to keep.
-        return Step(instance, Do.RESTART, f"its process does not tell what it runs{paused}")
+        return restart(why=f"its process does not tell what it runs{paused}")
+    if running.revision == wanted and running.moved:
+        why = f"its checkout was moved before it was started: it runs {running.moved[:12]}"
+        return restart(why=f"{why}{paused}")
     if running.revision != wanted:
-        return Step(instance, Do.RESTART, f"runs {running.revision}, wanted {wanted}{paused}")
+        return restart(why=f"runs {running.revision}, wanted {wanted}{paused}")
     why = f"runs {wanted}, since a moment ago" if running.young else f"runs {wanted}"
-    return Step(instance, Do.KEEP, why, running.young)
+    return Step(instance, Do.KEEP, why, running.young, serving=serving)

@@ -60,6 +60,9 @@ class Code:
     version: str
     files: tuple[bytes, ...] = ()
     secrets: tuple[tuple[str, str], ...] = ()  # each credential's name and seal
+    # No part of the fingerprint: the version says what differs.
+    commit: str = ""  # that is checked out
+    in_place: bool = False  # an update replaces these files
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,8 @@ class WorkerRevision(NamedTuple):
     quiet: str = ""  # the signal after which it takes no new jobs; "": there is none
     resume: str = ""  # the one after which it does again
     supervisor_name: str = ""  # what Supervisor called the first instance
+    commit: str = ""  # that was checked out; "": none, or made before this was kept
+    in_place: bool | None = None  # an update replaces these files; None: made before this was kept
 
 
 class Revision(NamedTuple):
@@ -155,6 +157,8 @@ def successor(
                 quiet=worker.quiet,
                 resume=worker.resume,
                 supervisor_name=worker.supervisor_name,
+                commit=worker.code.commit,
+                in_place=worker.code.in_place,
             )
             for worker in rendered.workers
         ),
@@ -162,7 +166,12 @@ def successor(
         rollout=rollout,
     )
     workers = tuple(
-        worker._replace(revision=kept[worker.name].revision)
+        # What runs was deployed from that commit, whatever a label says of this one.
+        worker._replace(
+            revision=kept[worker.name].revision,
+            commit=kept[worker.name].commit,
+            in_place=kept[worker.name].in_place,
+        )
         if worker.name in kept and kept[worker.name].fingerprint == worker.fingerprint
         else worker._replace(revision=fresh.id)
         for worker in fresh.workers

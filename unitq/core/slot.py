@@ -54,6 +54,10 @@ FINAL = frozenset({Phase.KEPT, Phase.HEALTHY, Phase.STOPPED, Phase.FAILED})
 # many seconds stays so.
 PASSING = 1.0
 
+UNTOLD = (
+    "nothing tells which code its process runs: write `command` without `</dev/null` and without "
+    "a `cd` to other code, and no StandardInput= or WorkingDirectory= into its unit"
+)
 _RESTARTED = "restarted by somebody else"
 _STOPPED = "stopped by somebody else"
 
@@ -329,6 +333,9 @@ def _watched(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
         # settling, healthy -> failed: somebody moved the pin, or started it before it was moved
         return failed(slot, f"it runs revision {seen.revision}, not {terms.wanted}")
     lived_on = now >= seen.since + terms.settings.min_healthy.seconds
+    if slot.phase is Phase.SETTLING and lived_on and terms.wanted and seen.revision is None:
+        # settling -> failed: what cannot be proved is not the wanted code
+        return failed(slot, UNTOLD)
     if slot.phase is Phase.SETTLING and lived_on and slot.passed >= terms.probes:
         # settling -> healthy: the same process for min_healthy, and its probes agree
         return replace(slot, phase=Phase.HEALTHY, ready=now)

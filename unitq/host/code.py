@@ -6,12 +6,15 @@ import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.errors import NotPermittedError, PreflightError
+from unitq.core.likeness import within
 from unitq.core.model import CodeVersion
 from unitq.core.render import Code
-from unitq.linux import git
+from unitq.linux import git, git_files
+from unitq.linux.account import name_of
+from unitq.linux.links import changes_in_place
 from unitq.linux.read_as import UnreadableError, deciding, read
 
 if TYPE_CHECKING:
@@ -25,25 +28,49 @@ _UNTOLD = "code as of "
 _FILE_MAX = 1 << 20  # bytes; an environment file larger than this is a mistake
 
 
-def of_app(app: App, label: str | None = None) -> dict[str, Code]:
+class _Version(NamedTuple):
+    """What code is called."""
+
+    name: str
+    commit: str = ""  # that is checked out
+
+
+def of_app(app: App, label: str | None = None, *, certain: bool = False) -> dict[str, Code]:
     """What each worker would run now.
 
     `label` is what the caller calls the code (a commit, a build number); it takes the place of
     what `code_version` would find out. Raises PreflightError where a directory or a file is
-    missing.
+    missing. `certain`: raises NotPermittedError where root would be told another version.
     """
-    versions: dict[str, tuple[str, str]] = {}
+    versions: dict[str, Code] = {}
     found = {}
     told_by = deciding(app.owner)
     for worker in app.workers:
         if worker.directory not in versions:
             release = _release(worker)
-            version = label or _version(worker.directory, release, app.code_version)
-            versions[worker.directory] = (release, version)
-        release, version = versions[worker.directory]
+            version = _version(worker.directory, release, app.code_version, label)
+            asks_git = app.code_version in (CodeVersion.AUTO, CodeVersion.GIT)
+            if certain and asks_git and not version.commit and not label:
+                _refuse_guess(release)
+            versions[worker.directory] = Code(
+                release,
+                version.name,
+                commit=version.commit,
+                in_place=changes_in_place(worker.directory),
+            )
         files = tuple(_content(worker, path, told_by) for path in worker.environment_files)
-        found[worker.name] = Code(release, version, files)
+        found[worker.name] = replace(versions[worker.directory], files=files)
     return found
+
+
+def is_checked_out(release: str, commit: str) -> bool:
+    """Whether the files are those of the commit, or of one that begins so, and no other."""
+    try:
+        checkout = git.find(release)
+    except git.RefusedError:
+        return False
+    head = git.head(checkout) if checkout else None
+    return bool(checkout and head and head.startswith(commit) and git.clean(checkout))
 
 
 def _release(worker: Worker) -> str:
@@ -60,26 +87,33 @@ def _release(worker: Worker) -> str:
     return str(release)
 
 
-def _version(directory: str, release: str, mode: CodeVersion) -> str:
+def _version(directory: str, release: str, mode: CodeVersion, label: str | None) -> _Version:
     """What makes this code different from the last: equal only where the code surely is."""
     if mode is CodeVersion.RELEASE or (mode is CodeVersion.AUTO and Path(directory).is_symlink()):
         # A release directory is made once and not changed; if it is a checkout, a `git pull`
         # into it is noticed all the same.
-        head = _head(release) if mode is CodeVersion.AUTO else None
+        head = _head(directory, release) if mode is CodeVersion.AUTO else None
         name = f"release {Path(release).name}"
-        return f"{name} at {head[:12]}" if head else name
+        if head is None:
+            return _Version(label or name)
+        # A repository that the link itself lies in is not the release's own.
+        return _Version(label or f"{name} at {head.commit[:12]}", head.commit * head.own)
+    refused = ""
     if mode in (CodeVersion.AUTO, CodeVersion.GIT):
         try:
-            checkout, refused = git.find(release), ""
+            checkout = git.find(release)
         except git.RefusedError as error:
             checkout, refused = None, f"{error}"
-        head = git.head(checkout) if checkout else None
-        if checkout and head and git.clean(checkout):
-            return f"commit {head[:12]}"
-        if head:
+        head = _head(directory, release) if checkout else None
+        if checkout and head:
+            commit = head.commit * head.own
+            if label:
+                return _Version(label, commit)
+            if git.clean(checkout):
+                return _Version(f"commit {head.commit[:12]}", commit)
             # Two dirty trees with one HEAD may differ: in doubt, a new version.
-            return f"commit {head[:12]} with changes, {_now()}"
-        if mode is CodeVersion.GIT:
+            return _Version(f"commit {head.commit[:12]} with changes, {_now()}", commit)
+        if mode is CodeVersion.GIT and not label:
             raise PreflightError(
                 f'code_version = "git", but {refused}'
                 if refused
@@ -87,7 +121,21 @@ def _version(directory: str, release: str, mode: CodeVersion) -> str:
                 hint='code_version = "always" makes every deploy a new revision',
             )
     # Nothing tells two versions apart, so each deploy is one: in doubt, restart.
-    return f"{_UNTOLD}{_now()}"
+    return _Version(label or f"{_UNTOLD}{_now()}")
+
+
+def _refuse_guess(release: str) -> None:
+    """Raises NotPermittedError where git tells the commit to another account, and not to us."""
+    git_folder = git_files.git_folder(release)
+    if os.geteuid() == 0 or git_folder is None:
+        return
+    owner = os.lstat(git_folder).st_uid
+    if owner != os.geteuid():
+        raise NotPermittedError(
+            f"{release}: git tells its commit only to {name_of(owner)}, who owns the checkout, and "
+            "to root",
+            hint="run it as root (sudo)",
+        )
 
 
 def as_installed(found: Mapping[str, Code], installed: Revision) -> dict[str, Code]:
@@ -105,12 +153,22 @@ def as_installed(found: Mapping[str, Code], installed: Revision) -> dict[str, Co
     return same
 
 
-def _head(release: str) -> str | None:
+class _Head(NamedTuple):
+    commit: str
+    own: bool  # the checkout is of this code, and not what the link to it lies in
+
+
+def _head(directory: str, release: str) -> _Head | None:
     try:
         checkout = git.find(release)
     except git.RefusedError:
         return None
-    return git.head(checkout) if checkout else None
+    commit = git.head(checkout) if checkout else None
+    if checkout is None or commit is None:
+        return None
+    top = os.path.dirname(checkout.git)
+    linked = os.path.realpath(directory) != os.path.normpath(directory)
+    return _Head(commit, not (linked and within(os.path.normpath(directory), top)))
 
 
 def _now() -> str:

@@ -377,7 +377,7 @@ def _of_invocation(invocation: str, *, user: bool) -> list[str]:
 
 
 def _by_the_manager(invocation: str, *, user: bool) -> list[str]:
-    """The matches for what systemd says of that start, and its children before they are the worker."""
+    """The matches for what systemd, and its children before they are the worker, say of it."""
     return [f"{_about(user=user)}={invocation}", _account(user=user)]
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _CGROUP_ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
 
 
+_NO_DISK = ("/dev/", "/proc/", "/sys/", "/memfd:")
+
+
 class Evidence(NamedTuple):
     """What a process itself tells of where it comes from."""
 
@@ -126,6 +129,28 @@ def working_directory(pid: int) -> str | None:
         return None
 
 
+def places(pid: int) -> tuple[str, ...]:
+    """The directory of a process and the files that it has open; none where they may not be read.
+
+    Without its standard streams, and what is no file of a disk. A file that is deleted has
+    " (deleted)" behind its name (proc(5)).
+    """
+    found = []
+    try:
+        found.append(os.readlink(f"/proc/{pid}/cwd"))
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            if int(number) <= 2:
+                continue
+            try:
+                found.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+            except FileNotFoundError:
+                continue  # it was closed meanwhile
+    except OSError:
+        pass  # it is gone, or another user's
+    shown = (path.removesuffix(" (deleted)") for path in found)
+    return tuple(path for path in shown if path.startswith("/") and not path.startswith(_NO_DISK))
+
+
 def accounted(cgroup: str) -> bool:
     """Whether the memory of this cgroup and of those below it is counted by the kernel."""
     try:
@@ -184,6 +209,15 @@ def age(pid: int) -> float | None:
     except (OSError, ValueError, IndexError):
         return None
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
+
+
+def older_than(pid: int, link: str) -> bool:
+    """Whether a process was started before a link was made that it may have followed."""
+    seconds = age(pid)
+    try:
+        return seconds is None or time.time() - seconds < os.lstat(link).st_mtime
+    except OSError:
+        return True
 
 
 def living(pid: int) -> tuple[float | None, str] | None:

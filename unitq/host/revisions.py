@@ -19,6 +19,7 @@ from unitq.core.revision import Revision, dump, load
 from unitq.host import files, state
 from unitq.host import ledger as rollouts
 from unitq.linux.folder import TEMPORARY
+from unitq.revisions.started_from import Made
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -330,6 +331,16 @@ def release(place: AppLayout, revision: str, worker: str) -> str | None:
         raise NotPermittedError(f"{link}: {error.strerror}", hint="run it as root") from error
     except OSError:
         return None
+
+
+def made(place: AppLayout, worker: str) -> dict[str, Made]:
+    """What is on disk of a worker: by the id of each revision, the release and when it was made."""
+    found = {}
+    for _, path in sorted(_numbered(Path(place.revisions))):
+        with suppress(OSError):
+            link = path / worker / "release"
+            found[path.name] = Made(os.readlink(link), os.lstat(link).st_mtime)
+    return found
 
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:

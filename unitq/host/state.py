@@ -101,6 +101,14 @@ def pinned(place: AppLayout, instance: InstanceName) -> str | None:
         return None
 
 
+def pinned_at(place: AppLayout, instance: InstanceName) -> float | None:
+    """When the pin of this instance was moved to where it leads, in seconds since 1970."""
+    try:
+        return os.lstat(place.pin(instance.worker, instance.number)).st_mtime
+    except OSError:
+        return None
+
+
 def unpin(place: AppLayout, instance: InstanceName) -> None:
     """Forgets an instance that is no longer wanted."""
     with suppress(FileNotFoundError):

@@ -1,0 +1,1 @@
+"""Attacks by accounts that are not root, on a real systemd."""

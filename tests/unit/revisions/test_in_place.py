@@ -1,0 +1,79 @@
+"""Which commit a process runs by the reflog, and which code a revision still has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.core.build import app, revision
+from unitq.linux.git_files import Head, Move
+from unitq.revisions.in_place import overwritten, restore_commands, runs_instead
+
+if TYPE_CHECKING:
+    from unitq.core.revision import Revision
+
+A, B, C = "a" * 40, "b" * 40, "c" * 40
+ZERO = "0" * 40
+LOG = (Move(100, ZERO, A), Move(200, A, B), Move(300, B, A))
+
+
+def made(version: str, release: str = "/srv/app", **more: Any) -> Revision:
+    one = revision(app())
+    workers = tuple(
+        each._replace(release=release, code_version=version, **more) for each in one.workers
+    )
+    return one._replace(workers=workers)
+
+
+@pytest.mark.parametrize(
+    ("head", "begun", "expected"),
+    [
+        (Head(A, LOG, 300.5), 150.0, ""),
+        (Head(A, LOG, 300.5), 199.9, ""),
+        (Head(A, LOG, 300.5), 200.4, B),  # HEAD is back, and it ran between
+        (Head(A, LOG, 300.5), 301.0, ""),
+        (Head(B, LOG[:2], 200.5), 150.0, ""),
+        (Head(B, LOG[:2], 200.5), 201.0, B),
+        (Head(B, LOG[1:2], 200.5), 150.0, ""),  # the line before has expired
+        (Head(C, (Move(200, B, C),), 200.5), 150.0, None),  # and here it is not known
+        (Head(A, (), 100.0), 150.0, ""),  # git keeps no reflog
+        (Head(B, (), 200.0), 201.0, B),
+        (Head(B, (), 200.0), 150.0, None),
+        (Head(A, (), 200.0), 150.0, ""),
+        (Head(B, LOG[:2], 200.5), None, None),
+    ],
+)
+def test_which_commit_runs(head: Head, begun: float | None, expected: str | None) -> None:
+    (worker,) = made("commit aaaaaaaaaaaa", commit=A).workers
+    assert runs_instead(worker, head, begun) == expected
+    # A revision that was made before the commit was kept has it in its name.
+    (older,) = made("commit aaaaaaaaaaaa").workers
+    assert runs_instead(older._replace(in_place=None), head, begun) == expected
+
+
+def test_a_command_to_paste_runs_nothing_else() -> None:
+    (worker,) = made("commit a", "/srv/a;id", commit=A, in_place=True).workers
+    assert restore_commands([worker], ["ann"]) == (
+        "sudo -u ann git -C '/srv/a;id' checkout aaaaaaaaaaaa",
+    )
+    (plain,) = made("code as of 1", in_place=True).workers
+    assert restore_commands([worker, plain], ["", ""]) == ()
+
+
+@pytest.mark.parametrize(
+    ("goal", "now", "gone"),
+    [
+        (made("commit a", in_place=True), made("commit b", in_place=True), True),
+        (made("commit a", in_place=True), made("commit a", in_place=True), False),
+        (made("code as of 1", in_place=True), made("code as of 2", in_place=True), True),
+        (made("code as of 1"), made("code as of 2", in_place=None), True),
+        (made("release 1", "/r/1"), made("release 2", "/r/2"), False),
+        (made("code as of 1", "/r/1"), made("code as of 2", "/r/1"), False),  # "always"
+        (made("release 1 at a", "/r/1", commit=A), made("release 1 at b", "/r/1", commit=B), True),
+        (made("v1", in_place=True), made("v2", in_place=True), True),
+        (made("commit a", in_place=True), made("release 2", "/r/2"), False),  # moved to releases
+    ],
+)
+def test_which_code_is_gone(goal: Revision, now: Revision, gone: bool) -> None:
+    assert bool(overwritten(goal, now)) is gone

@@ -1,0 +1,1 @@
+"""Revisions: what a deploy installed, and which code that is."""

@@ -1,0 +1,59 @@
+"""The paths that a command uses besides its directory, which the pin does not hold. Pure."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Used(NamedTuple):
+    """A path that is followed at each start."""
+
+    path: str  # absolute; links are not followed
+    written: str  # as it stands there
+    script: str = ""  # whose first line it stands in; empty: the command itself
+
+
+def paths_used(command: str, release: str, heads: Mapping[str, str]) -> list[Used]:
+    """Returns the paths in a command, and in the first lines of the scripts that it runs.
+
+    `release` is the directory that it is started in, `heads` the beginnings of scripts by their
+    paths as written.
+    """
+    found = [
+        Used(os.path.normpath(os.path.join(release, path)), path)
+        for word in _words(command)
+        if (path := _path(word))
+    ]
+    for script, head in heads.items():
+        first, _, _ = head.partition("\n")
+        if first.startswith("#!"):
+            found += [
+                Used(os.path.normpath(word), word, script)
+                for word in first[2:].split()
+                if word.startswith("/")
+            ]
+    return list(dict.fromkeys(found))
+
+
+def _words(command: str, depth: int = 2) -> list[str]:
+    """The words, also those of a script that a shell gets as one."""
+    try:
+        words = shlex.split(command.strip().lstrip("-:+!@"), comments=False)
+    except ValueError:
+        return []
+    inner = [each for word in words if depth and " " in word for each in _words(word, depth - 1)]
+    return words + inner
+
+
+def _path(word: str) -> str:
+    """`/srv/x` of `--config=/srv/x`; empty for what is no path."""
+    _, sign, value = word.partition("=")
+    path = value if sign and not word.startswith("/") else word
+    if "/" not in path or "://" in path or any(c in path for c in "\0$%*? \n"):
+        return ""
+    return path.rstrip(";&|)").lstrip("(<>")

@@ -1,0 +1,72 @@
+"""What checkouts say now, beside what was deployed from them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from unitq.linux import git_files
+from unitq.linux.account import name_of
+from unitq.revisions.in_place import deployed_commit, restore_commands, runs_instead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from unitq.core.names import InstanceName
+    from unitq.core.revision import Revision, WorkerRevision
+    from unitq.linux.git_files import Head
+
+
+def heads(workers: Iterable[WorkerRevision]) -> dict[str, Head]:
+    """Returns where HEAD is, by worker: of those that were deployed from a commit.
+
+    One whose checkout is gone or tells nothing is left out.
+    """
+    found: dict[str, Head | None] = {}
+    for worker in workers:
+        if worker.release not in found and deployed_commit(worker):
+            git = git_files.git_folder(worker.release)
+            found[worker.release] = git_files.head(git) if git else None
+    return {
+        worker.name: head
+        for worker in workers
+        if deployed_commit(worker) and (head := found[worker.release])
+    }
+
+
+def moved(
+    revision: Revision, begun: Mapping[InstanceName, float | None]
+) -> dict[InstanceName, str | None]:
+    """Returns the commit that an instance runs in place of the deployed one; None: nothing tells.
+
+    `begun` says when each was started, in seconds since 1970. Who runs what was deployed is left
+    out.
+    """
+    names = {name.worker for name in begun}
+    workers = {worker.name: worker for worker in revision.workers if worker.name in names}
+    there = heads(workers.values())
+    found = {
+        name: runs_instead(workers[name.worker], there[name.worker], when)
+        for name, when in begun.items()
+        if name.worker in there
+    }
+    return {name: commit for name, commit in found.items() if commit != ""}
+
+
+def how_to_restore(goal: Revision, workers: Sequence[WorkerRevision], then: str) -> str:
+    """Returns what brings the code of these workers of `goal` back; `then` is the last command."""
+    commands = restore_commands(workers, [_owner(worker.release) for worker in workers])
+    if commands:
+        return f"`{' && '.join((*commands, then))}`"
+    places = ", ".join(dict.fromkeys(worker.release for worker in workers))
+    return f"put the files of revision {goal.number} back into {places}, then `{then}`"
+
+
+def _owner(release: str) -> str:
+    """Whom git obeys there, where that is not who types."""
+    git = git_files.git_folder(release)
+    try:
+        uid = os.lstat(git).st_uid if git else os.geteuid()
+    except OSError:
+        return ""
+    return "" if uid == os.geteuid() else name_of(uid)

@@ -1,0 +1,120 @@
+"""Code that is updated in place: what a revision still has of it, and what a process runs. Pure.
+
+Only behind a link that each release moves does a revision own its code. In a checkout or a plain
+directory the next update replaces the files; the old code then is only in the memory of processes.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from unitq.core.revision import Revision, WorkerRevision
+    from unitq.linux.git_files import Head
+
+# As host/code.py names it; of revisions that were made before they had the commit itself.
+_NAMED = re.compile(r"(?:commit |release .* at )([0-9a-f]{12})(?: with changes, .*)?")
+_PLACES = ("commit ", "code as of ")
+SHOWN = 12  # hexadecimal digits of a commit that people get to see
+
+
+def deployed_commit(worker: WorkerRevision) -> str:
+    """Returns the commit that was checked out, or the beginning of it; empty: not known."""
+    if worker.commit or worker.in_place is not None:
+        return worker.commit
+    named = _NAMED.fullmatch(worker.code_version)
+    return named[1] if named else ""
+
+
+def updated_in_place(worker: WorkerRevision) -> bool:
+    """Whether an update replaces the files that a worker runs."""
+    if worker.in_place is not None:
+        return worker.in_place
+    return worker.code_version.startswith(_PLACES)
+
+
+def nothing_to_compare(worker: WorkerRevision) -> bool:
+    """Whether files are replaced in place and have no commit that says which they are."""
+    return updated_in_place(worker) and not deployed_commit(worker)
+
+
+def same_commit(one: str, other: str) -> bool:
+    """Whether two commits are one; either may be the beginning only."""
+    return bool(one and other) and (one.startswith(other) or other.startswith(one))
+
+
+def overwritten(goal: Revision, now: Revision) -> tuple[WorkerRevision, ...]:
+    """Returns the workers of `goal` whose files those of `now` have replaced.
+
+    To start `goal` again would start the code of `now`.
+    """
+    return tuple(worker for worker in goal.workers if _replaced(worker, now))
+
+
+def _replaced(worker: WorkerRevision, now: Revision) -> bool:
+    there = [each for each in now.workers if each.release == worker.release]
+    if not there or any(each.code_version == worker.code_version for each in there):
+        return False
+    if any(updated_in_place(each) for each in (worker, *there)):
+        return True
+    # A release that somebody has pulled into.
+    mine, theirs = deployed_commit(worker), [deployed_commit(each) for each in there]
+    return bool(mine) and all(each and not same_commit(mine, each) for each in theirs)
+
+
+def directories(workers: Iterable[WorkerRevision]) -> list[str]:
+    """Returns where their code is, each once."""
+    return list(dict.fromkeys(worker.release for worker in workers))
+
+
+def commit_at(head: Head, seconds: float | None) -> str | None:
+    """Returns the commit that was checked out at that time; None: nothing tells.
+
+    `seconds` since 1970. The reflog has whole seconds: within one, the later commit counts.
+    """
+    if seconds is None:
+        return None
+    if not head.moves:
+        return head.commit if seconds >= head.changed else None
+    found = None
+    for move in head.moves:
+        if move.at > seconds:
+            # What was before the first line that there is may have been moved to shortly before.
+            return found
+        found = move.after
+    return found
+
+
+def runs_instead(worker: WorkerRevision, head: Head, begun: float | None) -> str | None:
+    """Returns the commit that a process runs in place of the deployed one; empty: it runs that one.
+
+    None: nothing tells. `begun` is when it was started, in seconds since 1970.
+    """
+    deployed = deployed_commit(worker)
+    ran = commit_at(head, begun)
+    if ran is None and head.moves and begun is not None and begun < head.moves[0].at:
+        ran = head.moves[0].before
+        return "" if same_commit(ran, deployed) or same_commit(head.commit, deployed) else None
+    if ran is None:
+        return "" if same_commit(head.commit, deployed) else None
+    return "" if same_commit(ran, deployed) else ran
+
+
+def restore_commands(workers: Sequence[WorkerRevision], owners: Sequence[str]) -> tuple[str, ...]:
+    """Returns the commands that check the commits of these workers out again.
+
+    Nothing where git cannot: the files are of no commit. `owners` are the accounts to do it as, by
+    worker; empty: whoever types it.
+    """
+    found: dict[str, None] = {}
+    for worker, owner in zip(workers, owners, strict=True):
+        commit = deployed_commit(worker)
+        if not commit:
+            return ()
+        sudo = f"sudo -u {shlex.quote(owner)} " if owner else ""
+        found[f"{sudo}git -C {shlex.quote(worker.release)} checkout {commit[:SHOWN]}"] = None
+    return tuple(found)

@@ -1,0 +1,150 @@
+"""The directory that releases are in: what is there, who uses it, and how some of it is deleted.
+
+All that is deleted lies in a directory that is held by its descriptor, and no link is followed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.core.errors import PreflightError
+from unitq.core.likeness import within
+from unitq.linux.account import name_of
+from unitq.linux.trust import ANYONE, ROOT, resolved, spelled
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+_NUMBERED = re.compile(r"v?\d[\d._-]*")
+_DELETED = " (deleted)"
+
+
+class Release(NamedTuple):
+    """One directory in it."""
+
+    name: str
+    written: float  # seconds since 1970 when something was put into it last
+
+
+class Folder(NamedTuple):
+    """The directory, held open."""
+
+    path: str  # without links
+    descriptor: int
+    releases: tuple[Release, ...]  # oldest first
+    linked: dict[str, str]  # releases that a link beside them leads to, and which
+
+    def release_of(self, path: str) -> str:
+        """Returns the name of the release that a path is in; empty where it is in none."""
+        if path == self.path or not within(path, self.path):
+            return ""
+        return path[len(self.path) :].lstrip("/").partition("/")[0]
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Folder]:
+    """Holds the directory that a path leads to.
+
+    Raises PreflightError where root would delete what another account only pointed it to.
+    """
+    try:
+        with resolved(path) as found:
+            owner = os.fstat(found.descriptor).st_uid
+            if os.geteuid() == ROOT:
+                for control in found.controls:
+                    if control.path == found.path or control.uid == owner:
+                        continue
+                    whose = "others decide" if control.uid == ANYONE else name_of(control.uid)
+                    raise PreflightError(
+                        f"{path}: nothing was deleted: {spelled(control)}, and so decides whose "
+                        "directories root would delete",
+                        hint=f"name the directory without that link, or mend it ({whose})",
+                    )
+            descriptor = os.open(
+                f"/proc/self/fd/{found.descriptor}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+            )
+            real = found.path
+    except OSError as error:
+        raise PreflightError(f"{path}: {error.strerror}; nothing was deleted") from None
+    try:
+        yield Folder(real, descriptor, _releases(descriptor), _linked(real))
+    finally:
+        os.close(descriptor)
+
+
+def _releases(descriptor: int) -> tuple[Release, ...]:
+    """Oldest first: by number where all are named by one, else by when they were written."""
+    device = os.fstat(descriptor).st_dev
+    found = []
+    for name in os.listdir(descriptor):
+        try:
+            there = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        # What is mounted there is no release.
+        if stat.S_ISDIR(there.st_mode) and there.st_dev == device:
+            found.append(Release(name, there.st_mtime))
+    if all(_NUMBERED.fullmatch(each.name) for each in found):
+        return tuple(sorted(found, key=lambda each: _number(each.name)))
+    return tuple(sorted(found, key=lambda each: (each.written, each.name)))
+
+
+def _number(name: str) -> tuple[tuple[int, ...], str]:
+    # 10 comes after 9.
+    return tuple(int(part) for part in re.findall(r"\d+", name)), name
+
+
+def _linked(real: str) -> dict[str, str]:
+    """By name the link beside or in it that leads there: `current`, or what a deploy prepares."""
+    found: dict[str, str] = {}
+    for folder in (os.path.dirname(real), real):
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                target = os.path.realpath(entry.path) if entry.is_symlink() else ""
+                if target != real and within(target, real):
+                    found[target[len(real) :].lstrip("/").partition("/")[0]] = entry.path
+    return found
+
+
+def running_in(folder: Folder) -> dict[str, set[int]]:
+    """Returns the PIDs of all processes of this host that use a release, by its name.
+
+    By their directory, root, program, open and mapped files; of those that may be looked at.
+    """
+    found: dict[str, set[int]] = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        if int(pid) == os.getpid():
+            continue
+        for path in _paths(pid):
+            if name := folder.release_of(path.removesuffix(_DELETED)):
+                found.setdefault(name, set()).add(int(pid))
+    return found
+
+
+def _paths(pid: str) -> Iterator[str]:
+    for name in ("cwd", "root", "exe"):
+        with suppress(OSError):
+            yield os.readlink(f"/proc/{pid}/{name}")
+    with suppress(OSError):
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                yield os.readlink(f"/proc/{pid}/fd/{number}")
+    with suppress(OSError), open(f"/proc/{pid}/maps", errors="surrogateescape") as lines:
+        yield from {line.split(maxsplit=5)[5].rstrip("\n") for line in lines if "/" in line}
+
+
+def surplus(folder: Folder, needed: Collection[str], keep: int) -> list[str]:
+    """Returns the releases that may go: all but the newest `keep`, and none that is needed."""
+    old = folder.releases[: max(0, len(folder.releases) - keep)]
+    stay = {*needed, *folder.linked}
+    return [each.name for each in old if each.name not in stay]
+
+
+def delete(folder: Folder, name: str) -> None:
+    """Deletes a release with all that is in it. Raises OSError."""
+    shutil.rmtree(name, dir_fd=folder.descriptor)
