@@ -424,8 +424,8 @@ Examples:
   unitq status --queues -v      how much waits, and which job each instance has in hand
 
 \b
-Exit codes: 0 everything that should run does; 3 something does not, or nothing tells its code; 15 a
-process runs old code, or a commit that is not deployed; 4 no such app, worker or instance.
+Exit codes: 0 everything that should run does; 3 something does not, or nothing tells its code; 15
+a process runs old code, or a commit that is not deployed; 4 no such app, worker or instance.
 """
 )
 @scope_options
