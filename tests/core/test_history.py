@@ -538,6 +538,11 @@ def test_a_rollout_without_a_report_is_said(place: AppLayout) -> None:
     notes: list[str] = []
     assert revisions.reports(place, notes.append) == []
     assert notes == ["rollout 1 has no report: it goes on, or it was killed"]
+    # It was cut off, and somebody has gone back from it since.
+    told(place, report(2, made(1)))
+    notes.clear()
+    assert [each["rollout"] for each in revisions.reports(place, notes.append)] == [2]
+    assert notes == []
 
 
 def test_a_damaged_revision_is_left_out_and_said(place: AppLayout) -> None:

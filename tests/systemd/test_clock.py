@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from itertools import pairwise
@@ -157,6 +158,10 @@ def test_the_history_goes_by_numbers_and_a_rollback_goes_one_back(
     told = site.unitq("status", environment=clock.environment)
     assert told.code == 0, told
     assert " -" not in told.stdout
+    # Neither an hour nor 19,000 days.
+    rows = [line for line in told.stdout.splitlines() if line.startswith("sms  ")]
+    assert rows
+    assert all(re.search(r"\)  +(?:\d+\.\d|\d\d) s  ", line) for line in rows), told.stdout
 
     for goal in ("2", "1"):
         back = site.unitq("rollback")

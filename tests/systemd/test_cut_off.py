@@ -117,6 +117,37 @@ def test_killed_after_any_record_a_deploy_is_resumed_rolled_back_or_left(
     assert observer.summary().least_active("sms") >= 2
 
 
+def test_start_and_restart_do_not_go_on_with_a_rollout_that_was_cut_off(
+    system_site: Site,
+) -> None:
+    site = system_site
+    _config(site)
+    site.deploy()
+    site.switch(2)
+    # begin, install, order of sms@1, order of sms@2
+    assert _killed_at(site, 4, "deploy").code == -signal.SIGKILL
+    wait_until(lambda: site.active("sms") == 3)
+    mixed = {"sms@1": "2", "sms@2": "1", "sms@3": "1"}
+    assert _releases(site) == mixed
+    for words in (["restart"], ["restart", "sms@3"], ["restart", "sms@1", "sms@2"]):
+        done = site.unitq(*words)
+        assert done.code == 8, done
+        assert "was cut off, and restart would take sms@" in done.stderr
+        assert "rollout resume` goes on" in done.stderr
+        assert _releases(site) == mixed
+    # What changes nobody's code is done, and so is what stops.
+    assert site.unitq("restart", "sms@1").code == 0
+    assert site.unitq("stop", "sms@3").code == 0
+    done = site.unitq("start", "sms@3", "--json")
+    assert (done.code, done.json["error"]["exit_code"]) == (8, 8)
+    assert site.unitq("rollout", "abort").code == 0
+    # Then the operator has said that it is to stay like this.
+    assert site.unitq("start", "sms@3").code == 0
+    assert _releases(site) == mixed | {"sms@3": "2"}
+    site.deploy()
+    assert set(_releases(site).values()) == {"2"}
+
+
 def test_killed_after_any_record_a_deploy_that_fails_can_be_rolled_back(
     system_site: Site, observe: Observe
 ) -> None:

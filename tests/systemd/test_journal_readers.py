@@ -64,6 +64,23 @@ def test_a_stack_trace_is_not_for_everybody(system_site: Site) -> None:
     assert "not shown" not in shown.output
 
 
+def test_who_may_not_read_the_journal_is_told_which_group_may(system_site: Site) -> None:
+    site = system_site
+    site.config(workers={"sms": {"command": f"/bin/sh -c 'echo {SECRET}; exec sleep 600'"}})
+    site.deploy()
+    code, output = as_tester(site, "logs")
+    assert code == 5, output
+    assert SECRET not in output
+    assert "members of the group systemd-journal only" in output
+    assert "usermod --append --groups systemd-journal tester" in output
+    code, output = as_tester(site, "logs", "--json")
+    assert (code, '"exit_code": 5' in output) == (5, True), output
+    code, output = as_tester(site, "logs", groups="--groups=systemd-journal")
+    assert (code, SECRET in output) == (0, True), output
+    code, output = as_tester(site, "logs", "--no-such-option", "--json")
+    assert code == 2
+
+
 def test_the_progress_of_a_rollout_is_for_everybody(system_site: Site) -> None:
     site = system_site
     site.config(workers={"sms": {"command": site.odd("steady"), "instances": 2}})

@@ -12,8 +12,9 @@ from unitq.cli.output import STDOUT, echo, echo_coloured, echo_json
 from unitq.cli.scope import chosen, current, scope_options
 from unitq.cli.targets import targets
 from unitq.core import names
-from unitq.core.errors import Exit
+from unitq.core.errors import Exit, NotPermittedError
 from unitq.host import journal, state
+from unitq.systemd import journal_rights
 from unitq.text import one_line
 
 if TYPE_CHECKING:
@@ -53,6 +54,12 @@ def logs(
         units = [names.unit(revision.app, instance) for instance in sorted(asked)]
     else:
         units = [f"unitq-{revision.app}-{worker.name}@*.service" for worker in revision.workers]
+    if not scope.user and journal_rights.hidden():
+        raise NotPermittedError(
+            "the journal may be read by root and members of the group systemd-journal only",
+            hint=f"`sudo usermod --append --groups systemd-journal {state.whoami()}`, then log in "
+            "again",
+        )
     options = ["--no-pager", "--output=json"]
     if lines is None and since is None:
         lines = 100

@@ -6,6 +6,7 @@ import errno
 import importlib
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -128,6 +129,7 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
     output.begin()
+    failed: Exception | KeyboardInterrupt | None = None
     try:
         code = cli.main(args=words, prog_name="unitq", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -135,15 +137,15 @@ def main(arguments: list[str] | None = None) -> None:
         code = Exit.USAGE
     except click.ClickException as error:
         _show_usage(error)
-        code = Exit.USAGE
-    except (click.Abort, KeyboardInterrupt):
+        code, failed = Exit.USAGE, error
+    except (click.Abort, KeyboardInterrupt) as error:
         echo("unitq: interrupted; nothing was changed", err=True)
-        code = Exit.INTERRUPTED
+        code, failed = Exit.INTERRUPTED, error
     except UnitqError as error:
         if debug:
             raise
         show(error)
-        code = error.exit
+        code, failed = error.exit, error
     except BrokenPipeError:
         # Whoever read our output has gone, as `unitq status | head -1` does.
         output.discard()
@@ -152,7 +154,9 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         _show_unexpected(error)
-        code = Exit.BROKEN
+        code, failed = Exit.BROKEN, error
+    if failed and _wants_json(words):
+        _show_as_json(failed, code)
     output.flush()
     sys.exit(_code(code))
 
@@ -166,15 +170,45 @@ def show(error: UnitqError) -> None:
     echo_lines([f"unitq: {error.message}", *details(error)], err=True)
 
 
+def _wants_json(words: list[str]) -> bool:
+    """Whether a document was asked for, also where the rest of the command line is wrong."""
+    options = words[: words.index("--")] if "--" in words else words
+    return "--json" in options and words[0] != "ctl"
+
+
+def _show_as_json(error: Exception | KeyboardInterrupt, code: int) -> None:
+    """Prints the error in place of the document; where nobody reads it, nothing is lost."""
+    with suppress(OSError):
+        if isinstance(error, UnitqError):
+            output.echo_json_error(error.message, code, hint=error.hint, problems=error.problems)
+        elif isinstance(error, click.ClickException):
+            output.echo_json_error(error.format_message(), code)
+        elif isinstance(error, click.Abort | KeyboardInterrupt):
+            output.echo_json_error("interrupted", code)
+        else:
+            output.echo_json_error(_of_the_disk(error) or _kind(error), code)
+
+
 def _show_unexpected(error: Exception) -> None:
     """Prints what nothing else has met: the disk's own failure, or a mistake of unitq's."""
-    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
-        place = error.filename2 or error.filename
-        echo(f"unitq: {f'{place}: ' if place else ''}{error.strerror}", err=True)
-        echo("  What was begun goes on in systemd; `unitq status` tells what there is.", err=True)
+    if words := _of_the_disk(error):
+        echo(f"unitq: {words}", err=True)
+        echo("  systemd finishes what was begun; `unitq status` tells how things are.", err=True)
         return
-    echo(f"unitq: internal error: {type(error).__name__}: {error}", err=True)
+    echo(f"unitq: internal error: {_kind(error)}", err=True)
     echo("  This is a bug in unitq. The same command with --debug shows where.", err=True)
+
+
+def _of_the_disk(error: Exception) -> str:
+    """What the disk says; empty: this error is another's."""
+    if not isinstance(error, OSError) or error.errno not in _OF_THE_DISK:
+        return ""
+    place = error.filename2 or error.filename
+    return f"{f'{place}: ' if place else ''}{error.strerror}"
+
+
+def _kind(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _show_usage(error: click.ClickException) -> None:

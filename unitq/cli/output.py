@@ -17,7 +17,7 @@ import click
 from unitq.text import one_line, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
     from unitq.core.errors import UnitqError
@@ -52,11 +52,26 @@ def echo_text(text: str, *, err: bool = False) -> None:
     click.echo(printable(text), err=err, nl=not text.endswith("\n"))
 
 
+_printed = {"json": False}  # whether a document has gone out
+
+
 def echo_json(document: Any, *, indent: int | None = 2) -> None:
     """Prints JSON in ASCII: all else is escaped there, and so is every control character."""
     import json
 
+    _printed["json"] = True
     click.echo(json.dumps(document, indent=indent))
+
+
+def echo_json_error(
+    message: str, code: int, *, hint: str = "", problems: Sequence[str] = ()
+) -> None:
+    """Prints why there is no document, as one; nothing where one has been printed already."""
+    if not _printed["json"]:
+        error = {
+            "message": message, "problems": list(problems), "hint": hint, "exit_code": int(code),
+        }  # fmt: skip
+        echo_json({"format": 1, "error": error})
 
 
 def details(error: UnitqError) -> list[str]:
@@ -89,6 +104,7 @@ def ask(question: str, default: str) -> str | None:
 
 def begin() -> None:
     """Before all else: no character and no traceback reaches a stream past this module."""
+    _printed["json"] = False
     sys.excepthook = _traceback
     for stream in (sys.stdout, sys.stderr):
         # What the locale cannot say is no reason to fail.

@@ -11,7 +11,7 @@ import click
 from unitq import observe
 from unitq.cli.by_grant import by_grant
 from unitq.cli.output import confirm, echo
-from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way
+from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way, ways_out
 from unitq.cli.rollouts import (
     Waiting,
     as_running,
@@ -27,13 +27,13 @@ from unitq.cli.rollouts import (
 from unitq.cli.scope import chosen, current, scope_options
 from unitq.cli.targets import targets
 from unitq.core import names
-from unitq.core.errors import ConfigError, Exit, NoMatchError
+from unitq.core.errors import ConfigError, Exit, LockedError, NoMatchError
 from unitq.core.model import INSTANCES_MAX
 from unitq.core.plan import Do, FileChange, Plan, Step
 from unitq.core.plan import step as planned_step
 from unitq.core.revision import Origin, scaled
 from unitq.core.settings import Share
-from unitq.host import install, paused, state, unitfiles
+from unitq.host import install, ledger, paused, state, unitfiles
 from unitq.rollout import startable
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def over(
             choose(name, instance) if name in asked else keep(name)
             for name, instance in found.items()
         )
+        _refuse_to_move(scope, revision, verb, steps)
         startable.require(scope.layout, revision, _starting(steps))
         with Interrupts().caught() as interrupts:
             outcome = carry_out(
@@ -86,6 +87,35 @@ def over(
 def _starting(steps: Iterable[Step]) -> set[str]:
     """The workers of which an instance is to start."""
     return {step.instance.worker for step in steps if step.do not in (Do.KEEP, Do.STOP)}
+
+
+def _refuse_to_move(scope: Scope, revision: Revision, verb: str, steps: Iterable[Step]) -> None:
+    """Raises LockedError where this would go on with a rollout that was cut off or is paused.
+
+    What is started gets the code of the current revision. To stop is always possible.
+    """
+    place = scope.layout.app(revision.app)
+    story = ledger.in_the_way(place)
+    if story is None:
+        return
+    moved = [
+        str(step.instance)
+        for step in steps
+        if step.do in (Do.START, Do.RESTART)
+        and (pin := state.pinned(place, step.instance)) is not None
+        and pin != revision.code(step.instance)
+    ]
+    if moved:
+        more = f" and {len(moved) - _NAMED} more" * (len(moved) > _NAMED)
+        raise LockedError(
+            f"rollout {story.number} of {revision.app} ({story.kind} of {story.revision} by "
+            f"{story.by}) {story.how}, and {verb} would take {', '.join(moved[:_NAMED])}{more} to "
+            "its revision",
+            hint=ways_out(revision.app, story, user=scope.user),
+        )
+
+
+_NAMED = 8
 
 
 def _follow_with_target(

@@ -66,6 +66,7 @@ class Row(NamedTuple):
     recycles: bool = False  # it exited with 0 and is being started again
     loop: CrashLoop | None = None
     unproved: bool = False  # it has ended again and again, and the journal does not tell how
+    age: float | None = None  # seconds in its state, by no clock that anybody sets
 
     @property
     def fresh(self) -> bool | None:
@@ -160,6 +161,7 @@ def _look(
             name in notes and notes[name] == instance.invocation,
             young=_young(instance, least),
             recycles=_recycles(systemd, instance),
+            age=_age(systemd, instance),
         )
         for name, instance in shown.items()
         if name in asked
@@ -186,6 +188,19 @@ def _look(
         revision, rows, story, last, also, queued, scope.user,
         oom_kills, _deleted(revision), observe.moved_heads(revision),
     )  # fmt: skip
+
+
+def _age(systemd: Systemd, instance: observe.Instance) -> float | None:
+    """How long it has been what it is; the wall clock may be set meanwhile (clock_gettime(2))."""
+    if instance.since is None:
+        return None
+    if instance.serving and instance.main_pid:
+        age = processes.age(instance.main_pid)
+        if age is not None:
+            return age
+    name = "StateChangeTimestampMonotonic"
+    stamp: int = systemd.properties(instance.unit, name)[name]
+    return max(0.0, time.monotonic() - stamp / 1e6)
 
 
 def _oom_kills(where: observe.Machine, app: str, worker: str) -> int | None:
@@ -257,9 +272,8 @@ def _number(current: Revision, name: str | None) -> str:
     return f"{current.number} (= {number(name)})" if current.repeats(name) else number(name)
 
 
-def _cells(row: Row, current: Revision, now: float) -> tuple[str, ...]:
+def _cells(row: Row, current: Revision) -> tuple[str, ...]:
     instance = row.instance
-    since = instance.since
     state = row.code_state(current.worker(instance.name.worker))
     fresh = _FRESH[state]
     if row.wanted is None:
@@ -268,7 +282,7 @@ def _cells(row: Row, current: Revision, now: float) -> tuple[str, ...]:
         instance.name.worker,
         str(instance.name.number),
         row.state,
-        "-" if since is None else duration(max(0.0, now - since)),
+        "-" if row.age is None else duration(row.age),
         str(instance.main_pid or "-"),
         (_number(current, instance.revision) if row.fresh else number(instance.revision))
         if instance.pids
@@ -280,9 +294,9 @@ def _cells(row: Row, current: Revision, now: float) -> tuple[str, ...]:
     )
 
 
-def _table(sight: Sight, now: float) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def _table(sight: Sight) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Header and rows."""
-    cells = [_cells(row, sight.revision, now) for row in sight.rows]
+    cells = [_cells(row, sight.revision) for row in sight.rows]
     if sight.queued is None or not sight.asked.jobs:
         return _HEADER, cells
     from unitq.cli.status_queues import job_cell
@@ -375,10 +389,9 @@ def _trouble(row: Row) -> str:
 
 
 def _text(sights: Sequence[Sight]) -> list[str]:
-    now = time.time()
     lines: list[str] = []
     for sight in sights:
-        header, cells = _table(sight, now)
+        header, cells = _table(sight)
         title = f"{sight.revision.app} · {plural(len(cells), 'instance')}"
         if lines:
             lines.append("")
@@ -395,12 +408,11 @@ def _coloured(sights: Sequence[Sight]) -> list[Any]:
     """The same for a terminal: parts that stand one below the other."""
     from unitq.cli import screen
 
-    now = time.time()
     parts: list[Any] = []
     for sight in sights:
         title = sight.revision.app if len(sights) > 1 else ""
         styles = [_style(row) for row in sight.rows]
-        parts.append(screen.table(*_table(sight, now), styles, title=title))
+        parts.append(screen.table(*_table(sight), styles, title=title))
         if queues := _queues(sight):
             parts += [screen.line(), screen.table(*queues), screen.line()]
         parts += [*(screen.line(words, "dim") for words in _summaries(sight)), screen.line()]

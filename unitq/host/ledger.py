@@ -249,6 +249,14 @@ def whole(folder: Path, report: dict[str, Any]) -> dict[str, Any]:
     return withheld.joined(report, json.loads((folder / _LOGS).read_bytes()))
 
 
+def _tidied(place: AppLayout) -> None:
+    """Deletes what was left by unitqs that were killed; whoever begins a rollout is alone here."""
+    for name in os.listdir(place.rollouts):
+        for kept in (_REPORT, _LOGS):
+            with suppress(OSError):
+                files.beside(Path(place.rollouts) / name / kept).unlink(missing_ok=True)
+
+
 def _tighten(place: AppLayout) -> None:
     """Takes from all accounts what a unitq before this one let them read."""
     for name in os.listdir(place.rollouts):
@@ -298,6 +306,7 @@ def begin(
         give_up_way_back(place)
     if os.path.isdir(place.rollouts):
         _tighten(place)
+        _tidied(place)
     ledger = Ledger(place, _last(place) + 1, instances)
     ledger.open_with(
         "begin",

@@ -194,7 +194,8 @@ def reports(place: AppLayout, note: Note) -> list[dict[str, Any]]:
     """
     found = []
     hidden = False
-    for number, path in sorted(_numbered(Path(place.state) / "rollouts")):
+    folders = sorted(_numbered(Path(place.state) / "rollouts"))
+    for number, path in folders:
         try:
             report = json.loads((path / "report.json").read_bytes())
             wrong = [
@@ -206,7 +207,8 @@ def reports(place: AppLayout, note: Note) -> list[dict[str, Any]]:
             if wrong:
                 raise ValueError(f"{', '.join(wrong)}: not what belongs there")
         except FileNotFoundError:
-            if not _given_up(path):
+            # Of one that was cut off, the next one tells what became of it.
+            if number == folders[-1][0] and not _given_up(path):
                 note(f"rollout {number} has no report: it goes on, or it was killed")
         except OSError as error:
             note(f"{path / 'report.json'}: {error.strerror}: left out")

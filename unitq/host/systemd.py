@@ -29,6 +29,7 @@ _KINDS: dict[str, tuple[bytes, bytes]] = {
     "InvocationID": (_UNIT, b"ay"),
     "ActiveEnterTimestampMonotonic": (_UNIT, b"t"),
     "StateChangeTimestamp": (_UNIT, b"t"),
+    "StateChangeTimestampMonotonic": (_UNIT, b"t"),
     "FragmentPath": (_UNIT, b"s"),
     "Id": (_UNIT, b"s"),
     "LoadState": (_UNIT, b"s"),
