@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,7 +25,6 @@ from tests.systemd.test_json import documented, shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from tests.harness.redis_server import RedisServer
     from tests.systemd.conftest import Running, Site
@@ -728,18 +728,24 @@ def test_what_serves_in_a_session_of_its_own_is_not_offered(system_site: Site) -
     script = site.home / "releases/1/worker.py"
     script.write_text(WAITS)
     command = f"/usr/bin/python3 {script}"
-    site.config(
-        workers={
-            "sms": {
-                "user": "root",
-                "command": f"/usr/bin/su - tester -c {shlex.quote(command)}",
-                "instances": 1,
-            }
-        }
-    )
-    site.unitq("deploy")  # whatever it says of such a command
-    if not site.active("sms"):
-        pytest.skip("such a command is refused")
+    worker = {"command": command, "instances": 1, "stop_timeout": "3s", "user": "root"}
+    site.config(workers={"sms": worker})
+    site.deploy()
+    # As a command of its own it would be refused.
+    folder = Path(f"/run/systemd/system/{site.unit('sms', 1)}.d")
+    folder.mkdir(parents=True)
+    su = f"/usr/bin/su - tester -c {shlex.quote(command)}"
+    (folder / "su.conf").write_text(f"[Service]\nExecStart=\nExecStart={su}\n")
+    try:
+        site.systemctl("daemon-reload")
+        site.systemctl("restart", site.unit("sms", 1))
+        _is_only_shown(site, script)
+    finally:
+        shutil.rmtree(folder)
+        site.systemctl("daemon-reload")
+
+
+def _is_only_shown(site: Site, script: Path) -> None:
     wait_until(lambda: bool(running_as(str(script))), what="it runs")
     (pid,) = running_as(str(script))
     found = site.unitq("orphans", "--json")

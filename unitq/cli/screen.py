@@ -33,13 +33,14 @@ def table(
     *,
     title: str = "",
     caption: str = "",
+    wrapped: Sequence[str] = (),
 ) -> Table:
-    """Rows under a header; `styles` has one for each row."""
+    """Rows under a header; `styles`: one for each row; `wrapped`: columns that may be broken."""
     shown = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
     shown.title = line(title) if title else None
     shown.caption = line(caption) if caption else None
     for name in header:
-        shown.add_column(line(name), no_wrap=True)
+        shown.add_column(line(name), no_wrap=name not in wrapped)
     for index, row in enumerate(rows):
         shown.add_row(*map(line, row), style=styles[index] if styles else None)
     return shown
@@ -48,6 +49,11 @@ def table(
 def show(parts: Sequence[RenderableType]) -> None:
     """Prints them, one below the other."""
     _console().print(Group(*parts))
+
+
+def width() -> int:
+    """How many characters the terminal has in a line."""
+    return _console().width
 
 
 class Picture:

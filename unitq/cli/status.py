@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import time
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,15 +14,16 @@ import click
 from unitq import observe
 from unitq.cli.output import echo, echo_json, echo_lines, is_terminal
 from unitq.cli.scope import chosen, current, scope_options
+from unitq.cli.status_table import HEADER, WRAPPED, fitted
 from unitq.cli.targets import targets
 from unitq.cli.text import duration, number, plural, size, table, unitq
 from unitq.core import names
-from unitq.core.errors import Exit, NoMatchError
+from unitq.core.errors import Exit, NoMatchError, UnitqError
 from unitq.host import ledger, paused, processes, state
 from unitq.revisions.in_place import nothing_to_compare
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from unitq.cli.scope import Scope
     from unitq.cli.status_queues import Queued
@@ -30,11 +32,6 @@ if TYPE_CHECKING:
     from unitq.core.revision import Revision, WorkerRevision
     from unitq.host.systemd import Systemd
     from unitq.instances.crash_loop import CrashLoop
-
-_HEADER = (
-    "WORKER", "INSTANCE", "STATE", "SINCE", "PID", "REVISION", "FRESH", "PROCESSES", "MEMORY",
-    "RESTARTS",
-)  # fmt: skip
 
 
 # How a rollout may have ended that did not get where it was to go.
@@ -153,6 +150,8 @@ def _look(
     asked: set[InstanceName] = chosen(revision, wanted, shown)
     notes = paused.notes(scope.layout, revision.app)
     least = revision.rollout.min_healthy.seconds
+    # As in unitq.toml; what nobody wants any more comes last.
+    order = {worker.name: index for index, worker in enumerate(revision.workers)}
     rows = tuple(
         Row(
             instance,
@@ -163,7 +162,9 @@ def _look(
             recycles=_recycles(systemd, instance),
             age=_age(systemd, instance),
         )
-        for name, instance in shown.items()
+        for name, instance in sorted(
+            shown.items(), key=lambda each: (order.get(each[0].worker, len(order)), each[0])
+        )
         if name in asked
     )
     rows = _with_loops(rows, least, user=scope.user)
@@ -279,8 +280,7 @@ def _cells(row: Row, current: Revision) -> tuple[str, ...]:
     if row.wanted is None:
         fresh = "not wanted"
     return (
-        instance.name.worker,
-        str(instance.name.number),
+        str(instance.name),
         row.state,
         "-" if row.age is None else duration(row.age),
         str(instance.main_pid or "-"),
@@ -298,11 +298,11 @@ def _table(sight: Sight) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Header and rows."""
     cells = [_cells(row, sight.revision) for row in sight.rows]
     if sight.queued is None or not sight.asked.jobs:
-        return _HEADER, cells
+        return HEADER, cells
     from unitq.cli.status_queues import job_cell
 
     jobs = [job_cell(sight.queued, row.instance) for row in sight.rows]
-    return (*_HEADER, "JOB"), [(*row, job) for row, job in zip(cells, jobs, strict=True)]
+    return (*HEADER, "JOB"), [(*row, job) for row, job in zip(cells, jobs, strict=True)]
 
 
 def _queues(sight: Sight) -> tuple[list[str], list[list[str]]] | None:
@@ -412,7 +412,8 @@ def _coloured(sights: Sequence[Sight]) -> list[Any]:
     for sight in sights:
         title = sight.revision.app if len(sights) > 1 else ""
         styles = [_style(row) for row in sight.rows]
-        parts.append(screen.table(*_table(sight), styles, title=title))
+        shown = fitted(*_table(sight), screen.width())
+        parts.append(screen.table(*shown, styles, title=title, wrapped=WRAPPED))
         if queues := _queues(sight):
             parts += [screen.line(), screen.table(*queues), screen.line()]
         parts += [*(screen.line(words, "dim") for words in _summaries(sight)), screen.line()]
@@ -434,20 +435,36 @@ Examples:
   unitq status --json | jq '.apps[].workers[] | {worker, serving, stale}'
   unitq status --watch
   unitq status --queues -v      how much waits, and which job each instance has in hand
+  unitq status -q && echo all is well
+  unitq status --check          for Nagios, Icinga, Checkmk and their like
 
 \b
 Exit codes: 0 everything that should run does; 3 something does not, or nothing tells its code; 15
-a process runs old code, or a commit that is not deployed; 4 no such app, worker or instance.
+a process runs old code, or a commit that is not deployed; 4 no such app, worker or instance. With
+--check those of the monitoring plug-ins: 0 OK, 1 WARNING, 2 CRITICAL (a worker has no instance
+that serves), 3 UNKNOWN.
 """
 )
 @scope_options
 @click.option("--json", "as_json", is_flag=True, help="A stable JSON object; see docs/json.md.")
-@click.option("--watch", is_flag=True, help="Redraw when something happens, until Ctrl-C.")
+@click.option(
+    "--watch", is_flag=True,
+    help="Look again when something happens, and every 2 s, until Ctrl-C. A terminal is redrawn; "
+    "into a pipe or a file each look is printed, with --json one document a line.",
+)  # fmt: skip
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing: the exit code tells.")
+@click.option("--check", is_flag=True, help="One line in the form of the monitoring plug-ins.")
 @click.option("--queues", is_flag=True, help="Also how much waits in each worker's queues.")
 @click.option("-v", "--verbose", is_flag=True, help="Also the job that each instance has in hand.")
 @targets
 def status(
-    targets: tuple[str, ...], as_json: bool, watch: bool, queues: bool, verbose: bool
+    targets: tuple[str, ...],
+    as_json: bool,
+    watch: bool,
+    quiet: bool,
+    check: bool,
+    queues: bool,
+    verbose: bool,
 ) -> int:
     """Show what runs, and whether it runs the wanted code.
 
@@ -457,11 +474,29 @@ def status(
     gone back to it, as a rollback does. "MOVED": HEAD of its checkout had moved since the deploy
     when it was started, so it runs another commit. "in place": a directory whose files change
     without a version, so nothing is to be compared. "?": nothing tells; as another user than root,
-    processes of others cannot be read.
+    processes of others cannot be read. Where the terminal is too narrow, MEMORY, PROCESSES and
+    RESTARTS are left out first.
 
     --queues and -v ask Redis, for a second at most; where it is they take from the configuration
     file. Redis has no say in the exit code.
     """
+    if sum((quiet, check, as_json or watch or queues or verbose)) > 1:
+        raise click.UsageError("-q, --check, and what says how to show it exclude each other")
+    if check:
+        return _check(targets)
+    scope, systemd, apps = _meant()
+    if watch:
+        return _watch(scope, systemd, apps, targets, Asked(queues, verbose), as_json=as_json)
+    sights = _looks(scope, systemd, apps, targets, Asked(queues, verbose))
+    code = max((sight.code for sight in sights), default=Exit.OK)
+    if quiet:
+        return code
+    _print(sights, code, as_json=as_json, user=scope.user)
+    return code
+
+
+def _meant() -> tuple[Scope, Systemd, list[str]]:
+    """Where to look, and for which apps. Raises NoMatchError where there is none."""
     scope = current()
     apps = scope.apps()
     if not apps:
@@ -469,18 +504,50 @@ def status(
             "no app is installed here",
             hint="`unitq deploy` installs one; --user looks at your own units",
         )
+    return scope, scope.systemd(), apps
+
+
+def _looks(
+    scope: Scope, systemd: Systemd, apps: Sequence[str], targets: Sequence[str], also: Asked
+) -> list[Sight]:
     revisions = [state.installed(scope.layout, app) for app in apps]
-    systemd = scope.systemd()
-    if watch:
-        return _watch(scope, systemd, apps, targets, Asked(queues, verbose))
-    also = Asked(queues, verbose)
-    sights = [_look(scope, systemd, revision, targets, also) for revision in revisions]
-    code = max((sight.code for sight in sights), default=Exit.OK)
+    return [_look(scope, systemd, revision, targets, also) for revision in revisions]
+
+
+def _check(targets: Sequence[str]) -> int:
+    """Prints the plug-ins' line. Whatever goes wrong is UNKNOWN: our codes are none of theirs."""
+    from unitq.cli import status_check
+
+    try:
+        sights = _looks(*_meant(), targets, Asked())
+        said = status_check.answer(
+            [
+                status_check.Member(
+                    sight.revision.app, row.instance.name.worker, str(row.instance.name),
+                    row.wanted is not None, row.serving, row.state, row.fresh,
+                    row.instance.readable,
+                )
+                for sight in sights for row in sight.rows
+            ],
+            [
+                f"rollout {sight.rollout.number} of {sight.revision.app} {sight.rollout.how}"
+                for sight in sights if sight.rollout
+            ],
+        )  # fmt: skip
+    except UnitqError as error:
+        said = status_check.unknown(error.in_short)
+    except Exception as error:  # noqa: BLE001  (any end but one of theirs would be misread)
+        said = status_check.unknown(f"{type(error).__name__}: {error}")
+    echo(said.line)
+    return said.state
+
+
+def _print(sights: Sequence[Sight], code: Exit, *, as_json: bool, user: bool) -> None:
     if as_json:
         from unitq.cli.status_json import document
 
         # Not indented: that would take json's encoder in Python, 100 ms for 1,000 instances.
-        echo_json(document(sights, code, user=scope.user), indent=None)
+        echo_json(document(sights, code, user=user), indent=None)
     elif is_terminal():
         from unitq.cli import screen
 
@@ -491,27 +558,28 @@ def status(
         for sight in sights:
             for note in sight.queued.notes if sight.queued else ():
                 echo(f"note: {sight.revision.app}: {note}", err=True)
-    return code
 
 
 def _watch(
-    scope: Scope, systemd: Systemd, apps: Sequence[str], wanted: Sequence[str], also: Asked
+    scope: Scope,
+    systemd: Systemd,
+    apps: Sequence[str],
+    wanted: Sequence[str],
+    also: Asked,
+    *,
+    as_json: bool,
 ) -> int:
-    from unitq.cli.screen import Picture
     from unitq.host.bus_errors import BusLostError
 
     gc.enable()  # __main__.py switched it off
     code = Exit.OK
-    with Picture() as picture:
+    with _shown(scope, as_json=as_json) as show:
         try:
             while True:
                 try:
-                    revisions = [state.installed(scope.layout, app) for app in apps]
-                    sights = [
-                        _look(scope, systemd, revision, wanted, also) for revision in revisions
-                    ]
+                    sights = _looks(scope, systemd, apps, wanted, also)
                     code = max(sight.code for sight in sights)
-                    picture.draw(*_coloured(sights))
+                    show(sights, code)
                     systemd.subscribe(row.instance.unit for sight in sights for row in sight.rows)
                     # Times and memory change without a signal.
                     systemd.events(2.0)
@@ -519,3 +587,24 @@ def _watch(
                     systemd.reconnect()
         except KeyboardInterrupt:
             return code
+
+
+@contextmanager
+def _shown(scope: Scope, *, as_json: bool) -> Iterator[Callable[[Sequence[Sight], Exit], None]]:
+    """How each look is shown: in its place on a terminal, one below the other elsewhere."""
+    if as_json or not is_terminal():
+        first = True
+
+        def below(sights: Sequence[Sight], code: Exit) -> None:
+            nonlocal first
+            if not as_json:
+                echo_lines([""] * (not first) + [time.strftime("%Y-%m-%d %H:%M:%S")])
+            _print(sights, code, as_json=as_json, user=scope.user)
+            first = False
+
+        yield below
+        return
+    from unitq.cli.screen import Picture
+
+    with Picture() as picture:
+        yield lambda sights, _: picture.draw(*_coloured(sights))
