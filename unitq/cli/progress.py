@@ -11,6 +11,7 @@ from unitq.cli.text import duration
 from unitq.core.plan import Do
 from unitq.core.rollout import Phase, Rollout, Slot
 from unitq.core.sight import End, Seen
+from unitq.host import state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,6 +46,7 @@ class Lines:
         self._hands = hands
         self._keep = keep
         self._read = read
+        self._private = not state.shared_output()
 
     def update(
         self,
@@ -88,7 +90,7 @@ class Lines:
             self._keep(line, jobs)
         if self._read:
             try:
-                self._show(line + jobs)
+                self._show(line + jobs if self._private else line)
             except OSError:
                 self._read = False  # the terminal is gone: who looks on is told all the same
 

@@ -18,13 +18,14 @@ from unitq.apply import Applier, Progress, Quiet
 from unitq.cli import block, progress, report
 from unitq.cli.in_hand import looks, put_back
 from unitq.cli.output import echo, echo_json, is_terminal
-from unitq.cli.text import unitq
+from unitq.cli.text import number, unitq
 from unitq.core import names
 from unitq.core.errors import ConfigError, Exit
 from unitq.core.plan import Do, Running, Step
 from unitq.core.rollout import begin
 from unitq.core.stopping import alike
 from unitq.host import noted, paused, processes, state, unitfiles
+from unitq.rollout import withheld
 from unitq.rollout.advisory import Advisory
 
 if TYPE_CHECKING:
@@ -68,7 +69,16 @@ class Waiting:
 
     def tell(self, document: Mapping[str, Any]) -> None:
         """Prints the report. The outcome stands, whether or not anybody is left to read it."""
+        hidden: list[dict[str, Any]] = []
+        if state.shared_output():
+            document, hidden = withheld.split(document)
         with suppress(OSError):
+            if hidden:
+                shown = f"{unitq(document['app'], user=False)} show {number(document['revision'])}"
+                warn(
+                    "what workers printed, and which jobs they had, is for those who may read the "
+                    f"journal (group systemd-journal): `{shown}`"
+                )
             if self.ended:
                 self.ended(document)
             elif self.json:

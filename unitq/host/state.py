@@ -249,6 +249,11 @@ def act_for(account: str) -> None:
     _acting_for = account
 
 
+def shared_output() -> bool:
+    """Whether others read what this prints: of a granted command, all members of its group."""
+    return bool(_acting_for)
+
+
 def whoami() -> str:
     """Who runs this: the person behind sudo or a grant, where there is one."""
     import pwd

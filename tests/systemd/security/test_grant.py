@@ -95,6 +95,13 @@ def test_exit_codes_and_reasons_are_those_of_the_rollout(grants: Grants) -> None
     site.switch(2)
     back = grants.run("alice", "deploy")
     assert (back.code, "rolled back" in back.stdout) == (9, True), back
+    # What workers print is not the group's: it is in no line here, and in none that is kept.
+    kept = "".join(path.read_text() for path in Path("/run/unitq/granted").rglob("*.out"))
+    assert "rolled back" in kept
+    for text in (back.stdout, back.stderr, kept):
+        assert "odd crash-on" not in text
+    assert "for those who may read the journal" in back.stderr
+    assert "odd crash-on" in site.unitq("show", "2").output
     site.current.unlink()
     missing = grants.run("alice", "deploy")
     assert (missing.code, "No such file" in missing.stderr) == (13, True), missing
