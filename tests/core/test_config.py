@@ -183,6 +183,13 @@ def test_the_smallest_file_gets_every_default() -> None:
     )
 
 
+def test_the_largest_numbers_are_taken() -> None:
+    text = f"{SMALLEST}instances = 4096\n[rollout]\nmax_unavailable = 4096\nmax_surge = 4096\n"
+    app = config.parse(text, source="unitq.toml")
+    assert app.workers[0].instances == 4096
+    assert (app.rollout.max_unavailable, app.rollout.max_surge) == (Share(4096), Share(4096))
+
+
 def test_every_key_arrives_in_the_app() -> None:
     app = config.parse(EVERYTHING, source="unitq.toml", presets=PRESETS)
     assert app == App(
@@ -648,6 +655,7 @@ WORKER_MISTAKES = [
     ("queues = [['a']]", "queues[0]", 'expected the name of a queue such as "default", got a list'),
     ("instances = 0", "instances", "expected a whole number from 1 to 4096, got 0"),
     ("instances = -1", "instances", "expected a whole number from 1 to 4096, got -1"),
+    ("instances = 4_097", "instances", "expected a whole number from 1 to 4096, got 4097"),
     ("instances = 4097", "instances", "expected a whole number from 1 to 4096, got 4097"),
     ("instances = '4'", "instances", 'expected a whole number from 1 to 4096, got "4"'),
     ("instances = 4.0", "instances", "expected a whole number from 1 to 4096, got 4.0"),

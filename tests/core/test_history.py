@@ -114,6 +114,15 @@ def report(
         ([("ok", 0, "stop")], State.UNKNOWN),
         ([("ok", 0, "deploy"), ("failed", 7, "start")], State.STABLE),
         ([("failed", 7, "deploy"), ("ok", 0, "restart")], State.FAILED),
+        # What acts on some instances says nothing of the revision, whatever became of it.
+        *(
+            ([("ok", 0, "deploy"), ("failed", 7, verb)], State.STABLE)
+            for verb in ("start", "stop", "restart", "remove", "signal")
+        ),
+        *(
+            ([("failed", 7, "deploy"), ("ok", 0, verb)], State.FAILED)
+            for verb in ("start", "stop", "restart", "remove", "signal")
+        ),
     ],
 )
 def test_a_revision_is_what_its_last_rollout_came_to(

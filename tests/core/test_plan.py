@@ -9,8 +9,11 @@ import pytest
 from tests.core.build import app, instance, rendered, revision
 from unitq.core import names
 from unitq.core.plan import PIN, Do, FileChange, Plan, Running, plan, step
+from unitq.core.settings import Share
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from unitq.core.revision import Revision
 
 APP = app()
@@ -52,6 +55,59 @@ def test_what_is_as_wanted_is_left_alone() -> None:
     assert not found.links
     assert not found.steps_to_take
     assert done(found) == {"sms@1": Do.KEEP, "sms@2": Do.KEEP, "sms@3": Do.KEEP}
+
+
+@pytest.mark.parametrize(
+    ("surge", "replaced", "names_of_surge"),
+    [
+        (0, 3, []),
+        (1, 3, ["sms@4"]),
+        (3, 3, ["sms@4", "sms@5", "sms@6"]),
+        # No more than there are to be replaced, and none where nothing is.
+        (4, 3, ["sms@4", "sms@5", "sms@6"]),
+        (3, 2, ["sms@4", "sms@5"]),
+        (3, 1, ["sms@4"]),
+        (3, 0, []),
+    ],
+)
+def test_as_many_more_as_are_allowed_and_as_are_replaced(
+    surge: int, replaced: int, names_of_surge: list[str]
+) -> None:
+    found = _with_surge(surge, dict.fromkeys(range(1, replaced + 1), OLD))
+    assert [str(one.instance) for one in found.steps if one.do is Do.SURGE] == names_of_surge
+    assert sum(one.do is Do.RESTART for one in found.steps) == replaced
+
+
+def test_one_more_that_runs_what_is_wanted_is_used_again_and_another_is_not() -> None:
+    old = dict.fromkeys((1, 2, 3), OLD)
+    # Left by a rollout that was cut off.
+    found = done(_with_surge(1, old | {4: CURRENT.id}))
+    assert (found["sms@4"], len(found)) == (Do.SURGE, 4)
+    found = done(_with_surge(1, old | {4: OLD}))
+    assert (found["sms@4"], found["sms@5"]) == (Do.STOP, Do.SURGE)
+    # It is down: its number is free.
+    found = done(_with_surge(1, old | {4: None}))
+    assert (found["sms@4"], len(found)) == (Do.SURGE, 4)
+
+
+OLD = "0-000000"
+
+
+def _with_surge(surge: int, others: Mapping[int, str | None]) -> Plan:
+    running = FRESH | {
+        names.InstanceName("sms", number): Running(active=name is not None, revision=name)
+        for number, name in others.items()
+    }
+    return plan(
+        CURRENT,
+        CURRENT,
+        units=INSTALLED,
+        installed=INSTALLED,
+        running=running,
+        linked=LINKED,
+        reload=False,
+        settings=CURRENT.rollout._replace(max_surge=Share(surge)),
+    )
 
 
 def test_the_first_deploy_writes_everything_and_starts_everything() -> None:

@@ -552,6 +552,24 @@ def test_a_canary_that_fails_while_a_person_is_awaited_ends_the_rollout() -> Non
     assert bench.stage() is Stage.DONE
 
 
+@pytest.mark.parametrize("which", [1, 2])
+def test_nobody_is_awaited_while_somebody_restarts_an_instance(which: int) -> None:
+    settings = pace(Share(4), canary=Share(1), promote=Promote.MANUAL, max_failures=3)
+    bench = Bench(restart(1, 2), settings)
+    bench.give()
+    bench.replaced(1)
+    bench.passes(30.0)
+    assert bench.awaits()
+    # The canary itself, or one that has not had its turn.
+    bench.see(which, active="deactivating", sub="stop-sigterm")
+    assert not bench.awaits()
+    assert not bench.ends()
+    bench.see(which, active="inactive", sub="dead", pid=0, code=1)
+    bench.starts(which, revision=NEW if which == 1 else OLD)
+    bench.passes(MIN_HEALTHY)
+    assert bench.awaits()
+
+
 def test_canaries_of_a_rollout_that_was_cut_short_count() -> None:
     settings = pace(Share(4), canary=Share(2), canary_soak=SOAK, promote=Promote.MANUAL)
     bench = Bench([*steps(Do.KEEP, 1, 2), *restart(3, 4)], settings)
@@ -935,6 +953,26 @@ def test_somebody_starts_what_was_stopped_for_good() -> None:
     bench.starts(1)
     bench.rollout = confirmed(bench.rollout, bench.seen, bench.now)
     assert bench.slot(1).reason == "it is active (running) again: something else started it"
+
+
+@pytest.mark.parametrize(
+    ("active", "sub", "job"),
+    [
+        ("activating", "start", True),
+        ("activating", "auto-restart", False),
+        ("inactive", "dead", True),
+        ("deactivating", "stop-sigterm", False),
+        ("active", "exited", False),
+    ],
+)
+def test_what_is_about_to_start_again_is_not_stopped(active: str, sub: str, job: bool) -> None:
+    bench = Bench(steps(Do.STOP, 1))
+    bench.give()
+    bench.stops(1)
+    bench.see(1, active=active, sub=sub, job=job)
+    bench.rollout = confirmed(bench.rollout, bench.seen, bench.now)
+    assert bench.phases == ["failed"]
+    assert "something else started it" in bench.slot(1).reason
 
 
 # --- orders that come too late --------------------------------------------------------------------

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ("php -n -c etc -f artisan", "artisan"),
         ("venv/bin/python -uB -W ignore -Xdev manage.py rqworker", "manage.py"),
         ("python3.11 /srv/work.py", "/srv/work.py"),
+        ("python -X utf8 -W error manage.py", "manage.py"),
         ("ruby -W0 -I lib -rset --yjit bin/work", "bin/work"),
         ("nodejs --max-old-space-size=512 --require dotenv/config dist/work.js", "dist/work.js"),
         ("perl -w -Ilib -MPOSIX work.pl", "work.pl"),

@@ -37,6 +37,15 @@ def test_what_counts_at_the_start_only(settings: dict[str, str]) -> None:
     assert alike(text(**settings), text())
 
 
+def test_a_directive_that_goes_on_over_lines_may_say_anything() -> None:
+    before = "[Service]\nExecStart=/bin/a \\\n  -x\n"
+    # The second line may belong to any directive: alone it names none that is harmless.
+    assert not alike(before, before.replace("-x", "Nice=5"))
+    assert not alike("[Service]\n", "[Service]\nNice=5 \\\n")
+    assert not alike("[Service]\n", "[Service]\nEnvironment=A=1 \\\nNice=2\n")
+    assert alike("[Service]\n", "[Service]\nNice=5\n")
+
+
 def test_a_command_counts_at_the_start_only() -> None:
     assert alike(text(), text().replace("/bin/worker", "/bin/other"))
 

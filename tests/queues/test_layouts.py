@@ -74,6 +74,61 @@ def test_php_resque(server: RedisServer, prefix: str) -> None:
     assert found.notes == ()
 
 
+def test_ids_of_rq_may_have_colons_and_a_worker_may_have_died(server: RedisServer) -> None:
+    """`job_id="shop:42"`; rq/worker/base.py, register_death()."""
+    client: Any = server.client
+    client.sadd("rq:workers", "rq:worker:a:b", "rq:worker:dead")
+    client.zadd("rq:wip:sms", {"shop:42:e1": 1})
+    record = {"hostname": "web1", "pid": "4711", "queues": "sms", "state": "busy"}
+    client.hset("rq:worker:a:b", mapping=record)
+    client.sadd("rq:worker:a:b:executions", "shop:42:e1")
+    client.hset("rq:worker:dead", mapping=record | {"death": "2026-11-23T13:20:00.000000Z"})
+    job = {"description": "app.send()", "origin": "sms", "data": "…"}
+    client.hset("rq:job:shop:42", mapping=job)
+    alive, dead = sample(server, "rq", "sms").registry.workers or ()
+    assert (alive.id, alive.stale) == ("a:b", "")
+    assert [(one.id, one.name) for one in alive.jobs] == [("shop:42", "app.send")]
+    assert (dead.id, dead.stale) == ("dead", "it has registered its death")
+
+
+@pytest.mark.parametrize("queues", ["mail:high,sms", "*", "a:b:c"])
+def test_queues_of_resque_may_have_colons(server: RedisServer, queues: str) -> None:
+    name = f"web1:4711:{queues}"
+    server.client.sadd("resque:workers", name)
+    record = {"queue": "sms", "run_at": ISO, "payload": {"class": "SendSms", "id": "8f3a"}}
+    server.client.set(f"resque:worker:{name}", json.dumps(record))
+    (worker,) = sample(server, "resque", "sms").registry.workers or ()
+    assert (worker.host, worker.pid) == ("web1", 4711)
+    assert worker.queues == tuple(queues.split(","))
+    assert [job.id for job in worker.jobs] == ["8f3a"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "seconds", "dead"),
+    [
+        # Resque writes every 60 s and prunes after 300; node-resque's scheduler takes an hour.
+        ("resque", 31, False),
+        ("resque", 65, False),
+        ("resque", 290, False),
+        ("resque", 310, True),
+        ("node-resque", 310, False),
+        ("node-resque", 3590, False),
+        ("node-resque", 3610, True),
+    ],
+)
+def test_a_worker_is_dead_when_its_framework_says_so(
+    server: RedisServer, preset: str, seconds: int, dead: bool
+) -> None:
+    at = time.time() - seconds
+    server.client.sadd("resque:workers", "web1:4711:sms")
+    beat = datetime.fromtimestamp(at, UTC).isoformat()
+    server.client.hset("resque:workers:heartbeat", "web1:4711:sms", beat)
+    ping = {"time": round(at), "name": "web1:4711", "queues": "sms"}
+    server.client.set("resque:worker:ping:web1:4711", json.dumps(ping))
+    (worker,) = sample(server, preset, "sms").registry.workers or ()
+    assert bool(worker.stale) is dead, worker
+
+
 def test_resque(server: RedisServer) -> None:
     _resque(server)
     now = time.time()

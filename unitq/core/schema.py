@@ -97,7 +97,8 @@ class RolloutTable(Table):
         default=ROLLOUT.on_drain_timeout,
         description="What follows when a worker needs longer than its `stop_timeout` to finish "
         "its job: with `kill` it is killed, and named; with `wait` it is waited for as long as it "
-        "takes, also at a shutdown of the machine.",
+        "takes. At a shutdown systemd sets the limit "
+        "([Shutdown and reboot](runbook.md#shutdown-and-reboot)).",
         examples=["kill"],
     )
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from unitq.core import names
-from unitq.core.errors import GoingDownError, SystemdError
+from unitq.core.errors import GoingDownError, NoMatchError, SystemdError
 from unitq.core.sight import Seen, failure
 from unitq.core.slot import Order, What
 from unitq.host import install, journal, state, unitfiles
@@ -118,7 +118,7 @@ class Orders:
         """Seconds that systemd gives it to stop; None: any time, or it is not loaded."""
         try:
             found = self._systemd.properties(names.unit(self._app, name), "TimeoutStopUSec")
-        except SystemdError:
+        except (NoMatchError, SystemdError):
             return None
         seconds: float = found["TimeoutStopUSec"] / 1e6
         return seconds if seconds < _FOREVER else None

@@ -129,6 +129,8 @@ def obstacle(unit: str, around: Surroundings) -> str:
     app = around.target.removesuffix(".target")
     if unit == around.target or unit.startswith(f"{app}-"):
         return f"{unit} is part of the app"
+    if unit in _AT_THE_END:
+        return f"{unit} itself starts after the workers"
     seen, left = {unit}, [unit]
     while left:
         try:

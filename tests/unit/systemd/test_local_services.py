@@ -137,6 +137,7 @@ def test_an_order_in_a_circle_is_none(port: int, monkeypatch: pytest.MonkeyPatch
     assert served([address], around(early))[0].unit == "late.service"
     assert obstacle("unitq-shop-redis@1.service", around())
     assert obstacle(TARGET, around())
+    assert obstacle("multi-user.target", around())
     assert not obstacle("unitq-other-redis@1.service", around())
     assert not obstacle("broken.service", around())
 

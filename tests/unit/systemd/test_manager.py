@@ -1,0 +1,94 @@
+"""What is said twice to systemd where the connection broke, and what is not: a bus that breaks."""
+
+from __future__ import annotations
+
+import errno
+from signal import SIGTERM
+from typing import Any
+
+import pytest
+
+from unitq.host import bus
+from unitq.host.bus_errors import BusLostError
+from unitq.host.systemd import Systemd
+
+
+class Lost(Exception):  # noqa: N818  (as pystemd has it)
+    """sd-bus: the peer is gone. Whether the call arrived, nobody knows."""
+
+    errno = -errno.ENOTCONN
+
+
+class Answer:
+    """What a call returns."""
+
+    body = b"/job/1"
+
+
+class Bus:
+    """Notes the calls; the first of each method breaks after it has arrived."""
+
+    def __init__(self, called: list[str], breaks: set[str]) -> None:
+        self._called, self._breaks = called, breaks
+
+    def call_method(self, _service: bytes, _path: bytes, _interface: bytes, method: bytes,
+                    _arguments: object) -> Answer:  # fmt: skip
+        self._called.append(method.decode())
+        if method.decode() in self._breaks:
+            self._breaks.discard(method.decode())
+            raise Lost
+        return Answer()
+
+    def get_property(self, *_: object) -> bytes:
+        return b"252"
+
+    def match_signal(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    calls: list[str] = []
+    breaks = {"KillUnit", "StopUnit", "ResetFailedUnit", "RestartUnit"}
+    monkeypatch.setattr(bus, "import_pystemd", lambda: None)
+    monkeypatch.setattr(bus, "opened", lambda **_: Bus(calls, breaks))
+    return calls
+
+
+@pytest.fixture
+def systemd(called: list[str], monkeypatch: pytest.MonkeyPatch) -> Systemd:
+    import sys
+    from types import ModuleType
+
+    library: Any = ModuleType("pystemd.dbuslib")
+    library.apply_signature = lambda _, values: values
+    monkeypatch.setitem(sys.modules, "pystemd", ModuleType("pystemd"))
+    monkeypatch.setitem(sys.modules, "pystemd.dbuslib", library)
+    return Systemd()
+
+
+def test_a_signal_is_sent_once(systemd: Systemd, called: list[str]) -> None:
+    # The second SIGTERM is RQ's "now": it kills the job.
+    with pytest.raises(BusLostError):
+        systemd.kill("a.service", "main", SIGTERM)
+    assert called == ["KillUnit"]
+
+
+def test_what_may_be_said_twice_is(systemd: Systemd, called: list[str]) -> None:
+    systemd.stop("a.service")
+    assert called == ["StopUnit", "StopUnit"]
+
+
+def test_who_listens_is_told_that_something_was_missed(systemd: Systemd, called: list[str]) -> None:
+    systemd.subscribe(["a.service"])
+    called.clear()
+    # An order may have arrived: whether it did, only a look at the state can tell.
+    with pytest.raises(BusLostError):
+        systemd.restart("a.service")
+    assert called == ["RestartUnit"]
+    systemd.reconnect()
+    # It goes on listening.
+    assert called == ["RestartUnit", "Subscribe"]
+    systemd.unsubscribe()
+    systemd.stop("a.service")
+    assert called[2:] == ["StopUnit", "StopUnit"]
