@@ -495,7 +495,7 @@ def test_what_is_no_procfile_is_refused(
     (tmp_path / name).write_text(text)
     for more in ((), ("--json",), ("-o", "new.toml")):
         done = unitq("import", name, *more)
-        assert (done.code, done.stdout) == (Exit.USAGE, "")
+        assert (done.code, bool(done.stdout)) == (Exit.USAGE, "--json" in more)
         assert f"{name}: " in done.stderr
         assert "NAME: COMMAND" in done.stderr
         assert "`worker: bin/worker`" in done.stderr

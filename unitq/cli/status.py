@@ -504,6 +504,8 @@ def _meant() -> tuple[Scope, Systemd, list[str]]:
             "no app is installed here",
             hint="`unitq deploy` installs one; --user looks at your own units",
         )
+    for app in apps:
+        state.installed(scope.layout, app)  # before systemd is asked: it may not be there either
     return scope, scope.systemd(), apps
 
 
