@@ -173,7 +173,7 @@ def _procfile(
         wishes,
         recogniser(scope),
         directory=wishes.directory or os.path.normpath(folder),
-        env_file=os.path.normpath(env) if env.is_file() else None,
+        env_file=os.path.normpath(env) if os.path.isfile(env) else None,
         formation=formation,
     )
 

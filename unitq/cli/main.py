@@ -13,6 +13,7 @@ from unitq.cli import output
 from unitq.cli.output import details, echo, echo_lines, echo_text
 from unitq.cli.scope import scope_options
 from unitq.core.errors import Exit, UnitqError
+from unitq.linux import changes
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -72,7 +73,6 @@ _ELSEWHERE = {
     "reread": "`unitq plan` shows what a changed unitq.toml would do",
     "update": "`unitq deploy` installs what unitq.toml says and rolls it out",
     "tail": "`unitq logs` shows what workers printed; -f follows",
-    "log": "`unitq logs` shows what workers printed; -f follows",
     "fg": "`unitq logs -f` follows what workers print",
     "reload": "`unitq deploy` takes new code and settings, `unitq restart` starts all anew",
     "upgrade": "`unitq deploy` takes new code and settings",
@@ -216,6 +216,7 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
     output.begin()
+    changes.forget()
     try:
         code = cli.main(args=words, prog_name="unitq", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -225,7 +226,8 @@ def main(arguments: list[str] | None = None) -> None:
         _show_usage(error)
         code = Exit.USAGE
     except (click.Abort, KeyboardInterrupt):
-        echo("unitq: interrupted; nothing was changed", err=True)
+        left = "part of it may be done: `unitq status` shows what runs"
+        echo(f"unitq: interrupted; {left if changes.begun() else 'nothing was changed'}", err=True)
         code = Exit.INTERRUPTED
     except UnitqError as error:
         if debug:
