@@ -19,6 +19,7 @@ from unitq.core.errors import NoMatchError, SystemdError, UnitqError
 from unitq.core.outcome import Outcome
 from unitq.core.pace import deadline, orders
 from unitq.core.rollout import (
+    IN_FLIGHT,
     Order,
     Phase,
     Rollout,
@@ -74,6 +75,15 @@ class _End(NamedTuple):
     gave_up: bool = False
 
 
+class Stop(NamedTuple):
+    """A rollout that somebody has asked to stop, and what it still finishes."""
+
+    interrupted: bool  # by a signal; else paused
+    draining: tuple[str, ...]
+    starting: tuple[str, ...]  # or about to prove themselves
+    seconds: float | None  # that the drains may take at most; None: any time
+
+
 class Progress(Protocol):
     """Shows what happens while it happens."""
 
@@ -82,6 +92,9 @@ class Progress(Protocol):
 
     def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:
         """Called after each step of the loop."""
+
+    def stopping(self, stop: Stop) -> None:
+        """Called once, where somebody has asked the rollout to stop."""
 
 
 class Applier:
@@ -228,6 +241,7 @@ class Applier:
                 return end
             if (interrupts.count or interrupts.paused) and not rollout.halted:
                 rollout = replace(rollout, halted=True)
+                progress.stopping(self._stop(rollout, now, interrupted=interrupts.count > 0))
                 continue
             watched = progress.interval is not None
             times = [deadline(rollout, sights.seen), None if limit is None else begun + limit]
@@ -271,6 +285,23 @@ class Applier:
                         caught &= processes.caught(pid)
                 found = keeper(program_names(processes.words_of(seen.pid)), caught)
             self._sights.more(name, found)
+
+    def _stop(self, rollout: Rollout, now: float, *, interrupted: bool) -> Stop:
+        """What is finished before the rollout stops, and how long it may take."""
+        moving = [slot for slot in rollout.slots.values() if slot.phase in IN_FLIGHT]
+        draining = [slot for slot in moving if slot.phase is Phase.DRAINING]
+        limits = [self._orders.limit(slot.instance) for slot in draining]
+        left = [
+            None if limit is None else max(0.0, limit - (now - slot.touched))
+            for slot, limit in zip(draining, limits, strict=True)
+        ]
+        longest = max((each for each in left if each is not None), default=0.0)
+        return Stop(
+            interrupted,
+            tuple(str(slot.instance) for slot in draining),
+            tuple(str(slot.instance) for slot in moving if slot not in draining),
+            None if None in left else longest,
+        )
 
     def _look_at_hands(self, rollout: Rollout, due: tuple[Order, ...]) -> None:
         """Notes what those have in hand that are about to be told to stop."""
@@ -504,6 +535,9 @@ class Quiet:
     interval: float | None = None
 
     def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:
+        """Shows nothing."""
+
+    def stopping(self, stop: Stop) -> None:
         """Shows nothing."""
 
 

@@ -91,7 +91,7 @@ def test_without_a_command_help_is_shown_and_it_is_a_usage_error(
 ) -> None:
     done = unitq()
     assert done.code == Exit.USAGE
-    assert "Commands:" in done.stdout + done.stderr
+    assert "Every day:" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -75,15 +75,15 @@ def busy(shared: Site) -> Site:
 
 
 class Terminal:
-    """A command on a terminal of its own, 120 columns wide."""
+    """A command on a terminal of its own."""
 
-    def __init__(self, site: Site, *arguments: str) -> None:
+    def __init__(self, site: Site, *arguments: str, columns: int = 120) -> None:
         user = ("--user",) if site.scope.user else ()
         self._master, slave = pty.openpty()
         self._process = subprocess.Popen(
             [*site.scope.prefix, sys.executable, "-m", "unitq", *user, *arguments],
             cwd=site.home,
-            env=site.scope.environment | {"TERM": "xterm-256color", "COLUMNS": "120"},
+            env=site.scope.environment | {"TERM": "xterm-256color", "COLUMNS": str(columns)},
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -272,8 +272,8 @@ def test_deploy_on_a_terminal_shows_who_drains_and_leaves_the_same_lines(
 
 # --- looking --------------------------------------------------------------------------------------
 
-HEADER = ["WORKER", "INSTANCE", "STATE", "SINCE", "PID", "REVISION", "FRESH", "PROCESSES",
-          "MEMORY", "RESTARTS"]  # fmt: skip
+HEADER = ["INSTANCE", "STATE", "SINCE", "PID", "REVISION", "FRESH", "PROCESSES", "MEMORY",
+          "RESTARTS"]  # fmt: skip
 
 
 def rows(table: str) -> list[dict[str, str]]:
@@ -299,7 +299,9 @@ def test_status_in_a_pipe_is_plain_aligned_and_true(app: Site) -> None:
     assert done.stdout.splitlines()[0].split() == HEADER
     pids = app.pids()
     found = rows(done.stdout)
-    assert {f"{row['WORKER']}@{row['INSTANCE']}": int(row["PID"]) for row in found} == pids
+    assert {row["INSTANCE"]: int(row["PID"]) for row in found} == pids
+    # As in unitq.toml, not by the alphabet.
+    assert [row["INSTANCE"] for row in found] == ["sms@1", "sms@2", "sms@3", "mail@1"]
     for row in found:
         assert row["STATE"] == "active (running)"
         assert (row["REVISION"], row["FRESH"]) == ("1", "yes")
@@ -316,8 +318,74 @@ def test_status_on_a_terminal_is_the_same_in_colour(app: Site) -> None:
     assert ESCAPE in terminal.shown
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.shown)
     for name, pid in app.pids().items():
-        worker, _, number = name.partition("@")
-        assert re.search(rf"(?m)^{worker} +{number} +active \(running\) .* {pid} ", plain)
+        assert re.search(rf"(?m)^{name} +active \(running\) .* {pid} ", plain)
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_status_leaves_out_what_matters_least_where_a_terminal_is_narrow(
+    app: Site, columns: int
+) -> None:
+    terminal = Terminal(app, "status", columns=columns)
+    assert terminal.end() == 0
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.shown)
+    gone = set(HEADER) - set(plain.splitlines()[0].split())
+    # How much fits, PIDs have a say in.
+    assert gone in ([{"MEMORY"}, {"MEMORY", "PROCESSES"}] if columns == 80 else [set()])
+    assert "…" not in plain
+    for name, pid in app.pids().items():
+        assert re.search(rf"(?m)^{name} +active \(running\) +[\d.]+ \S+ +{pid} ", plain)
+
+
+def test_status_for_scripts_and_for_monitoring(system_site: Site) -> None:
+    site = configured(system_site)
+    nothing = site.unitq("status", "--check", "-a", "no-such-app")
+    assert (nothing.code, nothing.stdout[:10], nothing.stderr) == (3, "UNKNOWN - ", "")
+    site.deploy()
+
+    def check() -> tuple[int, str]:
+        done = site.unitq("status", "--check")
+        quiet = site.unitq("status", "-q")
+        assert (quiet.stdout, quiet.stderr, quiet.code) == ("", "", site.unitq("status").code)
+        assert (done.stderr, done.stdout.count("\n"), done.stdout.count("|")) == ("", 1, 1)
+        return done.code, done.stdout.strip()
+
+    assert check() == (0, "OK - 4 of 4 serving | serving=4;;; old=0")
+    site.systemctl("stop", site.unit("sms", 2))
+    code, line = check()
+    assert (code, line[:40]) == (1, "WARNING - 3 of 4 serving; down: sms@2 in"), line
+    assert site.unitq("status", "-q").code == 3
+    site.systemctl("stop", site.unit("mail", 1))
+    assert check()[0] == 2
+    for unit in (site.unit("sms", 2), site.unit("mail", 1)):
+        site.systemctl("start", unit)
+    assert check()[0] == 0
+    for words in (["-q", "--check"], ["-q", "--json"], ["--check", "--watch"]):
+        assert site.unitq("status", *words).code == 2
+
+
+def test_status_watch_into_a_pipe_prints_looks(system_site: Site) -> None:
+    site = configured(system_site)
+    site.deploy()
+    text, documents = site.start("status", "--watch"), site.start("status", "--watch", "--json")
+    text.wait_for("3 of 3 serving")
+    documents.wait_for('"serving": 3')
+    site.systemctl("stop", site.unit("sms", 2))
+    text.wait_for("2 of 3 serving")
+    documents.wait_for('"serving": 2')
+    for running in (text, documents):
+        running.signal(signal.SIGINT)
+    ended, told = text.wait(), documents.wait()
+    assert (ended.code, told.code, ended.stderr, told.stderr) == (3, 3, "", ""), (ended, told)
+    assert ESCAPE not in ended.stdout
+    assert len(re.findall(r"(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$", ended.stdout)) >= 2
+    looks = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [looks[0]["exit_code"], looks[-1]["exit_code"]] == [0, 3]
+    # Who reads has gone: it ends.
+    piped = site.scope.run(
+        "bash", "-c", 'timeout 20 "$@" | head -n 1', "bash", sys.executable, "-m", "unitq",
+        "status", "--watch", "-a", site.app,
+    )  # fmt: skip
+    assert (piped.code, piped.stderr) == (0, ""), piped
 
 
 def test_status_watch_draws_until_ctrl_c(system_site: Site) -> None:
@@ -369,7 +437,7 @@ def test_targets(app: Site) -> None:
     ):
         done = app.unitq("status", *targets)
         assert done.code == 0, done
-        assert [f"{row['WORKER']}@{row['INSTANCE']}" for row in rows(done.stdout)] == expected
+        assert sorted(row["INSTANCE"] for row in rows(done.stdout)) == expected
 
 
 def test_an_unknown_target_is_a_no_match_and_nothing_is_done(app: Site) -> None:
@@ -807,7 +875,7 @@ def test_status_shows_old_code_before_anything_else(site: Site) -> None:
     site.deploy(code=7)
     done = site.unitq("status")
     assert done.code == 15, done
-    found = {row["INSTANCE"]: row for row in rows(done.stdout)}
+    found = {row["INSTANCE"].partition("@")[2]: row for row in rows(done.stdout)}
     assert (found["2"]["FRESH"], found["3"]["FRESH"]) == ("NO", "NO")
     assert (found["2"]["REVISION"], found["3"]["REVISION"]) == ("1", "1")
     assert found["1"]["FRESH"] != "NO"
@@ -833,7 +901,7 @@ def test_status_of_a_worker_that_nobody_wants_any_more(system_site: Site) -> Non
     done = site.unitq("status")
     # It runs the code that is wanted, but nobody wants it.
     assert done.code == 3, done
-    (row,) = [row for row in rows(done.stdout) if row["INSTANCE"] == "7"]
+    (row,) = [row for row in rows(done.stdout) if row["INSTANCE"].endswith("@7")]
     assert row["FRESH"] == "not wanted"
     assert site.unitq("plan").code == 12
     done = site.deploy()
@@ -942,3 +1010,8 @@ def test_bash_completes_commands_options_workers_and_instances(app: Site) -> Non
     assert complete(app, [*named, "logs", "sms@"]) == ["sms@1", "sms@2", "sms@3"]
     assert complete(app, [*named, "status", "x"]) == []
     assert sorted(complete(app, ["restart", *named, "sms@1", "m"])) == ["mail"]
+    assert complete(app, [*user, "-a", app.app[:-1]]) == [app.app]
+    assert complete(app, [*named, "scale", "s"]) == ["sms=3"]
+    kept = complete(app, [*named, "rollback", ""])
+    assert kept == complete(app, [*named, "show", ""])
+    assert [each.partition("-")[0] for each in kept] == ["1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,8 @@ from tests.systemd.conftest import wait_until
 from unitq.core.errors import Exit
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.systemd.conftest import Site
 
 pytestmark = pytest.mark.systemd
@@ -126,8 +129,13 @@ def test_10_interrupted_at_a_safe_point(app: Site) -> None:
     running = app.start("restart")
     running.wait_for("draining")
     running.signal(signal.SIGINT)
+    # Answered at once, while the drain goes on.
+    running.wait_for("interrupted: finishes sms@1 draining (at most ")
+    running.wait_for("Ctrl-C again leaves at once")
     app.let_go(1)
-    assert running.wait().code == Exit.INTERRUPTED
+    done = running.wait()
+    assert done.code == Exit.INTERRUPTED
+    assert "nothing was changed" not in done.stdout + done.stderr
     assert app.active("sms") == 2
 
 
@@ -176,3 +184,28 @@ def test_130_detached(app: Site) -> None:
     assert running.wait(10).code == Exit.DETACHED
     app.let_go(1)
     wait_until(lambda: app.active("sms") == 2, what="systemd finished what was begun")
+
+
+# From where another account has typed `su`: a folder that may not be read.
+ANYWHERE = [
+    "status", "status --json", "history", "show", "releases", "orphans", "queues", "logs", "check",
+    "plan", "deploy", "start", "pause", "scale w=1", "ctl status", "ctl update", "rollout status",
+    "init", "import", "import x", "takeover", "-c unitq.toml status", "-c x/unitq.toml plan",
+    "import x -o y", "render --output z", "trust add unitq.toml --owner tester", "--user status",
+]  # fmt: skip
+
+
+def test_a_folder_that_may_not_be_read_is_no_bug(system_site: Site, tmp_path: Path) -> None:
+    """Path.exists() raises PermissionError there, until Python 3.13."""
+    folder = tmp_path / "secret"
+    folder.mkdir(mode=0o700)
+    (folder / "x").write_text("")
+    tester = ("setpriv", "--reuid=tester", "--regid=tester", "--init-groups", "--")
+    for line in ANYWHERE:
+        done = system_site.scope.run(
+            *tester, sys.executable, "-m", "unitq", *line.split(), cwd=folder
+        )
+        assert "internal error" not in done.stderr, (line, done)
+        assert "Traceback" not in done.stderr, (line, done)
+        # 1 is supervisorctl's for what cannot be read again, and ours where no user manager runs.
+        assert done.code != 1 or "ctl" in line or "--user" in line, (line, done)

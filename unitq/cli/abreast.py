@@ -25,6 +25,7 @@ from unitq.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from unitq.apply import Stop
     from unitq.cli.takeover import Planned
     from unitq.core.names import InstanceName
     from unitq.core.outcome import Outcome
@@ -234,6 +235,9 @@ class _Meanwhile:
     def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:  # noqa: ARG002
         """Called after each step of the rollout's loop."""
         self._turn()
+
+    def stopping(self, stop: Stop) -> None:
+        """Said by the takeover itself."""
 
 
 def command(one: Member) -> str:

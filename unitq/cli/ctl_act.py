@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from unitq.cli import block
 from unitq.cli.ctl_fleet import ambiguous, look
 from unitq.cli.output import echo
+from unitq.cli.progress import stopping
 from unitq.cli.rollouts import Waiting, keep
 from unitq.cli.run import over
 from unitq.core.ctl import Code, State, error, said
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from unitq import observe
+    from unitq.apply import Stop
     from unitq.cli.ctl import Call
     from unitq.cli.ctl_fleet import Fleet
     from unitq.core.rollout import Rollout
@@ -64,6 +67,11 @@ class Teller:
             elif slot.phase is Phase.FAILED:
                 echo(error(name, "spawn error"))
                 self.code = Code.NOT_RUNNING
+
+    def stopping(self, stop: Stop) -> None:
+        """On standard error, where supervisorctl has no words of its own."""
+        with suppress(OSError):
+            echo(stopping(stop), err=True)
 
     def close(self, told: Mapping[str, Any]) -> None:
         """Says what went wrong, in unitq's own words; and what was not reached because of it."""

@@ -204,7 +204,7 @@ def _configured(scope: Scope) -> Iterator[Configured]:
 def _scopes(scope: Scope) -> list[Scope]:
     here = Path("unitq.toml")
     named = scope.config or os.environ.get("UNITQ_CONFIG")
-    if named or (here.exists() and scope.app in (None, app_of(here))):
+    if named or (os.path.exists(here) and scope.app in (None, app_of(here))):
         return [scope]
     found: dict[str, Path] = {}
     for app in state.apps(scope.layout):

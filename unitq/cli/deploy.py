@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unitq.cli import hooking, plan_text, report, rollouts
+from unitq.cli import completing, hooking, plan_text, report, rollouts
 from unitq.cli.by_grant import by_grant
 from unitq.cli.output import echo, echo_json, echo_lines, echo_text
 from unitq.cli.pace import paced, rollout_options, unavailable
@@ -327,7 +327,12 @@ Examples:
 """
 )
 @scope_options
-@click.option("--output", metavar="DIR", help="Write the files there instead of printing them.")
+@click.option(
+    "--output",
+    metavar="DIR",
+    shell_complete=completing.folders,
+    help="Write the files there instead of printing them.",
+)
 def render(output: str | None) -> int:
     """Print or write the systemd units, without installing anything.
 

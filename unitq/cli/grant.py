@@ -70,7 +70,7 @@ def _new(scope: Scope, group: str) -> Grant:
     app = scope.app or _only_app(scope)
     new = model.checked(app, group)
     path = checks.config(app)
-    if not path.exists():
+    if not os.path.exists(path):
         raise NoMatchError(
             f"{path}: no such file, and a granted deploy reads no other",
             hint=f"`install -D -m 0644 unitq.toml {path}`",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from unitq.cli import completing
 from unitq.cli.output import echo, echo_json, echo_text
 from unitq.cli.scope import current, scope_options
 from unitq.core.errors import ConfigError, Exit
@@ -64,13 +65,24 @@ Examples:
 """,
 )
 @scope_options
-@click.option("-o", "--output", metavar="FILE", help="Write there, and not to the standard output.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    shell_complete=completing.files,
+    help="Write there, and not to the standard output.",
+)
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @click.option(
     "--check", "checking", is_flag=True, help="Compare with the unitq.toml that is there."
 )
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON; see docs/json.md.")
-@click.option("--directory", metavar="DIR", help="Where programs run that say nothing of it.")
+@click.option(
+    "--directory",
+    metavar="DIR",
+    shell_complete=completing.folders,
+    help="Where programs run that say nothing of it.",
+)
 @click.option(
     "--env", "variables", multiple=True, metavar="NAME=VALUE", callback=pairs,
     help="What %(ENV_NAME)s stands for; otherwise this command's environment.",
@@ -78,7 +90,7 @@ Examples:
 @click.option(
     "--formation", metavar="NAME=N,…", callback=_formation, help="How many, for a Procfile."
 )
-@click.argument("file", required=False)
+@click.argument("file", required=False, shell_complete=completing.files)
 def import_(
     output: str | None,
     force: bool,
@@ -100,7 +112,7 @@ def import_(
     scope = current()
     if checking and output:
         raise ConfigError("--check writes nothing, so --output means nothing with it")
-    if output and Path(output).exists() and not force:
+    if output and os.path.exists(output) and not force:
         raise ConfigError(f"{output} is there already", hint="--force replaces it")
     path = Path(file) if file is not None else supervisor.default()
     presets = scope.presets()
@@ -161,7 +173,7 @@ def _procfile(
         wishes,
         recogniser(scope),
         directory=wishes.directory or os.path.normpath(folder),
-        env_file=os.path.normpath(env) if env.is_file() else None,
+        env_file=os.path.normpath(env) if os.path.isfile(env) else None,
         formation=formation,
     )
 

@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,10 @@ from unitq.cli import output
 from unitq.cli.output import details, echo, echo_lines, echo_text
 from unitq.cli.scope import scope_options
 from unitq.core.errors import Exit, UnitqError
+from unitq.linux import changes
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # Name, where it is, and its line in `unitq --help`. Listed here so that help and completion need
 # not import every command, and a command imports only what it uses.
@@ -55,6 +59,40 @@ _COMMANDS = {
 
 
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+# How `unitq --help` groups them.
+GROUPS = {
+    "Every day": (
+        "deploy", "status", "logs", "restart", "rollback", "plan", "check", "start", "stop",
+        "scale",
+    ),
+    "Look": ("queues", "orphans", "history", "show", "diff", "releases", "presets"),
+    "Move in": ("init", "import", "takeover", "ctl", "grant", "trust", "completion"),
+    "Rare": (
+        "rollout", "pause", "resume", "recycle", "signal", "render", "schema", "remove",
+    ),
+}  # fmt: skip
+# What people type who come from elsewhere, and what does that here.
+_ELSEWHERE = {
+    "reread": "`unitq plan` shows what a changed unitq.toml would do",
+    "update": "`unitq deploy` installs what unitq.toml says and rolls it out",
+    "tail": "`unitq logs` shows what workers printed; -f follows",
+    "fg": "`unitq logs -f` follows what workers print",
+    "reload": "`unitq deploy` takes new code and settings, `unitq restart` starts all anew",
+    "upgrade": "`unitq deploy` takes new code and settings",
+    "install": "`unitq deploy` installs the units and starts the workers",
+    "up": "`unitq deploy` installs the units and starts the workers",
+    "down": "`unitq stop` lets workers finish their jobs and stops them",
+    "shutdown": "`unitq stop` lets workers finish their jobs and stops them",
+    "kill": "`unitq stop` lets workers finish; `unitq signal NAME` sends a signal",
+    "pid": "`unitq status` shows the PIDs",
+    "ps": "`unitq status` shows what runs",
+    "list": "`unitq status` shows what runs",
+    "avail": "`unitq status` shows what runs",
+    "undo": "`unitq rollback` rolls an earlier revision out again",
+    "uninstall": "`unitq remove` stops an app and deletes all that deploy installed",
+}
+# Supervisor's own words, which `unitq ctl` takes as they are.
+_SUPERVISORS = ("reread", "update", "tail", "pid", "avail")
 
 
 class LazyGroup(click.Group):
@@ -64,15 +102,30 @@ class LazyGroup(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name in _WORDS:
+            return _WORDS[cmd_name]
         if cmd_name not in _COMMANDS:
             return None
         module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        # Ours has a line for each: click would import every command.
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        found = [(name, text) for name, (_, text) in _COMMANDS.items()]
+        return [
+            CompletionItem(name, help=text) for name, text in found if name.startswith(incomplete)
+        ]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+        widest = max(map(len, _COMMANDS))
+        for title, members in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(widest), _COMMANDS[name][1]) for name in members])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -82,10 +135,43 @@ class LazyGroup(click.Group):
         except click.UsageError as error:
             from difflib import get_close_matches
 
-            near = get_close_matches(args[0], _COMMANDS, n=1)
+            word = args[0]
+            near = get_close_matches(word, _COMMANDS, n=1)
             hint = f" Did you mean '{near[0]}'?" if near else ""
+            if word in _ELSEWHERE:
+                more = f"; `unitq ctl {word}` answers as supervisorctl does"
+                hint = f" {_ELSEWHERE[word]}{more * (word in _SUPERVISORS)}."
             raise click.UsageError(error.message + hint, ctx) from error
 
+
+@click.command("help", hidden=True)
+@click.argument("words", nargs=-1, metavar="[COMMAND]...")
+@click.pass_context
+def _help(context: click.Context, words: tuple[str, ...]) -> int:
+    """Print the help of unitq, or of a command."""
+    above = context.parent
+    assert above is not None
+    command: click.Command = above.command
+    for word in words:
+        if not isinstance(command, click.Group):
+            raise click.UsageError(f"`{above.command_path}` has no commands of its own.", above)
+        _, found, _ = command.resolve_command(above, [word])
+        assert found is not None
+        above = click.Context(found, parent=above, info_name=found.name, **cli.context_settings)
+        command = found
+    echo_text(command.get_help(above))
+    return Exit.OK
+
+
+@click.command("version", hidden=True)
+def _version_() -> int:
+    """Print the version."""
+    _print_version()
+    return Exit.OK
+
+
+# Words for options.
+_WORDS = {"help": _help, "version": _version_}
 
 _EPILOG = """\b
 First steps:
@@ -101,10 +187,14 @@ Documentation: docs/ of the source, or `unitq COMMAND --help`.
 def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001
     if not value or ctx.resilient_parsing:
         return
+    _print_version()
+    ctx.exit()
+
+
+def _print_version() -> None:
     from unitq import __version__
 
     echo(f"unitq {__version__}")
-    ctx.exit()
 
 
 @click.group(
@@ -130,6 +220,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in words
     output.begin()
     failed: Exception | KeyboardInterrupt | None = None
+    changes.forget()
     try:
         code = cli.main(args=words, prog_name="unitq", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -139,7 +230,8 @@ def main(arguments: list[str] | None = None) -> None:
         _show_usage(error)
         code, failed = Exit.USAGE, error
     except (click.Abort, KeyboardInterrupt) as error:
-        echo("unitq: interrupted; nothing was changed", err=True)
+        left = "part of it may be done: `unitq status` shows what runs"
+        echo(f"unitq: interrupted; {left if changes.begun() else 'nothing was changed'}", err=True)
         code, failed = Exit.INTERRUPTED, error
     except UnitqError as error:
         if debug:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from contextlib import suppress
 from dataclasses import replace
@@ -187,7 +188,7 @@ class Mover:
                 observe.leftovers(revision, found.values()), outcome.exit(),
             )  # fmt: skip
             written(book, told, outcome, None)
-        for path in self._notes.glob("*") if self._notes.is_dir() else ():
+        for path in self._notes.glob("*") if os.path.isdir(self._notes) else ():
             path.unlink(missing_ok=True)
         with suppress(OSError):
             self._notes.rmdir()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from unitq.cli import completing
 from unitq.cli.rollouts import share
 from unitq.core.settings import Share
 
@@ -39,7 +40,11 @@ def rollout_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds an option for each key of [rollout] but max_unavailable."""
     for key, takes, words in reversed(_FLAGS):
         name = f"--{key.replace('_', '-')}"
-        function = click.option(name, key, metavar=takes, help=words)(function)
+        choices = takes.split("|") if takes.islower() else ()
+        complete = completing.words(*choices) if choices else None
+        function = click.option(name, key, metavar=takes, help=words, shell_complete=complete)(
+            function
+        )
     return function
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from unitq.cli import completing
 from unitq.cli.output import echo, echo_json, echo_lines
 from unitq.cli.scope import current, scope_options
 from unitq.cli.text import table
@@ -33,7 +34,7 @@ Examples:
 """
 )
 @scope_options
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completing.presets)
 @click.option("--json", "as_json", is_flag=True, help="A JSON object; see docs/json.md.")
 def presets(name: str | None, as_json: bool) -> int:
     """List the presets for queue frameworks; with NAME, each fact with its evidence.

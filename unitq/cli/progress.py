@@ -14,12 +14,15 @@ from unitq.core.sight import End, Seen
 from unitq.host import state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from unitq.apply import Stop
     from unitq.core.names import InstanceName
     from unitq.hands import Hands
 
 _DONE = (Phase.HEALTHY, Phase.KEPT)
+
+_NAMED = 3  # instances in a line
 
 # Seconds between two looks at the same picture: to draw it takes milliseconds.
 _REDRAW = 0.05
@@ -74,6 +77,16 @@ class Lines:
                 jobs = self._waits_for(name) if slot.phase is Phase.DRAINING else ""
                 self._print(f"  {name!s:<{width}}  {line}", jobs)
         self._last = rollout
+
+    def stopping(self, stop: Stop) -> None:
+        """Says what is finished first, and what a second Ctrl-C does."""
+        line = stopping(stop)
+        if self._read:
+            self._print(line, "")
+        else:
+            # Standard output is a document's.
+            with suppress(OSError):
+                echo(line, err=True)
 
     def _waits_for(self, name: InstanceName) -> str:
         if self._hands is None:
@@ -146,6 +159,28 @@ class Live(Lines):
                 shown.append(line(told, "yellow"))
         left = sum(slot.phase is Phase.WAITING for slot in rollout.slots.values())
         return [*shown, line(f"  {left} to go" + (", stopping" if rollout.halted else ""), "dim")]
+
+
+def stopping(stop: Stop) -> str:
+    """What is still finished, how long that may take, and what a second Ctrl-C does."""
+    why = "interrupted" if stop.interrupted else "paused"
+    parts = []
+    if stop.draining:
+        limit = "as long as their jobs take"
+        if stop.seconds is not None:
+            limit = f"at most {duration(stop.seconds)} more"
+        parts.append(f"{_some(stop.draining)} draining ({limit})")
+    if stop.starting:
+        parts.append(f"{_some(stop.starting)} starting")
+    if not parts:
+        return f"{why}: no instance is between two states, so it stops here"
+    second = "; Ctrl-C again leaves at once, and systemd finishes them" * stop.interrupted
+    return f"{why}: finishes {' and '.join(parts)}, touches no other{second}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _counts(slot: Slot) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unitq.cli import report
+from unitq.cli import completing, report
 from unitq.cli.by_grant import by_grant
 from unitq.cli.roll import Roll, begun, carried_out, plan_to, typed_deploy, way_back
 from unitq.cli.rollouts import Waiting, message_option, share, waiting_options, with_max_unavailable
@@ -45,7 +45,7 @@ Examples:
 @pace
 @message_option
 @waiting_options
-@click.argument("revision", required=False, metavar="[N]")
+@click.argument("revision", required=False, metavar="[N]", shell_complete=completing.revisions)
 @by_grant("rollback")
 def rollback(
     revision: str | None,

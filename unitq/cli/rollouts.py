@@ -31,6 +31,7 @@ from unitq.rollout.advisory import Advisory
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from unitq.apply import Stop
     from unitq.cli.report import Back
     from unitq.cli.scope import Scope
     from unitq.core.names import InstanceName
@@ -311,10 +312,17 @@ class _Tolerant:
         self._advisory = advisory
         self.interval = shown.interval
 
+    def stopping(self, stop: Stop) -> None:
+        """Passes it on."""
+        self._passed(lambda: self._shown.stopping(stop))
+
     def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:
         """Passes on what has changed."""
+        self._passed(lambda: self._shown.update(rollout, seen, now))
+
+    def _passed(self, show: Callable[[], None]) -> None:
         try:
-            self._shown.update(rollout, seen, now)
+            show()
             return
         except OSError:
             pass  # nobody reads it

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq import observe
+from unitq.cli import completing
 from unitq.cli.by_grant import by_grant
 from unitq.cli.output import confirm, echo
 from unitq.cli.roll import Roll, begun, carried_out, nothing_in_the_way, ways_out
@@ -230,7 +231,9 @@ Examples:
 )
 @scope_options
 @waiting_options
-@click.argument("counts", nargs=-1, required=True, metavar="WORKER=COUNT...")
+@click.argument(
+    "counts", nargs=-1, required=True, metavar="WORKER=COUNT...", shell_complete=completing.counts
+)
 def scale(counts: tuple[str, ...], as_json: bool, timeout: float | None, fail_on_kill: bool) -> int:
     """Change how many instances there are. Only those that come or go are touched.
 
@@ -312,7 +315,7 @@ Examples:
 )  # fmt: skip
 @scope_options
 @click.option("--all-processes", is_flag=True, help="Not only the main process of each.")
-@click.argument("signal_name", metavar="SIGNAL")
+@click.argument("signal_name", metavar="SIGNAL", shell_complete=completing.signals)
 @targets
 def send_signal(signal_name: str, targets: tuple[str, ...], all_processes: bool) -> int:
     """Send a signal to the main process of workers that run.

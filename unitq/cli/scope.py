@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from unitq.cli import completing
 from unitq.core import layout, names
 from unitq.core.errors import ConfigError, NoMatchError, NotPermittedError, PreflightError
 from unitq.host import state
@@ -71,10 +72,10 @@ class Scope(NamedTuple):
         configured = sorted({each.app for each in every if each.app})
         if self.app is not None:
             every = [each for each in every if each.app == self.app]
-        found = source.around(every, os.getcwd()) or every
+        found = source.around(every, _cwd()) or every
         if meant:
             # Root does not obey ./unitq.toml. What has nothing to do with it is not meant either.
-            found = source.around(every, os.getcwd()) if self.app is None else every
+            found = source.around(every, _cwd()) if self.app is None else every
             if not found:
                 return here
         if len(found) == 1:
@@ -163,7 +164,7 @@ class Scope(NamedTuple):
         if len(found) > 1:
             from unitq.config import source
 
-            near = source.around(source.candidates(self.layout), os.getcwd())
+            near = source.around(source.candidates(self.layout), _cwd())
             return [each.app for each in near if each.app in found] or found
         return found
 
@@ -174,7 +175,7 @@ class Scope(NamedTuple):
         must not take the only other one instead.
         """
         named = self.config or os.environ.get("UNITQ_CONFIG")
-        if named or _HERE.exists():
+        if named or os.path.exists(_HERE):
             return Path(named) if named else _HERE
         return None
 
@@ -206,6 +207,14 @@ class Scope(NamedTuple):
 _HERE = Path("unitq.toml")
 
 
+def _cwd() -> str:
+    """Where we stand; empty where that directory was deleted."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""
+
+
 def _unreadable(path: Path, error: OSError) -> ConfigError:
     hint = "-c FILE names the configuration file"
     if isinstance(error, FileNotFoundError):
@@ -215,7 +224,7 @@ def _unreadable(path: Path, error: OSError) -> ConfigError:
 
 def app_of(path: Path) -> str | None:
     """The app that a file says it is about; None where it cannot be read."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None
     from unitq.config import source
 
@@ -272,8 +281,20 @@ def scope_options(function: F) -> F:
     for option in (
         click.option("--debug", is_flag=True, help="Show a traceback where something fails."),
         click.option("--user", is_flag=True, help="Your own systemd units; no root needed."),
-        click.option("-a", "--app", metavar="APP", help="The app, where there are several."),
-        click.option("-c", "--config", metavar="FILE", help="The configuration file."),
+        click.option(
+            "-a",
+            "--app",
+            metavar="APP",
+            shell_complete=completing.apps,
+            help="The app, where there are several.",
+        ),
+        click.option(
+            "-c",
+            "--config",
+            metavar="FILE",
+            shell_complete=completing.files,
+            help="The configuration file.",
+        ),
     ):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]

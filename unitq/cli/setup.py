@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from unitq.cli import completing
 from unitq.cli.output import ask, echo, echo_json, echo_text
 from unitq.cli.scope import current, scope_options
 from unitq.core.errors import ConfigError, Exit
@@ -36,6 +37,7 @@ Examples:
 @click.option(
     "--preset",
     "name",
+    shell_complete=completing.presets,
     metavar="NAME",
     default="php-resque",
     show_default=True,
@@ -52,13 +54,17 @@ def init(force: bool, name: str) -> int:
 
     scope = current()
     preset = known(scope.presets(), name)
-    code, home = _code(Path.cwd())
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        raise ConfigError("this directory is gone", hint="`cd` to where the code is") from None
+    code, home = _code(here)
     app = scope.app or re.sub(r"[^A-Za-z0-9_-]+", "-", home.name).strip("-_") or "app"
     if not NAME_RE.fullmatch(app):
         raise ConfigError(f"not a name for an app: {app}", hint="letters, digits, - and _")
     written = scope.layout.config_dir / f"{app}.toml"
     path = Path(scope.config or ("unitq.toml" if scope.user else written))
-    if path.exists() and not force:
+    if os.path.exists(path) and not force:
         raise ConfigError(f"{path} is there already", hint="--force replaces it")
     with files.nothing_changed("cannot write"):
         text = starter(
@@ -97,7 +103,7 @@ def _code(here: Path) -> tuple[Path, Path]:
     # Where Capistrano, Deployer and the like keep the code: a link that each release moves.
     for above in (here, *here.parents):
         link = above / "current"
-        if link.is_symlink() and link.is_dir():
+        if os.path.islink(link) and os.path.isdir(link):
             release = link.resolve()
             if os.lstat(link).st_uid not in (0, release.stat().st_uid):
                 continue  # anybody may make a link in /tmp

@@ -484,10 +484,11 @@ def status(
         raise click.UsageError("-q, --check, and what says how to show it exclude each other")
     if check:
         return _check(targets)
-    scope, systemd, apps = _meant()
+    scope, revisions, systemd = _meant()
     if watch:
+        apps = [revision.app for revision in revisions]
         return _watch(scope, systemd, apps, targets, Asked(queues, verbose), as_json=as_json)
-    sights = _looks(scope, systemd, apps, targets, Asked(queues, verbose))
+    sights = _looks(scope, systemd, revisions, targets, Asked(queues, verbose))
     code = max((sight.code for sight in sights), default=Exit.OK)
     if quiet:
         return code
@@ -495,8 +496,8 @@ def status(
     return code
 
 
-def _meant() -> tuple[Scope, Systemd, list[str]]:
-    """Where to look, and for which apps. Raises NoMatchError where there is none."""
+def _meant() -> tuple[Scope, list[Revision], Systemd]:
+    """Where to look, and what is wanted of which apps. Raises NoMatchError where there is none."""
     scope = current()
     apps = scope.apps()
     if not apps:
@@ -504,15 +505,17 @@ def _meant() -> tuple[Scope, Systemd, list[str]]:
             "no app is installed here",
             hint="`unitq deploy` installs one; --user looks at your own units",
         )
-    for app in apps:
-        state.installed(scope.layout, app)  # before systemd is asked: it may not be there either
-    return scope, scope.systemd(), apps
+    revisions = [state.installed(scope.layout, app) for app in apps]
+    return scope, revisions, scope.systemd()
 
 
 def _looks(
-    scope: Scope, systemd: Systemd, apps: Sequence[str], targets: Sequence[str], also: Asked
+    scope: Scope,
+    systemd: Systemd,
+    revisions: Sequence[Revision],
+    targets: Sequence[str],
+    also: Asked,
 ) -> list[Sight]:
-    revisions = [state.installed(scope.layout, app) for app in apps]
     return [_look(scope, systemd, revision, targets, also) for revision in revisions]
 
 
@@ -521,7 +524,8 @@ def _check(targets: Sequence[str]) -> int:
     from unitq.cli import status_check
 
     try:
-        sights = _looks(*_meant(), targets, Asked())
+        scope, revisions, systemd = _meant()
+        sights = _looks(scope, systemd, revisions, targets, Asked())
         said = status_check.answer(
             [
                 status_check.Member(
@@ -579,7 +583,8 @@ def _watch(
         try:
             while True:
                 try:
-                    sights = _looks(scope, systemd, apps, wanted, also)
+                    revisions = [state.installed(scope.layout, app) for app in apps]
+                    sights = _looks(scope, systemd, revisions, wanted, also)
                     code = max(sight.code for sight in sights)
                     show(sights, code)
                     systemd.subscribe(row.instance.unit for sight in sights for row in sight.rows)

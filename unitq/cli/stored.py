@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from unitq import observe
+from unitq.cli import completing
 from unitq.cli.output import echo
-from unitq.cli.scope import Scope
 from unitq.core import history
-from unitq.core.errors import UnitqError
 from unitq.host import revisions, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from unitq.cli.scope import Scope
     from unitq.core.layout import AppLayout
     from unitq.core.names import InstanceName
     from unitq.core.revision import Revision
@@ -75,25 +75,8 @@ def looked(found: Stored, systemd: Systemd) -> dict[InstanceName, observe.Instan
     return observe.instances(systemd, where, found.current.app, workers)
 
 
-def _complete(
-    context: click.Context,
-    parameter: click.Parameter,  # noqa: ARG001
-    incomplete: str,
-) -> list[Any]:
-    from click.shell_completion import CompletionItem
-
-    values: dict[str, Any] = {}
-    for given in (context.parent.params if context.parent else {}, context.params):
-        values |= {name: value for name, value in given.items() if value}
-    scope = Scope(values.get("config"), values.get("app"), bool(values.get("user")))
-    try:
-        found = stored(scope).revisions
-    except UnitqError:
-        return []
-    ids = [revision.id for revision in reversed(found)]
-    return [CompletionItem(name) for name in ids if name.startswith(incomplete)]
-
-
 def revision_argument(name: str, metavar: str, *, required: bool = False) -> Callable[..., Any]:
     """Adds an argument that names a revision; with shell completion."""
-    return click.argument(name, metavar=metavar, required=required, shell_complete=_complete)
+    return click.argument(
+        name, metavar=metavar, required=required, shell_complete=completing.revisions
+    )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from unitq.cli import completing
 from unitq.cli.imports import pairs, recogniser
 from unitq.cli.output import confirm, echo, echo_json, echo_lines
 from unitq.cli.rollouts import need_terminal, running, share, waiting_options
@@ -112,7 +113,7 @@ Exit codes: docs/exit-codes.md.
     help="How many of a program's processes are moved at a time; otherwise as [rollout] says.",
 )
 @waiting_options
-@click.argument("file", required=False)
+@click.argument("file", required=False, shell_complete=completing.files)
 @click.argument("programs", nargs=-1, metavar="[PROGRAM]...")
 def takeover(
     file: str | None,

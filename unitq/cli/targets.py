@@ -7,37 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unitq.core.errors import UnitqError
+from unitq.cli import completing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from click.shell_completion import CompletionItem
-
-
-def _complete(
-    context: click.Context,
-    parameter: click.Parameter,  # noqa: ARG001
-    incomplete: str,
-) -> list[CompletionItem]:
-    from click.shell_completion import CompletionItem
-
-    from unitq.cli.scope import Scope
-
-    options: dict[str, Any] = {}
-    for given in (context.parent.params if context.parent else {}, context.params):
-        # What was not said after the verb must not hide what was said before it.
-        options |= {name: value for name, value in given.items() if value}
-    try:
-        revision = Scope(
-            options.get("config"), options.get("app"), bool(options.get("user"))
-        ).installed()
-    except UnitqError:
-        return []
-    found = [worker.name for worker in revision.workers]
-    if "@" in incomplete:
-        found = [str(instance) for instance in revision.instances]
-    return [CompletionItem(name) for name in found if name.startswith(incomplete)]
 
 
 class WholeApp(click.Command):
@@ -66,6 +39,7 @@ def _instead(word: str) -> str:
 
 def targets(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the TARGET arguments."""
-    return click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=_complete)(
-        function
+    add = click.argument(
+        "targets", nargs=-1, metavar="[TARGET]...", shell_complete=completing.targets
     )
+    return add(function)

@@ -69,6 +69,8 @@ def around(every: Sequence[Candidate], cwd: str) -> list[Candidate]:
             os.path.islink(directory) and here.is_relative_to(Path(directory).parent.resolve())
         )
 
+    if not cwd:
+        return []
     return [each for each in every if any(holds(directory) for directory in each.directories)]
 
 

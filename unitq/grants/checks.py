@@ -45,7 +45,7 @@ def refuse(grant: Grant) -> None:
 
 
 def _of_polkit() -> Iterator[str]:
-    if not RULES.is_dir():
+    if not os.path.isdir(RULES):
         yield (
             f"{RULES}: there is no such directory, so no polkit that reads rules: "
             "`apt install polkitd` (Debian 12, Ubuntu 24.04; older ones: see docs/deploy-users.md)"

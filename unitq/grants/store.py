@@ -142,7 +142,7 @@ def _refuse_foreign(path: Path) -> None:
     """Raises PreflightError where somebody else's file has the name of one of ours."""
     try:
         mark = rule.MARK if path == RULE else "# Written by `unitq grant`"
-        foreign = path.is_symlink() or not path.read_text(errors="replace").startswith(mark)
+        foreign = os.path.islink(path) or not path.read_text(errors="replace").startswith(mark)
     except FileNotFoundError:
         return
     if foreign:

@@ -159,7 +159,7 @@ def way_back(path: Path, environment: Mapping[str, str], section: str) -> list[s
     if refused(found, [section]):
         # Somebody else could have put something in the copy's place: nothing there is typed.
         return [f"# autostart of [{section}] in {target} again as it was"]
-    if not copy.exists():
+    if not os.path.exists(copy):
         return []
     before = supervisor.read(copy)
     ini = Ini()

@@ -448,12 +448,12 @@ def _script(command: str, release: str, place: str) -> list[Finding]:
 
 def _runnable(path: Path, place: str, hint: str = "") -> list[Finding]:
     try:
-        there = path.exists()
+        path.stat()
     except PermissionError:
         return []  # whether root sees it is not for us to say
-    if not there:
+    except (OSError, ValueError):
         return [Finding(Level.ERROR, place, f"there is no program {path}", hint)]
-    if not path.is_file() or not os.access(path, os.X_OK):
+    if not os.path.isfile(path) or not os.access(path, os.X_OK):
         return [
             Finding(Level.ERROR, place, f"{path} is not executable", f"`chmod +x {path}`"),
         ]

@@ -82,14 +82,14 @@ def _release(worker: Worker) -> str:
             f"workers.{worker.name}.directory: {worker.directory}: {reason}",
             hint="`directory` is where the code is, or a symlink to it",
         ) from error
-    if not release.is_dir():
+    if not os.path.isdir(release):
         raise PreflightError(f"workers.{worker.name}.directory: {release} is not a directory")
     return str(release)
 
 
 def _version(directory: str, release: str, mode: CodeVersion, label: str | None) -> _Version:
     """What makes this code different from the last: equal only where the code surely is."""
-    if mode is CodeVersion.RELEASE or (mode is CodeVersion.AUTO and Path(directory).is_symlink()):
+    if mode is CodeVersion.RELEASE or (mode is CodeVersion.AUTO and os.path.islink(directory)):
         # A release directory is made once and not changed; if it is a checkout, a `git pull`
         # into it is noticed all the same.
         head = _head(directory, release) if mode is CodeVersion.AUTO else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from unitq.core.errors import NotPermittedError, PreflightError, UnitqError
 from unitq.core.takeover import Member
+from unitq.linux import changes
 from unitq.linux.account import name_of
 from unitq.linux.proc import identity, own_line
 from unitq.linux.trust import ROOT
@@ -136,6 +137,7 @@ class Handle:
 
     def send(self, number: int) -> bool:
         """Sends it a signal; False where it has ended. Raises NotPermittedError."""
+        changes.note()
         try:
             signal.pidfd_send_signal(self.descriptor, number)
         except ProcessLookupError:

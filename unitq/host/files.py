@@ -76,7 +76,7 @@ def sync(folder: Path) -> None:
 def folder(path: Path) -> None:
     """Makes a folder that every user may enter: workers reach their code through it."""
     for part in (*reversed(path.parents), path):
-        if not part.exists():
+        if not os.path.exists(part):
             part.mkdir(exist_ok=True)
             part.chmod(0o755)
             with suppress(PermissionError):  # one that we may write to and not list

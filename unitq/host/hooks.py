@@ -14,7 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from unitq.core.errors import UnitqError
-from unitq.linux import programs
+from unitq.linux import changes, programs
 from unitq.linux.account import account as find_account
 from unitq.linux.trust import absolute
 
@@ -83,6 +83,7 @@ def run(hook: Hook, document: Mapping[str, object], *, directory: PurePath) -> H
         # A file and no pipe: nobody has to wait until it is read, or to hear that it is not.
         stdin.write(f"{json.dumps(document)}\n".encode())
         stdin.seek(0)
+        changes.note()
         try:
             process = subprocess.Popen(
                 hook.command,

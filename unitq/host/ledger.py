@@ -54,7 +54,7 @@ class Ledger:
         self._staged = files.beside(self._folder / _REPORT)
         self._staged_logs = files.beside(self._folder / _LOGS)
         path = self._folder / _LEDGER
-        self._made = not path.exists()
+        self._made = not os.path.exists(path)
         self._void = False
         self._held: int | None = None  # bytes that were held before this rollout did
         self._descriptor = -1
@@ -261,7 +261,7 @@ def _tighten(place: AppLayout) -> None:
     """Takes from all accounts what a unitq before this one let them read."""
     for name in os.listdir(place.rollouts):
         folder = Path(place.rollouts) / name
-        if not (folder / _PROGRESS_OF_JOBS).exists():
+        if not os.path.exists(folder / _PROGRESS_OF_JOBS):
             _close(folder / _PROGRESS)
         try:
             public, private = withheld.split(json.loads((folder / _REPORT).read_bytes()))

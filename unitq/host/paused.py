@@ -17,6 +17,7 @@ from unitq.core.errors import NotPermittedError
 from unitq.core.names import InstanceName
 from unitq.core.pausing import Process
 from unitq.host import files
+from unitq.linux import changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -78,6 +79,7 @@ def send(pid: int, number: int, still: Callable[[], Iterable[int]]) -> bool:
         try:
             if pid not in still():
                 return False
+            changes.note()
             signal.pidfd_send_signal(descriptor, number)
         finally:
             os.close(descriptor)

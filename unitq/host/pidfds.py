@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from unitq.core.errors import NotPermittedError
+from unitq.linux import changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -42,6 +43,7 @@ def lives(descriptor: int) -> bool:
 
 def send(descriptor: int, number: int) -> bool:
     """Sends a signal; False: the process is gone. Raises NotPermittedError."""
+    changes.note()
     try:
         signal.pidfd_send_signal(descriptor, number)
     except ProcessLookupError:

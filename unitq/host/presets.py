@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,11 @@ def load(config_dir: PurePosixPath) -> Presets:
     return found
 
 
+def names(config_dir: PurePosixPath) -> set[str]:
+    """The names of all, an operator's own among them."""
+    return own(config_dir) | {path.stem for path in _files(ours())}
+
+
 def own(config_dir: PurePosixPath) -> set[str]:
     """The names of those that are an operator's own."""
     return {path.stem for path in _files(Path(config_dir) / "presets")}
@@ -83,4 +89,4 @@ def ours() -> Path:
     # In the wheel they are inside the package, in a checkout they are beside it.
     package = Path(unitq.__file__).parent
     inside = package / "presets"
-    return inside if inside.is_dir() else package.parent / "presets"
+    return inside if os.path.isdir(inside) else package.parent / "presets"

@@ -40,7 +40,7 @@ _UNITS = "_units"
 
 def write(place: AppLayout, revision: Revision, rendered: Rendered) -> None:
     """Puts a revision on disk, whole or not at all. Raises OSError."""
-    if rendered.key and not Path(place.key).exists():
+    if rendered.key and not os.path.exists(place.key):
         files.folder(Path(place.state))
         files.replace(Path(place.key), rendered.key, 0o600)
     with _whole(place, revision) as home:
@@ -112,7 +112,7 @@ def _write_worker(home: Path, revision: str, worker: RenderedWorker) -> None:
 def discard(place: AppLayout, revision: Revision) -> None:
     """Deletes a revision that did not become current, and the folders that were made for it."""
     shutil.rmtree(Path(place.revisions) / revision.id, ignore_errors=True)
-    if not Path(place.current).is_symlink():
+    if not os.path.islink(place.current):
         Path(place.key).unlink(missing_ok=True)
     for folder in (place.revisions, place.state, place.state.parent):
         with suppress(OSError):
@@ -164,7 +164,7 @@ def remove(place: AppLayout) -> None:
     # `current` goes first: what is half deleted must not look installed.
     with suppress(FileNotFoundError):
         Path(place.current).unlink()
-    if Path(place.state).exists():
+    if os.path.exists(place.state):
         shutil.rmtree(place.state)
     with suppress(OSError):
         Path(place.state).parent.rmdir()  # only if no other app is there

@@ -70,11 +70,14 @@ def from_credential(name: str, key: str) -> str:
 
 def _there(path: Path, key: str) -> bool:
     try:
-        return path.exists()
+        path.stat()
     except PermissionError:  # the store's folder is root's
         raise NotPermittedError(
             f"redis.{key}: {path}: Permission denied", hint="as root it can be read"
         ) from None
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _decrypted(path: Path, name: str, key: str) -> str:

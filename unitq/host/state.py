@@ -35,7 +35,7 @@ def apps(layout: Layout) -> list[str]:
         return []
     except PermissionError as error:
         raise _not_yours(error, layout.state_dir) from error
-    return sorted(name for name in found if Path(layout.app(name).current).is_symlink())
+    return sorted(name for name in found if os.path.islink(layout.app(name).current))
 
 
 def current(place: AppLayout) -> Revision | None:
@@ -127,7 +127,7 @@ def _reload_mark(place: AppLayout) -> Path:
 
 def reload_pending(place: AppLayout) -> bool:
     """Whether unit files changed that systemd may not have read."""
-    return _reload_mark(place).exists()
+    return os.path.exists(_reload_mark(place))
 
 
 def mark_reload(place: AppLayout, *, pending: bool) -> None:

@@ -36,7 +36,7 @@ DEFAULTS = (
 def default() -> Path:
     """The file that supervisord would take here. Raises ConfigError where there is none."""
     for name in DEFAULTS:
-        if Path(name).is_file():
+        if os.path.isfile(name):
             return Path(name)
     raise ConfigError(
         f"no configuration of Supervisor: looked for {', '.join(DEFAULTS)}",

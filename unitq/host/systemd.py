@@ -12,6 +12,7 @@ from unitq.core.errors import NoMatchError, SystemdError
 from unitq.host import bus
 from unitq.host.bus_errors import GONE, TIMEOUT, BusLostError, failure, number_of
 from unitq.host.interrupts import held
+from unitq.linux import changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -147,18 +148,22 @@ class Systemd:
 
     def kill(self, unit: str, whom: str, signal: int) -> None:
         """Sends a signal to the unit's processes: `whom` is "main" or "all"."""
+        changes.note()
         self._call(b"KillUnit", b"ssi", unit.encode(), whom.encode(), signal, once=True)
 
     def reload(self) -> None:
         """daemon-reload: reads all unit files again. Slow on a large host."""
+        changes.note()
         self._call(b"Reload")
 
     def enable(self, units: Sequence[str]) -> None:
         """Makes the units start at boot. systemd knows it after the next reload."""
+        changes.note()
         self._call(b"EnableUnitFiles", b"asbb", [u.encode() for u in units], False, False)
 
     def disable(self, units: Sequence[str]) -> None:
         """Undoes `enable`."""
+        changes.note()
         self._call(b"DisableUnitFiles", b"asb", [u.encode() for u in units], False)
 
     def start_transient(self, unit: str, properties: Sequence[tuple[str, str, Any]]) -> None:
@@ -369,6 +374,7 @@ class Systemd:
         return taken
 
     def _job(self, method: bytes, unit: str, mode: str) -> str:
+        changes.note()
         return str(self._call(method, b"ss", unit.encode(), mode.encode()).decode())
 
     def _call(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ def texts(config_dir: PurePosixPath) -> dict[str, str]:
     found = {}
     for name in TEMPLATES:
         own = Path(config_dir) / "units" / name
-        theirs = own.exists()
+        theirs = os.path.exists(own)
         path = own if theirs else _ours() / name
         read = obeyed.text if theirs else text_file.text
         try:
@@ -43,4 +44,4 @@ def _ours() -> Path:
     # In the wheel the templates are inside the package, in a checkout they are beside it.
     package = Path(unitq.__file__).parent
     inside = package / "units"
-    return inside if (inside / TEMPLATES[0]).exists() else package.parent / "units"
+    return inside if os.path.exists(inside / TEMPLATES[0]) else package.parent / "units"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,10 +54,10 @@ def refuse_foreign(unit_dir: PurePosixPath, app: str, wanted: Sequence[str]) -> 
     """Raises PreflightError where a unit of one of these names exists and is not this app's."""
     for name in wanted:
         path = Path(unit_dir) / name
-        if not path.is_symlink() and not path.exists():
+        if not os.path.lexists(path):
             continue
         found = owner(_text(path) or "")
-        if found == app and not path.is_symlink():
+        if found == app and not os.path.islink(path):
             continue
         whose = f"app {found} has it" if found and found != app else "unitq did not write it"
         raise PreflightError(
@@ -133,7 +134,7 @@ def unlink(unit_dir: PurePosixPath, target: str) -> None:
 
 def _candidates(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.glob("unitq-*") if path.is_file())
+        return sorted(path for path in folder.glob("unitq-*") if os.path.isfile(path))
     except OSError:
         return []
 

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.errors import PreflightError
+from unitq.linux import changes
 from unitq.linux.account import name_of
 from unitq.linux.trust import ANYONE, ROOT, Control, Why, resolved
 
@@ -81,6 +82,7 @@ class Folder(NamedTuple):
         self, name: str, content: bytes, mode: int, owner: tuple[int, int] | None = None
     ) -> None:
         """Creates a file, on disk when this returns. Leaves nothing where that fails."""
+        changes.note()
         with self._errors(name):
             descriptor = os.open(name, _NEW, 0o600, dir_fd=self.descriptor)
             try:
@@ -113,16 +115,19 @@ class Folder(NamedTuple):
 
     def rename(self, name: str, new: str) -> None:
         """Renames, over what has the new name."""
+        changes.note()
         with self._errors(new):
             os.rename(name, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
 
     def symlink(self, name: str, target: str) -> None:
         """Makes a symlink."""
+        changes.note()
         with self._errors(name):
             os.symlink(target, name, dir_fd=self.descriptor)
 
     def unlink(self, name: str) -> None:
         """Removes a name, if there is one."""
+        changes.note()
         with self._errors(name), suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.descriptor)
 

@@ -11,6 +11,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from unitq.linux import changes
 from unitq.queues.commands import pack
 from unitq.queues.errors import QueuesError
 from unitq.queues.values import table, text
@@ -80,6 +81,7 @@ def prune(connection: Connection, source: Source, dead: Registration, why: str) 
     """Removes it, unless something has changed since it was read. Raises QueuesError."""
     script, keys, values = _order(source, dead, why)
     command = pack("EVAL", script, str(len(keys)), *keys, *values)
+    changes.note()
     (answer,) = connection.together(lambda: connection.ask([command]), repeatable=False)
     if isinstance(answer, Refused):
         raise QueuesError(

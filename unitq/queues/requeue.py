@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from unitq.linux import changes
 from unitq.queues.commands import pack
 from unitq.queues.errors import QueuesError
 from unitq.queues.values import table, text
@@ -63,6 +64,7 @@ def requeue(connection: Connection, source: Source, killed: Registration) -> str
     body = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
     silent = "1" if source.preset == "php-resque" else "0"
     command = pack("EVAL", _SCRIPT, str(len(keys)), *keys, killed.id, working, body, queue, silent)
+    changes.note()
     (answer,) = connection.together(lambda: connection.ask([command]), repeatable=False)
     if isinstance(answer, Refused):
         raise QueuesError(
