@@ -113,8 +113,10 @@ def unpin(place: AppLayout, instance: InstanceName) -> None:
     """Forgets an instance that is no longer wanted."""
     with suppress(FileNotFoundError):
         Path(place.pin(instance.worker, instance.number)).unlink()
-    with suppress(OSError):
+    with suppress(OSError):  # others are in there
         Path(place.pins(instance.worker)).rmdir()
+    with suppress(OSError):
+        (Path(place.state) / "pins").rmdir()
 
 
 # Between writing unit files and the daemon-reload that makes systemd read them, a crash must not
