@@ -46,7 +46,7 @@ def of_memory(app: App) -> Iterator[Finding]:
 
 
 def of_shutdown(app: App, patience: Patience) -> Iterator[Finding]:
-    """Yields what workers may take to stop, and a shutdown does not give them."""
+    """Yields, for each limit of the machine's, the workers that may take longer to stop."""
     limits = [
         (patience.reboot, "a reboot", "reboot.target and poweroff.target, JobTimeoutSec=",
          "`systemctl edit reboot.target`, and poweroff.target, can raise it"),
@@ -54,19 +54,24 @@ def of_shutdown(app: App, patience: Patience) -> Iterator[Finding]:
          "user@.service, TimeoutStopSec=",
          "root can raise it: `systemctl edit user@.service`"),
     ]  # fmt: skip
-    for worker in app.workers:
-        wait = app.rollout.on_drain_timeout is OnDrainTimeout.WAIT
-        wanted = float("inf") if wait else worker.stop_timeout.seconds
-        for limit, when, what, hint in limits:
-            if limit is not None and wanted > limit:
-                asked = 'on_drain_timeout = "wait"' if wait else f"stop_timeout {wanted:.0f} s"
-                yield Finding(
-                    Level.WARNING,
-                    f"workers.{worker.name}.stop_timeout",
-                    f"{asked} does not hold at {when}: systemd waits {limit:.0f} s ({what}), then "
-                    "kills what is left",
-                    hint,
-                )
+    wait = app.rollout.on_drain_timeout is OnDrainTimeout.WAIT
+    for limit, when, what, hint in limits:
+        if limit is None:
+            continue
+        longer = {
+            w.name: w.stop_timeout for w in app.workers if wait or w.stop_timeout.seconds > limit
+        }
+        if longer:
+            named = ", ".join(
+                f"{name} ({'wait' if wait else time})" for name, time in longer.items()
+            )
+            yield Finding(
+                Level.WARNING,
+                "on_drain_timeout" if wait else "stop_timeout",
+                f"does not hold at {when} for {named}: systemd waits {limit:.0f} s ({what}), then "
+                "kills what is left",
+                hint,
+            )
 
 
 def _bytes(worker: Worker, directive: str) -> int | None:

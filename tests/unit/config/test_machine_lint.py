@@ -47,12 +47,13 @@ def test_what_a_shutdown_does_not_wait_for() -> None:
     long = app(f'{WORKER}stop_timeout = "1h"')
     (found,) = of_shutdown(long, Patience(reboot=1800.0))
     assert found.level is Level.WARNING
-    assert found.message.startswith("stop_timeout 3600 s does not hold at a reboot: systemd waits")
-    assert "1800 s (reboot.target" in found.message
+    assert found.place == "stop_timeout"
+    assert found.message.startswith("does not hold at a reboot for sms (1h): systemd waits 1800 s")
     assert not list(of_shutdown(app(f'{WORKER}stop_timeout = "30min"'), Patience(reboot=1800.0)))
     wait = app(WORKER, f'{HEAD}\n[rollout]\non_drain_timeout = "wait"\n')
     (found,) = of_shutdown(wait, Patience(reboot=1800.0))
-    assert found.message.startswith('on_drain_timeout = "wait" does not hold')
+    assert found.place == "on_drain_timeout"
+    assert found.message.startswith("does not hold at a reboot for sms (wait): ")
     # As a machine says that has no such limit, or where systemd cannot be asked.
     assert not list(of_shutdown(wait, Patience(reboot=None)))
 
@@ -61,3 +62,10 @@ def test_a_users_manager_has_less_patience() -> None:
     (found,) = of_shutdown(app(f'{WORKER}stop_timeout = "160s"'), Patience(1800.0, 120.0))
     assert "systemd waits 120 s (user@.service" in found.message
     assert len(list(of_shutdown(app(f'{WORKER}stop_timeout = "1h"'), Patience(1800.0, 120.0)))) == 2
+
+
+def test_all_workers_are_named_at_once() -> None:
+    two = f'{WORKER}stop_timeout = "1h"\n{WORKER.replace("sms", "mail")}stop_timeout = "2h"\n'
+    short = WORKER.replace("sms", "quick")
+    (found,) = of_shutdown(app(f"{two}{short}"), Patience(reboot=1800.0))
+    assert "for sms (1h), mail (2h): " in found.message
