@@ -26,7 +26,7 @@ from unitq.core.rollout import (
 )
 from unitq.core.settings import Duration, Promote, RolloutSettings, Share
 from unitq.core.sight import Seen
-from unitq.core.slot import PASSING
+from unitq.core.slot import CRASHING, PASSING
 
 DOWN = Seen()
 
@@ -216,6 +216,18 @@ def test_one_that_crashes_goes_before_others_within_the_budget() -> None:
     assert bench.give() == [("a@4", What.RESTART)]
     bench.see(3, CRASHED)
     assert bench.due() == []
+
+
+def test_one_that_does_not_come_back_is_down_for_good() -> None:
+    """Its release was deleted below it: systemd starts it for ever, in vain."""
+    bench = Bench(restart(1, 2, 3, 4))
+    bench.give()
+    bench.replaced(1)
+    assert bench.give() == [("a@2", What.RESTART)]
+    bench.see(4, CRASHED)
+    assert bench.due() == []
+    bench.passes(CRASHING)
+    assert bench.give() == [("a@4", What.RESTART)]
 
 
 def test_where_all_are_down_one_proves_the_release_for_the_others() -> None:

@@ -32,7 +32,7 @@ from unitq.core.crew import canaries_of, urgent_first
 from unitq.core.plan import Do
 from unitq.core.rollout import soaked_at
 from unitq.core.sight import Seen
-from unitq.core.slot import FINAL, IN_FLIGHT, PASSING, Order, Phase, Slot, What
+from unitq.core.slot import CRASHING, FINAL, IN_FLIGHT, PASSING, Order, Phase, Slot, What
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -221,7 +221,7 @@ def deadline(rollout: Rollout, seen: Mapping[InstanceName, Seen]) -> float | Non
     times = [
         time
         for slot in rollout.slots.values()
-        if slot.down is not None or slot.phase in _TIMED
+        if slot.down is not None or slot.lost is not None or slot.phase in _TIMED
         for time in _times(rollout, slot, seen)
     ]
     if rollout.canary_first and not rollout.soaked:
@@ -234,6 +234,8 @@ def _times(rollout: Rollout, slot: Slot, seen: Mapping[InstanceName, Seen]) -> l
     times = []
     if slot.phase in (Phase.HEALTHY, Phase.WAITING) and slot.down is not None:
         times.append(slot.down + PASSING)
+    if slot.phase is Phase.WAITING and slot.lost is not None:
+        times.append(slot.lost + CRASHING)
     if slot.begun is None or slot.phase not in (Phase.STARTING, Phase.SETTLING):
         return times
     terms = rollout.terms(slot.instance)

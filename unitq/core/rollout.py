@@ -270,6 +270,7 @@ def ordered(rollout: Rollout, order: Order, seen: Seen, now: float) -> Rollout:
         told="",
         away=False,
         down=None,
+        lost=None,
     )
     return _with(rollout, changed)
 

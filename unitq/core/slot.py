@@ -54,6 +54,9 @@ FINAL = frozenset({Phase.KEPT, Phase.HEALTHY, Phase.STOPPED, Phase.FAILED})
 # many seconds stays so.
 PASSING = 1.0
 
+# What systemd has not brought back in so many seconds crashes in a loop, or cannot start at all.
+CRASHING = 10.0
+
 UNTOLD = (
     "nothing tells which code its process runs: write `command` without `</dev/null` and without "
     "a `cd` to other code, and no StandardInput= or WorkingDirectory= into its unit"
@@ -90,6 +93,7 @@ class Slot:
     leaving: bool = False  # its process is to end and nothing is to follow
     current: bool = False  # kept, and seen to run what is wanted
     down: float | None = None  # since when it is down, of one that waits, or serves beside others
+    lost: float | None = None  # since when one that waits does not serve
     gone_for_good: bool = False  # it waits, and has been down for longer than in passing
     probing: str = ""  # the invocation that a probe asks just now
     passed: int = 0  # successful probes in a row
@@ -123,9 +127,14 @@ class Slot:
         `wanted` is the revision that it is to run; None: any.
         """
         if self.phase is Phase.WAITING:
-            stopping = bool(self.told) or seen.active == "deactivating"
-            passing = seen.down is not self.gone_for_good or self.down is not None
-            return not stopping and not passing and self.step.do is not Do.SURGE
+            if self.told or seen.active == "deactivating" or self.step.do is Do.SURGE:
+                return False
+            settled = seen.serving and not self.gone_for_good and self.lost is None
+            return (
+                self.step.do is not Do.RESTART
+                or settled
+                or (self.gone_for_good and not seen.serving)
+            )
         if self.phase is Phase.HEALTHY:
             same = seen.serving and seen.invocation == self.invocation and not self.told
             right = wanted is None or seen.revision is None or seen.revision == wanted
@@ -237,15 +246,21 @@ def _starting(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
 
 
 def _gone(slot: Slot, seen: Seen, now: float) -> Slot:
-    """Whether one that waits is down for good, or in passing: systemd shows that in a restart."""
-    if slot.gone_for_good if seen.down else slot.down is None and not slot.gone_for_good:
+    """Whether one that waits is down for good, or comes back with its own code."""
+    if seen.serving:
+        back = slot.lost is None and not slot.gone_for_good
+        return slot if back else replace(slot, down=None, lost=None, gone_for_good=False)
+    if slot.gone_for_good:
         return slot
-    if not seen.down:
-        return replace(slot, down=None, gone_for_good=False)
-    since = now if slot.down is None else slot.down
-    if now >= since + PASSING:
-        return replace(slot, down=None, gone_for_good=True)
-    return replace(slot, down=since)
+    # systemd shows "dead" in passing in a restart, and starts what crashes in a loop for ever.
+    down = (now if slot.down is None else slot.down) if seen.down else None
+    lost = now if slot.lost is None else slot.lost
+    if seen.active == "deactivating":
+        lost = now
+    if (down is not None and now >= down + PASSING) or now >= lost + CRASHING:
+        return replace(slot, down=None, lost=None, gone_for_good=True)
+    same = (down, lost) == (slot.down, slot.lost)
+    return slot if same else replace(slot, down=down, lost=lost)
 
 
 def _adopted(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
