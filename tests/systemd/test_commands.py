@@ -918,7 +918,7 @@ def test_somebody_without_rights_sees_all_but_what_runs(system_site: Site) -> No
     assert not done.stderr
     found = rows(done.stdout)
     assert [row["FRESH"] for row in found] == ["?"] * 4
-    assert [int(row["PID"]) for row in found] == list(site.pids().values())
+    assert {row["INSTANCE"]: int(row["PID"]) for row in found} == site.pids()
     assert "3 not to be read (not root)" in done.stdout
     told = as_tester.run(sys.executable, "-m", "unitq", "-a", site.app, "status", "--json").json
     (one,) = told["apps"]

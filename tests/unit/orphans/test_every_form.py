@@ -226,7 +226,7 @@ def settled(pids: set[int]) -> None:
         if steady and steady == before:
             return
         before = steady
-        time.sleep(0.1)
+        time.sleep(0.04)
     raise AssertionError(f"nothing steady: {before}")
 
 
