@@ -58,6 +58,8 @@ def candidates(places: Layout) -> list[Candidate]:
 def around(every: Sequence[Candidate], cwd: str) -> list[Candidate]:
     """Returns those whose code the directory is in; also beside a link such as `current`."""
 
+    if not cwd:
+        return []  # that directory was deleted
     here = Path(cwd).resolve()
 
     def holds(directory: str) -> bool:

@@ -186,10 +186,7 @@ def _run_by(hook: Hook, directory: PurePath) -> Iterator[Path]:
     """
     for number, word in enumerate(hook.command):
         path = program(hook, directory) if number == 0 else Path(absolute(directory)) / word
-        try:
-            there = path.is_file()
-        except (OSError, ValueError):
-            there = False
+        there = os.path.isfile(path)
         if there or (number and "/" in word and not word.startswith("-")):
             yield path
         name = path.name

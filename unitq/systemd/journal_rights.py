@@ -24,5 +24,5 @@ def hidden(folders: tuple[Path, ...] = _FOLDERS) -> bool:
             journal = machine / "system.journal"
             if os.access(journal, os.R_OK):
                 return False
-            found = found or not os.access(machine, os.X_OK) or journal.exists()
+            found = found or not os.access(machine, os.X_OK) or os.path.exists(journal)
     return found
