@@ -185,9 +185,10 @@ def test_of_a_worker_that_leaves_a_daemon_nothing_stays(
     now = {process.pid for process in site.workers()}
     assert now & old == set()
     assert len(now) == (4 if verb == "deploy" else 0)
-    # The daemon had to be killed, and that is not kept quiet.
-    assert "sms@1 was killed" in result.stderr
-    assert "2 killed" in result.stdout
+    # The daemon had to be killed, and that is not kept quiet; the worker itself had drained.
+    assert "sms@1 drained; it left PID" in result.stderr
+    assert "(python) behind, killed by systemd" in result.stderr
+    assert "0 killed" in result.stdout
 
 
 # --- workers that do not start as they should -----------------------------------------------------
