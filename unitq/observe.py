@@ -322,7 +322,8 @@ def leftovers(revision: Revision, seen: Iterable[Instance]) -> list[Instance]:
         if not one.pids or one.fresh(wanted) is not False:
             continue
         pids = one.pids
-        if wanted in one.revisions:
+        # After a moved HEAD a process has the mark of what is wanted, and runs other code.
+        if wanted in one.revisions and not one.moved:
             told = {pid: processes.evidence(pid).revision for pid in pids}
             pids = tuple(pid for pid in pids if told[pid] not in (None, wanted))
         if pids:  # else they have ended meanwhile

@@ -159,8 +159,8 @@ def test_the_history_goes_by_numbers_and_a_rollback_goes_one_back(
     assert told.code == 0, told
     assert " -" not in told.stdout
     # Neither an hour nor 19,000 days.
-    rows = [line for line in told.stdout.splitlines() if line.startswith("sms  ")]
-    assert rows
+    rows = [line for line in told.stdout.splitlines() if line.startswith("sms@")]
+    assert rows, told.stdout
     assert all(re.search(r"\)  +(?:\d+\.\d|\d\d) s  ", line) for line in rows), told.stdout
 
     for goal in ("2", "1"):

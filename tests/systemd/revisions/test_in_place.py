@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.systemd
 
 WORKER = """\
-import signal
-signal.signal(signal.SIGQUIT, lambda *_: exit(0))
+import signal, sys
+signal.signal(signal.SIGQUIT, lambda *_: sys.exit(0))
 {more}
 while True:
     signal.pause()
@@ -274,7 +274,7 @@ def test_a_commit_in_mid_rollout_is_said(system_site: Site) -> None:
     a_second()
     done = site.unitq("rollout", "promote")
     assert f"HEAD of {code.place} is now {moved[:12]}" in done.stderr, done
-    assert "2 processes on old code" in done.output
+    assert "2 processes on old code" in done.output, done
     assert [each["code"] for each in instances(site).values()] == ["current", "moved", "moved"]
     restarted = site.unitq("restart", "w@1")
     assert f"HEAD of {code.place} is now {moved[:12]}" in restarted.stderr
@@ -285,6 +285,7 @@ def test_the_way_back_from_canaries_in_place(system_site: Site) -> None:
     site, code = system_site, Checkout(system_site)
     code.config()
     site.deploy()
+    a_second()
     before = site.pids()
     code.write("pass")
     code.commit()
