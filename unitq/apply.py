@@ -251,7 +251,7 @@ class Applier:
             rollout = self._listen(rollout, _wait(times, progress.interval), interrupts)
 
     def _look_for_started(self, rollout: Rollout, now: float) -> None:
-        """Notes of those that are about to be called healthy whether they are in their units."""
+        """Notes of those about to be called healthy what they run, and whether in their units."""
         for name in tuple(self._started):
             seen, phase = self._sights.of(name), rollout.slots[name].phase
             if phase in (Phase.DRAINING, Phase.DRAINED, Phase.STARTING):
@@ -259,6 +259,7 @@ class Applier:
             if phase is Phase.SETTLING:
                 if not seen.serving or now < seen.since + rollout.settings.min_healthy.seconds:
                     continue
+                self._sights.note_code(name)
                 found = processes.pids(self._cgroup(name))
                 if seen.pid not in found:
                     unit = names.unit(self._app, name)

@@ -74,6 +74,11 @@ class Sights:
         told = processes.evidence(pid).revision
         return told or observe.started_from(self._where, self._app, name, pid)
 
+    def note_code(self, name: InstanceName) -> None:
+        """Notes which code an instance runs now: what it was started as may be a shell's."""
+        seen = self.of(name)
+        self.seen[name] = replace(seen, revision=self._revision(name, seen.pid))
+
     def more(self, name: InstanceName, keeper: Keeper | None) -> None:
         """Notes what the main process of an instance is that is about to be told to stop."""
         self.seen[name] = replace(self.of(name), keeper=keeper)

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.systemd
 
 
-def silent(site: Site) -> str:
+def silent(site: Site, *, first: str = "") -> str:
     """A worker whose environment and standard input tell nothing, as php-resque's below a shell."""
-    return f'/bin/sh -c "exec env -i {site.odd("steady")} </dev/null"'
+    return f'/bin/sh -c "{first}exec env -i {site.odd("steady")} </dev/null"'
 
 
 def states(site: Site) -> tuple[int, list[str]]:
@@ -52,9 +52,14 @@ def test_another_environment_in_the_same_release_is_another_revision(system_site
     assert site.unitq("rollout", "promote").code == 0
 
 
-def test_what_nothing_tells_is_not_healthy(system_site: Site) -> None:
+@pytest.mark.parametrize("first", ["", "sleep 0.3; "])
+def test_what_nothing_tells_is_not_healthy(system_site: Site, first: str) -> None:
+    # With `first` the shell, which has the mark, is there when systemd says that it has started.
     site = system_site
-    site.config(workers={"w": {"command": silent(site), "instances": 2}})
+    site.config(
+        workers={"w": {"command": silent(site, first=first), "instances": 2}},
+        rollout={"min_healthy": "1s"},
+    )
     folder = Path(f"/etc/systemd/system/unitq-{site.app}-w@.service.d")
     folder.mkdir()
     try:
