@@ -68,7 +68,7 @@ class Sights:
             self.seen[name] = replace(seen, job=False, revision=self._revision(name, seen.pid))
 
     def _revision(self, name: InstanceName, pid: int) -> str | None:
-        """What a main process runs, by itself or by its pin."""
+        """What a main process runs, by its own mark or by its pin."""
         if not pid:
             return None
         told = processes.evidence(pid).revision

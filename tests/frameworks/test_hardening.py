@@ -23,7 +23,7 @@ pytestmark = pytest.mark.frameworks
 INSTANCES = 2
 JOBS = 40
 SHORT = 0.3  # seconds
-LONG = 8.0  # what is in hand when an instance is told to stop
+LONG = 8.0  # seconds: the jobs at work when an instance is told to stop
 
 
 @pytest.mark.parametrize("word", WORDS)

@@ -129,7 +129,7 @@ def test_10_interrupted_at_a_safe_point(app: Site) -> None:
     running = app.start("restart")
     running.wait_for("draining")
     running.signal(signal.SIGINT)
-    # Answered at once, while the drain goes on.
+    # Answered at once, during the drain.
     running.wait_for("interrupted: finishes sms@1 draining (at most ")
     running.wait_for("Ctrl-C again leaves at once")
     app.let_go(1)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Patience(NamedTuple):
-    """How long systemd waits for units to stop before it goes on by force; None: not known."""
+    """How long systemd waits for units to stop before it forces them; None: not known."""
 
     reboot: float | None = None  # seconds; JobTimeoutSec= of reboot.target (systemd.special(7))
     user_manager: float | None = None  # in a user's scope: TimeoutStopSec= of user@UID.service

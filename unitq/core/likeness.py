@@ -91,7 +91,7 @@ def beside(links: Iterable[Link]) -> tuple[str, str] | None:
 class Program:
     """What a worker's command comes to: one program, what stands before it taken away."""
 
-    engine: str  # the interpreter; "sh": any shell; empty: it runs by itself, or nobody knows
+    engine: str  # the interpreter; "sh": any shell; empty: it runs directly, or nobody knows
     arguments: tuple[str, ...]
     texts: tuple[str, ...]  # see `recognise.Invocation.texts`
     inside: frozenset[str] = frozenset()  # paths below a release that are this script

@@ -178,7 +178,7 @@ class Ending:
 
 
 AT_STOP_TIMEOUT = "SIGKILL at stop_timeout"
-# What a worker that ended by itself had left running; host/journal.py names them.
+# What a worker that ended unasked had left running; host/journal.py names them.
 LEFT_BEHIND = "it left processes behind, which systemd killed"
 
 

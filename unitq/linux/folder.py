@@ -132,7 +132,7 @@ class Folder(NamedTuple):
             os.unlink(name, dir_fd=self.descriptor)
 
     def exists(self, name: str) -> bool:
-        """Whether there is anything of that name, be it a broken symlink."""
+        """Whether there is anything of that name, even a broken symlink."""
         with self._errors(name):
             try:
                 os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)

@@ -585,8 +585,6 @@ def test_groups_and_apps_are_apart(make_grants: Callable[[], Grants]) -> None:
 def test_accounts_of_odd_names(grants: Grants, account: str) -> None:
     command = ["useradd", "--badname", "--no-create-home", "--groups", GROUP, account]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    if done.returncode == 3:
-        pytest.skip("this useradd makes no such account")
     assert done.returncode in (0, 9), done.stderr
     deploy = grants.run(account, "deploy")
     assert deploy.code == 0, deploy

@@ -349,7 +349,7 @@ def test_nothing_is_written_where_another_account_may_write(host: Attacked) -> N
     assert f"{host.theirs.parent} belongs to {TESTER}" in done.stderr, done
     assert "autostart=false" in done.stderr, done
     assert {path.name: path.lstat().st_mtime_ns for path in host.theirs.iterdir()} == before
-    # He does so, and the same command goes on.
+    # He does so, and the same command succeeds.
     conf.write_text(conf.read_text().replace("autostart=true", "autostart=false"))
     done = host.takeover(conf)
     assert done.code == 0, done

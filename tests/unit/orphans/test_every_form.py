@@ -258,7 +258,7 @@ def judge(of: App, pids: Iterable[int], cgroup: str = "") -> tuple[Orphan, ...]:
     return judged(of, [replace(each, cgroup=cgroup or each.cgroup) for each in found])
 
 
-# What stands around a worker is no worker: it is shown neither by itself nor with it.
+# What stands around a worker is no worker: it is shown neither alone nor with it.
 AROUND = ("timeout", "flock", "setsid")
 
 

@@ -87,7 +87,7 @@ def test_who_listens_is_told_that_something_was_missed(systemd: Systemd, called:
         systemd.restart("a.service")
     assert called == ["RestartUnit"]
     systemd.reconnect()
-    # It goes on listening.
+    # It keeps listening.
     assert called == ["RestartUnit", "Subscribe"]
     systemd.unsubscribe()
     systemd.stop("a.service")
