@@ -31,6 +31,7 @@ from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import WholeApp
 from unitq.cli.text import unitq
 from unitq.config import machine_lint, source
+from unitq.config.allowed import without_allowed
 from unitq.core import names
 from unitq.core.advice import advice
 from unitq.core.errors import (
@@ -225,17 +226,17 @@ def prepare(
     secrets = credentials.read(app, user_scope=scope.user)
     order = _shutdown_order(scope, app, found)
     rendered = _rendered(scope, app, found, secrets, order.after)
-    findings = _findings(scope, app, path, found, rendered, secrets, order)
+    findings = without_allowed(_findings(scope, app, path, found, rendered, secrets, order), app)
     errors = [finding for finding in findings if finding.level is Level.ERROR]
     if errors:
         raise PreflightError(
             f"{app.name}: cannot be deployed; nothing was changed",
-            problems=tuple(finding.line for finding in errors),
+            problems=tuple(finding.text for finding in errors),
         )
     for finding in findings:
         if finding.level is Level.WARNING and warn:
             with suppress(OSError):
-                echo(finding.line, err=True)
+                echo(finding.text, err=True)
     for name in source.others(layout, path, app) if warn else ():
         typed = unitq(name, user=scope.user)
         with suppress(OSError):
@@ -274,6 +275,7 @@ def check(as_json: bool) -> int:
     Validates the file, has systemd verify the units it leads to, and looks for missing programs,
     scripts, directories and users, for what only a shell would understand, shells between systemd
     and a worker, and settings that lose jobs. Notes how much of the machine each worker can reach.
+    A name in brackets, such as [pipe, certain], is what `allow = ["pipe"]` silences the finding by.
     Changes nothing. Exits with 0, with 2 if the file is invalid, with 3 if something is missing.
     """
     scope = current()
@@ -293,16 +295,25 @@ def check(as_json: bool) -> int:
         findings += order.findings
         findings += machine_lint.of_shutdown(app, _patience(scope))
         findings += _exposure(scope, app, found)
+        findings = without_allowed(findings, app)
     bad = any(finding.level is Level.ERROR for finding in findings)
     if as_json:
         rows = [
-            {"level": str(f.level), "place": f.place, "message": f.message, "hint": f.hint}
+            {
+                "level": str(f.level),
+                "certainty": str(f.certainty),
+                "name": f.name,
+                "place": f.place,
+                "message": f.message,
+                "why": f.why,
+                "hint": f.hint,
+            }
             for f in findings
         ]
         echo_json({"format": 1, "file": str(path), "findings": rows})
     else:
         for finding in findings:
-            echo(finding.line)
+            echo(finding.text)
         counts = ", ".join(f"worker {w.name}: {w.instances}" for w in app.workers)
         echo(f"{path}: {'not ready' if bad else 'ok'} (app {app.name}; {counts})")
     return Exit.NOT_AS_WANTED if bad else Exit.OK

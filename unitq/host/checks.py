@@ -79,6 +79,7 @@ def _checkouts(app: App) -> list[Finding]:
                 f"workers.{worker.name}.directory",
                 f"git is not asked for the version: {error}",
                 "`chown -R` it to one account; until then every deploy restarts the workers",
+                name="no-git",
             )
     return list(found.values())
 
@@ -132,6 +133,7 @@ def _mail(app: App) -> list[Finding]:
                     f"PHP's mail() and `sendmail` fail in jobs: {mailer} is setuid or setgid, "
                     "and NoNewPrivileges takes that away",
                     "send by SMTP (localhost:25), or set NoNewPrivileges = false in [service]",
+                    name="mail",
                 )
             ]
     return []
@@ -415,6 +417,7 @@ def _around_the_pin(worker: Worker, release: str) -> list[Finding]:
             f"{what} through {link.path}, which each release moves: a worker that crashes starts "
             "with the next release, whatever is deployed",
             hint,
+            name="moving-path",
         )
     return list(found.values())
 
