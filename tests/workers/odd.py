@@ -11,8 +11,8 @@
     environ FILE               writes its environment to FILE, NUL-separated; then steady
     children N                 forks N children, all of which exit when told; so does the parent
 
-What ends at once is in odd.sh. Each prints one line when it starts and one when it is told to stop. Standard library only, so
-that it runs with any Python of the machine.
+Each prints one line when it starts and one when it is told to stop. Standard library only, so
+that it runs with any Python of the machine. What ends at once is in odd.sh.
 """
 
 from __future__ import annotations
