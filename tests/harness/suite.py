@@ -13,6 +13,7 @@ import io
 import json
 import math
 import os
+import signal
 import sys
 import time
 from collections import defaultdict
@@ -60,6 +61,8 @@ def collect(expression: str) -> dict[str, set[str]]:
     found, said = Collected(), io.StringIO()
     with contextlib.redirect_stdout(said):
         status = pytest.main(["--collect-only", "-q", "-m", expression], plugins=[found])
+    if status == pytest.ExitCode.INTERRUPTED:
+        sys.exit(128 + signal.SIGINT)
     if status != pytest.ExitCode.OK or not found.marks:
         print(said.getvalue())
         sys.exit("script/test: FAILED: the tests cannot be collected")
@@ -227,7 +230,11 @@ def main() -> int:
     """Runs what the command line names; returns what to exit with."""
     part, *arguments = sys.argv[1:]
     begun = time.monotonic()
-    slots = int(os.environ.get("UNITQ_TEST_SANDBOXES", "1"))
+    number = os.environ.get("UNITQ_TEST_SANDBOXES", "1")
+    if not number.isdecimal() or int(number) < 1:
+        print(f"UNITQ_TEST_SANDBOXES={number}: expected a number from 1", file=sys.stderr)
+        return 2
+    slots = int(number)
     pool = Pool(slots)
     known = json.loads(SECONDS.read_text())
     summary = pool.run(Suite(slots, known).jobs(part, arguments))
