@@ -121,6 +121,17 @@ def test_new_folders_are_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert stat.S_IMODE(folder.stat().st_mode) == 0o755
 
 
+def test_a_file_that_replaces_another_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "shop.conf"
+    path.write_text("old")
+    disk = Disk(monkeypatch)
+    files.replace(path, b"new", 0o640)
+    disk.is_safe(path)
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("new", 0o640)
+
+
 def test_pins_are_on_disk_once_they_are_synced(
     place: AppLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
