@@ -3,7 +3,8 @@
 `python -m tests.harness.suite PART [ARGUMENT…]`; `all` is every part.
 
 How long each file of tests took is in tests/seconds.json, so that what takes longest is begun first
-and is dealt out to several sandboxes. `UNITQ_UPDATE_SECONDS=1 script/test` measures it anew.
+and is dealt out to several sandboxes. `UNITQ_UPDATE_SECONDS=1 UNITQ_TEST_SANDBOXES=3 script/test`
+measures it anew.
 """
 
 from __future__ import annotations
@@ -240,7 +241,7 @@ def main() -> int:
     summary = pool.run(Suite(slots, known).jobs(part, arguments))
     if pool.status:
         return pool.status
-    if os.environ.get("UNITQ_UPDATE_SECONDS"):
+    if os.environ.get("UNITQ_UPDATE_SECONDS") and slots > 1:
         SECONDS.write_text(f"{json.dumps(known | measured(summary.ends), indent=2)}\n")
     return report(summary, time.monotonic() - begun)
 
