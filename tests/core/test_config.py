@@ -192,6 +192,13 @@ def test_the_largest_numbers_are_taken() -> None:
     assert (app.rollout.max_unavailable, app.rollout.max_surge) == (Share(4096), Share(4096))
 
 
+@pytest.mark.parametrize("path", ["/" + "a" * 4094, "/" + "é" * 2047])
+def test_the_longest_path_is_taken(path: str) -> None:
+    text = f'{SMALLEST}directory = "{path}"\n'
+    (worker,) = config.parse(text, source="unitq.toml").workers
+    assert worker.directory == path
+
+
 def test_every_key_arrives_in_the_app() -> None:
     app = config.parse(EVERYTHING, source="unitq.toml", presets=PRESETS)
     assert app == App(
@@ -571,6 +578,10 @@ MISTAKES = [
     ('rollout.max_unavailable = "101%"', "rollout.max_unavailable",
      ("expected a whole number from "
       '0 to 4096, or a percentage such as "25%", got "101%"')),
+    ("rollout.max_unavailable = 4097", "rollout.max_unavailable",
+     'expected a whole number from 0 to 4096, or a percentage such as "25%", got 4097'),
+    ("rollout.max_failures = 4097", "rollout.max_failures",
+     "expected a whole number from 0 to 4096, got 4097"),
     ("rollout.max_unavailable = true", "rollout.max_unavailable",
      ("expected a whole number from "
       '0 to 4096, or a percentage such as "25%", got true')),
@@ -708,7 +719,8 @@ WORKER_MISTAKES = [
     ("directory = 'a'", "directory",
      'expected an absolute path such as "/srv/shop/current", got "a"'),
     ("directory = '/a/../b'", "directory", 'expected a path without "..", got "/a/../b"'),
-    ("directory = '/" + "a" * 5000 + "'", "directory", "a path has at most 4095 bytes"),
+    ("directory = '/" + "a" * 4095 + "'", "directory", "a path has at most 4095 bytes"),
+    ("directory = '/" + "é" * 2048 + "'", "directory", "a path has at most 4095 bytes"),
     ("limits.NOFILE = 5", "limits.NOFILE", 'unknown limit, did you mean "LimitNOFILE"?'),
     ("limits.LimitNOFILE = '2G'", "limits.LimitNOFILE",
      ("expected a whole number such as 65536, "

@@ -50,6 +50,7 @@ WAITS = (Phase.WAITING, None)
         (outcome(GOOD, interrupted=True), False, Exit.OK),
         (outcome(WAITS, interrupted=True, paused=True), False, Exit.INTERRUPTED),
         (outcome(WAITS, paused=True), False, Exit.PAUSED),
+        (outcome(GOOD, paused=True), False, Exit.OK),
         (outcome(WAITS, KILLED, paused=True), True, Exit.PAUSED),
         (outcome(FAILED, detached=True), True, Exit.DETACHED),
     ],

@@ -78,6 +78,34 @@ def test_as_many_more_as_are_allowed_and_as_are_replaced(
     assert sum(one.do is Do.RESTART for one in found.steps) == replaced
 
 
+def test_one_more_is_counted_for_each_worker_and_never_for_one_that_must_be_alone() -> None:
+    three = """
+        [workers.mail]
+        command = "/usr/bin/mail"
+        instances = 2
+        [workers.once]
+        command = "/usr/bin/once"
+        instances = 1
+        singleton = true
+        [workers.sms]
+        command = "/usr/bin/sms"
+        instances = 2
+    """
+    both = revision(app(three))
+    # Of mail one is to be replaced, of sms two.
+    old = {("mail", 2), ("once", 1), ("sms", 1), ("sms", 2)}
+    running = {
+        name: Running(active=True, revision=OLD if (name.worker, name.number) in old else both.id)
+        for name in both.instances
+    }
+    found = plan(
+        both, both, units={}, installed={}, running=running, linked=both.links, reload=False,
+        settings=both.rollout._replace(max_surge=Share(100, percent=True)),
+    )  # fmt: skip
+    surges = [str(one.instance) for one in found.steps if one.do is Do.SURGE]
+    assert surges == ["mail@3", "sms@3", "sms@4"]
+
+
 def test_one_more_that_runs_what_is_wanted_is_used_again_and_another_is_not() -> None:
     old = dict.fromkeys((1, 2, 3), OLD)
     # Left by a rollout that was cut off.

@@ -66,6 +66,11 @@ COMMANDS = [
     # Dramatiq
     ("dramatiq shop.tasks", "dramatiq"),
     ("/venv/bin/dramatiq-gevent shop.tasks", "dramatiq"),
+    ("python -X dev -m dramatiq shop.tasks", "dramatiq"),
+    ("python -W error -m dramatiq shop.tasks", "dramatiq"),
+    ("python -Xdev -Werror -u -m dramatiq shop.tasks", "dramatiq"),
+    ("python -X dev manage.py rundramatiq", "dramatiq"),
+    ("python -W error manage.py rundramatiq", "dramatiq"),
     ("python -m dramatiq shop.tasks", "dramatiq"),
     ("python manage.py rundramatiq", "dramatiq"),
     # Huey

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -582,6 +583,17 @@ def test_nobody_is_awaited_while_somebody_restarts_an_instance(which: int) -> No
     assert bench.awaits()
 
 
+def test_nobody_is_awaited_while_one_more_than_usual_still_starts() -> None:
+    settings = pace(Share(2), max_surge=Share(1), canary=Share(1), promote=Promote.MANUAL)
+    bench = Bench([*steps(Do.SURGE, 4), *restart(1, 2, 3)], settings)
+    assert bench.give() == [("a@4", What.START), ("a@1", What.RESTART)]
+    bench.replaced(1)
+    bench.passes(30.0)
+    assert not bench.awaits()
+    bench.replaced(4)
+    assert bench.awaits()
+
+
 def test_canaries_of_a_rollout_that_was_cut_short_count() -> None:
     settings = pace(Share(4), canary=Share(2), canary_soak=SOAK, promote=Promote.MANUAL)
     bench = Bench([*steps(Do.KEEP, 1, 2), *restart(3, 4)], settings)
@@ -850,6 +862,33 @@ def test_somebody_stops_what_settles() -> None:
     bench.passes(1.0)
     assert bench.slot(1).reason == "somebody else stopped it and it did not come back in time"
     assert bench.slot(1).foreign == ("stopped by somebody else",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"code": 1, "status": 0}, Phase.HEALTHY),  # so many jobs
+        ({"code": 0, "status": 0}, Phase.HEALTHY),  # "dead" in passing
+        ({"code": 1, "status": 1}, Phase.FAILED),
+        ({"code": 1, "status": 255}, Phase.FAILED),
+        ({"code": 2, "status": 9}, Phase.FAILED),
+        ({"code": 3, "status": 11}, Phase.FAILED),
+        # Another start has ended since it was seen last: whether it was ever healthy is not known.
+        ({"code": 1, "status": 0, "invocation": "unseen"}, Phase.FAILED),
+    ],
+)
+@pytest.mark.parametrize(("active", "sub"), [("activating", "auto-restart"), ("inactive", "dead")])
+def test_a_healthy_one_recycles_itself_if_it_exits_with_0(
+    active: str, sub: str, changes: dict[str, Any], expected: Phase
+) -> None:
+    bench = Bench(restart(1, 2))
+    bench.give()
+    bench.replaced(1)
+    slot = bench.see(1, active=active, sub=sub, pid=0, **changes)
+    assert slot.phase is expected
+    if expected is Phase.HEALTHY:
+        bench.starts(1)
+        assert bench.slot(1).phase is Phase.HEALTHY
 
 
 def test_somebody_restarts_what_is_healthy_and_it_settles_again() -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -219,6 +220,12 @@ class Load:
         """Enqueue so many jobs now, each of the given length or of one drawn from the range."""
         return tuple(self._enqueue_one(seconds) for _ in range(count))
 
+    def enqueue_held(self, count: int, gate: Path) -> None:
+        """Enqueue so many jobs now that take until the file, which is made, is removed."""
+        gate.touch()
+        for _ in range(count):
+            self._enqueue_one(0.0, gate)
+
     def start(self) -> None:
         """Begin to enqueue at the rate, until stop() or until the limit is reached."""
         assert self._thread is None, "already started"
@@ -280,7 +287,7 @@ class Load:
         except Exception as error:  # noqa: BLE001  (raised again by stop, in the test's thread)
             self._error = error
 
-    def _enqueue_one(self, seconds: float | None) -> Job:
+    def _enqueue_one(self, seconds: float | None, gate: Path | None = None) -> Job:
         with self._lock:
             number = self._count
             self._count += 1
@@ -291,7 +298,9 @@ class Load:
             seconds=round(length, 4),
             at=time.time(),
         )
-        argument = {"id": job.id, "seconds": job.seconds}
+        argument: dict[str, Any] = {"id": job.id, "seconds": job.seconds}
+        if gate is not None:
+            argument["while"] = str(gate)
         payload = {"class": "SendSms", "args": [argument], "id": job.id}
         note = {"id": job.id, "queue": job.queue, "seconds": job.seconds, "at": job.at}
         with self._client.pipeline(transaction=True) as pipe:

@@ -397,7 +397,11 @@ class Site:
         self._written.append(Told(("write",), time.time(), time.time(), 0, "", self._configured()))
 
     def odd(self, *arguments: str) -> str:
-        """The command line of tests/workers/odd.py: `site.odd("slow-drain", "2")`."""
+        """The command line of tests/workers/odd.py, or odd.sh: `site.odd("slow-drain", "2")`."""
+        if arguments[:1] == ("exit",):
+            return " ".join(["/bin/sh", str(WORKERS / "odd.sh"), *arguments])
+        if arguments[:1] == ("crash-on",):
+            return " ".join(["/bin/sh", str(WORKERS / "odd.sh"), *arguments, sys.executable])
         return " ".join([sys.executable, "-IS", str(WORKERS / "odd.py"), *arguments])
 
     def holding(self) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.harness import leftovers
-from tests.systemd.conftest import Result, Scope, wait_until
+from tests.systemd.conftest import WORKERS, Result, Scope, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -270,15 +270,15 @@ def test_the_names_of_an_import_are_the_names_that_scripts_know(system_site: Sit
 
 ENDS = """
 [program:once]
-command={odd} exit 0
+command={ends} exit 0
 autorestart=false
 startsecs=0
 [program:wrong]
-command={odd} exit 3
+command={ends} exit 3
 autorestart=false
 startsecs=0
 [program:broken]
-command={odd} exit 3
+command={ends} exit 3
 startretries=1
 [program:later]
 command={odd} die-after 1 7
@@ -293,15 +293,15 @@ startsecs=0
 
 def test_the_states_of_what_ended_are_alike(system_site: Site) -> None:
     both = Both(system_site)
-    odd = system_site.odd()
+    odd, ends = system_site.odd(), f"/bin/sh {WORKERS / 'odd.sh'}"
     text = HEAD.format(home=system_site.home, mark=leftovers.MARK, app=system_site.app)
-    both.conf.write_text(text + ENDS.format(odd=odd))
+    both.conf.write_text(text + ENDS.format(odd=odd, ends=ends))
     once = {"instances": 1, "service": {"Restart": "no"}}
     system_site.config(
         workers={
-            "once": {"command": f"{odd} exit 0", **once},
-            "wrong": {"command": f"{odd} exit 3", **once},
-            "broken": {"command": f"{odd} exit 3", "instances": 1, "start_limit": "2/1min"},
+            "once": {"command": f"{ends} exit 0", **once},
+            "wrong": {"command": f"{ends} exit 3", **once},
+            "broken": {"command": f"{ends} exit 3", "instances": 1, "start_limit": "2/1min"},
             "later": {"command": f"{odd} die-after 1 7", **once},
             "stays": {"command": f"{odd} steady", **once},
         },

@@ -250,7 +250,7 @@ def test_a_word_that_a_worker_does_not_bear_is_rolled_back(system_site: Site, wo
     (site.release(1) / "w.py").write_text(f"import time\n{attempt}\ntime.sleep(1000)\n")
     site.release(1).chmod(0o1777)
     table = {"command": f"{sys.executable} -IS w.py", "instances": 3, "stop_signal": "SIGTERM"}
-    rollout = {"on_failure": "rollback", "min_healthy": "500ms"}
+    rollout = {"on_failure": "rollback", "min_healthy": "1s"}
     site.config(workers={"w": table}, rollout=rollout)
     site.deploy()
     before = site.pids()

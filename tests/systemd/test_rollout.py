@@ -294,7 +294,7 @@ def test_a_worker_that_dies_within_min_healthy_is_not_healthy(
     before = _deployed(site, site.odd("steady"), 3)
     site.config(
         workers={"sms": {"command": site.odd("die-after", "0.4", "5"), "instances": 3}},
-        rollout={"min_healthy": "800ms"},
+        rollout={"min_healthy": "2s"},
     )
     with observe(site) as observer:
         result = site.deploy(code=7)
@@ -448,7 +448,7 @@ def test_deploying_a_crashing_release_again_and_again_takes_no_further_instance(
     _run_script(site, 2, site.odd("die-after", "0.7", "3"))
     site.config(
         workers={"sms": {"command": "./run", "instances": 3, "restart_delay": "100ms"}},
-        rollout={"min_healthy": "1500ms"},
+        rollout={"min_healthy": "2500ms"},
     )
     site.deploy()
     before = site.pids("sms")

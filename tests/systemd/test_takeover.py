@@ -148,6 +148,15 @@ class Host:
         assert done.code == 0, str(done)
         assert done.stdout.count("preset = php-resque") >= 1, str(done)
 
+    @property
+    def gate(self) -> Path:
+        """While it is there, jobs of `Load.enqueue_held` are not done."""
+        return self.site.out / "gate"
+
+    def let_go(self) -> None:
+        """Held jobs come to their end."""
+        self.gate.unlink(missing_ok=True)
+
     def mains(self, queue: str | None = None) -> list[int]:
         """The workers' main processes, whoever runs them."""
         found = {
@@ -183,6 +192,7 @@ def host(system_site: Site, redis: RedisServer) -> Iterator[Host]:
     try:
         yield made
     finally:
+        made.let_go()
         made.stop()
         made.clear()
 
@@ -426,20 +436,22 @@ def test_what_is_typed_leads_back_where_one_file_has_both(host: Host, program: s
 
 def test_ctrl_c_finishes_the_one_in_hand_and_the_same_command_goes_on(host: Host) -> None:
     site = host.site
-    # Longer than Supervisor would give them.
     host.program("sms", "autorestart=true\nstopwaitsecs=1", count=2)
     host.start()
     host.running(2)
     host.imported()
     load = Load(host.redis.client, ["sms"])
-    load.enqueue(2, 4.0)
+    load.enqueue_held(2, host.gate)
     wait_until(lambda: len(load.tally().in_hand) == 2, 20, "both work")
     running = site.start("takeover", str(host.conf), "--yes")
     running.wait_for("SIGQUIT to PID")
+    # Longer than Supervisor would give it.
+    time.sleep(1.5)
     running.signal(signal.SIGINT)
+    running.wait_for("this one is finished")
+    host.let_go()
     done = running.wait()
     assert done.code == 10, str(done)
-    assert "this one is finished" in done.stdout
     assert sorted(host.states().values()) == ["RUNNING", "STOPPED"]
     assert site.pids().keys() == {"sms@1"}
     load.enqueue(4, 2.0)
@@ -458,7 +470,7 @@ def test_cut_off_while_a_shell_is_held(host: Host, how: str) -> None:
     host.running(1)
     host.imported()
     load = Load(host.redis.client, ["sms"])
-    load.enqueue(1, 5.0)
+    load.enqueue_held(1, host.gate)
     wait_until(lambda: len(load.tally().in_hand) == 1, 20, "it works")
     (main,) = host.mains()
     running = site.start("takeover", str(host.conf), "--yes")
@@ -472,6 +484,7 @@ def test_cut_off_while_a_shell_is_held(host: Host, how: str) -> None:
     held = Path(f"/proc/{shell}/stat").read_text().rpartition(")")[2].split()[0] == "T"
     assert held == (how == "kill")
     load.enqueue(1, 0.1)
+    host.let_go()
     done = site.unitq("takeover", str(host.conf), "--yes")
     assert done.code == 0, str(done)
     none_lost(load)
@@ -533,12 +546,13 @@ def test_what_is_left_is_named_and_what_works_for_too_long_is_left_alone(host: H
         },
     )
     load = Load(host.redis.client, ["sms"])
-    load.enqueue(1, 6.0)
+    load.enqueue_held(1, host.gate)
     wait_until(lambda: len(load.tally().in_hand) == 1, 20, "it works")
     done = site.unitq("takeover", str(host.conf), "--yes")
     assert done.code == 7, str(done)
     assert "still works, 2s after SIGQUIT" in done.stderr
     assert site.active() == 0
+    host.let_go()
     load.wait_drained(60)
     # Supervisor starts another one, as ever, and at last it goes.
     host.running(1)
@@ -629,6 +643,14 @@ def test_what_does_not_fit_is_refused_before_anything_changes(host: Host) -> Non
     assert len(list(host.folder.iterdir())) == 1
 
 
+FIRST_THREE = {"sms_00", "sms_01", "sms_02"}
+
+
+def told_in(output: str) -> set[str]:
+    """The processes that it has a line about."""
+    return {line.split(":")[1] for line in output.splitlines() if line.startswith("  sms:")}
+
+
 @pytest.mark.parametrize("name", ["drain", "hold", "stop"])
 def test_several_at_a_time_lose_nothing(host: Host, name: str) -> None:
     """All work when they are told: so many are told before the first has ended."""
@@ -644,17 +666,18 @@ def test_several_at_a_time_lose_nothing(host: Host, name: str) -> None:
     said = "at most 3 at a time: never fewer than 3 of 6 serving, never more than 6 processes"
     assert said in dry.stdout, str(dry)
     load = Load(host.redis.client, ["sms"], rate=15, seconds=(0.05, 0.3))
-    load.enqueue(6, 8.0)
+    load.enqueue_held(6, host.gate)
     wait_until(lambda: len(load.tally().in_hand) == 6, 20, "all work")
     with load, Counted(host) as counted:
-        done = site.unitq("takeover", str(host.conf), "--yes", *width)
+        running = site.start("takeover", str(host.conf), "--yes", *width)
+        wait_until(lambda: told_in(running.output()) == FIRST_THREE, 30, "three are told")
+        host.let_go()
+        done = running.wait()
     assert done.code == 0, str(done)
     none_lost(load)
     assert counted.looks > 20
     assert 3 <= counted.least < counted.most == 6, done.stdout
-    first = done.stdout.partition("ended under")[0]
-    told = [line.split(":")[1] for line in first.splitlines() if line.startswith("  sms:")]
-    assert set(told) == {"sms_00", "sms_01", "sms_02"}, done.stdout
+    assert told_in(done.stdout.partition("ended under")[0]) == FIRST_THREE, done.stdout
     assert set(host.states().values()) == {"STOPPED"}
     assert site.active("sms") == 6
     assert len(host.mains()) == 6
@@ -671,7 +694,7 @@ def test_a_slow_one_does_not_hold_the_others_up(host: Host) -> None:
     assert header in text
     site.write(text.replace(header, f"{header}max_unavailable = 2\n"))
     load = Load(host.redis.client, ["sms"])
-    load.enqueue(1, 40.0)
+    load.enqueue_held(1, host.gate)
     wait_until(lambda: len(load.tally().in_hand) == 1, 20, "it works")
     running = site.start("takeover", str(host.conf), "--yes")
     # Whichever of the four has the long job, the window goes past it.
@@ -683,6 +706,7 @@ def test_a_slow_one_does_not_hold_the_others_up(host: Host) -> None:
     assert running.running, running.wait()
     assert len(load.tally().in_hand) == 1, running.output()
     assert site.active("sms") == 3
+    host.let_go()
     done = running.wait()
     assert done.code == 0, str(done)
     none_lost(load)
@@ -697,10 +721,13 @@ def test_after_a_failure_those_in_hand_are_finished_and_no_other_is_begun(host: 
     host.imported()
     before = (host.folder / "sms.conf").read_text()
     load = Load(host.redis.client, ["sms"])
-    load.enqueue(4, 8.0)
+    load.enqueue_held(4, host.gate)
     wait_until(lambda: len(load.tally().in_hand) == 4, 20, "all work")
     with failing(site, "sms", 1):
-        done = site.unitq("takeover", str(host.conf), "--yes", "--max-unavailable", "2")
+        takeover = site.start("takeover", str(host.conf), "--yes", "--max-unavailable", "2")
+        wait_until(lambda: len(told_in(takeover.output())) == 2, 30, "two are told")
+        host.let_go()
+        done = takeover.wait()
         # All of it in here: once it can start, systemd starts it again.
         assert done.code == 7, str(done)
         assert "sms@1 failed: " in done.stderr
@@ -727,14 +754,15 @@ def test_ctrl_c_finishes_all_in_hand(host: Host) -> None:
     host.running(3)
     host.imported()
     load = Load(host.redis.client, ["sms"])
-    load.enqueue(3, 15.0)
+    load.enqueue_held(3, host.gate)
     wait_until(lambda: len(load.tally().in_hand) == 3, 20, "all work")
     running = site.start("takeover", str(host.conf), "--yes", "--max-unavailable", "2")
     wait_until(lambda: running.output().count("SIGQUIT to PID") == 2, 30, "two are told")
     running.signal(signal.SIGINT)
+    running.wait_for("these 2 are finished")
+    host.let_go()
     done = running.wait()
     assert done.code == 10, str(done)
-    assert "these 2 are finished" in done.stdout
     assert sorted(host.states().values()) == ["RUNNING", "STOPPED", "STOPPED"]
     assert site.pids().keys() == {"sms@1", "sms@2"}
     done = site.unitq("takeover", str(host.conf), "--yes")
@@ -754,11 +782,13 @@ def test_the_way_back_while_jobs_are_finished(host: Host, name: str) -> None:
     before = (host.folder / "sms.conf").read_text()
     site = host.site
     load = Load(host.redis.client, ["sms"])
-    load.enqueue(2, 10.0)
+    load.enqueue_held(2, host.gate)
     wait_until(lambda: len(load.tally().in_hand) == 2, 20, "both work")
     arguments = ("--max-unavailable", "2", "--timeout", "4s")
     done = site.unitq("takeover", str(host.conf), "--yes", *arguments)
     assert done.code == 6, str(done)
+    # Some of the way is to wait for them.
+    threading.Timer(2.0, host.let_go).start()
     for each in back(done.stderr):
         went = site.scope.run("/bin/sh", "-ec", each, cwd=site.home)
         assert went.code == 0, f"{each}: {went}"

@@ -3,18 +3,16 @@
 
     steady                     sleeps until QUIT, TERM or INT, then exits 0
     ignore-quit                hears QUIT and TERM and goes on: only SIGKILL ends it
-    exit CODE                  exits at once
     die-after SECONDS [CODE]   exits with CODE (1) after a while, even if nobody asked
     slow-drain SECONDS         takes that long to exit 0 once it is told to stop
     hold FILE                  exits 0 once it is told to stop and FILE is not there (any more)
     job PORT SECONDS           has a job from that Redis; takes so long to end it once told to stop
     double-fork                leaves a daemon (setsid, deaf to QUIT, TERM, HUP), itself steady
     environ FILE               writes its environment to FILE, NUL-separated; then steady
-    crash-on FILE              exits 3 if FILE is in its working directory; else steady
     children N                 forks N children, all of which exit when told; so does the parent
 
 Each prints one line when it starts and one when it is told to stop. Standard library only, so
-that it runs with any Python of the machine.
+that it runs with any Python of the machine. What ends at once is in odd.sh.
 """
 
 from __future__ import annotations
@@ -82,12 +80,6 @@ def ignore_quit() -> None:
         signal.signal(each, deaf)
     say(f"started, pid {os.getpid()}")
     sleep_for_ever()
-
-
-def exit_with(code: str) -> None:
-    """Be the worker that does not even start."""
-    say(f"exits {code}")
-    sys.exit(int(code))
 
 
 def die_after(seconds: str, code: str = "1") -> None:
@@ -166,14 +158,6 @@ def environ(target: str) -> None:
     steady()
 
 
-def crash_on(name: str) -> None:
-    """Be the worker that a broken release kills."""
-    if (Path.cwd() / name).exists():
-        say(f"{name} is here: exits 3")
-        sys.exit(3)
-    steady()
-
-
 def wait_as_child() -> NoReturn:
     """End with the inherited handler, but never in the parent's code."""
     try:
@@ -203,14 +187,12 @@ def children(count: str) -> None:
 MODES: dict[str, Callable[..., None]] = {
     "steady": steady,
     "ignore-quit": ignore_quit,
-    "exit": exit_with,
     "die-after": die_after,
     "slow-drain": slow_drain,
     "hold": hold,
     "job": job,
     "double-fork": double_fork,
     "environ": environ,
-    "crash-on": crash_on,
     "children": children,
 }
 

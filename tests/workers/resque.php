@@ -22,6 +22,8 @@
  *   USR2       pause: take no new job
  *   CONT       go on after USR2
  *
+ * A job takes `seconds`, and with `while` until the file of that name is gone.
+ *
  * For the tests a job leaves a trace at both ends: PREFIX:begun when its child starts on it, PREFIX:sent when the
  * message is out. A job that was begun and never sent is a lost one.
  */
@@ -64,6 +66,15 @@ function rest_until(float $deadline): void
 {
     while (($left = $deadline - seconds_now()) > 0) {
         usleep((int) ceil(min($left, 60.0) * 1e6));
+    }
+}
+
+/** For a job that takes as long as a test wants: until that file is gone. */
+function wait_while(?string $file): void
+{
+    while ($file !== null && file_exists($file)) {
+        usleep(20_000);
+        clearstatcache();
     }
 }
 
@@ -332,6 +343,7 @@ final class Worker
             $this->redis->rPush($this->redis->key('begun'), $this->trace($argument, ['at' => $started]));
             note('begun', ['id' => $argument['id'] ?? '', 'text' => $this->text, 'worker' => $this->pid]);
             rest_until($begun + (float) ($argument['seconds'] ?? 0));
+            wait_while($argument['while'] ?? null);
             $this->redis->rPush($this->redis->key('sent'), $this->trace($argument, [
                 'started' => $started,
                 'at' => microtime(true),

@@ -63,7 +63,8 @@ class Checkout:
         self.site.config(
             workers={"w": {"command": command, "instances": instances}},
             directory=str(self.place),
-            rollout={"on_failure": "rollback"},
+            # A Python that is broken takes a while to say so.
+            rollout={"on_failure": "rollback", "min_healthy": "500ms"},
             **top,
         )
 

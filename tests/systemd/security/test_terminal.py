@@ -162,6 +162,7 @@ def test_no_field_begins_an_entry_of_its_own(speaking: Speaking) -> None:
 
 def test_of_the_last_words_of_what_fails(speaking: Speaking) -> None:
     site = speaking.site
+    speaking.configure(rollout={"min_healthy": "1s"})  # it has to fail before that
     site.deploy()
     speaking.switch(f"2/{EVIL_NAME}")
     (site.current / "broken").touch()

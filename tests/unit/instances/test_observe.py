@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from unitq import observe
 from unitq.core.names import InstanceName
 from unitq.host import processes
+from unitq.host.systemd import UnitStatus
 
 OLD, NEW = "1-aaaaaa", "2-bbbbbb"
 RUNS: dict[str, Any] = {
@@ -41,6 +43,84 @@ def test_fresh(
 ) -> None:
     found = instance(revisions=frozenset(revisions), readable=readable)
     assert found.fresh(wanted) is expected
+
+
+def test_a_checkout_that_has_moved_is_not_fresh_and_a_doubt_is_none() -> None:
+    assert instance(moved="abc").fresh(NEW) is False
+    assert instance(doubtful=True).fresh(NEW) is None
+    # Who may not look knows that it was moved all the same.
+    assert instance(moved="abc", readable=False).fresh(NEW) is False
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, False),
+        ({"revisions": frozenset()}, True),
+        ({"revisions": frozenset(), "pids": ()}, False),  # there is nothing to tell
+        ({"revisions": frozenset(), "readable": False}, False),  # root may know
+        ({"doubtful": True}, True),
+        ({"doubtful": True, "readable": False}, False),
+    ],
+)
+def test_untold(values: dict[str, Any], expected: bool) -> None:
+    assert instance(**values).untold is expected
+
+
+class Wanted:
+    """A revision of which NEW is wanted everywhere."""
+
+    def code(self, _: InstanceName) -> str:
+        return NEW
+
+
+@pytest.mark.parametrize(
+    ("values", "told", "left"),
+    [
+        ({}, {7: NEW}, ()),
+        ({"revisions": frozenset({OLD})}, {7: OLD}, (7,)),
+        # Beside the new main process: those alone that tell that they are old.
+        ({"revisions": frozenset({OLD, NEW}), "pids": (7, 8, 9)}, {7: NEW, 8: OLD, 9: None}, (8,)),
+        ({"revisions": frozenset({OLD, NEW}), "pids": (7, 8)}, {7: NEW, 8: None}, ()),  # it ended
+        ({"moved": "abc"}, {7: NEW}, (7,)),
+        ({"moved": "abc", "pids": (7, 8)}, {7: NEW, 8: NEW}, (7, 8)),
+        ({"revisions": frozenset()}, {7: None}, ()),  # unknown is not old
+        ({"revisions": frozenset({OLD}), "readable": False}, {7: OLD}, ()),
+        ({"revisions": frozenset({OLD}), "pids": ()}, {}, ()),
+    ],
+)
+def test_leftovers(
+    values: dict[str, Any],
+    told: dict[int, str | None],
+    left: tuple[int, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processes, "evidence", lambda pid: processes.Evidence(told[pid]))
+    found = observe.leftovers(Wanted(), [instance(**values)])  # type: ignore[arg-type]
+    assert tuple(pid for each in found for pid in each.pids) == left
+
+
+@pytest.mark.parametrize(
+    ("evidence", "readable", "revision", "revisions"),
+    [
+        ({7: (NEW, 7, True), 8: (NEW, 7, True)}, True, NEW, {NEW}),
+        ({7: (NEW, 7, True), 8: (OLD, 7, True)}, True, NEW, {OLD, NEW}),
+        ({8: (OLD, 7, True), 7: (NEW, 7, True)}, True, NEW, {OLD, NEW}),
+        # One that may not be looked at may run anything.
+        ({7: (NEW, 7, True), 8: (None, None, False)}, False, NEW, {NEW}),
+        ({7: (None, None, False)}, False, None, set()),
+    ],
+)
+def test_what_the_processes_of_an_instance_tell(
+    evidence: dict[int, Any], readable: bool, revision: str | None, revisions: set[str]
+) -> None:
+    systemd: Any = SimpleNamespace(properties=lambda *_: {"MainPID": 7})
+    where: Any = None
+    row = UnitStatus("unitq-shop-sms@1.service", "loaded", "active", "running", False)
+    told = (evidence, ("i", 1.0), None)
+    found = observe._instance(systemd, where, "shop", RUNS["name"], row, told)
+    assert (found.readable, found.main_pid) == (readable, 7)
+    assert (found.revision, found.revisions) == (revision, frozenset(revisions))
 
 
 @pytest.mark.parametrize(

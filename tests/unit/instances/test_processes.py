@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from unitq.host.processes import evidence
+from unitq.host.processes import evidence, pids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @contextmanager
@@ -63,3 +65,53 @@ def test_the_main_process_is_the_one_that_systemd_started() -> None:
         assert evidence(pid).main_pid == 4711
     with process({"MY_SYSTEMD_EXEC_PID": "1"}) as pid:
         assert evidence(pid).main_pid is None
+
+
+@pytest.mark.parametrize(
+    ("path", "revision"),
+    [
+        ("revisions/42-3fa9c1/sms/stdin", "42-3fa9c1"),
+        ("elsewhere/42-3fa9c1/sms/stdin", None),
+        ("revisions/42-3fa9c1/sms/env", None),
+        ("revisions/42-3fa9c1/stdin", None),
+    ],
+)
+@pytest.mark.parametrize("deleted", [False, True])
+def test_one_that_has_overwritten_its_environment_has_the_standard_input_of_its_revision(
+    path: str, revision: str | None, deleted: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.touch()
+    with file.open() as stdin, subprocess.Popen(["sleep", "60"], env={}, stdin=stdin) as child:
+        try:
+            if deleted:
+                file.unlink()  # `unitq prune`
+            assert evidence(child.pid).revision == revision
+        finally:
+            child.kill()
+
+
+def test_one_that_may_not_be_looked_at_says_so() -> None:
+    """Unknown is not "it says nothing"."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else")
+    script = "from unitq.host.processes import evidence; import sys; print(*evidence(%d))"
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all")
+    with process({"UNITQ_REVISION": "5-abc"}) as pid:
+        done = subprocess.run(
+            [*nobody, "/usr/bin/python3", "-c", script % pid],
+            env={"PYTHONPATH": os.getcwd()}, capture_output=True, text=True, timeout=30,
+        )  # fmt: skip
+    assert done.stdout.split() == ["None", "None", "False"], done.stderr
+
+
+def test_the_processes_of_a_cgroup_are_those_below_it_too(tmp_path: Path) -> None:
+    """As a delegated one has: a container, or a worker's own."""
+    for name, text in {".": "7\n8\n", "payload": "9\n", "payload/job": "10\n11\n"}.items():
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "cgroup.procs").write_text(text)
+    (tmp_path / "empty").mkdir()
+    assert sorted(pids(str(tmp_path))) == [7, 8, 9, 10, 11]
+    assert pids(str(tmp_path / "payload/job")) == (10, 11)
+    assert pids(str(tmp_path / "gone")) == ()

@@ -18,9 +18,11 @@ from tests.core.build import app, rendered
 from unitq.core import names
 from unitq.core.layout import AppLayout, Layout, user
 from unitq.core.names import InstanceName
-from unitq.core.plan import PIN, plan
+from unitq.core.plan import PIN, Do, Step, plan
 from unitq.core.revision import Origin, Revision, successor
+from unitq.core.rollout import Order, Phase, Slot, What
 from unitq.host import files, install, ledger, state, unitfiles
+from unitq.host.orders import Orders
 from unitq.linux.folder import TEMPORARY
 
 if TYPE_CHECKING:
@@ -119,6 +121,17 @@ def test_new_folders_are_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert stat.S_IMODE(folder.stat().st_mode) == 0o755
 
 
+def test_a_file_that_replaces_another_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "shop.conf"
+    path.write_text("old")
+    disk = Disk(monkeypatch)
+    files.replace(path, b"new", 0o640)
+    disk.is_safe(path)
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("new", 0o640)
+
+
 def test_pins_are_on_disk_once_they_are_synced(
     place: AppLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +150,25 @@ def test_a_report_is_on_disk(place: AppLayout, monkeypatch: pytest.MonkeyPatch) 
         disk = Disk(monkeypatch)
         book.report(document)
         disk.is_safe(Path(place.rollout(1)) / "report.json")
+    assert book.kept() == document
+
+
+def test_what_workers_printed_is_on_disk_and_apart_from_the_report(
+    place: AppLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = {"instance": "sms@1", "phase": "failed", "log": ["no database"]}
+    document: dict[str, Any] = {
+        "app": "shop", "instances": [failed], "rollback": None, "earlier": [],
+    }  # fmt: skip
+    with ledger.begin(
+        place, "deploy", revision="1-a", previous=None, instances=1, max_unavailable=None
+    ) as book:
+        disk = Disk(monkeypatch)
+        book.report(document)
+        folder = Path(place.rollout(1))
+        for name in ("logs.json", "report.json"):
+            disk.is_safe(folder / name)
+    assert "no database" not in (folder / "report.json").read_text()
     assert book.kept() == document
 
 
@@ -310,3 +342,46 @@ def test_an_install_that_is_cut_off_anywhere_leaves_nobody_with_a_text_that_is_n
     # It was cut off before the template was replaced, and after.
     assert set(seen) == {False, True}
     assert len(seen) > 20
+
+
+@pytest.mark.parametrize("what", ["switch", "clean"])
+def test_what_is_cut_off_after_the_stop_is_marked_and_never_old_code_by_the_new_text(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each change on disk, in mid-rollout: the old process is gone, the new text may follow."""
+    for stop_at in range(100):
+        with monkeypatch.context() as patched:
+            folder = tmp_path / str(stop_at)
+            folder.mkdir()
+            layout, place = _layout(folder), _layout(folder).app("shop")
+            disk = Disk(patched)
+            systemd: Any = Systemd(layout, disk)
+            made, units, first = _plan(layout, "/bin/old", None)
+            install.install(systemd, layout, made, units)
+            made, units, second = _plan(layout, "/bin/new", first)
+            install.install(systemd, layout, made, units)
+            assert PIN in unitfiles.text(layout.unit_dir, names.unit("shop", ONE))
+            disk.calls.clear()
+            disk.stop_at = stop_at
+            try:
+                if what == "switch":
+                    order = Order(Slot(Step(ONE, Do.RESTART, ""), Phase.DRAINED), What.SWITCH)
+                    Orders(systemd, layout, "shop").switch([order], {ONE: second.id})
+                else:
+                    install.clean(systemd, layout, "shop", (), [ONE])
+                cut_off = False
+            except Killed:
+                cut_off = True
+            disk.stop_at = None
+            pinned = unitfiles.pin(layout.unit_dir, names.unit("shop", ONE))
+            if what == "switch" and pinned is None:
+                # The template holds from now on, and so must its code.
+                assert state.pinned(place, ONE) == second.id
+            changed = [call for call in disk.calls if call.path.startswith(str(layout.unit_dir))]
+            unread = any(call.what == "unlink" for call in changed) and pinned is None
+            assert state.reload_pending(place) or not unread or Call("reload", "") in disk.calls
+            if not cut_off:
+                break
+    assert not cut_off
+    assert pinned is None
+    assert stop_at > 3

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from unitq.core import names
-from unitq.core.errors import NoMatchError
+from unitq.core.errors import GoingDownError, NoMatchError
 from unitq.core.layout import Layout, user
 from unitq.core.names import InstanceName
 from unitq.core.plan import Do, Step
@@ -88,3 +88,60 @@ def test_the_time_to_stop_is_in_seconds(layout: Layout, micros: int, seconds: fl
 
 def test_what_is_not_loaded_has_no_time_to_stop(layout: Layout) -> None:
     assert Orders(Systemd(layout), layout, "shop").limit(ONE) is None  # type: ignore[arg-type]
+
+
+# --- what is written down before it is ordered ----------------------------------------------------
+
+
+class Book:
+    """A ledger that notes what is asked of it."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, str]]] = []
+
+    def note(self, what: str, **data: str) -> None:
+        self.calls.append((what, data))
+
+    def sync(self) -> None:
+        self.calls.append(("sync", {}))
+
+
+class Manager:
+    """systemd, which may be about to stop everything."""
+
+    def __init__(self, *, stopping: bool = False) -> None:
+        self._stopping = stopping
+
+    def stopping(self) -> bool:
+        return self._stopping
+
+
+def test_orders_are_on_disk_before_they_are_given(layout: Layout) -> None:
+    book = Book()
+    orders = Orders(Manager(), layout, "shop", book)  # type: ignore[arg-type]
+    seen = {ONE: Seen("active", "running", invocation="old")}
+    orders.write_down([order(What.RESTART), order(What.STOP)], seen)
+    told = [("order", {"instance": "sms@1", "do": what, "before": "old"})
+            for what in ("restart", "stop")]  # fmt: skip
+    assert book.calls == [*told, ("sync", {})]
+    book.calls.clear()
+    orders.write_down([order(What.START)], {})
+    assert book.calls[0][1]["before"] == ""
+
+
+@pytest.mark.parametrize("what", [(), (What.PROBE,), (What.PROBE, What.PROBE)])
+def test_what_changes_nothing_is_not_written_down(layout: Layout, what: tuple[What, ...]) -> None:
+    book = Book()
+    orders = Orders(Manager(), layout, "shop", book)  # type: ignore[arg-type]
+    orders.write_down([order(each) for each in what], {})
+    assert book.calls == []
+
+
+def test_nothing_is_ordered_of_a_systemd_that_stops_everything(layout: Layout) -> None:
+    book = Book()
+    orders = Orders(Manager(stopping=True), layout, "shop", book)  # type: ignore[arg-type]
+    for what in (What.RESTART, What.PROBE):
+        with pytest.raises(GoingDownError):
+            orders.write_down([order(what)], {})
+    assert book.calls == []
+    orders.write_down([], {})
