@@ -30,7 +30,7 @@ from unitq.cli.rollouts import Waiting, message_option, waiting_options, with_ma
 from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import WholeApp
 from unitq.cli.text import unitq
-from unitq.config import machine_lint, source
+from unitq.config import machine_lint, moving_paths, source
 from unitq.core import names
 from unitq.core.advice import advice
 from unitq.core.errors import (
@@ -149,6 +149,7 @@ def _findings(
         *order.refused,
         *secrets.findings,
         *checks.of_app(app, found, user_scope=scope.user),
+        *moving_paths.of_app(app, found, scope.layout),
         *checks.of_hooks(app.hooks, path.parent, user_scope=scope.user),
         *checks.of_owner(app, path),
         *checks.verify(rendered.units, user_scope=scope.user),
