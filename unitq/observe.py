@@ -235,7 +235,7 @@ def moved_heads(revision: Revision) -> dict[str, str]:
     return {
         name: head.commit
         for name, head in checkout.heads(revision.workers).items()
-        if not same_commit(head.commit, deployed_commit(workers[name]))
+        if head and not same_commit(head.commit, deployed_commit(workers[name]))
     }
 
 

@@ -17,6 +17,7 @@ from unitq.core.model import CodeVersion
 from unitq.core.recognise import interpreter
 from unitq.core.scriptfile import script_file
 from unitq.core.wrappers import SHELLS
+from unitq.host.code import is_changed
 from unitq.host.hooks import program
 from unitq.linux import git, obeyed, programs
 from unitq.linux.account import name_of
@@ -57,21 +58,29 @@ def of_app(app: App, code: Mapping[str, Code], *, user_scope: bool) -> list[Find
             *_writable(worker, code[worker.name].release, user_scope=user_scope),
         )
     ]
-    return found + _mail(app) + _checkouts(app)
+    return found + _mail(app) + _checkouts(app, code)
 
 
-def _checkouts(app: App) -> list[Finding]:
-    """Where git is not asked, and so every deploy restarts the workers."""
-    if app.code_version is not CodeVersion.AUTO:
-        return []
-    found = {}
+def _checkouts(app: App, code: Mapping[str, Code]) -> list[Finding]:
+    """Where no commit says which code it is, and so every deploy restarts the workers."""
+    found: dict[str, Finding] = {}
     for worker in app.workers:
+        place = f"workers.{worker.name}.directory"
+        version = code[worker.name]
+        if is_changed(version):
+            message = f"{version.release} has changes that are not committed: no rollback brings "
+            message += "them back, and later ones are not noticed"
+            hint = "commit them, or list what workers write there in .gitignore; until then every "
+            hint += "deploy restarts the workers"
+            found.setdefault(version.release, Finding(Level.WARNING, place, message, hint))
+        if app.code_version is not CodeVersion.AUTO:
+            continue
         try:
             git.find(os.path.realpath(worker.directory))
         except git.RefusedError as error:
             found[str(error)] = Finding(
                 Level.WARNING,
-                f"workers.{worker.name}.directory",
+                place,
                 f"git is not asked for the version: {error}",
                 "`chown -R` it to one account; until then every deploy restarts the workers",
             )
