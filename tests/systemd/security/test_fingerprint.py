@@ -24,7 +24,7 @@ def _revision(site: Site) -> Path:
 
 def _config(site: Site, pin: str, **more: Any) -> None:
     worker = {"command": site.odd("steady"), "instances": 2, "environment": {"PIN": pin}}
-    site.config(workers={"sms": worker}, **more)
+    site.config(workers={"sms": worker | more})
 
 
 def _former(path: Path, pin: str) -> str:
@@ -41,7 +41,7 @@ def test_a_deploy_by_the_version_before_restarts_nobody(site: Site) -> None:
     _config(site, "1234")
     site.deploy()
     path = _revision(site)
-    key = path.parents[2] / "key"
+    key = path.parents[1] / "key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     said = path.read_text()
     assert "1234" not in said
