@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from unitq.core.envfile import assignments
+
 if TYPE_CHECKING:
     from tests.systemd.conftest import Site
 
@@ -27,14 +29,26 @@ def _config(site: Site, pin: str, **more: Any) -> None:
     site.config(workers={"sms": worker | more})
 
 
-def _former(path: Path, pin: str) -> str:
-    """The fingerprint as it was once: a plain hash, which whoever guesses the value can make."""
+def _former(path: Path, *pins: str) -> list[str]:
+    """The fingerprints as they once were: plain hashes of what somebody guesses."""
     (worker,) = json.loads(path.read_text())["workers"]
     (unit,) = (path.parent / "_units").glob("*-sms@.service")
-    app = unit.name.removeprefix("unitq-").removesuffix("-sms@.service")
-    environment = sorted({"PIN": pin, "UNITQ_APP": app, "UNITQ_WORKER": "sms"}.items())
-    parts = [unit.read_text(), environment, worker["release"], worker["code_version"], []]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    text, known = unit.read_text(), assignments((path.parent / "sms/env").read_text())
+    del known["UNITQ_REVISION"]
+    return [
+        hashlib.sha256(
+            json.dumps(
+                [
+                    text,
+                    sorted((known | {"PIN": pin}).items()),
+                    worker["release"],
+                    worker["code_version"],
+                    [],
+                ]
+            ).encode()
+        ).hexdigest()
+        for pin in pins
+    ]
 
 
 def test_a_deploy_by_the_version_before_restarts_nobody(site: Site) -> None:
@@ -45,13 +59,13 @@ def test_a_deploy_by_the_version_before_restarts_nobody(site: Site) -> None:
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     said = path.read_text()
     assert "1234" not in said
-    guesses = {_former(path, f"{number:04}") for number in range(10_000)}
+    guesses = set(_former(path, *(f"{number:04}" for number in range(10_000))))
     assert not any(guess in said for guess in guesses)
 
     # As it was on disk: no key, and a fingerprint that one of the guesses leads to.
     document = json.loads(said)
     (worker,) = document["workers"]
-    worker["fingerprint"] = _former(path, "1234")
+    (worker["fingerprint"],) = _former(path, "1234")
     assert worker["fingerprint"] in guesses
     del worker["sealed"]
     path.write_text(json.dumps(document))
