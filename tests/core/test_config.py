@@ -69,6 +69,7 @@ environment_file = "/etc/shop/env"
 code_version = "git"
 history = 20
 after = ["postgresql.service"]
+allow = ["env-file"]
 
 [redis]
 url = "redis://:secret@127.0.0.1:6379/0"
@@ -136,6 +137,7 @@ X-Note = ""
 command = "bin/mail"
 preset = "laravel"
 singleton = true
+allow = ["pipe"]
 probe = { command = "bin/probe" }
 recycle = { age = 60 }
 
@@ -237,6 +239,7 @@ def test_every_key_arrives_in_the_app() -> None:
                 environment=(("APP_ENV", "production"), ("WAIT", "5")),
                 environment_files=("/etc/shop/env",),
                 singleton=True,
+                allow=("pipe",),
                 probe=Probe("bin/probe", Duration("5s", 5), 1),
                 recycle=Recycle(None, Duration("60s", 60), Share(10, percent=True)),
                 preset="laravel",
@@ -301,6 +304,7 @@ def test_every_key_arrives_in_the_app() -> None:
         ),
         code_version=CodeVersion.GIT,
         redis=Redis(url="redis://:secret@127.0.0.1:6379/0"),
+        allow=("env-file",),
         after=("postgresql.service",),
         history=20,
         hooks=Hooks(
@@ -494,8 +498,8 @@ MISTAKES = [
       'digit, got "-x"')),
     ("presets = 1", "presets",
      ("unknown key; the keys here are app, user, group, directory, "
-      "environment, environment_file, hardening, writable, credentials, code_version, history, "
-      "after, redis, rollout, hooks and workers")),
+      "environment, environment_file, hardening, writable, credentials, allow, code_version, "
+      "history, after, redis, rollout, hooks and workers")),
     ("instances = 2", "instances", "unknown key here, it belongs in [workers.NAME]"),
     ('url = "redis://a"', "url", "unknown key here, it belongs in [redis]"),
     ("min_healthy = 2", "min_healthy", "unknown key here, it belongs in [rollout]"),

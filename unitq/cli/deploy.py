@@ -31,6 +31,7 @@ from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import WholeApp
 from unitq.cli.text import unitq
 from unitq.config import machine_lint, moving_paths, source
+from unitq.config.allowed import without_allowed
 from unitq.core import names
 from unitq.core.advice import advice
 from unitq.core.errors import (
@@ -251,17 +252,18 @@ def prepare(
     secrets = credentials.read(app, user_scope=scope.user)
     order = _shutdown_order(scope, app, found)
     rendered, unknown = _sealed(scope, app, found, secrets, order.after, before)
-    findings = [*_findings(scope, app, path, found, rendered, secrets, order), *unknown]
+    findings = without_allowed(_findings(scope, app, path, found, rendered, secrets, order), app)
+    findings = [*findings, *unknown]
     errors = [finding for finding in findings if finding.level is Level.ERROR]
     if errors:
         raise PreflightError(
             f"{app.name}: cannot be deployed; nothing was changed",
-            problems=tuple(finding.line for finding in errors),
+            problems=tuple(finding.text for finding in errors),
         )
     for finding in findings:
         if finding.level is Level.WARNING and warn:
             with suppress(OSError):
-                echo(finding.line, err=True)
+                echo(finding.text, err=True)
     for name in source.others(layout, path, app) if warn else ():
         typed = unitq(name, user=scope.user)
         with suppress(OSError):
@@ -306,6 +308,7 @@ def check(as_json: bool) -> int:
     Validates the file, has systemd verify the units it leads to, and looks for missing programs,
     scripts, directories and users, for what only a shell would understand, shells between systemd
     and a worker, and settings that lose jobs. Notes how much of the machine each worker can reach.
+    A name in brackets, such as [pipe, certain], is what `allow = ["pipe"]` silences the finding by.
     Changes nothing. Exits with 0, with 2 if the file is invalid, with 3 if something is missing.
     """
     scope = current()
@@ -325,16 +328,25 @@ def check(as_json: bool) -> int:
         findings += order.findings
         findings += machine_lint.of_shutdown(app, _patience(scope))
         findings += _exposure(scope, app, found)
+        findings = without_allowed(findings, app)
     bad = any(finding.level is Level.ERROR for finding in findings)
     if as_json:
         rows = [
-            {"level": str(f.level), "place": f.place, "message": f.message, "hint": f.hint}
+            {
+                "level": str(f.level),
+                "certainty": str(f.certainty),
+                "name": f.name,
+                "place": f.place,
+                "message": f.message,
+                "why": f.why,
+                "hint": f.hint,
+            }
             for f in findings
         ]
         echo_json({"format": 1, "file": str(path), "findings": rows})
     else:
         for finding in findings:
-            echo(finding.line)
+            echo(finding.text)
         counts = ", ".join(f"worker {w.name}: {w.instances}" for w in app.workers)
         echo(f"{path}: {'not ready' if bad else 'ok'} (app {app.name}; {counts})")
     return Exit.NOT_AS_WANTED if bad else Exit.OK

@@ -78,7 +78,8 @@ def details(error: UnitqError) -> list[str]:
     """The lines below an error's message: each mistake, and what to do."""
     hints = [f"  hint: {error.hint}"] * bool(error.hint)
     hints += [f"  or, {error.otherwise}"] * bool(error.otherwise)
-    return [f"  {problem}" for problem in error.problems] + hints
+    lines = (line for problem in error.problems for line in problem.split("\n"))
+    return [f"  {line}" for line in lines] + hints
 
 
 def confirm(question: str, *, err: bool = False) -> bool:

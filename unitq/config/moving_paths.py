@@ -85,4 +85,5 @@ def _finding(worker: Worker, key: str, place: _Place, link: str, pinned: str) ->
         f"{what} through {link}, which each release moves: a worker that crashes starts "
         "with the next release, whatever is deployed",
         hint,
+        name="moving-path",
     )

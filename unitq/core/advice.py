@@ -50,6 +50,7 @@ def _of_rollout(rollout: RolloutSettings) -> list[Finding]:
             f"rollout.{key}",
             "means nothing without canaries: nobody goes first",
             "`canary` says how many instances of each worker do",
+            name="no-canary",
         )
         for key in ("canary_soak", "promote")
         if getattr(rollout, key) != getattr(ROLLOUT, key)
@@ -67,6 +68,7 @@ def _of_worker(worker: Worker, rollout: RolloutSettings) -> list[Finding]:
                 f"{place}.stop_timeout",
                 f"a job that needs longer than {worker.stop_timeout} is killed by a deploy",
                 "give it the time of the longest job, and some more",
+                name="short-stop",
             )
         )
     if wrapped := shell_wrapped(worker.command):
@@ -131,6 +133,7 @@ def _of_signs(worker: Worker) -> list[Finding]:
             "instead of `cd X &&` set `directory`; what needs a shell is "
             "command = '/bin/bash -c \"… exec the-worker\"'; if it is meant as it stands, put it "
             "into quotes",
+            name="shell-syntax",
         )
         for where, command in commands
         if (sign := shell_sign(command))

@@ -227,6 +227,7 @@ def _app(file: AppFile, presets: Mapping[str, Preset]) -> App:
         redis=Redis(**dict(file.redis)),
         history=file.history,
         after=file.after,
+        allow=file.allow,
         hooks=Hooks(**dict(file.hooks)),
     )
 
@@ -276,6 +277,7 @@ def _worker(name: str, table: WorkerTable, file: AppFile, presets: Mapping[str, 
         quiet=fitted.quiet,
         resume=fitted.resume,
         supervisor_name=table.supervisor_name or "",
+        allow=table.allow,
         fit=fitted.fit,
     )
 

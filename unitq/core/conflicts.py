@@ -60,6 +60,7 @@ def _refused(worker: Worker, place: str, preset: Preset, told: str) -> Finding:
         f'add preset = "{preset.name}" (then {fitted.stop.signal} to {whom} stops it, within '
         f"{fitted.stop.timeout}; what you set yourself wins), or "
         f'preset = "{NONE}" if all is to stay as it is',
+        name="no-preset",
     )
 
 
@@ -69,6 +70,7 @@ def _another(preset: Preset, place: str, looks: Preset, told: str) -> Finding:
         f"{place}.preset",
         f"is {preset.name}, but this looks like {looks.title} ({told})",
         f'preset = "{looks.name}"',
+        name="other-preset",
     )
 
 
@@ -193,6 +195,7 @@ def _of_prints(worker: Worker, preset: Preset, place: str) -> Iterator[Finding]:
             f"without {prints.needs} {preset.title} does not print which jobs it has, and the job "
             "of a worker that had to be killed cannot be named",
             f"add {prints.needs}{_source(prints.source)}",
+            name="log-level",
         )
 
 
@@ -216,6 +219,7 @@ def _of_limit(worker: Worker, limit: Limit, preset: Preset, place: str) -> Itera
         + (f", and {limit.says}" if limit.says else "")
         + _source(limit.source),
         f"at least {own + limit.margin.seconds:g}s",
+        name="time-limit",
     )
 
 

@@ -18,20 +18,61 @@ class Level(StrEnum):
     NOTE = "note"
 
 
+class Certainty(StrEnum):
+    """How sure a finding is that what it says will happen."""
+
+    CERTAIN = "certain"
+    LIKELY = "likely"
+    POSSIBLE = "possible"
+
+
+_BY_LEVEL = {
+    Level.ERROR: Certainty.CERTAIN,
+    Level.WARNING: Certainty.LIKELY,
+    Level.NOTE: Certainty.POSSIBLE,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that `check` found, with its place in the configuration."""
+    """One thing that `check` found, with its place in the configuration.
+
+    What is wrong, why it matters (unless that is plain), and what to write. A finding that has a
+    `name` can be silenced by it: `allow = ["pipe"]`. One that guards root has none.
+    """
 
     level: Level
     place: str
     message: str
     hint: str = ""
+    why: str = ""
+    name: str = ""
+    sure: Certainty | None = None  # None: as its level says
+
+    @property
+    def certainty(self) -> Certainty:
+        return self.sure or _BY_LEVEL[self.level]
 
     @property
     def line(self) -> str:
         """Returns all of it in one line."""
+        why = f": {self.why}" if self.why else ""
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{self.level}: {self.place}: {self.message}{hint}"
+        return f"{self._head}{why}{hint}{self._name}"
+
+    @property
+    def text(self) -> str:
+        """Returns it as lines: what is wrong, why it matters, what to write."""
+        more = (f"  {part}" for part in (self.why, self.hint) if part)
+        return "\n".join((self._head + self._name, *more))
+
+    @property
+    def _head(self) -> str:
+        return f"{self.level}: {self.place}: {self.message}"
+
+    @property
+    def _name(self) -> str:
+        return f" [{self.name}, {self.certainty}]" if self.name else ""
 
 
 @dataclass(frozen=True, slots=True)

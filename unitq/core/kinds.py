@@ -113,6 +113,18 @@ UnitNames = Annotated[
     ),
     Kind("list of units"),
 ]
+FindingNames = Annotated[
+    tuple[str, ...],
+    PlainValidator(values.finding_names),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "string", "pattern": f"^{values.FINDING_NAME}$"},
+            "uniqueItems": True,
+        }
+    ),
+    Kind("list of names of findings"),
+]
 SupervisorName = Annotated[
     str,
     PlainValidator(values.supervisor_name),

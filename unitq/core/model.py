@@ -154,6 +154,7 @@ class Worker:
     quiet: str = ""  # the signal after which it takes no new jobs; "" where there is none
     resume: str = ""  # the one after which it does again
     supervisor_name: str = ""  # what Supervisor called the first instance; "": as by default
+    allow: tuple[str, ...] = ()  # findings of `check` that are meant so
     fit: Fit = field(default_factory=Fit)
 
     @property
@@ -200,6 +201,7 @@ class App:
     history: int = 10  # so many revisions are kept
     hooks: Hooks = field(default_factory=Hooks)
     after: tuple[str, ...] = ()  # units of this machine that workers need until they have stopped
+    allow: tuple[str, ...] = ()  # findings of `check` that are meant so, for all workers
     file: str = ""  # what it was read from, as a path without links; "": no file
     owner: str | None = None  # the account that decides what the file says, where that is not root
 

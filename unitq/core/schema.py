@@ -206,6 +206,12 @@ class WorkerTable(Table):
         'gives up: `"5/1min"` is five times a minute.',
         examples=["5/1min"],
     )
+    allow: kinds.FindingNames = Field(
+        default=_default("allow"),
+        description="Findings of `unitq check` that are meant so, by the names that it prints in "
+        "brackets. Together with the app's own `allow`.",
+        examples=[["pipe"]],
+    )
     singleton: kinds.Flag = Field(
         default=_default("singleton"),
         description="Whether there must never be two processes of it, not even for a moment: a "
@@ -357,6 +363,12 @@ class AppFile(Table):
         default=(),
         description="Secrets that the workers find as files in `$CREDENTIALS_DIRECTORY`.",
         examples=[{"DB_PASSWORD": "/etc/credstore.encrypted/shop.db"}],
+    )
+    allow: kinds.FindingNames = Field(
+        default=_default("allow", App),
+        description="Findings of `unitq check` that are meant so, for all workers, by the names "
+        "that it prints in brackets. What guards root has no name and cannot be allowed.",
+        examples=[["env-file"]],
     )
     code_version: kinds.CodeVersionWord = Field(
         default=CodeVersion.AUTO,

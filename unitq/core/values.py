@@ -27,6 +27,7 @@ PATH_MAX = 4096  # Linux's own, with the final NUL
 USER_MAX = 255
 QUEUE_MAX = 255
 UNIT_MAX = 255
+FINDING_NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 
 USER = r"[A-Za-z_][A-Za-z0-9_.@-]*\$?"
 _UID = r"0|[1-9][0-9]{0,9}"
@@ -244,6 +245,19 @@ def queues(value: object) -> tuple[str, ...]:
         return item
 
     return items(value, queue)
+
+
+def finding_names(value: object) -> tuple[str, ...]:
+    """Names of findings that `check` is to leave out."""
+    if not isinstance(value, list):
+        raise MistakeError('a list of names such as ["pipe"]')
+
+    def name(item: object) -> str:
+        if not isinstance(item, str) or not re.fullmatch(FINDING_NAME, item):
+            raise MistakeError('the name that `check` prints in brackets, such as "pipe"')
+        return item
+
+    return items(value, name)
 
 
 def unit_names(value: object) -> tuple[str, ...]:

@@ -72,7 +72,9 @@ def _checkouts(app: App, code: Mapping[str, Code]) -> list[Finding]:
             message += "them back, and later ones are not noticed"
             hint = "commit them, or list what workers write there in .gitignore; until then every "
             hint += "deploy restarts the workers"
-            found.setdefault(version.release, Finding(Level.WARNING, place, message, hint))
+            found.setdefault(
+                version.release, Finding(Level.WARNING, place, message, hint, name="uncommitted")
+            )
         if app.code_version is not CodeVersion.AUTO:
             continue
         try:
@@ -83,6 +85,7 @@ def _checkouts(app: App, code: Mapping[str, Code]) -> list[Finding]:
                 place,
                 f"git is not asked for the version: {error}",
                 "`chown -R` it to one account; until then every deploy restarts the workers",
+                name="no-git",
             )
     return list(found.values())
 
@@ -136,6 +139,7 @@ def _mail(app: App) -> list[Finding]:
                     f"PHP's mail() and `sendmail` fail in jobs: {mailer} is setuid or setgid, "
                     "and NoNewPrivileges takes that away",
                     "send by SMTP (localhost:25), or set NoNewPrivileges = false in [service]",
+                    name="mail",
                 )
             ]
     return []
