@@ -68,12 +68,27 @@ class Instance(NamedTuple):
             return False
         if not self.revisions or not self.readable or self.doubtful:
             return None
-        return wanted is not None and self.revisions == {wanted}
+        if wanted is None or self.revisions != {wanted}:
+            return False
+        return None if self._silent else True
 
     @property
     def untold(self) -> bool:
         """Whether there is a process, and nothing tells which code it runs though we may look."""
-        return bool(self.pids) and self.readable and (self.doubtful or not self.revisions)
+        unknown = self.doubtful or not self.revisions or self._silent
+        return bool(self.pids) and self.readable and unknown
+
+    @property
+    def told(self) -> str | None:
+        """The revision that all of it runs; None: there is none, or not one, or nothing tells."""
+        # One process that differs is enough to make the instance not what is wanted.
+        alone = len(self.revisions) == 1 and not (self._silent and self.readable)
+        return next(iter(self.revisions)) if alone else None
+
+    @property
+    def _silent(self) -> bool:
+        """Whether nothing tells what the main process runs, whatever its children say."""
+        return self.main_pid in self.pids and self.revision is None
 
 
 class Machine(NamedTuple):
@@ -235,7 +250,7 @@ def moved_heads(revision: Revision) -> dict[str, str]:
     return {
         name: head.commit
         for name, head in checkout.heads(revision.workers).items()
-        if not same_commit(head.commit, deployed_commit(workers[name]))
+        if head and not same_commit(head.commit, deployed_commit(workers[name]))
     }
 
 
@@ -248,6 +263,9 @@ def started_from(where: Machine, app: str, name: InstanceName, pid: int) -> str 
     from unitq.host import revisions
     from unitq.revisions import started_from as by_pin
 
+    found = processes.places(pid)
+    if not found and processes.is_gone(pid):
+        return None  # the times alone would speak for it
     place = where.layout.app(app)
     pinned, since = state.pinned(place, name), state.pinned_at(place, name)
     link = processes.invocation(names.unit(app, name), where.runtime)
@@ -255,7 +273,7 @@ def started_from(where: Machine, app: str, name: InstanceName, pid: int) -> str 
         by_pin.Pin(pinned, since) if pinned and since is not None else None,
         link[1] if link else None,
         revisions.made(place, name.worker),
-        processes.places(pid),
+        found,
     )
 
 

@@ -21,6 +21,7 @@ from unitq.core.history import (
     Environment,
     Setting,
     State,
+    contents,
     difference,
     entries,
     find,
@@ -762,3 +763,19 @@ def test_pruning_never_takes_what_is_needed(history: list[dict[str, Any]], keep:
         for step in history:
             shop.step(step)
         shop.prune()
+
+
+def test_a_worker_left_alone_is_the_same_whatever_form_its_fingerprint_has() -> None:
+    # 2 was rolled back from, to 1, by an older unitq; 4 is 3 with keyed fingerprints; 5 is the same
+    # again after a detour. The newest differs from all of them.
+    every = [
+        made(1, "a"), made(2, "b"), made(3, "a", restores=1, sms="1-000001"),
+        made(4, "keyed a", sms="1-000001"), made(5, "keyed a"), made(6, "keyed c"),
+    ]  # fmt: skip
+    same = contents(every)
+    groups = {frozenset(one for one in same if same[one] == content) for content in same.values()}
+    assert groups == {
+        frozenset({"1-000001", "3-000003", "4-000004", "5-000005"}),
+        frozenset({"2-000002"}),
+        frozenset({"6-000006"}),
+    }

@@ -287,6 +287,30 @@ def test_a_worker_that_crashes_in_a_loop_is_given_up_as_its_start_limit_says(
     assert site.active("sms") == 2
 
 
+@pytest.mark.parametrize("command", ["start", "restart", "deploy"])
+def test_a_start_limit_that_was_hit_is_forgotten_for_a_deliberate_start(
+    system_site: Site, command: str
+) -> None:
+    site = system_site
+    worker = {"restart_delay": "10ms", "start_limit": "3/30min"}
+    _deployed(site, site.odd("crash-on", "bad"), 2, **worker)
+    unit, template = site.unit("sms", 1), site.scope.unit_dir / f"unitq-{site.app}-sms@.service"
+    text = template.read_text()
+    bad = site.current / "bad"
+    bad.touch()
+    site.excuse("killed", "capacity")
+    site.systemctl("kill", "--signal=KILL", unit)
+    wait_until(lambda: site.show("sms")["sms@1"]["ActiveState"] == "failed")
+    bad.unlink()
+    # What was wrong is mended. The limit holds all the same, for whoever starts it by systemctl.
+    assert site.systemctl("start", unit, check=False).code != 0
+    done = site.unitq(*command.split(), *(["sms@1"] if command == "restart" else []))
+    assert done.code == 0, done
+    assert site.active("sms") == 2
+    # Nothing else can have made systemd forget it: the text is the same.
+    assert template.read_text() == text
+
+
 def test_a_worker_that_dies_within_min_healthy_is_not_healthy(
     system_site: Site, observe: Observe
 ) -> None:

@@ -5,6 +5,7 @@ That it holds at a shutdown is in tests/reboot.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ def service(system_site: Site) -> Iterator[tuple[str, int]]:
     )  # fmt: skip
     assert started.code == 0, started
     yield unit, port
-    site.systemctl("stop", unit)
+    site.systemctl("stop", unit, check=False)  # a test may have stopped it, and then it is gone
 
 
 def _config(site: Site, **top: Any) -> None:
@@ -75,6 +76,31 @@ def test_what_serves_the_workers_is_found_and_kept_while_it_is_down(
     # And an order that is gone leaves them alone, too.
     _config(site, environment={"REDIS_BACKEND": f"localhost:{port}"})
     site.deploy()
+    assert site.pids("sms") == pids
+
+
+def test_the_dotenv_of_the_release_is_asked_with_its_owners_rights(
+    system_site: Site, service: tuple[str, int]
+) -> None:
+    site, (unit, port) = system_site, service
+    release = site.switch(1)
+    (release / ".env").write_text(f"REDIS_HOST=127.0.0.1\nREDIS_PORT={port}\n")
+    for path in (release, release / ".env"):
+        os.chown(path, 1, 1)
+    (release / ".env").chmod(0o600)
+    _config(site)
+    told = site.unitq("check")
+    assert f"127.0.0.1:{port} (REDIS_HOST in .env) is {unit}" in told.stdout, told
+    site.deploy()
+    assert f"\nAfter={unit}\n" in _text(site)
+    pids = site.pids("sms")
+    # Down, the order stays; gone from the file, it goes, and restarts nobody.
+    site.systemctl("stop", unit)
+    site.deploy()
+    assert f"\nAfter={unit}\n" in _text(site)
+    (release / ".env").unlink()
+    site.deploy()
+    assert unit not in _text(site)
     assert site.pids("sms") == pids
 
 

@@ -30,7 +30,7 @@ from unitq.cli.rollouts import Waiting, message_option, waiting_options, with_ma
 from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import WholeApp
 from unitq.cli.text import unitq
-from unitq.config import machine_lint, source
+from unitq.config import machine_lint, moving_paths, source
 from unitq.config.allowed import without_allowed
 from unitq.core import names
 from unitq.core.advice import advice
@@ -80,27 +80,52 @@ class Prepared:
     way_back: Revision | None
     settings: RolloutSettings
     restore: str = ""  # what brings the old code back, which is updated in place
+    unknown: bool = False  # whether environments have changed
 
 
 def _rendered(
     scope: Scope,
     app: App,
     found: Mapping[str, Code],
-    secrets: Secrets | None = None,
+    *,
     after: Mapping[str, Sequence[str]] | None = None,
 ) -> Rendered:
+    """The units, to be shown: nothing in them says which environment it is."""
     texts, app = templates.texts(scope.layout.config_dir), scripts.fitted(app, found)
-    key = b""
-    if secrets and secrets.content:
+    return render_units(app, scope.layout, found, texts, programs.itself(), after)
+
+
+def _sealed(
+    scope: Scope,
+    app: App,
+    found: Mapping[str, Code],
+    secrets: Secrets,
+    after: Mapping[str, Sequence[str]],
+    before: Revision | None,
+) -> tuple[Rendered, list[Finding]]:
+    """The units to be installed, and what could not be found out about environments.
+
+    Who may not read the app's key takes environments for those of `before`, and says so.
+    """
+    texts, app = templates.texts(scope.layout.config_dir), scripts.fitted(app, found)
+    key, unknown = b"", []
+    try:
         key = credentials.key(scope.layout.app(app.name).key)
-        found = {
-            worker.name: replace(
-                found[worker.name], secrets=credentials.seals(worker, secrets.content, key)
-            )
-            for worker in app.workers
-        }
-    units = render_units(app, scope.layout, found, texts, programs.itself(), after)
-    return replace(units, key=key)
+        seal = credentials.sealing(key)
+    except NotPermittedError as error:
+        if secrets.content:
+            raise
+        seal = credentials.as_before(before)
+        message = f"whether it has changed since the last deploy is unknown: {error.message}"
+        unknown.append(Finding(Level.WARNING, "environment", message, error.hint))
+    found = {
+        worker.name: replace(
+            found[worker.name], secrets=credentials.seals(worker, secrets.content, key)
+        )
+        for worker in app.workers
+    }
+    units = render_units(app, scope.layout, found, texts, programs.itself(), after, seal)
+    return replace(units, key=key), unknown
 
 
 def _shutdown_order(scope: Scope, app: App, found: Mapping[str, Code]) -> ShutdownOrder:
@@ -150,6 +175,7 @@ def _findings(
         *order.refused,
         *secrets.findings,
         *checks.of_app(app, found, user_scope=scope.user),
+        *moving_paths.of_app(app, found, scope.layout),
         *checks.of_hooks(app.hooks, path.parent, user_scope=scope.user),
         *checks.of_owner(app, path),
         *checks.verify(rendered.units, user_scope=scope.user),
@@ -225,8 +251,9 @@ def prepare(
         found = code.as_installed(found, beside)
     secrets = credentials.read(app, user_scope=scope.user)
     order = _shutdown_order(scope, app, found)
-    rendered = _rendered(scope, app, found, secrets, order.after)
+    rendered, unknown = _sealed(scope, app, found, secrets, order.after, before)
     findings = without_allowed(_findings(scope, app, path, found, rendered, secrets, order), app)
+    findings = [*findings, *unknown]
     errors = [finding for finding in findings if finding.level is Level.ERROR]
     if errors:
         raise PreflightError(
@@ -255,7 +282,13 @@ def prepare(
     plan = plan_to(scope, systemd, before, target, units, settings)
     back = way_back(scope, target)
     return Prepared(
-        app, rendered, plan, back, settings, restore(scope, back, target) if back else ""
+        app,
+        rendered,
+        plan,
+        back,
+        settings,
+        restore(scope, back, target) if back else "",
+        bool(unknown),
     )
 
 
@@ -395,7 +428,8 @@ Examples:
 def plan(label: str | None, adopt: bool, as_json: bool) -> int:
     """Show what a deploy would change: units as a diff, and what happens to each instance.
 
-    Changes nothing. Exits with 0 if nothing is to be done, with 12 if changes are pending.
+    Changes nothing. Exits with 0 if nothing is to be done, with 12 if changes are pending; with 5
+    where only root can tell whether an environment has changed.
     """
     scope = current()
     app, path = scope.load()
@@ -409,7 +443,9 @@ def _shown(prepared: Prepared, *, as_json: bool) -> Exit:
         echo_json(plan_text.as_json(prepared))
     else:
         echo_lines(plan_text.as_text(prepared))
-    return Exit.PENDING if prepared.plan.pending else Exit.OK
+    if prepared.plan.pending:
+        return Exit.PENDING
+    return Exit.NOT_PERMITTED if prepared.unknown else Exit.OK
 
 
 @click.command(

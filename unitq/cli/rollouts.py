@@ -182,8 +182,7 @@ def as_running(
     return {
         name: Running(
             active=instance.present,
-            # One process that differs is enough to make the instance not what is wanted.
-            revision=next(iter(instance.revisions)) if len(instance.revisions) == 1 else None,
+            revision=instance.told,
             moved=instance.moved or ("a commit that nothing tells" if instance.doubtful else ""),
             serving=instance.serving,
             young=instance.begun is not None and _age(instance) < min_healthy,

@@ -21,6 +21,23 @@ def file_names(count: int) -> tuple[str, ...]:
 # A variable that systemd takes (systemd.exec(5), Environment=); others it leaves out.
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
+# One line of a `.env`: a name, and a value that is quoted or has no blank.
+_DOTENV = re.compile(
+    r"""^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*"""
+    r"""(?:"([^"\n]*)"|'([^'\n]*)'|([^\s#"']\S*)?)""",
+    re.MULTILINE,
+)
+
+
+def dotenv(text: str) -> dict[str, str]:
+    """What phpdotenv and its kin read from a `.env`, as far as they agree.
+
+    No escapes, no `${NAME}`, no value over several lines. Other than in systemd's files, there may
+    be `export` before a name and a comment behind a value.
+    """
+    return {found[1]: found[2] or found[3] or found[4] or "" for found in _DOTENV.finditer(text)}
+
+
 _ENDS = "\n\r"
 _BLANK = " \t\n\r"
 

@@ -101,7 +101,9 @@ def last_stable(
     to what was rolled back from: between a revision and the one that it restores, nothing counts.
     Nor does an earlier revision that runs the same as one that was rolled back from since.
     """
-    left = _left_behind([entry.revision for entry in found])
+    every = sorted((entry.revision for entry in found), key=_age)
+    same = contents([*every, before])
+    left = _left_behind(every, same)
     numbers = {entry.revision.number: entry.revision for entry in found}
     limit = before.number
     base: Revision | None = before
@@ -115,8 +117,8 @@ def last_stable(
         if (
             entry.state is State.STABLE
             and revision.id in complete
-            and content(revision) != content(before)
-            and not any(since > revision.number for since in left.get(content(revision), ()))
+            and same[revision.id] != same[before.id]
+            and not any(since > revision.number for since in left.get(same[revision.id], ()))
         ):
             return entry
         if revision.restores is not None:
@@ -124,7 +126,9 @@ def last_stable(
     return None
 
 
-def _left_behind(revisions: Sequence[Revision]) -> dict[object, list[int]]:
+def _left_behind(
+    revisions: Sequence[Revision], same: Mapping[str, object]
+) -> dict[object, list[int]]:
     """What was rolled back from, by content: the numbers of the rollbacks that left it."""
     found: dict[object, list[int]] = {}
     for rollback in revisions:
@@ -134,16 +138,33 @@ def _left_behind(revisions: Sequence[Revision]) -> dict[object, list[int]]:
         for each in revisions:
             # A rollback by number may go forth again: it leaves nothing that is older.
             if goal < each.number < rollback.number and (each.restores or each.number) > goal:
-                found.setdefault(content(each), []).append(rollback.number)
+                found.setdefault(same[each.id], []).append(rollback.number)
     return found
 
 
-def content(revision: Revision) -> object:
-    """What two revisions have in common that run the same; who made them does not matter."""
-    workers = sorted(
-        (worker.name, worker.fingerprint, worker.instances) for worker in revision.workers
-    )
-    return tuple(workers), tuple(sorted(revision.units))
+def contents(revisions: Sequence[Revision]) -> dict[str, object]:
+    """What revisions have in common that run the same, by id; who made them does not matter.
+
+    `revisions` are oldest first. A worker that a deploy left alone is the same, also where its
+    fingerprint is of another form now: the last one counts.
+    """
+    last = {
+        (worker.name, worker.revision): worker.fingerprint
+        for revision in revisions
+        for worker in revision.workers
+    }
+    return {
+        revision.id: (
+            tuple(
+                sorted(
+                    (worker.name, last[worker.name, worker.revision], worker.instances)
+                    for worker in revision.workers
+                )
+            ),
+            tuple(sorted(revision.units)),
+        )
+        for revision in revisions
+    }
 
 
 def needed(
@@ -311,7 +332,12 @@ def _worker_change(
     new: dict[str, str] | None,
 ) -> WorkerChange | None:
     settings = _settings(_worker_settings(before), _worker_settings(after))
-    replaced = bool(before and after and before.fingerprint != after.fingerprint)
+    replaced = bool(
+        before
+        and after
+        and before.fingerprint != after.fingerprint
+        and before.revision != after.revision
+    )
     if before and after and not settings and not replaced:
         return None
     environment: Environment | None = Environment()

@@ -25,11 +25,14 @@ from unitq.core.settings import OnDrainTimeout, OnKilled
 from unitq.units import hardening, ordering
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from unitq.core.layout import Layout
     from unitq.core.model import App, Credential, Directives, Worker
     from unitq.core.recycle import Recycle
+
+    # Returns the keyed hash of a worker's environment: its name, the content.
+    Seal = Callable[[str, bytes], str]
 
 TEMPLATES = (
     "worker@.service.j2",
@@ -50,6 +53,11 @@ _TEMPLATE_FAILS = (
     TemplateError, ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError,
     TypeError, ValueError,
 )  # fmt: skip
+
+
+def _unkeyed(_: str, content: bytes) -> str:
+    """For what is only shown, and never written."""
+    return hashlib.sha256(content).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,8 @@ class RenderedWorker:
     environment: tuple[tuple[str, str], ...]
     code: Code
     fingerprint: str
+    sealed: str  # the part of it that says which environment it is
+    former: str = ""  # the fingerprint in the form that unitq 0.1 wrote
     singleton: bool = False
     probe: UnitText | None = None
     probes: int = 0  # how often in a row it must succeed; 0: there is none
@@ -137,11 +147,13 @@ def render(
     templates: Mapping[str, str],
     program: Sequence[str] = ("unitq",),
     after: Mapping[str, Sequence[str]] | None = None,
+    seal: Seal = _unkeyed,
 ) -> Rendered:
     """The app's units and environments.
 
     `code` has an entry per worker, `templates` one per name in TEMPLATES; `program` is what a unit
-    is to run as `unitq`; `after` are the units that a worker is ordered after, by its name.
+    is to run as `unitq`; `after` are the units that a worker is ordered after, by its name; `seal`
+    is the keyed hash of what may hold secrets: everybody can read fingerprints.
     Raises ConfigError where a template (an operator's own, say) is broken.
     """
     # A template says how a unit looks, and runs nothing.
@@ -172,6 +184,7 @@ def render(
                 code[worker.name],
                 common,
                 ordering.lines((after or {}).get(worker.name, ())),
+                seal,
             )
             for worker in app.workers
         ),
@@ -198,6 +211,7 @@ def _worker(
     code: Code,
     common: dict[str, object],
     order: tuple[str, ...],
+    seal: Seal,
 ) -> RenderedWorker:
     pin = path(str(layout.app(app.name).pin(worker.name, "%i")).replace("%i", "\0"))
     pin = pin.replace("\0", "%i")
@@ -238,6 +252,8 @@ def _worker(
     unordered = unit
     if order:
         unordered = _text(jinja, "worker@.service.j2", unit.name, values | {"order": ()})
+    files = [hashlib.sha256(content).hexdigest() for content in code.files]
+    sealed = seal(worker.name, json.dumps([environment, files]).encode())
     return RenderedWorker(
         name=worker.name,
         instances=worker.instances,
@@ -246,7 +262,11 @@ def _worker(
         slice=_text(jinja, "worker.slice.j2", str(values["slice"]), values),
         environment=environment,
         code=code,
-        fingerprint=_fingerprint(unordered.text, environment, code),
+        fingerprint=_hash(unordered.text, code.release, code.version, sealed, *_secrets(code)),
+        sealed=sealed,
+        former=_hash(
+            unordered.text, environment, code.release, code.version, files, *_secrets(code)
+        ),
         singleton=worker.singleton,
         probe=_probe(jinja, app, worker, values),
         probes=worker.probe.successes if worker.probe else int(worker.registered),
@@ -348,11 +368,11 @@ def environment_of(app: App, worker: Worker, code: Code) -> tuple[tuple[str, str
     return tuple(sorted(environment.items()))
 
 
-def _fingerprint(unit: str, environment: tuple[tuple[str, str], ...], code: Code) -> str:
-    files = [hashlib.sha256(content).hexdigest() for content in code.files]
-    parts = [unit, environment, code.release, code.version, files]
-    if code.secrets:
-        parts.append(code.secrets)
+def _secrets(code: Code) -> tuple[object, ...]:
+    return (code.secrets,) if code.secrets else ()
+
+
+def _hash(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -53,6 +53,7 @@ class WorkerRevision(NamedTuple):
     supervisor_name: str = ""  # what Supervisor called the first instance
     commit: str = ""  # that was checked out; "": none, or made before this was kept
     in_place: bool | None = None  # an update replaces these files; None: made before this was kept
+    sealed: str = ""  # the keyed hash of its environment; "": made before there was one
 
 
 class Revision(NamedTuple):
@@ -159,12 +160,15 @@ def successor(
                 supervisor_name=worker.supervisor_name,
                 commit=worker.code.commit,
                 in_place=worker.code.in_place,
+                sealed=worker.sealed,
             )
             for worker in rendered.workers
         ),
         units=tuple(unit.name for unit in rendered.units),
         rollout=rollout,
     )
+    # A plain hash, of before there was a key, becomes a keyed one. It is the same worker.
+    former = {worker.name: worker.former for worker in rendered.workers}
     workers = tuple(
         # What runs was deployed from that commit, whatever a label says of this one.
         worker._replace(
@@ -172,7 +176,8 @@ def successor(
             commit=kept[worker.name].commit,
             in_place=kept[worker.name].in_place,
         )
-        if worker.name in kept and kept[worker.name].fingerprint == worker.fingerprint
+        if worker.name in kept
+        and kept[worker.name].fingerprint in (worker.fingerprint, former[worker.name])
         else worker._replace(revision=fresh.id)
         for worker in fresh.workers
     )

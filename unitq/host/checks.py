@@ -13,18 +13,15 @@ from unitq.core.commandline import executable, keeps_to_user, of_the_shell
 from unitq.core.errors import PreflightError
 from unitq.core.exposure import applies
 from unitq.core.finding import Finding, Level
-from unitq.core.likeness import within
 from unitq.core.model import CodeVersion
 from unitq.core.recognise import interpreter
 from unitq.core.scriptfile import script_file
 from unitq.core.wrappers import SHELLS
+from unitq.host.code import is_changed
 from unitq.host.hooks import program
-from unitq.host.scripts import heads
 from unitq.linux import git, obeyed, programs
 from unitq.linux.account import name_of
-from unitq.linux.links import moving_link
 from unitq.linux.trust import ANYONE, ROOT, absolute
-from unitq.revisions.around import paths_used
 from unitq.units.hardening import DIRECTIVES, Hardening
 
 if TYPE_CHECKING:
@@ -59,24 +56,33 @@ def of_app(app: App, code: Mapping[str, Code], *, user_scope: bool) -> list[Find
             *_accounts(worker, code[worker.name].release, user_scope=user_scope),
             *_programs(worker, code[worker.name].release),
             *_writable(worker, code[worker.name].release, user_scope=user_scope),
-            *_around_the_pin(worker, code[worker.name].release),
         )
     ]
-    return found + _mail(app) + _checkouts(app)
+    return found + _mail(app) + _checkouts(app, code)
 
 
-def _checkouts(app: App) -> list[Finding]:
-    """Where git is not asked, and so every deploy restarts the workers."""
-    if app.code_version is not CodeVersion.AUTO:
-        return []
-    found = {}
+def _checkouts(app: App, code: Mapping[str, Code]) -> list[Finding]:
+    """Where no commit says which code it is, and so every deploy restarts the workers."""
+    found: dict[str, Finding] = {}
     for worker in app.workers:
+        place = f"workers.{worker.name}.directory"
+        version = code[worker.name]
+        if is_changed(version):
+            message = f"{version.release} has changes that are not committed: no rollback brings "
+            message += "them back, and later ones are not noticed"
+            hint = "commit them, or list what workers write there in .gitignore; until then every "
+            hint += "deploy restarts the workers"
+            found.setdefault(
+                version.release, Finding(Level.WARNING, place, message, hint, name="uncommitted")
+            )
+        if app.code_version is not CodeVersion.AUTO:
+            continue
         try:
             git.find(os.path.realpath(worker.directory))
         except git.RefusedError as error:
             found[str(error)] = Finding(
                 Level.WARNING,
-                f"workers.{worker.name}.directory",
+                place,
                 f"git is not asked for the version: {error}",
                 "`chown -R` it to one account; until then every deploy restarts the workers",
                 name="no-git",
@@ -385,41 +391,6 @@ def _program(command: str, release: str, place: str, folders: Sequence[str]) -> 
             )
         ]
     return _runnable(Path(release, name), place)
-
-
-def _around_the_pin(worker: Worker, release: str) -> list[Finding]:
-    """Paths through a link that each release moves: what is started next follows it there.
-
-    The pin holds `directory` alone.
-    """
-    place = f"workers.{worker.name}.command"
-    found: dict[str, Finding] = {}
-    for used in paths_used(worker.command, release, heads(worker.command, release)):
-        link = moving_link(used.path)
-        if link is None or link.path in found:
-            continue
-        below = os.path.relpath(used.path, link.path)
-        if used.script:
-            what, hint = (
-                f"the first line of {used.script} names {used.written}",
-                f'`command = "{below} {used.script} …"` starts it by the release\'s own',
-            )
-        elif within(os.path.normpath(worker.directory), link.path):
-            what, hint = f"{used.written} goes", f"write {below}, which is relative to `directory`"
-        else:
-            what, hint = (
-                f"{used.written} goes",
-                f'`directory = "{link.path}"`, and {below} in the command',
-            )
-        found[link.path] = Finding(
-            Level.WARNING,
-            place,
-            f"{what} through {link.path}, which each release moves: a worker that crashes starts "
-            "with the next release, whatever is deployed",
-            hint,
-            name="moving-path",
-        )
-    return list(found.values())
 
 
 def _script(command: str, release: str, place: str) -> list[Finding]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from unitq.linux.trust import Control
 
 _UNTOLD = "code as of "
+_CHANGED = " with changes, "  # of a checkout whose files are not those of its commit
 _FILE_MAX = 1 << 20  # bytes; an environment file larger than this is a mistake
 
 
@@ -112,7 +113,7 @@ def _version(directory: str, release: str, mode: CodeVersion, label: str | None)
             if git.clean(checkout):
                 return _Version(f"commit {head.commit[:12]}", commit)
             # Two dirty trees with one HEAD may differ: in doubt, a new version.
-            return _Version(f"commit {head.commit[:12]} with changes, {_now()}", commit)
+            return _Version(f"commit {head.commit[:12]}{_CHANGED}{_now()}", commit)
         if mode is CodeVersion.GIT and not label:
             raise PreflightError(
                 f'code_version = "git", but {refused}'
@@ -136,6 +137,11 @@ def _refuse_guess(release: str) -> None:
             "to root",
             hint="run it as root (sudo)",
         )
+
+
+def is_changed(code: Code) -> bool:
+    """Whether git says that files in the checkout are not those of its commit."""
+    return bool(code.commit) and _CHANGED in code.version
 
 
 def as_installed(found: Mapping[str, Code], installed: Revision) -> dict[str, Code]:

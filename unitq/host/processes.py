@@ -151,6 +151,17 @@ def places(pid: int) -> tuple[str, ...]:
     return tuple(path for path in shown if path.startswith("/") and not path.startswith(_NO_DISK))
 
 
+def is_gone(pid: int) -> bool:
+    """Whether it has ended, also where its parent has not waited for it yet."""
+    try:
+        os.readlink(f"/proc/{pid}/cwd")
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
 def accounted(cgroup: str) -> bool:
     """Whether the memory of this cgroup and of those below it is counted by the kernel."""
     try:

@@ -106,9 +106,19 @@ def _packed(folder: str, name: str, owner: int) -> str:
 
 
 def _moves(folder: str, owner: int) -> tuple[Move, ...]:
+    """The lines of the reflog; none where their times cannot be true.
+
+    Git takes them from $GIT_COMMITTER_DATE, if that is set (git-commit(1)), or from a clock that
+    may have been set back.
+    """
     lines = _content(folder, "logs/HEAD", owner, _LOG_MAX, last=True).split(b"\n")
-    found = (_ENTRY.match(line) for line in lines)
-    return tuple(Move(int(each[3]), each[1].decode(), each[2].decode()) for each in found if each)
+    matches = (_ENTRY.match(line) for line in lines)
+    found = [Move(int(each[3]), each[1].decode(), each[2].decode()) for each in matches if each]
+    if not found:
+        return ()
+    times = [move.at for move in found]
+    written = os.lstat(os.path.join(folder, "logs/HEAD")).st_mtime
+    return tuple(found) if times == sorted(times) and times[-1] <= written + 1 else ()
 
 
 def _content(folder: str, name: str, owner: int, most: int, *, last: bool = False) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from unitq.core.likeness import Link, beside
+from unitq.core.likeness import Link, beside, within
 
 
 def links_on(directory: str) -> list[Link]:
@@ -32,3 +32,17 @@ def changes_in_place(directory: str) -> bool:
 def moving_link(path: str) -> Link | None:
     """Returns the link on the way to a path that each release moves; None where there is none."""
     return next((link for link in reversed(links_on(path)) if beside((link,))), None)
+
+
+def release_link(path: str) -> Link | None:
+    """Returns the moving link that decides which release a path leads to; None: none does.
+
+    Nor where nothing is there, or what every release shares (`current/storage`, a link out of the
+    releases). A program counts as where its name is: a venv's `python` is a link to the system's.
+    """
+    link = moving_link(path)
+    if link is None or not os.path.exists(path):
+        return None
+    named = os.path.isfile(path) and os.access(path, os.X_OK)
+    place = os.path.realpath(os.path.dirname(path) if named else path)
+    return link if within(place, link.target) else None

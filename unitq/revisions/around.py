@@ -1,8 +1,9 @@
-"""The paths that a command uses besides its directory, which the pin does not hold. Pure."""
+"""The paths that a worker uses besides its directory, which the pin does not hold. Pure."""
 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -40,6 +41,19 @@ def paths_used(command: str, release: str, heads: Mapping[str, str]) -> list[Use
     return list(dict.fromkeys(found))
 
 
+def paths_in(value: str, release: str) -> list[Used]:
+    """Returns the paths in the value of a variable or of a directive: one, or a list of them.
+
+    Lists have ":" between them, as PATH has, or blanks, commas, semicolons.
+    """
+    found = (
+        Used(os.path.normpath(os.path.join(release, path)), path)
+        for piece in re.split(r"[:;,'\"\s]+", value)
+        if (path := _path(piece))
+    )
+    return list(dict.fromkeys(found))
+
+
 def _words(command: str, depth: int = 2) -> list[str]:
     """The words, also those of a script that a shell gets as one."""
     try:
@@ -51,9 +65,10 @@ def _words(command: str, depth: int = 2) -> list[str]:
 
 
 def _path(word: str) -> str:
-    """`/srv/x` of `--config=/srv/x`; empty for what is no path."""
+    """`/srv/x` of `--config=/srv/x`, `-I/srv/x` and `+/srv/x`; empty for what is no path."""
     _, sign, value = word.partition("=")
     path = value if sign and not word.startswith("/") else word
+    path = re.sub(r"^[-+!@|]+[A-Za-z]?(?=/)", "", path)
     if "/" not in path or "://" in path or any(c in path for c in "\0$%*? \n"):
         return ""
     return path.rstrip(";&|)").lstrip("(<>")

@@ -17,21 +17,16 @@ if TYPE_CHECKING:
     from unitq.linux.git_files import Head
 
 
-def heads(workers: Iterable[WorkerRevision]) -> dict[str, Head]:
+def heads(workers: Iterable[WorkerRevision]) -> dict[str, Head | None]:
     """Returns where HEAD is, by worker: of those that were deployed from a commit.
 
-    One whose checkout is gone or tells nothing is left out.
+    None: git's files do not tell, as in a repository of the `reftable` format, or may not be read.
+    One whose checkout is gone is left out.
     """
-    found: dict[str, Head | None] = {}
-    for worker in workers:
-        if worker.release not in found and deployed_commit(worker):
-            git = git_files.git_folder(worker.release)
-            found[worker.release] = git_files.head(git) if git else None
-    return {
-        worker.name: head
-        for worker in workers
-        if deployed_commit(worker) and (head := found[worker.release])
-    }
+    workers = [worker for worker in workers if deployed_commit(worker)]
+    folders = {each: git_files.git_folder(each) for each in {w.release for w in workers}}
+    found = {release: git_files.head(git) for release, git in folders.items() if git}
+    return {worker.name: found[worker.release] for worker in workers if worker.release in found}
 
 
 def moved(
@@ -46,8 +41,9 @@ def moved(
     workers = {worker.name: worker for worker in revision.workers if worker.name in names}
     there = heads(workers.values())
     found = {
-        name: runs_instead(workers[name.worker], there[name.worker], when)
+        name: runs_instead(workers[name.worker], head, when) if head else None
         for name, when in begun.items()
+        for head in (there.get(name.worker),)
         if name.worker in there
     }
     return {name: commit for name, commit in found.items() if commit != ""}

@@ -96,12 +96,23 @@ def runs_instead(worker: WorkerRevision, head: Head, begun: float | None) -> str
     """
     deployed = deployed_commit(worker)
     ran = commit_at(head, begun)
-    if ran is None and head.moves and begun is not None and begun < head.moves[0].at:
-        ran = head.moves[0].before
-        return "" if same_commit(ran, deployed) or same_commit(head.commit, deployed) else None
+    if ran is None and begun is not None:
+        # Nobody wrote down where HEAD was then; what it was before the first line is all there is.
+        before = head.moves[0].before if head.moves else ""
+        return "" if same_commit(before, deployed) else None
     if ran is None:
         return "" if same_commit(head.commit, deployed) else None
-    return "" if same_commit(ran, deployed) else ran
+    if not same_commit(ran, deployed):
+        return ran
+    return None if _left_within(head, deployed, begun) else ""
+
+
+def _left_within(head: Head, commit: str, seconds: float | None) -> bool:
+    """Whether HEAD left the commit in that second, which the reflog cannot tell apart."""
+    return seconds is not None and any(
+        move.at == int(seconds) and same_commit(move.before, commit) and move.after != move.before
+        for move in head.moves
+    )
 
 
 def restore_commands(workers: Sequence[WorkerRevision], owners: Sequence[str]) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import PurePath
 
     from unitq.core.model import App, Credential, Worker
+    from unitq.core.render import Seal
+    from unitq.core.revision import Revision
 
 SIZE_MAX = 1 << 20  # bytes, of one and of all of a worker's: CREDENTIALS_TOTAL_SIZE_MAX of systemd
 _DECRYPT_SECONDS = 10.0  # a TPM takes its time
@@ -206,7 +208,8 @@ def _open_to_all(content: Iterable[Credential], app: App) -> Iterator[Finding]:
 # --- seals ----------------------------------------------------------------------------------------
 #
 # A revision's file is readable by all, and a plain hash of a password can be guessed from there. So
-# what goes into a fingerprint is a hash with a key that only root can read.
+# what goes into a fingerprint is a hash with a key that only root can read: of credentials, and of
+# the environment.
 
 
 def key(path: PurePath) -> bytes:
@@ -230,3 +233,19 @@ def seals(
         for each in worker.credentials
         if each in content
     )
+
+
+def sealing(key: bytes) -> Seal:
+    """Returns what makes the seal of a worker's environment."""
+
+    def seal(worker: str, content: bytes) -> str:
+        return hmac.digest(key, f"{worker}\0".encode() + content, "sha256").hex()
+
+    return seal
+
+
+def as_before(revision: Revision | None) -> Seal:
+    """Returns the seals of a revision, for who has no key: whatever the environment is now."""
+    workers = revision.workers if revision else ()
+    seals = {worker.name: worker.sealed for worker in workers}
+    return lambda worker, _: seals.get(worker, "")

@@ -58,8 +58,9 @@ def served(addresses: Iterable[Address], around: Surroundings) -> tuple[Served, 
             if not own:
                 continue
             inodes = peer.port_inodes(address.port, own)
-        if inodes or address.source:
-            found.append(_served(address, inodes, around))
+        one = _served(address, inodes, around)
+        if inodes or address.certain or one.unit in around.kept:
+            found.append(one)
     return tuple(found)
 
 
@@ -103,10 +104,12 @@ def _no_unit(pid: int, cgroup: str, around: Surroundings) -> str:
 
 def _usual(address: Address, around: Surroundings) -> list[str]:
     """What its unit may be called where nothing listens now, or who listens may not be seen."""
+    others = {unit for kind in BROKERS if kind != address.kind for unit in BROKERS[kind].units}
+    kept = [unit for unit in around.kept if unit not in others]
     if around.manager is None:
-        return list(around.kept)
+        return kept
     found = []
-    for unit in (*around.kept, *BROKERS[address.kind].units):
+    for unit in (*kept, *BROKERS[address.kind].units):
         try:
             told = around.manager.properties(
                 unit, "Id", "LoadState", "ActiveState", "UnitFileState"
@@ -114,7 +117,7 @@ def _usual(address: Address, around: Surroundings) -> list[str]:
         except UnitqError:
             continue
         used = told["ActiveState"] == "active" or told["UnitFileState"] in _ENABLED
-        if told["LoadState"] == "loaded" and (used or unit in around.kept):
+        if told["LoadState"] == "loaded" and (used or unit in kept):
             found.append(str(told["Id"]))
     return found
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.envfile import assignments
+from unitq.core.envfile import assignments, dotenv
 from unitq.core.finding import Finding, Level
 from unitq.core.render import environment_of
+from unitq.linux.read_as import UnreadableError, read
 from unitq.systemd.local_services import obstacle, served, unknown
 from unitq.units.ordering import addresses
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from unitq.core.render import Code
     from unitq.systemd.local_services import Served, Surroundings
     from unitq.units.ordering import Address
+
+# What workers read themselves: Laravel the first, Symfony both.
+_DOTENV = (".env", ".env.local")
+_DOTENV_MAX = 1 << 20  # bytes
 
 
 class ShutdownOrder(NamedTuple):
@@ -45,7 +51,13 @@ def shutdown_order(
         for unit in app.after
         if (why := obstacle(unit, around))
     )
-    known = {worker.name: _addresses(app, worker, code, presets) for worker in app.workers}
+    unread: list[Finding] = []
+    releases = dict.fromkeys(code[worker.name].release for worker in app.workers)
+    own = {release: _dotenv(release, unread) for release in releases}
+    known = {
+        worker.name: _addresses(app, worker, code[worker.name], presets, own)
+        for worker in app.workers
+    }
     once = dict.fromkeys(each for some in known.values() for each in some)
     found = {each.address: each for each in served(once, around)}
     after = {
@@ -63,22 +75,43 @@ def shutdown_order(
         )
         for unit in unknown(app.after, around.manager)
     ]
+    findings += unread
     findings += [_said(each, bool(app.after)) for each in found.values()]
     return ShutdownOrder(after, tuple(findings), refused)
 
 
+def _dotenv(release: str, unread: list[Finding]) -> dict[str, str]:
+    """Returns what the worker's own files say. With no more rights than who may write them."""
+    found: dict[str, str] = {}
+    for name in _DOTENV:
+        path = os.path.join(release, name)
+        if not os.path.lexists(path):
+            continue
+        try:
+            found |= dotenv(read(path, _DOTENV_MAX, public=True).decode(errors="replace"))
+        except UnreadableError as error:
+            message = f"{path} is not asked where queues are: {error.reason}"
+            unread.append(Finding(Level.NOTE, "after", message, error.hint))
+    return found
+
+
 def _addresses(
-    app: App, worker: Worker, code: Mapping[str, Code], presets: Mapping[str, Preset]
+    app: App,
+    worker: Worker,
+    code: Code,
+    presets: Mapping[str, Preset],
+    own: Mapping[str, Mapping[str, str]],
 ) -> tuple[Address, ...]:
     preset = presets.get(worker.preset or app.redis.preset or "")
     environment: dict[str, str] = {}
-    for file in code[worker.name].files:
+    for file in code.files:
         environment |= assignments(file.decode(errors="replace"))
-    environment |= dict(environment_of(app, worker, code[worker.name]))
+    environment |= dict(environment_of(app, worker, code))
     return addresses(
         app.redis.url,
         app.redis.sentinels,
         environment,
+        dotenv=own[code.release],
         default=bool(preset and preset.redis),
     )
 

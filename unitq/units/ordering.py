@@ -8,6 +8,7 @@ Redis on the same machine loses it in the middle of a job.
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -57,6 +58,7 @@ class Address(NamedTuple):
     port: int = 0
     path: str = ""  # of a unix socket; then there is no host
     source: str = ""  # what says so; "": the framework's default
+    certain: bool = True  # False: the worker may talk to another one; it counts if it is served
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -68,11 +70,14 @@ def addresses(
     sentinels: Collection[str],
     environment: Mapping[str, str],
     *,
+    dotenv: Mapping[str, str] = MappingProxyType({}),
     default: bool = False,
 ) -> tuple[Address, ...]:
     """Returns where a worker's queues are, each place once.
 
-    `url` and `sentinels` are those of [redis], `environment` is what the worker is started with.
+    `url` and `sentinels` are those of [redis], `environment` is what the worker is started with,
+    `dotenv` what it may read itself from its `.env`, which does not replace what it is started with
+    (phpdotenv's createImmutable(), dotenv-rails, python-dotenv).
     `default`: its framework keeps its queues in Redis, at 127.0.0.1:6379 unless told otherwise.
     """
     found = [*_of_url(url or "", "[redis] url", "redis")]
@@ -81,10 +86,17 @@ def addresses(
         for host, port in (_host_port(each, 26379) for each in sentinels)
         if host
     ]
+    every = {**dotenv, **environment}
     for name, value in environment.items():
-        found += _of_variable(name, value, environment)
+        found += _of_variable(name, value, every)
+    found += [
+        each._replace(source=f"{name} in .env", certain=False)
+        for name, value in dotenv.items()
+        if name not in environment
+        for each in _of_variable(name, value, every)
+    ]
     if default and not any(each.kind == "redis" for each in found):
-        found.append(Address("redis", "127.0.0.1", BROKERS["redis"].port))
+        found.append(Address("redis", "127.0.0.1", BROKERS["redis"].port, certain=False))
     once = {each[:4]: each for each in reversed(found)}
     return tuple(sorted(once.values(), key=found.index))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -252,13 +253,46 @@ def test_status_runs_no_git_and_follows_no_link(system_site: Site, tmp_path: Pat
     head.rename(head.with_name("kept"))
     head.symlink_to(secret)
     told = site.unitq("status")
-    assert told.code == 0, told
+    assert told.code == 3, told  # it tells nothing, which is not the same as "current"
     assert "abab" not in told.output
     head.unlink()
     os.mkfifo(head)
-    assert site.unitq("status", timeout=10).code == 0
+    assert site.unitq("status", timeout=10).code == 3
     head.unlink()
     head.with_name("kept").rename(head)
+    assert site.unitq("status").code == 0
+
+
+def test_a_checkout_in_the_reftable_format_is_unknown(system_site: Site) -> None:
+    """As git lays it out since 2.45 (refs/reftable-backend.c); this machine's may be older."""
+    site, code = system_site, Checkout(system_site)
+    code.config(instances=1)
+    site.deploy()
+    stub = code.place / ".git"
+    (stub / "reftable").mkdir()
+    (stub / "reftable/tables.list").touch()
+    shutil.rmtree(stub / "logs")
+    shutil.rmtree(stub / "refs/heads")
+    (stub / "refs/heads").write_text("this repository uses the reftable format\n")
+    (stub / "HEAD").write_text("ref: refs/heads/.invalid\n")
+    told = site.unitq("status")
+    assert told.code == 3, told
+    assert [each["fresh"] for each in instances(site).values()] == [None]
+
+
+def test_a_deploy_warns_of_changes_without_a_commit(system_site: Site) -> None:
+    site, code = system_site, Checkout(system_site)
+    code.config(instances=1)
+    assert "not committed" not in site.deploy().stderr
+    (code.place / "new.py").touch()
+    for command in ("check", "plan"):
+        told = site.unitq(command)
+        assert f"{code.place} has changes that are not committed" in told.output, told
+    done = site.deploy()
+    assert f"warning: workers.w.directory: {code.place} has changes" in done.stderr
+    assert site.unitq("status").code == 0
+    # Git is not asked where the caller says what it is.
+    assert "not committed" not in site.deploy("--revision", "v2").stderr
 
 
 def test_a_commit_in_mid_rollout_is_said(system_site: Site) -> None:

@@ -185,3 +185,28 @@ def test_check_names_a_first_line_through_the_link(system_site: Site) -> None:
     assert '`command = "bin/python bin/worker' in told
     site.config(workers={"w": {"command": f"{site.current}/bin/worker", "instances": 1}})
     assert "write bin/worker, which is relative to `directory`" in site.unitq("check").stdout
+
+
+def test_check_names_values_through_the_link(system_site: Site) -> None:
+    site = system_site
+    (site.switch(1) / "venv").mkdir()
+    file = site.home / "sms.env"
+    file.write_text(f"PYTHONPATH={site.current}/venv\n")
+    venv, worker = f"{site.current}/venv", {"command": site.odd("steady"), "instances": 1}
+    more = {
+        "environment": {"PATH": f"{venv}:/usr/bin"},
+        "environment_file": str(file),
+        "service": {"ExecSearchPath": f"{venv}:/usr/bin"},
+    }
+    site.config(workers={"w": worker | more})
+    check = site.unitq("check").stdout
+    assert f"workers.w.environment.PATH: {venv} goes through {site.current}" in check, check
+    assert f"workers.w.environment_file[0]: PYTHONPATH: {venv} goes through" in check, check
+    pinned = f"/var/lib/unitq/{site.app}/pins/w/%i/release/venv"
+    assert f"write {pinned}" in check, check
+    # What it says to write is right: nothing is named any more, and the worker starts.
+    file.write_text("PYTHONPATH=venv\n")
+    better = {"environment": {"PATH": "venv:/usr/bin"}, "service": {"ExecSearchPath": pinned}}
+    site.config(workers={"w": worker | more | better})
+    assert "goes through" not in site.unitq("check").stdout
+    site.deploy()

@@ -52,9 +52,16 @@ def test_another_environment_in_the_same_release_is_another_revision(system_site
     assert site.unitq("rollout", "promote").code == 0
 
 
-@pytest.mark.parametrize("first", ["", "sleep 0.3; "])
+@pytest.mark.parametrize(
+    "first",
+    [
+        "",
+        "sleep 0.3; ",  # the shell, which has the mark, is there when systemd says "started"
+        "sleep 99 & ",  # a helper has the mark, and does not speak for the worker
+        "exec 3</usr/bin/env; cd /; ",
+    ],
+)
 def test_what_nothing_tells_is_not_healthy(system_site: Site, first: str) -> None:
-    # With `first` the shell, which has the mark, is there when systemd says that it has started.
     site = system_site
     site.config(
         workers={"w": {"command": silent(site, first=first), "instances": 2}},

@@ -124,6 +124,28 @@ def test_what_the_processes_of_an_instance_tell(
 
 
 @pytest.mark.parametrize(
+    ("main", "children", "expected", "untold"),
+    [
+        (NEW, {NEW}, True, False),
+        (None, {NEW}, None, True),  # what takes the jobs says nothing, a helper of it has the mark
+        (None, {OLD}, False, True),
+        (None, {OLD, NEW}, False, True),
+        (None, set(), None, True),
+    ],
+)
+def test_a_child_does_not_speak_for_the_worker(
+    main: str | None, children: set[str], expected: bool | None, untold: bool
+) -> None:
+    found = instance(pids=(7, 8), revision=main, revisions=frozenset(children))
+    assert found.fresh(NEW) is expected
+    assert found.untold is untold
+    assert found.told == main
+    # Where there is no main process any more, what it has left says what it is.
+    left = found._replace(pids=(8,))
+    assert left.fresh(NEW) is (children == {NEW} if children else None)
+
+
+@pytest.mark.parametrize(
     ("active", "pids", "expected"),
     [
         ("active", (7,), True),

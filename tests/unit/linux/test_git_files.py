@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -114,6 +115,22 @@ def test_a_reflog_that_ends_elsewhere_counts_for_nothing(checkout: Path) -> None
     found = head(str(checkout / ".git"))
     assert found is not None
     assert found.moves == ()
+
+
+@pytest.mark.parametrize(("seconds", "trusted"), [(-1000, False), (1000, False), (0, True)])
+def test_times_that_cannot_be_true_count_for_nothing(
+    checkout: Path, seconds: int, *, trusted: bool
+) -> None:
+    # Also what rebases and reproducible builds set, or a clock that was wrong.
+    date = f"{int(time.time()) + seconds} +0000"
+    subprocess.run(
+        ["git", "commit", "-q", "--allow-empty", "-m", "three"],
+        cwd=checkout, env=ENVIRONMENT | {"GIT_COMMITTER_DATE": date}, check=True,
+    )  # fmt: skip
+    found = head(str(checkout / ".git"))
+    assert found is not None
+    assert found.commit == git(checkout, "rev-parse", "HEAD")
+    assert bool(found.moves) is trusted
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another account")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from unitq.linux.links import changes_in_place, moving_link
-from unitq.revisions.around import paths_used
+from unitq.linux.links import changes_in_place, moving_link, release_link
+from unitq.revisions.around import paths_in, paths_used
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,11 +23,31 @@ if TYPE_CHECKING:
         ("celery --config=current/c.py", ["/srv/app/current/c.py"]),
         ("rq worker --url redis://localhost/1", []),
         ("bin/worker %i $X/y", ["/srv/app/bin/worker"]),
+        ("ruby -I/srv/app/current/lib w.rb", ["/srv/app/current/lib"]),
         ("unclosed 'quote", []),
     ],
 )
 def test_paths_of_a_command(command: str, paths: list[str]) -> None:
     assert [used.path for used in paths_used(command, "/srv/app", {})] == paths
+
+
+@pytest.mark.parametrize(
+    ("value", "paths"),
+    [
+        ("/srv/app/current/bin:/usr/bin", ["/srv/app/current/bin", "/usr/bin"]),
+        ("current/Gemfile", ["/srv/app/current/Gemfile"]),
+        ("-I/a/lib -r/b/x.rb", ["/a/lib", "/b/x.rb"]),
+        ("-javaagent=/a/agent.jar,/b", ["/a/agent.jar", "/b"]),
+        ("-/a +/b -/c/../d", ["/a", "/b", "/d"]),
+        ("+!/a/prepare --in='/b'", ["/a/prepare", "/b"]),
+        ("APP_ROOT", []),
+        ("'/a'", ["/a"]),
+        ("%h/x", []),
+        ("", []),
+    ],
+)
+def test_paths_of_a_value(value: str, paths: list[str]) -> None:
+    assert [used.path for used in paths_in(value, "/srv/app")] == paths
 
 
 def test_paths_of_a_first_line() -> None:
@@ -55,3 +75,21 @@ def test_which_links_move(tmp_path: Path) -> None:
     }  # fmt: skip
     for path, expected in in_place.items():
         assert changes_in_place(f"{tmp_path}/{path}") is expected
+
+
+def test_which_paths_a_release_decides(tmp_path: Path) -> None:
+    release = tmp_path / "releases/1"
+    (release / "venv/bin").mkdir(parents=True)
+    (release / "venv/bin/python").symlink_to("/bin/sh")
+    (tmp_path / "shared/log").mkdir(parents=True)
+    (tmp_path / "shared/.env").touch()
+    (release / "log").symlink_to("../../shared/log")
+    (release / ".env").symlink_to("../../shared/.env")
+    (tmp_path / "current").symlink_to("releases/1")
+    decides = {
+        "current": True, "current/venv/bin": True, "current/venv/bin/python": True,
+        "current/log": False, "current/.env": False, "current/missing": False, "shared": False,
+        "releases/1/venv": False,
+    }  # fmt: skip
+    for path, expected in decides.items():
+        assert (release_link(f"{tmp_path}/{path}") is not None) is expected, path

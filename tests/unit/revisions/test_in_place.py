@@ -40,7 +40,16 @@ def made(version: str, release: str = "/srv/app", **more: Any) -> Revision:
         (Head(A, (), 100.0), 150.0, ""),  # git keeps no reflog
         (Head(B, (), 200.0), 201.0, B),
         (Head(B, (), 200.0), 150.0, None),
-        (Head(A, (), 200.0), 150.0, ""),
+        (Head(A, (), 200.0), 150.0, None),  # back, or never away: it was written since
+        (Head(A, (), 100.0), None, ""),
+        (Head(A, (Move(200, B, A),), 200.5), 150.0, None),  # the log begins after it
+        # Away and back within the second in which it was started.
+        (Head(A, (Move(100, ZERO, A), Move(200, A, B), Move(200, B, A)), 200.9), 200.5, None),
+        (Head(A, (Move(100, ZERO, A), Move(200, A, B), Move(200, B, A)), 200.9), 199.9, ""),
+        (Head(A, (Move(100, ZERO, A), Move(200, A, B), Move(200, B, A)), 200.9), 201.0, ""),
+        # Pulled and deployed within a second; and a checkout of what is checked out.
+        (Head(A, (Move(100, ZERO, C), Move(200, C, A)), 200.2), 200.7, ""),
+        (Head(A, (Move(100, ZERO, A), Move(200, A, A)), 200.2), 200.7, ""),
         (Head(B, LOG[:2], 200.5), None, None),
     ],
 )

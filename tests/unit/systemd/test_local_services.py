@@ -114,7 +114,7 @@ def test_a_service_that_is_down_is_known_by_the_usual_names() -> None:
     rabbit = Address("rabbitmq", LOCAL, 1, source="BROKER")
     assert served([rabbit], around(Units(redis_server=enabled)))[0].unit == ""
     # What nothing says and nobody serves is nothing to be told of.
-    assert served([address._replace(source="")], around(Units(redis_server=enabled))) == ()
+    assert served([address._replace(certain=False)], around(Units(redis_server=enabled))) == ()
 
 
 def test_what_was_found_once_is_kept_while_it_is_down() -> None:
@@ -122,6 +122,14 @@ def test_what_was_found_once_is_kept_while_it_is_down() -> None:
     units = Units(my_redis={}, redis_server={"ActiveState": "active"})
     assert served([address], around(units, kept=["my-redis.service"]))[0].unit == "my-redis.service"
     assert served([address], around(units, kept=["gone.service"]))[0].unit == "redis-server.service"
+    # Also where only the framework's default says that it is there; and not another kind's.
+    both = around(
+        Units(my_redis={}, rabbitmq_server={}), kept=["rabbitmq-server.service", "my-redis.service"]
+    )
+    default = address._replace(source="", certain=False)
+    for each in (address, default):
+        assert served([each], both)[0].unit == "my-redis.service"
+    assert served([default], around(units, kept=["gone.service"])) == ()
     blind = Surroundings(None, TARGET, kept=["my-redis.service"])
     assert served([address], blind)[0].unit == "my-redis.service"
 

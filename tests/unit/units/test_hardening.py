@@ -199,7 +199,7 @@ def test_a_secret_counts_for_the_fingerprint_and_no_secret_changes_none() -> Non
         return rendered(app(STRICT), code=code).workers[0].fingerprint
 
     # What revisions on disk have, from before there were any.
-    plain = rendered(app(WORKER)).workers[0].fingerprint
+    plain = rendered(app(WORKER)).workers[0].former
     assert plain == "afbf8f8030205349840919d36bcda01443b21d82af427d4b652ca70fd8707bf8"
     assert len({fingerprint(), fingerprint(("DB", "1")), fingerprint(("DB", "2"))}) == 3
 

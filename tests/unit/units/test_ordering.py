@@ -68,10 +68,24 @@ def test_the_files_own_word_comes_first_and_each_place_once() -> None:
 
 def test_what_nobody_says_is_the_frameworks_default() -> None:
     assert addresses(None, (), {}) == ()
-    assert addresses(None, (), {}, default=True) == (Address("redis", LOCAL, 6379),)
+    default = Address("redis", LOCAL, 6379, certain=False)
+    assert addresses(None, (), {}, default=True) == (default,)
     broker = {"CELERY_BROKER_URL": "amqp://mq//"}
     assert [each.host for each in addresses(None, (), broker, default=True)] == ["mq", LOCAL]
     assert len(addresses("redis://db:6379/0", (), {}, default=True)) == 1
+
+
+def test_what_a_worker_reads_itself_counts_behind_what_it_is_started_with() -> None:
+    own = {"REDIS_HOST": "db", "REDIS_PORT": "7000", "CACHE_URL": "redis://c", "APP_URL": "x://y"}
+    found = addresses(None, (), {}, dotenv=own, default=True)
+    assert found == (
+        Address("redis", "db", 7000, source="REDIS_HOST in .env", certain=False),
+        Address("redis", "c", 6379, source="CACHE_URL in .env", certain=False),
+    )
+    # A value that it is started with stays, and the port beside it may stand in the other file.
+    (first, *_) = addresses(None, (), {"REDIS_HOST": LOCAL}, dotenv=own)
+    assert first == Address("redis", LOCAL, 7000, source="REDIS_HOST")
+    assert addresses(None, (), {"REDIS_HOST": "", "CACHE_URL": ""}, dotenv=own) == ()
 
 
 def test_a_password_is_in_no_address() -> None:
