@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core import names
+from unitq.core.sight import STOPPING
 from unitq.host import parallel, processes, state
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class Instance(NamedTuple):
     def serving(self) -> bool:
         """Takes jobs, as far as systemd can tell."""
         return self.active == "active" and self.sub == "running"
+
+    @property
+    def ending(self) -> bool:
+        """Has been told to stop, and its main process is still there; see Seen.told_to_stop."""
+        return self.active == "deactivating" and self.sub in STOPPING and bool(self.main_pid)
 
     @property
     def present(self) -> bool:

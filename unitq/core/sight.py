@@ -31,7 +31,7 @@ _KILLING = frozenset({"stop-sigkill", "final-sigkill"})
 
 # SubStates in which systemd stops a service because it was told to. A service whose main process
 # ends by itself may show them too, for what it leaves behind; but then without a main process.
-_STOPPING = frozenset({"stop", "stop-sigterm", "stop-sigkill"})
+STOPPING = frozenset({"stop", "stop-sigterm", "stop-sigkill"})
 
 # systemd.exec(5), "Process exit codes": what went wrong before the worker's own code ran.
 _SETUP = {
@@ -165,7 +165,7 @@ class Seen:
 
         Also in the first half of a restart. Not after a crash, an exit, a time-out, an OOM kill.
         """
-        told = self.active == "deactivating" and self.sub in _STOPPING
+        told = self.active == "deactivating" and self.sub in STOPPING
         return told and bool(self.pid) and self.result == "success"
 
 
