@@ -18,9 +18,9 @@ pytestmark = pytest.mark.systemd
 
 # What Celery has handlers for, of the signals that are of interest here.
 CELERY = """\
-import signal, time
+import signal, sys, time
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-    signal.signal(number, lambda *_: exit(0))
+    signal.signal(number, lambda *_: sys.exit(0))
 signal.signal(signal.SIGUSR1, lambda *_: print("stack trace", flush=True))
 while True:
     time.sleep(60)

@@ -162,6 +162,7 @@ def _mishaps(rows: Sequence[Mapping[str, Any]]) -> Iterable[Line]:
         for what in row["foreign"]:
             yield Line(f"warning: {row['instance']} was {what} meanwhile", wrong=True)
     yield from (Line(f"warning: {text}", wrong=True) for text in _did_not_drain(rows))
+    yield from _unreached(rows)
 
 
 def _alike(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -226,6 +227,24 @@ def _job(job: Mapping[str, Any]) -> str:
 
 def _clock(at: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def _unreached(rows: Sequence[Mapping[str, Any]]) -> Iterable[Line]:
+    """The workers that a stop does not reach, those together that are started alike."""
+    by_words: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if words := row.get("unreached"):  # a report of an older unitq has none
+            by_words.setdefault(re.sub(r" \(PID \d+\)", "", words), []).append(row)
+    for words, alike in by_words.items():
+        more = f" and {len(alike) - _NAMED} more" * (len(alike) > _NAMED)
+        names = ", ".join(row["instance"] for row in alike[:_NAMED])
+        said = alike[0]["unreached"] if len(alike) == 1 else words
+        yield Line(f"warning: {names}{more}: {said}", wrong=True)
+        yield Line(
+            "  a stop can cost its job; let the command begin with the worker itself, or a script "
+            "end with `exec` and the worker",
+            wrong=True,
+        )
 
 
 def _did_not_drain(rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:

@@ -243,6 +243,7 @@ def row(app: str, slot: Slot, outcome: Outcome) -> dict[str, Any]:
         "drain_seconds": None if slot.drained_for is None else round(slot.drained_for, 3),
         "reason": slot.reason,
         "foreign": list(slot.foreign),
+        "unreached": seen.unreached.words(seen.pid) if seen and seen.unreached else None,
         "log": list(outcome.logs.get(slot.instance, ())),
         "jobs": _in_hand(slot, outcome.jobs.get(slot.instance)),
         "possible_jobs": _in_hand(slot, outcome.possible.get(slot.instance)),

@@ -7,15 +7,18 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import pytest
 
 from unitq.core.names import InstanceName
-from unitq.core.preset import Preset
 from unitq.core.presetfile import parse
 from unitq.host import presets as stored
 from unitq.host import processes
 from unitq.instances.signal_harm import Framework, Recipient, problems
+
+if TYPE_CHECKING:
+    from unitq.core.preset import Preset
 
 ONE, TWO = InstanceName("sms", 1), InstanceName("sms", 2)
 
@@ -118,7 +121,11 @@ def test_a_reason_is_said_once_for_all_whom_it_holds_for() -> None:
     ids=["default", "handler", "ignored", "blocked"],
 )
 def test_what_the_kernel_says_of_a_process(code: str, expected: bool) -> None:
-    words = [sys.executable, "-c", f"import signal, time\n{code}\nprint(flush=True)\ntime.sleep(60)"]
+    words = [
+        sys.executable,
+        "-c",
+        f"import signal, time\n{code}\nprint(flush=True)\ntime.sleep(60)",
+    ]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
         assert process.stdout
         try:
