@@ -264,7 +264,10 @@ def _limits(
             continue
         worker = each.instance.worker
         template = names.template(app, worker)
-        old = installed.get(names.unit(app, each.instance), installed.get(template, ""))
+        unit = names.unit(app, each.instance)
+        if unit in installed and not installed[unit].startswith(PIN):
+            continue  # an operator's own file, which stays
+        old = installed.get(unit, installed.get(template, ""))
         before, after = stop_timeout(old), stop_timeout(units.get(template, ""))
         if before is not None and after is not None and before != after:
             found.add(DrainLimit(worker, before, after))
