@@ -296,7 +296,10 @@ def _worth_a_word(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [
         row
         for row in rows
-        if row["reason"] or row["foreign"] or row["ending"] not in (None, "drained")
+        if row["reason"]
+        or row["foreign"]
+        or row.get("unreached")  # a report of an older unitq has none
+        or row["ending"] not in (None, "drained")
     ]
 
 
