@@ -31,7 +31,7 @@ from unitq.core.rollout import (
     probed,
     refused,
 )
-from unitq.core.sight import LEFT_BEHIND, End, keeper, left_behind, program_names
+from unitq.core.sight import LEFT_BEHIND, End, keeper, left_behind, program_names, unreached
 from unitq.hands import Draining
 from unitq.host import journal, processes, state
 from unitq.host.bus_errors import BusLostError
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from unitq.core.layout import Layout
     from unitq.core.names import InstanceName
-    from unitq.core.sight import Seen
+    from unitq.core.sight import Keeper, Seen
     from unitq.core.slot import Slot
     from unitq.hands import Hands, Presence
     from unitq.host.interrupts import Interrupts
@@ -260,15 +260,29 @@ class Applier:
                 if not seen.serving or now < seen.since + rollout.settings.min_healthy.seconds:
                     continue
                 self._sights.note_code(name)
-                found = processes.pids(self._cgroup(name))
-                if seen.pid not in found:
-                    unit = names.unit(self._app, name)
-                    with suppress(SystemdError):  # then nothing is known of it
-                        found = observe.members(self._systemd, unit)
-                        self._sights.elsewhere(name, observe.elsewhere(found, seen.pid))
-                else:
-                    self._sights.elsewhere(name, observe.elsewhere(found, seen.pid))
+                with suppress(SystemdError):  # then nothing is known of it
+                    self._look_inside(name, seen.pid)
             self._started.discard(name)
+
+    def _look_inside(self, name: InstanceName, main_pid: int) -> None:
+        """Notes whether the worker is in its unit, and whether a stop will reach it."""
+        unit = names.unit(self._app, name)
+        found = processes.pids(self._cgroup(name))
+        if main_pid not in found:
+            found = observe.members(self._systemd, unit)
+        self._sights.elsewhere(name, observe.elsewhere(found, main_pid))
+        above = _keeper(main_pid, found)
+        why = None
+        if above and (worker := _worker_below(main_pid, found)):
+            kill = self._systemd.properties(unit, "KillMode", "KillSignal")
+            why = unreached(
+                above,
+                worker,
+                kill["KillSignal"],
+                mixed=kill["KillMode"] == "mixed",
+                caught=processes.caught(main_pid),
+            )
+        self._sights.unreached(name, why)
 
     def _look_at_mains(self, due: tuple[Order, ...]) -> None:
         """Notes what the main processes are that are about to be told to stop."""
@@ -276,15 +290,7 @@ class Applier:
             name, seen = slot.instance, self._sights.of(slot.instance)
             if what not in (What.STOP, What.RESTART) or not seen.pid:
                 continue
-            below = [pid for pid in self._members(name, seen) if pid != seen.pid]
-            found = None
-            if below:
-                caught = -1
-                for pid in below:
-                    # A loop sleeps between two workers.
-                    if processes.name_of(pid) != "sleep":
-                        caught &= processes.caught(pid)
-                found = keeper(program_names(processes.words_of(seen.pid)), caught)
+            found = _keeper(seen.pid, self._members(name, seen))
             self._sights.more(name, found)
 
     def _stop(self, rollout: Rollout, now: float, *, interrupted: bool) -> Stop:
@@ -510,6 +516,27 @@ class Applier:
     def _log(self, slot: Slot) -> tuple[str, ...]:
         invocation = slot.invocation or self._last_start(slot)
         return self._orders.logs(slot.instance, invocation, probed=bool(slot.detail))
+
+
+def _keeper(main_pid: int, members: Iterable[int]) -> Keeper | None:
+    """What a main process is that has processes below it; None: it has none, or is the worker."""
+    below = [pid for pid in members if pid != main_pid]
+    if not below or (found := keeper(program_names(processes.words_of(main_pid)), 0)) is None:
+        return None
+    caught = -1
+    for pid in below:
+        # A loop sleeps between two workers.
+        if processes.name_of(pid) != "sleep":
+            caught &= processes.caught(pid)
+    return found._replace(caught=caught)
+
+
+def _worker_below(main_pid: int, members: Iterable[int]) -> str:
+    """The program of the worker below a keeper; empty: there is none just now."""
+    names_of_programs = (processes.name_of(pid) for pid in members if pid != main_pid)
+    return next(
+        (name for name in names_of_programs if name != "sleep" and not keeper((name,), 0)), ""
+    )
 
 
 def _drained(slot: Slot) -> bool:

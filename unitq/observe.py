@@ -6,10 +6,12 @@ are felt, reading a small file takes 5.
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core import names
+from unitq.core.sight import STOPPING, keeper
 from unitq.host import parallel, processes, state
 
 if TYPE_CHECKING:
@@ -56,6 +58,11 @@ class Instance(NamedTuple):
     def serving(self) -> bool:
         """Takes jobs, as far as systemd can tell."""
         return self.active == "active" and self.sub == "running"
+
+    @property
+    def ending(self) -> bool:
+        """Has been told to stop, and its main process is still there; see Seen.told_to_stop."""
+        return self.active == "deactivating" and self.sub in STOPPING and bool(self.main_pid)
 
     @property
     def present(self) -> bool:
@@ -221,7 +228,17 @@ def members(systemd: Systemd, unit: str) -> tuple[int, ...]:
 
 
 # They have a daemon, or another machine, start what they are told to, and only wait for its end.
-_CLIENTS = frozenset({"docker", "kubectl", "machinectl", "nerdctl", "podman", "ssh", "systemd-run"})
+_CLIENTS = frozenset({
+    "autossh", "docker", "docker-compose", "kubectl", "machinectl", "nerdctl", "podman",
+    "podman-compose", "ssh", "sshpass", "systemd-run",
+})  # fmt: skip
+# What podman leaves beside itself: the container is in a cgroup of its own (podman-run(1),
+# --cgroups).
+_HELPERS = frozenset({"conmon", "rootlessport", "slirp4netns"})
+# What only waits for what it starts, besides those that core/sight.py knows.
+_WAITING = frozenset({"doas", "dumb-init", "sudo", "timeout", "tini"})
+# A shell's own job may be a client, too, for a moment; what is all that it runs is there at once.
+_AT_ONCE = 2.0  # seconds
 
 
 def elsewhere(members: Sequence[int], main_pid: int) -> str:
@@ -230,13 +247,46 @@ def elsewhere(members: Sequence[int], main_pid: int) -> str:
     `members` are the processes in the cgroup. PAM moves `su -` into a session of its own.
     """
     if main_pid in members:
-        name = processes.name_of(main_pid)
-        clients = name in _CLIENTS and all(processes.name_of(pid) in _CLIENTS for pid in members)
-        return f"its unit holds only {name}, which has something else start it" if clients else ""
+        return _client(members, main_pid)
     if members or not main_pid:
         return ""
     cgroup = processes.cgroup_of(main_pid)
     return f"its process runs in {cgroup.rpartition('/')[2] or cgroup}" if cgroup else ""
+
+
+def _client(members: Sequence[int], main_pid: int) -> str:
+    """The client that is all that a unit runs, in words; empty: there is a worker."""
+    main = processes.name_of(main_pid)
+    waits = main in _WAITING or keeper((main,), 0) is not None
+    if main not in _CLIENTS and not (waits and len(members) > 1):
+        return ""
+    clients = {}
+    for pid in members:
+        name = main if pid == main_pid else processes.name_of(pid)
+        if name in _CLIENTS:
+            clients[pid] = name
+        elif name not in _HELPERS and name not in _WAITING and keeper((name,), 0) is None:
+            return ""
+    if not clients or any(_serves_itself(pid, name) for pid, name in clients.items()):
+        return ""
+    if main in _CLIENTS:
+        return f"its main process is {main}, a client, and the worker runs elsewhere"
+    begun = processes.age(main_pid)
+    pid, name = next(iter(clients.items()))
+    age = processes.age(pid)
+    if begun is None or age is None or begun - age > _AT_ONCE:
+        return ""
+    waits_for = f"which waits for {name}, a client"
+    return f"its main process is {main}, {waits_for}, and the worker runs elsewhere"
+
+
+def _serves_itself(pid: int, name: str) -> bool:
+    """Whether a client does here what it is there for: it forwards ports, and starts nothing."""
+    words = processes.words_of(pid)[1:]
+    if name in ("ssh", "autossh"):
+        # ssh(1): -N, also among others that take no value, as in -fNT.
+        return any(re.fullmatch(r"-[46AaCfGgKkMNnqsTtVvXxYy]*N[^-]*", word) for word in words)
+    return name == "kubectl" and any(word in ("port-forward", "proxy") for word in words)
 
 
 def moved_heads(revision: Revision) -> dict[str, str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from unitq.core.names import InstanceName
-    from unitq.core.sight import Keeper
+    from unitq.core.sight import Keeper, Unreached
 
 
 class Sights:
@@ -86,6 +86,10 @@ class Sights:
     def elsewhere(self, name: InstanceName, where: str) -> None:
         """Notes where the worker of an instance runs that has left its unit; empty: in it."""
         self.seen[name] = replace(self.of(name), elsewhere=where)
+
+    def unreached(self, name: InstanceName, why: Unreached | None) -> None:
+        """Notes what keeps the stop signal of an instance from its worker; None: nothing."""
+        self.seen[name] = replace(self.of(name), unreached=why)
 
     def note_all(
         self, sights: Mapping[InstanceName, Seen], without_job: Iterable[InstanceName]

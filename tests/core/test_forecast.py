@@ -8,7 +8,7 @@ import pytest
 
 from tests.core.build import HEAD, app, instance, revision
 from unitq.core.forecast import Forecast, forecast
-from unitq.core.plan import Do, Step
+from unitq.core.plan import Do, DrainLimit, Step
 
 
 def expected(counts: dict[Do, int], rollout: str = "", worker: str = "") -> Forecast:
@@ -51,6 +51,15 @@ def test_what_is_new_comes_first_and_what_goes_last() -> None:
 def test_a_singleton_has_no_surge() -> None:
     part = expected({Do.RESTART: 1}, "max_unavailable = 0\nmax_surge = 1", "singleton = true")
     assert (part.least, part.most) == (0, 1)
+
+
+def test_old_processes_may_take_as_long_as_their_own_limit_says() -> None:
+    found = revision(app('[workers.sms]\ncommand = "/bin/worker"\nstop_timeout = "1min"\n'))
+    steps = [Step(instance("sms@1"), Do.RESTART, "")]
+    limits = [DrainLimit("sms", before=600.0, after=60.0), DrainLimit("mail", 9000.0, 60.0)]
+    (part,) = forecast(steps, found, found.rollout, limits)
+    (plain,) = forecast(steps, found, found.rollout)
+    assert part.seconds - plain.seconds == 540.0
 
 
 def test_a_worker_that_is_left_alone_is_not_spoken_of() -> None:

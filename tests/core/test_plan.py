@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.core.build import app, instance, rendered, revision
 from unitq.core import names
-from unitq.core.plan import PIN, Do, FileChange, Plan, Running, plan, step
+from unitq.core.plan import PIN, Do, DrainLimit, FileChange, Plan, Running, plan, step
 from unitq.core.settings import Share
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def made(
     current: Revision | None = CURRENT,
     target: Revision = CURRENT,
     *,
+    units: dict[str, str] = INSTALLED,
     installed: dict[str, str] = INSTALLED,
     running: dict[names.InstanceName, Running] = FRESH,
     linked: frozenset[str] = LINKED,
@@ -36,7 +38,7 @@ def made(
     return plan(
         current,
         target,
-        units=INSTALLED,
+        units=units,
         installed=installed,
         running=running,
         linked=linked,
@@ -153,6 +155,8 @@ def test_the_first_deploy_writes_everything_and_starts_everything() -> None:
         (Running(active=True, revision=CURRENT.id), Do.KEEP, f"runs {CURRENT.id}"),
         (Running(active=False, revision=None), Do.START, "not running"),
         (None, Do.START, "not running"),
+        # By a rollout that was cut off, say: kept it would be gone, and by a text that changes.
+        (Running(active=True, revision=CURRENT.id, ending=True), Do.RESTART, "told to stop"),
         (Running(active=True, revision="0-abcdef"), Do.RESTART, "runs 0-abcdef, wanted"),
         (Running(active=True, revision=None), Do.RESTART, "does not tell what it runs"),
         # Down: what it ran last does not matter.
@@ -309,6 +313,78 @@ def test_a_pin_of_what_is_kept_goes() -> None:
     assert pins(found) == {unit_of("sms@3"): (PIN + INSTALLED[TEMPLATE], None)}
     assert found.pending
     assert not found.steps_to_take
+
+
+# --- a stop_timeout that changes -----------------------------------------------------------------
+
+
+def limited(value: str, signal: str = "SIGQUIT") -> str:
+    text = re.sub("(?m)^TimeoutStopSec=.*$", f"TimeoutStopSec={value}", INSTALLED[TEMPLATE])
+    return text.replace("KillSignal=SIGQUIT", f"KillSignal={signal}")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "holds"),
+    [
+        ("3s", "20s", "20s"),
+        ("20s", "3s", "20s"),
+        ("90", "1min", "90"),
+        ("1h", "infinity", "infinity"),
+        ("infinity", "1h", "infinity"),
+        ("3s", "3000ms", "3s"),
+        ("soon", "20s", "soon"),  # not for us to understand
+        ("3s", "0", "0"),  # systemd's other word for infinity
+    ],
+)
+@pytest.mark.parametrize("signal", ["SIGQUIT", "SIGTERM"])
+def test_a_longer_limit_holds_for_the_old_process_and_nothing_else_of_the_new_text(
+    before: str, after: str, holds: str, signal: str
+) -> None:
+    units = INSTALLED | {TEMPLATE: limited(after)}
+    old = limited(before, signal)
+    found = made(target=NEXT, units=units, installed=INSTALLED | {TEMPLATE: old})
+    if old == units[TEMPLATE]:
+        return
+    kept = PIN + limited(holds, signal)
+    assert pins(found) == {unit_of(f"sms@{number}"): (None, kept) for number in (1, 2, 3)}
+
+
+def test_the_pin_of_an_interrupted_rollout_gets_a_longer_limit_too() -> None:
+    left = {unit_of("sms@3"): PIN + limited("3s", "SIGTERM")}
+    units = INSTALLED | {TEMPLATE: limited("1h")}
+    found = made(target=NEXT, units=units, installed=units | left)
+    kept = PIN + limited("1h", "SIGTERM")
+    assert pins(found) == {unit_of("sms@3"): (left[unit_of("sms@3")], kept)}
+    # And never a shorter one: what was promised holds.
+    again = made(
+        target=NEXT,
+        units=INSTALLED | {TEMPLATE: limited("3s")},
+        installed=units | {unit_of("sms@3"): kept},
+    )
+    assert unit_of("sms@3") not in pins(again)
+
+
+def test_what_drains_keeps_its_limit_in_a_rollback_to_what_it_runs() -> None:
+    sms = instance("sms@1")
+    running = FRESH | {sms: Running(active=True, revision=CURRENT.id, ending=True)}
+    units = INSTALLED | {TEMPLATE: limited("3s")}
+    found = made(units=units, installed=INSTALLED | {TEMPLATE: limited("20s")}, running=running)
+    assert pins(found) == {unit_of("sms@1"): (None, PIN + limited("20s"))}
+    assert done(found) == {"sms@1": Do.RESTART, "sms@2": Do.KEEP, "sms@3": Do.KEEP}
+
+
+def test_a_plan_says_which_limit_holds() -> None:
+    units = INSTALLED | {TEMPLATE: limited("20s")}
+    found = made(target=NEXT, units=units, installed=INSTALLED | {TEMPLATE: limited("3s")})
+    assert found.limits == (DrainLimit("sms", 3.0, 20.0),)
+    assert found.limits[0].seconds == 20.0
+    back = made(target=NEXT, units=INSTALLED | {TEMPLATE: limited("3s")}, installed=units)
+    assert (back.limits, back.limits[0].seconds) == ((DrainLimit("sms", 20.0, 3.0),), 20.0)
+    # Nothing drains, or nothing changes, or an operator's own file stays in force.
+    assert not made(units=units, installed=INSTALLED, running={}).limits
+    assert not made(target=NEXT, units=units, installed=units).limits
+    own = {unit_of(f"sms@{number}"): limited("1h") for number in (1, 2, 3)}
+    assert not made(target=NEXT, units=units, installed=INSTALLED | own).limits
 
 
 def test_an_operators_own_file_for_an_instance_is_left_alone() -> None:

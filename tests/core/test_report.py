@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,10 @@ from unitq.cli import block, report
 from unitq.cli.report import Back, Run
 from unitq.core.errors import Exit
 from unitq.core.outcome import Outcome
-from unitq.core.plan import Do, Step
+from unitq.core.plan import Do, DrainLimit, Step
 from unitq.core.queue import Job
 from unitq.core.rollout import Phase, Slot, begin
-from unitq.core.sight import End, Ending, Seen
+from unitq.core.sight import End, Ending, Keeper, Seen, Unreached
 
 if TYPE_CHECKING:
     from unitq.core.revision import Revision
@@ -136,6 +137,49 @@ def test_what_was_killed_or_touched_by_somebody_is_named_and_why() -> None:
         f"warning: sms@2 did not drain: died of SIGQUIT {HANDLER}",
     ]
     assert "1 killed" in text(told)[-1]
+
+
+def test_where_a_stop_does_not_reach_the_worker_is_said_once_for_those_alike() -> None:
+    done = outcome(SECOND, DRAINED, DRAINED, DRAINED, DRAINED)
+    bash = Unreached(Keeper("bash"), "php", "SIGQUIT")
+    honcho = Unreached(Keeper("honcho", kills=True), "php", "SIGTERM")
+    found = {"sms@1": bash, "sms@2": bash, "sms@3": honcho}
+    seen = {
+        name: replace(sight, pid=name.number, unreached=found.get(str(name)))
+        for name, sight in done.seen.items()
+    }
+    told = report.document(run(), SECOND, FIRST.id, replace(done, seen=seen), (), Exit.OK)
+    assert [row["unreached"] for row in told["instances"]] == [
+        "its main process is bash (PID 1); php below it does not get SIGQUIT",
+        "its main process is bash (PID 2); php below it does not get SIGQUIT",
+        "its main process is honcho (PID 3), which soon ends php below it once it gets SIGTERM",
+        None,
+    ]
+    warned = [line for line in text(told) if line.startswith("warning")]
+    assert warned == [
+        "warning: sms@1, sms@2: its main process is bash; php below it does not get SIGQUIT",
+        f"warning: sms@3: {told['instances'][2]['unreached']}",
+    ]
+    assert sum("end with `exec`" in line for line in text(told)) == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line"),
+    [
+        (3.0, 20.0, "up to 20 s (the new stop_timeout; 3.0 s before)"),
+        (20.0, 3.0, "up to 20 s (the old stop_timeout; 3.0 s once the new processes run)"),
+        (3.0, math.inf, "as long as it takes (the new stop_timeout; 3.0 s before)"),
+        (
+            math.inf,
+            600.0,
+            "as long as it takes (the old stop_timeout; 10 min once the new processes run)",
+        ),
+    ],
+)
+def test_which_stop_timeout_held_is_said(before: float, after: float, line: str) -> None:
+    done = replace(outcome(SECOND, DRAINED), limits=(DrainLimit("sms", before, after),))
+    told = report.document(run(), SECOND, FIRST.id, done, (), Exit.OK)
+    assert f"sms: drains for {line}" in text(told)
 
 
 def test_of_one_that_was_killed_the_jobs_that_it_may_have_had_are_named() -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.core.build import app, rendered
 from unitq.core import names
 from unitq.core.plan import PIN
-from unitq.core.stopping import alike
+from unitq.core.stopping import alike, stop_timeout, with_longer_limit
 
 TEMPLATE = names.template("shop", "sms")
 
@@ -79,3 +79,42 @@ def test_a_directive_that_moved_to_another_section_is_no_directive_there() -> No
     assert not alike(
         "[Service]\nKillSignal=SIGQUIT\n[Unit]\n", "[Service]\n[Unit]\nKillSignal=SIGQUIT\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("lines", "seconds"),
+    [
+        ("TimeoutStopSec=3s", 3.0),
+        ("TimeoutStopSec = 5min 20s ", 320.0),
+        ("TimeoutStopSec=90", 90.0),
+        ("TimeoutStopSec=infinity", float("inf")),
+        ("TimeoutStopSec=0", float("inf")),
+        ("TimeoutStopSec=3s\nTimeoutStopSec=1h", 3600.0),  # the last one wins
+        ("", None),
+        ("TimeoutStopSec=", None),
+        ("TimeoutStopSec=soon", None),
+        ("# TimeoutStopSec=3s", None),
+        ("TimeoutStartSec=3s", None),
+        # Of these nothing is claimed.
+        ("TimeoutStopSec=3s\nTimeoutSec=1h", None),
+        ("TimeoutStopSec=3s \\\n4s", None),
+        ("ExecStart=/bin/a \\\nTimeoutStopSec=3s", None),
+    ],
+)
+def test_how_long_a_text_lets_a_process_take(lines: str, seconds: float | None) -> None:
+    assert stop_timeout(f"[Service]\n{lines}\n") == seconds
+    longer = "[Service]\nTimeoutStopSec=2h\n"
+    changed = with_longer_limit(f"[Service]\n{lines}\n", longer)
+    expected = 7200.0 if seconds is not None and seconds < 7200.0 else seconds
+    assert stop_timeout(changed) == expected
+    if expected == seconds:
+        assert changed == f"[Service]\n{lines}\n"
+    else:
+        assert alike(with_longer_limit(changed, longer), changed)
+
+
+def test_only_the_limit_changes() -> None:
+    old = "[Service]\nKillSignal=SIGTERM\nTimeoutStopSec=3s\n# end\n"
+    new = "[Service]\nKillSignal=SIGQUIT\nTimeoutStopSec=20s\nNice=5\n"
+    assert with_longer_limit(old, new) == old.replace("3s", "20s")
+    assert with_longer_limit(new, old) == new

@@ -173,7 +173,7 @@ def test_a_failed_rollout_is_said_until_the_next_one(site: Site) -> None:
         (("runuser", "-l", TESTER, "-c"), r"its process runs in session-\w+\.scope"),
         (
             ("systemd-run", "--quiet", "--wait", "--pipe", "/bin/sh", "-c"),
-            "its unit holds only systemd-run, which has something else start it",
+            "its main process is systemd-run, a client, and the worker runs elsewhere",
         ),
     ],
     ids=["su", "runuser", "systemd-run"],

@@ -64,10 +64,12 @@ def ending(told: Mapping[str, Any]) -> list[Line]:
     lines = list(_mishaps(told["instances"]))
     if broken := told.get("error"):
         lines.append(Line(f"  the rollout ended there: {broken}", wrong=True))
+    lines += [Line(text) for text in limits(told.get("stop_timeouts", ()))]
     first, *second = told["summary"]
     lines.append(Line(first))
     if back := told["rollback"]:
         lines += _mishaps(back["instances"])
+        lines += [Line(text) for text in limits(back.get("stop_timeouts", ()))]
     lines += [Line(text) for text in second]
     if orphans := told.get("orphans"):  # a report of an older unitq has none
         lines.append(Line(f"warning: {_orphans(told, orphans)}", wrong=True))
@@ -76,6 +78,22 @@ def ending(told: Mapping[str, Any]) -> list[Line]:
     if hint := told.get("next"):
         lines.append(Line(f"  next: {hint}", wrong=True))
     return lines
+
+
+def limits(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Which stop_timeout holds for old processes, a line for each worker where it changes."""
+    return [f"{row['worker']}: drains for {_limit(row)}" for row in rows]
+
+
+def _limit(row: Mapping[str, Any]) -> str:
+    def span(seconds: float | None) -> str:
+        return "as long as it takes" if seconds is None else duration(seconds)
+
+    applied, before, after = row["seconds"], row["before"], row["after"]
+    most = span(applied) if applied is None else f"up to {span(applied)}"
+    if applied == after:
+        return f"{most} (the new stop_timeout; {span(before)} before)"
+    return f"{most} (the old stop_timeout; {span(after)} once the new processes run)"
 
 
 def _orphans(told: Mapping[str, Any], orphans: Sequence[Mapping[str, Any]]) -> str:
@@ -144,6 +162,7 @@ def _mishaps(rows: Sequence[Mapping[str, Any]]) -> Iterable[Line]:
         for what in row["foreign"]:
             yield Line(f"warning: {row['instance']} was {what} meanwhile", wrong=True)
     yield from (Line(f"warning: {text}", wrong=True) for text in _did_not_drain(rows))
+    yield from _unreached(rows)
 
 
 def _alike(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -208,6 +227,24 @@ def _job(job: Mapping[str, Any]) -> str:
 
 def _clock(at: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def _unreached(rows: Sequence[Mapping[str, Any]]) -> Iterable[Line]:
+    """The workers that a stop does not reach, those together that are started alike."""
+    by_words: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if words := row.get("unreached"):  # a report of an older unitq has none
+            by_words.setdefault(re.sub(r" \(PID \d+\)", "", words), []).append(row)
+    for words, alike in by_words.items():
+        more = f" and {len(alike) - _NAMED} more" * (len(alike) > _NAMED)
+        names = ", ".join(row["instance"] for row in alike[:_NAMED])
+        said = alike[0]["unreached"] if len(alike) == 1 else words
+        yield Line(f"warning: {names}{more}: {said}", wrong=True)
+        yield Line(
+            "  a stop can cost its job; let the command begin with the worker itself, or a script "
+            "end with `exec` and the worker",
+            wrong=True,
+        )
 
 
 def _did_not_drain(rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:

@@ -47,7 +47,7 @@ _COMMANDS = {
     "scale": ("unitq.cli.run:scale", "Change how many instances there are."),
     "pause": ("unitq.cli.pause:pause", "Let workers finish their job and take no other."),
     "resume": ("unitq.cli.pause:resume", "Let paused workers take jobs again."),
-    "signal": ("unitq.cli.run:send_signal", "Send a signal to workers."),
+    "signal": ("unitq.cli.send_signal:send_signal", "Send a signal to workers."),
     "logs": ("unitq.cli.logs:logs", "Show what workers printed."),
     "ctl": ("unitq.cli.ctl:ctl", "Answer as supervisorctl does, for scripts that call it."),
     "grant": ("unitq.cli.grant:grant", "Let a group deploy an app without root."),

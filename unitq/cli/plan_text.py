@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isinf
 from typing import TYPE_CHECKING, Any
 
-from unitq.cli import report
+from unitq.cli import block, report
 from unitq.cli.text import duration, plural
 from unitq.core.forecast import forecast
 from unitq.core.plan import Do
@@ -46,6 +46,7 @@ def as_json(prepared: Prepared) -> dict[str, Any]:
             else None,
             "in_place": _in_place(prepared),
             "restore": prepared.restore or None,
+            "stop_timeouts": report.stop_timeouts(found.limits),
             "workers": [
                 {
                     "worker": part.worker,
@@ -57,7 +58,7 @@ def as_json(prepared: Prepared) -> dict[str, Any]:
                     "canaries": part.canaries,
                     "longest_seconds": None if isinf(part.seconds) else round(part.seconds, 3),
                 }
-                for part in forecast(found.steps, found.target, prepared.settings)
+                for part in forecast(found.steps, found.target, prepared.settings, found.limits)
             ],
     }  # fmt: skip
 
@@ -77,7 +78,8 @@ def as_text(prepared: Prepared) -> list[str]:
     if most > 1 and prepared.settings.max_unavailable != Share(1):
         reloads = f"at most {reloads}"  # those that switch at once share one
     lines.append(f"{total or 'no instance is touched'}; {reloads}")
-    for part in forecast(found.steps, found.target, prepared.settings):
+    lines += block.limits(report.stop_timeouts(found.limits))
+    for part in forecast(found.steps, found.target, prepared.settings, found.limits):
         if part.replaced:
             first = f"{plural(part.canaries, 'canary')} first, " if part.canaries else ""
             now = "" if part.serving == part.instances else f" ({part.serving} now)"

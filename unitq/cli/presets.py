@@ -131,9 +131,11 @@ def _lines(preset: Preset, own: set[str], width: int) -> Iterator[str]:
         text = f"leaves {', '.join(hard.leave_out)} out: {hard.why} {_source(hard.source)}"
         yield from item("hardening", text.strip())
     if preset.signals:
-        yield from ("", "signals, to the main process:")
+        more = " (! loses jobs: `unitq signal` wants --force)" * bool(stop.loses)
+        yield from ("", f"signals, to the main process{more}:")
         for signal, does in preset.signals:
-            yield from item(f"  {signal}", does, 13)
+            mark = "!" if signal in stop.loses else " "
+            yield from item(f"{mark} {signal}", does, 13)
     if preset.cases:
         yield from ("", "other settings for some commands:")
         for case in preset.cases:
@@ -215,6 +217,7 @@ def _document(preset: Preset, own: set[str]) -> dict[str, Any]:
         "stop_timeout_why": stop.timeout_why,
         "drains": list(stop.drains),
         "drains_all": list(stop.drains_all),
+        "loses": list(stop.loses),
         "success_exit_status": list(stop.success_exit_status),
         "source": stop.source,
         "service": dict(preset.service),

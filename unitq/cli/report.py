@@ -7,6 +7,7 @@ import shlex
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from math import isinf
 from typing import TYPE_CHECKING, Any
 
 from unitq.cli.text import duration, number, plural, unitq
@@ -18,11 +19,12 @@ from unitq.core.sight import End
 from unitq.host import state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from unitq import observe
     from unitq.core.orphans import Orphan
     from unitq.core.outcome import Outcome
+    from unitq.core.plan import DrainLimit
     from unitq.core.queue import Job
     from unitq.core.revision import Revision
     from unitq.core.rollout import Slot
@@ -184,7 +186,25 @@ def _outcome(revision: Revision, outcome: Outcome | None) -> dict[str, Any]:
         "instances": [row(revision.app, slot, outcome) for slot in slots if outcome],
         "killed": [str(slot.instance) for slot in outcome.killed] if outcome else [],
         "failed": [str(slot.instance) for slot in outcome.failed] if outcome else [],
+        "stop_timeouts": stop_timeouts(outcome.limits) if outcome else [],
     }  # fmt: skip
+
+
+def stop_timeouts(limits: Iterable[DrainLimit]) -> list[dict[str, Any]]:
+    """How long old processes may take to end where a deploy changes that; None: no limit."""
+    return [
+        {
+            "worker": limit.worker,
+            "seconds": _finite(limit.seconds),
+            "before": _finite(limit.before),
+            "after": _finite(limit.after),
+        }
+        for limit in limits
+    ]
+
+
+def _finite(seconds: float) -> float | None:
+    return None if isinf(seconds) else seconds
 
 
 def _drained_for(slot: Slot) -> float:
@@ -223,6 +243,7 @@ def row(app: str, slot: Slot, outcome: Outcome) -> dict[str, Any]:
         "drain_seconds": None if slot.drained_for is None else round(slot.drained_for, 3),
         "reason": slot.reason,
         "foreign": list(slot.foreign),
+        "unreached": seen.unreached.words(seen.pid) if seen and seen.unreached else None,
         "log": list(outcome.logs.get(slot.instance, ())),
         "jobs": _in_hand(slot, outcome.jobs.get(slot.instance)),
         "possible_jobs": _in_hand(slot, outcome.possible.get(slot.instance)),
@@ -275,7 +296,10 @@ def _worth_a_word(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [
         row
         for row in rows
-        if row["reason"] or row["foreign"] or row["ending"] not in (None, "drained")
+        if row["reason"]
+        or row["foreign"]
+        or row.get("unreached")  # a report of an older unitq has none
+        or row["ending"] not in (None, "drained")
     ]
 
 

@@ -276,6 +276,7 @@ def _rolled(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrupts) 
         roll.scope, roll.systemd, plan.target, plan.steps, roll.settings, waiting, interrupts, book,
         promoted=roll.promoted,
     )  # fmt: skip
+    outcome = replace(outcome, limits=plan.limits)
     if outcome.rollout.complete and not outcome.failed:
         deleted = [change for change in plan.files if change.after is None]
         gone = [step.instance for step in plan.steps if step.do in (Do.STOP, Do.SURGE)]

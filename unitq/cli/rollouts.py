@@ -185,6 +185,7 @@ def as_running(
             revision=instance.told,
             moved=instance.moved or ("a commit that nothing tells" if instance.doubtful else ""),
             serving=instance.serving,
+            ending=instance.ending,
             young=instance.begun is not None and _age(instance) < min_healthy,
             paused=name in notes and notes[name] == instance.invocation,
         )

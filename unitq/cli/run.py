@@ -1,4 +1,4 @@
-"""start, stop, restart, scale, signal, remove: what is done to an installed app."""
+"""start, stop, restart, scale, remove: what is done to an installed app."""
 
 from __future__ import annotations
 
@@ -302,55 +302,6 @@ def _counts(words: tuple[str, ...], revision: Revision) -> dict[str, int]:
             )
         found[worker] = int(count)
     return found
-
-
-@click.command(
-    "signal",
-    epilog="""\b
-Examples:
-  unitq signal USR2 sms        pause php-resque workers
-  unitq signal CONT sms        and let them go on
-  unitq signal HUP sms@3 --all-processes
-"""
-)  # fmt: skip
-@scope_options
-@click.option("--all-processes", is_flag=True, help="Not only the main process of each.")
-@click.argument("signal_name", metavar="SIGNAL", shell_complete=completing.signals)
-@targets
-def send_signal(signal_name: str, targets: tuple[str, ...], all_processes: bool) -> int:
-    """Send a signal to the main process of workers that run.
-
-    Which signal does what is the framework's business, and a wrong one can kill a job. Exits with
-    3 if none of the instances named runs.
-    """
-    number = _signal(signal_name)
-    scope = current()
-    revision = scope.installed()
-    systemd = scope.systemd()
-    where = observe.machine(systemd, scope.layout)
-    found = running(systemd, scope, where, revision)
-    told = []
-    for name in sorted(chosen(revision, targets, found)):
-        if found[name].pids:
-            systemd.kill(found[name].unit, "all" if all_processes else "main", number)
-            told.append(name)
-        else:
-            echo(f"{name}: not running", err=True)
-    for name in told:
-        echo(f"{name}: {signal_name.upper()} to PID {found[name].main_pid}")
-    return Exit.OK if told else Exit.NOT_AS_WANTED
-
-
-def _signal(text: str) -> int:
-    from signal import Signals
-
-    name = text.upper().removeprefix("SIG")
-    by_name = {signal.name.removeprefix("SIG"): int(signal) for signal in Signals}
-    if re.fullmatch("[0-9]{1,2}", name) and int(name) in by_name.values():
-        return int(name)
-    if name in by_name:
-        return by_name[name]
-    raise ConfigError(f"no signal {text}", hint="such as QUIT, USR2, CONT; `kill -l` lists them")
 
 
 @click.command(

@@ -11,7 +11,7 @@ from unitq.core.settings import OnDrainTimeout
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from unitq.core.plan import Step
+    from unitq.core.plan import DrainLimit, Step
     from unitq.core.revision import Revision
     from unitq.core.settings import RolloutSettings
 
@@ -30,9 +30,13 @@ class Forecast(NamedTuple):
 
 
 def forecast(
-    steps: Iterable[Step], target: Revision, settings: RolloutSettings
+    steps: Iterable[Step],
+    target: Revision,
+    settings: RolloutSettings,
+    limits: Iterable[DrainLimit] = (),
 ) -> tuple[Forecast, ...]:
     """What each worker that is touched goes through."""
+    limits = tuple(limits)
     every = list(steps)
     found = []
     for name in sorted({step.instance.worker for step in every}):
@@ -57,14 +61,20 @@ def forecast(
                 least=min(up, max(0, staying - width)) if replaced else up,
                 most=staying + surge + counts[Do.STOP],
                 canaries=min(replaced, settings.canaries(staying)),
-                seconds=_worst(counts, width + surge, settings, _drain(target, name, settings)),
+                seconds=_worst(
+                    counts, width + surge, settings, _drain(target, name, settings, limits)
+                ),
             )
         )
     return tuple(found)
 
 
-def _drain(target: Revision, worker: str, settings: RolloutSettings) -> float:
+def _drain(
+    target: Revision, worker: str, settings: RolloutSettings, limits: Iterable[DrainLimit]
+) -> float:
     """Seconds that a drain may take. A worker that is gone had its own limit, which we forget."""
+    if longest := [limit.seconds for limit in limits if limit.worker == worker]:
+        return max(longest)
     found = target.worker(worker)
     if settings.on_drain_timeout is OnDrainTimeout.WAIT:
         return math.inf

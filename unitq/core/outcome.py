@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from unitq.core.names import InstanceName
+    from unitq.core.plan import DrainLimit
     from unitq.core.queue import Job
     from unitq.core.rollout import Rollout, Slot
     from unitq.core.sight import Seen
@@ -38,6 +39,7 @@ class Outcome:
     possible: Mapping[InstanceName, tuple[Job, ...]] = field(default_factory=dict)
     # Of those that were killed and whose job was to be put back: why it was not; empty: it was.
     requeued: Mapping[InstanceName, str] = field(default_factory=dict)
+    limits: tuple[DrainLimit, ...] = ()  # of the old processes whose stop_timeout has changed
 
     @property
     def failed(self) -> tuple[Slot, ...]:

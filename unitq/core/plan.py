@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from unitq.core import names
+from unitq.core.stopping import stop_timeout, with_longer_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,6 +43,7 @@ class Running:
     paused: bool = False  # it takes no jobs, and what takes its place will
     moved: str = ""  # the commit that it runs, where its checkout was moved before it was started
     serving: bool = True  # it takes jobs now, as far as systemd can tell
+    ending: bool = False  # it has been told to stop, and has not ended yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,20 @@ class FileChange:
         )
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class DrainLimit:
+    """How long the old processes of a worker may take to end, where a deploy changes that."""
+
+    worker: str
+    before: float  # seconds, by the text that they were started by; inf: as long as it takes
+    after: float  # by the new text
+
+    @property
+    def seconds(self) -> float:
+        """What holds for the old processes: a longer limit at once, a shorter one never."""
+        return max(self.before, self.after)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that a deploy would do."""
@@ -89,6 +105,7 @@ class Plan:
     links: tuple[str, ...] = ()  # units whose start at boot is switched on or off
     reload: bool = False  # a daemon-reload is due from an interrupted deploy
     pins: tuple[FileChange, ...] = ()  # see `_pins`
+    limits: tuple[DrainLimit, ...] = ()  # of the workers whose stop_timeout changes
 
     @property
     def steps_to_take(self) -> tuple[Step, ...]:
@@ -159,8 +176,9 @@ def plan(
     steps = [step(instance, target, running.get(instance)) for instance in every]
     links = set(target.links) ^ set(linked)
     steps += _surges(steps, target, settings or target.rollout, running)
-    pins = _pins(target.app, files, pinned, steps, running)
-    return Plan(current, target, files, tuple(steps), tuple(sorted(links)), reload, pins)
+    pins = _pins(target.app, files, pinned, steps, running, units)
+    limits = _limits(target.app, steps, running, installed, units)
+    return Plan(current, target, files, tuple(steps), tuple(sorted(links)), reload, pins, limits)
 
 
 def _surges(
@@ -198,6 +216,7 @@ def _pins(
     pinned: Mapping[str, str],
     steps: Iterable[Step],
     running: Mapping[InstanceName, Running],
+    units: Mapping[str, str],
 ) -> tuple[FileChange, ...]:
     """The unit files of single instances that hold them to the text that they run by.
 
@@ -205,6 +224,8 @@ def _pins(
     crash or a reboot in mid-rollout starts. So each instance keeps the old text, in a file of its
     own which wins over the template (systemd.unit(5)), until its old process is gone. What is
     kept as it is needs none: a pin that an interrupted rollout left there goes.
+
+    A longer stop_timeout is written into the pin: it can only help the old process.
     """
     replaced = {
         change.name: change.before
@@ -215,16 +236,42 @@ def _pins(
     for each in steps:
         unit = names.unit(app, each.instance)
         there = running.get(each.instance)
-        before = pinned.get(unit)
-        after = before
+        template = names.template(app, each.instance.worker)
+        before = after = pinned.get(unit)
         if each.do is Do.KEEP:
             after = None
-        elif before is None and there is not None and there.active:
-            text = replaced.get(names.template(app, each.instance.worker))
-            after = None if text is None else PIN + text
+        elif before is None and there is not None and there.active and template in replaced:
+            after = PIN + replaced[template]
+        if after is not None and template in units:
+            after = with_longer_limit(after, units[template])
         if after != before:
             changes.append(FileChange(unit, before, after))
     return tuple(changes)
+
+
+def _limits(
+    app: str,
+    steps: Iterable[Step],
+    running: Mapping[InstanceName, Running],
+    installed: Mapping[str, str],
+    units: Mapping[str, str],
+) -> tuple[DrainLimit, ...]:
+    """What changes for the processes that are about to end."""
+    found = set()
+    for each in steps:
+        there = running.get(each.instance)
+        if each.do is Do.KEEP or there is None or not there.active:
+            continue
+        worker = each.instance.worker
+        template = names.template(app, worker)
+        unit = names.unit(app, each.instance)
+        if unit in installed and not installed[unit].startswith(PIN):
+            continue  # an operator's own file, which stays
+        old = installed.get(unit, installed.get(template, ""))
+        before, after = stop_timeout(old), stop_timeout(units.get(template, ""))
+        if before is not None and after is not None and before != after:
+            found.add(DrainLimit(worker, before, after))
+    return tuple(sorted(found))
 
 
 def step(instance: InstanceName, target: Revision, running: Running | None) -> Step:
@@ -245,5 +292,8 @@ def step(instance: InstanceName, target: Revision, running: Running | None) -> S
         return restart(why=f"{why}{paused}")
     if running.revision != wanted:
         return restart(why=f"runs {running.revision}, wanted {wanted}{paused}")
+    if running.ending:
+        # To keep it would be to lose it; and what it is stopped by must not change meanwhile.
+        return restart(why=f"runs {wanted}, and was told to stop{paused}")
     why = f"runs {wanted}, since a moment ago" if running.young else f"runs {wanted}"
     return Step(instance, Do.KEEP, why, running.young, serving=serving)

@@ -52,6 +52,7 @@ class Stop:
     timeout_why: str = ""
     success_exit_status: tuple[str, ...] = ()
     source: str = ""
+    loses: tuple[str, ...] = ()  # signals that end it in the middle of a job, or cost a job
 
 
 @dataclass(frozen=True, slots=True)

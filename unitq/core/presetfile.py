@@ -28,7 +28,7 @@ from unitq.core.tomltext import found
 from unitq.core.values import MistakeError, MistakesError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from unitq.core.values import Path
 
@@ -139,12 +139,12 @@ def _preset(name: str, top: _Table) -> Preset | None:
     command = top.get("command", values.command, "")
     versions = top.get("versions", presetvalues.words, ())
     recognise = _recognise(top.table("recognise"))
-    stop = _stop(top)
+    signals = top.get("signals", presetvalues.notes, ())
+    stop = _stop(top, signals)
     service = _service(top.table("service"))
     quiet = _quiet(top.table("quiet"))
     environment = top.get("environment", values.environment, ())
     queues = _queues(top.table("queues"))
-    signals = top.get("signals", presetvalues.notes, ())
     cases = tuple(_case(table) for table in top.tables("cases"))
     checks = tuple(_check(table) for table in top.tables("checks"))
     limits = tuple(_limit(table) for table in top.tables("limits"))
@@ -176,7 +176,7 @@ def _maybe(table: _Table, key: str) -> re.Pattern[str] | None:
     return table.get(key, presetvalues.pattern, None)
 
 
-def _stop(top: _Table) -> Stop | None:
+def _stop(top: _Table, signals: Iterable[tuple[str, str]]) -> Stop | None:
     if "stop" not in top.data:
         top.asked.append("stop")
         if nearest("stop", top.data) is None:
@@ -201,7 +201,9 @@ def _stop(top: _Table) -> Stop | None:
         timeout_why=table.get("timeout_why", presetvalues.text, ""),
         success_exit_status=table.get("success_exit_status", presetvalues.statuses, ()),
         source=table.get("source", presetvalues.text, ""),
+        loses=table.get("loses", presetvalues.any_signals, ()),
     )
+    _refuse_contradictions(table, stop, {name for name, _ in signals})
     if signal and signal not in drains:
         table.wrong("drains", f"must name {signal}, which is the preset's own signal")
     if signal and mode is KillMode.CONTROL_GROUP and signal not in drains_all:
@@ -209,6 +211,14 @@ def _stop(top: _Table) -> Stop | None:
         table.wrong("drains_all", problem)
     table.done()
     return stop if signal else None
+
+
+def _refuse_contradictions(table: _Table, stop: Stop, explained: Iterable[str]) -> None:
+    if both := sorted({*stop.loses} & {*stop.drains, *stop.drains_all}):
+        table.wrong("loses", f"{either(both, last='and')} cannot be in drains as well")
+    elif unsaid := sorted({*stop.loses} - {*explained}):
+        problem = f"[signals] has to say what {either(unsaid, last='and')} does"
+        table.wrong("loses", problem)
 
 
 def _service(table: _Table) -> tuple[tuple[str, str], ...]:

@@ -56,6 +56,13 @@ def signals(value: object) -> tuple[str, ...]:
     return tuple(inside(value, values.stop_signal))
 
 
+def any_signals(value: object) -> tuple[str, ...]:
+    """A list of signals of any kind."""
+    if not isinstance(value, list):
+        raise MistakeError('a list of signals such as ["SIGUSR2"]')
+    return tuple(inside(value, values.any_signal))
+
+
 def inside(value: list[object], check: Callable[[object], T]) -> list[T]:
     """Every item of a list, checked; all mistakes in it at once."""
     every, wrong = [], []

@@ -31,7 +31,7 @@ _KILLING = frozenset({"stop-sigkill", "final-sigkill"})
 
 # SubStates in which systemd stops a service because it was told to. A service whose main process
 # ends by itself may show them too, for what it leaves behind; but then without a main process.
-_STOPPING = frozenset({"stop", "stop-sigterm", "stop-sigkill"})
+STOPPING = frozenset({"stop", "stop-sigterm", "stop-sigkill"})
 
 # systemd.exec(5), "Process exit codes": what went wrong before the worker's own code ran.
 _SETUP = {
@@ -115,6 +115,37 @@ def keeper(names: Iterable[str], caught: int) -> Keeper | None:
     return next((Keeper(name, caught=caught) for name in names if name in _STAYS), None)
 
 
+class Unreached(NamedTuple):
+    """A worker that the stop signal of its unit does not reach, or that gets no time after it."""
+
+    keeper: Keeper  # its unit's main process
+    worker: str  # the program below it: php
+    signal: str  # SIGQUIT
+
+    def words(self, pid: int) -> str:
+        """Returns what is wrong, of a main process with this PID."""
+        main = f"its main process is {self.keeper.program} (PID {pid})"
+        if self.keeper.kills:
+            return f"{main}, which soon ends {self.worker} below it once it gets {self.signal}"
+        return f"{main}; {self.worker} below it does not get {self.signal}"
+
+
+def unreached(
+    keeper: Keeper, worker: str, number: int, *, mixed: bool, caught: int
+) -> Unreached | None:
+    """Returns what keeps the stop signal from a worker below a keeper; None: nothing is known.
+
+    `mixed`: only the main process gets the signal (systemd.kill(5)); `caught` are the signals that
+    the main process has a handler for, as Keeper.caught. What has one may pass the signal on: bash,
+    dash and zsh have none but for their own purposes (CHLD, WINCH, HUP; INT while they wait) unless
+    a script has a `trap` (measured).
+    """
+    traps = number != signal.SIGINT and bool(caught >> (number - 1) & 1)
+    if keeper.kills or (mixed and not traps):
+        return Unreached(keeper, worker, signal_name(number))
+    return None
+
+
 # Their arguments name the program: python3 /usr/bin/watchmedo, node /usr/bin/nodemon.
 _INTERPRETER = re.compile(r"(?:python|pypy|ruby|node|nodejs|perl)[\d.]*")
 
@@ -148,6 +179,7 @@ class Seen:
     status: int = 0  # ExecMainStatus
     keeper: Keeper | None = None  # since it was told to stop: what its main process is
     elsewhere: str = ""  # where the worker runs that has left its unit, in words
+    unreached: Unreached | None = None  # since it was about to be called healthy
 
     @property
     def serving(self) -> bool:
@@ -165,7 +197,7 @@ class Seen:
 
         Also in the first half of a restart. Not after a crash, an exit, a time-out, an OOM kill.
         """
-        told = self.active == "deactivating" and self.sub in _STOPPING
+        told = self.active == "deactivating" and self.sub in STOPPING
         return told and bool(self.pid) and self.result == "success"
 
 

@@ -112,10 +112,28 @@ def words_of(pid: int) -> tuple[str, ...]:
 def caught(pid: int) -> int:
     """The signals that it has a handler for, bit 0 is signal 1 (proc(5), SigCgt); 0: it is gone."""
     try:
-        status = _read(f"/proc/{pid}/status")
+        return _signals(_read(f"/proc/{pid}/status"), b"SigCgt")
     except OSError:
         return 0
-    _, found, rest = status.partition(b"\nSigCgt:")
+
+
+def handles(pid: int, number: int) -> bool | None:
+    """Whether a signal does not end it as one without a handler would; None: not to be found out.
+
+    It has a handler for it, ignores it, or blocks it to fetch it when it likes (sigwait(3),
+    signalfd(2)), by proc(5): SigCgt, SigIgn, SigBlk.
+    """
+    try:
+        status = _read(f"/proc/{pid}/status")
+    except OSError:
+        return None
+    every = _signals(status, b"SigCgt") | _signals(status, b"SigIgn") | _signals(status, b"SigBlk")
+    return bool(every >> (number - 1) & 1)
+
+
+def _signals(status: bytes, field: bytes) -> int:
+    """A set of signals out of /proc/PID/status, bit 0 is signal 1."""
+    _, found, rest = status.partition(b"\n" + field + b":")
     return int(rest.split(maxsplit=1)[0], 16) if found else 0
 
 

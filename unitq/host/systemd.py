@@ -46,6 +46,8 @@ _KINDS: dict[str, tuple[bytes, bytes]] = {
     "ExecMainCode": (b"org.freedesktop.systemd1.Service", b"i"),
     "ExecMainStatus": (b"org.freedesktop.systemd1.Service", b"i"),
     "ExecMainExitTimestamp": (b"org.freedesktop.systemd1.Service", b"t"),
+    "KillMode": (b"org.freedesktop.systemd1.Service", b"s"),
+    "KillSignal": (b"org.freedesktop.systemd1.Service", b"i"),
     "TimeoutStopUSec": (b"org.freedesktop.systemd1.Service", b"t"),
     "ControlGroup": (b"org.freedesktop.systemd1.Service", b"s"),
     "User": (b"org.freedesktop.systemd1.Service", b"s"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
+import sys
+from contextlib import ExitStack
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +14,10 @@ from unitq import observe
 from unitq.core.names import InstanceName
 from unitq.host import processes
 from unitq.host.systemd import UnitStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 OLD, NEW = "1-aaaaaa", "2-bbbbbb"
 RUNS: dict[str, Any] = {
@@ -172,16 +177,88 @@ def test_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert observe.elsewhere((), 9) == ""  # it has ended
 
 
-def test_a_client_of_a_daemon_is_no_worker(tmp_path: Any) -> None:
-    program = tmp_path / "docker"
-    program.symlink_to("/bin/sleep")
-    with subprocess.Popen([program, "60"]) as client:
-        try:
-            while processes.name_of(client.pid) != "docker":
+@pytest.fixture
+def programs(tmp_path: Path) -> Iterator[Callable[..., int]]:
+    """Starts a process whose program has a name, and returns its PID once it has it."""
+    with ExitStack() as stack:
+
+        def start(name: str, *words: str) -> int:
+            program = tmp_path / name
+            if not program.is_symlink():
+                program.symlink_to(sys.executable)
+            code = "import time; time.sleep(60)"
+            process = subprocess.Popen([program, "-ISc", code, *words])
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            wanted = name[:15]
+            while processes.name_of(process.pid) != wanted:
                 pass
-            words = "its unit holds only docker, which has something else start it"
-            assert observe.elsewhere((client.pid,), client.pid) == words
-            # Beside the worker itself it is a tool of its.
-            assert observe.elsewhere((client.pid, os.getpid()), client.pid) == ""
-        finally:
-            client.kill()
+            return process.pid
+
+        yield start
+
+
+CLIENT = "its main process is {}, a client, and the worker runs elsewhere"
+WAITS = "its main process is {}, which waits for {}, a client, and the worker runs elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["docker"], CLIENT.format("docker")),
+        (["docker", "docker-compose"], CLIENT.format("docker")),
+        (["podman", "conmon"], CLIENT.format("podman")),
+        (["systemd-run"], CLIENT.format("systemd-run")),
+        (["sh", "docker"], WAITS.format("sh", "docker")),
+        (["bash", "sudo", "podman", "conmon"], WAITS.format("bash", "podman")),
+        (["timeout", "ssh"], WAITS.format("timeout", "ssh")),
+        (["flock", "sh", "kubectl"], WAITS.format("flock", "kubectl")),
+        # A tool of the worker's own, whoever is above it.
+        (["php", "ssh"], ""),
+        (["docker", "php"], ""),
+        (["sh", "php", "docker"], ""),
+        # No client at all.
+        (["php"], ""),
+        (["sh", "php"], ""),
+        (["sh"], ""),
+        (["sh", "sleep"], ""),
+        (["conmon"], ""),
+    ],
+    ids=str,
+)
+def test_a_client_of_a_daemon_is_no_worker(
+    programs: Callable[..., int], names: list[str], expected: str
+) -> None:
+    pids = [programs(name) for name in names]
+    assert observe.elsewhere(pids, pids[0]) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["ssh", "-N", "-L", "1:a:2", "host"], ""),
+        (["ssh", "-fNT", "host"], ""),
+        (["autossh", "-M0", "-NL1:a:2", "host"], ""),
+        (["kubectl", "port-forward", "svc/redis", "6379"], ""),
+        (["ssh", "host", "worker"], CLIENT.format("ssh")),
+        (["ssh", "-T", "host", "bin/run -N"], CLIENT.format("ssh")),
+        (["kubectl", "exec", "pod", "worker"], CLIENT.format("kubectl")),
+    ],
+    ids=str,
+)
+def test_what_forwards_a_port_is_the_worker_itself(
+    programs: Callable[..., int], words: list[str], expected: str
+) -> None:
+    pid = programs(*words)
+    assert observe.elsewhere((pid,), pid) == expected
+
+
+def test_a_shells_job_is_no_worker_that_runs_elsewhere(
+    programs: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell, job = programs("bash"), programs("docker")
+    ages = {shell: 60.0, job: 1.0}
+    monkeypatch.setattr(processes, "age", ages.__getitem__)
+    assert observe.elsewhere((shell, job), shell) == ""
+    ages[job] = 59.5
+    assert observe.elsewhere((shell, job), shell) == WAITS.format("bash", "docker")

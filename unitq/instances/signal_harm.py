@@ -1,0 +1,85 @@
+"""Whether a signal would end workers in the middle of their jobs, or cost them their jobs. Pure."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from unitq.core.names import InstanceName
+    from unitq.core.preset import Preset
+
+# What does not end a process that has no handler for it (signal(7), "Standard signals"): it is
+# ignored, or stops the process, or lets it go on.
+_HARMLESS = frozenset({
+    signal.SIGCHLD, signal.SIGCONT, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU,
+    signal.SIGURG, signal.SIGWINCH,
+})  # fmt: skip
+
+_NAMED = 5  # instances that one line names
+
+
+class Recipient(NamedTuple):
+    """A process that would get the signal."""
+
+    program: str  # php
+    handles: bool | None  # it has a handler for it, ignores it or waits for it; None: not known
+
+
+class Framework(NamedTuple):
+    """What is known of the program that a worker runs."""
+
+    preset: Preset  # as it applies to the worker's command
+    stop_signal: str  # the worker's own: systemd sends it whenever the worker is to stop
+
+
+def problems(
+    number: int,
+    recipients: Mapping[InstanceName, Sequence[Recipient]],
+    frameworks: Mapping[str, Framework],
+) -> tuple[str, ...]:
+    """Returns why the signal should not be sent, a line for each reason; empty: no reason is known.
+
+    `frameworks` are those of workers with a preset, by the name of the worker.
+    """
+    found: dict[str, list[str]] = {}
+    for name, processes in recipients.items():
+        framework = frameworks.get(name.worker)
+        reason = _deadly(number, processes) or (_harmful(number, framework) if framework else "")
+        if reason:
+            found.setdefault(reason, []).append(str(name))
+    return tuple(f"{_listed(names)}: {reason}" for reason, names in found.items())
+
+
+def _deadly(number: int, processes: Iterable[Recipient]) -> str:
+    """Why the signal would end one of these processes at once."""
+    name = name_of(number)
+    if number in _HARMLESS:
+        return ""
+    programs = dict.fromkeys(each.program for each in processes if each.handles is False)
+    if not programs:
+        return ""
+    if number == signal.SIGKILL:
+        return f"no process can handle {name}: the worker dies at once, and its job with it"
+    return f"{', '.join(programs)} has no handler for {name}, so it would die at once"
+
+
+def _harmful(number: int, framework: Framework) -> str:
+    """What the preset says against the signal."""
+    name = name_of(number)
+    stop = framework.preset.stop
+    if name not in stop.loses or name in (*stop.drains, framework.stop_signal):
+        return ""
+    return f"{framework.preset.title}, {name}: {dict(framework.preset.signals)[name]}"
+
+
+def name_of(number: int) -> str:
+    """Returns `SIGUSR2` for 12."""
+    return signal.Signals(number).name
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
