@@ -151,7 +151,7 @@ def with_exec(script: str) -> str:
     between = [script[end : each.start] for end, each in zip(ends, found.commands[1:], strict=True)]
     if apart or last.assigned or last.by_exec or not last.words:
         return ""
-    if any(each.strip() != "&&" for each in between) or re.search(r"[;|&\n]", script[last.end :]):
+    if any(each.strip() != "&&" for each in between):
         return ""
     return f"{script[: last.start]}exec {script[last.start :].strip()}".strip()
 
@@ -235,7 +235,7 @@ class _Ways:
             case _AndOr():
                 first = self.of(node.first)
                 second = self.of(node.second)
-                # Where A fails in `A && B`, or in `A || B`, it is no worker that has been waited for.
+                # Where A fails, in `A && B` or `A || B`, it is no worker that was waited for.
                 if node.operator == "&&":
                     return _joined(first, second) | _tested(first)
                 return first | _joined(_tested(first), second)
@@ -487,7 +487,7 @@ class _Reader:
         self.functions[name] = self._command(inner)
         return _Sequence(())
 
-    def _test(self, context: _Context) -> _Node:
+    def _test(self, _: _Context) -> _Node:
         """`[[ … ]]`: its signs are no operators."""
         while (token := self.token()) is not None:
             self._next_token()
@@ -765,7 +765,7 @@ def _without_exec(words: list[str]) -> list[str]:
 
 
 def _closing(text: str, at: int, closer: str = ")", level: int = 0) -> int:
-    """Where the bracket ends that was opened before `at`; quotes and brackets inside are skipped."""
+    """Where the bracket ends that was opened before `at`; those inside it, and quotes, do not."""
     opener = {")": "(", "}": "{"}[closer]
     depth = 1
     if level > _DEPTH_MAX:

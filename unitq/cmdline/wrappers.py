@@ -54,7 +54,6 @@ class Wrapper:
     python: bool = False  # `-m NAME` and `NAME.py` are Python's (uv run)
     account: tuple[str, ...] = ()  # options whose value is the account
     as_operand: bool = False  # its first operand is the account
-    setuid: bool = False  # it gets its rights by the file's mode
     opaque: bool = False  # what it runs stands in a file of its own: package.json, Procfile
     variants: tuple[Variant, ...] = ()
     passes: frozenset[str] = _COMMON  # what one that passes on does pass on; it dies of the rest
@@ -138,8 +137,8 @@ _REPLACING = (
     Wrapper(
         ("setsid",), Kind.KEEPS, kills_on=tuple(_COMMON), does=_GONE,
         kills="setsid forks and ends at once here, and systemd kills the worker as what is left",
-        variants=(Variant(("-w", "--wait"), spares=True),), instead="leave it out: systemd starts each worker in a session of "
-        "its own",
+        variants=(Variant(("-w", "--wait"), spares=True),),
+        instead="leave it out: systemd starts each worker in a session of its own",
     ),
     # Without --fork it execs; with it, it ignores SIGTERM and SIGINT (sys-utils/unshare.c).
     Wrapper(
@@ -310,7 +309,7 @@ _KEEPING = (
         ("-e", "-f", "-n", "-p", "-s", "-w", "--error-file", "--auth-file", "--server-num",
          "--xauth-protocol", "--server-args", "--wait"),
         does=_GONE,
-        instead="a service of its own for Xvfb, `after` it, and environment = { DISPLAY = \":99\" }",
+        instead="a service of its own for Xvfb, `after` it, and DISPLAY in `environment`",
     ),
     # term-utils/script.c: at its own SIGTERM it ends the child's terminal, and the child 2 s later.
     Wrapper(
@@ -410,7 +409,7 @@ _DOCKER_VALUED = (
 _ELSEWHERE = (
     # PAM: su opens a session, and pam_systemd moves it out of the unit; and it kills after 2 s.
     Wrapper(
-        ("su",), Kind.ELSEWHERE, setuid=True, valued=_SU_VALUED, as_operand=True,
+        ("su",), Kind.ELSEWHERE, _SU_VALUED, as_operand=True,
         script=("-c", "--command", "--session-command"), kills_on=("SIGTERM",),
         kills="it kills the worker 2 s after SIGTERM",
         does="PAM moves what su starts into a session outside of the unit, and su kills it 2 s "
@@ -420,7 +419,7 @@ _ELSEWHERE = (
     # sudo(8), "Signal handling": it relays signals. Where its PAM service has pam_systemd (Fedora,
     # RHEL) the worker leaves the unit; SIGKILL at stop_timeout reaches sudo alone there.
     Wrapper(
-        ("sudo",), Kind.ELSEWHERE, setuid=True,
+        ("sudo",), Kind.ELSEWHERE,
         valued=("-u", "-g", "-p", "-C", "-r", "-t", "-T", "-D", "-h", "-R", "-U", "-c", "--user",
          "--group", "--prompt", "--close-from", "--role", "--type", "--command-timeout", "--chdir",
          "--host", "--chroot", "--other-user"),
@@ -430,12 +429,12 @@ _ELSEWHERE = (
         instead=_AS_USER,
     ),
     Wrapper(
-        ("doas",), Kind.ELSEWHERE, setuid=True, valued=("-u", "-C", "-a"), account=("-u",),
+        ("doas",), Kind.ELSEWHERE, ("-u", "-C", "-a"), account=("-u",),
         does="doas stays above the worker as root (PAM), or opens a session outside of the unit",
         instead=_AS_USER,
     ),
     Wrapper(
-        ("pkexec",), Kind.ELSEWHERE, setuid=True, valued=("--user",), account=("--user",),
+        ("pkexec",), Kind.ELSEWHERE, ("--user",), account=("--user",),
         does="pkexec opens a session outside of the unit", instead=_AS_USER,
     ),
     _client(("docker", "podman", "nerdctl"), "the container's own init", _IN_CONTAINER,
@@ -471,10 +470,6 @@ _BY_NAME = {name: row for row in WRAPPERS for name in row.names}
 LAUNCHERS = frozenset({"npm", "npx", "pnpm", "yarn"})
 
 
-# Programs that get their rights by being setuid, of those above.
-SETUID = frozenset(name for row in WRAPPERS if row.setuid for name in row.names)
-
-
 def named(name: str) -> Wrapper | None:
     """Returns the row of a program, given with or without its path."""
     return _BY_NAME.get(name.rpartition("/")[2])
@@ -503,7 +498,7 @@ class Use(NamedTuple):
     spares: bool = False
 
     def loses(self, stop_signal: str) -> str:
-        """Returns how it ends the worker before its job is done at this signal; empty: it does not."""
+        """Returns how it ends the worker at this signal whatever its job; empty: it does not."""
         if self.kind is Kind.PASSES_ON:
             return self.kills
         if self.spares or stop_signal not in self.wrapper.kills_on:

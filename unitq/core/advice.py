@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.cmdline.wrappers import SETUID
 from unitq.core import conflicts, wrapper_lint
-from unitq.core.commandline import executable, names_folder, prefixes, shell_sign
-from unitq.core.exposure import applies
+from unitq.core.commandline import names_folder, prefixes, shell_sign
 from unitq.core.finding import Finding, Level, Seen
 from unitq.core.model import ROLLOUT
 from unitq.core.preset import NONE
@@ -100,18 +98,6 @@ def _of_hardening(worker: Worker, place: str) -> list[Finding]:
                 f"{place}.command",
                 'begins with "+", with which systemd applies neither `user` nor `hardening`',
                 'leave the "+" out',
-            )
-        ]
-    program = executable(worker.command).rpartition("/")[2]
-    # One that is root already has nothing to gain.
-    if program in SETUID and not worker.root and applies(worker, "NoNewPrivileges"):
-        return [
-            Finding(
-                Level.ERROR,
-                f"{place}.command",
-                f'{program} cannot gain rights under hardening = "{worker.hardening}", and the '
-                "worker would not start",
-                f"leave {program} out, and say in `user` whose rights the worker has",
             )
         ]
     return []

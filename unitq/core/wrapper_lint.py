@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -55,11 +56,13 @@ def of_worker(
     if stand is None:
         return
     ground = _Ground(worker, preset, f"workers.{worker.name}", stand)
+    uses = (layer for layer in stand.above if isinstance(layer, Use))
+    # Whatever else stands there: this worker is not below its unit at all.
+    if client := next((use for use in uses if use.kind is Kind.ELSEWHERE), None):
+        yield _elsewhere(ground, client)
+        return
     for layer in stand.above:
         if isinstance(layer, Use):
-            if layer.kind is Kind.ELSEWHERE:
-                yield _elsewhere(ground, layer)
-                return
             if layer.kind is Kind.KEEPS:
                 yield from _keeps(ground, layer)
                 return
@@ -206,7 +209,7 @@ def _passes_on(ground: _Ground, use: Use) -> Iterator[Finding]:
 def _shell(ground: _Ground, below: Below) -> Iterator[Finding]:
     command, place = below.command, f"{ground.place}.command"
     where = f"{below.path}, a shell script" if below.path else "the shell"
-    if command.piped == "left":
+    if command.piped == "left" and not command.quick:
         yield Finding(
             Level.ERROR,
             place,
@@ -216,7 +219,7 @@ def _shell(ground: _Ground, below: Below) -> Iterator[Finding]:
             "and the worker dies at its next line of output. `exec` there replaces a subshell only",
             "pipe",
         )
-    elif command.loop and not command.background:
+    elif command.loop and not command.background and not command.quick:
         yield Finding(
             Level.ERROR,
             place,
@@ -340,4 +343,6 @@ def _without_loop(ground: _Ground, below: Below) -> str:
 
 
 def _toml(text: str) -> str:
-    return f"'{text}'" if "'" not in text and "\n" not in text else quoted(text)
+    if "'" not in text and "\n" not in text:
+        return f"'{text}'"
+    return json.dumps(text, ensure_ascii=False)  # what TOML's basic strings escape, JSON does, too

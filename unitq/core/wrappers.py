@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from unitq.cmdline import shell
 from unitq.cmdline.shell import parse, script_of
 from unitq.cmdline.wrappers import Kind, split, unwrap
@@ -20,7 +22,11 @@ def shell_wrapped(command: str) -> str:
 
     What becomes the shell by exec, such as env, is seen through.
     """
-    found = unwrap(words_of(command))
+    try:
+        words = shlex.split(command.strip()[len(prefixes(command)) :])
+    except ValueError:
+        return ""
+    found = unwrap(words)
     if any(use.kind is not Kind.REPLACES for use in found.uses):
         return ""
     return script_of(found.words)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unitq.cmdline.shell import SHELLS
-from unitq.cmdline.wrappers import named
+from unitq.cmdline.wrappers import named as wrapper_named
 from unitq.core.commandline import executable, keeps_to_user, of_the_shell
 from unitq.core.errors import PreflightError
 from unitq.core.exposure import applies
@@ -187,7 +187,7 @@ def _run_by(hook: Hook, directory: PurePath) -> Iterator[Path]:
         if there or (number and "/" in word and not word.startswith("-")):
             yield path
         name = path.name
-        if there and not (named(name) or name in SHELLS or interpreter(name)):
+        if there and not (wrapper_named(name) or name in SHELLS or interpreter(name)):
             return
 
 
