@@ -185,6 +185,7 @@ def test_a_worker_that_leaves_its_unit_fails_the_deploy_and_does_not_serve(
     site.excuse("processes", "capacity", "killed")
     command = f'{" ".join(before)} "exec {site.odd("steady")}"'
     sms = {"command": command, "instances": 2, "kill_mode": "mixed", "stop_signal": "SIGTERM"}
+    sms["allow"] = ["elsewhere"]  # check refuses it
     try:
         site.config(user="root", workers={"sms": sms}, rollout=LEAST | {"min_healthy": "500ms"})
         done = site.deploy(code=7)
@@ -384,7 +385,10 @@ def test_a_background_child_of_a_job_is_named_as_what_it_is(site: Site, kill_mod
 
 def test_a_keeper_that_kills_its_child_is_no_drain(site: Site) -> None:
     command = f'/usr/bin/script -qefc "{site.odd("slow-drain", "30")}" /dev/null'
-    done, row = restart(site, {"command": command, "kill_mode": "mixed", "stop_timeout": "1s"})
+    settings = {
+        "command": command, "kill_mode": "mixed", "stop_timeout": "1s", "allow": ["wrapper"],
+    }  # fmt: skip
+    done, row = restart(site, settings)
     # In mixed mode systemd may be faster than the keeper.
     said = "sms@1 did not drain: script ended the worker below it", "when script above it had ended"
     assert any(words in done.stderr for words in said), done

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.cmdline.shell import SHELLS
 from unitq.config.source import glance
 from unitq.core import containers, keepers, names
 from unitq.core.errors import NotPermittedError, UnitqError
@@ -22,7 +23,6 @@ from unitq.core.recognise import engine, interpreter, shebang
 from unitq.core.staleness import Living, Standing, whose
 from unitq.core.staleness import judged as registrations_judged
 from unitq.core.unittext import told
-from unitq.core.wrappers import SHELLS
 from unitq.host import processes, proctable, revisions, scripts
 from unitq.linux.links import links_on
 

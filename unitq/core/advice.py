@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.core import conflicts
-from unitq.core.commandline import executable, names_folder, prefixes, shell_sign
-from unitq.core.exposure import applies
+from unitq.core import conflicts, wrapper_lint
+from unitq.core.commandline import names_folder, prefixes, shell_sign
 from unitq.core.finding import Finding, Level, Seen
-from unitq.core.model import ROLLOUT, KillMode
+from unitq.core.model import ROLLOUT
+from unitq.core.preset import NONE
 from unitq.core.settings import OnDrainTimeout
-from unitq.core.wrappers import hands_over, in_background, shell_wrapped, with_exec
 from unitq.units.hardening import Hardening
 
 if TYPE_CHECKING:
@@ -36,6 +35,9 @@ def advice(
         wait = app.rollout.on_drain_timeout is OnDrainTimeout.WAIT
         there = (seen or {}).get(worker.name, Seen())
         found += _of_signs(worker)
+        preset = (presets or {}).get(worker.preset or "")
+        own = preset.fitted(worker.command) if preset and preset.name != NONE else None
+        found += wrapper_lint.of_worker(worker, presets or {}, own, there)
         found += conflicts.of_worker(worker, presets or {}, there, wait=wait)
     return found
 
@@ -71,8 +73,6 @@ def _of_worker(worker: Worker, rollout: RolloutSettings) -> list[Finding]:
                 name="short-stop",
             )
         )
-    if wrapped := shell_wrapped(worker.command):
-        found += _of_wrapper(worker, place, wrapped)
     if names_folder(worker.command, worker.directory):
         found.append(
             Finding(
@@ -90,10 +90,6 @@ def _of_worker(worker: Worker, rollout: RolloutSettings) -> list[Finding]:
     return found
 
 
-# Programs that get their rights by being setuid.
-_SETUID = frozenset({"sudo", "su", "doas", "pkexec"})
-
-
 def _of_hardening(worker: Worker, place: str) -> list[Finding]:
     if "+" in prefixes(worker.command):
         return [
@@ -102,18 +98,6 @@ def _of_hardening(worker: Worker, place: str) -> list[Finding]:
                 f"{place}.command",
                 'begins with "+", with which systemd applies neither `user` nor `hardening`',
                 'leave the "+" out',
-            )
-        ]
-    program = executable(worker.command).rpartition("/")[2]
-    # One that is root already has nothing to gain.
-    if program in _SETUID and not worker.root and applies(worker, "NoNewPrivileges"):
-        return [
-            Finding(
-                Level.ERROR,
-                f"{place}.command",
-                f'{program} cannot gain rights under hardening = "{worker.hardening}", and the '
-                "worker would not start",
-                f"leave {program} out, and say in `user` whose rights the worker has",
             )
         ]
     return []
@@ -162,37 +146,3 @@ def _of_probe(probe: Probe, directory: str, place: str) -> list[Finding]:
             )
         )
     return found
-
-
-def _of_wrapper(worker: Worker, place: str, wrapped: str) -> list[Finding]:
-    if hands_over(wrapped):
-        return []
-    better = with_exec(wrapped) or "the last of its script"
-    if worker.kill_mode is KillMode.MIXED:
-        return [
-            Finding(
-                Level.ERROR,
-                f"{place}.kill_mode",
-                'with "mixed" the shell gets the stop signal and the worker below it does not: '
-                "bash ignores SIGQUIT, and other signals end the shell and kill the worker at once",
-                f"write `exec` before the worker's command in the shell: {better}",
-            )
-        ]
-    if worker.stop_signal in ("SIGQUIT", "SIGINT") and in_background(wrapped):
-        return [
-            Finding(
-                Level.WARNING,
-                f"{place}.command",
-                f"what a shell starts with & ignores {worker.stop_signal}: unless it sets a "
-                "handler of its own, it is never told to stop, and killed at stop_timeout",
-                "start the worker without &, by `exec`",
-            )
-        ]
-    return [
-        Finding(
-            Level.NOTE,
-            f"{place}.command",
-            "a shell stands between systemd and the worker; the stop signal reaches both",
-            f"drop the shell, or write `exec` before the worker's command: {better}",
-        )
-    ]

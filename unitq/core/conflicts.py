@@ -10,7 +10,7 @@ from unitq.core.finding import Finding, Level
 from unitq.core.model import KillMode
 from unitq.core.preset import NONE
 from unitq.core.recognise import recognised, shell_script
-from unitq.core.wrappers import launcher, rewritten, stands_between
+from unitq.core.wrappers import stands_between
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +37,6 @@ def of_worker(
     if looks and looks[0].name != preset.name and preset.recognise.command:
         found.append(_another(preset, place, *looks))
     preset = preset.fitted(worker.command)
-    found += _of_wrapper(worker, preset, place, seen)
     found += _of_stop(worker, preset, place, seen)
     variables = dict(seen.environment) | dict(worker.environment) | dict(worker.fit.environment)
     for check in preset.checks:
@@ -71,49 +70,6 @@ def _another(preset: Preset, place: str, looks: Preset, told: str) -> Finding:
         f"is {preset.name}, but this looks like {looks.title} ({told})",
         f'preset = "{looks.name}"',
         name="other-preset",
-    )
-
-
-def _of_wrapper(worker: Worker, preset: Preset, place: str, seen: Seen) -> Iterator[Finding]:
-    between = stands_between(worker.command)
-    script = "" if between else shell_script(worker.command, seen.heads)
-    stop = preset.stop
-    if worker.kill_mode is KillMode.MIXED:
-        # What a shell on the command line means under "mixed" is said without a preset, too.
-        if name := launcher(worker.command):
-            yield Finding(
-                Level.ERROR,
-                f"{place}.kill_mode",
-                f'with "mixed" {name} gets the stop signal; it ends, and systemd kills the worker '
-                "below it at once",
-                f"start the program that {name} starts",
-            )
-        if script:
-            yield Finding(
-                Level.ERROR,
-                f"{place}.command",
-                f"{script} is a shell script: with kill_mode mixed the shell gets "
-                f"{worker.stop_signal} and the worker below it is not told, or killed at once",
-                "write `exec` before the worker's command in it"
-                + (
-                    ', or set kill_mode = "control-group"'
-                    if worker.stop_signal in stop.drains_all
-                    else ""
-                ),
-            )
-        return
-    if not (between or script) or worker.stop_signal in stop.drains_all:
-        return
-    better = rewritten(worker.command)
-    yield Finding(
-        Level.ERROR,
-        f"{place}.command",
-        f"{between or 'a shell'} stands before the worker, so that every process has to get the "
-        f"stop signal, and with {worker.stop_signal} that loses jobs of {preset.title}: "
-        f"{_sentence(stop.why)}",
-        f"command = {_toml(better)}"
-        if better
-        else "start the worker's command itself, or by `exec`",
     )
 
 
@@ -230,9 +186,3 @@ def _sentence(text: str) -> str:
 
 def _source(source: str) -> str:
     return f" [{source}]" if source else ""
-
-
-def _toml(text: str) -> str:
-    if "'" not in text:
-        return f"'{text}'"
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -14,7 +14,7 @@ from unitq.core.preset import NONE
 from unitq.core.recognise import shell_script
 from unitq.core.suggest import either, nearest
 from unitq.core.tomltext import quoted
-from unitq.core.wrappers import shell_wrapped, stands_between
+from unitq.core.wrappers import shell_wrapped, stands_between, stays_above
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Set
@@ -57,7 +57,7 @@ def fitted(given: Given, preset: Preset | None) -> Fitted:
         return Fitted(*plain, given.queues, quiet="", resume="", fit=Fit())
     preset = preset.fitted(given.command)
     stop = preset.stop
-    between = stands_between(given.command)
+    between, above = stands_between(given.command), stays_above(given.command)
     mode, why = stop.kill_mode, stop.why
     if "kill_mode" in given.keys:
         mode, why = given.kill_mode, ""
@@ -73,7 +73,7 @@ def fitted(given: Given, preset: Preset | None) -> Fitted:
             for pair in preset.service
             # systemd gives a watchdog to its main process alone: a worker below it reads that it
             # has none, never answers, and would be killed at work. See below_scripts, too.
-            if pair[0] not in own and not (between and pair[0] == "WatchdogSec")
+            if pair[0] not in own and not (above and pair[0] == "WatchdogSec")
         ),
         success=stop.success_exit_status,
         environment=preset.environment,

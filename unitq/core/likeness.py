@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.cmdline.shell import QUICK, SHELLS
+from unitq.cmdline.wrappers import LAUNCHERS
 from unitq.core.recognise import (
     PACKAGE,
     becomes,
@@ -20,8 +22,6 @@ from unitq.core.recognise import (
     is_shell,
     main_process,
 )
-from unitq.core.supervisor.unwrap import QUICK
-from unitq.core.wrappers import LAUNCHERS, SHELLS
 
 if TYPE_CHECKING:
     import re

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
-from itertools import pairwise
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.commandline import prefixes
-from unitq.core.wrappers import LAUNCHERS, SHELLS, hands_over, shell_wrapped
+from unitq.cmdline.shell import SHELLS, parse, script_of
+from unitq.cmdline.wrappers import LAUNCHERS, Kind, named, unwrap
+from unitq.core.wrappers import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from unitq.cmdline.shell import Script
     from unitq.core.preset import Preset
 
 PACKAGE = "package.json"  # what npm and its likes look a script up in
@@ -49,54 +50,8 @@ _RUNS_NO_FILE = {
 _SHELL_RUNS_NO_FILE = re.compile(r"-[a-zA-Z]*[csnD][a-zA-Z]*|--(version|help|dump-\S+)")
 
 
-class _Passes(NamedTuple):
-    """What runs the rest of its words: above that, or in its own place."""
-
-    valued: tuple[str, ...] = ()  # its options whose value is the next word
-    operands: int = 0  # its own words between its options and the rest
-
-
-_PASSES = {
-    "env": _Passes(("-u", "--unset", "-C", "--chdir")),
-    "exec": _Passes(("-a",)),
-    "command": _Passes(),
-    "nice": _Passes(("-n", "--adjustment")),
-    "ionice": _Passes(("-c", "-n", "--class", "--classdata")),
-    "nohup": _Passes(),
-    "setsid": _Passes(),
-    "stdbuf": _Passes(("-i", "-o", "-e")),
-    "time": _Passes(("-f", "-o")),
-    "setpriv": _Passes(("--reuid", "--regid", "--groups")),
-    "chrt": _Passes(("-T", "-P", "-D"), 1),
-    "taskset": _Passes((), 1),
-    "timeout": _Passes(("-s", "-k", "--signal", "--kill-after"), 1),
-    "flock": _Passes(("-w", "-E", "--wait", "--timeout", "--conflict-exit-code"), 1),
-    "sudo": _Passes(("-u", "-g", "-p", "-C", "-r", "-t", "-T", "-D", "--user", "--group")),
-    "runuser": _Passes(("-u", "--user", "-g", "--group")),
-    "gosu": _Passes((), 1),
-    "su-exec": _Passes((), 1),
-    "setuidgid": _Passes((), 1),
-    "chpst": _Passes(tuple(f"-{letter}" for letter in "uUen/ldmopftc")),
-    "tini": _Passes(("-p", "-e")),
-    "dumb-init": _Passes(("-r", "--rewrite")),
-    "catatonit": _Passes(),
-    "systemd-cat": _Passes(("-t", "-p", "--identifier", "--priority")),
-    "unshare": _Passes(("-S", "-G", "-R", "-w")),
-    "prlimit": _Passes(),
-    "numactl": _Passes(("-C", "-N", "-m", "-i", "-p")),
-}
-_RUNNERS = {
-    "bundle": "exec", "poetry": "run", "pipenv": "run", "uv": "run", "pdm": "run",
-}  # fmt: skip
 _NPM = LAUNCHERS - {"npx"}
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
-# What stands before a command in a shell's script, and what is none.
-_BEFORE = frozenset({"if", "elif", "then", "else", "while", "until", "do", "!"})
-_NO_COMMAND = frozenset({"for", "case", "select", "function", "done", "fi", "esac", "[[", "]]"})
-# `$(which rq)` stands for rq; what else a shell puts in, only the shell knows.
-_LOOKED_UP = re.compile(r"\$\((?:which|command -v|type -p)\s+([\w./-]+)\)")
-_PUT_IN = re.compile(r"\$\([^()]*\)|\$\{[^{}]*\}|`[^`]*`")
-_SEPARATOR = re.compile(r"&&|\|\||[;|&\n(){}]")
+_LEVELS = 5  # of shells below shells
 
 
 class Invocation(NamedTuple):
@@ -135,12 +90,7 @@ def invocations(command: str, heads: Mapping[str, str]) -> list[Invocation]:
 
     `heads` has the beginning of each script that could be read, by its path as written.
     """
-    script = _wrapped(command)
-    found = list(_below(script)) if script else []
-    if not script:
-        bare = command.strip()[len(prefixes(command)) :]
-        if one := _invocation(_words(bare)):
-            found = [one]
+    found = list(_all(words_of(command)))
     for one in list(found):
         head = heads.get(one.script, "") if one.script else ""
         if one.script == PACKAGE:
@@ -166,11 +116,15 @@ def program(words: Sequence[str]) -> Invocation | None:
             return None
         if word in _VALUED[name]:
             next(rest, None)
-    found = _invocation(list(words))
+    around = unwrap(words)
+    if any(use.kind is Kind.ELSEWHERE for use in around.uses):
+        return Invocation("", words[0], tuple(words[1:]))  # a client, whatever it starts
+    found = _invocation(words)
     if found is None or not found.interpreter:
         return found
     runner = found.program.rpartition("/")[2]
-    if runner not in _RUNNERS:
+    row = named(runner)
+    if row is None or not row.runner or row.kind is Kind.ELSEWHERE:
         return found
     # `ruby /usr/bin/bundle exec rake …`: the runner is a script itself, and stays.
     inner = _invocation([runner, *found.arguments])
@@ -182,10 +136,11 @@ def main_process(command: str, heads: Mapping[str, str]) -> list[Invocation]:
 
     Several of the same time where that depends; nothing of `sh -c SCRIPT` itself.
     """
-    script = _wrapped(command)
+    found = unwrap(words_of(command))
+    script = found.script or script_of(found.words)
     if script:
-        return becomes(_handed_over(script), heads)
-    one = _invocation(_words(command.strip()[len(prefixes(command)) :]))
+        return becomes(_handed_over(parse(script)), heads)
+    one = _invocation(found.words)
     return becomes([one] if one else [], heads)
 
 
@@ -199,7 +154,7 @@ def becomes(first: Sequence[Invocation], heads: Mapping[str, str]) -> list[Invoc
         found.append(one)
         head = heads.get(one.script, "") if one.script else ""
         if head and is_shell(one, head):
-            waiting += _handed_over(head)
+            waiting += _handed_over(parse_head(head))
     return found
 
 
@@ -218,25 +173,47 @@ def recognised(
 ) -> tuple[Preset, str] | None:
     """The preset of the framework that this looks like, and what gave it away."""
     found = invocations(command, heads)
-    for one in found:
-        head = heads.get(one.script, "") if one.script else ""
-        texts = one.texts(interpreter(_shebang(head)))
-        for preset in presets.values():
-            for pattern in preset.recognise.command:
-                for text in texts:
-                    if matched := pattern.match(text):
-                        return preset, f'"{matched[0].strip()}" in its command'
-    for one in found:
-        head = heads.get(one.script, "") if one.script else ""
-        if not head or one.script == PACKAGE or is_shell(one, head):
+    for look in (_by_words, _by_script):
+        for one in found:
+            if known := look(presets, one, heads):
+                return known
+    return None
+
+
+def is_known(presets: Mapping[str, Preset], words: Sequence[str], heads: Mapping[str, str]) -> bool:
+    """Whether a framework's preset recognises this program."""
+    one = _invocation(words)
+    return one is not None and bool(
+        _by_words(presets, one, heads) or _by_script(presets, one, heads)
+    )
+
+
+def _by_words(
+    presets: Mapping[str, Preset], one: Invocation, heads: Mapping[str, str]
+) -> tuple[Preset, str] | None:
+    head = heads.get(one.script, "") if one.script else ""
+    texts = one.texts(interpreter(_shebang(head)))
+    for preset in presets.values():
+        for pattern in preset.recognise.command:
+            for text in texts:
+                if matched := pattern.match(text):
+                    return preset, f'"{matched[0].strip()}" in its command'
+    return None
+
+
+def _by_script(
+    presets: Mapping[str, Preset], one: Invocation, heads: Mapping[str, str]
+) -> tuple[Preset, str] | None:
+    head = heads.get(one.script, "") if one.script else ""
+    if not head or one.script == PACKAGE or is_shell(one, head):
+        return None
+    arguments = " ".join(one.arguments)
+    for preset in presets.values():
+        needs = preset.recognise.arguments
+        if needs and not needs.search(arguments):
             continue
-        arguments = " ".join(one.arguments)
-        for preset in presets.values():
-            needs = preset.recognise.arguments
-            if needs and not needs.search(arguments):
-                continue
-            if any(pattern.search(head) for pattern in preset.recognise.script):
-                return preset, f"{one.script} says so"
+        if any(pattern.search(head) for pattern in preset.recognise.script):
+            return preset, f"{one.script} says so"
     return None
 
 
@@ -245,11 +222,11 @@ def shell_script(command: str, heads: Mapping[str, str]) -> str:
 
     A shell on the command line itself that stays there is stands_between's matter.
     """
-    wrapped = shell_wrapped(command)
-    if wrapped:
-        next_ones = _handed_over(wrapped)
+    found = unwrap(words_of(command))
+    if wrapped := script_of(found.words):
+        next_ones = _handed_over(parse(wrapped))
     else:
-        one = _invocation(_words(command.strip()[len(prefixes(command)) :]))
+        one = _invocation(found.words)
         next_ones = [one] if one else []
     seen: set[str] = set()
     while next_ones:
@@ -258,55 +235,46 @@ def shell_script(command: str, heads: Mapping[str, str]) -> str:
         if not head or not (is_shell(one, head)):
             continue
         seen.add(one.script)
-        script = _code(head)
-        if not hands_over(script):
+        script = parse_head(head)
+        if not script.hands_over:
             return one.script
         next_ones += _handed_over(script)
     return ""
 
 
-def _wrapped(command: str) -> str:
-    """The script that a shell is given with -c, by `su` too; empty: none."""
-    if script := shell_wrapped(command):
-        return script
-    words = _words(command.strip()[len(prefixes(command)) :])
-    if not words or words[0].rpartition("/")[2] not in ("su", "runuser"):
-        return ""
-    for option, value in pairwise(words):
-        if option in ("-c", "--command"):
-            return value
-    return ""
+def script_run(words: Sequence[str], heads: Mapping[str, str]) -> str:
+    """The path of the shell's script that these words run; empty where they run none."""
+    one = _invocation(words)
+    head = heads.get(one.script, "") if one and one.script else ""
+    return one.script if one and head and is_shell(one, head) else ""
 
 
-def _handed_over(script: str) -> list[Invocation]:
+def parse_head(head: str) -> Script:
+    """What a script runs; not all of it is known where more follows than was read."""
+    if len(head) < HEAD_MAX:
+        return parse(head)
+    return replace(parse(head[: head.rfind("\n") + 1]), known=False)
+
+
+def _handed_over(script: Script) -> list[Invocation]:
     """What a shell becomes by `exec`; several, where that depends."""
-    parts = (_command(_words(part)) for part in _SEPARATOR.split(_code(script)))
-    every = [_invocation(each) for each in parts if each[:1] == ["exec"]]
-    return [one for one in every if one and one.program != "exec"]
+    return [one for each in script.becomes if (one := _invocation(each.words))]
 
 
-def _code(script: str) -> str:
-    """Without comments of whole lines, continued lines joined, `$_` for what the shell puts in."""
-    text = re.sub(r"\\\n", " ", script)
-    text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
-    text = _LOOKED_UP.sub(r"\1", text)
-    for _ in range(2):  # one within the other
-        text = _PUT_IN.sub("$_", text)
-    return text
+def _all(words: Sequence[str], level: int = 0) -> Iterator[Invocation]:
+    """What a command runs, below shells, too."""
+    found = unwrap(words)
+    script = found.script or script_of(found.words)
+    if script and level < _LEVELS:
+        yield from _below(script, level + 1)
+    elif not script and (one := _invocation(found.words)):
+        yield one
 
 
-def _command(words: list[str]) -> list[str]:
-    """Without the shell's own words before it; nothing where it is no command."""
-    while words and words[0] in _BEFORE:
-        words = words[1:]
-    return [] if words and words[0] in _NO_COMMAND else words
-
-
-def _below(script: str) -> Iterator[Invocation]:
+def _below(script: str, level: int = 0) -> Iterator[Invocation]:
     """Every simple command of a shell's script."""
-    for part in _SEPARATOR.split(_code(script))[:_COMMANDS_MAX]:
-        if one := _invocation(_command(_words(part))):
-            yield one
+    for each in parse(script).commands[:_COMMANDS_MAX]:
+        yield from _all(each.words, level)
 
 
 def _npm_script(head: str, arguments: tuple[str, ...]) -> str:
@@ -320,15 +288,8 @@ def _npm_script(head: str, arguments: tuple[str, ...]) -> str:
     return command if isinstance(command, str) else ""
 
 
-def _words(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError:
-        return text.split()
-
-
-def _invocation(words: list[str]) -> Invocation | None:
-    words = _unwrapped(words)
+def _invocation(words: Sequence[str]) -> Invocation | None:
+    words = list(unwrap(words).words)
     if not words:
         return None
     name = _engine_of(words[0])
@@ -352,44 +313,6 @@ def _invocation(words: list[str]) -> Invocation | None:
     if not rest:
         return Invocation("", words[0], tuple(words[1:]))
     return Invocation(name, rest[0], tuple(rest[1:]))
-
-
-def _unwrapped(words: list[str]) -> list[str]:
-    """Without assignments and what only passes on to the rest."""
-    rest = list(words)
-    while rest:
-        name = rest[0].rpartition("/")[2]
-        if _ASSIGNMENT.match(rest[0]):
-            rest.pop(0)
-        elif name in _PASSES and len(rest) > 1:
-            passes = _PASSES[name]
-            rest.pop(0)
-            while rest and rest[0].startswith("-"):
-                option = rest.pop(0)
-                if name == "env" and (split := _split_string(option, rest)) is not None:
-                    rest = split
-                elif option in passes.valued and rest:
-                    rest.pop(0)
-                elif option == "--":
-                    break
-            rest = rest[passes.operands :]
-        elif name in _RUNNERS and _RUNNERS[name] in rest:
-            rest = rest[rest.index(_RUNNERS[name]) + 1 :]
-            while rest and rest[0].startswith("-"):
-                rest.pop(0)
-        else:
-            break
-    return rest
-
-
-def _split_string(option: str, rest: list[str]) -> list[str] | None:
-    """The words behind `env -S "php -d x=1"`, split as env does it; None: another option."""
-    for begin in ("--split-string=", "--split-string", "-S", "-vS"):
-        if option.startswith(begin):
-            if text := option[len(begin) :]:
-                return [*_words(text), *rest]
-            return [*_words(rest[0]), *rest[1:]] if rest else []
-    return None
 
 
 def _engine_of(program: str) -> str:
@@ -430,4 +353,4 @@ def shebang(head: str) -> list[str]:
     if one[0].rpartition("/")[2] != "env":
         return one
     # Without -S, env looks for one program of just this name.
-    return _unwrapped(one)
+    return list(unwrap(one).words)

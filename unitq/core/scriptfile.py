@@ -11,10 +11,10 @@ import re
 import shlex
 from typing import NamedTuple
 
+from unitq.cmdline.shell import SHELLS
 from unitq.core.commandline import prefixes
 from unitq.core.recognise import interpreter
 from unitq.core.supervisor.unwrap import plain
-from unitq.core.wrappers import SHELLS
 
 # Options without a value of their own in the next word, by interpreter. What stands for "runs no
 # file", "looks for it on the search path" or "goes elsewhere first" is left out on purpose.

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.wrappers import LAUNCHERS, SHELLS
+from unitq.cmdline.shell import SHELLS
+from unitq.cmdline.wrappers import named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -94,25 +95,19 @@ class Keeper(NamedTuple):
         return bool(self.caught >> (number - 1) & 1)
 
 
-# Programs that start a worker anew as they see fit, or end it soon after their own signal.
-# su and runuser kill after 2 s (util-linux, su-common.c), honcho and foreman after 5 s, watchmedo
-# after 10 s (--kill-after), nodemon after 10 s; script(1) closes the worker's terminal.
-_KILLS = frozenset({
-    "circusd", "foreman", "honcho", "nodemon", "runuser", "script", "su", "supervisord",
-    "watchexec", "watchmedo",
-})  # fmt: skip
-_STAYS = frozenset({"flock"}) | SHELLS | LAUNCHERS
-
-
 def keeper(names: Iterable[str], caught: int) -> Keeper | None:
     """Returns what a main process with processes below it is; None: the worker itself.
 
-    `names` are those of its interpreter and its program.
+    `names` are those of its interpreter and its program. What passes a signal on is no keeper: it
+    ends with the worker, and as the worker did.
     """
     for name in names:
-        if name in _KILLS:
-            return Keeper(name, kills=True, caught=caught)
-    return next((Keeper(name, caught=caught) for name in names if name in _STAYS), None)
+        row = named(name)
+        if name in SHELLS:
+            return Keeper(name, caught=caught)
+        if row is not None and row.keeps:
+            return Keeper(name, kills=bool(row.kills_on), caught=caught)
+    return None
 
 
 class Unreached(NamedTuple):

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.cmdline.shell import SHELLS
+from unitq.cmdline.wrappers import Kind, names
 from unitq.core.model import KillMode
-from unitq.core.wrappers import LAUNCHERS, SHELLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,10 +29,7 @@ if TYPE_CHECKING:
     from unitq.core.supervisor.programs import Settings
 
 # What starts a worker below itself and stays; the signal is for the worker.
-_RELAYS = frozenset(
-    {"sudo", "su", "runuser", "doas", "tini", "dumb-init", "timeout", "flock", "pidproxy"}
-)
-_BETWEEN = SHELLS | LAUNCHERS | _RELAYS
+_BETWEEN = SHELLS | names(Kind.PASSES_ON, Kind.KEEPS, Kind.ELSEWHERE)
 
 UP = frozenset({"STARTING", "RUNNING", "STOPPING", "BACKOFF"})
 
@@ -68,14 +66,14 @@ class Member(NamedTuple):
     @property
     def between(self) -> bool:
         """Whether it only stands above a worker: a shell, npm, sudo and their likes."""
-        names = {self.program.rpartition("/")[2]}
+        called = {self.program.rpartition("/")[2]}
         for word in self.words[:2]:
             # A title such as "npm run worker" is one word with spaces.
             name = word.split(" ", 1)[0].rpartition("/")[2].removeprefix("-")
-            names.add(name.removesuffix("-cli.js").removesuffix(".js"))
+            called.add(name.removesuffix("-cli.js").removesuffix(".js"))
             if not _interprets(name):
                 break
-        return bool(names & _BETWEEN)
+        return bool(called & _BETWEEN)
 
 
 def _interprets(name: str) -> bool:

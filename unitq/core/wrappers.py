@@ -1,81 +1,70 @@
-"""What stands between systemd and a worker: a shell, or a launcher such as npm."""
+"""What stands between systemd and a worker: a shell, or a wrapper such as npm or flock."""
 
 from __future__ import annotations
 
-import re
 import shlex
 
-from unitq.core.commandline import executable
+from unitq.cmdline import shell
+from unitq.cmdline.shell import parse, script_of
+from unitq.cmdline.wrappers import Kind, split, unwrap
+from unitq.core.commandline import prefixes
 
-SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh", "ksh93", "mksh"})
+_LEVELS = 5  # of shells that are replaced by shells
 
-# npm stays the worker's parent, dies of SIGTERM and leaves it behind (measured); its likes are
-# taken for the same.
-LAUNCHERS = frozenset({"npm", "npx", "pnpm", "yarn"})
 
-# `exec` where a command begins. `exec 2>&1` only redirects.
-_HANDS_OVER = re.compile(r"(?:^|;|&&|\n|\b(?:then|else|do)\b)[ \t]*exec\s+(?![0-9]*[<>])")
-# A single "&" that ends a command: not "&&", and not that of a redirection such as "2>&1".
-_BACKGROUND = re.compile(r"(?<![&>])&(?![&>0-9])")
+def words_of(command: str) -> list[str]:
+    """Returns the words of a command line, without systemd's prefixes."""
+    return split(command.strip()[len(prefixes(command)) :])
 
 
 def shell_wrapped(command: str) -> str:
-    """The script that a shell is given with -c; empty where the command is no such shell."""
-    if executable(command).rpartition("/")[2] not in SHELLS:
-        return ""
+    """Returns the script that a shell is given with -c; empty where the command is no such shell.
+
+    What becomes the shell by exec, such as env, is seen through.
+    """
     try:
-        words = shlex.split(command)
+        words = shlex.split(command.strip()[len(prefixes(command)) :])
     except ValueError:
         return ""
-    rest = iter(words[1:])
-    for word in rest:
-        if not word.startswith("-"):
-            break
-        if word.startswith("--"):
-            continue
-        if "c" in word:
-            return next(rest, "")
-        if word.endswith("o"):
-            next(rest, "")  # bash -euo pipefail -c …
-    return ""
-
-
-def launcher(command: str) -> str:
-    """The launcher that stays above the worker, such as npm; empty where there is none."""
-    name = executable(command).rpartition("/")[2]
-    return name if name in LAUNCHERS else ""
+    found = unwrap(words)
+    if any(use.kind is not Kind.REPLACES for use in found.uses):
+        return ""
+    return script_of(found.words)
 
 
 def stands_between(command: str) -> str:
-    """What gets the main process's signal in the worker's place: "a shell", "npm", or nothing."""
-    script = shell_wrapped(command)
-    if script:
-        return "" if hands_over(script) else "a shell"
-    return launcher(command)
+    """Returns what gets the signal in the worker's place: "a shell", "npm"; empty: nothing.
+
+    What passes the signal on to the worker is nothing of the kind.
+    """
+    return _between(words_of(command), 0)
 
 
-def hands_over(script: str) -> bool:
-    """Whether the shell becomes the worker by `exec`; `exec 2>&1` only redirects."""
-    return bool(_HANDS_OVER.search(script))
-
-
-def in_background(script: str) -> bool:
-    """Whether the shell starts something with a single "&"."""
-    return bool(_BACKGROUND.search(script))
-
-
-def with_exec(script: str) -> str:
-    """The script with `exec` before its last command; empty where it takes more to say so."""
-    before, both, last = script.rpartition("&&")
-    if re.search(r"[;|&()`\n]", before.replace("&&", "") + last) or re.match(r"\s*\w+=", last):
+def _between(words: list[str], level: int) -> str:
+    found = unwrap(words)
+    for use in found.uses:
+        if use.kind in (Kind.KEEPS, Kind.ELSEWHERE):
+            return use.name
+    text = script_of(found.words)
+    if not text:
         return ""
-    return f"{before}{both} exec {last.strip()}".strip()
+    script = parse(text)
+    if not script.hands_over or level > _LEVELS:
+        return "a shell"
+    between = (_between(list(each.words), level + 1) for each in script.becomes)
+    return next(filter(None, between), "")
+
+
+def stays_above(command: str) -> bool:
+    """Whether the main process is another one than the worker, also one that passes signals on."""
+    uses = unwrap(words_of(command)).uses
+    return bool(stands_between(command)) or any(use.kind is not Kind.REPLACES for use in uses)
 
 
 def rewritten(command: str) -> str:
-    """The whole command line with `exec` before the worker's; empty where that takes more."""
+    """Returns the command line with `exec` before the worker's; empty where that takes more."""
     script = shell_wrapped(command)
-    better = with_exec(script) if script else ""
+    better = shell.with_exec(script) if script else ""
     # Only where the script stands there as it is, and not with quotes within quotes.
     if not better or command.count(script) != 1:
         return ""

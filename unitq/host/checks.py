@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unitq.cmdline.shell import SHELLS
+from unitq.cmdline.wrappers import named as wrapper_named
 from unitq.core.commandline import executable, keeps_to_user, of_the_shell
 from unitq.core.errors import PreflightError
 from unitq.core.exposure import applies
@@ -16,7 +18,6 @@ from unitq.core.finding import Finding, Level
 from unitq.core.model import CodeVersion
 from unitq.core.recognise import interpreter
 from unitq.core.scriptfile import script_file
-from unitq.core.wrappers import SHELLS
 from unitq.host.code import is_changed
 from unitq.host.hooks import program
 from unitq.linux import git, obeyed, programs
@@ -181,12 +182,6 @@ def _of_roots_hook(hook: Hook, directory: PurePath, place: str) -> list[Finding]
     return []
 
 
-# Programs that run what their words name, and so are not all that a hook runs.
-_PASSING_ON = frozenset(
-    {"env", "nice", "ionice", "nohup", "setsid", "stdbuf", "timeout", "flock", "chrt", "taskset"}
-)
-
-
 def _run_by(hook: Hook, directory: PurePath) -> Iterator[Path]:
     """The program of a hook; behind an interpreter and the like, the files up to its script.
 
@@ -198,7 +193,7 @@ def _run_by(hook: Hook, directory: PurePath) -> Iterator[Path]:
         if there or (number and "/" in word and not word.startswith("-")):
             yield path
         name = path.name
-        if there and not (name in _PASSING_ON or name in SHELLS or interpreter(name)):
+        if there and not (wrapper_named(name) or name in SHELLS or interpreter(name)):
             return
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unitq.cmdline.wrappers import LAUNCHERS
 from unitq.core import wrappers
 from unitq.core.model import KillMode
 from unitq.core.recognise import scripts, shell_script
 from unitq.core.supervisor.unwrap import stands_between
-from unitq.core.wrappers import LAUNCHERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,18 +9,11 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass, replace
 
+from unitq.cmdline.shell import QUICK, SHELLS
+from unitq.cmdline.wrappers import LAUNCHERS
 from unitq.core.supervisor import shell
 from unitq.core.supervisor.shell import OWN_WORDS, Command
-from unitq.core.wrappers import LAUNCHERS, SHELLS
 
-# What is done before a worker starts, and what may be done after it has ended.
-QUICK = frozenset(
-    {
-        "cd", "export", "source", ".", "set", "shopt", "ulimit", "umask", "unset", "sleep", "echo",
-        "mkdir", "chmod", "chown", "rm", "ln", "cp", "mv", "touch", "test", "[", "true", ":",
-        "eval", "trap", "alias", "local", "readonly", "printf", "date", "pwd", "cat",
-    }
-)  # fmt: skip
 _AFTERWARDS = frozenset({"sleep", "echo", "printf", "true", "date", "logger", "rm", "touch", "mv"})
 # bash and dash read a file that these name before anything else.
 _STARTUP = frozenset({"BASH_ENV", "ENV"})

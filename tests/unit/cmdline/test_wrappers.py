@@ -1,0 +1,121 @@
+"""How wrappers are read off a command line, whatever form their options have."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.core.build import PRESETS
+from unitq.cmdline.wrappers import WRAPPERS, Kind, split, unwrap
+from unitq.core.recognise import recognised
+
+R, P, K, E = Kind.REPLACES, Kind.PASSES_ON, Kind.KEEPS, Kind.ELSEWHERE
+
+# What stands before `rq worker a`, and the kinds of wrappers it is; "S" stands for it as one word.
+FORMS = [
+    ("env -u X -C /x A=1", [R]), ("/usr/bin/env -S 'A=1'", [R]), ("env --unset=X --", [R]),
+    ("nice", [R]), ("nice -n 10", [R]), ("nice -n10", [R]), ("nice -10", [R]),
+    ("nice --adjustment=5", [R]), ("ionice -c2 -n 7", [R]), ("ionice -c 2 -n7", [R]),
+    ("nohup", [R]), ("stdbuf -oL -e 0", [R]), ("stdbuf --output=L", [R]),
+    ("setpriv --reuid=app --init-groups", [R]), ("setpriv --reuid app --regid app --", [R]),
+    ("chrt -r 10", [R]), ("chrt -b 0", [R]), ("taskset -c 0,1", [R]), ("taskset 0x3", [R]),
+    ("prlimit --nofile=100", [R]), ("numactl -N 0", [R]), ("choom -n 100 --", [R]),
+    ("systemd-cat -t w", [R]), ("chpst -u app -n 5", [R]), ("gosu app", [R]),
+    ("su-exec app:app", [R]), ("setuidgid app", [R]), ("envdir /env", [R]),
+    ("ddtrace-run", [R]), ("newrelic-admin run-program", [R]),
+    ("bundle exec", [R]), ("poetry run", [R]), ("pipenv run", [R]), ("poetry -C /x run", [R]),
+    ("unshare -m", [R]), ("unshare --fork", [K]), ("unshare -fp", [K]), ("setsid", [K]),
+    ("setsid -w", [K]),
+    ("timeout 1h", [P]), ("timeout -s INT -k 5 1h", [P]), ("timeout --signal=INT 1h", [P]),
+    ("timeout -k5 -sINT 1h", [P]), ("timeout --foreground --preserve-status 1h", [P]),
+    ("tini --", [P]), ("tini -s -g --", [P]), ("tini -p SIGKILL", [P]), ("dumb-init", [P]),
+    ("dumb-init -r 15:3 --", [P]), ("dumb-init --rewrite=15:3 -c", [P]), ("catatonit --", [P]),
+    ("uv run", [P]), ("uv run --env-file .env", [P]), ("uv run --env-file=.env --", [P]),
+    ("uv run --no-sync --with x -p 3.12", [P]), ("uv --directory /x run --frozen", [P]),
+    ("pdm run", [P]), ("dotenv run --", [P]), ("dotenv -e .env --", [P]), ("cross-env A=1", [P]),
+    ("flock -n /l", [K]), ("flock -w 5 -E 9 /l", [K]), ("flock --timeout=5 /l", [K]),
+    ("flock /l -c S", [K]), ("flock -F /l", [R]), ("flock --no-fork -n /l", [R]),
+    ("xvfb-run -a -s '-screen 0'", [K]), ("xvfb-run --server-args='-screen 0'", [K]),
+    ("script -qefc S /dev/null", [K]), ("script -q -c S /dev/null", [K]),
+    ("script --command S /dev/null", [K]), ("script --command=S /dev/null", [K]),
+    ("watchmedo auto-restart -d . -p '*.py' --recursive --", [K]), ("honcho run", [K]),
+    ("nodemon -w src --exec S", [K]), ("watchexec -w src --", [K]), ("strace -f -o /t", [K]),
+    ("runuser -u app --", [K]), ("runuser --user=app", [K]), ("runuser app -c S", [K]),
+    ("runuser -l app -c S", [E]), ("runuser - app -c S", [E]), ("su - app -c S", [E]),
+    ("su -c S app", [E]), ("su -lc S app", [E]), ("su app -s /bin/sh -c S", [E]),
+    ("sudo -u app", [E]), ("sudo -Hu app", [E]), ("sudo -E -uapp A=1", [E]),
+    ("sudo --user=app --", [E]), ("sudo -iu app env B=1", [E, R]), ("doas -u app", [E]),
+    ("docker run --rm -v /a:/b -e A image", [E]), ("docker exec -i app", [E]),
+    ("docker compose exec -T app", [E]), ("podman run --rm image", [E]),
+    ("kubectl exec -n x pod --", [E]), ("ssh -p 22 host", [E]), ("systemd-run --wait -p A=b", [E]),
+    ("machinectl shell app@", [E]),
+    ("nice -n 5 timeout 1h flock -n /l uv run", [R, P, K, P]),
+    ("env A=1 sudo -u app nice", [R, E, R]),
+]  # fmt: skip
+
+
+def line(before: str) -> str:
+    command = "rq worker a"
+    return (
+        before.replace("S", f"'{command}'", 1)
+        if "S" in before.split()
+        else (before.replace("=S ", f"='{command}' ") if "=S " in before else f"{before} {command}")
+    )
+
+
+@pytest.mark.parametrize(("before", "kinds"), FORMS)
+def test_every_form_is_read_and_the_framework_behind_it_recognised(
+    before: str, kinds: list[Kind]
+) -> None:
+    found = unwrap(split(line(before)))
+    assert [use.kind for use in found.uses] == kinds
+    assert found.script or " ".join(found.words) == "rq worker a"
+    for command in (
+        line(before),
+        f'bash -c "cd x && {line(before)}"',
+        f'sh -c "exec {line(before)}"',
+        f'bash -c "while true; do {line(before)}; done"',
+    ):
+        looks = recognised(PRESETS, command, {})
+        assert looks is not None, command
+        assert looks[0].name == "rq"
+
+
+@pytest.mark.parametrize(
+    ("command", "account"),
+    [
+        ("su - app -c w", "app"), ("su -c w app", "app"), ("su -lc w app", "app"),
+        ("su app -s /bin/sh -c w", "app"), ("runuser -u app -- w", "app"), ("su -c w", ""),
+        ("runuser -l app -c w", "app"), ("sudo -u app w", "app"), ("sudo -Huapp w", "app"),
+        ("sudo --user=app w", "app"), ("sudo w", ""), ("gosu app w", "app"),
+        ("doas -u app w", "app"),
+    ],
+)  # fmt: skip
+def test_the_account_is_in_the_words(command: str, account: str) -> None:
+    assert unwrap(split(command)).uses[0].account == account
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["bundle install", "poetry install", "docker ps", "env", "timeout", "php x", "uv sync",
+     "kubectl get pods", "", "envoy run x"],
+)  # fmt: skip
+def test_what_runs_no_command_is_no_wrapper(command: str) -> None:
+    found = unwrap(split(command))
+    assert (found.uses, found.words) == ((), tuple(split(command)))
+
+
+@pytest.mark.parametrize("command", ["npm run w", "honcho start", "supervisord -n", "yarn w"])
+def test_what_it_runs_stands_elsewhere(command: str) -> None:
+    found = unwrap(split(command))
+    assert [use.kind for use in found.uses] == [Kind.KEEPS]
+    assert found.words == tuple(split(command))
+
+
+def test_rows_are_whole() -> None:
+    names = [name for row in WRAPPERS for name in row.names]
+    assert len(names) == len(set(names))
+    for row in WRAPPERS:
+        kinds = {row.kind, *(variant.kind for variant in row.variants)}
+        assert bool(row.does) == bool(kinds & {Kind.KEEPS, Kind.ELSEWHERE} - {None}) or row.kills
+        assert row.kind is Kind.REPLACES or row.instead, row.name
+        assert bool(row.kills) == bool(row.kills_on), row.name

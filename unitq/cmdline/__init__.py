@@ -1,0 +1,1 @@
+"""What a command line runs: wrappers and shells around a worker. Pure."""

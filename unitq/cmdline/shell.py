@@ -1,0 +1,808 @@
+"""Reads a shell's script: its simple commands, where each stands, and what the shell becomes.
+
+The grammar is POSIX's (Shell Command Language, 2.10) with the parts of bash that scripts around
+workers use. What it cannot read makes the script *unknown*: some of its commands may be missing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh", "ksh93", "mksh"})
+
+# What is done before a worker starts, and what may be done after it has ended.
+QUICK = frozenset(
+    {
+        "cd", "export", "source", ".", "set", "shopt", "ulimit", "umask", "unset", "sleep", "echo",
+        "mkdir", "chmod", "chown", "rm", "ln", "cp", "mv", "touch", "test", "[", "true", ":",
+        "eval", "trap", "alias", "local", "readonly", "printf", "date", "pwd", "cat",
+    }
+)  # fmt: skip
+# The same for what a script ends in: none of these takes jobs.
+_NO_WORKERS = QUICK | {
+    "[[", "((", "wait", "kill", "exit", "return", "shift", "read", "declare", "typeset", "type",
+    "which", "hash", "command", "false", "break", "continue", "logger", "let", "getopts", "id",
+    "pushd", "popd", "dirname", "basename", "install", "stat", "ls", "grep", "pgrep", "tee", "nc",
+}  # fmt: skip
+
+_RESERVED = frozenset({
+    "!", "{", "}", "case", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if",
+    "in", "select", "then", "time", "until", "while", "[[",
+})  # fmt: skip
+_ENDS = frozenset({"}", "do", "done", "elif", "else", "esac", "fi", "then"})
+# `$(which rq)` stands for rq; what else a shell puts in, only the shell knows.
+_LOOKED_UP = re.compile(r"(?:which|command -v|type -p)\s+([\w./-]+)\s*")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*(?:\[[^]]*\])?\+?=")
+_OPERATOR = re.compile(r"&&|\|\||;;&|;;|;&|\|&|&>>|&>|<<<|<<-|<<|<&|>&|>>|>\||<>|[;&|()<>\n]")
+_REDIRECTS = frozenset({"&>>", "&>", "<<<", "<&", ">&", ">>", ">|", "<>", "<", ">"})
+_PLAIN = re.compile(r"[^\s'\"\\$`;&|()<>]+")
+_DEPTH_MAX = 40
+_COMMANDS_MAX = 2000
+
+
+class Word(NamedTuple):
+    """One word without its quotes; `$_` stands for what only the shell can put in."""
+
+    text: str
+    start: int  # where in the script it begins
+    quoted: bool  # a quoted word is never a reserved one
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A simple command and where it stands."""
+
+    words: tuple[str, ...]  # without assignments, redirections and `exec`
+    start: int = 0  # where in the script its first word begins
+    end: int = 0
+    by_exec: bool = False  # `exec` stands before it
+    piped: str = ""  # in a pipeline: "left", or "right" for its last command
+    loop: str = ""  # "while", "until" or "for" around it, unless it is in the loop's condition
+    condition: bool = False  # of `if`, `while`, `until`
+    subshell: bool = False  # in ( ), in a pipeline or in the background: never the shell itself
+    background: bool = False
+    function: str = ""  # the function it is in
+    assigned: bool = False  # assignments stand before it
+
+    @property
+    def replaces(self) -> bool:
+        """Whether the shell itself becomes this command."""
+        return self.by_exec and not self.subshell
+
+    @property
+    def quick(self) -> bool:
+        """Whether it takes no jobs: it prepares something, or only waits."""
+        return not self.words or self.words[0].rpartition("/")[2] in _NO_WORKERS
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What a script runs."""
+
+    commands: tuple[Command, ...] = ()
+    known: bool = True  # False: part of it could not be read
+    becomes: tuple[Command, ...] = ()  # what the shell becomes by `exec`, on one way or another
+    stays: tuple[Command, ...] = ()  # what it may run last, and wait for, instead
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether the shell surely becomes the worker: each way through the script ends in exec."""
+        return self.known and bool(self.becomes) and not self.stays
+
+    @property
+    def traps(self) -> bool:
+        """Whether it says itself what it does at a signal."""
+        return any(command.words[:1] == ("trap",) for command in self.commands)
+
+
+def parse(text: str) -> Script:
+    """Returns what a script runs."""
+    reader = _Reader(text)
+    nodes: list[_Node] = []
+    known = True
+    while True:
+        try:
+            nodes.append(reader.sequence(_Context(), frozenset()))
+            if reader.token() is None:
+                break
+            raise _UnreadableError
+        except _UnreadableError:
+            known = False
+            if not reader.skip_line():
+                break
+    ways = _Ways(reader.functions).of(_Sequence(tuple(nodes)))
+    by_exec = [way.last for way in ways if way.over and way.last and way.last.replaces]
+    others = [way.last for way in ways if way.last and not way.last.replaces]
+    return Script(
+        tuple(reader.commands), known, tuple(dict.fromkeys(by_exec)), tuple(dict.fromkeys(others))
+    )
+
+
+def script_of(words: Sequence[str]) -> str:
+    """Returns the script that a shell is given with -c; empty where this is no such shell."""
+    if not words or words[0].rpartition("/")[2] not in SHELLS:
+        return ""
+    rest = iter(words[1:])
+    for word in rest:
+        if not word.startswith("-"):
+            break
+        if word.startswith("--"):
+            continue
+        if "c" in word:
+            return next(rest, "")
+        if word.endswith("o"):
+            next(rest, "")  # bash -euo pipefail -c …
+    return ""
+
+
+def with_exec(script: str) -> str:
+    """Returns the script with `exec` before its last command; empty where more has to change."""
+    found = parse(script)
+    if not found.known or not found.commands:
+        return ""
+    *before, last = found.commands
+    apart = any(each.subshell or each.loop or each.condition for each in found.commands)
+    ends = [each.end for each in before]
+    between = [script[end : each.start] for end, each in zip(ends, found.commands[1:], strict=True)]
+    if apart or last.assigned or last.by_exec or not last.words:
+        return ""
+    if any(each.strip() != "&&" for each in between):
+        return ""
+    return f"{script[: last.start]}exec {script[last.start :].strip()}".strip()
+
+
+class _UnreadableError(Exception):
+    """There is something that this cannot read."""
+
+
+class _Context(NamedTuple):
+    """What is around a command that is being read."""
+
+    loop: str = ""
+    condition: bool = False
+    subshell: bool = False
+    function: str = ""
+    depth: int = 0
+
+
+# --- the tree -------------------------------------------------------------------------------------
+
+
+class _Sequence(NamedTuple):
+    nodes: tuple[_Node, ...]
+
+
+class _Simple(NamedTuple):
+    at: int  # in the reader's list of commands, which is mended when `|` or `&` follows
+    commands: list[Command]
+
+    @property
+    def command(self) -> Command:
+        return self.commands[self.at]
+
+
+class _AndOr(NamedTuple):
+    first: _Node
+    operator: str
+    second: _Node
+
+
+class _Choice(NamedTuple):
+    """`if`, `case` and loops: one of these ways, or none of them."""
+
+    conditions: tuple[_Node, ...]
+    bodies: tuple[_Node, ...]
+    else_: bool
+
+
+class _Apart(NamedTuple):
+    """A pipeline, a subshell or a job in the background: the shell itself becomes none of it."""
+
+    nodes: tuple[_Node, ...]
+
+
+_Node = _Sequence | _Simple | _AndOr | _Choice | _Apart
+
+
+class _Way(NamedTuple):
+    """One way through a part of a script."""
+
+    last: Command | None = None  # the last command on it that may take jobs
+    over: bool = False  # the shell has become something else, or has exited
+
+
+_NOTHING = _Way()
+
+
+class _Ways:
+    """Follows every way through a script."""
+
+    def __init__(self, functions: dict[str, _Node]) -> None:
+        self._functions = functions
+        self._open: set[str] = set()
+
+    def of(self, node: _Node) -> frozenset[_Way]:
+        match node:
+            case _Sequence():
+                return self._sequence(node.nodes)
+            case _Simple():
+                return self._simple(node.command)
+            case _AndOr():
+                first = self.of(node.first)
+                second = self.of(node.second)
+                # Where A fails, in `A && B` or `A || B`, it is no worker that was waited for.
+                if node.operator == "&&":
+                    return _joined(first, second) | _tested(first)
+                return first | _joined(_tested(first), second)
+            case _Choice():
+                before = frozenset({_NOTHING})
+                for condition in node.conditions:
+                    before = _joined(before, _tested(self.of(condition)))
+                bodies = [self.of(body) for body in node.bodies]
+                every = frozenset[_Way]().union(*bodies, () if node.else_ else {_NOTHING})
+                return _joined(before, every)
+            case _Apart():
+                ways = frozenset[_Way]().union(*(self.of(each) for each in node.nodes))
+                found = frozenset(_Way(way.last) for way in ways if way.last)
+                return found or frozenset({_NOTHING})
+
+    def _sequence(self, nodes: tuple[_Node, ...]) -> frozenset[_Way]:
+        ways = frozenset({_NOTHING})
+        for each in nodes:
+            ways = _joined(ways, self.of(each))
+        return ways
+
+    def _simple(self, command: Command) -> frozenset[_Way]:
+        name = command.words[0] if command.words else ""
+        if command.by_exec and command.words:
+            return frozenset({_Way(command, over=True)})
+        if name in ("exit", "return"):
+            return frozenset({_Way(over=True)})
+        if name in self._functions and name not in self._open:
+            self._open.add(name)
+            ways = self.of(self._functions[name])
+            self._open.discard(name)
+            return frozenset(_Way(way.last, way.over and bool(way.last)) for way in ways)
+        return frozenset({_NOTHING if command.quick else _Way(command)})
+
+
+def _joined(first: frozenset[_Way], second: frozenset[_Way]) -> frozenset[_Way]:
+    done = frozenset(way for way in first if way.over)
+    return done | frozenset(
+        after if after.last else _Way(before.last, after.over)
+        for before in first - done
+        for after in second
+    )
+
+
+def _tested(ways: frozenset[_Way]) -> frozenset[_Way]:
+    """The same of a condition: what it runs is a test, and no worker."""
+    return frozenset(way if way.over else _NOTHING for way in ways)
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+class _Token(NamedTuple):
+    """A word, or an operator."""
+
+    word: Word | None
+    operator: str
+    start: int
+    end: int
+
+
+class _Reader:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self.commands: list[Command] = []
+        self.functions: dict[str, _Node] = {}
+        self._peeked: _Token | None = None
+        self._heredocs: list[tuple[str, bool]] = []  # the ends that are waited for; <<- strips tabs
+
+    # The parts of the grammar.
+
+    def sequence(self, context: _Context, ends: frozenset[str]) -> _Sequence:
+        """Commands up to one of these words, or to an operator that ends a list."""
+        if context.depth > _DEPTH_MAX:
+            raise _UnreadableError
+        nodes: list[_Node] = []
+        while True:
+            self._newlines()
+            token = self.token()
+            if token is None or token.operator in (")", ";;", ";&", ";;&"):
+                return _Sequence(tuple(nodes))
+            if self._reserved(token) in _ENDS:
+                if self._reserved(token) in ends:
+                    return _Sequence(tuple(nodes))
+                raise _UnreadableError
+            begin = len(self.commands)
+            node = self._and_or(context)
+            token = self.token()
+            if token is not None and token.operator == "&":
+                self._mend(begin, background=True, subshell=True)
+                node = _Apart((node,))
+            nodes.append(node)
+            if token is not None and token.operator in (";", "&", "\n"):
+                self._next()
+
+    def _and_or(self, context: _Context) -> _Node:
+        node = self._pipeline(context)
+        while (token := self.token()) is not None and token.operator in ("&&", "||"):
+            self._next()
+            self._newlines()
+            node = _AndOr(node, token.operator, self._pipeline(context))
+        return node
+
+    def _pipeline(self, context: _Context) -> _Node:
+        token = self.token()
+        while token is not None and self._reserved(token) in ("!", "time"):
+            self._next()
+            if self._reserved(token) == "time" and self._text() == "-p":
+                self._next()
+            context = context._replace(subshell=True)  # no exec behind it replaces what waits
+            token = self.token()
+        begins, nodes = [len(self.commands)], [self._command(context)]
+        while (token := self.token()) is not None and token.operator in ("|", "|&"):
+            self._next()
+            self._newlines()
+            begins.append(len(self.commands))
+            nodes.append(self._command(context))
+        if len(nodes) == 1:
+            return nodes[0]
+        self._mend(begins[0], begins[-1], piped="left", subshell=True)
+        self._mend(begins[-1], piped="right", subshell=True)
+        return _Apart(tuple(nodes))
+
+    def _command(self, context: _Context) -> _Node:
+        token = self.token()
+        if token is None:
+            raise _UnreadableError
+        inner = context._replace(depth=context.depth + 1)
+        if token.operator == "(":
+            return self._parentheses(inner)
+        if token.operator and token.operator not in _REDIRECTS | {"<<", "<<-"}:
+            raise _UnreadableError
+        reader = {
+            "{": self._group, "if": self._if, "while": self._while, "until": self._while,
+            "for": self._for, "select": self._for, "case": self._case,
+            "function": self._function, "[[": self._test,
+        }.get(self._reserved(token))  # fmt: skip
+        if reader is None:
+            return self._simple(context)
+        node = reader(inner)
+        self._redirections()
+        return node
+
+    def _parentheses(self, context: _Context) -> _Node:
+        self._next()
+        if (token := self.token()) is not None and token.operator == "(":
+            end = self.text.find("))", token.end)
+            if end < 0:
+                raise _UnreadableError
+            self._jump(end + 2)
+            self._redirections()
+            return _Sequence(())
+        node = self.sequence(context._replace(subshell=True), frozenset())
+        self._expect_operator(")")
+        self._redirections()
+        return _Apart((node,))
+
+    def _group(self, context: _Context) -> _Node:
+        self._next()
+        node = self.sequence(context, frozenset({"}"}))
+        self._expect("}")
+        return node
+
+    def _if(self, context: _Context) -> _Node:
+        conditions, bodies, else_ = [], [], False
+        word = "if"
+        while word in ("if", "elif"):
+            self._next()
+            test = context._replace(condition=True)
+            conditions.append(self.sequence(test, frozenset({"then"})))
+            self._expect("then")
+            bodies.append(self.sequence(context, frozenset({"elif", "else", "fi"})))
+            word = self._text()
+        if word == "else":
+            self._next()
+            bodies.append(self.sequence(context, frozenset({"fi"})))
+            else_ = True
+        self._expect("fi")
+        return _Choice(tuple(conditions), tuple(bodies), else_)
+
+    def _while(self, context: _Context) -> _Node:
+        kind = self._next().text
+        test = context._replace(condition=True, loop=kind)
+        condition = self.sequence(test, frozenset({"do"}))
+        self._expect("do")
+        return self._do(context, kind, condition)
+
+    def _for(self, context: _Context) -> _Node:
+        self._next()
+        token = self.token()
+        if token is not None and token.operator == "(":
+            end = self.text.find("))", token.end)
+            if end < 0:
+                raise _UnreadableError
+            self._jump(end + 2)
+        else:
+            self._next()
+            self._newlines()
+            if self._text() == "in":
+                while (token := self.token()) is not None and token.word is not None:
+                    self._next()
+        if (token := self.token()) is not None and token.operator == ";":
+            self._next()
+        self._newlines()
+        self._expect("do")
+        return self._do(context, "for", _Sequence(()))
+
+    def _do(self, context: _Context, kind: str, condition: _Node) -> _Node:
+        body = self.sequence(context._replace(loop=kind), frozenset({"done"}))
+        self._expect("done")
+        return _Choice((condition,), (body,), else_=False)
+
+    def _case(self, context: _Context) -> _Node:
+        self._next()
+        self._next()
+        self._newlines()
+        self._expect("in")
+        bodies, else_ = [], False
+        while True:
+            self._newlines()
+            if self._text() == "esac":
+                break
+            if (token := self.token()) is not None and token.operator == "(":
+                self._next()
+            while (token := self.token()) is not None and token.operator != ")":
+                if token.word is None and token.operator != "|":
+                    raise _UnreadableError
+                else_ = else_ or (token.word is not None and token.word.text == "*")
+                self._next_token()
+            self._expect_operator(")")
+            bodies.append(self.sequence(context, frozenset({"esac"})))
+            if (token := self.token()) is not None and token.operator in (";;", ";&", ";;&"):
+                self._next()
+        self._expect("esac")
+        return _Choice((), tuple(bodies), else_)
+
+    def _function(self, context: _Context) -> _Node:
+        self._next()
+        name = self._next().text
+        if (token := self.token()) is not None and token.operator == "(":
+            self._next()
+            self._expect_operator(")")
+        return self._body(name, context)
+
+    def _body(self, name: str, context: _Context) -> _Node:
+        self._newlines()
+        inner = _Context(function=name, depth=context.depth + 1)
+        self.functions[name] = self._command(inner)
+        return _Sequence(())
+
+    def _test(self, _: _Context) -> _Node:
+        """`[[ … ]]`: its signs are no operators."""
+        while (token := self.token()) is not None:
+            self._next_token()
+            if token.word is not None and token.word.text == "]]" and not token.word.quoted:
+                return _Sequence(())
+            if token.operator == "\n" and not self.text[token.end :].strip():
+                break
+        raise _UnreadableError
+
+    def _simple(self, context: _Context) -> _Node:
+        words: list[Word] = []
+        assigned, end = False, self.at
+        while (token := self.token()) is not None:
+            if token.operator in _REDIRECTS or token.operator in ("<<", "<<-"):
+                if words and words[-1].text.isdecimal() and self._touches(words[-1], token):
+                    words.pop()  # the 2 of `2>`
+                self._redirection()
+                continue
+            if token.operator == "(" and len(words) == 1 and not assigned:
+                self._next()
+                self._expect_operator(")")
+                return self._body(words[0].text, context)
+            if token.word is None:
+                break
+            if not words and _ASSIGNMENT.match(token.word.text):
+                assigned = True
+                self._next()
+                if token.word.text.endswith("=") and self._at_array():
+                    self._array()
+                continue
+            words.append(token.word)
+            end = token.end
+            self._next()
+        return self._add(words, end, context, assigned=assigned)
+
+    def _add(self, words: list[Word], end: int, context: _Context, *, assigned: bool) -> _Node:
+        if len(self.commands) >= _COMMANDS_MAX:
+            raise _UnreadableError
+        texts = [word.text for word in words]
+        start = words[0].start if words else end
+        by_exec = texts[:1] == ["exec"]
+        if by_exec:
+            texts = _without_exec(texts)
+            by_exec = bool(texts)  # `exec 2>&1` only redirects
+        command = Command(
+            tuple(texts), start, end, by_exec, "", context.loop, context.condition,
+            context.subshell, function=context.function, assigned=assigned,
+        )  # fmt: skip
+        self.commands.append(command)
+        return _Simple(len(self.commands) - 1, self.commands)
+
+    def _touches(self, word: Word, token: _Token) -> bool:
+        return word.start + len(word.text) == token.start and not word.quoted
+
+    def _redirections(self) -> None:
+        while (token := self.token()) is not None:
+            if token.word is not None and token.word.text.isdecimal():
+                following = self.text[token.end : token.end + 1]
+                if following not in ("<", ">"):
+                    return
+                self._next()
+            elif token.operator in _REDIRECTS or token.operator in ("<<", "<<-"):
+                self._redirection()
+            else:
+                return
+
+    def _redirection(self) -> None:
+        operator = self._next_token().operator
+        word = self._next()
+        if operator in ("<<", "<<-"):
+            self._heredocs.append((word.text, operator == "<<-"))
+
+    def _at_array(self) -> bool:
+        token = self.token()
+        return token is not None and token.operator == "(" and self.text[token.start - 1] == "="
+
+    def _array(self) -> None:
+        token = self.token()
+        assert token
+        self._jump(_closing(self.text, token.end))
+
+    def _mend(self, begin: int, end: int | None = None, **changes: str | bool) -> None:
+        """Says of these commands what only stands behind them."""
+        for at in range(begin, len(self.commands) if end is None else end):
+            kept = changes
+            if self.commands[at].piped:  # an inner pipeline's place is nearer
+                kept = {name: value for name, value in changes.items() if name != "piped"}
+            self.commands[at] = replace(self.commands[at], **kept)  # type: ignore[arg-type]
+
+    # Tokens.
+
+    def token(self) -> _Token | None:
+        """The next one, which stays there; None at the end."""
+        if self._peeked is None:
+            self._peeked = self._read()
+        return self._peeked
+
+    def _next_token(self) -> _Token:
+        token = self.token()
+        if token is None:
+            raise _UnreadableError
+        self._peeked = None
+        if token.operator == "\n" and self._heredocs:
+            self._skip_heredocs()
+        return token
+
+    def _next(self) -> Word:
+        token = self._next_token()
+        return token.word or Word("", token.start, quoted=False)
+
+    def _jump(self, to: int) -> None:
+        self.at, self._peeked = to, None
+
+    def skip_line(self) -> bool:
+        """Goes to the next line; False where there is none."""
+        at = self._peeked.start if self._peeked else self.at
+        end = self.text.find("\n", at)
+        self._heredocs.clear()
+        self._jump(len(self.text) if end < 0 else end + 1)
+        return end >= 0
+
+    def _newlines(self) -> None:
+        while (token := self.token()) is not None and token.operator == "\n":
+            self._next()
+
+    def _text(self) -> str:
+        """The next word, if it may be a reserved one."""
+        token = self.token()
+        return "" if token is None or token.word is None or token.word.quoted else token.word.text
+
+    def _reserved(self, token: _Token) -> str:
+        word = token.word
+        return word.text if word and not word.quoted and word.text in _RESERVED else ""
+
+    def _expect(self, word: str) -> None:
+        if self._text() != word:
+            raise _UnreadableError
+        self._next()
+
+    def _expect_operator(self, operator: str) -> None:
+        if self._next_token().operator != operator:
+            raise _UnreadableError
+
+    def _skip_heredocs(self) -> None:
+        for end, strip in self._heredocs:
+            while True:
+                if self.at >= len(self.text):
+                    break
+                stop = self.text.find("\n", self.at)
+                stop = len(self.text) if stop < 0 else stop
+                line = self.text[self.at : stop]
+                self.at = stop + 1
+                if (line.lstrip("\t") if strip else line) == end:
+                    break
+        self._heredocs = []
+        self.at = min(self.at, len(self.text))
+
+    def _read(self) -> _Token | None:
+        text = self.text
+        while self.at < len(text):
+            c = text[self.at]
+            if c in " \t\r":
+                self.at += 1
+            elif text.startswith("\\\n", self.at):
+                self.at += 2
+            elif c == "#":
+                end = text.find("\n", self.at)
+                self.at = len(text) if end < 0 else end
+            else:
+                break
+        if self.at >= len(text):
+            return None
+        start = self.at
+        if found := _OPERATOR.match(text, start):
+            inside = found[0] in ("<", ">") and text[found.end() : found.end() + 1] == "("
+            if not inside:
+                self.at = found.end()
+                return _Token(None, found[0], start, self.at)
+        word = self._word()
+        return _Token(word, "", start, self.at)
+
+    def _word(self) -> Word:
+        text, start, parts, quoted = self.text, self.at, list[str](), False
+        while self.at < len(text):
+            c = text[self.at]
+            if plain := _PLAIN.match(text, self.at):
+                parts.append(plain[0])
+                self.at = plain.end()
+            elif c == "'":
+                end = text.find("'", self.at + 1)
+                if end < 0:
+                    raise _UnreadableError
+                parts.append(text[self.at + 1 : end])
+                self.at, quoted = end + 1, True
+            elif c == '"':
+                self.at += 1
+                parts.append(self._double())
+                quoted = True
+            elif c == "\\":
+                if text.startswith("\\\n", self.at):
+                    self.at += 2
+                    continue
+                parts.append(text[self.at + 1 : self.at + 2])
+                self.at, quoted = self.at + 2, True
+            elif c in "$`":
+                parts.append(self._expansion())
+            elif c in "<>" and text[self.at + 1 : self.at + 2] == "(":
+                self.at = _closing(text, self.at + 2)
+                parts.append("$_")
+            else:
+                break
+        return Word("".join(parts), start, quoted)
+
+    def _double(self) -> str:
+        text, parts = self.text, list[str]()
+        while self.at < len(text):
+            c = text[self.at]
+            if c == '"':
+                self.at += 1
+                return "".join(parts)
+            if c == "\\":
+                following = text[self.at + 1 : self.at + 2]
+                if following != "\n":
+                    parts.append(following if following in '$`"\\' else c + following)
+                self.at += 2
+            elif c in "$`":
+                parts.append(self._expansion())
+            else:
+                parts.append(c)
+                self.at += 1
+        raise _UnreadableError
+
+    def _expansion(self) -> str:
+        text, at = self.text, self.at
+        if text[at] == "`":
+            end = text.find("`", at + 1)
+            if end < 0:
+                raise _UnreadableError
+            self.at = end + 1
+            return _looked_up(text[at + 1 : end])
+        following = text[at + 1 : at + 2]
+        if following == "(":
+            self.at = _closing(text, at + 2)
+            return _looked_up(text[at + 2 : self.at - 1])
+        if following == "{":
+            self.at = _closing(text, at + 2, "}")
+            return "$_"
+        self.at = at + 1
+        if following == "'":  # $'…'
+            self.at = at + 2
+            while self.at < len(text) and text[self.at] != "'":
+                self.at += 2 if text[self.at] == "\\" else 1
+            if self.at >= len(text):
+                raise _UnreadableError
+            self.at += 1
+            return "$_"
+        return "$"
+
+
+def _looked_up(inside: str) -> str:
+    found = _LOOKED_UP.fullmatch(inside.strip())
+    return found[1] if found else "$_"
+
+
+def _without_exec(words: list[str]) -> list[str]:
+    """The words behind `exec` and its options (bash: -c, -l, -a NAME)."""
+    rest = words[1:]
+    while rest and rest[0].startswith("-") and rest[0] != "-":
+        option = rest.pop(0)
+        if option == "--":
+            break
+        if option.endswith("a") and rest:
+            rest.pop(0)
+    return rest
+
+
+def _closing(text: str, at: int, closer: str = ")", level: int = 0) -> int:
+    """Where the bracket ends that was opened before `at`; those inside it, and quotes, do not."""
+    opener = {")": "(", "}": "{"}[closer]
+    depth = 1
+    if level > _DEPTH_MAX:
+        raise _UnreadableError
+    while at < len(text):
+        c = text[at]
+        if c == "\\":
+            at += 1
+        elif c == "'" and closer == ")":
+            at = text.find("'", at + 1)
+            if at < 0:
+                break
+        elif c == '"':
+            at = _quoted(text, at + 1, level + 1)
+        elif c == "`":
+            at = text.find("`", at + 1)
+            if at < 0:
+                break
+        elif c == opener:
+            depth += 1
+        elif c == closer:
+            depth -= 1
+            if not depth:
+                return at + 1
+        at += 1
+    raise _UnreadableError
+
+
+def _quoted(text: str, at: int, level: int) -> int:
+    """Where the double quotes end that were opened before `at`."""
+    while at < len(text):
+        c = text[at]
+        if c == "\\":
+            at += 1
+        elif c == '"':
+            return at
+        elif text.startswith("$(", at):
+            at = _closing(text, at + 2, level=level) - 1
+        at += 1
+    raise _UnreadableError

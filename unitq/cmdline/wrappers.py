@@ -1,0 +1,671 @@
+"""The programs that stand before a worker on a command line, and what they do with a signal.
+
+Measured with a worker that drains for 3 and 7 s, told as by kill_mode "mixed", on Debian 12
+(coreutils 9.1, util-linux 2.38, tini 0.19, dumb-init 1.2.5, catatonit 0.1.7, uv 0.13, honcho 2.0,
+watchdog 7.1, nodemon 3, npm 10), unless a row names another source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Kind(StrEnum):
+    """What becomes of a worker behind a wrapper."""
+
+    REPLACES = "replaces"  # the wrapper becomes the worker by exec
+    PASSES_ON = "passes on"  # it stays, hands the stop signal on, and ends with the worker
+    KEEPS = "keeps"  # it stays, and dies of the signal, ignores it, or kills the worker
+    ELSEWHERE = "elsewhere"  # the worker runs outside of the unit
+
+
+# Signals that a handler may be set for and that are used to stop a worker.
+_COMMON = frozenset({"SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"})
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Options that make another kind of a wrapper, or change whom it tells."""
+
+    options: tuple[str, ...]
+    kind: Kind | None = None
+    group: bool | None = None
+    kills: str = ""
+    spares: bool = False  # it kills nobody with this
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapper:
+    """One row: how its words are read, what it does, and what to write in its place."""
+
+    names: tuple[str, ...]
+    kind: Kind
+    valued: tuple[str, ...] = ()  # options whose value is the next word, or behind "="
+    operands: int = 0  # its own words between its options and the command
+    runner: tuple[str, ...] = ()  # the words behind which the command stands: `exec`, `run`
+    separated: bool = False  # the command stands behind "--", whatever comes before that
+    script: tuple[str, ...] = ()  # options whose value a shell runs
+    joined: bool = False  # its command is one text, which a shell runs
+    python: bool = False  # `-m NAME` and `NAME.py` are Python's (uv run)
+    account: tuple[str, ...] = ()  # options whose value is the account
+    as_operand: bool = False  # its first operand is the account
+    opaque: bool = False  # what it runs stands in a file of its own: package.json, Procfile
+    variants: tuple[Variant, ...] = ()
+    passes: frozenset[str] = _COMMON  # what one that passes on does pass on; it dies of the rest
+    group: bool = False  # it tells each process of the worker's group
+    # Signals at which it ends the worker its own way, whatever its job; empty: it leaves it alone.
+    kills_on: tuple[str, ...] = ()
+    kills: str = ""  # how, in words
+    does: str = ""  # one that keeps, or runs elsewhere: why the job is lost
+    instead: str = ""  # what to write
+
+    @property
+    def name(self) -> str:
+        return self.names[0]
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it stays above the worker and ends by itself: its end says nothing of the job."""
+        kinds = {self.kind, *(variant.kind for variant in self.variants)}
+        return Kind.KEEPS in kinds or bool(self.kills_on)
+
+
+def _replaces(*names: str, valued: str = "", operands: int = 0) -> Wrapper:
+    return Wrapper(names, Kind.REPLACES, tuple(valued.split()), operands)
+
+
+_AS_USER = 'user = "{account}", and the command without {name}'
+_RESTARTS = "leave it out: `unitq deploy` starts new code, and systemd what has crashed"
+_TERM_INT = ("SIGTERM", "SIGINT")
+_GONE = "{name} dies of the signal, and systemd kills the worker below it at once"
+_SU_VALUED = ("-g", "--group", "-G", "--supp-group", "-s", "--shell", "-w", "-T", "--type",
+              "--whitelist-environment")  # fmt: skip
+
+# GNU, BSD and util-linux tools call execvp(3) on what follows their options.
+_REPLACING = (
+    _replaces("env", valued="-u --unset -C --chdir"),
+    _replaces("command"),
+    _replaces("nice", valued="-n --adjustment"),
+    _replaces("ionice", valued="-c -n --class --classdata"),
+    _replaces("nohup"),
+    _replaces("stdbuf", valued="-i -o -e --input --output --error"),
+    _replaces(
+        "setpriv",
+        valued="--reuid --regid --ruid --euid --rgid --egid --groups --securebits --pdeathsig "
+        "--ambient-caps --inh-caps --bounding-set --selinux-label --apparmor-profile",
+    ),
+    _replaces("chrt", valued="-T -P -D --sched-runtime --sched-period --sched-deadline",
+              operands=1),
+    _replaces("taskset", operands=1),
+    _replaces("prlimit", valued="-o --output"),
+    _replaces("setarch", operands=1),
+    _replaces("choom", valued="-n --adjust"),
+    _replaces("chroot", operands=1),
+    _replaces("numactl", valued="-C -N -m -i -p -l --physcpubind --cpunodebind --membind "
+              "--interleave --preferred"),
+    _replaces("systemd-cat", valued="-t -p --identifier --priority --stderr-priority "
+              "--level-prefix"),
+    # runit and daemontools: each execs its program (man chpst, setuidgid, envdir, setlock).
+    _replaces("chpst", valued=" ".join(f"-{letter}" for letter in "uUbenlLmdopftcr/")),
+    Wrapper(("setuidgid",), Kind.REPLACES, as_operand=True),
+    _replaces("envuidgid", operands=1),
+    _replaces("envdir", operands=1),
+    _replaces("softlimit", valued=" ".join(f"-{letter}" for letter in "adsmlofcprt")),
+    _replaces("setlock", operands=1),
+    # gosu(1) and su-exec: "exec's the process directly".
+    Wrapper(("gosu",), Kind.REPLACES, as_operand=True),
+    Wrapper(("su-exec",), Kind.REPLACES, as_operand=True),
+    # Python's agents: os.execl at the end (ddtrace/commands/ddtrace_run.py,
+    # newrelic/admin/run_program.py, opentelemetry/instrumentation/auto_instrumentation).
+    _replaces("ddtrace-run"),
+    Wrapper(("newrelic-admin",), Kind.REPLACES, runner=("run-program", "run-python")),
+    _replaces("opentelemetry-instrument", valued="--traces_exporter --metrics_exporter "
+              "--logs_exporter --service_name --exporter_otlp_endpoint --id_generator"),
+    # bundler: Kernel.load of a Ruby script in its own process, else Kernel.exec (cli/exec.rb).
+    Wrapper(("bundle",), Kind.REPLACES, ("--gemfile",), runner=("exec",)),
+    # os.execvpe on POSIX: poetry utils/env/base_env.py, pipenv routines/shell.py,
+    # hatch utils/platform.py.
+    Wrapper(("poetry",), Kind.REPLACES, ("-C", "-P", "--directory", "--project"), runner=("run",)),
+    Wrapper(("pipenv",), Kind.REPLACES, ("--python",), runner=("run",)),
+    Wrapper(("hatch",), Kind.REPLACES, ("-e", "--env", "-p", "--project"), runner=("run",)),
+    # setsid forks where it leads its process group, as each main process of systemd's does.
+    Wrapper(
+        ("setsid",), Kind.KEEPS, kills_on=tuple(_COMMON), does=_GONE,
+        kills="setsid forks and ends at once here, and systemd kills the worker as what is left",
+        variants=(Variant(("-w", "--wait"), spares=True),),
+        instead="leave it out: systemd starts each worker in a session of its own",
+    ),
+    # Without --fork it execs; with it, it ignores SIGTERM and SIGINT (sys-utils/unshare.c).
+    Wrapper(
+        ("unshare",), Kind.REPLACES,
+        ("-S", "-G", "-R", "-w", "--setuid", "--setgid", "--root", "--wd", "--map-user",
+         "--map-group", "--map-users", "--map-groups", "--propagation", "--setgroups",
+         "--monotonic", "--boottime"),
+        variants=(Variant(("-f", "--fork", "--kill-child"), Kind.KEEPS),),
+        does="unshare --fork ignores SIGTERM and dies of SIGQUIT; the worker is not told",
+        instead="`service = { PrivateMounts = true }` and its likes (systemd.exec(5)) need no fork",
+    ),
+)  # fmt: skip
+
+_PASSING_ON = (
+    Wrapper(
+        ("timeout",),
+        Kind.PASSES_ON,
+        ("-s", "-k", "--signal", "--kill-after"),
+        operands=1,
+        # coreutils, src/timeout.c: cleanup() tells the child and, unless in the foreground, the
+        # whole group; with -k it kills them so long after any signal.
+        variants=(
+            Variant(("--foreground",), group=False),
+            Variant(
+                ("-k", "--kill-after"),
+                kills="with -k it kills the worker so soon after the stop signal, whatever its job",
+            ),
+        ),
+        passes=frozenset({"SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"}),
+        group=True,
+        instead='recycle = { age = "1h" } lets a job finish; without timeout in the command',
+    ),
+    Wrapper(
+        ("tini", "tini-static"),
+        Kind.PASSES_ON,
+        ("-p", "-e"),
+        variants=(Variant(("-g",), group=True),),
+        instead="leave it out: systemd collects orphans, and a worker needs no init of its own",
+    ),
+    Wrapper(
+        ("dumb-init",),
+        Kind.PASSES_ON,
+        ("-r", "--rewrite"),
+        group=True,
+        variants=(Variant(("-c", "--single-child"), group=False),),
+        instead="leave it out: systemd collects orphans, and a worker needs no init of its own",
+    ),
+    Wrapper(
+        ("catatonit",),
+        Kind.PASSES_ON,
+        variants=(Variant(("-g",), group=True),),
+        instead="leave it out: systemd collects orphans, and a worker needs no init of its own",
+    ),
+    # crates/uv/src/child.rs: since 0.5.1 it passes SIGTERM on; all others since 0.6.15.
+    Wrapper(
+        ("uv",),
+        Kind.PASSES_ON,
+        (
+            "--env-file",
+            "--with",
+            "-w",
+            "--with-editable",
+            "--with-requirements",
+            "--extra",
+            "--no-extra",
+            "--group",
+            "--no-group",
+            "--only-group",
+            "--package",
+            "--python",
+            "-p",
+            "--python-platform",
+            "--index",
+            "--default-index",
+            "-i",
+            "--index-url",
+            "--extra-index-url",
+            "-f",
+            "--find-links",
+            "--directory",
+            "--project",
+            "--config-file",
+            "--cache-dir",
+            "-P",
+            "--upgrade-package",
+            "--upgrade-group",
+            "--refresh-package",
+            "--reinstall-package",
+            "-C",
+            "--config-setting",
+            "--config-settings-package",
+            "--link-mode",
+            "--index-strategy",
+            "--keyring-provider",
+            "--resolution",
+            "--prerelease",
+            "--prerelease-package",
+            "--fork-strategy",
+            "--exclude-newer",
+            "--exclude-newer-package",
+            "--no-build-isolation-package",
+            "--no-build-package",
+            "--no-binary-package",
+            "--no-sources-package",
+            "--no-editable-package",
+            "--color",
+            "--allow-insecure-host",
+        ),
+        runner=("run",),
+        python=True,
+        instead="the program in the environment, such as .venv/bin/celery, starts without uv",
+    ),
+    # pdm, cli/commands/run.py: SIGTERM is passed on, SIGINT ignored, and it dies of the others.
+    Wrapper(
+        ("pdm",),
+        Kind.PASSES_ON,
+        ("-p", "--project", "-c", "--config"),
+        runner=("run",),
+        passes=frozenset({"SIGTERM"}),
+        instead="the program in the environment, such as .venv/bin/celery, starts without pdm",
+    ),
+    # dotenv-cli and cross-env of npm pass SIGTERM and SIGINT on; dotenv of Python execs.
+    Wrapper(
+        ("dotenv",),
+        Kind.PASSES_ON,
+        ("-e", "-c", "-p", "-v", "-f", "--file", "-q"),
+        runner=("", "run"),
+        passes=frozenset({"SIGTERM", "SIGINT", "SIGHUP"}),
+        instead='environment_file = ".env"',
+    ),
+    Wrapper(
+        ("cross-env",),
+        Kind.PASSES_ON,
+        passes=frozenset({"SIGTERM", "SIGINT", "SIGHUP"}),
+        instead="environment = { … }",
+    ),
+    # supervisor/pidproxy.py: it tells the PID in a file, and waits for its child.
+    Wrapper(
+        ("pidproxy",),
+        Kind.PASSES_ON,
+        operands=1,
+        passes=frozenset({"SIGTERM", "SIGHUP", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGQUIT"}),
+        instead="leave it out: systemd tells the worker itself",
+    ),
+)
+
+_KEEPING = (
+    *(
+        Wrapper((name,), Kind.KEEPS, script=("-c", "--call") if name == "npx" else (),
+                opaque=True, does=_GONE, instead=f"start the program that {name} starts")
+        for name in ("npm", "npx", "pnpm", "yarn")
+    ),
+    # `time` waits for its child, and dies of the signal.
+    Wrapper(("time",), Kind.KEEPS, ("-f", "-o", "--format", "--output"), does=_GONE,
+            instead="leave it out: `unitq status` and the journal say how long it ran"),
+    Wrapper(
+        ("flock",), Kind.KEEPS,
+        ("-w", "-E", "--wait", "--timeout", "--conflict-exit-code"), operands=1,
+        script=("-c", "--command"),
+        # util-linux, sys-utils/flock.c: with -F it execs and the worker holds the lock.
+        variants=(Variant(("-F", "--no-fork"), Kind.REPLACES),),
+        does=_GONE,
+        instead="singleton = true, and the command without flock; if the lock is for others, too: "
+        "flock --no-fork",
+    ),
+    Wrapper(
+        ("xvfb-run",), Kind.KEEPS,
+        ("-e", "-f", "-n", "-p", "-s", "-w", "--error-file", "--auth-file", "--server-num",
+         "--xauth-protocol", "--server-args", "--wait"),
+        does=_GONE,
+        instead="a service of its own for Xvfb, `after` it, and DISPLAY in `environment`",
+    ),
+    # term-utils/script.c: at its own SIGTERM it ends the child's terminal, and the child 2 s later.
+    Wrapper(
+        ("script",), Kind.KEEPS,
+        ("-I", "-O", "-B", "-T", "-m", "-E", "-o", "--log-in", "--log-out", "--log-io",
+         "--log-timing", "--logging-format", "--echo", "--output-limit"),
+        script=("-c", "--command"), kills_on=("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"),
+        kills="it closes the worker's terminal, and kills it 2 s after the stop signal",
+        instead="leave it out: `unitq logs` has what a worker prints, line by line",
+    ),
+    Wrapper(
+        ("watchmedo",), Kind.KEEPS,
+        ("-d", "--directory", "-p", "--pattern", "--patterns", "-i", "--ignore-pattern",
+         "--ignore-patterns", "--interval", "--timeout", "--signal", "--kill-after",
+         "--debounce-interval"),
+        runner=("auto-restart",), kills_on=_TERM_INT,
+        kills="it sends SIGINT to the worker and kills it 10 s later (--signal, --kill-after)",
+        does=_GONE, instead=_RESTARTS,
+    ),
+    Wrapper(
+        ("nodemon",), Kind.KEEPS,
+        ("-w", "--watch", "-e", "--ext", "-i", "--ignore", "-d", "--delay", "-s", "--signal",
+         "--config", "--cwd"),
+        script=("-x", "--exec"), kills_on=_TERM_INT,
+        kills="it ends at once and leaves the worker to systemd, which kills it", does=_GONE,
+        instead=_RESTARTS,
+    ),
+    Wrapper(
+        ("watchexec",), Kind.KEEPS,
+        ("-w", "--watch", "-e", "--exts", "-f", "--filter", "-i", "--ignore", "-s", "--signal",
+         "-d", "--debounce", "--stop-signal", "--stop-timeout", "--shell", "--workdir"),
+        kills_on=_TERM_INT, kills="it kills the worker 10 s after the stop signal "
+        "(--stop-timeout)", does=_GONE, instead=_RESTARTS,
+    ),
+    Wrapper(("entr",), Kind.KEEPS, opaque=True, does=_GONE, instead=_RESTARTS),
+    # honcho, manager.py: KILL_WAIT = 5; foreman, engine.rb: --timeout, 5 s.
+    *(
+        Wrapper(
+            (name,), Kind.KEEPS,
+            ("-f", "--procfile", "-e", "--env", "-d", "--app-root", "-p", "--port", "-m",
+             "--formation", "-c", "--concurrency", "-t", "--timeout"),
+            runner=("run",), opaque=True, kills_on=_TERM_INT,
+            kills="it kills its processes 5 s after the stop signal", does=_GONE,
+            instead="one worker for each line of the Procfile: `unitq import Procfile` writes them",
+        )
+        for name in ("honcho", "foreman", "overmind", "hivemind")
+    ),
+    *(
+        Wrapper((name,), Kind.KEEPS, opaque=True, kills_on=("SIGTERM", "SIGINT", "SIGQUIT"),
+                kills="it stops its workers its own way and by its own time limit",
+                does=_GONE, instead="one worker for each of its programs" + more)
+        for name, more in (
+            ("supervisord", ": `unitq import` writes them"), ("circusd", ""), ("pm2-runtime", ""),
+            ("pm2", ""), ("concurrently", ""),
+        )
+    ),
+    Wrapper(("strace", "ltrace"), Kind.KEEPS, ("-e", "-o", "-p", "-s", "-u"), does=_GONE,
+            kills_on=_TERM_INT, kills="it ends with the signal, and the worker with it",
+            instead="attach it to a running worker: strace -p PID"),
+    # sys-utils/runuser and login-utils/su-common.c: the child gets SIGTERM, and SIGKILL 2 s later;
+    # without a login shell the PAM service has no pam_systemd (Debian, Fedora).
+    Wrapper(
+        ("runuser",), Kind.KEEPS, _SU_VALUED, as_operand=True,
+        script=("-c", "--command", "--session-command"), account=("-u", "--user"),
+        variants=(Variant(("-", "-l", "--login"), Kind.ELSEWHERE),),
+        kills_on=("SIGTERM",), kills="it kills the worker 2 s after SIGTERM",
+        does="a login session of the account's runs the worker in a scope of its own",
+        instead=_AS_USER,
+    ),
+)  # fmt: skip
+
+_CLIENT = (
+    "{name} only starts it: the worker runs below {daemon}, and lives on when {name} has ended"
+)
+
+
+def _client(
+    names: tuple[str, ...], daemon: str, instead: str, *, valued: str = "", operands: int = 0,
+    runner: tuple[str, ...] = (), separated: bool = False, joined: bool = False,
+) -> Wrapper:  # fmt: skip
+    return Wrapper(
+        names, Kind.ELSEWHERE, tuple(valued.split()), operands, runner, separated, joined=joined,
+        does=_CLIENT.replace("{daemon}", daemon), instead=instead,
+    )  # fmt: skip
+
+
+_IN_CONTAINER = (
+    "start the worker's program itself here, or stop it where it runs: a container has its own "
+    "restart policy and stop signal"
+)
+_DOCKER_VALUED = (
+    "-u --user -w --workdir -e --env --env-file -v --volume --name --network --net -p --publish "
+    "--entrypoint -m --memory --cpus --mount -h --hostname -l --label --restart --stop-signal "
+    "--stop-timeout --log-driver --log-opt --add-host --link --ulimit --tmpfs --pull --platform "
+    "--detach-keys -f --file --profile --project-name --project-directory -H --host --context"
+)
+_ELSEWHERE = (
+    # PAM: su opens a session, and pam_systemd moves it out of the unit; and it kills after 2 s.
+    Wrapper(
+        ("su",), Kind.ELSEWHERE, _SU_VALUED, as_operand=True,
+        script=("-c", "--command", "--session-command"), kills_on=("SIGTERM",),
+        kills="it kills the worker 2 s after SIGTERM",
+        does="PAM moves what su starts into a session outside of the unit, and su kills it 2 s "
+        "after SIGTERM",
+        instead=_AS_USER,
+    ),
+    # sudo(8), "Signal handling": it relays signals. Where its PAM service has pam_systemd (Fedora,
+    # RHEL) the worker leaves the unit; SIGKILL at stop_timeout reaches sudo alone there.
+    Wrapper(
+        ("sudo",), Kind.ELSEWHERE,
+        valued=("-u", "-g", "-p", "-C", "-r", "-t", "-T", "-D", "-h", "-R", "-U", "-c", "--user",
+         "--group", "--prompt", "--close-from", "--role", "--type", "--command-timeout", "--chdir",
+         "--host", "--chroot", "--other-user"),
+        account=("-u", "--user"),
+        does="sudo stays above the worker as root, and where its PAM service opens a session the "
+        "worker leaves the unit",
+        instead=_AS_USER,
+    ),
+    Wrapper(
+        ("doas",), Kind.ELSEWHERE, ("-u", "-C", "-a"), account=("-u",),
+        does="doas stays above the worker as root (PAM), or opens a session outside of the unit",
+        instead=_AS_USER,
+    ),
+    Wrapper(
+        ("pkexec",), Kind.ELSEWHERE, ("--user",), account=("--user",),
+        does="pkexec opens a session outside of the unit", instead=_AS_USER,
+    ),
+    _client(("docker", "podman", "nerdctl"), "the container's own init", _IN_CONTAINER,
+            valued=_DOCKER_VALUED, operands=1, runner=("run", "exec")),
+    _client(("docker-compose", "podman-compose"), "the container's own init", _IN_CONTAINER,
+            valued=_DOCKER_VALUED, operands=1, runner=("run", "exec")),
+    _client(("kubectl", "oc"), "a node of the cluster", "run the worker as a Deployment there",
+            valued="-n --namespace -c --container --context --kubeconfig", separated=True,
+            runner=("exec",)),
+    _client(("lxc", "incus", "lxc-attach"), "the container's own init", _IN_CONTAINER,
+            separated=True),
+    _client(
+        ("machinectl",), "another systemd",
+        'user = "ACCOUNT" for an account of this host; for another machine, unitq there',
+        operands=1, runner=("shell", "login"),
+    ),
+    _client(
+        ("systemd-run", "run0"), "a unit of its own",
+        "leave it out: unitq makes the unit; what it sets by -p is written in `service`",
+        valued="-p --property --unit -u --uid --gid --slice -E --setenv -d --working-directory "
+        "--description --nice -M --machine -H --host --service-type --on-active --on-calendar",
+    ),
+    _client(("ssh", "mosh"), "sshd of that host", "install unitq on that host",
+            valued=" ".join(f"-{letter}" for letter in "BbcDEeFIiJLlmOopQRSWw"), operands=1,
+            joined=True),
+    _client(("at", "batch"), "atd", "start the worker itself"),
+)  # fmt: skip
+
+WRAPPERS: tuple[Wrapper, ...] = (*_REPLACING, *_PASSING_ON, *_KEEPING, *_ELSEWHERE)
+_BY_NAME = {name: row for row in WRAPPERS for name in row.names}
+
+# npm and its likes: what they run stands in package.json.
+LAUNCHERS = frozenset({"npm", "npx", "pnpm", "yarn"})
+
+
+def named(name: str) -> Wrapper | None:
+    """Returns the row of a program, given with or without its path."""
+    return _BY_NAME.get(name.rpartition("/")[2])
+
+
+def names(*kinds: Kind) -> frozenset[str]:
+    """Returns the programs of these kinds, also where only an option makes them so."""
+    return frozenset(
+        name
+        for row in WRAPPERS
+        if row.kind in kinds or any(variant.kind in kinds for variant in row.variants)
+        for name in row.names
+    )
+
+
+class Use(NamedTuple):
+    """A wrapper as a command line has it."""
+
+    wrapper: Wrapper
+    kind: Kind
+    name: str
+    group: bool = False
+    kills: str = ""  # why the worker is killed, whatever its job; empty: it is not
+    account: str = ""  # whom the worker runs as; empty: not said
+    words: tuple[str, ...] = ()  # its own
+    spares: bool = False
+
+    def loses(self, stop_signal: str) -> str:
+        """Returns how it ends the worker at this signal whatever its job; empty: it does not."""
+        if self.kind is Kind.PASSES_ON:
+            return self.kills
+        if self.spares or stop_signal not in self.wrapper.kills_on:
+            return ""
+        return self.wrapper.kills
+
+    def text(self, template: str) -> str:
+        """Returns a row's words with the names put in."""
+        account = self.account or "ACCOUNT"
+        return template.replace("{name}", self.name).replace("{account}", account)
+
+
+class Unwrapped(NamedTuple):
+    """A command line without what stands before the worker."""
+
+    uses: tuple[Use, ...] = ()  # the wrappers, outermost first
+    words: tuple[str, ...] = ()  # what they run; empty where a shell runs `script`
+    script: str = ""
+
+
+def unwrap(words: Sequence[str]) -> Unwrapped:
+    """Returns the wrappers before a command, and the command."""
+    uses: list[Use] = []
+    rest = list(words)
+    while rest:
+        if _is_assignment(rest[0]):
+            rest.pop(0)
+            continue
+        row = named(rest[0])
+        if row is None or (len(rest) == 1 and not row.opaque):
+            break
+        taken = _take(row, rest)
+        if taken is None:
+            break
+        use, inner, script = taken
+        uses.append(use)
+        if script:
+            return Unwrapped(tuple(uses), (), script)
+        if use.kind is Kind.KEEPS and inner == rest:
+            break
+        rest = inner
+    return Unwrapped(tuple(uses), tuple(rest), "")
+
+
+def _is_assignment(word: str) -> bool:
+    name, equals, _ = word.partition("=")
+    return bool(equals) and name.isidentifier()
+
+
+def _take(row: Wrapper, words: list[str]) -> tuple[Use, list[str], str] | None:
+    """Takes one wrapper's own words off; None where it runs no command."""
+    name = words[0].rpartition("/")[2]
+    rest, options, inserted = words[1:], list[tuple[str, str]](), list[str]()
+    given_runner = not row.runner or "" in row.runner
+    operands, script = row.operands, ""
+    account = ""
+    while rest:
+        word = rest[0]
+        if word == "--":
+            rest.pop(0)
+            break
+        if word.startswith("-") and word != "-":
+            rest.pop(0)
+            if row.name == "env" and (split := _split_string(word, rest)) is not None:
+                rest = split
+                continue
+            if row.python and given_runner and word in ("-m", "--module"):
+                inserted = ["python", "-m"]
+                break
+            options += _options(word, rest, (*row.valued, *row.script, *row.account))
+            continue
+        if word == "-":
+            rest.pop(0)
+            options.append(("-", ""))
+            continue
+        # Not where -u has named it (runuser).
+        if row.as_operand and not account and not {name for name, _ in options} & {*row.account}:
+            account = rest.pop(0)
+            continue
+        if not given_runner:
+            if word not in row.runner:
+                # `docker compose exec`: the runner comes later.
+                if not any(each in rest for each in row.runner):
+                    break
+                rest.pop(0)
+                continue
+            given_runner = True
+            rest.pop(0)
+            continue
+        if row.runner and "" in row.runner and word in row.runner:
+            rest.pop(0)
+            continue
+        if operands:
+            operands -= 1
+            options.append(("", rest.pop(0)))
+            # flock LOCK -c SCRIPT: its options go on behind its operand.
+            if not operands and not row.script:
+                if rest[:1] == ["--"]:
+                    rest.pop(0)
+                break
+            continue
+        if row.separated and "--" in rest:
+            rest = rest[rest.index("--") + 1 :]
+        break
+    script = next((value for option, value in options if option in row.script and value), "")
+    if row.joined and rest:
+        script, rest = " ".join(rest), []
+    if row.python and rest and rest[0].endswith(".py") and not inserted:
+        inserted = ["python"]
+    if not script and row.opaque and not (row.runner and given_runner):
+        return _use(row, name, options, account, words), words, ""
+    if not given_runner:
+        return None
+    account = next((value for option, value in options if option in row.account), account)
+    own = words[: len(words) - len(rest)]
+    return _use(row, name, options, account, own), [*inserted, *rest], script
+
+
+def _use(
+    row: Wrapper, name: str, options: Sequence[tuple[str, str]], account: str, own: Sequence[str]
+) -> Use:
+    given = {option for option, _ in options}
+    kind, group, kills, spares = row.kind, row.group, "", False
+    for variant in row.variants:
+        if given.isdisjoint(variant.options):
+            continue
+        kind = variant.kind or kind
+        group = group if variant.group is None else variant.group
+        kills = variant.kills or kills
+        spares = spares or variant.spares
+    return Use(row, kind, name, group, kills, account, tuple(own), spares)
+
+
+def _options(word: str, rest: list[str], valued: Sequence[str]) -> list[tuple[str, str]]:
+    """The options of one word with their values, which may be taken off the rest (getopt(3))."""
+    if word.startswith("--"):
+        option, equals, value = word.partition("=")
+        if not equals and option in valued and rest:
+            value = rest.pop(0)
+        return [(option, value)]
+    if word in valued:  # also such as `-vS`, and long ones with one dash
+        return [(word, rest.pop(0) if rest else "")]
+    found: list[tuple[str, str]] = []
+    for at, letter in enumerate(word[1:], start=1):
+        option = f"-{letter}"
+        if option in valued:
+            value = word[at + 1 :].removeprefix("=") or (rest.pop(0) if rest else "")
+            return [*found, (option, value)]
+        found.append((option, ""))
+    return found
+
+
+def _split_string(option: str, rest: list[str]) -> list[str] | None:
+    """The words behind `env -S "php -d x=1"`, split as env does it; None: another option."""
+    for begin in ("--split-string=", "--split-string", "-S", "-vS"):
+        if option.startswith(begin):
+            if text := option[len(begin) :]:
+                return [*split(text), *rest]
+            return [*split(rest[0]), *rest[1:]] if rest else []
+    return None
+
+
+def split(text: str) -> list[str]:
+    """Returns a command line's words, as well as that can be where its quotes are not closed."""
+    import shlex
+
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
