@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.core import conflicts
+from unitq.core import conflicts, option_lint
 from unitq.core.commandline import executable, names_folder, prefixes, shell_sign
 from unitq.core.exposure import applies
 from unitq.core.finding import Finding, Level, Seen
@@ -36,7 +36,8 @@ def advice(
         wait = app.rollout.on_drain_timeout is OnDrainTimeout.WAIT
         there = (seen or {}).get(worker.name, Seen())
         found += _of_signs(worker)
-        found += conflicts.of_worker(worker, presets or {}, there, wait=wait)
+        found += conflicts.of_worker(worker, presets or {}, there)
+        found += option_lint.of_worker(worker, presets or {}, there, app.rollout, wait=wait)
     return found
 
 
