@@ -70,8 +70,9 @@ def test_it_is_a_valid_file_that_renders(case: str) -> None:
     found = app(case)
     units = rendered(found).units
     assert len(units) == 2 + 2 * len(found.workers)
-    errors = [one for one in advice(found, PRESETS) if one.level is Level.ERROR]
-    assert not errors
+    errors = {one.name for one in advice(found, PRESETS) if one.level is Level.ERROR}
+    # queue:listen loses its job at each stop: that is for its owner to change.
+    assert errors == ({"listens"} if case == "laravel-queues" else set())
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -176,7 +177,7 @@ def test_what_check_warns_of_stands_beside_the_worker(case: str) -> None:
     told = " ".join(re.findall(r"(?m)^# (.*)$", text))
     for one in advice(app(case), PRESETS):
         if one.level is not Level.NOTE:
-            key = one.place.rpartition(".")[2]
+            key = one.place.split(".", 2)[2]
             assert f"check: {key} {one.message}" in told
 
 
@@ -192,9 +193,15 @@ def test_only_what_no_setting_could_avoid_is_warned_of() -> None:
         "background", "arguments", "trap",
     )}  # fmt: skip
     assert found == below | {
+        # Restart= as it was wanted there.
+        "docker-php-fpm: nginx.service.Restart",
+        "docker-php-fpm: php-fpm.service.Restart",
+        "restarting: never.service.Restart",
         "host-name: named.command",  # --here=…
         "java: kafka-consumer.command",  # java -jar
+        "laravel-queues: exports.command",  # queue:listen
         "python-queues: dramatiq.stop_timeout",  # somebody's choice
+        "rq: rq.command",  # two queues
         "sudo: sudo.command",
     }
 
