@@ -51,7 +51,7 @@ def programs(case: str) -> Read:
 def recognise(command: str, directory: str) -> Looks:
     """The preset; no script is there that could be looked at."""
     found = recognised(PRESETS, command, {})
-    return Looks(found[0] if found else None)
+    return Looks(found[0] if found else None, common=PRESETS["none"])
 
 
 def imported(case: str, *, user_scope: bool = False) -> Imported:

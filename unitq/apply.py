@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from unitq import observe
@@ -192,6 +192,7 @@ class Applier:
             logs=ask("what failed workers printed is not known", partial(self._logs, rollout), {}),
             jobs=dict(self._hands.jobs) if self._hands else {},
             possible=dict(self._hands.possible) if self._hands else {},
+            dropped=self._hands.dropped(sleep) if self._hands else (),
         )
 
     def _roll(

@@ -38,6 +38,9 @@ _INTERVAL = 1.0
 # Seconds without a look after one that failed: it may have taken a second of the rollout's loop.
 _SILENCE = 5.0
 
+# Seconds that a worker takes at the very most between taking a job and beginning it.
+_TO_BEGIN = 2.0
+
 # Seconds: the same beginning of a job, as two looks tell it; and what may begin between the look
 # before a stop signal and the signal.
 _SAME = 1.0
@@ -52,6 +55,7 @@ class InHand(NamedTuple):
     unsigned: Mapping[str, tuple[Job, ...]]
     # By framework, the ids of the jobs that are fetched and not acknowledged.
     fetched: Mapping[str, frozenset[str]] = {}
+    unbegun: tuple[Job, ...] = ()  # taken from their queue, and begun by no worker
 
 
 class Taking(NamedTuple):
@@ -152,6 +156,27 @@ class Hands:
             # What they have begun since the last look, they had acknowledged by their end.
             self._look((), self._looked)
             self._read(names, ended=True)
+
+    def dropped(self, wait: Callable[[float], None]) -> tuple[Job, ...]:
+        """Returns the jobs that are taken from a queue, and that no worker will begin.
+
+        RQ ends at a stop signal as if it were idle, between taking a job and beginning it. A worker
+        that lives is there for milliseconds, so those are left that are seen twice. What an earlier
+        stop has left is among them, until RQ's maintenance clears it away.
+        """
+        if not self._draining or self._ask is None:
+            return ()
+        first = self._unbegun()
+        if not first:
+            return ()
+        wait(_TO_BEGIN)
+        known = {job.id for job in first}
+        return tuple(job for job in self._unbegun() if job.id in known)
+
+    def _unbegun(self) -> tuple[Job, ...]:
+        unknown = "whether a job was taken and not begun is not known"
+        seen = self._advisory.ask(unknown, self._ask, None) if self._ask else None
+        return seen.unbegun if seen else ()
 
     def due(self, rollout: Rollout, *, watched: bool) -> float | None:
         """When to look again; None: there is nothing to see. `watched`: somebody looks on."""

@@ -22,7 +22,7 @@ from unitq.core.recognise import recognised
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from unitq.core.preset import Preset
+    from unitq.core.preset import Check, Preset
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -63,11 +63,19 @@ def test_the_page_of_commands_is_what_help_says() -> None:
 MARK = "<!-- From here on: written from presets/*.toml"
 
 
+COMMON = "<!-- checks of none -->"  # a table of what `check` says of every worker
+CHECKS = ["| `check` says | of what | source |", "| --- | --- | --- |"]
+
+
 def frameworks_page() -> str:
     """docs/frameworks.md: its own beginning, and a section for each preset."""
     text = (DOCS / "frameworks.md").read_text(encoding="utf-8")
     head, mark, rest = text.partition(MARK)
     assert mark, "the line from which on the page is written is gone"
+    before, here, after = head.partition(COMMON)
+    table = "\n".join([*CHECKS, *map(_check, PRESETS[NONE].checks)])
+    after = after.partition("\n## ")[2]
+    head = f"{before}{here}\n\n{table}\n\n## {after}"
     parts = [head + mark + rest.splitlines()[0], ""]
     shown = [preset for preset in PRESETS.values() if preset.name != NONE]
     parts += ["| preset | framework | stop | time | queues |", "| --- | --- | --- | --- | --- |"]
@@ -107,12 +115,14 @@ def _framework(preset: Preset) -> list[str]:
         hardened = preset.hardening
         lines.append(f"- **Hardening** leaves {left_out} out: {hardened.why} [{hardened.source}]")
     lines += [f"- **Other commands:** {case.why} [{case.source}]" for case in preset.cases]
-    lines += [f"- **`check` warns:** {check.says} [{check.source}]" for check in preset.checks]
     if preset.prints.needs:
         lines.append(
             f"- **`check` notes:** a command without `{preset.prints.needs}`, as the job of a "
             f"worker that was killed cannot be named then [{preset.prints.source}]"
         )
+    if preset.checks:
+        lines += ["", *CHECKS]
+        lines += [_check(check) for check in preset.checks]
     lines += ["", "| signal | what it does |", "| --- | --- |"]
     lines += [f"| {signal} | {does} |" for signal, does in preset.signals]
     lines += ["", "| fact | known | source |", "| --- | --- | --- |"]
@@ -121,6 +131,13 @@ def _framework(preset: Preset) -> list[str]:
         for fact in preset.facts
     ]
     return lines
+
+
+def _check(check: Check) -> str:
+    of = " from two instances on" if check.instances > 1 else ""
+    text = f"{check.says}{of}. {check.why}" if check.why else f"{check.says}{of}"
+    cells = (f"{check.level} `{check.name}`", text, check.source)
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def test_the_page_of_frameworks_is_what_the_presets_say() -> None:

@@ -55,13 +55,15 @@ class Redis:
         self.said: list[str] = []
 
         self.unsigned: dict[str, tuple[Job, ...]] = {}
+        self.unbegun: tuple[str, ...] = ()
         self.time = 1_800_000_000.0
 
     def __call__(self) -> InHand:
         self.asked += 1
         if isinstance(self.told, Exception):
             raise self.told
-        return InHand(self.time, self.told, self.unsigned)
+        unbegun = tuple(Job("sms", "SendSms", job, None, job, None) for job in self.unbegun)
+        return InHand(self.time, self.told, self.unsigned, unbegun=unbegun)
 
     def hands(self) -> Hands:
         return Hands(self, Advisory(self.said.append), {"sms": Taking("saq", frozenset({"sms"}))})
@@ -305,3 +307,41 @@ def test_who_is_registered() -> None:
     assert presence.missing((10, 12)) == "it is not registered in Redis"
     redis.told = UnitqError("Redis at web2: refused")
     assert presence.missing((11,)) == "Redis at web2: refused"
+
+
+def dropped(redis: Redis, *looks: tuple[str, ...]) -> list[str]:
+    """What is found dropped by an instance that has drained, where these looks follow."""
+    hands = redis.hands()
+    hands.before(draining(), [Draining(ONE, (11,), 60.0)], 100.0)
+    waiting = list(looks)
+    redis.unbegun = waiting.pop(0)
+    pauses: list[float] = []
+
+    def wait(seconds: float) -> None:
+        pauses.append(seconds)
+        redis.unbegun = waiting.pop(0)
+
+    found = [job.id for job in hands.dropped(wait)]
+    assert len(pauses) == len(looks) - 1, "it waits only where there is something to see"
+    return found
+
+
+def test_a_job_that_was_taken_and_is_never_begun_was_dropped() -> None:
+    assert dropped(Redis(), ("a",), ("a",)) == ["a"]
+    assert dropped(Redis(), ()) == []
+    # One that lives begins its job in a moment, and takes another.
+    assert dropped(Redis(), ("a", "b"), ("b", "c")) == ["b"]
+    assert dropped(Redis(), ("a",), ()) == []
+
+
+def test_what_nobody_has_told_to_stop_drops_nothing_and_redis_may_fail() -> None:
+    redis = Redis()
+    redis.unbegun = ("a",)
+    hands = redis.hands()
+    assert hands.dropped(lambda _: None) == ()
+    assert redis.asked == 0
+    redis.unbegun = ()
+    hands.before(draining(), [Draining(ONE, (11,), 60.0)], 100.0)
+    redis.told = UnitqError("redis is gone")
+    assert hands.dropped(lambda _: None) == ()
+    assert redis.said == ["redis is gone: whether a job was taken and not begun is not known"]

@@ -175,7 +175,11 @@ ROW_SAID = ROW | {"log": ["PASSWORD=x"], "jobs": [{"name": "SendSms"}]}
 SAID: dict[str, Any] = {
     "result": "failed",
     "instances": [ROW_SAID, ROW | {"instance": "sms@2"}],
-    "rollback": {"instances": [ROW_SAID | {"possible_jobs": [{"id": "7"}]}]},
+    "dropped_jobs": [{"name": "SendSms"}],
+    "rollback": {
+        "instances": [ROW_SAID | {"possible_jobs": [{"id": "7"}]}],
+        "dropped_jobs": [],
+    },
     "earlier": [{"instances": [ROW_SAID], "rollback": None}],
 }
 

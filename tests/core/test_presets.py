@@ -450,6 +450,8 @@ def test_an_operators_own_comes_first_and_wins(tmp_path: Path) -> None:
     assert presets.load(PurePosixPath(tmp_path))["rq"].title == "X"
 
 
+CHECK = f"{MINIMAL}[[checks]]\nsays = 'x'\n"
+
 BAD = {
     'title = "X"': "stop: missing; at least [stop] with signal",
     '[stop]\nsignal = "SIGTERM"': 'title: missing, for example title = "Our framework"',
@@ -479,8 +481,29 @@ BAD = {
     f"{MINIMAL}[signals]\nTERM = 'x'": 'signals.TERM: not a signal such as "SIGTERM"',
     f"{MINIMAL}[[cases]]\ncommand = 'x'": "cases[0].why: missing",
     f"{MINIMAL}[[checks]]\nsays = 'x'": "checks[0].says: of what?",
+    f"{CHECK}instances = 2": "checks[0].says: of what?",
+    f"{CHECK}options = ['burst']": "checks[0].options[0]: expected an option such as",
+    f"{CHECK}options = '-b'": "checks[0].options: expected a list of strings",
+    f"{CHECK}lacks = ['-b c']": "checks[0].lacks[0]: expected an option such as",
+    f"{CHECK}options = ['-b']\nlevel = 'fatal'": 'checks[0].level: expected "error", "warning"',
+    f"{CHECK}options = ['-b']\nlevel = 'error'": "checks[0].name: missing; who knows better",
+    f"{CHECK}options = ['-b']\nsure = 'maybe'": 'checks[0].sure: expected "certain", "likely"',
+    f"{CHECK}options = ['-b']\nname = 'One Shot'": "checks[0].name: expected small letters",
+    f"{CHECK}options = ['-b']\nname = 5": "checks[0].name: expected small letters",
+    f"{CHECK}options = ['-b']\ninstances = 0": "checks[0].instances: expected a whole number",
+    f"{CHECK}command = 'a'\nvalue = 'b'": "checks[0].value: of what?",
+    f"{CHECK}variable = 'A'\ndirective = 'Type'\nvalue = 'b'": "checks[0].value: of which?",
+    f"{CHECK}directive = 'a b'": "checks[0].directive: expected the name of a directive",
+    f"{CHECK}opions = ['-b']": "checks[0].opions: unknown key",
+    f"{MINIMAL}[recognise]\nvalued = ['c']": "recognise.valued[0]: expected an option",
+    f"{MINIMAL}[[limits]]\noptions = ['-t']\nfiles = ['a']": "limits[0].line: needs files",
+    f"{MINIMAL}[[limits]]\noptions = ['-t']\nline = '(a)'": "limits[0].line: needs files",
+    f"{MINIMAL}[[limits]]\nfiles = ['a']\nline = 'a'": "limits[0].line: needs a group",
+    f"{MINIMAL}[[limits]]\nfiles = ['/etc/a']\nline = '(a)'": "limits[0].files[0]: expected a pa",
+    f"{MINIMAL}[[limits]]\nfiles = ['a/../b']\nline = '(a)'": "limits[0].files[0]: expected a pa",
+    f"{MINIMAL}[[limits]]\ndefault = 5\nfile_options = ['-C']": "limits[0].file_options: means",
     f"{MINIMAL}[[limits]]\ncommand = 'x'": "limits[0].command: needs a group",
-    f"{MINIMAL}[[limits]]\nunit = 's'": "limits[0].command: missing; command, default",
+    f"{MINIMAL}[[limits]]\nunit = 's'": "limits[0].command: missing; command, options",
     f"{MINIMAL}[prints]\nbegun = ['x']": "prints.begun[0]: needs a group (?P<id>",
     f"{MINIMAL}[prints]\nbegun = ['(?P<id>x)']": "prints.ended: missing; without it",
     f"{MINIMAL}[prints]\nneeds = '-v'": "prints.needs: needs given beside it",

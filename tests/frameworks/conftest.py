@@ -45,14 +45,14 @@ class Proof:
     def __init__(self, site: Site, server: RedisServer, framework: Framework, grace: int) -> None:
         self.site = site
         self.framework = framework
-        self._server = server
+        self.redis = server
         self._grace = grace
         self.workers: list[Worker] = []
 
     def deploy(self, ways: Sequence[Way], **settings: Any) -> list[Worker]:
         """Deploy a worker for each of the ways, all with the preset's settings and these."""
         self.workers = [
-            Worker(self.framework, way, self.site, self._server, self._grace) for way in ways
+            Worker(self.framework, way, self.site, self.redis, self._grace) for way in ways
         ]
         for release in (1, 2):
             shutil.copytree(APPS, self.site.release(release), dirs_exist_ok=True)
@@ -61,7 +61,7 @@ class Proof:
                 each.name: {"instances": 1, **each.table, **settings} for each in self.workers
             },
             rollout={"min_healthy": "1s", "start_timeout": "90s"},
-            redis={"url": self._server.url},
+            redis={"url": self.redis.url},
         )
         self.site.deploy(timeout=READY)
         return self.workers

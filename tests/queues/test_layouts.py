@@ -281,6 +281,20 @@ def test_rq(server: RedisServer, version: int) -> None:
     assert gone.stale.startswith("its record has expired")
 
 
+def test_rq_names_what_was_taken_and_is_begun_by_nobody(server: RedisServer) -> None:
+    """rq/queue.py, lmove: a list for each queue, from which prepare_job_execution takes it."""
+    client: Any = server.client
+    client.rpush("rq:queue:sms:intermediate", "left", "begun", "run")
+    client.hset("rq:job:left", mapping={"description": "app.send('x')", "origin": "sms"})
+    client.zadd("rq:wip:sms", {"begun:e1": 1})
+    client.sadd("rq:workers", "rq:worker:abc")
+    client.hset("rq:worker:abc", mapping={"hostname": "web1", "pid": "4", "current_job": "run"})
+    (left,) = sample(server, "rq", "sms", named=True).registry.unbegun
+    assert (left.id, left.name, left.queue, left.worker) == ("left", "app.send", "sms", None)
+    assert sample(server, "rq", "sms").registry.unbegun == ()
+    assert sample(server, "rq", "mail", named=True).registry.unbegun == ()
+
+
 def test_celery(server: RedisServer) -> None:
     """kombu/transport/redis.py: a list for each step of priority."""
     client: Any = server.client

@@ -61,7 +61,7 @@ def _once(lines: Iterable[Line]) -> list[Line]:
 
 def ending(told: Mapping[str, Any]) -> list[Line]:
     """What failed and why, what was killed, one line in all, what to type next."""
-    lines = list(_mishaps(told["instances"]))
+    lines = [*_mishaps(told["instances"]), *_dropped(told)]
     if broken := told.get("error"):
         lines.append(Line(f"  the rollout ended there: {broken}", wrong=True))
     lines += [Line(text) for text in limits(told.get("stop_timeouts", ()))]
@@ -70,6 +70,7 @@ def ending(told: Mapping[str, Any]) -> list[Line]:
     if back := told["rollback"]:
         lines += _mishaps(back["instances"])
         lines += [Line(text) for text in limits(back.get("stop_timeouts", ()))]
+        lines += _dropped(back)
     lines += [Line(text) for text in second]
     if orphans := told.get("orphans"):  # a report of an older unitq has none
         lines.append(Line(f"warning: {_orphans(told, orphans)}", wrong=True))
@@ -199,6 +200,21 @@ def _perhaps(row: Mapping[str, Any]) -> Iterable[Line]:
     for job in possible[:_NAMED]:
         yield Line(f"  perhaps lost with {row['instance']}: {_job(job)}", wrong=True)
     if (more := len(possible) - _NAMED) > 0:
+        yield Line(f"  and {more} more: --json has all of them", wrong=True)
+
+
+def _dropped(told: Mapping[str, Any]) -> Iterable[Line]:
+    """The jobs that a worker took just before its stop signal, and did not begin."""
+    jobs = told.get("dropped_jobs") or ()  # a report of an older unitq has none
+    if jobs:
+        yield Line(
+            f"warning: {plural(len(jobs), 'job')} taken by a worker that was told to stop, and not "
+            "begun; RQ puts such a job into its failed list some minutes later",
+            wrong=True,
+        )
+    for job in jobs[:_NAMED]:
+        yield Line(f"  perhaps lost: {_job(job)}", wrong=True)
+    if (more := len(jobs) - _NAMED) > 0:
         yield Line(f"  and {more} more: --json has all of them", wrong=True)
 
 

@@ -179,7 +179,7 @@ def _findings(
         *checks.of_hooks(app.hooks, path.parent, user_scope=scope.user),
         *checks.of_owner(app, path),
         *checks.verify(rendered.units, user_scope=scope.user),
-        *advice(app, scope.presets(), scripts.of_app(app, found)),
+        *advice(app, scope.presets(), scripts.of_app(app, found, scope.presets())),
         *machine_lint.of_memory(app),
         *(
             Finding(

@@ -180,6 +180,7 @@ def _procfile(
 
 def recogniser(scope: Scope) -> Recognise:
     """Tells the preset for a command line, by its words and by the scripts that it runs."""
+    from unitq.core.preset import NONE
     from unitq.core.recognise import recognised
     from unitq.core.supervisor.looks import Looks
     from unitq.host.scripts import heads
@@ -189,7 +190,7 @@ def recogniser(scope: Scope) -> Recognise:
     def recognise(command: str, directory: str) -> Looks:
         seen = heads(command, directory)
         found = recognised(presets, command, seen)
-        return Looks(found[0] if found else None, seen)
+        return Looks(found[0] if found else None, seen, presets.get(NONE))
 
     return recognise
 

@@ -158,4 +158,5 @@ def told(found: Way, samples: Sequence[Sample]) -> InHand:
             for source, sample in zip(found.sources, samples, strict=True)
             if sample.registry.fetched is not None
         },
+        unbegun=tuple(job for sample in samples for job in sample.registry.unbegun),
     )

@@ -143,7 +143,9 @@ def _lines(preset: Preset, own: set[str], width: int) -> Iterator[str]:
     if preset.checks or preset.limits or preset.prints.needs:
         yield from ("", "`unitq check` warns of:")
         for check in preset.checks:
-            yield from item("  -", f"{check.says} {_source(check.source)}", 4)
+            named = f" [{check.name}, {check.certainty}]" if check.name else ""
+            why = f": {check.why}" if check.why else ""
+            yield from item("  -", f"{check.says}{named}{why} {_source(check.source)}", 4)
         if preset.prints.needs:
             text = (
                 f"a command without {preset.prints.needs}: the job of a killed worker has no name"
@@ -231,7 +233,18 @@ def _document(preset: Preset, own: set[str]) -> dict[str, Any]:
         "job_in_hand": job_in_hand(preset),
         "signals": dict(preset.signals),
         "cases": [{"why": case.why, "source": case.source} for case in preset.cases],
-        "checks": [{"says": each.says, "source": each.source} for each in preset.checks],
+        "checks": [
+            {
+                "name": each.name or None,
+                "level": str(each.level),
+                "certainty": str(each.certainty),
+                "says": each.says,
+                "why": each.why,
+                "instead": each.instead,
+                "source": each.source,
+            }
+            for each in preset.checks
+        ],
         "facts": [
             {"says": fact.says, "basis": str(fact.basis), "source": fact.source}
             for fact in preset.facts

@@ -116,7 +116,8 @@ def document(
         ]
     elif outcome:
         # Who reads no further than the first word must not take lost jobs for none.
-        first = f"{word}, but jobs may be lost" if code is Exit.OK and outcome.killed else word
+        lost = code is Exit.OK and (outcome.killed or outcome.dropped)
+        first = f"{word}, but jobs may be lost" if lost else word
         summary = [_summary(first, revision, outcome, leftovers, orphans or ())]
     return {
         "format": 1,
@@ -187,6 +188,7 @@ def _outcome(revision: Revision, outcome: Outcome | None) -> dict[str, Any]:
         "killed": [str(slot.instance) for slot in outcome.killed] if outcome else [],
         "failed": [str(slot.instance) for slot in outcome.failed] if outcome else [],
         "stop_timeouts": stop_timeouts(outcome.limits) if outcome else [],
+        "dropped_jobs": [_job(job) for job in outcome.dropped] if outcome else [],
     }  # fmt: skip
 
 
@@ -261,16 +263,17 @@ def _in_hand(slot: Slot, jobs: Sequence[Job] | None) -> list[dict[str, Any]] | N
         return []
     if jobs is None:
         return None
-    return [
-        {
-            "queue": job.queue or None,
-            "name": job.name or None,
-            "id": job.id or None,
-            "since": None if job.since is None else round(job.since, 3),
-            "hash": job.hash or None,
-        }
-        for job in jobs
-    ]
+    return [_job(job) for job in jobs]
+
+
+def _job(job: Job) -> dict[str, Any]:
+    return {
+        "queue": job.queue or None,
+        "name": job.name or None,
+        "id": job.id or None,
+        "since": None if job.since is None else round(job.since, 3),
+        "hash": job.hash or None,
+    }
 
 
 # What a later command of the same rollout keeps of the report of an earlier one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.core import conflicts, wrapper_lint
+from unitq.core import conflicts, option_lint, wrapper_lint
 from unitq.core.commandline import names_folder, prefixes, shell_sign
 from unitq.core.finding import Finding, Level, Seen
 from unitq.core.model import ROLLOUT
@@ -38,7 +38,8 @@ def advice(
         preset = (presets or {}).get(worker.preset or "")
         own = preset.fitted(worker.command) if preset and preset.name != NONE else None
         found += wrapper_lint.of_worker(worker, presets or {}, own, there)
-        found += conflicts.of_worker(worker, presets or {}, there, wait=wait)
+        found += conflicts.of_worker(worker, presets or {}, there)
+        found += option_lint.of_worker(worker, presets or {}, there, app.rollout, wait=wait)
     return found
 
 

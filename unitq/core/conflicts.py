@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from unitq.core import duration
 from unitq.core.finding import Finding, Level
 from unitq.core.model import KillMode
 from unitq.core.preset import NONE
@@ -17,13 +15,11 @@ if TYPE_CHECKING:
 
     from unitq.core.finding import Seen
     from unitq.core.model import Worker
-    from unitq.core.preset import Check, Limit, Preset
+    from unitq.core.preset import Preset
 
 
-def of_worker(
-    worker: Worker, presets: Mapping[str, Preset], seen: Seen, *, wait: bool
-) -> list[Finding]:
-    """What speaks against this worker's settings. `wait`: its jobs are never killed."""
+def of_worker(worker: Worker, presets: Mapping[str, Preset], seen: Seen) -> list[Finding]:
+    """What speaks against this worker's settings."""
     place = f"workers.{worker.name}"
     if worker.preset == NONE:
         return []
@@ -38,13 +34,7 @@ def of_worker(
         found.append(_another(preset, place, *looks))
     preset = preset.fitted(worker.command)
     found += _of_stop(worker, preset, place, seen)
-    variables = dict(seen.environment) | dict(worker.environment) | dict(worker.fit.environment)
-    for check in preset.checks:
-        found += _of_check(worker, check, place, variables)
     found += _of_prints(worker, preset, place)
-    if not wait:
-        for limit in preset.limits:
-            found += _of_limit(worker, limit, preset, place)
     return found
 
 
@@ -115,30 +105,6 @@ def _of_stop(worker: Worker, preset: Preset, place: str, seen: Seen) -> Iterator
         )
 
 
-def _of_check(
-    worker: Worker, check: Check, place: str, variables: Mapping[str, str]
-) -> Iterator[Finding]:
-    where = "kill_mode" if check.kill_mode else "stop_signal" if check.stop_signal else "command"
-    if check.kill_mode and worker.kill_mode is not check.kill_mode:
-        return
-    if check.stop_signal and worker.stop_signal != check.stop_signal:
-        return
-    if check.command and not check.command.search(worker.command):
-        return
-    if any(directive == check.unless for directive, _ in worker.service):
-        return
-    if check.variable:
-        where = "environment"
-        # Before a command in a shell's script, too.
-        inline = re.search(rf"(?<!\w){check.variable}=[\"']?([^\s\"';]*)", worker.command)
-        value = inline[1] if inline else variables.get(check.variable)
-        if value is None or (check.value and not check.value.fullmatch(value)):
-            return
-    yield Finding(
-        Level.WARNING, f"{place}.{where}", f"{check.says}{_source(check.source)}", check.instead
-    )
-
-
 def _of_prints(worker: Worker, preset: Preset, place: str) -> Iterator[Finding]:
     prints = preset.prints
     # A script may have the option where the command does not.
@@ -153,30 +119,6 @@ def _of_prints(worker: Worker, preset: Preset, place: str) -> Iterator[Finding]:
             f"add {prints.needs}{_source(prints.source)}",
             name="log-level",
         )
-
-
-def _of_limit(worker: Worker, limit: Limit, preset: Preset, place: str) -> Iterator[Finding]:
-    found = limit.command.search(worker.command) if limit.command else None
-    text = next((group for group in found.groups() if group), "") if found else ""
-    if text.isdecimal():
-        number: int | None = int(text)
-    else:
-        number = limit.default
-    if number is None:
-        return
-    own = duration.parse(f"{number}{limit.unit}").seconds
-    if own + limit.margin.seconds <= worker.stop_timeout.seconds:
-        return
-    by = "on its command line" if text else "by default"
-    yield Finding(
-        Level.WARNING,
-        f"{place}.stop_timeout",
-        f"{worker.stop_timeout} is too short: {preset.title} gives a job {own:g} s {by}"
-        + (f", and {limit.says}" if limit.says else "")
-        + _source(limit.source),
-        f"at least {own + limit.margin.seconds:g}s",
-        name="time-limit",
-    )
 
 
 def _sentence(text: str) -> str:

@@ -26,7 +26,7 @@ class Certainty(StrEnum):
     POSSIBLE = "possible"
 
 
-_BY_LEVEL = {
+BY_LEVEL = {
     Level.ERROR: Certainty.CERTAIN,
     Level.WARNING: Certainty.LIKELY,
     Level.NOTE: Certainty.POSSIBLE,
@@ -51,7 +51,7 @@ class Finding:
 
     @property
     def certainty(self) -> Certainty:
-        return self.sure or _BY_LEVEL[self.level]
+        return self.sure or BY_LEVEL[self.level]
 
     @property
     def line(self) -> str:
@@ -81,3 +81,4 @@ class Seen:
 
     heads: Mapping[str, str] = field(default_factory=dict)  # of scripts, by path as written
     environment: Mapping[str, str] = field(default_factory=dict)  # of the environment files
+    settings: Mapping[str, str] = field(default_factory=dict)  # its framework's files, by path

@@ -37,6 +37,8 @@ class Outcome:
     jobs: Mapping[InstanceName, tuple[Job, ...]] = field(default_factory=dict)
     # Where jobs do not say who has them: those in hand all the while, one of which may be its own.
     possible: Mapping[InstanceName, tuple[Job, ...]] = field(default_factory=dict)
+    # Taken from their queue by workers that ended before they began them.
+    dropped: tuple[Job, ...] = ()
     # Of those that were killed and whose job was to be put back: why it was not; empty: it was.
     requeued: Mapping[InstanceName, str] = field(default_factory=dict)
     limits: tuple[DrainLimit, ...] = ()  # of the old processes whose stop_timeout has changed
@@ -71,6 +73,6 @@ class Outcome:
             return Exit.INTERRUPTED
         if self.paused and not self.rollout.complete:
             return Exit.PAUSED
-        if self.killed and fail_on_kill:
+        if (self.killed or self.dropped) and fail_on_kill:
             return Exit.KILLED
         return Exit.OK

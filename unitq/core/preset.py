@@ -10,9 +10,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from unitq.core.finding import BY_LEVEL, Level
+
 if TYPE_CHECKING:
     import re
 
+    from unitq.core.finding import Certainty
     from unitq.core.keys import Keys
     from unitq.core.model import KillMode
     from unitq.core.settings import Duration
@@ -37,6 +40,7 @@ class Recognise:
     script: tuple[re.Pattern[str], ...] = ()  # anywhere in the head of a script
     arguments: re.Pattern[str] | None = None  # which the script then needs as well
     title: tuple[re.Pattern[str], ...] = ()  # the beginning of what it calls itself in `ps`
+    valued: frozenset[str] = frozenset()  # its options whose value may be the next word
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +116,32 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Settings that are known to lose jobs, or to do something else than they seem to."""
+    """Settings that are known to lose jobs, or to do something else than they seem to.
+
+    All the conditions that a row has must hold; those of the command line for one program of it.
+    """
 
     says: str
-    command: re.Pattern[str] | None = None
-    variable: str = ""
-    value: re.Pattern[str] | None = None  # all of the variable's value
-    kill_mode: KillMode | None = None  # only under this one
-    stop_signal: str = ""  # only with this one
-    unless: str = ""  # not where the user gives this directive
+    name: str = ""  # for `allow`; of the rows with one name the first that holds counts
+    level: Level = Level.WARNING
+    sure: Certainty | None = None  # None: as the level says
+    why: str = ""
     instead: str = ""
     source: str = ""
+    command: re.Pattern[str] | None = None  # anywhere in the command, or in a program it runs
+    options: tuple[str, ...] = ()  # one of these is given
+    lacks: tuple[str, ...] = ()  # none of these is given
+    variable: str = ""
+    directive: str = ""  # the worker has it in its `service` or `unit`
+    value: re.Pattern[str] | None = None  # all of the variable's, directive's or option's value
+    instances: int = 1  # only where so many may run at a time
+    kill_mode: KillMode | None = None  # only under this one
+    stop_signal: str = ""  # only with this one
+    unless: str = ""  # not where the user gives this directive; or DIRECTIVE=VALUE
+
+    @property
+    def certainty(self) -> Certainty:
+        return self.sure or BY_LEVEL[self.level]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +151,11 @@ class Limit:
     command: re.Pattern[str] | None  # its first group is the number
     unit: str
     margin: Duration
-    default: int | None = None  # the framework's own, where the command says nothing
+    options: tuple[str, ...] = ()  # that have the number as their value
+    files: tuple[str, ...] = ()  # below the release, where no option says it; the first that is
+    file_options: tuple[str, ...] = ()  # that name another file
+    line: re.Pattern[str] | None = None  # of the file; its first group is the number
+    default: int | None = None  # the framework's own, where nothing says it
     says: str = ""
     source: str = ""
 

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from unitq.core import keys, presetvalues, tomltext, values
+from unitq.core.finding import Level
 from unitq.core.mistakes import said
 from unitq.core.model import NAME_RE, KillMode
 from unitq.core.preset import (
@@ -167,6 +168,7 @@ def _recognise(table: _Table) -> Recognise:
         script=table.get("script", presetvalues.patterns, ()),
         arguments=_maybe(table, "arguments"),
         title=table.get("title", presetvalues.patterns, ()),
+        valued=frozenset(table.get("valued", presetvalues.options, ())),
     )
     table.done()
     return found
@@ -286,21 +288,38 @@ def _case(table: _Table) -> Case:
 def _check(table: _Table) -> Check:
     check = Check(
         says=table.need("says", presetvalues.text, 'says = "loses the job"') or "",
+        name=table.get("name", presetvalues.finding_name, ""),
+        level=table.get("level", presetvalues.level, Level.WARNING),
+        sure=table.get("sure", presetvalues.certainty, None),
+        why=table.get("why", presetvalues.text, ""),
+        instead=table.get("instead", presetvalues.text, ""),
+        source=table.get("source", presetvalues.text, ""),
         command=_maybe(table, "command"),
+        options=table.get("options", presetvalues.options, ()),
+        lacks=table.get("lacks", presetvalues.options, ()),
         variable=table.get("variable", presetvalues.variable, ""),
+        directive=table.get("directive", presetvalues.directive, ""),
         value=_maybe(table, "value"),
+        instances=table.get("instances", values.whole(1, 1000), 1) or 1,
         kill_mode=table.get("kill_mode", values.kill_mode, None),
         stop_signal=table.get("stop_signal", values.stop_signal, ""),
         unless=table.get("unless", presetvalues.text, ""),
-        instead=table.get("instead", presetvalues.text, ""),
-        source=table.get("source", presetvalues.text, ""),
     )
-    if not (check.command or check.variable or check.kill_mode or check.stop_signal):
-        table.wrong("says", "of what? command, variable, kill_mode or stop_signal is needed")
-    if check.value and not check.variable:
-        table.wrong("value", "means nothing without variable")
+    if not table.data.keys() & set(_CONDITIONS):
+        table.wrong("says", f"of what? {either(_CONDITIONS)} is needed")
+    if check.value and not (check.options or check.variable or check.directive):
+        table.wrong("value", "of what? options, variable or directive is needed beside it")
+    if check.value and check.variable and check.directive:
+        table.wrong("value", "of which? only one of variable and directive can be")
+    if check.level is Level.ERROR and "name" not in table.data:
+        table.wrong("name", 'missing; who knows better has to silence it: allow = ["its-name"]')
     table.done()
     return check
+
+
+_CONDITIONS = (
+    "command", "options", "lacks", "variable", "directive", "kill_mode", "stop_signal",
+)  # fmt: skip
 
 
 def _limit(table: _Table) -> Limit:
@@ -308,14 +327,23 @@ def _limit(table: _Table) -> Limit:
         command=_maybe(table, "command"),
         unit=table.get("unit", presetvalues.word_of(UNITS), "s"),
         margin=table.get("margin", _MARGIN, Duration("5s", 5.0)),
+        options=table.get("options", presetvalues.options, ()),
+        files=table.get("files", presetvalues.files, ()),
+        file_options=table.get("file_options", presetvalues.options, ()),
+        line=_maybe(table, "line"),
         default=table.get("default", presetvalues.count, None),
         says=table.get("says", presetvalues.text, ""),
         source=table.get("source", presetvalues.text, ""),
     )
-    if limit.command and limit.command.groups < 1:
-        table.wrong("command", r"needs a group that is the number, such as (\d+)")
-    if "command" not in table.data and "default" not in table.data:
-        table.wrong("command", "missing; command, default or both are needed")
+    for key, pattern in (("command", limit.command), ("line", limit.line)):
+        if pattern and pattern.groups < 1:
+            table.wrong(key, r"needs a group that is the number, such as (\d+)")
+    if not table.data.keys() & {"command", "options", "default", "files"}:
+        table.wrong("command", "missing; command, options, files or default is needed")
+    if bool(limit.files) != bool(limit.line):
+        table.wrong("line", "needs files beside it, and files need line")
+    if limit.file_options and not limit.files:
+        table.wrong("file_options", "means nothing without files")
     table.done()
     return limit
 

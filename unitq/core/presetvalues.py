@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, TypeVar
 
 from unitq.core import directives, values
+from unitq.core.finding import Certainty, Level
 from unitq.core.preset import Basis
 from unitq.core.suggest import either
 from unitq.core.values import MistakeError, MistakesError
@@ -155,6 +156,46 @@ def word_of(words: tuple[str, ...]) -> Callable[[object], str]:
         return value
 
     return check
+
+
+def level(value: object) -> Level:
+    """How bad a finding is."""
+    return Level(word_of(tuple(Level))(value))
+
+
+def certainty(value: object) -> Certainty:
+    """How sure a finding is."""
+    return Certainty(word_of(tuple(Certainty))(value))
+
+
+def finding_name(value: object) -> str:
+    """The name by which `allow` silences a finding."""
+    if not isinstance(value, str) or not re.fullmatch(values.FINDING_NAME, value):
+        raise MistakeError('small letters, digits and "-" such as "one-shot"')
+    return value
+
+
+def options(value: object) -> tuple[str, ...]:
+    """Options of a command line, with their dashes."""
+    for index, option in enumerate(words(value)):
+        if not re.fullmatch(r"--?\w[\w-]*", option):
+            raise MistakeError('an option such as "-b" or "--burst"', at=(index,))
+    return words(value)
+
+
+def directive(value: object) -> str:
+    """The name of one of systemd's directives."""
+    if not isinstance(value, str) or not re.fullmatch(directives.DIRECTIVE, value):
+        raise MistakeError('the name of a directive such as "RuntimeDirectory"')
+    return value
+
+
+def files(value: object) -> tuple[str, ...]:
+    """Paths below the release."""
+    for index, path in enumerate(words(value)):
+        if path.startswith("/") or ".." in path.split("/"):
+            raise MistakeError('a path below the release such as "config/app.yml"', at=(index,))
+    return words(value)
 
 
 def basis(value: object) -> Basis:

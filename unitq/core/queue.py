@@ -55,6 +55,8 @@ class Registry(NamedTuple):
     paused: str = ""  # why no worker takes jobs, if so
     # Ids of the jobs that are fetched and not acknowledged; None: not known, or not asked for.
     fetched: frozenset[str] | None = None
+    # Jobs that are taken from their queue and that no worker has begun; only where asked for.
+    unbegun: tuple[Job, ...] = ()
 
 
 class Lengths(NamedTuple):

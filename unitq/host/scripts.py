@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from unitq.core.envfile import assignments
 from unitq.core.finding import Seen
 from unitq.core.fitting import below_scripts
+from unitq.core.option_lint import settings_files
 from unitq.core.recognise import HEAD_MAX, scripts
 from unitq.linux.trust import resolved
 
@@ -17,25 +18,36 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from unitq.core.model import App
+    from unitq.core.preset import Preset
     from unitq.core.render import Code
 
 _FILES_MAX = 20  # for one worker: a shell's script may name many
 _LEVELS = 2  # a shell's script, and what it starts
 
 
-def of_app(app: App, code: Mapping[str, Code]) -> dict[str, Seen]:
-    """What was found of each worker. What cannot be read says nothing: it is no mistake."""
-    return {
-        worker.name: Seen(
-            heads(worker.command, code[worker.name].release),
+def of_app(
+    app: App, code: Mapping[str, Code], presets: Mapping[str, Preset] | None = None
+) -> dict[str, Seen]:
+    """What was found of each worker. What cannot be read says nothing: it is no mistake.
+
+    With `presets`, the settings of its framework, too.
+    """
+    found = {}
+    for worker in app.workers:
+        release = code[worker.name].release
+        below = heads(worker.command, release)
+        preset = presets.get(worker.preset) if presets and worker.preset else None
+        paths = settings_files(worker, preset, below) if preset else []
+        found[worker.name] = Seen(
+            below,
             {
                 name: value
                 for content in code[worker.name].files
                 for name, value in assignments(content.decode(errors="replace")).items()
             },
+            {path: text for path in paths if (text := _head(os.path.join(release, path)))},
         )
-        for worker in app.workers
-    }
+    return found
 
 
 def fitted(app: App, code: Mapping[str, Code]) -> App:

@@ -4,6 +4,7 @@
     p worker:NAME               hostname, pid, queues, birth, state, last_heartbeat, current_job …
     p worker:NAME:executions    since 3.0: JOB:EXECUTION of what it has in hand
     p wip:QUEUE                 the same of a queue
+    p queue:QUEUE:intermediate  what a worker of one queue has taken and not begun: for milliseconds
     p job:ID                    description, origin, started_at, enqueued_at …
 
 Read in rq/worker/base.py, rq/executions.py and rq/job.py (3.0.0).
@@ -41,10 +42,16 @@ def read(source: Source, notes: Notes) -> Reading:
     """
     p = source.prefix
     first = [pack("SMEMBERS", f"{p}workers"), pack("EXISTS", f"{p}suspended")]
-    lists = each(source.queues[:_NAMED], "ZRANGE", f"{p}wip:{HOLE}", "0", _SHOWN)
-    members, suspended, *held = good((yield [*first, lists]), notes)
+    queues = source.queues[:_NAMED]
+    lists = [each(queues, "ZRANGE", f"{p}wip:{HOLE}", "0", _SHOWN)]
+    if source.named:
+        lists.append(each(queues, "LRANGE", f"{p}queue:{HOLE}:intermediate", "0", _SHOWN))
+    members, suspended, *found = good((yield [*first, *lists]), notes)
+    held, taken = found[: len(queues)], found[len(queues) :]
     keys = sorted(text(member) for member in members or ())
-    likely = dict.fromkeys(_job(entry) for entries in held if keys for entry in entries or ())
+    begun = dict.fromkeys(_job(entry) for entries in held for entry in entries or ())
+    waiting = {text(entry): None for entries in taken for entry in entries or ()}
+    likely = (begun if keys else {}) | waiting
     commands: list[bytes | Several] = [_asked(p, likely)]
     for key in keys:
         commands += [pack("HGETALL", key), pack("SMEMBERS", f"{key}:executions")]
@@ -63,7 +70,10 @@ def read(source: Source, notes: Notes) -> Reading:
         for key, (record, running) in records.items()
     )
     jobs = tuple(job for worker in workers for job in worker.jobs)
-    return Registry(workers, jobs, paused="rq suspend" if suspended else "")
+    unbegun = tuple(
+        _job_of(job, known.get(job)) for job in waiting if job not in begun and job not in running
+    )
+    return Registry(workers, jobs, paused="rq suspend" if suspended else "", unbegun=unbegun)
 
 
 def _asked(prefix: str, jobs: Iterable[str]) -> Several:
@@ -82,6 +92,19 @@ def _running(record: object, executions: object) -> list[str]:
     return [job for job in dict.fromkeys([*found, current]) if job]
 
 
+def _job_of(job: str, record: Any, worker: str | None = None) -> Job:
+    description, origin, started, content = record or (None,) * 4
+    return Job(
+        queue=text(origin),
+        # What follows are the arguments, which are nobody's business.
+        name=text(description).partition("(")[0],
+        id=job,
+        since=moment(started),
+        hash=digest(content or b""),
+        worker=worker,
+    )
+
+
 def _worker(
     name: str, record: dict[str, Any], running: list[str], known: dict[str, Any]
 ) -> Registration:
@@ -90,20 +113,7 @@ def _worker(
         stale = "its record has expired: no heartbeat for its whole time-out"
     elif "death" in record:
         stale = "it has registered its death"
-    jobs = []
-    for job in running:
-        description, origin, started, content = known.get(job) or (None,) * 4
-        jobs.append(
-            Job(
-                queue=text(origin),
-                # What follows are the arguments, which are nobody's business.
-                name=text(description).partition("(")[0],
-                id=job,
-                since=moment(started),
-                hash=digest(content or b""),
-                worker=name,
-            )
-        )
+    jobs = [_job_of(job, known.get(job), name) for job in running]
     queues = text(record.get("queues"))
     heartbeat: bytes | None = record.get("last_heartbeat")
     return Registration(

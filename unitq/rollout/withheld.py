@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 # The key of a report whose instances are without these.
 MARK = "withheld"
-_PRIVATE = ("log", "jobs", "possible_jobs")
+_PRIVATE = ("log", "jobs", "possible_jobs", "dropped_jobs")
 
 
 def split(report: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Returns the report for everybody, and what is left out of it; nothing where all is public."""
     public: dict[str, Any] = json.loads(json.dumps(report))
     private = []
-    for row in _instances(public):
+    for row in _rows(public):
         left_out = {key: row[key] for key in _PRIVATE if row.get(key)}
         private.append({"instance": row.get("instance"), **left_out})
         row |= {key: [] if key == "log" else None for key in left_out}
@@ -33,7 +33,7 @@ def split(report: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any
 
 def joined(public: dict[str, Any], private: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Returns the whole report. Raises ValueError where the two are not of one report."""
-    rows = list(_instances(public))
+    rows = list(_rows(public))
     if [row.get("instance") for row in rows] != [each.get("instance") for each in private]:
         raise ValueError("not of this report")
     for row, each in zip(rows, private, strict=True):
@@ -42,8 +42,10 @@ def joined(public: dict[str, Any], private: Sequence[Mapping[str, Any]]) -> dict
     return public
 
 
-def _instances(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _rows(report: Mapping[str, Any]) -> Iterator[Any]:
+    """Yields what has private keys: the instances, and the way there and back themselves."""
     for part in (report, *report.get("earlier", ())):
-        yield from part.get("instances", ())
-        if back := part.get("rollback"):
-            yield from back.get("instances", ())
+        for way in (part, part.get("rollback") or {}):
+            if "dropped_jobs" in way:  # not in a report of an older unitq
+                yield way
+            yield from way.get("instances", ())

@@ -19,3 +19,4 @@ class Looks(NamedTuple):
 
     preset: Preset | None = None
     heads: Mapping[str, str] = MappingProxyType({})
+    common: Preset | None = None  # whose checks hold for every worker

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def beside(file: File, looks: Mapping[str, Looks]) -> None:
     """Puts each warning above its worker, where no setting of ours could avoid it."""
-    presets = {one.preset.name: one.preset for one in looks.values() if one.preset}
+    every = (preset for one in looks.values() for preset in (one.preset, one.common))
+    presets = {preset.name: preset for preset in every if preset}
     try:
         app = parse(file.text(), source="", presets=presets)
     except ConfigError:
