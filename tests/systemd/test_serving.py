@@ -373,8 +373,7 @@ def test_a_kill_at_stop_timeout_is_told_with_its_pid(site: Site) -> None:
 @pytest.mark.parametrize("kill_mode", ["mixed", "control-group"])
 def test_a_background_child_of_a_job_is_named_as_what_it_is(site: Site, kill_mode: str) -> None:
     command = leaving_a_child(site)
-    sms = {"command": command, "kill_mode": kill_mode, "stop_timeout": "1500ms"}
-    done, row = restart(site, sms)
+    done, row = restart(site, {"command": command, "kill_mode": kill_mode})
     assert re.search(
         r"sms@1 drained; it left PID \d+ \(sleep\) behind, killed by systemd", done.stderr
     ), done
@@ -385,10 +384,7 @@ def test_a_background_child_of_a_job_is_named_as_what_it_is(site: Site, kill_mod
 
 def test_a_keeper_that_kills_its_child_is_no_drain(site: Site) -> None:
     command = f'/usr/bin/script -qefc "{site.odd("slow-drain", "30")}" /dev/null'
-    settings = {
-        "command": command, "kill_mode": "mixed", "stop_timeout": "1s", "allow": ["wrapper"],
-    }  # fmt: skip
-    done, row = restart(site, settings)
+    done, row = restart(site, {"command": command, "kill_mode": "mixed", "allow": ["wrapper"]})
     # In mixed mode systemd may be faster than the keeper.
     said = "sms@1 did not drain: script ended the worker below it", "when script above it had ended"
     assert any(words in done.stderr for words in said), done
