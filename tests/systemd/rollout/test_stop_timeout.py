@@ -85,7 +85,7 @@ def test_a_shorter_one_waits_for_the_new_process(site: Site) -> None:
 
 
 def test_a_rollback_to_a_shorter_one_does_not_cut_the_process_short(site: Site) -> None:
-    configure(site, stop_timeout=SHORT, instances=1)
+    configure(site, stop_timeout=SHORT)
     site.deploy()
     configure(site, stop_timeout=LONG)
     site.deploy()
@@ -101,10 +101,11 @@ def test_a_rollback_to_a_shorter_one_does_not_cut_the_process_short(site: Site) 
 
 def cut_off_while_it_drains(site: Site, **more: Any) -> float:
     """When sms@1 was told to stop, by a deploy of a longer limit that was killed after that."""
-    site.config(workers={"sms": {"command": site.holding(), "stop_timeout": SHORT}})
+    sms = {"command": site.holding(), "instances": 1}
+    site.config(workers={"sms": {**sms, "stop_timeout": SHORT}})
     site.deploy()
     site.hold(1)
-    site.config(workers={"sms": {"command": site.holding(), "stop_timeout": LONG, **more}})
+    site.config(workers={"sms": {**sms, "stop_timeout": LONG, **more}})
     deploy: Running = site.start("deploy")
     deploy.wait_for("sms@1  draining")
     begun = time.monotonic()
@@ -122,7 +123,8 @@ def test_what_drains_keeps_its_limit_whatever_follows_a_cut_off(
     if then == "deploy":
         # The file says the short limit again; what drains was promised the long one.
         assert site.unitq("rollout", "abort").code == 0
-        site.config(workers={"sms": {"command": site.holding(), "stop_timeout": SHORT}})
+        sms = {"command": site.holding(), "instances": 1, "stop_timeout": SHORT}
+        site.config(workers={"sms": sms})
     words = {"rollback": ("rollback",), "resume": ("rollout", "resume"), "deploy": ("deploy",)}
     running = site.start(*words[then])
     wait_until(lambda: time.monotonic() > begun + JOB)
