@@ -25,6 +25,7 @@ from unitq.core.finding import Level, Seen
 from unitq.core.model import ROLLOUT, App, KillMode
 from unitq.core.recognise import recognised
 from unitq.core.supervisor import known
+from unitq.core.supervisor.draft import uncommented
 from unitq.core.supervisor.ini import Ini
 from unitq.core.supervisor.looks import Looks
 from unitq.core.supervisor.programs import read
@@ -41,8 +42,11 @@ if TYPE_CHECKING:
 __all__ = ["unitq"]  # a fixture
 
 
-def app(case: str) -> App:
-    return parse(imported(case).text, source="unitq.toml", presets=PRESETS)
+def app(case: str, *, user_scope: bool = False) -> App:
+    """As it is written; where that is comments only, with the # taken away."""
+    found = imported(case, user_scope=user_scope)
+    text = found.text if found.report.written else uncommented(found.text)
+    return parse(text, source="unitq.toml", presets=PRESETS)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -76,7 +80,7 @@ def test_it_is_a_valid_file_that_renders(case: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_user_s_own_has_no_users_in_it(case: str) -> None:
-    found = parse(imported(case, user_scope=True).text, source="unitq.toml", presets=PRESETS)
+    found = app(case, user_scope=True)
     assert not [worker.name for worker in found.workers if worker.user]
 
 
@@ -144,8 +148,9 @@ def test_a_framework_gets_its_preset_and_the_report_says_what_changes() -> None:
 
 def test_what_must_not_start_is_not_written() -> None:
     assert [worker.name for worker in app("restarting").workers] == [
-        *("always", "never", "codes", "no-codes"),
+        *("always", "codes", "no-codes"),
     ]
+    assert "# [workers.never]" in imported("restarting").text
     assert "# [workers.off]" in imported("restarting").text
     assert [worker.name for worker in app("superlance").workers] == ["jobs"]
     assert [worker.name for worker in app("fcgi").workers] == ["logger"]
@@ -188,14 +193,13 @@ def test_only_what_no_setting_could_avoid_is_warned_of() -> None:
         if one.level is not Level.NOTE
     }
     below = {f"shells: {name}.command" for name in (
-        "pipe", "redirect", "redirect-no-exec", "variable", "loop", "sleep-first", "ulimit",
+        "redirect", "redirect-no-exec", "variable", "sleep-first", "ulimit",
         "background", "arguments", "trap",
     )}  # fmt: skip
     assert found == below | {
         "host-name: named.command",  # --here=…
         "java: kafka-consumer.command",  # java -jar
         "python-queues: dramatiq.stop_timeout",  # somebody's choice
-        "sudo: sudo.command",
     }
 
 
@@ -227,7 +231,8 @@ STAYS = "#!/bin/bash\nphp bin/resque\n"
         ("php bin/resque", {}, True),
         ("bash -c 'php bin/resque'", {}, True),
         ("bash -c 'php bin/resque > log'", {}, True),  # with an exec of ours
-        ("bash -c 'php bin/resque | tee log'", {}, False),
+        ("bash -c 'php bin/resque | tee log'", {}, True),  # without the pipe
+        ("bash -c 'php bin/resque | mail x'", {}, False),
         ("bash -c 'php bin/resque; sleep 1'", {}, False),
         ("bash -c 'trap true EXIT; php bin/resque'", {}, False),
         ("bin/start", {"bin/start": STAYS}, False),
@@ -310,7 +315,11 @@ def test_toml_goes_to_stdout_and_the_report_to_stderr(
     done = unitq("import", str(conf), "--env", "WHERE=here")
     assert done.code == Exit.OK
     assert parse(done.stdout, source="x").workers[0].command == "bin/sms here"
-    assert "[program:sms]: worker sms" in done.stderr
+    assert "app shop, 1 worker. To decide" in done.stderr
+    assert "[program:sms]: worker sms" not in done.stderr
+    explained = unitq("import", str(conf), "--env", "WHERE=here", "--explain")
+    assert explained.stdout == done.stdout
+    assert "[program:sms]: worker sms" in explained.stderr
     # Without a name it takes what supervisord would.
     again = unitq("import", "--env", "WHERE=here", "-a", "other")
     assert parse(again.stdout, source="x").name == "other"
@@ -331,7 +340,7 @@ def test_output_is_not_overwritten_and_may_hold_secrets(
     command = ("import", str(conf), "--env", "WHERE=s3cret", "-o", str(target))
     done = unitq(*command)
     assert done.code == Exit.OK
-    assert "[program:sms]: worker sms" in done.stdout
+    assert "app shop, 1 worker" in done.stdout
     assert "s3cret" not in done.stdout
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     before = target.read_text()

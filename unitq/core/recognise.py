@@ -25,7 +25,8 @@ HEAD_MAX = 32 * 1024  # so many bytes of a script are looked at
 _RUN = ("run", "run-script")
 _COMMANDS_MAX = 100  # of a shell's script
 
-_INTERPRETER = re.compile(r"(php|python|pypy|ruby|node|nodejs|bun|perl)(?:[0-9][0-9.]*)?")
+_INTERPRETER = re.compile(r"php|python|pypy|ruby|node|nodejs|bun|perl")
+_VERSION = re.compile(r"-?[0-9][0-9.]*\Z")  # of a program, behind its name: bundle-2.1, python3.11
 _SAME = {"pypy": "python", "nodejs": "node", "bun": "node"}
 
 # Options of interpreters whose value is the next word.
@@ -169,7 +170,7 @@ def program(words: Sequence[str]) -> Invocation | None:
     found = _invocation(list(words))
     if found is None or not found.interpreter:
         return found
-    runner = found.program.rpartition("/")[2]
+    runner = unversioned(found.program.rpartition("/")[2])
     if runner not in _RUNNERS:
         return found
     # `ruby /usr/bin/bundle exec rake …`: the runner is a script itself, and stays.
@@ -373,8 +374,8 @@ def _unwrapped(words: list[str]) -> list[str]:
                 elif option == "--":
                     break
             rest = rest[passes.operands :]
-        elif name in _RUNNERS and _RUNNERS[name] in rest:
-            rest = rest[rest.index(_RUNNERS[name]) + 1 :]
+        elif (runner := unversioned(name)) in _RUNNERS and _RUNNERS[runner] in rest:
+            rest = rest[rest.index(_RUNNERS[runner]) + 1 :]
             while rest and rest[0].startswith("-"):
                 rest.pop(0)
         else:
@@ -400,8 +401,13 @@ def _engine_of(program: str) -> str:
 
 def interpreter(program: str) -> str:
     """`python` for "/usr/bin/python3.11"; empty for what is none of those that we know."""
-    found = _INTERPRETER.fullmatch(program.rpartition("/")[2])
-    return _SAME.get(found[1], found[1]) if found else ""
+    found = _INTERPRETER.fullmatch(unversioned(program.rpartition("/")[2]))
+    return _SAME.get(found[0], found[0]) if found else ""
+
+
+def unversioned(program: str) -> str:
+    """`bundle` for "bundle-2.1", `python` for "python3.11": distributions name several so."""
+    return _VERSION.sub("", program) or program
 
 
 def engine(one: Invocation, head: str = "") -> str:

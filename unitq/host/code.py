@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from unitq.linux.trust import Control
 
 _UNTOLD = "code as of "
+_DIRTY = " with changes, "
 _FILE_MAX = 1 << 20  # bytes; an environment file larger than this is a mistake
 
 
@@ -112,7 +113,7 @@ def _version(directory: str, release: str, mode: CodeVersion, label: str | None)
             if git.clean(checkout):
                 return _Version(f"commit {head.commit[:12]}", commit)
             # Two dirty trees with one HEAD may differ: in doubt, a new version.
-            return _Version(f"commit {head.commit[:12]} with changes, {_now()}", commit)
+            return _Version(f"commit {head.commit[:12]}{_DIRTY}{_now()}", commit)
         if mode is CodeVersion.GIT and not label:
             raise PreflightError(
                 f'code_version = "git", but {refused}'
@@ -138,6 +139,16 @@ def _refuse_guess(release: str) -> None:
         )
 
 
+def untold(version: str) -> str:
+    """What a version that tells no two trees apart has in common with others; empty: it tells.
+
+    A dirty checkout at one commit is as little told from another as a directory without git.
+    """
+    if version.startswith(_UNTOLD):
+        return _UNTOLD
+    return version.partition(_DIRTY)[0] if _DIRTY in version else ""
+
+
 def as_installed(found: Mapping[str, Code], installed: Revision) -> dict[str, Code]:
     """The same, but what nothing tells from what is installed is taken for that.
 
@@ -146,8 +157,9 @@ def as_installed(found: Mapping[str, Code], installed: Revision) -> dict[str, Co
     same = {}
     for name, one in found.items():
         was = installed.worker(name)
-        untold = one.version.startswith(_UNTOLD)
-        if was and untold and was.code_version.startswith(_UNTOLD) and was.release == one.release:
+        same_place = was is not None and was.release == one.release
+        common = untold(one.version)
+        if was and same_place and common and common == untold(was.code_version):
             one = replace(one, version=was.code_version)  # noqa: PLW2901
         same[name] = one
     return same

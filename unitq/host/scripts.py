@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from unitq.core.envfile import assignments
 from unitq.core.finding import Seen
 from unitq.core.fitting import below_scripts
-from unitq.core.recognise import HEAD_MAX, scripts
+from unitq.core.recognise import HEAD_MAX, invocations, scripts
 from unitq.linux.trust import resolved
 
 if TYPE_CHECKING:
@@ -51,6 +51,16 @@ def heads(command: str, release: str) -> dict[str, str]:
             if path not in found:
                 found[path] = _head(os.path.join(release, path))
     return {path: head for path, head in found.items() if head}
+
+
+def unread(command: str, release: str, seen: Mapping[str, str]) -> tuple[str, ...]:
+    """Programs by a path that may be a shell's script, and could not be looked at here."""
+    paths = [
+        one.script
+        for one in invocations(command, seen)
+        if one.script and one.interpreter in ("", "sh") and one.script not in seen
+    ]
+    return tuple(path for path in paths if not is_machine_code(os.path.join(release, path)))
 
 
 def real_name(interpreter: str, folder: str) -> str:

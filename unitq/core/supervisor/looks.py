@@ -19,3 +19,4 @@ class Looks(NamedTuple):
 
     preset: Preset | None = None
     heads: Mapping[str, str] = MappingProxyType({})
+    unread: tuple[str, ...] = ()  # programs that may be scripts, and could not be looked at

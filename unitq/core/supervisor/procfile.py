@@ -110,6 +110,7 @@ def read(
             part.workers = [draft.name]
     if unknown := sorted(formation.keys() - seen - {"all"}):
         raise mistakes(wishes.source, [f"--formation: there is no {name}" for name in unknown])
+    report.written = len(drafts)
     report.app = wishes.app or naming.app(wishes.source, [directory], [])
     _closing(report, env_file)
     file = File(report.app, (f"Written by `unitq import` from {wishes.source}.",), drafts)
@@ -162,7 +163,7 @@ def _draft(
     else:
         part.changed("command", f"through a shell: {found.why or 'it needs one'}")
     looks = recognise(line, str(draft.keys["directory"]))
-    _stop(part, draft, looks.preset, above(line, found, looks.heads))
+    _stop(part, draft, looks.preset, above(line, found, looks))
     seen[draft.name] = looks
     return True
 
@@ -201,7 +202,7 @@ def _stop(part: Part, draft: Draft, preset: Preset | None, between: str) -> None
         "stop_timeout": _WAIT,
         "kill_mode": str(KillMode.CONTROL_GROUP),
     }
-    part.note(
+    part.decide(
         "SIGTERM, and SIGKILL after 5 s, as foreman does it: if this works off a queue, give "
         "stop_timeout the longest job's time"
     )
@@ -213,11 +214,11 @@ def _closing(report: Report, env_file: str | None) -> None:
             f"{env_file} is the environment_file: systemd reads it, which knows no ${{OTHER}} and "
             "no `export` in it; other .env files that you name with foreman -e are not read"
         )
-    report.notes += [
-        (
-            "foreman passes its whole environment on, systemd does not: what a worker needs "
-            "belongs into `environment` or `environment_file`"
-        ),
-        "foreman ends everything when one process ends; systemd starts that one again",
-        'a Procfile names no user: add user = "…", or deploy with --user',
-    ]
+    report.decide('a Procfile names no user: add user = "…", or deploy with --user')
+    report.decide(
+        "foreman passes its whole environment on, systemd does not: what a worker needs "
+        "belongs into `environment` or `environment_file`"
+    )
+    report.notes.append(
+        "foreman ends everything when one process ends; systemd starts that one again"
+    )

@@ -8,6 +8,7 @@ from unitq.core.advice import advice
 from unitq.core.config import parse
 from unitq.core.errors import ConfigError
 from unitq.core.finding import Level, Seen
+from unitq.core.supervisor.draft import uncommented
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,9 @@ def beside(file: File, looks: Mapping[str, Looks]) -> None:
     """Puts each warning above its worker, where no setting of ours could avoid it."""
     presets = {one.preset.name: one.preset for one in looks.values() if one.preset}
     try:
-        app = parse(file.text(), source="", presets=presets)
+        text = file.text()
+        on = any(not draft.off for draft in file.drafts)
+        app = parse(text if on else uncommented(text), source="", presets=presets)
     except ConfigError:
         return  # whoever reads the text next says what is wrong with it
     found = advice(app, presets, {name: Seen(one.heads) for name, one in looks.items()})

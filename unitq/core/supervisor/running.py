@@ -30,7 +30,7 @@ def restarting(part: Part, program: Program, draft: Draft, preset: Preset | None
     if "startsecs" in given:
         part.changed(
             "startsecs",
-            "[rollout] min_healthy, which all workers share: the longest of them"
+            "[rollout] min_healthy, which all workers share: the shortest, where each says one"
             if settings.startsecs > 0
             else "0: nothing to wait for; [rollout] min_healthy says when it counts as healthy",
         )
