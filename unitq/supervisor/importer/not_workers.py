@@ -46,8 +46,10 @@ def aside(part: Part, program: Program, draft: Draft, command: Command) -> None:
             "a comment"
         )
     elif timer := command.peeled.timer or _in_file(command):
+        in_file = command.peeled.timer is None
         _off(draft, [
             "A job that runs every so often, and not the worker of a queue: a timer starts it.",
+            *(["What its script does before the loop has to be done in there, too."] * in_file),
             *timers.every(_task(draft, command, timer), timer.interval),
             "", "What Supervisor ran:",
         ])  # fmt: skip
@@ -93,7 +95,7 @@ def _in_file(command: Command) -> Loop | None:
 
 def _task(draft: Draft, command: Command, timer: Loop | None) -> timers.Task:
     arguments = command.arguments
-    if timer is not None and command.peeled.timer is not None:
+    if timer is not None:
         arguments = timer.words or ("/bin/sh", "-c", timer.body)
     return timers.Task(
         draft.name,
