@@ -164,6 +164,7 @@ def _imported(
     from unitq.core.supervisor.section import OF_SESSION
     from unitq.core.supervisor.translate import Wishes, translate
     from unitq.host import supervisor
+    from unitq.supervisor.importer import unit_file, unit_source, unit_text
 
     if scope.app is not None and not NAME_RE.fullmatch(scope.app):
         raise ConfigError(f"not a name for an app: {scope.app}", hint="letters, digits, - and _")
@@ -171,11 +172,15 @@ def _imported(
         directory = os.path.abspath(directory)
     text = supervisor.read(path)
     wishes = Wishes(one_line(str(path)), scope.app, directory, scope.user, supervisor.home)
-    if procfile.looks_like(path.name, text):
+    if not unit_text.looks_like_unit(path.name, text) and procfile.looks_like(path.name, text):
         mode = _SECRET if supervisor.secret([str(path)]) else _READABLE
         return _procfile(scope, path, text, wishes, formation), mode
     if formation:
         raise ConfigError("--formation is for a Procfile; numprocs says it here")
+    if unit_text.looks_like_unit(path.name, text):
+        unit = unit_source.load(path, text, variables)
+        mode = _SECRET if supervisor.secret(unit_source.files(unit)) else _READABLE
+        return unit_file.translate(unit, wishes, recogniser(scope)), mode
     own = {name: value for name, value in os.environ.items() if name not in OF_SESSION}
     environment = own | variables
     around = supervisor.surroundings(path, environment)

@@ -32,7 +32,8 @@ class Draft:
     name: str
     keys: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
-    service: dict[str, str] = field(default_factory=dict)
+    service: dict[str, Any] = field(default_factory=dict)
+    unit: dict[str, Any] = field(default_factory=dict)
     hints: list[str] = field(default_factory=list)  # lines to be had by taking the "#" away
     comments: list[str] = field(default_factory=list)
     off: bool = False  # written as a comment: not to be started
@@ -100,6 +101,7 @@ def _draft(draft: Draft, shared: Mapping[str, Any], environment: Mapping[str, st
     own = {name: value for name, value in draft.environment.items()
            if environment.get(name) != value}  # fmt: skip
     lines += _table(f"workers.{draft.name}.environment", own)
+    lines += _table(f"workers.{draft.name}.unit", draft.unit)
     if draft.service or draft.hints:
         begin = "" if draft.service else "# "
         lines += ["", f"{begin}[workers.{draft.name}.service]"]
