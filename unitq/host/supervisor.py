@@ -41,7 +41,7 @@ def default() -> Path:
             return Path(name)
     raise ConfigError(
         f"no configuration of Supervisor: looked for {', '.join(DEFAULTS)}",
-        hint="name the file: `unitq import FILE`; a Procfile, too",
+        hint="name the file: `unitq import FILE`; a Procfile or a systemd unit, too",
     )
 
 

@@ -57,25 +57,12 @@ def listener(part: Part, program: Program) -> None:
     )
 
 
-def fcgi(part: Part, program: Program, drafts: Sequence[Draft]) -> None:
+def fcgi(part: Part, drafts: Sequence[Draft]) -> None:
     """A FastCGI program: it needs a socket on its file descriptor 0, which unitq does not make."""
     for draft in drafts:
         draft.off = True
         draft.comments.append("fcgi-program: needs its socket from a .socket unit of your own.")
     part.only("a FastCGI program needs its socket on descriptor 0: a .socket unit of your own")
-    for option in known.FCGI:
-        if option in program.given:
-            part.left(option, _FCGI[option])
-
-
-_FCGI = {
-    "socket": "unitq makes no sockets, so the worker is a comment: a .socket unit of your "
-    "own with ListenStream= and a service with StandardInput=socket take its place, or a program "
-    "that opens its socket itself, as php-fpm does",
-    "socket_backlog": "Backlog= of that .socket unit",
-    "socket_owner": "SocketUser= and SocketGroup= of that .socket unit",
-    "socket_mode": "SocketMode= of that .socket unit, whose default is 0666",
-}
 
 
 def others(ini: Ini, read: Read, report: Report) -> None:

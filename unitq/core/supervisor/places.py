@@ -115,7 +115,10 @@ def user(
     name = found.user or (program.settings.user if given else daemon.user)
     if found.accounts:
         by = found.accounts[-1].by
-        part.note(f"{by} is gone: `user` does the same, and the worker is the main process")
+        if user_scope:
+            part.decide(f"{by} ran it as {name}; with --user it runs as you")
+        else:
+            part.note(f"{by} is gone: `user` does the same, and the worker is the main process")
         if found.group and not user_scope:
             draft.keys["group"] = found.group
         if given:

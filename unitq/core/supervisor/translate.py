@@ -218,23 +218,13 @@ def _program(work: _Work, ini: Ini, program: Program, part: Part, names: list[st
     _numbers(part, program, drafts)
     every = [joined(program.group, process.name) for process in program.processes]
     naming.for_ctl(part, drafts, every)
-    for option in ("priority", "serverurl"):
-        if option in program.given:
-            part.left(option, _LEFT[option])
     _autostart(part, program, drafts)
     if program.kind == "fcgi-program":
-        machinery.fcgi(part, program, drafts)
+        machinery.fcgi(part, drafts)
     seconds = program.settings.startsecs
     if "startsecs" in program.given and not drafts[0].off and 0 < seconds < 10**6:
         work.startsecs |= {draft.name: (part, seconds) for draft in drafts}
     work.drafts += drafts
-
-
-_LEFT = {
-    "priority": "workers start together; where one needs another, say so in [workers.NAME.unit], "
-    "and let it retry",
-    "serverurl": "there is no server whose URL a program could be told",
-}
 
 
 def _candidates(work: _Work, program: Program, part: Part, names: list[str]) -> list[_Candidate]:
@@ -467,5 +457,9 @@ def _rest(part: Part, program: Program) -> None:
             part.left(option, known.unknown(option, options))
         elif not part.workers:
             part.left(option, "no worker is written")
+        elif option in known.LEFT:
+            part.left(option, known.LEFT[option])
+        elif option in known.CHANGED:
+            part.changed(option, known.CHANGED[option])
         else:
             part.same(option)
