@@ -114,7 +114,7 @@ def read(
     report.app = wishes.app or naming.app(wishes.source, [directory], [])
     _closing(report, env_file)
     file = File(report.app, (f"Written by `unitq import` from {wishes.source}.",), drafts)
-    remarks.beside(file, looks)
+    remarks.beside(file, looks, report)
     return Imported(file.text(), report)
 
 

@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
     from unitq.core.supervisor.draft import File
     from unitq.core.supervisor.looks import Looks
+    from unitq.core.supervisor.report import Report
 
 
-def beside(file: File, looks: Mapping[str, Looks]) -> None:
-    """Puts each warning above its worker, where no setting of ours could avoid it."""
+def beside(file: File, looks: Mapping[str, Looks], report: Report) -> None:
+    """Puts each warning above its worker, where no setting of ours could avoid it.
+
+    It is to be decided, too, but for workers that are comments.
+    """
+    parts = {name: part for part in report.parts for name in part.workers}
     presets = {one.preset.name: one.preset for one in looks.values() if one.preset}
     try:
         text = file.text()
@@ -36,3 +41,7 @@ def beside(file: File, looks: Mapping[str, Looks]) -> None:
             draft.comments.append(f"check: {key} {one.message}")
             if one.hint:
                 draft.comments.append(f"  {one.hint}")
+            if not draft.off and draft.name in parts:
+                parts[draft.name].decide(
+                    "; ".join(filter(None, [f"{key} {one.message}", one.hint]))
+                )

@@ -118,7 +118,7 @@ def translate(ini: Ini, read: Read, wishes: Wishes, recognise: Recognise) -> Imp
         rollout=_rollout(work),
     )
     work.report.written = sum(not draft.off for draft in work.drafts)
-    remarks.beside(file, work.looks)
+    remarks.beside(file, work.looks, work.report)
     machinery.closing(work.report, read, work.drafts)
     return Imported(file.text(), work.report)
 

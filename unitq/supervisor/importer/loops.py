@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.supervisor import shell
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _LOOP = re.compile(
     r"(?:while\s+(?:true|:|/bin/true|\[+\s*1\s*\]+|(?P<first>sleep\s+\S+?))|until\s+false"
@@ -23,6 +27,23 @@ class Loop(NamedTuple):
     body: str  # a script, without the sleep where it is one command beside it
     words: tuple[str, ...]  # of the only command; empty: it is more than that
     interval: float  # seconds; 0: none
+
+
+def watched(arguments: Sequence[str]) -> Loop | None:
+    """Returns what `watch -n 60 COMMAND` runs (watch(1)); None: it is something else."""
+    if posixpath.basename(arguments[0]) != "watch":
+        return None
+    interval, rest = "2", list(arguments[1:])
+    while rest and rest[0].startswith("-"):
+        option, _, value = rest.pop(0).partition("=")
+        if option.startswith(("-n", "--interval")):
+            interval = value or option.removeprefix("--interval").removeprefix("-n")
+            interval = interval or (rest.pop(0) if rest else "")
+    if not rest or not re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", interval):
+        return None
+    # watch hands its words to a shell, joined by blanks.
+    words = tuple(rest) if len(rest) > 1 else ("/bin/sh", "-c", rest[0])
+    return Loop(" ".join(rest), words, float(interval))
 
 
 def loop(script: str, *, whole: bool = True) -> Loop | None:

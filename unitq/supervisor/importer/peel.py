@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from unitq.core.supervisor import shell
 from unitq.core.supervisor.unwrap import Plain, plain, script_at
 from unitq.supervisor.importer.accounts import without_account, without_init
-from unitq.supervisor.importer.loops import Loop, loop
+from unitq.supervisor.importer.loops import Loop, loop, watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +76,9 @@ def peel(
         if (bare := without_init(arguments)) != arguments:
             arguments = bare
             continue
+        if (found := watched(arguments)) and not is_worker(found.words):
+            one = _with(plain(arguments, directory, environment), more)
+            return replace(around, plain=one, timer=found)
         if place := script_at(arguments):
             at, script = place[0], arguments[place[0]]
             if piped := _without_pipe(script):

@@ -102,7 +102,7 @@ def translate(source: Source, wishes: Wishes, recognise: Recognise) -> Imported:
         "what became of each directive. Look at this with `unitq check` and `unitq plan`.",
     )
     file = File(report.app, head, drafts)
-    remarks.beside(file, looks)
+    remarks.beside(file, looks, report)
     return Imported(file.text(), report)
 
 

@@ -182,6 +182,8 @@ def test_a_loop_around_a_worker_is_what_systemd_does(script: str) -> None:
     [
         ('bash -c "while true; do php artisan schedule:run; sleep 60; done"',
          "php artisan schedule:run", 60),
+        ("watch -n 60 php artisan schedule:run", "php artisan schedule:run", 60),
+        ("/usr/bin/watch --interval=5 -t 'bin/a && bin/b'", '/bin/sh -c "bin/a && bin/b"', 5),
         ('sh -c "while :; do /srv/a/report >> /var/log/r; sleep 5m; done"',
          "/bin/sh -c", 300),
         ('sudo -u app bash -c "while sleep 10; do bin/poll; done"', "bin/poll", 10),
@@ -194,6 +196,11 @@ def test_a_loop_that_sleeps_is_a_timer(command: str, exec_start: str, seconds: i
     assert f"# OnUnitInactiveSec={seconds}s" in found.text
     assert "is a timer" in decisions(found)
     of(found)
+
+
+def test_what_check_will_say_is_to_be_decided() -> None:
+    found = imported(program("sh -c 'sleep 5; while true; do rq worker; sleep 1; done'"))
+    assert "that loses jobs of RQ" in decisions(found)
 
 
 def test_a_loop_in_a_file_is_one_if_it_sleeps_for_long() -> None:
