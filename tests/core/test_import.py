@@ -281,7 +281,7 @@ def test_without_a_framework_a_shell_s_script_counts_too() -> None:
 def test_what_lies_in_the_directory_is_written_relative_to_it(command: str, expected: str) -> None:
     worker, report = one_program(command)
     assert worker.command == expected
-    assert ("relative to `directory`" in report) is (command != expected)
+    assert ("relative to `directory`: after a crash" in report) is (command != expected)
 
 
 def test_a_command_that_a_shell_was_meant_to_read_is_told() -> None:

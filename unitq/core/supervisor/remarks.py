@@ -42,6 +42,5 @@ def beside(file: File, looks: Mapping[str, Looks], report: Report) -> None:
             if one.hint:
                 draft.comments.append(f"  {one.hint}")
             if not draft.off and draft.name in parts:
-                parts[draft.name].decide(
-                    "; ".join(filter(None, [f"{key} {one.message}", one.hint]))
-                )
+                hint = f"; {one.hint}" if one.hint else ""
+                parts[draft.name].decide(f"{key} {one.message}{hint}")
