@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from unitq.core.envfile import assignments
 from unitq.core.finding import Seen
 from unitq.core.fitting import below_scripts
-from unitq.core.recognise import HEAD_MAX, invocations, scripts
+from unitq.core.recognise import HEAD_MAX, main_process, scripts
 from unitq.linux.trust import resolved
 
 if TYPE_CHECKING:
@@ -54,11 +54,15 @@ def heads(command: str, release: str) -> dict[str, str]:
 
 
 def unread(command: str, release: str, seen: Mapping[str, str]) -> tuple[str, ...]:
-    """Programs by a path that may be a shell's script, and could not be looked at here."""
+    """The main process's program, where it may be a shell's script, and could not be looked at."""
     paths = [
         one.script
-        for one in invocations(command, seen)
-        if one.script and one.interpreter in ("", "sh") and one.script not in seen
+        for one in main_process(command, seen)
+        if one.script
+        and one.interpreter in ("", "sh")
+        and one.script not in seen
+        # What a shell puts in is not known here.
+        and "$" not in one.script
     ]
     return tuple(path for path in paths if not is_machine_code(os.path.join(release, path)))
 

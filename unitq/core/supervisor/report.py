@@ -119,7 +119,9 @@ class Report:
         head = f"{self.source}: app {self.app}, {workers}"
         if not every:
             return one_line(f"{head}; nothing to decide (every option: --explain)")
-        lines = [one_line(f"{head}. To decide (every option: --explain):")]
+        lines = textwrap.wrap(
+            one_line(f"{head}. To decide (every option: --explain):"), WIDTH, **_UNBROKEN
+        )
         for at, (text, names) in enumerate(every.items()):
             more = _decision(text, names)
             rest = len(every) - at
