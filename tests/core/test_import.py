@@ -315,7 +315,7 @@ def test_toml_goes_to_stdout_and_the_report_to_stderr(
     done = unitq("import", str(conf), "--env", "WHERE=here")
     assert done.code == Exit.OK
     assert parse(done.stdout, source="x").workers[0].command == "bin/sms here"
-    assert "app shop, 1 worker. To decide" in done.stderr
+    assert "app shop, 1 worker. To decide" in " ".join(done.stderr.split())
     assert "[program:sms]: worker sms" not in done.stderr
     explained = unitq("import", str(conf), "--env", "WHERE=here", "--explain")
     assert explained.stdout == done.stdout
