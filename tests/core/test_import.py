@@ -232,7 +232,6 @@ STAYS = "#!/bin/bash\nphp bin/resque\n"
         ("bash -c 'php bin/resque'", {}, True),
         ("bash -c 'php bin/resque > log'", {}, True),  # with an exec of ours
         ("bash -c 'php bin/resque | tee log'", {}, True),  # without the pipe
-        ("bash -c 'php bin/resque | mail x'", {}, False),
         ("bash -c 'php bin/resque; sleep 1'", {}, False),
         ("bash -c 'trap true EXIT; php bin/resque'", {}, False),
         ("bin/start", {"bin/start": STAYS}, False),

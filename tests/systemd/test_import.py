@@ -23,6 +23,7 @@ from tests.importing import CASES, imported
 from tests.systemd.conftest import wait_until
 from unitq.core.config import parse
 from unitq.core.supervisor import report
+from unitq.core.supervisor.draft import uncommented
 from unitq.host.checks import verify
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ pytestmark = pytest.mark.systemd
 @pytest.mark.parametrize("case", CASES)
 def test_systemd_finds_nothing_wrong_with_what_was_imported(case: str) -> None:
     made = imported(case)
-    found = parse(made.text, source="unitq.toml", presets=PRESETS)
+    text = made.text if made.report.written else uncommented(made.text)
+    found = parse(text, source="unitq.toml", presets=PRESETS)
     wrong = verify(rendered(found).units, user_scope=False)
     if 'user = "nobody"' in made.text:
         # The report says so.

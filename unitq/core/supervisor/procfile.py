@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unitq.core.errors import ConfigError
 from unitq.core.model import INSTANCES_MAX, KillMode
-from unitq.core.supervisor import naming, remarks, words
+from unitq.core.supervisor import naming, remarks, sayings, words
 from unitq.core.supervisor.draft import Draft, File
 from unitq.core.supervisor.environment import variables
 from unitq.core.supervisor.ini import mistakes
@@ -20,9 +20,11 @@ from unitq.core.supervisor.unwrap import Plain, plain
 from unitq.core.tomltext import unsafe
 from unitq.core.values import MistakeError
 from unitq.core.values import command as checked_command
+from unitq.supervisor.importer import not_workers
+from unitq.supervisor.importer.peel import peel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from unitq.core.preset import Preset
     from unitq.core.supervisor.looks import Looks, Recognise
@@ -103,14 +105,14 @@ def read(
         taken = [draft.name for draft in drafts]
         draft = Draft(naming.unique(naming.identifier(name) or "worker", taken))
         draft.keys["directory"] = directory
-        if _draft(part, draft, script, port, count, recognise, looks):
+        if _draft(part, draft, script, port, count, recognise, looks, wishes.home):
             if env_file:
                 draft.keys["environment_file"] = env_file
             drafts.append(draft)
             part.workers = [draft.name]
     if unknown := sorted(formation.keys() - seen - {"all"}):
         raise mistakes(wishes.source, [f"--formation: there is no {name}" for name in unknown])
-    report.written = len(drafts)
+    report.written = sum(not draft.off for draft in drafts)
     report.app = wishes.app or naming.app(wishes.source, [directory], [])
     _closing(report, env_file)
     file = File(report.app, (f"Written by `unitq import` from {wishes.source}.",), drafts)
@@ -126,6 +128,7 @@ def _draft(
     count: int,
     recognise: Recognise,
     seen: dict[str, Looks],
+    home: Callable[[str], str | None],
 ) -> bool:
     """Fills the draft in; False where nothing can be run."""
     directory = str(draft.keys["directory"])
@@ -136,9 +139,15 @@ def _draft(
     elif named:
         draft.environment = {"PORT": str(port)}
         part.note(f"PORT is {port}, as foreman would have it: set the one you use")
-    found = plain(("/bin/sh", "-c", script), directory, ())
+
+    def is_worker(command: tuple[str, ...]) -> bool:
+        return bool(command) and recognise(words.line(command), directory).preset is not None
+
+    around = peel(("/bin/sh", "-c", script), directory, (), home=home, is_worker=is_worker)
+    found = around.plain
     if named and count > 1:
         found = _with_port(found)
+    absolute = found.arguments
     if found.directory:
         found = replace(found, arguments=relative(found.arguments, found.directory))
     try:
@@ -164,6 +173,10 @@ def _draft(
         part.changed("command", f"through a shell: {found.why or 'it needs one'}")
     looks = recognise(line, str(draft.keys["directory"]))
     _stop(part, draft, looks.preset, above(line, found, looks))
+    if around.user:
+        draft.keys["user"] = around.user
+    sayings.around(part, draft, around)
+    not_workers.aside(part, draft, not_workers.Command(absolute, line, around, looks))
     seen[draft.name] = looks
     return True
 

@@ -348,7 +348,8 @@ def _draft(work: _Work, program: Program, part: Part, candidate: _Candidate) -> 
     running.restarting(part, program, draft, preset)
     running.logs(part, program, draft, candidate.first)
     running.minimum_files(draft, work.read.daemon.minfds)
-    not_workers.aside(part, program, draft, not_workers.Command(absolute, line, peeled, looks))
+    command = not_workers.Command(absolute, line, peeled, looks)
+    not_workers.aside(part, draft, command, once=not_workers.runs_once(program))
     if "environment" in program.given:
         every = [*draft.environment, *counted]
         part.same("environment", ", ".join(every) if len(every) < len(given) else "")

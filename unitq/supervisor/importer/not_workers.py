@@ -13,7 +13,7 @@ from unitq.supervisor.importer.services import service
 if TYPE_CHECKING:
     from unitq.core.supervisor.draft import Draft
     from unitq.core.supervisor.looks import Looks
-    from unitq.core.supervisor.programs import Program, Settings
+    from unitq.core.supervisor.programs import Program
     from unitq.core.supervisor.report import Part
     from unitq.supervisor.importer.loops import Loop
     from unitq.supervisor.importer.peel import Peeled
@@ -30,8 +30,11 @@ class Command(NamedTuple):
     looks: Looks
 
 
-def aside(part: Part, program: Program, draft: Draft, command: Command) -> None:
-    """Writes the draft as a comment where it is no worker, and says what takes its place."""
+def aside(part: Part, draft: Draft, command: Command, *, once: str = "") -> None:
+    """Writes the draft as a comment where it is no worker, and says what takes its place.
+
+    `once`: why it is known to end; see runs_once.
+    """
     if command.looks.preset is not None:
         return
     first = invoked(command.arguments)
@@ -57,25 +60,26 @@ def aside(part: Part, program: Program, draft: Draft, command: Command) -> None:
             f"a loop that sleeps {timer.interval:g} s is a timer: its units stand in a comment, to "
             "be copied"
         )
-    elif why := _once(program.settings, explicit="startsecs" in program.given):
+    elif once:
         _off(draft, [
-            f"It runs once ({why}): as a worker it would fail each deploy, which waits for it to",
+            f"It runs once ({once}): as a worker it would fail each deploy, which waits for it to",
             "stay. Before or after each deploy: before_deploy, after_deploy in [hooks].",
             *timers.once(_task(draft, command, None)),
             "", "If it is to stay, and never ends of itself:",
         ])  # fmt: skip
         part.only(
-            f"it runs once ({why}): a oneshot unit stands in a comment, to be copied; [hooks] can "
+            f"it runs once ({once}): a oneshot unit stands in a comment, to be copied; [hooks] can "
             "run it with each deploy"
         )
 
 
-def _once(settings: Settings, *, explicit: bool) -> str:
-    """Why a program is one that ends; empty: it is to stay.
+def runs_once(program: Program) -> str:
+    """Returns why a program is one that ends; empty: it is to stay.
 
     Most programs have neither: "unexpected" is the default of autorestart, and 1 of startsecs.
     """
-    at_once = explicit and settings.startsecs <= 0
+    settings = program.settings
+    at_once = "startsecs" in program.given and settings.startsecs <= 0
     if settings.autorestart == "never":
         return "autorestart=false"
     if settings.autorestart == "unexpected" and at_once and 0 in settings.exitcodes:

@@ -11,6 +11,7 @@ from unitq.core.errors import ConfigError
 from unitq.core.finding import Level, Seen
 from unitq.core.model import App, KillMode, Worker
 from unitq.core.recognise import recognised
+from unitq.core.supervisor import procfile
 from unitq.core.supervisor.draft import uncommented
 from unitq.core.supervisor.ini import Ini
 from unitq.core.supervisor.looks import Looks
@@ -200,7 +201,10 @@ def test_a_loop_that_sleeps_is_a_timer(command: str, exec_start: str, seconds: i
 
 def test_what_check_will_say_is_to_be_decided() -> None:
     found = imported(program("sh -c 'sleep 5; while true; do rq worker; sleep 1; done'"))
-    assert "that loses jobs of RQ" in decisions(found)
+    app = parse(found.text, source="unitq.toml", presets=PRESETS)
+    warned = [one for one in advice(app, PRESETS) if one.level is not Level.NOTE]
+    assert warned
+    assert all(one.message in decisions(found) for one in warned)
 
 
 def test_a_loop_in_a_file_is_one_if_it_sleeps_for_long() -> None:
@@ -446,3 +450,29 @@ def test_nothing_to_decide_is_said_too() -> None:
     found = imported(program(WORK, "user=app", "autorestart=true"))
     found.report.decisions.clear()
     assert found.report.summary().endswith("nothing to decide (every option: --explain)")
+
+
+# --- a Procfile -----------------------------------------------------------------------------------
+
+
+def test_a_procfile_s_lines_lose_the_same() -> None:
+    def recognise(line: str, _: str) -> Looks:
+        found = recognised(PRESETS, line, {})
+        return Looks(found[0] if found else None)
+
+    text = (
+        "worker: while true; do rq worker; sleep 2; done\n"
+        "mail: rq worker mail 2>&1 | tee -a /tmp/mail.log\n"
+        "other: sudo -u app rq worker other\n"
+        "hourly: while :; do bin/report; sleep 1h; done\n"
+    )
+    found = procfile.read(
+        text, Wishes("Procfile"), recognise, directory="/srv/a", env_file=None, formation={}
+    )
+    workers = {worker.name: worker for worker in of(found)}
+    assert {name: worker.command for name, worker in workers.items()} == {
+        "worker": "rq worker", "mail": "rq worker mail", "other": "rq worker other",
+    }  # fmt: skip
+    assert workers["other"].user == "app"
+    assert workers["worker"].restart_delay.seconds == 2
+    assert "# OnUnitInactiveSec=3600s" in found.text
