@@ -17,6 +17,7 @@ _LOOP = re.compile(
     re.DOTALL,
 )
 _SLEEP = re.compile(r"(?<![\w./-])sleep\s+(?P<time>[0-9]+(?:\.[0-9]+)?)(?P<unit>[smhd]?)(?![\w.])")
+_AT_AN_END = re.compile(r"^sleep\s+\S+\s*[;\n]\s*|\s*[;\n]\s*sleep\s+\S+$")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BESIDES = frozenset({"sleep", "echo", "date", "true", ":"})
 
@@ -61,7 +62,7 @@ def loop(script: str, *, whole: bool = True) -> Loop | None:
     commands = shell.commands(body)
     work = [one for one in commands or [] if one.words[0].text not in _BESIDES]
     if len(work) != 1 or not work[0].literal or work[0].assignments():
-        return Loop(body, (), interval)
+        return Loop(_AT_AN_END.sub("", body), (), interval)
     words = tuple(word.text for word in work[0].words)
     # `exec` in a loop: it is none, as the shell is gone after the first time.
     return None if words[0] == "exec" else Loop(body, words, interval)

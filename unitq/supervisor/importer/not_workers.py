@@ -42,7 +42,7 @@ def aside(part: Part, draft: Draft, command: Command, *, once: str = "") -> None
     if found:
         _off(draft, [
             f"{found.program}: distributions have a unit for it, {found.unit}.",
-            "Use that; its options belong into its own configuration. What Supervisor ran:",
+            "Use that; its options belong into its own configuration. As it was:",
         ])  # fmt: skip
         part.only(
             f"{found.program} has a unit of the distribution's, {found.unit}: use that. Here it is "
@@ -54,7 +54,7 @@ def aside(part: Part, draft: Draft, command: Command, *, once: str = "") -> None
             "A job that runs every so often, and not the worker of a queue: a timer starts it.",
             *(["What its script does before the loop has to be done in there, too."] * in_file),
             *timers.every(_task(draft, command, timer), timer.interval),
-            "", "What Supervisor ran:",
+            "", "As it was:",
         ])  # fmt: skip
         part.only(
             f"a loop that sleeps {timer.interval:g} s is a timer: its units stand in a comment, to "

@@ -186,7 +186,7 @@ def test_a_loop_around_a_worker_is_what_systemd_does(script: str) -> None:
         ("watch -n 60 php artisan schedule:run", "php artisan schedule:run", 60),
         ("/usr/bin/watch --interval=5 -t 'bin/a && bin/b'", '/bin/sh -c "bin/a && bin/b"', 5),
         ('sh -c "while :; do /srv/a/report >> /var/log/r; sleep 5m; done"',
-         "/bin/sh -c", 300),
+         '/bin/sh -c "/srv/a/report >> /var/log/r"', 300),
         ('sudo -u app bash -c "while sleep 10; do bin/poll; done"', "bin/poll", 10),
     ],
 )  # fmt: skip
