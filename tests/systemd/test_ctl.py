@@ -144,8 +144,8 @@ def test_what_is_asked_is_answered_alike(both: Both) -> None:
     for words in (
         "status", "status sms:*", "status mail", "status sms:sms_01 mail",
         "status mail nosuch nosuch:* sms:sms_02", "status mail:mail", "pid all",
-        "pid mail sms:sms_00 nosuch", "avail", "reread", "update", "update mail", "update nosuch",
-        "version", "help", "help signal", "exit", "add sms",
+        "pid mail sms:sms_00 nosuch", "pid sms:*", "pid sms: mail", "avail", "reread", "update",
+        "update mail", "update nosuch", "version", "help", "help signal", "exit", "add sms",
     ):  # fmt: skip
         both.same(*words.split())
     # The very numbers, and not only their form.
@@ -433,6 +433,49 @@ def test_in_both_scopes_by_either_name(site: Site) -> None:
     cleared = site.unitq("ctl", "clear", "all")
     assert (cleared.code, cleared.stdout) == (0, "")
     assert "nothing was cleared" in cleared.stderr
+
+
+def test_code_in_place_is_no_change_of_the_configuration(system_site: Site) -> None:
+    """Supervisor's reread and update compare what is configured; nothing tells code in place."""
+    site, both = system_site, Both(system_site)
+    place = site.home / "in-place"
+    place.mkdir()
+    workers = {name: {"command": site.odd("steady"), "instances": 1} for name in ("mail", "sms")}
+
+    def ctl(*words: str) -> str:
+        done = both.ctl("-c", str(site.toml), *words)
+        assert done.code == 0, str(done)
+        return done.stdout
+
+    def unchanged() -> None:
+        before = site.pids()
+        for _ in range(2):
+            assert ctl("reread") == "No config updates to processes\n"
+            assert ctl("update") == ""
+        assert site.pids() == before
+
+    site.config(workers=workers, directory=str(place))
+    site.deploy()
+    unchanged()
+    # A checkout with changes is as little told from itself as a directory without git.
+    git = ("git", "-C", str(place), "-c", "user.name=a", "-c", "user.email=a@example.org")
+    (place / "file").touch()
+    for words in (("init", "-q"), ("add", "file"), ("commit", "-qm", "one")):
+        subprocess.run([*git, *words], check=True, timeout=30)
+    (place / "file").write_text("changed\n")
+    site.deploy()
+    unchanged()
+    # What is configured otherwise is a change of its worker, and of no other.
+    before = site.pids()
+    workers["mail"]["stop_timeout"] = "11s"
+    site.config(workers=workers, directory=str(place))
+    assert ctl("reread") == "mail: changed\n"
+    assert "mail: updated process group\n" in ctl("update")
+    assert site.pids()["sms@1"] == before["sms@1"]
+    unchanged()
+    # A deploy is for code.
+    site.deploy()
+    assert site.pids()["sms@1"] != before["sms@1"]
 
 
 def test_what_is_not_there_says_what_to_do(system_site: Site) -> None:

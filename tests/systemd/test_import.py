@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,11 +23,11 @@ from tests.importing import CASES, imported
 from tests.systemd.conftest import wait_until
 from unitq.core.config import parse
 from unitq.core.supervisor import report
+from unitq.core.supervisor.draft import uncommented
 from unitq.host.checks import verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.systemd.conftest import Site
 
@@ -35,7 +37,8 @@ pytestmark = pytest.mark.systemd
 @pytest.mark.parametrize("case", CASES)
 def test_systemd_finds_nothing_wrong_with_what_was_imported(case: str) -> None:
     made = imported(case)
-    found = parse(made.text, source="unitq.toml", presets=PRESETS)
+    text = made.text if made.report.written else uncommented(made.text)
+    found = parse(text, source="unitq.toml", presets=PRESETS)
     wrong = verify(rendered(found).units, user_scope=False)
     if 'user = "nobody"' in made.text:
         # The report says so.
@@ -265,7 +268,8 @@ def test_what_ends_is_started_again_where_supervisor_did_so(system_site: Site) -
     conf.chmod(0o644)
     done = system_site.unitq("-a", system_site.app, "import", str(conf), "-o", "unitq.toml")
     assert done.code == 0, str(done)
-    assert system_site.unitq("deploy").code == 0
+    # One of them ends after two seconds, and is to be started again all the same.
+    assert system_site.unitq("deploy", "--min-healthy", "1s").code == 0
 
     def value(name: str, key: str) -> str:
         unit = f"unitq-{system_site.app}-{name}@1.service"
@@ -276,7 +280,10 @@ def test_what_ends_is_started_again_where_supervisor_did_so(system_site: Site) -
 
     for name in ("unexpected", "always"):
         wait_until(lambda name=name: again(name), 20, f"{name} was started again")  # type: ignore[misc]
-    wanted = {"expected": "inactive", "zero": "inactive", "never": "failed"}
+    wanted = {"expected": "inactive", "zero": "inactive"}
+    # It ends by design, so a deploy that waits for it to stay would fail: it is a comment.
+    assert value("never", "LoadState") == "not-found"
+    assert "# [workers.never]" in system_site.toml.read_text()
     wait_until(
         lambda: wanted == {name: value(name, "ActiveState") for name in wanted}, 20, "all ended"
     )
@@ -287,3 +294,124 @@ def test_what_ends_is_started_again_where_supervisor_did_so(system_site: Site) -
         ["journalctl", "-u", unit, "-o", "cat"], capture_output=True, text=True, check=True
     )
     assert "steady: " not in said.stdout
+
+
+AROUND = """
+[supervisord]
+environment={mark}="{app}"
+[program:su]
+command=su -s /bin/bash www-data -c "{odd} slow-drain 2"
+directory={current}
+[program:nosb]
+command=/bin/bash -c "{home}/nosb --x"
+directory={current}
+user=www-data
+[program:loop]
+command=/bin/sh -c "while true; do {odd} steady; sleep 1; done"
+directory={current}
+user=www-data
+autorestart=true
+[program:once]
+command={odd} exit 0
+directory={current}
+autorestart=false
+startsecs=0
+"""
+
+
+def test_what_stood_around_a_worker_is_gone_and_it_drains(system_site: Site) -> None:
+    site = system_site
+    script = site.home / "nosb"
+    script.write_text(f"echo from a shell\n{site.odd('slow-drain', '1')}\n")
+    script.chmod(0o755)
+    conf = site.home / "supervisord.conf"
+    conf.write_text(
+        AROUND.format(
+            mark=leftovers.MARK, app=site.app, odd=site.odd(), current=site.current, home=site.home
+        )
+    )
+    conf.chmod(0o644)
+    done = site.unitq("-a", site.app, "import", str(conf), "-o", "unitq.toml")
+    assert done.code == 0, str(done)
+    text = site.toml.read_text()
+    assert "# Type=oneshot" in text
+    # A loop around what no framework is known of is left as it is where it sleeps, so a timer.
+    assert "# OnUnitInactiveSec=1s" in text
+    assert site.deploy().code == 0
+    pids = site.pids()
+    assert set(pids) == {"su@1", "nosb@1"}
+    wanted = pwd.getpwnam("www-data").pw_uid
+    for name in pids:
+        assert os.stat(f"/proc/{pids[name]}").st_uid == wanted
+    # No su above it: the worker is the main process, and gets its two seconds.
+    assert b"slow-drain" in Path(f"/proc/{pids['su@1']}/cmdline").read_bytes()
+    again = site.unitq("restart")
+    assert again.code == 0, str(again)
+    assert "0 killed" in again.output
+
+
+WORKER = """\
+import pathlib, signal, sys, time
+out = pathlib.Path(sys.argv[1])
+def stop(*_):
+    time.sleep(2)  # the job in flight
+    (out / f"done-{sys.argv[2]}-{time.time()}").touch()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+while True:
+    signal.pause()
+"""
+
+UNIT = """
+[Unit]
+Description=An old worker
+[Service]
+User=www-data
+EnvironmentFile=-{home}/old.env
+Environment={mark}={app}
+ExecStart={python} -IS {home}/worker.py {out} $NAME
+KillMode=mixed
+TimeoutStopSec=30
+Restart=on-failure
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def test_a_unit_becomes_a_worker_and_no_job_is_lost_on_the_way(system_site: Site) -> None:
+    site = system_site
+    (site.home / "worker.py").write_text(WORKER)
+    (site.home / "old.env").write_text("NAME=x\n")
+    name = f"{site.app}-old.service"
+    unit = Path("/run/systemd/system") / name
+    drop_in = unit.with_name(f"{name}.d") / "10-where.conf"
+    drop_in.parent.mkdir(parents=True)
+    drop_in.write_text(f"[Service]\nWorkingDirectory={site.current}\n")
+    unit.write_text(
+        UNIT.format(
+            home=site.home, mark=leftovers.MARK, app=site.app, python=sys.executable, out=site.out
+        )
+    )
+    try:
+        site.systemctl("daemon-reload")
+        site.systemctl("start", name)
+        done = site.unitq("-a", site.app, "import", str(unit), "-o", "unitq.toml")
+        assert done.code == 0, str(done)
+        assert f"systemctl disable --now '{name}'" in " ".join(done.stdout.split())
+        assert site.unitq("check").code == 0
+        # As it is printed: the old unit stops first, with the time that it always had.
+        site.systemctl("disable", "--now", name)
+        assert len(list(site.out.glob("done-x-*"))) == 1
+    finally:
+        site.systemctl("stop", name, check=False)
+        unit.unlink()
+        drop_in.unlink()
+        drop_in.parent.rmdir()
+        site.systemctl("daemon-reload")
+    site.deploy()
+    (pid,) = site.pids().values()
+    assert os.readlink(f"/proc/{pid}/cwd") == str(site.current.resolve())
+    again = site.unitq("restart")
+    assert again.code == 0, str(again)
+    assert "0 killed" in again.output
+    assert len(list(site.out.glob("done-x-*"))) == 2

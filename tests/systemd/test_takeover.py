@@ -146,7 +146,7 @@ class Host:
     def imported(self) -> None:
         done = self.site.unitq("-a", self.site.app, "import", str(self.conf), "-o", "unitq.toml")
         assert done.code == 0, str(done)
-        assert done.stdout.count("preset = php-resque") >= 1, str(done)
+        assert 'preset = "php-resque"' in self.site.toml.read_text(), str(done)
 
     @property
     def gate(self) -> Path:

@@ -83,11 +83,13 @@ def pid(call: Call) -> Code:
     code = Code.OK
     for word in call.words:
         found = fleet.names.find(word)
+        # A group has no PID: getProcessInfo takes none (supervisor/rpcinterface.py).
         if not found.processes or (":" in word and not found.single):
             if found.apps:
                 ambiguous(found)
             echo(f"No such process {word}")
             code = Code.GENERIC
+            continue
         for process in found.processes:
             number = fleet.pid(process)
             echo(str(number))

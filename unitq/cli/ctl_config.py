@@ -103,7 +103,9 @@ def _deploy(one: Pending) -> Code:
     waiting = Waiting(ended=_close, shown=Quiet())
     app, path = configured.app, configured.path
     with state.lock(configured.scope.layout, app.name, state.command_name()):
-        done = deployed(configured.scope, app, path, None, "", None, waiting)
+        done = deployed(
+            configured.scope, app, path, None, "", None, waiting, beside=configured.current
+        )
     if done != Exit.OK:
         return Code.GENERIC
     # Supervisor takes away first, then changes, then adds.
@@ -152,7 +154,11 @@ def _pending(scope: Scope) -> list[Pending]:
     names = _names(every)
     found = []
     for one in every:
-        plan = prepare(one.scope, one.scope.systemd(), one.app, one.path, None).plan
+        # As Supervisor: it compares what is configured. Code in place that nothing tells apart
+        # from what was deployed is no change; `unitq deploy` is for code.
+        plan = prepare(
+            one.scope, one.scope.systemd(), one.app, one.path, None, beside=one.current
+        ).plan
         app = one.app.name
         workers = {worker.name: names.group(app, worker.name) for worker in plan.target.workers}
         if plan.current:

@@ -551,15 +551,17 @@ def deployed(
     settings: RolloutSettings | None = None,
     *,
     adopt: bool = False,
+    beside: Revision | None = None,
 ) -> int:
-    """Carries the deploy out, under the lock; returns the exit code."""
+    """Carries the deploy out, under the lock; returns the exit code. `beside`: see prepare."""
     from unitq.host.interrupts import Interrupts
 
     nothing_in_the_way(scope, app.name)
     systemd = scope.systemd()
     prepared = prepare(
-        scope, systemd, app, path, label, max_unavailable, message, settings=settings, adopt=adopt
-    )
+        scope, systemd, app, path, label, max_unavailable, message, settings=settings,
+        beside=beside, adopt=adopt,
+    )  # fmt: skip
     plan, target = prepared.plan, prepared.plan.target
     previous = plan.current.id if plan.current else None
     if not plan.pending and not plan.unproved:

@@ -76,6 +76,7 @@ Examples:
 @click.option(
     "--check", "checking", is_flag=True, help="Compare with the unitq.toml that is there."
 )
+@click.option("--explain", is_flag=True, help="Say of every option what became of it.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON; see docs/json.md.")
 @click.option(
     "--directory",
@@ -85,7 +86,7 @@ Examples:
 )
 @click.option(
     "--env", "variables", multiple=True, metavar="NAME=VALUE", callback=pairs,
-    help="What %(ENV_NAME)s stands for; otherwise this command's environment.",
+    help="What %(ENV_NAME)s stands for; else this command's environment (not PATH, HOME, USER …).",
 )  # fmt: skip
 @click.option(
     "--formation", metavar="NAME=N,…", callback=_formation, help="How many, for a Procfile."
@@ -95,18 +96,21 @@ def import_(
     output: str | None,
     force: bool,
     checking: bool,
+    explain: bool,
     as_json: bool,
     directory: str | None,
     variables: dict[str, str],
     formation: dict[str, int],
     file: str | None,
 ) -> int:
-    """Write a unitq.toml from a configuration of Supervisor, or a Procfile.
+    """Write a unitq.toml from a configuration of Supervisor, a systemd unit, or a Procfile.
 
-    Tells of each option whether it means the same, is said differently, or is not carried over.
-    Without FILE it takes the one that supervisord would. Nothing is started or stopped.
+    Says what has to be decided; with --explain also of each option whether it means the same, is
+    said differently, or is not carried over. Without FILE it takes the one that supervisord would.
+    Nothing is started or stopped.
     """
     from unitq.core.config import parse
+    from unitq.core.supervisor.draft import uncommented
     from unitq.host import supervisor
 
     scope = current()
@@ -117,14 +121,34 @@ def import_(
     path = Path(file) if file is not None else supervisor.default()
     presets = scope.presets()
     imported, mode = _imported(scope, path, directory, variables, formation)
-    if not re.search(r"(?m)^\[workers\.", imported.text):
-        echo_text(imported.report.text(), err=True)
-        raise ConfigError(f"{imported.report.source}: there is no program that could be a worker")
-    app = parse(imported.text, source=output or "what is imported", presets=presets)
+    _refuse_nothing(imported)
+    source = output or "what is imported"
+    # Comments alone are for the operator to choose from: they have to be as good.
+    text = imported.text if imported.report.written else uncommented(imported.text)
+    app = parse(text, source=source, presets=presets)
     if checking:
         return _check(scope, app, as_json=as_json)
-    _show(imported, output, mode, as_json=as_json)
+    _show(imported, output, mode, explain=explain, as_json=as_json)
     return Exit.OK
+
+
+def _refuse_nothing(imported: Imported) -> None:
+    """Raises ConfigError where not even a comment could become a worker."""
+    report = imported.report
+    named = {part.section.partition(":")[0] for part in report.parts if part.workers}
+    if report.written or named - {"fcgi-program"}:
+        return
+    if named:
+        raise ConfigError(
+            f"{report.source}: it has only [fcgi-program:x], of which unitq can run none",
+            problems=(
+                "Supervisor opens the socket and hands it over on descriptor 0; unitq opens none.",
+            ),
+            hint="write a .socket unit with ListenStream= and a .service with StandardInput=socket "
+            "(systemd.socket(5)), or have the program open its socket itself, as php-fpm does",
+        )
+    echo_text(report.summary(), err=True)
+    raise ConfigError(f"{report.source}: there is no program that could be a worker")
 
 
 def _imported(
@@ -137,21 +161,28 @@ def _imported(
     """What the file says, and who may read what is written: it may hold secrets."""
     from unitq.core.supervisor import procfile
     from unitq.core.supervisor.programs import read
+    from unitq.core.supervisor.section import OF_SESSION
     from unitq.core.supervisor.translate import Wishes, translate
     from unitq.host import supervisor
+    from unitq.supervisor.importer import unit_file, unit_source, unit_text
 
     if scope.app is not None and not NAME_RE.fullmatch(scope.app):
         raise ConfigError(f"not a name for an app: {scope.app}", hint="letters, digits, - and _")
     if directory is not None:
         directory = os.path.abspath(directory)
     text = supervisor.read(path)
-    wishes = Wishes(one_line(str(path)), scope.app, directory, scope.user)
-    if procfile.looks_like(path.name, text):
+    wishes = Wishes(one_line(str(path)), scope.app, directory, scope.user, supervisor.home)
+    if not unit_text.looks_like_unit(path.name, text) and procfile.looks_like(path.name, text):
         mode = _SECRET if supervisor.secret([str(path)]) else _READABLE
         return _procfile(scope, path, text, wishes, formation), mode
     if formation:
         raise ConfigError("--formation is for a Procfile; numprocs says it here")
-    environment = dict(os.environ) | variables
+    if unit_text.looks_like_unit(path.name, text):
+        unit = unit_source.load(path, text, variables)
+        mode = _SECRET if supervisor.secret(unit_source.files(unit)) else _READABLE
+        return unit_file.translate(unit, wishes, recogniser(scope)), mode
+    own = {name: value for name, value in os.environ.items() if name not in OF_SESSION}
+    environment = own | variables
     around = supervisor.surroundings(path, environment)
     ini, notes = supervisor.load(path, text, around)
     found = read(ini, around, str(path))
@@ -183,23 +214,33 @@ def recogniser(scope: Scope) -> Recognise:
     from unitq.core.preset import NONE
     from unitq.core.recognise import recognised
     from unitq.core.supervisor.looks import Looks
-    from unitq.host.scripts import heads
+    from unitq.host.scripts import heads, unread
 
     presets = scope.presets()
 
     def recognise(command: str, directory: str) -> Looks:
         seen = heads(command, directory)
         found = recognised(presets, command, seen)
-        return Looks(found[0] if found else None, seen, presets.get(NONE))
+        missing = () if found else unread(command, directory, seen)
+        return Looks(found[0] if found else None, seen, presets.get(NONE), missing)
 
     return recognise
 
 
-def _show(imported: Imported, output: str | None, mode: int, *, as_json: bool) -> None:
+def _show(
+    imported: Imported, output: str | None, mode: int, *, explain: bool, as_json: bool
+) -> None:
     from unitq.host import files
     from unitq.linux import folder
 
-    document = imported.report.document()
+    report = imported.report
+    document = report.document()
+    account = report.text() if explain else report.summary()
+    next_step = (
+        "look at it with `unitq check` and `unitq plan`"
+        if report.written
+        else "take the # away from what is to run, then `unitq check`"
+    )
     if output is not None:
         target = Path(output).absolute()
         with files.nothing_changed("cannot write"), folder.output(target.parent) as place:
@@ -207,15 +248,15 @@ def _show(imported: Imported, output: str | None, mode: int, *, as_json: bool) -
         if as_json:
             echo_json(document | {"output": str(target)})
         else:
-            echo_text(imported.report.text())
+            echo_text(account)
             echo()
-            echo(f"wrote {output}: look at it with `unitq check` and `unitq plan`")
+            echo(f"wrote {output}: {next_step}")
     elif as_json:
         more = {"output": None, "unitq_toml": imported.text}
         echo_json(document | more)
     else:
         echo_text(imported.text)
-        echo_text(imported.report.text(), err=True)
+        echo_text(account, err=True)
 
 
 def _check(scope: Scope, imported: App, *, as_json: bool) -> int:

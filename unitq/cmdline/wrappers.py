@@ -7,6 +7,7 @@ watchdog 7.1, nodemon 3, npm 10), unless a row names another source.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -464,6 +465,7 @@ _ELSEWHERE = (
 )  # fmt: skip
 
 WRAPPERS: tuple[Wrapper, ...] = (*_REPLACING, *_PASSING_ON, *_KEEPING, *_ELSEWHERE)
+_VERSION = re.compile(r"-?[0-9][0-9.]*\Z")  # behind a program's name
 _BY_NAME = {name: row for row in WRAPPERS for name in row.names}
 
 # npm and its likes: what they run stands in package.json.
@@ -472,7 +474,13 @@ LAUNCHERS = frozenset({"npm", "npx", "pnpm", "yarn"})
 
 def named(name: str) -> Wrapper | None:
     """Returns the row of a program, given with or without its path."""
-    return _BY_NAME.get(name.rpartition("/")[2])
+    program = name.rpartition("/")[2]
+    return _BY_NAME.get(program) or _BY_NAME.get(unversioned(program))
+
+
+def unversioned(program: str) -> str:
+    """Returns `bundle` for "bundle-2.1", `python` for "python3.11"."""
+    return _VERSION.sub("", program) or program
 
 
 def names(*kinds: Kind) -> frozenset[str]:

@@ -6,19 +6,20 @@ Those of its own preset, and those of the preset "none", which are of no framewo
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core import duration
-from unitq.core.finding import Certainty, Finding, Level
+from unitq.core.finding import Certainty, Finding, Level, Seen
+from unitq.core.model import Worker
 from unitq.core.preset import NONE
 from unitq.core.recognise import invocations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from unitq.core.finding import Seen
-    from unitq.core.model import Directives, Worker
+    from unitq.core.model import Directives
     from unitq.core.preset import Check, Limit, Preset
     from unitq.core.recognise import Invocation
     from unitq.core.settings import RolloutSettings
@@ -238,6 +239,20 @@ def _of_limits(worker: Worker, preset: Preset, seen: Seen) -> Iterator[Finding]:
         )
     if needed:
         yield needed[max(needed)]
+
+
+def time_limit(preset: Preset, command: str) -> float:
+    """Returns the seconds that a stop must leave a job, by limits in the command; 0: none."""
+    worker = Worker(name="", command=command, instances=1, directory="")
+    programs = [one for one in _programs(worker, preset, {}) if one.own]
+    longest = 0.0
+    for limit in preset.limits:
+        said = replace(limit, default=None)
+        number, _ = _own_limit(worker, said, preset, programs, Seen())
+        if number:  # 0 is no limit, in all of them
+            own = duration.parse(f"{number}{limit.unit}").seconds
+            longest = max(longest, own + limit.margin.seconds)
+    return longest
 
 
 def _own_limit(

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.cmdline.shell import SHELLS, parse, script_of
-from unitq.cmdline.wrappers import LAUNCHERS, Kind, named, unwrap
+from unitq.cmdline.wrappers import LAUNCHERS, Kind, named, unversioned, unwrap
 from unitq.core.wrappers import words_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ HEAD_MAX = 32 * 1024  # so many bytes of a script are looked at
 _RUN = ("run", "run-script")
 _COMMANDS_MAX = 100  # of a shell's script
 
-_INTERPRETER = re.compile(r"(php|python|pypy|ruby|node|nodejs|bun|perl)(?:[0-9][0-9.]*)?")
+_INTERPRETER = re.compile(r"php|python|pypy|ruby|node|nodejs|bun|perl")
 _SAME = {"pypy": "python", "nodejs": "node", "bun": "node"}
 
 # Options of interpreters whose value is the next word.
@@ -323,8 +323,8 @@ def _engine_of(program: str) -> str:
 
 def interpreter(program: str) -> str:
     """`python` for "/usr/bin/python3.11"; empty for what is none of those that we know."""
-    found = _INTERPRETER.fullmatch(program.rpartition("/")[2])
-    return _SAME.get(found[1], found[1]) if found else ""
+    found = _INTERPRETER.fullmatch(unversioned(program.rpartition("/")[2]))
+    return _SAME.get(found[0], found[0]) if found else ""
 
 
 def engine(one: Invocation, head: str = "") -> str:

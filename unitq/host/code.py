@@ -144,6 +144,16 @@ def is_changed(code: Code) -> bool:
     return bool(code.commit) and _CHANGED in code.version
 
 
+def untold(version: str) -> str:
+    """What a version that tells no two trees apart has in common with others; empty: it tells.
+
+    A dirty checkout at one commit is as little told from another as a directory without git.
+    """
+    if version.startswith(_UNTOLD):
+        return _UNTOLD
+    return version.partition(_CHANGED)[0] if _CHANGED in version else ""
+
+
 def as_installed(found: Mapping[str, Code], installed: Revision) -> dict[str, Code]:
     """The same, but what nothing tells from what is installed is taken for that.
 
@@ -152,8 +162,9 @@ def as_installed(found: Mapping[str, Code], installed: Revision) -> dict[str, Co
     same = {}
     for name, one in found.items():
         was = installed.worker(name)
-        untold = one.version.startswith(_UNTOLD)
-        if was and untold and was.code_version.startswith(_UNTOLD) and was.release == one.release:
+        same_place = was is not None and was.release == one.release
+        common = untold(one.version)
+        if was and same_place and common and common == untold(was.code_version):
             one = replace(one, version=was.code_version)  # noqa: PLW2901
         same[name] = one
     return same

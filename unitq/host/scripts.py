@@ -11,7 +11,7 @@ from unitq.core.envfile import assignments
 from unitq.core.finding import Seen
 from unitq.core.fitting import below_scripts
 from unitq.core.option_lint import settings_files
-from unitq.core.recognise import HEAD_MAX, scripts
+from unitq.core.recognise import HEAD_MAX, main_process, scripts
 from unitq.linux.trust import resolved
 
 if TYPE_CHECKING:
@@ -63,6 +63,20 @@ def heads(command: str, release: str) -> dict[str, str]:
             if path not in found:
                 found[path] = _head(os.path.join(release, path))
     return {path: head for path, head in found.items() if head}
+
+
+def unread(command: str, release: str, seen: Mapping[str, str]) -> tuple[str, ...]:
+    """The main process's program, where it may be a shell's script, and could not be looked at."""
+    paths = [
+        one.script
+        for one in main_process(command, seen)
+        if one.script
+        and one.interpreter in ("", "sh")
+        and one.script not in seen
+        # What a shell puts in is not known here.
+        and "$" not in one.script
+    ]
+    return tuple(path for path in paths if not is_machine_code(os.path.join(release, path)))
 
 
 def real_name(interpreter: str, folder: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import platform
+import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def default() -> Path:
             return Path(name)
     raise ConfigError(
         f"no configuration of Supervisor: looked for {', '.join(DEFAULTS)}",
-        hint="name the file: `unitq import FILE`; a Procfile, too",
+        hint="name the file: `unitq import FILE`; a Procfile or a systemd unit, too",
     )
 
 
@@ -56,6 +57,14 @@ def _read(path: Path, told_by: Sequence[Control], place: str) -> str:
     except UnreadableError as error:
         kind = NotPermittedError if error.denied else ConfigError
         raise kind(f"{place}: {error.reason}", hint=error.hint) from None
+
+
+def home(account: str) -> str | None:
+    """An account's home directory; None: it is not known here."""
+    try:
+        return pwd.getpwnam(account).pw_dir
+    except (KeyError, ValueError):
+        return None
 
 
 def secret(paths: Iterable[str]) -> bool:

@@ -18,12 +18,12 @@ _SPEC = re.compile(
 
 
 class ExpansionError(ValueError):
-    """What cannot be expanded; `missing` is the name of the environment's variable, if it is that.
+    """What cannot be expanded; `missing` has the environment's variables that are not there.
 
     The text says what is wrong, without the place.
     """
 
-    def __init__(self, message: str, missing: str = "") -> None:
+    def __init__(self, message: str, missing: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.missing = missing
 
@@ -38,9 +38,10 @@ def expand(
     """The text with its expansions: Python's `%` with a dictionary, which is what Supervisor does.
 
     `instead` may answer for a name and its format (`02d`) in place of the value; `used` collects
-    the names. Raises ExpansionError.
+    the names. Raises ExpansionError, with every variable that is missing.
     """
     parts = []
+    missing: dict[str, ExpansionError] = {}
     at = 0
     while (found := text.find("%", at)) >= 0:
         parts.append(text[at:found])
@@ -54,11 +55,18 @@ def expand(
                 f'"{text[found : found + 12]}" is no expansion such as %(process_num)02d; '
                 "a percent sign is written %%"
             )
-        parts.append(_one(spec, values, instead))
+        try:
+            parts.append(_one(spec, values, instead))
+        except ExpansionError as error:
+            if not error.missing:
+                raise
+            missing.setdefault(error.missing[0], error)
         if used is not None:
             used.add(spec["name"])
         at = spec.end()
     parts.append(text[at:])
+    if missing:
+        raise ExpansionError("; ".join(map(str, missing.values())), tuple(missing))
     return "".join(parts)
 
 
@@ -71,7 +79,7 @@ def _one(
     if name not in values:
         missing = name.removeprefix("ENV_") if name.startswith("ENV_") else ""
         why = f"{missing} is not in the environment" if missing else "there is no such name"
-        raise ExpansionError(f"%({name}){spec['format']}: {why}", missing)
+        raise ExpansionError(f"%({name}){spec['format']}: {why}", (missing,) if missing else ())
     numbers = (spec["width"], spec["digits"] or "")
     if any(len(number) > 4 or int(number or "0") > WIDTH_MAX for number in numbers):
         raise ExpansionError(f"%({name}){spec['format']}: wider than {WIDTH_MAX}")

@@ -51,6 +51,7 @@ class Ini:
     sections: dict[str, dict[str, Option]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)  # by section, the first that has it
     lines: dict[str, int] = field(default_factory=dict)  # where in that file it begins
+    again: dict[str, list[str]] = field(default_factory=dict)  # later files, or lines, with it
     defaults: dict[str, Option] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)  # the files that were read
 
@@ -82,6 +83,10 @@ class Ini:
     def named(self, kind: str) -> Iterator[str]:
         """The sections that begin so: `program:`."""
         yield from (name for name in self.sections if name.startswith(kind))
+
+    def places(self, section: str) -> str:
+        """Where it is: in files, in the order in which they are read."""
+        return ", then ".join(dict.fromkeys([self.files[section], *self.again.get(section, [])]))
 
     def expand_here(self, folder: str) -> None:
         """Replaces %(here)s wherever it is left, as Supervisor does after each included file."""
@@ -132,6 +137,9 @@ class _Reader:
         self.close()
         if name in self.ini.sections:
             self._section = self.ini.sections[name]
+            same = self.ini.files[name] == self.source
+            where = f"line {number} of {self.source}" if same else self.source
+            self.ini.again.setdefault(name, []).append(where)
         elif name == DEFAULTS:
             self._section = self.ini.defaults
         else:

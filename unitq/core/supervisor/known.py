@@ -19,6 +19,36 @@ LISTENER = ("events", "buffer_size", "result_handler")
 GROUP = ("programs", "priority")
 INCLUDE = ("files",)
 
+_ROTATES = "the journal rotates: SystemMaxUse= in journald.conf"
+
+# Options of a program that are not carried over, and what takes their place.
+LEFT = {
+    "priority": "workers start together; where one needs another, say so in [workers.NAME.unit], "
+    "and let it retry",
+    "serverurl": "there is no server whose URL a program could be told",
+    "socket": "unitq makes no sockets, so the worker is a comment: a .socket unit of your "
+    "own with ListenStream= and a service with StandardInput=socket take its place, or a program "
+    "that opens its socket itself, as php-fpm does",
+    "socket_backlog": "Backlog= of that .socket unit",
+    "socket_owner": "SocketUser= and SocketGroup= of that .socket unit",
+    "socket_mode": "SocketMode= of that .socket unit, whose default is 0666",
+} | {
+    f"{stream}_{end}": says
+    for stream in ("stdout", "stderr")
+    for end, says in (
+        ("logfile_maxbytes", _ROTATES),
+        ("logfile_backups", _ROTATES),
+        ("capture_maxbytes", "there is no capture mode"),
+        ("events_enabled", "there are no events; follow the journal"),
+    )
+}
+JOURNAL = "the journal: `unitq logs`, `journalctl`"
+# Those that something else stands for in any case.
+CHANGED = dict.fromkeys(
+    ("stdout_syslog", "stderr_syslog"),
+    f"{JOURNAL}; ForwardToSyslog= in journald.conf if syslog has to have it",
+)
+
 _LOG = "there is no daemon with a log of its own: `journalctl -u 'unitq-*'` has what systemd did"
 _FILES = "there is no daemon and no such file"
 _SOCKET = (

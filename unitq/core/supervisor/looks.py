@@ -20,3 +20,4 @@ class Looks(NamedTuple):
     preset: Preset | None = None
     heads: Mapping[str, str] = MappingProxyType({})
     common: Preset | None = None  # whose checks hold for every worker
+    unread: tuple[str, ...] = ()  # programs that may be scripts, and could not be looked at

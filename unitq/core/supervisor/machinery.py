@@ -47,6 +47,8 @@ def listener(part: Part, program: Program) -> None:
     for option in program.given:
         if option in (*known.PROGRAM, *known.LISTENER):
             part.left(option, "no worker is written")
+    instead = f"; instead: {'; '.join(said)}" if said else ""
+    part.only(f"an event listener has no events to wait for{instead}")
     part.left(
         "events",
         f"there are no events, so it would wait for ever. Instead: {'; '.join(said)}"
@@ -55,24 +57,12 @@ def listener(part: Part, program: Program) -> None:
     )
 
 
-def fcgi(part: Part, program: Program, drafts: Sequence[Draft]) -> None:
+def fcgi(part: Part, drafts: Sequence[Draft]) -> None:
     """A FastCGI program: it needs a socket on its file descriptor 0, which unitq does not make."""
     for draft in drafts:
         draft.off = True
         draft.comments.append("fcgi-program: needs its socket from a .socket unit of your own.")
-    for option in known.FCGI:
-        if option in program.given:
-            part.left(option, _FCGI[option])
-
-
-_FCGI = {
-    "socket": "unitq makes no sockets, so the worker is a comment: a .socket unit of your "
-    "own with ListenStream= and a service with StandardInput=socket take its place, or a program "
-    "that opens its socket itself, as php-fpm does",
-    "socket_backlog": "Backlog= of that .socket unit",
-    "socket_owner": "SocketUser= and SocketGroup= of that .socket unit",
-    "socket_mode": "SocketMode= of that .socket unit, whose default is 0666",
-}
+    part.only("a FastCGI program needs its socket on descriptor 0: a .socket unit of your own")
 
 
 def others(ini: Ini, read: Read, report: Report) -> None:
@@ -113,12 +103,12 @@ def _members(part: Part, section: str, read: Read, report: Report) -> None:
 def closing(report: Report, read: Read, drafts: Sequence[Draft]) -> None:
     """What concerns all workers."""
     if read.from_outside:
-        report.notes.append(
+        report.decide(
             f"read from the environment of this command: {', '.join(read.from_outside)}. "
             "supervisord may have had other values: look at them, or give them with --env"
         )
     if read.host:
-        report.notes.append(
+        report.decide(
             f"%(host_node_name)s is {read.host} here, and stands there as that: on another host "
             "write its name, or %H in a command"
         )
@@ -130,6 +120,10 @@ def closing(report: Report, read: Read, drafts: Sequence[Draft]) -> None:
         known_variables -= draft.environment.keys()
     known_variables -= {name for name, _ in read.daemon.environment}
     names = [name for name in ("PATH", "HOME", "LANG", "USER", "TZ") if name in known_variables]
+    report.decide(
+        "supervisord passed its whole environment on, systemd does not: what a worker needs of it "
+        "(proxies, secrets, PATH) belongs into `environment` or `environment_file`"
+    )
     report.notes.append(
         "supervisord passed its whole environment on, systemd does not. What a worker needs of it "
         f"belongs into `environment`: {', '.join([*names, 'proxies and secrets'])}. systemd sets "

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from unitq.core.ctl_names import counted, default
+from unitq.core.recognise import program
 from unitq.core.values import SUPERVISOR_NAME
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ _GENERIC = frozenset((
     "var", "opt", "srv", "home", "root", "usr", "local", "sbin", "lib", "procfile", "worker",
     "workers", "program", "programs", "docker", "deploy",
 ))  # fmt: skip
-_SCRIPT = re.compile(r"(?:php|python|pypy|ruby|node|nodejs|bun|perl)[0-9.]*")
+# Where an app keeps what it has installed: what lies in there is not where the app is.
+_DEPENDENCIES = re.compile(r"/(?:vendor|node_modules|venv|\.venv|env|virtualenv)/")
 _INNER = frozenset({"bin", "script", "scripts", "sbin"})
 
 
@@ -87,12 +89,24 @@ def code_of(arguments: Sequence[str]) -> str | None:
 
     `php /srv/shop/artisan` is in /srv/shop, `/srv/shop/bin/worker` nowhere that is certain.
     """
-    if not _SCRIPT.fullmatch(posixpath.basename(arguments[0])):
+    found = program(arguments)
+    if found is None:
         return None
-    script = next((word for word in arguments[1:] if not word.startswith("-")), "")
+    if found.interpreter and not found.module and (folder := _folder(found.program)):
+        return folder
+    # `venv/bin/rq`, `venv/bin/python -m rq`: the program is the app's, though no script is.
+    first = next((word for word in arguments if word.startswith("/")), "")
+    own = _DEPENDENCIES.search(first)
+    return first[: own.start()] if own and first.count("/", 0, own.start()) > 1 else None
+
+
+def _folder(script: str) -> str:
     if not script.startswith("/") or ".." in script.split("/"):
-        return None
-    folder = posixpath.dirname(posixpath.normpath(script))
+        return ""
+    script = posixpath.normpath(script)
+    if own := _DEPENDENCIES.search(script):
+        script = script[: own.start()] + "/script"
+    folder = posixpath.dirname(script)
     if posixpath.basename(folder) in _INNER:
         folder = posixpath.dirname(folder)
-    return None if folder in ("/", "/usr", "/usr/local") else folder
+    return "" if folder in ("/", "/usr", "/usr/local") else folder

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from unitq.core.supervisor.programs import Daemon, Program
     from unitq.core.supervisor.report import Part
     from unitq.core.supervisor.unwrap import Plain
+    from unitq.supervisor.importer.peel import Peeled
 
 _PATH_MAX = 4095
 
@@ -34,7 +35,7 @@ def directory(
 ) -> None:
     """The working directory. unitq needs one: it tells by it whether the code has changed."""
     own = found.directory
-    moved = found.unwrapped and own != program.processes[0].directory
+    moved = own != program.processes[0].directory
     if own is not None:
         path = _path(posixpath.join(daemon.directory or "/", own))
         if path is not None:
@@ -63,11 +64,10 @@ def directory(
         part.changed("directory", said, given=False)
         return
     draft.keys["directory"] = "/"
-    part.changed(
-        "directory",
-        '"/", where a service\'s programs start. Every deploy will restart the worker: '
-        "name the code's directory, here or with --directory, and unitq sees whether it changed",
-        given=False,
+    part.changed("directory", '"/", where a service\'s programs start', given=False)
+    part.decide(
+        'directory = "/": say where its code is, there or with --directory; until then every '
+        "deploy restarts it"
     )
 
 
@@ -107,15 +107,28 @@ def _path(text: str) -> str | None:
         return None
 
 
-def user(part: Part, program: Program, draft: Draft, daemon: Daemon, *, user_scope: bool) -> None:
+def user(
+    part: Part, program: Program, draft: Draft, daemon: Daemon, found: Peeled, *, user_scope: bool
+) -> None:
     """Whose rights it has."""
     given = "user" in program.given
-    name = program.settings.user if given else daemon.user
+    name = found.user or (program.settings.user if given else daemon.user)
+    if found.accounts:
+        by = found.accounts[-1].by
+        if user_scope:
+            part.decide(f"{by} ran it as {name}; with --user it runs as you")
+        else:
+            part.note(f"{by} is gone: `user` does the same, and the worker is the main process")
+        if found.group and not user_scope:
+            draft.keys["group"] = found.group
+        if given:
+            part.changed("user", f"{name}: whom {by} ran it as")
+            given = False
     if name is None:
         if not user_scope:
             # supervisord then runs it as itself: supervisor/options.py, ServerOptions.
             draft.keys["user"] = "root"
-            part.note('user = "root": supervisord ran it as itself, which is root as a rule')
+            part.decide('user = "root": supervisord ran it as itself. Does it need to be root?')
         return
     if user_scope:
         if given:
@@ -130,7 +143,7 @@ def user(part: Part, program: Program, draft: Draft, daemon: Daemon, *, user_sco
             part.note(f"[supervisord] user is not carried over: {mistake}")
         return
     if name == "nobody":
-        part.note(
+        part.decide(
             "user nobody: systemd calls that not safe, as anything else that runs as nobody can "
             "reach it, and `unitq check` refuses it: give it a user of its own"
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unitq.core.errors import ConfigError
 from unitq.core.model import INSTANCES_MAX, KillMode
-from unitq.core.supervisor import naming, remarks, words
+from unitq.core.supervisor import naming, remarks, sayings, words
 from unitq.core.supervisor.draft import Draft, File
 from unitq.core.supervisor.environment import variables
 from unitq.core.supervisor.ini import mistakes
@@ -20,9 +20,11 @@ from unitq.core.supervisor.unwrap import Plain, plain
 from unitq.core.tomltext import unsafe
 from unitq.core.values import MistakeError
 from unitq.core.values import command as checked_command
+from unitq.supervisor.importer import not_workers
+from unitq.supervisor.importer.peel import peel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from unitq.core.preset import Preset
     from unitq.core.supervisor.looks import Looks, Recognise
@@ -103,17 +105,18 @@ def read(
         taken = [draft.name for draft in drafts]
         draft = Draft(naming.unique(naming.identifier(name) or "worker", taken))
         draft.keys["directory"] = directory
-        if _draft(part, draft, script, port, count, recognise, looks):
+        if _draft(part, draft, script, port, count, recognise, looks, wishes.home):
             if env_file:
                 draft.keys["environment_file"] = env_file
             drafts.append(draft)
             part.workers = [draft.name]
     if unknown := sorted(formation.keys() - seen - {"all"}):
         raise mistakes(wishes.source, [f"--formation: there is no {name}" for name in unknown])
+    report.written = sum(not draft.off for draft in drafts)
     report.app = wishes.app or naming.app(wishes.source, [directory], [])
     _closing(report, env_file)
     file = File(report.app, (f"Written by `unitq import` from {wishes.source}.",), drafts)
-    remarks.beside(file, looks)
+    remarks.beside(file, looks, report)
     return Imported(file.text(), report)
 
 
@@ -125,6 +128,7 @@ def _draft(
     count: int,
     recognise: Recognise,
     seen: dict[str, Looks],
+    home: Callable[[str], str | None],
 ) -> bool:
     """Fills the draft in; False where nothing can be run."""
     directory = str(draft.keys["directory"])
@@ -135,9 +139,15 @@ def _draft(
     elif named:
         draft.environment = {"PORT": str(port)}
         part.note(f"PORT is {port}, as foreman would have it: set the one you use")
-    found = plain(("/bin/sh", "-c", script), directory, ())
+
+    def is_worker(command: tuple[str, ...]) -> bool:
+        return bool(command) and recognise(words.line(command), directory).preset is not None
+
+    around = peel(("/bin/sh", "-c", script), directory, (), home=home, is_worker=is_worker)
+    found = around.plain
     if named and count > 1:
         found = _with_port(found)
+    absolute = found.arguments
     if found.directory:
         found = replace(found, arguments=relative(found.arguments, found.directory))
     try:
@@ -162,7 +172,11 @@ def _draft(
     else:
         part.changed("command", f"through a shell: {found.why or 'it needs one'}")
     looks = recognise(line, str(draft.keys["directory"]))
-    _stop(part, draft, looks.preset, above(line, found, looks.heads))
+    _stop(part, draft, looks.preset, above(line, found, looks))
+    if around.user:
+        draft.keys["user"] = around.user
+    sayings.around(part, draft, around)
+    not_workers.aside(part, draft, not_workers.Command(absolute, line, around, looks))
     seen[draft.name] = looks
     return True
 
@@ -201,7 +215,7 @@ def _stop(part: Part, draft: Draft, preset: Preset | None, between: str) -> None
         "stop_timeout": _WAIT,
         "kill_mode": str(KillMode.CONTROL_GROUP),
     }
-    part.note(
+    part.decide(
         "SIGTERM, and SIGKILL after 5 s, as foreman does it: if this works off a queue, give "
         "stop_timeout the longest job's time"
     )
@@ -213,11 +227,11 @@ def _closing(report: Report, env_file: str | None) -> None:
             f"{env_file} is the environment_file: systemd reads it, which knows no ${{OTHER}} and "
             "no `export` in it; other .env files that you name with foreman -e are not read"
         )
-    report.notes += [
-        (
-            "foreman passes its whole environment on, systemd does not: what a worker needs "
-            "belongs into `environment` or `environment_file`"
-        ),
-        "foreman ends everything when one process ends; systemd starts that one again",
-        'a Procfile names no user: add user = "…", or deploy with --user',
-    ]
+    report.decide('a Procfile names no user: add user = "…", or deploy with --user')
+    report.decide(
+        "foreman passes its whole environment on, systemd does not: what a worker needs "
+        "belongs into `environment` or `environment_file`"
+    )
+    report.notes.append(
+        "foreman ends everything when one process ends; systemd starts that one again"
+    )

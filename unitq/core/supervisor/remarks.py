@@ -8,20 +8,28 @@ from unitq.core.advice import advice
 from unitq.core.config import parse
 from unitq.core.errors import ConfigError
 from unitq.core.finding import Level, Seen
+from unitq.core.supervisor.draft import uncommented
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from unitq.core.supervisor.draft import File
     from unitq.core.supervisor.looks import Looks
+    from unitq.core.supervisor.report import Report
 
 
-def beside(file: File, looks: Mapping[str, Looks]) -> None:
-    """Puts each warning above its worker, where no setting of ours could avoid it."""
+def beside(file: File, looks: Mapping[str, Looks], report: Report) -> None:
+    """Puts each warning above its worker, where no setting of ours could avoid it.
+
+    It is to be decided, too, but for workers that are comments.
+    """
+    parts = {name: part for part in report.parts for name in part.workers}
     every = (preset for one in looks.values() for preset in (one.preset, one.common))
     presets = {preset.name: preset for preset in every if preset}
     try:
-        app = parse(file.text(), source="", presets=presets)
+        text = file.text()
+        on = any(not draft.off for draft in file.drafts)
+        app = parse(text if on else uncommented(text), source="", presets=presets)
     except ConfigError:
         return  # whoever reads the text next says what is wrong with it
     found = advice(app, presets, {name: Seen(one.heads) for name, one in looks.items()})
@@ -34,3 +42,6 @@ def beside(file: File, looks: Mapping[str, Looks]) -> None:
             draft.comments.append(f"check: {key} {one.message}")
             if one.hint:
                 draft.comments.append(f"  {one.hint}")
+            if not draft.off and draft.name in parts:
+                hint = f"; {one.hint}" if one.hint else ""
+                parts[draft.name].decide(f"{key} {one.message}{hint}")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from unitq.text import one_line
 
 WIDTH = 100
+SCREEN = 24  # lines; what has to be decided fits a terminal
 COMMON = 3  # what is the same of so many is told once
 
 
@@ -42,6 +43,7 @@ class Part:
     workers: list[str] = field(default_factory=list)
     options: dict[str, Carried] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    decisions: list[str] = field(default_factory=list)
 
     def same(self, option: str, says: str = "") -> None:
         """It means the same in unitq.toml."""
@@ -60,6 +62,20 @@ class Part:
         if text not in self.notes:
             self.notes.append(text)
 
+    def decide(self, text: str) -> None:
+        """Something that only the operator knows, or has to do."""
+        if text not in self.decisions:
+            self.decisions.append(text)
+
+    def only(self, text: str) -> None:
+        """The one thing to be decided: of what is no worker nothing else is of interest."""
+        self.decisions = [text]
+
+    @property
+    def name(self) -> str:
+        """What people call it: its workers, or its program."""
+        return ", ".join(self.workers) or self.section.partition(":")[2] or self.section
+
 
 @dataclass(slots=True)
 class Report:
@@ -69,11 +85,18 @@ class Report:
     source: str
     parts: list[Part] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    decisions: list[str] = field(default_factory=list)
+    written: int = 0  # workers that a deploy would start
 
     def part(self, section: str, file: str = "") -> Part:
         """A new part, at the end."""
         self.parts.append(Part(section, one_line(file)))
         return self.parts[-1]
+
+    def decide(self, text: str) -> None:
+        """Something that is to be decided, or done, for all of them."""
+        if text not in self.decisions:
+            self.decisions.append(text)
 
     def count(self, fate: Fate) -> int:
         """How many options of the file had this fate."""
@@ -81,14 +104,44 @@ class Report:
             one.given and one.fate is fate for part in self.parts for one in part.options.values()
         )
 
+    def decided(self) -> dict[str, list[str]]:
+        """Each decision, with the names of those that it is about; none: all of them."""
+        found: dict[str, list[str]] = {}
+        for part in self.parts:
+            for text in part.decisions:
+                found.setdefault(text, []).append(part.name)
+        return found | {text: [] for text in self.decisions}
+
+    def summary(self) -> str:
+        """What has to be decided, on one screen."""
+        workers = "1 worker" if self.written == 1 else f"{self.written} workers"
+        every = self.decided()
+        head = f"{self.source}: app {self.app}, {workers}"
+        if not every:
+            return one_line(f"{head}; nothing to decide (every option: --explain)")
+        lines = textwrap.wrap(
+            one_line(f"{head}. To decide (every option: --explain):"), WIDTH, **_UNBROKEN
+        )
+        for at, (text, names) in enumerate(every.items()):
+            more = _decision(text, names)
+            rest = len(every) - at
+            if len(lines) + len(more) > SCREEN - (rest > 1):
+                lines.append(f"  … and {rest} more: --explain")
+                break
+            lines += more
+        return "\n".join(map(one_line, lines))
+
     def text(self) -> str:
-        """For people."""
+        """All of it: what has to be decided, and what became of each option."""
         head = (
             f"{self.source}: app {self.app}; options: {self.count(Fate.SAME)} the same (=), "
             f"{self.count(Fate.CHANGED)} said differently (~), {self.count(Fate.LEFT)} not carried "
             "over (-)"
         )
         lines = textwrap.wrap(head, WIDTH, **_UNBROKEN)
+        if every := self.decided():
+            lines += ["", "To decide"]
+            lines += [line for text, names in every.items() for line in _decision(text, names)]
         common = _common(self.parts)
         for part in self.parts:
             told = [*_options(part, common), *_notes(part, common)]
@@ -128,9 +181,25 @@ class Report:
                 for part in self.parts
             ],
             "notes": [one_line(note) for note in self.notes],
+            "decisions": [
+                {"of": [one_line(name) for name in names], "says": one_line(text)}
+                for text, names in self.decided().items()
+            ],
         }
 
 
+def _decision(text: str, names: list[str]) -> list[str]:
+    shown = ", ".join(names[:_NAMES]) + (f" and {len(names) - _NAMES} more" * (len(names) > _NAMES))
+    return textwrap.wrap(
+        f"{shown}: {text}" if names else text,
+        WIDTH,
+        initial_indent="  - ",
+        subsequent_indent="    ",
+        **_UNBROKEN,
+    )
+
+
+_NAMES = 4  # are said of one decision
 _UNBROKEN: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 
 

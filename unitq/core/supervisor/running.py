@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.core.reference import toml
+from unitq.core.supervisor.known import JOURNAL
 from unitq.core.tomltext import unsafe
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ _HARD_FILES = 524_288  # systemd's own hard limit
 _FILES_MAX = 2**31
 
 _OWN_OUTPUT = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/", "/proc/1/fd/")
-_JOURNAL = "the journal: `unitq logs`, `journalctl`"
 
 
 def restarting(part: Part, program: Program, draft: Draft, preset: Preset | None) -> None:
@@ -30,7 +30,7 @@ def restarting(part: Part, program: Program, draft: Draft, preset: Preset | None
     if "startsecs" in given:
         part.changed(
             "startsecs",
-            "[rollout] min_healthy, which all workers share: the longest of them"
+            "[rollout] min_healthy, which all workers share: the shortest, where each says one"
             if settings.startsecs > 0
             else "0: nothing to wait for; [rollout] min_healthy says when it counts as healthy",
         )
@@ -113,8 +113,6 @@ def logs(part: Part, program: Program, draft: Draft, first: Process) -> None:
             part.same("redirect_stderr")
         else:
             part.changed("redirect_stderr", "both go to the journal, in their order")
-    for stream in ("stdout", "stderr"):
-        _of_options(part, program, stream)
 
 
 def _of_stream(part: Part, program: Program, draft: Draft, stream: str, value: str | None) -> bool:
@@ -128,11 +126,11 @@ def _of_stream(part: Part, program: Program, draft: Draft, stream: str, value: s
         part.same(option)
         return True
     if lower == "auto":
-        part.changed(option, _JOURNAL)
+        part.changed(option, JOURNAL)
     elif lower == "syslog":
-        part.changed(option, f"{_JOURNAL}, which syslog can read")
+        part.changed(option, f"{JOURNAL}, which syslog can read")
     elif value.startswith(_OWN_OUTPUT):
-        part.changed(option, f"{_JOURNAL}; it was supervisord's own output")
+        part.changed(option, f"{JOURNAL}; it was supervisord's own output")
     else:
         _file(part, draft, stream, value, several=len(files) > 1)
     return False
@@ -141,7 +139,7 @@ def _of_stream(part: Part, program: Program, draft: Draft, stream: str, value: s
 def _file(part: Part, draft: Draft, stream: str, value: str, *, several: bool) -> None:
     option = f"{stream}_logfile"
     if several:
-        part.changed(option, f"{_JOURNAL}, where each instance has its own name")
+        part.changed(option, f"{JOURNAL}, where each instance has its own name")
         return
     path = f"append:{value}".replace("%", "%%")
     # What a directive cannot say is not offered.
@@ -149,28 +147,9 @@ def _file(part: Part, draft: Draft, stream: str, value: str, *, several: bool) -
     directive = "StandardOutput" if stream == "stdout" else "StandardError"
     if fits:
         draft.hints.append(f"{directive} = {toml(path)}  # nothing rotates it: add it to logrotate")
-        part.changed(option, f"{_JOURNAL}; for the file, take the # away before {directive}")
+        part.changed(option, f"{JOURNAL}; for the file, take the # away before {directive}")
     else:
-        part.changed(option, _JOURNAL)
-
-
-def _of_options(part: Part, program: Program, stream: str) -> None:
-    given = program.given
-    for end in ("maxbytes", "backups"):
-        option = f"{stream}_logfile_{end}"
-        if option in given:
-            part.left(option, "the journal rotates: SystemMaxUse= in journald.conf")
-    for end, what in (
-        ("capture_maxbytes", "there is no capture mode"),
-        ("events_enabled", "there are no events; follow the journal"),
-    ):
-        option = f"{stream}_{end}"
-        if option in given:
-            part.left(option, what)
-    if (option := f"{stream}_syslog") in given:
-        part.changed(
-            option, f"{_JOURNAL}; ForwardToSyslog= in journald.conf if syslog has to have it"
-        )
+        part.changed(option, JOURNAL)
 
 
 def minfds(part: Part, value: int | None) -> None:

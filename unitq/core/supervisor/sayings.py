@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.core.commandline import is_sign
+from unitq.core.supervisor.draft import toml
 from unitq.core.supervisor.report import Fate
+from unitq.supervisor.importer.peel import tee_file
 
 if TYPE_CHECKING:
+    from unitq.core.supervisor.draft import Draft
     from unitq.core.supervisor.report import Part
     from unitq.core.supervisor.unwrap import Plain
+    from unitq.supervisor.importer.peel import Peeled
 
 COUNTED = (
     "instances are counted from 1: a shell computes the number that Supervisor gave each, and "
@@ -56,6 +60,32 @@ def shell(part: Part, found: Plain, between: str) -> None:
             part.note(f"the shell stays until its exec: {found.why}")
 
 
+def around(part: Part, draft: Draft, peeled: Peeled) -> None:
+    """What stood around the worker, and is gone."""
+    if peeled.login:
+        part.decide(
+            f"{peeled.accounts[-1].by} read the profile of {peeled.user} and began in its home: "
+            "the login shell stays for what the profile sets. If the worker needs none of it, "
+            "write its command without the shell"
+            + ("" if peeled.plain.directory else "; say its `directory`, as the home is not known")
+        )
+    if peeled.loop:
+        draft.keys["restart_delay"] = f"{peeled.loop.interval:g}s"
+        if not peeled.loop.interval:
+            del draft.keys["restart_delay"]
+        part.note("the loop is gone: systemd starts the worker again, and stops it while it drains")
+    if peeled.sink:
+        what = " ".join(peeled.sink)
+        part.decide(
+            f"its output went into `{what}`: it goes to the journal now (`unitq logs`), as no "
+            "signal reaches a worker on the left of a pipe without ending the right"
+        )
+        file = tee_file(peeled.sink)
+        if file and not any(hint.startswith("StandardOutput") for hint in draft.hints):
+            path = f"append:{file}".replace("%", "%%")
+            draft.hints.append(f"StandardOutput = {toml(path)}  # nothing rotates it")
+
+
 def program(part: Part, found: Plain) -> None:
     """Programs that are best left out, or that belong to Supervisor."""
     name = found.arguments[0].rpartition("/")[2]
@@ -63,8 +93,11 @@ def program(part: Part, found: Plain) -> None:
         part.note(
             "pidproxy is Supervisor's: systemd needs none, so run the program in the foreground"
         )
-    elif name in ("sudo", "su", "runuser"):
-        part.note(f"{name} stays the worker's parent: `user` in unitq.toml needs no {name}")
+    elif name in ("sudo", "su", "runuser", "doas", "chpst", "setpriv"):
+        part.decide(
+            f"{name} stays, and gets the stop signal in the worker's place: write what it runs as "
+            "`command`, and the account as `user`"
+        )
     elif name in ("supervisorctl", "supervisord"):
         part.note(f"it runs {name}, which will not be there")
     if sign := next((word for word in found.arguments[1:] if is_sign(word)), ""):

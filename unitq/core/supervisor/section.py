@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# What whoever is logged in has otherwise than a daemon: not taken for supervisord's.
+OF_SESSION = frozenset({"PATH", "HOME", "USER", "LOGNAME", "SHELL", "PWD", "OLDPWD", "MAIL"})
+
 
 class Surroundings(NamedTuple):
     """What a file refers to and does not say."""
@@ -38,8 +41,8 @@ class Names:
     def problem(self, section: str, option: str, error: ValueError) -> None:
         """A mistake in an option."""
         self.wrong.append(f"[{section}] {option}: {error}")
-        if isinstance(error, ExpansionError) and error.missing:
-            self.missing.add(error.missing)
+        if isinstance(error, ExpansionError):
+            self.missing |= set(error.missing)
 
 
 def names_of(around: Surroundings) -> Names:
@@ -52,8 +55,13 @@ def refusal(source: str, names: Names) -> ConfigError:
     """The error that lists the mistakes."""
     hint = "Supervisor refuses these too"
     if names.missing:
-        one = sorted(names.missing)[0]
-        hint = f"what supervisord's own environment had is given with --env, such as --env {one}=…"
+        options = " ".join(f"--env {name}=…" for name in sorted(names.missing))
+        hint = f"say what supervisord's own environment had: {options}"
+        if of_session := sorted(names.missing & OF_SESSION):
+            hint += (
+                f"; {', '.join(of_session)} of your session would be another. What supervisord "
+                "has: tr '\\0' '\\n' < /proc/$(pgrep -o supervisord)/environ"
+            )
     return mistakes(source, list(dict.fromkeys(names.wrong)), hint)
 
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from unitq.cmdline.wrappers import LAUNCHERS
 from unitq.core import wrappers
 from unitq.core.model import KillMode
+from unitq.core.option_lint import time_limit
 from unitq.core.recognise import scripts, shell_script
 from unitq.core.supervisor.unwrap import stands_between
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from unitq.core.preset import Preset
     from unitq.core.supervisor.draft import Draft
+    from unitq.core.supervisor.looks import Looks
     from unitq.core.supervisor.programs import Program, Settings
     from unitq.core.supervisor.report import Part
     from unitq.core.supervisor.unwrap import Plain
@@ -25,16 +25,20 @@ LEFT_ALONE = "what is left when the main process has ended gets SIGKILL; Supervi
 _OPTIONS = ("stopsignal", "stopwaitsecs", "stopasgroup", "killasgroup")
 
 
-def above(line: str, found: Plain, heads: Mapping[str, str]) -> str:
+def above(line: str, found: Plain, looks: Looks) -> str:
     """What is the main process in the worker's place, such as "a shell"; empty: nothing is.
 
-    `line` is the command as it is written, `heads` has the beginnings of its scripts.
+    `line` is the command as it is written. What nobody could look at, and is of no known
+    framework, may be a shell's script.
     """
+    heads = looks.heads
     if not found.hands_over:
         return "a shell"
     between = wrappers.stands_between(line) or shell_script(line, heads)
     if between or any(heads.get(path) for path in scripts(line, heads)):
         return between
+    if looks.preset is None and looks.unread:
+        return looks.unread[0]
     # Nobody has seen what the script does.
     return stands_between(found.arguments)
 
@@ -85,9 +89,9 @@ def stopping(
     elif "stopwaitsecs" in given:
         part.changed("stopwaitsecs", f"{draft.keys['stop_timeout']}: systemd takes 0 for no limit")
     if settings.stopwaitsecs <= DEFAULT_WAIT:
-        part.note(
-            f"a job that needs longer than {draft.keys['stop_timeout']} is killed by a restart, as "
-            "under Supervisor: if this works off a queue, give stop_timeout the longest job's time"
+        part.decide(
+            f"stop_timeout = {draft.keys['stop_timeout']}: a job that takes longer is killed by a "
+            "restart, as under Supervisor. No framework was recognised: say how long a job may take"
         )
     _whom(part, program, draft, between)
 
@@ -106,6 +110,7 @@ def _whom(part: Part, program: Program, draft: Draft, between: str) -> None:
     if settings.stopasgroup:
         part.same("stopasgroup", "every process of the worker, also one with a group of its own")
     elif between:
+        part.decide(_why_everyone(between))
         part.changed(
             "stopasgroup",
             f"every process gets the signal: the main process is {between}, which would keep it "
@@ -125,6 +130,19 @@ def _whom(part: Part, program: Program, draft: Draft, between: str) -> None:
     )
 
 
+def _why_everyone(between: str) -> str:
+    if "/" in between and between not in LAUNCHERS:
+        return (
+            f"{between} could not be read here, or is a shell's script that stays above the "
+            'worker: so every process gets the stop signal (kill_mode = "control-group"). If it '
+            'is the worker itself, or ends in `exec`, write kill_mode = "mixed"'
+        )
+    return (
+        f"{between} stays above the worker, so every process gets the stop signal: with `exec` "
+        "before the worker only the worker would"
+    )
+
+
 def _as_framework(part: Part, program: Program, draft: Draft, preset: Preset, between: str) -> None:
     settings, given = program.settings, program.given
     fitted = preset.fitted(str(draft.keys["command"]))
@@ -132,7 +150,15 @@ def _as_framework(part: Part, program: Program, draft: Draft, preset: Preset, be
     draft.keys["preset"] = preset.name
     chosen = "stopwaitsecs" in given and settings.stopwaitsecs > DEFAULT_WAIT
     limit = str(stop.timeout)
-    if chosen:
+    longest = time_limit(preset, str(draft.keys["command"]))
+    if longest > (settings.stopwaitsecs if chosen else stop.timeout.seconds):
+        limit = draft.keys["stop_timeout"] = f"{longest:g}s"
+        part.changed(
+            "stopwaitsecs",
+            f"{limit}: its command gives a job as long, and some room",
+            given="stopwaitsecs" in given,
+        )
+    elif chosen:
         limit = draft.keys["stop_timeout"] = wait(settings)
         part.same("stopwaitsecs")
     mode, why = whom(draft, preset, between)

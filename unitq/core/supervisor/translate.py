@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.ctl_names import joined
+from unitq.core.model import ROLLOUT
 from unitq.core.supervisor import (
     known,
     machinery,
@@ -27,14 +28,21 @@ from unitq.core.supervisor.unwrap import Plain, plain
 from unitq.core.tomltext import unsafe
 from unitq.core.values import MistakeError
 from unitq.core.values import command as checked_command
+from unitq.supervisor.importer import not_workers
+from unitq.supervisor.importer.peel import peel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from unitq.core.supervisor.ini import Ini
     from unitq.core.supervisor.looks import Looks, Recognise
     from unitq.core.supervisor.programs import Process, Program, Read
     from unitq.core.supervisor.report import Part
+    from unitq.supervisor.importer.peel import Peeled
+
+
+def _nowhere(_account: str) -> str | None:
+    return None
 
 
 class Wishes(NamedTuple):
@@ -44,6 +52,7 @@ class Wishes(NamedTuple):
     app: str | None = None
     directory: str | None = None  # for programs without one
     user_scope: bool = False
+    home: Callable[[str], str | None] = _nowhere  # an account's home directory, where it is known
 
 
 class Imported(NamedTuple):
@@ -67,7 +76,7 @@ class _Work:
     report: Report
     drafts: list[Draft] = field(default_factory=list)
     looks: dict[str, Looks] = field(default_factory=dict)  # by worker
-    startsecs: list[int] = field(default_factory=list)
+    startsecs: dict[str, tuple[Part, int]] = field(default_factory=dict)  # by worker, as given
 
 
 @dataclass(slots=True)
@@ -93,7 +102,7 @@ def translate(ini: Ini, read: Read, wishes: Wishes, recognise: Recognise) -> Imp
     names: list[str] = []
     for program in read.programs:
         part = work.report.part(program.section, program.file)
-        _program(work, program, part, names)
+        _program(work, ini, program, part, names)
         _rest(part, program)
     machinery.others(ini, read, work.report)
     app = wishes.app or _app(work)
@@ -101,14 +110,15 @@ def translate(ini: Ini, read: Read, wishes: Wishes, recognise: Recognise) -> Imp
     file = File(
         app,
         (
-            f"Written by `unitq import` from {wishes.source}. What became of each option there:",
-            "the same command says it again. Look at this with `unitq check` and `unitq plan`.",
+            f"Written by `unitq import` from {wishes.source}; the same command with --explain says",
+            "what became of each option. Look at this with `unitq check` and `unitq plan`.",
         ),
         work.drafts,
         environment=_shared_environment(work),
         rollout=_rollout(work),
     )
-    remarks.beside(file, work.looks)
+    work.report.written = sum(not draft.off for draft in work.drafts)
+    remarks.beside(file, work.looks, work.report)
     machinery.closing(work.report, read, work.drafts)
     return Imported(file.text(), work.report)
 
@@ -157,20 +167,32 @@ def _shared_environment(work: _Work) -> dict[str, str]:
 
 
 def _rollout(work: _Work) -> dict[str, str]:
-    """[rollout], where a program says how long it must run until it counts as started."""
-    longest = max(work.startsecs, default=0)
-    if not longest:
+    """[rollout], where every program says how long it must run until it counts as started.
+
+    min_healthy is the whole app's: one slow program does not make a deploy of the others slow.
+    """
+    on = [draft.name for draft in work.drafts if not draft.off]
+    every = [work.startsecs[name][1] for name in on if name in work.startsecs]
+    least = min(every) if on and len(every) == len(on) else 0
+    shared = f"{least}s" if least else ROLLOUT.min_healthy.text
+    for part, seconds in work.startsecs.values():
+        if seconds > (least or ROLLOUT.min_healthy.seconds):
+            part.decide(
+                f"startsecs={seconds}: min_healthy is for all workers, and stays {shared}. A probe "
+                "says sooner whether this one works; or raise it for all, in [rollout]"
+            )
+    if not least:
         return {}
-    found = {"min_healthy": f"{longest}s"}
-    if longest >= 120:
-        found["healthy_deadline"] = f"{2 * longest}s"
+    found = {"min_healthy": f"{least}s"}
+    if least >= 120:
+        found["healthy_deadline"] = f"{2 * least}s"
     return found
 
 
 # --- one program ----------------------------------------------------------------------------------
 
 
-def _program(work: _Work, program: Program, part: Part, names: list[str]) -> None:
+def _program(work: _Work, ini: Ini, program: Program, part: Part, names: list[str]) -> None:
     for option, what in program.odd:
         part.note(f"{option} {what}")
     if program.kind == "eventlistener":
@@ -184,29 +206,25 @@ def _program(work: _Work, program: Program, part: Part, names: list[str]) -> Non
         drafts = [_draft(work, program, part, candidate) for candidate in candidates]
     except _UnusableError as error:
         part.left("command", f"no worker is written: {error}")
+        part.decide(f"no worker is written: {error}")
         return
     names += [draft.name for draft in drafts]
     part.workers = [draft.name for draft in drafts]
+    if again := ini.again.get(program.section):
+        part.decide(
+            f"[{program.section}] is in {ini.places(program.section)}: Supervisor makes one "
+            f"program of them, in which {again[-1]} has the last word. Is that what is meant?"
+        )
     _numbers(part, program, drafts)
     every = [joined(program.group, process.name) for process in program.processes]
     naming.for_ctl(part, drafts, every)
-    for option in ("priority", "serverurl"):
-        if option in program.given:
-            part.left(option, _LEFT[option])
     _autostart(part, program, drafts)
     if program.kind == "fcgi-program":
-        machinery.fcgi(part, program, drafts)
-    explicit = "startsecs" in program.given and not drafts[0].off
-    if explicit and 0 < program.settings.startsecs < 10**6:
-        work.startsecs.append(program.settings.startsecs)
+        machinery.fcgi(part, drafts)
+    seconds = program.settings.startsecs
+    if "startsecs" in program.given and not drafts[0].off and 0 < seconds < 10**6:
+        work.startsecs |= {draft.name: (part, seconds) for draft in drafts}
     work.drafts += drafts
-
-
-_LEFT = {
-    "priority": "workers start together; where one needs another, say so in [workers.NAME.unit], "
-    "and let it retry",
-    "serverurl": "there is no server whose URL a program could be told",
-}
 
 
 def _candidates(work: _Work, program: Program, part: Part, names: list[str]) -> list[_Candidate]:
@@ -240,7 +258,7 @@ def _same(processes: Sequence[Process]) -> bool:
 def _countable(candidate: _Candidate) -> bool:
     """Whether each number stands where an instance can be given its own."""
     try:
-        found = _plain(candidate)
+        found = plain(_words(candidate), candidate.first.directory, candidate.environment)
     except _UnusableError:
         return False
     if has_sign(found.directory or ""):
@@ -262,8 +280,8 @@ def _name(work: _Work, program: Program, part: Part, names: list[str]) -> str:
     return name
 
 
-def _plain(candidate: _Candidate) -> Plain:
-    """The command's words, without a shell where that is the same."""
+def _words(candidate: _Candidate) -> tuple[str, ...]:
+    """The command's words."""
     try:
         arguments = tuple(shlex.split(candidate.command))
     except ValueError as error:
@@ -274,11 +292,29 @@ def _plain(candidate: _Candidate) -> Plain:
         raise _UnusableError("Supervisor cannot start it either: its command is empty")
     if any(c == "\0" or "\ud800" <= c <= "\udfff" for word in arguments for c in word):
         raise _UnusableError("its command has a NUL in it, or is not UTF-8")
-    return plain(arguments, candidate.first.directory, candidate.environment)
+    return arguments
+
+
+def _peeled(work: _Work, candidate: _Candidate) -> Peeled:
+    """The command without what stands around it, where that is the same."""
+    directory = candidate.first.directory
+
+    def is_worker(command: tuple[str, ...]) -> bool:
+        line = words.line(command) if command and command[0] else ""
+        return bool(line) and work.recognise(line, directory or "/").preset is not None
+
+    return peel(
+        _words(candidate),
+        directory,
+        candidate.environment,
+        home=work.wishes.home,
+        is_worker=is_worker,
+    )
 
 
 def _draft(work: _Work, program: Program, part: Part, candidate: _Candidate) -> Draft:
-    found = _plain(candidate)
+    peeled = _peeled(work, candidate)
+    found = peeled.plain
     draft = Draft(candidate.name)
     given = dict(candidate.environment) | dict(found.environment)
     counted = {
@@ -288,6 +324,8 @@ def _draft(work: _Work, program: Program, part: Part, candidate: _Candidate) -> 
     draft.environment = variables(part, tuple(stable.items()))
     part.same("command")  # its line comes first
     places.directory(part, program, draft, work.read.daemon, found, work.wishes.directory)
+    found = _with_shell(work, draft, peeled)
+    absolute = found.arguments
     inside = places.relative(found.arguments, str(draft.keys["directory"]))
     relative = inside != found.arguments
     found = replace(found, arguments=inside)
@@ -295,20 +333,23 @@ def _draft(work: _Work, program: Program, part: Part, candidate: _Candidate) -> 
     draft.keys["command"] = line
     if candidate.count > 1:
         draft.keys["instances"] = candidate.count
-    places.user(part, program, draft, work.read.daemon, user_scope=work.wishes.user_scope)
+    places.user(part, program, draft, work.read.daemon, peeled, user_scope=work.wishes.user_scope)
     places.umask(part, program, draft, work.read.daemon)
     places.search_path(part, draft, found, dict(work.read.daemon.environment) | given)
     looks = work.looks[draft.name] = work.recognise(line, str(draft.keys["directory"]))
     preset = looks.preset
-    between = stopping.above(line, found, looks.heads)
+    between = stopping.above(line, found, looks)
     sayings.shell(part, found, between)
     sayings.program(part, found)
+    sayings.around(part, draft, peeled)
     if relative:
         sayings.relative(part)
     stopping.stopping(part, program, draft, preset, between)
     running.restarting(part, program, draft, preset)
     running.logs(part, program, draft, candidate.first)
     running.minimum_files(draft, work.read.daemon.minfds)
+    command = not_workers.Command(absolute, line, peeled, looks)
+    not_workers.aside(part, draft, command, once=not_workers.runs_once(program))
     if "environment" in program.given:
         every = [*draft.environment, *counted]
         part.same("environment", ", ".join(every) if len(every) < len(given) else "")
@@ -316,6 +357,28 @@ def _draft(work: _Work, program: Program, part: Part, candidate: _Candidate) -> 
             names = ", ".join(counted)
             part.changed("environment", f"{names}: by env(1) in the command, as each has its own")
     return draft
+
+
+def _with_shell(work: _Work, draft: Draft, peeled: Peeled) -> Plain:
+    """The command, with its shell again where the kernel would not run the script without one.
+
+    A file without `#!` is run by a shell that is told to execute it, and by nothing else
+    (execve(2), ENOEXEC; systemd then says 203/EXEC).
+    """
+    found = peeled.plain
+    directory = str(draft.keys["directory"])
+    if not found.unwrapped:
+        return found
+    heads = work.recognise(words.line(found.arguments), directory).heads
+    head = heads.get(found.arguments[0], "")
+    if not head or head.startswith("#!"):
+        return found
+    return replace(
+        found,
+        arguments=(peeled.shell, *found.arguments),
+        unwrapped=False,
+        why=f"{found.arguments[0]} has no #! line, so only a shell can run it",
+    )
 
 
 def _line(
@@ -375,10 +438,10 @@ def _autostart(part: Part, program: Program, drafts: Sequence[Draft]) -> None:
         if "autostart" in program.given:
             part.same("autostart")
         return
-    part.left(
-        "autostart",
-        "a deploy starts every worker, so this one is written as a comment: take the # away if it "
-        "is to run; `unitq stop` stops it until the next start, deploy or boot",
+    part.left("autostart", "a deploy starts every worker, so this one is written as a comment")
+    part.decide(
+        "autostart=false: a deploy would start it, so it is a comment. Take the # away if it is to "
+        "run; `unitq stop` stops it until the next start, deploy or boot"
     )
     for draft in drafts:
         draft.off = True
@@ -395,5 +458,9 @@ def _rest(part: Part, program: Program) -> None:
             part.left(option, known.unknown(option, options))
         elif not part.workers:
             part.left(option, "no worker is written")
+        elif option in known.LEFT:
+            part.left(option, known.LEFT[option])
+        elif option in known.CHANGED:
+            part.changed(option, known.CHANGED[option])
         else:
             part.same(option)

@@ -49,7 +49,7 @@ def plain(
 
     `directory` and `environment` are what the program has already.
     """
-    wrapped = _wrapped(arguments)
+    wrapped = script_at(arguments)
     if wrapped is None:
         return Plain(arguments, directory)
     at, options = wrapped
@@ -64,7 +64,7 @@ def plain(
     return _without(found, kept)
 
 
-def _wrapped(arguments: tuple[str, ...]) -> tuple[int, str] | None:
+def script_at(arguments: tuple[str, ...]) -> tuple[int, str] | None:
     """Where in `sh -c SCRIPT` the script stands, and the letters of the options before it."""
     if posixpath.basename(arguments[0]) not in SHELLS:
         return None

@@ -1,0 +1,1 @@
+"""Import: from a configuration that is there to a unitq.toml."""

@@ -1,0 +1,151 @@
+"""A command without what stands around the worker: accounts, shells, loops, pipes to a log."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from unitq.core.supervisor import shell
+from unitq.core.supervisor.unwrap import Plain, plain, script_at
+from unitq.supervisor.importer.accounts import without_account, without_init
+from unitq.supervisor.importer.loops import Loop, loop, watched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from unitq.supervisor.importer.accounts import Account
+
+_LEVELS = 10  # sudo behind a shell behind su …
+
+# What a log is piped into. The journal has what they were for.
+_SINKS = frozenset({
+    "tee", "cat", "logger", "ts", "systemd-cat", "cronolog", "rotatelogs", "multilog", "svlogd",
+})  # fmt: skip
+_PIECES = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|\|\||\||[^'"\\|]+|.""", re.DOTALL)
+_MORE_THAN_A_COMMAND = re.compile(r"[;&()<>\n`]")
+
+
+@dataclass(frozen=True, slots=True)
+class Peeled:
+    """What is left of a command, and what stood around it."""
+
+    plain: Plain
+    accounts: tuple[Account, ...] = ()  # from the outside in; the last one counts
+    shell: str = ""  # that was taken away; empty: none was
+    loop: Loop | None = None  # that was taken away, as systemd starts the worker again
+    timer: Loop | None = None  # that the command is: its body is not a worker
+    sink: tuple[str, ...] = ()  # what its output was piped into
+
+    @property
+    def user(self) -> str:
+        return self.accounts[-1].user if self.accounts else ""
+
+    @property
+    def group(self) -> str:
+        return self.accounts[-1].group if self.accounts else ""
+
+    @property
+    def login(self) -> bool:
+        return any(account.login for account in self.accounts)
+
+
+def peel(
+    arguments: tuple[str, ...],
+    directory: str | None,
+    environment: tuple[tuple[str, str], ...],
+    *,
+    home: Callable[[str], str | None],
+    is_worker: Callable[[tuple[str, ...]], bool],
+) -> Peeled:
+    """Returns the command without its wrappers, as far as that is provably the same.
+
+    `home` tells an account's home directory; `is_worker` whether words run a known framework.
+    """
+    around = Peeled(Plain(arguments, directory))
+    more: dict[str, str] = {}
+    for _ in range(_LEVELS):
+        if account := without_account(arguments):
+            around = replace(around, accounts=(*around.accounts, account))
+            more |= dict(account.environment)
+            directory = home(account.user) if account.login else directory
+            arguments = account.arguments
+            continue
+        if (bare := without_init(arguments)) != arguments:
+            arguments = bare
+            continue
+        if (found := watched(arguments)) and not is_worker(found.words):
+            one = _with(plain(arguments, directory, environment), more)
+            return replace(around, plain=one, timer=found)
+        if place := script_at(arguments):
+            at, script = place[0], arguments[place[0]]
+            if piped := _without_pipe(script):
+                arguments = (*arguments[:at], piped[0], *arguments[at + 1 :])
+                around = replace(around, sink=piped[1])
+                continue
+            if (found := loop(script)) and found.interval and not is_worker(found.words):
+                return replace(around, plain=_with(plain(arguments, directory, environment), more),
+                               timer=found)  # fmt: skip
+            if found and found.words and is_worker(found.words):
+                around = replace(around, loop=found, shell=arguments[0])
+                arguments = found.words
+                continue
+        one = plain(arguments, directory, (*environment, *more.items()))
+        if not one.unwrapped:
+            break
+        around = replace(around, shell=arguments[0])
+        more |= dict(one.environment)
+        arguments, directory = one.arguments, one.directory
+        if arguments[0].rpartition("/")[2] in ("", "."):
+            break
+    if directory is None:
+        directory, arguments = _changed(arguments)
+    one = _with(plain(arguments, directory, environment), more)
+    return replace(around, plain=replace(one, unwrapped=bool(around.shell) and not one.script))
+
+
+def _changed(arguments: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+    """Where a shell's script changes to at once, by a whole path, and the command without that."""
+    place = script_at(arguments)
+    found = shell.commands(arguments[place[0]]) if place else None
+    if place is None or not found or len(found) < 2:
+        return None, arguments
+    at, first = place[0], found[0]
+    texts = [word.text for word in first.words]
+    changes = first.literal and first.then == "&&" and texts[0] == "cd" and len(texts) == 2
+    if not changes or not texts[1].startswith("/"):
+        return None, arguments
+    rest = arguments[at][found[1].words[0].start :]
+    return texts[1], (*arguments[:at], rest, *arguments[at + 1 :])
+
+
+def _with(found: Plain, more: dict[str, str]) -> Plain:
+    return replace(found, environment=tuple((more | dict(found.environment)).items()))
+
+
+def _without_pipe(script: str) -> tuple[str, tuple[str, ...]] | None:
+    """The script without its last pipe, and what that led to; None: to no log, or to more."""
+    pieces = [(found.start(), found[0]) for found in _PIECES.finditer(script)]
+    pipes = [at for at, piece in pieces if piece == "|"]
+    if not pipes or script[: pipes[-1]].endswith(">"):
+        return None
+    right = script[pipes[-1] + 1 :].removeprefix("&")
+    if _MORE_THAN_A_COMMAND.search(re.sub(r"'[^']*'|\"[^\"]*\"", "", right)):
+        return None
+    try:
+        words = shlex.split(right)
+    except ValueError:
+        return None
+    if not words or posixpath.basename(words[0]) not in _SINKS:
+        return None
+    left = re.sub(r"\s*2>&1\s*$", "", script[: pipes[-1]].rstrip())
+    return (left, tuple(words)) if left else None
+
+
+def tee_file(sink: tuple[str, ...]) -> str:
+    """The file that `tee` wrote to; empty: none, several, or one by a relative path."""
+    files = [word for word in sink[1:] if not word.startswith("-")]
+    is_tee = bool(sink) and posixpath.basename(sink[0]) == "tee"
+    return files[0] if is_tee and len(files) == 1 and files[0].startswith("/") else ""
