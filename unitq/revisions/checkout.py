@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 from unitq.linux import git_files
 from unitq.linux.account import name_of
-from unitq.revisions.in_place import deployed_commit, restore_commands, runs_instead
+from unitq.revisions.in_place import (
+    deployed_commit,
+    restore_commands,
+    runs_instead,
+    updated_in_place,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,6 +37,16 @@ def heads(workers: Iterable[WorkerRevision]) -> dict[str, Head]:
         for worker in workers
         if deployed_commit(worker) and (head := found[worker.release])
     }
+
+
+def unreadable(workers: Iterable[WorkerRevision]) -> frozenset[str]:
+    """Returns the workers of which nothing tells the commit in their directory now.
+
+    Of those whose code is updated in place, and that were deployed from a commit.
+    """
+    asked = [each for each in workers if updated_in_place(each) and deployed_commit(each)]
+    there = heads(asked)
+    return frozenset(each.name for each in asked if each.name not in there)
 
 
 def moved(

@@ -74,7 +74,7 @@ def directories(workers: Iterable[WorkerRevision]) -> list[str]:
 def commit_at(head: Head, seconds: float | None) -> str | None:
     """Returns the commit that was checked out at that time; None: nothing tells.
 
-    `seconds` since 1970. The reflog has whole seconds: within one, the later commit counts.
+    `seconds` since 1970. The reflog has whole seconds: within one, the last commit counts.
     """
     if seconds is None:
         return None
@@ -96,6 +96,11 @@ def runs_instead(worker: WorkerRevision, head: Head, begun: float | None) -> str
     """
     deployed = deployed_commit(worker)
     ran = commit_at(head, begun)
+    if begun is not None and not same_commit(ran or "", deployed):
+        # HEAD was there within that second: before the process was started, or after.
+        within = [move.before for move in head.moves if move.at == int(begun)]
+        if any(same_commit(commit, deployed) for commit in within):
+            return None
     if ran is None and head.moves and begun is not None and begun < head.moves[0].at:
         ran = head.moves[0].before
         return "" if same_commit(ran, deployed) or same_commit(head.commit, deployed) else None

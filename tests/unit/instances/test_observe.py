@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from unitq import observe
+from unitq.cli import status
 from unitq.core.names import InstanceName
 from unitq.host import processes
 
@@ -41,6 +42,23 @@ def test_fresh(
 ) -> None:
     found = instance(revisions=frozenset(revisions), readable=readable)
     assert found.fresh(wanted) is expected
+
+
+def test_what_the_disk_says_counts_more_than_the_mark() -> None:
+    assert instance(moved="a" * 40).fresh(NEW) is False
+    assert instance(replaced="/srv/shop").fresh(NEW) is False
+    assert instance(doubtful=True).fresh(NEW) is None
+    assert instance(uncompared=True).fresh(NEW) is True
+
+
+def test_one_whose_process_has_just_ended_is_young() -> None:
+    """Between two looks of one crash loop: systemd still says running, /proc has nothing."""
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    for pid in (ended.pid, 0):
+        assert status._young(instance(main_pid=pid, pids=()), 10.0)
+    assert not status._young(instance(main_pid=os.getpid()), 0.0)
+    assert not status._young(instance(active="inactive", sub="dead", main_pid=0), 10.0)
 
 
 @pytest.mark.parametrize(
