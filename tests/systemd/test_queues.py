@@ -337,7 +337,8 @@ def test_a_redis_that_refuses_gives_no_clean_bill_of_health(
     system_site: Site, redis: RedisServer
 ) -> None:
     deployed(system_site, redis)
-    redis.client.execute_command("ACL", "SETUSER", "few", "on", ">s3cret", "~other:*", "+@read")
+    client: Any = redis.client
+    client.execute_command("ACL", "SETUSER", "few", "on", ">s3cret", "~other:*", "+@read")
     try:
         text = system_site.toml.read_text()
         system_site.write(text.replace(redis.url, redis.url.replace("://", "://few:s3cret@")))
@@ -348,7 +349,7 @@ def test_a_redis_that_refuses_gives_no_clean_bill_of_health(
         orphans = system_site.unitq("orphans")
         assert "not all that works for the app may be known" in orphans.stderr, orphans
     finally:
-        redis.client.execute_command("ACL", "DELUSER", "few")
+        client.execute_command("ACL", "DELUSER", "few")
 
 
 def test_a_redis_that_is_down_is_said_once(system_site: Site, redis: RedisServer) -> None:
