@@ -6,6 +6,7 @@ are felt, reading a small file takes 5.
 
 from __future__ import annotations
 
+import os
 import re
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -53,6 +54,8 @@ class Instance(NamedTuple):
     # See `compared`:
     moved: str = ""  # the commit that it runs in place of the deployed one
     doubtful: bool = False  # its checkout has moved, and nothing tells what it runs
+    uncompared: bool = False  # updated in place, and nothing tells which commit is there
+    replaced: str = ""  # its release, where that was deleted since and another is there now
 
     @property
     def serving(self) -> bool:
@@ -71,7 +74,7 @@ class Instance(NamedTuple):
 
     def fresh(self, wanted: str | None) -> bool | None:
         """Whether all its processes run what is wanted; None: there is none, or nobody can tell."""
-        if self.moved:
+        if self.moved or self.replaced:
             return False
         if not self.revisions or not self.readable or self.doubtful:
             return None
@@ -187,7 +190,9 @@ def _instance(
         found = {pid: (*processes.evidence(pid),) for pid in members(systemd, row.name)}
     told_by = {pid: processes.Evidence(*evidence) for pid, evidence in found.items()}
     readable = all(evidence.readable for evidence in told_by.values())
-    main_pid = next((e.main_pid for e in told_by.values() if e.main_pid in told_by), None)
+    mains = {e.main_pid for e in told_by.values() if e.main_pid in told_by}
+    # What an earlier start left behind (KillMode=process, none) names itself as well.
+    main_pid = mains.pop() if len(mains) == 1 else None
     serves = row.active == "active" and row.sub == "running"
     if main_pid is None and (found or serves):
         main_pid = systemd.properties(row.name, "MainPID")["MainPID"]
@@ -330,22 +335,38 @@ def started_from(where: Machine, app: str, name: InstanceName, pid: int) -> str 
 def compared(
     revision: Revision, found: Mapping[InstanceName, Instance]
 ) -> dict[InstanceName, Instance]:
-    """The same instances, with what their checkouts say of those that seem to run what is wanted.
+    """The same instances, with what the disk says of those that seem to run what is wanted.
 
-    Also a process of the right revision runs other code if it was started after HEAD had moved.
+    Also a process of the right revision runs other code if it was started after HEAD had moved, or
+    before its release was deleted and another was put in its place.
     """
+    alike = {name: one for name, one in found.items() if one.fresh(revision.code(name))}
+    compared = dict(found) | _replaced(revision, alike)
     if not _checked_out(revision):
-        return dict(found)
+        return compared
     from unitq.revisions import checkout
 
-    begun = {name: one.begun for name, one in found.items() if one.fresh(revision.code(name))}
-    moved = checkout.moved(revision, begun)
-    return {
-        name: one._replace(moved=moved[name] or "", doubtful=moved[name] is None)
-        if name in moved
-        else one
-        for name, one in found.items()
+    begun = {name: one.begun for name, one in alike.items() if not compared[name].replaced}
+    blind = checkout.unreadable(revision.workers)
+    for name, commit in checkout.moved(revision, begun).items():
+        compared[name] = found[name]._replace(moved=commit or "", doubtful=commit is None)
+    for name in begun:
+        if name.worker in blind:
+            compared[name] = found[name]._replace(uncompared=True)
+    return compared
+
+
+def _replaced(
+    revision: Revision, instances: Mapping[InstanceName, Instance]
+) -> dict[InstanceName, Instance]:
+    """Those of which a process is in the release that was deleted, where there is one again."""
+    releases = {worker.name: worker.release for worker in revision.workers}
+    left = {
+        name: one._replace(replaced=releases[name.worker])
+        for name, one in instances.items()
+        if any(processes.in_deleted(pid, releases[name.worker]) for pid in one.pids)
     }
+    return {name: one for name, one in left.items() if os.path.isdir(one.replaced)}
 
 
 def _absent(app: str, name: InstanceName) -> Instance:
@@ -391,7 +412,7 @@ def leftovers(revision: Revision, seen: Iterable[Instance]) -> list[Instance]:
             continue
         pids = one.pids
         # After a moved HEAD a process has the mark of what is wanted, and runs other code.
-        if wanted in one.revisions and not one.moved:
+        if wanted in one.revisions and not (one.moved or one.replaced):
             told = {pid: processes.evidence(pid).revision for pid in pids}
             pids = tuple(pid for pid in pids if told[pid] not in (None, wanted))
         if pids:  # else they have ended meanwhile

@@ -98,6 +98,22 @@ def test_success_is_one_line_and_the_block_says_where_when_and_who(
     assert (told["on_revision"], told["serving"], told["next"]) == (3, 3, None)
 
 
+@pytest.mark.parametrize(
+    ("detail", "advice"),
+    [
+        ("died of SIGQUIT", f" {HANDLER}"),
+        ("died of SIGHUP", f" {HANDLER}"),
+        ("died of SIGSEGV", ", so it crashed: the job in hand may be lost"),
+        ("died of SIGABRT", ", so it crashed: the job in hand may be lost"),
+        ("exited with status 1", ""),
+    ],
+)
+def test_why_it_did_not_drain_is_no_guess(detail: str, advice: str) -> None:
+    died = HEALTHY | {"ending": Ending(End.DIED, detail)}
+    told = report.document(run(), SECOND, FIRST.id, outcome(SECOND, died), (), Exit.OK)
+    assert f"warning: sms@1 did not drain: {detail}{advice}" in text(told)
+
+
 def test_a_failure_is_the_whole_block_what_went_wrong_on_standard_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -333,6 +333,25 @@ def test_a_pid_that_is_another_process_now_is_a_dead_worker(
         running.end()
 
 
+def test_a_redis_that_refuses_gives_no_clean_bill_of_health(
+    system_site: Site, redis: RedisServer
+) -> None:
+    deployed(system_site, redis)
+    client: Any = redis.client
+    client.execute_command("ACL", "SETUSER", "few", "on", ">s3cret", "~other:*", "+@read")
+    try:
+        text = system_site.toml.read_text()
+        system_site.write(text.replace(redis.url, redis.url.replace("://", "://few:s3cret@")))
+        doctor = system_site.unitq("queues", "doctor")
+        assert doctor.code == 1, doctor
+        assert "which workers are registered is not known" in doctor.stdout
+        assert "NOPERM" in doctor.stderr
+        orphans = system_site.unitq("orphans")
+        assert "not all that works for the app may be known" in orphans.stderr, orphans
+    finally:
+        client.execute_command("ACL", "DELUSER", "few")
+
+
 def test_a_redis_that_is_down_is_said_once(system_site: Site, redis: RedisServer) -> None:
     deployed(system_site, redis)
     text = system_site.toml.read_text()

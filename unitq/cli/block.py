@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _NAMED = 5  # instances that one line names
 _ADVICE = " (it has no handler for it, or was not up yet: is stop_signal the right one?)"
+# What the kernel sends to a program that goes wrong, and what abort(3) does (signal(7)): no stop.
+_CRASHES = {f"died of {name}" for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")}
 
 
 class Line(NamedTuple):
@@ -272,4 +274,6 @@ def _did_not_drain(rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     for detail, found in by_detail.items():
         more = f" and {len(found) - _NAMED} more" * (len(found) > _NAMED)
         advice = _ADVICE * detail.startswith("died of SIG")
+        if detail.partition(" (")[0] in _CRASHES:
+            advice = ", so it crashed: the job in hand may be lost"
         yield f"{', '.join(found[:_NAMED])}{more} did not drain: {detail}{advice}"

@@ -263,7 +263,7 @@ def prepare(
     for finding in findings:
         if finding.level is Level.WARNING and warn:
             with suppress(OSError):
-                echo(finding.text, err=True)
+                echo_lines(finding.lines, err=True)
     for name in source.others(layout, path, app) if warn else ():
         typed = unitq(name, user=scope.user)
         with suppress(OSError):
@@ -346,7 +346,7 @@ def check(as_json: bool) -> int:
         echo_json({"format": 1, "file": str(path), "findings": rows})
     else:
         for finding in findings:
-            echo(finding.text)
+            echo_lines(finding.lines)
         counts = ", ".join(f"worker {w.name}: {w.instances}" for w in app.workers)
         echo(f"{path}: {'not ready' if bad else 'ok'} (app {app.name}; {counts})")
     return Exit.NOT_AS_WANTED if bad else Exit.OK

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import signal
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -230,6 +231,8 @@ def main(arguments: list[str] | None = None) -> None:
         _show_usage(error)
         code, failed = Exit.USAGE, error
     except (click.Abort, KeyboardInterrupt) as error:
+        # A second one would only spoil the last words, and the exit code.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         left = "part of it may be done: `unitq status` shows what runs"
         echo(f"unitq: interrupted; {left if changes.begun() else 'nothing was changed'}", err=True)
         code, failed = Exit.INTERRUPTED, error

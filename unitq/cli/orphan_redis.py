@@ -42,6 +42,8 @@ class Redis:
             return None
         found = []
         for sample in samples:
+            for words in sample.notes:
+                self.notes.append(f"{words}: not all that works for the app may be known")
             for one in sample.registry.workers or ():
                 self.presets[one.id] = sample.preset
                 found.append(one)

@@ -73,6 +73,8 @@ def examined(app: str, found: Way, *, as_json: bool, prune: bool, yes: bool) -> 
     lost = [job for sample in samples for job in sample.jobs if job.stale]
     bad = any(patient.bad for patient in patients) or bool(lost)
     code = Exit.NOT_AS_WANTED if bad else Exit.OK
+    if not patients and any(sample.notes for sample in samples):
+        code = Exit.BROKEN  # Redis refused to say it: to see none does not mean that all is well
     if as_json:
         echo_json(_json(app, host, found, patients, samples, code))
         return code
@@ -133,6 +135,8 @@ def _text(
     if patients:
         parts = [f"{counts[each]} {each}" for each in Standing if counts[each]]
         lines.append(f"{plural(len(patients), 'worker')} registered: {', '.join(parts)}")
+    elif any(sample.notes for sample in samples):
+        lines.append("which workers are registered is not known: Redis does not say it")
     elif any(sample.registry.workers is not None for sample in samples):
         lines.append("no worker is registered")
     else:

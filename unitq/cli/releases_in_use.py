@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from pathlib import PurePosixPath as Path
 from typing import TYPE_CHECKING
 
@@ -121,7 +122,9 @@ def _process(found: Stored, uses: Uses, kept: Iterable[str], pid: int, worker: s
         )
     inside = {release for release in kept if directory and Path(directory).is_relative_to(release)}
     started = _started_from(found, evidence.revision, worker) if evidence.revision else set()
-    for release in inside | started:
+    # One that was renamed under it is in use as well, by another name.
+    renamed = {other for release in kept if (other := _sibling(release, directory))}
+    for release in inside | started | (set() if inside else renamed):
         uses.pids.setdefault(release, set()).add(pid)
     if evidence.revision and not started and directory is not None and not inside:
         raise UnitqError(
@@ -129,6 +132,15 @@ def _process(found: Stored, uses: Uses, kept: Iterable[str], pid: int, worker: s
             "can say which release it uses",
             hint="`unitq restart` brings it to the current revision",
         )
+
+
+def _sibling(release: str, directory: str | None) -> str:
+    """The directory beside a release that a process is in; empty where there is none."""
+    folder = f"{Path(release).parent}/"
+    if directory is None or folder == "//" or not directory.startswith(folder):
+        return ""
+    found = f"{folder}{directory[len(folder) :].partition('/')[0]}"
+    return found if os.path.isdir(found) else ""
 
 
 def _started_from(found: Stored, revision: str, worker: str | None) -> set[str]:

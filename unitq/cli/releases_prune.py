@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,13 @@ from unitq.core import history
 from unitq.core.errors import Exit, PreflightError
 from unitq.core.likeness import within
 from unitq.host import ledger, revisions, state
-from unitq.revisions.release_folder import delete, opened, running_in, surplus
+from unitq.revisions.release_folder import (
+    delete,
+    one_level_below,
+    opened,
+    running_in,
+    surplus,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +46,12 @@ def prune(scope: Scope, path: str, keep: int, *, dry_run: bool, as_json: bool) -
             raise PreflightError(
                 f"{folder.path}: no release of {app} is in there; nothing was deleted",
                 hint="DIR is the directory that the releases are in, such as /srv/shop/releases",
+            )
+        if below := one_level_below(folder, _by_worker(scope, app)):
+            raise PreflightError(
+                f"{folder.path}: all releases of {app} are in {below}, so what lies beside it is "
+                "no release; nothing was deleted",
+                hint=f"`unitq -a {app} releases --prune {shlex.quote(below)}`",
             )
         for other in sharing:
             # A deploy that begins now could take one of them.
@@ -68,9 +81,17 @@ def _concerns(release: str, folder: Folder) -> bool:
 
 
 def _every_release(scope: Scope, app: str) -> set[str]:
+    return set().union(*_by_worker(scope, app).values())
+
+
+def _by_worker(scope: Scope, app: str) -> dict[str, set[str]]:
+    """Every release of each worker of the app."""
     place = scope.layout.app(app)
-    known = [*revisions.every(place, lambda _: None), state.current(place)]
-    return {worker.release for each in known if each for worker in each.workers}
+    found: dict[str, set[str]] = {}
+    for each in [*revisions.every(place, lambda _: None), state.current(place)]:
+        for worker in each.workers if each else ():
+            found.setdefault(worker.name, set()).add(worker.release)
+    return found
 
 
 def _needed(found: Stored, folder: Folder) -> Iterator[tuple[str, str]]:

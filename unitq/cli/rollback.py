@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -105,10 +104,14 @@ def _goal(scope: Scope, before: Revision, named: str | None) -> Revision:
     known = revisions.every(place, notes.append)
     goal = history.find(known, named, before.id)
     if goal.id not in revisions.complete(place, known):
-        gone = [w.release for w in goal.workers if not os.path.isdir(w.release)]
+        gone = [w.release for w in goal.workers if not revisions.still_there(w)]
         raise PreflightError(
             f"{before.app}: revision {goal.number} cannot be rolled out again: "
-            + (f"{', '.join(gone)} is gone" if gone else "a part of it was deleted"),
+            + (
+                f"{', '.join(gone)} is gone, or leads elsewhere now"
+                if gone
+                else "a part of it was deleted"
+            ),
             problems=tuple(notes),
             hint=f"`{unitq(before.app, user=scope.user)} history` lists the others",
         )

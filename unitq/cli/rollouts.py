@@ -186,6 +186,7 @@ def as_running(
             moved=instance.moved or ("a commit that nothing tells" if instance.doubtful else ""),
             serving=instance.serving,
             ending=instance.ending,
+            replaced=bool(instance.replaced),
             young=instance.begun is not None and _age(instance) < min_healthy,
             paused=name in notes and notes[name] == instance.invocation,
         )
@@ -194,9 +195,14 @@ def as_running(
 
 
 def _age(instance: observe.Instance) -> float:
-    """Seconds that its main process has lived, whatever the wall clock says; inf: it is gone."""
+    """Seconds that its main process has lived, whatever the wall clock says; inf: it is gone.
+
+    Not where it has ended since systemd called it running: then what follows is young.
+    """
     age = processes.age(instance.main_pid) if instance.main_pid else None
-    return float("inf") if age is None else age
+    if age is None:
+        return 0.0 if instance.serving else float("inf")
+    return age
 
 
 def keep(instance: InstanceName) -> Step:

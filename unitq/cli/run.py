@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from unitq.cli.scope import Scope
     from unitq.core.names import InstanceName
+    from unitq.core.plan import Running
     from unitq.core.revision import Revision
     from unitq.core.settings import RolloutSettings
     from unitq.host.systemd import Systemd
@@ -71,8 +73,9 @@ def over(
         where = observe.machine(systemd, scope.layout)
         found = running(systemd, scope, where, revision)
         asked = chosen(revision, wanted, found)
+        there = as_running(found, revision.rollout.min_healthy.seconds)
         steps = tuple(
-            choose(name, instance) if name in asked else keep(name)
+            _to_prove(choose(name, instance), there[name]) if name in asked else keep(name)
             for name, instance in found.items()
         )
         _refuse_to_move(scope, revision, verb, steps)
@@ -83,6 +86,11 @@ def over(
             )
             _follow_with_target(systemd, revision, verb, everything=not wanted)
             return close(verb, scope, systemd, revision, revision.id, outcome, waiting)
+
+
+def _to_prove(step: Step, running: Running) -> Step:
+    """The same step; what was asked for and only just runs may be crashing in a loop."""
+    return replace(step, young=running.young) if step.do is Do.KEEP else step
 
 
 def _starting(steps: Iterable[Step]) -> set[str]:

@@ -82,7 +82,8 @@ class Row(NamedTuple):
             return "moved"
         if self.fresh is not True:
             return "old" if self.fresh is False else "unknown"
-        return "in place" if worker and nothing_to_compare(worker) else "current"
+        nothing = self.instance.uncompared or (worker and nothing_to_compare(worker))
+        return "in place" if nothing else "current"
 
     @property
     def state(self) -> str:
@@ -211,11 +212,14 @@ def _oom_kills(where: observe.Machine, app: str, worker: str) -> int | None:
 
 
 def _young(instance: observe.Instance, least: float) -> bool:
-    """Whether it runs, and has not lived for so many seconds; by no clock that anybody sets."""
-    if not instance.serving or not instance.main_pid:
+    """Whether it runs, and has not lived for so many seconds; by no clock that anybody sets.
+
+    Also where its process has ended since systemd was asked: what follows is younger still.
+    """
+    if not instance.serving:
         return False
-    age = processes.age(instance.main_pid)
-    return age is not None and age < least
+    age = processes.age(instance.main_pid) if instance.main_pid else None
+    return age is None or age < least
 
 
 def _recycles(systemd: Systemd, instance: observe.Instance) -> bool:
@@ -380,6 +384,11 @@ def _trouble(row: Row) -> str:
         return f"{name}: crash loop ({times}, last: {loop.last})"
     if instance.elsewhere:
         return f"{name}: the worker left its unit: {instance.elsewhere}"
+    if instance.replaced:
+        return (
+            f"{name}: runs {instance.replaced} as it was before that was deleted; another is there "
+            "now: restart it"
+        )
     if row.unproved:
         return (
             f"{name}: {plural(instance.restarts or 0, 'restart')}, and whether it crashes in a "

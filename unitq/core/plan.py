@@ -44,6 +44,7 @@ class Running:
     moved: str = ""  # the commit that it runs, where its checkout was moved before it was started
     serving: bool = True  # it takes jobs now, as far as systemd can tell
     ending: bool = False  # it has been told to stop, and has not ended yet
+    replaced: bool = False  # its release was deleted since, and another is in its place
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +290,9 @@ def step(instance: InstanceName, target: Revision, running: Running | None) -> S
         return restart(why=f"its process does not tell what it runs{paused}")
     if running.revision == wanted and running.moved:
         why = f"its checkout was moved before it was started: it runs {running.moved[:12]}"
+        return restart(why=f"{why}{paused}")
+    if running.revision == wanted and running.replaced:
+        why = "its release was deleted and made again since it was started"
         return restart(why=f"{why}{paused}")
     if running.revision != wanted:
         return restart(why=f"runs {running.revision}, wanted {wanted}{paused}")

@@ -147,6 +147,17 @@ def working_directory(pid: int) -> str | None:
         return None
 
 
+def in_deleted(pid: int, directory: str) -> bool:
+    """Whether the process is in a directory that was there, and that is deleted (proc(5), cwd).
+
+    False where it may not be read.
+    """
+    try:
+        return os.readlink(f"/proc/{pid}/cwd") == f"{directory} (deleted)"
+    except OSError:
+        return False
+
+
 def places(pid: int) -> tuple[str, ...]:
     """The directory of a process and the files that it has open; none where they may not be read.
 

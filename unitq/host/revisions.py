@@ -19,6 +19,7 @@ from unitq.core.revision import Revision, dump, load
 from unitq.host import files, state
 from unitq.host import ledger as rollouts
 from unitq.linux.folder import TEMPORARY
+from unitq.revisions.in_place import updated_in_place
 from unitq.revisions.started_from import Made
 
 if TYPE_CHECKING:
@@ -272,14 +273,24 @@ _REPORT: dict[str, type | tuple[type, ...]] = {
 }
 
 
+def still_there(worker: WorkerRevision) -> bool:
+    """Whether the path of a release still leads to it.
+
+    A directory that was updated in place may have become a link since, with other code behind it.
+    Not where a directory above was moved, with a link left behind, as an administrator does.
+    """
+    led_elsewhere = os.path.realpath(worker.release) != worker.release
+    linked = os.path.islink(worker.release) or updated_in_place(worker)
+    return os.path.isdir(worker.release) and not (led_elsewhere and linked)
+
+
 def complete(place: AppLayout, revisions: Sequence[Revision]) -> set[str]:
     """The ids of those revisions of which everything is there, the release directories included."""
     return {
         revision.id
         for revision in revisions
         if all(
-            os.path.isdir(place.revisions / worker.revision / worker.name)
-            and os.path.isdir(worker.release)
+            os.path.isdir(place.revisions / worker.revision / worker.name) and still_there(worker)
             for worker in revision.workers
         )
     }

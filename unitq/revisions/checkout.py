@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 from unitq.linux import git_files
 from unitq.linux.account import name_of
-from unitq.revisions.in_place import deployed_commit, restore_commands, runs_instead
+from unitq.revisions.in_place import (
+    deployed_commit,
+    restore_commands,
+    runs_instead,
+    updated_in_place,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +32,16 @@ def heads(workers: Iterable[WorkerRevision]) -> dict[str, Head | None]:
     folders = {each: git_files.git_folder(each) for each in {w.release for w in workers}}
     found = {release: git_files.head(git) for release, git in folders.items() if git}
     return {worker.name: found[worker.release] for worker in workers if worker.release in found}
+
+
+def unreadable(workers: Iterable[WorkerRevision]) -> frozenset[str]:
+    """Returns the workers of which nothing tells the commit in their directory now.
+
+    Of those whose code is updated in place, and that were deployed from a commit.
+    """
+    asked = [each for each in workers if updated_in_place(each) and deployed_commit(each)]
+    there = heads(asked)
+    return frozenset(each.name for each in asked if each.name not in there)
 
 
 def moved(

@@ -74,7 +74,7 @@ def directories(workers: Iterable[WorkerRevision]) -> list[str]:
 def commit_at(head: Head, seconds: float | None) -> str | None:
     """Returns the commit that was checked out at that time; None: nothing tells.
 
-    `seconds` since 1970. The reflog has whole seconds: within one, the later commit counts.
+    `seconds` since 1970. The reflog has whole seconds: within one, the last commit counts.
     """
     if seconds is None:
         return None
@@ -96,15 +96,15 @@ def runs_instead(worker: WorkerRevision, head: Head, begun: float | None) -> str
     """
     deployed = deployed_commit(worker)
     ran = commit_at(head, begun)
+    if _left_within(head, deployed, begun):
+        return None
     if ran is None and begun is not None:
         # Nobody wrote down where HEAD was then; what it was before the first line is all there is.
         before = head.moves[0].before if head.moves else ""
         return "" if same_commit(before, deployed) else None
     if ran is None:
         return "" if same_commit(head.commit, deployed) else None
-    if not same_commit(ran, deployed):
-        return ran
-    return None if _left_within(head, deployed, begun) else ""
+    return "" if same_commit(ran, deployed) else ran
 
 
 def _left_within(head: Head, commit: str, seconds: float | None) -> bool:

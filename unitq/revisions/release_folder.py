@@ -18,7 +18,7 @@ from unitq.linux.account import name_of
 from unitq.linux.trust import ANYONE, ROOT, resolved, spelled
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
 _NUMBERED = re.compile(r"v?\d[\d._-]*")
 _DELETED = " (deleted)"
@@ -52,6 +52,8 @@ def opened(path: str) -> Iterator[Folder]:
 
     Raises PreflightError where root would delete what another account only pointed it to.
     """
+    if not path:  # a script's variable that was never set, and not "here"
+        raise PreflightError("--prune: the name of the directory is empty; nothing was deleted")
     try:
         with resolved(path) as found:
             owner = os.fstat(found.descriptor).st_uid
@@ -143,6 +145,20 @@ def surplus(folder: Folder, needed: Collection[str], keep: int) -> list[str]:
     old = folder.releases[: max(0, len(folder.releases) - keep)]
     stay = {*needed, *folder.linked}
     return [each.name for each in old if each.name not in stay]
+
+
+def one_level_below(folder: Folder, releases: Mapping[str, Collection[str]]) -> str:
+    """Returns the directory in it that the releases are in, where it is one level too high.
+
+    Empty where it is not, or nothing tells. `releases` are those of each worker: two of one worker
+    are two directories of the right one.
+    """
+    for found in releases.values():
+        entries = {entry for each in found if (entry := folder.release_of(each))}
+        inside = [each for each in found if folder.release_of(each)]
+        if len(inside) > 1 and len(entries) == 1:
+            return f"{folder.path}/{entries.pop()}"
+    return ""
 
 
 def delete(folder: Folder, name: str) -> None:

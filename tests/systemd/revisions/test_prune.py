@@ -100,6 +100,14 @@ def test_another_directory_is_refused(system_site: Site) -> None:
     for folder in (site.home / "precious", site.home / "gone"):
         assert "nothing was deleted" in prune(site, code=13, folder=folder).stderr
     assert (site.home / "precious/a").exists()
+    # A variable of a script that was never set is not "here".
+    empty = site.unitq("releases", "--prune", "", "--keep", "1")
+    assert (empty.code, "is empty" in empty.stderr) == (13, True), empty
+    # One directory too high: uploads and the repository lie beside the releases.
+    deployed(site, 2)
+    high = prune(site, "--keep", "1", code=13, folder=site.home)
+    assert f"--prune {site.home}/releases`" in high.stderr
+    assert (site.home / "precious/a").exists()
     assert prune(site, "--keep", "0", code=2)
     assert site.unitq("releases", "--keep", "3").code == 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from unitq import observe
+from unitq.cli import status
 from unitq.core.names import InstanceName
 from unitq.host import processes
 from unitq.host.systemd import UnitStatus
@@ -148,6 +150,23 @@ def test_a_child_does_not_speak_for_the_worker(
     # Where there is no main process any more, what it has left says what it is.
     left = found._replace(pids=(8,))
     assert left.fresh(NEW) is (children == {NEW} if children else None)
+
+
+def test_what_the_disk_says_counts_more_than_the_mark() -> None:
+    assert instance(moved="a" * 40).fresh(NEW) is False
+    assert instance(replaced="/srv/shop").fresh(NEW) is False
+    assert instance(doubtful=True).fresh(NEW) is None
+    assert instance(uncompared=True).fresh(NEW) is True
+
+
+def test_one_whose_process_has_just_ended_is_young() -> None:
+    """Between two looks of one crash loop: systemd still says running, /proc has nothing."""
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    for pid in (ended.pid, 0):
+        assert status._young(instance(main_pid=pid, pids=()), 10.0)
+    assert not status._young(instance(main_pid=os.getpid()), 0.0)
+    assert not status._young(instance(active="inactive", sub="dead", main_pid=0), 10.0)
 
 
 @pytest.mark.parametrize(

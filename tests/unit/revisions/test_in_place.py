@@ -31,7 +31,12 @@ def made(version: str, release: str = "/srv/app", **more: Any) -> Revision:
     [
         (Head(A, LOG, 300.5), 150.0, ""),
         (Head(A, LOG, 300.5), 199.9, ""),
-        (Head(A, LOG, 300.5), 200.4, B),  # HEAD is back, and it ran between
+        (Head(A, LOG, 300.5), 201.0, B),  # HEAD is back, and it ran between
+        (Head(A, LOG, 300.5), 200.4, None),  # within the second of the move: before it or after
+        (Head(B, LOG[:2], 200.5), 200.9, None),
+        (Head(C, (*LOG[:2], Move(200, B, C)), 200.5), 200.9, None),  # two moves in one second
+        (Head(A, LOG, 300.5), 300.2, ""),  # a pull and its deploy within a second
+        (Head(C, (Move(200, B, C),), 200.5), 200.2, C),  # none of the two was deployed
         (Head(A, LOG, 300.5), 301.0, ""),
         (Head(B, LOG[:2], 200.5), 150.0, ""),
         (Head(B, LOG[:2], 200.5), 201.0, B),
