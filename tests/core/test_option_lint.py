@@ -124,6 +124,7 @@ ROWS = [
     row("rq", "rq worker-pool a b -n 2", several_queues=W),
     row("rq", "venv/bin/rq worker", 'queues = ["a", "b"]', several_queues=W),
     row("rq", "rq worker", 'queues = ["a"]'),
+    row("rq", "rq worker", 'queues = ["a b"]'),
     row("rq", "rq worker a -u redis://b"),
     row("rq", "rq worker --pid /run/rq.pid", TWO, shared_pidfile=N),
     row("rq", "rq worker --pid=/run/rq-%i.pid", TWO),

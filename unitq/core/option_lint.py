@@ -62,12 +62,12 @@ def of_worker(
 
 def _programs(worker: Worker, preset: Preset, heads: Mapping[str, str]) -> list[_Program]:
     written = len(invocations(worker.command, {}))
+    # What `queues` adds stands behind the last, each a word for patterns, whatever is in it.
+    added = [re.sub(r"\s", "_", word) for word in worker.fit.arguments]
     found = [
         _Program(
-            # What `queues` adds stands behind the last.
             tuple(
-                " ".join((text, *worker.fit.arguments)) if number == written - 1 else text
-                for text in one.texts()
+                " ".join((text, *added)) if number == written - 1 else text for text in one.texts()
             ),
             # Only systemd expands `%i`, and only what stands in its unit.
             one.arguments
