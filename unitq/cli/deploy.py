@@ -30,7 +30,7 @@ from unitq.cli.rollouts import Waiting, message_option, waiting_options, with_ma
 from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import WholeApp
 from unitq.cli.text import unitq
-from unitq.config import machine_lint, source
+from unitq.config import envfile_lint, machine_lint, source
 from unitq.config.allowed import without_allowed
 from unitq.core import names
 from unitq.core.advice import advice
@@ -154,6 +154,7 @@ def _findings(
         *checks.of_owner(app, path),
         *checks.verify(rendered.units, user_scope=scope.user),
         *advice(app, scope.presets(), scripts.of_app(app, found)),
+        *envfile_lint.of_app(app, found),
         *machine_lint.of_memory(app),
         *(
             Finding(
