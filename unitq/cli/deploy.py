@@ -30,7 +30,7 @@ from unitq.cli.rollouts import Waiting, message_option, waiting_options, with_ma
 from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import WholeApp
 from unitq.cli.text import unitq
-from unitq.config import envfile_lint, machine_lint, source
+from unitq.config import dropin_lint, envfile_lint, machine_lint, source
 from unitq.config.allowed import without_allowed
 from unitq.core import names
 from unitq.core.advice import advice
@@ -52,9 +52,10 @@ from unitq.linux import folder, programs
 from unitq.linux.trust import absolute
 from unitq.rollout.advisory import Advisory
 from unitq.systemd import credentials, exposure
+from unitq.systemd.dropins import DropIns
 from unitq.systemd.local_services import Surroundings
 from unitq.systemd.shutdown_order import shutdown_order
-from unitq.units import ordering
+from unitq.units import dropins, ordering
 from unitq.units.hardening import Hardening
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ def _findings(
         *checks.verify(rendered.units, user_scope=scope.user),
         *advice(app, scope.presets(), scripts.of_app(app, found)),
         *envfile_lint.of_app(app, found),
+        *_dropins(scope, app, rendered),
         *machine_lint.of_memory(app),
         *(
             Finding(
@@ -166,6 +168,19 @@ def _findings(
             for name, error in scope.presets().broken.items()
         ),
     ]
+
+
+def _dropins(scope: Scope, app: App, rendered: Rendered) -> list[Finding]:
+    """What drop-ins change of the units that are to be."""
+    there = DropIns(str(scope.layout.unit_dir), user=scope.user)
+    found = []
+    for worker in rendered.workers:
+        units = [
+            names.unit(app.name, each) for each in names.instances(worker.name, worker.instances)
+        ]
+        changed = dropins.changes(worker.unit.text, there.of([worker.unit.name, *units]))
+        found += dropin_lint.findings(worker.name, worker.unit.name, changed, user=scope.user)
+    return found
 
 
 def _exposure(scope: Scope, app: App, found: Mapping[str, Code]) -> list[Finding]:
