@@ -194,6 +194,9 @@ def recogniser(scope: Scope) -> Recognise:
     return recognise
 
 
+_BESIDES = "every unit also gets a PATH, a umask, a read-only /etc and more: docs/your-worker.md"
+
+
 def _show(imported: Imported, output: str | None, mode: int, *, as_json: bool) -> None:
     from unitq.host import files
     from unitq.linux import folder
@@ -207,6 +210,7 @@ def _show(imported: Imported, output: str | None, mode: int, *, as_json: bool) -
             echo_json(document | {"output": str(target)})
         else:
             echo_text(imported.report.text())
+            echo(_BESIDES)
             echo()
             echo(f"wrote {output}: look at it with `unitq check` and `unitq plan`")
     elif as_json:
@@ -215,6 +219,7 @@ def _show(imported: Imported, output: str | None, mode: int, *, as_json: bool) -
     else:
         echo_text(imported.text)
         echo_text(imported.report.text(), err=True)
+        echo(_BESIDES, err=True)
 
 
 def _check(scope: Scope, imported: App, *, as_json: bool) -> int:

@@ -160,7 +160,7 @@ def test_what_is_said_is_what_systemd_does(name: str, place: Path) -> None:
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     subprocess.run(["systemctl", "stop", unit], capture_output=True, timeout=60)
-    assert (started.returncode == 0) is not said, started.stderr
+    assert (started.returncode == 0) is not bool(said), started.stderr
 
 
 def _words(command: str) -> list[str]:
