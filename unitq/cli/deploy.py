@@ -266,7 +266,7 @@ def prepare(
     for finding in findings:
         if finding.level is Level.WARNING and warn:
             with suppress(OSError):
-                echo(finding.text, err=True)
+                echo_lines(finding.lines, err=True)
     for name in source.others(layout, path, app) if warn else ():
         typed = unitq(name, user=scope.user)
         with suppress(OSError):
@@ -350,7 +350,7 @@ def check(ask_redis: bool, as_json: bool) -> int:
         echo_json({"format": 1, "file": str(path), "findings": rows, **asked})
     else:
         for finding in findings:
-            echo(finding.text)
+            echo_lines(finding.lines)
         if redis and redis.reachable:
             echo(redis)
         counts = ", ".join(f"worker {w.name}: {w.instances}" for w in app.workers)

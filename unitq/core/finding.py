@@ -61,10 +61,15 @@ class Finding:
         return f"{self._head}{why}{hint}{self._name}"
 
     @property
-    def text(self) -> str:
-        """Returns it as lines: what is wrong, why it matters, what to write."""
+    def lines(self) -> tuple[str, ...]:
+        """Returns a line each: what is wrong, why it matters, what to write."""
         more = (f"  {part}" for part in (self.why, self.hint) if part)
-        return "\n".join((self._head + self._name, *more))
+        return (self._head + self._name, *more)
+
+    @property
+    def text(self) -> str:
+        """Returns the lines as one text."""
+        return "\n".join(self.lines)
 
     @property
     def _head(self) -> str:

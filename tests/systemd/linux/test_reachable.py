@@ -198,7 +198,6 @@ def test_check_and_deploy_and_restart(system_site: Site) -> None:
     closed.chmod(0o700)
     result = site.unitq("check")
     assert result.code == 3, result
-    print(result.stdout)
     assert (
         f"error: workers.w.command: {USER} may not enter {closed} (mode 0700, root:root), on the "
         f"way to {program}\n"

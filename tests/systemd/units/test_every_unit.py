@@ -61,4 +61,4 @@ def test_a_root_worker_gets_what_the_page_says(system_site: Site) -> None:
     wanted = {"INVOCATION_ID", "JOURNAL_STREAM", "LANG", "PATH", "SYSTEMD_EXEC_PID", "HOME",
               "LOGNAME", "SHELL", "USER", "UNITQ_APP", "UNITQ_INSTANCE", "UNITQ_REVISION",
               "UNITQ_WORKER"}  # fmt: skip
-    assert set(told["names"]) <= wanted
+    assert {name for name in told["names"] if not name.startswith("TEST_")} <= wanted
