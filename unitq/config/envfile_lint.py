@@ -25,9 +25,12 @@ _EXPORT = re.compile(r"export\s+(\S+)")
 # So much of an invalid name is shown: a part of a key that is spread over lines must not be.
 _LIKE_A_NAME = re.compile(r"[A-Za-z0-9_]{1,30}(?:[.-][A-Za-z0-9_]{1,30})+")
 # What another program would expand: phpdotenv and shells ${X}, shells $(command) as well.
-_BRACES = re.compile(r"\$\{([A-Za-z_]\w*)[^}]*\}|(\$\()")
+_BRACES = re.compile(
+    r"\$\{([A-Za-z_]\w{0,100})[^}\w][^}$]{0,200}\}|\$\{([A-Za-z_]\w{0,100})\}|(\$\()"
+)
 _DOLLAR = re.compile(r"\$([A-Za-z_]\w*)")
 _OF_EVERYBODY = frozenset({"HOME", "HOSTNAME", "PATH", "PWD", "USER"})
+_GOES_ON = re.compile(r"(?m)^[ \t]*[#;].*\\\r?$")
 # The first line of the next assignment; the end of a base64 text is none.
 _SWALLOWED = re.compile(r"(?m)^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)=[^=\s]")
 
@@ -130,6 +133,8 @@ def _of_the_mark(statement: Statement) -> bool:
 
 def _comments(text: str, path: str, place: str) -> Iterator[Finding]:
     """Yields assignments that an older systemd takes for a part of the comment above them."""
+    if not _GOES_ON.search(text):
+        return
     kept = {each.line for each in statements(text, joins_comments=True)}
     for each in statements(text):
         if each.taken and each.line not in kept:
@@ -181,7 +186,7 @@ def _changed(
             "env-backslash",
             f"{name}='…', in single quotes",
         )  # fmt: skip
-    elif any(character.isalnum() for character in statement.eaten):
+    elif statement.eaten:
         yield _warning(
             place, f"{where}: systemd takes the backslashes out of the value of {name}",
             "env-backslash",
@@ -210,7 +215,8 @@ def _changed(
 def _reference(bare: str, known: AbstractSet[str]) -> str:
     """Returns what a value refers to, in a form that may be shown; empty: nothing."""
     if braces := _BRACES.search(bare):
-        return f"${{{braces[1]}}}" if braces[1] else "$(…)"
+        name = braces[1] or braces[2]
+        return f"${{{name}}}" if name else "$(…)"
     names = (found[1] for found in _DOLLAR.finditer(bare))
     return next((f"${name}" for name in names if name in known), "")
 

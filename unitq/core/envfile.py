@@ -37,7 +37,7 @@ class Statement:
     closed: bool = True  # False: the file ends inside of its quotes
     after_quotes: str = ""  # what follows the last closing quote, blanks at its ends left out;
     # a line break stands for one that a backslash takes away
-    eaten: str = ""  # characters, outside of quotes, that lost the backslash before them
+    eaten: bool = False  # a letter or digit, outside of quotes, lost the backslash before it
     joined: bool = False  # a backslash at the end of a line adds the next one
     bare: str = ""  # the parts of the value where a shell would expand `$`
     comment: bool = False  # a "#" behind a blank, outside of quotes: a comment elsewhere
@@ -79,15 +79,19 @@ def statements(text: str, *, joins_comments: bool = False) -> list[Statement]:
     as before systemd 254, where a comment goes on behind a backslash at the end of its line.
     """
     found: list[Statement] = []
-    state, name, value = "before", "", ""
+    state, line, now = "before", 1, Statement(0)
+    # Characters, as a long value takes too long to be put together one by one.
+    name: list[str] = []
+    value: list[str] = []
+    bare: list[str] = []
+    behind: list[str] = []
     firm = 0  # so much of the value stays: blanks after it at the end of the line do not count
-    line, now = 1, Statement(0)
 
     def done(state: str) -> None:
-        now.name, now.last_line = name.rstrip(_BLANK), line
+        now.name, now.last_line = "".join(name).rstrip(_BLANK), line
         if state != "name":
-            now.value = value[:firm] + value[firm:].rstrip(_BLANK)
-        now.after_quotes = now.after_quotes.strip(_BLANK)
+            now.value = "".join(value[:firm]) + "".join(value[firm:]).rstrip(_BLANK)
+        now.after_quotes, now.bare = "".join(behind).strip(_BLANK), "".join(bare)
         found.append(now)
 
     for index, character in enumerate(text):
@@ -96,7 +100,10 @@ def statements(text: str, *, joins_comments: bool = False) -> list[Statement]:
             if character in "#;":
                 state = "comment"
             elif character not in _BLANK:
-                state, name, value, firm, now = "name", character, "", 0, Statement(line)
+                state, firm, now = "name", 0, Statement(line)
+                for part in (name, value, bare, behind):
+                    part.clear()
+                name.append(character)
         elif state == "comment":
             if character == "\\":
                 state = "comment, escaped"
@@ -111,19 +118,20 @@ def statements(text: str, *, joins_comments: bool = False) -> list[Statement]:
             elif character == "=":
                 state = "value begins"
             else:
-                name += character
+                name.append(character)
         elif state == "value begins":
             if ends:
                 done(state)
                 state = "before"
             elif character in "'\"":
-                state, now.after_quotes = character, ""
+                state = character
+                behind.clear()
             elif character == "\\":
                 state = "escaped"
             elif character not in _BLANK:
-                state, value = "value", value + character
-                now.after_quotes += character
-                now.bare += character
+                state = "value"
+                for part in (value, behind, bare):
+                    part.append(character)
                 now.comment |= character == "#" and text[index - 1] in _BLANK
         elif state == "value":
             if ends:
@@ -132,24 +140,23 @@ def statements(text: str, *, joins_comments: bool = False) -> list[Statement]:
             elif character == "\\":
                 state, firm = "escaped", len(value)
             else:
-                value += character
-                now.after_quotes += character
-                now.bare += character
+                for part in (value, behind, bare):
+                    part.append(character)
                 now.comment |= character == "#" and text[index - 1] in _BLANK
         elif state == "escaped":
             state = "value"
             if ends:
                 now.joined = True
-                now.after_quotes += "\n"
+                behind.append("\n")
             else:
-                value += character
-                now.eaten += character
+                value.append(character)
+                now.eaten |= character.isalnum()
             firm = len(value)
         elif state == "'":
             if character == "'":
                 state = "value begins"
             else:
-                value += character
+                value.append(character)
             firm = len(value)
         elif state == '"':
             if character == '"':
@@ -157,15 +164,15 @@ def statements(text: str, *, joins_comments: bool = False) -> list[Statement]:
             elif character == "\\":
                 state = '\\"'
             else:
-                value += character
-                now.bare += character
+                value.append(character)
+                bare.append(character)
             firm = len(value)
         else:  # behind a backslash in double quotes
             state = '"'
             if character in '\\"$`':
-                value += character
+                value.append(character)
             elif character != "\n":
-                value += f"\\{character}"
+                value += ("\\", character)
             firm = len(value)
         # Two characters may end one line.
         if character == "\n" or (character == "\r" and text[index + 1 : index + 2] != "\n"):

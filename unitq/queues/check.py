@@ -43,8 +43,10 @@ class Answered(NamedTuple):
         }
 
     def __str__(self) -> str:
-        workers = "" if self.workers is None else f", {self.workers} registered workers"
-        return f"{self.where}: {self.queues} queues{workers}"
+        parts = [f"{self.queues} queue{'s' * (self.queues != 1)}"]
+        if self.workers is not None:
+            parts.append(f"{self.workers} registered worker{'s' * (self.workers != 1)}")
+        return f"{self.where}: {', '.join(parts)}"
 
 
 def unreachable(error: QueuesError | ConfigError, where: str = "") -> Answered:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from unitq.config.envfile_lint import findings
@@ -83,3 +85,12 @@ def test_what_unitq_writes_has_no_findings() -> None:
     text = environment_file(given)
     assert assignments(text) == dict(given)
     assert not findings(text.encode(), "env", "environment_file")
+
+
+@pytest.mark.parametrize("part", ["x", "${A", "\\x", "$A", "A=\\\n", 'A="B=c\n', "# \\\nA=1\n"])
+def test_a_large_file_takes_no_longer_than_its_size(part: str) -> None:
+    """Another account may have written it, and a deploy of root's reads it."""
+    content = f"A={part * (200_000 // len(part))}".encode()
+    begun = time.process_time()
+    findings(content, "/etc/a.env", "environment_file")
+    assert time.process_time() - begun < 10
