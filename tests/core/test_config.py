@@ -572,7 +572,14 @@ MISTAKES = [
      "names that begin with UNITQ_ are unitq's own"),
     ('environment = { NOTIFY_SOCKET = "x" }', "environment.NOTIFY_SOCKET",
      "systemd sets this variable itself"),
-    ('environment = { A = "x\\ny" }', "environment.A", "contains a line break (U+000A)"),
+    ('environment = { A = "x\\ny" }', "environment.A",
+     ("contains a line break (U+000A); an environment_file may hold it: "
+      'NAME="…", in double quotes, with line breaks and tabs as they are')),
+    ('environment = { A = "x\\ty" }', "environment.A",
+     ("contains the control character U+0009, which no unit file may hold; an environment_file "
+      'may hold it: NAME="…", in double quotes, with line breaks and tabs as they are')),
+    ('environment = { A = "x\\u001b\\ny" }', "environment.A",
+     "contains the control character U+001B, which no unit file may hold"),
     ('environment = { "A\\u001b" = 1 }', 'environment."A\\u001B"',
      "the key contains the control character U+001B, which no unit file may hold"),
     ('rollout.max_unavailable = "101%"', "rollout.max_unavailable",

@@ -122,6 +122,17 @@ def test_what_is_fetched_ahead_is_told_from_what_is_at_work() -> None:
     assert held(Said(), CELERY, frozenset()) == Held(None, ())
 
 
+def test_where_the_journal_left_lines_out_nothing_is_certain() -> None:
+    """What it began may have ended, and it may have begun another: j1 was done, j2 is lost."""
+    gap = Print(101.0, "", gap=True)
+    said = follow(Said(), HUEY, [*lines("Executing a.b: j1"), gap], "mail")
+    assert held(said, HUEY, None) == Held(None, tuple(said.open.values()))
+    assert open_ids(said) == ["j1"]
+    # Also later, and where nothing is open: it may have begun what is not there.
+    said = follow(said, HUEY, lines("a.b: j1 executed in 1s", at=110.0), "mail")
+    assert held(said, HUEY, None) == Held(None, ())
+
+
 class Journal:
     """What would be read, and how it was asked for."""
 

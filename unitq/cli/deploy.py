@@ -30,11 +30,19 @@ from unitq.cli.rollouts import Waiting, message_option, waiting_options, with_ma
 from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import WholeApp
 from unitq.cli.text import unitq
-from unitq.config import machine_lint, moving_paths, source
+from unitq.config import (
+    dropin_lint,
+    envfile_lint,
+    machine_lint,
+    moving_paths,
+    service_lint,
+    source,
+)
 from unitq.config.allowed import without_allowed
 from unitq.core import names
 from unitq.core.advice import advice
 from unitq.core.errors import (
+    ConfigError,
     Exit,
     NoMatchError,
     NotPermittedError,
@@ -49,12 +57,14 @@ from unitq.core.render import render as render_units
 from unitq.core.revision import Origin, adopted, successor
 from unitq.host import checks, code, files, scripts, state, templates, unitfiles
 from unitq.linux import folder, programs
+from unitq.linux.account import name_of
 from unitq.linux.trust import absolute
 from unitq.rollout.advisory import Advisory
 from unitq.systemd import credentials, exposure
+from unitq.systemd.dropins import DropIns
 from unitq.systemd.local_services import Surroundings
 from unitq.systemd.shutdown_order import shutdown_order
-from unitq.units import ordering
+from unitq.units import dropins, ordering
 from unitq.units.hardening import Hardening
 
 if TYPE_CHECKING:
@@ -66,6 +76,7 @@ if TYPE_CHECKING:
     from unitq.core.revision import Revision
     from unitq.core.settings import RolloutSettings, Share
     from unitq.host.systemd import Systemd
+    from unitq.queues.check import Answered
     from unitq.systemd.credentials import Secrets
     from unitq.systemd.shutdown_order import ShutdownOrder
 
@@ -180,6 +191,10 @@ def _findings(
         *checks.of_owner(app, path),
         *checks.verify(rendered.units, user_scope=scope.user),
         *advice(app, scope.presets(), scripts.of_app(app, found, scope.presets())),
+        *envfile_lint.of_app(app, found),
+        *service_lint.of_app(app),
+        *_dropins(scope, app, rendered),
+        *_linger(scope),
         *machine_lint.of_memory(app),
         *(
             Finding(
@@ -191,6 +206,28 @@ def _findings(
             for name, error in scope.presets().broken.items()
         ),
     ]
+
+
+def _linger(scope: Scope) -> list[Finding]:
+    """Whether the user's manager outlives the session that it was started by."""
+    if not scope.user:
+        return []
+    who = name_of(os.getuid())
+    # loginctl(1), enable-linger; systemd-logind keeps it here.
+    return machine_lint.of_linger(who, lingers=os.path.exists(f"/var/lib/systemd/linger/{who}"))
+
+
+def _dropins(scope: Scope, app: App, rendered: Rendered) -> list[Finding]:
+    """What drop-ins change of the units that are to be."""
+    there = DropIns(str(scope.layout.unit_dir), user=scope.user)
+    found = []
+    for worker in rendered.workers:
+        units = [
+            names.unit(app.name, each) for each in names.instances(worker.name, worker.instances)
+        ]
+        changed = dropins.changes(worker.unit.text, there.of([worker.unit.name, *units]))
+        found += dropin_lint.findings(worker.name, worker.unit.name, changed, user=scope.user)
+    return found
 
 
 def _exposure(scope: Scope, app: App, found: Mapping[str, Code]) -> list[Finding]:
@@ -298,11 +335,13 @@ def prepare(
 Examples:
   unitq check                   look at ./unitq.toml
   unitq -c shop.toml check --json
+  unitq check --redis           ask the Redis that [redis] names, too
 """,
 )
 @scope_options
+@click.option("--redis", "ask_redis", is_flag=True, help="Ask the Redis that [redis] names, too.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON array; see docs/json.md.")
-def check(as_json: bool) -> int:
+def check(ask_redis: bool, as_json: bool) -> int:
     """Look for mistakes in unitq.toml and on this machine.
 
     Validates the file, has systemd verify the units it leads to, and looks for missing programs,
@@ -328,6 +367,10 @@ def check(as_json: bool) -> int:
         findings += order.findings
         findings += machine_lint.of_shutdown(app, _patience(scope))
         findings += _exposure(scope, app, found)
+    redis = _redis(scope, app, path) if ask_redis else None
+    if redis:
+        findings += redis.findings
+    if found:
         findings = without_allowed(findings, app)
     bad = any(finding.level is Level.ERROR for finding in findings)
     if as_json:
@@ -343,13 +386,28 @@ def check(as_json: bool) -> int:
             }
             for f in findings
         ]
-        echo_json({"format": 1, "file": str(path), "findings": rows})
+        asked = {"redis": redis.to_json()} if redis else {}
+        echo_json({"format": 1, "file": str(path), "findings": rows, **asked})
     else:
         for finding in findings:
             echo_lines(finding.lines)
+        if redis and redis.reachable:
+            echo(redis)
         counts = ", ".join(f"worker {w.name}: {w.instances}" for w in app.workers)
         echo(f"{path}: {'not ready' if bad else 'ok'} (app {app.name}; {counts})")
     return Exit.NOT_AS_WANTED if bad else Exit.OK
+
+
+def _redis(scope: Scope, app: App, path: Path) -> Answered:
+    """What the configured Redis answers, in two seconds at the most."""
+    from unitq.cli.queued import way
+    from unitq.queues.check import answered, unreachable
+
+    try:
+        there = way(app, scope.presets(), str(path))
+    except ConfigError as error:
+        return unreachable(error)
+    return answered(there.connection, there.sources)
 
 
 def _as_deployed(app: App) -> dict[str, Code]:

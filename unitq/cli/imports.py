@@ -227,6 +227,9 @@ def recogniser(scope: Scope) -> Recognise:
     return recognise
 
 
+_BESIDES = "every unit also gets a PATH, a umask, a read-only /etc and more: docs/your-worker.md"
+
+
 def _show(
     imported: Imported, output: str | None, mode: int, *, explain: bool, as_json: bool
 ) -> None:
@@ -249,6 +252,7 @@ def _show(
             echo_json(document | {"output": str(target)})
         else:
             echo_text(account)
+            echo(_BESIDES)
             echo()
             echo(f"wrote {output}: {next_step}")
     elif as_json:
@@ -257,6 +261,7 @@ def _show(
     else:
         echo_text(imported.text)
         echo_text(account, err=True)
+        echo(_BESIDES, err=True)
 
 
 def _check(scope: Scope, imported: App, *, as_json: bool) -> int:

@@ -13,13 +13,17 @@ from unitq.cli.scope import chosen, current, scope_options
 from unitq.cli.targets import targets
 from unitq.core import names
 from unitq.core.errors import Exit, NotPermittedError
-from unitq.host import journal, state
+from unitq.host import journal, state, unitfiles
 from unitq.systemd import journal_rights
+from unitq.systemd.dropins import DropIns
 from unitq.text import one_line
+from unitq.units import dropins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from unitq.cli.scope import Scope
+    from unitq.core.revision import Revision
     from unitq.host.journal import Entry
 
 _INTERRUPTED = 130  # what a shell says of a program that Ctrl-C has ended
@@ -71,6 +75,8 @@ def logs(
         options.append("--follow")
     if not as_json:
         options += ["--all", f"--output-fields={','.join(journal.FIELDS)}"]
+    for space, workers in _namespaces(scope, revision).items():
+        echo(f"-- {', '.join(workers)}: journal namespace {space} (LogNamespace=) --", err=True)
     command = journal.command(units, options, user=scope.user)
     boots: list[str] = []
     try:
@@ -85,6 +91,18 @@ def logs(
     if not as_json and not boots:
         echo("-- No entries --")
     return Exit.OK
+
+
+def _namespaces(scope: Scope, revision: Revision) -> dict[str, list[str]]:
+    """The workers whose output goes into a journal of its own, by what that is called."""
+    there = DropIns(str(scope.layout.unit_dir), user=scope.user)
+    found: dict[str, list[str]] = {}
+    for worker in revision.workers:
+        template = names.template(revision.app, worker.name)
+        text = unitfiles.text(scope.layout.unit_dir, template)
+        if space := dropins.last(text, there.of([template]), "LogNamespace"):
+            found.setdefault(space, []).append(worker.name)
+    return found
 
 
 def _shown(entry: Entry, boots: list[str]) -> Iterator[tuple[str, str]]:

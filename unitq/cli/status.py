@@ -19,8 +19,10 @@ from unitq.cli.targets import targets
 from unitq.cli.text import duration, number, plural, size, table, unitq
 from unitq.core import names
 from unitq.core.errors import Exit, NoMatchError, UnitqError
-from unitq.host import ledger, paused, processes, state
+from unitq.host import ledger, paused, processes, state, unitfiles
 from unitq.revisions.in_place import nothing_to_compare
+from unitq.systemd.dropins import DropIns
+from unitq.units.dropins import changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from unitq.core.revision import Revision, WorkerRevision
     from unitq.host.systemd import Systemd
     from unitq.instances.crash_loop import CrashLoop
+    from unitq.units.dropins import Change
 
 
 # How a rollout may have ended that did not get where it was to go.
@@ -124,6 +127,7 @@ class Sight(NamedTuple):
     oom_kills: Mapping[str, int] = MappingProxyType({})  # by worker, where the kernel counts
     deleted: frozenset[str] = frozenset()  # workers whose release is not there any more
     heads: dict[str, str] = {}  # noqa: RUF012  (where HEAD is now, by worker, if it has moved)
+    dropins: Mapping[str, Sequence[Change]] = MappingProxyType({})  # by worker
 
     @property
     def code(self) -> Exit:
@@ -188,8 +192,21 @@ def _look(
     }
     return Sight(
         revision, rows, story, last, also, queued, scope.user,
-        oom_kills, _deleted(revision), observe.moved_heads(revision),
+        oom_kills, _deleted(revision), observe.moved_heads(revision), _dropins(scope, revision),
     )  # fmt: skip
+
+
+def _dropins(scope: Scope, revision: Revision) -> dict[str, list[Change]]:
+    """What drop-ins change of the installed units; the units' texts are read only if any do."""
+    there = DropIns(str(scope.layout.unit_dir), user=scope.user)
+    found = {}
+    for worker in revision.workers:
+        template = names.template(revision.app, worker.name)
+        each = names.instances(worker.name, worker.instances)
+        files = there.of([template, *(names.unit(revision.app, name) for name in each)])
+        if files:
+            found[worker.name] = changes(unitfiles.text(scope.layout.unit_dir, template), files)
+    return found
 
 
 def _age(systemd: Systemd, instance: observe.Instance) -> float | None:
@@ -350,6 +367,7 @@ def _summaries(sight: Sight) -> list[str]:
                 f"{worker.name}: its release {worker.release} was deleted; what ends cannot start "
                 "again: put it back, or deploy another"
             )
+        lines += [f"{worker.name}: {change}" for change in sight.dropins.get(worker.name, ())]
         troubles = [words for row in rows if (words := _trouble(row))]
         lines += troubles[:_NAMED]
         if (more := len(troubles) - _NAMED) > 0:

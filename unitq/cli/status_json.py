@@ -68,6 +68,10 @@ def _worker(sight: Sight, name: str) -> dict[str, Any]:
         "serving": sum(row.serving for row in rows),
         "stale": sum(row.fresh is False for row in rows),
         "oom_kills": sight.oom_kills.get(name),
+        "drop_ins": [
+            {"file": change.path, "sets": list(change.sets), "unitq_wrote": list(change.wrote)}
+            for change in sight.dropins.get(name, ())
+        ],
         "instances": [_instance(row, sight) for row in rows],
         **_queues_json(sight, name),
     }

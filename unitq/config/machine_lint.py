@@ -74,6 +74,23 @@ def of_shutdown(app: App, patience: Patience) -> Iterator[Finding]:
             )
 
 
+def of_linger(account: str, *, lingers: bool) -> list[Finding]:
+    """Returns a warning where a user's workers end with the session of who has started them."""
+    if lingers:
+        return []
+    return [
+        Finding(
+            Level.WARNING,
+            "--user",
+            f"the workers end when {account} logs out, and none starts at a boot",
+            f"`sudo loginctl enable-linger {account}`",
+            "a user's systemd runs while its account is logged in; cron, CI, su and sudo are no "
+            "login",
+            name="no-linger",
+        )
+    ]
+
+
 def _bytes(worker: Worker, directive: str) -> int | None:
     """Returns the limit that counts; None: there is none, or it is a share of the machine's."""
     values = dict(worker.service).get(directive, ())

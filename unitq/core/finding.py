@@ -62,13 +62,13 @@ class Finding:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Returns it as lines: what is wrong, why it matters, what to write."""
+        """Returns a line each: what is wrong, why it matters, what to write."""
         more = (f"  {part}" for part in (self.why, self.hint) if part)
         return (self._head + self._name, *more)
 
     @property
     def text(self) -> str:
-        """Returns these lines as one text."""
+        """Returns the lines as one text."""
         return "\n".join(self.lines)
 
     @property

@@ -20,6 +20,7 @@ class Print(NamedTuple):
 
     time: float  # seconds since 1970
     text: str
+    gap: bool = False  # not its own: journald says that it has left out lines before this time
 
 
 class Said(NamedTuple):
@@ -28,6 +29,7 @@ class Said(NamedTuple):
     open: Mapping[str, Job] = {}  # by id: begun and not ended
     spoke: bool = False  # whether it said anything: one that does not print jobs never does
     whole: bool = True  # whether all its lines have been read; else it may have begun more
+    gaps: bool = False  # the journal has left some of them out (RateLimitBurst=, journald.conf(5))
 
 
 class Held(NamedTuple):
@@ -43,8 +45,11 @@ def follow(said: Said, prints: Prints, lines: Iterable[Print], queue: str) -> Sa
     `queue` is that of its jobs where it is known; lines do not tell.
     """
     still = dict(said.open)
-    spoke = said.spoke
+    spoke, gaps = said.spoke, said.gaps
     for line in lines:
+        if line.gap:
+            gaps = True
+            continue
         for pattern in prints.ended:
             if match := pattern.search(line.text):
                 spoke = True
@@ -62,7 +67,7 @@ def follow(said: Said, prints: Prints, lines: Iterable[Print], queue: str) -> Sa
             ((identity, job),) = still.items()
             if job.since is None:
                 still[identity] = job._replace(since=line.time)
-    return said._replace(open=still, spoke=spoke)
+    return said._replace(open=still, spoke=spoke, gaps=gaps)
 
 
 def held(said: Said, prints: Prints, fetched: Set[str] | None) -> Held:
@@ -75,6 +80,9 @@ def held(said: Said, prints: Prints, fetched: Set[str] | None) -> Held:
     if not said.spoke:
         return Held(None, ())
     jobs = tuple(said.open.values())
+    if said.gaps:
+        # Of what it began, the end may be among the lines that are missing, and another beginning.
+        return Held(None, jobs)
     if not jobs and not said.whole:
         return Held(None, ())
     if not prints.ahead or not jobs:

@@ -241,6 +241,7 @@ def _worker(
         "umask": worker.umask,
         "limits": worker.limits,
         "order": order,
+        "whole_output": not layout.user,  # journald limits a user's manager as one unit
         "unit": _lines(worker.unit),
         "service": _lines(worker.service),
         "credentials": [_credential(each) for each in worker.credentials],
@@ -249,9 +250,9 @@ def _worker(
     unit = _text(jinja, "worker@.service.j2", names.template(app.name, worker.name), values)
     _complete(unit, "worker@.service.j2", values)
     environment = environment_of(app, worker, code)
-    unordered = unit
-    if order:
-        unordered = _text(jinja, "worker@.service.j2", unit.name, values | {"order": ()})
+    # These lines change nothing of what a process does: to add them restarts nobody.
+    without = values | {"order": (), "whole_output": False}
+    counted = _text(jinja, "worker@.service.j2", unit.name, without)
     files = [hashlib.sha256(content).hexdigest() for content in code.files]
     sealed = seal(worker.name, json.dumps([environment, files]).encode())
     return RenderedWorker(
@@ -262,11 +263,9 @@ def _worker(
         slice=_text(jinja, "worker.slice.j2", str(values["slice"]), values),
         environment=environment,
         code=code,
-        fingerprint=_hash(unordered.text, code.release, code.version, sealed, *_secrets(code)),
+        fingerprint=_hash(counted.text, code.release, code.version, sealed, *_secrets(code)),
         sealed=sealed,
-        former=_hash(
-            unordered.text, environment, code.release, code.version, files, *_secrets(code)
-        ),
+        former=_hash(counted.text, environment, code.release, code.version, files, *_secrets(code)),
         singleton=worker.singleton,
         probe=_probe(jinja, app, worker, values),
         probes=worker.probe.successes if worker.probe else int(worker.registered),

@@ -233,7 +233,10 @@ def _starting(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
         timeout = terms.settings.start_timeout
         if slot.begun is not None and now >= slot.begun + timeout.seconds:
             # starting -> failed: no answer within start_timeout
-            return failed(slot, f"still not started after {timeout}")
+            # systemd has the process, and waits (sd_notify(3)); with Type=exec that takes no time.
+            waits = seen.active == "activating" and seen.sub == "start" and seen.pid
+            why = ": Type=notify, and the worker has not sent READY=1" if waits else ""
+            return failed(slot, f"still not started after {timeout}{why}")
         return slot
     if not seen.serving:
         # starting -> failed: the job is done and the process is not there

@@ -20,7 +20,7 @@ _AT_START = re.compile(
     |ExecStart|ExecStartPre|ExecStartPost|ExecCondition|TimeoutStartSec|RestartSec
     |Environment|EnvironmentFile|PassEnvironment|UnsetEnvironment
     |WorkingDirectory|RootDirectory|User|Group|SupplementaryGroups|UMask|Nice|CPUScheduling\w+
-    |IOScheduling\w+|Limit\w+|Standard(Input|Output|Error)|SyslogIdentifier
+    |IOScheduling\w+|Limit\w+|Standard(Input|Output|Error)|SyslogIdentifier|LogRateLimit\w+
     |Protect\w+|Private\w+|Restrict\w+|ReadOnlyPaths|ReadWritePaths|InaccessiblePaths
     |NoNewPrivileges|CapabilityBoundingSet|AmbientCapabilities|SystemCall\w+|LockPersonality
     |MemoryDenyWriteExecute|(Runtime|State|Cache|Logs|Configuration)Directory

@@ -92,8 +92,24 @@ def read(text: str, source: str) -> tuple[dict[str, Any], dict[Path, int], dict[
             # Whatever else is wrong: nothing below needs to know how to walk into this.
             raise refusal(source, [f"{place(path[:3])}: nested too deeply"])
         if bad := unsafe(path[-1], KEY_MAX, "the key ") or unsafe(value, VALUE_MAX):
-            problems[path] = bad
+            problems[path] = bad + _OTHERWISE * _in_environment(path, value)
     return data, order, problems
+
+
+# What no unit file may hold, an environment file may (systemd.exec(5), EnvironmentFile=).
+_OTHERWISE = (
+    '; an environment_file may hold it: NAME="…", in double quotes, with line breaks and tabs as '
+    "they are"
+)
+
+
+def _in_environment(path: Path, value: object) -> bool:
+    """Whether it is a value of `environment` that a file could hold: line breaks and tabs."""
+    named = len(path) > 1 and path[-2] == "environment"
+    return named and isinstance(value, str) and not any(map(_forbidden, value.translate(_MAY)))
+
+
+_MAY = {ord(character): None for character in "\n\t"}
 
 
 def parsed(text: str, source: str) -> dict[str, Any]:

@@ -14,6 +14,9 @@ class Told(NamedTuple):
     unlimited: bool  # a job takes as long as it takes
     user: str = ""  # that it runs as; empty: who systemd itself runs as
     dynamic: bool = False  # systemd makes that account up (DynamicUser=)
+    group: str = ""
+    groups: tuple[str, ...] = ()  # besides
+    directives: frozenset[str] = frozenset()  # the names of all that it sets
 
 
 def told(text: str, pin: str) -> Told | None:
@@ -30,6 +33,9 @@ def told(text: str, pin: str) -> Told | None:
         _last(text, "TimeoutStopSec") == "infinity",
         _last(text, "User"),
         _last(text, "DynamicUser").lower() in ("1", "yes", "y", "true", "t", "on"),
+        _last(text, "Group"),
+        tuple(" ".join(re.findall(r"(?m)^SupplementaryGroups=(.*)$", text)).split()),
+        frozenset(re.findall(r"(?m)^([A-Za-z]+)=", text)),
     )
 
 

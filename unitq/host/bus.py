@@ -27,6 +27,9 @@ def opened(*, user: bool) -> tuple[Any, bool]:
         # sd-bus obeys them: root would believe, and do, what another's socket says.
         for name in ("DBUS_SYSTEM_BUS_ADDRESS", "DBUS_SESSION_BUS_ADDRESS"):
             os.environ.pop(name, None)
+    if user:
+        # Also for the bus, where the manager's own socket is not to be had.
+        os.environ.update({k: v for k, v in programs.places().items() if k == "XDG_RUNTIME_DIR"})
     problem: Exception | None = None
     for socket in private_sockets(user=user):
         if not os.access(socket, os.W_OK):

@@ -12,6 +12,7 @@ from unitq.core.errors import (
     SystemdError,
     UnitqError,
 )
+from unitq.linux.account import name_of
 
 # How long sd-bus waits for an answer (sd_bus_call(3)); a time span as systemd reads it.
 TIMEOUT = "SYSTEMD_BUS_TIMEOUT"
@@ -47,8 +48,8 @@ def no_systemd(error: Exception, *, user: bool) -> NoSystemdError:
     if user:
         return NoSystemdError(
             f"no user manager to talk to: {reason}",
-            hint="log in as that user (su and sudo do not count), or run "
-            "`loginctl enable-linger USER` and set XDG_RUNTIME_DIR=/run/user/UID",
+            hint="it runs while its account is logged in, and cron, CI, su and sudo are no login: "
+            f"`sudo loginctl enable-linger {name_of(os.getuid())}` starts it now and at each boot",
         )
     return NoSystemdError(
         f"no systemd to talk to: {reason}",

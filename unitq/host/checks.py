@@ -18,8 +18,10 @@ from unitq.core.finding import Finding, Level
 from unitq.core.model import CodeVersion
 from unitq.core.recognise import interpreter
 from unitq.core.scriptfile import script_file
+from unitq.host import reachable
 from unitq.host.code import is_changed
 from unitq.host.hooks import program
+from unitq.host.reachable import ANOTHER_VIEW, SEARCH_PATH
 from unitq.linux import git, obeyed, programs
 from unitq.linux.account import name_of
 from unitq.linux.trust import ANYONE, ROOT, absolute
@@ -33,18 +35,8 @@ if TYPE_CHECKING:
     from unitq.core.render import Code, UnitText
     from unitq.linux.trust import Control
 
-# Where systemd looks for a program without a slash (systemd.exec(5), ExecSearchPath=).
-_SEARCH_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _VERIFY_SECONDS = 60.0
 _YES = ("1", "yes", "y", "true", "t", "on")  # systemd.syntax(7)
-# With one of these of the user's own a worker may see other files than we do.
-_ANOTHER_VIEW = frozenset(
-    {
-        "RootDirectory", "RootImage", "BindPaths", "BindReadOnlyPaths", "MountImages",
-        "ExtensionImages", "ExtensionDirectories", "TemporaryFileSystem", "ExecStartPre",
-        "ExecCondition",
-    }
-)  # fmt: skip
 
 
 def of_app(app: App, code: Mapping[str, Code], *, user_scope: bool) -> list[Finding]:
@@ -59,7 +51,17 @@ def of_app(app: App, code: Mapping[str, Code], *, user_scope: bool) -> list[Find
             *_writable(worker, code[worker.name].release, user_scope=user_scope),
         )
     ]
+    found += _of_accounts(app, code, found, user_scope=user_scope)
     return found + _mail(app) + _checkouts(app, code)
+
+
+def _of_accounts(
+    app: App, code: Mapping[str, Code], found: Sequence[Finding], *, user_scope: bool
+) -> list[Finding]:
+    """What accounts may not reach; of what is missing altogether something is said already."""
+    wrong = {finding.place for finding in found if finding.level is Level.ERROR}
+    said = reachable.of_app(app, code, user_scope=user_scope)
+    return [finding for finding in said if finding.place not in wrong]
 
 
 def _checkouts(app: App, code: Mapping[str, Code]) -> list[Finding]:
@@ -353,20 +355,20 @@ def _programs(worker: Worker, release: str) -> list[Finding]:
         commands.append((worker.probe.command, f"{place}.probe.command"))
     own = dict(worker.service)
     search = own.get("ExecSearchPath", ())
-    folders = ":".join(search).split(":") if search else _SEARCH_PATH
+    folders = ":".join(search).split(":") if search else SEARCH_PATH
     found = []
     for command, where in commands:
         found += _program(command, release, where, folders) or (
-            [] if own.keys() & _ANOTHER_VIEW else _script(command, release, where)
+            [] if own.keys() & ANOTHER_VIEW else _script(command, release, where)
         )
     return found
 
 
 def of_command(command: str, release: str, place: str, directives: frozenset[str]) -> list[Finding]:
     """What keeps an installed command from starting; `directives` are those of its unit."""
-    if directives & (_ANOTHER_VIEW | {"ExecSearchPath"}):
+    if directives & (ANOTHER_VIEW | {"ExecSearchPath"}):
         return []  # it may see other files than we do
-    return _program(command, release, place, _SEARCH_PATH) or _script(command, release, place)
+    return _program(command, release, place, SEARCH_PATH) or _script(command, release, place)
 
 
 def _program(command: str, release: str, place: str, folders: Sequence[str]) -> list[Finding]:

@@ -204,5 +204,9 @@ def _content(worker: Worker, path: str, told_by: Sequence[Control]) -> bytes:
             ) from None
         raise PreflightError(f"{place}: {path}: {error.reason}", hint=error.hint) from None
     if b"\0" in content:
-        raise PreflightError(f"{place}: {path}: holds a NUL byte")
+        line = content[: content.index(b"\0")].count(b"\n") + 1
+        raise PreflightError(
+            f"{place}: {path}, line {line}: a NUL byte; systemd refuses the whole file",
+            hint="if an editor wrote UTF-16: `iconv -f UTF-16 -t UTF-8` converts it",
+        )
     return content

@@ -62,14 +62,17 @@ class Entry(NamedTuple):
 def tail(invocation: str, lines: int, *, user: bool) -> tuple[str, ...]:
     """The last lines of that very start: the worker's own and systemd's about it."""
     shown = _journalctl(
-        [f"--lines={lines}", "--output=cat", *_of_invocation(invocation, user=user)], user=user
-    )
+        [*_everywhere(user=user), f"--lines={lines}", "--output=cat",
+         *_of_invocation(invocation, user=user)],
+        user=user,
+    )  # fmt: skip
     return tuple(shown.splitlines())
 
 
 def printed_last(invocation: str, lines: int, *, user: bool) -> tuple[str, ...]:
     """The last lines that the processes of that start wrote; nothing of systemd's about them."""
-    arguments = [f"--lines={lines}", "--output=cat", f"_SYSTEMD_INVOCATION_ID={invocation}"]
+    arguments = [*_everywhere(user=user), f"--lines={lines}", "--output=cat"]
+    arguments.append(f"_SYSTEMD_INVOCATION_ID={invocation}")
     return tuple(_journalctl(arguments, user=user).splitlines())
 
 
@@ -86,10 +89,12 @@ def printed_by(
     if ended:
         _sync(patience, user=user)
     part = [f"--since=@{since:.6f}"] if since else [f"--lines={lines}"]
-    fields = "--output-fields=MESSAGE,_SYSTEMD_INVOCATION_ID"
+    fields = f"--output-fields=MESSAGE,_SYSTEMD_INVOCATION_ID,_TRANSPORT,{_ABOUT}"
     matches = [f"_SYSTEMD_INVOCATION_ID={each}" for each in invocations]
+    matches += ["+", "_TRANSPORT=driver", f"MESSAGE_ID={_SUPPRESSED}"]
+    matches += [f"{_ABOUT}={each}" for each in invocations]
     found: dict[str, list[Print]] = {each: [] for each in invocations}
-    command = [*(["--user"] if user else []), "--quiet", "--no-pager"]
+    command = [*(["--user"] if user else []), "--quiet", "--no-pager", *_everywhere(user=user)]
     command += ["--output=json", fields, *part, *matches]
     try:
         done = _run(command, patience)
@@ -104,8 +109,17 @@ def printed_by(
         entry = json.loads(line)
         # What is too long for JSON has no text, and counts as a line.
         at = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
-        found[entry["_SYSTEMD_INVOCATION_ID"]].append(Print(at, _text(entry.get("MESSAGE"))))
+        if entry.get("_TRANSPORT") == "driver":
+            found[entry[_ABOUT]].append(Print(at, "", gap=True))
+        else:
+            found[entry["_SYSTEMD_INVOCATION_ID"]].append(Print(at, _text(entry.get("MESSAGE"))))
     return found
+
+
+# "Messages from a service have been suppressed" (sd-messages.h), which journald says of a process;
+# the fields are its own, as is the transport (systemd.journal-fields(7)).
+_SUPPRESSED = "a596d6fe7bfa4994828e72309e95d61e"
+_ABOUT = "OBJECT_SYSTEMD_INVOCATION_ID"
 
 
 def entry(line: bytes) -> Entry:
@@ -141,7 +155,8 @@ def said(identifier: str, lines: int, *, uid: int, user: bool) -> tuple[str, ...
     identifier alone proves nothing: any process may take it.
     """
     matches = [f"SYSLOG_IDENTIFIER={identifier}", f"_UID={uid}"]
-    shown = _journalctl([f"--lines={lines}", "--output=cat", *matches], user=user)
+    where = _everywhere(user=user)
+    shown = _journalctl([*where, f"--lines={lines}", "--output=cat", *matches], user=user)
     return tuple(shown.splitlines())
 
 
@@ -361,14 +376,16 @@ def _of_prints(unit: str, *, user: bool) -> list[str]:
     """The arguments for what the processes wrote; not what systemd says of them."""
     of = f"_SYSTEMD_USER_UNIT={unit}" if user else f"_SYSTEMD_UNIT={unit}"
     scope = ["--user"] if user else []
-    return [*scope, "--no-pager", "--output=cat", of, "_TRANSPORT=stdout"]
+    where = _everywhere(user=user)
+    return [*scope, *where, "--no-pager", "--output=cat", of, "_TRANSPORT=stdout"]
 
 
 def command(units: Sequence[str], options: Sequence[str], *, user: bool) -> list[str]:
     """The arguments of journalctl that show these units (globs allowed)."""
     kind = "--user-unit" if user else "--unit"
     scope = ["--user"] if user else []
-    return [*scope, *(f"{kind}={unit}" for unit in units), *options]
+    where = _everywhere(user=user)
+    return [*scope, *where, *(f"{kind}={unit}" for unit in units), *options]
 
 
 def _of_invocation(invocation: str, *, user: bool) -> list[str]:
@@ -394,13 +411,41 @@ def _account(*, user: bool) -> str:
     return f"_UID={os.getuid() if user else 0}"
 
 
+# One folder for each namespace beside the machine's own, and one socket while journald serves it
+# (systemd-journald.service(8), JOURNAL NAMESPACES).
+_JOURNALS = ("/var/log/journal", "/run/log/journal")
+_SOCKETS = "/run/systemd"
+
+
+def _everywhere(*, user: bool) -> list[str]:
+    """The option that reads all namespaces, where the machine has any: see `LogNamespace=`.
+
+    The manager itself writes into the default one, workers into their own. Which start a line is
+    of, journald says in each alike. A user's manager knows no namespaces (systemd.exec(5)).
+    """
+    if user:
+        return []
+    for place in _JOURNALS:
+        with suppress(OSError):
+            if any("." in name for name in os.listdir(place)):
+                return ["--namespace=*"]
+    return []
+
+
 def _sync(seconds: float, *, user: bool) -> None:
     """What was logged a moment ago may still be on its way to the journal."""
     if user or os.getuid() != 0:
         return
+    spaces: list[list[str]] = [[]]
+    with suppress(OSError):
+        found = (name.partition(".") for name in os.listdir(_SOCKETS))
+        spaces += [
+            [f"--namespace={space}"] for head, _, space in found if head == "journal" and space
+        ]
     # Where it is not to be had, what is there is read.
-    with suppress(OSError, subprocess.TimeoutExpired):
-        _run(["--sync"], seconds)
+    for space in spaces:
+        with suppress(OSError, subprocess.TimeoutExpired):
+            _run([*space, "--sync"], seconds)
 
 
 def _journalctl(arguments: list[str], *, user: bool) -> str:

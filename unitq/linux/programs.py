@@ -92,7 +92,7 @@ def environment(*, whole: bool = False) -> dict[str, str]:
     would make a program run other code.
     """
     if os.geteuid() != 0:
-        return dict(os.environ)
+        return dict(os.environ) | _runtime()
     found = environment_of_root()
     if whole:
         found = {
@@ -125,7 +125,7 @@ def places() -> dict[str, str]:
     """
     found = {name: value for name in _PLACES if (value := os.environ.get(name))}
     if os.geteuid() != 0:
-        return {"HOME": os.path.expanduser("~")} | found
+        return {"HOME": os.path.expanduser("~")} | found | _runtime()
     for name, value in found.items():
         if part := decided_by_another(value):
             raise NotPermittedError(
@@ -134,6 +134,23 @@ def places() -> dict[str, str]:
                 "another account, run it as that account",
             )
     return {"HOME": _home(0)} | found
+
+
+def _runtime() -> dict[str, str]:
+    """XDG_RUNTIME_DIR where it is not set, as in cron and CI, or is another's, as below su."""
+    own = f"/run/user/{os.getuid()}"  # pam_systemd(8)
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    there = _owner(own) == os.getuid()
+    if there and (given is None or _owner(given) not in (None, os.getuid())):
+        return {"XDG_RUNTIME_DIR": own}
+    return {}
+
+
+def _owner(path: str) -> int | None:
+    try:
+        return os.stat(path).st_uid
+    except OSError:
+        return None
 
 
 def temporary(prefix: str) -> tempfile.TemporaryDirectory[str]:

@@ -7,32 +7,39 @@ before: meanwhile a clean-up may have deleted the release, or an upgrade the int
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 from unitq.core import names
-from unitq.core.commandline import executable
 from unitq.core.errors import PreflightError
+from unitq.core.finding import Level
 from unitq.core.unittext import told
-from unitq.host import checks, unitfiles
+from unitq.host import checks, reachable, unitfiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from unitq.core.layout import Layout
     from unitq.core.revision import Revision, WorkerRevision
-
-_SECONDS = 10.0
-_YES, _NO = b"+", b"-"
+    from unitq.core.unittext import Told
 
 
 def require(layout: Layout, revision: Revision, workers: Iterable[str]) -> None:
     """Raises PreflightError where one of these workers could not start: nothing was changed."""
     problems: list[str] = []
+    starts: list[reachable.Start] = []
     for name in sorted(set(workers)):
-        worker = revision.worker(name)
-        if worker is not None:
-            problems += _problems(layout, revision, worker)
+        if (worker := revision.worker(name)) is None:
+            continue
+        unit = _unit(layout, revision, worker)
+        if found := _problems(worker, unit):
+            problems += found
+        elif unit and not unit.dynamic:
+            starts.append(_start(worker, unit))
+    problems += [
+        finding.line
+        for finding in reachable.findings(starts, user_scope=layout.user)
+        if finding.level is Level.ERROR
+    ]
     if problems:
         typed = f"unitq {'--user ' * layout.user}-a {revision.app}"
         raise PreflightError(
@@ -42,7 +49,12 @@ def require(layout: Layout, revision: Revision, workers: Iterable[str]) -> None:
         )
 
 
-def _problems(layout: Layout, revision: Revision, worker: WorkerRevision) -> list[str]:
+def _unit(layout: Layout, revision: Revision, worker: WorkerRevision) -> Told | None:
+    text = unitfiles.text(layout.unit_dir, names.template(revision.app, worker.name))
+    return told(text, str(layout.app(revision.app).pins(worker.name)))
+
+
+def _problems(worker: WorkerRevision, unit: Told | None) -> list[str]:
     place = f"workers.{worker.name}"
     try:
         os.stat(worker.release)
@@ -50,42 +62,19 @@ def _problems(layout: Layout, revision: Revision, worker: WorkerRevision) -> lis
         return [f"{place}: its release {worker.release} was deleted"]
     except OSError:
         return []  # not for us to see
-    text = unitfiles.text(layout.unit_dir, names.template(revision.app, worker.name))
-    unit = told(text, str(layout.app(revision.app).pins(worker.name)))
     if unit is None:
         return []
-    found = checks.of_command(
-        unit.command, worker.release, place, frozenset(re.findall(r"(?m)^([A-Za-z]+)=", text))
+    found = checks.of_command(unit.command, worker.release, place, unit.directives)
+    return [finding.line for finding in found]
+
+
+def _start(worker: WorkerRevision, unit: Told) -> reachable.Start:
+    return reachable.Start(
+        f"workers.{worker.name}",
+        (("command", unit.command),),
+        worker.release,
+        unit.user or None,
+        unit.group,
+        unit.groups,
+        unit.directives - {"DynamicUser"},
     )
-    if found or layout.user or not unit.user or unit.dynamic:
-        return [finding.line for finding in found]
-    program = executable(unit.command)
-    path = os.path.join(worker.release, program) if "/" in program else worker.release
-    path = os.path.normpath(path)
-    if "%" in path or "$" in path or _may_use(path, unit.user):
-        return []
-    return [f"{place}.user: {unit.user} may not execute {path}, or not look into its directory"]
-
-
-def _may_use(path: str, user: str) -> bool:
-    """Whether the account may execute a file, or enter a directory; True where nobody can tell."""
-    from unitq.linux import confined
-    from unitq.linux.account import account
-
-    if os.geteuid() != 0:
-        return True
-    try:
-        uid = account(user).uid
-    except LookupError:
-        return False
-    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
-    try:
-        ended = confined.run(
-            lambda: _YES if os.access(path, os.X_OK) else _NO,
-            confined.account(uid), seconds=_SECONDS, most=2, folder=root,
-        )  # fmt: skip
-    except OSError:
-        return True
-    finally:
-        os.close(root)
-    return ended.output != _NO

@@ -1,0 +1,1 @@
+"""What unitq asks the kernel, against what systemd does."""

@@ -1,0 +1,239 @@
+"""One look as the worker's account: what it says is what systemd then does."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from unitq.core.finding import Level
+from unitq.host.reachable import Start, findings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.systemd.conftest import Scope, Site
+
+pytestmark = pytest.mark.systemd
+
+USER = "www-data"
+SCRIPT = "#!{}\nimport time\ntime.sleep(60)\n"
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    path = Path("/srv/reachable")
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
+    yield path
+    shutil.rmtree(path)
+
+
+def _program(path: Path, mode: int = 0o755, interpreter: str = "/usr/bin/python3") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(SCRIPT.format(interpreter))
+    path.chmod(mode)
+    return path
+
+
+def _python_of_root(place: Path) -> Path:
+    """As uv does it: an interpreter below root's home, and a link to it in the environment."""
+    real = Path("/root/.local/share/uv/python/bin/python3")
+    real.parent.mkdir(parents=True, exist_ok=True)
+    if not real.exists():
+        shutil.copy("/usr/bin/python3", real)
+    Path("/root").chmod(0o700)
+    link = place / "venv/bin/python"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(real)
+    return link
+
+
+def _plain(place: Path) -> str:
+    return str(_program(place / "w"))
+
+
+def _closed_folder(place: Path) -> str:
+    program = _program(place / "a/b/w")
+    (place / "a").chmod(0o700)
+    return str(program)
+
+
+def _not_executable(place: Path) -> str:
+    return str(_program(place / "w", 0o744))
+
+
+def _executable_unreadable(place: Path) -> str:
+    return str(_program(place / "w", 0o711))
+
+
+def _behind_a_link(place: Path) -> str:
+    program = _program(place / "closed/w")
+    (place / "closed").chmod(0o700)
+    (place / "open").mkdir()
+    (place / "open/w").symlink_to(Path("../closed") / program.name)
+    return str(place / "open/w")
+
+
+def _uv(place: Path) -> str:
+    return f"{_python_of_root(place)} -c 'import time; time.sleep(60)'"
+
+
+def _uv_by_first_line(place: Path) -> str:
+    return str(_program(place / "w", interpreter=str(_python_of_root(place))))
+
+
+def _no_interpreter(place: Path) -> str:
+    return str(_program(place / "w", interpreter="/srv/gone/bin/python"))
+
+
+def _script_of_an_interpreter(place: Path) -> str:
+    return f"/usr/bin/env A=1 /usr/bin/python3 {_program(place / 'w', 0o600)}"
+
+
+def _by_group(place: Path) -> str:
+    program = _program(place / "a/w", 0o750)
+    for path in (place / "a", program):
+        path.chmod(0o750)
+        os.chown(path, 0, grp.getgrnam("games").gr_gid)
+    return str(program)
+
+
+def _by_acl(place: Path) -> str:
+    program = _program(place / "a/w")
+    (place / "a").chmod(0o700)
+    # What setfacl(1) would write: the owner, user 33 with "x", the group, the mask, others.
+    uid = pwd.getpwnam(USER).pw_uid
+    entries = [(1, 7, -1), (2, 1, uid), (4, 0, -1), (16, 1, -1), (32, 0, -1)]
+    acl = struct.pack("<I", 2) + b"".join(
+        struct.pack("<HHI", tag, bits, who & 0xFFFFFFFF) for tag, bits, who in entries
+    )  # fmt: skip
+    try:
+        os.setxattr(place / "a", "system.posix_acl_access", acl)
+    except OSError:
+        pytest.skip("no ACLs on this file system")
+    return str(program)
+
+
+# What is made, the group or the groups besides, and a part of what is said; empty: it starts.
+TABLE: dict[str, tuple[Callable[[Path], str], dict[str, str], str]] = {
+    "plain": (_plain, {}, ""),
+    "closed folder": (_closed_folder, {}, "may not enter /srv/reachable/a (mode 0700, root:root)"),
+    "not executable": (_not_executable, {}, "may not execute /srv/reachable/w (mode 0744"),
+    "behind a link": (_behind_a_link, {}, "may not enter /srv/reachable/closed (mode 0700"),
+    "uv below root": (_uv, {}, "may not enter /root (mode 0700, root:root), on the way to"),
+    "uv, by the first line": (_uv_by_first_line, {}, "first line of /srv/reachable/w names"),
+    "no interpreter": (_no_interpreter, {}, "there is no /srv/gone, which the first line of"),
+    "a group that it lacks": (_by_group, {}, "may not enter /srv/reachable/a (mode 0750"),
+    "by Group=": (_by_group, {"Group": "games"}, ""),
+    "by SupplementaryGroups=": (_by_group, {"SupplementaryGroups": "games"}, ""),
+    "by an ACL": (_by_acl, {}, ""),
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_what_is_said_is_what_systemd_does(name: str, place: Path) -> None:
+    make, settings, said = TABLE[name]
+    command = make(place)
+    groups = tuple(settings.get("SupplementaryGroups", "").split())
+    start = Start(
+        "workers.w", (("command", command),), "/", USER, settings.get("Group", ""), groups
+    )
+    found = findings([start], user_scope=False)
+    assert bool(found) is bool(said), found
+    if said:
+        assert said in found[0].message
+        assert found[0].level is Level.ERROR
+    options = [f"--property={key}={value}" for key, value in settings.items()]
+    unit = "reachable.service"
+    started = subprocess.run(
+        ["systemd-run", "--quiet", f"--unit={unit}", f"--uid={USER}", "--service-type=exec",
+         "--collect", *options, *_words(command)],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    subprocess.run(["systemctl", "stop", unit], capture_output=True, timeout=60)
+    assert (started.returncode == 0) is not bool(said), started.stderr
+
+
+def _words(command: str) -> list[str]:
+    import shlex
+
+    return shlex.split(command)
+
+
+@pytest.mark.parametrize("make", [_executable_unreadable, _script_of_an_interpreter])
+def test_what_only_the_interpreter_reads(make: Callable[[Path], str], place: Path) -> None:
+    """systemd starts these, and the interpreter ends at once."""
+    start = Start("workers.w", (("command", make(place)),), "/", USER)
+    found = findings([start], user_scope=False)
+    if make is _script_of_an_interpreter:
+        assert [each.message for each in found] == [
+            f"{USER} may not read {place}/w (mode 0600, root:root)"
+        ]
+
+
+def test_one_child_for_each_account(place: Path) -> None:
+    children: list[int] = []
+    os.register_at_fork(after_in_parent=lambda: children.append(1))
+    commands = [str(_program(place / f"w{number}")) for number in range(40)]
+    starts = [Start(f"workers.{c}", (("command", c),), "/", USER) for c in commands]
+    assert findings(starts, user_scope=False) == []
+    assert len(children) == 1
+
+
+def test_check_and_deploy_and_restart(system_site: Site) -> None:
+    site = system_site
+    closed = site.home / "closed"
+    program = _program(closed / "w", interpreter=sys.executable)
+    program.write_text(program.read_text().replace("import time", "import signal, time"))
+    site.config(workers={"w": {"command": str(program), "preset": "none"}})
+    closed.chmod(0o700)
+    result = site.unitq("check")
+    assert result.code == 3, result
+    assert (
+        f"error: workers.w.command: {USER} may not enter {closed} (mode 0700, root:root), on the "
+        f"way to {program}\n"
+        "  systemd cannot start it as that account (203/EXEC)\n"
+        f"  `chmod o+x {closed}`, or an account or group that may\n"
+    ) in result.stdout
+    result = site.unitq("deploy")
+    assert result.code == 13, result
+    assert f"may not enter {closed}" in result.stderr
+    assert not site.pids("w")
+    closed.chmod(0o755)
+    assert site.unitq("deploy").code == 0
+    before = site.pids("w")
+    closed.chmod(0o700)
+    result = site.unitq("restart")
+    assert result.code == 13, result
+    assert f"may not enter {closed}" in result.stderr
+    assert site.pids("w") == before
+    closed.chmod(0o755)
+
+
+def test_who_is_not_root_is_told_where_it_matters(system_site: Site) -> None:
+    from tests.systemd.conftest import Scope
+
+    site = system_site
+    program = _program(site.home / "half/w")
+    open_one = _program(site.home / "open/w")
+    site.config(workers={"a": {"command": str(program)}, "b": {"command": str(open_one)}})
+    half = program.parent
+    os.chown(half, pwd.getpwnam("tester").pw_uid, 0)
+    half.chmod(0o700)
+    tester: Scope = Scope("user")
+    result = tester.run("unitq", "-c", str(site.toml), "check")
+    assert f"note: workers.a.command: by its mode {USER} may not enter {half}" in result.stdout
+    assert "`sudo unitq check` asks as that account" in result.stdout
+    assert "workers.b.command" not in result.stdout
+    half.chmod(0o755)
+    result = tester.run("unitq", "-c", str(site.toml), "check")
+    assert "not-root" not in result.stdout

@@ -1,0 +1,252 @@
+"""What systemd drops or changes in an environment file, by line. Pure.
+
+Values may be secrets: a finding has names and lines, and of a line without a name only its number.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from unitq.core.envfile import NAME, statements, undecodable
+from unitq.core.finding import Certainty, Finding, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from unitq.core.envfile import Statement
+    from unitq.core.model import App
+    from unitq.core.render import Code
+
+_BOM = "\ufeff"
+_EXPORT = re.compile(r"export\s+(\S+)")
+# So much of an invalid name is shown: a part of a key that is spread over lines must not be.
+_LIKE_A_NAME = re.compile(r"[A-Za-z0-9_]{1,30}(?:[.-][A-Za-z0-9_]{1,30})+")
+# What another program would expand: phpdotenv and shells ${X}, shells $(command) as well.
+_BRACES = re.compile(
+    r"\$\{([A-Za-z_]\w{0,100})[^}\w][^}$]{0,200}\}|\$\{([A-Za-z_]\w{0,100})\}|(\$\()"
+)
+_DOLLAR = re.compile(r"\$([A-Za-z_]\w*)")
+_OF_EVERYBODY = frozenset({"HOME", "HOSTNAME", "PATH", "PWD", "USER"})
+_GOES_ON = re.compile(r"(?m)^[ \t]*[#;].*\\\r?$")
+# The first line of the next assignment; the end of a base64 text is none.
+_SWALLOWED = re.compile(r"(?m)^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)=[^=\s]")
+
+
+def of_app(app: App, code: Mapping[str, Code]) -> list[Finding]:
+    """Returns what is said of the environment files; of one that all workers read, once."""
+    places: dict[str, list[str]] = {}
+    content: dict[str, bytes] = {}
+    for worker in app.workers:
+        key = f"workers.{worker.name}.environment_file"
+        many = len(worker.environment_files) > 1
+        files = zip(worker.environment_files, code[worker.name].files, strict=False)
+        for number, (path, text) in enumerate(files):
+            places.setdefault(path, []).append(f"{key}[{number}]" if many else key)
+            content[path] = text
+    found = []
+    for path, where in places.items():
+        whole = len(where) == len(app.workers) > 1
+        for place in ["environment_file"] if whole else where:
+            found += findings(content[path], path, place)
+    return found
+
+
+def findings(content: bytes, path: str, place: str) -> list[Finding]:
+    """Returns what systemd drops or changes in this file; `path` is what it is called."""
+    text = content.decode(errors="surrogateescape")
+    found = statements(text)
+    said = [
+        *_refused(found, path, place),
+        *_dropped(found, path, place),
+        *_comments(text, path, place),
+        *_twice(found, path, place),
+    ]
+    known = {each.name for each in found if each.taken} | _OF_EVERYBODY
+    for statement in found:
+        if statement.taken:
+            said += _changed(statement, known, path, place)
+    return said
+
+
+def _refused(found: Sequence[Statement], path: str, place: str) -> Iterator[Finding]:
+    lines = [each.line for each in found if undecodable(each)]
+    if lines:
+        yield Finding(
+            Level.ERROR,
+            place,
+            f"{path}, {_named(lines)}: not UTF-8",
+            "`iconv -f ISO-8859-1 -t UTF-8` converts what is Latin-1",
+            "systemd refuses the whole file, and the worker does not start",
+        )
+
+
+def _dropped(found: Sequence[Statement], path: str, place: str) -> Iterator[Finding]:
+    without = [each.line for each in found if each.value is None and not _of_the_mark(each)]
+    if without:
+        yield _warning(
+            place, f'{path}, {_named(without)}: no "=", so systemd leaves it out', "env-dropped",
+            "NAME=value; a value of several lines needs double quotes around it",
+        )  # fmt: skip
+    for each in found:
+        if each.value is None or each.taken:
+            continue
+        where = f"{path}, line {each.line}"
+        left_out = "and systemd leaves the variable out"
+        if each.name.startswith(_BOM):
+            if not each.name.lstrip(_BOM).startswith(("#", ";")):
+                yield _warning(
+                    place,
+                    f"{where}: the file begins with a byte order mark, {left_out}",
+                    "env-dropped",
+                    f"`sed -i '1s/^\\xEF\\xBB\\xBF//' {path}`",
+                )
+        elif export := _EXPORT.fullmatch(each.name):
+            name = export[1] if NAME.fullmatch(export[1]) else "NAME"
+            yield _warning(
+                place, f"{where}: begins with `export`, {left_out}", "env-dropped",
+                f"write {name}=… without it",
+            )  # fmt: skip
+        elif _LIKE_A_NAME.fullmatch(each.name):
+            better = re.sub(r"\W", "_", each.name)
+            better = f"_{better}" * better[0].isdigit() or better
+            yield _warning(
+                place, f"{where}: {each.name} is no name that systemd takes, {left_out}",
+                "env-dropped",
+                f"letters, digits and _ only, such as {better}; or let `command` begin with "
+                f"/usr/bin/env {each.name}=…",
+            )  # fmt: skip
+        else:
+            yield _warning(
+                place, f'{where}: what is before the "=" is no name that systemd takes, {left_out}',
+                "env-dropped",
+                "letters, digits and _ only, and no digit first",
+            )  # fmt: skip
+
+
+def _of_the_mark(statement: Statement) -> bool:
+    """Whether it is a comment that only a byte order mark before it keeps from being one."""
+    return statement.name.startswith(_BOM) and statement.name.lstrip(_BOM)[:1] in ("", "#", ";")
+
+
+def _comments(text: str, path: str, place: str) -> Iterator[Finding]:
+    """Yields assignments that an older systemd takes for a part of the comment above them."""
+    if not _GOES_ON.search(text):
+        return
+    kept = {each.line for each in statements(text, joins_comments=True)}
+    for each in statements(text):
+        if each.taken and each.line not in kept:
+            yield _warning(
+                place,
+                f"{path}, line {each.line}: the comment above ends in a backslash, and systemd "
+                f"before 254 takes {each.name} for a part of it",
+                "env-dropped",
+                f"end line {each.line - 1} without the backslash",
+            )
+
+
+def _twice(found: Sequence[Statement], path: str, place: str) -> Iterator[Finding]:
+    lines: dict[str, list[int]] = {}
+    for each in found:
+        if each.taken:
+            lines.setdefault(each.name, []).append(each.line)
+    for name, where in lines.items():
+        if len(where) > 1:
+            yield Finding(
+                Level.NOTE,
+                place,
+                f"{path}: {name} is set in lines {_listed(where)}; the last one counts",
+                name="env-twice",
+                sure=Certainty.CERTAIN,
+            )
+
+
+def _changed(
+    statement: Statement, known: AbstractSet[str], path: str, place: str
+) -> Iterator[Finding]:
+    name, value = statement.name, statement.value or ""
+    where = f"{path}, line {statement.line}"
+    swallowed = _SWALLOWED.findall("\n".join(value.split("\n")[1:]))
+    if not statement.closed or (swallowed and "\n" in value and statement.after_quotes):
+        more = f", {_some(swallowed)} too" if swallowed else ""
+        what = "is never closed" if not statement.closed else "is closed lines later"
+        yield _warning(
+            place, f"{where}: the quote before the value of {name} {what}: what follows becomes a "
+            f"part of it{more}",
+            "env-quote",
+            "close it on the same line; a quote inside of quotes is \\\" in double ones",
+        )  # fmt: skip
+        return  # the rest of its value is not meant to be one
+    if statement.joined and _SWALLOWED.search(statement.after_quotes.partition("\n")[2]):
+        yield _warning(
+            place, f"{where}: the value of {name} ends in a backslash, so the next line becomes a "
+            "part of it",
+            "env-backslash",
+            f"{name}='…', in single quotes",
+        )  # fmt: skip
+    elif statement.eaten:
+        yield _warning(
+            place, f"{where}: systemd takes the backslashes out of the value of {name}",
+            "env-backslash",
+            f"{name}='…', in single quotes",
+        )  # fmt: skip
+    if statement.comment:
+        yield _warning(
+            place, f"{where}: systemd knows no comment behind a value; it becomes a part of {name}",
+            "env-comment",
+            "put the comment on a line of its own",
+        )  # fmt: skip
+    if reference := _reference(statement.bare, known):
+        yield _warning(
+            place, f"{where}: {name} gets {reference} as it stands; systemd expands nothing here",
+            "env-literal",
+            "write the value out; where the `$` is meant: single quotes",
+        )  # fmt: skip
+    if "\r" in value:
+        yield _warning(
+            place, f"{where}: the value of {name} has carriage returns, which are kept",
+            "env-crlf",
+            f"`sed -i 's/\\r$//' {path}`",
+        )  # fmt: skip
+
+
+def _reference(bare: str, known: AbstractSet[str]) -> str:
+    """Returns what a value refers to, in a form that may be shown; empty: nothing."""
+    if braces := _BRACES.search(bare):
+        name = braces[1] or braces[2]
+        return f"${{{name}}}" if name else "$(…)"
+    names = (found[1] for found in _DOLLAR.finditer(bare))
+    return next((f"${name}" for name in names if name in known), "")
+
+
+def _warning(place: str, message: str, name: str, hint: str) -> Finding:
+    sure = Certainty.CERTAIN if name in ("env-dropped", "env-crlf") else Certainty.LIKELY
+    return Finding(Level.WARNING, place, message, hint, name=name, sure=sure)
+
+
+def _named(lines: Sequence[int]) -> str:
+    return f"line{'s' * (len(lines) > 1)} {_listed(lines)}"
+
+
+def _listed(lines: Sequence[int]) -> str:
+    """Returns line numbers in words: `3, 5 to 28`."""
+    runs = [[lines[0], lines[0]]]
+    for before, line in pairwise(lines):
+        if line == before + 1:
+            runs[-1][1] = line
+        else:
+            runs.append([line, line])
+    return ", ".join(
+        f"{first}" if first == last else f"{first}{' to ' if last > first + 1 else ', '}{last}"
+        for first, last in runs
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
+
+
+_SHOWN = 5

@@ -1,0 +1,178 @@
+"""What an account can reach: one look with its rights at all the paths that it needs.
+
+Asked of the kernel by a child with the account's rights, so that ACLs, groups and `noexec` count.
+Without root, of another account, only what the modes say is known.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.linux import confined
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    May = Callable[[str, int], bool]
+
+_SECONDS = 10.0
+_MOST = 1 << 20  # bytes of answers
+_LINKS_MAX = 40  # as in the kernel (MAXSYMLINKS)
+_INTERPRETERS = 4  # BINPRM_MAX_RECURSION, execve(2)
+_FIRST_LINE = 256  # bytes; BINPRM_BUF_SIZE, execve(2)
+
+ENTER, EXECUTE, READ = "enter", "execute", "read"
+
+
+class Need(NamedTuple):
+    """A path that an account needs, and for what; `paths` are alternatives, the first one counts.
+
+    ENTER: a directory; EXECUTE: a program, with the interpreter that its first line names; READ: a
+    file.
+    """
+
+    paths: tuple[str, ...]
+    use: str
+
+
+class Obstacle(NamedTuple):
+    """The first thing on the way that keeps an account out."""
+
+    path: str
+    use: str  # what the account may not do with it
+    mode: int = 0  # permissions; 0 where nothing is there
+    uid: int = 0
+    gid: int = 0
+    missing: bool = False
+    noexec: bool = False  # its file system is mounted so
+    script: str = ""  # whose first line names what is behind it
+    certain: bool = True  # the kernel says so; else only the modes do
+
+
+def obstacles(
+    needs: Sequence[Need], rights: confined.Account | None
+) -> list[Obstacle | None] | None:
+    """Returns for each need what keeps the account from it; None: nobody can tell.
+
+    `rights` None: our own. One child for all of them.
+    """
+    if rights is not None and os.geteuid() not in (0, rights.uid):
+        by_mode = _by_mode(rights)
+        return [found and found._replace(certain=False) for found in _all(needs, by_mode)]
+
+    def work() -> bytes:
+        return json.dumps(_all(needs, os.access)).encode()
+
+    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    try:
+        own = rights if os.geteuid() == 0 else None
+        ended = confined.run(work, own, seconds=_SECONDS, most=_MOST, folder=root)
+    except OSError:
+        return None
+    finally:
+        os.close(root)
+    if ended.status != 0:
+        return None
+    return [None if each is None else Obstacle(*each) for each in json.loads(ended.output)]
+
+
+def _by_mode(rights: confined.Account) -> May:
+    def may(path: str, mode: int) -> bool:
+        try:
+            found = os.stat(path)
+        except OSError:
+            return False
+        shift = 6 if found.st_uid == rights.uid else 0
+        if not shift and found.st_gid in (rights.gid, *rights.groups):
+            shift = 3
+        return (found.st_mode >> shift) & mode == mode
+
+    return may
+
+
+def _all(needs: Sequence[Need], may: May) -> list[Obstacle | None]:
+    return [_of_need(need, may) for need in needs]
+
+
+def _of_need(need: Need, may: May) -> Obstacle | None:
+    first = None
+    for path in need.paths:
+        found = _obstacle(path, need.use, may)
+        if found is None or not found.missing:
+            return found
+        first = first or found
+    return first
+
+
+def _obstacle(path: str, use: str, may: May, depth: int = 0, script: str = "") -> Obstacle | None:
+    try:
+        place = _followed(path, may)
+        if isinstance(place, Obstacle):
+            return place._replace(script=script)
+        if not may(place, os.R_OK if use == READ else os.X_OK):
+            return _blocked(place, use)._replace(script=script)
+        if use != EXECUTE:
+            return None
+        interpreter = _interpreter(place)
+    except OSError:
+        return None  # it changes under our eyes
+    if depth >= _INTERPRETERS or not interpreter.startswith("/"):
+        return None
+    return _obstacle(interpreter, EXECUTE, may, depth + 1, path)
+
+
+def _followed(path: str, may: May) -> str | Obstacle:
+    """Where the path leads, links followed, or what is in the way there."""
+    here, parts, links = "/", path.split("/")[::-1], 0
+    while parts:
+        name = parts.pop()
+        if name in ("", "."):
+            continue
+        if not may(here, os.X_OK):
+            return _blocked(here, ENTER)
+        if name == "..":
+            here = os.path.dirname(here)
+            continue
+        entry = os.path.join(here, name)
+        try:
+            mode = os.lstat(entry).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return Obstacle(entry, ENTER, missing=True)
+        if stat.S_ISLNK(mode):
+            links += 1
+            if links > _LINKS_MAX:
+                return Obstacle(entry, ENTER, missing=True)
+            target = os.readlink(entry)
+            here = "/" if target.startswith("/") else here
+            parts += target.split("/")[::-1]
+        else:
+            here = entry
+    return here
+
+
+def _blocked(path: str, use: str) -> Obstacle:
+    found = os.stat(path)
+    noexec = use == EXECUTE and bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
+    mode = stat.S_IMODE(found.st_mode)
+    return Obstacle(path, use, mode, found.st_uid, found.st_gid, noexec=noexec)
+
+
+def _interpreter(path: str) -> str:
+    """What the first line of a program names (execve(2)); empty for machine code."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        return ""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except PermissionError:
+        return ""  # a program in machine code need not be readable
+    try:
+        head = os.read(descriptor, _FIRST_LINE)
+    finally:
+        os.close(descriptor)
+    if not head.startswith(b"#!"):
+        return ""
+    words = head[2:].partition(b"\n")[0].split(maxsplit=1)
+    return os.fsdecode(words[0]) if words else ""

@@ -1,0 +1,122 @@
+"""Whether the Redis that is configured can be asked, and is one for queues: `check --redis`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from unitq.core.finding import Finding, Level
+from unitq.queues.commands import pack
+from unitq.queues.errors import QueuesError
+from unitq.queues.look import look
+from unitq.queues.wire import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unitq.core.errors import ConfigError
+    from unitq.core.queue import Sample
+    from unitq.queues.connection import Connection
+    from unitq.queues.source import Source
+
+_WHY = "without it a report cannot name the jobs of a worker that had to be killed"
+
+
+class Answered(NamedTuple):
+    """What a Redis told in one look."""
+
+    where: str
+    findings: tuple[Finding, ...]
+    queues: int = 0
+    workers: int | None = None  # registered ones; None: the frameworks keep no list of them
+
+    @property
+    def reachable(self) -> bool:
+        return not any(finding.level is Level.ERROR for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what docs/json.md describes."""
+        return {
+            "where": self.where,
+            "reachable": self.reachable,
+            "queues": self.queues,
+            "workers": self.workers,
+        }
+
+    def __str__(self) -> str:
+        parts = [f"{self.queues} queue{'s' * (self.queues != 1)}"]
+        if self.workers is not None:
+            parts.append(f"{self.workers} registered worker{'s' * (self.workers != 1)}")
+        return f"{self.where}: {', '.join(parts)}"
+
+
+def unreachable(error: QueuesError | ConfigError, where: str = "") -> Answered:
+    """Returns the same where there is nothing to ask, or no answer."""
+    add = "; ".join(error.problems)
+    hint = ": ".join(part for part in (error.hint, add) if part)
+    return Answered(where, (Finding(Level.ERROR, "redis", error.message, hint, _WHY),))
+
+
+def answered(connection: Connection, sources: Sequence[Source]) -> Answered:
+    """Asks it: a look at the queues, and what it does when its memory is full.
+
+    Takes two seconds at the most. What an account of Redis may not ask says nothing.
+    """
+    try:
+        samples = look(connection, sources, ages=False)
+        (memory,) = connection.together(lambda: connection.ask([pack("INFO", "memory")]))
+    except QueuesError as error:
+        return unreachable(error, connection.where)
+    lists = [sample.registry.workers for sample in samples if sample.registry.workers is not None]
+    found = [
+        *(Finding(Level.NOTE, "redis", note) for sample in samples for note in sample.notes),
+        *(_empty(sample, source) for sample, source in zip(samples, sources, strict=True)
+          if not _seen(sample)),
+        *_eviction(memory),
+    ]  # fmt: skip
+    return Answered(
+        connection.where,
+        tuple(found),
+        sum(len(sample.queues) for sample in samples),
+        sum(map(len, lists)) if lists else None,
+    )
+
+
+def _seen(sample: Sample) -> bool:
+    """Whether any key of the framework is there."""
+    numbers = [number for lengths in sample.queues.values() for number in lengths]
+    return any(numbers) or any(sample.whole) or bool(sample.registry.workers)
+
+
+def _empty(sample: Sample, source: Source) -> Finding:
+    prefix = f' with the prefix "{source.prefix}"' if source.prefix else ""
+    return Finding(
+        Level.NOTE,
+        "redis",
+        f"no key of {sample.preset}{prefix}: no job waits, and no worker is registered",
+        "if some do: `url` names another database, or `prefix` is another one",
+        name="redis-empty",
+    )
+
+
+def _eviction(memory: Any) -> list[Finding]:
+    """What follows where Redis throws keys away to make room (redis.io, Key eviction)."""
+    if isinstance(memory, Refused) or not isinstance(memory, bytes | str):
+        return []
+    text = memory.decode(errors="replace") if isinstance(memory, bytes) else memory
+    told = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    policy, limit = told.get("maxmemory_policy", "noeviction"), told.get("maxmemory", "0")
+    if limit == "0" or policy == "noeviction":
+        return []
+    every = policy.startswith("allkeys")
+    return [
+        Finding(
+            Level.WARNING if every else Level.NOTE,
+            "redis",
+            f"maxmemory-policy is {policy}",
+            "`maxmemory-policy noeviction` in redis.conf; a cache belongs in a Redis of its own",
+            "when its memory is full, Redis deletes "
+            + ("any key, queues and their jobs too" if every else "keys that expire, jobs too")
+            + ", and nothing says so",
+            name="redis-eviction",
+        )
+    ]
