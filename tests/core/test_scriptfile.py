@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +17,7 @@ from unitq.core.scriptfile import script_file
 from unitq.host import checks
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 
 @pytest.mark.parametrize(
@@ -95,6 +97,14 @@ def test_it_is_told(command: str, path: str) -> None:
 )
 def test_it_cannot_be_told(command: str) -> None:
     assert script_file(command) is None
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """One that the worker's account may enter, as pytest's own is not."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
 
 
 def said(command: str, release: Path, *more: str) -> list[str]:

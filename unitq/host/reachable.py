@@ -83,14 +83,19 @@ def findings(starts: Sequence[Start], *, user_scope: bool) -> list[Finding]:
         except LookupError:
             continue  # another finding says so
         by_rights.setdefault(rights, []).extend((start, *need) for need in _needs(start))
-    found: dict[Finding, None] = {}
+    found: list[Finding] = []
+    said: set[tuple[str, str]] = set()
     for rights, asked in by_rights.items():
         answers = reach.obstacles([need for _, _, need in asked], rights)
         for (start, key, need), obstacle in zip(asked, answers or (), strict=False):
-            if obstacle is not None:
+            if obstacle is None or (obstacle.missing and not obstacle.script):
+                continue  # what is missing itself is for others to say
+            # One that is in the way of all that a worker needs is said once.
+            if (start.place, obstacle.path) not in said:
+                said.add((start.place, obstacle.path))
                 who = start.user or name_of(os.geteuid())
-                found[_finding(f"{start.place}.{key}", who, need, obstacle)] = None
-    return list(found)
+                found.append(_finding(f"{start.place}.{key}", who, need, obstacle))
+    return found
 
 
 def _rights(start: Start) -> confined.Account:
@@ -126,7 +131,7 @@ def _needs(start: Start) -> list[tuple[str, Need]]:
             if path := _program(word, start.release):
                 found.append((key, Need((path,), use)))
         if script:
-            paths = tuple(os.path.join(start.release, path) for path in script.paths)
+            paths = tuple(os.path.join(start.release, p.removeprefix("./")) for p in script.paths)
             found.append((key, Need(paths, READ)))
     return found
 
@@ -136,7 +141,7 @@ def _program(word: str, release: str) -> str:
     if not word or any(sign in word for sign in "%$\0"):
         return ""
     if "/" in word:
-        return os.path.join(release, word)
+        return os.path.join(release, word.removeprefix("./"))
     return shutil.which(word, path=":".join(SEARCH_PATH)) or ""
 
 
@@ -147,9 +152,7 @@ def _finding(place: str, who: str, need: Need, obstacle: Obstacle) -> Finding:
         return Finding(
             Level.ERROR,
             place,
-            f"there is no {obstacle.path}{script}"
-            if script
-            else f"{asked}: there is no {obstacle.path}",
+            f"there is no {obstacle.path}{script}",
             "install it, or make the environment (venv, bundle) anew where it is to run",
             _ENDS[need.use],
         )

@@ -137,20 +137,21 @@ def places() -> dict[str, str]:
 
 
 def _runtime() -> dict[str, str]:
-    """XDG_RUNTIME_DIR where it is not set, as in cron and CI, or is another's, as below su."""
-    own = f"/run/user/{os.getuid()}"  # pam_systemd(8)
+    """XDG_RUNTIME_DIR where it is not set, as in cron and CI, or is another's, as below su.
+
+    What pam_systemd(8) makes at a login; any other directory that is given is meant.
+    """
+    own = f"/run/user/{os.getuid()}"
     given = os.environ.get("XDG_RUNTIME_DIR")
-    there = _owner(own) == os.getuid()
-    if there and (given is None or _owner(given) not in (None, os.getuid())):
-        return {"XDG_RUNTIME_DIR": own}
-    return {}
-
-
-def _owner(path: str) -> int | None:
+    if given is not None and (given == own or not re.fullmatch(r"/run/user/\d+", given)):
+        return {}
+    if given is not None and not os.path.isdir(given):
+        return {}
     try:
-        return os.stat(path).st_uid
+        mine = os.stat(own).st_uid == os.getuid()
     except OSError:
-        return None
+        mine = False
+    return {"XDG_RUNTIME_DIR": own} if mine else {}
 
 
 def temporary(prefix: str) -> tempfile.TemporaryDirectory[str]:
