@@ -326,8 +326,32 @@ def test_with_none_unavailable_restarts_wait_for_the_surge_and_it_goes_last() ->
     assert bench.completes()
 
 
+@pytest.mark.parametrize(
+    ("unavailable", "more", "first"),
+    [
+        # As many as the larger of the two, and the surge is the first of them.
+        (1, 1, ["a@5"]),
+        (1, 2, ["a@5", "a@6"]),
+        (2, 1, ["a@5", "a@1"]),
+        (3, 1, ["a@5", "a@1", "a@2"]),
+    ],
+)
+def test_the_surge_counts_where_a_release_is_not_proved(
+    unavailable: int, more: int, first: list[str]
+) -> None:
+    instances = [*restart(1, 2, 3, 4), *surge(*range(5, 5 + more))]
+    bench = Bench(instances, pace(Share(unavailable), max_surge=Share(more)))
+    assert [name for name, _ in bench.give()] == first
+    bench.starts(5)
+    bench.passes(MIN_HEALTHY)
+    # It is proved: what may be unavailable follows, and the surge adds to it.
+    others = [name for name, _ in bench.give()]
+    assert len([name for name in [*first, *others] if name < "a@5"]) == unavailable + 1
+
+
 def test_with_some_unavailable_restarts_need_not_wait_and_the_surge_adds_to_them() -> None:
-    bench = Bench([*restart(1, 2, 3, 4), *surge(5, 6)], pace(Share(1), max_surge=Share(2)))
+    paced = pace(Share(1), max_surge=Share(2))
+    bench = Bench([*restart(1, 2, 3, 4), *surge(5, 6)], paced, promoted=True)
     assert bench.give() == [("a@5", What.START), ("a@6", What.START), ("a@1", What.RESTART)]
     bench.starts(5)
     bench.passes(MIN_HEALTHY)
@@ -448,7 +472,8 @@ def test_a_surge_that_nobody_needs_is_never_started() -> None:
 
 
 def test_what_has_no_place_any_more_stops_when_all_that_stays_is_done() -> None:
-    bench = Bench([*restart(1), *steps(Do.STOP, 2), *surge(3)], pace(max_surge=Share(1)))
+    instances = [*restart(1), *steps(Do.STOP, 2), *surge(3)]
+    bench = Bench(instances, pace(max_surge=Share(1)), promoted=True)
     assert bench.give() == [("a@3", What.START), ("a@1", What.RESTART)]
     bench.starts(3, 1)
     assert bench.due() == []
@@ -476,7 +501,7 @@ def test_shares_are_rounded_as_kubernetes_does(
     settings = pace(unavailable, max_surge=surge)
     assert (settings.unavailable(instances), settings.surge(instances)) == expected
     extra = steps(Do.SURGE, *range(instances + 1, instances + 1 + expected[1]))
-    bench = Bench([*restart(*range(1, instances + 1)), *extra], settings)
+    bench = Bench([*restart(*range(1, instances + 1)), *extra], settings, promoted=True)
     found = [what for _, what in bench.give()]
     assert found.count(What.RESTART) == expected[0]
     assert found.count(What.START) == expected[1]

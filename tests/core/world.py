@@ -485,8 +485,14 @@ class Watch:
             for slot in slots
         ):
             return
-        flying = sum(slot.phase in IN_FLIGHT and slot.step.do is Do.RESTART for slot in slots)
-        most = max(self.scene.allowed(worker), self.settings.canaries(len(staying)))
+        flying = sum(
+            slot.phase in IN_FLIGHT and slot.step.do in (Do.RESTART, Do.SURGE) for slot in slots
+        )
+        most = max(
+            self.scene.allowed(worker),
+            self.settings.canaries(len(staying)),
+            len(self.scene.surges(worker)),
+        )
         assert flying < most, f"{flying + 1} on a release that is not proved, {most} allowed"
 
     def _before_surge_goes(self, rollout: Rollout, name: InstanceName) -> None:

@@ -169,10 +169,14 @@ def _old(
     if not _proved(crew, rollout, seen):
         # One that is down proves it at no cost; but what is down is not free: no other follows it.
         # What systemd starts again would be waited for in vain where it crashes in a loop.
-        alone = not any(slot.phase in IN_FLIGHT for slot in crew.staying)
-        if alone and (gone or budget <= 0):
+        trying = sum(slot.phase in IN_FLIGHT for slot in crew.staying) + sum(
+            slot.phase in pending for slot in crew.surges
+        )
+        if not trying and (gone or budget <= 0):
             return (gone or returning)[:1]
-        return serving[: max(0, budget)]
+        # Those that run beside the others prove it as well: together no more than either may be.
+        most = max(allowed, rollout.settings.canaries(len(crew.staying)), len(crew.surges))
+        return serving[: max(0, min(budget, most - trying))]
     # What is down for good costs no capacity any more, whatever the budget.
     found = returning[: max(0, room)]
     return gone + found + serving[: max(0, min(budget, room - len(found)))]
