@@ -299,7 +299,7 @@ def test_systemd_takes_the_unit_of_every_preset(site: Site) -> None:
     workers["wrong"] = {
         "command": "/bin/true",
         "stop_timeout": "1min",
-        "service": {"WatchdogSec": "soon"},
+        "service": {"CPUWeight": "soon"},
     }
     site.config(workers=workers)
     found = site.unitq("check", "--json")
