@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Of each process its Evidence; the invocation with its begin; bytes of memory. Plain, as it may
 # come from another process.
-_Processes = dict[int, tuple[str | None, int | None, bool]]
+_Processes = dict[int, tuple[str | None, int | None, bool, str | None]]
 _Told = tuple[_Processes, tuple[str, float] | None, int | None]
 
 
@@ -167,7 +167,10 @@ def _told(
         cgroup = f"{where.cgroup}/{names.cgroup_path(app, name)}"
         found = _processes(cgroup)
         used = _memory(where, cgroup, found) if memory and found else None
-        told.append((found, processes.invocation(unit, where.runtime), used))
+        # Of the main process, or of what it has started, which inherits it.
+        own = {main: said for _, main, _, said in found.values() if said and main in found}
+        pid, said = own.popitem() if len(own) == 1 else (0, None)
+        told.append((found, processes.invocation(unit, where.runtime, pid or 0, said), used))
     return told
 
 
@@ -200,7 +203,7 @@ def _instance(
     if running:
         if link:
             invocation, begun = link
-        else:
+        if not invocation:
             invocation = systemd.properties(row.name, "InvocationID")["InvocationID"]
     revision = told_by[main_pid].revision if main_pid in told_by else None
     revisions = frozenset(e.revision for e in told_by.values() if e.revision)
@@ -323,10 +326,11 @@ def started_from(where: Machine, app: str, name: InstanceName, pid: int) -> str 
         return None  # the times alone would speak for it
     place = where.layout.app(app)
     pinned, since = state.pinned(place, name), state.pinned_at(place, name)
-    link = processes.invocation(names.unit(app, name), where.runtime)
+    own = processes.evidence(pid).invocation
+    life = processes.invocation(names.unit(app, name), where.runtime, pid, own)
     return by_pin.started_from(
         by_pin.Pin(pinned, since) if pinned and since is not None else None,
-        link[1] if link else None,
+        life.begun if life else None,
         revisions.made(place, name.worker),
         found,
     )

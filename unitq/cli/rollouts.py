@@ -276,7 +276,7 @@ def _warn_of_paused(scope: Scope, app: str, steps: Iterable[Step]) -> None:
         if step.do is Do.RESTART
         and (note := notes.get(step.instance))
         and (life := processes.invocation(names.unit(app, step.instance), runtime))
-        and life[0] == note
+        and life.id == note
     ]
     if found:
         warn(

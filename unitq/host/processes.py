@@ -25,6 +25,7 @@ class Evidence(NamedTuple):
     revision: str | None = None
     main_pid: int | None = None  # the unit's main process, from $SYSTEMD_EXEC_PID
     readable: bool = True  # False: another user's process, and we are not root
+    invocation: str | None = None  # of its unit, from $INVOCATION_ID
 
 
 def cgroup_root() -> str:
@@ -69,6 +70,7 @@ def evidence(pid: int) -> Evidence:
     return Evidence(
         revision or _revision_of_stdin(pid),
         int(main_pid) if main_pid and main_pid.isdigit() else None,
+        invocation=_value(environ, b"\0INVOCATION_ID="),
     )
 
 
@@ -311,16 +313,29 @@ def _read(path: str) -> bytes:
         os.close(descriptor)
 
 
-def invocation(unit: str, runtime: str) -> tuple[str, float] | None:
-    """The InvocationID of an active unit and when it began, in seconds since 1970.
+class Invocation(NamedTuple):
+    """One life of a unit, from its start to its end."""
 
-    From the link that systemd keeps for its journal while the unit is up.
+    id: str  # InvocationID; empty: only systemd knows
+    begun: float  # seconds since 1970
+
+
+def invocation(unit: str, runtime: str, pid: int = 0, own: str | None = None) -> Invocation | None:
+    """Returns the invocation of an active unit; None: no file tells.
+
+    From the link that systemd keeps for its journal while the unit is up. With RestartMode=direct
+    (systemd 254) a crash begins another invocation and leaves the link as it was: there the
+    main process `pid` knows better, whose $INVOCATION_ID is `own`. It may have changed that.
     """
     link = f"{runtime}/systemd/units/invocation:{unit}"
     try:
-        return os.readlink(link), os.lstat(link).st_mtime
+        found = Invocation(os.readlink(link), os.lstat(link).st_mtime)
     except OSError:
         return None
+    if not pid or own in (None, found.id):
+        return found
+    seconds = age(pid)
+    return None if seconds is None else Invocation("", time.time() - seconds)
 
 
 def runs(pid: int, name: str) -> bool:

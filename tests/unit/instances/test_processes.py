@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
-from unitq.host.processes import evidence, pids
+from unitq.host.processes import evidence, invocation, pids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +104,7 @@ def test_one_that_may_not_be_looked_at_says_so() -> None:
             [*nobody, "/usr/bin/python3", "-c", script % pid],
             env={"PYTHONPATH": os.getcwd()}, capture_output=True, text=True, timeout=30,
         )  # fmt: skip
-    assert done.stdout.split() == ["None", "None", "False"], done.stderr
+    assert done.stdout.split() == ["None", "None", "False", "None"], done.stderr
 
 
 def test_the_processes_of_a_cgroup_are_those_below_it_too(tmp_path: Path) -> None:
@@ -115,3 +116,41 @@ def test_the_processes_of_a_cgroup_are_those_below_it_too(tmp_path: Path) -> Non
     assert sorted(pids(str(tmp_path))) == [7, 8, 9, 10, 11]
     assert pids(str(tmp_path / "payload/job")) == (10, 11)
     assert pids(str(tmp_path / "gone")) == ()
+
+
+@pytest.mark.parametrize(
+    ("own", "known"),
+    [
+        ("a" * 32, True),  # the link is of this start
+        (None, True),  # it has written over its environment: the link is all there is
+        ("b" * 32, False),  # RestartMode=direct: started again, and the link is as it was
+    ],
+)
+def test_the_invocation_is_the_link_s_unless_the_main_process_says_otherwise(
+    tmp_path: Path, own: str | None, known: bool
+) -> None:
+    folder = tmp_path / "systemd/units"
+    folder.mkdir(parents=True)
+    link = folder / "invocation:w.service"
+    link.symlink_to("a" * 32)
+    os.utime(link, (1000, 1000), follow_symlinks=False)
+    with process({"INVOCATION_ID": own} if own else {}) as pid:
+        assert evidence(pid).invocation == own
+        found = invocation("w.service", str(tmp_path), pid, own)
+    assert found is not None
+    if known:
+        assert found == ("a" * 32, 1000.0)
+    else:
+        # Only systemd knows which; it began when the process did, or a little before.
+        assert found.id == ""
+        assert abs(found.begun - time.time()) < 30
+
+
+def test_an_invocation_without_a_link_or_a_process_is_not_known(tmp_path: Path) -> None:
+    assert invocation("w.service", str(tmp_path)) is None
+    folder = tmp_path / "systemd/units"
+    folder.mkdir(parents=True)
+    (folder / "invocation:w.service").symlink_to("a" * 32)
+    with process({}) as pid:
+        pass
+    assert invocation("w.service", str(tmp_path), pid, "b" * 32) is None
