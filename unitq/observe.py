@@ -11,6 +11,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.cmdline.wrappers import CLIENTS, WAITING
 from unitq.core import names
 from unitq.core.sight import STOPPING, keeper
 from unitq.host import parallel, processes, state
@@ -235,16 +236,9 @@ def members(systemd: Systemd, unit: str) -> tuple[int, ...]:
     return processes.pids(processes.cgroup_root() + cgroup) if cgroup else ()
 
 
-# They have a daemon, or another machine, start what they are told to, and only wait for its end.
-_CLIENTS = frozenset({
-    "autossh", "docker", "docker-compose", "kubectl", "machinectl", "nerdctl", "podman",
-    "podman-compose", "ssh", "sshpass", "systemd-run",
-})  # fmt: skip
 # What podman leaves beside itself: the container is in a cgroup of its own (podman-run(1),
 # --cgroups).
 _HELPERS = frozenset({"conmon", "rootlessport", "slirp4netns"})
-# What only waits for what it starts, besides those that core/sight.py knows.
-_WAITING = frozenset({"doas", "dumb-init", "sudo", "timeout", "tini"})
 # A shell's own job may be a client, too, for a moment; what is all that it runs is there at once.
 _AT_ONCE = 2.0  # seconds
 
@@ -265,19 +259,19 @@ def elsewhere(members: Sequence[int], main_pid: int) -> str:
 def _client(members: Sequence[int], main_pid: int) -> str:
     """The client that is all that a unit runs, in words; empty: there is a worker."""
     main = processes.name_of(main_pid)
-    waits = main in _WAITING or keeper((main,), 0) is not None
-    if main not in _CLIENTS and not (waits and len(members) > 1):
+    waits = main in WAITING or keeper((main,), 0) is not None
+    if main not in CLIENTS and not (waits and len(members) > 1):
         return ""
     clients = {}
     for pid in members:
         name = main if pid == main_pid else processes.name_of(pid)
-        if name in _CLIENTS:
+        if name in CLIENTS:
             clients[pid] = name
-        elif name not in _HELPERS and name not in _WAITING and keeper((name,), 0) is None:
+        elif name not in _HELPERS and name not in WAITING and keeper((name,), 0) is None:
             return ""
     if not clients or any(_serves_itself(pid, name) for pid, name in clients.items()):
         return ""
-    if main in _CLIENTS:
+    if main in CLIENTS:
         return f"its main process is {main}, a client, and the worker runs elsewhere"
     begun = processes.age(main_pid)
     pid, name = next(iter(clients.items()))

@@ -55,6 +55,7 @@ class Wrapper:
     python: bool = False  # `-m NAME` and `NAME.py` are Python's (uv run)
     account: tuple[str, ...] = ()  # options whose value is the account
     as_operand: bool = False  # its first operand is the account
+    client: bool = False  # something else starts the command: a daemon, or another machine
     opaque: bool = False  # what it runs stands in a file of its own: package.json, Procfile
     variants: tuple[Variant, ...] = ()
     passes: frozenset[str] = _COMMON  # what one that passes on does pass on; it dies of the rest
@@ -393,7 +394,7 @@ def _client(
 ) -> Wrapper:  # fmt: skip
     return Wrapper(
         names, Kind.ELSEWHERE, tuple(valued.split()), operands, runner, separated, joined=joined,
-        does=_CLIENT.replace("{daemon}", daemon), instead=instead,
+        does=_CLIENT.replace("{daemon}", daemon), instead=instead, client=True,
     )  # fmt: skip
 
 
@@ -458,7 +459,7 @@ _ELSEWHERE = (
         valued="-p --property --unit -u --uid --gid --slice -E --setenv -d --working-directory "
         "--description --nice -M --machine -H --host --service-type --on-active --on-calendar",
     ),
-    _client(("ssh", "mosh"), "sshd of that host", "install unitq on that host",
+    _client(("ssh", "mosh", "autossh"), "sshd of that host", "install unitq on that host",
             valued=" ".join(f"-{letter}" for letter in "BbcDEeFIiJLlmOopQRSWw"), operands=1,
             joined=True),
     _client(("at", "batch"), "atd", "start the worker itself"),
@@ -470,6 +471,17 @@ _BY_NAME = {name: row for row in WRAPPERS for name in row.names}
 
 # npm and its likes: what they run stands in package.json.
 LAUNCHERS = frozenset({"npm", "npx", "pnpm", "yarn"})
+
+
+# They have a daemon, or another machine, start what they are told to, and only wait for its end.
+CLIENTS = frozenset(name for row in WRAPPERS if row.client for name in row.names)
+# They are left with nothing to do but to wait for what they have started.
+WAITING = frozenset(
+    name
+    for row in WRAPPERS
+    if row.kind is Kind.PASSES_ON or (row.kind is Kind.ELSEWHERE and not row.client)
+    for name in row.names
+)
 
 
 def named(name: str) -> Wrapper | None:
