@@ -473,6 +473,10 @@ _BY_NAME = {name: row for row in WRAPPERS for name in row.names}
 LAUNCHERS = frozenset({"npm", "npx", "pnpm", "yarn"})
 
 
+# Names that apps have for programs of their own: bin/batch is no client of atd.
+_WORDS = frozenset({"at", "batch", "command", "script", "time"})
+_SYSTEM = frozenset({"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"})
+
 # They have a daemon, or another machine, start what they are told to, and only wait for its end.
 CLIENTS = frozenset(name for row in WRAPPERS if row.client for name in row.names)
 # They are left with nothing to do but to wait for what they have started.
@@ -486,7 +490,9 @@ WAITING = frozenset(
 
 def named(name: str) -> Wrapper | None:
     """Returns the row of a program, given with or without its path."""
-    program = name.rpartition("/")[2]
+    folder, slash, program = name.rpartition("/")
+    if slash and program in _WORDS and folder not in _SYSTEM:
+        return None
     return _BY_NAME.get(program) or _BY_NAME.get(unversioned(program))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.core.build import PRESETS
-from unitq.cmdline.wrappers import WRAPPERS, Kind, split, unwrap
+from unitq.cmdline.wrappers import WRAPPERS, Kind, named, split, unwrap
 from unitq.core.recognise import recognised
 
 R, P, K, E = Kind.REPLACES, Kind.PASSES_ON, Kind.KEEPS, Kind.ELSEWHERE
@@ -119,3 +119,15 @@ def test_rows_are_whole() -> None:
         assert bool(row.does) == bool(kinds & {Kind.KEEPS, Kind.ELSEWHERE} - {None}) or row.kills
         assert row.kind is Kind.REPLACES or row.instead, row.name
         assert bool(row.kills) == bool(row.kills_on), row.name
+
+
+@pytest.mark.parametrize("program", ["at", "batch", "script", "time"])
+@pytest.mark.parametrize("folder", ["bin", ".", "/srv/shop/bin", "/srv/shop/current/vendor/bin"])
+def test_a_program_of_the_app_s_own_is_no_tool_of_the_system(program: str, folder: str) -> None:
+    assert named(f"{folder}/{program}") is None
+    assert named(program) is named(f"/usr/bin/{program}") is not None
+
+
+@pytest.mark.parametrize("program", ["venv/bin/honcho", "bin/bundle", "./tini", "/opt/uv/bin/uv"])
+def test_what_apps_bring_along_is_known_wherever_it_is(program: str) -> None:
+    assert named(program) is not None
