@@ -71,6 +71,7 @@ def of_shutdown(app: App, patience: Patience) -> Iterator[Finding]:
                 f"does not hold at {when} for {named}: systemd waits {limit:.0f} s ({what}), then "
                 "kills what is left",
                 hint,
+                name="shutdown-time",
             )
 
 

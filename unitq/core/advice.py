@@ -82,6 +82,7 @@ def _of_worker(worker: Worker, rollout: RolloutSettings) -> list[Finding]:
                 f"names {worker.directory}: after a crash it would run what is there by then, "
                 "deployed or not",
                 "write paths relative to `directory`; the command runs in it",
+                name="moving-path",
             )
         )
     if worker.probe:
@@ -134,6 +135,7 @@ def _of_probe(probe: Probe, directory: str, place: str) -> list[Finding]:
                 place,
                 'begins with "-", with which systemd takes every failure for a success',
                 'leave the "-" out',
+                name="ignored-failure",
             )
         )
     if names_folder(probe.command, directory):
@@ -144,6 +146,7 @@ def _of_probe(probe: Probe, directory: str, place: str) -> list[Finding]:
                 f"names {directory}: it would ask with the code that is there by then, not with "
                 "the instance's",
                 "write paths relative to `directory`; the command runs in it",
+                name="moving-path",
             )
         )
     return found

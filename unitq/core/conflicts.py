@@ -75,6 +75,7 @@ def _of_stop(worker: Worker, preset: Preset, place: str, seen: Seen) -> Iterator
             + (f": {_sentence(does)}" if does else "")
             + source,
             f'stop_signal = "{stop.signal}"',
+            name="stop-signal",
         )
         return
     if worker.kill_mode is KillMode.MIXED and stop.kill_mode is KillMode.CONTROL_GROUP:
@@ -83,6 +84,7 @@ def _of_stop(worker: Worker, preset: Preset, place: str, seen: Seen) -> Iterator
             f"{place}.kill_mode",
             f"{_sentence(stop.why)}{source}",
             'kill_mode = "control-group"',
+            name="kill-mode",
         )
     if worker.kill_mode is KillMode.MIXED or stop.kill_mode is not KillMode.MIXED:
         return
@@ -95,6 +97,7 @@ def _of_stop(worker: Worker, preset: Preset, place: str, seen: Seen) -> Iterator
             f"with control-group and {worker.stop_signal} {preset.title} loses jobs: "
             f"{_sentence(stop.why)}{source}",
             'kill_mode = "mixed"',
+            name="kill-mode",
         )
     else:
         yield Finding(
@@ -102,6 +105,7 @@ def _of_stop(worker: Worker, preset: Preset, place: str, seen: Seen) -> Iterator
             f"{place}.kill_mode",
             f"with control-group {worker.stop_signal} also reaches programs that a job has started",
             'kill_mode = "mixed"',
+            name="kill-mode",
         )
 
 

@@ -35,6 +35,7 @@ def rated(
                 f"workers.{worker.name}.hardening",
                 f"{_word(worker)}: exposure {score:.1f} of 10 (systemd-analyze security)",
                 ", ".join(lower),
+                name="exposure",
             )
         )
     return found
@@ -79,6 +80,7 @@ def limits_of_user_scope(app: App) -> list[Finding]:
                 f'"{worker.hardening}" with --user is {len(kept)} of {every} lines: the others '
                 f"need root{writable}",
                 "in the system scope, with `user`, it is all of them",
+                name="exposure",
             )
         )
     return found

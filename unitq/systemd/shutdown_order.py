@@ -72,6 +72,7 @@ def shutdown_order(
             "after",
             f"there is no unit {unit} on this machine",
             "`systemctl list-units` lists them; it would do nothing",
+            name="no-unit",
         )
         for unit in unknown(app.after, around.manager)
     ]
@@ -131,4 +132,5 @@ def _said(one: Served, named: bool) -> Finding:
         f"{one.address}{source} is on this machine, and workers cannot be ordered after it: "
         f"{one.why}; at a shutdown both stop at once, and jobs are lost",
         'after = ["NAME.service"] names the unit that keeps it, if there is one',
+        name="shutdown-order",
     )
