@@ -385,7 +385,7 @@ def test_not_root_in_system_scope(system_site: Site) -> None:
 
     with unchanged(site):
         for arguments in (["deploy"], ["stop"], ["start"], ["restart"], ["scale", "sms=3"],
-                          ["signal", "HUP"], ["remove", "--yes"]):  # fmt: skip
+                          ["signal", "--force", "HUP"], ["remove", "--yes"]):  # fmt: skip
             done = said(unitq(*arguments), 5)
             assert "root" in done.stderr
             assert "--user" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import stat
 import subprocess
 import sys
@@ -33,7 +34,9 @@ def _former(path: Path, *pins: str) -> list[str]:
     """The fingerprints as they once were: plain hashes of what somebody guesses."""
     (worker,) = json.loads(path.read_text())["workers"]
     (unit,) = (path.parent / "_units").glob("*-sms@.service")
-    text, known = unit.read_text(), assignments((path.parent / "sms/env").read_text())
+    # Without the lines that came later.
+    text = re.sub("# No line is left out.*\n.*\n", "", unit.read_text())
+    known = assignments((path.parent / "sms/env").read_text())
     del known["UNITQ_REVISION"]
     return [
         hashlib.sha256(

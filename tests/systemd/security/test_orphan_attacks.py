@@ -115,7 +115,11 @@ def test_a_record_counts_for_a_process_of_the_workers_account(host: Attacked) ->
     assert worker.wait().code == 0
 
 
-@pytest.mark.parametrize("since", [time.time() + 86400, time.time() + 10 * 365 * 86400, 86400.0])
+@pytest.mark.parametrize(
+    "since",
+    [time.time() + 86400, time.time() + 10 * 365 * 86400, 86400.0],
+    ids=["tomorrow", "in ten years", "1970"],
+)
 def test_a_birth_that_cannot_be_counts_for_nothing(host: Attacked, since: float) -> None:
     worker = host.daemon(*WORKER)
     host.claim(worker.pid, since=since)
