@@ -12,6 +12,8 @@ case $1 in
   crash-on)
     if [ -e "$2" ]; then
       echo "odd crash-on $2: $2 is here: exits 3"
+      # journald looks up which start a line is of while the process lives (systemd-journald(8)).
+      sleep 0.05
       exit 3
     fi
     exec "$3" -IS "${0%/*}/odd.py" steady
