@@ -99,6 +99,7 @@ class Program:
     name: str = ""  # of a program on the search path, or a module
     before: tuple[str, ...] = ()  # of the first line of its script: what stands before the path
     machine_code: bool = False  # it is known to be no script
+    inline: bool = False  # the name is its whole text, as of `python -c TEXT`
 
     @property
     def files(self) -> frozenset[str]:
@@ -182,7 +183,7 @@ def likeness(
     `paths` are those of its script, as written and with links followed; `executable` is the file
     that the kernel runs, which no command line can hide.
     """
-    if not _same_engine(one, executable, program):
+    if one.inline != program.inline or not _same_engine(one, executable, program):
         return Likeness.NONE
     if program.before and not one.interpreter:
         script = _scripts_words(one, program)
@@ -240,6 +241,8 @@ def _place(
             return Likeness.OWN
         if path in program.outside:
             return Likeness.SHARED
+    if program.inline:
+        return Likeness.SHARED if one.program == program.name else Likeness.NONE
     if program.name and _base(one.program) == program.name:
         native = _base(executable) == program.name and releases.of(executable)
         return Likeness.OWN if native else Likeness.SHARED
