@@ -15,6 +15,7 @@ from unitq.core.likeness import Link, Program, Releases, beside, workers_of
 from unitq.core.orphans import App, Claim, Code, Mark, Orphan, Process, Work, judged
 from unitq.core.queue import Registration
 from unitq.core.recognise import engine
+from unitq.core.release_folders import in_another
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -499,3 +500,26 @@ def test_a_title_that_no_preset_knows_is_known_by_the_app_s_own_instances(
     # Another worker's, or another app's, is no proof either.
     blog = UNIT.replace("shop", "blog")
     assert found(replace(serving, cgroup=blog), other) == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "release", "other"),
+    [
+        (f"{ROOT}/1.old", f"{ROOT}/1", True),
+        (f"{ROOT}/2", f"{ROOT}/1", True),
+        (f"{ROOT}/2/sub", f"{ROOT}/1", True),
+        (f"{ROOT}/1.old (deleted)", f"{ROOT}/1", True),
+        (f"{ROOT}/1.old/backend", f"{ROOT}/1/backend", True),
+        (f"{ROOT}/1", f"{ROOT}/1", False),
+        (f"{ROOT}/1 (deleted)", f"{ROOT}/1", False),  # see processes.in_deleted
+        (f"{ROOT}/1/sub", f"{ROOT}/1", False),
+        (f"{ROOT}/1", f"{ROOT}/1/backend", False),
+        (ROOT, f"{ROOT}/1", False),
+        ("/", f"{ROOT}/1", False),
+        ("", f"{ROOT}/1", False),
+        ("/srv/blog", "/srv/shop", False),  # in a folder of all kinds of things
+        ("/srv/shop/shared", f"{ROOT}/1", False),
+    ],
+)
+def test_what_is_in_another_release_beside_it(path: str, release: str, *, other: bool) -> None:
+    assert in_another(path, release) == other

@@ -33,9 +33,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from unitq.core import names
-from unitq.core.likeness import Likeness, engine_of, likeness, within
+from unitq.core.likeness import Likeness, engine_of, likeness
 from unitq.core.recognise import interpreter
 from unitq.core.recognise import program as program_of
+from unitq.core.release_folders import within
 from unitq.core.staleness import whose
 
 if TYPE_CHECKING:
