@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.cmdline.wrappers import CLIENTS, WAITING
 from unitq.core import names
+from unitq.core.release_folders import in_another
 from unitq.core.sight import STOPPING, keeper
 from unitq.host import parallel, processes, state
 
@@ -56,7 +57,7 @@ class Instance(NamedTuple):
     moved: str = ""  # the commit that it runs in place of the deployed one
     doubtful: bool = False  # its checkout has moved, and nothing tells what it runs
     uncompared: bool = False  # updated in place, and nothing tells which commit is there
-    replaced: str = ""  # its release, where that was deleted since and another is there now
+    replaced: str = ""  # its release, where it runs from what was there before, or from another one
 
     @property
     def serving(self) -> bool:
@@ -357,14 +358,27 @@ def compared(
 def _replaced(
     revision: Revision, instances: Mapping[InstanceName, Instance]
 ) -> dict[InstanceName, Instance]:
-    """Those of which a process is in the release that was deleted, where there is one again."""
+    """Those whose code is not what is at their release's path by now: another was put there.
+
+    A process is in the release that was deleted; or the main one in what has another name now,
+    or was another release before.
+    """
     releases = {worker.name: worker.release for worker in revision.workers}
     left = {
         name: one._replace(replaced=releases[name.worker])
         for name, one in instances.items()
         if any(processes.in_deleted(pid, releases[name.worker]) for pid in one.pids)
+        or in_another(_directory(one.main_pid), releases[name.worker])
     }
     return {name: one for name, one in left.items() if os.path.isdir(one.replaced)}
+
+
+def _directory(pid: int) -> str:
+    """Where a process is; empty where that may not be read, or it is gone."""
+    try:
+        return processes.working_directory(pid) or ""
+    except PermissionError:
+        return ""
 
 
 def _absent(app: str, name: InstanceName) -> Instance:

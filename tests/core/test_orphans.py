@@ -15,6 +15,7 @@ from unitq.core.likeness import Link, Program, Releases, beside, workers_of
 from unitq.core.orphans import App, Claim, Code, Mark, Orphan, Process, Work, judged
 from unitq.core.queue import Registration
 from unitq.core.recognise import engine
+from unitq.core.release_folders import in_another
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -468,3 +469,57 @@ def test_whether_its_code_is_known_to_lie_outside_all_releases(
 ) -> None:
     (orphan,) = found(one, registered=[registration()])
     assert orphan.elsewhere is elsewhere
+
+
+UNKNOWN_TITLES = [
+    # An instance's title, an outsider's, where that one is; whether it is found.
+    ("acme: idle", "acme: idle", f"{ROOT}/1", True),
+    ("acme 4711: 3 jobs done", "acme 52: 12 jobs done", f"{ROOT}/1", True),
+    ("acme: idle", "acme: idle", "/srv/blog", False),
+    ("acme: worker", "acme: web", f"{ROOT}/1", False),
+    ("acme: idle", "gunicorn: worker [shop]", f"{ROOT}/1", False),
+    # What runs with a file on its command line has no title.
+    ("php console queue", "php console queue", f"{ROOT}/1", False),
+]
+
+
+@pytest.mark.parametrize(("own", "title", "directory", "is_one"), UNKNOWN_TITLES)
+def test_a_title_that_no_preset_knows_is_known_by_the_app_s_own_instances(
+    own: str, title: str, directory: str, *, is_one: bool
+) -> None:
+    def named(words: str, **more: Any) -> Process:
+        line = tuple(words.split()) if words.startswith("php ") else (words,)
+        return replace(titled(directory, **more), words=line)
+
+    serving = named(own, pid=40, cgroup=UNIT)
+    other = named(title)
+    assert [one.process.pid for one in found(serving, other)] == [50] * is_one
+    # By itself, or beside another kind of program, it says nothing.
+    assert found(other) == ()
+    assert found(replace(serving, executable="/usr/bin/python3.11"), other) == ()
+    # Another worker's, or another app's, is no proof either.
+    blog = UNIT.replace("shop", "blog")
+    assert found(replace(serving, cgroup=blog), other) == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "release", "other"),
+    [
+        (f"{ROOT}/1.old", f"{ROOT}/1", True),
+        (f"{ROOT}/2", f"{ROOT}/1", True),
+        (f"{ROOT}/2/sub", f"{ROOT}/1", True),
+        (f"{ROOT}/1.old (deleted)", f"{ROOT}/1", True),
+        (f"{ROOT}/1.old/backend", f"{ROOT}/1/backend", True),
+        (f"{ROOT}/1", f"{ROOT}/1", False),
+        (f"{ROOT}/1 (deleted)", f"{ROOT}/1", False),  # see processes.in_deleted
+        (f"{ROOT}/1/sub", f"{ROOT}/1", False),
+        (f"{ROOT}/1", f"{ROOT}/1/backend", False),
+        (ROOT, f"{ROOT}/1", False),
+        ("/", f"{ROOT}/1", False),
+        ("", f"{ROOT}/1", False),
+        ("/srv/blog", "/srv/shop", False),  # in a folder of all kinds of things
+        ("/srv/shop/shared", f"{ROOT}/1", False),
+    ],
+)
+def test_what_is_in_another_release_beside_it(path: str, release: str, *, other: bool) -> None:
+    assert in_another(path, release) == other

@@ -218,7 +218,7 @@ def test_the_head_of_a_script(command: str, head: str, arguments: str, expected:
     assert name(f"{command} {arguments}", **{path: head}) == expected
     if expected:
         # Below a shell as well.
-        assert name(f'bash -c "cd x; {command} {arguments}"', **{path: head}) == expected
+        assert name(f'bash -c "cd x; {command} {arguments}"', **{f"x/{path}": head}) == expected
 
 
 WORKER_JS = "const { Worker } = require('bullmq'); new Worker('q', f);"
@@ -318,7 +318,7 @@ def test_a_shell_script_that_stays_above_the_worker(command: str, head: str, exp
     [
         ("bin/outer", "bin/w"),
         ("bash -c 'exec bin/w'", "bin/w"),
-        ("sh -c 'cd /srv; exec bin/outer'", "bin/w"),
+        ("sh -c 'umask 2; exec bin/outer'", "bin/w"),
         ("bin/good", ""),
     ],
 )
@@ -356,7 +356,7 @@ def test_a_pipe_keeps_nobody_waiting(tmp_path: Path) -> None:
 def test_scripts() -> None:
     assert scripts("php -d a=b bin/x y z", {}) == ["bin/x"]
     assert scripts("python -m rq worker", {}) == []
-    assert scripts("bash -c 'cd a; php b; ./c'", {}) == ["b", "./c"]
+    assert scripts("bash -c 'cd a; php b; ./c'", {}) == ["a/b", "a/c"]
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,33 @@ def test_why_it_did_not_drain_is_no_guess(detail: str, advice: str) -> None:
     assert f"warning: sms@1 did not drain: {detail}{advice}" in text(told)
 
 
+@pytest.mark.parametrize("code", [Exit.OK, Exit.STALE])
+@pytest.mark.parametrize(
+    ("ending", "lost", "count"),
+    [
+        (Ending(End.DRAINED), False, ""),
+        (Ending(End.DRAINED, "it left PID 8 (curl) behind, killed by systemd"), False, ""),
+        (None, False, ""),
+        (Ending(End.DIED, "died of SIGQUIT"), True, " · 0 killed · 1 did not drain"),
+        (Ending(End.DIED, "exited with status 1"), True, " · 0 killed · 1 did not drain"),
+        (Ending(End.UNKNOWN, "honcho ended it"), True, " · 0 killed · 1 did not drain"),
+        (Ending(End.KILLED, "SIGKILL at stop_timeout"), True, " · 1 killed"),
+    ],
+)
+def test_no_bare_ok_where_a_job_may_be_lost(
+    ending: Ending | None, lost: bool, count: str, code: Exit
+) -> None:
+    done = outcome(SECOND, HEALTHY | {"ending": ending})
+    told = report.document(run(), SECOND, FIRST.id, done, (), code)
+    (line,) = told["summary"]
+    word = "ok" if code is Exit.OK else "old code left"
+    assert line.startswith(f"{word}, but jobs may be lost: " if lost else f"{word}: ")
+    assert count in line
+    assert (told["result"], told["exit_code"]) == (word, code)
+    named = told["killed"] + told["died"]
+    assert named == (["sms@1"] if lost else [])
+
+
 def test_a_failure_is_the_whole_block_what_went_wrong_on_standard_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -346,6 +346,10 @@ def test_a_redis_that_refuses_gives_no_clean_bill_of_health(
         assert doctor.code == 1, doctor
         assert "which workers are registered is not known" in doctor.stdout
         assert "NOPERM" in doctor.stderr
+        for arguments in ([], ["--json"]):
+            queues = system_site.unitq("queues", "--interval", "0", *arguments)
+            assert queues.code == 1, queues
+            assert "NOPERM" in queues.output
         orphans = system_site.unitq("orphans")
         assert "not all that works for the app may be known" in orphans.stderr, orphans
     finally:

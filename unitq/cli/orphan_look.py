@@ -328,12 +328,15 @@ def programs_of(
     return [
         _program(one, heads.get(one.script, ""), release, releases)
         for one in every
-        if "$" not in os.path.basename(one.program)
+        if one.inline or "$" not in os.path.basename(one.program)
     ]
 
 
 def _program(one: Invocation, head: str, release: str, releases: Releases) -> Program:
-    inside, outside, name = set(), set(), ""
+    inside, outside = set(), set()
+    # Behind a `cd` that only the shell knows, the path may be another one.
+    known = bool(one.script) and "$" not in one.script + one.folder
+    name = "" if known else one.program if one.inline else os.path.basename(one.program)
     runs = "sh" if by_shell(one, head) else engine(one, head)
     before: tuple[str, ...] = ()
     if not runs and (words := tuple(shebang(head))):
@@ -350,11 +353,9 @@ def _program(one: Invocation, head: str, release: str, releases: Releases) -> Pr
                 inside.add(each[len(root) :].lstrip("/"))
             else:
                 outside.add(each)
-    else:
-        name = one.program.rpartition("/")[2]
     return Program(
-        runs, one.arguments, one.texts(runs), frozenset(inside), frozenset(outside), name, before,
-        machine_code,
+        runs, one.arguments, one.texts(runs), frozenset(inside), frozenset(outside),
+        name, before, machine_code, one.inline,
     )  # fmt: skip
 
 

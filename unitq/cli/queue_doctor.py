@@ -73,7 +73,7 @@ def examined(app: str, found: Way, *, as_json: bool, prune: bool, yes: bool) -> 
     lost = [job for sample in samples for job in sample.jobs if job.stale]
     bad = any(patient.bad for patient in patients) or bool(lost)
     code = Exit.NOT_AS_WANTED if bad else Exit.OK
-    if not patients and any(sample.notes for sample in samples):
+    if code is Exit.OK and any(sample.refused for sample in samples):
         code = Exit.BROKEN  # Redis refused to say it: to see none does not mean that all is well
     if as_json:
         echo_json(_json(app, host, found, patients, samples, code))

@@ -48,7 +48,8 @@ Examples:
   unitq queues doctor                   registered workers that are dead
 
 \b
-Exit codes: 0; 1 Redis does not answer; 2 the configuration does not say where the queues are.
+Exit codes: 0; 1 Redis does not answer, or refuses part of it; 2 the configuration does not say
+where the queues are.
 """,
 )
 @scope_options
@@ -82,7 +83,8 @@ def queues(context: click.Context, as_json: bool, watch: bool, interval: float) 
     if not as_json:
         for note in _notes(now):
             echo(f"note: {note}", err=True)
-    return Exit.OK
+    # What Redis has refused may be any number: to print the rest is not all that was asked for.
+    return Exit.BROKEN if any(sample.refused for sample in now) else Exit.OK
 
 
 def _looked(found: Way, interval: float) -> tuple[list[Sample] | None, list[Sample]]:
@@ -164,7 +166,8 @@ Examples:
   unitq queues doctor --prune --yes --json
 
 \b
-Exit codes: 0 nothing is stale; 1 Redis does not answer; 3 something is, also after --prune.
+Exit codes: 0 nothing is stale; 1 Redis does not answer, or refuses part of it; 3 something is,
+also after --prune.
 """
 )
 @scope_options

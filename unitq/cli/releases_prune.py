@@ -11,7 +11,7 @@ from unitq.cli.releases_in_use import uses_of
 from unitq.cli.stored import Stored, stored
 from unitq.core import history
 from unitq.core.errors import Exit, PreflightError
-from unitq.core.likeness import within
+from unitq.core.release_folders import within
 from unitq.host import ledger, revisions, state
 from unitq.revisions.release_folder import (
     delete,

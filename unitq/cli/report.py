@@ -116,7 +116,7 @@ def document(
         ]
     elif outcome:
         # Who reads no further than the first word must not take lost jobs for none.
-        lost = code is Exit.OK and (outcome.killed or outcome.dropped)
+        lost = code in (Exit.OK, Exit.STALE) and (outcome.killed or outcome.died or outcome.dropped)
         first = f"{word}, but jobs may be lost" if lost else word
         summary = [_summary(first, revision, outcome, leftovers, orphans or ())]
     return {
@@ -186,6 +186,7 @@ def _outcome(revision: Revision, outcome: Outcome | None) -> dict[str, Any]:
         } if slow and slow.drained_for is not None else None,
         "instances": [row(revision.app, slot, outcome) for slot in slots if outcome],
         "killed": [str(slot.instance) for slot in outcome.killed] if outcome else [],
+        "died": [str(slot.instance) for slot in outcome.died] if outcome else [],
         "failed": [str(slot.instance) for slot in outcome.failed] if outcome else [],
         "stop_timeouts": stop_timeouts(outcome.limits) if outcome else [],
         "dropped_jobs": [_job(job) for job in outcome.dropped] if outcome else [],
@@ -333,6 +334,8 @@ def _summary(
     if stopped:
         parts.append(f"{len(stopped)} stopped")
     parts.append(f"{len(outcome.killed)} killed")
+    if outcome.died:
+        parts.append(f"{len(outcome.died)} did not drain")
     if leftovers is not None:
         old = sum(len(one.pids) for one in leftovers)
         # The line is a proof for the whole host.

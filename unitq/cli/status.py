@@ -404,8 +404,8 @@ def _trouble(row: Row) -> str:
         return f"{name}: the worker left its unit: {instance.elsewhere}"
     if instance.replaced:
         return (
-            f"{name}: runs {instance.replaced} as it was before that was deleted; another is there "
-            "now: restart it"
+            f"{name}: runs {instance.replaced} as it was before that was deleted or renamed; "
+            "another is there now: restart it"
         )
     if row.unproved:
         return (

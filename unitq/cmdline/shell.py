@@ -6,6 +6,7 @@ workers use. What it cannot read makes the script *unknown*: some of its command
 
 from __future__ import annotations
 
+import os.path
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -42,6 +43,7 @@ _OPERATOR = re.compile(r"&&|\|\||;;&|;;|;&|\|&|&>>|&>|<<<|<<-|<<|<&|>&|>>|>\||<>
 _REDIRECTS = frozenset({"&>>", "&>", "<<<", "<&", ">&", ">>", ">|", "<>", "<", ">"})
 _PLAIN = re.compile(r"[^\s'\"\\$`;&|()<>]+")
 _DEPTH_MAX = 40
+_UNKNOWN = "$_"  # a folder that only the shell knows
 _COMMANDS_MAX = 2000
 
 
@@ -68,6 +70,7 @@ class Command:
     background: bool = False
     function: str = ""  # the function it is in
     assigned: bool = False  # assignments stand before it
+    folder: str = ""  # that a `cd` led to before it, seen from where the shell began; see `inside`
 
     @property
     def replaces(self) -> bool:
@@ -121,6 +124,27 @@ def parse(text: str) -> Script:
     return Script(
         tuple(reader.commands), known, tuple(dict.fromkeys(by_exec)), tuple(dict.fromkeys(others))
     )
+
+
+def inside(folder: str, path: str) -> str:
+    """Returns a path as seen from where the shell began, when it is now in this folder.
+
+    A "$" in a folder says that only the shell knows it; then the path stays as it is.
+    """
+    if not folder or "$" in folder:
+        return path
+    there = os.path.normpath(os.path.join(folder, path))
+    return there if "/" in there else f"./{there}"
+
+
+def changed(folder: str, to: str) -> str:
+    """Returns the folder that `cd TO` leads to; empty: where the shell began."""
+    if not to:
+        return folder
+    if "$" in to or ("$" in folder and not to.startswith("/")):
+        return _UNKNOWN
+    there = os.path.normpath(os.path.join(folder, to))
+    return "" if there == "." else there
 
 
 def script_of(words: Sequence[str]) -> str:
@@ -304,6 +328,7 @@ class _Reader:
         self.commands: list[Command] = []
         self.functions: dict[str, _Node] = {}
         self._peeked: _Token | None = None
+        self._folder, self._moves = "", 0  # where a `cd` has led to, and how many there were
         self._heredocs: list[tuple[str, bool]] = []  # the ends that are waited for; <<- strips tabs
 
     # The parts of the grammar.
@@ -322,10 +347,11 @@ class _Reader:
                 if self._reserved(token) in ends:
                     return _Sequence(tuple(nodes))
                 raise _UnreadableError
-            begin = len(self.commands)
+            begin, folder = len(self.commands), self._folder
             node = self._and_or(context)
             token = self.token()
             if token is not None and token.operator == "&":
+                self._folder = folder
                 self._mend(begin, background=True, subshell=True)
                 node = _Apart((node,))
             nodes.append(node)
@@ -337,7 +363,10 @@ class _Reader:
         while (token := self.token()) is not None and token.operator in ("&&", "||"):
             self._next()
             self._newlines()
+            first, moves = self._folder, self._moves
             node = _AndOr(node, token.operator, self._pipeline(context))
+            if token.operator == "||":
+                self._folder = first if moves == self._moves else _UNKNOWN
         return node
 
     def _pipeline(self, context: _Context) -> _Node:
@@ -348,14 +377,17 @@ class _Reader:
                 self._next()
             context = context._replace(subshell=True)  # no exec behind it replaces what waits
             token = self.token()
+        folder = self._folder
         begins, nodes = [len(self.commands)], [self._command(context)]
         while (token := self.token()) is not None and token.operator in ("|", "|&"):
             self._next()
             self._newlines()
+            self._folder = folder
             begins.append(len(self.commands))
             nodes.append(self._command(context))
         if len(nodes) == 1:
             return nodes[0]
+        self._folder = folder
         self._mend(begins[0], begins[-1], piped="left", subshell=True)
         self._mend(begins[-1], piped="right", subshell=True)
         return _Apart(tuple(nodes))
@@ -376,7 +408,10 @@ class _Reader:
         }.get(self._reserved(token))  # fmt: skip
         if reader is None:
             return self._simple(context)
+        moves = self._moves
         node = reader(inner)
+        if isinstance(node, _Choice) and self._moves != moves:
+            self._folder = _UNKNOWN  # only some of its ways lead there
         self._redirections()
         return node
 
@@ -389,7 +424,9 @@ class _Reader:
             self._jump(end + 2)
             self._redirections()
             return _Sequence(())
+        folder = self._folder
         node = self.sequence(context._replace(subshell=True), frozenset())
+        self._folder = folder
         self._expect_operator(")")
         self._redirections()
         return _Apart((node,))
@@ -402,9 +439,10 @@ class _Reader:
 
     def _if(self, context: _Context) -> _Node:
         conditions, bodies, else_ = [], [], False
-        word = "if"
+        word, folder = "if", self._folder
         while word in ("if", "elif"):
             self._next()
+            self._folder = folder
             test = context._replace(condition=True)
             conditions.append(self.sequence(test, frozenset({"then"})))
             self._expect("then")
@@ -412,6 +450,7 @@ class _Reader:
             word = self._text()
         if word == "else":
             self._next()
+            self._folder = folder
             bodies.append(self.sequence(context, frozenset({"fi"})))
             else_ = True
         self._expect("fi")
@@ -454,7 +493,7 @@ class _Reader:
         self._next()
         self._newlines()
         self._expect("in")
-        bodies, else_ = [], False
+        bodies, else_, folder = [], False, self._folder
         while True:
             self._newlines()
             if self._text() == "esac":
@@ -467,6 +506,7 @@ class _Reader:
                 else_ = else_ or (token.word is not None and token.word.text == "*")
                 self._next_token()
             self._expect_operator(")")
+            self._folder = folder
             bodies.append(self.sequence(context, frozenset({"esac"})))
             if (token := self.token()) is not None and token.operator in (";;", ";&", ";;&"):
                 self._next()
@@ -484,7 +524,9 @@ class _Reader:
     def _body(self, name: str, context: _Context) -> _Node:
         self._newlines()
         inner = _Context(function=name, depth=context.depth + 1)
+        folder, self._folder = self._folder, _UNKNOWN  # it is called from somewhere
         self.functions[name] = self._command(inner)
+        self._folder = folder
         return _Sequence(())
 
     def _test(self, _: _Context) -> _Node:
@@ -534,9 +576,12 @@ class _Reader:
             by_exec = bool(texts)  # `exec 2>&1` only redirects
         command = Command(
             tuple(texts), start, end, by_exec, "", context.loop, context.condition,
-            context.subshell, function=context.function, assigned=assigned,
+            context.subshell, function=context.function, assigned=assigned, folder=self._folder,
         )  # fmt: skip
         self.commands.append(command)
+        if texts[:1] in (["cd"], ["pushd"], ["popd"]):
+            self._folder = changed(self._folder, _operand(texts))
+            self._moves += 1
         return _Simple(len(self.commands) - 1, self.commands)
 
     def _touches(self, word: Word, token: _Token) -> bool:
@@ -662,8 +707,8 @@ class _Reader:
             return None
         start = self.at
         if found := _OPERATOR.match(text, start):
-            inside = found[0] in ("<", ">") and text[found.end() : found.end() + 1] == "("
-            if not inside:
+            substitution = found[0] in ("<", ">") and text[found.end() : found.end() + 1] == "("
+            if not substitution:
                 self.at = found.end()
                 return _Token(None, found[0], start, self.at)
         word = self._word()
@@ -747,8 +792,15 @@ class _Reader:
         return "$"
 
 
-def _looked_up(inside: str) -> str:
-    found = _LOOKED_UP.fullmatch(inside.strip())
+def _operand(words: list[str]) -> str:
+    """The folder that `cd` is told (POSIX: -L, -P; "-" is the one before)."""
+    operands = [word for word in words[1:] if word not in ("-L", "-P", "-e", "--")]
+    known = len(operands) == 1 and words[0] != "popd" and operands[0][:1] not in ("", "-", "+", "~")
+    return operands[0] if known else _UNKNOWN
+
+
+def _looked_up(script: str) -> str:
+    found = _LOOKED_UP.fullmatch(script.strip())
     return found[1] if found else "$_"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.envfile import assignments
 from unitq.core.finding import Finding, Level
-from unitq.core.likeness import within
+from unitq.core.release_folders import within
 from unitq.host.scripts import heads
 from unitq.linux.links import release_link
 from unitq.revisions.around import Used, paths_in, paths_used

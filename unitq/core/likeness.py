@@ -22,6 +22,7 @@ from unitq.core.recognise import (
     is_shell,
     main_process,
 )
+from unitq.core.release_folders import FOLDERS, within
 
 if TYPE_CHECKING:
     import re
@@ -31,9 +32,8 @@ if TYPE_CHECKING:
 
 _DELETED = " (deleted)"
 
-# What folders of releases, and links to the one in use, are called by Capistrano, Deployer, Ansible
-# and those who do it by hand.
-_FOLDERS = frozenset({"releases", "release", "versions", "builds", "deploys", "deployments"})
+# What links to the release in use are called by Capistrano, Deployer, Ansible and those who do it
+# by hand.
 _LINKS = frozenset({"current", "live", "latest", "active", "release", "stable"})
 
 
@@ -59,11 +59,6 @@ class Releases:
         return max(found, key=len, default="")
 
 
-def within(path: str, folder: str) -> bool:
-    """Whether it is the folder, or in it."""
-    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
-
-
 class Link(NamedTuple):
     """A symlink on the way to a directory, links before it followed."""
 
@@ -81,7 +76,7 @@ def beside(links: Iterable[Link]) -> tuple[str, str] | None:
     for link in reversed(tuple(links)):
         folder = os.path.dirname(link.target)
         above, name = os.path.split(link.path)
-        says_so = os.path.basename(folder) in _FOLDERS or name in _LINKS
+        says_so = os.path.basename(folder) in FOLDERS or name in _LINKS
         if says_so and folder not in (above, "/") and within(folder, above):
             return folder, link.rest
     return None
@@ -99,6 +94,7 @@ class Program:
     name: str = ""  # of a program on the search path, or a module
     before: tuple[str, ...] = ()  # of the first line of its script: what stands before the path
     machine_code: bool = False  # it is known to be no script
+    inline: bool = False  # the name is its whole text, as of `python -c TEXT`
 
     @property
     def files(self) -> frozenset[str]:
@@ -182,7 +178,7 @@ def likeness(
     `paths` are those of its script, as written and with links followed; `executable` is the file
     that the kernel runs, which no command line can hide.
     """
-    if not _same_engine(one, executable, program):
+    if one.inline != program.inline or not _same_engine(one, executable, program):
         return Likeness.NONE
     if program.before and not one.interpreter:
         script = _scripts_words(one, program)
@@ -240,6 +236,8 @@ def _place(
             return Likeness.OWN
         if path in program.outside:
             return Likeness.SHARED
+    if program.inline:
+        return Likeness.SHARED if one.program == program.name else Likeness.NONE
     if program.name and _base(one.program) == program.name:
         native = _base(executable) == program.name and releases.of(executable)
         return Likeness.OWN if native else Likeness.SHARED

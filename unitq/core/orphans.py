@@ -27,17 +27,19 @@ instance of the app's that PAM has moved out of its unit (`su -`), and that one 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from unitq.core import names
-from unitq.core.likeness import Likeness, engine_of, likeness, within
+from unitq.core.likeness import Likeness, engine_of, likeness
 from unitq.core.recognise import interpreter
 from unitq.core.recognise import program as program_of
+from unitq.core.release_folders import within
+from unitq.core.staleness import whose
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from unitq.core.likeness import Program, Releases
@@ -180,9 +182,10 @@ def judged(
     """
     known = registered or {}
     table = {process.pid: process for process in processes}
+    own = _own_titles(app, table.values())
     verdicts: dict[int, tuple[Work, tuple[Mark, ...], Claim | None]] = {}
     for process in table.values():
-        if verdict := _weighed(app, process, known.get(process.pid)):
+        if verdict := _weighed(app, process, known.get(process.pid), own):
             if any(within(process.cgroup, cgroup) for cgroup in serving):
                 verdict = (*verdict[:2], Claim.SERVING)
             verdicts[process.pid] = verdict
@@ -196,8 +199,10 @@ def judged(
             continue  # shown with the one that started it
         children = _descendants(below, pid)
         release, current = _code(app, work, table[pid])
-        own = tuple(known[each] for each in (pid, *(c.pid for c in children)) if each in known)
-        found.append(Orphan(table[pid], children, work.worker, marks, release, current, own, claim))
+        mine = tuple(known[each] for each in (pid, *(c.pid for c in children)) if each in known)
+        found.append(
+            Orphan(table[pid], children, work.worker, marks, release, current, mine, claim)
+        )
     return tuple(found)
 
 
@@ -240,23 +245,46 @@ def _descendants(below: Mapping[int, Sequence[Process]], pid: int) -> tuple[Proc
     return tuple(found[pid] for pid in sorted(found))
 
 
+def _own_titles(app: App, processes: Iterable[Process]) -> frozenset[tuple[str, str, str]]:
+    """Worker, interpreter and title of the app's instances that have written themselves one."""
+    found = set()
+    for process in processes:
+        instance, _ = whose(app.name, process.cgroup)
+        if instance and process.words and _dark(process):
+            found.add((instance.partition("@")[0], engine_of(process.executable), _title(process)))
+    return frozenset(found)
+
+
+def _title(process: Process) -> str:
+    """What it has written over its command line; numbers in it change (PIDs, counts)."""
+    return re.sub(r"\d+", "0", " ".join(process.words))
+
+
 def _weighed(
-    app: App, process: Process, registration: Registration | None
+    app: App,
+    process: Process,
+    registration: Registration | None,
+    own: frozenset[tuple[str, str, str]],
 ) -> tuple[Work, tuple[Mark, ...], Claim | None] | None:
     """The verdict by what suffices; else the one by all that there is, with why it does not."""
     ours = bool(process.uids) and process.uids <= app.accounts
     reason = Claim.ACCOUNT if not ours else Claim.ROOT if 0 in process.uids else None
     if reason is None and in_a_session(process.cgroup):
         reason = Claim.SESSION
-    if verdict := _verdict(app, process, registration, counts=reason is None):
+    if verdict := _verdict(app, process, registration, own, counts=reason is None):
         return *verdict, None
-    if verdict := _verdict(app, process, registration, counts=True):
+    if verdict := _verdict(app, process, registration, own, counts=True):
         return *verdict, reason
     return None
 
 
 def _verdict(
-    app: App, process: Process, registration: Registration | None, *, counts: bool
+    app: App,
+    process: Process,
+    registration: Registration | None,
+    own: frozenset[tuple[str, str, str]],
+    *,
+    counts: bool,
 ) -> tuple[Work, tuple[Mark, ...]] | None:
     """The worker that it works as, and what says so; None: it does not.
 
@@ -266,7 +294,7 @@ def _verdict(
         return None
     found = []
     for work in app.works:
-        marks = _marks(app, work, process, registration, counts=counts)
+        marks = _marks(app, work, process, registration, own, counts=counts)
         if marks:
             # Of several workers with the same program, the one whose queues it takes.
             named = process.environment.get("UNITQ_WORKER") == work.worker
@@ -279,11 +307,17 @@ def _verdict(
 
 
 def _marks(
-    app: App, work: Work, process: Process, registration: Registration | None, *, counts: bool
+    app: App,
+    work: Work,
+    process: Process,
+    registration: Registration | None,
+    own: frozenset[tuple[str, str, str]],
+    *,
+    counts: bool,
 ) -> tuple[Mark, ...]:
     """What says that it works as this worker; nothing: it does not suffice."""
     same_engine = work.runs_on(process.executable)
-    one = program_of(process.words)
+    one = program_of(process.words, process.executable)
     like = Likeness.NONE
     if one is not None:
         like = max(
@@ -296,13 +330,10 @@ def _marks(
             ),
             default=Likeness.NONE,
         )  # fmt: skip
-    title = not like and same_engine and _titled(work, process)
     # Its command line says nothing of what it runs.
-    dark = not process.words or (
-        one is not None
-        and not one.interpreter
-        and engine_of(one.program) != engine_of(process.executable)
-    )
+    dark = _dark(process)
+    alike = dark and (work.worker, engine_of(process.executable), _title(process)) in own
+    title = not like and same_engine and (alike or _titled(work, process))
     inside = bool(app.releases.of(process.directory))
     told = process.app == app.name
     queues = bool(_queues(work, process) & work.queues)
@@ -327,6 +358,15 @@ def _marks(
         Mark.REGISTERED: taking,
     }
     return tuple(mark for mark, there in every.items() if there)
+
+
+def _dark(process: Process) -> bool:
+    one = program_of(process.words)
+    return not process.words or (
+        one is not None
+        and not one.interpreter
+        and engine_of(one.program) != engine_of(process.executable)
+    )
 
 
 def _titled(work: Work, process: Process) -> bool:

@@ -54,7 +54,7 @@ class Outcome:
 
     @property
     def died(self) -> tuple[Slot, ...]:
-        """The instances whose old process did not end as a drain ends."""
+        """The instances whose old process did not end as a drain ends: a job may be lost."""
         return self._ended(End.DIED, End.UNKNOWN)
 
     def _ended(self, *ends: End) -> tuple[Slot, ...]:

@@ -292,7 +292,7 @@ def step(instance: InstanceName, target: Revision, running: Running | None) -> S
         why = f"its checkout was moved before it was started: it runs {running.moved[:12]}"
         return restart(why=f"{why}{paused}")
     if running.revision == wanted and running.replaced:
-        why = "its release was deleted and made again since it was started"
+        why = "its release was deleted or renamed, and made again, since it was started"
         return restart(why=f"{why}{paused}")
     if running.revision != wanted:
         return restart(why=f"runs {running.revision}, wanted {wanted}{paused}")

@@ -83,6 +83,7 @@ class Sample(NamedTuple):
     whole: Lengths  # what the framework counts for all queues together
     registry: Registry
     notes: tuple[str, ...] = ()  # what could not be read, in words
+    refused: bool = False  # Redis has refused some of what was asked
 
     @property
     def jobs(self) -> tuple[Job, ...]:

@@ -11,7 +11,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cmdline.shell import SHELLS, parse, script_of
+from unitq.cmdline.shell import SHELLS, changed, inside, parse, script_of
 from unitq.cmdline.wrappers import LAUNCHERS, Kind, named, unversioned, unwrap
 from unitq.core.wrappers import words_of
 
@@ -40,11 +40,19 @@ _VALUED = {
 }
 # Options with which an interpreter runs no file: it checks one, or takes its program elsewhere.
 _RUNS_NO_FILE = {
-    "php": ("-l", "--syntax-check", "-r", "--run", "-a", "-s", "-w", "-S", "-i", "-m", "-v"),
-    "python": ("-c", "-V", "--version"),
-    "ruby": ("-c", "-e", "-v"),
-    "node": ("-c", "--check", "-e", "--eval", "-p", "--print", "-v"),
-    "perl": ("-c", "-e", "-E", "-v"),
+    "php": ("-l", "--syntax-check", "-a", "-s", "-w", "-S", "-i", "-m", "-v"),
+    "python": ("-V", "--version"),
+    "ruby": ("-c", "-v"),
+    "node": ("-c", "--check", "-v"),
+    "perl": ("-c", "-v"),
+}
+# Options whose value is the program itself (python(1), php(1), ruby(1), node(1), perlrun(1)).
+_INLINE = {
+    "php": re.compile(r"-r|--run"),
+    "python": re.compile(r"-[bBdEiIOPqsSuvx]*c"),
+    "ruby": re.compile(r"-[alnpswW]*e"),
+    "node": re.compile(r"-e|--eval|-p|--print|-pe"),
+    "perl": re.compile(r"-[alnpstTuUwW]*[eE]"),
 }
 # What a shell runs that is no file: a string, its standard input, nothing but a check.
 _SHELL_RUNS_NO_FILE = re.compile(r"-[a-zA-Z]*[csnD][a-zA-Z]*|--(version|help|dump-\S+)")
@@ -58,16 +66,18 @@ class Invocation(NamedTuple):
     """One program with its arguments, what stands before it taken away."""
 
     interpreter: str  # "php", "python" …; empty where the program runs by itself
-    program: str  # as written: a path or a name; of `python -m NAME` the name
+    program: str  # a path from where the command began, or a name; of `python -m NAME` the name
     arguments: tuple[str, ...]
     module: bool = False
+    inline: bool = False  # the program is a text on the command line, as of `python -c TEXT`
+    folder: str = ""  # that a shell's `cd` led to before; with a "$" only the shell knows it
 
     @property
     def script(self) -> str:
         """The path of the file that is run; empty where it is a program on the search path."""
         if self.program.rpartition("/")[2] in _NPM and not self.interpreter:
             return PACKAGE
-        if self.module or ("/" not in self.program and not self.interpreter):
+        if self.module or self.inline or ("/" not in self.program and not self.interpreter):
             return ""
         return self.program
 
@@ -76,6 +86,8 @@ class Invocation(NamedTuple):
 
         `interpreter` is what the script's first line says, if that is known.
         """
+        if self.inline:
+            return ()
         words = self.arguments
         name = self.program.rpartition("/")[2]
         texts = {" ".join((name, *words)): None, " ".join((self.program, *words)): None}
@@ -97,18 +109,27 @@ def invocations(command: str, heads: Mapping[str, str]) -> list[Invocation]:
             found += _below(_npm_script(head, one.arguments))
             continue
         if head and (is_shell(one, head)):
-            found += _below(head)
+            found += _below(head, folder=one.folder)
     return found[:_COMMANDS_MAX]
 
 
-def program(words: Sequence[str]) -> Invocation | None:
-    """What a process runs, by its own command line; None where its interpreter runs no file."""
+def program(words: Sequence[str], executable: str = "") -> Invocation | None:
+    """What a process runs, by its own command line; None where its interpreter runs no file.
+
+    `executable` is what the kernel runs: the first word may be any name (execve(2)).
+    """
     if not words or not words[0]:
         return None
+    if executable and not _engine_of(words[0]) and _engine_of(executable):
+        renamed = _invocation([executable, *words[1:]])
+        if renamed and renamed.interpreter:
+            words = [executable, *words[1:]]
     name = _engine_of(words[0])
     rest = iter(words[1:])
     for word in rest:
         if not name or not word.startswith(("-", "+") if name == "sh" else "-") or word == "--":
+            break
+        if _is_inline(name, word):
             break
         if name == "sh" and _SHELL_RUNS_NO_FILE.fullmatch(word):
             return None
@@ -154,7 +175,7 @@ def becomes(first: Sequence[Invocation], heads: Mapping[str, str]) -> list[Invoc
         found.append(one)
         head = heads.get(one.script, "") if one.script else ""
         if head and is_shell(one, head):
-            waiting += _handed_over(parse_head(head))
+            waiting += _handed_over(parse_head(head), one.folder)
     return found
 
 
@@ -238,7 +259,7 @@ def shell_script(command: str, heads: Mapping[str, str]) -> str:
         script = parse_head(head)
         if not script.hands_over:
             return one.script
-        next_ones += _handed_over(script)
+        next_ones += _handed_over(script, one.folder)
     return ""
 
 
@@ -256,25 +277,39 @@ def parse_head(head: str) -> Script:
     return replace(parse(head[: head.rfind("\n") + 1]), known=False)
 
 
-def _handed_over(script: Script) -> list[Invocation]:
-    """What a shell becomes by `exec`; several, where that depends."""
-    return [one for each in script.becomes if (one := _invocation(each.words))]
+def _handed_over(script: Script, folder: str = "", level: int = 0) -> list[Invocation]:
+    """What a shell becomes by `exec`; several, where that depends. It began in this folder."""
+    found = []
+    for each in script.becomes:
+        here = changed(folder, each.folder)
+        inner = script_of(unwrap(each.words).words)
+        if inner and level < _LEVELS:
+            found += _handed_over(parse(inner), here, level + 1)
+        elif not inner and (one := _invocation(each.words)):
+            found.append(_seen_from(one, here))
+    return found
 
 
-def _all(words: Sequence[str], level: int = 0) -> Iterator[Invocation]:
+def _all(words: Sequence[str], level: int = 0, folder: str = "") -> Iterator[Invocation]:
     """What a command runs, below shells, too."""
     found = unwrap(words)
     script = found.script or script_of(found.words)
     if script and level < _LEVELS:
-        yield from _below(script, level + 1)
+        yield from _below(script, level + 1, folder)
     elif not script and (one := _invocation(found.words)):
-        yield one
+        yield _seen_from(one, folder)
 
 
-def _below(script: str, level: int = 0) -> Iterator[Invocation]:
+def _below(script: str, level: int = 0, folder: str = "") -> Iterator[Invocation]:
     """Every simple command of a shell's script."""
     for each in parse(script).commands[:_COMMANDS_MAX]:
-        yield from _all(each.words, level)
+        yield from _all(each.words, level, changed(folder, each.folder))
+
+
+def _seen_from(one: Invocation, folder: str) -> Invocation:
+    """The same, run in this folder, as seen from where the command began."""
+    program = inside(folder, one.program) if one.script not in ("", PACKAGE) else one.program
+    return one._replace(program=program, folder=folder)
 
 
 def _npm_script(head: str, arguments: tuple[str, ...]) -> str:
@@ -308,11 +343,18 @@ def _invocation(words: Sequence[str]) -> Invocation | None:
             break
         if option == "--":
             break
+        if _is_inline(name, option) and rest:
+            return Invocation(name, rest[0], tuple(rest[1:]), inline=True)
         if option in _VALUED.get(name, ()) and rest:
             rest.pop(0)
     if not rest:
         return Invocation("", words[0], tuple(words[1:]))
     return Invocation(name, rest[0], tuple(rest[1:]))
+
+
+def _is_inline(interpreter: str, option: str) -> bool:
+    known = _INLINE.get(interpreter)
+    return known is not None and known.fullmatch(option) is not None
 
 
 def _engine_of(program: str) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.errors import NotPermittedError, PreflightError
-from unitq.core.likeness import within
 from unitq.core.model import CodeVersion
+from unitq.core.release_folders import within
 from unitq.core.render import Code
 from unitq.linux import git, git_files
 from unitq.linux.account import name_of

@@ -188,7 +188,7 @@ def _script(
     same_files: bool,
 ) -> tuple[tuple[str, ...], bool]:
     """The paths of the script that it runs, and whether one of the links there is younger."""
-    one = program(process.words)
+    one = program(process.words, process.executable)
     if one is None:
         return (), False
     scripts = [one.script]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from unitq.core.likeness import Link, beside, within
+from unitq.core.likeness import Link, beside
+from unitq.core.release_folders import within
 
 
 def links_on(directory: str) -> list[Link]:

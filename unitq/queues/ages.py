@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from unitq.core.keys import Oldest, filled
 from unitq.queues.commands import pack, packed, packed_rows
-from unitq.queues.source import good
+from unitq.queues.source import good, refused
 from unitq.queues.values import moments, table
+from unitq.queues.wire import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -40,6 +41,10 @@ def since(
         if direct and isinstance(answers[-1], list):
             oldest = Oldest(direct)
     heads = yield [packed(filled(oldest.command, places), "{q}", [raw[index] for index in who])]
+    for answer in heads if Refused in set(map(type, heads)) else ():
+        # Of a queue that is a sorted set there is no LINDEX: then its length is known all the same.
+        if isinstance(answer, Refused) and answer.code != "WRONGTYPE":
+            refused(answer, notes)
     if oldest.then:
         words = filled(oldest.then, places)
         there = [(i, head) for i, head in zip(who, heads, strict=True) if isinstance(head, bytes)]

@@ -48,6 +48,13 @@ class Several:
         self.amount = amount
 
     @property
+    def words(self) -> Sequence[str]:
+        """The words of each of them, with holes where the values stand."""
+        if self._make is _packed:
+            return self._what
+        return self._what[0] if self._make is _packed_rows else ("EXISTS",)
+
+    @property
     def content(self) -> bytes:
         """As they are sent."""
         return b"".join(self._make(self._values, *self._what))

@@ -14,6 +14,7 @@ from unitq.linux.connect_as import connected
 from unitq.linux.read_as import UnreadableError, read
 from unitq.queues.commands import count, pieces
 from unitq.queues.errors import QueuesError
+from unitq.queues.kinds import misfit
 from unitq.queues.wire import Parser, Refused
 
 if TYPE_CHECKING:
@@ -155,9 +156,15 @@ class Connection:
         for piece in pieces(commands):
             self._connection.send_packed_command([piece])
         answers = self._parser.read(wanted)
-        for answer in answers[:1]:
-            if isinstance(answer, Refused) and answer.code in _NOT_NOW:
-                raise QueuesError(f"{self.where}: {answer.words}", hint=_hint(answer.code))
+        if Refused in set(map(type, answers)):
+            for answer in answers:
+                if isinstance(answer, Refused) and answer.code in _NOT_NOW:
+                    raise QueuesError(f"{self.where}: {answer.words}", hint=_hint(answer.code))
+        if name := misfit(commands, answers):
+            raise QueuesError(
+                f"cannot read the queues: {self.where} answers {name} with what is no answer to it",
+                hint="is it a Redis, or what stands before it a proxy that changes its answers?",
+            )
         return answers
 
     def close(self) -> None:
@@ -272,6 +279,12 @@ class Connection:
         sentinel: Any = cast("Any", Sentinel)(places, sentinel_kwargs=options)
         try:
             host, port = sentinel.discover_master(settings.master)
+        except (TypeError, LookupError, AttributeError) as error:
+            # redis-py takes the answers apart without a look at their kind.
+            raise QueuesError(
+                f"{self.where}: a Sentinel gives no answer of a Sentinel's",
+                hint="does `sentinels` in [redis] name something else?",
+            ) from error
         except MasterNotFoundError:
             raise QueuesError(
                 f"{self.where}: none of the Sentinels names a master {settings.master}",

@@ -84,6 +84,7 @@ def _look(
                 whole=read.whole if read else Lengths(),
                 registry=registry,
                 notes=tuple(notes[index]),
+                refused=notes[index].refused,
             )
         )
     return samples

@@ -45,6 +45,7 @@ class Notes:
 
     def __init__(self) -> None:
         self._found: dict[str, None] = {}
+        self.refused = False  # some of it Redis has refused
 
     def __call__(self, words: str) -> None:
         self._found[words] = None
@@ -77,6 +78,7 @@ def refused(answer: Refused, notes: Notes) -> None:
     """Notes an error, in words that say what to do."""
     if answer.code == "NOGROUP" or "no such key" in answer.words:
         return  # a stream that nobody has written to, or read from, yet
+    notes.refused = True
     if answer.code == "WRONGTYPE":
         notes("a key holds something else than the preset says: is the prefix right?")
     elif answer.code == "NOPERM":

@@ -11,6 +11,7 @@ from unitq.revisions.in_place import (
     deployed_commit,
     restore_commands,
     runs_instead,
+    uncommitted,
     updated_in_place,
 )
 
@@ -68,7 +69,12 @@ def how_to_restore(goal: Revision, workers: Sequence[WorkerRevision], then: str)
     """Returns what brings the code of these workers of `goal` back; `then` is the last command."""
     commands = restore_commands(workers, [_owner(worker.release) for worker in workers])
     if commands:
-        return f"`{' && '.join((*commands, then))}`"
+        lost = ", ".join(uncommitted(workers))
+        but = (
+            f" (not the uncommitted changes that revision {goal.number} had in {lost}: "
+            "no commit has them)"
+        )
+        return f"`{' && '.join((*commands, then))}`{but if lost else ''}"
     places = ", ".join(dict.fromkeys(worker.release for worker in workers))
     return f"put the files of revision {goal.number} back into {places}, then `{then}`"
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # As host/code.py names it; of revisions that were made before they had the commit itself.
 _NAMED = re.compile(r"(?:commit |release .* at )([0-9a-f]{12})(?: with changes, .*)?")
+_CHANGED = " with changes, "  # as host/code.py names it
 _PLACES = ("commit ", "code as of ")
 SHOWN = 12  # hexadecimal digits of a commit that people get to see
 
@@ -113,6 +114,15 @@ def _left_within(head: Head, commit: str, seconds: float | None) -> bool:
         move.at == int(seconds) and same_commit(move.before, commit) and move.after != move.before
         for move in head.moves
     )
+
+
+def uncommitted(workers: Iterable[WorkerRevision]) -> tuple[str, ...]:
+    """Returns the directories whose files, as they were deployed, were not those of their commit.
+
+    What was changed there no commit has, and no checkout brings back.
+    """
+    named = (worker.release for worker in workers if _CHANGED in worker.code_version)
+    return tuple(dict.fromkeys(named))
 
 
 def restore_commands(workers: Sequence[WorkerRevision], owners: Sequence[str]) -> tuple[str, ...]:

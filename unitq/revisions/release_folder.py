@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.errors import PreflightError
-from unitq.core.likeness import within
+from unitq.core.release_folders import within
 from unitq.linux.account import name_of
 from unitq.linux.trust import ANYONE, ROOT, resolved, spelled
 

@@ -32,10 +32,11 @@ def test_a_release_that_was_made_again_is_other_code(site: Site) -> None:
     site.release(1, "made again")
     told = site.unitq("status")
     assert told.code == 15, told
-    assert f"w@1: runs {release} as it was before that was deleted" in told.stdout
+    assert f"w@1: runs {release} as it was before that was deleted or renamed" in told.stdout
     assert [each["code"] for each in instances(site).values()] == ["old", "old"]
     plan = site.unitq("plan")
-    assert (plan.code, "its release was deleted and made again" in plan.stdout) == (12, True), plan
+    assert plan.code == 12, plan
+    assert "its release was deleted or renamed, and made again" in plan.stdout
     one = site.unitq("restart", "w@1")
     assert "1 process on old code" in one.stdout, one
     before = site.pids()
@@ -74,11 +75,17 @@ def test_a_release_of_another_name_by_now_is_in_use(system_site: Site) -> None:
     deployed(site)
     release, renamed = site.home / "releases/1", site.home / "releases/1.old"
     release.rename(renamed)
+    # Nothing else is at its path: what it runs is what was deployed.
+    assert site.unitq("status").code == 0
     assert str(renamed) in site.unitq("releases", "--in-use").stdout.splitlines()
     site.release(1)
     assert {each["release"] for each in _releases(site)} == {str(release), str(renamed)}
+    told = site.unitq("status")
+    assert (told.code, f"w@1: runs {release} as it was" in told.stdout) == (15, True), told
+    assert {each["code"] for each in instances(site).values()} == {"old"}
     site.unitq("restart")
     assert {each["release"] for each in _releases(site)} == {str(release)}
+    assert site.unitq("status").code == 0
 
 
 def test_a_checkout_that_tells_nothing_any_more_is_in_place(system_site: Site) -> None:

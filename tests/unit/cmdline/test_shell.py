@@ -207,3 +207,43 @@ exec "${HERE}/venv/bin/celery" -A shop worker \\
     assert [each.words for each in found.becomes] == [
         ("$_/venv/bin/celery", "-A", "shop", "worker", "--loglevel", "INFO")
     ]
+
+
+@pytest.mark.parametrize(
+    ("script", "folder"),
+    [
+        ("x", ""),
+        ("cd a && x", "a"),
+        ("cd ./a/; cd b; x", "a/b"),
+        ("cd -P -- a && cd .. && x", ""),
+        ("cd a; cd /srv/b; x", "/srv/b"),
+        ("cd ..; x", ".."),
+        ("cd a || exit 1; x", "a"),
+        ("cd a 2>/dev/null || true; x", "a"),
+        ("{ cd a; }; x", "a"),
+        ("(cd a && x)", "a"),
+        ("if cd a; then x; fi", "a"),
+        ("f() { cd a; }; x", ""),
+        # None of these is the shell's own.
+        ("(cd a); x", ""),
+        ("cd a | true; x", ""),
+        ("cd a & x", ""),
+        # Only the shell knows.
+        ("cd; x", "$_"),
+        ("cd -; x", "$_"),
+        ("cd ~/a; x", "$_"),
+        ("cd $HOME; x", "$_"),
+        ('cd "$(dirname "$0")"; cd ..; x', "$_"),
+        ("cd $HOME; cd /srv; x", "/srv"),
+        ("cd a || cd b; x", "$_"),
+        ("if t; then cd a; fi; x", "$_"),
+        ("if t; then cd a; y; else x; fi", ""),
+        ("case $1 in a) cd a;; *) x;; esac", ""),
+        ("case $1 in a) cd a;; esac; x", "$_"),
+        ("while t; do cd a; done; x", "$_"),
+        ("f() { x; }; cd a; f", "$_"),
+    ],
+)
+def test_where_a_command_runs(script: str, folder: str) -> None:
+    found = [each.folder for each in parse(script).commands if each.words[:1] == ("x",)]
+    assert found == [folder]

@@ -66,8 +66,34 @@ SCRIPTS = {
     "bash that hands over to a script": "#!/bin/bash\nexec bin/other\n",
     "bash with a worker below": "#!/bin/bash\nwhile :; do ./native 600; done\n",
     "bash with php below": "#!/bin/bash\nwhile true; do php worker.php; sleep 1; done\n",
+    "bash that goes into a folder": "#!/bin/bash\ncd bin && exec ./native 600\n",
+    "bash that goes into its folder": '#!/bin/bash\ncd "$(dirname "$0")"\nexec ./native 600\n',
+    "bash that goes into a folder if it is there": (
+        "#!/bin/bash\nif [ -d bin ]; then cd bin; fi\nexec ./native 600\n"
+    ),
+    "bash that goes there and back": (
+        "#!/bin/bash\n(cd bin; ls) | wc\ncd bin\ncd ..\nexec ./native 600\n"
+    ),
+    "bash that goes to a script": "#!/bin/bash\ncd bin || exit 1\nexec ./deeper\n",
     "machine code": NATIVE,
 }
+# Not by way of bin/worker.
+OTHERS = [
+    "/bin/sh -c 'cd sub && exec python3 w.py'",
+    "/bin/sh -c 'cd sub; exec python3 w.py sms'",
+    "/bin/sh -c 'cd {release}/sub && exec python3 ./w.py'",
+    "/bin/bash -c '(cd sub && exec python3 w.py)'",
+    "/bin/bash -c 'cd bin && exec sh -c \"cd ../sub && exec python3 w.py\"'",
+    "/bin/bash -c 'cd sub && cd ../bin && ./native 600; true'",
+    "/bin/bash -c 'cd \"$HOME/..$PWD\" && exec python3 sub/w.py'",
+    "/bin/bash -c 'exec -a acme {python} sub/w.py sms'",
+    "/bin/bash -c 'exec -a acme bash bin/other'",
+    "{python} -c 'import time; time.sleep(600)'",
+    "{python} -u -W ignore -c 'import time; time.sleep(600)' --queue sms",
+    "{python} -uc 'import time; time.sleep(600)' sms",
+    "/usr/bin/php -r 'sleep(600);'",
+    "/usr/bin/perl -we 'sleep 600'",
+]
 COMMANDS = [
     "bin/worker",
     "./bin/worker",
@@ -113,6 +139,7 @@ class Place(NamedTuple):
             text.replace("{release}", str(self.release))
             .replace("{out}", str(self.out))
             .replace("{mark}", f"{MARK}={os.environ[MARK]}")
+            .replace("{python}", sys.executable)
         )
 
 
@@ -125,6 +152,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     made = Place(tmp_path, release, [])
     made.write("native", NATIVE)
     made.write("worker.php", PHP)
+    made.write("bin/native", NATIVE)
+    made.write("bin/deeper", f"#!/bin/sh\n{LOOP}")
+    made.write("sub/w.py", PYTHON)
     made.write("bin/other", f"#!/bin/sh\n{LOOP}")
     # What loses its parent becomes ours, in place of PID 1's: so we see what is ours to end.
     assert LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
@@ -280,6 +310,8 @@ def forms() -> list[tuple[str, str]]:
         *(("machine code", f"{before}bin/worker 600") for before in ("", "./", "/usr/bin/env ")),
         ("machine code", "/bin/bash -c 'exec -a other bin/worker 600'"),
         *((kind, c) for c in COMMANDS[1:] for kind in ("bash", "awk", "bash that hands over")),
+        *((kind, "bin/worker sms") for kind in SCRIPTS if kind != "machine code"),
+        *(("bash", command) for command in OTHERS),
         *((kind, command) for command in SHELLS for kind in ("bash", "bash that hands over")),
     ]
 

@@ -130,3 +130,18 @@ def test_whether_files_are_those_of_the_commit(place: Path, name: str, *, change
     (place / name).write_text("x")
     found = code.of_app(app(head=f'app = "shop"\ndirectory = "{place}"\n'))["sms"]
     assert code.is_changed(found) is changed
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_the_way_back_says_what_it_does_not_bring_back(place: Path, *, changed: bool) -> None:
+    if changed:
+        (place / "worker.py").write_text("by hand\n")
+    found = code.of_app(app(head=f'app = "shop"\ndirectory = "{place}"\n'))["sms"]
+    (worker,) = deployed(place).workers
+    made = revision(app())._replace(workers=(worker._replace(code_version=found.version),))
+    said = checkout.how_to_restore(made, made.workers, "unitq deploy")
+    assert said.startswith("`git -C ")
+    assert said.partition("`")[2].partition("`")[0].endswith(" && unitq deploy")
+    words = f" (not the uncommitted changes that revision {made.number} had in {place}: "
+    assert (words in said) == changed
+    assert said.endswith("`") == (not changed)
