@@ -465,6 +465,7 @@ _ELSEWHERE = (
 )  # fmt: skip
 
 WRAPPERS: tuple[Wrapper, ...] = (*_REPLACING, *_PASSING_ON, *_KEEPING, *_ELSEWHERE)
+_WRAPPERS_MAX = 20  # before one command
 _VERSION = re.compile(r"-?[0-9][0-9.]*\Z")  # behind a program's name
 _BY_NAME = {name: row for row in WRAPPERS for name in row.names}
 
@@ -531,7 +532,7 @@ def unwrap(words: Sequence[str]) -> Unwrapped:
     """Returns the wrappers before a command, and the command."""
     uses: list[Use] = []
     rest = list(words)
-    while rest:
+    while rest and len(uses) < _WRAPPERS_MAX:
         if _is_assignment(rest[0]):
             rest.pop(0)
             continue
