@@ -70,6 +70,9 @@ ROWS = [
     row("celery", f"{CELERY} --pidfile=/run/c.pid"),
     row("celery", f"{CELERY} --pidfile=/run/c-%i.pid -n w-%i@%%h", TWO),
     row("celery", f"{CELERY} --pidfile=/run/%%n.pid -n w-%i@%%h", TWO),
+    row("celery", f"{CELERY} --pidfile=/run/%p-%j.pid -n w-%i@%%h", TWO, shared_pidfile=E),
+    row("celery", f"{CELERY} --pidfile=/run/c-${{UNITQ_INSTANCE}}.pid -n w-%i@%%h", TWO),
+    row("celery", f"bash -c 'exec {CELERY} --pidfile=/run/c-$N.pid -n w-%i@%%h'", TWO),
     row("celery", f"{CELERY} --statedb=/var/c.db -n w-%i@%%h", TWO, shared_statedb=W),
     row("celery", f"{CELERY} -S /var/c.db -n w-%i@%%h", TWO, shared_statedb=W),
     row("celery", f"{CELERY} -S /var/%i.db -n w-%i@%%h", TWO),
@@ -181,6 +184,8 @@ ROWS = [
     # Dramatiq
     row("dramatiq", "dramatiq shop --pid-file=/run/d.pid", TWO, shared_pidfile=E),
     row("dramatiq", "dramatiq shop --pid-file=/run/d-%i.pid", TWO),
+    row("dramatiq", "dramatiq shop --pid-file=/run/d-${UNITQ_INSTANCE}.pid", TWO),
+    row("dramatiq", "dramatiq shop --pid-file=/run/%j.pid", TWO, shared_pidfile=E),
     row("dramatiq", "dramatiq shop --watch src", reloads=W),
     row("dramatiq", "dramatiq shop -Q watch"),
     # Huey
@@ -240,6 +245,7 @@ ROWS = [
     row("", "bin/w", TWO, 'service = { RuntimeDirectory = "a-%i b" }', shared_directory=E),
     row("none", "bin/w", TWO, 'service = { RuntimeDirectory = ["a-%i", "b"] }',
         shared_directory=E),
+    row("", "bin/w", TWO, 'service = { RuntimeDirectory = "rtd-%j" }', shared_directory=E),
     row("", "bin/w", 'service = { RuntimeDirectory = "rtd" }'),
     row("", "bin/w", TWO, 'service = { RuntimeDirectory = "rtd-%i b/%i" }'),
     row("", "bin/w", TWO,
@@ -307,6 +313,24 @@ def test_a_second_process_during_a_rollout_counts_as_an_instance() -> None:
     lines = '[workers.w]\ncommand = "rq worker -n shop"\npreset = "rq"\n[rollout]\nmax_surge = 1'
     found = advice(app(lines), PRESETS)
     assert [(each.name, each.level) for each in found] == [("worker-name", E)]
+
+
+@pytest.mark.parametrize(
+    ("preset", "one", "other", "name"),
+    [
+        ("laravel", "php artisan queue:work", "php artisan queue:work --once", "one-shot"),
+        ("laravel", "php artisan queue:work", "php artisan queue:listen", "listens"),
+        ("celery", CELERY, f"{CELERY} --detach", "detaches"),
+    ],
+)
+def test_what_a_script_may_start_instead_is_only_a_possibility(
+    preset: str, one: str, other: str, name: str
+) -> None:
+    way = f"if [ $1 = a ]; then exec {one}; else exec {other}; fi\n"
+    of_file = Row(preset, "bin/w", heads=(("bin/w", f"#!/bin/sh\n{way}"),))
+    for each in (of_file, row(preset, f'sh -c "{way.strip()}"')):
+        (found,) = (f for f in findings(each) if f.name == name)
+        assert (found.level, found.certainty) == (W, Certainty.POSSIBLE)
 
 
 def test_options_of_a_program_that_is_not_known_are_only_a_possibility() -> None:

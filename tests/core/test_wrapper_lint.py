@@ -151,6 +151,35 @@ def test_a_script_in_a_file(head: str, name: str) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("other", "names"),
+    [
+        (f"{RESQUE} | tee log", ["pipe"]),
+        (f"exec su app -c '{RESQUE}'", ["elsewhere"]),
+        (f"exec watchmedo auto-restart -- {RESQUE}", ["wrapper"]),
+        (f"exec {RESQUE} --other", []),
+        ("npm start", []),
+        ("exec npm start", []),
+        ("exec docker run image", []),
+    ],
+)
+def test_what_only_one_way_of_a_script_does_is_no_error(other: str, names: list[str]) -> None:
+    for head in (
+        f'#!/bin/sh\ncase "$1" in\n other) {other} ;;\n *) exec {RESQUE} ;;\nesac\n',
+        f"#!/bin/sh\nif [ $1 = work ]; then exec {RESQUE}; else {other}; fi\n",
+    ):
+        found = findings("bin/w", 'preset = "php-resque"', MIXED, TERM, heads={"bin/w": head})
+        assert [(each.name, each.level, str(each.certainty)) for each in found] == [
+            (name, Level.WARNING, "possible") for name in names
+        ]
+
+
+def test_what_every_way_of_a_script_does_is_an_error() -> None:
+    head = f"#!/bin/sh\nif [ $1 = a ]; then {RESQUE} | tee a; else {RESQUE} | tee b; fi\n"
+    found = findings("bin/w", 'preset = "php-resque"', MIXED, TERM, heads={"bin/w": head})
+    assert [(each.level, each.name) for each in found] == [(Level.ERROR, "pipe")]
+
+
 def test_it_can_be_silenced_by_its_name() -> None:
     from unitq.config.allowed import without_allowed
 

@@ -56,6 +56,7 @@ class Wrapper:
     account: tuple[str, ...] = ()  # options whose value is the account
     as_operand: bool = False  # its first operand is the account
     opaque: bool = False  # what it runs stands in a file of its own: package.json, Procfile
+    word: bool = False  # a common word: only what the system has by this name is the program
     variants: tuple[Variant, ...] = ()
     passes: frozenset[str] = _COMMON  # what one that passes on does pass on; it dies of the rest
     group: bool = False  # it tells each process of the worker's group
@@ -293,7 +294,7 @@ _KEEPING = (
         for name in ("npm", "npx", "pnpm", "yarn")
     ),
     # `time` waits for its child, and dies of the signal.
-    Wrapper(("time",), Kind.KEEPS, ("-f", "-o", "--format", "--output"), does=_GONE,
+    Wrapper(("time",), Kind.KEEPS, ("-f", "-o", "--format", "--output"), word=True, does=_GONE,
             instead="leave it out: `unitq status` and the journal say how long it ran"),
     Wrapper(
         ("flock",), Kind.KEEPS,
@@ -317,7 +318,8 @@ _KEEPING = (
         ("script",), Kind.KEEPS,
         ("-I", "-O", "-B", "-T", "-m", "-E", "-o", "--log-in", "--log-out", "--log-io",
          "--log-timing", "--logging-format", "--echo", "--output-limit"),
-        script=("-c", "--command"), kills_on=("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"),
+        script=("-c", "--command"), word=True,
+        kills_on=("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"),
         kills="it closes the worker's terminal, and kills it 2 s after the stop signal",
         instead="leave it out: `unitq logs` has what a worker prints, line by line",
     ),
@@ -390,10 +392,11 @@ _CLIENT = (
 def _client(
     names: tuple[str, ...], daemon: str, instead: str, *, valued: str = "", operands: int = 0,
     runner: tuple[str, ...] = (), separated: bool = False, joined: bool = False,
+    word: bool = False,
 ) -> Wrapper:  # fmt: skip
     return Wrapper(
         names, Kind.ELSEWHERE, tuple(valued.split()), operands, runner, separated, joined=joined,
-        does=_CLIENT.replace("{daemon}", daemon), instead=instead,
+        word=word, does=_CLIENT.replace("{daemon}", daemon), instead=instead,
     )  # fmt: skip
 
 
@@ -461,10 +464,14 @@ _ELSEWHERE = (
     _client(("ssh", "mosh"), "sshd of that host", "install unitq on that host",
             valued=" ".join(f"-{letter}" for letter in "BbcDEeFIiJLlmOopQRSWw"), operands=1,
             joined=True),
-    _client(("at", "batch"), "atd", "start the worker itself"),
+    _client(("at", "batch"), "atd", "start the worker itself", word=True),
 )  # fmt: skip
 
 WRAPPERS: tuple[Wrapper, ...] = (*_REPLACING, *_PASSING_ON, *_KEEPING, *_ELSEWHERE)
+# Where the system's own programs are; without a folder they are looked for there.
+_OF_THE_SYSTEM = frozenset(
+    {"", "/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"}
+)
 _WRAPPERS_MAX = 20  # before one command
 _VERSION = re.compile(r"-?[0-9][0-9.]*\Z")  # behind a program's name
 _BY_NAME = {name: row for row in WRAPPERS for name in row.names}
@@ -475,8 +482,9 @@ LAUNCHERS = frozenset({"npm", "npx", "pnpm", "yarn"})
 
 def named(name: str) -> Wrapper | None:
     """Returns the row of a program, given with or without its path."""
-    program = name.rpartition("/")[2]
-    return _BY_NAME.get(program) or _BY_NAME.get(unversioned(program))
+    folder, _, program = name.rpartition("/")
+    row = _BY_NAME.get(program) or _BY_NAME.get(unversioned(program))
+    return None if row and row.word and folder not in _OF_THE_SYSTEM else row
 
 
 def unversioned(program: str) -> str:

@@ -111,8 +111,10 @@ def _of_check(
         program = _matching(worker, check, preset, programs, seen)
         if program is None:
             return
-        if not program.own and (check.options or check.lacks):
-            # A script that hands its options on, perhaps.
+        # A script that hands its options on, perhaps; or one that may start another one instead.
+        handed_on = not program.own and (check.options or check.lacks)
+        others = [one for one in programs if one.own and one is not program]
+        if handed_on or (program.own and not all(_matches(o, check, preset) for o in others)):
             level, sure = min(level, Level.WARNING, key=_MILD.index), Certainty.POSSIBLE
     yield Finding(
         level,
@@ -165,24 +167,24 @@ def _matching(
             _Program(one.texts(), (), own=True) for one in invocations(worker.command, seen.heads)
         ]
         found.append(_Program((worker.command,), (), own=True))
+    return next((one for one in found if _matches(one, check, preset)), None)
+
+
+def _matches(program: _Program, check: Check, preset: Preset) -> bool:
     valued = preset.recognise.valued
     value_of = None if check.variable or check.directive else check.value
-    for program in found:
-        # Other programs may mean something else by a letter.
-        options = [name for name in check.options if program.own or name.startswith("--")]
-        if check.command and not any(check.command.search(text) for text in program.texts):
-            continue
-        if check.options and not any(
-            value_of is None or value_of.fullmatch(value)
-            for value in option_values(program.options, options, valued)
-        ):
-            continue
-        if check.lacks and (
-            not program.own or any(option_values(program.options, check.lacks, valued, given="x"))
-        ):
-            continue
-        return program
-    return None
+    # Other programs may mean something else by a letter.
+    options = [name for name in check.options if program.own or name.startswith("--")]
+    if check.command and not any(check.command.search(text) for text in program.texts):
+        return False
+    if check.options and not any(
+        value_of is None or value_of.fullmatch(value)
+        for value in option_values(program.options, options, valued)
+    ):
+        return False
+    if not check.lacks:
+        return True
+    return program.own and not any(option_values(program.options, check.lacks, valued, given="x"))
 
 
 def option_values(

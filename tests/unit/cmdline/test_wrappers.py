@@ -99,7 +99,8 @@ def test_the_account_is_in_the_words(command: str, account: str) -> None:
 @pytest.mark.parametrize(
     "command",
     ["bundle install", "poetry install", "docker ps", "env", "timeout", "php x", "uv sync",
-     "kubectl get pods", "", "envoy run x"],
+     "kubectl get pods", "", "envoy run x", "bin/batch run", "/srv/shop/bin/script w", "./time w",
+     "/srv/shop/batch --queue a", "./at w"],
 )  # fmt: skip
 def test_what_runs_no_command_is_no_wrapper(command: str) -> None:
     found = unwrap(split(command))
