@@ -372,6 +372,9 @@ LIMITS = [
     ("sidekiq", "sidekiq", {"config/sidekiq.yml": ":timeout: 120\n"}, "in config/sid", "125s"),
     ("sidekiq", "sidekiq", {"config/sidekiq.yml": "production:\n  timeout: 60"}, "60 s", "65s"),
     ("sidekiq", "sidekiq -C config/b.yml", {"config/b.yml": "timeout: 60"}, "b.yml", "65s"),
+    ("sidekiq", "sidekiq -t 1209600", {}, "gives a job 1209600 s", "1209605s"),
+    ("sidekiq", f"sidekiq -t {'9' * 5000}", {}, "gives a job 1000000000 s", "1000000005s"),
+    ("sidekiq", "sidekiq", {"config/sidekiq.yml": f"timeout: {'9' * 30}"}, "1000000000 s", "05s"),
     ("horizon", "php artisan horizon", {"config/horizon.php": "'timeout' => 60,\n'timeout' => 300"},
      "300 s in config/horizon.php", "305s"),
 ]  # fmt: skip

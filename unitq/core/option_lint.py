@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from unitq.core.recognise import Invocation
     from unitq.core.settings import RolloutSettings
 
+_NUMBER_MAX = 10**9  # of a limit; nobody waits so long
+_DIGITS_MAX = 9
 _YES = frozenset({"yes", "true", "on", "1"})
 
 
@@ -233,10 +235,10 @@ def _of_limits(worker: Worker, preset: Preset, seen: Seen) -> Iterator[Finding]:
         needed[least] = Finding(
             Level.WARNING,
             f"workers.{worker.name}.stop_timeout",
-            f"{worker.stop_timeout} is too short: {preset.title} gives a job {own:g} s {place}"
+            f"{worker.stop_timeout} is too short: {preset.title} gives a job {own:.15g} s {place}"
             + (f", and {limit.says}" if limit.says else "")
             + (f" [{limit.source}]" if limit.source else ""),
-            f"at least {least:g}s",
+            f"at least {least:.15g}s",
             name="time-limit",
         )
     if needed:
@@ -265,20 +267,25 @@ def _own_limit(
     if limit.command and (found := limit.command.search(worker.command)):
         text = next((group for group in found.groups() if group), "")
         if text.isdecimal():
-            return int(text), by_command
+            return _number(text), by_command
     for program in programs:
         given = option_values(program.options, limit.options, preset.recognise.valued)
-        if numbers := [int(value) for value in given if value.isdecimal()]:
+        if numbers := [_number(value) for value in given if value.isdecimal()]:
             return numbers[-1], by_command
     for path in settings_files(worker, preset, seen.heads, (limit,)):
         if path in seen.settings:
             text = seen.settings[path]
-            numbers = [int(one[1]) for one in limit.line.finditer(text)] if limit.line else []
+            numbers = [_number(one[1]) for one in limit.line.finditer(text)] if limit.line else []
             if numbers:
                 # Of several environments, say: the longest.
                 return max(numbers), f"in {path}"
             break
     return limit.default, "by default"
+
+
+def _number(digits: str) -> int:
+    # int() refuses thousands of digits (sys.set_int_max_str_digits), and systemd the longest times.
+    return int(digits) if len(digits) <= _DIGITS_MAX else _NUMBER_MAX
 
 
 def settings_files(
