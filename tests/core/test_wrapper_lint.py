@@ -39,6 +39,7 @@ def findings(command: str, *lines: str, heads: dict[str, str] | None = None) -> 
         (f"runuser -l app -c '{RQ}'", "elsewhere", 'user = "app"'),
         (f"sudo -Hu app {RQ}", "elsewhere", 'user = "app"'),
         (f"sudo {RQ}", "elsewhere", 'user = "ACCOUNT"'),
+        (f'sudo -u "#1000" {RQ}', "elsewhere", 'user = "1000"'),
         (f"docker run --rm image {RQ}", "elsewhere", "restart policy"),
         (f"docker exec app {RQ}", "elsewhere", "restart policy"),
         (f"kubectl exec pod -- {RQ}", "elsewhere", "Deployment"),

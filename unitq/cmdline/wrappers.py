@@ -524,7 +524,7 @@ class Use(NamedTuple):
 
     def text(self, template: str) -> str:
         """Returns a row's words with the names put in."""
-        account = self.account or "ACCOUNT"
+        account = self.account.removeprefix("#") or "ACCOUNT"  # `sudo -u "#1000"`
         return template.replace("{name}", self.name).replace("{account}", account)
 
 
