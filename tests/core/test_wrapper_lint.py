@@ -181,6 +181,29 @@ def test_what_every_way_of_a_script_does_is_an_error() -> None:
     assert [(each.level, each.name) for each in found] == [(Level.ERROR, "pipe")]
 
 
+@pytest.mark.parametrize(
+    ("script", "hint"),
+    [
+        (f"while [ -f on ]; do {RESQUE}; echo again; sleep 2; done", f"command = '{RESQUE}', rest"),
+        (f"cd /srv; while true; do {RESQUE}; done", "start it by `exec`, without the loop: syst"),
+        (f"export A=1; while :; do {RESQUE}; sleep 5; done",
+         'by `exec`, without the loop, and restart_delay = "5s": systemd'),
+        (f"A=1; while :; do {RESQUE}; done", "start it by `exec`"),
+    ],
+)  # fmt: skip
+def test_what_is_done_before_a_loop_is_not_to_be_lost(script: str, hint: str) -> None:
+    (found,) = findings(f'bash -c "{script}"', 'preset = "php-resque"', MIXED)
+    assert (found.level, found.name) == (Level.ERROR, "loop")
+    assert hint in found.hint
+
+
+def test_what_a_file_says_is_not_quoted() -> None:
+    head = f"#!/bin/sh\nwhile true; do {RESQUE} --key=secret; sleep 1; done\n"
+    (found,) = findings("bin/w", 'preset = "php-resque"', MIXED, heads={"bin/w": head})
+    assert "secret" not in found.text
+    assert 'restart_delay = "1s"' in found.hint
+
+
 def test_it_can_be_silenced_by_its_name() -> None:
     from unitq.config.allowed import without_allowed
 

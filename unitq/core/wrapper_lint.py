@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from unitq.core.preset import Preset
 
 _LEVELS = 5  # of shells below shells
+# What a loop does besides its worker, and systemd does in its place.
+_PAUSES = frozenset({(name,) for name in ("sleep", "true", ":", "[", "[[", "test", "echo", "date")})
 
 
 class Below(NamedTuple):
@@ -367,8 +369,19 @@ def _without_loop(ground: _Ground, below: Below) -> str:
         "",
     )
     delay = f"{pause}s" if pause.replace(".", "", 1).isdecimal() else pause
-    more = f', restart_delay = "{delay}"' if delay and "$" not in delay else ""
-    return f"command = {_toml(ground.bare)}{more}: systemd starts again what has ended"
+    more = f'restart_delay = "{delay}"' if delay and "$" not in delay else ""
+    again = "systemd starts again what has ended"
+    # What a file says is not quoted, as root may read what others may not; and what else is done
+    # before the worker is to stay.
+    prepared = any(
+        each is not below.command
+        and (each.words or each.assigned)
+        and each.words[:1] not in _PAUSES
+        for each in below.script.commands
+    )
+    if below.path or prepared:
+        return f"start it by `exec`, without the loop{', and ' * bool(more)}{more}: {again}"
+    return f"command = {_toml(ground.bare)}{', ' * bool(more)}{more}: {again}"
 
 
 def _toml(text: str) -> str:
