@@ -70,6 +70,9 @@ ROWS = [
     row("celery", f"{CELERY} --pidfile=/run/c.pid"),
     row("celery", f"{CELERY} --pidfile=/run/c-%i.pid -n w-%i@%%h", TWO),
     row("celery", f"{CELERY} --pidfile=/run/%%n.pid -n w-%i@%%h", TWO),
+    row("celery", f"{CELERY} --pidfile=/run/%p-%j.pid -n w-%i@%%h", TWO, shared_pidfile=E),
+    row("celery", f"{CELERY} --pidfile=/run/c-${{UNITQ_INSTANCE}}.pid -n w-%i@%%h", TWO),
+    row("celery", f"bash -c 'exec {CELERY} --pidfile=/run/c-$N.pid -n w-%i@%%h'", TWO),
     row("celery", f"{CELERY} --statedb=/var/c.db -n w-%i@%%h", TWO, shared_statedb=W),
     row("celery", f"{CELERY} -S /var/c.db -n w-%i@%%h", TWO, shared_statedb=W),
     row("celery", f"{CELERY} -S /var/%i.db -n w-%i@%%h", TWO),
@@ -181,6 +184,8 @@ ROWS = [
     # Dramatiq
     row("dramatiq", "dramatiq shop --pid-file=/run/d.pid", TWO, shared_pidfile=E),
     row("dramatiq", "dramatiq shop --pid-file=/run/d-%i.pid", TWO),
+    row("dramatiq", "dramatiq shop --pid-file=/run/d-${UNITQ_INSTANCE}.pid", TWO),
+    row("dramatiq", "dramatiq shop --pid-file=/run/%j.pid", TWO, shared_pidfile=E),
     row("dramatiq", "dramatiq shop --watch src", reloads=W),
     row("dramatiq", "dramatiq shop -Q watch"),
     # Huey
@@ -240,6 +245,7 @@ ROWS = [
     row("", "bin/w", TWO, 'service = { RuntimeDirectory = "a-%i b" }', shared_directory=E),
     row("none", "bin/w", TWO, 'service = { RuntimeDirectory = ["a-%i", "b"] }',
         shared_directory=E),
+    row("", "bin/w", TWO, 'service = { RuntimeDirectory = "rtd-%j" }', shared_directory=E),
     row("", "bin/w", 'service = { RuntimeDirectory = "rtd" }'),
     row("", "bin/w", TWO, 'service = { RuntimeDirectory = "rtd-%i b/%i" }'),
     row("", "bin/w", TWO,
@@ -309,6 +315,24 @@ def test_a_second_process_during_a_rollout_counts_as_an_instance() -> None:
     assert [(each.name, each.level) for each in found] == [("worker-name", E)]
 
 
+@pytest.mark.parametrize(
+    ("preset", "one", "other", "name"),
+    [
+        ("laravel", "php artisan queue:work", "php artisan queue:work --once", "one-shot"),
+        ("laravel", "php artisan queue:work", "php artisan queue:listen", "listens"),
+        ("celery", CELERY, f"{CELERY} --detach", "detaches"),
+    ],
+)
+def test_what_a_script_may_start_instead_is_only_a_possibility(
+    preset: str, one: str, other: str, name: str
+) -> None:
+    way = f"if [ $1 = a ]; then exec {one}; else exec {other}; fi\n"
+    of_file = Row(preset, "bin/w", heads=(("bin/w", f"#!/bin/sh\n{way}"),))
+    for each in (of_file, row(preset, f'sh -c "{way.strip()}"')):
+        (found,) = (f for f in findings(each) if f.name == name)
+        assert (found.level, found.certainty) == (W, Certainty.POSSIBLE)
+
+
 def test_options_of_a_program_that_is_not_known_are_only_a_possibility() -> None:
     (found,) = (f for f in findings(row("rq", "bin/worker --burst")) if f.name == "one-shot")
     assert (found.level, found.certainty) == (W, Certainty.POSSIBLE)
@@ -348,6 +372,9 @@ LIMITS = [
     ("sidekiq", "sidekiq", {"config/sidekiq.yml": ":timeout: 120\n"}, "in config/sid", "125s"),
     ("sidekiq", "sidekiq", {"config/sidekiq.yml": "production:\n  timeout: 60"}, "60 s", "65s"),
     ("sidekiq", "sidekiq -C config/b.yml", {"config/b.yml": "timeout: 60"}, "b.yml", "65s"),
+    ("sidekiq", "sidekiq -t 1209600", {}, "gives a job 1209600 s", "1209605s"),
+    ("sidekiq", f"sidekiq -t {'9' * 5000}", {}, "gives a job 1000000000 s", "1000000005s"),
+    ("sidekiq", "sidekiq", {"config/sidekiq.yml": f"timeout: {'9' * 30}"}, "1000000000 s", "05s"),
     ("horizon", "php artisan horizon", {"config/horizon.php": "'timeout' => 60,\n'timeout' => 300"},
      "300 s in config/horizon.php", "305s"),
 ]  # fmt: skip

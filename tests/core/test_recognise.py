@@ -386,3 +386,9 @@ def test_what_is_no_regular_file_is_not_even_opened(tmp_path: Path) -> None:
             os.read(opened, 4096)
     finally:
         os.close(opened)
+
+
+def test_what_the_kernel_makes_up_is_no_script() -> None:
+    """To read /proc/kmsg would take the lines that others wait for, and may have none."""
+    assert heads("/proc/kmsg", "/") == {}
+    assert heads("/bin/sh version", "/proc") == {}

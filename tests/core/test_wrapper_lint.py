@@ -39,6 +39,7 @@ def findings(command: str, *lines: str, heads: dict[str, str] | None = None) -> 
         (f"runuser -l app -c '{RQ}'", "elsewhere", 'user = "app"'),
         (f"sudo -Hu app {RQ}", "elsewhere", 'user = "app"'),
         (f"sudo {RQ}", "elsewhere", 'user = "ACCOUNT"'),
+        (f'sudo -u "#1000" {RQ}', "elsewhere", 'user = "1000"'),
         (f"docker run --rm image {RQ}", "elsewhere", "restart policy"),
         (f"docker exec app {RQ}", "elsewhere", "restart policy"),
         (f"kubectl exec pod -- {RQ}", "elsewhere", "Deployment"),
@@ -149,6 +150,58 @@ def test_a_script_in_a_file(head: str, name: str) -> None:
         assert [(each.level, each.name) for each in found] == (
             [(Level.ERROR, name)] if name else []
         )
+
+
+@pytest.mark.parametrize(
+    ("other", "names"),
+    [
+        (f"{RESQUE} | tee log", ["pipe"]),
+        (f"exec su app -c '{RESQUE}'", ["elsewhere"]),
+        (f"exec watchmedo auto-restart -- {RESQUE}", ["wrapper"]),
+        (f"exec {RESQUE} --other", []),
+        ("npm start", []),
+        ("exec npm start", []),
+        ("exec docker run image", []),
+    ],
+)
+def test_what_only_one_way_of_a_script_does_is_no_error(other: str, names: list[str]) -> None:
+    for head in (
+        f'#!/bin/sh\ncase "$1" in\n other) {other} ;;\n *) exec {RESQUE} ;;\nesac\n',
+        f"#!/bin/sh\nif [ $1 = work ]; then exec {RESQUE}; else {other}; fi\n",
+    ):
+        found = findings("bin/w", 'preset = "php-resque"', MIXED, TERM, heads={"bin/w": head})
+        assert [(each.name, each.level, str(each.certainty)) for each in found] == [
+            (name, Level.WARNING, "possible") for name in names
+        ]
+
+
+def test_what_every_way_of_a_script_does_is_an_error() -> None:
+    head = f"#!/bin/sh\nif [ $1 = a ]; then {RESQUE} | tee a; else {RESQUE} | tee b; fi\n"
+    found = findings("bin/w", 'preset = "php-resque"', MIXED, TERM, heads={"bin/w": head})
+    assert [(each.level, each.name) for each in found] == [(Level.ERROR, "pipe")]
+
+
+@pytest.mark.parametrize(
+    ("script", "hint"),
+    [
+        (f"while [ -f on ]; do {RESQUE}; echo again; sleep 2; done", f"command = '{RESQUE}', rest"),
+        (f"cd /srv; while true; do {RESQUE}; done", "start it by `exec`, without the loop: syst"),
+        (f"export A=1; while :; do {RESQUE}; sleep 5; done",
+         'by `exec`, without the loop, and restart_delay = "5s": systemd'),
+        (f"A=1; while :; do {RESQUE}; done", "start it by `exec`"),
+    ],
+)  # fmt: skip
+def test_what_is_done_before_a_loop_is_not_to_be_lost(script: str, hint: str) -> None:
+    (found,) = findings(f'bash -c "{script}"', 'preset = "php-resque"', MIXED)
+    assert (found.level, found.name) == (Level.ERROR, "loop")
+    assert hint in found.hint
+
+
+def test_what_a_file_says_is_not_quoted() -> None:
+    head = f"#!/bin/sh\nwhile true; do {RESQUE} --key=secret; sleep 1; done\n"
+    (found,) = findings("bin/w", 'preset = "php-resque"', MIXED, heads={"bin/w": head})
+    assert "secret" not in found.text
+    assert 'restart_delay = "1s"' in found.hint
 
 
 def test_it_can_be_silenced_by_its_name() -> None:

@@ -340,7 +340,7 @@ Examples:
 )
 @scope_options
 @click.option("--redis", "ask_redis", is_flag=True, help="Ask the Redis that [redis] names, too.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON array; see docs/json.md.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object; see docs/json.md.")
 def check(ask_redis: bool, as_json: bool) -> int:
     """Look for mistakes in unitq.toml and on this machine.
 

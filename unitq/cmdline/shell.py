@@ -45,6 +45,8 @@ _PLAIN = re.compile(r"[^\s'\"\\$`;&|()<>]+")
 _DEPTH_MAX = 40
 _UNKNOWN = "$_"  # a folder that only the shell knows
 _COMMANDS_MAX = 2000
+# After so many lines that cannot be read, the rest is not: each look may go on to the text's end.
+_UNREADABLE_MAX = 20
 
 
 class Word(NamedTuple):
@@ -107,7 +109,7 @@ def parse(text: str) -> Script:
     """Returns what a script runs."""
     reader = _Reader(text)
     nodes: list[_Node] = []
-    known = True
+    unreadable = 0
     while True:
         try:
             nodes.append(reader.sequence(_Context(), frozenset()))
@@ -115,14 +117,17 @@ def parse(text: str) -> Script:
                 break
             raise _UnreadableError
         except _UnreadableError:
-            known = False
-            if not reader.skip_line():
+            unreadable += 1
+            if unreadable >= _UNREADABLE_MAX or not reader.skip_line():
                 break
     ways = _Ways(reader.functions).of(_Sequence(tuple(nodes)))
     by_exec = [way.last for way in ways if way.over and way.last and way.last.replaces]
     others = [way.last for way in ways if way.last and not way.last.replaces]
     return Script(
-        tuple(reader.commands), known, tuple(dict.fromkeys(by_exec)), tuple(dict.fromkeys(others))
+        tuple(reader.commands),
+        not unreadable,
+        tuple(dict.fromkeys(by_exec)),
+        tuple(dict.fromkeys(others)),
     )
 
 
@@ -249,6 +254,8 @@ class _Ways:
     def __init__(self, functions: dict[str, _Node]) -> None:
         self._functions = functions
         self._open: set[str] = set()
+        # Each function is followed once: two that call the next one twice make 2^n ways.
+        self._followed: dict[str, frozenset[_Way]] = {}
 
     def of(self, node: _Node) -> frozenset[_Way]:
         match node:
@@ -287,11 +294,15 @@ class _Ways:
             return frozenset({_Way(command, over=True)})
         if name in ("exit", "return"):
             return frozenset({_Way(over=True)})
-        if name in self._functions and name not in self._open:
+        if name in self._followed:
+            return self._followed[name]
+        if name in self._functions and name not in self._open and len(self._open) < _DEPTH_MAX:
             self._open.add(name)
             ways = self.of(self._functions[name])
             self._open.discard(name)
-            return frozenset(_Way(way.last, way.over and bool(way.last)) for way in ways)
+            found = frozenset(_Way(way.last, way.over and bool(way.last)) for way in ways)
+            self._followed[name] = found
+            return found
         return frozenset({_NOTHING if command.quick else _Way(command)})
 
 
@@ -826,6 +837,10 @@ def _closing(text: str, at: int, closer: str = ")", level: int = 0) -> int:
         c = text[at]
         if c == "\\":
             at += 1
+        elif c == "#" and closer == ")" and text[at - 1] in " \t\n;(":  # a comment, quotes and all
+            end = text.find("\n", at)
+            at = len(text) if end < 0 else end
+            continue
         elif c == "'" and closer == ")":
             at = text.find("'", at + 1)
             if at < 0:

@@ -57,6 +57,7 @@ class Wrapper:
     as_operand: bool = False  # its first operand is the account
     client: bool = False  # something else starts the command: a daemon, or another machine
     opaque: bool = False  # what it runs stands in a file of its own: package.json, Procfile
+    word: bool = False  # a common word: only what the system has by this name is the program
     variants: tuple[Variant, ...] = ()
     passes: frozenset[str] = _COMMON  # what one that passes on does pass on; it dies of the rest
     group: bool = False  # it tells each process of the worker's group
@@ -294,7 +295,7 @@ _KEEPING = (
         for name in ("npm", "npx", "pnpm", "yarn")
     ),
     # `time` waits for its child, and dies of the signal.
-    Wrapper(("time",), Kind.KEEPS, ("-f", "-o", "--format", "--output"), does=_GONE,
+    Wrapper(("time",), Kind.KEEPS, ("-f", "-o", "--format", "--output"), word=True, does=_GONE,
             instead="leave it out: `unitq status` and the journal say how long it ran"),
     Wrapper(
         ("flock",), Kind.KEEPS,
@@ -318,7 +319,8 @@ _KEEPING = (
         ("script",), Kind.KEEPS,
         ("-I", "-O", "-B", "-T", "-m", "-E", "-o", "--log-in", "--log-out", "--log-io",
          "--log-timing", "--logging-format", "--echo", "--output-limit"),
-        script=("-c", "--command"), kills_on=("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"),
+        script=("-c", "--command"), word=True,
+        kills_on=("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"),
         kills="it closes the worker's terminal, and kills it 2 s after the stop signal",
         instead="leave it out: `unitq logs` has what a worker prints, line by line",
     ),
@@ -391,10 +393,11 @@ _CLIENT = (
 def _client(
     names: tuple[str, ...], daemon: str, instead: str, *, valued: str = "", operands: int = 0,
     runner: tuple[str, ...] = (), separated: bool = False, joined: bool = False,
+    word: bool = False,
 ) -> Wrapper:  # fmt: skip
     return Wrapper(
         names, Kind.ELSEWHERE, tuple(valued.split()), operands, runner, separated, joined=joined,
-        does=_CLIENT.replace("{daemon}", daemon), instead=instead, client=True,
+        word=word, does=_CLIENT.replace("{daemon}", daemon), instead=instead, client=True,
     )  # fmt: skip
 
 
@@ -462,20 +465,21 @@ _ELSEWHERE = (
     _client(("ssh", "mosh", "autossh"), "sshd of that host", "install unitq on that host",
             valued=" ".join(f"-{letter}" for letter in "BbcDEeFIiJLlmOopQRSWw"), operands=1,
             joined=True),
-    _client(("at", "batch"), "atd", "start the worker itself"),
+    _client(("at", "batch"), "atd", "start the worker itself", word=True),
 )  # fmt: skip
 
 WRAPPERS: tuple[Wrapper, ...] = (*_REPLACING, *_PASSING_ON, *_KEEPING, *_ELSEWHERE)
+# Where the system's own programs are; without a folder they are looked for there.
+_OF_THE_SYSTEM = frozenset(
+    {"", "/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"}
+)
+_WRAPPERS_MAX = 20  # before one command
 _VERSION = re.compile(r"-?[0-9][0-9.]*\Z")  # behind a program's name
 _BY_NAME = {name: row for row in WRAPPERS for name in row.names}
 
 # npm and its likes: what they run stands in package.json.
 LAUNCHERS = frozenset({"npm", "npx", "pnpm", "yarn"})
 
-
-# Names that apps have for programs of their own: bin/batch is no client of atd.
-_WORDS = frozenset({"at", "batch", "command", "script", "time"})
-_SYSTEM = frozenset({"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"})
 
 # They have a daemon, or another machine, start what they are told to, and only wait for its end.
 CLIENTS = frozenset(name for row in WRAPPERS if row.client for name in row.names)
@@ -490,10 +494,9 @@ WAITING = frozenset(
 
 def named(name: str) -> Wrapper | None:
     """Returns the row of a program, given with or without its path."""
-    folder, slash, program = name.rpartition("/")
-    if slash and program in _WORDS and folder not in _SYSTEM:
-        return None
-    return _BY_NAME.get(program) or _BY_NAME.get(unversioned(program))
+    folder, _, program = name.rpartition("/")
+    row = _BY_NAME.get(program) or _BY_NAME.get(unversioned(program))
+    return None if row and row.word and folder not in _OF_THE_SYSTEM else row
 
 
 def unversioned(program: str) -> str:
@@ -533,7 +536,7 @@ class Use(NamedTuple):
 
     def text(self, template: str) -> str:
         """Returns a row's words with the names put in."""
-        account = self.account or "ACCOUNT"
+        account = self.account.removeprefix("#") or "ACCOUNT"  # `sudo -u "#1000"`
         return template.replace("{name}", self.name).replace("{account}", account)
 
 
@@ -549,7 +552,7 @@ def unwrap(words: Sequence[str]) -> Unwrapped:
     """Returns the wrappers before a command, and the command."""
     uses: list[Use] = []
     rest = list(words)
-    while rest:
+    while rest and len(uses) < _WRAPPERS_MAX:
         if _is_assignment(rest[0]):
             rest.pop(0)
             continue

@@ -6,6 +6,7 @@ Values may be secrets: a finding has names and lines, and of a line without a na
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,29 @@ def findings(content: bytes, path: str, place: str) -> list[Finding]:
     for statement in found:
         if statement.taken:
             said += _changed(statement, known, path, place)
-    return said
+    return _first_of_each(said, path)
+
+
+def _first_of_each(said: Sequence[Finding], path: str) -> list[Finding]:
+    """Returns a screen of them at most, also of a file in which each line begins with `export`."""
+    kept: list[Finding] = []
+    count: dict[str, int] = {}
+    for each in said:
+        count[each.name] = count.get(each.name, 0) + 1
+        if not each.name or count[each.name] <= _SHOWN:
+            kept.append(each)
+    for name, number in count.items():
+        if name and number > _SHOWN:
+            first = next(each for each in kept if each.name == name)
+            more = number - _SHOWN
+            kept.append(
+                replace(
+                    first,
+                    message=f"{path}: {more} more line{'s' * (more > 1)} of this kind",
+                    hint="as above; then check again",
+                )
+            )
+    return kept
 
 
 def _refused(found: Sequence[Statement], path: str, place: str) -> Iterator[Finding]:
@@ -238,9 +261,11 @@ def _listed(lines: Sequence[int]) -> str:
             runs[-1][1] = line
         else:
             runs.append([line, line])
-    return ", ".join(
-        f"{first}" if first == last else f"{first}{' to ' if last > first + 1 else ', '}{last}"
-        for first, last in runs
+    return _some(
+        [
+            f"{first}" if first == last else f"{first}{' to ' if last > first + 1 else ', '}{last}"
+            for first, last in runs
+        ]
     )
 
 

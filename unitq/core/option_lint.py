@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from unitq.core.recognise import Invocation
     from unitq.core.settings import RolloutSettings
 
+_NUMBER_MAX = 10**9  # of a limit; nobody waits so long
+_DIGITS_MAX = 9
 _YES = frozenset({"yes", "true", "on", "1"})
 
 
@@ -111,8 +113,10 @@ def _of_check(
         program = _matching(worker, check, preset, programs, seen)
         if program is None:
             return
-        if not program.own and (check.options or check.lacks):
-            # A script that hands its options on, perhaps.
+        # A script that hands its options on, perhaps; or one that may start another one instead.
+        handed_on = not program.own and (check.options or check.lacks)
+        others = [one for one in programs if one.own and one is not program]
+        if handed_on or (program.own and not all(_matches(o, check, preset) for o in others)):
             level, sure = min(level, Level.WARNING, key=_MILD.index), Certainty.POSSIBLE
     yield Finding(
         level,
@@ -165,24 +169,24 @@ def _matching(
             _Program(one.texts(), (), own=True) for one in invocations(worker.command, seen.heads)
         ]
         found.append(_Program((worker.command,), (), own=True))
+    return next((one for one in found if _matches(one, check, preset)), None)
+
+
+def _matches(program: _Program, check: Check, preset: Preset) -> bool:
     valued = preset.recognise.valued
     value_of = None if check.variable or check.directive else check.value
-    for program in found:
-        # Other programs may mean something else by a letter.
-        options = [name for name in check.options if program.own or name.startswith("--")]
-        if check.command and not any(check.command.search(text) for text in program.texts):
-            continue
-        if check.options and not any(
-            value_of is None or value_of.fullmatch(value)
-            for value in option_values(program.options, options, valued)
-        ):
-            continue
-        if check.lacks and (
-            not program.own or any(option_values(program.options, check.lacks, valued, given="x"))
-        ):
-            continue
-        return program
-    return None
+    # Other programs may mean something else by a letter.
+    options = [name for name in check.options if program.own or name.startswith("--")]
+    if check.command and not any(check.command.search(text) for text in program.texts):
+        return False
+    if check.options and not any(
+        value_of is None or value_of.fullmatch(value)
+        for value in option_values(program.options, options, valued)
+    ):
+        return False
+    if not check.lacks:
+        return True
+    return program.own and not any(option_values(program.options, check.lacks, valued, given="x"))
 
 
 def option_values(
@@ -231,10 +235,10 @@ def _of_limits(worker: Worker, preset: Preset, seen: Seen) -> Iterator[Finding]:
         needed[least] = Finding(
             Level.WARNING,
             f"workers.{worker.name}.stop_timeout",
-            f"{worker.stop_timeout} is too short: {preset.title} gives a job {own:g} s {place}"
+            f"{worker.stop_timeout} is too short: {preset.title} gives a job {own:.15g} s {place}"
             + (f", and {limit.says}" if limit.says else "")
             + (f" [{limit.source}]" if limit.source else ""),
-            f"at least {least:g}s",
+            f"at least {least:.15g}s",
             name="time-limit",
         )
     if needed:
@@ -263,20 +267,25 @@ def _own_limit(
     if limit.command and (found := limit.command.search(worker.command)):
         text = next((group for group in found.groups() if group), "")
         if text.isdecimal():
-            return int(text), by_command
+            return _number(text), by_command
     for program in programs:
         given = option_values(program.options, limit.options, preset.recognise.valued)
-        if numbers := [int(value) for value in given if value.isdecimal()]:
+        if numbers := [_number(value) for value in given if value.isdecimal()]:
             return numbers[-1], by_command
     for path in settings_files(worker, preset, seen.heads, (limit,)):
         if path in seen.settings:
             text = seen.settings[path]
-            numbers = [int(one[1]) for one in limit.line.finditer(text)] if limit.line else []
+            numbers = [_number(one[1]) for one in limit.line.finditer(text)] if limit.line else []
             if numbers:
                 # Of several environments, say: the longest.
                 return max(numbers), f"in {path}"
             break
     return limit.default, "by default"
+
+
+def _number(digits: str) -> int:
+    # int() refuses thousands of digits (sys.set_int_max_str_digits), and systemd the longest times.
+    return int(digits) if len(digits) <= _DIGITS_MAX else _NUMBER_MAX
 
 
 def settings_files(

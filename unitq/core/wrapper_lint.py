@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.cmdline.shell import Command, Script, parse, script_of, with_exec
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from unitq.core.preset import Preset
 
 _LEVELS = 5  # of shells below shells
+# What a loop does besides its worker, and systemd does in its place.
+_PAUSES = frozenset({(name,) for name in ("sleep", "true", ":", "[", "[[", "test", "echo", "date")})
 
 
 class Below(NamedTuple):
@@ -52,10 +55,29 @@ def of_worker(
     worker: Worker, presets: Mapping[str, Preset], preset: Preset | None, seen: Seen
 ) -> Iterator[Finding]:
     """Yields what is wrong above the worker, the outermost first. `preset`: the worker's own."""
-    stand = _worker(worker.command, presets, seen)
-    if stand is None:
+    ways = [
+        list(_of_stand(_Ground(worker, preset, f"workers.{worker.name}", stand, known)))
+        for stand, known in _workers(worker.command, presets, seen)
+    ]
+    if len(ways) < 2 or all(any(_may_not_be(each) for each in found) for found in ways):
+        yield from ways[0] if ways else ()
         return
-    ground = _Ground(worker, preset, f"workers.{worker.name}", stand)
+    # `case $1 in web) … ;; work) … ;; esac`: only the script knows which way it goes.
+    for each in dict.fromkeys(finding for found in ways for finding in found):
+        yield (
+            replace(each, level=Level.WARNING, sure=Certainty.POSSIBLE)
+            if _may_not_be(each)
+            else each
+        )
+
+
+def _may_not_be(finding: Finding) -> bool:
+    """Whether it is an error of the way that a script goes; `exec` can be written on each way."""
+    return finding.level is Level.ERROR and finding.name != "shell"
+
+
+def _of_stand(ground: _Ground) -> Iterator[Finding]:
+    stand = ground.stand
     uses = (layer for layer in stand.above if isinstance(layer, Use))
     # Whatever else stands there: this worker is not below its unit at all.
     if client := next((use for use in uses if use.kind is Kind.ELSEWHERE), None):
@@ -75,11 +97,17 @@ def of_worker(
                 return
 
 
-def _worker(command: str, presets: Mapping[str, Preset], seen: Seen) -> Stand | None:
-    """Returns the program that takes the jobs: a framework's, or what a script comes to last."""
+def _workers(command: str, presets: Mapping[str, Preset], seen: Seen) -> list[tuple[Stand, bool]]:
+    """Returns the program that takes the jobs: a framework's, or what a script comes to last.
+
+    Several where the script may come to one or another of a framework's. And whether it is one.
+    """
     every = list(_stands(words_of(command), seen.heads, (), frozenset()))
     known = [each for each in every if is_known(presets, each.words, seen.heads)]
-    return next(iter(known or [each for each in reversed(every) if each.last] or every), None)
+    if not known:
+        return [(each, False) for each in [*(e for e in reversed(every) if e.last), *every][:1]]
+    ways = [each for each in known if each.last] if known[0].last else known[:1]
+    return [(each, True) for each in ways]
 
 
 def _stands(
@@ -111,6 +139,7 @@ class _Ground(NamedTuple):
     preset: Preset | None
     place: str
     stand: Stand
+    known: bool  # it is a framework's, and no guess
 
     @property
     def mixed(self) -> bool:
@@ -231,7 +260,7 @@ def _shell(ground: _Ground, below: Below) -> Iterator[Finding]:
             "the middle of the stop, which takes jobs until it is killed",
             "loop",
         )
-    elif below.script.hands_over and command in below.script.becomes:
+    elif command in below.script.becomes and (ground.known or below.script.hands_over):
         return
     elif not below.script.known or below.script.traps:
         if ground.mixed:
@@ -340,8 +369,19 @@ def _without_loop(ground: _Ground, below: Below) -> str:
         "",
     )
     delay = f"{pause}s" if pause.replace(".", "", 1).isdecimal() else pause
-    more = f', restart_delay = "{delay}"' if delay and "$" not in delay else ""
-    return f"command = {_toml(ground.bare)}{more}: systemd starts again what has ended"
+    more = f'restart_delay = "{delay}"' if delay and "$" not in delay else ""
+    again = "systemd starts again what has ended"
+    # What a file says is not quoted, as root may read what others may not; and what else is done
+    # before the worker is to stay.
+    prepared = any(
+        each is not below.command
+        and (each.words or each.assigned)
+        and each.words[:1] not in _PAUSES
+        for each in below.script.commands
+    )
+    if below.path or prepared:
+        return f"start it by `exec`, without the loop{', and ' * bool(more)}{more}: {again}"
+    return f"command = {_toml(ground.bare)}{', ' * bool(more)}{more}: {again}"
 
 
 def _toml(text: str) -> str:

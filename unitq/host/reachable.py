@@ -177,7 +177,7 @@ def _finding(place: str, who: str, need: Need, obstacle: Obstacle) -> Finding:
         )
     return Finding(
         Level.ERROR, place, f"{who} may not {obstacle.use} {what}{way}",
-        _remedy(obstacle), _ENDS[need.use],
+        _remedy(obstacle, asked), _ENDS[need.use],
     )  # fmt: skip
 
 
@@ -188,12 +188,15 @@ _ENDS = {
 }
 
 
-def _remedy(obstacle: Obstacle) -> str:
+def _remedy(obstacle: Obstacle, asked: str) -> str:
     if obstacle.path == "/root" or obstacle.path.startswith("/root/"):
         return (
             "move it out of root's home: UV_PYTHON_INSTALL_DIR=/opt/python for uv, "
             "PYENV_ROOT=/opt/pyenv for pyenv"
         )
+    if obstacle.use == READ and not f"{asked}/".startswith(f"{obstacle.path}/"):
+        # Whoever made the link may want to read what it leads to.
+        return f"a link leads there: {asked} is to be a file that the account may read"
     letter = "r" if obstacle.use == READ else "x"
     return f"`chmod o+{letter} {obstacle.path}`, or an account or group that may"
 

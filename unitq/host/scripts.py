@@ -106,9 +106,11 @@ def _beginning(path: str, count: int) -> bytes:
     try:
         with resolved(path) as found:
             # Looked at before it is opened: to open a device can be an order, as to a watchdog.
-            if not stat.S_ISREG(os.fstat(found.descriptor).st_mode):
+            # The kernel's own files, in /proc, have no size, and some are changed by being read.
+            status = os.fstat(found.descriptor)
+            if not stat.S_ISREG(status.st_mode) or not status.st_size:
                 return b""
             with open(found.open(), "rb", buffering=0) as file:
-                return file.read(count)
+                return file.read(count) or b""
     except OSError:
         return b""

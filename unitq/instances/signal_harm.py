@@ -47,7 +47,9 @@ def problems(
     found: dict[str, list[str]] = {}
     for name, processes in recipients.items():
         framework = frameworks.get(name.worker)
-        reason = _deadly(number, processes) or (_harmful(number, framework) if framework else "")
+        reason = _deadly(number, processes)
+        if not reason and framework:
+            reason = _harmful(number, framework, whole=len(processes) > 1)
         if reason:
             found.setdefault(reason, []).append(str(name))
     return tuple(f"{_listed(names)}: {reason}" for reason, names in found.items())
@@ -66,10 +68,13 @@ def _deadly(number: int, processes: Iterable[Recipient]) -> str:
     return f"{', '.join(programs)} has no handler for {name}, so it would die at once"
 
 
-def _harmful(number: int, framework: Framework) -> str:
-    """What the preset says against the signal."""
+def _harmful(number: int, framework: Framework, *, whole: bool) -> str:
+    """What the preset says against the signal. `whole`: more than the main process gets it."""
     name = name_of(number)
     stop = framework.preset.stop
+    if whole and name in stop.drains and name not in stop.drains_all:
+        why = f": {stop.why.removesuffix('.')}" if stop.why else ""
+        return f"{framework.preset.title}, {name} to every process{why}"
     if name not in stop.loses or name in (*stop.drains, framework.stop_signal):
         return ""
     return f"{framework.preset.title}, {name}: {dict(framework.preset.signals)[name]}"

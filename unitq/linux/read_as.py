@@ -170,7 +170,8 @@ def _as_account(path: str, say: Control, most: int) -> bytes:
         raise UnreadableError(os.strerror(int(reason)))
     raise UnreadableError(
         f"{name} decides what this path leads to ({say.path}), but may not read it",
-        f"`chown {name} {path}`, or move it to a directory of root's, such as /etc",
+        # No chown: who decides the path can make it a link to any file, and chown(1) follows it.
+        f"write it as a file that {name} owns, or in a directory of root's, such as /etc",
         denied=True,
     )
 
@@ -185,7 +186,7 @@ def _content(descriptor: int, most: int) -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise UnreadableError("not a file")
         with open(descriptor, "rb", closefd=False) as file:
-            content = file.read(most + 1)
+            content = file.read(most + 1) or b""  # None: of a kernel's file that has nothing yet
     finally:
         os.close(descriptor)
     if len(content) > most:

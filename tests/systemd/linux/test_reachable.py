@@ -180,6 +180,14 @@ def test_what_only_the_interpreter_reads(make: Callable[[Path], str], place: Pat
         ]
 
 
+def test_what_an_accounts_link_leads_to_is_not_to_be_opened_for_it(place: Path) -> None:
+    (place / "w").symlink_to("/etc/shadow")
+    start = Start("workers.w", (("command", f"/usr/bin/python3 {place}/w"),), "/", USER)
+    (found,) = findings([start], user_scope=False)
+    assert found.message.startswith(f"{USER} may not read /etc/shadow")
+    assert "chmod" not in found.hint
+
+
 def test_one_child_for_each_account(place: Path) -> None:
     children: list[int] = []
     os.register_at_fork(after_in_parent=lambda: children.append(1))

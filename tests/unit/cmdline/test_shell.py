@@ -44,6 +44,8 @@ ENDS_IN_EXEC = [
     "cat <<END\nwhile true\nEND\nexec w",
     "arr=(a b c); [[ $a > b ]] && (( a > 1 )); exec w # | tee",
     "helper & exec w",
+    "a=$(\n  # it's a\n  x\n)\nexec w # isn't",
+    "a=$(echo a#b ${#c} $#)\nexec w",
     "exec w; php never",
 ]  # fmt: skip
 DO_NOT = [
@@ -182,13 +184,30 @@ def test_a_script_that_ends_in_exec_becomes_its_last_command_in_a_real_shell(scr
 @pytest.mark.parametrize(
     "text",
     ["(", "{ ", "if a; then\n", "$(", '"$(', "`", "${", "<<a\n", "case a in\n", "f() {\n", "a|",
-     "a && ", "exec b\n", "\n"],
+     "a && ", "exec b\n", "\n", "x $(a\n", "x ${a\n", "x ` $(\n", "a=(\n", '"$(a\n'],
     ids=repr,
 )  # fmt: skip
 def test_no_script_takes_long(text: str) -> None:
     begun = time.process_time()
     parse((text * 32768)[:32768])
     assert time.process_time() - begun < 2
+
+
+@pytest.mark.parametrize(
+    "body", ["{0}; {0};", "if x; then {0}; else {0}; fi;", "{0};"], ids=["twice", "or", "deep"]
+)
+def test_functions_that_call_functions_do_not_take_long(body: str) -> None:
+    begun = time.process_time()
+    count = 900
+    inner = "".join(f"f{n}() {{ {body.format(f'f{n + 1}')} }}\n" for n in range(count))
+    found = parse(f"{inner}f{count}() {{ w; }}\nf0\n")
+    assert not found.hands_over
+    assert time.process_time() - begun < 2
+
+
+def test_functions_that_call_each_other_have_an_end() -> None:
+    found = parse("a() { b; c; }\nb() { a; c; }\nc() { a; b; exec w; }\na\n")
+    assert [each.words for each in found.becomes] == [("w",)]
 
 
 def test_commands_of_a_real_script(tmp_path: Path) -> None:

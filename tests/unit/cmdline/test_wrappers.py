@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.core.build import PRESETS
@@ -97,7 +99,8 @@ def test_the_account_is_in_the_words(command: str, account: str) -> None:
 @pytest.mark.parametrize(
     "command",
     ["bundle install", "poetry install", "docker ps", "env", "timeout", "php x", "uv sync",
-     "kubectl get pods", "", "envoy run x"],
+     "kubectl get pods", "", "envoy run x", "bin/batch run", "/srv/shop/bin/script w", "./time w",
+     "/srv/shop/batch --queue a", "./at w"],
 )  # fmt: skip
 def test_what_runs_no_command_is_no_wrapper(command: str) -> None:
     found = unwrap(split(command))
@@ -109,6 +112,13 @@ def test_what_it_runs_stands_elsewhere(command: str) -> None:
     found = unwrap(split(command))
     assert [use.kind for use in found.uses] == [Kind.KEEPS]
     assert found.words == tuple(split(command))
+
+
+@pytest.mark.parametrize("before", ["env ", "timeout 1 ", "bundle exec ", "docker run x "])
+def test_no_row_of_wrappers_takes_long(before: str) -> None:
+    begun = time.process_time()
+    unwrap((before * 20_000).split())
+    assert time.process_time() - begun < 1
 
 
 def test_rows_are_whole() -> None:

@@ -94,3 +94,20 @@ def test_a_large_file_takes_no_longer_than_its_size(part: str) -> None:
     begun = time.process_time()
     findings(content, "/etc/a.env", "environment_file")
     assert time.process_time() - begun < 10
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [("export A{}=1", "env-dropped"), ("A{} = x # y", "env-comment"), ("a.b{}=1", "env-dropped")],
+)
+def test_of_many_lines_of_a_kind_the_first_ones_are_shown(line: str, name: str) -> None:
+    text = "\n".join(line.format(number) for number in range(2000))
+    found = findings(text.encode(), "/e", "p")
+    assert {each.name for each in found} == {name}
+    assert len(found) == 6
+    assert found[-1].message == "/e: 1995 more lines of this kind"
+
+
+def test_many_lines_are_not_all_listed() -> None:
+    (found,) = findings(b"A=1\nno sign\n" * 2000, "/e", "p")[:1]
+    assert "lines 2, 4, 6, 8, 10 and 1995 more" in found.message

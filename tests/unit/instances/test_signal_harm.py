@@ -70,6 +70,29 @@ def test_what_the_preset_says(name: str | None, number: int, reason: str) -> Non
     assert bool(said) is bool(reason)
 
 
+@pytest.mark.parametrize(
+    ("name", "number", "command", "count", "reason"),
+    [
+        ("dramatiq", signal.SIGTERM, "dramatiq shop", 3, "SIGTERM to every process: SIGTERM to"),
+        ("dramatiq", signal.SIGTERM, "dramatiq shop", 1, ""),
+        ("dramatiq", signal.SIGINT, "dramatiq shop", 3, ""),
+        ("celery", signal.SIGTERM, "celery -A p worker", 3, "Celery, SIGTERM to every process"),
+        ("celery", signal.SIGTERM, "celery -A p worker -P threads", 3, ""),
+        ("laravel", signal.SIGTERM, "php artisan queue:work", 3, ""),
+        ("rq", signal.SIGTERM, "rq worker a", 2, "RQ, SIGTERM to every process"),
+        ("rq", signal.SIGINT, "rq worker a", 2, ""),
+    ],
+)
+def test_what_drains_a_main_process_may_cost_jobs_where_all_get_it(
+    name: str, number: int, command: str, count: int, reason: str
+) -> None:
+    fitted = preset(name).fitted(command)
+    known = {"sms": Framework(fitted, fitted.stop.signal)}
+    found = "; ".join(problems(number, {ONE: [Recipient("x", True)] * count}, known))
+    assert reason in found
+    assert bool(reason) is bool(found)
+
+
 def test_what_lets_jobs_finish_for_this_command_is_sent() -> None:
     assert not refused("huey", signal.SIGTERM, command="huey_consumer.py app.huey -g TERM")
     # What systemd sends at every stop is what the operator has chosen, and `check` has judged.

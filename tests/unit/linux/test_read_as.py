@@ -188,8 +188,10 @@ def test_a_file_that_only_a_closed_directory_hides(shared: Path, srv: Path) -> N
     (srv / "closed").mkdir(mode=0o700)
     written(srv / "closed" / "f", SECRET, 0o644)
     give_link(shared / ".env", srv / "closed" / "f")
-    with pytest.raises(UnreadableError, match="may not read it"):
+    with pytest.raises(UnreadableError, match="may not read it") as refused:
         read(shared / ".env", MOST)
+    # chown(1) would follow the account's link, and give it what it leads to.
+    assert "chown" not in refused.value.hint
 
 
 def test_several_accounts_are_refused(shared: Path, srv: Path) -> None:

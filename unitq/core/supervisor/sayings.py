@@ -70,7 +70,7 @@ def around(part: Part, draft: Draft, peeled: Peeled) -> None:
             + ("" if peeled.plain.directory else "; say its `directory`, as the home is not known")
         )
     if peeled.loop:
-        draft.keys["restart_delay"] = f"{peeled.loop.interval:g}s"
+        draft.keys["restart_delay"] = f"{peeled.loop.interval:.15g}s"
         if not peeled.loop.interval:
             del draft.keys["restart_delay"]
         part.note("the loop is gone: systemd starts the worker again, and stops it while it drains")

@@ -152,7 +152,7 @@ def _as_framework(part: Part, program: Program, draft: Draft, preset: Preset, be
     limit = str(stop.timeout)
     longest = time_limit(preset, str(draft.keys["command"]))
     if longest > (settings.stopwaitsecs if chosen else stop.timeout.seconds):
-        limit = draft.keys["stop_timeout"] = f"{longest:g}s"
+        limit = draft.keys["stop_timeout"] = f"{longest:.15g}s"
         part.changed(
             "stopwaitsecs",
             f"{limit}: its command gives a job as long, and some room",

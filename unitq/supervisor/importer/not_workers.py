@@ -57,8 +57,8 @@ def aside(part: Part, draft: Draft, command: Command, *, once: str = "") -> None
             "", "As it was:",
         ])  # fmt: skip
         part.only(
-            f"a loop that sleeps {timer.interval:g} s is a timer: its units stand in a comment, to "
-            "be copied"
+            f"a loop that sleeps {timer.interval:.15g} s is a timer: its units stand in a comment, "
+            "to be copied"
         )
     elif once:
         _off(draft, [

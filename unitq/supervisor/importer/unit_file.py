@@ -303,9 +303,12 @@ class _Unit:
         group = (peeled.group if peeled else "") or self.value("Group")
         if self.wishes.user_scope:
             return
-        if not user:
+        if not user and self.value("DynamicUser").lower() in ("yes", "true", "on", "1"):
+            pass  # systemd makes one up; with user = "root" it would be root (systemd.exec(5))
+        elif not user:
             self.part.decide('user = "root": the unit names none. Does it need to be root?')
-        for key, name in (("user", user or "root"), ("group", group)):
+            user = "root"
+        for key, name in (("user", user), ("group", group)):
             try:
                 if name:
                     self.draft.keys[key] = checked_user(name)
@@ -321,6 +324,13 @@ class _Unit:
                 pairs = value.split()
             for pair in pairs:
                 name, _, text = pair.partition("=")
+                letters = {one[1] for one in _SPECIFIER.finditer(text)} - {"%"}
+                if letters:
+                    self.part.decide(
+                        f"environment: {name} has %{min(letters)} in it, which stays as it is: "
+                        "systemd expands nothing there. Write the value out, or in `command` "
+                        "/usr/bin/env NAME=VALUE, where it does"
+                    )
                 found.append((name, text.replace("%%", "%")))
         return found
 
@@ -375,7 +385,7 @@ class _Unit:
         longest = time_limit(preset, line)
         seconds = duration.parse(limit).seconds if limit else stop.timeout.seconds
         if longest > seconds:
-            draft.keys["stop_timeout"] = f"{longest:g}s"
+            draft.keys["stop_timeout"] = f"{longest:.15g}s"
         elif limit:
             draft.keys["stop_timeout"] = limit
         whom, why = stopping.whom(draft, preset, between)

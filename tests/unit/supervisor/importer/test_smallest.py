@@ -321,6 +321,7 @@ def test_what_is_not_to_start_is_written_as_a_comment() -> None:
     [
         (f"{WORK} --timeout=1800", (), "1805s"),
         (f"{WORK} --timeout=1800", ("stopwaitsecs=60",), "1805s"),
+        (f"{WORK} --timeout=2592000", (), "2592005s"),
         (f"{WORK} --timeout=1800", ("stopwaitsecs=7200",), "7200s"),
         (f"{WORK} --timeout=30", (), "90s"),
         (f"{WORK} --timeout=0", (), "90s"),

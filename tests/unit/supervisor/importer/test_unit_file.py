@@ -255,6 +255,42 @@ def test_without_a_framework_it_stops_as_it_did(
     )
 
 
+def test_a_long_time_limit_is_written_out(unitq: Command, tmp_path: Path) -> None:
+    text = (
+        "[Service]\nUser=app\nWorkingDirectory=/srv/a\nRestart=always\nTimeoutStopSec=60\n"
+        "ExecStart=/usr/bin/php artisan queue:work --timeout=2592000\n"
+    )
+    app, _ = imported(unitq, tmp_path, "w.service", text)
+    assert str(app.workers[0].stop_timeout) == "2592005s"
+
+
+@pytest.mark.parametrize("yes", ["yes", "True", "1"])
+def test_an_account_that_systemd_makes_up_is_not_roots(
+    unitq: Command, tmp_path: Path, yes: str
+) -> None:
+    text = (
+        f"[Service]\nDynamicUser={yes}\nWorkingDirectory=/srv/a\nRestart=always\n"
+        "ExecStart=/usr/bin/env worker\n"
+    )
+    app, said = imported(unitq, tmp_path, "w.service", text)
+    assert app.workers[0].user is None
+    assert "root" not in said
+
+
+def test_what_systemd_would_put_into_a_variable_has_to_be_decided(
+    unitq: Command, tmp_path: Path
+) -> None:
+    text = (
+        "[Service]\nUser=app\nWorkingDirectory=/srv/a\nRestart=always\n"
+        'Environment=A=50%% "B=%h/x" C=%%h\nExecStart=/usr/bin/env worker\n'
+    )
+    app, said = imported(unitq, tmp_path, "w.service", text)
+    assert dict(app.workers[0].environment) == {"A": "50%", "B": "%h/x", "C": "%h"}
+    assert "environment: B has %h in it" in said
+    assert "environment: A" not in said
+    assert "environment: C" not in said
+
+
 @pytest.mark.parametrize(
     ("start", "written", "user"),
     [
