@@ -502,7 +502,7 @@ def test_the_same_log_of_several_failures_is_printed_once(site: Site) -> None:
     site.config(workers={"sms": sms}, rollout=LEAST | {"max_failures": 5})
     (site.release(1) / "bad").touch()
     done = site.deploy(code=7)
-    assert done.stderr.count("failed: it ended soon after") == 3
+    assert done.stderr.count("failed: it ended soon after its start") == 3
     assert "  | odd crash-on bad: bad is here: exits 3" in done.stderr
     assert done.stderr.count("bad is here") == 1, done
 

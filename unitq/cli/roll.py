@@ -262,8 +262,8 @@ def _why_not(roll: Roll, outcome: Outcome) -> str:
     ):
         return (
             f"the code in {', '.join(in_place.directories(gone))} is updated in place, so a "
-            "rollback would start the same files again; what was not touched still runs the old "
-            "code, from memory"
+            "rollback would start the same files again; instances that were not restarted still "
+            "run the old code, from memory"
         )
     return NO_WAY_BACK
 

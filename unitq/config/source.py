@@ -57,7 +57,6 @@ def candidates(places: Layout) -> list[Candidate]:
 
 def around(every: Sequence[Candidate], cwd: str) -> list[Candidate]:
     """Returns those whose code the directory is in; also beside a link such as `current`."""
-
     if not cwd:
         return []  # that directory was deleted
     here = Path(cwd).resolve()
@@ -67,12 +66,12 @@ def around(every: Sequence[Candidate], cwd: str) -> list[Candidate]:
             real = Path(directory).resolve()
         except (OSError, RuntimeError, ValueError):  # links in a circle; a NUL
             return False
-        return here.is_relative_to(real) or (
-            os.path.islink(directory) and here.is_relative_to(Path(directory).parent.resolve())
+        # "/" holds every directory, which says nothing about this one.
+        beside = Path(directory).parent.resolve() if os.path.islink(directory) else real
+        return any(
+            here.is_relative_to(each) for each in (real, beside) if each != Path(each.anchor)
         )
 
-    if not cwd:
-        return []
     return [each for each in every if any(holds(directory) for directory in each.directories)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from shutil import which
 from typing import TYPE_CHECKING
 
 from unitq.linux import git_files
@@ -66,9 +67,12 @@ def moved(
 
 def how_to_restore(goal: Revision, workers: Sequence[WorkerRevision], then: str) -> str:
     """Returns what brings the code of these workers of `goal` back; `then` is the last command."""
-    commands = restore_commands(workers, [_owner(worker.release) for worker in workers])
+    owners = [_owner(worker.release) for worker in workers]
+    commands = restore_commands(workers, owners, sudo=bool(which("sudo")))
     if commands:
-        return f"`{' && '.join((*commands, then))}`"
+        uncommitted = any(" with changes, " in worker.code_version for worker in workers)
+        lacks = " (the commit only: git has no changes that were not committed)"
+        return f"`{' && '.join((*commands, then))}`{lacks if uncommitted else ''}"
     places = ", ".join(dict.fromkeys(worker.release for worker in workers))
     return f"put the files of revision {goal.number} back into {places}, then `{then}`"
 

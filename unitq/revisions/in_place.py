@@ -115,17 +115,20 @@ def _left_within(head: Head, commit: str, seconds: float | None) -> bool:
     )
 
 
-def restore_commands(workers: Sequence[WorkerRevision], owners: Sequence[str]) -> tuple[str, ...]:
+def restore_commands(
+    workers: Sequence[WorkerRevision], owners: Sequence[str], *, sudo: bool = True
+) -> tuple[str, ...]:
     """Returns the commands that check the commits of these workers out again.
 
     Nothing where git cannot: the files are of no commit. `owners` are the accounts to do it as, by
-    worker; empty: whoever types it.
+    worker; empty: whoever types it. Without `sudo` on this machine it is util-linux's runuser(1).
     """
     found: dict[str, None] = {}
+    switch = "sudo -u {} " if sudo else "runuser -u {} -- "
     for worker, owner in zip(workers, owners, strict=True):
         commit = deployed_commit(worker)
         if not commit:
             return ()
-        sudo = f"sudo -u {shlex.quote(owner)} " if owner else ""
-        found[f"{sudo}git -C {shlex.quote(worker.release)} checkout {commit[:SHOWN]}"] = None
+        account = switch.format(shlex.quote(owner)) if owner else ""
+        found[f"{account}git -C {shlex.quote(worker.release)} checkout {commit[:SHOWN]}"] = None
     return tuple(found)

@@ -73,6 +73,8 @@ def test_a_command_to_paste_runs_nothing_else() -> None:
     )
     (plain,) = made("code as of 1", in_place=True).workers
     assert restore_commands([worker, plain], ["", ""]) == ()
+    (other,) = restore_commands([worker], ["ann"], sudo=False)
+    assert other.startswith("runuser -u ann -- git -C ")
 
 
 @pytest.mark.parametrize(
