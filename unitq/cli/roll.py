@@ -91,7 +91,7 @@ def restore(scope: Scope, goal: Revision, now: Revision) -> str:
     Empty where a rollback does.
     """
     gone = in_place.overwritten(goal, now)
-    return checkout.how_to_restore(goal, gone, typed_deploy(scope, now)) if gone else ""
+    return checkout.how_to_restore(goal, gone, now, typed_deploy(scope, now)) if gone else ""
 
 
 def typed_deploy(scope: Scope, revision: Revision) -> str:

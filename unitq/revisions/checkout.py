@@ -13,6 +13,7 @@ from unitq.revisions.in_place import (
     restore_commands,
     runs_instead,
     updated_in_place,
+    with_changes,
 )
 
 if TYPE_CHECKING:
@@ -65,14 +66,19 @@ def moved(
     return {name: commit for name, commit in found.items() if commit != ""}
 
 
-def how_to_restore(goal: Revision, workers: Sequence[WorkerRevision], then: str) -> str:
-    """Returns what brings the code of these workers of `goal` back; `then` is the last command."""
+def how_to_restore(
+    goal: Revision, workers: Sequence[WorkerRevision], now: Revision, then: str
+) -> str:
+    """Returns what brings the code of these workers of `goal` back; `then` is the last command.
+
+    `now` is the revision whose files are there.
+    """
     owners = [_owner(worker.release) for worker in workers]
-    commands = restore_commands(workers, owners, sudo=bool(which("sudo")))
+    changed = [worker.release for worker in with_changes(now.workers)]
+    commands = restore_commands(workers, owners, changed, sudo=bool(which("sudo")))
     if commands:
-        uncommitted = any(" with changes, " in worker.code_version for worker in workers)
         lacks = " (the commit only: git has no changes that were not committed)"
-        return f"`{' && '.join((*commands, then))}`{lacks if uncommitted else ''}"
+        return f"`{' && '.join((*commands, then))}`{lacks if with_changes(workers) else ''}"
     places = ", ".join(dict.fromkeys(worker.release for worker in workers))
     return f"put the files of revision {goal.number} back into {places}, then `{then}`"
 

@@ -11,13 +11,14 @@ import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from unitq.core.revision import Revision, WorkerRevision
     from unitq.linux.git_files import Head
 
 # As host/code.py names it; of revisions that were made before they had the commit itself.
 _NAMED = re.compile(r"(?:commit |release .* at )([0-9a-f]{12})(?: with changes, .*)?")
+_CHANGED = " with changes, "
 _PLACES = ("commit ", "code as of ")
 SHOWN = 12  # hexadecimal digits of a commit that people get to see
 
@@ -45,6 +46,11 @@ def nothing_to_compare(worker: WorkerRevision) -> bool:
 def same_commit(one: str, other: str) -> bool:
     """Whether two commits are one; either may be the beginning only."""
     return bool(one and other) and (one.startswith(other) or other.startswith(one))
+
+
+def with_changes(workers: Iterable[WorkerRevision]) -> list[WorkerRevision]:
+    """Returns those that were deployed with changes that are not committed."""
+    return [worker for worker in workers if _CHANGED in worker.code_version]
 
 
 def overwritten(goal: Revision, now: Revision) -> tuple[WorkerRevision, ...]:
@@ -116,12 +122,18 @@ def _left_within(head: Head, commit: str, seconds: float | None) -> bool:
 
 
 def restore_commands(
-    workers: Sequence[WorkerRevision], owners: Sequence[str], *, sudo: bool = True
+    workers: Sequence[WorkerRevision],
+    owners: Sequence[str],
+    changed: Collection[str] = (),
+    *,
+    sudo: bool = True,
 ) -> tuple[str, ...]:
     """Returns the commands that check the commits of these workers out again.
 
     Nothing where git cannot: the files are of no commit. `owners` are the accounts to do it as, by
     worker; empty: whoever types it. Without `sudo` on this machine it is util-linux's runuser(1).
+    `changed` are the directories with changes that are not committed: a checkout keeps them, so
+    they are stashed first.
     """
     found: dict[str, None] = {}
     switch = "sudo -u {} " if sudo else "runuser -u {} -- "
@@ -130,5 +142,8 @@ def restore_commands(
         if not commit:
             return ()
         account = switch.format(shlex.quote(owner)) if owner else ""
-        found[f"{account}git -C {shlex.quote(worker.release)} checkout {commit[:SHOWN]}"] = None
+        git = f"{account}git -C {shlex.quote(worker.release)}"
+        if worker.release in changed:
+            found[f"{git} stash"] = None
+        found[f"{git} checkout {commit[:SHOWN]}"] = None
     return tuple(found)
