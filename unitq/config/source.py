@@ -41,13 +41,16 @@ class Candidate(NamedTuple):
 
 def candidates(places: Layout) -> list[Candidate]:
     """Returns the files in the configuration's folder, and those that apps were installed from."""
+    installed = state.apps(places)
     found = {path: glance(path) for path in sorted(Path(places.config_dir).glob("*.toml"))}
     for path, each in found.items():
         if each.app is None:
             # As `unitq init` names it: the command that reads it says what is wrong with it.
-            found[path] = each._replace(app=path.stem)
+            known = state.current(places.app(path.stem)) if path.stem in installed else None
+            releases = tuple(worker.release for worker in known.workers) if known else ()
+            found[path] = each._replace(app=path.stem, directories=releases)
     named = {each.app for each in found.values()}
-    for app in state.apps(places):
+    for app in installed:
         if app not in named and (revision := state.current(places.app(app))):
             there = glance(Path(revision.config))
             if there.app == app:
