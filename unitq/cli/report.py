@@ -140,7 +140,10 @@ def document(
         **_outcome(revision, outcome),
         "old_code": None
         if leftovers is None
-        else [{"instance": str(one.name), "pids": list(one.pids)} for one in leftovers],
+        else [
+            {"instance": str(one.name), "pids": list(one.pids), "commit": one.moved or None}
+            for one in leftovers
+        ],
         "orphans": None if orphans is None else [_orphan(one) for one in orphans],
         "rollback": {
             "revision": back.revision.id,

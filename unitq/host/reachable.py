@@ -195,7 +195,7 @@ def _remedy(obstacle: Obstacle) -> str:
             "PYENV_ROOT=/opt/pyenv for pyenv"
         )
     letter = "r" if obstacle.use == READ else "x"
-    return f"`chmod o+{letter} {obstacle.path}`, or an account or group that may"
+    return f"`chmod o+{letter} {obstacle.path}`, or another `user` or `group` that may enter it"
 
 
 def _group_of(gid: int) -> str:
