@@ -88,6 +88,20 @@ def report(
     }
 
 
+@pytest.mark.parametrize(
+    ("commit", "state"), [(None, State.STABLE), ("a482b2f41b51", State.UNKNOWN)]
+)
+def test_what_ran_another_commit_proves_nothing_of_its_own(
+    commit: str | None, state: State
+) -> None:
+    """As after `rollout resume` in a checkout that was updated since."""
+    only = made(1, "a")
+    told = report(1, only, "old code left", 15, "rollout resume")
+    told["old_code"] = [{"instance": "sms@1", "pids": [7], "commit": commit}]
+    (entry,) = entries([only], [told], {}, only.id)
+    assert entry.state is state
+
+
 # --- what became of a revision --------------------------------------------------------------------
 
 

@@ -183,7 +183,7 @@ def test_what_check_warns_of_stands_beside_the_worker(case: str) -> None:
     for one in advice(app(case), PRESETS):
         if one.level is not Level.NOTE:
             key = one.place.split(".", 2)[2]
-            assert f"check: {key} {one.message}" in told
+            assert f"check: {key}: {one.message}" in told
 
 
 def test_only_what_no_setting_could_avoid_is_warned_of() -> None:

@@ -362,7 +362,18 @@ def test_queues_in_the_environment_clash_as_well() -> None:
     assert "QUEUE in environment" in mistakes(f'{lines}\nenvironment = {{ QUEUE = "y" }}')[0]
 
 
-@pytest.mark.parametrize("command", ["bash -c 'rq worker'", "sh -c 'exec rq worker'", "npm start"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "bash -c 'rq worker'",
+        "sh -c 'exec rq worker'",
+        "sh -c 'rq worker -u redis://h | tee -a rq.log'",
+        "sh -c 'rq worker 2>&1'",
+        "sh -c 'rq worker >rq.log'",
+        "sh -c 'rq worker && exit'",
+        "npm start",
+    ],
+)
 def test_arguments_are_not_put_behind_a_shells(command: str) -> None:
     (problem,) = mistakes(f'[workers.w]\npreset = "rq"\ncommand = "{command}"\nqueues = ["a"]')
     assert "cannot be put behind a shell's" in problem

@@ -30,7 +30,10 @@ THIRD = revision(app(), SECOND, release="1")._replace(restores=1)
 
 HEALTHY = {"phase": Phase.HEALTHY, "before": "a", "pid_before": 7, "touched": 10.0, "gone": 11.5}
 DRAINED = HEALTHY | {"ending": Ending(End.DRAINED)}
-FAILED = DRAINED | {"phase": Phase.FAILED, "reason": "it ended soon after: exited with status 3"}
+FAILED = DRAINED | {
+    "phase": Phase.FAILED,
+    "reason": "it ended soon after its start: exited with status 3",
+}
 WAITING = {"phase": Phase.WAITING}
 SLOW = "slowest drain: sms@1 1.5 s · 58 s"
 LOST = "the job in hand may be lost"
@@ -152,7 +155,7 @@ def test_a_failure_is_the_whole_block_what_went_wrong_on_standard_error(
     block.show(told)
     printed = capsys.readouterr()
     assert printed.err.splitlines() == [
-        "sms@1 failed: it ended soon after: exited with status 3",
+        "sms@1 failed: it ended soon after its start: exited with status 3",
         "  | booting",
         "  | no database",
         "  next: once the cause is mended, `unitq -c /srv/shop/unitq.toml deploy`",
@@ -396,10 +399,10 @@ def test_a_log_that_stands_above_already_is_not_printed_again() -> None:
     )
     lines = text(second)
     assert [line for line in lines if line.startswith(("sms@1 failed", "  | "))] == [
-        "sms@1 failed: it ended soon after: exited with status 3",
+        "sms@1 failed: it ended soon after its start: exited with status 3",
         "  | booting",
         "  | no database",
-        "sms@1 failed: it ended soon after: exited with status 3",
+        "sms@1 failed: it ended soon after its start: exited with status 3",
         "  | as above",
     ]
     # What it has printed since is news.

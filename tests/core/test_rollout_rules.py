@@ -652,7 +652,7 @@ def test_what_an_earlier_rollout_has_just_started_is_waited_for() -> None:
     assert bench.slot(1).reason == "still not healthy after 2min"
     bench = Bench(steps(Do.KEEP, 1, young=True))
     bench.see(1, Seen("activating", "auto-restart", invocation="new", code=1, status=7))
-    assert bench.slot(1).reason == "it ended soon after: exited with status 7"
+    assert bench.slot(1).reason == "it ended soon after its start: exited with status 7"
 
 
 def test_what_is_kept_on_another_revision_is_no_canary() -> None:
@@ -1017,7 +1017,7 @@ def test_a_crash_is_nobody_else() -> None:
     bench.give()
     bench.starts(1)
     bench.see(1, active="deactivating", sub="stop-sigterm", pid=0, code=1, status=3)
-    assert bench.slot(1).reason == "it ended soon after: exited with status 3"
+    assert bench.slot(1).reason == "it ended soon after its start: exited with status 3"
     assert bench.slot(1).foreign == ()
 
 

@@ -112,7 +112,8 @@ def test_a_failure_is_told_in_one_block_everywhere(site: Site) -> None:
     assert re.fullmatch(head(site, 2, r"deploy of revision 2 \(.*\), replaces 1"), lines[0])
     assert re.fullmatch(by(site, "deploy"), lines[1])
     # Whether it was seen to be there at all is a matter of milliseconds.
-    assert re.fullmatch("sms@1 failed: (it ended soon after: )?exited with status 3", lines[2])
+    ended = "sms@1 failed: (it ended soon after its start: )?exited with status 3"
+    assert re.fullmatch(ended, lines[2])
     assert "  | odd crash-on bad: bad is here: exits 3" in lines
     failed, back, then = lines[-3:]
     # How many processes were on old code then: nobody has counted them.
@@ -224,7 +225,7 @@ def test_a_way_back_that_went_on_leaves_the_report_of_what_had_failed(system_sit
     ]} == {"3-": "stable", "2-": "failed", "1-": "stable"}  # fmt: skip
     lines = block(site, "2")
     assert lines == block(site, "3")
-    ended = "sms@1 failed: (it ended soon after|exited with status 3)"
+    ended = "sms@1 failed: (it ended soon after its start|exited with status 3)"
     assert sum(bool(re.match(ended, line)) for line in lines) == 2
     assert lines[-1].startswith("ok: 2 of 2 on 3 · ")
 

@@ -322,7 +322,7 @@ def test_a_worker_that_dies_within_min_healthy_is_not_healthy(
     )
     with observe(site) as observer:
         result = site.deploy(code=7)
-    assert "sms@1 failed: it ended soon after" in result.stderr
+    assert "sms@1 failed: it ended soon after its start" in result.stderr
     assert "exited with status 5" in result.stderr
     lines = _log_lines(result)
     assert lines[0].startswith("odd die-after 0.4 5: started, pid ")

@@ -106,9 +106,9 @@ def way_back(prepared: Prepared) -> str:
     if prepared.restore:
         places = ", ".join(_in_place(prepared))
         return (
-            f"code in place ({places}): if it fails, what was not touched keeps the old code, in "
-            "memory, and there is no rollback: it has settings and environment, not the code. "
-            f"For the code: {prepared.restore}"
+            f"code in place ({places}): if it fails, there is no rollback, as the old files are "
+            "gone (settings and environment are kept, code is not). Instances that were not "
+            f"restarted keep the old code in memory. To bring the old code back: {prepared.restore}"
         )
     if prepared.settings.on_failure is not OnFailure.ROLLBACK:
         return "if it fails, all is left as it is (on_failure)"

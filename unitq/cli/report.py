@@ -140,7 +140,10 @@ def document(
         **_outcome(revision, outcome),
         "old_code": None
         if leftovers is None
-        else [{"instance": str(one.name), "pids": list(one.pids)} for one in leftovers],
+        else [
+            {"instance": str(one.name), "pids": list(one.pids), "commit": one.moved or None}
+            for one in leftovers
+        ],
         "orphans": None if orphans is None else [_orphan(one) for one in orphans],
         "rollback": {
             "revision": back.revision.id,
@@ -381,8 +384,9 @@ def _next(
     again = "the same command again goes on from here"
     if code is Exit.STALE:
         return (
-            f"`{typed} status` names what runs old code: it outlived its stop (KillMode=process in "
-            "a drop-in?); end it once its job is done"
+            f"`{typed} status` names what runs old code; where it says MOVED: {deploy}; where it "
+            "says NO: it outlived its stop (KillMode=process in a drop-in?), so end it once its "
+            "job is done"
         )
     if code is Exit.ROLLED_BACK:
         return f"once the cause is mended, {deploy}"
@@ -398,7 +402,9 @@ def _next(
         other = f"`{typed} history` lists what else `{typed} rollback N` may go to"
         return f"{left}; once the cause is mended, {on}; {other}"
     if code is Exit.DEGRADED and run.restore:
-        return f"{left}; for the old code: {run.restore}; once the cause is mended, {on}"
+        # Not `rollout resume`: it would start a commit that mends the code under the number of
+        # the one that failed.
+        return f"{left}; for the old code: {run.restore}; once the cause is mended, {deploy}"
     if code is Exit.DEGRADED:
         return f"{left}; once the cause is mended, {deploy}; or {ways}"
     if code is Exit.PAUSED and last.rollout.awaiting:

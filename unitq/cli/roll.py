@@ -91,7 +91,7 @@ def restore(scope: Scope, goal: Revision, now: Revision) -> str:
     Empty where a rollback does.
     """
     gone = in_place.overwritten(goal, now)
-    return checkout.how_to_restore(goal, gone, typed_deploy(scope, now)) if gone else ""
+    return checkout.how_to_restore(goal, gone, now, typed_deploy(scope, now)) if gone else ""
 
 
 def typed_deploy(scope: Scope, revision: Revision) -> str:
@@ -262,8 +262,8 @@ def _why_not(roll: Roll, outcome: Outcome) -> str:
     ):
         return (
             f"the code in {', '.join(in_place.directories(gone))} is updated in place, so a "
-            "rollback would start the same files again; what was not touched still runs the old "
-            "code, from memory"
+            "rollback would start the same files again; instances that were not restarted still "
+            "run the old code, from memory"
         )
     return NO_WAY_BACK
 

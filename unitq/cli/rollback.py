@@ -124,7 +124,7 @@ def _refuse_overwritten(scope: Scope, before: Revision, goal: Revision) -> None:
         worker
         for worker in in_place.overwritten(goal, before)
         # Somebody may have brought them back already. What was not committed nothing proves.
-        if " with changes, " in worker.code_version
+        if in_place.with_changes([worker])
         or not (commit := in_place.deployed_commit(worker))
         or not code.is_checked_out(worker.release, commit)
     ]
@@ -138,7 +138,7 @@ def _refuse_overwritten(scope: Scope, before: Revision, goal: Revision) -> None:
             f"It would start the files of revision {before.number} or later again.",
             "Only settings and environment would come back. Nothing was changed.",
         ),
-        hint=checkout.how_to_restore(goal, gone, typed_deploy(scope, before)),
+        hint=checkout.how_to_restore(goal, gone, before, typed_deploy(scope, before)),
     )
 
 

@@ -161,12 +161,13 @@ class Scope(NamedTuple):
             if path != _HERE:
                 return [self.load()[0].name]
         found = state.apps(self.layout)
-        if len(found) > 1:
-            from unitq.config import source
+        if not found:
+            return found
+        from unitq.config import source
 
-            near = source.around(source.candidates(self.layout), _cwd())
-            return [each.app for each in near if each.app in found] or found
-        return found
+        near = [each.app for each in source.around(source.candidates(self.layout), _cwd())]
+        # One that is not installed is meant as well: `stop` must not take another app instead.
+        return [app for app in near if app in found] or [app for app in near[:1] if app] or found
 
     def _named(self) -> Path | None:
         """The file that is meant without a look at what is installed.

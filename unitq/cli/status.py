@@ -508,7 +508,10 @@ def status(
     file. Redis has no say in the exit code.
     """
     if sum((quiet, check, as_json or watch or queues or verbose)) > 1:
-        raise click.UsageError("-q, --check, and what says how to show it exclude each other")
+        raise click.UsageError(
+            "-q, --check, and the options for the display (--json, --watch, --queues, -v) exclude "
+            "each other"
+        )
     if check:
         return _check(targets)
     scope, revisions, systemd = _meant()

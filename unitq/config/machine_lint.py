@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil, isinf
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.directives import size
@@ -9,9 +10,10 @@ from unitq.core.finding import Finding, Level
 from unitq.core.settings import OnDrainTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from unitq.core.model import App, Worker
+    from unitq.core.settings import Duration
 
 
 class Patience(NamedTuple):
@@ -49,13 +51,14 @@ def of_shutdown(app: App, patience: Patience) -> Iterator[Finding]:
     """Yields, for each limit of the machine's, the workers that may take longer to stop."""
     limits = [
         (patience.reboot, "a reboot", "reboot.target and poweroff.target, JobTimeoutSec=",
-         "`systemctl edit reboot.target`, and poweroff.target, can raise it"),
+         ("`systemctl edit reboot.target`, and the same for poweroff.target; write there", "[Unit]",
+          "JobTimeoutSec")),
         (patience.user_manager, "a reboot, or where your systemd ends",
          "user@.service, TimeoutStopSec=",
-         "root can raise it: `systemctl edit user@.service`"),
+         ("as root `systemctl edit user@.service`; write there", "[Service]", "TimeoutStopSec")),
     ]  # fmt: skip
     wait = app.rollout.on_drain_timeout is OnDrainTimeout.WAIT
-    for limit, when, what, hint in limits:
+    for limit, when, what, (edit, section, directive) in limits:
         if limit is None:
             continue
         longer = {
@@ -70,9 +73,15 @@ def of_shutdown(app: App, patience: Patience) -> Iterator[Finding]:
                 "on_drain_timeout" if wait else "stop_timeout",
                 f"does not hold at {when} for {named}: systemd waits {limit:.0f} s ({what}), then "
                 "kills what is left",
-                hint,
+                f"{edit}, on two lines: {section} {directive}={_enough(wait, longer.values())}",
                 name="shutdown-time",
             )
+
+
+def _enough(wait: bool, times: Iterable[Duration]) -> str:
+    """What a limit of the machine's has to be: the longest stop, and some more."""
+    longest = max(time.seconds for time in times)
+    return "infinity" if wait or isinf(longest) else f"{ceil(longest / 60) + 5}min"
 
 
 def of_linger(account: str, *, lingers: bool) -> list[Finding]:

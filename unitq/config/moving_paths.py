@@ -74,7 +74,7 @@ def _finding(worker: Worker, key: str, place: _Place, link: str, pinned: str) ->
         hint = f'`command = "{below} {used.script} …"` starts it by the release\'s own'
     elif not held:
         where = "the command" if place.key == "command" else "its place"
-        hint = f'`directory = "{link}"`, and {write} in {where}'
+        hint = f'`directory = "{link}"`, and write {write} in {where}'
     else:
         hint = f"write {write}" + ("" if in_unit else ", which is relative to `directory`")
     if place.variable:

@@ -41,13 +41,16 @@ class Candidate(NamedTuple):
 
 def candidates(places: Layout) -> list[Candidate]:
     """Returns the files in the configuration's folder, and those that apps were installed from."""
+    installed = state.apps(places)
     found = {path: glance(path) for path in sorted(Path(places.config_dir).glob("*.toml"))}
     for path, each in found.items():
         if each.app is None:
             # As `unitq init` names it: the command that reads it says what is wrong with it.
-            found[path] = each._replace(app=path.stem)
+            known = state.current(places.app(path.stem)) if path.stem in installed else None
+            releases = tuple(worker.release for worker in known.workers) if known else ()
+            found[path] = each._replace(app=path.stem, directories=releases)
     named = {each.app for each in found.values()}
-    for app in state.apps(places):
+    for app in installed:
         if app not in named and (revision := state.current(places.app(app))):
             there = glance(Path(revision.config))
             if there.app == app:
@@ -57,7 +60,6 @@ def candidates(places: Layout) -> list[Candidate]:
 
 def around(every: Sequence[Candidate], cwd: str) -> list[Candidate]:
     """Returns those whose code the directory is in; also beside a link such as `current`."""
-
     if not cwd:
         return []  # that directory was deleted
     here = Path(cwd).resolve()
@@ -67,12 +69,12 @@ def around(every: Sequence[Candidate], cwd: str) -> list[Candidate]:
             real = Path(directory).resolve()
         except (OSError, RuntimeError, ValueError):  # links in a circle; a NUL
             return False
-        return here.is_relative_to(real) or (
-            os.path.islink(directory) and here.is_relative_to(Path(directory).parent.resolve())
+        # "/" holds every directory, which says nothing about this one.
+        beside = Path(directory).parent.resolve() if os.path.islink(directory) else real
+        return any(
+            here.is_relative_to(each) for each in (real, beside) if each != Path(each.anchor)
         )
 
-    if not cwd:
-        return []
     return [each for each in every if any(holds(directory) for directory in each.directories)]
 
 

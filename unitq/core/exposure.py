@@ -18,8 +18,11 @@ def rated(
     scores: Mapping[str, float],
     words: Mapping[Hardening, Mapping[str, float]],
 ) -> list[Finding]:
-    """A note for each worker: its score, by its name, and what another word would make of it."""
-    found = []
+    """A note: a worker's score, by its name, and what another word would make of it.
+
+    One note for all workers of which the same is to be said.
+    """
+    alike: dict[tuple[str, str], list[str]] = {}
     for worker in app.workers:
         score = scores.get(worker.name)
         if score is None:
@@ -29,16 +32,15 @@ def rated(
             for word, rates in words.items()
             if rates.get(worker.name, score) < score
         ]
-        found.append(
-            Finding(
-                Level.NOTE,
-                f"workers.{worker.name}.hardening",
-                f"{_word(worker)}: exposure {score:.1f} of 10 (systemd-analyze security)",
-                ", ".join(lower),
-                name="exposure",
-            )
-        )
-    return found
+        said = f"{_word(worker)}: exposure {score:.1f} of 10 (systemd-analyze security)"
+        alike.setdefault((said, ", ".join(lower)), []).append(worker.name)
+    return [_note(names, said, hint) for (said, hint), names in alike.items()]
+
+
+def _note(names: list[str], said: str, hint: str) -> Finding:
+    if len(names) == 1:
+        return Finding(Level.NOTE, f"workers.{names[0]}.hardening", said, hint, name="exposure")
+    return Finding(Level.NOTE, "hardening", f"{said}: {', '.join(names)}", hint, name="exposure")
 
 
 def _word(worker: Worker) -> str:

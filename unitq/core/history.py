@@ -82,6 +82,9 @@ def last_verdict(reports: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | No
 def _state(report: Mapping[str, Any]) -> State:
     if report["result"] in _FAILED or report["exit_code"] in _FAILURES:
         return State.FAILED
+    if any(each.get("commit") for each in report.get("old_code") or ()):
+        # Healthy, but of another commit than the revision's: nothing is known of that one.
+        return State.UNKNOWN
     return State.STABLE if report["result"] in _STABLE else State.UNKNOWN
 
 

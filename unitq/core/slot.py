@@ -344,7 +344,9 @@ def _watched(slot: Slot, seen: Seen, now: float, terms: Terms) -> Slot:
     if seen.invocation != slot.invocation or not seen.serving:
         # settling, healthy -> failed: it died, whether or not systemd has started another
         again = " and was started again" if seen.serving else ""
-        lived = "after it had been healthy" if slot.phase is Phase.HEALTHY else "soon after"
+        lived = (
+            "after it had been healthy" if slot.phase is Phase.HEALTHY else "soon after its start"
+        )
         return failed(slot, f"it ended {lived}{again}: {failure(seen)}")
     known = seen.revision is not None and terms.wanted is not None
     if known and seen.revision != terms.wanted and slot.step.do is not Do.KEEP:

@@ -198,7 +198,7 @@ def _remedy(obstacle: Obstacle, asked: str) -> str:
         # Whoever made the link may want to read what it leads to.
         return f"a link leads there: {asked} is to be a file that the account may read"
     letter = "r" if obstacle.use == READ else "x"
-    return f"`chmod o+{letter} {obstacle.path}`, or an account or group that may"
+    return f"`chmod o+{letter} {obstacle.path}`, or another `user` or `group` that may enter it"
 
 
 def _group_of(gid: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from shutil import which
 from typing import TYPE_CHECKING
 
 from unitq.linux import git_files
@@ -11,8 +12,8 @@ from unitq.revisions.in_place import (
     deployed_commit,
     restore_commands,
     runs_instead,
-    uncommitted,
     updated_in_place,
+    with_changes,
 )
 
 if TYPE_CHECKING:
@@ -65,11 +66,18 @@ def moved(
     return {name: commit for name, commit in found.items() if commit != ""}
 
 
-def how_to_restore(goal: Revision, workers: Sequence[WorkerRevision], then: str) -> str:
-    """Returns what brings the code of these workers of `goal` back; `then` is the last command."""
-    commands = restore_commands(workers, [_owner(worker.release) for worker in workers])
+def how_to_restore(
+    goal: Revision, workers: Sequence[WorkerRevision], now: Revision, then: str
+) -> str:
+    """Returns what brings the code of these workers of `goal` back; `then` is the last command.
+
+    `now` is the revision whose files are there.
+    """
+    owners = [_owner(worker.release) for worker in workers]
+    changed = [worker.release for worker in with_changes(now.workers)]
+    commands = restore_commands(workers, owners, changed, sudo=bool(which("sudo")))
     if commands:
-        lost = ", ".join(uncommitted(workers))
+        lost = ", ".join(dict.fromkeys(worker.release for worker in with_changes(workers)))
         but = (
             f" (not the uncommitted changes that revision {goal.number} had in {lost}: "
             "no commit has them)"

@@ -11,7 +11,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from unitq.core.revision import Revision, WorkerRevision
     from unitq.linux.git_files import Head
@@ -46,6 +46,11 @@ def nothing_to_compare(worker: WorkerRevision) -> bool:
 def same_commit(one: str, other: str) -> bool:
     """Whether two commits are one; either may be the beginning only."""
     return bool(one and other) and (one.startswith(other) or other.startswith(one))
+
+
+def with_changes(workers: Iterable[WorkerRevision]) -> list[WorkerRevision]:
+    """Returns those that were deployed with changes that are not committed."""
+    return [worker for worker in workers if _CHANGED in worker.code_version]
 
 
 def overwritten(goal: Revision, now: Revision) -> tuple[WorkerRevision, ...]:
@@ -116,26 +121,29 @@ def _left_within(head: Head, commit: str, seconds: float | None) -> bool:
     )
 
 
-def uncommitted(workers: Iterable[WorkerRevision]) -> tuple[str, ...]:
-    """Returns the directories whose files, as they were deployed, were not those of their commit.
-
-    What was changed there no commit has, and no checkout brings back.
-    """
-    named = (worker.release for worker in workers if _CHANGED in worker.code_version)
-    return tuple(dict.fromkeys(named))
-
-
-def restore_commands(workers: Sequence[WorkerRevision], owners: Sequence[str]) -> tuple[str, ...]:
+def restore_commands(
+    workers: Sequence[WorkerRevision],
+    owners: Sequence[str],
+    changed: Collection[str] = (),
+    *,
+    sudo: bool = True,
+) -> tuple[str, ...]:
     """Returns the commands that check the commits of these workers out again.
 
     Nothing where git cannot: the files are of no commit. `owners` are the accounts to do it as, by
-    worker; empty: whoever types it.
+    worker; empty: whoever types it. Without `sudo` on this machine it is util-linux's runuser(1).
+    `changed` are the directories with changes that are not committed: a checkout keeps them, so
+    they are stashed first.
     """
     found: dict[str, None] = {}
+    switch = "sudo -u {} " if sudo else "runuser -u {} -- "
     for worker, owner in zip(workers, owners, strict=True):
         commit = deployed_commit(worker)
         if not commit:
             return ()
-        sudo = f"sudo -u {shlex.quote(owner)} " if owner else ""
-        found[f"{sudo}git -C {shlex.quote(worker.release)} checkout {commit[:SHOWN]}"] = None
+        account = switch.format(shlex.quote(owner)) if owner else ""
+        git = f"{account}git -C {shlex.quote(worker.release)}"
+        if worker.release in changed:
+            found[f"{git} stash"] = None
+        found[f"{git} checkout {commit[:SHOWN]}"] = None
     return tuple(found)

@@ -131,6 +131,6 @@ def _said(one: Served, named: bool) -> Finding:
         "after",
         f"{one.address}{source} is on this machine, and workers cannot be ordered after it: "
         f"{one.why}; at a shutdown both stop at once, and jobs are lost",
-        'after = ["NAME.service"] names the unit that keeps it, if there is one',
+        'if a unit runs it, name the unit: after = ["NAME.service"]',
         name="shutdown-order",
     )

@@ -210,7 +210,7 @@ def test_check_and_deploy_and_restart(system_site: Site) -> None:
         f"error: workers.w.command: {USER} may not enter {closed} (mode 0700, root:root), on the "
         f"way to {program}\n"
         "  systemd cannot start it as that account (203/EXEC)\n"
-        f"  `chmod o+x {closed}`, or an account or group that may\n"
+        f"  `chmod o+x {closed}`, or another `user` or `group` that may enter it\n"
     ) in result.stdout
     result = site.unitq("deploy")
     assert result.code == 13, result

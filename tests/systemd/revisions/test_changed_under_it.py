@@ -111,7 +111,7 @@ def test_start_does_not_take_a_crash_loop_for_what_runs(system_site: Site) -> No
     os.kill(site.pids()["w@1"], 9)
     started = site.unitq("start")
     assert started.code == 7, started
-    assert "w@1 failed: it ended soon after: exited with status 7" in started.stderr
+    assert "w@1 failed: it ended soon after its start: exited with status 7" in started.stderr
     (site.current.resolve() / "bad").unlink()
     again = site.unitq("start")
     assert again.code in (0, 7), again  # the last crash may still be ahead of it

@@ -99,7 +99,7 @@ def test_a_failed_deploy_leaves_what_runs_the_old_code_alone(system_site: Site) 
     restore = f"git -C {code.place} checkout {first} && unitq -c {site.toml} deploy"
     plan = site.unitq("plan")
     assert "back to revision" not in plan.stdout
-    assert f"code in place ({code.place}): if it fails, what was not touched" in plan.stdout
+    assert f"code in place ({code.place}): if it fails, there is no rollback" in plan.stdout
     assert restore in plan.stdout
     told = site.unitq("plan", "--json").json
     assert (told["rollback_to"], told["in_place"]) == (None, [str(code.place)])

@@ -49,11 +49,13 @@ def test_what_a_shutdown_does_not_wait_for() -> None:
     assert found.level is Level.WARNING
     assert found.place == "stop_timeout"
     assert found.message.startswith("does not hold at a reboot for sms (1h): systemd waits 1800 s")
+    assert found.hint.endswith("on two lines: [Unit] JobTimeoutSec=65min")
     assert not list(of_shutdown(app(f'{WORKER}stop_timeout = "30min"'), Patience(reboot=1800.0)))
     wait = app(WORKER, f'{HEAD}\n[rollout]\non_drain_timeout = "wait"\n')
     (found,) = of_shutdown(wait, Patience(reboot=1800.0))
     assert found.place == "on_drain_timeout"
     assert found.message.startswith("does not hold at a reboot for sms (wait): ")
+    assert found.hint.endswith("[Unit] JobTimeoutSec=infinity")
     # As a machine says that has no such limit, or where systemd cannot be asked.
     assert not list(of_shutdown(wait, Patience(reboot=None)))
 
@@ -61,6 +63,7 @@ def test_what_a_shutdown_does_not_wait_for() -> None:
 def test_a_users_manager_has_less_patience() -> None:
     (found,) = of_shutdown(app(f'{WORKER}stop_timeout = "160s"'), Patience(1800.0, 120.0))
     assert "systemd waits 120 s (user@.service" in found.message
+    assert found.hint.endswith("[Service] TimeoutStopSec=8min")
     assert len(list(of_shutdown(app(f'{WORKER}stop_timeout = "1h"'), Patience(1800.0, 120.0)))) == 2
 
 

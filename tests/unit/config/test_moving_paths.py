@@ -89,7 +89,7 @@ def test_where_the_directory_is_not_behind_the_link(site: Path) -> None:
     (finding,) = said(site, text, directory="")
     assert finding[1:] == (
         "current/Gemfile goes through SITE/current",
-        '`directory = "SITE/current"`, and Gemfile in its place',
+        '`directory = "SITE/current"`, and write Gemfile in its place',
     )
 
 

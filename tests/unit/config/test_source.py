@@ -56,3 +56,9 @@ def test_a_directory_that_is_none_is_not_the_one_one_stands_in(tmp_path: Path) -
     one = source.Candidate(tmp_path / "unitq.toml", "shop", directories)
     assert source.around([one], str(tmp_path / "code")) == [one]
     assert source.around([one._replace(directories=directories[:3])], str(tmp_path)) == []
+
+
+def test_the_root_directory_is_not_where_one_stands(tmp_path: Path) -> None:
+    every = [source.Candidate(tmp_path / "a.toml", "a", (place,)) for place in ("/", "/var/..")]
+    assert source.around(every, str(tmp_path)) == []
+    assert source.around(every, "/") == []

@@ -38,7 +38,7 @@ def rollout() -> Rollout:
                 before="b",
                 invocation="n",
                 ending=Ending(End.DRAINED),
-                reason="it ended soon after: died of SIGKILL",
+                reason="it ended soon after its start: died of SIGKILL",
             ),
             THREE: Slot(
                 steps[2],
@@ -57,7 +57,7 @@ def test_only_what_died_of_an_unexplained_sigkill_is_asked_about() -> None:
 def test_the_cause_is_in_the_report() -> None:
     found = told(rollout(), {ONE, THREE}, {TWO})
     assert found.slots[ONE].ending == Ending(End.KILLED, WORDS)
-    assert found.slots[TWO].reason == f"it ended soon after: {WORDS}"
+    assert found.slots[TWO].reason == f"it ended soon after its start: {WORDS}"
     assert found.slots[TWO].ending == Ending(End.DRAINED)
     assert found.slots[THREE].ending == Ending(End.KILLED, "SIGKILL at stop_timeout")
     assert told(rollout(), (), ()) == rollout()

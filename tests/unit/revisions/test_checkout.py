@@ -139,7 +139,7 @@ def test_the_way_back_says_what_it_does_not_bring_back(place: Path, *, changed: 
     found = code.of_app(app(head=f'app = "shop"\ndirectory = "{place}"\n'))["sms"]
     (worker,) = deployed(place).workers
     made = revision(app())._replace(workers=(worker._replace(code_version=found.version),))
-    said = checkout.how_to_restore(made, made.workers, "unitq deploy")
+    said = checkout.how_to_restore(made, made.workers, made, "unitq deploy")
     assert said.startswith("`git -C ")
     assert said.partition("`")[2].partition("`")[0].endswith(" && unitq deploy")
     words = f" (not the uncommitted changes that revision {made.number} had in {place}: "

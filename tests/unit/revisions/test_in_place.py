@@ -73,6 +73,13 @@ def test_a_command_to_paste_runs_nothing_else() -> None:
     )
     (plain,) = made("code as of 1", in_place=True).workers
     assert restore_commands([worker, plain], ["", ""]) == ()
+    (other,) = restore_commands([worker], ["ann"], sudo=False)
+    assert other.startswith("runuser -u ann -- git -C ")
+    # A checkout keeps what is not committed, and of the commit that is there brings nothing back.
+    assert restore_commands([worker], [""], ["/srv/a;id"]) == (
+        "git -C '/srv/a;id' stash",
+        "git -C '/srv/a;id' checkout aaaaaaaaaaaa",
+    )
 
 
 @pytest.mark.parametrize(

@@ -39,9 +39,9 @@ def beside(file: File, looks: Mapping[str, Looks], report: Report) -> None:
             if one.level is Level.NOTE or not one.place.startswith(begin):
                 continue
             key = one.place.removeprefix(begin)
-            draft.comments.append(f"check: {key} {one.message}")
+            draft.comments.append(f"check: {key}: {one.message}")
             if one.hint:
                 draft.comments.append(f"  {one.hint}")
             if not draft.off and draft.name in parts:
                 hint = f"; {one.hint}" if one.hint else ""
-                parts[draft.name].decide(f"{key} {one.message}{hint}")
+                parts[draft.name].decide(f"{key}: {one.message}{hint}")

@@ -37,7 +37,7 @@ def every(task: Task, seconds: float) -> list[str]:
     """Returns the lines of a unit and its timer, `seconds` between two runs, as the loop had it."""
     return [
         f"As {_WHERE}/{task.name}.service and {task.name}.timer",
-        f"(then `systemctl enable --now {task.name}.timer`; to stop the timer ends no run):",
+        f"(then `systemctl enable --now {task.name}.timer`; stopping it does not stop a run):",
         "",
         *_service(task, stays=False),
         "",
