@@ -178,7 +178,7 @@ def with_exec(script: str) -> str:
     apart = any(each.subshell or each.loop or each.condition for each in found.commands)
     ends = [each.end for each in before]
     between = [script[end : each.start] for end, each in zip(ends, found.commands[1:], strict=True)]
-    if apart or last.assigned or last.by_exec or not last.words:
+    if apart or last.assigned or last.by_exec or last.quick:
         return ""
     if any(each.strip() != "&&" for each in between):
         return ""

@@ -137,6 +137,8 @@ def test_where_a_command_stands(
         ("w & wait", ""),
         ("exec w", ""),
         ("A=1 w", ""),
+        ("w && true", ""),
+        ("w && rm -f lock", ""),
         ("w 'a", ""),
     ],
 )
