@@ -41,6 +41,11 @@ def findings(command: str, *lines: str, heads: dict[str, str] | None = None) -> 
         (f"sudo {RQ}", "elsewhere", 'user = "ACCOUNT"'),
         (f'sudo -u "#1000" {RQ}', "elsewhere", 'user = "1000"'),
         (f"docker run --rm image {RQ}", "elsewhere", "restart policy"),
+        # What it starts stands in the image.
+        ("docker run --rm app/worker", "elsewhere", "restart policy"),
+        ("docker compose -f x.yml up worker", "elsewhere", "restart policy"),
+        ("docker start -a w", "elsewhere", "restart policy"),
+        ("sh -c 'exec docker run app/worker'", "elsewhere", "restart policy"),
         (f"docker exec app {RQ}", "elsewhere", "restart policy"),
         (f"kubectl exec pod -- {RQ}", "elsewhere", "Deployment"),
         (f"systemd-run --wait --pipe {RQ}", "elsewhere", "unitq makes the unit"),

@@ -125,6 +125,8 @@ def _stands(
     if script is None or sum(isinstance(layer, Below) for layer in above) >= _LEVELS:
         if found.words:
             yield Stand(found.words, above)
+        elif any(use.kind is Kind.ELSEWHERE for use in found.uses):
+            yield Stand(tuple(words), above)  # what it starts stands in the image
         return
     for command in script.commands:
         if command.words:
