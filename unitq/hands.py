@@ -174,8 +174,7 @@ class Hands:
         return tuple(job for job in self._unbegun() if job.id in known)
 
     def _unbegun(self) -> tuple[Job, ...]:
-        unknown = "whether a job was taken and not begun is not known"
-        seen = self._advisory.ask(unknown, self._ask, None) if self._ask else None
+        seen = self._advisory.ask(self._unknown, self._ask, None) if self._ask else None
         return seen.unbegun if seen else ()
 
     def due(self, rollout: Rollout, *, watched: bool) -> float | None:
@@ -206,12 +205,17 @@ class Hands:
             name for name in self._draining if name in slots and slots[name].phase is Phase.DRAINING
         ]
 
+    @property
+    def _unknown(self) -> str:
+        """What follows where Redis does not answer; said once, whatever it was asked."""
+        known = "only known as far as workers print them" if self._printed else "not known"
+        return f"jobs in flight are {known}"
+
     def _look(self, names: Iterable[InstanceName], now: float) -> None:
         self._looked = now
         if self._ask is None or now < self._silent_until:
             return
-        known = "only known as far as workers print them" if self._printed else "not known"
-        seen = self._advisory.ask(f"jobs in flight are {known}", self._ask, None)
+        seen = self._advisory.ask(self._unknown, self._ask, None)
         if seen is None:
             # Each look at a Redis that hangs costs a second in which nobody listens to systemd.
             self._silent_until = now + _SILENCE

@@ -344,4 +344,4 @@ def test_what_nobody_has_told_to_stop_drops_nothing_and_redis_may_fail() -> None
     hands.before(draining(), [Draining(ONE, (11,), 60.0)], 100.0)
     redis.told = UnitqError("redis is gone")
     assert hands.dropped(lambda _: None) == ()
-    assert redis.said == ["redis is gone: whether a job was taken and not begun is not known"]
+    assert redis.said == ["redis is gone: jobs in flight are not known"]
