@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cmdline.shell import SHELLS
+from unitq.cmdline.wrappers import SHELLS
 from unitq.config.source import glance
 from unitq.core import containers, keepers, names
 from unitq.core.errors import NotPermittedError, UnitqError

@@ -19,7 +19,7 @@ from unitq.cli.targets import targets
 from unitq.cli.text import duration, number, plural, size, table, unitq
 from unitq.core import names
 from unitq.core.errors import Exit, NoMatchError, UnitqError
-from unitq.host import ledger, paused, processes, state, unitfiles
+from unitq.host import ledger, paused, processes, state
 from unitq.revisions.in_place import nothing_to_compare
 from unitq.systemd.dropins import DropIns
 from unitq.units.dropins import changes
@@ -205,6 +205,8 @@ def _dropins(scope: Scope, revision: Revision) -> dict[str, list[Change]]:
         each = names.instances(worker.name, worker.instances)
         files = there.of([template, *(names.unit(revision.app, name) for name in each)])
         if files:
+            from unitq.host import unitfiles
+
             found[worker.name] = changes(unitfiles.text(scope.layout.unit_dir, template), files)
     return found
 

@@ -11,10 +11,10 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.cmdline.wrappers import SHELLS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh", "ksh93", "mksh"})
 
 # What is done before a worker starts, and what may be done after it has ended.
 QUICK = frozenset(

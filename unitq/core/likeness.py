@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cmdline.shell import QUICK, SHELLS
-from unitq.cmdline.wrappers import LAUNCHERS
+from unitq.cmdline.shell import QUICK
+from unitq.cmdline.wrappers import LAUNCHERS, SHELLS
 from unitq.core.recognise import (
     PACKAGE,
     becomes,

@@ -11,8 +11,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cmdline.shell import SHELLS, changed, inside, parse, script_of
-from unitq.cmdline.wrappers import LAUNCHERS, Kind, named, unversioned, unwrap
+from unitq.cmdline.shell import changed, inside, parse, script_of
+from unitq.cmdline.wrappers import LAUNCHERS, SHELLS, Kind, named, unversioned, unwrap
 from unitq.core.wrappers import words_of
 
 if TYPE_CHECKING:

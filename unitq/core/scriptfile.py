@@ -11,7 +11,7 @@ import re
 import shlex
 from typing import NamedTuple
 
-from unitq.cmdline.shell import SHELLS
+from unitq.cmdline.wrappers import SHELLS
 from unitq.core.commandline import prefixes
 from unitq.core.recognise import interpreter
 from unitq.core.supervisor.unwrap import plain

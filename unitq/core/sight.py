@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cmdline.shell import SHELLS
-from unitq.cmdline.wrappers import named
+from unitq.cmdline.wrappers import SHELLS, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

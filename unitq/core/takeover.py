@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cmdline.shell import SHELLS
-from unitq.cmdline.wrappers import Kind, names
+from unitq.cmdline.wrappers import SHELLS, Kind, names
 from unitq.core.model import KillMode
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unitq.cmdline.shell import SHELLS
+from unitq.cmdline.wrappers import SHELLS
 from unitq.cmdline.wrappers import named as wrapper_named
 from unitq.core.commandline import executable, keeps_to_user, of_the_shell
 from unitq.core.errors import PreflightError

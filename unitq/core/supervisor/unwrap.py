@@ -9,8 +9,8 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass, replace
 
-from unitq.cmdline.shell import QUICK, SHELLS
-from unitq.cmdline.wrappers import LAUNCHERS
+from unitq.cmdline.shell import QUICK
+from unitq.cmdline.wrappers import LAUNCHERS, SHELLS
 from unitq.core.supervisor import shell
 from unitq.core.supervisor.shell import OWN_WORDS, Command
 
