@@ -127,9 +127,11 @@ def on_a_terminal(
     """
     master, slave = pty.openpty()
     ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 200, 4000, 0, 0))
+    # Whoever runs the tests in the background has them ignore SIGINT, and so would what they start.
     process = subprocess.Popen(
-        argv, cwd=cwd, env={**environment, "TERM": "xterm-256color"}, stdin=slave, stdout=slave,
-        stderr=slave, start_new_session=True,
+        ["env", "--default-signal=INT", *argv], cwd=cwd,
+        env={**environment, "TERM": "xterm-256color"}, stdin=slave, stdout=slave, stderr=slave,
+        start_new_session=True,
     )  # fmt: skip
     os.close(slave)
     os.write(master, keys)
