@@ -169,11 +169,14 @@ def _mishaps(rows: Sequence[Mapping[str, Any]]) -> Iterable[Line]:
 
 
 def _alike(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a failed one printed, without what tells it from another instance."""
+    """What a failed one printed, without what tells it from another instance.
+
+    In no order: what a worker prints and what systemd says of it race to the journal.
+    """
     number = row["instance"].rpartition("@")[2]
     names = (re.escape(row["unit"]), re.escape(row["instance"]), rf"\binstance {number}\b")
     own = re.compile("|".join((*names, r"\b(?i:pid) \d+")))
-    return tuple(own.sub("%", text) for text in row["log"])
+    return tuple(sorted(own.sub("%", text) for text in row["log"]))
 
 
 def killed(row: Mapping[str, Any]) -> list[str]:
