@@ -106,8 +106,8 @@ def test_success_is_one_line_and_the_block_says_where_when_and_who(
     [
         ("died of SIGQUIT", f" {HANDLER}"),
         ("died of SIGHUP", f" {HANDLER}"),
-        ("died of SIGSEGV", ", so it crashed: the job in hand may be lost"),
-        ("died of SIGABRT", ", so it crashed: the job in hand may be lost"),
+        ("died of SIGSEGV", ", so it crashed: its job may be lost"),
+        ("died of SIGABRT", ", so it crashed: its job may be lost"),
         ("exited with status 1", ""),
     ],
 )

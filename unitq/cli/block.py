@@ -278,5 +278,5 @@ def _did_not_drain(rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
         more = f" and {len(found) - _NAMED} more" * (len(found) > _NAMED)
         advice = _ADVICE * detail.startswith("died of SIG")
         if detail.partition(" (")[0] in _CRASHES:
-            advice = ", so it crashed: the job in hand may be lost"
+            advice = ", so it crashed: its job may be lost"
         yield f"{', '.join(found[:_NAMED])}{more} did not drain: {detail}{advice}"
