@@ -16,6 +16,7 @@ from unitq.linux import git, git_files
 from unitq.linux.account import name_of
 from unitq.linux.links import changes_in_place
 from unitq.linux.read_as import UnreadableError, deciding, read
+from unitq.revisions.in_place import CHANGED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from unitq.linux.trust import Control
 
 _UNTOLD = "code as of "
-_CHANGED = " with changes, "  # of a checkout whose files are not those of its commit
 _FILE_MAX = 1 << 20  # bytes; an environment file larger than this is a mistake
 
 
@@ -113,7 +113,7 @@ def _version(directory: str, release: str, mode: CodeVersion, label: str | None)
             if git.clean(checkout):
                 return _Version(f"commit {head.commit[:12]}", commit)
             # Two dirty trees with one HEAD may differ: in doubt, a new version.
-            return _Version(f"commit {head.commit[:12]}{_CHANGED}{_now()}", commit)
+            return _Version(f"commit {head.commit[:12]}{CHANGED}{_now()}", commit)
         if mode is CodeVersion.GIT and not label:
             raise PreflightError(
                 f'code_version = "git", but {refused}'
@@ -141,7 +141,7 @@ def _refuse_guess(release: str) -> None:
 
 def is_changed(code: Code) -> bool:
     """Whether git says that files in the checkout are not those of its commit."""
-    return bool(code.commit) and _CHANGED in code.version
+    return bool(code.commit) and CHANGED in code.version
 
 
 def untold(version: str) -> str:
@@ -151,7 +151,7 @@ def untold(version: str) -> str:
     """
     if version.startswith(_UNTOLD):
         return _UNTOLD
-    return version.partition(_CHANGED)[0] if _CHANGED in version else ""
+    return version.partition(CHANGED)[0] if CHANGED in version else ""
 
 
 def as_installed(found: Mapping[str, Code], installed: Revision) -> dict[str, Code]:

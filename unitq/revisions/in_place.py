@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # As host/code.py names it; of revisions that were made before they had the commit itself.
 _NAMED = re.compile(r"(?:commit |release .* at )([0-9a-f]{12})(?: with changes, .*)?")
-_CHANGED = " with changes, "  # as host/code.py names it
+CHANGED = " with changes, "  # in a version: the files are not those of its commit
 _PLACES = ("commit ", "code as of ")
 SHOWN = 12  # hexadecimal digits of a commit that people get to see
 
@@ -50,7 +50,7 @@ def same_commit(one: str, other: str) -> bool:
 
 def with_changes(workers: Iterable[WorkerRevision]) -> list[WorkerRevision]:
     """Returns those that were deployed with changes that are not committed."""
-    return [worker for worker in workers if _CHANGED in worker.code_version]
+    return [worker for worker in workers if CHANGED in worker.code_version]
 
 
 def overwritten(goal: Revision, now: Revision) -> tuple[WorkerRevision, ...]:
