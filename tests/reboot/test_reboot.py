@@ -25,9 +25,11 @@ BOOT_SECONDS = 30
 
 FOUR = ("sms@1", "sms@2", "sms@3", "sms@4")
 OLD = {"state": "active", "release": "1", "nice": [0, 0], "stop_timeout": "20s"}
-# A text that is switched in one go with the code, and one that is switched after the stop.
+# A text that is switched in one go with the code, one that is switched after the stop, and one
+# with a longer stop_timeout, which holds for the old processes of all instances at once.
 AT_ONCE: dict[str, Any] = {"nice": 5}
-AFTER_THE_STOP: dict[str, Any] = {"nice": 5, "stop_timeout": "31s"}
+AFTER_THE_STOP: dict[str, Any] = {"nice": 5, "stop_timeout": "15s"}
+LONGER: dict[str, Any] = {"nice": 5, "stop_timeout": "31s"}
 
 
 def _new(text: dict[str, Any]) -> dict[str, Any]:
@@ -186,10 +188,12 @@ def _under_way(shop: Shop, text: dict[str, Any], moment: str, *arguments: str) -
 
 
 def _each_is_of_one_piece(shop: Shop, text: dict[str, Any], moment: str) -> None:
-    """After the boot, all that were rolled are new, and all others as they were."""
-    switched = moment == "draining" and text is AT_ONCE  # its order was given, with its code
-    third = _new(text) if switched else OLD
-    wanted = {"sms@1": _new(text), "sms@2": _new(text), "sms@3": third, "sms@4": OLD}
+    """After the boot, all that were rolled are new; the others as they were, or with more time."""
+    old = OLD | {"stop_timeout": text["stop_timeout"]} if text is LONGER else OLD
+    # The order was given, with the code, unless the text waits for the end of the old process.
+    switched = moment == "draining" and text is not AFTER_THE_STOP
+    third = _new(text) if switched else old
+    wanted = {"sms@1": _new(text), "sms@2": _new(text), "sms@3": third, "sms@4": old}
     assert _are(shop) == wanted
 
 
@@ -241,6 +245,8 @@ WAYS: dict[str, Callable[[Shop, dict[str, Any]], None]] = {
         ("system", AFTER_THE_STOP, "settling", "rollback"),
         ("user", AFTER_THE_STOP, "draining", "resume"),
         ("user", AT_ONCE, "settling", "abort"),
+        ("system", LONGER, "draining", "rollback"),
+        ("user", LONGER, "settling", "resume"),
     ],
 )
 def test_the_plug_is_pulled(
@@ -266,6 +272,7 @@ def test_the_plug_is_pulled(
         ("system", AFTER_THE_STOP, "draining", "rollback", ()),
         ("system", AT_ONCE, "settling", "resume", ()),
         ("system", AFTER_THE_STOP, "settling", "abort", ("--detach",)),
+        ("system", LONGER, "draining", "abort", ()),
         ("user", AT_ONCE, "settling", "resume", ("--detach",)),
     ],
 )
