@@ -63,7 +63,7 @@ class Row(NamedTuple):
     code: str | None  # the revision that its worker should run
     paused: bool = False  # told to take no jobs, and that holds for this life of it
     young: bool = False  # it has not lived for min_healthy
-    recycles: bool = False  # it exited with 0 and is being started again
+    crashed: bool = False  # it ended, and not with 0, and is being started again
     loop: CrashLoop | None = None
     unproved: bool = False  # it has ended again and again, and the journal does not tell how
     age: float | None = None  # seconds in its state, by no clock that anybody sets
@@ -95,7 +95,7 @@ class Row(NamedTuple):
         if self.loop:
             return "crash loop"
         if self.instance.sub.startswith("auto-restart"):
-            return "restarting" if self.recycles else "crashed, restarting"
+            return "crashed, restarting" if self.crashed else "restarting"
         if self.instance.elsewhere:
             return "left its unit"
         if self.paused:
@@ -164,7 +164,7 @@ def _look(
             revision.code(name),
             name in notes and notes[name] == instance.invocation,
             young=_young(instance, least),
-            recycles=_recycles(systemd, instance),
+            crashed=_crashed(systemd, instance),
             age=_age(systemd, instance),
         )
         for name, instance in sorted(
@@ -241,12 +241,16 @@ def _young(instance: observe.Instance, least: float) -> bool:
     return age is None or age < least
 
 
-def _recycles(systemd: Systemd, instance: observe.Instance) -> bool:
-    """Whether it exited with 0, as workers do after so many jobs, and is being started again."""
+def _crashed(systemd: Systemd, instance: observe.Instance) -> bool:
+    """Whether it is being started again after an end that is not that of so many jobs: exit 0.
+
+    False also where it has been started again meanwhile: systemd then tells a code of 0, and no
+    longer how the process before ended.
+    """
     if not instance.sub.startswith("auto-restart"):
         return False
     told = systemd.properties(instance.unit, "ExecMainCode", "ExecMainStatus")
-    return (told["ExecMainCode"], told["ExecMainStatus"]) == (os.CLD_EXITED, 0)
+    return (told["ExecMainCode"], told["ExecMainStatus"]) not in ((0, 0), (os.CLD_EXITED, 0))
 
 
 def _with_loops(rows: tuple[Row, ...], least: float, *, user: bool) -> tuple[Row, ...]:
