@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from unitq.core.plan import Plan
     from unitq.core.revision import Revision
     from unitq.core.settings import RolloutSettings, Share
+    from unitq.host.code import Looked
     from unitq.host.systemd import Systemd
     from unitq.queues.check import Answered
     from unitq.systemd.credentials import Secrets
@@ -178,10 +179,11 @@ def _findings(
     app: App,
     path: Path,
     found: Mapping[str, Code],
-    rendered: Rendered,
+    rendered: Rendered | None,
     secrets: Secrets,
     order: ShutdownOrder,
 ) -> list[Finding]:
+    """What is wrong. `rendered` None: the units cannot be made, and something else says so."""
     return [
         *order.refused,
         *secrets.findings,
@@ -189,11 +191,11 @@ def _findings(
         *moving_paths.of_app(app, found, scope.layout),
         *checks.of_hooks(app.hooks, path.parent, user_scope=scope.user),
         *checks.of_owner(app, path),
-        *checks.verify(rendered.units, user_scope=scope.user),
+        *(checks.verify(rendered.units, user_scope=scope.user) if rendered else ()),
         *advice(app, scope.presets(), scripts.of_app(app, found, scope.presets())),
         *envfile_lint.of_app(app, found),
         *service_lint.of_app(app),
-        *_dropins(scope, app, rendered),
+        *(_dropins(scope, app, rendered) if rendered else ()),
         *_linger(scope),
         *machine_lint.of_memory(app),
         *(
@@ -253,6 +255,14 @@ def _exposure(scope: Scope, app: App, found: Mapping[str, Code]) -> list[Finding
     )
 
 
+def _refuse_denied(looked: Looked) -> None:
+    """Raises NotPermittedError where something is there, but not for us."""
+    for finding, denied in looked.refused:
+        if denied:
+            message = f"{finding.place}: {finding.message}"
+            raise NotPermittedError(message, hint=finding.hint)
+
+
 def prepare(
     scope: Scope,
     systemd: Systemd,
@@ -283,14 +293,14 @@ def prepare(
             hint=f"give one of the two apps another name, or let {path} take it over: "
             f"unitq {'--user ' * scope.user}-c {path} deploy --adopt",
         )
-    found = code.of_app(app, label, certain=True)
-    if beside:
-        found = code.as_installed(found, beside)
+    looked = code.look(app, label, certain=True)
+    _refuse_denied(looked)
+    found = code.as_installed(looked.code, beside) if beside else looked.code
     secrets = credentials.read(app, user_scope=scope.user)
     order = _shutdown_order(scope, app, found)
     rendered, unknown = _sealed(scope, app, found, secrets, order.after, before)
     findings = without_allowed(_findings(scope, app, path, found, rendered, secrets, order), app)
-    findings = [*findings, *unknown]
+    findings = [*(each.finding for each in looked.refused), *findings, *unknown]
     errors = [finding for finding in findings if finding.level is Level.ERROR]
     if errors:
         raise PreflightError(
@@ -348,30 +358,31 @@ def check(ask_redis: bool, as_json: bool) -> int:
     scripts, directories and users, for what only a shell would understand, shells between systemd
     and a worker, and settings that lose jobs. Notes how much of the machine each worker can reach.
     A name in brackets, such as [pipe, certain], is what `allow = ["pipe"]` silences the finding by.
-    Changes nothing. Exits with 0, with 2 if the file is invalid, with 3 if something is missing.
+    Changes nothing. Exits with 0, with 2 if the file is invalid, with 3 if something is missing,
+    with 5 if something can only be read as root.
     """
     scope = current()
     app, path = scope.load()
-    found: dict[str, Code] = {}
-    findings: list[Finding] = []
+    found, refused = code.look(app)
+    secrets = credentials.read(app, user_scope=scope.user)
+    order = _shutdown_order(scope, app, found)
+    rendered: Rendered | None = None
+    broken: UnitqError | None = None
     try:
-        found = code.of_app(app)
-    except PreflightError as error:
-        place, _, message = error.message.partition(": ")
-        findings.append(Finding(Level.ERROR, place, message, error.hint))
-    if found:
-        secrets = credentials.read(app, user_scope=scope.user)
-        order = _shutdown_order(scope, app, found)
         rendered = _rendered(scope, app, found, after=order.after)
-        findings += _findings(scope, app, path, found, rendered, secrets, order)
-        findings += order.findings
-        findings += machine_lint.of_shutdown(app, _patience(scope))
-        findings += _exposure(scope, app, found)
+    except (ConfigError, PreflightError) as error:  # an operator's own template
+        broken = error
     redis = _redis(scope, app, path) if ask_redis else None
-    if redis:
-        findings += redis.findings
-    if found:
-        findings = without_allowed(findings, app)
+    findings = [
+        *(each.finding for each in refused),
+        *([Finding(Level.ERROR, "units", broken.message, broken.hint)] if broken else ()),
+        *_findings(scope, app, path, found, rendered, secrets, order),
+        *order.findings,
+        *machine_lint.of_shutdown(app, _patience(scope)),
+        *(_exposure(scope, app, found) if rendered else ()),
+        *(redis.findings if redis else ()),
+    ]
+    findings = without_allowed(findings, app)
     bad = any(finding.level is Level.ERROR for finding in findings)
     if as_json:
         rows = [
@@ -395,6 +406,10 @@ def check(ask_redis: bool, as_json: bool) -> int:
             echo(redis)
         counts = ", ".join(f"worker {w.name}: {w.instances}" for w in app.workers)
         echo(f"{path}: {'not ready' if bad else 'ok'} (app {app.name}; {counts})")
+    if broken:
+        return broken.exit
+    if any(each.denied for each in refused) or (redis and redis.denied):
+        return Exit.NOT_PERMITTED
     return Exit.NOT_AS_WANTED if bad else Exit.OK
 
 
@@ -405,20 +420,9 @@ def _redis(scope: Scope, app: App, path: Path) -> Answered:
 
     try:
         there = way(app, scope.presets(), str(path))
-    except ConfigError as error:
+        return answered(there.connection, there.sources)
+    except (ConfigError, NotPermittedError) as error:  # its password is nowhere, or not for us
         return unreachable(error)
-    return answered(there.connection, there.sources)
-
-
-def _as_deployed(app: App) -> dict[str, Code]:
-    """The code as a deploy would find it; without that, as many environment files as are named."""
-    try:
-        return code.of_app(app)
-    except UnitqError:
-        return {
-            worker.name: Code(worker.directory, "", (b"",) * len(worker.environment_files))
-            for worker in app.workers
-        }
 
 
 @click.command(
@@ -443,7 +447,7 @@ def render(output: str | None) -> int:
     """
     scope = current()
     app, _ = scope.load()
-    found = _as_deployed(app)
+    found, _ = code.look(app)
     order = _shutdown_order(scope, app, found)
     units = _rendered(scope, app, found, after=order.after).units
     if output is None:

@@ -11,7 +11,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from unitq.core.envfile import NAME, statements, undecodable
-from unitq.core.finding import Certainty, Finding, Level
+from unitq.core.finding import Certainty, Finding, Level, shared
+from unitq.core.model import environment_places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,21 +39,15 @@ _SWALLOWED = re.compile(r"(?m)^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)=[^=\s]")
 
 def of_app(app: App, code: Mapping[str, Code]) -> list[Finding]:
     """Returns what is said of the environment files; of one that all workers read, once."""
-    places: dict[str, list[str]] = {}
     content: dict[str, bytes] = {}
     for worker in app.workers:
-        key = f"workers.{worker.name}.environment_file"
-        many = len(worker.environment_files) > 1
-        files = zip(worker.environment_files, code[worker.name].files, strict=False)
-        for number, (path, text) in enumerate(files):
-            places.setdefault(path, []).append(f"{key}[{number}]" if many else key)
-            content[path] = text
-    found = []
-    for path, where in places.items():
-        whole = len(where) == len(app.workers) > 1
-        for place in ["environment_file"] if whole else where:
-            found += findings(content[path], path, place)
-    return found
+        content |= dict(zip(worker.environment_files, code[worker.name].files, strict=False))
+    return [
+        finding
+        for path, where in environment_places(app).items()
+        for place in shared("environment_file", where, len(app.workers))
+        for finding in findings(content[path], path, place)
+    ]
 
 
 def findings(content: bytes, path: str, place: str) -> list[Finding]:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class Level(StrEnum):
@@ -78,6 +78,11 @@ class Finding:
     @property
     def _name(self) -> str:
         return f" [{self.name}, {self.certainty}]" if self.name else ""
+
+
+def shared(key: str, places: Sequence[str], workers: int) -> Sequence[str]:
+    """Returns the places of a value; the app's key alone where all of its workers have it."""
+    return (key,) if len(places) == workers > 1 else places
 
 
 @dataclass(frozen=True, slots=True)

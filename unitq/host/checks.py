@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING
 from unitq.cmdline.wrappers import SHELLS
 from unitq.cmdline.wrappers import named as wrapper_named
 from unitq.core.commandline import executable, keeps_to_user, of_the_shell
-from unitq.core.errors import PreflightError
 from unitq.core.exposure import applies
 from unitq.core.finding import Finding, Level
 from unitq.core.model import CodeVersion
@@ -24,7 +24,7 @@ from unitq.host.hooks import program
 from unitq.host.reachable import ANOTHER_VIEW, SEARCH_PATH
 from unitq.linux import git, obeyed, programs
 from unitq.linux.account import name_of
-from unitq.linux.trust import ANYONE, ROOT, absolute
+from unitq.linux.trust import ANYONE, ROOT, Control, Why, absolute
 from unitq.units.hardening import DIRECTIVES, Hardening
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from unitq.core.model import App, Hook, Hooks, Worker
     from unitq.core.render import Code, UnitText
-    from unitq.linux.trust import Control
 
 _VERIFY_SECONDS = 60.0
 _YES = ("1", "yes", "y", "true", "t", "on")  # systemd.syntax(7)
@@ -95,7 +94,7 @@ def _checkouts(app: App, code: Mapping[str, Code]) -> list[Finding]:
 
 def _writable(worker: Worker, release: str, *, user_scope: bool) -> list[Finding]:
     """Paths that are to be writable and are not there: systemd would not start the worker."""
-    if user_scope or worker.hardening is not Hardening.STRICT:
+    if user_scope or worker.hardening is not Hardening.STRICT or not os.path.isdir(release):
         return []
     place, found = f"workers.{worker.name}.writable", []
     private = _TMP if applies(worker, "PrivateTmp") else ()
@@ -216,10 +215,10 @@ def of_owner(app: App, path: PurePath) -> list[Finding]:
 def _foreign(path: PurePath) -> Control | None:
     try:
         return obeyed.foreign(path)
-    except PermissionError:
-        if os.geteuid() == ROOT:
-            raise
-        return None  # root will see it
+    except OSError as error:
+        if os.geteuid() != ROOT or error.errno == errno.ENAMETOOLONG:
+            return None  # root will see it; or there is no such file
+        return Control(ANYONE, str(path), Why.MAY_WRITE)  # who decides is unknown
 
 
 def _accounts(worker: Worker, release: str, *, user_scope: bool) -> list[Finding]:
@@ -387,13 +386,15 @@ def _program(command: str, release: str, place: str, folders: Sequence[str]) -> 
                 or "install it, or write its whole path; systemd does not use your $PATH",
             )
         ]
+    if not name.startswith("/") and not os.path.isdir(release):
+        return []  # of the directory something is said already
     return _runnable(Path(release, name), place)
 
 
 def _script(command: str, release: str, place: str) -> list[Finding]:
     """A file that its interpreter will not find. What may not be looked at says nothing."""
     wanted = script_file(command)
-    if wanted is None:
+    if wanted is None or not (wanted.paths[0].startswith("/") or os.path.isdir(release)):
         return []
     for path in wanted.paths:
         try:
@@ -453,7 +454,15 @@ def verify(units: Sequence[UnitText], *, user_scope: bool) -> list[Finding]:
                 | {"SYSTEMD_UNIT_PATH": f"{folder}:", "SYSTEMD_LOG_TARGET": "console"},
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise PreflightError(f"systemd-analyze verify cannot be run: {error}") from error
+            return [
+                Finding(
+                    Level.ERROR,
+                    "units",
+                    f"systemd-analyze verify cannot be run: {error}",
+                    "it comes with systemd",
+                    "mistakes in the units would be found by the first start only",
+                )
+            ]
         said = done.stderr.decode(errors="replace").replace(f"{folder}/", "")
     found = list(dict.fromkeys(_complaints(said, units)))
     if done.returncode and not found and "is not executable" not in said:

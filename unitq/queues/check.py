@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from unitq.core.errors import NotPermittedError
 from unitq.core.finding import Finding, Level
 from unitq.queues.commands import pack
 from unitq.queues.errors import QueuesError
@@ -13,7 +14,7 @@ from unitq.queues.wire import Refused
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unitq.core.errors import ConfigError
+    from unitq.core.errors import UnitqError
     from unitq.core.queue import Sample
     from unitq.queues.connection import Connection
     from unitq.queues.source import Source
@@ -28,6 +29,7 @@ class Answered(NamedTuple):
     findings: tuple[Finding, ...]
     queues: int = 0
     workers: int | None = None  # registered ones; None: the frameworks keep no list of them
+    denied: bool = False  # its password can only be read as root
 
     @property
     def reachable(self) -> bool:
@@ -49,11 +51,12 @@ class Answered(NamedTuple):
         return f"{self.where}: {', '.join(parts)}"
 
 
-def unreachable(error: QueuesError | ConfigError, where: str = "") -> Answered:
+def unreachable(error: UnitqError, where: str = "") -> Answered:
     """Returns the same where there is nothing to ask, or no answer."""
     add = "; ".join(error.problems)
     hint = ": ".join(part for part in (error.hint, add) if part)
-    return Answered(where, (Finding(Level.ERROR, "redis", error.message, hint, _WHY),))
+    finding = Finding(Level.ERROR, "redis", error.message, hint, _WHY)
+    return Answered(where, (finding,), denied=isinstance(error, NotPermittedError))
 
 
 def answered(connection: Connection, sources: Sequence[Source]) -> Answered:
