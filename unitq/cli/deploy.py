@@ -170,6 +170,13 @@ def _patience(scope: Scope) -> machine_lint.Patience:
     return machine_lint.Patience(found.get("JobTimeoutUSec"), found.get("TimeoutStopUSec"))
 
 
+def _search_path(scope: Scope) -> str | None:
+    """The PATH that services get; None where systemd cannot be asked."""
+    with suppress(SystemdError, NotPermittedError):
+        return scope.systemd().search_path()
+    return None
+
+
 _MANAGER = "user@{}.service"
 _NO_LIMIT = 2**64 - 1  # µs; what systemd says of "infinity"
 
@@ -187,9 +194,10 @@ def _findings(
     return [
         *order.refused,
         *secrets.findings,
-        *checks.of_app(app, found, user_scope=scope.user),
+        *checks.of_app(
+            app, found, user_scope=scope.user, folder=path.parent, path=_search_path(scope)
+        ),
         *moving_paths.of_app(app, found, scope.layout),
-        *checks.of_hooks(app.hooks, path.parent, user_scope=scope.user),
         *checks.of_owner(app, path),
         *(checks.verify(rendered.units, user_scope=scope.user) if rendered else ()),
         *advice(app, scope.presets(), scripts.of_app(app, found, scope.presets())),

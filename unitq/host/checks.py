@@ -38,8 +38,19 @@ _VERIFY_SECONDS = 60.0
 _YES = ("1", "yes", "y", "true", "t", "on")  # systemd.syntax(7)
 
 
-def of_app(app: App, code: Mapping[str, Code], *, user_scope: bool) -> list[Finding]:
-    """What is missing on this machine: users, groups, programs."""
+def of_app(
+    app: App,
+    code: Mapping[str, Code],
+    *,
+    user_scope: bool,
+    folder: PurePath,
+    path: str | None = None,
+) -> list[Finding]:
+    """What is missing on this machine: users, groups, programs, of workers and of hooks.
+
+    `folder` is the directory of unitq.toml; `path` the PATH that systemd gives to services, None
+    where it is unknown.
+    """
     missing = [] if user_scope else _rootless(app)
     found = missing + [
         finding
@@ -50,17 +61,12 @@ def of_app(app: App, code: Mapping[str, Code], *, user_scope: bool) -> list[Find
             *_writable(worker, code[worker.name].release, user_scope=user_scope),
         )
     ]
-    found += _of_accounts(app, code, found, user_scope=user_scope)
-    return found + _mail(app) + _checkouts(app, code)
-
-
-def _of_accounts(
-    app: App, code: Mapping[str, Code], found: Sequence[Finding], *, user_scope: bool
-) -> list[Finding]:
-    """What accounts may not reach; of what is missing altogether something is said already."""
+    found += of_hooks(app.hooks, folder, user_scope=user_scope)
+    # Of what is missing altogether something is said already.
     wrong = {finding.place for finding in found if finding.level is Level.ERROR}
-    said = reachable.of_app(app, code, user_scope=user_scope)
-    return [finding for finding in said if finding.place not in wrong]
+    said = reachable.of_app(app, code, user_scope=user_scope, path=path, folder=folder)
+    found += [finding for finding in said if finding.place not in wrong]
+    return found + _mail(app) + _checkouts(app, code)
 
 
 def _checkouts(app: App, code: Mapping[str, Code]) -> list[Finding]:
