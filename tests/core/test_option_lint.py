@@ -392,7 +392,7 @@ def test_a_limit_of_the_frameworks_own_is_read_where_it_is_set(
     if preset == "celery":
         lines += '\nstop_timeout = "10min"'
     (limit,) = (each for each in found if each.name == "time-limit")
-    assert told in limit.message
+    assert told in limit.why
     assert least in limit.hint
 
 

@@ -51,7 +51,7 @@ from unitq.core.errors import (
     UnitqError,
 )
 from unitq.core.exposure import limits_of_user_scope, rated
-from unitq.core.finding import Finding, Level
+from unitq.core.finding import Certainty, Finding, Level
 from unitq.core.render import Code, Rendered
 from unitq.core.render import render as render_units
 from unitq.core.revision import Origin, adopted, successor
@@ -128,8 +128,8 @@ def _sealed(
         if secrets.content:
             raise
         seal = credentials.as_before(before)
-        message = f"whether it has changed since the last deploy is unknown: {error.message}"
-        unknown.append(Finding(Level.WARNING, "environment", message, error.hint))
+        message = "whether it has changed since the last deploy is unknown"
+        unknown.append(Finding(Level.WARNING, "environment", message, error.hint, error.message))
     found = {
         worker.name: replace(
             found[worker.name], secrets=credentials.seals(worker, secrets.content, key)
@@ -210,8 +210,11 @@ def _findings(
             Finding(
                 Level.WARNING,
                 f"presets.{name}",
-                f"left out, and its framework not recognised: {error.in_short}",
+                f"left out: {error.in_short}",
                 f"`unitq presets {name}` says all that is wrong with it",
+                "its framework is not recognised",
+                "broken-preset",
+                Certainty.CERTAIN,
             )
             for name, error in scope.presets().broken.items()
         ),

@@ -14,7 +14,7 @@ from unitq.cmdline.wrappers import SHELLS
 from unitq.cmdline.wrappers import named as wrapper_named
 from unitq.core.commandline import executable, keeps_to_user, of_the_shell
 from unitq.core.exposure import applies
-from unitq.core.finding import Finding, Level
+from unitq.core.finding import Certainty, Finding, Level
 from unitq.core.model import CodeVersion
 from unitq.core.recognise import interpreter
 from unitq.core.scriptfile import script_file
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from unitq.core.render import Code, UnitText
 
 _VERIFY_SECONDS = 60.0
+_RENDER = "`unitq render` prints the unit"
 _YES = ("1", "yes", "y", "true", "t", "on")  # systemd.syntax(7)
 
 
@@ -76,12 +77,18 @@ def _checkouts(app: App, code: Mapping[str, Code]) -> list[Finding]:
         place = f"workers.{worker.name}.directory"
         version = code[worker.name]
         if is_changed(version):
-            message = f"{version.release} has changes that are not committed: no rollback brings "
-            message += "them back, and later ones are not noticed"
-            hint = "commit them, or list what workers write there in .gitignore; until then every "
-            hint += "deploy restarts the workers"
             found.setdefault(
-                version.release, Finding(Level.WARNING, place, message, hint, name="uncommitted")
+                version.release,
+                Finding(
+                    Level.WARNING,
+                    place,
+                    f"{version.release} has changes that are not committed",
+                    "commit them, or list what workers write there in .gitignore",
+                    "no rollback brings them back, later ones are not noticed, and every deploy "
+                    "restarts the workers",
+                    "uncommitted",
+                    Certainty.CERTAIN,
+                ),
             )
         if app.code_version is not CodeVersion.AUTO:
             continue
@@ -92,8 +99,10 @@ def _checkouts(app: App, code: Mapping[str, Code]) -> list[Finding]:
                 Level.WARNING,
                 place,
                 f"git is not asked for the version: {error}",
-                "`chown -R` it to one account; until then every deploy restarts the workers",
-                name="no-git",
+                "`chown -R` it to one account",
+                "until then every deploy restarts the workers",
+                "no-git",
+                Certainty.CERTAIN,
             )
     return list(found.values())
 
@@ -109,7 +118,9 @@ def _writable(worker: Worker, release: str, *, user_scope: bool) -> list[Finding
             if any(Path(path).is_relative_to(folder) for folder in private):
                 message = f'{path}: under hardening = "strict" the worker has a /tmp of its own'
                 hint = "move it, or set PrivateTmp = false in [service]"
-                found.append(Finding(Level.ERROR, f"workers.{worker.name}.{key}", message, hint))
+                why = "what others have there is not there for it"
+                key_place = f"workers.{worker.name}.{key}"
+                found.append(Finding(Level.ERROR, key_place, message, hint, why))
     for path in worker.writable:
         where = Path(release, path)
         try:
@@ -118,9 +129,9 @@ def _writable(worker: Worker, release: str, *, user_scope: bool) -> list[Finding
             continue  # whether root sees it is not for us to say
         except OSError as error:
             below = "" if path.startswith("/") else ", in the code that `directory` leads to"
-            hint = "make it, or leave it out: the worker would not start (226/NAMESPACE)"
             message = f"{path}{below}: {where}: {error.strerror}"
-            found.append(Finding(Level.ERROR, place, message, hint))
+            why = "the worker would not start (226/NAMESPACE)"
+            found.append(Finding(Level.ERROR, place, message, "make it, or leave it out", why))
     return found
 
 
@@ -144,10 +155,10 @@ def _mail(app: App) -> list[Finding]:
                 Finding(
                     Level.NOTE,
                     "hardening",
-                    f"PHP's mail() and `sendmail` fail in jobs: {mailer} is setuid or setgid, "
-                    "and NoNewPrivileges takes that away",
+                    "PHP's mail() and `sendmail` fail in jobs",
                     "send by SMTP (localhost:25), or set NoNewPrivileges = false in [service]",
-                    name="mail",
+                    f"{mailer} is setuid or setgid, and NoNewPrivileges takes that away",
+                    "mail",
                 )
             ]
     return []
@@ -181,9 +192,10 @@ def _of_roots_hook(hook: Hook, directory: PurePath, place: str) -> list[Finding]
                 Finding(
                     Level.ERROR,
                     place,
-                    f"would run {file} as root: {obeyed.describe(str(file), control)}",
+                    f"would run {file} as root",
                     f'`{{ command = […], user = "{owner or "www-data"}" }}` runs it with that '
                     f"account's rights; or: {obeyed.mend(control)}",
+                    obeyed.describe(str(file), control),
                 )
             ]
     return []
@@ -214,6 +226,7 @@ def of_owner(app: App, path: PurePath) -> list[Finding]:
             str(path),
             f"{app.owner} may change this file, and root obeys it",
             "`unitq trust` lists such files",
+            sure=Certainty.CERTAIN,
         )
     ]
 
@@ -245,8 +258,9 @@ def _account(name: str, key: str, place: str, *, user_scope: bool) -> list[Findi
             Finding(
                 Level.ERROR,
                 f"{place}.{key}",
-                "with --user every worker runs as you; a user's manager cannot change that",
+                "with --user every worker runs as you",
                 f"leave `{key}` out, or deploy in system scope (as root, without --user)",
+                "a user's systemd cannot change that",
             )
         ]
     if _known(name, "passwd" if key == "user" else "group"):
@@ -272,8 +286,9 @@ def _of_root(worker: Worker, place: str, release: str) -> list[Finding]:
                 Finding(
                     Level.ERROR,
                     f"{place}.environment_file[{number}]",
-                    f"would decide what root runs: {obeyed.describe(path, control)}",
+                    "would decide what root runs",
                     obeyed.mend(control),
+                    obeyed.describe(path, control),
                 )
             )
     if control := _foreign(Path(release)):
@@ -281,8 +296,9 @@ def _of_root(worker: Worker, place: str, release: str) -> list[Finding]:
             Finding(
                 Level.WARNING,
                 f"{place}.user",
-                f"runs as root what others can change: {obeyed.describe(release, control)}",
+                "runs as root what others can change",
                 "give it a user of its own",
+                obeyed.describe(release, control),
             )
         )
     return found
@@ -296,9 +312,9 @@ def _of_prefixes(worker: Worker, place: str) -> list[Finding]:
         Finding(
             Level.ERROR,
             f"{place}.{key}",
-            'runs with root\'s rights and not with those of `user`: by a "+" or "!" before the '
-            'program, or behind a ";"',
+            "runs with root's rights and not with those of `user`",
             'leave these out; user = "root" is for what has to be root',
+            'a "+" or "!" before a program does that, also behind a ";"',
         )
         for key, command in commands.items()
         if not keeps_to_user(command)
@@ -318,10 +334,11 @@ def _rootless(app: App) -> list[Finding]:
         Finding(
             Level.ERROR,
             place,
-            "missing: the workers would run as root",
+            "missing",
             f'add user = "{app.owner}"'
             if app.owner
             else 'add user = "www-data", or another account; user = "root" only if they need root',
+            "the workers would run as root",
         )
         for place in places
     ]
@@ -388,8 +405,8 @@ def _program(command: str, release: str, place: str, folders: Sequence[str]) -> 
                 Level.ERROR,
                 place,
                 f"there is no program {name} in {':'.join(folders)}",
-                of_the_shell(name)
-                or "install it, or write its whole path; systemd does not use your $PATH",
+                of_the_shell(name) or "install it, or write its whole path",
+                "systemd looks nowhere else, and does not use your $PATH",
             )
         ]
     if not name.startswith("/") and not os.path.isdir(release):
@@ -427,6 +444,7 @@ def _runnable(path: Path, place: str, hint: str = "") -> list[Finding]:
     except PermissionError:
         return []  # whether root sees it is not for us to say
     except (OSError, ValueError):
+        hint = hint or "install it, or correct the path"
         return [Finding(Level.ERROR, place, f"there is no program {path}", hint)]
     if not os.path.isfile(path) or not os.access(path, os.X_OK):
         return [
@@ -474,7 +492,8 @@ def verify(units: Sequence[UnitText], *, user_scope: bool) -> list[Finding]:
     if done.returncode and not found and "is not executable" not in said:
         # A failure in words that we do not know must not pass as success.
         lines = said.strip().splitlines() or [f"exit status {done.returncode}"]
-        found.append(Finding(Level.ERROR, "units", f"systemd-analyze verify: {lines[-1]}"))
+        message = f"systemd-analyze verify: {lines[-1]}"
+        found.append(Finding(Level.ERROR, "units", message, _RENDER))
     return found
 
 
@@ -495,5 +514,7 @@ def _complaints(said: str, units: Sequence[UnitText]) -> list[Finding]:
         # Of a line that an older systemd does not know; it leaves that one out.
         unknown = re.match(r"Unknown (?:key name|lvalue) '(\w+)'", match["what"])
         level = Level.NOTE if unknown and unknown[1] in DIRECTIVES else Level.ERROR
-        found.append(Finding(level, place, f"systemd says: {match['what']}"))
+        why = "it leaves that line out" if level is Level.NOTE else ""
+        says = match["what"].removesuffix(".")
+        found.append(Finding(level, place, f"systemd says: {says}", _RENDER, why))
     return found

@@ -177,14 +177,13 @@ def _needs(start: Start) -> list[tuple[str, Need]]:
         by_env = _by_env(command, search) if search else None
         if script and not by_env:
             words.append(script.interpreter)
-        for word in dict.fromkeys(words):
-            if path := _program(word, start.release):
-                found.append((key, Need((path,), EXECUTE, search)))
+        paths = (_program(word, start.release) for word in dict.fromkeys(words))
+        found += [(key, Need((path,), EXECUTE, search)) for path in paths if path]
         if by_env:
             found.append((key, by_env))
         if script:
-            paths = tuple(os.path.join(start.release, p.removeprefix("./")) for p in script.paths)
-            found.append((key, Need(paths, READ)))
+            files = tuple(os.path.join(start.release, p.removeprefix("./")) for p in script.paths)
+            found.append((key, Need(files, READ)))
     return found
 
 
@@ -229,9 +228,10 @@ def _finding(start: Start, key: str, who: str, need: Need, obstacle: Obstacle) -
         return Finding(
             Level.NOTE,
             place,
-            f"by its mode {who} may not {obstacle.use} {what}{way}; only root can tell for certain",
+            f"by its mode {who} may not {obstacle.use} {what}{way}",
             "`sudo unitq check` asks as that account",
-            name="not-root",
+            "only root can tell for certain",
+            "not-root",
         )
     if obstacle.noexec:
         return Finding(

@@ -54,7 +54,7 @@ class Answered(NamedTuple):
 def unreachable(error: UnitqError, where: str = "") -> Answered:
     """Returns the same where there is nothing to ask, or no answer."""
     add = "; ".join(error.problems)
-    hint = ": ".join(part for part in (error.hint, add) if part)
+    hint = ": ".join(part for part in (error.hint, add) if part) or "correct [redis], or start it"
     finding = Finding(Level.ERROR, "redis", error.message, hint, _WHY)
     return Answered(where, (finding,), denied=isinstance(error, NotPermittedError))
 
@@ -95,9 +95,10 @@ def _empty(sample: Sample, source: Source) -> Finding:
     return Finding(
         Level.NOTE,
         "redis",
-        f"no key of {sample.preset}{prefix}: no job waits, and no worker is registered",
-        "if some do: `url` names another database, or `prefix` is another one",
-        name="redis-empty",
+        f"no key of {sample.preset}{prefix}",
+        "if there are jobs: `url` names another database, or `prefix` is another one",
+        "no job waits there, and no worker is registered",
+        "redis-empty",
     )
 
 
