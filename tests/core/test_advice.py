@@ -154,7 +154,7 @@ def test_a_probe_that_asks_nothing_or_the_wrong_code(command: str, said: str) ->
     assert [(each.level, each.place) for each in found] == (
         [(Level.WARNING, "workers.sms.probe.command")] if said else []
     )
-    assert all(said in each.line for each in found)
+    assert all(said in each.text for each in found)
 
 
 def test_a_command_that_names_the_directory_would_run_what_is_there_after_a_crash() -> None:

@@ -167,7 +167,7 @@ def test_a_contradiction_is_a_warning_with_its_source(
     found = findings(command, f'preset = "{preset}"', line)
     matching = [each for each in found if each.place == f"workers.w.{place}"]
     assert [each.level for each in matching] == [Level.WARNING]
-    assert said in matching[0].line
+    assert said in matching[0].text
     assert matching[0].why.endswith("]"), "no source"
     assert matching[0].hint
 

@@ -280,7 +280,7 @@ def test_each_finding_says_what_why_and_what_to_write(one: Row) -> None:
             assert each.message
             assert each.why
             assert each.hint
-            assert f"[{each.name}, {each.certainty}]" in each.line
+            assert f"[{each.name}, {each.certainty}]" in each.text
             lines = (*one.lines, f'allow = ["{each.name}"]')
             configured = app(worker_table(one._replace(lines=lines)))
             assert each not in without_allowed([each], configured)

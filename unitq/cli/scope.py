@@ -135,7 +135,7 @@ class Scope(NamedTuple):
         if wrong := delegation.findings(app, trusted, source.member_of):
             raise PreflightError(
                 f"{path}: {trusted.owner} may change this file, and so may not decide all of this",
-                problems=tuple(each.line for each in wrong),
+                problems=tuple(each.text for each in wrong),
             )
         return app, path
 

@@ -274,7 +274,7 @@ def _missing(place: str, obstacle: Obstacle, script: str, why: str) -> Finding:
     return Finding(
         Level.ERROR,
         place,
-        f"there is no {name} on the PATH that it gets{script}",
+        f"there is no program {name} on the PATH that it gets{script}",
         f"install it, or set PATH in `environment`; without that it is "
         f"{':'.join(obstacle.searched)}",
         why,

@@ -203,16 +203,28 @@ BY_ENV: dict[str, tuple[Callable[[Path], str], str]] = {
     "by its path": (_by_env("/usr/bin/env /usr/bin/python3"), ""),
     "tabs and blanks": (_by_env("\t/usr/bin/env \tpython3 \t"), ""),
     "the second of its name": (_second_of_its_name, ""),
-    "nowhere": (_by_env("/usr/bin/env python9"), "there is no python9 on the PATH that it gets"),
-    "nowhere with -S": (_by_env("/usr/bin/env -S python9 -B"), "there is no python9 on the PATH"),
-    "on another PATH": (_by_env("/usr/bin/env -S PATH=/srv python3"), "no python3 on the PATH"),
+    "nowhere": (
+        _by_env("/usr/bin/env python9"),
+        "there is no program python9 on the PATH that it gets",
+    ),
+    "nowhere with -S": (
+        _by_env("/usr/bin/env -S python9 -B"),
+        "there is no program python9 on the PATH",
+    ),
+    "on another PATH": (
+        _by_env("/usr/bin/env -S PATH=/srv python3"),
+        "no program python3 on the PATH",
+    ),
     "options without -S": (_by_env("/usr/bin/env python3 -B"), "is called `python3 -B`"),
     "a path that is not there": (_by_env("/usr/bin/env /srv/gone/x"), "there is no /srv/gone"),
     "written on Windows": (_by_env("/usr/bin/env python3\r"), "ends in a carriage return"),
     "the same without env": (_by_env("/usr/bin/python3\r"), "ends in a carriage return"),
     "a link into root's home": (_below_root_by_env, "may not enter /root (mode 0700, root:root)"),
     "a script of another one": (_script_behind_env, "there is no /srv/gone, which the first line"),
-    "env in the command": (lambda _: "/usr/bin/env A=1 python9 x", "there is no python9 on"),
+    "env in the command": (
+        lambda _: "/usr/bin/env A=1 python9 x",
+        "there is no program python9 on",
+    ),
     "what is there in the command": (lambda _: "/usr/bin/env A=1 python3 --version", ""),
 }
 
@@ -256,7 +268,10 @@ def test_a_hook_is_asked_for_in_the_same_look(system_site: Site) -> None:
         "  the hook cannot be started as that account\n"
         f"  `chmod o+x {closed}`, or another `user` that may enter it\n"
     ) in done.stdout
-    assert "error: hooks.after_deploy: there is no python9 on the PATH that it gets" in done.stdout
+    assert (
+        "error: hooks.after_deploy: there is no program python9 on the PATH that it gets"
+        in done.stdout
+    )
     assert f"error: hooks.on_failure: {USER} may not enter {closed}" in done.stdout
     closed.chmod(0o755)
     hook.write_text("#!/usr/bin/env python3\n")
@@ -275,7 +290,10 @@ def test_the_path_is_the_one_that_the_unit_gets(system_site: Site) -> None:
     site.config(workers={"w": {"command": command}})
     done = site.unitq("check")
     assert done.code == 3
-    assert "error: workers.w.command: there is no python9 on the PATH that it gets" in done.stdout
+    assert (
+        "error: workers.w.command: there is no program python9 on the PATH that it gets"
+        in done.stdout
+    )
     assert "/usr/local/bin" in done.stdout
 
 

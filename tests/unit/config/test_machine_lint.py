@@ -36,7 +36,7 @@ def test_recycling_comes_before_the_kernel(recycle: str, service: str, named: li
     assert all(each.level is Level.ERROR for each in found)
     assert {each.place for each in found} <= {"workers.sms.recycle.memory"}
     assert len(found) == len(named)
-    assert all(words in each.line for words, each in zip(named, found, strict=True))
+    assert all(words in each.text for words, each in zip(named, found, strict=True))
 
 
 def test_without_recycling_any_limit_is_the_operators_own() -> None:
