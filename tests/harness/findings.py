@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from unitq.core.finding import Finding, Level
+from unitq.model.finding import Finding, Level
 
 # A second sentence, or a reason, behind what is wrong.
 TAIL = re.compile(r"\w[;:,]? (?:because|so that|and so|which means)\b|\w; \w|[a-z]\. [A-Z]")

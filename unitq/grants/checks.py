@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import unitq
-from unitq.core.errors import NoMatchError, PreflightError
-from unitq.core.finding import Finding, Level
+from unitq.errors import NoMatchError, PreflightError
 from unitq.grants.store import RULES
 from unitq.linux import trust
+from unitq.model.finding import Finding, Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
