@@ -63,10 +63,7 @@ def test_what_loses_jobs_in_every_mode_is_refused(
 ) -> None:
     lines = [line for line in (preset, mode, TERM) if line]
     found = findings(command, *lines)
-    # Without a framework that is known to lose jobs by it, a loop's shell just dies with SIGTERM.
-    milder = name == "loop" and mode != MIXED and "rq" not in preset
-    level = Level.WARNING if milder else Level.ERROR
-    assert [(each.level, each.name) for each in found] == [(level, name)]
+    assert [(each.level, each.name) for each in found] == [(Level.ERROR, name)]
     assert hint in found[0].hint
     assert found[0].why
 

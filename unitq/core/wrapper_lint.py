@@ -251,10 +251,8 @@ def _shell(ground: _Ground, below: Below) -> Iterator[Finding]:
             "pipe",
         )
     elif command.loop and not command.background and not command.quick:
-        # Told with the worker, a shell dies of SIGTERM at once, and starts no other.
-        ends = not ground.mixed and ground.worker.stop_signal in ("SIGTERM", "SIGHUP")
         yield Finding(
-            Level.WARNING if ends and ground.drains_all else Level.ERROR,
+            Level.ERROR,
             place,
             f"the worker runs in a `{command.loop}` loop of {where}",
             _without_loop(ground, below),
