@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 
 from tests.core.build import PRESETS
 from tests.importing import ENVIRONMENT, HOST, recognise
+from unitq.cmdline.shell import simple
 from unitq.core.config import parse
 from unitq.core.errors import ConfigError
 from unitq.core.supervisor.ini import Ini
 from unitq.core.supervisor.programs import read
 from unitq.core.supervisor.section import Surroundings
-from unitq.core.supervisor.shell import commands
 from unitq.core.supervisor.symbols import LETTERS, filled
 from unitq.core.supervisor.translate import Imported, Wishes, translate
 from unitq.core.supervisor.unwrap import plain
@@ -305,9 +305,10 @@ def test_a_variable_that_a_shell_reads_a_file_for_keeps_it() -> None:
 
 
 def test_words_know_where_they_stand() -> None:
-    (first, second) = commands("  cd 'a b' && php \"x\"y ") or []
-    assert [word.text for word in first.words] == ["cd", "a b"]
-    assert [(word.text, word.start) for word in second.words] == [("php", 14), ("xy", 18)]
+    (first, second) = simple("  cd 'a b' && php \"x\"y ")
+    assert (first.command.words, first.then) == (("cd", "a b"), "&&")
+    written = [(word.text, word.start) for word in second.command.written]
+    assert written == [("php", 14), ("xy", 18)]
 
 
 # --- anything at all ------------------------------------------------------------------------------

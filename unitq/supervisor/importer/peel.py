@@ -8,7 +8,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from unitq.core.supervisor import shell
+from unitq.cmdline.shell import simple
 from unitq.core.supervisor.unwrap import Plain, plain, script_at
 from unitq.supervisor.importer.accounts import without_account, without_init
 from unitq.supervisor.importer.loops import Loop, loop, watched
@@ -109,16 +109,15 @@ def peel(
 def _changed(arguments: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     """Where a shell's script changes to at once, by a whole path, and the command without that."""
     place = script_at(arguments)
-    found = shell.commands(arguments[place[0]]) if place else None
-    if place is None or not found or len(found) < 2:
+    found = simple(arguments[place[0]]) if place else ()
+    if place is None or len(found) < 2:
         return None, arguments
-    at, first = place[0], found[0]
-    texts = [word.text for word in first.words]
-    changes = first.literal and first.then == "&&" and texts[0] == "cd" and len(texts) == 2
-    if not changes or not texts[1].startswith("/"):
+    at, (first, then) = place[0], found[0]
+    changes = first.literal and then == "&&" and first.words[:1] == ("cd",)
+    if not changes or len(first.words) != 2 or not first.words[1].startswith("/"):
         return None, arguments
-    rest = arguments[at][found[1].words[0].start :]
-    return texts[1], (*arguments[:at], rest, *arguments[at + 1 :])
+    rest = arguments[at][found[1].command.begin :]
+    return first.words[1], (*arguments[:at], rest, *arguments[at + 1 :])
 
 
 def _with(found: Plain, more: dict[str, str]) -> Plain:
