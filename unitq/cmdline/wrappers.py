@@ -332,7 +332,7 @@ _PASSING_ON = (
         passes=frozenset({"SIGTERM"}),
         instead="the program in the environment, such as .venv/bin/celery, starts without pdm",
     ),
-    # dotenv-cli of npm, cli.js, passes these on; `dotenv run` is Python's, and execs (dotenv/cli.py).
+    # dotenv-cli of npm (cli.js) passes these on; `dotenv run` is Python's (dotenv/cli.py): execvpe.
     Wrapper(
         ("dotenv",),
         Kind.PASSES_ON,
@@ -532,7 +532,7 @@ _KEEPING = (
     Wrapper(("unbuffer",), Kind.KEEPS, does=_GONE,
             kills_on=("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"),
             kills="it ends with the signal, and the worker with its terminal",
-            instead="leave it out: `stdbuf -oL`, or the interpreter's own option (PYTHONUNBUFFERED=1)"),
+            instead="leave it out: stdbuf -oL, or the interpreter's own (PYTHONUNBUFFERED=1)"),
     Wrapper(("faketime",), Kind.KEEPS, ("-p",), operands=1, does=_GONE,
             instead="LD_PRELOAD and FAKETIME in `environment`"),
     Wrapper(("entr",), Kind.KEEPS, opaque=True, does=_GONE, instead=_RESTARTS),
