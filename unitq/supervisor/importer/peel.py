@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from unitq.cmdline.shell import simple
 from unitq.core.supervisor.unwrap import Plain, plain, script_at
-from unitq.supervisor.importer.accounts import without_account, without_init
+from unitq.supervisor.importer.accounts import before_account, without_account, without_init
 from unitq.supervisor.importer.loops import Loop, loop, watched
 
 if TYPE_CHECKING:
@@ -66,15 +66,19 @@ def peel(
     """
     around = Peeled(Plain(arguments, directory))
     more: dict[str, str] = {}
+    ahead: tuple[str, ...] = ()  # of all: `timeout 1h`
     for _ in range(_LEVELS):
-        if account := without_account(arguments):
+        if (bare := without_init(arguments)) != arguments:
+            arguments = bare
+            continue
+        before = before_account(arguments)
+        if account := without_account(arguments[before.taken :]):
             around = replace(around, accounts=(*around.accounts, account))
+            ahead += before.words
+            more |= {} if account.clean else dict(before.environment)
             more |= dict(account.environment)
             directory = home(account.user) if account.login else directory
             arguments = account.arguments
-            continue
-        if (bare := without_init(arguments)) != arguments:
-            arguments = bare
             continue
         if (found := watched(arguments)) and not is_worker(found.words):
             one = _with(plain(arguments, directory, environment), more)
@@ -103,6 +107,7 @@ def peel(
     if directory is None:
         directory, arguments = _changed(arguments)
     one = _with(plain(arguments, directory, environment), more)
+    one = replace(one, arguments=(*ahead, *one.arguments))
     return replace(around, plain=replace(one, unwrapped=bool(around.shell) and not one.script))
 
 

@@ -97,6 +97,38 @@ def test_what_changes_the_account_is_user(command: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("command", "written", "variables"),
+    [
+        (f'env A=1 su app -c "{WORK}"', WORK, {"A": "1"}),
+        (f'/usr/bin/env A=1 B=2 sudo -u app -E C=3 {WORK}', WORK, {"A": "1", "B": "2", "C": "3"}),
+        (f"env A=1 sudo -u app {WORK}", WORK, {}),  # sudo takes it away
+        (f'env A=1 su app -c "A=2 {WORK}"', WORK, {"A": "2"}),
+        (f'timeout -s INT 1h su app -c "{WORK}"', f"timeout -s INT 1h {WORK}", {}),
+        (f"nice -n 5 sudo -u app {WORK}", f"nice -n 5 {WORK}", {}),
+        (f"nice ionice -c 3 gosu app nohup {WORK}", f"nice ionice -c 3 nohup {WORK}", {}),
+        (f'env A=1 timeout 9 su app -c "cd /srv/a && {WORK}"', f"timeout 9 {WORK}", {"A": "1"}),
+        (f'bash -c "env A=1 nice su app -c \'{WORK}\'"', f"nice {WORK}", {"A": "1"}),
+        (f"timeout 9 tini -- sudo -u app {WORK}", f"timeout 9 tini -- {WORK}", {}),
+    ],
+)  # fmt: skip
+def test_what_stands_before_that_stays_before_the_worker(
+    command: str, written: str, variables: dict[str, str]
+) -> None:
+    (worker,) = of(imported(program(command, "user=root")))
+    assert (worker.user, worker.command, worker.preset) == ("app", written, "laravel")
+    assert dict(worker.environment) == variables
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["env -i A=1 su app -c", "flock /l su app -c", "env -C /x su app -c", "chroot /x su app -c"],
+)
+def test_what_may_not_work_behind_that_stays_where_it_is(command: str) -> None:
+    found = imported(program(f'{command} "{WORK}"', "user=root"))
+    assert f"command = '{command} " in found.text.replace('"', "'")
+
+
+@pytest.mark.parametrize(
     "command",
     [
         "sudo -u app -b php artisan queue:work",  # in the background
