@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.recognise import program as invoked
 from unitq.core.supervisor import words
-from unitq.supervisor.importer import timers
+from unitq.supervisor.importer import companions, timers
 from unitq.supervisor.importer.loops import loop
 from unitq.supervisor.importer.services import service
 
@@ -37,6 +37,7 @@ def aside(part: Part, draft: Draft, command: Command, *, once: str = "") -> None
     """
     if command.looks.preset is not None:
         return
+    companions.beside(part, draft, command.line, command.looks.heads)
     first = invoked(command.arguments)
     found = service(first.program) if first and not first.interpreter else None
     if found:

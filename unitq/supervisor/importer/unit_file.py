@@ -22,6 +22,7 @@ from unitq.core.tomltext import unsafe
 from unitq.core.values import MistakeError, MistakesError
 from unitq.core.values import command as checked_command
 from unitq.core.values import user as checked_user
+from unitq.supervisor.importer import companions
 from unitq.supervisor.importer.celery_multi import multi, node_name
 from unitq.supervisor.importer.peel import peel
 
@@ -121,6 +122,8 @@ def _refuse(source: Source, wishes: Wishes) -> None:
 
 
 def _numbers(source: Source, part: Part, draft: Draft) -> None:
+    if draft.keys.get("singleton"):
+        return
     if source.instances:
         draft.keys["instances"] = len(source.instances)
         part.same("instances", f"{len(source.instances)} are enabled: counted from 1")
@@ -160,6 +163,8 @@ class _Unit:
         filled = self._filled(line)
         if looks.preset is None and filled != line:
             looks = recognise(filled, str(self.draft.keys["directory"]))
+        if looks.preset is None:
+            companions.beside(self.part, self.draft, filled, looks.heads)
         self._environment(peeled)
         self._type()
         self._stop(line, looks, peeled)
