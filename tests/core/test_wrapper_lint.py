@@ -123,6 +123,16 @@ def test_what_tells_the_whole_group_is_a_warning(before: str, option: str) -> No
     assert not findings(f"{before} {RESQUE}", 'preset = "php-resque"')
 
 
+@pytest.mark.parametrize("before", ["uv run", "timeout 1h", "tini --", "dotenvx run --"])
+def test_what_is_passed_on_may_be_a_second_signal(before: str) -> None:
+    for preset, command in (("celery", "celery -A shop worker"), ("rq", RQ)):
+        lines = (f'preset = "{preset}"', 'stop_signal = "SIGINT"')
+        found = findings(f"{before} {command}", *lines, CONTROL)
+        assert [(each.level, each.name) for each in found] == [(Level.WARNING, "wrapper")]
+        assert "as well" in found[0].message
+    assert not findings(f"{before} {RESQUE}", 'preset = "php-resque"', CONTROL)
+
+
 def test_a_signal_that_it_does_not_pass_on() -> None:
     (found,) = findings(f"pdm run {RESQUE}", 'preset = "php-resque"')
     assert (found.level, found.name) == (Level.ERROR, "wrapper")

@@ -51,8 +51,9 @@ def send_signal(
     """Send a signal to the main process of workers that run.
 
     Refused, and sent to none of them, is a signal that the worker's preset says kills or loses
-    jobs, and one that a process has no handler for and would die of. `unitq presets NAME` says what
-    each signal does. `unitq stop` and `unitq restart` let jobs finish.
+    jobs, or does so as the second one to a worker that drains, and one that a process has no
+    handler for and would die of. `unitq presets NAME` says what each signal does. `unitq stop` and
+    `unitq restart` let jobs finish.
     """
     number = _signal(signal_name)
     scope = current()
@@ -99,6 +100,8 @@ def _require_harmless(
     all_processes: bool,
 ) -> None:
     """Raises PreflightError where the signal would end workers or lose jobs."""
+    instances = list(instances)
+    draining = {one.name for one in instances if one.ending}
     recipients = {
         one.name: [
             Recipient(processes.name_of(pid), processes.handles(pid, number))
@@ -112,7 +115,7 @@ def _require_harmless(
         for worker in sorted(workers)
         if (framework := _framework(scope, revision, worker))
     }
-    if wrong := problems(number, recipients, frameworks):
+    if wrong := problems(number, recipients, frameworks, draining):
         raise PreflightError(
             f"{revision.app}: {name_of(number)} can cost jobs; nothing was sent",
             problems=wrong,

@@ -204,6 +204,7 @@ def _stop(top: _Table, signals: Iterable[tuple[str, str]]) -> Stop | None:
         success_exit_status=table.get("success_exit_status", presetvalues.statuses, ()),
         source=table.get("source", presetvalues.text, ""),
         loses=table.get("loses", presetvalues.any_signals, ()),
+        again=table.get("again", presetvalues.any_signals, ()),
     )
     _refuse_contradictions(table, stop, {name for name, _ in signals})
     if signal and signal not in drains:
@@ -218,9 +219,10 @@ def _stop(top: _Table, signals: Iterable[tuple[str, str]]) -> Stop | None:
 def _refuse_contradictions(table: _Table, stop: Stop, explained: Iterable[str]) -> None:
     if both := sorted({*stop.loses} & {*stop.drains, *stop.drains_all}):
         table.wrong("loses", f"{either(both, last='and')} cannot be in drains as well")
-    elif unsaid := sorted({*stop.loses} - {*explained}):
-        problem = f"[signals] has to say what {either(unsaid, last='and')} does"
-        table.wrong("loses", problem)
+    for key, named in (("loses", stop.loses), ("again", stop.again)):
+        if unsaid := sorted({*named} - {*explained}):
+            problem = f"[signals] has to say what {either(unsaid, last='and')} does"
+            table.wrong(key, problem)
 
 
 def _service(table: _Table) -> tuple[tuple[str, str], ...]:
