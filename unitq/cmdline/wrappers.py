@@ -2,8 +2,8 @@
 
 Measured with a worker that drains for 3 and 7 s, told as by kill_mode "mixed", on Debian 12
 (coreutils 9.1, util-linux 2.38, tini 0.19, dumb-init 1.2.5, catatonit 0.1.7, uv 0.13, honcho 2.0,
-watchdog 7.1, nodemon 3, npm 10, direnv 2.32, rbenv 1.1, proxychains 4.16, s6 2.11, python-dotenv
-1.2, expect 5.45, faketime 0.9.10), unless a row names another source.
+watchdog 7.1, nodemon 3, npm 10, direnv 2.32, rbenv 1.1, proxychains 4.16, s6 2.11, expect 5.45,
+faketime 0.9.10), unless a row names another source.
 """
 
 from __future__ import annotations
