@@ -7,18 +7,18 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from unitq.cli.output import echo
-from unitq.cli.text import duration
-from unitq.core.plan import Do
-from unitq.core.rollout import Phase, Rollout, Slot
-from unitq.core.sight import End, Seen
-from unitq.host import state
+from unitq.instances.state import End, Seen
+from unitq.revisions import state
+from unitq.rollout.engine.rollout import Phase, Rollout, Slot
+from unitq.rollout.plan import Do
+from unitq.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from unitq.apply import Stop
-    from unitq.core.names import InstanceName
-    from unitq.hands import Hands
+    from unitq.model.names import InstanceName
+    from unitq.rollout.executor import Stop
+    from unitq.rollout.in_flight import Hands
 
 _DONE = (Phase.HEALTHY, Phase.KEPT)
 
@@ -94,7 +94,7 @@ class Lines:
         jobs, possible = self._hands.jobs.get(name), self._hands.possible.get(name, ())
         if not (possible if jobs is None else jobs):
             return ""
-        from unitq.cli.queue_text import held_text
+        from unitq.cli.queues.text import held_text
 
         return f": {held_text(jobs, possible, time())}"
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.world import NEW, OLD, pace
-from unitq.apply import Applier
-from unitq.core.layout import user
-from unitq.core.names import InstanceName
-from unitq.core.plan import Do, Step
-from unitq.core.rollout import Order, Phase, Rollout, What, begin
-from unitq.core.sight import Seen
-from unitq.host.bus_errors import BusLostError
+from tests.harness.world import NEW, OLD, pace
+from unitq.instances.state import Seen
+from unitq.model.layout import user
+from unitq.model.names import InstanceName
+from unitq.rollout.engine.rollout import Order, Phase, Rollout, What, begin
+from unitq.rollout.executor import Applier
+from unitq.rollout.plan import Do, Step
+from unitq.systemd.errors import BusLostError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.recognise import invocations
+from unitq.presets.detect import invocations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from unitq.core.supervisor.draft import Draft
-    from unitq.core.supervisor.report import Part
+    from unitq.supervisor.importer.account import Part
+    from unitq.supervisor.importer.toml_draft import Draft
 
 
 class Companion(NamedTuple):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.build import PRESETS
+from tests.harness.build import PRESETS
 from tests.unit.supervisor.importer.test_smallest import decisions, imported, of, program
-from unitq.core.recognise import recognised
+from unitq.presets.detect import recognised
 from unitq.supervisor.importer.companions import companion
 
 SCHEDULERS = [
