@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from unitq.instances.observe import Instance
     from unitq.revisions.model import Revision, WorkerRevision
-    from unitq.rollout.plan import FileChange
+    from unitq.units.changes import FileChange
 
 _HEADER = ("REVISION", "HASH", "WHEN", "BY", "CODE", "STATE", "RUNS", "NOTE")
 

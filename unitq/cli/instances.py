@@ -35,9 +35,10 @@ from unitq.rollout.execute import (
     waiting_options,
     with_max_unavailable,
 )
-from unitq.rollout.plan import Do, FileChange, Plan, Step
+from unitq.rollout.plan import Do, Plan, Step
 from unitq.rollout.plan import step as planned_step
 from unitq.units import unit_files
+from unitq.units.changes import FileChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

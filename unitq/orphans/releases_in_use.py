@@ -20,7 +20,7 @@ from unitq.units.parse import told
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from unitq.orphans.program_match import Link
+    from unitq.linux.links import Link
 
 
 class Uses:
