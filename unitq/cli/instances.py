@@ -12,8 +12,9 @@ import click
 from unitq.cli import completions
 from unitq.cli.grant.member import by_grant
 from unitq.cli.output import confirm, echo
-from unitq.cli.scope import chosen, current, scope_options
+from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import targets
+from unitq.context import chosen
 from unitq.errors import ConfigError, Exit, LockedError, NoMatchError
 from unitq.instances import observe, paused
 from unitq.model import names
@@ -43,7 +44,7 @@ from unitq.units.changes import FileChange
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.model.names import InstanceName
     from unitq.model.settings import RolloutSettings
     from unitq.revisions.model import Revision

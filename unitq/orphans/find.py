@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.orphans.evidence import Orphan, Process
     from unitq.orphans.ownership import Keeper
     from unitq.presets.detect import Invocation
