@@ -9,8 +9,9 @@ import click
 
 from unitq.cli import completions
 from unitq.cli.output import echo, echo_json
-from unitq.cli.scope import chosen, current, scope_options
+from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import targets
+from unitq.context import chosen
 from unitq.errors import ConfigError, Exit, PreflightError
 from unitq.instances import observe
 from unitq.instances.signal_harm import Framework, Recipient, name_of, problems
@@ -23,7 +24,7 @@ from unitq.units.parse import told
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.revisions.model import Revision
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from unitq.errors import UnitqError
 
 if TYPE_CHECKING:
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.queues.model import Registration
     from unitq.revisions.model import Revision
 

@@ -12,7 +12,7 @@ from unitq.presets.model import NONE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.model.app import App
     from unitq.model.names import InstanceName
     from unitq.queues.journal_jobs import Printed

@@ -16,7 +16,7 @@ from unitq.rollout.in_flight_setup import printed_by, taken, told
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.instances.observe import Instance
     from unitq.model.names import InstanceName
     from unitq.queues.journal_jobs import Printed
