@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 PRESETS = Path(__file__).resolve().parent.parent / "presets"
-GOAL = 0.1  # seconds
+GOAL = 0.25  # seconds
 _AT = 1_795_440_000  # 2026-11-23 13:20:00 UTC
 _WORKERS = 20
 _HELD = 200  # jobs in hand, as of so many workers

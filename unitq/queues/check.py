@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.model.finding import Finding, Level
-from unitq.queues.commands import pack
+from unitq.queues.commands import Refused, command
 from unitq.queues.errors import QueuesError
 from unitq.queues.snapshot import look
-from unitq.queues.wire import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +62,7 @@ def answered(connection: Connection, sources: Sequence[Source]) -> Answered:
     """
     try:
         samples = look(connection, sources, ages=False)
-        (memory,) = connection.together(lambda: connection.ask([pack("INFO", "memory")]))
+        (memory,) = connection.together(lambda: connection.ask([command("INFO", "memory")]))
     except QueuesError as error:
         return unreachable(error, connection.where)
     lists = [sample.registry.workers for sample in samples if sample.registry.workers is not None]

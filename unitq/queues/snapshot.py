@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from unitq.queues.client import Connection
-    from unitq.queues.commands import Commands
+    from unitq.queues.commands import Answer, Commands
     from unitq.queues.reader import Source
-    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Any]
 
@@ -49,10 +48,8 @@ def _look(
 ) -> list[Sample]:
     now = time.time()
     at = time.monotonic()
-    # Those of one length beside each other are packed in one piece.
     stamped = [
-        source._replace(now=now, queues=tuple(sorted(dict.fromkeys(source.queues), key=len)))
-        for source in sources
+        source._replace(now=now, queues=tuple(dict.fromkeys(source.queues))) for source in sources
     ]
     notes = [Notes() for _ in sources]
     readings: list[Reading] = []
@@ -68,10 +65,16 @@ def _look(
     answers: list[Answer] | None = None
     while True:
         try:
-            answers = ask(reading.send(answers))  # type: ignore[arg-type]
+            commands = reading.send(answers)  # type: ignore[arg-type]
         except StopIteration as end:
             results = end.value
             break
+        # What two readers ask, the same of all queues, is sent once.
+        sent = list(dict.fromkeys(commands))
+        answers = ask(sent)
+        if len(sent) < len(commands):
+            told = dict(zip(sent, answers, strict=True))
+            answers = [told[command] for command in commands]
     samples = []
     for index, source in enumerate(stamped):
         read, registry = results[2 * index : 2 * index + 2]

@@ -11,17 +11,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.queues.commands import HOLE
+from unitq.queues.commands import HOLE, each
 from unitq.queues.model import Job, Registry
-from unitq.queues.reader import each, good
+from unitq.queues.reader import good
 from unitq.queues.values import digest, text
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from unitq.queues.commands import Commands
+    from unitq.queues.commands import Answer, Commands
     from unitq.queues.reader import Notes, Source
-    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Registry]
 
@@ -32,14 +31,14 @@ def read(source: Source, notes: Notes) -> Reading:
     """What is in hand."""
     now_ms = f"{source.now * 1000:.0f}"
     due = each(source.queues, "ZRANGEBYSCORE", HOLE, "-inf", now_ms, "LIMIT", "0", _SHOWN)
-    told = good((yield [due]), notes)
+    told = good((yield due), notes)
     ids = [
         (queue, job)
         for queue, answer in zip(source.queues, told, strict=True)
         for job in answer or ()
     ]
     marks = each([job for _, job in ids], "EXISTS", f"{source.prefix}in-progress:{HOLE}")
-    found = good((yield [marks]), notes)
+    found = good((yield marks), notes)
     jobs = tuple(
         Job(queue=queue, name="", id=text(job), since=None, hash=digest(job), worker=None)
         for (queue, job), there in zip(ids, found, strict=True)

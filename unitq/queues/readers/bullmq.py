@@ -13,17 +13,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.queues.commands import HOLE, pack
+from unitq.queues.commands import HOLE, command, each
 from unitq.queues.model import Job, Registry
-from unitq.queues.reader import each, good
+from unitq.queues.reader import good
 from unitq.queues.values import digest, moment, text
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from unitq.queues.commands import Commands
+    from unitq.queues.commands import Answer, Commands
     from unitq.queues.reader import Notes, Source
-    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Registry]
 
@@ -36,7 +35,7 @@ def read(source: Source, notes: Notes) -> Reading:
     p = source.prefix
     held = each(source.queues, "LRANGE", f"{p}{HOLE}:active", "0", _SHOWN)
     pauses = each(source.queues, "HGET", f"{p}{HOLE}:meta", "paused")
-    told = good((yield [held, pauses]), notes)
+    told = good((yield [*held, *pauses]), notes)
     actives, marks = told[: len(source.queues)], told[len(source.queues) :]
     active = [
         (queue, text(job))
@@ -46,8 +45,8 @@ def read(source: Source, notes: Notes) -> Reading:
     paused = [q for q, mark in zip(source.queues, marks, strict=True) if mark is not None]
     asked = []
     for queue, job in active:
-        asked.append(pack("HMGET", f"{p}{queue}:{job}", "name", "data", "processedOn", "pb"))
-        asked.append(pack("PTTL", f"{p}{queue}:{job}:lock"))
+        asked.append(command("HMGET", f"{p}{queue}:{job}", "name", "data", "processedOn", "pb"))
+        asked.append(command("PTTL", f"{p}{queue}:{job}:lock"))
     records = good((yield asked), notes)
     jobs = []
     for index, (queue, job) in enumerate(active):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.queues.commands import pack
+from unitq.queues.commands import command
 from unitq.queues.model import Job, Registration, Registry
 from unitq.queues.reader import good
 from unitq.queues.values import digest, moment, pairs, pid, table, text
@@ -20,9 +20,8 @@ from unitq.queues.values import digest, moment, pairs, pid, table, text
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from unitq.queues.commands import Commands
+    from unitq.queues.commands import Answer, Commands
     from unitq.queues.reader import Notes, Source
-    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Registry]
 
@@ -33,12 +32,12 @@ _QUIET = "quiet (TSTP, or stopping)"
 def read(source: Source, notes: Notes) -> Reading:
     """Its processes and what their threads have in hand."""
     p = source.prefix
-    (members,) = good((yield [pack("SMEMBERS", f"{p}processes")]), notes)
+    (members,) = good((yield [command("SMEMBERS", f"{p}processes")]), notes)
     ids = sorted(text(member) for member in members or ())
     commands = []
     for name in ids:
-        commands.append(pack("HMGET", f"{p}{name}", "info", "beat", "quiet"))
-        commands += [pack("HGETALL", f"{p}{name}:{key}") for key in ("work", "workers")]
+        commands.append(command("HMGET", f"{p}{name}", "info", "beat", "quiet"))
+        commands += [command("HGETALL", f"{p}{name}:{key}") for key in ("work", "workers")]
     told = good((yield commands), notes) if commands else []
     workers = []
     for index, name in enumerate(ids):
