@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.presets.redis_keys import Oldest, filled
-from unitq.queues.commands import HOLE, SECOND_HOLE, Refused, command, each
-from unitq.queues.reader import good, refused
+from unitq.queues.commands import HOLE, SECOND_HOLE, ErrorReply, command, commands_for
+from unitq.queues.reader import note_error, without_errors
 from unitq.queues.values import moments, table
 
 if TYPE_CHECKING:
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 def since(source: Source, oldest: Oldest, raw: list[bytes], notes: Notes) -> Reading:
     """Since when the next job of each queue waits."""
     places = source.places() | {"q": HOLE, "j": SECOND_HOLE}
-    heads = yield each(raw, *filled(oldest.command, places))
+    heads = yield commands_for(raw, *filled(oldest.command, places))
     for answer in heads:
         # Of a queue that is a sorted set there is no LINDEX: then its length is known all the same.
-        if isinstance(answer, Refused) and answer.code != "WRONGTYPE":
-            refused(answer, notes)
+        if isinstance(answer, ErrorReply) and answer.code != "WRONGTYPE":
+            note_error(answer, notes)
     if oldest.field:
         return moments([table(head).get(oldest.field) for head in heads])
     if not oldest.then:
-        firsts = good(heads, notes)
+        firsts = without_errors(heads, notes)
         return moments([one[0] if isinstance(one, list) and one else None for one in firsts])
     there = [(i, head) for i, head in enumerate(heads) if isinstance(head, bytes)]
     queues, jobs = [raw[index] for index, _ in there], [head for _, head in there]
-    times = yield each(queues, *filled(oldest.then, places), second=jobs)
+    times = yield commands_for(queues, *filled(oldest.then, places), second=jobs)
     found: list[float | None] = [None] * len(raw)
-    for (index, _), at in zip(there, moments(good(times, notes)), strict=True):
+    for (index, _), at in zip(there, moments(without_errors(times, notes)), strict=True):
         found[index] = at
     return found
 

@@ -1,6 +1,7 @@
 """A connection to Redis, by redis-py: TLS, users, unix sockets, pipelines. Never waits long.
 
-hiredis parses and packs where it is installed; without it the same takes twice as long.
+hiredis parses and packs where it is installed. Without it the same takes two to three times as
+long.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from unitq.linux.account import name_of
 from unitq.linux.connect_as import connected
 from unitq.linux.read_as import UnreadableError, read
 from unitq.queues.bounded import BoundedSocket, Budget
-from unitq.queues.commands import Refused
+from unitq.queues.commands import ErrorReply
 from unitq.queues.errors import QueuesError
 from unitq.queues.kinds import misfit
 
@@ -115,7 +116,7 @@ class Connection:
         """What messages call it; never a password."""
         return place(self._settings)
 
-    def together(self, work: Callable[[], T], *, repeatable: bool = True) -> T:
+    def run(self, work: Callable[[], T], *, repeatable: bool = True) -> T:
         """Does all the work that asks this connection within one limit of time.
 
         What only reads is done once more where the connection was closed since it was last used.
@@ -129,7 +130,7 @@ class Connection:
             self._link.budget.renew(end)
             return work()
 
-        def run() -> T:
+        def attempt() -> T:
             from redis.exceptions import ConnectionError as Closed
             from redis.exceptions import RedisError
 
@@ -153,7 +154,7 @@ class Connection:
             self._tls = self._tls_files()
             self._given = self._connected()
         try:
-            return within(self._patience, run, self.where)
+            return within(self._patience, attempt, self.where)
         except BaseException:
             # Answers to what was asked may still come: the connection is of no more use.
             self._link = None
@@ -171,19 +172,19 @@ class Connection:
         return QueuesError(f"cannot read the queues: {self.where} {what}", hint=_NO_REDIS)
 
     def ask(self, commands: Commands) -> list[Answer]:
-        """The answer to each command; one trip. Only within `together`."""
+        """The answer to each command; one trip. Only within `run`."""
         if not commands:
             return []
-        assert self._link is not None, "asked outside of `together`"
+        assert self._link is not None, "asked outside of `run`"
         self.trips += 1
         connection = self._link.connection
         # All are sent before an answer is read: what Redis cannot send, it keeps.
         for at in range(0, len(commands), _PIECE):
             connection.send_packed_command(_packed(connection, commands[at : at + _PIECE]))
         answers = _answers(connection, len(commands))
-        if Refused in set(map(type, answers)):
+        if ErrorReply in set(map(type, answers)):
             for answer in answers:
-                if isinstance(answer, Refused) and answer.code in _NOT_NOW:
+                if isinstance(answer, ErrorReply) and answer.code in _NOT_NOW:
                     raise QueuesError(f"{self.where}: {answer.words}", hint=_hint(answer.code))
         if name := misfit(commands, answers):
             raise self._unreadable(f"answers {name} with what is no answer to it")
@@ -343,11 +344,11 @@ def _answers(connection: Any, amount: int) -> list[Answer]:
     read = connection._parser.read_response  # the connection's own takes twice as long
     answers: list[Answer] = [read() for _ in range(amount)]
     if ResponseError in set(map(type, answers)):
-        refusals: dict[ResponseError, Refused] = {}
+        refusals: dict[ResponseError, ErrorReply] = {}
         for index, answer in enumerate(answers):
             if type(answer) is ResponseError:
                 if answer not in refusals:
-                    refusals[answer] = Refused(str(answer))
+                    refusals[answer] = ErrorReply(str(answer))
                 answers[index] = refusals[answer]
     return answers
 

@@ -21,7 +21,7 @@ Commands = list[Command]
 Answer = Any
 
 
-class Refused(NamedTuple):
+class ErrorReply(NamedTuple):
     """An error that Redis answers to one command: `NOPERM this user has no …`."""
 
     words: str
@@ -37,7 +37,7 @@ def command(*words: str | bytes) -> Command:
     return tuple(_raw(words))
 
 
-def each(
+def commands_for(
     values: Sequence[str | bytes], *words: str, second: Sequence[str | bytes] = ()
 ) -> Commands:
     """One command for each queue, or job: it is put where HOLE stands in the words.

@@ -11,7 +11,7 @@ from itertools import chain, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from unitq.queues.commands import Refused
+from unitq.queues.commands import ErrorReply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     Fits = Callable[[Sequence[Answer]], bool]
 
 _NIL = type(None)
-_LISTS = {list, _NIL, Refused}  # of what is not there some servers have nil and not an empty list
+# Of what is not there some servers have nil and not an empty list.
+_LISTS = {list, _NIL, ErrorReply}
 
 
 def _all(*kinds: type) -> Fits:
-    allowed = {*kinds, Refused}
+    allowed = {*kinds, ErrorReply}
     return lambda answers: set(map(type, answers)) <= allowed
 
 

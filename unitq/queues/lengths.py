@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.presets.redis_keys import COUNTS, Oldest, filled
 from unitq.queues import ages
-from unitq.queues.commands import HOLE, Refused, command, each
+from unitq.queues.commands import HOLE, ErrorReply, command, commands_for
 from unitq.queues.model import Lengths
-from unitq.queues.reader import refused, together
+from unitq.queues.reader import note_error, side_by_side
 from unitq.queues.values import number, pairs, row_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def read(source: Source, notes: Notes, *, aged: bool = True) -> Reading:
     readings: list[Reading] = [_counted(source, raw, notes)]
     if oldest:
         readings.append(ages.since(source, oldest, raw, notes))
-    (columns, whole), *since = yield from together(readings)
+    (columns, whole), *since = yield from side_by_side(readings)
     empty: Column = [None] * len(raw)
     parts = [columns.get(name, empty) for name in COUNTS]
     lengths = map(Lengths, *parts, since[0] if since else empty)
@@ -67,7 +67,7 @@ def _counted(source: Source, raw: list[bytes], notes: Notes) -> Reading:
     every = [(name, count) for name, counts in source.keys.counts().items() for count in counts]
     # Several numbers may stand in one answer: each command is asked once.
     asked = {
-        count.command: each(raw if count.of_each else [b""], *filled(count.command, places))
+        count.command: commands_for(raw if count.of_each else [b""], *filled(count.command, places))
         for _, count in every
     }
     answers = iter((yield list(chain.from_iterable(asked.values()))))
@@ -81,8 +81,8 @@ def _counted(source: Source, raw: list[bytes], notes: Notes) -> Reading:
 def _names(source: Source, answers: list[Answer], notes: Notes) -> list[bytes]:
     found: list[bytes] = []
     for answer in answers:
-        if isinstance(answer, Refused):
-            refused(answer, notes)
+        if isinstance(answer, ErrorReply):
+            note_error(answer, notes)
         elif isinstance(answer, list):
             found += [name for name in answer if isinstance(name, bytes)]
     (strip,) = filled((source.keys.strip,), source.places())
@@ -123,11 +123,11 @@ def _columns(
 
 def _value(count: Count, notes: Notes, answer: Answer, *, shared: bool) -> int | None:
     """The number in one answer; of rows, only where the one is not among them."""
-    if isinstance(answer, Refused):
+    if isinstance(answer, ErrorReply):
         missing = answer.code == "NOGROUP" or "no such key" in answer.words
         if not (shared and answer.code == "WRONGTYPE"):
             # Of several commands for one number only one may fit: a list, or a sorted set.
-            refused(answer, notes)
+            note_error(answer, notes)
         return 0 if missing else None
     if answer is None:
         return 0  # a counter that nothing has been added to yet

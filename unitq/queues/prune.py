@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.linux import changes
-from unitq.queues.commands import Refused, command
+from unitq.queues.commands import ErrorReply, command
 from unitq.queues.errors import QueuesError
 from unitq.queues.values import table, text
 
@@ -81,8 +81,8 @@ def prune(connection: Connection, source: Source, dead: Registration, why: str) 
     script, keys, values = _order(source, dead, why)
     script_call = command("EVAL", script, str(len(keys)), *keys, *values)
     changes.note()
-    (answer,) = connection.together(lambda: connection.ask([script_call]), repeatable=False)
-    if isinstance(answer, Refused):
+    (answer,) = connection.run(lambda: connection.ask([script_call]), repeatable=False)
+    if isinstance(answer, ErrorReply):
         raise QueuesError(
             f"{connection.where}: cannot prune {dead.id}: {answer.words}",
             hint="to prune, the Redis user needs the rights of a worker, and +eval",

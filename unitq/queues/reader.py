@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unitq.queues.commands import Refused
+from unitq.queues.commands import ErrorReply
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -53,21 +53,21 @@ class Notes:
         return iter(self._found)
 
 
-def good(answers: Sequence[Answer], notes: Notes) -> list[Answer]:
+def without_errors(answers: Sequence[Answer], notes: Notes) -> list[Answer]:
     """The answers, with nil for each that is an error; that is noted."""
-    if Refused not in set(map(type, answers)):
+    if ErrorReply not in set(map(type, answers)):
         return list(answers)
     found: list[Answer] = []
     for answer in answers:
-        if isinstance(answer, Refused):
-            refused(answer, notes)
+        if isinstance(answer, ErrorReply):
+            note_error(answer, notes)
             found.append(None)
         else:
             found.append(answer)
     return found
 
 
-def refused(answer: Refused, notes: Notes) -> None:
+def note_error(answer: ErrorReply, notes: Notes) -> None:
     """Notes an error, in words that say what to do."""
     if answer.code == "NOGROUP" or "no such key" in answer.words:
         return  # a stream that nobody has written to, or read from, yet
@@ -80,7 +80,7 @@ def refused(answer: Refused, notes: Notes) -> None:
         notes(f"Redis answers: {answer.words}")
 
 
-def together(
+def side_by_side(
     readings: Sequence[Generator[Commands, list[Answer], Any]],
 ) -> Generator[Commands, list[Answer], list[Any]]:
     """Runs them side by side: what they ask at the same time is one trip."""

@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING
 
 from unitq.linux import changes
-from unitq.queues.commands import Refused, command
+from unitq.queues.commands import ErrorReply, command
 from unitq.queues.errors import QueuesError
 from unitq.queues.values import table, text
 
@@ -66,8 +66,8 @@ def requeue(connection: Connection, source: Source, killed: Registration) -> str
         "EVAL", _SCRIPT, str(len(keys)), *keys, killed.id, working, body, queue, silent
     )
     changes.note()
-    (answer,) = connection.together(lambda: connection.ask([script_call]), repeatable=False)
-    if isinstance(answer, Refused):
+    (answer,) = connection.run(lambda: connection.ask([script_call]), repeatable=False)
+    if isinstance(answer, ErrorReply):
         raise QueuesError(
             f"{connection.where}: cannot put a job back: {answer.words}",
             hint="the Redis user needs the rights of a worker, and +eval",

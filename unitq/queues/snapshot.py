@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from unitq.queues import frameworks, lengths
 from unitq.queues.model import Lengths, Registry, Sample
-from unitq.queues.reader import Notes, together
+from unitq.queues.reader import Notes, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Reading = Generator[Commands, list[Answer], Any]
 
 
-def look(
+def take_snapshot(
     connection: Connection,
     sources: Sequence[Source],
     *,
@@ -33,12 +33,12 @@ def look(
     `named`: where a framework keeps only what a worker has fetched, those jobs, one trip more.
     """
     sources = [source._replace(named=named) for source in sources]
-    return connection.together(
-        lambda: _look(connection.ask, sources, numbers=numbers, workers=workers, ages=ages)
+    return connection.run(
+        lambda: _read(connection.ask, sources, numbers=numbers, workers=workers, ages=ages)
     )
 
 
-def _look(
+def _read(
     ask: Callable[[Commands], list[Answer]],
     sources: Sequence[Source],
     *,
@@ -61,7 +61,7 @@ def _look(
             if registry and workers
             else _nothing(Registry())
         )
-    reading = together(readings)
+    reading = side_by_side(readings)
     answers: list[Answer] | None = None
     while True:
         try:

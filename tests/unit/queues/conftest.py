@@ -18,7 +18,7 @@ from unitq.model.app import Redis
 from unitq.presets import redis_keys
 from unitq.queues.client import Connection
 from unitq.queues.reader import Source
-from unitq.queues.snapshot import look
+from unitq.queues.snapshot import take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def sample(
     """One look at this Redis."""
     connection = Connection(Redis(url=server.url))
     try:
-        (found,) = look(connection, [source(preset, *queues, prefix=prefix)], named=named)
+        (found,) = take_snapshot(connection, [source(preset, *queues, prefix=prefix)], named=named)
     finally:
         connection.close()
     return found

@@ -26,11 +26,11 @@ from unitq.model.app import Redis
 from unitq.presets.redis_keys import READING
 from unitq.queues.bounded import Budget
 from unitq.queues.client import PATIENCE, Connection, Secrets, place
-from unitq.queues.commands import HOLE, SECOND_HOLE, command, each
+from unitq.queues.commands import HOLE, SECOND_HOLE, command, commands_for
 from unitq.queues.errors import QueuesError
 from unitq.queues.model import Lengths
 from unitq.queues.reader import Source
-from unitq.queues.snapshot import look
+from unitq.queues.snapshot import take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,7 +45,7 @@ SECRET = "s3cret-0815"
 def looked(settings: Redis, secrets: Secrets | None = None, preset: str = "php-resque") -> Sample:
     connection = Connection(settings, secrets)
     try:
-        (found,) = look(connection, [source(preset, "sms")])
+        (found,) = take_snapshot(connection, [source(preset, "sms")])
     finally:
         connection.close()
     return found
@@ -80,12 +80,12 @@ def test_a_unix_socket_that_another_account_names_is_asked_as_that_account(
         settings = Redis(url=f"unix://{folder}/root%20only")
         connection = Connection(settings, told_by=told_by)
         with pytest.raises(QueuesError, match="Permission denied for daemon"):
-            look(connection, [source("php-resque", "sms")])
+            take_snapshot(connection, [source("php-resque", "sms")])
         with pytest.raises(BlockingIOError):
             listener.accept()
         path.chmod(0o666)
         with pytest.raises(QueuesError, match="no answer"):
-            look(connection, [source("php-resque", "sms")])
+            take_snapshot(connection, [source("php-resque", "sms")])
         with listener.accept()[0] as made:
             peer = made.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
             assert int.from_bytes(peer[4:8], sys.byteorder) == his.pw_uid
@@ -95,7 +95,7 @@ def test_a_unix_socket_that_another_account_names_is_asked_as_that_account(
     server.socket.parent.chmod(0o755)
     connection = Connection(Redis(url=f"unix://{server.socket}"), told_by=told_by)
     for _ in range(2):
-        (found,) = look(connection, [source("php-resque", "sms")])
+        (found,) = take_snapshot(connection, [source("php-resque", "sms")])
         assert found.queues["sms"].waiting == 1
     connection.close()
     assert len(os.listdir("/proc/self/fd")) == before
@@ -268,7 +268,7 @@ def test_what_is_pipelined_is_two_trips(server: RedisServer) -> None:
     server.client.sadd("resque:queues", *(f"q{number}" for number in range(50)))
     server.client.sadd("resque:workers", "web1:1:q1", "web1:2:q2")
     connection = Connection(Redis(url=server.url))
-    look(connection, [source("php-resque"), source("sidekiq")])
+    take_snapshot(connection, [source("php-resque"), source("sidekiq")])
     assert connection.trips == 2
     connection.close()
 
@@ -318,7 +318,7 @@ def test_ten_thousand_queues(
     for _ in range(7):
         connection.trips, before = 0, _commands(server)
         begun = time.process_time()
-        (sample,) = look(connection, [one], ages=False, workers=bool(registry))
+        (sample,) = take_snapshot(connection, [one], ages=False, workers=bool(registry))
         spent.append(time.process_time() - begun)
         asked = _commands(server) - before
         assert connection.trips <= 2
@@ -354,7 +354,7 @@ def test_everything_of_a_framework_is_two_trips(
     names = [f"queue-{number}" for number in range(amount)]
     bench.fill(server, preset, names, every)
     connection = Connection(Redis(url=server.url), patience=30)
-    (found,) = look(connection, [bench.source(preset, names)])
+    (found,) = take_snapshot(connection, [bench.source(preset, names)])
     connection.close()
     assert connection.trips <= 2
     assert found.notes == ()
@@ -384,7 +384,7 @@ def test_numbers_that_few_of_many_queues_have(server: RedisServer) -> None:
     client.execute_command("ACL", "SETUSER", "few", "on", "nopass", "~*", "+@read")
     connection = Connection(Redis(url=server.url, username="few"), Secrets("any"))
     try:
-        (found,) = look(connection, [source("bullmq", *names)])
+        (found,) = take_snapshot(connection, [source("bullmq", *names)])
     finally:
         connection.close()
         client.execute_command("ACL", "DELUSER", "few")
@@ -416,7 +416,7 @@ def test_a_user_who_may_not_sort_sees_the_same_in_three_trips(
         for user, trips in (("few", 3), (None, 2)):
             secrets = Secrets("any") if user else None
             connection = Connection(Redis(url=server.url, username=user), secrets)
-            found += look(connection, [bench.source("rq", names)])
+            found += take_snapshot(connection, [bench.source("rq", names)])
             connection.close()
             assert connection.trips == trips
     finally:
@@ -431,7 +431,7 @@ def test_jobs_of_rq_in_a_queue_that_is_not_named_take_a_third_trip(server: Redis
     bench.fill(server, "rq", ["a", "b"], 1)
     for queue, trips in (("a", 2), ("b", 3)):
         connection = Connection(Redis(url=server.url))
-        (found,) = look(connection, [source("rq", queue)])
+        (found,) = take_snapshot(connection, [source("rq", queue)])
         connection.close()
         assert connection.trips == trips
         assert {(job.name, job.queue) for job in found.jobs} == {("app.send", "a")}
@@ -449,7 +449,7 @@ def test_a_stream_is_asked_for_its_groups_once(server: RedisServer, preset: str)
     client: Any = server.client
     with client.monitor() as monitor:
         connection = Connection(Redis(url=server.url))
-        look(connection, [bench.source(preset, names)])
+        take_snapshot(connection, [bench.source(preset, names)])
         connection.close()
         server.client.get("END")
         for seen in monitor.listen():
@@ -474,19 +474,19 @@ def test_a_port_that_nobody_listens_on_is_refused_at_once() -> None:
 
 def test_a_server_that_is_stopped_costs_a_second(server: RedisServer) -> None:
     connection = Connection(Redis(url=server.url))
-    look(connection, [source("php-resque", "sms")])
+    take_snapshot(connection, [source("php-resque", "sms")])
     os.kill(server.pid, signal.SIGSTOP)
     try:
         begun = time.monotonic()
         with pytest.raises(QueuesError, match="no answer"):
-            look(connection, [source("php-resque", "sms")])
+            take_snapshot(connection, [source("php-resque", "sms")])
         with pytest.raises(QueuesError, match="no answer"):
             looked(Redis(url=server.url))
         assert time.monotonic() - begun < 2 * PATIENCE + 1
     finally:
         os.kill(server.pid, signal.SIGCONT)
     # The connection is made anew: late answers to the first look are not taken for the next one's.
-    (again,) = look(connection, [source("php-resque", "sms")])
+    (again,) = take_snapshot(connection, [source("php-resque", "sms")])
     assert again.queues["sms"].waiting == 0
     connection.close()
 
@@ -549,16 +549,18 @@ def test_each_value_stands_where_its_hole_is() -> None:
     assert command("GET", "a b", b"\xff") == (b"GET", b"a b", b"\xff")
     queues: list[str | bytes] = ["ä-1", "b{q}", "%d", "", b"\xff"]
     raw = ["ä-1".encode(), b"b{q}", b"%d", b"", b"\xff"]
-    assert each(queues, "LLEN", f"100%:{HOLE}") == [(b"LLEN", b"100%%:%b" % q) for q in raw]
-    assert each(queues, "ZCOUNT", f"{HOLE}x{HOLE}", "1", HOLE) == [
+    assert commands_for(queues, "LLEN", f"100%:{HOLE}") == [(b"LLEN", b"100%%:%b" % q) for q in raw]
+    assert commands_for(queues, "ZCOUNT", f"{HOLE}x{HOLE}", "1", HOLE) == [
         (b"ZCOUNT", q + b"x" + q, b"1", q) for q in raw
     ]
-    assert each(["a", "b"], f"X{SECOND_HOLE}", f"{SECOND_HOLE}{HOLE}", second=[HOLE, "%"]) == [
+    assert commands_for(
+        ["a", "b"], f"X{SECOND_HOLE}", f"{SECOND_HOLE}{HOLE}", second=[HOLE, "%"]
+    ) == [
         (b"X\0", b"\0a"),
         (b"X%", b"%b"),
     ]
-    assert each([], "LLEN", HOLE) == []
-    assert each(["a", "b"], "PING", "x") == [(b"PING", b"x")] * 2
+    assert commands_for([], "LLEN", HOLE) == []
+    assert commands_for(["a", "b"], "PING", "x") == [(b"PING", b"x")] * 2
 
 
 # --- a server that means harm
@@ -653,9 +655,9 @@ def test_the_same_is_read_without_hiredis(
     bench.fill(server, preset, names, 3)
     connections = [Connection(Redis(url=server.url)) for _ in range(2)]
     wanted = bench.source(preset, names)
-    (one,) = look(connections[0], [wanted])
+    (one,) = take_snapshot(connections[0], [wanted])
     without_hiredis(monkeypatch)
-    (other,) = look(connections[1], [wanted])
+    (other,) = take_snapshot(connections[1], [wanted])
     for connection in connections:
         connection.close()
     assert one.queues

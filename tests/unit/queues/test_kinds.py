@@ -14,10 +14,10 @@ from unitq.errors import UnitqError
 from unitq.model.app import Redis
 from unitq.queues.check import answered
 from unitq.queues.client import Connection
-from unitq.queues.commands import HOLE, Refused, command, each
+from unitq.queues.commands import HOLE, ErrorReply, command, commands_for
 from unitq.queues.errors import QueuesError
 from unitq.queues.kinds import misfit
-from unitq.queues.snapshot import look
+from unitq.queues.snapshot import take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -118,7 +118,7 @@ def outcome(preset: str, kind: bytes, only: str = "") -> tuple[str, list[str], b
     with server(kind, only) as (url, asked):
         connection = Connection(Redis(url=url))
         try:
-            (sample,) = look(connection, [source(preset, "sms")], named=True)
+            (sample,) = take_snapshot(connection, [source(preset, "sms")], named=True)
         except QueuesError as error:
             return error.message, asked, False
         finally:
@@ -168,12 +168,12 @@ def test_a_sentinel_that_is_none(words: str) -> None:
         place = url.removeprefix("redis://").removesuffix("/0")
         connection = Connection(Redis(sentinels=(place,), master="m"))
         with pytest.raises(UnitqError):
-            look(connection, [source("php-resque", "sms")])
+            take_snapshot(connection, [source("php-resque", "sms")])
 
 
 FITS: list[tuple[Command, Any, bool]] = [
     (command("LLEN", "a"), 3, True),
-    (command("LLEN", "a"), Refused("NOPERM"), True),
+    (command("LLEN", "a"), ErrorReply("NOPERM"), True),
     (command("llen", "a"), b"3", False),
     (command("LLEN", "a"), None, False),
     (command("GET", "a"), None, True),
@@ -181,7 +181,7 @@ FITS: list[tuple[Command, Any, bool]] = [
     (command("SMEMBERS", "a"), [b"a"], True),
     (command("SMEMBERS", "a"), [], True),
     (command("SMEMBERS", "a"), b"abc", False),
-    (command("SMEMBERS", "a"), [b"a", Refused("ERR")], False),
+    (command("SMEMBERS", "a"), [b"a", ErrorReply("ERR")], False),
     (command("HMGET", "a", "b", "c"), [None, b"1"], True),
     (command("HMGET", "a", "b", "c"), [b"1"], False),
     (command("HGETALL", "a"), [b"1", b"2"], True),
@@ -204,7 +204,7 @@ def test_which_answers_fit(words: Command, answer: Any, *, fits: bool) -> None:
 
 
 def test_the_command_is_named_whose_answer_does_not_fit() -> None:
-    many = each([b"a", b"b"], "LLEN", f"queue:{HOLE}")
+    many = commands_for([b"a", b"b"], "LLEN", f"queue:{HOLE}")
     numbers: Sequence[Any] = [1, 2, [b"a"]]
     assert misfit([*many, command("SMEMBERS", "a")], numbers) == ""
     assert misfit([*many, command("SMEMBERS", "a")], [1, 2, 3]) == "SMEMBERS"

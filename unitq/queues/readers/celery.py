@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from unitq.queues.commands import command
 from unitq.queues.model import Registration, Registry
-from unitq.queues.reader import good
+from unitq.queues.reader import without_errors
 from unitq.queues.values import text
 
 if TYPE_CHECKING:
@@ -35,10 +35,12 @@ def read(source: Source, notes: Notes) -> Reading:
     """Its nodes."""
     key = f"{source.prefix}_kombu.binding.celery.pidbox"
     unacked = f"{source.prefix}unacked"
-    members, amount = good((yield [command("SMEMBERS", key), command("HLEN", unacked)]), notes)
+    members, amount = without_errors(
+        (yield [command("SMEMBERS", key), command("HLEN", unacked)]), notes
+    )
     fetched = None
     if source.named and amount is not None and amount <= _READ:
-        (messages,) = good((yield [command("HVALS", unacked)]), notes)
+        (messages,) = without_errors((yield [command("HVALS", unacked)]), notes)
         fetched = frozenset(_id(each) for each in messages or ())
     nodes = sorted(text(each).rpartition(_SEPARATOR)[2] for each in members or ())
     workers = tuple(

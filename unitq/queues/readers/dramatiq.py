@@ -15,9 +15,9 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from unitq.queues.commands import HOLE, command, each
+from unitq.queues.commands import HOLE, command, commands_for
 from unitq.queues.model import Job, Registration, Registry
-from unitq.queues.reader import good
+from unitq.queues.reader import without_errors
 from unitq.queues.values import digest, moment, table, text
 
 if TYPE_CHECKING:
@@ -35,12 +35,15 @@ def read(source: Source, notes: Notes) -> Reading:
     """Its processes, and how much each of them holds."""
     p = source.prefix
     beats = command("ZRANGE", f"{p}__heartbeats__", "0", "-1", "WITHSCORES")
-    (scores,) = good((yield [beats]), notes)
+    (scores,) = without_errors((yield [beats]), notes)
     processes = list(zip((scores or [])[::2], (scores or [])[1::2], strict=True))
     queues = [*source.queues, *(f"{queue}.DQ" for queue in source.queues)]
     kind = "SMEMBERS" if source.named else "SCARD"
-    asked = [each(queues, kind, f"{p}__acks__.{text(process)}.{HOLE}") for process, _ in processes]
-    counts = good((yield list(chain.from_iterable(asked))), notes)
+    asked = [
+        commands_for(queues, kind, f"{p}__acks__.{text(process)}.{HOLE}")
+        for process, _ in processes
+    ]
+    counts = without_errors((yield list(chain.from_iterable(asked))), notes)
     jobs = None
     if source.named:
         jobs = yield from _fetched(p, queues, counts, notes)
@@ -83,7 +86,7 @@ def _fetched(
         for identity in ids or ()
     ]
     asked = [command("HGET", f"{p}{holder}.msgs", text(identity)) for _, holder, identity in found]
-    messages = good((yield asked), notes) if asked else []
+    messages = without_errors((yield asked), notes) if asked else []
     jobs = []
     for (queue, _, identity), message in zip(found, messages, strict=True):
         told = table(message)

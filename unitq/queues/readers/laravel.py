@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.queues.commands import HOLE, command, each
+from unitq.queues.commands import HOLE, command, commands_for
 from unitq.queues.model import Job, Registration, Registry
-from unitq.queues.reader import good
+from unitq.queues.reader import without_errors
 from unitq.queues.values import digest, moment, table, text
 from unitq.queues.values import pid as process
 
@@ -32,7 +32,7 @@ _SUPERVISOR_LASTS = 29  # seconds, as Horizon's own repository asks
 
 def read(source: Source, notes: Notes) -> Reading:
     """What is in hand; the workers are not in Redis."""
-    answers = good((yield _payloads(source)), notes)
+    answers = without_errors((yield _payloads(source)), notes)
     return Registry(jobs=_jobs(source, answers))
 
 
@@ -41,10 +41,10 @@ def read_horizon(source: Source, notes: Notes) -> Reading:
     r = source.registry_prefix
     since = f"{source.now - _SUPERVISOR_LASTS:.0f}"
     supervisors = command("ZRANGEBYSCORE", f"{r}supervisors", since, "+inf")
-    names, *answers = good((yield [supervisors, *_payloads(source)]), notes)
+    names, *answers = without_errors((yield [supervisors, *_payloads(source)]), notes)
     fields = ("pid", "status", "processes", "options")
     asked = [command("HMGET", f"{r}supervisor:{text(name)}", *fields) for name in names or ()]
-    records = good((yield asked), notes) if asked else []
+    records = without_errors((yield asked), notes) if asked else []
     workers = []
     for name, record in zip(names or (), records, strict=True):
         pid, status, _, options = record or (None,) * 4
@@ -67,7 +67,7 @@ def read_horizon(source: Source, notes: Notes) -> Reading:
 
 def _payloads(source: Source) -> Commands:
     reserved = f"{source.prefix}queues:{HOLE}:reserved"
-    return each(source.queues, "ZRANGE", reserved, "0", _SHOWN, "WITHSCORES")
+    return commands_for(source.queues, "ZRANGE", reserved, "0", _SHOWN, "WITHSCORES")
 
 
 def _jobs(source: Source, answers: list[Answer]) -> tuple[Job, ...]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from unitq.queues.commands import command
 from unitq.queues.model import Job, Registration, Registry
-from unitq.queues.reader import good
+from unitq.queues.reader import without_errors
 from unitq.queues.values import digest, moment, pairs, table, text
 from unitq.queues.values import pid as process
 
@@ -48,7 +48,7 @@ def _read(source: Source, notes: Notes, *, node: bool) -> Reading:
     first = [command("SMEMBERS", f"{p}workers"), command("GET", f"{p}pause-all-workers")]
     if not node:
         first.append(command("HGETALL", f"{p}workers:heartbeat"))
-    members, paused, *beats = good((yield first), notes)
+    members, paused, *beats = without_errors((yield first), notes)
     heartbeats = pairs(beats[0]) if beats else {}
     ids = sorted(text(member) for member in members or ())
     commands = []
@@ -59,7 +59,7 @@ def _read(source: Source, notes: Notes, *, node: bool) -> Reading:
         ]
         if node:
             commands.append(command("GET", f"{p}worker:ping:{_host_and_pid(name)}"))
-    told = good((yield commands), notes) if commands else []
+    told = without_errors((yield commands), notes) if commands else []
     width = 3 if node else 2
     workers = []
     for index, name in enumerate(ids):

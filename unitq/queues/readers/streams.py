@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from unitq.queues.commands import HOLE, Refused, command, each
+from unitq.queues.commands import HOLE, ErrorReply, command, commands_for
 from unitq.queues.model import Job, Registration, Registry
-from unitq.queues.reader import good
+from unitq.queues.reader import without_errors
 from unitq.queues.values import digest, number, pairs, row_of, table, text
 
 if TYPE_CHECKING:
@@ -44,12 +44,12 @@ def read_taskiq(source: Source, notes: Notes) -> Reading:
 def _read(source: Source, notes: Notes, group: str, lasts: float) -> Reading:
     streams = [f"{source.prefix}{queue}" for queue in source.queues]
     # As the presets ask for the numbers, so that it is sent once.
-    groups = each(streams, "XINFO", "GROUPS", HOLE)
-    in_hand = each(streams, "XPENDING", HOLE, group, "-", "+", _SHOWN)
+    groups = commands_for(streams, "XINFO", "GROUPS", HOLE)
+    in_hand = commands_for(streams, "XPENDING", HOLE, group, "-", "+", _SHOWN)
     raw = yield [*groups, *in_hand]
     # taskiq's ListQueueBroker has a list instead, of which no more is to be known.
-    told = good(
-        [None if type(answer) is Refused and _other(answer) else answer for answer in raw], notes
+    told = without_errors(
+        [None if type(answer) is ErrorReply and _other(answer) else answer for answer in raw], notes
     )
     used = [
         (queue, stream)
@@ -61,9 +61,9 @@ def _read(source: Source, notes: Notes, group: str, lasts: float) -> Reading:
         for queue, stream, entries in zip(source.queues, streams, told[len(streams) :], strict=True)
         for entry in entries or ()
     ]
-    consumers = each([stream for _, stream in used], "XINFO", "CONSUMERS", HOLE, group)
+    consumers = commands_for([stream for _, stream in used], "XINFO", "CONSUMERS", HOLE, group)
     asked = [command("XRANGE", stream, entry[0], entry[0]) for _, stream, entry in held]
-    told = good((yield [*consumers, *asked]), notes)
+    told = without_errors((yield [*consumers, *asked]), notes)
     workers = []
     for (queue, _), rows in zip(used, told, strict=False):
         for row in map(pairs, rows or ()):
@@ -104,7 +104,7 @@ def _read(source: Source, notes: Notes, group: str, lasts: float) -> Reading:
     return Registry(tuple(workers), tuple(jobs))
 
 
-def _other(answer: Refused) -> bool:
+def _other(answer: ErrorReply) -> bool:
     return answer.code == "WRONGTYPE"
 
 
