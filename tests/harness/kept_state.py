@@ -74,7 +74,7 @@ def neutral(entries: Mapping[str, Entry], began: float, ended: float) -> dict[st
         at = float(match[0])
         if not began - 5 <= at <= ended + 5:
             return match[0]
-        return f"{THEN + at - began:.6f}" if match[2] else str(THEN + int(at) - int(began))
+        return repr(round(THEN + at - began, 6)) if match[2] else str(THEN + int(at) - int(began))
 
     def change(name: str, entry: Entry) -> Entry:
         try:
