@@ -226,37 +226,41 @@ def _kinds(value: object) -> list[str]:
 def unlike(recorded: object, found: object, where: str = "") -> Iterator[str]:
     """Where an outline is not one of the same kind of document, in words.
 
-    Keys have to be the same, and what is an object, or a list of them. What a value is may depend
-    on the moment: null and an empty list stand for any plain value, and for a list of these.
+    Keys have to be the same, and what is an object, or a list of them. What a plain value is may
+    depend on the moment: null stands for any, or for a list of them, and such a list may be empty.
     """
     if isinstance(recorded, dict) and recorded.keys() == _ONE_OF:
-        ways = [list(unlike(each, found, where)) for each in recorded["one of"]]
-        yield from min(ways, key=len)
+        yield from min((list(unlike(each, found, where)) for each in recorded["one of"]), key=len)
     elif isinstance(found, dict) and found.keys() == _ONE_OF:
         for each in found["one of"]:
             yield from unlike(recorded, each, where)
     elif isinstance(recorded, dict) and isinstance(found, dict):
         before, now = ({key.removesuffix("?"): key for key in one} for one in (recorded, found))
-        for key in before.keys() - now.keys():
-            if not before[key].endswith("?"):
-                yield f"{where}.{key} is gone"
-        for key in now.keys() - before.keys():
-            yield f"{where}.{key} is new"
-        for key in before.keys() & now.keys():
+        always = {key for key in before if not before[key].endswith("?")}
+        yield from (f"{where}.{key} is gone" for key in sorted(always - now.keys()))
+        missed = [key for key in sorted(always & now.keys()) if now[key].endswith("?")]
+        yield from (f"{where}.{key} is not in each of them any more" for key in missed)
+        yield from (f"{where}.{key} is new" for key in sorted(now.keys() - before.keys()))
+        for key in sorted(before.keys() & now.keys()):
             yield from unlike(recorded[before[key]], found[now[key]], f"{where}.{key}")
     elif isinstance(recorded, list) and isinstance(found, list) and recorded and found:
         yield from unlike(recorded[0], found[0], f"{where}[]")
-    elif not (_plain(recorded) and _plain(found)):
+    elif not _alike(recorded, found):
         yield f"{where} was {json.dumps(recorded)}, and is {json.dumps(found)}"
-    elif isinstance(recorded, str) and isinstance(found, str):
-        if not {*recorded.split("|")} - {"null"} >= {*found.split("|")} - {"null"} and (
-            recorded != "null"
-        ):
-            yield f"{where} was {recorded}, and is {found}"
+
+
+def _alike(recorded: object, found: object) -> bool:
+    """Whether both are plain values, or lists of them of which one is empty, and of one kind."""
+    if not (_plain(recorded) and _plain(found)):
+        return False
+    if "null" in (recorded, found):
+        return True
+    if isinstance(recorded, str) and isinstance(found, str):
+        return {*found.split("|")} <= {*recorded.split("|"), "null"}
+    return isinstance(recorded, list) and isinstance(found, list)
 
 
 def _plain(outlined: object) -> bool:
-    """Whether it is an outline of a plain value, or of a list of them."""
     if isinstance(outlined, list):
         return all(isinstance(each, str) for each in outlined)
     return isinstance(outlined, str)

@@ -194,3 +194,51 @@ def test_in_a_report_what_is_not_known_is_ignored(tmp_path: Path) -> None:
         path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"added": 1}))
     after = revisions.reports(place, pytest.fail)
     assert [each["rollout"] for each in after] == [each["rollout"] for each in before]
+
+
+# How documents are compared, see tests/systemd/revisions/test_state_format.py.
+
+ROW = {"name": "sms", "pid": 1, "jobs": [{"id": "a"}], "killed": ["sms@1"], "back": None}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, []),
+        ({"pid": None, "killed": []}, []),
+        ({"killed": None}, []),
+        ({"name": "other", "jobs": [{"id": "b"}, {"id": "c"}]}, []),
+        ({"pid": "1"}, ['.rows[].pid was "number", and is "str"']),
+        ({"killed": "sms@1"}, ['.rows[].killed was ["str"], and is "str"']),
+        ({"killed": [1]}, ['.rows[].killed[] was "str", and is "number"']),
+        ({"jobs": []}, ['.rows[].jobs was [{"id": "str"}], and is []']),
+        ({"jobs": [{"key": "a"}]}, [".rows[].jobs[].id is gone", ".rows[].jobs[].key is new"]),
+        ({"jobs": [{"id": "a"}, {}]}, [".rows[].jobs[].id is not in each of them any more"]),
+        ({"back": {"id": "a"}}, ['.rows[].back was "null", and is {"id": "str"}']),
+        ({"more": 1}, [".rows[].more is new"]),
+    ],
+)
+def test_a_document_is_compared_by_its_keys_and_types(
+    change: dict[str, Any], said: list[str]
+) -> None:
+    recorded, found = (kept_state.outline({"rows": [row]}) for row in (ROW, ROW | change))
+    assert list(kept_state.unlike(recorded, found)) == said
+
+
+def test_what_may_be_one_of_several_is_recorded_so() -> None:
+    recorded = kept_state.outline([{"back": None}, {"back": {"id": "a"}}, {"back": None, "at": 1}])
+    assert recorded == [{"back": {"one of": ["null", {"id": "str"}]}, "at?": "number"}]
+    assert list(kept_state.unlike(recorded, kept_state.outline([{"back": {"id": "b"}}]))) == []
+    assert list(kept_state.unlike(recorded, kept_state.outline([{"back": {"key": "b"}}]))) != []
+
+
+def test_the_text_of_a_state_is_the_state() -> None:
+    found = {
+        "state/a/key": kept_state.Entry(0o600, bytes(range(256))),
+        "state/a/long": kept_state.Entry(0o644, b"a line that is as long as its name\n"),
+        "state/a/copy": kept_state.Entry(0o600, b"a line that is as long as its name\n"),
+        "state/a/no-line-feed": kept_state.Entry(0o644, b"{}"),
+        "state/a/empty": kept_state.Entry(0o444, b"", zeros=3),
+        "state/a/link": kept_state.Entry(target="../b c"),
+    }
+    assert kept_state.load(kept_state.dump(found)) == found
