@@ -4,8 +4,9 @@ What that version left on disk is in state_format/, a file for each app and scop
 real deploys (`play_*` here) and is put back as it was; the units are then started by systemctl, as
 a boot does. So whatever is moved or renamed in unitq has to read it, and to agree with it.
 
-    state_format/SCOPE/settled.txt    six workers' worth of history: a failed deploy that was rolled
-                                      back, a rollback by hand, a scale; one is stopped, one paused
+    state_format/SCOPE/settled.txt    three workers, seven revisions: a failed deploy that was
+                                      rolled back, a rollback by hand, a scale; an instance that is
+                                      stopped, and one that is paused
     state_format/SCOPE/cut-off.txt    unitq was killed in mid-rollout: pinned texts, one drains
     state_format/SCOPE/canary.txt     a canary waits for promotion
     state_format/documents.json       the keys and types of the JSON documents of the commands below
