@@ -17,7 +17,7 @@ import click
 import pytest
 
 from unitq.cli.main import cli
-from unitq.core.errors import Exit
+from unitq.errors import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.harness import kept_state
-from unitq.core.errors import UnitqError
-from unitq.core.layout import AppLayout
-from unitq.core.ledger import Record, line, records, story
-from unitq.core.revision import dump, load
-from unitq.host import revisions
+from unitq.errors import UnitqError
+from unitq.model.layout import AppLayout
+from unitq.revisions import store as revisions
+from unitq.revisions.model import dump, load
+from unitq.rollout.ledger import Record, line, records, story
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

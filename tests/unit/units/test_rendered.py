@@ -2,7 +2,7 @@
 
 By the command line and not by any function of unitq's, so that it holds whatever becomes of those:
 a unit text that changes is restarted by the next deploy of every user. A deliberate change is
-written by UNITQ_UPDATE_GOLDEN=1; the texts of the presets are those of tests/core/test_presets.py.
+written by UNITQ_UPDATE_GOLDEN=1; the texts of the presets are those of tests/unit/presets.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 CASES = Path(__file__).parent / "rendered"
-PRESETS = Path(__file__).parents[2] / "core" / "golden" / "presets"
+PRESETS = Path(__file__).parents[1] / "presets" / "golden"
 PYTHON = "@PYTHON@"
 
 
