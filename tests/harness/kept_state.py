@@ -226,7 +226,7 @@ def _kinds(value: object) -> list[str]:
 def unlike(recorded: object, found: object, where: str = "") -> Iterator[str]:
     """Where an outline is not one of the same kind of document, in words.
 
-    Keys have to be the same, and what is an object, or a list of them. What a plain value is may
+    Keys may be added, none may go, and what is an object, or a list of them. What a plain value is may
     depend on the moment: null stands for any, or for a list of them, and such a list may be empty.
     """
     if isinstance(recorded, dict) and recorded.keys() == _ONE_OF:
@@ -240,7 +240,6 @@ def unlike(recorded: object, found: object, where: str = "") -> Iterator[str]:
         yield from (f"{where}.{key} is gone" for key in sorted(always - now.keys()))
         missed = [key for key in sorted(always & now.keys()) if now[key].endswith("?")]
         yield from (f"{where}.{key} is not in each of them any more" for key in missed)
-        yield from (f"{where}.{key} is new" for key in sorted(now.keys() - before.keys()))
         for key in sorted(before.keys() & now.keys()):
             yield from unlike(recorded[before[key]], found[now[key]], f"{where}.{key}")
     elif isinstance(recorded, list) and isinstance(found, list) and recorded and found:
