@@ -226,8 +226,9 @@ def _kinds(value: object) -> list[str]:
 def unlike(recorded: object, found: object, where: str = "") -> Iterator[str]:
     """Where an outline is not one of the same kind of document, in words.
 
-    Keys may be added, none may go, and what is an object, or a list of them. What a plain value is may
-    depend on the moment: null stands for any, or for a list of them, and such a list may be empty.
+    Keys may be added, none may go, and what is an object, or a list of them, stays one. What a
+    plain value is may depend on the moment: null stands for any, or for a list of them, and such
+    a list may be empty.
     """
     if isinstance(recorded, dict) and recorded.keys() == _ONE_OF:
         yield from min((list(unlike(each, found, where)) for each in recorded["one of"]), key=len)
