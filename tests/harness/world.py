@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from unitq.instances.state import End, Seen
+from unitq.instances.state import Seen
 from unitq.model.names import InstanceName
 from unitq.model.settings import Duration, Promote, RolloutSettings, Share
 from unitq.rollout.engine.counts import Tally, tallied
@@ -35,6 +35,7 @@ from unitq.rollout.engine.rollout import (
 )
 from unitq.rollout.engine.schedule import PROBE_INTERVAL, deadline, due, orders, windows_full
 from unitq.rollout.plan import Do, Step
+from unitq.systemd.exit_status import End
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

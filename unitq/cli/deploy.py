@@ -71,7 +71,7 @@ from unitq.units.render import render as render_units
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.model.app import App
     from unitq.model.settings import RolloutSettings, Share
     from unitq.queues.check import Answered

@@ -11,12 +11,13 @@ import click
 
 from unitq.cli import report_text
 from unitq.cli.output import echo_json, echo_lines
+from unitq.cli.revision_argument import revision_argument, tell
 from unitq.cli.scope import current, scope_options
 from unitq.errors import Exit
 from unitq.revisions import history as core
 from unitq.revisions import store
-from unitq.revisions.archive import Stored, looked, revision_argument, stored
 from unitq.revisions.in_place import deployed_commit, overwritten, updated_in_place
+from unitq.rollout.archive import Stored, looked, stored
 from unitq.text import duration, number, plural, table
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from unitq.instances.observe import Instance
     from unitq.revisions.model import Revision, WorkerRevision
-    from unitq.rollout.plan import FileChange
+    from unitq.units.changes import FileChange
 
 _HEADER = ("REVISION", "HASH", "WHEN", "BY", "CODE", "STATE", "RUNS", "NOTE")
 
@@ -73,7 +74,7 @@ def history(as_json: bool) -> int:
     else:
         lost = {row.revision.id for row in rows if overwritten(row.revision, found.current)}
         echo_lines(table(_HEADER, [_cells(row, back, lost) for row in rows]))
-    found.tell()
+    tell(found)
     return Exit.OK
 
 
@@ -182,7 +183,7 @@ def show(wanted: str | None, as_json: bool) -> int:
         echo_json(found.document(**_shown(row, names, about)))
     else:
         echo_lines([*_lines(row, names), *_blocks(found, about)])
-    found.tell()
+    tell(found)
     return Exit.OK
 
 
@@ -305,7 +306,7 @@ def diff(before: str, after: str | None, as_json: bool) -> int:
         echo_json(found.document(**_difference(old, new, changed)))
     else:
         echo_lines(_difference_lines(old, new, changed))
-    found.tell()
+    tell(found)
     return Exit.PENDING if changed else Exit.OK
 
 

@@ -17,7 +17,7 @@ from unitq.model.app import NAME_RE
 from unitq.printable import one_line
 
 if TYPE_CHECKING:
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.model.app import App
     from unitq.supervisor.importer.detect import Recognise
     from unitq.supervisor.importer.translate import Imported, Wishes
@@ -265,7 +265,7 @@ def _show(
 def _check(scope: Scope, imported: App, *, as_json: bool) -> int:
     from unitq.supervisor.importer.compare import differences
 
-    ours, path = scope._replace(app=None).load()
+    ours, path = scope.replace(app=None).load()
     found = differences(ours, imported)
     code = Exit.NOT_AS_WANTED if found else Exit.OK
     if as_json:

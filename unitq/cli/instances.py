@@ -12,8 +12,9 @@ import click
 from unitq.cli import completions
 from unitq.cli.grant.member import by_grant
 from unitq.cli.output import confirm, echo
-from unitq.cli.scope import chosen, current, scope_options
+from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import targets
+from unitq.context import chosen
 from unitq.errors import ConfigError, Exit, LockedError, NoMatchError
 from unitq.instances import observe, paused
 from unitq.model import names
@@ -35,14 +36,15 @@ from unitq.rollout.execute import (
     waiting_options,
     with_max_unavailable,
 )
-from unitq.rollout.plan import Do, FileChange, Plan, Step
+from unitq.rollout.plan import Do, Plan, Step
 from unitq.rollout.plan import step as planned_step
 from unitq.units import unit_files
+from unitq.units.changes import FileChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.model.names import InstanceName
     from unitq.model.settings import RolloutSettings
     from unitq.revisions.model import Revision

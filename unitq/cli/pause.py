@@ -9,8 +9,9 @@ import click
 
 from unitq.cli.grant.member import by_grant
 from unitq.cli.output import echo, echo_json
-from unitq.cli.scope import chosen, current, scope_options
+from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import targets
+from unitq.context import chosen
 from unitq.errors import ConfigError, Exit
 from unitq.instances import observe, paused
 from unitq.instances.signal_targets import recipients
@@ -21,7 +22,7 @@ from unitq.rollout.execute import running
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.model.names import InstanceName
     from unitq.revisions.model import Revision, WorkerRevision
 

@@ -131,10 +131,13 @@ def _lines(preset: Preset, own: set[str], width: int) -> Iterator[str]:
         text = f"leaves {', '.join(hard.leave_out)} out: {hard.why} {_source(hard.source)}"
         yield from item("hardening", text.strip())
     if preset.signals:
-        more = " (! loses jobs: `unitq signal` wants --force)" * bool(stop.loses)
+        marks = {"!": "loses jobs", "+": "loses them while it drains"}
+        used = {"!": stop.loses, "+": stop.again}
+        said = ", ".join(f"{mark} {text}" for mark, text in marks.items() if used[mark])
+        more = f" ({said}: `unitq signal` wants --force)" * bool(said)
         yield from ("", f"signals, to the main process{more}:")
         for signal, does in preset.signals:
-            mark = "!" if signal in stop.loses else " "
+            mark = next((mark for mark, named in used.items() if signal in named), " ")
             yield from item(f"{mark} {signal}", does, 13)
     if preset.cases:
         yield from ("", "other settings for some commands:")
@@ -220,6 +223,7 @@ def _document(preset: Preset, own: set[str]) -> dict[str, Any]:
         "drains": list(stop.drains),
         "drains_all": list(stop.drains_all),
         "loses": list(stop.loses),
+        "again": list(stop.again),
         "success_exit_status": list(stop.success_exit_status),
         "source": stop.source,
         "service": dict(preset.service),

@@ -7,15 +7,16 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from unitq.cli.output import echo
-from unitq.instances.state import End, Seen
 from unitq.revisions import state
 from unitq.rollout.engine.rollout import Phase, Rollout, Slot
 from unitq.rollout.plan import Do
+from unitq.systemd.exit_status import End
 from unitq.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from unitq.instances.state import Seen
     from unitq.model.names import InstanceName
     from unitq.rollout.executor import Stop
     from unitq.rollout.in_flight import Hands

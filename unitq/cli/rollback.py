@@ -26,7 +26,7 @@ from unitq.rollout.execute import (
 from unitq.text import unitq
 
 if TYPE_CHECKING:
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.model.settings import RolloutSettings
 
 pace = click.option(

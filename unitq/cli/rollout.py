@@ -29,7 +29,7 @@ from unitq.text import duration, number, unitq
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.model.layout import AppLayout
     from unitq.revisions.model import Revision
     from unitq.rollout.detach import Ended

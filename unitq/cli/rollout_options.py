@@ -13,7 +13,7 @@ from unitq.rollout.execute import share
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.model.settings import RolloutSettings
 
 # The key of [rollout], what it takes, and what it says; docs/rollouts.md has the rest.

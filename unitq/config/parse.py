@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from unitq.config import apply_preset
+from unitq.config.messages import in_plain_words, means
 from unitq.config.reference import reference, starter
 from unitq.config.schema import AppFile, ProbeTable, WorkerTable, json_schema
 from unitq.errors import ConfigError
@@ -28,7 +29,6 @@ from unitq.model.settings import OnKilled, RolloutSettings
 from unitq.model.suggest import either
 from unitq.presets.redis_keys import WITH_JOBS, WITH_PIDS
 from unitq.toml import document as toml_document
-from unitq.toml.messages import in_plain_words, means
 from unitq.toml.values import REGISTERED, MistakeError, share, span
 
 if TYPE_CHECKING:

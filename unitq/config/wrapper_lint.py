@@ -152,6 +152,10 @@ class _Ground(NamedTuple):
         """Whether no job is lost where each process gets the signal; without a preset: unknown."""
         return self.preset is None or self.worker.stop_signal in self.preset.stop.drains_all
 
+    def told_twice(self, signal: str) -> bool:
+        """Whether what passes this signal on makes it a second one, which costs the job."""
+        return not self.mixed and self.preset is not None and signal in self.preset.stop.again
+
     @property
     def bare(self) -> str:
         """The worker's command alone."""
@@ -222,6 +226,16 @@ def _passes_on(ground: _Ground, use: Use) -> Iterator[Finding]:
         message = f"{use.name} does not pass {signal} on to the worker"
         why = f"it dies of {signal}, and systemd kills the worker below it at once"
         yield Finding(Level.ERROR, place, message, hint, why, "wrapper")
+    elif ground.told_twice(signal) and signal in use.wrapper.passes:
+        assert ground.preset
+        yield Finding(
+            Level.WARNING,
+            place,
+            f"{use.name} passes {signal} on to the worker, which gets it from systemd as well",
+            hint,
+            f"of a second one {ground.preset.title} says: {dict(ground.preset.signals)[signal]}",
+            "wrapper",
+        )
     elif ground.mixed and use.group and not ground.drains_all:
         assert ground.preset
         alone = next((v.options[-1] for v in use.wrapper.variants if v.group is False), "")
@@ -251,10 +265,8 @@ def _shell(ground: _Ground, below: Below) -> Iterator[Finding]:
             "pipe",
         )
     elif command.loop and not command.background and not command.quick:
-        # Told with the worker, a shell dies of SIGTERM at once, and starts no other.
-        ends = not ground.mixed and ground.worker.stop_signal in ("SIGTERM", "SIGHUP")
         yield Finding(
-            Level.WARNING if ends and ground.drains_all else Level.ERROR,
+            Level.ERROR,
             place,
             f"the worker runs in a `{command.loop}` loop of {where}",
             _without_loop(ground, below),

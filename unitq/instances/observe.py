@@ -26,6 +26,15 @@ if TYPE_CHECKING:
     from unitq.revisions.model import Revision
     from unitq.systemd.manager import Systemd, UnitStatus
 
+from typing import TYPE_CHECKING
+
+from unitq.revisions import store
+
+if TYPE_CHECKING:
+    from unitq.model.names import InstanceName
+    from unitq.revisions.model import Revision
+    from unitq.systemd.manager import Systemd
+
 
 # Of each process its Evidence; the invocation with its begin; bytes of memory. Plain, as it may
 # come from another process.
@@ -315,7 +324,6 @@ def _checked_out(revision: Revision) -> bool:
 def started_from(where: Machine, app: str, name: InstanceName, pid: int) -> str | None:
     """The revision of a main process that does not say it; None: nothing tells for certain."""
     from unitq.revisions import started_from as by_pin
-    from unitq.revisions import store
 
     found = proc.places(pid)
     if not found and proc.is_gone(pid):

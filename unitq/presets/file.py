@@ -206,6 +206,7 @@ def _stop(top: _Table, signals: Iterable[tuple[str, str]]) -> Stop | None:
         success_exit_status=table.get("success_exit_status", field_checks.statuses, ()),
         source=table.get("source", field_checks.text, ""),
         loses=table.get("loses", field_checks.any_signals, ()),
+        again=table.get("again", field_checks.any_signals, ()),
     )
     _refuse_contradictions(table, stop, {name for name, _ in signals})
     if signal and signal not in drains:
@@ -220,9 +221,10 @@ def _stop(top: _Table, signals: Iterable[tuple[str, str]]) -> Stop | None:
 def _refuse_contradictions(table: _Table, stop: Stop, explained: Iterable[str]) -> None:
     if both := sorted({*stop.loses} & {*stop.drains, *stop.drains_all}):
         table.wrong("loses", f"{either(both, last='and')} cannot be in drains as well")
-    elif unsaid := sorted({*stop.loses} - {*explained}):
-        problem = f"[signals] has to say what {either(unsaid, last='and')} does"
-        table.wrong("loses", problem)
+    for key, named in (("loses", stop.loses), ("again", stop.again)):
+        if unsaid := sorted({*named} - {*explained}):
+            problem = f"[signals] has to say what {either(unsaid, last='and')} does"
+            table.wrong(key, problem)
 
 
 def _service(table: _Table) -> tuple[tuple[str, str], ...]:

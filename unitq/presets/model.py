@@ -57,6 +57,7 @@ class Stop:
     success_exit_status: tuple[str, ...] = ()
     source: str = ""
     loses: tuple[str, ...] = ()  # signals that end it in the middle of a job, or cost a job
+    again: tuple[str, ...] = ()  # signals that do so where it has been told to stop before
 
 
 @dataclass(frozen=True, slots=True)

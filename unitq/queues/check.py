@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.errors import NotPermittedError
 from unitq.model.finding import Finding, Level
-from unitq.queues.commands import pack
+from unitq.queues.commands import ErrorReply, command
 from unitq.queues.errors import QueuesError
-from unitq.queues.snapshot import look
-from unitq.queues.wire import Refused
+from unitq.queues.snapshot import take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,8 +64,8 @@ def answered(connection: Connection, sources: Sequence[Source]) -> Answered:
     Takes two seconds at the most. What an account of Redis may not ask says nothing.
     """
     try:
-        samples = look(connection, sources, ages=False)
-        (memory,) = connection.together(lambda: connection.ask([pack("INFO", "memory")]))
+        samples = take_snapshot(connection, sources, ages=False)
+        (memory,) = connection.run(lambda: connection.ask([command("INFO", "memory")]))
     except QueuesError as error:
         return unreachable(error, connection.where)
     lists = [sample.registry.workers for sample in samples if sample.registry.workers is not None]
@@ -104,7 +103,7 @@ def _empty(sample: Sample, source: Source) -> Finding:
 
 def _eviction(memory: Any) -> list[Finding]:
     """What follows where Redis throws keys away to make room (redis.io, Key eviction)."""
-    if isinstance(memory, Refused) or not isinstance(memory, bytes | str):
+    if isinstance(memory, ErrorReply) or not isinstance(memory, bytes | str):
         return []
     text = memory.decode(errors="replace") if isinstance(memory, bytes) else memory
     told = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)

@@ -28,7 +28,7 @@ from unitq.model import names
 from unitq.model.settings import OnFailure, Share
 from unitq.revisions import checkout, history, in_place, state, store
 from unitq.revisions.model import Origin, Revision, plain, restored
-from unitq.rollout import install, ledger_store
+from unitq.rollout import install, ledger_store, reports
 from unitq.rollout.advisory import Advisory, end_in_words, in_words
 from unitq.rollout.engine.instance import IN_FLIGHT
 from unitq.rollout.engine.rollout import begin
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.linux.interrupts import Interrupts
     from unitq.model.names import InstanceName
     from unitq.model.settings import RolloutSettings
@@ -171,7 +171,7 @@ def way_back(scope: Scope, target: Revision) -> Revision | None:
     """The revision that a rollback from `target` would go to; None: there is none."""
     place = scope.layout.app(target.app)
     known = store.every(place, _unsaid)
-    found = history.entries(known, store.reports(place, _unsaid), None, None)
+    found = history.entries(known, reports.reports(place, _unsaid), None, None)
     entry = history.last_stable(found, target, store.complete(place, known))
     return entry.revision if entry else None
 
@@ -287,7 +287,7 @@ def _rolled(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrupts) 
             install.clean(roll.systemd, layout, roll.app, deleted, gone)
             forget(roll.systemd, layout, roll.app, gone)
             if roll.keep is not None:
-                store.prune(layout.app(roll.app), plan.target, roll.keep, alive)
+                reports.prune(layout.app(roll.app), plan.target, roll.keep, alive)
         except OSError as error:
             Advisory(warn).said(error, "what is no longer wanted stays until the next deploy")
     return outcome

@@ -34,7 +34,7 @@ from unitq.units.same_stop import alike
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.instances.state import Seen
     from unitq.linux.interrupts import Interrupts
     from unitq.model.names import InstanceName

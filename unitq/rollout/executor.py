@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from unitq.errors import NoMatchError, SystemdError, UnitqError
 from unitq.instances import observe
-from unitq.instances.state import LEFT_BEHIND, End, keeper, left_behind, program_names, unreached
+from unitq.instances.state import LEFT_BEHIND, keeper, left_behind, program_names, unreached
 from unitq.linux import proc
 from unitq.model import names
 from unitq.revisions import state
@@ -42,6 +42,7 @@ from unitq.rollout.outcome import Outcome
 from unitq.rollout.tracker import Sights
 from unitq.systemd import journal
 from unitq.systemd.errors import BusLostError
+from unitq.systemd.exit_status import End
 from unitq.systemd.manager import Event, JobDone, Systemd
 
 if TYPE_CHECKING:

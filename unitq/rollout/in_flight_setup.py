@@ -12,7 +12,7 @@ from unitq.presets.model import NONE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.model.app import App
     from unitq.model.names import InstanceName
     from unitq.queues.journal_jobs import Printed
@@ -128,9 +128,9 @@ def put_back(
 
 def _in_hand(found: Way) -> InHand:
     """What Redis tells of this host's workers and of all jobs in hand. Raises QueuesError."""
-    from unitq.queues.snapshot import look
+    from unitq.queues.snapshot import take_snapshot
 
-    samples = look(found.connection, found.sources, numbers=False, ages=False, named=True)
+    samples = take_snapshot(found.connection, found.sources, numbers=False, ages=False, named=True)
     return told(found, samples)
 
 

@@ -11,11 +11,11 @@ from math import isinf
 from typing import TYPE_CHECKING, Any
 
 from unitq.errors import Exit
-from unitq.instances.state import End
 from unitq.model import names
 from unitq.revisions import state
 from unitq.rollout.engine.rollout import Phase
 from unitq.rollout.plan import Do
+from unitq.systemd.exit_status import End
 from unitq.text import duration, number, plural, unitq
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from unitq.model.app import (
     StartLimit,
 )
 from unitq.model.hardening import Hardening
+from unitq.model.names import UNIT_NAME
 from unitq.model.settings import Duration, OnDrainTimeout, OnFailure, OnKilled, Promote, Share
 from unitq.toml import directives, hook_checks, redis_checks, values
-from unitq.units.ordering import UNIT_NAME
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from unitq.model import duration
 from unitq.model.app import INSTANCES_MAX, NAME_RE, Credential, KillMode, StartLimit
+from unitq.model.names import UNIT_NAME
 from unitq.model.settings import Duration, Share
 from unitq.model.suggest import either
-from unitq.units.ordering import UNIT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

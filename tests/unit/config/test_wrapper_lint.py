@@ -63,10 +63,7 @@ def test_what_loses_jobs_in_every_mode_is_refused(
 ) -> None:
     lines = [line for line in (preset, mode, TERM) if line]
     found = findings(command, *lines)
-    # Without a framework that is known to lose jobs by it, a loop's shell just dies with SIGTERM.
-    milder = name == "loop" and mode != MIXED and "rq" not in preset
-    level = Level.WARNING if milder else Level.ERROR
-    assert [(each.level, each.name) for each in found] == [(level, name)]
+    assert [(each.level, each.name) for each in found] == [(Level.ERROR, name)]
     assert hint in found[0].hint
     assert found[0].why
 
@@ -124,6 +121,16 @@ def test_what_tells_the_whole_group_is_a_warning(before: str, option: str) -> No
     assert (found.level, found.name) == (Level.WARNING, "wrapper")
     assert option in found.hint
     assert not findings(f"{before} {RESQUE}", 'preset = "php-resque"')
+
+
+@pytest.mark.parametrize("before", ["uv run", "timeout 1h", "tini --", "dotenvx run --"])
+def test_what_is_passed_on_may_be_a_second_signal(before: str) -> None:
+    for preset, command in (("celery", "celery -A shop worker"), ("rq", RQ)):
+        lines = (f'preset = "{preset}"', 'stop_signal = "SIGINT"')
+        found = findings(f"{before} {command}", *lines, CONTROL)
+        assert [(each.level, each.name) for each in found] == [(Level.WARNING, "wrapper")]
+        assert "as well" in found[0].message
+    assert not findings(f"{before} {RESQUE}", 'preset = "php-resque"', CONTROL)
 
 
 def test_a_signal_that_it_does_not_pass_on() -> None:

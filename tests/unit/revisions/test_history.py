@@ -30,6 +30,7 @@ from unitq.revisions.history import (
     last_stable,
 )
 from unitq.revisions.model import Revision, WorkerRevision, dump
+from unitq.rollout import reports
 from unitq.systemd.envfile import assignments, environment_file
 
 if TYPE_CHECKING:
@@ -513,7 +514,7 @@ def told(place: AppLayout, one: Mapping[str, Any]) -> Path:
 
 def test_without_any_report_there_is_none(place: AppLayout) -> None:
     notes: list[str] = []
-    assert store.reports(place, notes.append) == []
+    assert reports.reports(place, notes.append) == []
     assert not notes
 
 
@@ -521,7 +522,7 @@ def test_reports_come_oldest_first_by_number(place: AppLayout) -> None:
     for number in (10, 9, 100):
         told(place, report(number, made(1)))
     notes: list[str] = []
-    found = store.reports(place, notes.append)
+    found = reports.reports(place, notes.append)
     assert [each["rollout"] for each in found] == [9, 10, 100]
     assert [each["by"] for each in found] == [None] * 3
     assert not notes
@@ -530,11 +531,11 @@ def test_reports_come_oldest_first_by_number(place: AppLayout) -> None:
 def test_a_report_tells_of_another_revision_in_passing(place: AppLayout) -> None:
     failed = report(1, made(2), "failed", 7)
     told(place, report(1, made(3)) | {"earlier": [failed, report(1, made(3), "interrupted", 10)]})
-    whole, *rest = reversed(store.reports(place, pytest.fail))
+    whole, *rest = reversed(reports.reports(place, pytest.fail))
     assert (whole["revision"], whole["result"]) == (made(3).id, "ok")
     (before,) = rest
     assert before == failed | {"whole": whole}
-    entry, *_ = entries([made(2)], store.reports(place, pytest.fail), None, None)
+    entry, *_ = entries([made(2)], reports.reports(place, pytest.fail), None, None)
     assert entry.state is State.FAILED
 
 
@@ -550,7 +551,7 @@ def test_a_damaged_report_is_left_out_and_said(place: AppLayout, text: str) -> N
     told(place, report(2, made(1))).write_bytes(text.encode(errors="surrogateescape"))
     told(place, report(3, made(1)))
     notes: list[str] = []
-    found = store.reports(place, notes.append)
+    found = reports.reports(place, notes.append)
     assert [each["rollout"] for each in found] == [1, 3]
     (note,) = notes
     assert "rollouts/2/report.json: damaged" in note
@@ -560,12 +561,12 @@ def test_a_damaged_report_is_left_out_and_said(place: AppLayout, text: str) -> N
 def test_a_rollout_without_a_report_is_said(place: AppLayout) -> None:
     told(place, report(1, made(1))).unlink()
     notes: list[str] = []
-    assert store.reports(place, notes.append) == []
+    assert reports.reports(place, notes.append) == []
     assert notes == ["rollout 1 has no report: it goes on, or it was killed"]
     # It was cut off, and somebody has gone back from it since.
     told(place, report(2, made(1)))
     notes.clear()
-    assert [each["rollout"] for each in store.reports(place, notes.append)] == [2]
+    assert [each["rollout"] for each in reports.reports(place, notes.append)] == [2]
     assert notes == []
 
 
@@ -602,7 +603,7 @@ def kept(place: AppLayout) -> list[int]:
 def test_the_newest_are_kept(place: AppLayout, keep: int, expected: list[int]) -> None:
     for number in range(1, 16):
         stored(place, made(number))
-    store.prune(place, made(15), keep)
+    reports.prune(place, made(15), keep)
     assert kept(place) == expected
 
 
@@ -621,7 +622,7 @@ def test_what_runs_is_pinned_or_is_the_way_back_is_kept(place: AppLayout, tmp_pa
     pin = Path(place.pin("sms", 1))
     pin.parent.mkdir(parents=True)
     pin.symlink_to(f"../../revisions/{known[5].id}/sms")
-    store.prune(place, known[14], 2, running=[known[6].id])
+    reports.prune(place, known[14], 2, running=[known[6].id])
     # 2: the current one refers to it; 3: the way back does; 6: pinned; 7: runs; the two newest.
     assert kept(place) == [2, 3, 4, 6, 7, 14, 15]
 
@@ -630,7 +631,7 @@ def test_that_a_revision_was_rolled_back_from_is_not_forgotten(place: AppLayout)
     known = [made(1, "a"), made(2, "b"), made(3, "a", restores=1), made(4, "a")]
     for revision in known:
         stored(place, revision)
-    store.prune(place, known[3], 1, running=[known[1].id])
+    reports.prune(place, known[3], 1, running=[known[1].id])
     assert kept(place) == [2, 3, 4]
 
 
@@ -638,7 +639,7 @@ def test_a_damaged_revision_goes_in_its_turn(place: AppLayout) -> None:
     for number in range(1, 6):
         (stored(place, made(number)) / "revision.json").write_text("{")
     stored(place, made(6))
-    store.prune(place, made(6), 3)
+    reports.prune(place, made(6), 3)
     assert kept(place) == [4, 5, 6]
 
 
@@ -649,10 +650,10 @@ def test_the_last_reports_are_kept_and_those_that_say_what_is_stable(place: AppL
     told(place, report(2, made(2)))
     for number in range(3, 80):
         told(place, report(number, made(2), command="restart"))
-    store.prune(place, made(2))
+    reports.prune(place, made(2))
     found = sorted(int(path.name) for path in (Path(place.state) / "rollouts").iterdir())
     assert found == [1, 2, *range(30, 80)]
-    left = store.reports(place, pytest.fail)
+    left = reports.reports(place, pytest.fail)
     states = [row.state for row in entries([made(1), made(2)], left, {}, None)]
     assert states == [State.STABLE, State.STABLE]
 
@@ -736,7 +737,7 @@ class Shop:
         if self.current is None:
             return None
         known = self.known()
-        rows = entries(known, store.reports(self.place, pytest.fail), {}, self.current.id)
+        rows = entries(known, reports.reports(self.place, pytest.fail), {}, self.current.id)
         target = last_stable(rows, self.current, store.complete(self.place, known))
         return target.revision if target else None
 
@@ -746,7 +747,7 @@ class Shop:
         pinned = store.pinned(self.place)
         # One that stayed only because another referred to it may have lost what it refers to.
         there = set(Path(self.place.revisions).glob("*/*/env"))
-        store.prune(self.place, self.current, self.keep, self.running)
+        reports.prune(self.place, self.current, self.keep, self.running)
         # Whatever is there can be loaded: `known` fails the test otherwise.
         after = {each.id: each for each in self.known()}
         assert after.items() <= before.items()
@@ -765,7 +766,7 @@ class Shop:
         assert self.way_back() == back
         # What is kept does not grow with the number of deploys.
         assert len(after) <= (self.keep + 7) * (len(WORKERS) + 2) * 2
-        store.prune(self.place, self.current, self.keep, self.running)
+        reports.prune(self.place, self.current, self.keep, self.running)
         assert {each.id for each in self.known()} == after.keys()
 
 

@@ -13,12 +13,12 @@ from unitq.errors import UnitqError
 from unitq.model.names import InstanceName
 from unitq.presets.model import Prints
 from unitq.queues.journal_jobs import Printed, Printing
-from unitq.queues.log_lines import Print
 from unitq.queues.model import Job, Registration
 from unitq.rollout.advisory import Advisory
 from unitq.rollout.engine.rollout import Phase, Rollout, begin
 from unitq.rollout.in_flight import Draining, Hands, InHand, Presence, Taking
 from unitq.rollout.plan import Do, Step
+from unitq.systemd.journal_event import Print
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

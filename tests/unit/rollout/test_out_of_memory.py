@@ -10,12 +10,12 @@ import pytest
 from tests.harness.build import instance
 from tests.harness.world import pace
 from unitq.cli.status import main
-from unitq.instances.state import End, Ending
 from unitq.linux import proc
 from unitq.rollout.engine.rollout import Phase, Slot, begin
 from unitq.rollout.out_of_memory import WORDS, killed_pids, suspects, told
 from unitq.rollout.plan import Do, Step
 from unitq.systemd import journal
+from unitq.systemd.exit_status import End, Ending
 
 if TYPE_CHECKING:
     from pathlib import Path

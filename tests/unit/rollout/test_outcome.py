@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from unitq.errors import Exit
-from unitq.instances.state import End, Ending
 from unitq.model.names import InstanceName
 from unitq.model.settings import Duration, RolloutSettings, Share
 from unitq.rollout.engine.rollout import Phase, Rollout, Slot
 from unitq.rollout.outcome import Outcome
 from unitq.rollout.plan import Do, Step
+from unitq.systemd.exit_status import End, Ending
 
 SETTINGS = RolloutSettings(Share(1), Duration("1s", 1.0), Duration("1s", 1.0))
 

@@ -10,7 +10,8 @@ import pytest
 from tests.harness.build import app, instance, rendered, revision
 from unitq.model import names
 from unitq.model.settings import Share
-from unitq.rollout.plan import PIN, Do, DrainLimit, FileChange, Plan, Running, plan, step
+from unitq.rollout.plan import Do, DrainLimit, Plan, Running, plan, step
+from unitq.units.changes import PIN, FileChange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,13 +14,14 @@ from tests.harness.build import app, instance, revision
 from tests.harness.world import pace
 from unitq.cli import report_text
 from unitq.errors import Exit
-from unitq.instances.state import End, Ending, Keeper, Seen, Unreached
+from unitq.instances.state import Keeper, Seen, Unreached
 from unitq.queues.model import Job
 from unitq.rollout import report
 from unitq.rollout.engine.rollout import Phase, Slot, begin
 from unitq.rollout.outcome import Outcome
 from unitq.rollout.plan import Do, DrainLimit, Step
 from unitq.rollout.report import Back, Run
+from unitq.systemd.exit_status import End, Ending
 
 if TYPE_CHECKING:
     from unitq.revisions.model import Revision

@@ -10,7 +10,7 @@ import click
 
 from unitq.cli import report_text
 from unitq.cli.output import details, echo, echo_lines
-from unitq.cli.scope import app_of
+from unitq.context import app_of
 from unitq.errors import ConfigError, Exit, PreflightError, UnitqError
 from unitq.model.names import instances
 from unitq.revisions import state
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from unitq.cli.ctl.main import Call
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.model.app import App
     from unitq.revisions.model import Revision
 
@@ -236,7 +236,7 @@ def _scopes(scope: Scope) -> list[Scope]:
     chosen = {app: path for app, path in found.items() if scope.app in (None, app)}
     if not chosen:
         scope.config_path()  # says where it has looked
-    return [scope._replace(app=app, config=str(path)) for app, path in sorted(chosen.items())]
+    return [scope.replace(app=app, config=str(path)) for app, path in sorted(chosen.items())]
 
 
 def _cannot_read(error: UnitqError) -> Code:

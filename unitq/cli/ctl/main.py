@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import click
 
 from unitq.cli.output import echo, echo_text
-from unitq.cli.scope import Scope
+from unitq.context import Scope
 from unitq.errors import ConfigError, Exit, NoMatchError, UnitqError
 from unitq.supervisor.ctl import format as core
 from unitq.supervisor.ctl.format import Code
@@ -300,11 +300,11 @@ def _scope(app: str | None, configuration: str | None, *, user: bool) -> Scope:
     before = click.get_current_context().obj
     scope = before if isinstance(before, Scope) else Scope()
     if app is not None:
-        scope = scope._replace(app=app)
+        scope = scope.replace(app=app)
     if user:
-        scope = scope._replace(user=True)
+        scope = scope.replace(user=True)
     if configuration is not None and configuration.endswith(".toml"):
-        scope = scope._replace(config=configuration)
+        scope = scope.replace(config=configuration)
     return scope
 
 

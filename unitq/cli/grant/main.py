@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq.cli.output import echo, echo_json, echo_lines, echo_text
-from unitq.cli.scope import app_of, current, scope_options
+from unitq.cli.scope import current, scope_options
+from unitq.context import app_of
 from unitq.errors import ConfigError, Exit, NoMatchError, NotPermittedError
 from unitq.text import table
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.grants.model import Grant
 
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from unitq.cli.output import echo, echo_json, echo_lines, is_terminal
-from unitq.cli.scope import chosen, current, scope_options
+from unitq.cli.scope import current, scope_options
 from unitq.cli.status.columns import HEADER, WRAPPED, fitted
 from unitq.cli.targets import targets
+from unitq.context import chosen
 from unitq.errors import Exit, NoMatchError, UnitqError
 from unitq.instances import observe, paused
 from unitq.linux import proc
@@ -29,8 +30,8 @@ from unitq.units.dropins import changes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from unitq.cli.scope import Scope
     from unitq.cli.status.queues import Queued
+    from unitq.context import Scope
     from unitq.instances.crash_loop import CrashLoop
     from unitq.model.names import InstanceName
     from unitq.revisions.model import Revision, WorkerRevision

@@ -16,7 +16,7 @@ from unitq.rollout.in_flight_setup import printed_by, taken, told
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.instances.observe import Instance
     from unitq.model.names import InstanceName
     from unitq.queues.journal_jobs import Printed
@@ -46,7 +46,7 @@ def looked(
 
     `jobs`: also what these instances have in hand, for which the journal may be read too.
     """
-    from unitq.queues.snapshot import look
+    from unitq.queues.snapshot import take_snapshot
 
     busy = [each for each in instances if each.serving] if jobs else []
     presets = {worker.name: worker.preset or "" for worker in revision.workers}
@@ -55,7 +55,7 @@ def looked(
         if jobs:
             printed = printed_by(scope, revision)
         app, found = of_installed(scope, revision)
-        samples = look(found.connection, found.sources, numbers=numbers, named=jobs)
+        samples = take_snapshot(found.connection, found.sources, numbers=numbers, named=jobs)
     except UnitqError as error:
         there, unread = _printed(printed, busy, {})
         # Where all that is asked for is in the journal, no Redis is needed.

@@ -27,7 +27,7 @@ from unitq.text import plural
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.model.app import App, Worker
     from unitq.model.settings import Share
     from unitq.presets.model import Preset

@@ -34,12 +34,12 @@ from unitq.rollout.plan import Do
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from unitq.instances.state import Ending
     from unitq.model.names import InstanceName
     from unitq.model.settings import RolloutSettings
     from unitq.rollout.engine.counts import Tally
     from unitq.rollout.engine.groups import Canaries, Crew
     from unitq.rollout.plan import Step
+    from unitq.systemd.exit_status import Ending
 
 __all__ = [
     "FINAL",

@@ -20,7 +20,7 @@ from unitq.systemd import journal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.revisions.model import Revision
     from unitq.supervisor.ctl.names import Found
     from unitq.systemd.manager import Systemd
@@ -81,7 +81,7 @@ class Fleet(NamedTuple):
 
     def of_app(self, app: str) -> None:
         """From now on the command is about this app only, as with `-a`."""
-        click.get_current_context().obj = self.scope._replace(app=app)
+        click.get_current_context().obj = self.scope.replace(app=app)
 
 
 def look(scope: Scope) -> Fleet:

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 # The order in which keys stand in a worker's table.
 _ORDER = (
-    "command", "preset", "queues", "instances", "user", "group", "directory", "stop_signal",
-    "stop_timeout", "kill_mode", "restart_delay", "start_limit", "nice", "umask", "limits",
-    "environment_file", "supervisor_name",
+    "command", "preset", "queues", "instances", "singleton", "user", "group", "directory",
+    "stop_signal", "stop_timeout", "kill_mode", "restart_delay", "start_limit", "nice", "umask",
+    "limits", "environment_file", "supervisor_name",
 )  # fmt: skip
 _SHARED = ("user", "group", "directory", "environment_file")
 

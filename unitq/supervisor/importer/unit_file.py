@@ -13,7 +13,13 @@ from unitq.model import duration
 from unitq.model.app import KillMode
 from unitq.supervisor.conf.environment import variables
 from unitq.supervisor.conf.ini import mistakes
-from unitq.supervisor.importer import check_notes, exec_line, paths_and_user, stop_options
+from unitq.supervisor.importer import (
+    check_notes,
+    companions,
+    exec_line,
+    paths_and_user,
+    stop_options,
+)
 from unitq.supervisor.importer import names as import_names
 from unitq.supervisor.importer.account import Report
 from unitq.supervisor.importer.celery_multi import multi, node_name
@@ -123,6 +129,8 @@ def _refuse(source: Source, wishes: Wishes) -> None:
 
 
 def _numbers(source: Source, part: Part, draft: Draft) -> None:
+    if draft.keys.get("singleton"):
+        return
     if source.instances:
         draft.keys["instances"] = len(source.instances)
         part.same("instances", f"{len(source.instances)} are enabled: counted from 1")
@@ -162,6 +170,8 @@ class _Unit:
         filled = self._filled(line)
         if looks.preset is None and filled != line:
             looks = recognise(filled, str(self.draft.keys["directory"]))
+        if looks.preset is None:
+            companions.beside(self.part, self.draft, filled, looks.heads)
         self._environment(peeled)
         self._type()
         self._stop(line, looks, peeled)

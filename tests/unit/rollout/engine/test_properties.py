@@ -24,16 +24,7 @@ from tests.harness.world import (
     scenes,
     simulated,
 )
-from unitq.instances.state import (
-    AT_STOP_TIMEOUT,
-    LEFT_BEHIND,
-    End,
-    Ending,
-    Keeper,
-    Seen,
-    ending_of,
-    failure,
-)
+from unitq.instances.state import LEFT_BEHIND, Keeper, Seen, ending_of, failure
 from unitq.model.names import InstanceName
 from unitq.model.settings import Promote, Share
 from unitq.rollout.engine.rollout import (
@@ -48,6 +39,7 @@ from unitq.rollout.engine.rollout import (
     ordered,
 )
 from unitq.rollout.plan import Do, Step
+from unitq.systemd.exit_status import AT_STOP_TIMEOUT, End, Ending
 
 
 def endings_are_told(rollout: Rollout, world: World) -> None:

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import click
-
-from unitq.cli import completions
-from unitq.cli.output import echo
 from unitq.instances import observe
 from unitq.revisions import history, state, store
+from unitq.rollout import reports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from unitq.context import Scope
+    from unitq.model.layout import AppLayout
+    from unitq.model.names import InstanceName
+    from unitq.revisions.model import Revision
+    from unitq.systemd.manager import Systemd
 
-    from unitq.cli.scope import Scope
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unitq.model.names import InstanceName
+    from unitq.revisions.model import Revision
+    from unitq.systemd.manager import Systemd
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unitq.context import Scope
     from unitq.model.layout import AppLayout
     from unitq.model.names import InstanceName
     from unitq.revisions.model import Revision
@@ -49,11 +59,6 @@ class Stored(NamedTuple):
         }
         return head | values | {"notes": self.notes}
 
-    def tell(self) -> None:
-        """Prints what could not be read."""
-        for words in self.notes:
-            echo(f"note: {words}", err=True)
-
 
 def stored(scope: Scope) -> Stored:
     """What is on disk about the one app that is meant. Raises NoMatchError."""
@@ -61,7 +66,7 @@ def stored(scope: Scope) -> Stored:
     place = scope.layout.app(revision.app)
     notes: list[str] = []
     found = store.every(place, notes.append)
-    told = store.reports(place, notes.append)
+    told = reports.reports(place, notes.append)
     return Stored(scope, place, revision, tuple(found), tuple(told), notes)
 
 
@@ -72,10 +77,3 @@ def looked(found: Stored, systemd: Systemd) -> dict[InstanceName, observe.Instan
     workers = {worker.name for revision in found.revisions for worker in revision.workers}
     workers |= {name.worker for name in state.pinned_instances(found.place)}
     return observe.instances(systemd, where, found.current.app, workers)
-
-
-def revision_argument(name: str, metavar: str, *, required: bool = False) -> Callable[..., Any]:
-    """Adds an argument that names a revision; with shell completion."""
-    return click.argument(
-        name, metavar=metavar, required=required, shell_complete=completions.revisions
-    )

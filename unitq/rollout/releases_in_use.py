@@ -13,14 +13,14 @@ from unitq.linux import proc
 from unitq.linux.links import moving_link
 from unitq.model import names
 from unitq.revisions import state, store
-from unitq.revisions.archive import Stored, looked
 from unitq.revisions.around import paths_used
+from unitq.rollout.archive import Stored, looked
 from unitq.units.parse import told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from unitq.orphans.program_match import Link
+    from unitq.linux.links import Link
 
 
 class Uses:
