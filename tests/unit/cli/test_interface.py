@@ -30,8 +30,7 @@ def commands(command: click.Command, words: tuple[str, ...], above: click.Contex
     named = " ".join(words)
     yield f"{named}{' (hidden)' if command.hidden else ''}"
     context = click.Context(command, info_name=words[-1], parent=above)
-    # --help is none of `params`.
-    yield from sorted(f"{named} {_parameter(each)}" for each in command.get_params(context))
+    yield from sorted(f"{named} {_parameter(each)}" for each in command.params)
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             below = command.get_command(context, name)
