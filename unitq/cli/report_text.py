@@ -235,7 +235,7 @@ def _became_of(row: Mapping[str, Any]) -> str:
 
 def _job(job: Mapping[str, Any]) -> str:
     """All that it takes to find a job again: it may have to be done by hand."""
-    from unitq.cli.queues.text import shown
+    from unitq.queues.job_text import shown
 
     what = shown(job["name"] or "a job")
     identity = f" {shown(job['id'])}" if job["id"] else ""

@@ -6,6 +6,8 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from unitq.cli import report_text
 from unitq.cli.instances import over
 from unitq.cli.output import echo
@@ -15,7 +17,7 @@ from unitq.model.names import InstanceName
 from unitq.rollout.engine.rollout import Phase
 from unitq.rollout.execute import Waiting, keep
 from unitq.rollout.plan import Do, Step
-from unitq.supervisor.ctl.fleet import ambiguous, look
+from unitq.supervisor.ctl.fleet import look
 from unitq.supervisor.ctl.format import Code, State, error, said
 from unitq.supervisor.ctl.names import Process
 
@@ -98,7 +100,7 @@ def act(call: Call) -> Code:
     answers = _Answers(call.action)
     if not everything:
         for word in call.words:
-            asked |= _asked(fleet, word, states, names, answers)
+            asked |= _asked(call, fleet, word, states, names, answers)
     code = answers.first()
     todo = {one for one in asked if _has_to_be(call.action, states[one])}
     for app in fleet.revisions:
@@ -158,6 +160,7 @@ class _Answers:
 
 
 def _asked(
+    call: Call,
     fleet: Fleet,
     word: str,
     states: Mapping[Process, State],
@@ -167,7 +170,7 @@ def _asked(
     found = fleet.names.find(word)
     if not found.processes:
         why = "no such process" if found.single else "no such group"
-        why = ambiguous(found) if found.apps else why
+        why = call.ambiguous(found) if found.apps else why
         answers.unknown(found.name, why, group=not found.single)
     elif found.single:
         (process,) = found.processes
@@ -194,7 +197,7 @@ def _over(
             return keep(name) if instance.serving else Step(name, Do.START, "not running")
         return Step(name, Do.RESTART if instance.present else Do.START, "asked for")
 
-    fleet.of_app(app)
+    click.get_current_context().obj = fleet.scope.replace(app=app)
 
     def name_of(instance: InstanceName) -> str:
         process = Process(app, instance)
@@ -223,7 +226,7 @@ def signal(call: Call) -> Code:
         found = fleet.names.find(word)
         if not found.processes:
             why = "no such process" if found.single else "no such group"
-            echo(error(found.name, ambiguous(found) if found.apps else why))
+            echo(error(found.name, call.ambiguous(found) if found.apps else why))
             code = Code.GENERIC
             continue
         single = found.name if found.single else ""
