@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unitq.cli import report_text
 from unitq.cli.output import echo_json, echo_lines
 from unitq.cli.revision_argument import revision_argument, tell
 from unitq.cli.scope import current, scope_options
@@ -17,6 +16,7 @@ from unitq.errors import Exit
 from unitq.revisions import history as core
 from unitq.revisions import store
 from unitq.revisions.in_place import deployed_commit, overwritten, updated_in_place
+from unitq.rollout import report_text
 from unitq.rollout.archive import Stored, looked, stored
 from unitq.text import duration, number, plural, table
 

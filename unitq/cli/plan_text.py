@@ -5,16 +5,15 @@ from __future__ import annotations
 from math import isinf
 from typing import TYPE_CHECKING, Any
 
-from unitq.cli import report_text
-from unitq.model.settings import OnFailure, Share
-from unitq.revisions.in_place import directories, overwritten
-from unitq.rollout import report
+from unitq.model.settings import Share
+from unitq.rollout import report, report_text
+from unitq.rollout.deploy import if_it_fails, replaced_in_place
 from unitq.rollout.forecast import forecast
 from unitq.rollout.plan import Do
 from unitq.text import duration, plural
 
 if TYPE_CHECKING:
-    from unitq.cli.deploy import Prepared
+    from unitq.rollout.prepare import Prepared
 
 
 def as_json(prepared: Prepared) -> dict[str, Any]:
@@ -42,10 +41,10 @@ def as_json(prepared: Prepared) -> dict[str, Any]:
             "boot_links": list(found.links),
             "daemon_reload": found.reloads > 0,
             "daemon_reloads": found.reloads,
-            "rollback_to": prepared.way_back.id
-            if prepared.way_back and not prepared.restore
+            "rollback_to": prepared.rollback_target.id
+            if prepared.rollback_target and not prepared.restore
             else None,
-            "in_place": _in_place(prepared),
+            "in_place": replaced_in_place(prepared),
             "restore": prepared.restore or None,
             "stop_timeouts": report.stop_timeouts(found.limits),
             "workers": [
@@ -90,29 +89,7 @@ def as_text(prepared: Prepared) -> list[str]:
                 f"serving{now}, never more than {plural(part.most, 'process')}, at the very "
                 f"longest {longest}"
             )
-    lines.append(way_back(prepared))
+    lines.append(if_it_fails(prepared))
     if any(worker.credentials for worker in prepared.app.workers):
         lines.append("systemd reads credentials at each start: no way back brings an old one back")
     return lines
-
-
-def _in_place(prepared: Prepared) -> list[str]:
-    """The directories whose files the code of this plan has replaced."""
-    old = prepared.way_back
-    return directories(overwritten(old, prepared.plan.target)) if old else []
-
-
-def way_back(prepared: Prepared) -> str:
-    """What follows where it fails."""
-    if prepared.restore:
-        places = ", ".join(_in_place(prepared))
-        return (
-            f"code in place ({places}): if it fails, there is no rollback, as the old files are "
-            "gone (settings and environment are kept, code is not). Instances that were not "
-            f"restarted keep the old code in memory. To bring the old code back: {prepared.restore}"
-        )
-    if prepared.settings.on_failure is not OnFailure.ROLLBACK:
-        return "if it fails, all is left as it is (on_failure)"
-    if prepared.way_back is None:
-        return "if it fails there is no way back: no earlier revision was stable and is still there"
-    return f"if it fails: back to revision {prepared.way_back.number}"

@@ -11,27 +11,25 @@ import click
 
 from unitq.cli.grant.member import by_grant
 from unitq.cli.output import echo, echo_json
-from unitq.cli.rollback import of_rollback, pace
+from unitq.cli.presenter import operation
+from unitq.cli.rollout_options import pace, waiting_options
 from unitq.cli.scope import current, scope_options
-from unitq.errors import Exit, NoMatchError, NotPermittedError, PreflightError
+from unitq.errors import Exit, NoMatchError, NotPermittedError
 from unitq.grants.model import VERBS, prefix
-from unitq.linux import files, proc
+from unitq.linux import proc
 from unitq.linux.interrupts import PAUSE
 from unitq.model import names
-from unitq.model.settings import Share
-from unitq.revisions import state, store
-from unitq.revisions.model import settings_of
+from unitq.revisions import state
 from unitq.rollout import ledger_store, report
-from unitq.rollout.deployment import Roll, carried_out, plan_to, way_back, ways_out
-from unitq.rollout.execute import Waiting, waiting_options, with_max_unavailable
+from unitq.rollout import resume as core
+from unitq.rollout.in_the_way import ways_out
 from unitq.text import duration, number, unitq
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from unitq.context import Scope
-    from unitq.model.layout import AppLayout
-    from unitq.revisions.model import Revision
+    from unitq.model.settings import Share
     from unitq.rollout.detach import Ended
     from unitq.rollout.ledger import Story
 
@@ -49,14 +47,6 @@ Examples:
 @scope_options
 def rollout() -> None:
     """A rollout under way, paused, or cut off: look at it, stop it, go on."""
-
-
-def _story(scope: Scope) -> Story:
-    app = scope.installed().app
-    story = ledger_store.latest(scope.layout.app(app))
-    if story is None:
-        raise NoMatchError(f"{app} has had no rollout", hint="`unitq deploy` begins one")
-    return story
 
 
 @rollout.command(
@@ -81,9 +71,8 @@ def resume(
     From what is there: instances that run the wanted code already are left alone. No
     configuration file is read; what was to be rolled out is what it was.
     """
-    return _resumed(
-        current(), max_unavailable, Waiting(as_json, timeout, fail_on_kill), promoted=False
-    )
+    command = operation("rollout resume", as_json, timeout, fail_on_kill)
+    return core.resume(command, max_unavailable)
 
 
 @rollout.command(
@@ -100,83 +89,8 @@ def promote(
     max_unavailable: Share | None, as_json: bool, timeout: float | None, fail_on_kill: bool
 ) -> int:
     """Go on with a rollout that waits for promotion: its canaries are good."""
-    return _resumed(
-        current(), max_unavailable, Waiting(as_json, timeout, fail_on_kill), promoted=True
-    )
-
-
-def _resumed(
-    scope: Scope, max_unavailable: Share | None, waiting: Waiting, *, promoted: bool
-) -> Exit:
-    from unitq.linux.interrupts import Interrupts
-
-    app = scope.installed().app
-    with state.lock(scope.layout, app, state.command_name()):
-        story = _story(scope)
-        if not story.resumable:
-            raise NoMatchError(
-                f"rollout {story.number} of {app} has ended: nothing to go on with",
-                hint=f"`{unitq(app, user=scope.user)} status` shows what runs",
-            )
-        if promoted and not story.awaiting:
-            raise NoMatchError(
-                f"rollout {story.number} of {app} {story.how} and does not wait for promotion",
-                hint=f"`{unitq(app, user=scope.user)} rollout resume` goes on with it",
-            )
-        place = scope.layout.app(app)
-        before = scope.installed()
-        target = _target(scope, story, before)
-        systemd = scope.systemd()
-        # Of a way back its own, else what the command line that began it said.
-        given = story.settings if target.id == story.revision else None
-        base = settings_of(given) if given else target.rollout
-        plan = plan_to(scope, systemd, before, target, store.unit_texts(place, target), base)
-        settings = with_max_unavailable(base, max_unavailable or _pace_of(story))
-        back = way_back(scope, target)
-        if story.kind == "rollback" or target.id == story.back_to:
-            # One that fails now is not rolled back either.
-            settings, back = of_rollback(settings), None
-        roll = Roll(
-            story.kind, scope, systemd, plan, None, settings, back,
-            promoted=promoted or story.promoted,
-        )  # fmt: skip
-        waiting.say(f"{app}: rollout {story.number} goes on to revision {target.number}")
-        with (
-            Interrupts().caught() as interrupts,
-            _reopened(place, story.number, len(plan.steps)) as book,
-        ):
-            if promoted:
-                book.write("promote", by=state.whoami())
-            return carried_out(roll, book, waiting, interrupts)
-
-
-def _reopened(place: AppLayout, number: int, instances: int) -> ledger_store.Ledger:
-    with files.nothing_changed("cannot write the ledger"):
-        return ledger_store.resume(place, number, instances)
-
-
-def _pace_of(story: Story) -> Share | None:
-    """What the command line of the rollout said."""
-    text = story.max_unavailable
-    return Share(int(text.removesuffix("%")), text.endswith("%")) if text else None
-
-
-def _target(scope: Scope, story: Story, before: Revision) -> Revision:
-    """Where a rollout that goes on goes to. Raises PreflightError where that was never written."""
-    if before.id in (story.revision, story.back_to):
-        return before
-    place = scope.layout.app(before.app)
-    notes: list[str] = []
-    known = store.every(place, notes.append)
-    whole = store.complete(place, known)
-    for revision in known:
-        if revision.id == story.revision and revision.id in whole:
-            return revision
-    raise PreflightError(
-        f"rollout {story.number} of {before.app} was cut off before anything was changed",
-        problems=tuple(notes),
-        hint="`unitq rollout abort` closes it; then deploy again",
-    )
+    command = operation("rollout promote", as_json, timeout, fail_on_kill)
+    return core.resume(command, max_unavailable, promote=True)
 
 
 @rollout.command(
@@ -219,12 +133,7 @@ def abort() -> int:
     app = scope.installed().app
     if state.at_work(scope.layout, app):
         return _tell(signal.SIGINT, "stops")
-    with state.lock(scope.layout, app, state.command_name()):
-        story = _story(scope)
-        if not ledger_store.in_the_way(scope.layout.app(app)):
-            raise NoMatchError(f"no rollout of {app} is under way, paused or cut off")
-        with _reopened(scope.layout.app(app), story.number, 0) as book:
-            book.write("end", code=int(Exit.INTERRUPTED), aborted=True)
+    story = core.give_up(scope)
     echo(
         f"rollout {story.number} of {app} is given up; "
         f"`{unitq(app, user=scope.user)} status` shows what runs"
@@ -265,7 +174,7 @@ def show(as_json: bool) -> int:
     """Say what is under way, or how the last rollout ended."""
     scope = current()
     app = scope.installed().app
-    story = _story(scope)
+    story = core.latest(scope)
     holder = state.at_work(scope.layout, app)
     how, code = _how(story, at_work=holder is not None)
     if code is Exit.LOCKED and state.busy(scope.layout, app):
@@ -344,7 +253,7 @@ def watch() -> int:
         if found.at > last.at:
             unit, last = granted, found
     show()
-    story = _story(scope)
+    story = core.latest(scope)
     if (last.signal or last.code != story.code) and last.at > (story.ended or story.began):
         # It came to its end before it began: a check failed, or somebody else was at work. Or it
         # was killed.

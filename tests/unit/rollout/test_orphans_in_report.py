@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.unit.rollout.test_report import DRAINED, FIRST, SECOND, outcome, run
-from unitq.cli import report_text
 from unitq.errors import Exit
 from unitq.orphans.evidence import Mark, Orphan, Process
-from unitq.rollout import report
+from unitq.rollout import report, report_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

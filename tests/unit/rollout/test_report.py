@@ -12,11 +12,11 @@ import pytest
 
 from tests.harness.build import app, instance, revision
 from tests.harness.world import pace
-from unitq.cli import report_text
+from unitq.cli.presenter import show
 from unitq.errors import Exit
 from unitq.instances.state import Keeper, Seen, Unreached
 from unitq.queues.model import Job
-from unitq.rollout import report
+from unitq.rollout import report, report_text
 from unitq.rollout.engine.rollout import Phase, Slot, begin
 from unitq.rollout.outcome import Outcome
 from unitq.rollout.plan import Do, DrainLimit, Step
@@ -88,7 +88,7 @@ def test_success_is_one_line_and_the_block_says_where_when_and_who(
         "ok: 3 of 3 on 2 · least serving: 2 of 3 · 0 killed · 0 processes on old code · "
         "slowest drain: sms@2 31 s · 58 s"
     )
-    report_text.show(told)
+    show(told)
     assert capsys.readouterr() == (f"{line}\n", "")
     head, by, *rest = text(told)
     assert head == (
@@ -154,7 +154,7 @@ def test_a_failure_is_the_whole_block_what_went_wrong_on_standard_error(
     )
     back = Back(THIRD, outcome(THIRD, {"phase": Phase.HEALTHY, "do": Do.START}, seconds=10.0))
     told = report.document(run(), SECOND, FIRST.id, failed, (), Exit.ROLLED_BACK, back)
-    report_text.show(told)
+    show(told)
     printed = capsys.readouterr()
     assert printed.err.splitlines() == [
         "sms@1 failed: it ended soon after its start: exited with status 3",

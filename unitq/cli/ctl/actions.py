@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from unitq.cli import report_text
-from unitq.cli.instances import over
 from unitq.cli.output import echo
+from unitq.cli.presenter import Notes
 from unitq.cli.progress import stopping
 from unitq.errors import Exit
 from unitq.model.names import InstanceName
+from unitq.rollout import report_text
 from unitq.rollout.engine.rollout import Phase
-from unitq.rollout.execute import Waiting, keep
-from unitq.rollout.plan import Do, Step
+from unitq.rollout.operation import Operation
+from unitq.rollout.plan import Do, Step, keep
+from unitq.rollout.workers import over, to_restart, to_start, to_stop
 from unitq.supervisor.ctl.fleet import look
 from unitq.supervisor.ctl.format import Code, State, error, said
 from unitq.supervisor.ctl.names import Process
@@ -28,13 +27,15 @@ if TYPE_CHECKING:
     from unitq.instances import observe
     from unitq.instances.state import Seen
     from unitq.rollout.engine.rollout import Rollout
-    from unitq.rollout.executor import Stop
+    from unitq.rollout.executor import Progress, Stop
+    from unitq.rollout.in_flight import Hands
     from unitq.supervisor.ctl.fleet import Fleet
 
+_CHOICES = {"start": to_start, "stop": to_stop, "restart": to_restart}
 _NO_NAMES = {"start": Code.INVALID_ARGUMENTS, "stop": Code.GENERIC, "restart": Code.GENERIC}
 
 
-class Teller:
+class Teller(Notes):
     """Prints `x: stopped` and `x: started` when it is so; remembers the exit code."""
 
     interval: float | None = None
@@ -75,8 +76,23 @@ class Teller:
         with suppress(OSError):
             echo(stopping(stop), err=True)
 
-    def close(self, told: Mapping[str, Any]) -> None:
+    def say(self, line: str) -> None:
+        """Supervisorctl has no such line."""
+
+    def progress(
+        self,
+        hands: Hands | None,  # noqa: ARG002
+        keep: Callable[[str, str], None] | None,  # noqa: ARG002
+    ) -> AbstractContextManager[Progress]:
+        """It shows itself."""
+        return nullcontext(self)
+
+    def report(self, told: Mapping[str, Any]) -> None:
         """Says what went wrong, in unitq's own words; and what was not reached because of it."""
+        with suppress(OSError):
+            self._close(told)
+
+    def _close(self, told: Mapping[str, Any]) -> None:
         well = told["exit_code"] == Exit.OK
         for row in told["instances"]:
             if row["phase"] == Phase.WAITING and not well:
@@ -191,13 +207,7 @@ def _over(
     def choose(name: InstanceName, instance: observe.Instance) -> Step:
         if name not in asked:
             return keep(name)
-        if action == "stop":
-            return Step(name, Do.STOP, "asked for") if instance.present else keep(name)
-        if action == "start":
-            return keep(name) if instance.serving else Step(name, Do.START, "not running")
-        return Step(name, Do.RESTART if instance.present else Do.START, "asked for")
-
-    click.get_current_context().obj = fleet.scope.replace(app=app)
+        return _CHOICES[action](name, instance)
 
     def name_of(instance: InstanceName) -> str:
         process = Process(app, instance)
@@ -205,8 +215,7 @@ def _over(
 
     teller = Teller(name_of)
     targets = () if all_of_it else tuple(str(name) for name in sorted(asked))
-    waiting = Waiting(shown=teller, ended=teller.close)
-    done = over(action, targets, waiting, choose)
+    done = over(Operation(action, fleet.scope.replace(app=app), teller), targets, choose)
     if teller.code is Code.OK and done != Exit.OK:
         return Code.GENERIC
     return teller.code

@@ -6,8 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unitq.cli.output import echo
-from unitq.errors import Exit
+from unitq.queues.job_text import shown
 from unitq.text import duration, number, plural, unitq
 
 if TYPE_CHECKING:
@@ -24,16 +23,6 @@ class Line(NamedTuple):
 
     text: str
     wrong: bool = False
-
-
-def show(told: Mapping[str, Any]) -> None:
-    """Prints the end of a rollout, what went wrong on standard error.
-
-    Where all is well that is one line. Otherwise it is the whole block: it can be pasted as it is.
-    """
-    lines = ending(told) if told["exit_code"] == Exit.OK else [Line(""), *block(told)]
-    for text, wrong in lines:
-        echo(text, err=wrong)
 
 
 def block(told: Mapping[str, Any]) -> list[Line]:
@@ -235,8 +224,6 @@ def _became_of(row: Mapping[str, Any]) -> str:
 
 def _job(job: Mapping[str, Any]) -> str:
     """All that it takes to find a job again: it may have to be done by hand."""
-    from unitq.queues.job_text import shown
-
     what = shown(job["name"] or "a job")
     identity = f" {shown(job['id'])}" if job["id"] else ""
     since = "" if job["since"] is None else f", begun {_clock(job['since'])}"
