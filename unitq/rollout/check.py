@@ -24,8 +24,8 @@ from unitq.model import names
 from unitq.model.finding import Finding, Level
 from unitq.model.hardening import Hardening
 from unitq.revisions import code
-from unitq.rollout import credentials, preflight
-from unitq.rollout.wanted_units import rendered, stop_order
+from unitq.rollout import preflight
+from unitq.rollout.wanted_units import read, rendered
 from unitq.units import dropins, exposure
 from unitq.units.dropin_files import DropIns
 
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from unitq.context import Scope
     from unitq.model.app import App
     from unitq.queues.check import Answered
-    from unitq.rollout.credentials import Secrets
-    from unitq.rollout.shutdown_order import ShutdownOrder
+    from unitq.rollout.wanted_units import Inputs
     from unitq.units.render import Code, Rendered
 
 _MANAGER = "user@{}.service"
@@ -70,11 +69,10 @@ def check(scope: Scope, *, ask_redis: bool = False) -> Checked:
         place, _, message = error.message.partition(": ")
         findings.append(Finding(Level.ERROR, place, message, error.hint))
     if found:
-        secrets = credentials.read(app, user_scope=scope.user)
-        order = stop_order(scope, app, found)
-        units = rendered(scope, app, found, after=order.after)
-        findings += findings_of(scope, app, path, found, units, secrets, order)
-        findings += order.findings
+        inputs = read(scope, app, path, found)
+        units = rendered(scope, app, found, after=inputs.order.after)
+        findings += findings_of(inputs, units)
+        findings += inputs.order.findings
         findings += machine_lint.of_shutdown(app, _patience(scope))
         findings += _exposure(scope, app, found)
     redis = _redis(scope, app, path) if ask_redis else None
@@ -85,23 +83,16 @@ def check(scope: Scope, *, ask_redis: bool = False) -> Checked:
     return Checked(app, path, tuple(findings), redis)
 
 
-def findings_of(
-    scope: Scope,
-    app: App,
-    path: Path,
-    found: Mapping[str, Code],
-    wanted: Rendered,
-    secrets: Secrets,
-    order: ShutdownOrder,
-) -> list[Finding]:
+def findings_of(inputs: Inputs, wanted: Rendered) -> list[Finding]:
     """Returns what a deploy looks for as well."""
+    scope, app, found = inputs.scope, inputs.app, inputs.code
     return [
-        *order.refused,
-        *secrets.findings,
+        *inputs.order.refused,
+        *inputs.secrets.findings,
         *preflight.of_app(app, found, user_scope=scope.user),
         *moving_paths.of_app(app, found, scope.layout),
-        *preflight.of_hooks(app.hooks, path.parent, user_scope=scope.user),
-        *preflight.of_owner(app, path),
+        *preflight.of_hooks(app.hooks, inputs.path.parent, user_scope=scope.user),
+        *preflight.of_owner(app, inputs.path),
         *preflight.verify(wanted.units, user_scope=scope.user),
         *advice(app, scope.presets(), scripts.of_app(app, found, scope.presets())),
         *envfile_lint.of_app(app, found),

@@ -12,10 +12,9 @@ from unitq.errors import PreflightError
 from unitq.model.finding import Level
 from unitq.revisions import code, state
 from unitq.revisions.model import Origin, adopted, successor
-from unitq.rollout import credentials
 from unitq.rollout.check import findings_of
 from unitq.rollout.rollback_target import restore, rollback_target
-from unitq.rollout.wanted_units import sealed, stop_order
+from unitq.rollout.wanted_units import read, sealed
 from unitq.text import unitq
 from unitq.units import unit_files
 
@@ -64,8 +63,8 @@ class Prepared:
 def prepare(operation: Operation, request: Request, *, warn: bool = True) -> Prepared:
     """Returns the plan, all checks passed. Raises PreflightError with all that is wrong.
 
-    What may be a mistake is a warning, if `warn` says so. Raises NotPermittedError where secrets
-    cannot be sealed, and SystemdError where there is no systemd, before all else.
+    What may be a mistake is said as a warning, unless `warn` is False. Raises SystemdError before
+    all else where there is no systemd, and NotPermittedError where secrets cannot be sealed.
     """
     _ = operation.systemd  # without it, nothing else matters
     scope, app, path = operation.scope, request.app, request.path
@@ -76,11 +75,9 @@ def prepare(operation: Operation, request: Request, *, warn: bool = True) -> Pre
     found = code.of_app(app, request.label, certain=True)
     if request.beside:
         found = code.as_installed(found, request.beside)
-    secrets = credentials.read(app, user_scope=scope.user)
-    order = stop_order(scope, app, found)
-    wanted, unknown = sealed(scope, app, found, secrets, order.after, before)
-    findings = findings_of(scope, app, path, found, wanted, secrets, order)
-    findings = [*without_allowed(findings, app), *unknown]
+    inputs = read(scope, app, path, found)
+    wanted, unknown = sealed(inputs, before)
+    findings = [*without_allowed(findings_of(inputs, wanted), app), *unknown]
     if errors := [finding for finding in findings if finding.level is Level.ERROR]:
         raise PreflightError(
             f"{app.name}: cannot be deployed; nothing was changed",

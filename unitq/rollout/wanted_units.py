@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from unitq.config import scripts
@@ -21,6 +21,7 @@ from unitq.units.render import render as render_units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from unitq.context import Scope
     from unitq.model.app import App
@@ -29,8 +30,26 @@ if TYPE_CHECKING:
     from unitq.rollout.shutdown_order import ShutdownOrder
 
 
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What units are made of, read once."""
+
+    scope: Scope
+    app: App
+    path: Path  # of unitq.toml
+    code: Mapping[str, Code]  # by worker
+    secrets: Secrets
+    order: ShutdownOrder  # what the workers stop before
+
+
+def read(scope: Scope, app: App, path: Path, found: Mapping[str, Code]) -> Inputs:
+    """Reads what else it takes, next to the code that was found."""
+    secrets = credentials.read(app, user_scope=scope.user)
+    return Inputs(scope, app, path, found, secrets, _stop_order(scope, app, found))
+
+
 def as_deployed(scope: Scope, app: App) -> Rendered:
-    """The units that a deploy would install now, to be shown.
+    """Returns the units that a deploy would install now, to be shown.
 
     Without the code there are as many environment files as are named.
     """
@@ -41,7 +60,7 @@ def as_deployed(scope: Scope, app: App) -> Rendered:
             worker.name: Code(worker.directory, "", (b"",) * len(worker.environment_files))
             for worker in app.workers
         }
-    return rendered(scope, app, found, after=stop_order(scope, app, found).after)
+    return rendered(scope, app, found, after=_stop_order(scope, app, found).after)
 
 
 def rendered(
@@ -51,27 +70,22 @@ def rendered(
     *,
     after: Mapping[str, Sequence[str]] | None = None,
 ) -> Rendered:
-    """The units, to be shown: nothing in them says which environment it is."""
+    """Returns the units, to be shown: nothing in them says which environment it is."""
     texts, app = templates.texts(scope.layout.config_dir), scripts.fitted(app, found)
     return render_units(app, scope.layout, found, texts, programs.itself(), after)
 
 
-def sealed(
-    scope: Scope,
-    app: App,
-    found: Mapping[str, Code],
-    secrets: Secrets,
-    after: Mapping[str, Sequence[str]],
-    before: Revision | None,
-) -> tuple[Rendered, list[Finding]]:
-    """The units to be installed, and what could not be found out about environments.
+def sealed(inputs: Inputs, before: Revision | None) -> tuple[Rendered, list[Finding]]:
+    """Returns the units to be installed, and what could not be found out about environments.
 
-    Who may not read the app's key takes environments for those of `before`, and says so.
+    Who may not read the app's key takes environments for those of `before`, and says so. Raises
+    NotPermittedError where there are secrets to be sealed.
     """
-    texts, app = templates.texts(scope.layout.config_dir), scripts.fitted(app, found)
+    layout, secrets = inputs.scope.layout, inputs.secrets
+    app = scripts.fitted(inputs.app, inputs.code)
     key, unknown = b"", []
     try:
-        key = credentials.key(scope.layout.app(app.name).key)
+        key = credentials.key(layout.app(app.name).key)
         seal = credentials.sealing(key)
     except NotPermittedError as error:
         if secrets.content:
@@ -81,15 +95,16 @@ def sealed(
         unknown.append(Finding(Level.WARNING, "environment", message, error.hint))
     found = {
         worker.name: replace(
-            found[worker.name], secrets=credentials.seals(worker, secrets.content, key)
+            inputs.code[worker.name], secrets=credentials.seals(worker, secrets.content, key)
         )
         for worker in app.workers
     }
-    units = render_units(app, scope.layout, found, texts, programs.itself(), after, seal)
+    texts = templates.texts(layout.config_dir)
+    units = render_units(app, layout, found, texts, programs.itself(), inputs.order.after, seal)
     return replace(units, key=key), unknown
 
 
-def stop_order(scope: Scope, app: App, found: Mapping[str, Code]) -> ShutdownOrder:
+def _stop_order(scope: Scope, app: App, found: Mapping[str, Code]) -> ShutdownOrder:
     """What the workers stop before; what is asked of systemd is left out where there is none."""
     layout, manager, own = scope.layout, None, ""
     with suppress(SystemdError, NotPermittedError):
