@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unitq.cli import completions, plan_text
+from unitq.cli import completions
 from unitq.cli.grant.member import by_grant
 from unitq.cli.output import echo, echo_json, echo_lines, echo_text
+from unitq.cli.plan_text import as_text
 from unitq.cli.presenter import operation
 from unitq.cli.rollout_options import (
     given,
@@ -25,6 +26,7 @@ from unitq.errors import Exit
 from unitq.linux import files, folder
 from unitq.rollout import check as checking
 from unitq.rollout import deploy as deploying
+from unitq.rollout.plan_summary import summary
 from unitq.rollout.prepare import Request, prepare
 from unitq.rollout.wanted_units import as_deployed
 
@@ -159,9 +161,9 @@ def plan(label: str | None, adopt: bool, as_json: bool) -> int:
 def _shown(prepared: Prepared, *, as_json: bool) -> Exit:
     """Prints the plan; returns the exit code."""
     if as_json:
-        echo_json(plan_text.as_json(prepared))
+        echo_json(summary(prepared).to_json())
     else:
-        echo_lines(plan_text.as_text(prepared))
+        echo_lines(as_text(summary(prepared)))
     if prepared.plan.pending:
         return Exit.PENDING
     return Exit.NOT_PERMITTED if prepared.unknown else Exit.OK

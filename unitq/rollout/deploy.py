@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from unitq.linux.trust import absolute
 from unitq.model import names
-from unitq.model.settings import OnFailure
-from unitq.revisions import in_place, state
+from unitq.revisions import state
 from unitq.rollout import detach, hooks, in_the_way, report
 from unitq.rollout.deployment import Deployment
+from unitq.rollout.plan_summary import if_it_fails
 from unitq.rollout.prepare import prepare
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from unitq.errors import Exit
     from unitq.rollout.operation import Operation
-    from unitq.rollout.prepare import Prepared, Request
+    from unitq.rollout.prepare import Request
 
 
 def deploy(operation: Operation, request: Request) -> Exit:
@@ -61,25 +61,3 @@ def deploy_detached(operation: Operation, request: Request, typed: Sequence[str]
     arguments = [word for word in typed if word not in ("--detach", "--")] + [config]
     detach.start(operation.systemd, unit, f"{app}: unitq deploy", arguments, user=scope.user)
     return unit
-
-
-def replaced_in_place(prepared: Prepared) -> list[str]:
-    """Returns the directories whose files the code of this plan has replaced."""
-    old = prepared.rollback_target
-    return in_place.directories(in_place.overwritten(old, prepared.plan.target)) if old else []
-
-
-def if_it_fails(prepared: Prepared) -> str:
-    """Returns what follows a failure, in words."""
-    if prepared.restore:
-        places = ", ".join(replaced_in_place(prepared))
-        return (
-            f"code in place ({places}): if it fails, there is no rollback, as the old files are "
-            "gone (settings and environment are kept, code is not). Instances that were not "
-            f"restarted keep the old code in memory. To bring the old code back: {prepared.restore}"
-        )
-    if prepared.settings.on_failure is not OnFailure.ROLLBACK:
-        return "if it fails, all is left as it is (on_failure)"
-    if prepared.rollback_target is None:
-        return "if it fails there is no way back: no earlier revision was stable and is still there"
-    return f"if it fails: back to revision {prepared.rollback_target.number}"
