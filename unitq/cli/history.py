@@ -18,6 +18,7 @@ from unitq.revisions import store
 from unitq.revisions.in_place import deployed_commit, overwritten, updated_in_place
 from unitq.rollout import report_text
 from unitq.rollout.archive import Stored, looked, stored
+from unitq.rollout.report import Report
 from unitq.text import duration, number, plural, table
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def _blocks(found: Stored, about: Sequence[dict[str, Any]]) -> list[str]:
     lines: list[str] = []
     for report in about:
         try:
-            lines += ["", *(line.text for line in report_text.block(report))]
+            lines += ["", *(line.text for line in report_text.block(Report.from_json(report)))]
         except (LookupError, TypeError, ValueError) as error:
             found.note(
                 f"the report of rollout {report['rollout']} is damaged "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isinf
 from typing import TYPE_CHECKING
 
-from unitq.rollout import report, report_text
+from unitq.rollout import report_text
 from unitq.rollout.plan import Do
 from unitq.text import duration, number, plural
 
@@ -27,7 +27,7 @@ def as_text(found: PlanSummary) -> list[str]:
     if most > 1 and found.shared:
         reloads = f"at most {reloads}"
     lines.append(f"{total or 'no instance is touched'}; {reloads}")
-    lines += report_text.limits(report.stop_timeouts(found.drain_limits))
+    lines += report_text.limits(found.stop_timeouts)
     for part in found.workers:
         if part.replaced:
             first = f"{plural(part.canaries, 'canary')} first, " if part.canaries else ""

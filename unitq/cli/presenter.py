@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unitq.cli import progress
 from unitq.cli.output import echo, echo_json, echo_lines, is_terminal
@@ -13,11 +13,12 @@ from unitq.rollout import report_text
 from unitq.rollout.operation import Operation, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from unitq.rollout.executor import Progress
     from unitq.rollout.in_flight import Hands
     from unitq.rollout.presenter import Presenter
+    from unitq.rollout.report import Report
 
 
 class Notes:
@@ -50,10 +51,10 @@ class Text(Notes):
             return progress.Live(hands, keep)
         return nullcontext(progress.Lines(hands, keep))
 
-    def report(self, document: Mapping[str, Any]) -> None:
+    def report(self, report: Report) -> None:
         """Prints the end of a rollout."""
         with suppress(OSError):
-            show(document)
+            show(report)
 
 
 class Json(Notes):
@@ -68,10 +69,10 @@ class Json(Notes):
         """Nothing is printed; the lines are kept."""
         return nullcontext(progress.Lines(hands, keep, read=False))
 
-    def report(self, document: Mapping[str, Any]) -> None:
+    def report(self, report: Report) -> None:
         """Prints it."""
         with suppress(OSError):
-            echo_json(document)
+            echo_json(report.to_json())
 
 
 def presenter(*, as_json: bool = False) -> Presenter:
@@ -86,13 +87,13 @@ def operation(
     return Operation(verb, current(), presenter(as_json=as_json), Waiting(timeout, fail_on_kill))
 
 
-def show(document: Mapping[str, Any]) -> None:
+def show(report: Report) -> None:
     """Prints the end of a rollout, what went wrong on standard error.
 
     Where all is well that is one line. Otherwise it is the whole block: it can be pasted as it is.
     """
-    lines = report_text.ending(document)
-    if document["exit_code"] != Exit.OK:
-        lines = [report_text.Line(""), *report_text.block(document)]
+    lines = report_text.ending(report)
+    if report.last.exit_code != Exit.OK:
+        lines = [report_text.Line(""), *report_text.block(report)]
     for text, wrong in lines:
         echo(text, err=wrong)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unitq.errors import Exit, NoMatchError, NotPermittedError
 from unitq.linux.interrupts import PAUSE
 from unitq.revisions import state
-from unitq.rollout import ledger_store, report
+from unitq.rollout import ledger_store
+from unitq.rollout.observed_report import result
 from unitq.rollout.resume import latest
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def stands(story: Story, *, at_work: bool) -> tuple[str, Exit]:
         return ("at work", Exit.OK) if at_work else (story.state, Exit.LOCKED)
     if story.paused:
         return story.state, Exit.PAUSED
-    return report.result(story.code), Exit.OK
+    return result(story.code), Exit.OK
 
 
 def pause(scope: Scope) -> Holder:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from unitq.linux.trust import absolute
 from unitq.model import names
 from unitq.revisions import state
-from unitq.rollout import detach, hooks, in_the_way, report
+from unitq.rollout import detach, hooks, in_the_way
 from unitq.rollout.deployment import Deployment
+from unitq.rollout.observed_report import replaces
 from unitq.rollout.plan_summary import if_it_fails
 from unitq.rollout.prepare import prepare
 
@@ -39,7 +40,7 @@ def deploy(operation: Operation, request: Request) -> Exit:
             operation, plan, prepared.rendered, prepared.settings, prepared.rollback_target,
             keep=app.history, then=partial(hooks.after, app, path, presenter),
         )  # fmt: skip
-        presenter.say(report.replaces(plan.target, previous))
+        presenter.say(replaces(plan.target, previous))
         if previous:
             presenter.say(f"  {if_it_fails(prepared)}")
         hooks.before_deploy(app, path, plan)

@@ -25,21 +25,21 @@ from unitq.rollout.engine.instance import IN_FLIGHT
 from unitq.rollout.engine.rollout import begin
 from unitq.rollout.executor import forget, out_of_reach
 from unitq.rollout.ledger import story
+from unitq.rollout.observed_report import NO_WAY_BACK, Back
 from unitq.rollout.outcome import Outcome
 from unitq.rollout.plan import Do, Plan
-from unitq.rollout.report import NO_WAY_BACK, Back
 from unitq.rollout.rollback_target import restore
 from unitq.text import unitq
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from unitq.context import Scope
     from unitq.model.names import InstanceName
     from unitq.model.settings import RolloutSettings
     from unitq.rollout.ledger_store import Ledger
     from unitq.rollout.operation import Operation
+    from unitq.rollout.report import Report
     from unitq.units.render import Rendered
 
 
@@ -53,7 +53,7 @@ class Deployment:
     settings: RolloutSettings
     rollback_target: Revision | None = None  # None: a failure is followed by no rollback
     keep: int | None = None  # so many revisions stay; None: nothing is deleted
-    then: Callable[[dict[str, Any]], None] | None = None  # gets the report
+    then: Callable[[Report], None] | None = None  # gets the report
     promoted: bool = False  # what it takes the app to has proved itself before
 
     @property

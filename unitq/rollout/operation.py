@@ -6,7 +6,7 @@ import gc
 from dataclasses import dataclass, field, replace
 from functools import partial
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unitq.errors import Exit
 from unitq.instances import observe, paused
@@ -14,15 +14,18 @@ from unitq.linux import proc
 from unitq.linux.interrupts import Interrupts
 from unitq.model import names
 from unitq.revisions import state
-from unitq.rollout import report, report_text, withheld
+from unitq.rollout import report_text, withheld
 from unitq.rollout.advisory import Advisory
 from unitq.rollout.current_state import as_running, running
 from unitq.rollout.engine.rollout import begin
 from unitq.rollout.executor import Applier, Quiet
 from unitq.rollout.in_flight_setup import looks, put_back
 from unitq.rollout.ledger_store import LedgerError
+from unitq.rollout.observed_report import Run, report_of
+from unitq.rollout.observed_report import instance as reported
 from unitq.rollout.plan import Do
 from unitq.rollout.plan import plan as make_plan
+from unitq.rollout.report import Report
 from unitq.systemd import journal_write
 from unitq.text import number, plural, unitq
 from unitq.units import unit_files
@@ -40,10 +43,11 @@ if TYPE_CHECKING:
     from unitq.rollout.engine.rollout import Rollout
     from unitq.rollout.executor import Progress, Stop
     from unitq.rollout.ledger_store import Ledger
+    from unitq.rollout.observed_report import Back
     from unitq.rollout.outcome import Outcome
     from unitq.rollout.plan import Plan, Step
     from unitq.rollout.presenter import Presenter
-    from unitq.rollout.report import Back
+    from unitq.rollout.report import Command
     from unitq.systemd.manager import Systemd
 
 
@@ -178,9 +182,9 @@ class Operation:
             outcome = replace(outcome, requeued=advisory.ask("no job was put back", back, {}))
         for slot in outcome.killed:
             # Reports of a restart or a stop are not kept, and whoever looks for a job looks there.
-            row = report.row(revision.app, slot, outcome)
+            row = reported(revision.app, slot, outcome)
             words = report_text.killed(row)
-            note = partial(journal_write.note, row["unit"], words, user=scope.user)
+            note = partial(journal_write.note, row.unit, words, user=scope.user)
             advisory.ask("the journal does not name who was killed", note, None)
         return outcome
 
@@ -193,7 +197,7 @@ class Operation:
         ledger: Ledger | None = None,
         back: Back | None = None,
         why_not: str | None = None,
-        then: Callable[[dict[str, Any]], None] | None = None,
+        then: Callable[[Report], None] | None = None,
         restore: str = "",
     ) -> Exit:
         """Keeps and shows the report, hands it to `then`, and returns the exit code.
@@ -211,31 +215,29 @@ class Operation:
         leftovers = advisory.ask("what runs now was not looked at", old_code, None)
         if code is Exit.OK and leftovers and self.verb in _BRINGS_CODE:
             code = Exit.STALE
-        run = report.Run(
+        run = Run(
             self.verb, self.waiting.began, self.scope.user, ledger.number if ledger else None,
             self._earlier(ledger) if ledger else (), why_not, bool(ledger and ledger.failed),
             restore,
         )  # fmt: skip
         left = self._orphans(now_wanted, advisory)
-        document = report.document(run, revision, previous, outcome, leftovers, code, back, left)
+        told = report_of(run, revision, previous, outcome, leftovers, code, back, left)
         if ledger:
-            self.keep(ledger, document, outcome, back)
-        self._show(document)
+            self.keep(ledger, told, outcome, back)
+        self._show(told)
         if then:
-            advisory.ask("the hook after it was not run to its end", partial(then, document), None)
+            advisory.ask("the hook after it was not run to its end", partial(then, told), None)
         return code
 
     def unchanged(self, revision: Revision, previous: str | None, *, orphans: bool) -> Exit:
         """Shows a report of nothing done. `orphans`: looks for them, as a deploy does."""
-        run = report.Run(self.verb, self.waiting.began, self.scope.user)
+        run = Run(self.verb, self.waiting.began, self.scope.user)
         left = self._orphans(revision, Advisory(self.presenter.warn)) if orphans else None
-        document = report.document(run, revision, previous, None, (), Exit.OK, orphans=left)
-        self._show(document)
+        told = report_of(run, revision, previous, None, (), Exit.OK, orphans=left)
+        self._show(told)
         return Exit.OK
 
-    def keep(
-        self, ledger: Ledger, document: dict[str, Any], outcome: Outcome, back: Back | None
-    ) -> None:
+    def keep(self, ledger: Ledger, told: Report, outcome: Outcome, back: Back | None) -> None:
         """Keeps the report, and that this is the end.
 
         What cannot be kept has happened all the same: that is a warning.
@@ -244,33 +246,32 @@ class Operation:
         if outcome.rollout.awaiting:
             more["awaiting"] = True
         try:
-            ledger.report(document)
+            ledger.report(told.to_json())
         except OSError as error:
             self.presenter.warn(
                 f"the report of rollout {ledger.number} cannot be kept: {error.strerror}; no "
                 "rollback goes to this revision by itself"
             )
         try:
-            ledger.write("end", code=document["exit_code"], **more)
+            ledger.write("end", code=told.last.exit_code, **more)
         except LedgerError as error:
             self.presenter.warn(
                 f"{error.message}; before the next deploy, "
-                f"`{unitq(document['app'], user=self.scope.user)} rollout resume` has to "
+                f"`{unitq(told.app, user=self.scope.user)} rollout resume` has to "
                 "look at it again"
             )
 
-    def _show(self, document: Mapping[str, Any]) -> None:
+    def _show(self, told: Report) -> None:
         """Shows the report, without what its readers may not see."""
-        hidden: list[dict[str, Any]] = []
-        if state.shared_output():
-            document, hidden = withheld.split(document)
+        public, hidden = withheld.split(told.to_json()) if state.shared_output() else ({}, [])
         if hidden:
-            shown = f"{unitq(document['app'], user=False)} show {number(document['revision'])}"
+            told = Report.from_json(public)
+            shown = f"{unitq(told.app, user=False)} show {number(told.last.revision)}"
             self.presenter.warn(
                 "what workers printed, and which jobs they had, is for those who may read the "
                 f"journal (group systemd-journal): `{shown}`"
             )
-        self.presenter.report(document)
+        self.presenter.report(told)
 
     def _orphans(self, revision: Revision, advisory: Advisory) -> tuple[Orphan, ...] | None:
         """What works for the app outside its units, by the processes alone; None: not known.
@@ -284,11 +285,11 @@ class Operation:
 
         return advisory.ask("orphans were not looked for", look, None)
 
-    def _earlier(self, ledger: Ledger) -> tuple[Mapping[str, Any], ...]:
+    def _earlier(self, ledger: Ledger) -> tuple[Command, ...]:
         """What the commands before this one did in the same rollout."""
         try:
             kept = ledger.kept()
-            return report.earlier(kept) if kept else ()
+            return Report.from_json(kept).for_the_next if kept else ()
         except (OSError, ValueError, KeyError, TypeError) as error:
             self.presenter.warn(
                 f"the earlier report of rollout {ledger.number} cannot be read: {error!r}; left out"

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from unitq.model.settings import OnFailure, Share
 from unitq.revisions import in_place
-from unitq.rollout import report
 from unitq.rollout.forecast import forecast
+from unitq.rollout.observed_report import replaces, stop_timeouts
 
 if TYPE_CHECKING:
     from unitq.rollout.forecast import Forecast
-    from unitq.rollout.plan import DrainLimit, Step
+    from unitq.rollout.plan import Step
     from unitq.rollout.prepare import Prepared
+    from unitq.rollout.report import StopTimeout
     from unitq.units.changes import FileChange
 
 
@@ -35,7 +36,7 @@ class PlanSummary:
     rollback_to: str | None  # the revision; None: there is none, or its code is overwritten
     in_place: tuple[str, ...]  # directories whose files the code of this plan has replaced
     restore: str  # what brings their old code back; empty: a rollback does
-    drain_limits: tuple[DrainLimit, ...]  # where the stop_timeout of old processes changes
+    stop_timeouts: tuple[StopTimeout, ...]  # where that of old processes changes
     workers: tuple[Forecast, ...]
     if_it_fails: str
     credentials: bool  # a worker has some, and systemd reads them at each start
@@ -62,7 +63,7 @@ class PlanSummary:
             "rollback_to": self.rollback_to,
             "in_place": list(self.in_place),
             "restore": self.restore or None,
-            "stop_timeouts": report.stop_timeouts(self.drain_limits),
+            "stop_timeouts": [each._asdict() for each in self.stop_timeouts],
             "workers": [
                 {
                     "worker": part.worker,
@@ -86,7 +87,7 @@ def summary(prepared: Prepared) -> PlanSummary:
     return PlanSummary(
         app=plan.target.app,
         pending=plan.pending,
-        headline=report.replaces(plan.target, previous),
+        headline=replaces(plan.target, previous),
         revision=plan.target.id,
         previous=previous,
         units=plan.files,
@@ -97,7 +98,7 @@ def summary(prepared: Prepared) -> PlanSummary:
         rollback_to=back.id if back and not prepared.restore else None,
         in_place=_replaced_in_place(prepared),
         restore=prepared.restore,
-        drain_limits=plan.limits,
+        stop_timeouts=stop_timeouts(plan.limits),
         workers=forecast(plan.steps, plan.target, settings, plan.limits),
         if_it_fails=if_it_fails(prepared),
         credentials=any(worker.credentials for worker in prepared.app.workers),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from unitq.rollout.executor import Progress
     from unitq.rollout.in_flight import Hands
+    from unitq.rollout.report import Report
 
 
 class Presenter(Protocol):
@@ -36,5 +37,5 @@ class Presenter(Protocol):
         jobs: for `unitq rollout watch`.
         """
 
-    def report(self, document: Mapping[str, Any]) -> None:
+    def report(self, report: Report) -> None:
         """Shows what became of it."""

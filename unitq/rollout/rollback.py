@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from unitq.errors import Exit, PreflightError
 from unitq.revisions import checkout, code, history, in_place, state, store
 from unitq.revisions.model import Origin, restored
-from unitq.rollout import ledger_store, report
+from unitq.rollout import ledger_store
 from unitq.rollout.deployment import Deployment
+from unitq.rollout.observed_report import replaces
 from unitq.rollout.rollback_target import of_rollback, rollback_target, typed_deploy
 from unitq.text import unitq
 
@@ -41,7 +42,7 @@ def rollback(
         units = store.unit_texts(scope.layout.app(app), goal)
         plan = operation.plan(before, target, units)
         settings = of_rollback(target.rollout.paced(max_unavailable))
-        operation.presenter.say(report.replaces(target, before.id))
+        operation.presenter.say(replaces(target, before.id))
         return Deployment(operation, plan, goal, settings, promoted=True).run(max_unavailable)
 
 

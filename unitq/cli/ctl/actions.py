@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unitq.cli.output import echo
 from unitq.cli.presenter import Notes
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from unitq.rollout.engine.rollout import Rollout
     from unitq.rollout.executor import Progress, Stop
     from unitq.rollout.in_flight import Hands
+    from unitq.rollout.report import Report
     from unitq.supervisor.ctl.fleet import Fleet
 
 _CHOICES = {"start": to_start, "stop": to_stop, "restart": to_restart}
@@ -87,19 +88,19 @@ class Teller(Notes):
         """It shows itself."""
         return nullcontext(self)
 
-    def report(self, told: Mapping[str, Any]) -> None:
+    def report(self, report: Report) -> None:
         """Says what went wrong, in unitq's own words; and what was not reached because of it."""
         with suppress(OSError):
-            self._close(told)
+            self._close(report)
 
-    def _close(self, told: Mapping[str, Any]) -> None:
-        well = told["exit_code"] == Exit.OK
-        for row in told["instances"]:
-            if row["phase"] == Phase.WAITING and not well:
-                worker, _, number = row["instance"].rpartition("@")
+    def _close(self, report: Report) -> None:
+        well = report.last.exit_code == Exit.OK
+        for row in report.last.way.instances:
+            if row.phase == Phase.WAITING and not well:
+                worker, _, number = row.instance.rpartition("@")
                 name = self._name(InstanceName(worker, int(number)))
                 echo(error(name, "left as it was"))
-        for text, wrong in report_text.ending(told):
+        for text, wrong in report_text.ending(report):
             if wrong or not well:
                 echo(text, err=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.cli.output import details, echo, echo_lines
 from unitq.cli.presenter import Notes
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from unitq.model.app import App
     from unitq.revisions.model import Revision
     from unitq.rollout.in_flight import Hands
+    from unitq.rollout.report import Report
 
 
 class _Update(Notes):
@@ -55,11 +56,11 @@ class _Update(Notes):
         """None is shown."""
         return nullcontext(Quiet())
 
-    def report(self, told: Mapping[str, Any]) -> None:
+    def report(self, report: Report) -> None:
         """Says what went wrong, in unitq's own words."""
-        well = told["exit_code"] == Exit.OK
+        well = report.last.exit_code == Exit.OK
         with suppress(OSError):
-            for text, wrong in report_text.ending(told):
+            for text, wrong in report_text.ending(report):
                 if wrong or not well:
                     echo(text, err=True)
 

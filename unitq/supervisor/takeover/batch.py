@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unitq.errors import UnitqError
 from unitq.printable import one_line
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from unitq.rollout.in_flight import Hands
     from unitq.rollout.outcome import Outcome
     from unitq.rollout.presenter import Presenter
+    from unitq.rollout.report import Report
     from unitq.supervisor.takeover.stop_one import Ended
     from unitq.supervisor.takeover.strategy import Member, Move, Pair
     from unitq.systemd.manager import Systemd
@@ -248,7 +249,7 @@ class _Meanwhile:
         """It is the progress, too."""
         return nullcontext(self)
 
-    def report(self, document: Mapping[str, Any]) -> None:
+    def report(self, report: Report) -> None:
         """There is one for the whole takeover."""
 
     def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:  # noqa: ARG002

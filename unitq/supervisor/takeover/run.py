@@ -15,7 +15,8 @@ from unitq.errors import Exit, PreflightError, UnitqError
 from unitq.instances import observe
 from unitq.linux import files
 from unitq.revisions import state, store
-from unitq.rollout import in_the_way, install, ledger_store, report
+from unitq.rollout import in_the_way, install, ledger_store
+from unitq.rollout.observed_report import Run, report_of
 from unitq.rollout.operation import Operation
 from unitq.rollout.plan import Do
 from unitq.rollout.prepare import Request, prepare
@@ -178,8 +179,8 @@ class Mover:
         with book:
             outcome = self._abreast.rolled(revision, ())
             found = self._operation.running(revision)
-            run = report.Run("takeover", self._began, self._scope.user, book.number)
-            told = report.document(
+            run = Run("takeover", self._began, self._scope.user, book.number)
+            told = report_of(
                 run, revision, before.id if before else None, outcome,
                 observe.leftovers(revision, found.values()), outcome.exit(),
             )  # fmt: skip
@@ -188,7 +189,7 @@ class Mover:
             path.unlink(missing_ok=True)
         with suppress(OSError):
             self._notes.rmdir()
-        self._say(told["summary"][0])
+        self._say(told.last.summary[0])
         again = [
             name
             for move in self._planned.moves
