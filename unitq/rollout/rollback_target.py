@@ -19,7 +19,8 @@ def rollback_target(scope: Scope, revision: Revision) -> Revision | None:
     """The last stable revision before this one that is still there; None: there is none."""
     place = scope.layout.app(revision.app)
     known = store.every(place, _unsaid)
-    found = history.entries(known, reports.reports(place, _unsaid), None, None)
+    told = reports.reports(place, _unsaid)
+    found = history.entries(known, [each.verdict for each in told], None, None)
     entry = history.last_stable(found, revision, store.complete(place, known))
     return entry.revision if entry else None
 
