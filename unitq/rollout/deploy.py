@@ -31,6 +31,7 @@ def deploy(operation: Operation, request: Request) -> Exit:
     app, path = request.app, request.path
     with state.lock(operation.scope.layout, app.name, state.command_name()):
         in_the_way.require_none(operation.scope, app.name)
+        operation.configured = app, path
         prepared = prepare(operation, request)
         plan, presenter = prepared.plan, operation.presenter
         previous = plan.current.id if plan.current else None

@@ -19,7 +19,7 @@ from unitq.rollout.advisory import Advisory
 from unitq.rollout.current_state import as_running, running
 from unitq.rollout.engine.rollout import begin
 from unitq.rollout.executor import Applier, Quiet
-from unitq.rollout.in_flight_setup import looks, put_back
+from unitq.rollout.in_flight_setup import Queues, looks, put_back
 from unitq.rollout.ledger_store import LedgerError
 from unitq.rollout.observed_report import Run, report_of
 from unitq.rollout.observed_report import instance as reported
@@ -33,9 +33,11 @@ from unitq.units.same_stop import alike
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from unitq.context import Scope
     from unitq.instances.state import Seen
+    from unitq.model.app import App
     from unitq.model.names import InstanceName
     from unitq.model.settings import RolloutSettings
     from unitq.orphans.evidence import Orphan
@@ -84,6 +86,8 @@ class Operation:
         self.waiting = waiting or Waiting()
         self.interrupts = interrupts or Interrupts()
         self._systemd = systemd
+        # unitq.toml, where the command has read it: it is not read again for the way to Redis.
+        self.configured: tuple[App, Path] | None = None
 
     @property
     def systemd(self) -> Systemd:
@@ -168,7 +172,8 @@ class Operation:
         }
         probes = {worker.name: worker.probes for worker in revision.workers}
         ending = any(step.do not in (Do.KEEP, Do.START) for step in steps)
-        held, there = looks(scope, revision, advisory, ending=ending)
+        queues = Queues(scope, revision, self.configured)
+        held, there = looks(queues, advisory, ending=ending)
         applier = Applier(self.systemd, scope.layout, revision.app, ledger, held, there, advisory)
         with self.presenter.progress(held, ledger.progress if ledger else None) as shown:
             outcome = applier.run(
@@ -178,7 +183,7 @@ class Operation:
                 limit=self.waiting.limit,
             )
         if held and outcome.killed:
-            back = partial(put_back, scope, revision, outcome, held)
+            back = partial(put_back, queues, outcome, held)
             outcome = replace(outcome, requeued=advisory.ask("no job was put back", back, {}))
         for slot in outcome.killed:
             # Reports of a restart or a stop are not kept, and whoever looks for a job looks there.
