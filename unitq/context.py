@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from unitq.model.app import App
     from unitq.model.layout import Layout
     from unitq.model.names import InstanceName
+    from unitq.model.settings import RolloutSettings
     from unitq.presets.store import Presets
     from unitq.revisions.model import Revision
     from unitq.systemd.manager import Systemd
@@ -101,14 +102,22 @@ class Scope:
             hint=f"name one with -c FILE or -a APP: {', '.join(apps)}",
         )
 
-    def load(
-        self, rollout: Mapping[str, Any] | None = None, *, reading: bool = False
-    ) -> tuple[App, Path]:
+    def load(self, *, reading: bool = False) -> tuple[App, Path]:
         """The app that the configuration file describes. Raises ConfigError with all mistakes.
 
-        `rollout` takes the place of what is in the file's [rollout]. With `reading` root also takes
-        a file that another account decides about, if the app was installed from it: for who only
-        looks, and reads no more of what it names than that account may.
+        With `reading` root also takes a file that another account decides about, if the app was
+        installed from it: for who only looks, and reads no more of what it names than that account
+        may.
+        """
+        app, path, _ = self.load_paced({}, reading=reading)
+        return app, path
+
+    def load_paced(
+        self, rollout: Mapping[str, Any], *, reading: bool = False
+    ) -> tuple[App, Path, RolloutSettings | None]:
+        """The same, and how a rollout goes where `rollout` takes the place of the file's.
+
+        `rollout` is as it would stand in [rollout]. None: it is empty. The file is read once.
         """
         from unitq.config import delegation, source
         from unitq.config.parse import parse
@@ -126,19 +135,22 @@ class Scope:
             ) from error
         except OSError as error:
             raise _unreadable(path, error) from error
-        app = parse(text, source=str(path), presets=self.presets(), rollout=rollout or {})
-        app = replace(app, file=real)
+        source_name, presets = str(path), self.presets()
+        app = replace(parse(text, source=source_name, presets=presets), file=real)
         if self.app not in (None, app.name):
             raise NoMatchError(f"{path} is about app {app.name}, not {self.app}")
-        if trusted is None:
-            return app, path
-        app = delegation.applied(app, trusted)
-        if wrong := delegation.findings(app, trusted, source.member_of):
-            raise PreflightError(
-                f"{path}: {trusted.owner} may change this file, and so may not decide all of this",
-                problems=tuple(each.text for each in wrong),
-            )
-        return app, path
+        if trusted is not None:
+            app = delegation.applied(app, trusted)
+            if wrong := delegation.findings(app, trusted, source.member_of):
+                raise PreflightError(
+                    f"{path}: {trusted.owner} may change this file, and so may not decide all of "
+                    "this",
+                    problems=tuple(each.text for each in wrong),
+                )
+        if not rollout:
+            return app, path, None
+        paced = parse(text, source=source_name, presets=presets, rollout=rollout)
+        return app, path, paced.rollout
 
     def presets(self) -> Presets:
         """Ours and the operator's own. Who asks for one whose file is wrong gets a ConfigError."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unitq.cli import report_text
 from unitq.cli.output import echo_json, echo_lines
 from unitq.cli.revision_argument import revision_argument, tell
 from unitq.cli.scope import current, scope_options
@@ -17,11 +16,13 @@ from unitq.errors import Exit
 from unitq.revisions import history as core
 from unitq.revisions import store
 from unitq.revisions.in_place import deployed_commit, overwritten, updated_in_place
+from unitq.rollout import report_text
 from unitq.rollout.archive import Stored, looked, stored
+from unitq.rollout.report import Report
 from unitq.text import duration, number, plural, table
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from unitq.instances.observe import Instance
     from unitq.revisions.model import Revision, WorkerRevision
@@ -60,7 +61,7 @@ def history(as_json: bool) -> int:
     """
     found = stored(current())
     instances = tuple(looked(found, found.scope.systemd()).values())
-    rows = core.entries(found.revisions, found.reports, _in_use(instances), found.current.id)
+    rows = core.entries(found.revisions, found.verdicts, _in_use(instances), found.current.id)
     target = core.last_stable(rows, found.current, store.complete(found.place, found.revisions))
     back = target.revision.id if target else None
     if as_json:
@@ -173,7 +174,7 @@ def show(wanted: str | None, as_json: bool) -> int:
     """
     found = stored(current())
     revision = found.find(wanted)
-    (row,) = core.entries((revision,), found.reports, None, found.current.id)
+    (row,) = core.entries((revision,), found.verdicts, None, found.current.id)
     names = {
         worker.name: store.environment(found.place, worker, found.note)
         for worker in revision.workers
@@ -187,17 +188,17 @@ def show(wanted: str | None, as_json: bool) -> int:
     return Exit.OK
 
 
-def _about(found: Stored, revision: Revision) -> list[dict[str, Any]]:
+def _about(found: Stored, revision: Revision) -> list[Mapping[str, Any]]:
     """The reports that tell of it, each once and whole, oldest first."""
-    about = [report for report in found.reports if report["revision"] == revision.id]
-    return list({each["rollout"]: each.get("whole", each) for each in about}.values())
+    about = [each for each in found.reports if each.verdict.revision == revision.id]
+    return list({each.verdict.rollout: each.document for each in about}.values())
 
 
-def _blocks(found: Stored, about: Sequence[dict[str, Any]]) -> list[str]:
+def _blocks(found: Stored, about: Sequence[Mapping[str, Any]]) -> list[str]:
     lines: list[str] = []
     for report in about:
         try:
-            lines += ["", *(line.text for line in report_text.block(report))]
+            lines += ["", *(line.text for line in report_text.block(Report.from_json(report)))]
         except (LookupError, TypeError, ValueError) as error:
             found.note(
                 f"the report of rollout {report['rollout']} is damaged "
@@ -207,7 +208,7 @@ def _blocks(found: Stored, about: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _shown(
-    row: core.Entry, names: core.Environments, about: Sequence[dict[str, Any]]
+    row: core.Entry, names: core.Environments, about: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     revision = row.revision
     return _head(row) | {

@@ -17,7 +17,7 @@ from unitq.instances import observe, paused
 from unitq.instances.signal_targets import recipients
 from unitq.linux import proc
 from unitq.model import names
-from unitq.rollout.execute import running
+from unitq.rollout.current_state import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -95,7 +95,7 @@ class Lines:
         jobs, possible = self._hands.jobs.get(name), self._hands.possible.get(name, ())
         if not (possible if jobs is None else jobs):
             return ""
-        from unitq.cli.queues.text import held_text
+        from unitq.queues.job_text import held_text
 
         return f": {held_text(jobs, possible, time())}"
 

@@ -17,7 +17,7 @@ from unitq.instances import observe
 from unitq.instances.signal_harm import Framework, Recipient, name_of, problems
 from unitq.linux import proc
 from unitq.model import names
-from unitq.rollout.execute import running
+from unitq.rollout.current_state import running
 from unitq.units import unit_files
 from unitq.units.parse import told
 

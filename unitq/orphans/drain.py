@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import signal
-import sys
 from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
-import click
-
-from unitq.cli.output import confirm
-from unitq.cli.queues import text as queue_text
 from unitq.instances import paused
 from unitq.instances.signal_targets import recipients
 from unitq.linux import pidfd
 from unitq.linux.identity import identity, own_line
 from unitq.orphans.find import Look, look
-from unitq.text import duration, plural
+from unitq.queues.job_text import job_text, shown
+from unitq.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +56,8 @@ class Drain:
     what: Known
     ask: Callable[[], list[Registration] | None]  # the workers that Redis has
     say: Callable[[str], None]
-    yes: bool
+    # Whether to kill what is left; None: nobody answers any more, which ends the drain.
+    confirm: Callable[[Sequence[Drained]], bool | None]
     every: list[Drained] = field(default_factory=list)
     interrupted: bool = False
 
@@ -85,11 +82,12 @@ class Drain:
                 self.interrupted = True
                 return
         left = [each for each in self.every if each.left]
-        try:
-            if left and self._may_kill(left):
-                self._kill(left)
-        except click.Abort:
-            self.interrupted = True
+        for one in left:
+            self.say(f"{_name(one.orphan)}: {one.why_not or 'still there'}")
+        kill = self.confirm(left) if left else False
+        if kill:
+            self._kill(left)
+        self.interrupted = kill is None
 
     def _told(self, orphan: Orphan, held: Mapping[int, int]) -> Drained:
         stop = self.what.stops[orphan.worker]
@@ -135,19 +133,15 @@ class Drain:
 
         pidfd.wait(until, ended)
 
-    def _may_kill(self, left: Sequence[Drained]) -> bool:
-        for one in left:
-            self.say(f"{_name(one.orphan)}: {one.why_not or 'still there'}")
-        if self.yes:
-            return True
-        if not sys.stdin.isatty():
-            return False
+    def in_hand(self, left: Sequence[Drained]) -> list[str]:
+        """Looks once more: a line for each job that one of these has in hand."""
         wanted = {one.orphan.identity for one in left}
-        for orphan in look(self.what, self.ask()).every:
-            for job in _jobs(orphan) or () if orphan.identity in wanted else ():
-                self.say(f"{_name(orphan)}: in hand: {queue_text.job_text(job, time())}")
-        count = plural(len(left), "orphan")
-        return confirm(f"Kill {count} (SIGKILL)? What is in hand may be lost", err=True)
+        return [
+            f"{_name(orphan)}: in hand: {job_text(job, time())}"
+            for orphan in look(self.what, self.ask()).every
+            if orphan.identity in wanted
+            for job in _jobs(orphan) or ()
+        ]
 
     def _kill(self, left: Sequence[Drained]) -> None:
         wanted = {one.orphan.identity: one for one in left}
@@ -222,6 +216,5 @@ def _killed(one: Drained) -> str:
     if not one.jobs:
         return f"{words}; it had no job in hand"
     return f"{words}; lost with it: " + ", ".join(
-        f"{queue_text.job_text(job, time())} of queue {queue_text.shown(job.queue)}"
-        for job in one.jobs
+        f"{job_text(job, time())} of queue {shown(job.queue)}" for job in one.jobs
     )

@@ -13,21 +13,7 @@ if TYPE_CHECKING:
     from unitq.model.layout import AppLayout
     from unitq.model.names import InstanceName
     from unitq.revisions.model import Revision
-    from unitq.systemd.manager import Systemd
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from unitq.model.names import InstanceName
-    from unitq.revisions.model import Revision
-    from unitq.systemd.manager import Systemd
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from unitq.context import Scope
-    from unitq.model.layout import AppLayout
-    from unitq.model.names import InstanceName
-    from unitq.revisions.model import Revision
+    from unitq.rollout.reports import StoredReport
     from unitq.systemd.manager import Systemd
 
 
@@ -38,8 +24,13 @@ class Stored(NamedTuple):
     place: AppLayout
     current: Revision
     revisions: tuple[Revision, ...]  # oldest first
-    reports: tuple[dict[str, Any], ...]  # oldest first
+    reports: tuple[StoredReport, ...]  # oldest first
     notes: list[str]  # what could not be read
+
+    @property
+    def verdicts(self) -> list[history.Verdict]:
+        """What the reports say of revisions, oldest first."""
+        return [each.verdict for each in self.reports]
 
     def note(self, words: str) -> None:
         """Keeps what is to be said at the end, once."""

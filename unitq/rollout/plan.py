@@ -250,6 +250,11 @@ def _limits(
     return tuple(sorted(found))
 
 
+def keep(instance: InstanceName) -> Step:
+    """Returns a step that leaves the instance alone but counts it."""
+    return Step(instance, Do.KEEP, "not asked for")
+
+
 def step(instance: InstanceName, target: Revision, running: Running | None) -> Step:
     """What happens to one instance."""
     wanted = target.wanted(instance)

@@ -6,25 +6,33 @@ import json
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.errors import Exit
 from unitq.revisions import history
+from unitq.revisions.history import Verdict
+from unitq.revisions.store import REPORT, complete, every, numbered, pinned
 from unitq.rollout import ledger
 from unitq.rollout import ledger_store as rollouts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from unitq.model.layout import AppLayout
     from unitq.revisions.model import Revision
 
     # Is told in words what was skipped, and why.
     Note = Callable[[str], None]
-from unitq.revisions.store import REPORT, complete, every, numbered, pinned
 
 # Reports of rollouts that are kept.
 _ROLLOUTS = 50
+
+
+class StoredReport(NamedTuple):
+    """A report on disk, and what it says of one revision."""
+
+    verdict: Verdict
+    document: Mapping[str, Any]  # as `--json` printed it; Report.from_json reads it
 
 
 def prune(
@@ -38,7 +46,7 @@ def prune(
     """
     told = reports(place, _unsaid)
     known = every(place, _unsaid)
-    found = history.entries(known, told, None, revision.id)
+    found = history.entries(known, [each.verdict for each in told], None, revision.id)
     stay = history.needed(
         found,
         revision,
@@ -55,25 +63,25 @@ def prune(
 
 
 def _prune_rollouts(
-    place: AppLayout, told: Sequence[dict[str, Any]], revisions: Collection[str]
+    place: AppLayout, told: Sequence[StoredReport], revisions: Collection[str]
 ) -> None:
-    about: dict[str, list[dict[str, Any]]] = {name: [] for name in revisions}
-    for report in told:
-        about.get(report["revision"], []).append(report)
-    verdicts = {last["rollout"] for each in about.values() if (last := history.last_verdict(each))}
+    about: dict[str, list[Verdict]] = {name: [] for name in revisions}
+    for verdict, _ in told:
+        about.get(verdict.revision, []).append(verdict)
+    verdicts = {last.rollout for each in about.values() if (last := history.last_verdict(each))}
     folders = sorted(numbered(Path(place.state) / "rollouts"))
     for number, path in folders[: max(0, len(folders) - _ROLLOUTS)]:
         if number not in verdicts:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def reports(place: AppLayout, note: Note) -> list[dict[str, Any]]:
-    """The reports of all rollouts, oldest first, as `deploy --json` printed them.
+def reports(place: AppLayout, note: Note) -> list[StoredReport]:
+    """The reports of all rollouts, oldest first; `rollout` of each document is its number.
 
-    Each has the keys of REPORT; `rollout` is its number. One about a revision that another report
-    tells of in passing has that as `whole`.
+    One that tells of several revisions, as that of a failure with a rollback does, is there for
+    each of them.
     """
-    found = []
+    found: list[StoredReport] = []
     hidden = False
     folders = sorted(numbered(Path(place.state) / "rollouts"))
     for number, path in folders:
@@ -87,13 +95,14 @@ def reports(place: AppLayout, note: Note) -> list[dict[str, Any]]:
             ]
             if wrong:
                 raise ValueError(f"{', '.join(wrong)}: not what belongs there")
+            verdict = Verdict.from_json(report | {"rollout": number})
         except FileNotFoundError:
             # Of one that was cut off, the next one tells what became of it.
             if number == folders[-1][0] and not _given_up(path):
                 note(f"rollout {number} has no report: it goes on, or it was killed")
         except OSError as error:
             note(f"{path / 'report.json'}: {error.strerror}: left out")
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             note(f"{path / 'report.json'}: damaged ({type(error).__name__}: {error}): left out")
         else:
             try:
@@ -105,13 +114,15 @@ def reports(place: AppLayout, note: Note) -> list[dict[str, Any]]:
             except (ValueError, TypeError, AttributeError, RecursionError) as error:
                 note(f"{path / 'logs.json'}: damaged: {error}: what workers printed is left out")
             report = {"began": None, "ended": None, "by": None, **report, "rollout": number}
-            found += [*_before(report), report]
+            found += [StoredReport(each, report) for each in _before(report)]
+            found.append(StoredReport(verdict, report))
             if isinstance(back := report.get("rollback"), dict):
                 # The revision that it was rolled back to has no other report.
                 whole = report["exit_code"] == Exit.ROLLED_BACK
                 result, code = ("ok", Exit.OK) if whole else ("failed", Exit.DEGRADED)
                 of_back = {"command": "rollback", "result": result, "exit_code": int(code)}
-                found.append({**report, **back, **of_back, "rollback": None, "whole": report})
+                verdict = Verdict.from_json({**report, **back, **of_back})
+                found.append(StoredReport(verdict, report))
     if hidden:
         note(
             "what workers printed, and the jobs they had, may be read by root and the group "
@@ -130,13 +141,13 @@ def _earlier(report: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _before(report: dict[str, Any]) -> list[dict[str, Any]]:
+def _before(report: dict[str, Any]) -> list[Verdict]:
     """What it says of another revision: a way back that went on replaced the report of a failure.
 
     Oldest first.
     """
     return [
-        {**each, "rollout": report["rollout"], "whole": report}
+        Verdict.from_json({**each, "rollout": report["rollout"]})
         for each in _earlier(report)
         if each["revision"] != report["revision"]
     ]

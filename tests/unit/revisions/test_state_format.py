@@ -107,7 +107,7 @@ def test_all_that_is_on_disk_is_found_and_nothing_is_called_damaged(
             environment = revisions.environment(place, worker, said.append)
             assert environment
             assert environment["UNITQ_REVISION"] == worker.revision
-    told = {(report["command"], report["result"]) for report in reports}
+    told = {(report.verdict.command, report.verdict.result) for report in reports}
     if state.endswith("settled"):
         assert told >= {
             ("deploy", "ok"),
@@ -115,8 +115,8 @@ def test_all_that_is_on_disk_is_found_and_nothing_is_called_damaged(
             ("rollback", "ok"),
             ("scale", "ok"),
         }
-        failed = next(report for report in reports if report["result"] == "rolled back")
-        assert "this release is broken" in json.dumps(failed)
+        failed = next(each for each in reports if each.verdict.result == "rolled back")
+        assert "this release is broken" in json.dumps(failed.document)
 
 
 # What a later version may add.
@@ -189,7 +189,7 @@ def test_in_a_report_what_is_not_known_is_ignored(tmp_path: Path) -> None:
     for path in Path(place.rollouts).glob("*/report.json"):
         path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"added": 1}))
     after = rollout_reports.reports(place, pytest.fail)
-    assert [each["rollout"] for each in after] == [each["rollout"] for each in before]
+    assert [each.verdict for each in after] == [each.verdict for each in before]
 
 
 # How documents are compared, see tests/systemd/revisions/test_state_format.py.

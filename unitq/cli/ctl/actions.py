@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import TYPE_CHECKING
 
-from unitq.cli import report_text
-from unitq.cli.instances import over
 from unitq.cli.output import echo
+from unitq.cli.presenter import Notes
 from unitq.cli.progress import stopping
 from unitq.errors import Exit
 from unitq.model.names import InstanceName
+from unitq.rollout import report_text
 from unitq.rollout.engine.rollout import Phase
-from unitq.rollout.execute import Waiting, keep
-from unitq.rollout.plan import Do, Step
-from unitq.supervisor.ctl.fleet import ambiguous, look
+from unitq.rollout.operation import Operation
+from unitq.rollout.plan import Do, Step, keep
+from unitq.rollout.workers import over, to_restart, to_start, to_stop
+from unitq.supervisor.ctl.fleet import look
 from unitq.supervisor.ctl.format import Code, State, error, said
 from unitq.supervisor.ctl.names import Process
 
@@ -26,13 +27,16 @@ if TYPE_CHECKING:
     from unitq.instances import observe
     from unitq.instances.state import Seen
     from unitq.rollout.engine.rollout import Rollout
-    from unitq.rollout.executor import Stop
+    from unitq.rollout.executor import Progress, Stop
+    from unitq.rollout.in_flight import Hands
+    from unitq.rollout.report import Report
     from unitq.supervisor.ctl.fleet import Fleet
 
+_CHOICES = {"start": to_start, "stop": to_stop, "restart": to_restart}
 _NO_NAMES = {"start": Code.INVALID_ARGUMENTS, "stop": Code.GENERIC, "restart": Code.GENERIC}
 
 
-class Teller:
+class Teller(Notes):
     """Prints `x: stopped` and `x: started` when it is so; remembers the exit code."""
 
     interval: float | None = None
@@ -73,15 +77,30 @@ class Teller:
         with suppress(OSError):
             echo(stopping(stop), err=True)
 
-    def close(self, told: Mapping[str, Any]) -> None:
+    def say(self, line: str) -> None:
+        """Supervisorctl has no such line."""
+
+    def progress(
+        self,
+        hands: Hands | None,  # noqa: ARG002
+        keep: Callable[[str, str], None] | None,  # noqa: ARG002
+    ) -> AbstractContextManager[Progress]:
+        """It shows itself."""
+        return nullcontext(self)
+
+    def report(self, report: Report) -> None:
         """Says what went wrong, in unitq's own words; and what was not reached because of it."""
-        well = told["exit_code"] == Exit.OK
-        for row in told["instances"]:
-            if row["phase"] == Phase.WAITING and not well:
-                worker, _, number = row["instance"].rpartition("@")
+        with suppress(OSError):
+            self._close(report)
+
+    def _close(self, report: Report) -> None:
+        well = report.last.exit_code == Exit.OK
+        for row in report.last.way.instances:
+            if row.phase == Phase.WAITING and not well:
+                worker, _, number = row.instance.rpartition("@")
                 name = self._name(InstanceName(worker, int(number)))
                 echo(error(name, "left as it was"))
-        for text, wrong in report_text.ending(told):
+        for text, wrong in report_text.ending(report):
             if wrong or not well:
                 echo(text, err=True)
 
@@ -98,7 +117,7 @@ def act(call: Call) -> Code:
     answers = _Answers(call.action)
     if not everything:
         for word in call.words:
-            asked |= _asked(fleet, word, states, names, answers)
+            asked |= _asked(call, fleet, word, states, names, answers)
     code = answers.first()
     todo = {one for one in asked if _has_to_be(call.action, states[one])}
     for app in fleet.revisions:
@@ -158,6 +177,7 @@ class _Answers:
 
 
 def _asked(
+    call: Call,
     fleet: Fleet,
     word: str,
     states: Mapping[Process, State],
@@ -167,7 +187,7 @@ def _asked(
     found = fleet.names.find(word)
     if not found.processes:
         why = "no such process" if found.single else "no such group"
-        why = ambiguous(found) if found.apps else why
+        why = call.ambiguous(found) if found.apps else why
         answers.unknown(found.name, why, group=not found.single)
     elif found.single:
         (process,) = found.processes
@@ -188,13 +208,7 @@ def _over(
     def choose(name: InstanceName, instance: observe.Instance) -> Step:
         if name not in asked:
             return keep(name)
-        if action == "stop":
-            return Step(name, Do.STOP, "asked for") if instance.present else keep(name)
-        if action == "start":
-            return keep(name) if instance.serving else Step(name, Do.START, "not running")
-        return Step(name, Do.RESTART if instance.present else Do.START, "asked for")
-
-    fleet.of_app(app)
+        return _CHOICES[action](name, instance)
 
     def name_of(instance: InstanceName) -> str:
         process = Process(app, instance)
@@ -202,8 +216,7 @@ def _over(
 
     teller = Teller(name_of)
     targets = () if all_of_it else tuple(str(name) for name in sorted(asked))
-    waiting = Waiting(shown=teller, ended=teller.close)
-    done = over(action, targets, waiting, choose)
+    done = over(Operation(action, fleet.scope.replace(app=app), teller), targets, choose)
     if teller.code is Code.OK and done != Exit.OK:
         return Code.GENERIC
     return teller.code
@@ -223,7 +236,7 @@ def signal(call: Call) -> Code:
         found = fleet.names.find(word)
         if not found.processes:
             why = "no such process" if found.single else "no such group"
-            echo(error(found.name, ambiguous(found) if found.apps else why))
+            echo(error(found.name, call.ambiguous(found) if found.apps else why))
             code = Code.GENERIC
             continue
         single = found.name if found.single else ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unitq.cli.output import STDOUT, echo, echo_lines, echo_text
 from unitq.errors import UnitqError
-from unitq.supervisor.ctl.fleet import ambiguous, look
+from unitq.supervisor.ctl.fleet import look
 from unitq.supervisor.ctl.format import Code, error
 from unitq.systemd import journal
 
@@ -40,7 +40,7 @@ def tail(call: Call) -> Code:
     fleet = look(call.scope)
     found = fleet.names.find(name)
     if not found.single or len(found.processes) != 1:
-        why = ambiguous(found) if found.apps else "no such process name"
+        why = call.ambiguous(found) if found.apps else "no such process name"
         echo(error(name, why))
         return Code.GENERIC
     if channel == "stderr":
@@ -77,7 +77,7 @@ def clear(call: Call) -> Code:
     for word in call.words if "all" not in call.words else ():
         found = fleet.names.find(word)
         if not found.single or not found.processes:
-            why = ambiguous(found) if found.apps else "no such process"
+            why = call.ambiguous(found) if found.apps else "no such process"
             echo(error(found.name, why))
             code = Code.GENERIC
     if code is Code.OK:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from unitq.supervisor.ctl.fleet import Fleet
+    from unitq.supervisor.ctl.names import Found
 
 _HERE = frozenset({"", "localhost", "127.0.0.1", "::1", "*"})
 
@@ -43,10 +44,19 @@ class Call(NamedTuple):
         echo_text(ACTIONS[self.action])
         return code
 
+    def ambiguous(self, found: Found) -> str:
+        """Why a name is refused that several apps have; says on standard error what to type."""
+        echo(
+            f"unitq: {found.name} is in several apps ({', '.join(found.apps)}): say which with "
+            f"-a {found.apps[0]}, or as it stands in `status`",
+            err=True,
+        )
+        return f"in several apps: {', '.join(found.apps)}"
+
 
 def status(call: Call) -> Code:
     """The state of each process."""
-    from unitq.supervisor.ctl.fleet import ambiguous, look
+    from unitq.supervisor.ctl.fleet import look
 
     fleet = look(call.scope)
     code = Code.OK
@@ -58,7 +68,7 @@ def status(call: Call) -> Code:
             asked += [one for one in fleet.names.ordered() if one in found.processes]
             if not found.processes:
                 why = "no such process" if found.single else "no such group"
-                echo(core.error(found.name, ambiguous(found) if found.apps else why))
+                echo(core.error(found.name, call.ambiguous(found) if found.apps else why))
                 code = Code.STATUS_UNKNOWN
     states = fleet.states()
     rows = [(fleet.names.of(one), *states[one]) for one in asked]
@@ -71,7 +81,7 @@ def status(call: Call) -> Code:
 
 def pid(call: Call) -> Code:
     """The PID of each process."""
-    from unitq.supervisor.ctl.fleet import ambiguous, look
+    from unitq.supervisor.ctl.fleet import look
 
     if not call.words:
         return instead(call)
@@ -86,7 +96,7 @@ def pid(call: Call) -> Code:
         # A group has no PID: getProcessInfo takes none (supervisor/rpcinterface.py).
         if not found.processes or (":" in word and not found.single):
             if found.apps:
-                ambiguous(found)
+                call.ambiguous(found)
             echo(f"No such process {word}")
             code = Code.GENERIC
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,15 +13,16 @@ import click
 
 from unitq.cli.orphans import text
 from unitq.cli.orphans.select import named, only
-from unitq.cli.output import echo, echo_json, echo_lines
+from unitq.cli.output import confirm, echo, echo_json, echo_lines
 from unitq.cli.queues import text as queue_text
 from unitq.cli.scope import current, scope_options
 from unitq.errors import ConfigError, Exit
 from unitq.orphans import find
 from unitq.orphans.registered import Redis
+from unitq.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from unitq.orphans.drain import Drain, Drained
     from unitq.orphans.evidence import Orphan
@@ -153,7 +155,18 @@ def _drained(what: Known, redis: Redis, found: Look, *, as_json: bool, yes: bool
         with suppress(OSError):
             echo(words, err=as_json)
 
-    drain = Drain(what, redis.registered, say, yes)
+    def may_kill(left: Sequence[Drained]) -> bool | None:
+        if yes or not sys.stdin.isatty():
+            return yes
+        for line in drain.in_hand(left):
+            say(line)
+        question = f"Kill {plural(len(left), 'orphan')} (SIGKILL)? What is in hand may be lost"
+        try:
+            return confirm(question, err=True)
+        except click.Abort:
+            return None
+
+    drain = Drain(what, redis.registered, say, may_kill)
     drain.run(found)
     return drain
 

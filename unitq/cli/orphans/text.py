@@ -6,11 +6,11 @@ import pwd
 import shlex
 from typing import TYPE_CHECKING
 
-from unitq.cli.queues import text as queue_text
 from unitq.errors import Exit
 from unitq.orphans.evidence import Claim, Mark
 from unitq.orphans.ownership import Kept
 from unitq.printable import one_line
+from unitq.queues.job_text import job_text, shown
 from unitq.text import duration, plural, table, unitq
 
 if TYPE_CHECKING:
@@ -107,9 +107,9 @@ def _details(found: Found, orphan: Orphan) -> list[str]:
         lines.append(f"its children: {', '.join(str(each.pid) for each in orphan.children)}")
     names = queues(orphan)
     if names:
-        lines.append(f"queues: {', '.join(map(queue_text.shown, names))}")
+        lines.append(f"queues: {', '.join(map(shown, names))}")
     for each in orphan.registrations:
-        lines += [f"in hand: {queue_text.job_text(job, found.now)}" for job in each.jobs]
+        lines += [f"in hand: {job_text(job, found.now)}" for job in each.jobs]
     lines.append(f"known by: {', '.join(_KNOWN_BY[mark] for mark in orphan.marks)}")
     return lines
 

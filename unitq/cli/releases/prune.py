@@ -99,7 +99,7 @@ def _needed(found: Stored, folder: Folder) -> Iterator[tuple[str, str]]:
     app = found.current.app
     uses = uses_of(found)
     story = ledger_store.in_the_way(found.place)
-    rows = history.entries(found.revisions, found.reports, None, found.current.id)
+    rows = history.entries(found.revisions, found.verdicts, None, found.current.id)
     back = history.last_stable(rows, found.current, store.complete(found.place, found.revisions))
     reasons = dict.fromkeys([*uses.pids, *uses.orphans], f"{app} runs from it")
     for release in uses.pinned:

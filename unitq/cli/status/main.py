@@ -393,7 +393,7 @@ def _summaries(sight: Sight) -> list[str]:
             f"`{unitq(sight.revision.app, user=sight.user)} rollout status` says how to go on"
         )
     if last := sight.last:
-        from unitq.rollout.report import result
+        from unitq.rollout.observed_report import result
 
         typed = f"{unitq(sight.revision.app, user=sight.user)} show {number(last.revision)}"
         lines.append(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unitq.cli.queues import text as queue_text
 from unitq.errors import UnitqError
 from unitq.queues import model
+from unitq.queues.job_text import held_text, job_text
 from unitq.queues.log_lines import Held
 from unitq.queues.sources import NoRedisError, of_installed, preset_of
 from unitq.rollout.in_flight_setup import printed_by, taken, told
@@ -124,8 +125,8 @@ def job_cell(found: Queued, instance: Instance) -> str:
     """The JOB column: `-` if it has none, or does not run; `?` if nobody knows."""
     now = time.time()
     held = found.held.get(instance.name, Held((), ()))
-    jobs = ", ".join(queue_text.job_text(job, now) for job in held.jobs or ())
-    jobs = jobs or queue_text.held_text(None, held.possible, now)
+    jobs = ", ".join(job_text(job, now) for job in held.jobs or ())
+    jobs = jobs or held_text(None, held.possible, now)
     why = found.why_quiet(instance.pids)
     if not why:
         return jobs or ("?" if held.jobs is None else "-")

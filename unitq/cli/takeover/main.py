@@ -14,13 +14,15 @@ import click
 
 from unitq.cli import completions
 from unitq.cli.import_ import pairs, recogniser
-from unitq.cli.output import confirm, echo, echo_json, echo_lines
+from unitq.cli.output import confirm, echo, echo_json, echo_lines, need_terminal
+from unitq.cli.presenter import presenter
+from unitq.cli.rollout_options import share, waiting_options
 from unitq.cli.scope import current, scope_options
 from unitq.errors import ConfigError, Exit, NoMatchError, PreflightError
 from unitq.model.names import InstanceName
 from unitq.presets.model import NONE
 from unitq.revisions import state
-from unitq.rollout.execute import need_terminal, running, share, waiting_options
+from unitq.rollout.current_state import running
 from unitq.supervisor.takeover.strategy import Move, Pair
 from unitq.text import plural
 
@@ -164,7 +166,8 @@ def takeover(
         deadline = None if timeout is None else begun + timeout
         told = document(planned, Exit.OK, dry_run=False) if as_json else {}
         with Interrupts().caught() as interrupts:
-            mover = Mover(planned, systemd, interrupts, deadline, quiet=as_json)
+            shown = presenter(as_json=as_json)
+            mover = Mover(planned, systemd, interrupts, deadline, shown)
             code = mover.run(fail_on_kill=fail_on_kill)
     if as_json:
         echo_json(mover.document(told, code))

@@ -7,16 +7,16 @@ gone while others start follow together, and meanwhile all that still works is l
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from unitq.errors import UnitqError
-from unitq.instances import observe
 from unitq.printable import one_line
 from unitq.rollout.engine.instance import Phase
-from unitq.rollout.execute import Waiting, carry_out, keep, running
-from unitq.rollout.plan import Do, Step
+from unitq.rollout.operation import Operation, Waiting
+from unitq.rollout.plan import Do, Step, keep
 from unitq.supervisor.takeover.stop_many import Handover
 from unitq.supervisor.takeover.strategy import ordered
 from unitq.supervisor.takeover.waiting import DetachedError, GaveUpError, HandoverError
@@ -31,8 +31,11 @@ if TYPE_CHECKING:
     from unitq.model.names import InstanceName
     from unitq.revisions.model import Revision
     from unitq.rollout.engine.rollout import Rollout
-    from unitq.rollout.executor import Stop
+    from unitq.rollout.executor import Progress, Stop
+    from unitq.rollout.in_flight import Hands
     from unitq.rollout.outcome import Outcome
+    from unitq.rollout.presenter import Presenter
+    from unitq.rollout.report import Report
     from unitq.supervisor.takeover.stop_one import Ended
     from unitq.supervisor.takeover.strategy import Member, Move, Pair
     from unitq.systemd.manager import Systemd
@@ -55,21 +58,21 @@ class Abreast:
         systemd: Systemd,
         interrupts: Interrupts,
         deadline: float | None,
-        say: Callable[[str], None],
-        warn: Callable[[str], None],
+        presenter: Presenter,
     ) -> None:
         """`deadline` is on the monotonic clock."""
         self._planned = planned
         self._systemd = systemd
         self._interrupts = interrupts
         self._deadline = deadline
-        self._say = say
-        self._warn = warn
+        self._presenter = presenter
+        self._say = presenter.say
+        self._warn = presenter.warn
         self._handover = Handover(
             planned.supervisord,
             Path(planned.scope.layout.told(planned.app.name)),
             interrupts,
-            lambda line: say(f"  {line}"),
+            lambda line: presenter.say(f"  {line}"),
             deadline,
         )
         self._hand: dict[str, tuple[Move, Pair, float]] = {}  # since when
@@ -211,26 +214,43 @@ class Abreast:
 
     def rolled(self, revision: Revision, started: Iterable[InstanceName]) -> Outcome:
         """A rollout that starts these and leaves all others as they are."""
-        where = observe.machine(self._systemd, self._planned.scope.layout)
-        found = running(self._systemd, self._planned.scope, where, revision)
+        rest = None if self._deadline is None else max(0.0, self._deadline - monotonic())
+        operation = Operation(
+            "takeover",
+            self._planned.scope,
+            _Meanwhile(self._presenter, self._turn, bool(self._hand)),
+            Waiting(rest),
+            systemd=self._systemd,
+            interrupts=self._interrupts,
+        )
         wanted = set(started)
         steps = tuple(
-            Step(name, Do.START, "taken over") if name in wanted else keep(name) for name in found
+            Step(name, Do.START, "taken over") if name in wanted else keep(name)
+            for name in operation.running(revision)
         )
-        rest = None if self._deadline is None else max(0.0, self._deadline - monotonic())
-        waiting = Waiting(json=True, limit=rest, shown=_Meanwhile(self._turn, bool(self._hand)))
-        return carry_out(
-            self._planned.scope, self._systemd, revision, steps, revision.rollout, waiting,
-            self._interrupts, promoted=True,
-        )  # fmt: skip
+        return operation.roll(revision, steps, revision.rollout, promoted=True)
 
 
 class _Meanwhile:
     """Looks after those that end while others start; shows nothing."""
 
-    def __init__(self, turn: Callable[[], None], busy: bool) -> None:
+    def __init__(self, presenter: Presenter, turn: Callable[[], None], busy: bool) -> None:
+        self.say = presenter.say
+        self.note = presenter.note
+        self.warn = presenter.warn
         self._turn = turn
         self.interval = _OFTEN if busy else None
+
+    def progress(
+        self,
+        hands: Hands | None,  # noqa: ARG002
+        keep: Callable[[str, str], None] | None,  # noqa: ARG002
+    ) -> AbstractContextManager[Progress]:
+        """It is the progress, too."""
+        return nullcontext(self)
+
+    def report(self, report: Report) -> None:
+        """There is one for the whole takeover."""
 
     def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:  # noqa: ARG002
         """Called after each step of the rollout's loop."""
