@@ -48,7 +48,7 @@ def _of_polkit() -> Iterator[str]:
     if not os.path.isdir(RULES):
         yield (
             f"{RULES}: there is no such directory, so no polkit that reads rules: "
-            "`apt install polkitd` (Debian 12, Ubuntu 24.04; older ones: see docs/deploy-users.md)"
+            "`apt install polkitd` (Debian 12, Ubuntu 24.04; older ones: see docs/operating.md)"
         )
 
 
