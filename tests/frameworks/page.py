@@ -31,8 +31,8 @@ _CASES = ("long", "short", "killed")
 _SHELLS = (Way.SH, Way.BASH)
 WORDS = ("standard", "strict")
 _TABLE = """\
-| framework | a job of 20 s | 200 short jobs | beyond `stop_timeout` | `sh -c` | hardened |
-| --- | --- | --- | --- | --- | --- |"""
+| framework | a job of 20 s | 200 short jobs | beyond `stop_timeout` | `sh -c` |
+| --- | --- | --- | --- | --- |"""
 
 
 def add(seen: Seen) -> None:
@@ -97,7 +97,6 @@ def _cells(found: Mapping[str, Any]) -> Iterator[str]:
     # What becomes of the job later is in proof.json.
     yield _all_ways(seen["killed"]).partition("; job")[0]
     yield seen["refused"][Way.SH].partition(",")[0].partition(";")[0]
-    yield _all_ways({"direct": seen["hardened"]["strict"], **seen["hardened"]})
 
 
 def _all_ways(ways: Mapping[str, str]) -> str:

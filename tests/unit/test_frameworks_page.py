@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from tests.frameworks.page import PAGE, complete, document, read, replaced
+from tests.frameworks.page import PAGE, WORDS, complete, document, read, replaced
 from tests.frameworks.table import FRAMEWORKS, Framework, Way
 
 
@@ -18,6 +20,16 @@ def test_each_framework_has_its_row_and_none_failed(framework: Framework) -> Non
     assert len(rows) == 1
     seen = [what for (name, _, _), what in read().items() if name == framework.name]
     assert not any("**failed**" in what for what in seen), seen
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS, ids=lambda each: each.name)
+@pytest.mark.parametrize("word", WORDS)
+def test_each_does_all_of_its_jobs_under_a_word_of_hardening(
+    framework: Framework, word: str
+) -> None:
+    found = re.match(r"(\d+) of (\d+) (?:done )?once", read()[framework.name, "hardened", word])
+    assert found
+    assert found[1] == found[2]
 
 
 def test_it_can_be_read_back_to_be_brought_up_to_date_in_part() -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from unitq.config.schema import AppFile, HooksTable, ProbeTable, RolloutTable, WorkerTable, plain
 from unitq.config.tables import RecycleTable, RedisTable
-from unitq.model import duration
 from unitq.toml import directives
 from unitq.toml.types import Kind
 from unitq.toml.values import RESERVED_VARIABLES
@@ -118,7 +117,7 @@ _SPANS = """\
 
 As in [systemd.time(7)](https://www.freedesktop.org/software/systemd/man/systemd.time.html):
 `"90s"`, `"1h 30min"`, `"1.5h"`. A number without a unit means seconds, and needs no quotes.
-`"infinity"` is endless, where that makes sense. Units: {units}.
+`"infinity"` is endless, where that makes sense. Units are systemd's, from `us` to `years`.
 """
 
 _LIMITS = """\
@@ -179,7 +178,7 @@ def reference() -> str:
         _PROBES,
         _section("Recycling", RecycleTable),
         _RECYCLING,
-        _SPANS.format(units="; ".join(_codes(spellings) for spellings, _ in duration.UNITS)),
+        _SPANS,
         _LIMITS.format(limits="\n".join(_by_value(directives.LIMITS))),
         _OTHERS.format(
             owned="\n".join(_by_advice({**directives.IN_UNIT, **directives.IN_SERVICE})),
@@ -221,8 +220,13 @@ def _by_value(limits: Mapping[str, tuple[object, str]]) -> Iterator[str]:
 def _by_advice(owned: Mapping[str, str]) -> Iterator[str]:
     """A line for each thing to use instead, with the directives that it is for."""
     told: dict[str, list[str]] = {}
+    by_key = []
     for key, advice in owned.items():
-        told.setdefault(advice, []).append(key)
+        if found := re.fullmatch(r"use (\w+)", advice):
+            by_key.append(f"`{key}` (`{found[1]}`)")
+        else:
+            told.setdefault(advice, []).append(key)
+    yield f"- by a key of its own: {', '.join(by_key)}"
     for advice, keys in told.items():
         yield f"- {_codes(tuple(keys))}: {advice}"
 
