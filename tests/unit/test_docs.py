@@ -143,10 +143,9 @@ def _queues(preset: Preset) -> str:
 
 
 def _framework(preset: Preset) -> Iterator[str]:
-    """What no table has. Every signal and fact, with its source, is in `unitq presets NAME`."""
+    """What no table has. Versions, signals, facts and sources are in `unitq presets NAME`."""
     stop = preset.stop
-    tried = f" Tried with {'; '.join(preset.versions)}." if preset.versions else ""
-    yield from (f"### {preset.name}", "", f"{preset.title}. {preset.about}{tried}", "")
+    yield from (f"### {preset.name}", "", f"{preset.title}. {preset.about}", "")
     yield f"- {stop.signal}: {stop.why}"
     yield f"- {stop.timeout}: {stop.timeout_why}"
     yield from (f"- {case.why}" for case in preset.cases)
@@ -219,7 +218,7 @@ WORDS = {
     "deploying.md": 2950,
     "design.md": 2000,
     "extending.md": 1300,
-    "frameworks.md": 2400,
+    "frameworks.md": 2350,
     "hardening.md": 1150,
     "json.md": 2800,
     "leaving-supervisor.md": 3000,
