@@ -108,7 +108,7 @@ def test_the_page_of_commands_is_what_help_says() -> None:
 
 
 MARK = "<!-- From here on: written from presets/*.toml"
-CHECKS = ["| `check` says | of what | source |", "| --- | --- | --- |"]
+CHECKS = ["| `check` says | of what |", "| --- | --- |"]
 
 
 def frameworks_page() -> str:
@@ -162,7 +162,7 @@ def _framework(preset: Preset) -> Iterator[str]:
 def _check(check: Check) -> str:
     of = " from two instances on" if check.instances > 1 else ""
     text = f"{check.says}{of}. {check.why}" if check.why else f"{check.says}{of}"
-    cells = (f"{check.level} `{check.name}`", text, check.source)
+    cells = (f"{check.level} `{check.name}`", text)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
