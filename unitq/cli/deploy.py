@@ -183,7 +183,7 @@ Examples:
 \b
 Ctrl-C finishes the instances in hand and stops (exit 10); the same command goes on from there.
 A second Ctrl-C detaches at once (exit 130); what was begun goes on in systemd.
-Exit codes: docs/exit-codes.md.
+Exit codes: docs/runbook.md.
 """,
 )
 @scope_options

@@ -40,7 +40,7 @@ def presets(name: str | None, as_json: bool) -> int:
     """List the presets for queue frameworks; with NAME, each fact with its evidence.
 
     Those in the `presets` folder of the configuration (/etc/unitq/presets) are an operator's own,
-    and win over ours. docs/frameworks.md says how to write one.
+    and win over ours. docs/extending.md says how to write one.
     """
     from unitq.presets import store as files
 

@@ -13,7 +13,7 @@ from unitq.model.settings import Share
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-# The key of [rollout], what it takes, and what it says; docs/rollouts.md has the rest.
+# The key of [rollout], what it takes, and what it says; docs/deploying.md has the rest.
 _FLAGS = (
     ("max_surge", "N|N%", "How many more processes of a worker there may be than its instances."),
     ("canary", "N|N%", "How many instances go first, and are watched for --canary-soak."),

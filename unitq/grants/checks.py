@@ -51,7 +51,7 @@ def _of_polkit() -> Iterator[Finding]:
             Level.ERROR,
             str(RULES),
             "there is no such directory",
-            "`apt install polkitd` (Debian 12, Ubuntu 24.04; older ones: see docs/deploy-users.md)",
+            "`apt install polkitd` (Debian 12, Ubuntu 24.04; older ones: see docs/operating.md)",
             "no polkit here reads rules, and a grant is one",
         )
 

@@ -1,7 +1,7 @@
 """Presets: what one queue framework needs of systemd. TOML text in, a `Preset` out.
 
 A preset is data: unitq has a file for each framework that it knows, and an operator may write
-more. docs/frameworks.md describes the format. Nothing here is code that a framework could need.
+more. docs/extending.md describes the format. Nothing here is code that a framework could need.
 """
 
 from __future__ import annotations

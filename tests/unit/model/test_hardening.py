@@ -235,6 +235,7 @@ def test_the_page_has_the_table() -> None:
         for word in (Hardening.STANDARD, Hardening.STRICT)
     ]
     assert "of {} and {} lines {} and {} are left".format(*counts) in head
+    assert f"systemd {max(line.since for line in LINES)} or earlier" in head
 
 
 def test_what_check_says_of_each_word() -> None:

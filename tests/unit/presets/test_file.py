@@ -617,3 +617,9 @@ def test_nor_for_one_below_a_shells_script(line: str, head: str, watchdog: str) 
     found = [each for each in unit.splitlines() if each.startswith("WatchdogSec=")]
     assert found == ([f"WatchdogSec={watchdog}"] if watchdog else [])
     assert "\nType=notify\n" in unit
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_fact_says_how_it_is_known(name: str) -> None:
+    """A file and lines, a document; or of what was measured, the version."""
+    assert not [fact.says for fact in PRESETS[name].facts if not fact.source]

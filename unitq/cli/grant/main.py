@@ -31,7 +31,7 @@ Examples:
   unitq grant --install                              write all again, after an update of unitq
 
 \b
-A member then types `unitq -a shop deploy`. docs/deploy-users.md has what that gives away.
+A member then types `unitq -a shop deploy`. docs/operating.md has what that gives away.
 Exit codes: 0; 3 a file of the grants is missing or changed; 4 no such group or app; 13 polkit is
 missing, or others than root control what root would run.
 """

@@ -98,7 +98,7 @@ Examples:
 \b
 Ctrl-C finishes the workers in hand and stops (exit 10); the same command goes on from there.
 A second Ctrl-C leaves at once (exit 130); who was told to finish its job does so.
-Exit codes: docs/exit-codes.md.
+Exit codes: docs/runbook.md.
 """
 )
 @scope_options
