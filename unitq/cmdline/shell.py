@@ -31,6 +31,9 @@ _NO_WORKERS = QUICK | {
     "pushd", "popd", "dirname", "basename", "install", "stat", "ls", "grep", "pgrep", "tee", "nc",
 }  # fmt: skip
 
+# None of these keeps a script from its end while a job in the background runs.
+_AT_ONCE = (QUICK - {"sleep", "cat", "eval", "source", ".", "trap"}) | {"disown", "exit", "return"}
+
 # What a shell does itself, or what begins more than a simple command.
 BUILTINS = frozenset((
     "!", ".", ":", "[", "[[", "{", "}", "alias", "bg", "bind", "break", "builtin", "caller",
@@ -136,6 +139,15 @@ class Script:
     def hands_over(self) -> bool:
         """Whether the shell surely becomes the worker: each way through the script ends in exec."""
         return self.known and bool(self.becomes) and not self.stays
+
+    def leaves(self, command: Command) -> bool:
+        """Whether it surely ends while this command, in the background, still runs."""
+        if not (self.known and command.background) or command.function or self.traps:
+            return False
+        after = self.commands[self.commands.index(command) + 1 :]
+        return command.loop in ("", "for") and all(
+            each.background or not each.words or each.words[0] in _AT_ONCE for each in after
+        )
 
     @property
     def traps(self) -> bool:

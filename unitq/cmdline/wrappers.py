@@ -9,6 +9,7 @@ faketime 0.9.10), unless a row names another source.
 from __future__ import annotations
 
 import re
+import signal
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -69,6 +70,8 @@ class Wrapper:
     variants: tuple[Variant, ...] = ()
     passes: frozenset[str] = _COMMON  # what one that passes on does pass on; it dies of the rest
     group: bool = False  # it tells each process of the worker's group
+    limit: tuple[str, ...] = ()  # it has a time limit: options that name its signal, else SIGTERM
+    leader: bool = False  # only where it leads its process group; else it replaces itself
     # Signals at which it ends the worker its own way, whatever its job; empty: it leaves it alone.
     kills_on: tuple[str, ...] = ()
     kills: str = ""  # how, in words
@@ -121,6 +124,13 @@ _REPLACING = (
     _replaces("taskset", operands=1),
     _replaces("prlimit", valued="-o --output"),
     _replaces("setarch", operands=1),
+    _replaces("linux32", "linux64"),  # setarch by the name of what it sets
+    # An applet is a program of its own: busybox runs it in its place.
+    _replaces("busybox", "toybox"),
+    # iproute2, ipnetns.c (execvp); libselinux; valgrind, coregrind/launcher-linux.c (execve).
+    _replaces("ip", operands=2, valued="-n -netns", runner="netns"),
+    _replaces("runcon", valued="-t -u -r -l --type --user --role --range"),
+    _replaces("valgrind"),
     _replaces("choom", valued="-n --adjust"),
     _replaces("chroot", operands=1, moves=""),
     _replaces("numactl", valued="-C -N -m -i -p -l --physcpubind --cpunodebind --membind "
@@ -206,7 +216,7 @@ _REPLACING = (
     Wrapper(("hatch",), Kind.REPLACES, ("-e", "--env", "-p", "--project"), runner=("run",)),
     # setsid forks where it leads its process group, as each main process of systemd's does.
     Wrapper(
-        ("setsid",), Kind.KEEPS, kills_on=tuple(_COMMON), does=_GONE,
+        ("setsid",), Kind.KEEPS, kills_on=tuple(_COMMON), does=_GONE, leader=True,
         kills="setsid forks and ends at once here, and systemd kills the worker as what is left",
         variants=(Variant(("-w", "--wait"), spares=True),),
         instead="leave it out: systemd starts each worker in a session of its own",
@@ -241,6 +251,7 @@ _PASSING_ON = (
         ),
         passes=frozenset({"SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"}),
         group=True,
+        limit=("-s", "--signal"),
         instead='recycle = { age = "1h" } lets a job finish; without timeout in the command',
     ),
     Wrapper(
@@ -713,6 +724,7 @@ class Use(NamedTuple):
     words: tuple[str, ...] = ()  # its own
     spares: bool = False
     moves: bool = False  # the command starts in another folder or root
+    ends_by: str = ""  # the signal that ends the worker at the wrapper's time limit; empty: none
 
     def loses(self, stop_signal: str) -> str:
         """Returns how it ends the worker at this signal whatever its job; empty: it does not."""
@@ -851,7 +863,19 @@ def _use(
         group = group if variant.group is None else variant.group
         kills = variant.kills or kills
         spares = spares or variant.spares
-    return Use(row, kind, name, group, kills, account, tuple(own), spares, moves)
+    ends_by = next((value for option, value in options if option in row.limit), "TERM")
+    return Use(
+        row, kind, name, group, kills, account, tuple(own), spares, moves,
+        _signal(ends_by) if row.limit else "",
+    )  # fmt: skip
+
+
+def _signal(word: str) -> str:
+    """Returns "SIGKILL" for "kill", "SIGKILL" and "9"; "" for what is no signal."""
+    if word.isdecimal():
+        return next((each.name for each in signal.Signals if each == int(word)), "")
+    name = f"SIG{word.upper().removeprefix('SIG')}"
+    return name if name in signal.Signals.__members__ else ""
 
 
 def _options(word: str, rest: list[str], valued: Sequence[str]) -> list[tuple[str, str]]:

@@ -31,9 +31,9 @@ def advice(
     """
     found = _of_rollout(app.rollout)
     for worker in app.workers:
-        found += _of_worker(worker, app.rollout)
-        wait = app.rollout.on_drain_timeout is OnDrainTimeout.WAIT
         there = (seen or {}).get(worker.name, Seen())
+        found += _of_worker(worker, app.rollout, there)
+        wait = app.rollout.on_drain_timeout is OnDrainTimeout.WAIT
         found += _of_signs(worker)
         preset = (presets or {}).get(worker.preset or "")
         own = preset.fitted(worker.command) if preset and preset.name != NONE else None
@@ -61,7 +61,7 @@ def _of_rollout(rollout: RolloutSettings) -> list[Finding]:
     ]
 
 
-def _of_worker(worker: Worker, rollout: RolloutSettings) -> list[Finding]:
+def _of_worker(worker: Worker, rollout: RolloutSettings, seen: Seen) -> list[Finding]:
     place = f"workers.{worker.name}"
     found = []
     killed = rollout.on_drain_timeout is OnDrainTimeout.KILL
@@ -75,7 +75,8 @@ def _of_worker(worker: Worker, rollout: RolloutSettings) -> list[Finding]:
                 name="short-stop",
             )
         )
-    if names_folder(worker.command, worker.directory):
+    # Without a link the whole path leads where the relative one does.
+    if not seen.in_place and names_folder(worker.command, worker.directory):
         found.append(
             Finding(
                 Level.WARNING,
@@ -87,7 +88,8 @@ def _of_worker(worker: Worker, rollout: RolloutSettings) -> list[Finding]:
             )
         )
     if worker.probe:
-        found += _of_probe(worker.probe, worker.directory, f"{place}.probe.command")
+        release = "" if seen.in_place else worker.directory
+        found += _of_probe(worker.probe, release, f"{place}.probe.command")
     if worker.hardening not in (None, Hardening.OFF):
         found += _of_hardening(worker, place)
     return found

@@ -56,7 +56,11 @@ def of_worker(
 ) -> Iterator[Finding]:
     """Yields what is wrong above the worker, the outermost first. `preset`: the worker's own."""
     ways = [
-        list(_of_stand(_Ground(worker, preset, f"workers.{worker.name}", stand, known)))
+        list(
+            dict.fromkeys(
+                _of_stand(_Ground(worker, preset, f"workers.{worker.name}", stand, known))
+            )
+        )
         for stand, known in _workers(worker.command, presets, seen)
     ]
     if len(ways) < 2 or all(any(_may_not_be(each) for each in found) for found in ways):
@@ -83,8 +87,11 @@ def _of_stand(ground: _Ground) -> Iterator[Finding]:
     if client := next((use for use in uses if use.kind is Kind.ELSEWHERE), None):
         yield _elsewhere(ground, client)
         return
+    leads = True  # its process group, as each main process of systemd's does
     for layer in stand.above:
         if isinstance(layer, Use):
+            if layer.wrapper.leader and not leads:
+                continue
             if layer.kind is Kind.KEEPS:
                 yield from _keeps(ground, layer)
                 return
@@ -93,8 +100,16 @@ def _of_stand(ground: _Ground) -> Iterator[Finding]:
         else:
             found = list(_shell(ground, layer))
             yield from found
-            if found:
+            if any(each.level is Level.ERROR for each in found):
                 return
+            leads = leads and _becomes_last(layer)
+
+
+def _becomes_last(below: Below) -> bool:
+    """Whether the shell becomes this command: by `exec`, or as the last one of its `-c`."""
+    command, script = below.command, below.script
+    last = not below.path and command is script.commands[-1] and not script.traps
+    return command.replaces or (last and not command.subshell and not command.loop)
 
 
 def _workers(command: str, presets: Mapping[str, Preset], seen: Seen) -> list[tuple[Stand, bool]]:
@@ -151,6 +166,12 @@ class _Ground(NamedTuple):
     def drains_all(self) -> bool:
         """Whether no job is lost where each process gets the signal; without a preset: unknown."""
         return self.preset is None or self.worker.stop_signal in self.preset.stop.drains_all
+
+    def loses(self, signal: str) -> bool:
+        """Whether this signal surely costs the job; one that the worker is stopped by does not."""
+        if self.preset and signal in (self.worker.stop_signal, *self.preset.stop.drains):
+            return False
+        return signal == "SIGKILL" or (self.preset is not None and signal in self.preset.stop.loses)
 
     def told_twice(self, signal: str) -> bool:
         """Whether what passes this signal on makes it a second one, which costs the job."""
@@ -219,6 +240,15 @@ def _keeps(ground: _Ground, use: Use) -> Iterator[Finding]:
 def _passes_on(ground: _Ground, use: Use) -> Iterator[Finding]:
     signal, hint = ground.worker.stop_signal, use.text(use.wrapper.instead)
     place = f"{ground.place}.command"
+    if ground.loses(use.ends_by):
+        yield Finding(
+            Level.ERROR,
+            place,
+            f"{use.name} ends the worker by {use.ends_by} when its time is over",
+            hint,
+            f"{use.ends_by} ends it without regard to its job",
+            "wrapper",
+        )
     if why := use.loses(signal):
         message = f"{use.name} stands before the worker and ends it without regard to its job"
         yield Finding(Level.ERROR, place, message, hint, use.text(why), "wrapper")
@@ -273,6 +303,15 @@ def _shell(ground: _Ground, below: Below) -> Iterator[Finding]:
             "the shell is told to stop and not the worker, or the loop starts another worker in "
             "the middle of the stop, which takes jobs until it is killed",
             "loop",
+        )
+    elif below.script.leaves(command):
+        yield Finding(
+            Level.ERROR,
+            place,
+            f"{where} starts the worker with & and ends",
+            "leave the & out, `nohup` too, and start the worker by `exec`",
+            "the instance counts as ended then, and systemd stops the worker that is left",
+            "background",
         )
     elif command in below.script.becomes and (ground.known or below.script.hands_over):
         return

@@ -78,3 +78,4 @@ class Seen:
     heads: Mapping[str, str] = field(default_factory=dict)  # of scripts, by path as written
     environment: Mapping[str, str] = field(default_factory=dict)  # of the environment files
     settings: Mapping[str, str] = field(default_factory=dict)  # its framework's files, by path
+    in_place: bool = False  # no release moves a link to its directory

@@ -7,7 +7,7 @@ import pytest
 from tests.harness.build import app
 from unitq.cmdline.launchers import shell_wrapped
 from unitq.config.lint import advice
-from unitq.model.finding import Finding, Level
+from unitq.model.finding import Finding, Level, Seen
 
 
 def worker(command: str, *keys: str) -> str:
@@ -161,6 +161,17 @@ def test_a_command_that_names_the_directory_would_run_what_is_there_after_a_cras
     assert places("/usr/bin/php /srv/shop/current/bin/resque") == [(Level.WARNING, "command")]
     assert places("/srv/shop/current/bin/worker") == [(Level.WARNING, "command")]
     assert places("bin/worker") == []
+
+
+def test_where_no_link_is_moved_a_whole_path_leads_to_the_same_code() -> None:
+    lines = """
+[workers.w]
+command = "/usr/bin/php /srv/shop/current/artisan x"
+stop_timeout = "1min"
+probe = { command = "/srv/shop/current/bin/probe" }
+"""
+    for seen, names in (({}, ["moving-path"] * 2), ({"w": Seen(in_place=True)}, [])):
+        assert [each.name for each in advice(app(lines), None, seen)] == names
 
 
 def test_every_worker_is_looked_at() -> None:
