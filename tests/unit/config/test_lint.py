@@ -60,9 +60,9 @@ def test_a_shell_is_recognised(command: str, script: str) -> None:
         ("php bin/resque", "exec php bin/resque"),
         ("cd app && php bin/resque", "cd app && exec php bin/resque"),
         ("a && b && php x", "a && b && exec php x"),
+        ("QUEUE=sms php bin/resque", "QUEUE=sms exec php bin/resque"),
         # Too much for a rewrite that is surely right.
         ("php bin/resque; true", "the last of its script"),
-        ("QUEUE=sms php bin/resque", "the last of its script"),
         ("exec 2>&1; php bin/resque", "the last of its script"),
     ],
 )
