@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os.path
 import re
+import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -99,6 +100,14 @@ class Command:
     written: tuple[Word, ...] = ()
     assignments: tuple[Word, ...] = ()
     redirected: bool = False
+
+    @property
+    def line(self) -> str:
+        """The command without assignments and redirections; empty where it needs a shell."""
+        written = self.written[len(self.written) - len(self.words) :]
+        if self.assignments or not all(word.literal for word in written):
+            return ""
+        return shlex.join(self.words)
 
     @property
     def assigned(self) -> bool:
@@ -260,8 +269,8 @@ def with_exec(script: str) -> str:
     *before, last = found.commands
     apart = any(each.subshell or each.loop or each.condition for each in found.commands)
     ends = [each.end for each in before]
-    between = [script[end : each.start] for end, each in zip(ends, found.commands[1:], strict=True)]
-    if apart or last.assigned or last.by_exec or last.quick:
+    between = [script[end : each.begin] for end, each in zip(ends, found.commands[1:], strict=True)]
+    if apart or not last.words or last.by_exec or last.quick:
         return ""
     if any(each.strip() != "&&" for each in between):
         return ""

@@ -34,7 +34,9 @@ def rated(
         ]
         said = f"{_word(worker)}: exposure {score:.1f} of 10 (systemd-analyze security)"
         alike.setdefault((said, ", ".join(lower)), []).append(worker.name)
-    return [_note(names, said, hint) for (said, hint), names in alike.items()]
+    return [
+        _note(names, said, hint and f"hardening = {hint}") for (said, hint), names in alike.items()
+    ]
 
 
 def _note(names: list[str], said: str, hint: str) -> Finding:
@@ -45,7 +47,7 @@ def _note(names: list[str], said: str, hint: str) -> Finding:
 
 
 def _word(worker: Worker) -> str:
-    return f'"{worker.hardening}"' if worker.hardening else "none"
+    return f'"{worker.hardening}"' if worker.hardening else "not set"
 
 
 def applies(worker: Worker, directive: str) -> bool:

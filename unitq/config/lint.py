@@ -121,15 +121,28 @@ def _of_signs(worker: Worker) -> list[Finding]:
             Level.WARNING,
             where,
             f"the program gets {sign} as an argument",
-            "`directory` takes the place of `cd X &&`; what needs a shell is "
-            "command = '/bin/bash -c \"… exec the-worker\"'; "
-            f"put {sign} into quotes if it is meant",
+            f"{_without_sign(sign)}; put {sign} into quotes if it is meant",
             "systemd starts the program without a shell",
             "shell-syntax",
         )
         for where, command in commands
         if (sign := shell_sign(command))
     ]
+
+
+def _without_sign(sign: str) -> str:
+    """What to write in place of what only a shell would understand."""
+    if sign == "&":
+        return "leave it out: systemd runs the worker in the background"
+    if "<" not in sign and ">" in sign:
+        return (
+            "leave the redirection out: `unitq logs` has the output; for a file: service = "
+            '{ StandardOutput = "append:/path", StandardError = "append:/path" }'
+        )
+    return (
+        "`directory` takes the place of `cd X &&`; what needs a shell is "
+        "command = '/bin/bash -c \"… exec the-worker\"'"
+    )
 
 
 def _of_probe(probe: Probe, directory: str, place: str) -> list[Finding]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -177,11 +176,6 @@ class _Ground(NamedTuple):
         """Whether what passes this signal on makes it a second one, which costs the job."""
         return not self.mixed and self.preset is not None and signal in self.preset.stop.again
 
-    @property
-    def bare(self) -> str:
-        """The worker's command alone."""
-        return shlex.join(self.stand.words)
-
     def every_process(self, what: str, hint: str, name: str) -> Finding:
         """The error that each process has to get a signal that not each may get."""
         assert self.preset
@@ -299,7 +293,7 @@ def _shell(ground: _Ground, below: Below) -> Iterator[Finding]:
             Level.ERROR,
             place,
             f"the worker runs in a `{command.loop}` loop of {where}",
-            _without_loop(ground, below),
+            _without_loop(below),
             "the shell is told to stop and not the worker, or the loop starts another worker in "
             "the middle of the stop, which takes jobs until it is killed",
             "loop",
@@ -387,11 +381,13 @@ def _one_line(ground: _Ground, below: Below) -> Iterator[Finding]:
             "background",
         )
     else:
+        exec_hint = f"drop the shell, or write `exec` before the worker's command: {better}"
         yield Finding(
             Level.NOTE,
             f"{place}.command",
             "a shell stands between systemd and the worker",
-            f"drop the shell, or write `exec` before the worker's command: {better}",
+            # `exec` in a pipe replaces a subshell only.
+            'if the pipe is meant: allow = ["shell"]' if below.command.piped else exec_hint,
             "the stop signal reaches both",
             "shell",
         )
@@ -414,7 +410,7 @@ def _without_pipe(script: Script) -> str:
     )
 
 
-def _without_loop(ground: _Ground, below: Below) -> str:
+def _without_loop(below: Below) -> str:
     """Returns the lines that do the same as a loop: systemd starts again what has ended."""
     pause = next(
         (
@@ -435,9 +431,9 @@ def _without_loop(ground: _Ground, below: Below) -> str:
         and each.words[:1] not in _PAUSES
         for each in below.script.commands
     )
-    if below.path or prepared:
-        return f"start it by `exec`, without the loop{', and ' * bool(more)}{more}: {again}"
-    return f"command = {_toml(ground.bare)}{', ' * bool(more)}{more}: {again}"
+    line = "" if below.path or prepared else below.command.line
+    begin = f"command = {_toml(line)}" if line else "start it by `exec`, without the loop"
+    return f"{begin}{', and ' * bool(more)}{more}: {again}"
 
 
 def _toml(text: str) -> str:

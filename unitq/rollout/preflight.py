@@ -406,7 +406,9 @@ def _program(command: str, release: str, place: str, folders: Sequence[str]) -> 
                 Level.ERROR,
                 place,
                 f"there is no program {name} in {':'.join(folders)}",
-                of_the_shell(name) or "install it, or write its whole path",
+                f"write ./{name}: it is in `directory`"
+                if os.path.isfile(os.path.join(release, name))
+                else of_the_shell(name) or "install it, or write its whole path",
                 "systemd looks nowhere else, and does not use your $PATH",
             )
         ]

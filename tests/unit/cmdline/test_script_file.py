@@ -179,6 +179,18 @@ def test_programs_are_looked_for_where_the_unit_says(tmp_path: Path) -> None:
     assert not said("mine", tmp_path, "[workers.sms.service]", f"ExecSearchPath = '{tmp_path}:/x'")
 
 
+def test_a_program_beside_the_code_is_to_be_written_with_a_slash(tmp_path: Path) -> None:
+    (tmp_path / "mine").touch(mode=0o755)
+    (finding,) = preflight.of_app(
+        app("[workers.sms]\nuser = 'daemon'\ncommand = 'mine'"),
+        {"sms": Code(str(tmp_path), "1")},
+        user_scope=False,
+        folder=tmp_path,
+    )
+    assert finding.hint == "write ./mine: it is in `directory`"
+    assert not said("./mine", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("command", "hint"),
     [("cd /srv && php x", "`directory`"), ("A=1 php x", "`environment`"), ("exec x", "bash -c")],

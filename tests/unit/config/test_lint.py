@@ -60,9 +60,9 @@ def test_a_shell_is_recognised(command: str, script: str) -> None:
         ("php bin/resque", "exec php bin/resque"),
         ("cd app && php bin/resque", "cd app && exec php bin/resque"),
         ("a && b && php x", "a && b && exec php x"),
+        ("QUEUE=sms php bin/resque", "QUEUE=sms exec php bin/resque"),
         # Too much for a rewrite that is surely right.
         ("php bin/resque; true", "the last of its script"),
-        ("QUEUE=sms php bin/resque", "the last of its script"),
         ("exec 2>&1; php bin/resque", "the last of its script"),
     ],
 )
@@ -206,8 +206,7 @@ def test_what_only_a_shell_would_understand_gets_a_warning(command: str, sign: s
     (found,) = [one for one in findings(command) if one.name == "shell-syntax"]
     assert (found.level, found.place) == (Level.WARNING, "workers.sms.command")
     assert f"gets {sign} as" in found.message
-    assert "`directory`" in found.hint
-    assert "/bin/bash -c" in found.hint
+    assert f"put {sign} into quotes" in found.hint
 
 
 @pytest.mark.parametrize(
@@ -225,6 +224,22 @@ def test_what_only_a_shell_would_understand_gets_a_warning(command: str, sign: s
 )
 def test_a_word_that_is_meant_as_it_stands_gets_none(command: str) -> None:
     assert not [one for one in findings(command) if one.name == "shell-syntax"]
+
+
+@pytest.mark.parametrize(
+    ("rest", "instead"),
+    [
+        ("&", "leave it out: systemd runs"),
+        (">> /log 2>&1", "StandardOutput"),
+        ("2>&1", "StandardOutput"),
+        ("&& b", "`directory`"),
+        ("| logger", "/bin/bash -c"),
+        ("< /in", "/bin/bash -c"),
+    ],
+)
+def test_each_sign_of_a_shell_has_its_way(rest: str, instead: str) -> None:
+    (found,) = [one for one in findings(f"/bin/a {rest}") if one.name == "shell-syntax"]
+    assert instead in found.hint
 
 
 def test_a_probe_has_no_shell_either() -> None:

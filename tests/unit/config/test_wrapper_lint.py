@@ -33,7 +33,13 @@ def findings(command: str, *lines: str, heads: dict[str, str] | None = None) -> 
         (f'bash -c "while true; do {RQ}; sleep 1; done"', "loop", 'restart_delay = "1s"'),
         (f'bash -c "while :; do {RQ} || true; done"', "loop", f"command = '{RQ}'"),
         (f'bash -c "until {RQ}; do sleep 5; done"', "loop", 'restart_delay = "5s"'),
-        (f'bash -c "for i in 1 2; do nice {RQ}; done"', "loop", f"command = '{RQ}'"),
+        (f'bash -c "for i in 1 2; do nice {RQ}; done"', "loop", f"command = 'nice {RQ}'"),
+        (
+            'bash -c "until bundle exec rails runner P.run; do sleep 5; done"',
+            "loop",
+            "command = 'bundle exec rails runner P.run', and restart_delay = \"5s\"",
+        ),
+        (f"bash -c 'while :; do {RQ} $Q; done'", "loop", "start it by `exec`"),
         (f"su - app -c '{RQ}'", "elsewhere", 'user = "app"'),
         (f"su -c '{RQ}' app", "elsewhere", 'user = "app"'),
         (f"runuser -l app -c '{RQ}'", "elsewhere", 'user = "app"'),
@@ -263,7 +269,8 @@ def test_what_every_way_of_a_script_does_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("script", "hint"),
     [
-        (f"while [ -f on ]; do {RESQUE}; echo again; sleep 2; done", f"command = '{RESQUE}', rest"),
+        (f"while [ -f on ]; do {RESQUE}; echo again; sleep 2; done",
+         f"command = '{RESQUE}', and rest"),
         (f"cd /srv; while true; do {RESQUE}; done", "start it by `exec`, without the loop: syst"),
         (f"export A=1; while :; do {RESQUE}; sleep 5; done",
          'by `exec`, without the loop, and restart_delay = "5s": systemd'),

@@ -243,14 +243,14 @@ def test_what_check_says_of_each_word() -> None:
     (note,) = rated(found, {"sms": 4.9}, {Hardening.STRICT: {"sms": 1.8}})
     assert (note.level, note.place) == (Level.NOTE, "workers.sms.hardening")
     assert note.message == '"standard": exposure 4.9 of 10 (systemd-analyze security)'
-    assert note.hint == '"strict" would make it 1.8'
+    assert note.hint == 'hardening = "strict" would make it 1.8'
     (note,) = rated(found, {"sms": 1.8}, {Hardening.STRICT: {"sms": 1.8}})
     assert note.hint == ""
     # What is the same for several workers is said once.
     three = app("".join(WORKER.replace("sms", name) for name in ("sms", "mail", "other")))
     same, other = rated(three, {"sms": 8.9, "mail": 8.9, "other": 5.0}, {})
     assert (same.place, other.place) == ("hardening", "workers.other.hardening")
-    assert same.message == "none: exposure 8.9 of 10 (systemd-analyze security): sms, mail"
+    assert same.message == "not set: exposure 8.9 of 10 (systemd-analyze security): sms, mail"
     # Where systemd-analyze rates no files.
     assert rated(found, {}, {}) == []
     assert limits_of_user_scope(app(WORKER)) == []

@@ -137,8 +137,10 @@ def _with_exec(kept: Plain, at: int, found: Sequence[Step]) -> Plain:
     )
     if longer or (len(found) > 1 and started[-1] in _AFTERWARDS):
         return replace(kept, why="the worker is not its last command", hands_over=False)
-    if "trap" in started or "exec" in started or started[-1] in BUILTINS or last.assignments:
+    if "trap" in started or "exec" in started or started[-1] in BUILTINS or not last.words:
         return replace(kept, hands_over=False)
-    script = f"{kept.script[: last.begin]}exec {kept.script[last.begin :]}"
+    # Behind `A=1`, which `exec` passes on; before a redirection that comes first.
+    at_word = last.start if last.assignments else last.begin
+    script = f"{kept.script[:at_word]}exec {kept.script[at_word:]}"
     arguments = (*kept.arguments[:at], script, *kept.arguments[at + 1 :])
     return replace(kept, arguments=arguments, script=script, with_exec=True)

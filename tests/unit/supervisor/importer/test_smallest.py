@@ -191,6 +191,31 @@ def test_a_script_without_a_shebang_keeps_its_shell() -> None:
     assert worker.command == "/srv/nosb.sh --all"
 
 
+@pytest.mark.parametrize(
+    ("script", "directory"),
+    [
+        ("php /srv/a/artisan queue:work >> /log 2>&1", "/srv/a"),
+        ("cd /srv/b; exec ./work $X", "/srv/b"),
+        ("A=1 php /srv/a/artisan queue:work $X", "/srv/a"),
+        ("cd $HOME; exec ./work", "/"),
+        ("php /srv/a/artisan queue:work & wait", "/"),
+    ],
+)
+def test_the_code_that_a_shell_starts_is_found(script: str, directory: str) -> None:
+    text = f'[supervisord]\n[program:w]\nuser=u\ncommand=bash -c "{script}"\n'
+    (worker,) = of(imported(text))
+    assert str(worker.directory) == directory
+
+
+def test_variables_before_the_command_do_not_keep_a_shell_above_the_worker() -> None:
+    (worker,) = of(
+        found := imported(program('bash -c "TERM_CHILD=1 bundle exec rake resque:work > log"'))
+    )
+    assert "TERM_CHILD=1 exec bundle exec rake" in worker.command
+    assert worker.kill_mode is KillMode.MIXED
+    assert "TERM_CHILD" not in decisions(found)
+
+
 def test_what_could_not_be_read_is_said_and_gets_every_signal() -> None:
     found = imported(program("/opt/x/run"), unread=("/opt/x/run",))
     (worker,) = of(found)
