@@ -15,9 +15,9 @@ from tests.harness.build import PRESETS, app, rendered
 from unitq.cli.main import cli
 from unitq.cli.presets import job_in_hand, queues, quiet
 from unitq.errors import Exit
+from unitq.presets import NONE
 from unitq.presets.detect import recognised
 from unitq.presets.file import parse
-from unitq.presets.model import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import textwrap
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from unitq.config import directives
 from unitq.config.schema import AppFile, HooksTable, ProbeTable, RolloutTable, WorkerTable, plain
 from unitq.config.tables import RecycleTable, RedisTable
+from unitq.config.types import HookTable, SecretTable
 from unitq.model import duration
-from unitq.toml import directives
-from unitq.toml.types import Kind
+from unitq.model.suggest import either
+from unitq.toml.document import toml
+from unitq.toml.kinds import TYPES, Choice, Kind
 from unitq.toml.values import RESERVED_VARIABLES
 
 if TYPE_CHECKING:
@@ -75,22 +79,14 @@ such as `/etc/shop`.
 """
 
 _CREDENTIALS = """\
-## Credentials
-
-systemd reads the file as root and gives the worker a copy that only its own user can read, as
-`$CREDENTIALS_DIRECTORY/NAME`: not in the environment, where every child process has it.
-
 ```toml
 [workers.sms.credentials]
 DB_PASSWORD = "/etc/credstore.encrypted/shop.db"
 SMS_KEY = { path = "/srv/shop/shared/sms.key", encrypted = false }
 ```
 
-A file in a directory whose name ends with `.encrypted` is one that `systemd-creds encrypt
---name=DB_PASSWORD` wrote, unless `encrypted` says something else; with `--user` there are plain
-files only. Every part of the path must belong to root (or to you, with `--user`). A deploy reads
-the files first; a secret that has changed is a new revision, and restarts the workers. More in
-[hardening.md](hardening.md#credentials).
+A deploy reads the files first; a secret that has changed is a new revision, and restarts the
+workers. More in [hardening.md](hardening.md#credentials).
 """
 
 _PROBES = """\
@@ -132,14 +128,10 @@ age = "6h"
 """
 
 _HOOKS = """\
-A hook is a program and its arguments, as a list of strings; no shell reads them. The program is
-an absolute path, or one relative to the directory of unitq.toml, in which it runs; `$PATH` is not
-searched. It runs as the account that runs unitq, or as its `user`. As root it runs only what root
-alone can change: a program, or a script behind an interpreter, that another account can change
-needs `user`. It finds what the deploy is about as a JSON document on its standard input, and has a
-minute, or the `timeout` that it is given: then it gets SIGTERM, and SIGKILL after five seconds,
-with all of its process group. What it prints is shown where it fails, the last 64 KiB of it. A
-daemon that it starts should redirect its output: nobody reads it once the hook has ended.
+As root it runs only what root alone can change: a program, or a script behind an interpreter, that
+another account can change needs `user`. It finds what the deploy is about as a JSON document on its
+standard input. What it prints is shown where it fails, the last 64 KiB of it. A daemon that it
+starts should redirect its output: nobody reads it once the hook has ended.
 
 ```toml
 [hooks]
@@ -219,9 +211,11 @@ def reference() -> str:
         _section("The app", AppFile, skip=_TABLES),
         _section("[rollout]", RolloutTable),
         _section("[hooks]", HooksTable),
+        _section("A hook", HookTable),
         _HOOKS,
         _section("[redis]", RedisTable),
         _section("[workers.NAME]", WorkerTable),
+        _section("Credentials", SecretTable),
         _CREDENTIALS,
         _section("Probes", ProbeTable),
         _PROBES,
@@ -240,7 +234,7 @@ def reference() -> str:
                 )
                 for key, advice in owned.items()
             ),
-            types=_codes(directives.TYPES),
+            types=_codes(TYPES),
         ),
         _STRINGS.format(reserved="\n".join(textwrap.wrap(_codes(RESERVED_VARIABLES), 100))),
     ]
@@ -254,7 +248,8 @@ def _section(title: str, model: type[BaseModel], skip: tuple[str, ...] = ()) -> 
         if key not in skip
     ]
     head = [_row("key", "type", "default", "what it means"), "| --- | --- | --- | --- |"]
-    return "\n".join([f"## {title}", "", (model.__doc__ or "").strip(), "", *head, *rows, ""])
+    about = inspect.cleandoc(model.__doc__ or "")
+    return "\n".join([f"## {title}", "", about, "", *head, *rows, ""])
 
 
 def _row(*cells: str) -> str:
@@ -271,10 +266,16 @@ def _codes(words: tuple[str, ...]) -> str:
 
 def _kind(field: FieldInfo) -> str:
     # Of `User | None` pydantic keeps the union, and the kind one level further in.
-    metadata = [*field.metadata]
-    for part in getattr(field.annotation, "__args__", ()):
-        metadata += getattr(part, "__metadata__", ())
-    return next((item.words for item in metadata if isinstance(item, Kind)), "")
+    parts = (field, *getattr(field.annotation, "__args__", ()))
+    for part in parts:
+        metadata = part.metadata if part is field else getattr(part, "__metadata__", ())
+        kind = next((item for item in metadata if isinstance(item, Kind | Choice)), None)
+        if isinstance(kind, Kind):
+            return kind.words
+        if kind:
+            words = field.annotation if part is field else part.__origin__
+            return either([f'`"{word}"`' for word in words])
+    return ""
 
 
 def _default(field: FieldInfo) -> str:
@@ -282,25 +283,6 @@ def _default(field: FieldInfo) -> str:
         return "required"
     value = plain(field.default)
     return "" if value in (None, []) else f"`{toml(value)}`"
-
-
-def toml(value: Any) -> str:
-    """The value as TOML writes it, on one line."""
-    match value:
-        case bool():
-            return str(value).lower()
-        case int():
-            return str(value)
-        case dict():
-            return f"{{ {', '.join(f'{key} = {toml(item)}' for key, item in value.items())} }}"
-        case list() | tuple():
-            return f"[{', '.join(toml(item) for item in value)}]"
-    escaped = (c if c.isprintable() else f"\\U{ord(c):08X}" for c in _escape_quotes(str(value)))
-    return '"' + "".join(escaped) + '"'
-
-
-def _escape_quotes(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 _STARTER = """\

@@ -8,13 +8,16 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, Discriminator, Field, Tag
+from pydantic import BaseModel, Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from unitq.config.tables import RecycleTable, RedisTable, Table
+from unitq.config import directives, types
+from unitq.config.tables import RecycleTable, RedisTable
 from unitq.model.app import ROLLOUT, App, CodeVersion, Probe, StartLimit, Worker
-from unitq.model.settings import Duration, Share
-from unitq.toml import types
+from unitq.model.hardening import Hardening
+from unitq.model.settings import Duration, OnDrainTimeout, OnFailure, OnKilled, Promote, Share
+from unitq.toml import kinds
+from unitq.toml.kinds import Kind, Table, forms
 
 if TYPE_CHECKING:
     from pydantic_core import core_schema
@@ -47,18 +50,18 @@ class RolloutTable(Table):
         "rounded up.",
         examples=[1, "25%"],
     )
-    min_healthy: types.ShortSpan = Field(
+    min_healthy: kinds.ShortSpan = Field(
         default=ROLLOUT.min_healthy,
         description="How long a new process must run before the instance counts as healthy.",
         examples=["10s"],
     )
-    start_timeout: types.LongSpan = Field(
+    start_timeout: kinds.LongSpan = Field(
         default=ROLLOUT.start_timeout,
         description="How long it may take until a new process is there; with `Type=notify`, until "
         "it says that it is ready. After that the instance has failed.",
         examples=["90s"],
     )
-    healthy_deadline: types.LongSpan = Field(
+    healthy_deadline: kinds.LongSpan = Field(
         default=ROLLOUT.healthy_deadline,
         description="How long a new process may take, from its start, until the instance counts "
         "as healthy: it has run for `min_healthy` and its probe has succeeded. After that it has "
@@ -71,12 +74,12 @@ class RolloutTable(Table):
         "`canary_soak` before any other is touched. A percentage is rounded up. 0: none.",
         examples=[1, "10%"],
     )
-    canary_soak: types.ShortSpan = Field(
+    canary_soak: kinds.ShortSpan = Field(
         default=ROLLOUT.canary_soak,
         description="How long the canaries must stay healthy before the others follow.",
         examples=["5min"],
     )
-    promote: types.PromoteWord = Field(
+    promote: kinds.Word[Promote] = Field(
         default=ROLLOUT.promote,
         description="What follows when they have: with `auto` the rollout goes on, with `manual` "
         "it waits for `unitq rollout promote`.",
@@ -87,13 +90,13 @@ class RolloutTable(Table):
         description="How many instances may fail before the rollout stops.",
         examples=[0],
     )
-    on_failure: types.OnFailureWord = Field(
+    on_failure: kinds.Word[OnFailure] = Field(
         default=ROLLOUT.on_failure,
         description="What follows when more have failed: with `rollback` the instances go back to "
         "the last stable revision, where there is one; with `pause` all is left as it is.",
         examples=["rollback"],
     )
-    on_drain_timeout: types.OnDrainTimeoutWord = Field(
+    on_drain_timeout: kinds.Word[OnDrainTimeout] = Field(
         default=ROLLOUT.on_drain_timeout,
         description="What follows when a worker needs longer than its `stop_timeout` to finish "
         "its job: with `kill` it is killed, and named; with `wait` it is waited for as long as it "
@@ -123,23 +126,15 @@ class HooksTable(Table):
     )
 
 
-# What pydantic calls the two forms of a probe. No key of a file holds these characters.
-AS_WORD, AS_TABLE = "\x00word", "\x00table"
-
-
-def _shape(value: object) -> str:
-    return AS_TABLE if isinstance(value, dict | ProbeTable) else AS_WORD
-
-
 class ProbeTable(Table):
     """Asks a new process whether it does its work, where that it runs does not say enough."""
 
-    command: types.Command = Field(
+    command: kinds.Command = Field(
         description="What asks, in the same syntax as the worker's `command`; `%i` is the number "
         "of the instance. Exit status 0 says that it is well.",
         examples=["bin/probe %i"],
     )
-    timeout: types.LongSpan = Field(
+    timeout: kinds.LongSpan = Field(
         default=_default("timeout", Probe),
         description="How long it may take; after that it has failed, and is ended.",
         examples=["5s"],
@@ -154,12 +149,12 @@ class ProbeTable(Table):
 class WorkerTable(Table):
     """A worker: a named group of identical instances. `NAME` becomes part of unit names."""
 
-    command: types.Command = Field(
+    command: kinds.Command = Field(
         description="What each instance runs: systemd's command-line syntax, not a shell's. `%i` "
         "is the number of the instance. A relative program (`bin/worker`) is one in `directory`.",
         examples=["/usr/bin/php bin/resque"],
     )
-    preset: types.PresetName | None = Field(
+    preset: kinds.PresetName | None = Field(
         default=None,
         description="The framework of the worker, of those that `unitq presets` lists: how it is "
         "told to stop, and how long it may take, unless given here. See "
@@ -177,24 +172,24 @@ class WorkerTable(Table):
     instances: types.Instances = Field(
         default=1, description="How many of them run side by side.", examples=[4]
     )
-    stop_timeout: types.AnySpan = Field(
+    stop_timeout: kinds.AnySpan = Field(
         default=_default("stop_timeout"),
         description="How long the job in hand may take to finish when an instance stops. Only "
         "then it is killed, and the deploy says so. A preset has a default of its own.",
         examples=["10min"],
     )
-    stop_signal: types.Signal = Field(
+    stop_signal: kinds.StopSignal = Field(
         default=_default("stop_signal"),
         description="What tells the worker to finish its job and exit. Better left to `preset`.",
         examples=["SIGQUIT"],
     )
-    kill_mode: types.KillModeWord = Field(
+    kill_mode: kinds.KillModeWord = Field(
         default=_default("kill_mode"),
         description="Who gets the signal: every process of the instance, or with `mixed` only "
         "its main process. Nothing is left behind either way. Better left to `preset`.",
         examples=["control-group"],
     )
-    restart_delay: types.ShortSpan = Field(
+    restart_delay: kinds.ShortSpan = Field(
         default=_default("restart_delay"),
         description="How long systemd waits before it starts an instance again that ended by "
         "itself.",
@@ -212,14 +207,14 @@ class WorkerTable(Table):
         "brackets. Together with the app's own `allow`.",
         examples=[["pipe"]],
     )
-    singleton: types.Flag = Field(
+    singleton: kinds.Flag = Field(
         default=_default("singleton"),
         description="Whether there must never be two processes of it, not even for a moment: a "
         "scheduler, say. It has one instance, and the old process ends before the new one starts, "
         "whatever `max_surge` says.",
         examples=[True],
     )
-    on_killed: types.OnKilledWord = Field(
+    on_killed: kinds.Word[OnKilled] = Field(
         default=_default("on_killed"),
         description="What becomes of the job of a worker that had to be killed: with `report` it "
         "is named, with `requeue` also put back at the head of its queue. One that was nearly done "
@@ -228,9 +223,12 @@ class WorkerTable(Table):
     )
     probe: (
         Annotated[
-            Annotated[types.Registered, Tag(AS_WORD)] | Annotated[ProbeTable, Tag(AS_TABLE)],
-            Discriminator(_shape),
-            types.Kind('table or `"registered"`, see [Probes](#probes)'),
+            str | ProbeTable,
+            Kind(
+                'table or `"registered"`, see [Probes](#probes)',
+                types.PROBE,
+                forms(types.Registered, table=ProbeTable),
+            ),
         ]
         | None
     ) = Field(
@@ -238,12 +236,12 @@ class WorkerTable(Table):
         description="Asks a new process whether it does its work.",
         examples=[{"command": "bin/probe %i", "timeout": "5s", "successes": 1}],
     )
-    recycle: Annotated[RecycleTable, types.Kind("table, see [Recycling](#recycling)")] | None = (
-        Field(
-            default=None,
-            description="Drains and replaces instances that have become too large or too old.",
-            examples=[{"memory": "256M", "age": "6h", "jitter": "10%"}],
-        )
+    recycle: (
+        Annotated[RecycleTable, Kind("table, see [Recycling](#recycling)", "a table")] | None
+    ) = Field(
+        default=None,
+        description="Drains and replaces instances that have become too large or too old.",
+        examples=[{"memory": "256M", "age": "6h", "jitter": "10%"}],
     )
     supervisor_name: types.SupervisorName | None = Field(
         default=None,
@@ -259,7 +257,7 @@ class WorkerTable(Table):
         description="Permissions that new files do not get.",
         examples=["0022"],
     )
-    limits: types.Limits = Field(
+    limits: directives.Limits = Field(
         default=_default("limits"),
         description="Resource limits.",
         examples=[{"LimitNOFILE": 65536}],
@@ -275,7 +273,7 @@ class WorkerTable(Table):
         description="The app's `directory` unless given here.",
         examples=["/srv/shop/current"],
     )
-    environment: types.Variables = Field(
+    environment: kinds.Variables = Field(
         default=(),
         description="Added to the app's `environment`; the same name here wins.",
         examples=[{"QUEUE_WAIT": 5}],
@@ -285,7 +283,7 @@ class WorkerTable(Table):
         description="Read instead of the app's `environment_file`.",
         examples=["/etc/shop/sms.env"],
     )
-    hardening: types.HardeningWord | None = Field(
+    hardening: kinds.Word[Hardening] | None = Field(
         default=None, description="The app's `hardening` unless given here.", examples=["strict"]
     )
     writable: types.Writable | None = Field(
@@ -298,12 +296,12 @@ class WorkerTable(Table):
         description="Added to the app's `credentials`; the same name here wins.",
         examples=[{"SMS_KEY": "/etc/credstore.encrypted/shop.sms"}],
     )
-    unit: types.UnitSection = Field(
+    unit: directives.UnitSection = Field(
         default=_default("unit"),
         description="Any other directive for the unit's `[Unit]` section.",
         examples=[{"OnFailure": "alert@%n.service"}],
     )
-    service: types.ServiceSection = Field(
+    service: directives.ServiceSection = Field(
         default=_default("service"),
         description="Any other directive for the unit's `[Service]` section.",
         examples=[{"MemoryMax": "512M", "ProtectHome": True}],
@@ -313,7 +311,7 @@ class WorkerTable(Table):
 class AppFile(Table):
     """One app: its workers, and what they have in common."""
 
-    app: types.Name = Field(
+    app: kinds.Name = Field(
         description="The app's name, which becomes part of unit names. To change it later makes "
         "another app.",
         examples=["shop"],
@@ -333,7 +331,7 @@ class AppFile(Table):
         "Required here or in every worker.",
         examples=["/srv/shop/current"],
     )
-    environment: types.Variables = Field(
+    environment: kinds.Variables = Field(
         default=(),
         description="Environment variables. They arrive as they stand here: `%`, `$` and quotes "
         "mean nothing special. They are kept where only root can read them.",
@@ -345,7 +343,7 @@ class AppFile(Table):
         "that all instances of a revision have the same.",
         examples=["/etc/shop/env"],
     )
-    hardening: types.HardeningWord | None = Field(
+    hardening: kinds.Word[Hardening] | None = Field(
         default=None,
         description="How much of the machine the workers can reach: with `standard` what no "
         "worker in PHP, Python, Ruby or Node should miss, with `strict` as little as possible, "
@@ -370,7 +368,7 @@ class AppFile(Table):
         "that it prints in brackets. What guards root has no name and cannot be allowed.",
         examples=[["env-file"]],
     )
-    code_version: types.CodeVersionWord = Field(
+    code_version: kinds.Word[CodeVersion] = Field(
         default=CodeVersion.AUTO,
         description="What tells a deploy that the code has changed: `release` is the directory "
         "that `directory` leads to, `git` is HEAD and whether the files differ from it, and with "
@@ -390,15 +388,20 @@ class AppFile(Table):
         "without this key ([Shutdown and reboot](runbook.md#shutdown-and-reboot)).",
         examples=[["postgresql.service"]],
     )
-    redis: RedisTable = Field(default=RedisTable(), description="Where the queues are.")
+    redis: RedisTable = Field(
+        default=RedisTable.model_construct(), description="Where the queues are."
+    )
     rollout: RolloutTable = Field(
-        default=RolloutTable(), description="How a deploy replaces the instances."
+        default=RolloutTable.model_construct(), description="How a deploy replaces the instances."
     )
     hooks: HooksTable = Field(
-        default=HooksTable(), description="Programs that unitq runs around a deploy."
+        default=HooksTable.model_construct(),
+        description="Programs that unitq runs around a deploy.",
     )
-    workers: dict[types.Name, WorkerTable] = Field(
-        description="The workers by name; at least one.", min_length=1
+    workers: dict[kinds.Name, WorkerTable] = Field(
+        description="The workers by name; at least one.",
+        min_length=1,
+        examples=[{"sms": {"command": "/usr/bin/php bin/resque"}}],
     )
 
 
@@ -408,6 +411,13 @@ class _Generator(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002
         # "Stop Timeout" says nothing that "stop_timeout" does not.
         return False
+
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        made = super().dict_schema(schema)
+        # Without this a key that does not match would be no mistake.
+        for pattern, value in made.pop("patternProperties", {}).items():
+            made |= {"propertyNames": {"pattern": pattern}, "additionalProperties": value}
+        return made
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])

@@ -18,7 +18,7 @@ from unitq.cli.output import confirm, echo, echo_json, echo_lines
 from unitq.cli.scope import current, scope_options
 from unitq.errors import ConfigError, Exit, NoMatchError, PreflightError
 from unitq.model.names import InstanceName
-from unitq.presets.model import NONE
+from unitq.presets import NONE
 from unitq.revisions import state
 from unitq.rollout.execute import need_terminal, running, share, waiting_options
 from unitq.supervisor.takeover.strategy import Move, Pair
