@@ -213,7 +213,9 @@ def source(preset: str, names: Sequence[str]) -> Source:
 
     The one that all workers serve, unitq.toml names.
     """
-    found = redis_keys.parse(tomllib.loads((PRESETS / f"{preset}.toml").read_text())["redis"])
+    found = redis_keys.Keys.model_validate(
+        tomllib.loads((PRESETS / f"{preset}.toml").read_text())["redis"]
+    )
     own = tuple(names[:1] if found.names else names)
     return Source(preset, found, own, found.prefix, found.registry_prefix)
 

@@ -157,7 +157,7 @@ class Scope:
         if self._presets is None:
             from unitq.presets import store
 
-            self._presets = store.load(self.layout.config_dir)  # 50 ms: once for a command
+            self._presets = store.load(self.layout.config_dir)
         return self._presets
 
     def apps(self) -> list[str]:

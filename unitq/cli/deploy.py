@@ -51,10 +51,9 @@ Examples:
 def check(ask_redis: bool, as_json: bool) -> int:
     """Look for mistakes in unitq.toml and on this machine.
 
-    Validates the file, has systemd verify the units it leads to, and looks for missing programs,
-    scripts, directories and users, for what only a shell would understand, shells between systemd
-    and a worker, and settings that lose jobs. Notes how much of the machine each worker can reach.
-    A name in brackets, such as [pipe, certain], is what `allow = ["pipe"]` silences the finding by.
+    Validates the file, has systemd verify the units, and looks for missing programs, directories
+    and users, and for what loses jobs. Notes how much of the machine each worker can reach.
+    `allow = ["pipe"]` silences the finding that ends in [pipe, certain].
     Changes nothing. Exits with 0, with 2 if the file is invalid, with 3 if something is missing,
     with 5 if something can only be read as root.
     """

@@ -211,8 +211,8 @@ def _procfile(
 def recogniser(scope: Scope) -> Recognise:
     """Tells the preset for a command line, by its words and by the scripts that it runs."""
     from unitq.config.scripts import heads, unread
+    from unitq.presets import NONE
     from unitq.presets.detect import recognised
-    from unitq.presets.model import NONE
     from unitq.supervisor.importer.detect import Looks
 
     presets = scope.presets()

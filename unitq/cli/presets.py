@@ -13,12 +13,12 @@ from unitq.cli.output import echo, echo_json, echo_lines
 from unitq.cli.scope import current, scope_options
 from unitq.errors import Exit, NoMatchError
 from unitq.model.suggest import either, nearest
-from unitq.presets.model import NONE
+from unitq.presets import NONE
 from unitq.presets.redis_keys import WITH_PIDS
 from unitq.text import table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from unitq.presets.model import Preset
 
@@ -59,7 +59,7 @@ def presets(name: str | None, as_json: bool) -> int:
     return Exit.USAGE if found.broken else Exit.OK
 
 
-def known(found: dict[str, Preset], name: str) -> Preset:
+def known(found: Mapping[str, Preset], name: str) -> Preset:
     """The preset of that name. Raises NoMatchError with the nearest name and all there are."""
     if name not in found:
         near = nearest(name, found)

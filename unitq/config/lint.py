@@ -10,7 +10,7 @@ from unitq.model.app import ROLLOUT
 from unitq.model.finding import Certainty, Finding, Level, Seen
 from unitq.model.hardening import Hardening
 from unitq.model.settings import OnDrainTimeout
-from unitq.presets.model import NONE
+from unitq.presets import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

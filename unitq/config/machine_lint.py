@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import ceil, isinf
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.config.directives import size
 from unitq.model.finding import Certainty, Finding, Level
 from unitq.model.settings import OnDrainTimeout
-from unitq.toml.directives import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -1,33 +1,21 @@
-"""What is wrong with unitq.toml, in plain words: one line for each place."""
+"""Unknown keys of unitq.toml: what other tools call a key, and where it belongs."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from unitq.config.schema import (
-    AS_TABLE,
-    AS_WORD,
-    AppFile,
-    HooksTable,
-    ProbeTable,
-    RolloutTable,
-    WorkerTable,
-)
-from unitq.config.tables import RecycleTable, RedisTable
+from unitq.config import directives
+from unitq.config.schema import AppFile, HooksTable, RolloutTable, WorkerTable
+from unitq.config.tables import RedisTable
 from unitq.model.suggest import either, nearest
-from unitq.toml import directives
-from unitq.toml.document import found, place, quoted
-from unitq.toml.values import MistakeError, MistakesError, Path
+from unitq.toml.document import place
+from unitq.toml.messages import Words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from pydantic import BaseModel
 
-    from pydantic import BaseModel, ValidationError
-from unitq.toml.messages import said
-
-WORDS_MAX = 200  # mistakes that are put into words at all: looking for near words takes time
-
+    from unitq.toml.values import Path
 
 # What other tools call it.
 _SYNONYMS = {
@@ -41,76 +29,15 @@ _SYNONYMS = {
 }  # fmt: skip
 
 
-def in_plain_words(error: ValidationError) -> Iterator[tuple[Path, str]]:
-    """pydantic's findings, one by one."""
-    every = error.errors(include_url=False)[:WORDS_MAX]
-    for item in every:
-        item["loc"] = tuple(part for part in item["loc"] if part not in (AS_WORD, AS_TABLE))
-    unknown = [item["loc"] for item in every if item["type"] == "extra_forbidden"]
-    meant = {(*path[:-1], _meant(path)) for path in unknown}
-    for item in every:
-        path: Path = item["loc"]
-        cause = item.get("ctx", {}).get("error")
-        match item["type"]:
-            case "extra_forbidden":
-                yield path, _unknown(path)
-            case "missing" if path not in meant:
-                yield path, _missing(path)
-            case "missing":
-                pass  # it is there, but mistyped, and that is said already
-            case "value_error" if isinstance(cause, MistakesError):
-                for mistake in cause.every:
-                    yield said(mistake, path, item["input"])
-            case "value_error" if isinstance(cause, MistakeError):
-                # A worker's name is the one key that pydantic checks as a value.
-                if len(path) == 3 and path[0] == "workers" and path[2] == "[key]":
-                    path = path[:2]
-                yield said(cause, path, item["input"])
-            case "too_short":
-                yield path, "empty; at least one [workers.NAME] is needed"
-            case _:
-                yield path, f"expected a table, got {found(item['input'], secret=True)}"
-
-
-def _missing(path: Path) -> str:
-    if path == ("workers",):
-        return "missing; at least one [workers.NAME] is needed"
-    key = str(path[-1])
-    example = table(path[:-1]).model_fields[key].examples
-    return f"missing, for example {key} = {quoted(str((example or ['…'])[0]))}"
-
-
-def table(path: Path) -> type[BaseModel]:
-    """The model of the table there."""
-    if path[:1] == ("workers",):
-        below: dict[object, type[BaseModel]] = {"probe": ProbeTable, "recycle": RecycleTable}
-        return below.get(path[2] if len(path) > 2 else None, WorkerTable)
-    tables: dict[Path, type[BaseModel]] = {
-        ("redis",): RedisTable,
-        ("rollout",): RolloutTable,
-        ("hooks",): HooksTable,
-    }
-    return tables.get(path, AppFile)
-
-
-def means(key: str, found: Mapping[str, object], path: Path) -> bool:
-    """Whether the table there has the key, if only in a spelling of its own."""
-    if key in found:
-        return True
-    unknown = [other for other in found if other not in table(path).model_fields]
-    return any(_meant((*path, other)) == key for other in unknown[:WORDS_MAX])
-
-
-def _meant(path: Path) -> str | None:
-    key = str(path[-1])
-    keys = table(path[:-1]).model_fields
+def _meant(path: Path, there: type[BaseModel] | None) -> str | None:
+    """The key that somebody meant who wrote this one."""
+    key, keys = str(path[-1]), there.model_fields if there else {}
     synonym = _SYNONYMS.get(key.lower().replace("-", "_"))
     return synonym if synonym in keys else nearest(key, keys)
 
 
-def _unknown(path: Path) -> str:
-    key, keys = str(path[-1]), table(path[:-1]).model_fields
-    meant, home = _meant(path), _home(key)
+def _unknown(path: Path, there: type[BaseModel] | None) -> str:
+    key, meant, home = str(path[-1]), _meant(path, there), _home(str(path[-1]))
     if home:
         return f"unknown key here, it belongs {home}"
     if meant:
@@ -118,7 +45,8 @@ def _unknown(path: Path) -> str:
     if path[0] == "workers" and re.fullmatch(r"[A-Z][A-Za-z]+", key):
         service = f"systemd directives belong in [{place(path[:-1])}.service]"
         return f"unknown key; {directives.instead(key, directives.IN_SERVICE) or service}"
-    return f"unknown key; the keys here are {either(list(keys), last='and')}"
+    keys = list(there.model_fields) if there else []
+    return f"unknown key; the keys here are {either(keys, last='and')}"
 
 
 def _home(key: str) -> str | None:
@@ -139,3 +67,6 @@ def _home(key: str) -> str | None:
     if key in ("memory", "jitter"):
         return "in [workers.NAME.recycle]"
     return next((words for model, words in homes if key in model.model_fields), None)
+
+
+WORDS = Words(_unknown, _meant)

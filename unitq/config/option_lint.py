@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.model import duration
 from unitq.model.app import Worker
 from unitq.model.finding import Certainty, Finding, Level, Seen
+from unitq.presets import NONE
 from unitq.presets.detect import invocations
-from unitq.presets.model import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

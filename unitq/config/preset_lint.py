@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from unitq.cmdline.launchers import stands_between
 from unitq.model.app import KillMode
 from unitq.model.finding import Finding, Level
+from unitq.presets import NONE
 from unitq.presets.detect import recognised, shell_script
-from unitq.presets.model import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

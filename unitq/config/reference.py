@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import textwrap
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from unitq.config import directives
 from unitq.config.schema import AppFile, HooksTable, ProbeTable, RolloutTable, WorkerTable, plain
 from unitq.config.tables import RecycleTable, RedisTable
-from unitq.toml import directives
-from unitq.toml.types import Kind
+from unitq.config.types import HookTable, SecretTable
+from unitq.model.suggest import either
+from unitq.toml.document import toml
+from unitq.toml.kinds import TYPES, Choice, Kind
 from unitq.toml.values import RESERVED_VARIABLES
 
 if TYPE_CHECKING:
@@ -56,20 +60,11 @@ root alone belongs in a directory of root's, such as `/etc/shop`.
 """
 
 _CREDENTIALS = """\
-## Credentials
-
-systemd gives the worker a copy that only its user can read, as `$CREDENTIALS_DIRECTORY/NAME`
-([how](hardening.md#credentials)).
-
 ```toml
 [workers.sms.credentials]
 DB_PASSWORD = "/etc/credstore.encrypted/shop.db"
 SMS_KEY = { path = "/srv/shop/shared/sms.key", encrypted = false }
 ```
-
-A file in a directory that ends with `.encrypted` is one that `systemd-creds encrypt
---name=DB_PASSWORD` wrote, unless `encrypted` says otherwise; with `--user` files are plain. The
-whole path belongs to root (with `--user`, or to you).
 """
 
 _PROBES = """\
@@ -97,12 +92,8 @@ age = "6h"
 """
 
 _HOOKS = """\
-[When they run](deploying.md#hooks). A hook is a program and its arguments, without a shell; a
-relative path begins in the directory of unitq.toml, where it also runs, and `$PATH` is not
-searched. It runs as the account that runs unitq, or as `user`. As root it runs only what root alone
-can change; any other program or script needs `user`. After `timeout` (1min) it gets SIGTERM, after
-five more seconds SIGKILL, with its process group. Its last 64 KiB are shown if it fails. A daemon
-that it starts should redirect its output.
+As root a hook runs only what root alone can change; anything else needs `user`. Its last 64 KiB
+of output are shown if it fails. A daemon redirects its output.
 
 ```toml
 [hooks]
@@ -117,7 +108,7 @@ _SPANS = """\
 
 As in [systemd.time(7)](https://www.freedesktop.org/software/systemd/man/systemd.time.html):
 `"90s"`, `"1h 30min"`, `"1.5h"`. A number without a unit means seconds, and needs no quotes.
-`"infinity"` is endless, where that makes sense. Units are systemd's, from `us` to `years`.
+`"infinity"` is endless. Units are systemd's, from `us` to `years`.
 """
 
 _LIMITS = """\
@@ -170,9 +161,11 @@ def reference() -> str:
         _section("The app", AppFile, skip=_TABLES),
         _section("[rollout]", RolloutTable),
         _section("[hooks]", HooksTable),
+        _section("A hook", HookTable),
         _HOOKS,
         _section("[redis]", RedisTable),
         _section("[workers.NAME]", WorkerTable),
+        _section("Credentials", SecretTable),
         _CREDENTIALS,
         _section("Probes", ProbeTable),
         _PROBES,
@@ -182,7 +175,7 @@ def reference() -> str:
         _LIMITS.format(limits="\n".join(_by_value(directives.LIMITS))),
         _OTHERS.format(
             owned="\n".join(_by_advice({**directives.IN_UNIT, **directives.IN_SERVICE})),
-            types=_codes(directives.TYPES),
+            types=_codes(TYPES),
         ),
         _STRINGS.format(reserved="\n".join(textwrap.wrap(_codes(RESERVED_VARIABLES), 100))),
     ]
@@ -201,7 +194,7 @@ def _section(title: str, model: type[BaseModel], skip: tuple[str, ...] = ()) -> 
         field = model.model_fields[keys[0]]
         facts = (_kind(field), _default(field)) if len(keys) == 1 else ("as the app's", "")
         head.append(_row(_codes(tuple(keys)), *facts, field.description or ""))
-    return "\n".join([f"## {title}", "", (model.__doc__ or "").strip(), "", *head, ""])
+    return "\n".join([f"## {title}", "", inspect.cleandoc(model.__doc__ or ""), "", *head, ""])
 
 
 def _row(*cells: str) -> str:
@@ -237,10 +230,16 @@ def _codes(words: tuple[str, ...]) -> str:
 
 def _kind(field: FieldInfo) -> str:
     # Of `User | None` pydantic keeps the union, and the kind one level further in.
-    metadata = [*field.metadata]
-    for part in getattr(field.annotation, "__args__", ()):
-        metadata += getattr(part, "__metadata__", ())
-    return next((item.words for item in metadata if isinstance(item, Kind)), "")
+    parts = (field, *getattr(field.annotation, "__args__", ()))
+    for part in parts:
+        metadata = part.metadata if part is field else getattr(part, "__metadata__", ())
+        kind = next((item for item in metadata if isinstance(item, Kind | Choice)), None)
+        if isinstance(kind, Kind):
+            return kind.words
+        if kind:
+            words = field.annotation if part is field else part.__origin__
+            return either([f'`"{word}"`' for word in words])
+    return ""
 
 
 def _default(field: FieldInfo) -> str:
@@ -248,25 +247,6 @@ def _default(field: FieldInfo) -> str:
         return "required"
     value = plain(field.default)
     return "" if value in (None, []) else f"`{toml(value)}`"
-
-
-def toml(value: Any) -> str:
-    """The value as TOML writes it, on one line."""
-    match value:
-        case bool():
-            return str(value).lower()
-        case int():
-            return str(value)
-        case dict():
-            return f"{{ {', '.join(f'{key} = {toml(item)}' for key, item in value.items())} }}"
-        case list() | tuple():
-            return f"[{', '.join(toml(item) for item in value)}]"
-    escaped = (c if c.isprintable() else f"\\U{ord(c):08X}" for c in _escape_quotes(str(value)))
-    return '"' + "".join(escaped) + '"'
-
-
-def _escape_quotes(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 _STARTER = """\

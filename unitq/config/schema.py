@@ -8,13 +8,16 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, Discriminator, Field, Tag
+from pydantic import BaseModel, Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from unitq.config.tables import RecycleTable, RedisTable, Table
+from unitq.config import directives, types
+from unitq.config.tables import RecycleTable, RedisTable
 from unitq.model.app import ROLLOUT, App, CodeVersion, Probe, StartLimit, Worker
-from unitq.model.settings import Duration, Share
-from unitq.toml import types
+from unitq.model.hardening import Hardening
+from unitq.model.settings import Duration, OnDrainTimeout, OnFailure, OnKilled, Promote, Share
+from unitq.toml import kinds
+from unitq.toml.kinds import Kind, Table, forms
 
 if TYPE_CHECKING:
     from pydantic_core import core_schema
@@ -45,18 +48,18 @@ class RolloutTable(Table):
         "ones included. A percentage is rounded up.",
         examples=[1, "25%"],
     )
-    min_healthy: types.ShortSpan = Field(
+    min_healthy: kinds.ShortSpan = Field(
         default=ROLLOUT.min_healthy,
         description="How long a new process must run to count as healthy.",
         examples=["10s"],
     )
-    start_timeout: types.LongSpan = Field(
+    start_timeout: kinds.LongSpan = Field(
         default=ROLLOUT.start_timeout,
         description="How long until there is a new process; with `Type=notify`, until it is "
         "ready. Then it has failed. systemd's own limit is `TimeoutStartSec`.",
         examples=["90s"],
     )
-    healthy_deadline: types.LongSpan = Field(
+    healthy_deadline: kinds.LongSpan = Field(
         default=ROLLOUT.healthy_deadline,
         description="How long, from its start, until it is healthy. Then it has failed. Longer "
         "than `min_healthy`.",
@@ -67,12 +70,12 @@ class RolloutTable(Table):
         description="How many instances of each worker go first. A percentage is rounded up.",
         examples=[1, "10%"],
     )
-    canary_soak: types.ShortSpan = Field(
+    canary_soak: kinds.ShortSpan = Field(
         default=ROLLOUT.canary_soak,
         description="How long the canaries stay healthy before the others follow.",
         examples=["5min"],
     )
-    promote: types.PromoteWord = Field(
+    promote: kinds.Word[Promote] = Field(
         default=ROLLOUT.promote,
         description="After `canary_soak`: `auto` continues, `manual` waits for `unitq rollout "
         "promote`.",
@@ -83,13 +86,13 @@ class RolloutTable(Table):
         description="How many instances may fail before the rollout stops.",
         examples=[0],
     )
-    on_failure: types.OnFailureWord = Field(
+    on_failure: kinds.Word[OnFailure] = Field(
         default=ROLLOUT.on_failure,
         description="After more failures: `rollback` goes back to the last stable revision, "
         "`pause` leaves all as it is.",
         examples=["rollback"],
     )
-    on_drain_timeout: types.OnDrainTimeoutWord = Field(
+    on_drain_timeout: kinds.Word[OnDrainTimeout] = Field(
         default=ROLLOUT.on_drain_timeout,
         description="After `stop_timeout`: `kill` the worker and name it, or `wait` without "
         "limit. A shutdown [has its own limit](operating.md#shutdown-and-reboot).",
@@ -117,23 +120,15 @@ class HooksTable(Table):
     )
 
 
-# What pydantic calls the two forms of a probe. No key of a file holds these characters.
-AS_WORD, AS_TABLE = "\x00word", "\x00table"
-
-
-def _shape(value: object) -> str:
-    return AS_TABLE if isinstance(value, dict | ProbeTable) else AS_WORD
-
-
 class ProbeTable(Table):
     """Asks a new process whether it does its work, where that it runs does not say enough."""
 
-    command: types.Command = Field(
+    command: kinds.Command = Field(
         description="What asks, in the syntax of the worker's `command`. Exit status 0 says that "
         "it works.",
         examples=["bin/probe %i"],
     )
-    timeout: types.LongSpan = Field(
+    timeout: kinds.LongSpan = Field(
         default=_default("timeout", Probe),
         description="How long it may take. Then it has failed, and is ended.",
         examples=["5s"],
@@ -148,12 +143,12 @@ class ProbeTable(Table):
 class WorkerTable(Table):
     """A worker: a named group of identical instances. `NAME` becomes part of unit names."""
 
-    command: types.Command = Field(
+    command: kinds.Command = Field(
         description="What each instance runs, in systemd's syntax, not a shell's. `%i` is the "
         "number of the instance. A relative program is one in `directory`.",
         examples=["/usr/bin/php bin/resque"],
     )
-    preset: types.PresetName | None = Field(
+    preset: kinds.PresetName | None = Field(
         default=None,
         description="The framework, of those that `unitq presets` lists. See "
         "[frameworks.md](frameworks.md). A framework's command needs it; `none` says "
@@ -169,24 +164,24 @@ class WorkerTable(Table):
     instances: types.Instances = Field(
         default=1, description="How many run side by side.", examples=[4]
     )
-    stop_timeout: types.AnySpan = Field(
+    stop_timeout: kinds.AnySpan = Field(
         default=_default("stop_timeout"),
         description="How long a job may take to finish when an instance stops. Then it is killed, "
         "and named.",
         examples=["10min"],
     )
-    stop_signal: types.Signal = Field(
+    stop_signal: kinds.StopSignal = Field(
         default=_default("stop_signal"),
         description="What tells the worker to finish and exit. Better left to `preset`.",
         examples=["SIGQUIT"],
     )
-    kill_mode: types.KillModeWord = Field(
+    kill_mode: kinds.KillModeWord = Field(
         default=_default("kill_mode"),
         description="Who gets the stop signal: every process, or with `mixed` the main process. "
         "Better left to `preset`.",
         examples=["control-group"],
     )
-    restart_delay: types.ShortSpan = Field(
+    restart_delay: kinds.ShortSpan = Field(
         default=_default("restart_delay"),
         description="How long systemd waits before it restarts an instance that ended.",
         examples=["1s"],
@@ -202,13 +197,13 @@ class WorkerTable(Table):
         description="Findings of `unitq check` to silence, by name; added to the app's.",
         examples=[["pipe"]],
     )
-    singleton: types.Flag = Field(
+    singleton: kinds.Flag = Field(
         default=_default("singleton"),
         description="Whether there are never two processes, as of a scheduler: one instance, no "
         "surge, the old process ends first.",
         examples=[True],
     )
-    on_killed: types.OnKilledWord = Field(
+    on_killed: kinds.Word[OnKilled] = Field(
         default=_default("on_killed"),
         description="The job of a killed worker: `report` names it, `requeue` also puts it back "
         "at the head of its queue; nearly done, it is then done twice. Only for "
@@ -217,9 +212,12 @@ class WorkerTable(Table):
     )
     probe: (
         Annotated[
-            Annotated[types.Registered, Tag(AS_WORD)] | Annotated[ProbeTable, Tag(AS_TABLE)],
-            Discriminator(_shape),
-            types.Kind('table or `"registered"`, see [Probes](#probes)'),
+            str | ProbeTable,
+            Kind(
+                'table or `"registered"`, see [Probes](#probes)',
+                types.PROBE,
+                forms(types.Registered, table=ProbeTable),
+            ),
         ]
         | None
     ) = Field(
@@ -227,12 +225,12 @@ class WorkerTable(Table):
         description="Asks a new process whether it works.",
         examples=[{"command": "bin/probe %i", "timeout": "5s", "successes": 1}],
     )
-    recycle: Annotated[RecycleTable, types.Kind("table, see [Recycling](#recycling)")] | None = (
-        Field(
-            default=None,
-            description="Replaces instances that are too large or too old.",
-            examples=[{"memory": "256M", "age": "6h", "jitter": "10%"}],
-        )
+    recycle: (
+        Annotated[RecycleTable, Kind("table, see [Recycling](#recycling)", "a table")] | None
+    ) = Field(
+        default=None,
+        description="Replaces instances that are too large or too old.",
+        examples=[{"memory": "256M", "age": "6h", "jitter": "10%"}],
     )
     supervisor_name: types.SupervisorName | None = Field(
         default=None,
@@ -248,7 +246,7 @@ class WorkerTable(Table):
         description="Permissions that new files do not get.",
         examples=["0022"],
     )
-    limits: types.Limits = Field(
+    limits: directives.Limits = Field(
         default=_default("limits"),
         description="Resource limits.",
         examples=[{"LimitNOFILE": 65536}],
@@ -264,7 +262,7 @@ class WorkerTable(Table):
         description="In place of the app's.",
         examples=["/srv/shop/current"],
     )
-    environment: types.Variables = Field(
+    environment: kinds.Variables = Field(
         default=(),
         description="Added to the app's; the same name here wins.",
         examples=[{"QUEUE_WAIT": 5}],
@@ -274,7 +272,7 @@ class WorkerTable(Table):
         description="In place of the app's.",
         examples=["/etc/shop/sms.env"],
     )
-    hardening: types.HardeningWord | None = Field(
+    hardening: kinds.Word[Hardening] | None = Field(
         default=None, description="In place of the app's.", examples=["strict"]
     )
     writable: types.Writable | None = Field(
@@ -287,12 +285,12 @@ class WorkerTable(Table):
         description="Added to the app's; the same name here wins.",
         examples=[{"SMS_KEY": "/etc/credstore.encrypted/shop.sms"}],
     )
-    unit: types.UnitSection = Field(
+    unit: directives.UnitSection = Field(
         default=_default("unit"),
         description="Other directives for `[Unit]`.",
         examples=[{"OnFailure": "alert@%n.service"}],
     )
-    service: types.ServiceSection = Field(
+    service: directives.ServiceSection = Field(
         default=_default("service"),
         description="Other directives for `[Service]`.",
         examples=[{"MemoryMax": "512M", "ProtectHome": True}],
@@ -302,7 +300,7 @@ class WorkerTable(Table):
 class AppFile(Table):
     """One app: its workers, and what they have in common."""
 
-    app: types.Name = Field(
+    app: kinds.Name = Field(
         description="The app's name, a part of unit names. Another name is another app.",
         examples=["shop"],
     )
@@ -321,7 +319,7 @@ class AppFile(Table):
         "Required here or in every worker.",
         examples=["/srv/shop/current"],
     )
-    environment: types.Variables = Field(
+    environment: kinds.Variables = Field(
         default=(),
         description="Variables, literally: `%`, `$` and quotes mean nothing. Only root can read "
         "them.",
@@ -333,7 +331,7 @@ class AppFile(Table):
         "read](your-worker.md#environment-files)). A deploy copies them.",
         examples=["/etc/shop/env"],
     )
-    hardening: types.HardeningWord | None = Field(
+    hardening: kinds.Word[Hardening] | None = Field(
         default=None,
         description="How much of the machine workers can reach: [hardening.md](hardening.md).",
         examples=["standard"],
@@ -355,7 +353,7 @@ class AppFile(Table):
         "for all workers.",
         examples=[["env-file"]],
     )
-    code_version: types.CodeVersionWord = Field(
+    code_version: kinds.Word[CodeVersion] = Field(
         default=CodeVersion.AUTO,
         description="What makes new code: `release` is the directory that `directory` leads to, "
         "`git` is HEAD and whether files differ from it, `always` is each deploy. "
@@ -374,15 +372,20 @@ class AppFile(Table):
         "them. Redis and RabbitMQ [are found](operating.md#shutdown-and-reboot).",
         examples=[["postgresql.service"]],
     )
-    redis: RedisTable = Field(default=RedisTable(), description="Where the queues are.")
+    redis: RedisTable = Field(
+        default=RedisTable.model_construct(), description="Where the queues are."
+    )
     rollout: RolloutTable = Field(
-        default=RolloutTable(), description="How a deploy replaces the instances."
+        default=RolloutTable.model_construct(), description="How a deploy replaces the instances."
     )
     hooks: HooksTable = Field(
-        default=HooksTable(), description="Programs that unitq runs around a deploy."
+        default=HooksTable.model_construct(),
+        description="Programs that unitq runs around a deploy.",
     )
-    workers: dict[types.Name, WorkerTable] = Field(
-        description="The workers by name; at least one.", min_length=1
+    workers: dict[kinds.Name, WorkerTable] = Field(
+        description="The workers by name; at least one.",
+        min_length=1,
+        examples=[{"sms": {"command": "/usr/bin/php bin/resque"}}],
     )
 
 
@@ -392,6 +395,13 @@ class _Generator(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002
         # "Stop Timeout" says nothing that "stop_timeout" does not.
         return False
+
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        made = super().dict_schema(schema)
+        # Without this a key that does not match would be no mistake.
+        for pattern, value in made.pop("patternProperties", {}).items():
+            made |= {"propertyNames": {"pattern": pattern}, "additionalProperties": value}
+        return made
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from unitq.config import types
 from unitq.model.recycle import Recycle
-from unitq.toml import types  # noqa: TC001  (pydantic reads the annotations)
-
-
-class Table(BaseModel):
-    """A table of the file: no other keys, nothing converted, nothing changed later."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+from unitq.toml import kinds
+from unitq.toml.kinds import Table
 
 
 class RecycleTable(Table):
@@ -22,7 +18,7 @@ class RecycleTable(Table):
         description="How much an instance may use, as `unitq status` shows it.",
         examples=["256M"],
     )
-    age: types.LongSpan | None = Field(
+    age: kinds.LongSpan | None = Field(
         default=None, description="How long it may run.", examples=["6h"]
     )
     jitter: types.Percentage = Field(
@@ -42,7 +38,7 @@ class RedisTable(Table):
         "nowhere. With `sentinels` only database, user and TLS count.",
         examples=["redis://127.0.0.1:6379/0"],
     )
-    preset: types.PresetName | None = Field(
+    preset: kinds.PresetName | None = Field(
         default=None,
         description="The framework of the keys, for workers without a `preset`.",
         examples=["php-resque"],

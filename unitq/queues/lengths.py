@@ -48,7 +48,7 @@ def read(source: Source, notes: Notes, *, aged: bool = True) -> Reading:
         answers = yield commands
         names = _names(source, answers[: len(keys.names)], notes)
         if at_once and isinstance(answers[-1], list):
-            oldest = Oldest(at_once)
+            oldest = Oldest.model_construct(command=at_once)
     raw = list(dict.fromkeys([*names, *(queue.encode() for queue in source.queues)]))
     readings: list[Reading] = [_counted(source, raw, notes)]
     if oldest:

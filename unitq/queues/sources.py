@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.errors import ConfigError
-from unitq.presets.model import NONE
+from unitq.presets import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

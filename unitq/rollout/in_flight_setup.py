@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.errors import UnitqError
-from unitq.presets.model import NONE
+from unitq.presets import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -43,7 +43,9 @@ def server(_server: RedisServer) -> RedisServer:
 
 def layout(preset: str) -> redis_keys.Keys:
     """The [redis] section of one of our presets."""
-    return redis_keys.parse(tomllib.loads((PRESETS / f"{preset}.toml").read_text())["redis"])
+    return redis_keys.Keys.model_validate(
+        tomllib.loads((PRESETS / f"{preset}.toml").read_text())["redis"]
+    )
 
 
 def source(preset: str, *queues: str, prefix: str | None = None) -> Source:

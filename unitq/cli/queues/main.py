@@ -16,7 +16,7 @@ from unitq.queues import model
 from unitq.queues.job_text import job_text, shown
 from unitq.queues.sources import Way, loaded, way
 from unitq.text import plural
-from unitq.toml.values import MistakeError, span
+from unitq.toml.values import SPAN, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,9 +28,9 @@ _JOBS_SHOWN = 20
 
 def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> float:  # noqa: ARG001
     try:
-        found = span(infinite=False)(value if not value.isdigit() else int(value)).seconds
-    except MistakeError as mistake:
-        raise click.BadParameter(str(mistake)) from None
+        found = span(value).seconds
+    except ValueError:
+        raise click.BadParameter(f"expected {SPAN}") from None
     if found > 3600:
         raise click.BadParameter("at most 1 h")
     return found

@@ -20,7 +20,7 @@ from unitq.cli.rollout_options import share, waiting_options
 from unitq.cli.scope import current, scope_options
 from unitq.errors import ConfigError, Exit, NoMatchError, PreflightError
 from unitq.model.names import InstanceName
-from unitq.presets.model import NONE
+from unitq.presets import NONE
 from unitq.revisions import state
 from unitq.rollout.current_state import running
 from unitq.supervisor.takeover.strategy import Move, Pair

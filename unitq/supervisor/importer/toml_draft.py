@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from unitq.config.reference import toml as basic
+from unitq.toml.document import toml as basic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

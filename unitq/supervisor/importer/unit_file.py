@@ -7,6 +7,7 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from unitq.config.directives import ServiceSection, UnitSection
 from unitq.config.option_lint import time_limit
 from unitq.errors import ConfigError
 from unitq.model import duration
@@ -27,16 +28,15 @@ from unitq.supervisor.importer.peel import peel
 from unitq.supervisor.importer.toml_draft import Draft, File, toml
 from unitq.supervisor.importer.translate import Imported
 from unitq.supervisor.importer.unwrap import Plain
-from unitq.toml import directives
 from unitq.toml.document import unsafe
-from unitq.toml.values import MistakeError, MistakesError
+from unitq.toml.messages import refusal
+from unitq.toml.values import MistakeError
 from unitq.toml.values import command as checked_command
 from unitq.toml.values import user as checked_user
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from unitq.model.app import Directives
     from unitq.presets.model import Preset
     from unitq.supervisor.importer.account import Part
     from unitq.supervisor.importer.celery_multi import Multi
@@ -51,7 +51,7 @@ _SPECIFIER = re.compile(r"%(.)")
 _OF_THE_UNIT = frozenset("nNpPjJ")  # its name, which is another one here
 
 # What a worker of unitq has anyway, or what stands in its own place here. The rest is looked up in
-# toml/directives.py: it is taken over where a worker's own tables may have it.
+# config/directives.py: it is taken over where a worker's own tables may have it.
 _SAME = frozenset({
     "Type", "ExecStart", "User", "Group", "WorkingDirectory", "Environment", "EnvironmentFile",
     "KillSignal", "KillMode", "TimeoutStopSec", "TimeoutSec", "Restart", "RestartSec", "UMask",
@@ -471,7 +471,7 @@ class _Unit:
             elif name.startswith("StartLimit"):
                 self.part.same(name)
             else:
-                self._keep(name, values, self.draft.service, directives.service)
+                self._keep(name, values, self.draft.service, ServiceSection)
         if limits:
             self.draft.keys["limits"] = limits
         for name in self.text.names("Unit"):
@@ -488,7 +488,7 @@ class _Unit:
                     ).strip()
                 self.part.same(name)
             else:
-                self._keep(name, values, self.draft.unit, directives.unit)
+                self._keep(name, values, self.draft.unit, UnitSection)
         for name in self.text.names("Install"):
             self.part.left(name, "workers start with their app's target, at each boot")
 
@@ -508,14 +508,11 @@ class _Unit:
         name: str,
         values: list[str],
         table: dict[str, Any],
-        check: Callable[[object], Directives],
+        kind: object,
     ) -> None:
         value: Any = values[-1] if len(values) == 1 else values
-        try:
-            check({name: value})
-        except (MistakeError, MistakesError) as error:
-            why = error.every[0] if isinstance(error, MistakesError) else error
-            self.part.left(name, str(why))
+        if why := refusal(kind, {name: value}):
+            self.part.left(name, why)
             self.part.decide(f"{name}= is not carried over: {why}")
             return
         table[name] = value

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from unitq.model import duration
-from unitq.model.suggest import either, nearest
-from unitq.toml.values import MistakeError, each
+from unitq.model.app import Directives
+from unitq.model.suggest import either
+from unitq.toml.kinds import DIRECTIVE, TYPES, Items, Kind, forms, text
+from unitq.toml.values import LINE, MistakeError, MistakesError, line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from unitq.model.app import Directives
-
-DIRECTIVE = r"[A-Za-z][A-Za-z0-9]*|X-[A-Za-z0-9-]+"
 
 # What a worker's own tables may not say, and what to say instead. A final "*" stands for the rest.
 IN_SERVICE: dict[str, str] = {
@@ -49,22 +49,11 @@ IN_UNIT: dict[str, str] = {
     "RefuseManualStop": "unitq has to stop the worker",
 }
 
-TYPES = ("simple", "exec", "notify", "notify-reload", "idle")
 _OTHER_TYPES = {
     "forking": "takes the starter's exit for the worker's start; run the worker in the foreground",
     "oneshot": "is for commands that end; a worker goes on",
     "dbus": "waits for a D-Bus name, which a worker has not",
 }
-
-
-def service(value: object) -> Directives:
-    """`[workers.NAME.service]`."""
-    return _section(value, IN_SERVICE)
-
-
-def unit(value: object) -> Directives:
-    """`[workers.NAME.unit]`."""
-    return _section(value, IN_UNIT)
 
 
 def instead(directive: str, owned: dict[str, str]) -> str | None:
@@ -79,77 +68,83 @@ def instead(directive: str, owned: dict[str, str]) -> str | None:
     return None
 
 
-def _section(value: object, owned: dict[str, str]) -> Directives:
-    def check(key: str, found: object) -> tuple[str, ...]:
-        if not re.fullmatch(DIRECTIVE, key):
-            raise MistakeError(why='not the name of a directive, such as "MemoryMax"')
-        advice = instead(key, owned)
-        if advice:
+def _section(table: dict[str, tuple[str, ...]]) -> Directives:
+    lines = table.get("Type", TYPES[:1])
+    if why := next((why for word, why in _OTHER_TYPES.items() if word in lines), ""):
+        raise MistakesError([MistakeError(why=f'Type "{lines[0]}" {why}', at=("Type",))])
+    if len(lines) > 1 or lines[0] not in TYPES:
+        expected = either([f'"{word}"' for word in TYPES])
+        raise MistakesError([MistakeError(expected, at=("Type",), words=TYPES)])
+    return tuple(table.items())
+
+
+def _name(owned: dict[str, str]) -> Any:
+    """The name of a directive that is not unitq's own to write."""
+
+    def check(name: str) -> str:
+        if advice := instead(name, owned):
             raise MistakeError(why=f"unitq writes this directive itself: {advice}")
-        if key == "Type":
-            return (_type(found),)
-        return _lines(found)
+        return name
 
-    return each(value, check, 'a table such as { MemoryMax = "512M" }')
-
-
-def _type(value: object) -> str:
-    if isinstance(value, str) and value in _OTHER_TYPES:
-        raise MistakeError(why=f'Type "{value}" {_OTHER_TYPES[value]}')
-    if not isinstance(value, str) or value not in TYPES:
-        raise MistakeError(either([f'"{word}"' for word in TYPES]), words=TYPES)
-    return value
+    expected = 'the name of a directive such as "MemoryMax"'
+    return Annotated[str, Kind("name of a directive", expected, text(DIRECTIVE), check)]
 
 
-def _lines(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        return (_line(value),)
-    if not value:
-        raise MistakeError("at least one value in the list")
-    lines = []
-    for index, item in enumerate(value):
-        try:
-            lines.append(_line(item))
-        except MistakeError as mistake:
-            raise mistake.below(index) from None
-    return tuple(lines)
+_Line = Annotated[str, Kind("line", LINE, forms(str, int, flag=bool), line)]
+_Lines = Annotated[
+    tuple[str, ...],
+    Kind(
+        "lines",
+        LINE,
+        forms(
+            _Line,
+            _Line,
+            Annotated[
+                tuple[str, ...],
+                Kind(
+                    "lines",
+                    "at least one value in the list",
+                    Annotated[Items[_Line], Field(min_length=1)],
+                ),
+            ],
+            flag=_Line,
+        ),
+        lambda given: (given,) if isinstance(given, str) else given,
+    ),
+]
 
 
-def _line(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return str(value)
-    if not isinstance(value, str):
-        raise MistakeError("a string, a whole number, true or false, or a list of these")
-    # systemd strips what follows "=" too, so no meaning is lost.
-    text = value.strip(" ")
-    if text.endswith("\\"):
-        raise MistakeError(
-            why="must not end in a backslash, which joins the unit file's next line to it"
-        )
-    return text
+def _without(owned: dict[str, str]) -> Kind:
+    return Kind(
+        "table, see [Other directives](#other-directives)",
+        'a table such as { MemoryMax = "512M" }',
+        dict[_name(owned), _Lines],  # type: ignore[misc]
+        _section,
+    )
 
 
-def limits(value: object) -> tuple[tuple[str, str], ...]:
+UnitSection = Annotated[Directives, _without(IN_UNIT)]
+ServiceSection = Annotated[Directives, _without(IN_SERVICE)]
+
+
+def _limits(table: dict[str, str | int]) -> tuple[tuple[str, str], ...]:
     """`limits`: setrlimit(2) by systemd's names."""
-    pairs = each(value, _limit, "a table such as { LimitNOFILE = 65536 }")
-    return tuple((key, text) for key, (text,) in pairs)
+    found, wrong = [], []
+    for name, value in table.items():
+        try:
+            found.append((name, _limit(name, str(value))))
+        except MistakeError as mistake:
+            mistake.at = (name,)
+            wrong.append(mistake)
+    if wrong:
+        raise MistakesError(wrong)
+    return tuple(found)
 
 
-def _limit(key: str, value: object) -> tuple[str, ...]:
-    read, example = LIMITS.get(key, (None, ""))
-    if read is None:
-        near = nearest(key, LIMITS) or nearest(f"Limit{key}", LIMITS)
-        known = (
-            f'did you mean "{near}"?' if near else f"there are {either(list(LIMITS), last='and')}"
-        )
-        raise MistakeError(why=f"unknown limit, {known}")
+def _limit(key: str, text: str) -> str:
+    read, example = LIMITS[key]
     infinity = "" if key == "LimitNICE" else ', "infinity"'
     expected = f'{example}{infinity}, or two of them as "soft:hard"'
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise MistakeError(expected)
-    text = str(value)
     try:
         bounds = [
             _INFINITE if part == "infinity" and infinity else read(part) for part in text.split(":")
@@ -161,7 +156,7 @@ def _limit(key: str, value: object) -> tuple[str, ...]:
     if bounds[0] > bounds[-1]:
         # systemd would drop the line with a warning, and the limit with it.
         raise MistakeError(why=f'the soft limit is above the hard one in "{text}"')
-    return (text,)
+    return text
 
 
 _INFINITE = 2**64 - 1  # RLIM_INFINITY, which is no number that may be written
@@ -228,3 +223,20 @@ LIMITS: dict[str, tuple[Callable[[str], int], str]] = {
     "LimitRTPRIO": _COUNT,
     "LimitRTTIME": (_microseconds, 'a time span such as "200ms"'),
 }
+
+Limits = Annotated[
+    tuple[tuple[str, str], ...],
+    Kind(
+        "table, see [Limits](#limits)",
+        "a table such as { LimitNOFILE = 65536 }",
+        dict[
+            Annotated[
+                str,
+                Kind("limit", 'the name of a limit such as "LimitNOFILE"', text("|".join(LIMITS)),
+                     near=tuple(LIMITS)),
+            ],
+            Annotated[str | int, Kind("limit", "a string or a whole number", forms(str, int))],
+        ],
+        _limits,
+    ),
+]  # fmt: skip
