@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from unitq.instances.state import Seen
     from unitq.linux.interrupts import Interrupts
     from unitq.model.names import InstanceName
+    from unitq.model.process import Process
     from unitq.revisions.model import Revision
     from unitq.rollout.engine.rollout import Rollout
     from unitq.rollout.executor import Stop
     from unitq.rollout.outcome import Outcome
     from unitq.supervisor.takeover.stop_one import Ended
-    from unitq.supervisor.takeover.strategy import Member, Move, Pair
+    from unitq.supervisor.takeover.strategy import Move, Pair
     from unitq.systemd.manager import Systemd
 
 _SHOWN = 100  # characters of a command line
@@ -76,7 +77,7 @@ class Abreast:
         self._free: dict[InstanceName, tuple[Pair, str]] = {}  # to start, and how it went before
         self._freed = 0.0  # when the first of these was; on the monotonic clock
         self._failure: UnitqError | None = None
-        self.left: list[tuple[str, Member]] = []
+        self.left: list[tuple[str, Process]] = []
         self.killed: list[str] = []
         self.moved: set[str] = set()
 
@@ -240,6 +241,6 @@ class _Meanwhile:
         """Said by the takeover itself."""
 
 
-def command(one: Member) -> str:
+def command(one: Process) -> str:
     """What somebody would look for in `ps`."""
-    return one_line(" ".join(one.words) or one.program)[:_SHOWN]
+    return one_line(" ".join(one.words) or one.executable)[:_SHOWN]
