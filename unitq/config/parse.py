@@ -8,8 +8,7 @@ from pydantic import ValidationError
 
 from unitq.config import apply_preset
 from unitq.config.messages import in_plain_words, means
-from unitq.config.reference import reference, starter
-from unitq.config.schema import AppFile, ProbeTable, WorkerTable, json_schema
+from unitq.config.schema import AppFile, ProbeTable, WorkerTable
 from unitq.errors import ConfigError
 from unitq.model import names
 from unitq.model.app import (
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from unitq.config.tables import RecycleTable
     from unitq.presets.model import Preset
     from unitq.toml.values import Path
-
-__all__ = ["json_schema", "parse", "reference", "starter"]
 
 
 def parse(
