@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from unitq.config import apply_preset
 from unitq.config.messages import WORDS
-from unitq.config.reference import reference, starter
-from unitq.config.schema import AppFile, ProbeTable, WorkerTable, json_schema
+from unitq.config.schema import AppFile, ProbeTable, WorkerTable
 from unitq.config.types import REGISTERED, HookTable
 from unitq.errors import ConfigError
 from unitq.model import names
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from unitq.config.schema import RolloutTable
     from unitq.config.tables import RecycleTable, RedisTable
     from unitq.presets.model import Preset
-
-__all__ = ["json_schema", "parse", "reference", "starter"]
 
 
 def parse(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _INTRO = """\
 # Configuration: unitq.toml
 
-<!-- Written from the models in unitq/config/schema.py; `unitq.config.parse.reference()`. -->
+<!-- Written from the models in unitq/config/schema.py; `unitq.config.reference.reference()`. -->
 
 One app is one file in [TOML](https://toml.io). `unitq init` writes a commented one, `unitq check`
 finds mistakes, `unitq schema` prints a JSON Schema for editors. Unknown keys are mistakes; all are

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
-from unitq.instances import paused
-from unitq.instances.signal_targets import recipients
+from unitq.instances.signals import recipients_of
 from unitq.linux import pidfd
-from unitq.linux.identity import identity, own_line
+from unitq.linux.process import alive, own_line
 from unitq.orphans.find import Look, look
 from unitq.queues.job_text import job_text, shown
 from unitq.text import duration
@@ -18,6 +17,7 @@ from unitq.text import duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from unitq.linux.pidfd import Handle
     from unitq.orphans.evidence import Orphan
     from unitq.orphans.find import Known
     from unitq.queues.model import Job, Registration
@@ -89,7 +89,7 @@ class Drain:
             self._kill(left)
         self.interrupted = kill is None
 
-    def _told(self, orphan: Orphan, held: Mapping[int, int]) -> Drained:
+    def _told(self, orphan: Orphan, held: Mapping[int, Handle]) -> Drained:
         stop = self.what.stops[orphan.worker]
         one = Drained(orphan, stop.signal, stop.seconds)
         number = signal_number(stop.signal)
@@ -97,36 +97,36 @@ class Drain:
         if own & set(orphan.pids):
             one.why_not = "not told: this command runs below it"
             return one
-        to = recipients(paused.catching(_own_pids(orphan), number))
+        to = recipients_of(_own_pids(orphan), number)
         if not to:
             one.why_not = (
                 f"not told: none of its processes has a handler for {stop.signal}, "
                 "so it would die of it"
             )
             return one
-        one.told = tuple(pid for pid in to if pid in held and pidfd.send(held[pid], number))
+        one.told = tuple(pid for pid in to if pid in held and held[pid].send(number))
         if one.told:
             limit = "as long as it takes" if one.limit is None else f"at most {duration(one.limit)}"
             pids = ", ".join(map(str, one.told))
             self.say(f"{_name(orphan)}: {stop.signal} to PID {pids}; it may take {limit}")
         return one
 
-    def _wait(self, held: Mapping[int, int]) -> None:
+    def _wait(self, held: Mapping[int, Handle]) -> None:
         began = monotonic()
-        until: dict[int, float | None] = {}
-        waiting: dict[int, tuple[Drained, set[int]]] = {}
+        until: dict[Handle, float | None] = {}
+        waiting: dict[Handle, tuple[Drained, set[Handle]]] = {}
         for one in self.every:
             if one.ended or one.why_not:
                 continue
             mine = {held[pid] for pid in {one.pid, *one.told} if pid in held}
-            for descriptor in mine:
-                until[descriptor] = None if one.limit is None else began + one.limit
-                waiting[descriptor] = one, mine
+            for handle in mine:
+                until[handle] = None if one.limit is None else began + one.limit
+                waiting[handle] = one, mine
             one.ended = not mine
 
-        def ended(descriptor: int, at: float) -> None:
-            one, mine = waiting[descriptor]
-            mine.discard(descriptor)
+        def ended(handle: Handle, at: float) -> None:
+            one, mine = waiting[handle]
+            mine.discard(handle)
             if not mine:
                 one.ended, one.seconds = True, at - began
                 self.say(f"{_name(one.orphan)}: ended after {duration(at - began)}")
@@ -153,7 +153,7 @@ class Drain:
             now = look(self.what, registered)
             there = {each.identity: each for each in now.every}
             own, spared = own_line(), set[tuple[int, int]]()
-            until: dict[int, float | None] = {}
+            until: dict[Handle, float | None] = {}
             for key, one in wanted.items():
                 orphan = there.get(key)
                 if orphan is None:
@@ -167,11 +167,11 @@ class Drain:
                 one.killed = tuple(
                     pid
                     for pid in _own_pids(orphan)
-                    if pid in held and pidfd.send(held[pid], int(signal.SIGKILL))
+                    if pid in held and held[pid].send(signal.SIGKILL)
                 )
                 until |= {held[pid]: monotonic() + _DEATH for pid in one.killed}
-            gone: set[int] = set()
-            pidfd.wait(until, lambda descriptor, _: gone.add(descriptor))
+            gone: set[Handle] = set()
+            pidfd.wait(until, lambda handle, _: gone.add(handle))
             for key, one in wanted.items():
                 if key in spared:
                     continue
@@ -197,7 +197,7 @@ def _own_pids(orphan: Orphan) -> tuple[int, ...]:
     held. What it has started as another one, such as a daemon by sudo, is not its own any more;
     but whatever root's has started is.
     """
-    found = (identity(pid) for pid in orphan.pids)
+    found = (alive(pid) for pid in orphan.pids)
     uids = orphan.process.uids
     return tuple(one.pid for one in found if one and (uids == {0} or one.uids <= uids))
 

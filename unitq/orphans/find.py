@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from unitq.context import Scope
-    from unitq.orphans.evidence import Orphan, Process
+    from unitq.model.process import Process
+    from unitq.orphans.evidence import Orphan
     from unitq.orphans.ownership import Keeper
     from unitq.presets.detect import Invocation
     from unitq.presets.model import Preset

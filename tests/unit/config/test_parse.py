@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from tests.harness.build import PRESETS
 from unitq.config import directives, parse, types
-from unitq.config.reference import REDIS_RARE
-from unitq.config.schema import RolloutTable
+from unitq.config.reference import REDIS_RARE, reference, starter
+from unitq.config.schema import RolloutTable, json_schema
 from unitq.errors import ConfigError, Exit
 from unitq.model.app import (
     App,
@@ -1142,7 +1142,7 @@ def test_a_valid_file_gives_an_app_and_satisfies_the_schema(
     assert [worker.name for worker in app.workers] == list(data["workers"])
     VALIDATOR.validate(data)
     unknown = draw.draw(NAMES.filter(lambda name: name not in data), label="unknown key")
-    if f"{unknown} = " not in parse.starter():
+    if f"{unknown} = " not in starter():
         assert not VALIDATOR.is_valid({**data, unknown: 1})
 
 
@@ -1204,11 +1204,11 @@ def test_systemd_accepts_what_is_accepted_here(tmp_path: Path) -> None:
 
 # What is written from the models.
 
-VALIDATOR = jsonschema.Draft202012Validator(parse.json_schema())
+VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 
 
 def test_the_schema_is_valid_and_says_what_each_key_means() -> None:
-    schema = parse.json_schema()
+    schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     json.dumps(schema)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -1230,7 +1230,7 @@ def _fits(value: object, described: dict[str, Any]) -> bool:
 
 
 def test_the_schemas_defaults_are_the_models() -> None:
-    worker = parse.json_schema()["$defs"]["WorkerTable"]["properties"]
+    worker = json_schema()["$defs"]["WorkerTable"]["properties"]
     assert {key: value["default"] for key, value in worker.items() if "default" in value} == {
         "instances": 1,
         "stop_timeout": "5min",
@@ -1241,7 +1241,7 @@ def test_the_schemas_defaults_are_the_models() -> None:
         "singleton": False,
         "on_killed": "report",
     }
-    rollout = parse.json_schema()["$defs"]["RolloutTable"]["properties"]
+    rollout = json_schema()["$defs"]["RolloutTable"]["properties"]
     assert {key: value["default"] for key, value in rollout.items()} == {
         "max_unavailable": 1,
         "max_surge": 0,
@@ -1255,7 +1255,7 @@ def test_the_schemas_defaults_are_the_models() -> None:
         "on_failure": "rollback",
         "on_drain_timeout": "kill",
     }
-    probe = parse.json_schema()["$defs"]["ProbeTable"]["properties"]
+    probe = json_schema()["$defs"]["ProbeTable"]["properties"]
     assert (probe["timeout"]["default"], probe["successes"]["default"]) == ("5s", 1)
 
 
@@ -1280,28 +1280,28 @@ def test_an_editor_sees_the_common_mistakes_too(line: str) -> None:
 
 
 def test_the_reference_on_disk_is_the_one_from_the_models() -> None:
-    assert (DOCS / "configuration.md").read_text() == parse.reference()
+    assert (DOCS / "configuration.md").read_text() == reference()
 
 
 def test_the_reference_has_every_key() -> None:
-    schema = parse.json_schema()
+    schema = json_schema()
     for table in (schema, *schema["$defs"].values()):
         for key in table["properties"]:
             assert key in ("redis", "rollout", "hooks", "workers") or re.search(
-                rf"(?m)^\|(?: `\w+`,)* `{key}`(?:,.*)? \| ", parse.reference()
+                rf"(?m)^\|(?: `\w+`,)* `{key}`(?:,.*)? \| ", reference()
             )
 
 
 def test_the_starter_file_is_valid_as_it_is() -> None:
-    app = parse.parse(parse.starter(), source="unitq.toml")
+    app = parse.parse(starter(), source="unitq.toml")
     assert (app.name, [worker.name for worker in app.workers]) == ("shop", ["default"])
 
 
 def test_the_starter_file_is_valid_with_every_comment_taken_off_a_key() -> None:
-    text = re.sub(r"^#(?=[\[A-Za-z])", "", parse.starter(), flags=re.MULTILINE)
+    text = re.sub(r"^#(?=[\[A-Za-z])", "", starter(), flags=re.MULTILINE)
     app = parse.parse(text, source="unitq.toml", presets=PRESETS)
     data = tomllib.loads(text)
-    schema = parse.json_schema()
+    schema = json_schema()
     assert set(data) == set(schema["properties"])
     assert set(data["rollout"]) == set(schema["$defs"]["RolloutTable"]["properties"])
     assert set(data["hooks"]) == set(schema["$defs"]["HooksTable"]["properties"])
@@ -1323,7 +1323,7 @@ def test_the_starter_file_is_valid_with_every_comment_taken_off_a_key() -> None:
 def test_the_starter_file_takes_any_valid_answer(
     app: str, directory: str, user: str | None, worker: str, command: str, instances: int
 ) -> None:
-    text = parse.starter(
+    text = starter(
         app=app,
         directory=directory,
         user=user,

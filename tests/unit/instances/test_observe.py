@@ -124,7 +124,8 @@ def test_what_the_processes_of_an_instance_tell(
     systemd: Any = SimpleNamespace(properties=lambda *_: {"MainPID": 7})
     where: Any = None
     row = UnitStatus("unitq-shop-sms@1.service", "loaded", "active", "running", False)
-    told = (evidence, ("i", 1.0), None)
+    processes = {pid: proc.Evidence(*values) for pid, values in evidence.items()}
+    told = observe._Told(processes, proc.Invocation("i", 1.0), None)
     found = observe._instance(systemd, where, "shop", RUNS["name"], row, told)
     assert (found.readable, found.main_pid) == (readable, 7)
     assert (found.revision, found.revisions) == (revision, frozenset(revisions))

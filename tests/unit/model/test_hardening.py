@@ -11,7 +11,8 @@ import pytest
 from tests.harness.build import HEAD, PRESETS, SYSTEM, TEXTS, USER, app, rendered
 from unitq.config.exposure_lint import limits_of_user_scope, rated
 from unitq.config.lint import advice
-from unitq.config.parse import parse, starter
+from unitq.config.parse import parse
+from unitq.config.reference import starter
 from unitq.errors import ConfigError
 from unitq.model.finding import Level
 from unitq.model.hardening import LINES, Hardening, sandbox, table

@@ -9,7 +9,8 @@ import pytest
 
 from tests.unit.rollout.test_report import DRAINED, FIRST, SECOND, document, outcome, read, run
 from unitq.errors import Exit
-from unitq.orphans.evidence import Mark, Orphan, Process
+from unitq.model.process import Process
+from unitq.orphans.evidence import Mark, Orphan
 from unitq.rollout import report_text
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def orphan(pid: int, *children: int, current: bool | None) -> Orphan:
-    first, *rest = (Process(each, 1, 0.0, 0, "/usr/bin/php") for each in (pid, *children))
+    first, *rest = (Process(each, 1, 0, executable="/usr/bin/php") for each in (pid, *children))
     return Orphan(first, tuple(rest), "sms", (Mark.TITLE,), "/srv/shop/releases/1", current)
 
 

@@ -94,11 +94,11 @@ def _way(planned: Planned, move: Move, pair: Pair) -> tuple[Way, tuple[int, ...]
     from unitq.supervisor.takeover import process_tree
 
     task = planned.task(move, pair)
-    members = process_tree.below(pair.pid, task.number)
+    members = process_tree.below(pair.pid)
     if members:
         process_tree.belongs(pair.pid, planned.supervisord.daemon, task.accounts)
     found = way(members, task.settings, task.worker, task.preset, known=task.known)
-    return found, tuple(one.pid for one in workers_of(members, strict=task.strict))
+    return found, tuple(one.pid for one in workers_of(members, task.number, strict=task.strict))
 
 
 def _copy(planned: Planned, move: Move) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from unitq.instances.state import Seen
     from unitq.linux.interrupts import Interrupts
     from unitq.model.names import InstanceName
+    from unitq.model.process import Process
     from unitq.revisions.model import Revision
     from unitq.rollout.engine.rollout import Rollout
     from unitq.rollout.executor import Progress, Stop
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from unitq.rollout.presenter import Presenter
     from unitq.rollout.report import Report
     from unitq.supervisor.takeover.stop_one import Ended
-    from unitq.supervisor.takeover.strategy import Member, Move, Pair
+    from unitq.supervisor.takeover.strategy import Move, Pair
     from unitq.systemd.manager import Systemd
 
 _SHOWN = 100  # characters of a command line
@@ -79,7 +80,7 @@ class Abreast:
         self._free: dict[InstanceName, tuple[Pair, str]] = {}  # to start, and how it went before
         self._freed = 0.0  # when the first of these was; on the monotonic clock
         self._failure: UnitqError | None = None
-        self.left: list[tuple[str, Member]] = []
+        self.left: list[tuple[str, Process]] = []
         self.killed: list[str] = []
         self.moved: set[str] = set()
 
@@ -260,6 +261,6 @@ class _Meanwhile:
         """Said by the takeover itself."""
 
 
-def command(one: Member) -> str:
+def command(one: Process) -> str:
     """What somebody would look for in `ps`."""
-    return one_line(" ".join(one.words) or one.program)[:_SHOWN]
+    return one_line(" ".join(one.words) or one.executable)[:_SHOWN]
