@@ -8,11 +8,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from unitq.cli.deploy import prepare
-from unitq.cli.output import echo
-from unitq.cli.takeover.text import supervisorctl
 from unitq.errors import Exit, PreflightError, UnitqError
 from unitq.instances import observe
 from unitq.linux import files
@@ -22,7 +19,8 @@ from unitq.rollout.deployment import nothing_in_the_way
 from unitq.rollout.execute import running, written
 from unitq.rollout.plan import Do
 from unitq.supervisor.takeover import autostart
-from unitq.supervisor.takeover.batch import Abreast, command
+from unitq.supervisor.takeover.batch import Abreast
+from unitq.supervisor.takeover.plan import supervisorctl
 from unitq.supervisor.takeover.strategy import UP
 from unitq.supervisor.takeover.waiting import HandoverError
 from unitq.text import unitq
@@ -30,12 +28,48 @@ from unitq.text import unitq
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from unitq.cli.takeover.main import Planned
     from unitq.linux.interrupts import Interrupts
+    from unitq.model.app import App
     from unitq.revisions.model import Revision
+    from unitq.rollout.plan import Plan
     from unitq.supervisor.takeover.autostart import Kept
-    from unitq.supervisor.takeover.strategy import Move
+    from unitq.supervisor.takeover.plan import Planned
+    from unitq.supervisor.takeover.strategy import Member, Move
     from unitq.systemd.manager import Systemd
+    from unitq.units.render import Rendered
+
+
+class Presenter(Protocol):
+    """Shows a takeover while it is under way. A reader that has gone away must not stop it."""
+
+    def say(self, line: str) -> None:
+        """Shows progress; it may be left out."""
+
+    def warn(self, line: str) -> None:
+        """Shows what the operator has to know in any case."""
+
+
+class Prepare(Protocol):
+    """Plans a deploy and checks all of it."""
+
+    def __call__(
+        self, app: App, installed: Revision | None, message: str, *, warn: bool
+    ) -> tuple[Plan, Rendered]:
+        """Returns the plan and the units' texts. Raises PreflightError with all that is wrong.
+
+        `installed` stays as it is; with `warn` doubtful settings are shown, too.
+        """
+
+
+class Done(NamedTuple):
+    """What has become of a takeover."""
+
+    moved: frozenset[str]  # Supervisor's names of the processes
+    files: tuple[Kept, ...]  # Supervisor's files that were changed, and their copies
+    left: tuple[tuple[str, Member], ...]  # what a process has left behind
+    killed: tuple[str, ...]
+    failure: str
+    back: tuple[str, ...]  # commands that undo what was done to the program that failed
 
 
 class Mover:
@@ -47,15 +81,16 @@ class Mover:
         systemd: Systemd,
         interrupts: Interrupts,
         deadline: float | None,
-        *,
-        quiet: bool,
+        presenter: Presenter,
+        prepare: Prepare,
     ) -> None:
-        """`quiet`: nothing is said, as a document follows."""
+        """`deadline` is on the monotonic clock."""
         self._planned = planned
         self._scope = planned.scope
         self._systemd = systemd
         self._interrupts = interrupts
-        self._quiet = quiet
+        self._say, self._tell = presenter.say, presenter.warn
+        self._prepare = prepare
         self._began = time()
         self._place = self._scope.layout.app(planned.app.name)
         self._notes = Path(self._scope.layout.told(planned.app.name))
@@ -88,22 +123,13 @@ class Mover:
                 code = Exit.KILLED
         return code
 
-    def document(self, planned: dict[str, Any], code: Exit) -> dict[str, Any]:
-        """What was planned, with what became of it."""
-        for program in planned["programs"]:
-            for process in program["processes"]:
-                process["moved"] = process["moved"] or process["process"] in self._abreast.moved
-        return planned | {
-            "exit_code": int(code),
-            "files": [{"file": kept.file, "copy": kept.copy} for kept in self._kept],
-            "left": [
-                {"process": process, "pid": one.pid, "command": command(one)}
-                for process, one in self._abreast.left
-            ],
-            "killed": self._abreast.killed,
-            "failure": self._failure or None,
-            "back": self._back,
-        }
+    def done(self) -> Done:
+        """Returns what has become of it so far."""
+        abreast = self._abreast
+        return Done(
+            frozenset(abreast.moved), tuple(self._kept), tuple(abreast.left),
+            tuple(abreast.killed), self._failure, tuple(self._back),
+        )  # fmt: skip
 
     # --- one program ------------------------------------------------------------------------------
 
@@ -129,7 +155,7 @@ class Mover:
             return self._failed(move, earlier, error)
         return Exit.OK
 
-    def _prepared(self, moves: Iterable[Move], why: str, *, warn: bool) -> tuple[Any, Revision]:
+    def _prepared(self, moves: Iterable[Move], why: str, *, warn: bool) -> tuple[Plan, Rendered]:
         """The plan for these programs and for what is installed already; nothing is changed."""
         planned = self._planned
         before = state.current(self._place)
@@ -139,19 +165,10 @@ class Mover:
             planned.app,
             workers=tuple(worker for worker in planned.app.workers if worker.name in wanted),
         )
-        prepared = prepare(
-            self._scope,
-            self._systemd,
-            app,
-            planned.toml,
-            None,
-            message=why,
-            beside=before,
-            warn=warn,
-        )
+        plan, rendered = self._prepare(app, before, why, warn=warn)
         others = [
             f"{step.instance}: {step.do} ({step.why})"
-            for step in prepared.plan.steps
+            for step in plan.steps
             if step.do is not Do.KEEP and step.instance.worker not in taken
         ]
         if others:
@@ -160,14 +177,14 @@ class Mover:
                 hint="the takeover only adds workers: leave the others in the file as they are",
                 problems=tuple(others),
             )
-        return prepared, prepared.plan.target
+        return plan, rendered
 
     def _installed(self, move: Move) -> Revision:
         """Installs the units of this program, and starts nothing."""
-        prepared, target = self._prepared([move], f"takeover of {move.program}", warn=False)
-        if prepared.plan.pending:
-            install.install(self._systemd, self._scope.layout, prepared.plan, prepared.rendered)
-        return target
+        plan, rendered = self._prepared([move], f"takeover of {move.program}", warn=False)
+        if plan.pending:
+            install.install(self._systemd, self._scope.layout, plan, rendered)
+        return plan.target
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -306,17 +323,6 @@ class Mover:
     def _ctl_start(self, processes: list[str]) -> str:
         conf = str(self._planned.conf.path.absolute())
         return shlex.join([supervisorctl(), "-c", conf, "start", *processes])
-
-    # --- what is said -----------------------------------------------------------------------------
-
-    def _say(self, line: str) -> None:
-        if not self._quiet:
-            with suppress(OSError):
-                echo(line)
-
-    def _tell(self, line: str) -> None:
-        with suppress(OSError):
-            echo(line, err=True)
 
     def _warn(self, line: str) -> None:
         self._tell(f"warning: {line}")
