@@ -22,7 +22,7 @@ from unitq.supervisor.ctl.names import Process
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from unitq.cli.ctl.main import Call
+    from unitq.cli.ctl.call import Call
     from unitq.instances import observe
     from unitq.instances.state import Seen
     from unitq.rollout.engine.rollout import Rollout

@@ -32,7 +32,7 @@ from unitq.supervisor.ctl.names import Names, Process, Wanted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from unitq.cli.ctl.main import Call
+    from unitq.cli.ctl.call import Call
     from unitq.context import Scope
     from unitq.model.app import App
     from unitq.revisions.model import Revision

@@ -13,7 +13,7 @@ from unitq.supervisor.ctl.format import Code, error
 from unitq.systemd import journal
 
 if TYPE_CHECKING:
-    from unitq.cli.ctl.main import Call
+    from unitq.cli.ctl.call import Call
 
 _BYTES = 1600  # what supervisorctl shows where nobody says how much
 

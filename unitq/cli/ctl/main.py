@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
 
+from unitq.cli.ctl.call import Call
 from unitq.cli.output import echo, echo_text
 from unitq.context import Scope
 from unitq.errors import ConfigError, Exit, NoMatchError, UnitqError
@@ -26,22 +27,6 @@ if TYPE_CHECKING:
     from unitq.supervisor.ctl.fleet import Fleet
 
 _HERE = frozenset({"", "localhost", "127.0.0.1", "::1", "*"})
-
-
-class Call(NamedTuple):
-    """One action, as it was typed."""
-
-    scope: Scope
-    action: str
-    words: list[str]
-
-    def wrong(self, message: str, code: Code = Code.GENERIC) -> Code:
-        """Says what is wrong with the arguments, and what the action takes."""
-        from unitq.supervisor.ctl.help import ACTIONS
-
-        echo(message)
-        echo_text(ACTIONS[self.action])
-        return code
 
 
 def status(call: Call) -> Code:
