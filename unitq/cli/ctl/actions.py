@@ -6,7 +6,10 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from unitq.cli import report_text
+from unitq.cli.ctl.call import refuse, why
 from unitq.cli.instances import over
 from unitq.cli.output import echo
 from unitq.cli.progress import stopping
@@ -15,7 +18,7 @@ from unitq.model.names import InstanceName
 from unitq.rollout.engine.rollout import Phase
 from unitq.rollout.execute import Waiting, keep
 from unitq.rollout.plan import Do, Step
-from unitq.supervisor.ctl.fleet import ambiguous, look
+from unitq.supervisor.ctl.fleet import look
 from unitq.supervisor.ctl.format import Code, State, error, said
 from unitq.supervisor.ctl.names import Process
 
@@ -126,9 +129,9 @@ class _Answers:
         self._start: list[tuple[str, Code]] = []
         self._action = action
 
-    def unknown(self, name: str, why: str, *, group: bool) -> None:
+    def unknown(self, name: str, reason: str, *, group: bool) -> None:
         """A name that stands for nothing: `restart` stops first, then starts, and says it twice."""
-        line = error(name, why)
+        line = error(name, reason)
         self._stop.append((line, Code.GENERIC))
         self._start.append((line, Code.INVALID_ARGUMENTS if group else Code.GENERIC))
 
@@ -166,9 +169,7 @@ def _asked(
 ) -> set[Process]:
     found = fleet.names.find(word)
     if not found.processes:
-        why = "no such process" if found.single else "no such group"
-        why = ambiguous(found) if found.apps else why
-        answers.unknown(found.name, why, group=not found.single)
+        answers.unknown(found.name, why(found), group=not found.single)
     elif found.single:
         (process,) = found.processes
         names[process] = found.name  # as it was typed: a script looks for it
@@ -194,7 +195,8 @@ def _over(
             return keep(name) if instance.serving else Step(name, Do.START, "not running")
         return Step(name, Do.RESTART if instance.present else Do.START, "asked for")
 
-    fleet.of_app(app)
+    # From here on the command is about this app only, as with -a.
+    click.get_current_context().obj = fleet.scope.replace(app=app)
 
     def name_of(instance: InstanceName) -> str:
         process = Process(app, instance)
@@ -222,8 +224,7 @@ def signal(call: Call) -> Code:
     for word in call.words[1:]:
         found = fleet.names.find(word)
         if not found.processes:
-            why = "no such process" if found.single else "no such group"
-            echo(error(found.name, ambiguous(found) if found.apps else why))
+            refuse(found)
             code = Code.GENERIC
             continue
         single = found.name if found.single else ""
