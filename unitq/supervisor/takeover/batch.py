@@ -13,7 +13,6 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from unitq.errors import UnitqError
-from unitq.printable import one_line
 from unitq.rollout.engine.instance import Phase
 from unitq.rollout.operation import Operation, Waiting
 from unitq.rollout.plan import Do, Step, keep
@@ -25,7 +24,6 @@ from unitq.text import duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from unitq.cli.takeover.main import Planned
     from unitq.instances.state import Seen
     from unitq.linux.interrupts import Interrupts
     from unitq.model.names import InstanceName
@@ -36,11 +34,11 @@ if TYPE_CHECKING:
     from unitq.rollout.outcome import Outcome
     from unitq.rollout.presenter import Presenter
     from unitq.rollout.report import Report
+    from unitq.supervisor.takeover.plan import Planned
     from unitq.supervisor.takeover.stop_one import Ended
     from unitq.supervisor.takeover.strategy import Member, Move, Pair
     from unitq.systemd.manager import Systemd
 
-_SHOWN = 100  # characters of a command line
 _OFTEN = 0.02  # seconds between two looks at those that end while others start
 _TOGETHER = 2.0  # seconds in which those that are just ending are waited for, to start together
 
@@ -152,7 +150,7 @@ class Abreast:
             )
         self.left += [(pair.process, one) for one in ended.left]
         for one in ended.left:
-            self._warn(f"{pair.process} leaves PID {one.pid} behind: {command(one)}")
+            self._warn(f"{pair.process} leaves PID {one.pid} behind: {one.command}")
         was = f"ended under Supervisor after {duration(seconds)}, " if ended.told else ""
         if pair.serving:
             self._healthy(pair, was)
@@ -258,8 +256,3 @@ class _Meanwhile:
 
     def stopping(self, stop: Stop) -> None:
         """Said by the takeover itself."""
-
-
-def command(one: Member) -> str:
-    """What somebody would look for in `ps`."""
-    return one_line(" ".join(one.words) or one.program)[:_SHOWN]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.cmdline.wrappers import SHELLS, Kind, names
 from unitq.model.app import KillMode
+from unitq.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 # What starts a worker below itself and stays; the signal is for the worker.
 _BETWEEN = SHELLS | names(Kind.PASSES_ON, Kind.KEEPS, Kind.ELSEWHERE)
+
+_SHOWN = 100  # characters of a command line
 
 UP = frozenset({"STARTING", "RUNNING", "STOPPING", "BACKOFF"})
 
@@ -61,6 +64,11 @@ class Member(NamedTuple):
     def held(self) -> bool:
         """Stopped by SIGSTOP."""
         return self.state in ("T", "t")
+
+    @property
+    def command(self) -> str:
+        """What somebody would look for in `ps`, shortened."""
+        return one_line(" ".join(self.words) or self.program)[:_SHOWN]
 
     @property
     def between(self) -> bool:
