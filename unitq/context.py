@@ -145,7 +145,7 @@ class Scope:
                 raise PreflightError(
                     f"{path}: {trusted.owner} may change this file, and so may not decide all of "
                     "this",
-                    problems=tuple(each.line for each in wrong),
+                    problems=tuple(each.text for each in wrong),
                 )
         if not rollout:
             return app, path, None

@@ -55,7 +55,8 @@ def check(ask_redis: bool, as_json: bool) -> int:
     scripts, directories and users, for what only a shell would understand, shells between systemd
     and a worker, and settings that lose jobs. Notes how much of the machine each worker can reach.
     A name in brackets, such as [pipe, certain], is what `allow = ["pipe"]` silences the finding by.
-    Changes nothing. Exits with 0, with 2 if the file is invalid, with 3 if something is missing.
+    Changes nothing. Exits with 0, with 2 if the file is invalid, with 3 if something is missing,
+    with 5 if something can only be read as root.
     """
     found = checking.check(current(), ask_redis=ask_redis)
     if as_json:
@@ -68,7 +69,7 @@ def check(ask_redis: bool, as_json: bool) -> int:
         counts = ", ".join(f"worker {w.name}: {w.instances}" for w in found.app.workers)
         verdict = "ok" if found.ready else "not ready"
         echo(f"{found.path}: {verdict} (app {found.app.name}; {counts})")
-    return Exit.OK if found.ready else Exit.NOT_AS_WANTED
+    return found.exit
 
 
 def _checked(found: Checked) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.model.finding import Finding, Level
+from unitq.model.finding import Certainty, Finding, Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,6 +38,7 @@ def without_allowed(findings: Iterable[Finding], app: App) -> list[Finding]:
             f"workers.{worker}.allow" if worker else "allow",
             f'"{name}" silences nothing',
             "leave it out",
+            sure=Certainty.CERTAIN,
         )
         for worker, names in places.items()
         for name in sorted(names)

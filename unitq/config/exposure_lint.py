@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.model.finding import Finding, Level
+from unitq.model.finding import Certainty, Finding, Level
 from unitq.model.hardening import LINES, Hardening, Sandbox, sandbox
 
 if TYPE_CHECKING:
@@ -38,9 +38,10 @@ def rated(
 
 
 def _note(names: list[str], said: str, hint: str) -> Finding:
-    if len(names) == 1:
-        return Finding(Level.NOTE, f"workers.{names[0]}.hardening", said, hint, name="exposure")
-    return Finding(Level.NOTE, "hardening", f"{said}: {', '.join(names)}", hint, name="exposure")
+    place = f"workers.{names[0]}.hardening"
+    if len(names) > 1:
+        place, said = "hardening", f"{said}: {', '.join(names)}"
+    return Finding(Level.NOTE, place, said, hint, "", "exposure", Certainty.CERTAIN)
 
 
 def _word(worker: Worker) -> str:
@@ -79,10 +80,11 @@ def limits_of_user_scope(app: App) -> list[Finding]:
             Finding(
                 Level.NOTE,
                 f"workers.{worker.name}.hardening",
-                f'"{worker.hardening}" with --user is {len(kept)} of {every} lines: the others '
-                f"need root{writable}",
+                f'"{worker.hardening}" with --user is {len(kept)} of {every} lines',
                 "in the system scope, with `user`, it is all of them",
-                name="exposure",
+                f"the others need root{writable}",
+                "exposure",
+                Certainty.CERTAIN,
             )
         )
     return found

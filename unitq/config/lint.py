@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from unitq.cmdline.exec_line import names_folder, prefixes, shell_sign
 from unitq.config import option_lint, preset_lint, wrapper_lint
 from unitq.model.app import ROLLOUT
-from unitq.model.finding import Finding, Level, Seen
+from unitq.model.finding import Certainty, Finding, Level, Seen
 from unitq.model.hardening import Hardening
 from unitq.model.settings import OnDrainTimeout
 from unitq.presets.model import NONE
@@ -51,9 +51,10 @@ def _of_rollout(rollout: RolloutSettings) -> list[Finding]:
         Finding(
             Level.NOTE,
             f"rollout.{key}",
-            "means nothing without canaries: nobody goes first",
-            "`canary` says how many instances of each worker do",
+            "means nothing without canaries",
+            "`canary` says how many instances of each worker go first",
             name="no-canary",
+            sure=Certainty.CERTAIN,
         )
         for key in ("canary_soak", "promote")
         if getattr(rollout, key) != getattr(ROLLOUT, key)
@@ -79,10 +80,10 @@ def _of_worker(worker: Worker, rollout: RolloutSettings) -> list[Finding]:
             Finding(
                 Level.WARNING,
                 f"{place}.command",
-                f"names {worker.directory}: after a crash it would run what is there by then, "
-                "deployed or not",
+                f"names {worker.directory}",
                 "write paths relative to `directory`; the command runs in it",
-                name="moving-path",
+                "after a crash it would run what is there by then, deployed or not",
+                "moving-path",
             )
         )
     if worker.probe:
@@ -98,8 +99,10 @@ def _of_hardening(worker: Worker, place: str) -> list[Finding]:
             Finding(
                 Level.WARNING,
                 f"{place}.command",
-                'begins with "+", with which systemd applies neither `user` nor `hardening`',
+                'begins with "+"',
                 'leave the "+" out',
+                "systemd then applies neither `user` nor `hardening`",
+                sure=Certainty.CERTAIN,
             )
         ]
     return []
@@ -115,11 +118,12 @@ def _of_signs(worker: Worker) -> list[Finding]:
         Finding(
             Level.WARNING,
             where,
-            f"no shell reads this: the program gets {sign} as an argument",
-            "instead of `cd X &&` set `directory`; what needs a shell is "
-            "command = '/bin/bash -c \"… exec the-worker\"'; if it is meant as it stands, put it "
-            "into quotes",
-            name="shell-syntax",
+            f"the program gets {sign} as an argument",
+            "`directory` takes the place of `cd X &&`; what needs a shell is "
+            "command = '/bin/bash -c \"… exec the-worker\"'; "
+            f"put {sign} into quotes if it is meant",
+            "systemd starts the program without a shell",
+            "shell-syntax",
         )
         for where, command in commands
         if (sign := shell_sign(command))
@@ -133,9 +137,11 @@ def _of_probe(probe: Probe, directory: str, place: str) -> list[Finding]:
             Finding(
                 Level.WARNING,
                 place,
-                'begins with "-", with which systemd takes every failure for a success',
+                'begins with "-"',
                 'leave the "-" out',
-                name="ignored-failure",
+                "systemd then takes every failure for a success",
+                "ignored-failure",
+                Certainty.CERTAIN,
             )
         )
     if names_folder(probe.command, directory):
@@ -143,10 +149,10 @@ def _of_probe(probe: Probe, directory: str, place: str) -> list[Finding]:
             Finding(
                 Level.WARNING,
                 place,
-                f"names {directory}: it would ask with the code that is there by then, not with "
-                "the instance's",
+                f"names {directory}",
                 "write paths relative to `directory`; the command runs in it",
-                name="moving-path",
+                "it would ask with the code that is there by then, not with the instance's",
+                "moving-path",
             )
         )
     return found

@@ -82,8 +82,8 @@ def _finding(worker: Worker, key: str, place: _Place, link: str, pinned: str) ->
     return Finding(
         Level.WARNING,
         key,
-        f"{what} through {link}, which each release moves: a worker that crashes starts "
-        "with the next release, whatever is deployed",
+        f"{what} through {link}, which each release moves",
         hint,
-        name="moving-path",
+        "a worker that crashes starts with the next release, whatever is deployed",
+        "moving-path",
     )

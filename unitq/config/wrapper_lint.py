@@ -167,10 +167,10 @@ class _Ground(NamedTuple):
         return Finding(
             Level.ERROR,
             f"{self.place}.command",
-            f"{what} stands before the worker, so that every process has to get the stop signal, "
-            f"and with {self.worker.stop_signal} that loses jobs of {self.preset.title}",
+            f"{what} stands before the worker",
             hint,
-            self.preset.stop.why.removesuffix("."),
+            f"every process has to get the stop signal then, and with {self.worker.stop_signal} "
+            f"that loses jobs of {self.preset.title}: {self.preset.stop.why.removesuffix('.')}",
             name,
         )
 
@@ -291,9 +291,10 @@ def _unknown(ground: _Ground, below: Below) -> Finding:
     return Finding(
         Level.WARNING,
         f"{ground.place}.kill_mode",
-        f'{what} {says}: whether the worker is told to stop is unknown with "mixed"',
+        f"{what} {says}",
         "end the script in `exec` and the worker's command",
-        "the shell is the main process, and it alone gets the signal",
+        'whether the worker is told to stop is unknown: with "mixed" the shell alone gets the '
+        "signal",
         "shell",
         Certainty.POSSIBLE,
     )
@@ -307,11 +308,12 @@ def _script(ground: _Ground, below: Below) -> Iterator[Finding]:
         yield Finding(
             Level.ERROR,
             f"{ground.place}.command",
-            f"{path} is a shell script: with kill_mode mixed the shell gets {worker.stop_signal} "
-            "and the worker below it is not told, or killed at once",
+            f"{path} is a shell script, and stays above the worker",
             "write `exec` before the worker's command in it"
             + (', or set kill_mode = "control-group"' if by_mode else ""),
-            name="shell",
+            f'with "mixed" the shell gets {worker.stop_signal}, and the worker below it is not '
+            "told, or killed at once",
+            "shell",
         )
     elif not ground.drains_all:
         yield ground.every_process("a shell", "start the worker by `exec` in it", "shell")
@@ -349,9 +351,10 @@ def _one_line(ground: _Ground, below: Below) -> Iterator[Finding]:
         yield Finding(
             Level.NOTE,
             f"{place}.command",
-            "a shell stands between systemd and the worker; the stop signal reaches both",
+            "a shell stands between systemd and the worker",
             f"drop the shell, or write `exec` before the worker's command: {better}",
-            name="shell",
+            "the stop signal reaches both",
+            "shell",
         )
 
 

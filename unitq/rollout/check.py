@@ -18,10 +18,18 @@ from unitq.config import (
 from unitq.config.allowed import without_allowed
 from unitq.config.exposure_lint import limits_of_user_scope, rated
 from unitq.config.lint import advice
-from unitq.errors import ConfigError, NoMatchError, NotPermittedError, PreflightError, SystemdError
+from unitq.errors import (
+    ConfigError,
+    Exit,
+    NoMatchError,
+    NotPermittedError,
+    PreflightError,
+    SystemdError,
+    UnitqError,
+)
 from unitq.linux.account import name_of
 from unitq.model import names
-from unitq.model.finding import Finding, Level
+from unitq.model.finding import Certainty, Finding, Level
 from unitq.model.hardening import Hardening
 from unitq.revisions import code
 from unitq.rollout import preflight
@@ -30,7 +38,7 @@ from unitq.units import dropins, exposure
 from unitq.units.dropin_files import DropIns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from unitq.context import Scope
@@ -50,7 +58,8 @@ class Checked:
     app: App
     path: Path
     findings: tuple[Finding, ...]
-    redis: Answered | None = None  # None: it was not asked
+    redis: Answered | None  # None: it was not asked
+    exit: Exit  # NOT_PERMITTED: something can only be read as root
 
     @property
     def ready(self) -> bool:
@@ -61,51 +70,69 @@ class Checked:
 def check(scope: Scope, *, ask_redis: bool = False) -> Checked:
     """Looks at the configuration file and the machine; changes nothing. Raises ConfigError."""
     app, path = scope.load()
-    found: dict[str, Code] = {}
-    findings: list[Finding] = []
+    found, refused = code.look(app)
+    inputs = read(scope, app, path, found)
+    units: Rendered | None = None
+    broken: UnitqError | None = None
     try:
-        found = code.of_app(app)
-    except PreflightError as error:
-        place, _, message = error.message.partition(": ")
-        findings.append(Finding(Level.ERROR, place, message, error.hint))
-    if found:
-        inputs = read(scope, app, path, found)
         units = rendered(scope, app, found, after=inputs.order.after)
-        findings += findings_of(inputs, units)
-        findings += inputs.order.findings
-        findings += machine_lint.of_shutdown(app, _patience(scope))
-        findings += _exposure(scope, app, found)
+    except (ConfigError, PreflightError) as error:  # an operator's own template
+        broken = error
     redis = _redis(scope, app, path) if ask_redis else None
-    if redis:
-        findings += redis.findings
-    if found:
-        findings = without_allowed(findings, app)
-    return Checked(app, path, tuple(findings), redis)
+    findings = [
+        *(each.finding for each in refused),
+        *([Finding(Level.ERROR, "units", broken.message, broken.hint)] if broken else ()),
+        *findings_of(inputs, units),
+        *inputs.order.findings,
+        *machine_lint.of_shutdown(app, _patience(scope)),
+        *(_exposure(scope, app, found) if units else ()),
+        *(redis.findings if redis else ()),
+    ]
+    findings = without_allowed(findings, app)
+    denied = any(each.denied for each in refused) or bool(redis and redis.denied)
+    end = broken.exit if broken else Exit.NOT_PERMITTED if denied else _exit(findings)
+    return Checked(app, path, tuple(findings), redis, end)
 
 
-def findings_of(inputs: Inputs, wanted: Rendered) -> list[Finding]:
-    """Returns what a deploy looks for as well."""
+def _exit(findings: Iterable[Finding]) -> Exit:
+    bad = any(finding.level is Level.ERROR for finding in findings)
+    return Exit.NOT_AS_WANTED if bad else Exit.OK
+
+
+def findings_of(inputs: Inputs, wanted: Rendered | None) -> list[Finding]:
+    """Returns what a deploy looks for as well.
+
+    `wanted` None: the units cannot be made, and something else says so.
+    """
     scope, app, found = inputs.scope, inputs.app, inputs.code
     return [
         *inputs.order.refused,
         *inputs.secrets.findings,
-        *preflight.of_app(app, found, user_scope=scope.user),
+        *preflight.of_app(
+            app,
+            found,
+            user_scope=scope.user,
+            folder=inputs.path.parent,
+            path=_search_path(scope),
+        ),
         *moving_paths.of_app(app, found, scope.layout),
-        *preflight.of_hooks(app.hooks, inputs.path.parent, user_scope=scope.user),
         *preflight.of_owner(app, inputs.path),
-        *preflight.verify(wanted.units, user_scope=scope.user),
+        *(preflight.verify(wanted.units, user_scope=scope.user) if wanted else ()),
         *advice(app, scope.presets(), scripts.of_app(app, found, scope.presets())),
         *envfile_lint.of_app(app, found),
         *service_lint.of_app(app),
-        *_dropins(scope, app, wanted),
+        *(_dropins(scope, app, wanted) if wanted else ()),
         *_linger(scope),
         *machine_lint.of_memory(app),
         *(
             Finding(
                 Level.WARNING,
                 f"presets.{name}",
-                f"left out, and its framework not recognised: {error.in_short}",
+                f"left out: {error.in_short}",
                 f"`unitq presets {name}` says all that is wrong with it",
+                "its framework is not recognised",
+                "broken-preset",
+                Certainty.CERTAIN,
             )
             for name, error in scope.presets().broken.items()
         ),
@@ -126,6 +153,13 @@ def _patience(scope: Scope) -> machine_lint.Patience:
             if micros < _NO_LIMIT:
                 found[name] = micros / 1e6
     return machine_lint.Patience(found.get("JobTimeoutUSec"), found.get("TimeoutStopUSec"))
+
+
+def _search_path(scope: Scope) -> str | None:
+    """The PATH that services get; None where systemd cannot be asked."""
+    with suppress(SystemdError, NotPermittedError):
+        return scope.systemd().search_path()
+    return None
 
 
 def _linger(scope: Scope) -> list[Finding]:
@@ -180,6 +214,6 @@ def _redis(scope: Scope, app: App, path: Path) -> Answered:
 
     try:
         there = way(app, scope.presets(), str(path))
-    except ConfigError as error:
+        return answered(there.connection, there.sources)
+    except (ConfigError, NotPermittedError) as error:  # its password is nowhere, or not for us
         return unreachable(error)
-    return answered(there.connection, there.sources)

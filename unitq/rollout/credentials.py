@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.errors import NotPermittedError
 from unitq.linux import trust
-from unitq.model.finding import Finding, Level
+from unitq.model.finding import Certainty, Finding, Level
 from unitq.systemd.creds import _KEY_BYTES, DecryptError, decrypt, encrypted
 
 if TYPE_CHECKING:
@@ -56,17 +56,19 @@ def read(app: App, *, user_scope: bool) -> Secrets:
             try:
                 content[each] = _content(each, trusted)
             except _RefusedError as refused:
-                findings.append(Finding(Level.ERROR, place, refused.message, refused.hint))
+                message, hint, why = refused.message, refused.hint, refused.why
+                findings.append(Finding(Level.ERROR, place, message, hint, why))
         findings += _too_large(worker, content)
     findings += _open_to_all(content, app)
     return Secrets(content, tuple(findings))
 
 
 class _RefusedError(Exception):
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str, why: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.why = why
 
 
 def _not_in_user_scope(credential: Credential, place: str) -> Finding:
@@ -85,12 +87,12 @@ def _content(credential: Credential, trusted: tuple[int, ...]) -> bytes:
             if say := found.beyond(*trusted):
                 # systemd opens it as root at each start: a link of theirs could name any file.
                 raise _RefusedError(
-                    f"{path}: {_who(say.uid)} {say.why} {say.path}, and so decides which file "
-                    "systemd reads as root",
+                    f"{path}: {_who(say.uid)} {say.why} {say.path}",
                     f"`install -o root -g root -m 0600 {path} /etc/credstore/` and name it there",
+                    "another account than root decides which file systemd reads as root",
                 )
             if not stat.S_ISREG(os.fstat(found.descriptor).st_mode):
-                raise _RefusedError(f"{path}: not a file")
+                raise _RefusedError(f"{path}: not a file", _made(credential))
             with open(found.open(), "rb") as file:
                 content = file.read(2 * SIZE_MAX + 1)  # in base64 it is larger
     except PermissionError as error:
@@ -100,8 +102,9 @@ def _content(credential: Credential, trusted: tuple[int, ...]) -> bytes:
     if not credential.encrypted:
         if encrypted(content):
             raise _RefusedError(
-                f"{path}: is encrypted, and the worker would get it as it stands",
+                f"{path}: is encrypted",
                 f'`{credential.name} = {{ path = "{path}", encrypted = true }}`',
+                "the worker would get it as it stands",
             )
         return content
     try:
@@ -137,7 +140,9 @@ def _too_large(worker: Worker, content: Mapping[Credential, bytes]) -> Iterator[
         yield Finding(
             Level.ERROR,
             f"workers.{worker.name}.credentials",
-            f"together larger than {SIZE_MAX >> 20} MiB, which is all that systemd hands over",
+            f"together larger than {SIZE_MAX >> 20} MiB",
+            "keep what is large in a file that `user` can read",
+            "systemd hands over no more to one unit",
         )
 
 
@@ -155,6 +160,8 @@ def _open_to_all(content: Iterable[Credential], app: App) -> Iterator[Finding]:
                 f"workers.{where}.credentials.{each.name}",
                 f"{each.path}: every account of this machine can read it",
                 f"`chmod 0600 {each.path}`; systemd reads it as root",
+                name="open-credential",
+                sure=Certainty.CERTAIN,
             )
 
 

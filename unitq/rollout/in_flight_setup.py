@@ -140,9 +140,9 @@ def put_back(queues: Queues, outcome: Outcome, held: Hands) -> dict[InstanceName
 
 def _in_hand(found: Way) -> InHand:
     """What Redis tells of this host's workers and of all jobs in hand. Raises QueuesError."""
-    from unitq.queues.snapshot import look
+    from unitq.queues.snapshot import take_snapshot
 
-    samples = look(found.connection, found.sources, numbers=False, ages=False, named=True)
+    samples = take_snapshot(found.connection, found.sources, numbers=False, ages=False, named=True)
     return told(found, samples)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unitq.config import source
 from unitq.config.allowed import without_allowed
-from unitq.errors import PreflightError
+from unitq.errors import NotPermittedError, PreflightError
 from unitq.model.finding import Level
 from unitq.revisions import code, state
 from unitq.revisions.model import Origin, adopted, successor
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from unitq.model.app import App
     from unitq.model.finding import Finding
     from unitq.model.settings import RolloutSettings, Share
+    from unitq.revisions.code import Looked
     from unitq.revisions.model import Revision
     from unitq.rollout.operation import Operation
     from unitq.rollout.plan import Plan
@@ -72,12 +73,15 @@ def prepare(operation: Operation, request: Request, *, warn: bool = True) -> Pre
     moved = source.moved_from(path, before.config, app) if before else None
     if moved is not None and not request.adopt:
         raise _foreign(scope, app, path, moved)
-    found = code.of_app(app, request.label, certain=True)
+    looked = code.look(app, request.label, certain=True)
+    _require_permission(looked)
+    found = looked.code
     if request.beside:
         found = code.as_installed(found, request.beside)
     inputs = read(scope, app, path, found)
     wanted, unknown = sealed(inputs, before)
-    findings = [*without_allowed(findings_of(inputs, wanted), app), *unknown]
+    refused = (each.finding for each in looked.refused)
+    findings = [*refused, *without_allowed(findings_of(inputs, wanted), app), *unknown]
     if errors := [finding for finding in findings if finding.level is Level.ERROR]:
         raise PreflightError(
             f"{app.name}: cannot be deployed; nothing was changed",
@@ -104,6 +108,13 @@ def prepare(operation: Operation, request: Request, *, warn: bool = True) -> Pre
         restore(scope, back, target) if back else "",
         bool(unknown),
     )
+
+
+def _require_permission(looked: Looked) -> None:
+    """Raises NotPermittedError where something is there, but not for us."""
+    for finding, denied in looked.refused:
+        if denied:
+            raise NotPermittedError(f"{finding.place}: {finding.message}", hint=finding.hint)
 
 
 def _foreign(scope: Scope, app: App, path: Path, other: str) -> PreflightError:

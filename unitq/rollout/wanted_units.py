@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from unitq.config import scripts
-from unitq.errors import NotPermittedError, SystemdError, UnitqError
+from unitq.errors import NotPermittedError, SystemdError
 from unitq.linux import programs
 from unitq.model import names
 from unitq.model.finding import Finding, Level
@@ -49,17 +49,8 @@ def read(scope: Scope, app: App, path: Path, found: Mapping[str, Code]) -> Input
 
 
 def as_deployed(scope: Scope, app: App) -> Rendered:
-    """Returns the units that a deploy would install now, to be shown.
-
-    Without the code there are as many environment files as are named.
-    """
-    try:
-        found = code.of_app(app)
-    except UnitqError:
-        found = {
-            worker.name: Code(worker.directory, "", (b"",) * len(worker.environment_files))
-            for worker in app.workers
-        }
+    """Returns the units that a deploy would install now, to be shown; it needs no code."""
+    found = code.look(app).code
     return rendered(scope, app, found, after=_stop_order(scope, app, found).after)
 
 
@@ -91,8 +82,8 @@ def sealed(inputs: Inputs, before: Revision | None) -> tuple[Rendered, list[Find
         if secrets.content:
             raise
         seal = credentials.as_before(before)
-        message = f"whether it has changed since the last deploy is unknown: {error.message}"
-        unknown.append(Finding(Level.WARNING, "environment", message, error.hint))
+        message = "whether it has changed since the last deploy is unknown"
+        unknown.append(Finding(Level.WARNING, "environment", message, error.hint, error.message))
     found = {
         worker.name: replace(
             inputs.code[worker.name], secrets=credentials.seals(worker, secrets.content, key)

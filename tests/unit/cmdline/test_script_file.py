@@ -118,7 +118,7 @@ def said(command: str, release: Path, *more: str) -> list[str]:
     text = "\n".join(["[workers.sms]", 'user = "daemon"', f"command = '''{command}'''", *more])
     found = app(text, HEAD)
     code = {"sms": Code(str(release), "1")}
-    findings = preflight.of_app(found, code, user_scope=False)
+    findings = preflight.of_app(found, code, user_scope=False, folder=release)
     assert all(finding.level is Level.ERROR for finding in findings)
     return [f"{finding.place}: {finding.message}" for finding in findings]
 
@@ -188,5 +188,6 @@ def test_what_only_a_shell_has_gets_the_way(tmp_path: Path, command: str, hint: 
         app(f"[workers.sms]\nuser = 'daemon'\ncommand = '{command}'"),
         {"sms": Code(str(tmp_path), "1")},
         user_scope=False,
+        folder=tmp_path,
     )
     assert hint in finding.hint

@@ -280,7 +280,7 @@ def test_each_finding_says_what_why_and_what_to_write(one: Row) -> None:
             assert each.message
             assert each.why
             assert each.hint
-            assert f"[{each.name}, {each.certainty}]" in each.line
+            assert f"[{each.name}, {each.certainty}]" in each.text
             lines = (*one.lines, f'allow = ["{each.name}"]')
             configured = app(worker_table(one._replace(lines=lines)))
             assert each not in without_allowed([each], configured)
@@ -392,7 +392,7 @@ def test_a_limit_of_the_frameworks_own_is_read_where_it_is_set(
     if preset == "celery":
         lines += '\nstop_timeout = "10min"'
     (limit,) = (each for each in found if each.name == "time-limit")
-    assert told in limit.message
+    assert told in limit.why
     assert least in limit.hint
 
 

@@ -90,7 +90,7 @@ def test_what_only_does_not_pass_the_signal_on(command: str, hint: str) -> None:
     assert (found.level, found.name) == (Level.WARNING, "wrapper")
     (found,) = findings(command.replace(RESQUE, RQ), 'preset = "rq"')
     assert (found.level, found.name) == (Level.ERROR, "wrapper")
-    assert "every process has to get the stop signal" in found.message
+    assert "every process has to get the stop signal" in found.why
 
 
 @pytest.mark.parametrize("before", ["honcho run", "watchmedo auto-restart --", "runuser -u app --"])

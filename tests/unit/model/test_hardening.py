@@ -254,7 +254,7 @@ def test_what_check_says_of_each_word() -> None:
     assert rated(found, {}, {}) == []
     assert limits_of_user_scope(app(WORKER)) == []
     (note,) = limits_of_user_scope(app(STRICT.replace('user = "www-data"\n', "")))
-    assert "`writable` among them" in note.message
+    assert "`writable` among them" in note.why
 
 
 def test_what_cannot_work_under_a_word_is_refused() -> None:

@@ -636,9 +636,9 @@ def test_a_preset_without_a_registry_is_read_all_the_same(server: RedisServer) -
     from unitq.model.app import Redis
     from unitq.queues.client import Connection
     from unitq.queues.reader import Source
-    from unitq.queues.snapshot import look
+    from unitq.queues.snapshot import take_snapshot
 
     connection = Connection(Redis(url=server.url))
-    (found,) = look(connection, [Source("mine", plain, ("sms",), "mine:", "")])
+    (found,) = take_snapshot(connection, [Source("mine", plain, ("sms",), "mine:", "")])
     connection.close()
     assert found.queues == {"sms": Lengths(waiting=2)}

@@ -51,12 +51,12 @@ def living(pid: int) -> Living | None:
 
 def examined(app: str, found: Way, *, as_json: bool, prune: bool, yes: bool) -> int:
     """Looks, says what there is, removes what may be; the exit code."""
-    from unitq.queues.snapshot import look
+    from unitq.queues.snapshot import take_snapshot
 
     if as_json and prune and not yes:
         raise ConfigError("--prune --json cannot ask", hint="add --yes")
     host = os.uname().nodename
-    samples = look(found.connection, found.sources, numbers=False)
+    samples = take_snapshot(found.connection, found.sources, numbers=False)
     patients = _patients(app, host, found, samples)
     if prune and any(patient.prunable for patient in patients):
         if not yes:

@@ -89,14 +89,14 @@ def queues(context: click.Context, as_json: bool, watch: bool, interval: float) 
 
 
 def _looked(found: Way, interval: float) -> tuple[list[Sample] | None, list[Sample]]:
-    from unitq.queues.snapshot import look
+    from unitq.queues.snapshot import take_snapshot
 
     before = None
     if interval:
         # Ages and workers are of interest only as they are now.
-        before = look(found.connection, found.sources, ages=False)
+        before = take_snapshot(found.connection, found.sources, ages=False)
         select.select([], [], [], interval)
-    return before, look(found.connection, found.sources)
+    return before, take_snapshot(found.connection, found.sources)
 
 
 def _print(

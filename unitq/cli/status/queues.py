@@ -47,7 +47,7 @@ def looked(
 
     `jobs`: also what these instances have in hand, for which the journal may be read too.
     """
-    from unitq.queues.snapshot import look
+    from unitq.queues.snapshot import take_snapshot
 
     busy = [each for each in instances if each.serving] if jobs else []
     presets = {worker.name: worker.preset or "" for worker in revision.workers}
@@ -56,7 +56,7 @@ def looked(
         if jobs:
             printed = printed_by(scope, revision)
         app, found = of_installed(scope, revision)
-        samples = look(found.connection, found.sources, numbers=numbers, named=jobs)
+        samples = take_snapshot(found.connection, found.sources, numbers=numbers, named=jobs)
     except UnitqError as error:
         there, unread = _printed(printed, busy, {})
         # Where all that is asked for is in the journal, no Redis is needed.
