@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from unitq.cli.status import main
-from unitq.instances import observe
+from unitq.instances import observe, status
 from unitq.linux import proc
 from unitq.model.names import InstanceName
 from unitq.systemd.manager import UnitStatus
@@ -165,9 +164,9 @@ def test_one_whose_process_has_just_ended_is_young() -> None:
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
     for pid in (ended.pid, 0):
-        assert main._young(instance(main_pid=pid, pids=()), 10.0)
-    assert not main._young(instance(main_pid=os.getpid()), 0.0)
-    assert not main._young(instance(active="inactive", sub="dead", main_pid=0), 10.0)
+        assert status._young(instance(main_pid=pid, pids=()), 10.0)
+    assert not status._young(instance(main_pid=os.getpid()), 0.0)
+    assert not status._young(instance(active="inactive", sub="dead", main_pid=0), 10.0)
 
 
 @pytest.mark.parametrize(

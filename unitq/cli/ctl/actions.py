@@ -6,6 +6,7 @@ import re
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
+from unitq.cli.ctl.call import refuse, why
 from unitq.cli.output import echo
 from unitq.cli.presenter import Notes
 from unitq.cli.progress import stopping
@@ -23,7 +24,7 @@ from unitq.supervisor.ctl.names import Process
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from unitq.cli.ctl.main import Call
+    from unitq.cli.ctl.call import Call
     from unitq.instances import observe
     from unitq.instances.state import Seen
     from unitq.rollout.engine.rollout import Rollout
@@ -117,7 +118,7 @@ def act(call: Call) -> Code:
     answers = _Answers(call.action)
     if not everything:
         for word in call.words:
-            asked |= _asked(call, fleet, word, states, names, answers)
+            asked |= _asked(fleet, word, states, names, answers)
     code = answers.first()
     todo = {one for one in asked if _has_to_be(call.action, states[one])}
     for app in fleet.revisions:
@@ -145,9 +146,9 @@ class _Answers:
         self._start: list[tuple[str, Code]] = []
         self._action = action
 
-    def unknown(self, name: str, why: str, *, group: bool) -> None:
+    def unknown(self, name: str, reason: str, *, group: bool) -> None:
         """A name that stands for nothing: `restart` stops first, then starts, and says it twice."""
-        line = error(name, why)
+        line = error(name, reason)
         self._stop.append((line, Code.GENERIC))
         self._start.append((line, Code.INVALID_ARGUMENTS if group else Code.GENERIC))
 
@@ -177,7 +178,6 @@ class _Answers:
 
 
 def _asked(
-    call: Call,
     fleet: Fleet,
     word: str,
     states: Mapping[Process, State],
@@ -186,9 +186,7 @@ def _asked(
 ) -> set[Process]:
     found = fleet.names.find(word)
     if not found.processes:
-        why = "no such process" if found.single else "no such group"
-        why = call.ambiguous(found) if found.apps else why
-        answers.unknown(found.name, why, group=not found.single)
+        answers.unknown(found.name, why(found), group=not found.single)
     elif found.single:
         (process,) = found.processes
         names[process] = found.name  # as it was typed: a script looks for it
@@ -235,8 +233,7 @@ def signal(call: Call) -> Code:
     for word in call.words[1:]:
         found = fleet.names.find(word)
         if not found.processes:
-            why = "no such process" if found.single else "no such group"
-            echo(error(found.name, call.ambiguous(found) if found.apps else why))
+            refuse(found)
             code = Code.GENERIC
             continue
         single = found.name if found.single else ""

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.cli.ctl.call import say
 from unitq.cli.output import details, echo, echo_lines
 from unitq.cli.presenter import Notes
 from unitq.context import app_of
@@ -34,7 +35,7 @@ from unitq.supervisor.ctl.names import Names, Process, Wanted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from unitq.cli.ctl.main import Call
+    from unitq.cli.ctl.call import Call
     from unitq.context import Scope
     from unitq.model.app import App
     from unitq.revisions.model import Revision
@@ -106,7 +107,7 @@ def reread(call: Call) -> Code:
         echo(line)
     started = [name for one in found for name in one.started]
     if started:
-        _say(f"update also starts what does not run: {', '.join(started)}")
+        say(f"update also starts what does not run: {', '.join(started)}")
     return Code.OK
 
 
@@ -130,7 +131,7 @@ def update(call: Call) -> Code:
         if others:
             for name in sorted(asked & one.groups.keys()):
                 echo(f"ERROR: {name}: not updated")
-            _say(
+            say(
                 f"an update of {one.of.app.name} is one deploy, and would change "
                 f"{', '.join(others)} too: `unitq ctl update` does"
             )
@@ -241,7 +242,7 @@ def _scopes(scope: Scope) -> list[Scope]:
         if app_of(path) == app:
             found[app] = path
         elif scope.app in (None, app):
-            _say(f"{app}: {path}, which it was deployed from, is not there or about something else")
+            say(f"{app}: {path}, which it was deployed from, is not there or about something else")
     for path in sorted(Path(scope.layout.config_dir).glob("*.toml")):
         name = app_of(path)
         if name is None:
@@ -257,7 +258,3 @@ def _cannot_read(error: UnitqError) -> Code:
     echo(f"ERROR: CANT_REREAD: {error.message}")
     echo_lines(details(error), err=True)
     return Code.GENERIC
-
-
-def _say(words: str) -> None:
-    echo(f"unitq: {words}", err=True)

@@ -13,19 +13,17 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from unitq.errors import UnitqError
-from unitq.printable import one_line
 from unitq.rollout.engine.instance import Phase
 from unitq.rollout.operation import Operation, Waiting
 from unitq.rollout.plan import Do, Step, keep
 from unitq.supervisor.takeover.stop_many import Handover
-from unitq.supervisor.takeover.strategy import ordered
+from unitq.supervisor.takeover.strategy import command, ordered
 from unitq.supervisor.takeover.waiting import DetachedError, GaveUpError, HandoverError
 from unitq.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from unitq.cli.takeover.main import Planned
     from unitq.instances.state import Seen
     from unitq.linux.interrupts import Interrupts
     from unitq.model.names import InstanceName
@@ -37,11 +35,11 @@ if TYPE_CHECKING:
     from unitq.rollout.outcome import Outcome
     from unitq.rollout.presenter import Presenter
     from unitq.rollout.report import Report
+    from unitq.supervisor.takeover.plan import Planned
     from unitq.supervisor.takeover.stop_one import Ended
     from unitq.supervisor.takeover.strategy import Move, Pair
     from unitq.systemd.manager import Systemd
 
-_SHOWN = 100  # characters of a command line
 _OFTEN = 0.02  # seconds between two looks at those that end while others start
 _TOGETHER = 2.0  # seconds in which those that are just ending are waited for, to start together
 
@@ -259,8 +257,3 @@ class _Meanwhile:
 
     def stopping(self, stop: Stop) -> None:
         """Said by the takeover itself."""
-
-
-def command(one: Process) -> str:
-    """What somebody would look for in `ps`."""
-    return one_line(" ".join(one.words) or one.executable)[:_SHOWN]

@@ -8,9 +8,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cli.takeover.text import supervisorctl
 from unitq.errors import Exit, PreflightError, UnitqError
 from unitq.instances import observe
 from unitq.linux import files
@@ -21,7 +20,8 @@ from unitq.rollout.operation import Operation
 from unitq.rollout.plan import Do
 from unitq.rollout.prepare import Request, prepare
 from unitq.supervisor.takeover import autostart
-from unitq.supervisor.takeover.batch import Abreast, command
+from unitq.supervisor.takeover.batch import Abreast
+from unitq.supervisor.takeover.plan import supervisorctl
 from unitq.supervisor.takeover.strategy import UP
 from unitq.supervisor.takeover.waiting import HandoverError
 from unitq.text import unitq
@@ -29,14 +29,26 @@ from unitq.text import unitq
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from unitq.cli.takeover.main import Planned
     from unitq.linux.interrupts import Interrupts
+    from unitq.model.process import Process
     from unitq.revisions.model import Revision
     from unitq.rollout.prepare import Prepared
     from unitq.rollout.presenter import Presenter
     from unitq.supervisor.takeover.autostart import Kept
+    from unitq.supervisor.takeover.plan import Planned
     from unitq.supervisor.takeover.strategy import Move
     from unitq.systemd.manager import Systemd
+
+
+class Done(NamedTuple):
+    """What has become of a takeover."""
+
+    moved: frozenset[str]  # Supervisor's names of the processes
+    files: tuple[Kept, ...]  # Supervisor's files that were changed, and their copies
+    left: tuple[tuple[str, Process], ...]  # what a process has left behind
+    killed: tuple[str, ...]
+    failure: str
+    back: tuple[str, ...]  # commands that undo what was done to the program that failed
 
 
 class Mover:
@@ -92,22 +104,13 @@ class Mover:
                 code = Exit.KILLED
         return code
 
-    def document(self, planned: dict[str, Any], code: Exit) -> dict[str, Any]:
-        """What was planned, with what became of it."""
-        for program in planned["programs"]:
-            for process in program["processes"]:
-                process["moved"] = process["moved"] or process["process"] in self._abreast.moved
-        return planned | {
-            "exit_code": int(code),
-            "files": [{"file": kept.file, "copy": kept.copy} for kept in self._kept],
-            "left": [
-                {"process": process, "pid": one.pid, "command": command(one)}
-                for process, one in self._abreast.left
-            ],
-            "killed": self._abreast.killed,
-            "failure": self._failure or None,
-            "back": self._back,
-        }
+    def done(self) -> Done:
+        """Returns what has become of it so far."""
+        abreast = self._abreast
+        return Done(
+            frozenset(abreast.moved), tuple(self._kept), tuple(abreast.left),
+            tuple(abreast.killed), self._failure, tuple(self._back),
+        )  # fmt: skip
 
     # --- one program ------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from unitq.cmdline.wrappers import SHELLS, Kind, names
 from unitq.instances.signal_targets import recipients
 from unitq.model.app import KillMode
+from unitq.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 # What starts a worker below itself and stays; the signal is for the worker.
 _BETWEEN = SHELLS | names(Kind.PASSES_ON, Kind.KEEPS, Kind.ELSEWHERE)
 
+_SHOWN = 100  # characters of a command line
+
 UP = frozenset({"STARTING", "RUNNING", "STOPPING", "BACKOFF"})
 
 
@@ -42,6 +45,11 @@ class Way(StrEnum):
     STOP = "stop"
     HOLD = "hold"
     DRAIN = "drain"
+
+
+def command(process: Process) -> str:
+    """What somebody would look for in `ps`, shortened."""
+    return one_line(" ".join(process.words) or process.executable)[:_SHOWN]
 
 
 def between(process: Process) -> bool:

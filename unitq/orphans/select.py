@@ -51,6 +51,16 @@ def only(what: Known, found: Look, pids: Sequence[int]) -> Look:
     return Look(found.table, orphans, found.registered)
 
 
+def without(found: Look, others: Look) -> Look:
+    """Those of the first look that are not in the other."""
+    out = {each.identity for each in others.every}
+    sure, claimed = (
+        tuple(each for each in some if each.identity not in out)
+        for some in (found.orphans, found.claimed)
+    )
+    return Look(found.table, sure, found.registered, claimed)
+
+
 def _told(what: Known, found: Look, pid: int) -> str:
     """What a process is that is no orphan, in words."""
     app = what.app.name
