@@ -225,9 +225,9 @@ class WorkerTable(Table):
         Annotated[
             str | ProbeTable,
             Kind(
-                'table or `"registered"`, see [Probes](#probes)',
                 types.PROBE,
                 forms(types.Registered, table=ProbeTable),
+                words='table or `"registered"`, see [Probes](#probes)',
             ),
         ]
         | None
@@ -237,7 +237,7 @@ class WorkerTable(Table):
         examples=[{"command": "bin/probe %i", "timeout": "5s", "successes": 1}],
     )
     recycle: (
-        Annotated[RecycleTable, Kind("table, see [Recycling](#recycling)", "a table")] | None
+        Annotated[RecycleTable, Kind("a table", words="table, see [Recycling](#recycling)")] | None
     ) = Field(
         default=None,
         description="Drains and replaces instances that have become too large or too old.",

@@ -556,6 +556,8 @@ MISTAKES = [
      "there is a password in the URL already"),
     ('redis = { sentinels = ["a:1", "b"], master = "m" }', "redis.sentinels[1]",
      'expected a place such as "10.0.0.1:26379", got a string'),
+    ('redis = { sentinels = [], master = "m" }', "redis.sentinels",
+     ('expected a list of places such as ["10.0.0.1:26379", "10.0.0.2:26379"], got a list')),
     ('redis.master = "mymaster"', "redis.sentinels",
      "missing; sentinels and master go together"),
     ('redis = { url = "redis://a", ca_file = "/a" }', "redis.ca_file",
