@@ -71,10 +71,8 @@ class Kind:
         try:
             return check(value)
         except ValidationError as error:
-            every = error.errors(include_url=False, include_input=False)
-            kinds = {item["type"] for item in every if _is_silent(item)}
-            # A list is too short for pydantic as well where its items are wrong.
-            if kinds - {"too_short"} or (kinds and len(every) == 1):
+            # Several are those of its items.
+            if error.error_count() == 1 and _is_silent(error.errors(include_url=False)[0]):
                 raise MistakeError(self.expected, words=self.near) from None
             raise
 
@@ -83,8 +81,6 @@ def _is_silent(error: Any) -> bool:
     """Whether pydantic's finding is about the value itself, and not in our words."""
     if error["type"] == "value_error":
         return not isinstance(error["ctx"]["error"], MistakeError | MistakesError)
-    if error["type"] == "missing":
-        return isinstance(error["loc"][-1], int)  # the first word of a list
     return all(part in FORMS for part in error["loc"]) and error["type"] not in ("enum", "too_long")
 
 
