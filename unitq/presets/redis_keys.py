@@ -117,9 +117,8 @@ class Count(Table):
 class Oldest(Table):
     """How to learn since when a queue's next job waits."""
 
-    command: _Command = Field(
-        examples=[["LINDEX", "{p}queue:{q}", "0"]]
-    )  # gives the job, or its id
+    # Gives the job, or its id.
+    command: _Command = Field(examples=[["LINDEX", "{p}queue:{q}", "0"]])
     field: _Text = ""  # of the job as JSON: when it was enqueued
     then: Annotated[Words, _command((*PLACES, "j"))] = ()  # with the id as {j}: gives the time
 
