@@ -11,7 +11,8 @@ import pytest
 from tests.harness.build import HEAD, PRESETS, SYSTEM, TEXTS, USER, app, rendered
 from unitq.config.exposure_lint import limits_of_user_scope, rated
 from unitq.config.lint import advice
-from unitq.config.parse import parse, starter
+from unitq.config.parse import parse
+from unitq.config.reference import starter
 from unitq.errors import ConfigError
 from unitq.model.finding import Level
 from unitq.model.hardening import LINES, Hardening, sandbox, table
@@ -242,7 +243,7 @@ def test_what_check_says_of_each_word() -> None:
     (note,) = rated(found, {"sms": 4.9}, {Hardening.STRICT: {"sms": 1.8}})
     assert (note.level, note.place) == (Level.NOTE, "workers.sms.hardening")
     assert note.message == '"standard": exposure 4.9 of 10 (systemd-analyze security)'
-    assert note.hint == '"strict" would make it 1.8'
+    assert note.hint == 'hardening = "strict" would make it 1.8'
     (note,) = rated(found, {"sms": 1.8}, {Hardening.STRICT: {"sms": 1.8}})
     assert note.hint == ""
     # What is the same for several workers is said once.
