@@ -9,8 +9,8 @@ import pytest
 from unitq.core.errors import Exit
 from unitq.core.names import InstanceName
 from unitq.core.outcome import Outcome
-from unitq.core.plan import Do, Step
-from unitq.core.rollout import Phase, Rollout, Slot
+from unitq.core.plan import Change, PlannedChange
+from unitq.core.rollout import InstanceState, Phase, Rollout
 from unitq.core.settings import Duration, RolloutSettings, Share
 from unitq.core.sight import End, Ending
 
@@ -18,11 +18,12 @@ SETTINGS = RolloutSettings(Share(1), Duration("1s", 1.0), Duration("1s", 1.0))
 
 
 def outcome(*slots: tuple[Phase, End | None], **values: Any) -> Outcome:
-    found = {}
+    found = []
     for number, (phase, end) in enumerate(slots, 1):
         name = InstanceName("sms", number)
         ending = Ending(end) if end else None
-        found[name] = Slot(Step(name, Do.RESTART, ""), phase, ending=ending)
+        planned = PlannedChange(name, Change.RESTART, "")
+        found.append(InstanceState(planned, phase, ending=ending))
     told: dict[str, Any] = {"seen": {}, "seconds": 1.0, "least_serving": {}}
     return Outcome(Rollout(found, SETTINGS), **(told | values))
 

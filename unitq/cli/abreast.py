@@ -15,7 +15,7 @@ from unitq import observe
 from unitq.cli.rollouts import Waiting, carry_out, keep, running
 from unitq.cli.text import duration
 from unitq.core.errors import UnitqError
-from unitq.core.plan import Do, Step
+from unitq.core.plan import Change, PlannedChange
 from unitq.core.slot import Phase
 from unitq.core.takeover import ordered
 from unitq.host.handover import Handover
@@ -185,7 +185,7 @@ class Abreast:
                     asked = max(asked, 1)
                 self._interrupts.count += asked
                 asked = self._interrupts.count
-            slots, before = outcome.rollout.slots, len(left)
+            slots, before = outcome.rollout.instances, len(left)
             for name, (pair, was) in list(left.items()):
                 if slots[name].phase is Phase.HEALTHY:
                     self._healthy(pair, was)
@@ -215,7 +215,8 @@ class Abreast:
         found = running(self._systemd, self._planned.scope, where, revision)
         wanted = set(started)
         steps = tuple(
-            Step(name, Do.START, "taken over") if name in wanted else keep(name) for name in found
+            PlannedChange(name, Change.START, "taken over") if name in wanted else keep(name)
+            for name in found
         )
         rest = None if self._deadline is None else max(0.0, self._deadline - monotonic())
         waiting = Waiting(json=True, limit=rest, shown=_Meanwhile(self._turn, bool(self._hand)))

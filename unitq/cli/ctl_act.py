@@ -16,7 +16,7 @@ from unitq.core.ctl import Code, State, error, said
 from unitq.core.ctl_names import Process
 from unitq.core.errors import Exit
 from unitq.core.names import InstanceName
-from unitq.core.plan import Do, Step
+from unitq.core.plan import Change, PlannedChange
 from unitq.core.rollout import Phase
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Teller:
     def __init__(self, name: Callable[[InstanceName], str]) -> None:
         self._name = name
         self._phases: dict[InstanceName, tuple[Phase, bool]] = {}
+        self._read_up_to = 0  # of the rollout's phase changes
         self.code = Code.OK
 
     def update(
@@ -49,10 +50,13 @@ class Teller:
         now: float,  # noqa: ARG002
     ) -> None:
         """Prints what has changed."""
-        for instance, slot in rollout.slots.items():
+        changed = dict.fromkeys(rollout.phase_changes[self._read_up_to :])
+        self._read_up_to = len(rollout.phase_changes)
+        for instance in changed:
+            slot = rollout.instances[instance]
             told = (slot.phase, slot.drained_for is not None)
             before = self._phases.get(instance, (Phase.WAITING, False))
-            if told == before or slot.step.do is Do.KEEP:
+            if told == before or slot.planned.change is Change.KEEP:
                 continue
             self._phases[instance] = told
             name = self._name(instance)
@@ -185,14 +189,18 @@ def _over(
     *,
     all_of_it: bool,
 ) -> Code:
-    def choose(name: InstanceName, instance: observe.Instance) -> Step:
+    def choose(name: InstanceName, instance: observe.Instance) -> PlannedChange:
         if name not in asked:
             return keep(name)
         if action == "stop":
-            return Step(name, Do.STOP, "asked for") if instance.present else keep(name)
+            return PlannedChange(name, Change.STOP, "asked for") if instance.present else keep(name)
         if action == "start":
-            return keep(name) if instance.serving else Step(name, Do.START, "not running")
-        return Step(name, Do.RESTART if instance.present else Do.START, "asked for")
+            return (
+                keep(name) if instance.serving else PlannedChange(name, Change.START, "not running")
+            )
+        return PlannedChange(
+            name, Change.RESTART if instance.present else Change.START, "asked for"
+        )
 
     fleet.of_app(app)
 

@@ -13,11 +13,11 @@ from unitq.cli import block
 from unitq.cli.output import details, echo, echo_lines
 from unitq.cli.rollouts import Waiting
 from unitq.cli.scope import app_of
-from unitq.core.ctl import DONE, Change, Code, available, by_group, changes, reread_lines, said
+from unitq.core.ctl import DONE, Code, GroupChange, available, by_group, changes, reread_lines, said
 from unitq.core.ctl_names import Names, Process, Wanted
 from unitq.core.errors import ConfigError, Exit, PreflightError, UnitqError
 from unitq.core.names import instances
-from unitq.core.plan import Do
+from unitq.core.plan import Change
 from unitq.host import state
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Pending(NamedTuple):
     """What a deploy of it would do."""
 
     of: Configured
-    groups: Mapping[str, Change]  # by group
+    groups: Mapping[str, GroupChange]  # by group
     pending: bool  # there is something to do, be it to none of the groups
     started: tuple[str, ...]  # processes that do not run, and would
 
@@ -109,11 +109,11 @@ def _deploy(one: Pending) -> Code:
     if done != Exit.OK:
         return Code.GENERIC
     # Supervisor takes away first, then changes, then adds.
-    for kind in (Change.REMOVED, Change.CHANGED, Change.ADDED):
+    for kind in (GroupChange.REMOVED, GroupChange.CHANGED, GroupChange.ADDED):
         for name, change in one.groups.items():
             if change is not kind:
                 continue
-            if kind is Change.REMOVED:
+            if kind is GroupChange.REMOVED:
                 echo(said(name, "stopped"))
             echo(said(name, DONE[kind]))
     return Code.OK
@@ -167,8 +167,8 @@ def _pending(scope: Scope) -> list[Pending]:
         groups = by_group(changes(plan), workers)
         started = tuple(
             names.of(Process(app, step.instance))
-            for step in plan.steps
-            if step.do is Do.START and names.group(app, step.instance.worker) not in groups
+            for step in plan.changes
+            if step.change is Change.START and names.group(app, step.instance.worker) not in groups
         )
         found.append(Pending(one, groups, plan.pending, started))
     return found

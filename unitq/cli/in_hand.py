@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from unitq.core.outcome import Outcome
     from unitq.core.queue import Sample
     from unitq.core.revision import Revision
-    from unitq.hands import Hands, InHand, Presence, Taking
+    from unitq.hands import Consumes, InFlightTracker, Presence, Snapshot
     from unitq.printed import Printed
     from unitq.rollout.advisory import Advisory
 
 
 def looks(
     scope: Scope, revision: Revision, advisory: Advisory, *, ending: bool
-) -> tuple[Hands | None, Presence | None]:
+) -> tuple[InFlightTracker | None, Presence | None]:
     """What tells the jobs of those that drain, if any do, and whether new workers are registered.
 
     None where nobody knows where the jobs are, and where no health depends on Redis. Raises
     UnitqError where it does, and the configuration does not say where Redis is.
     """
     from unitq.cli.queued import of_installed
-    from unitq.hands import Hands, Presence
+    from unitq.hands import InFlightTracker, Presence
 
     waiting = frozenset(worker.name for worker in revision.workers if worker.registered)
     named = ending and any(worker.preset not in (None, NONE) for worker in revision.workers)
@@ -49,10 +49,10 @@ def looks(
     else:
         there = advisory.ask(unknown, partial(_where, scope, revision), None)
     if there is None:
-        return Hands(None, advisory, printed=printed) if printed else None, None
+        return InFlightTracker(None, advisory, printed=printed) if printed else None, None
     app, found = there
     ask = partial(_in_hand, found)
-    hands = Hands(ask, advisory, taken(app, revision), printed) if named else None
+    hands = InFlightTracker(ask, advisory, taken(app, revision), printed) if named else None
     return hands, Presence(ask, waiting) if waiting else None
 
 
@@ -66,12 +66,12 @@ def _where(scope: Scope, revision: Revision) -> tuple[App, Way] | None:
         return None
 
 
-def taken(app: App, revision: Revision) -> dict[str, Taking]:
+def taken(app: App, revision: Revision) -> dict[str, Consumes]:
     """What each worker takes its jobs from."""
-    from unitq.hands import Taking
+    from unitq.hands import Consumes
 
     return {
-        worker.name: Taking(preset, frozenset(worker.queues))
+        worker.name: Consumes(preset, frozenset(worker.queues))
         for worker in revision.workers
         if (preset := app.redis.preset if worker.preset in (None, NONE) else worker.preset)
     }
@@ -99,7 +99,7 @@ def printed_by(scope: Scope, revision: Revision) -> Printed | None:
 
 
 def put_back(
-    scope: Scope, revision: Revision, outcome: Outcome, held: Hands
+    scope: Scope, revision: Revision, outcome: Outcome, held: InFlightTracker
 ) -> dict[InstanceName, str]:
     """Puts the jobs of killed workers back where that is wanted; why not, by instance.
 
@@ -126,7 +126,7 @@ def put_back(
     return told
 
 
-def _in_hand(found: Way) -> InHand:
+def _in_hand(found: Way) -> Snapshot:
     """What Redis tells of this host's workers and of all jobs in hand. Raises QueuesError."""
     from unitq.queues.look import look
 
@@ -134,13 +134,13 @@ def _in_hand(found: Way) -> InHand:
     return told(found, samples)
 
 
-def told(found: Way, samples: Sequence[Sample]) -> InHand:
+def told(found: Way, samples: Sequence[Sample]) -> Snapshot:
     """The part of a look that is about the workers of this host and the jobs in hand."""
     from unitq.core.keys import WITH_PIDS
-    from unitq.hands import InHand
+    from unitq.hands import Snapshot
 
     host = os.uname().nodename
-    return InHand(
+    return Snapshot(
         time=samples[0].time,
         workers=tuple(
             each

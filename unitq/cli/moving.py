@@ -20,7 +20,7 @@ from unitq.cli.rollouts import running, written
 from unitq.cli.takeover_text import supervisorctl
 from unitq.cli.text import unitq
 from unitq.core.errors import Exit, PreflightError, UnitqError
-from unitq.core.plan import Do
+from unitq.core.plan import Change
 from unitq.core.takeover import UP
 from unitq.host import autostart, files, install, ledger, revisions, state
 from unitq.host.patience import HandoverError
@@ -148,9 +148,9 @@ class Mover:
             warn=warn,
         )
         others = [
-            f"{step.instance}: {step.do} ({step.why})"
-            for step in prepared.plan.steps
-            if step.do is not Do.KEEP and step.instance.worker not in taken
+            f"{step.instance}: {step.change} ({step.why})"
+            for step in prepared.plan.changes
+            if step.change is not Change.KEEP and step.instance.worker not in taken
         ]
         if others:
             raise PreflightError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unitq.cli import block, report
 from unitq.cli.text import duration, plural
 from unitq.core.forecast import forecast
-from unitq.core.plan import Do
+from unitq.core.plan import Change
 from unitq.core.settings import OnFailure, Share
 from unitq.revisions.in_place import directories, overwritten
 
@@ -35,8 +35,8 @@ def as_json(prepared: Prepared) -> dict[str, Any]:
                 for change in found.files
             ],
             "instances": [
-                {"instance": str(step.instance), "action": str(step.do), "why": step.why}
-                for step in found.steps
+                {"instance": str(step.instance), "action": str(step.change), "why": step.why}
+                for step in found.changes
             ],
             "boot_links": list(found.links),
             "daemon_reload": found.reloads > 0,
@@ -58,7 +58,7 @@ def as_json(prepared: Prepared) -> dict[str, Any]:
                     "canaries": part.canaries,
                     "longest_seconds": None if isinf(part.seconds) else round(part.seconds, 3),
                 }
-                for part in forecast(found.steps, found.target, prepared.settings, found.limits)
+                for part in forecast(found.changes, found.target, prepared.settings, found.limits)
             ],
     }  # fmt: skip
 
@@ -70,8 +70,8 @@ def as_text(prepared: Prepared) -> list[str]:
         return [f"{found.target.app}: nothing to do: all on revision {found.target.number}"]
     lines = [report.replaces(found.target, found.current.id if found.current else None)]
     lines += [line for change in found.files for line in change.diff.rstrip("\n").split("\n")]
-    lines += [f"  {step.instance}: {step.do} ({step.why})" for step in found.steps]
-    counts = {do: sum(step.do is do for step in found.steps) for do in Do}
+    lines += [f"  {step.instance}: {step.change} ({step.why})" for step in found.changes]
+    counts = {do: sum(step.change is do for step in found.changes) for do in Change}
     total = ", ".join(f"{count} {do}" for do, count in counts.items() if count)
     most = found.reloads
     reloads = {0: "no daemon-reload", 1: "one daemon-reload"}.get(most, f"{most} daemon-reloads")
@@ -79,7 +79,7 @@ def as_text(prepared: Prepared) -> list[str]:
         reloads = f"at most {reloads}"  # those that switch at once share one
     lines.append(f"{total or 'no instance is touched'}; {reloads}")
     lines += block.limits(report.stop_timeouts(found.limits))
-    for part in forecast(found.steps, found.target, prepared.settings, found.limits):
+    for part in forecast(found.changes, found.target, prepared.settings, found.limits):
         if part.replaced:
             first = f"{plural(part.canaries, 'canary')} first, " if part.canaries else ""
             now = "" if part.serving == part.instances else f" ({part.serving} now)"

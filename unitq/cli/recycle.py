@@ -14,7 +14,7 @@ from unitq.cli.rollouts import Waiting, keep, waiting_options, with_max_unavaila
 from unitq.cli.run import over
 from unitq.cli.scope import current, scope_options
 from unitq.core.errors import Exit, LockedError
-from unitq.core.plan import Do, Step
+from unitq.core.plan import Change, PlannedChange
 from unitq.core.recycle import Due, Seen, due
 from unitq.core.settings import Share
 from unitq.host import paused, processes
@@ -90,10 +90,10 @@ def recycle(
         for one in every:
             echo(f"{one.name}: {one.why}")
 
-    def choose(name: InstanceName, instance: observe.Instance) -> Step:
+    def choose(name: InstanceName, instance: observe.Instance) -> PlannedChange:
         if name not in lives or instance.invocation != lives[name]:
             return keep(name)  # somebody has replaced it meanwhile
-        return Step(name, Do.RESTART, reasons[name])
+        return PlannedChange(name, Change.RESTART, reasons[name])
 
     try:
         nothing_in_the_way(scope, revision.app)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from unitq.cli.text import duration, number, plural, unitq
 from unitq.core import names
 from unitq.core.errors import Exit
-from unitq.core.plan import Do
+from unitq.core.plan import Change
 from unitq.core.rollout import Phase
 from unitq.core.sight import End
 from unitq.host import state
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from unitq.core.plan import DrainLimit
     from unitq.core.queue import Job
     from unitq.core.revision import Revision
-    from unitq.core.rollout import Slot
+    from unitq.core.rollout import InstanceState
 
 _RESULTS = {
     Exit.OK: "ok",
@@ -175,7 +175,7 @@ def _orphan(one: Orphan) -> dict[str, Any]:
 
 def _outcome(revision: Revision, outcome: Outcome | None) -> dict[str, Any]:
     """What is told of the way there, and of the way back."""
-    slots = tuple(outcome.rollout.slots.values()) if outcome else ()
+    slots = tuple(outcome.rollout.instances.values()) if outcome else ()
     all_of_them = len(revision.instances)
     on_revision, serving = _counts(revision, outcome) if outcome else (all_of_them, all_of_them)
     slow = max(slots, key=_drained_for, default=None)
@@ -213,13 +213,13 @@ def _finite(seconds: float) -> float | None:
     return None if isinf(seconds) else seconds
 
 
-def _drained_for(slot: Slot) -> float:
+def _drained_for(slot: InstanceState) -> float:
     return -1.0 if slot.drained_for is None else slot.drained_for
 
 
-def _staying(outcome: Outcome) -> list[Slot]:
-    slots = outcome.rollout.slots.values()
-    return [slot for slot in slots if slot.step.do not in (Do.STOP, Do.SURGE)]
+def _staying(outcome: Outcome) -> list[InstanceState]:
+    slots = outcome.rollout.instances.values()
+    return [slot for slot in slots if slot.planned.change not in (Change.STOP, Change.SURGE)]
 
 
 def _counts(revision: Revision, outcome: Outcome) -> tuple[int, int]:
@@ -233,14 +233,14 @@ def _counts(revision: Revision, outcome: Outcome) -> tuple[int, int]:
     return fresh, len(seen)
 
 
-def row(app: str, slot: Slot, outcome: Outcome) -> dict[str, Any]:
+def row(app: str, slot: InstanceState, outcome: Outcome) -> dict[str, Any]:
     """What there is to say of one instance."""
     seen = outcome.seen.get(slot.instance)
     return {
         "instance": str(slot.instance),
         "unit": names.unit(app, slot.instance),
-        "action": str(slot.step.do),
-        "why": slot.step.why,
+        "action": str(slot.planned.change),
+        "why": slot.planned.why,
         "phase": str(slot.phase),
         "revision": seen.revision if seen else None,
         "pid_before": slot.pid_before or None,
@@ -248,7 +248,7 @@ def row(app: str, slot: Slot, outcome: Outcome) -> dict[str, Any]:
         "ending_detail": slot.ending.detail if slot.ending else "",
         "drain_seconds": None if slot.drained_for is None else round(slot.drained_for, 3),
         "reason": slot.reason,
-        "foreign": list(slot.foreign),
+        "foreign": list(slot.external_changes),
         "unreached": seen.unreached.words(seen.pid) if seen and seen.unreached else None,
         "log": list(outcome.logs.get(slot.instance, ())),
         "jobs": _in_hand(slot, outcome.jobs.get(slot.instance)),
@@ -261,7 +261,7 @@ def _requeued(why_not: str | None) -> dict[str, Any] | None:
     return None if why_not is None else {"done": not why_not, "why_not": why_not}
 
 
-def _in_hand(slot: Slot, jobs: Sequence[Job] | None) -> list[dict[str, Any]] | None:
+def _in_hand(slot: InstanceState, jobs: Sequence[Job] | None) -> list[dict[str, Any]] | None:
     """The jobs that it had in hand when it ended otherwise than by itself; None: not known."""
     if slot.ending is None or slot.ending.end is End.DRAINED:
         return []
@@ -323,16 +323,16 @@ def _summary(
     orphans: Sequence[Orphan] = (),
 ) -> str:
     """The closing line. `leftovers` None: what comes after it says what is left of the old code."""
-    slots = outcome.rollout.slots.values()
+    slots = outcome.rollout.instances.values()
     staying = _staying(outcome)
-    stopped = [s for s in slots if s.phase is Phase.STOPPED and s.step.do is Do.STOP]
+    stopped = [s for s in slots if s.phase is Phase.STOPPED and s.planned.change is Change.STOP]
     parts = []
     if staying:
         fresh, serving = _counts(revision, outcome)
         parts.append(f"{fresh} of {len(staying)} on {revision.number}")
         if serving != fresh:
             parts.append(f"{serving} serving")
-        if outcome.least_serving and any(slot.step.do is Do.RESTART for slot in staying):
+        if outcome.least_serving and any(slot.planned.change is Change.RESTART for slot in staying):
             parts.append(f"least serving: {_least(staying, outcome)}")
     if stopped:
         parts.append(f"{len(stopped)} stopped")
@@ -351,7 +351,7 @@ def _summary(
     return f"{word}: {' · '.join(parts)}"
 
 
-def _least(staying: Sequence[Slot], outcome: Outcome) -> str:
+def _least(staying: Sequence[InstanceState], outcome: Outcome) -> str:
     """`sms 3 of 4, mail 0 of 1`: a worker's only instance cannot serve while it is replaced."""
     of = Counter(slot.instance.worker for slot in staying)
     least = outcome.least_serving
@@ -422,9 +422,13 @@ def _next(
 
 def _left(outcome: Outcome) -> str:
     """How many instances are as they were, those included that could not be told anything."""
-    slots = [each for each in outcome.rollout.slots.values() if each.step.do is not Do.KEEP]
+    slots = [
+        each
+        for each in outcome.rollout.instances.values()
+        if each.planned.change is not Change.KEEP
+    ]
     failed = [each for each in slots if each.phase is Phase.FAILED]
-    left = sum(each.phase is Phase.WAITING for each in outcome.rollout.slots.values())
+    left = sum(each.phase is Phase.WAITING for each in outcome.rollout.instances.values())
     left += sum(not each.touched for each in failed)
     if left:
         return f"{left} not touched"

@@ -30,7 +30,7 @@ from unitq.core.errors import (
 )
 from unitq.core.ledger import story
 from unitq.core.outcome import Outcome
-from unitq.core.plan import Do, Plan
+from unitq.core.plan import Change, Plan
 from unitq.core.plan import plan as make_plan
 from unitq.core.revision import Origin, Revision, plain, restored
 from unitq.core.rollout import begin
@@ -191,7 +191,7 @@ def begun(
             roll.verb,
             revision=roll.plan.target.id,
             previous=roll.previous,
-            instances=len(roll.plan.steps),
+            instances=len(roll.plan.changes),
             max_unavailable=None if max_unavailable is None else str(max_unavailable),
             settings=None if settings is None else plain(settings),
         )
@@ -217,7 +217,7 @@ def carried_out(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrup
         outcome = _broken(roll, end_in_words(error))
     back: Back | str | None = None
     # What somebody else stopped says nothing about the release.
-    to_blame = [slot for slot in outcome.failed if not slot.stopped_by_somebody]
+    to_blame = [slot for slot in outcome.failed if not slot.stopped_externally]
     if ((outcome.rollout.failed and to_blame) or outcome.broken) and not outcome.detached:
         back = _rolled_back(roll, outcome, book, waiting, interrupts)
     failed = outcome.failed or outcome.broken
@@ -235,7 +235,7 @@ def carried_out(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrup
 
 def _broken(roll: Roll, why: str) -> Outcome:
     """What became of a rollout that ended before its first look, by what nobody expected."""
-    rollout = begin(roll.plan.steps, roll.settings, {}, probes={})
+    rollout = begin(roll.plan.changes, roll.settings, {}, probes={})
     return Outcome(rollout=rollout, seen={}, seconds=0.0, least_serving={}, broken=why)
 
 
@@ -251,7 +251,7 @@ def _why_not(roll: Roll, outcome: Outcome) -> str:
         return "nobody waited for the end"
     if not outcome.rollout.failed and not outcome.broken:
         return f"no more have failed than max_failures ({roll.settings.max_failures}) allows"
-    if outcome.failed and all(slot.stopped_by_somebody for slot in outcome.failed):
+    if outcome.failed and all(slot.stopped_externally for slot in outcome.failed):
         return "somebody stopped what failed, which says nothing about the release"
     if roll.way_back is None and roll.plan.target.restores is not None:
         return "this is a rollback, which is never rolled back"
@@ -273,13 +273,15 @@ def _rolled(roll: Roll, book: Ledger, waiting: Waiting, interrupts: Interrupts) 
     book.write("install", revision=plan.target.id, files=len(plan.files), pins=len(plan.pins))
     install.install(roll.systemd, layout, plan, roll.content)
     outcome = carry_out(
-        roll.scope, roll.systemd, plan.target, plan.steps, roll.settings, waiting, interrupts, book,
-        promoted=roll.promoted,
+        roll.scope, roll.systemd, plan.target, plan.changes, roll.settings, waiting, interrupts,
+        book, promoted=roll.promoted,
     )  # fmt: skip
     outcome = replace(outcome, limits=plan.limits)
     if outcome.rollout.complete and not outcome.failed:
         deleted = [change for change in plan.files if change.after is None]
-        gone = [step.instance for step in plan.steps if step.do in (Do.STOP, Do.SURGE)]
+        gone = [
+            step.instance for step in plan.changes if step.change in (Change.STOP, Change.SURGE)
+        ]
         alive = {seen.revision for seen in outcome.seen.values() if seen.revision}
         try:
             install.clean(roll.systemd, layout, roll.app, deleted, gone)
@@ -348,19 +350,23 @@ def _way_there(
     # runs at this moment.
     if failed.broken:
         urgent |= {
-            slot.instance for slot in failed.rollout.slots.values() if slot.phase in IN_FLIGHT
+            slot.instance for slot in failed.rollout.instances.values() if slot.phase in IN_FLIGHT
         }
     steps = tuple(
-        replace(step, urgent=True, do=Do.RESTART if step.do is Do.KEEP else step.do)
+        replace(
+            step,
+            failed_before=True,
+            change=Change.RESTART if step.change is Change.KEEP else step.change,
+        )
         if step.instance in urgent
         else step
-        for step in plan.steps
+        for step in plan.changes
     )
     # One that fails now must not keep the others on the code that has failed already.
     settings = goal.rollout._replace(max_failures=len(steps), canary=Share(0))
     book.write("rollback", revision=target.id, restores=goal.id)
     there = Roll(
-        "rollback", roll.scope, roll.systemd, replace(plan, steps=steps), goal, settings, None,
+        "rollback", roll.scope, roll.systemd, replace(plan, changes=steps), goal, settings, None,
         promoted=True,
     )  # fmt: skip
     words = f"{roll.app}: rolling back to revision {goal.number}, as {target.number}"

@@ -142,7 +142,7 @@ def _resumed(
         waiting.say(f"{app}: rollout {story.number} goes on to revision {target.number}")
         with (
             Interrupts().caught() as interrupts,
-            _reopened(place, story.number, len(plan.steps)) as book,
+            _reopened(place, story.number, len(plan.changes)) as book,
         ):
             if promoted:
                 book.write("promote", by=state.whoami())

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unitq import observe
-from unitq.apply import Applier, Progress, Quiet
+from unitq.apply import Executor, Progress, Quiet
 from unitq.cli import block, progress, report
 from unitq.cli.in_hand import looks, put_back
 from unitq.cli.output import echo, echo_json, is_terminal
 from unitq.cli.text import number, unitq
 from unitq.core import names
 from unitq.core.errors import ConfigError, Exit
-from unitq.core.plan import Do, Running, Step
+from unitq.core.plan import Change, PlannedChange, Running
 from unitq.core.rollout import begin
 from unitq.core.stopping import alike
 from unitq.host import noted, paused, processes, state, unitfiles
@@ -187,7 +187,7 @@ def as_running(
             serving=instance.serving,
             ending=instance.ending,
             replaced=bool(instance.replaced),
-            young=instance.begun is not None and _age(instance) < min_healthy,
+            unproven=instance.begun is not None and _age(instance) < min_healthy,
             paused=name in notes and notes[name] == instance.invocation,
         )
         for name, instance in instances.items()
@@ -205,16 +205,16 @@ def _age(instance: observe.Instance) -> float:
     return age
 
 
-def keep(instance: InstanceName) -> Step:
+def keep(instance: InstanceName) -> PlannedChange:
     """A step that leaves the instance alone but counts it."""
-    return Step(instance, Do.KEEP, "not asked for")
+    return PlannedChange(instance, Change.KEEP, "not asked for")
 
 
 def carry_out(
     scope: Scope,
     systemd: Systemd,
     revision: Revision,
-    steps: tuple[Step, ...],
+    steps: tuple[PlannedChange, ...],
     settings: RolloutSettings,
     waiting: Waiting,
     interrupts: Interrupts,
@@ -234,12 +234,12 @@ def carry_out(
     wanted = {
         step.instance: workers[step.instance.worker].revision
         for step in steps
-        if step.do is not Do.STOP and step.instance.worker in workers
+        if step.change is not Change.STOP and step.instance.worker in workers
     }
     probes = {worker.name: worker.probes for worker in revision.workers}
-    ending = any(step.do not in (Do.KEEP, Do.START) for step in steps)
+    ending = any(step.change not in (Change.KEEP, Change.START) for step in steps)
     held, there = looks(scope, revision, advisory, ending=ending)
-    applier = Applier(systemd, scope.layout, revision.app, book, held, there, advisory)
+    applier = Executor(systemd, scope.layout, revision.app, book, held, there, advisory)
     keep = book.progress if book else None
     with ExitStack() as stack:
         shown: Progress
@@ -266,14 +266,14 @@ def carry_out(
     return outcome
 
 
-def _warn_of_paused(scope: Scope, app: str, steps: Iterable[Step]) -> None:
+def _warn_of_paused(scope: Scope, app: str, steps: Iterable[PlannedChange]) -> None:
     """Says which of those that are replaced take no jobs now, while their successors will."""
     runtime = str(scope.layout.runtime_dir.parent)
     notes = paused.notes(scope.layout, app)
     found = [
         str(step.instance)
         for step in steps
-        if step.do is Do.RESTART
+        if step.change is Change.RESTART
         and (note := notes.get(step.instance))
         and (life := processes.invocation(names.unit(app, step.instance), runtime))
         and life.id == note
@@ -285,10 +285,12 @@ def _warn_of_paused(scope: Scope, app: str, steps: Iterable[Step]) -> None:
         )
 
 
-def _warn_of_moved(revision: Revision, steps: Iterable[Step]) -> None:
+def _warn_of_moved(revision: Revision, steps: Iterable[PlannedChange]) -> None:
     """Says where what is started now runs another commit than the deployed one."""
     starting = {
-        step.instance.worker for step in steps if step.do in (Do.START, Do.RESTART, Do.SURGE)
+        step.instance.worker
+        for step in steps
+        if step.change in (Change.START, Change.RESTART, Change.SURGE)
     }
     for name, head in observe.moved_heads(revision).items():
         worker = revision.worker(name)
@@ -299,15 +301,15 @@ def _warn_of_moved(revision: Revision, steps: Iterable[Step]) -> None:
             )
 
 
-def _switching(scope: Scope, app: str, step: Step) -> Step:
+def _switching(scope: Scope, app: str, step: PlannedChange) -> PlannedChange:
     """The step, knowing whether the instance must be stopped by the older text that it runs by."""
-    if step.do in (Do.KEEP, Do.STOP):
+    if step.change in (Change.KEEP, Change.STOP):
         return step
     folder = scope.layout.unit_dir
     pin = unitfiles.pin(folder, names.unit(app, step.instance))
     if pin is None or alike(pin, unitfiles.text(folder, names.template(app, step.instance.worker))):
         return step
-    return replace(step, switch=True)
+    return replace(step, switches_unit_text=True)
 
 
 class _Tolerant:

@@ -31,8 +31,7 @@ from unitq.cli.targets import targets
 from unitq.core import names
 from unitq.core.errors import ConfigError, Exit, LockedError, NoMatchError
 from unitq.core.model import INSTANCES_MAX
-from unitq.core.plan import Do, FileChange, Plan, Step
-from unitq.core.plan import step as planned_step
+from unitq.core.plan import Change, FileChange, Plan, PlannedChange, planned_change
 from unitq.core.revision import Origin, scaled
 from unitq.core.settings import Share
 from unitq.host import install, ledger, paused, state, unitfiles
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
     from unitq.core.settings import RolloutSettings
     from unitq.host.systemd import Systemd
 
-    Choose = Callable[[InstanceName, observe.Instance], Step]
+    Choose = Callable[[InstanceName, observe.Instance], PlannedChange]
 
 
 def over(
@@ -88,17 +87,19 @@ def over(
             return close(verb, scope, systemd, revision, revision.id, outcome, waiting)
 
 
-def _to_prove(step: Step, running: Running) -> Step:
+def _to_prove(step: PlannedChange, running: Running) -> PlannedChange:
     """The same step; what was asked for and only just runs may be crashing in a loop."""
-    return replace(step, young=running.young) if step.do is Do.KEEP else step
+    return replace(step, unproven=running.unproven) if step.change is Change.KEEP else step
 
 
-def _starting(steps: Iterable[Step]) -> set[str]:
+def _starting(steps: Iterable[PlannedChange]) -> set[str]:
     """The workers of which an instance is to start."""
-    return {step.instance.worker for step in steps if step.do not in (Do.KEEP, Do.STOP)}
+    return {step.instance.worker for step in steps if step.change not in (Change.KEEP, Change.STOP)}
 
 
-def _refuse_to_move(scope: Scope, revision: Revision, verb: str, steps: Iterable[Step]) -> None:
+def _refuse_to_move(
+    scope: Scope, revision: Revision, verb: str, steps: Iterable[PlannedChange]
+) -> None:
     """Raises LockedError where this would go on with a rollout that was cut off or is paused.
 
     What is started gets the code of the current revision. To stop is always possible.
@@ -110,7 +111,7 @@ def _refuse_to_move(scope: Scope, revision: Revision, verb: str, steps: Iterable
     moved = [
         str(step.instance)
         for step in steps
-        if step.do in (Do.START, Do.RESTART)
+        if step.change in (Change.START, Change.RESTART)
         and (pin := state.pinned(place, step.instance)) is not None
         and pin != revision.code(step.instance)
     ]
@@ -156,8 +157,8 @@ def start(
 ) -> int:
     """Start what does not run, and wait until it is healthy. What runs is left alone."""
 
-    def choose(name: InstanceName, instance: observe.Instance) -> Step:
-        return keep(name) if instance.serving else Step(name, Do.START, "not running")
+    def choose(name: InstanceName, instance: observe.Instance) -> PlannedChange:
+        return keep(name) if instance.serving else PlannedChange(name, Change.START, "not running")
 
     return over("start", targets, Waiting(as_json, timeout, fail_on_kill), choose)
 
@@ -179,8 +180,8 @@ def stop(targets: tuple[str, ...], as_json: bool, timeout: float | None, fail_on
     back with `unitq start`, `unitq deploy` and at the next boot.
     """
 
-    def choose(name: InstanceName, instance: observe.Instance) -> Step:
-        return Step(name, Do.STOP, "asked for") if instance.present else keep(name)
+    def choose(name: InstanceName, instance: observe.Instance) -> PlannedChange:
+        return PlannedChange(name, Change.STOP, "asked for") if instance.present else keep(name)
 
     return over("stop", targets, Waiting(as_json, timeout, fail_on_kill), choose)
 
@@ -218,8 +219,10 @@ def restart(
     """
     pace = Share(100, percent=True) if all_at_once else max_unavailable
 
-    def choose(name: InstanceName, instance: observe.Instance) -> Step:
-        return Step(name, Do.RESTART if instance.present else Do.START, "asked for")
+    def choose(name: InstanceName, instance: observe.Instance) -> PlannedChange:
+        return PlannedChange(
+            name, Change.RESTART if instance.present else Change.START, "asked for"
+        )
 
     return over(
         "restart",
@@ -278,10 +281,10 @@ def _scale_step(
     before: Revision,
     target: Revision,
     found: Mapping[InstanceName, observe.Instance],
-) -> Step:
+) -> PlannedChange:
     if before.wanted(name) and target.wanted(name):
         return keep(name)
-    return planned_step(name, target, as_running(found).get(name))
+    return planned_change(name, target, as_running(found).get(name))
 
 
 def _counts(words: tuple[str, ...], revision: Revision) -> dict[str, int]:
@@ -348,7 +351,9 @@ def remove(yes: bool, as_json: bool, timeout: float | None, fail_on_kill: bool) 
         where = observe.machine(systemd, scope.layout)
         found = running(systemd, scope, where, revision)
         steps = tuple(
-            Step(name, Do.STOP, "removed") for name, instance in found.items() if instance.present
+            PlannedChange(name, Change.STOP, "removed")
+            for name, instance in found.items()
+            if instance.present
         )
         waiting = Waiting(as_json, timeout, fail_on_kill)
         with Interrupts().caught() as interrupts:

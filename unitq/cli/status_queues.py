@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from unitq.core.names import InstanceName
     from unitq.core.queue import Row
     from unitq.core.revision import Revision
-    from unitq.hands import InHand, Taking
+    from unitq.hands import Consumes, Snapshot
     from unitq.observe import Instance
     from unitq.printed import Printed
 
@@ -103,8 +103,8 @@ def _printed(
 def _held(
     instance: Instance,
     printed: Mapping[InstanceName, Held],
-    seen: InHand | None,
-    taking: Mapping[str, Taking],
+    seen: Snapshot | None,
+    taking: Mapping[str, Consumes],
 ) -> Held:
     """What it has in hand, by itself, by its framework, or by what its queues have."""
     nobody_knows = Held(None, ())

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.plan import Do
+from unitq.core.plan import Change
 from unitq.core.settings import OnDrainTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from unitq.core.plan import DrainLimit, Step
+    from unitq.core.plan import DrainLimit, PlannedChange
     from unitq.core.revision import Revision
     from unitq.core.settings import RolloutSettings
 
@@ -30,7 +30,7 @@ class Forecast(NamedTuple):
 
 
 def forecast(
-    steps: Iterable[Step],
+    steps: Iterable[PlannedChange],
     target: Revision,
     settings: RolloutSettings,
     limits: Iterable[DrainLimit] = (),
@@ -41,16 +41,16 @@ def forecast(
     found = []
     for name in sorted({step.instance.worker for step in every}):
         mine = [step for step in every if step.instance.worker == name]
-        if all(step.do is Do.KEEP for step in mine):
+        if all(step.change is Change.KEEP for step in mine):
             continue
-        counts = {do: sum(step.do is do for step in mine) for do in Do}
-        staying = counts[Do.KEEP] + counts[Do.START] + counts[Do.RESTART]
-        replaced = counts[Do.RESTART]
+        counts = {do: sum(step.change is do for step in mine) for do in Change}
+        staying = counts[Change.KEEP] + counts[Change.START] + counts[Change.RESTART]
+        replaced = counts[Change.RESTART]
         worker = target.worker(name)
         surge = 0 if worker and worker.singleton else min(settings.surge(staying), replaced)
         # Without any beside them, one at a time has to go all the same.
         width = max(settings.unavailable(staying), 0 if surge else 1) if staying else 0
-        up = sum(step.serving and step.do in (Do.KEEP, Do.RESTART) for step in mine)
+        up = sum(step.serving and step.change in (Change.KEEP, Change.RESTART) for step in mine)
         found.append(
             Forecast(
                 worker=name,
@@ -59,7 +59,7 @@ def forecast(
                 serving=up,
                 # What is down is unavailable as well, and takes of what others may be.
                 least=min(up, max(0, staying - width)) if replaced else up,
-                most=staying + surge + counts[Do.STOP],
+                most=staying + surge + counts[Change.STOP],
                 canaries=min(replaced, settings.canaries(staying)),
                 seconds=_worst(
                     counts, width + surge, settings, _drain(target, name, settings, limits)
@@ -83,14 +83,14 @@ def _drain(
     return math.inf if found.stop_timeout is None else found.stop_timeout
 
 
-def _worst(counts: dict[Do, int], width: int, settings: RolloutSettings, drain: float) -> float:
+def _worst(counts: dict[Change, int], width: int, settings: RolloutSettings, drain: float) -> float:
     start = settings.healthy_deadline.seconds
     # What is new comes first, what goes last; between them the window moves on.
-    seconds = start if counts[Do.START] else 0.0
-    if counts[Do.RESTART]:
-        rounds = math.ceil(counts[Do.RESTART] / max(1, width))
+    seconds = start if counts[Change.START] else 0.0
+    if counts[Change.RESTART]:
+        rounds = math.ceil(counts[Change.RESTART] / max(1, width))
         if settings.canary.number:
             rounds += 1
             seconds += settings.canary_soak.seconds
         seconds += rounds * (drain + start)
-    return seconds + (drain if counts[Do.STOP] else 0.0)
+    return seconds + (drain if counts[Change.STOP] else 0.0)

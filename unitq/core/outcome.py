@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from unitq.core.names import InstanceName
     from unitq.core.plan import DrainLimit
     from unitq.core.queue import Job
-    from unitq.core.rollout import Rollout, Slot
+    from unitq.core.rollout import InstanceState, Rollout
     from unitq.core.sight import Seen
 
 
@@ -44,21 +44,21 @@ class Outcome:
     limits: tuple[DrainLimit, ...] = ()  # of the old processes whose stop_timeout has changed
 
     @property
-    def failed(self) -> tuple[Slot, ...]:
-        return tuple(s for s in self.rollout.slots.values() if s.phase is Phase.FAILED)
+    def failed(self) -> tuple[InstanceState, ...]:
+        return tuple(s for s in self.rollout.instances.values() if s.phase is Phase.FAILED)
 
     @property
-    def killed(self) -> tuple[Slot, ...]:
+    def killed(self) -> tuple[InstanceState, ...]:
         """The instances whose old process was killed: a job may be lost."""
         return self._ended(End.KILLED)
 
     @property
-    def died(self) -> tuple[Slot, ...]:
+    def died(self) -> tuple[InstanceState, ...]:
         """The instances whose old process did not end as a drain ends: a job may be lost."""
         return self._ended(End.DIED, End.UNKNOWN)
 
-    def _ended(self, *ends: End) -> tuple[Slot, ...]:
-        slots = self.rollout.slots.values()
+    def _ended(self, *ends: End) -> tuple[InstanceState, ...]:
+        slots = self.rollout.instances.values()
         return tuple(slot for slot in slots if slot.ending and slot.ending.end in ends)
 
     def exit(self, *, fail_on_kill: bool = False) -> Exit:

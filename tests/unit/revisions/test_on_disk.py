@@ -18,9 +18,9 @@ from tests.core.build import app, rendered
 from unitq.core import names
 from unitq.core.layout import AppLayout, Layout, user
 from unitq.core.names import InstanceName
-from unitq.core.plan import PIN, Do, Step, plan
+from unitq.core.plan import PIN, Change, PlannedChange, plan
 from unitq.core.revision import Origin, Revision, successor
-from unitq.core.rollout import Order, Phase, Slot, What
+from unitq.core.rollout import Action, ActionKind, InstanceState, Phase
 from unitq.host import files, install, ledger, state, unitfiles
 from unitq.host.orders import Orders
 from unitq.linux.folder import TEMPORARY
@@ -365,7 +365,10 @@ def test_what_is_cut_off_after_the_stop_is_marked_and_never_old_code_by_the_new_
             disk.stop_at = stop_at
             try:
                 if what == "switch":
-                    order = Order(Slot(Step(ONE, Do.RESTART, ""), Phase.DRAINED), What.SWITCH)
+                    order = Action(
+                        InstanceState(PlannedChange(ONE, Change.RESTART, ""), Phase.DRAINED),
+                        ActionKind.SWITCH,
+                    )
                     Orders(systemd, layout, "shop").switch([order], {ONE: second.id})
                 else:
                     install.clean(systemd, layout, "shop", (), [ONE])
