@@ -18,8 +18,8 @@ from unitq.core.crew import Trait
 from unitq.core.errors import NoMatchError, SystemdError, UnitqError
 from unitq.core.outcome import Outcome
 from unitq.core.pace import deadline, next_actions
-from unitq.core.rollout import Action, ActionKind, Phase, Rollout
 from unitq.core.sight import LEFT_BEHIND, End, keeper, left_behind, program_names, unreached
+from unitq.core.slot import Action, ActionKind, Phase
 from unitq.hands import Draining
 from unitq.host import journal, processes
 from unitq.host import state as state_files
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from unitq.core.layout import Layout
     from unitq.core.names import InstanceName
+    from unitq.core.rollout import Rollout
     from unitq.core.sight import Keeper, Seen
     from unitq.core.slot import InstanceState
     from unitq.hands import InFlightTracker, Presence
@@ -235,7 +236,7 @@ class Executor:
     def _advance(self, rollout: Rollout) -> float:
         """Tells the rollout what has changed, and returns the time that it was told."""
         now = monotonic()
-        for name in rollout.due(now):
+        for name in rollout.step_times.due(now):
             if name in self._started and rollout.instances[name].phase is Phase.SETTLING:
                 self._inspect(rollout, name, now)
         rollout.advance(self._tracker.take_changes(), now)
@@ -295,14 +296,14 @@ class Executor:
 
     def _stop(self, rollout: Rollout, now: float, *, interrupted: bool) -> Stop:
         """Returns what is finished before the rollout stops, and how long it may take."""
-        draining = rollout.names(Trait.DRAINING)
+        draining = sorted(rollout.names(Phase.DRAINING))
         limits = [self._orders.limit(name) for name in draining]
         left = [
             None if limit is None else max(0.0, limit - (now - rollout.instances[name].touched))
             for name, limit in zip(draining, limits, strict=True)
         ]
         longest = max((seconds for seconds in left if seconds is not None), default=0.0)
-        starting = [name for name in rollout.names(Trait.IN_FLIGHT) if name not in draining]
+        starting = sorted(set(rollout.names(Trait.IN_FLIGHT)) - set(draining))
         return Stop(
             interrupted,
             tuple(map(str, draining)),

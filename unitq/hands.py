@@ -16,7 +16,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.crew import Trait
+from unitq.core.slot import Phase
 from unitq.rollout.advisory import in_words
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class InFlightTracker:
         return at if at > self._read_at else _NEVER
 
     def _still_draining(self, rollout: Rollout) -> list[InstanceName]:
-        return [name for name in rollout.names(Trait.DRAINING) if name in self._draining]
+        return [name for name in rollout.names(Phase.DRAINING) if name in self._draining]
 
     @property
     def _unknown(self) -> str:

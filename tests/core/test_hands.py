@@ -15,7 +15,8 @@ from unitq.core.plan import Change, PlannedChange
 from unitq.core.preset import Prints
 from unitq.core.printed import Print
 from unitq.core.queue import Job, Registration
-from unitq.core.rollout import Phase, Rollout, begin
+from unitq.core.rollout import Rollout, begin
+from unitq.core.slot import Phase
 from unitq.hands import Consumes, Draining, InFlightTracker, Presence, Snapshot
 from unitq.printed import Printed, Printing
 from unitq.rollout.advisory import Advisory

@@ -10,9 +10,10 @@ from unitq.core.errors import Exit
 from unitq.core.names import InstanceName
 from unitq.core.outcome import Outcome
 from unitq.core.plan import Change, PlannedChange
-from unitq.core.rollout import InstanceState, Phase, Rollout
+from unitq.core.rollout import Rollout
 from unitq.core.settings import Duration, RolloutSettings, Share
 from unitq.core.sight import End, Ending
+from unitq.core.slot import InstanceState, Phase
 
 SETTINGS = RolloutSettings(Share(1), Duration("1s", 1.0), Duration("1s", 1.0))
 

@@ -18,8 +18,9 @@ from unitq.core.errors import Exit
 from unitq.core.outcome import Outcome
 from unitq.core.plan import Change, DrainLimit, PlannedChange
 from unitq.core.queue import Job
-from unitq.core.rollout import InstanceState, Phase, Rollout
+from unitq.core.rollout import Rollout
 from unitq.core.sight import End, Ending, Keeper, Seen, Unreached
+from unitq.core.slot import InstanceState, Phase
 
 if TYPE_CHECKING:
     from unitq.core.revision import Revision

@@ -26,15 +26,7 @@ from tests.core.world import (
 )
 from unitq.core.names import InstanceName
 from unitq.core.plan import Change, PlannedChange
-from unitq.core.rollout import (
-    IN_FLIGHT,
-    Action,
-    ActionKind,
-    Phase,
-    Rollout,
-    Stage,
-    begin,
-)
+from unitq.core.rollout import Rollout, Stage, begin
 from unitq.core.settings import Promote, Share
 from unitq.core.sight import (
     AT_STOP_TIMEOUT,
@@ -46,6 +38,7 @@ from unitq.core.sight import (
     ending_of,
     failure,
 )
+from unitq.core.slot import IN_FLIGHT, Action, ActionKind, Phase
 
 
 def endings_are_told(rollout: Rollout, world: World) -> None:

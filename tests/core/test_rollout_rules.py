@@ -11,17 +11,10 @@ from tests.core.world import MIN_HEALTHY, NEW, OLD, START_TIMEOUT, pace
 from unitq.core.names import InstanceName
 from unitq.core.pace import deadline, next_actions
 from unitq.core.plan import Change, PlannedChange
-from unitq.core.rollout import (
-    Action,
-    ActionKind,
-    InstanceState,
-    Phase,
-    Stage,
-    begin,
-)
+from unitq.core.rollout import Stage, begin
 from unitq.core.settings import Duration, Promote, RolloutSettings, Share
 from unitq.core.sight import Seen
-from unitq.core.slot import CRASHING, PASSING
+from unitq.core.slot import CRASHING, PASSING, Action, ActionKind, InstanceState, Phase
 
 DOWN = Seen()
 

@@ -105,7 +105,7 @@ class Fleet:
             fates[InstanceName("a", number)] = Fate(Change.SURGE, "down", start=0.1)
         world = World(fates)
         rollout = begun(world, Scene(fates, settings, {"a": 1} if "probes" in more else {}))
-        rollout._instances = walked = Walked(rollout._instances)
+        rollout.instances = rollout._instances = walked = Walked(rollout._instances)
         events = roll(world, rollout, work)
         assert rollout.complete
         assert not rollout.failed

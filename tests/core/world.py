@@ -19,18 +19,10 @@ from unitq.core.crew import Trait
 from unitq.core.names import InstanceName
 from unitq.core.pace import deadline, next_actions
 from unitq.core.plan import Change, PlannedChange
-from unitq.core.rollout import (
-    FINAL,
-    IN_FLIGHT,
-    Action,
-    ActionKind,
-    Phase,
-    Rollout,
-    begin,
-)
+from unitq.core.rollout import Rollout, begin
 from unitq.core.settings import Duration, Promote, RolloutSettings, Share
 from unitq.core.sight import End, Seen
-from unitq.core.slot import PROBE_INTERVAL, step
+from unitq.core.slot import FINAL, IN_FLIGHT, PROBE_INTERVAL, Action, ActionKind, Phase, step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -630,18 +622,18 @@ def rebuilt(rollout: Rollout, world: World) -> Rollout:
         promoted=rollout.promoted,
     )
     made.halted, made.soaked = rollout.halted, rollout.soaked
-    made.advance({name: rollout.seen(name) for name in rollout.instances}, world.now)
+    made.advance({name: rollout.seen[name] for name in rollout.instances}, world.now)
     return made
 
 
 def nothing_is_passed_over(rollout: Rollout, world: World) -> None:
     """What looks at changes only comes to the same as a close look at all, and to all counts."""
     for name, state in rollout.instances.items():
-        assert rollout.seen(name) == world.seen[name]
+        assert rollout.seen[name] == world.seen[name]
         again = step(state, world.seen[name], world.now, rollout.terms(name))
         assert again == state, f"{name} was passed over"
     other = rebuilt(rollout, world)
-    for trait in Trait:
+    for trait in (*Trait, *Phase):
         assert rollout.count(trait) == other.count(trait), trait
         assert rollout.names(trait) == other.names(trait), trait
     assert next_actions(rollout, world.now) == next_actions(other, world.now)

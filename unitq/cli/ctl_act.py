@@ -17,7 +17,7 @@ from unitq.core.ctl_names import Process
 from unitq.core.errors import Exit
 from unitq.core.names import InstanceName
 from unitq.core.plan import Change, PlannedChange
-from unitq.core.rollout import Phase
+from unitq.core.slot import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

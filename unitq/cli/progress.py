@@ -10,8 +10,8 @@ from unitq.cli.output import echo
 from unitq.cli.text import duration
 from unitq.core.crew import Trait
 from unitq.core.plan import Change
-from unitq.core.rollout import InstanceState, Phase, Rollout
 from unitq.core.sight import End, Seen
+from unitq.core.slot import InstanceState, Phase
 from unitq.host.state import shared_output
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from unitq.apply import Stop
     from unitq.core.names import InstanceName
+    from unitq.core.rollout import Rollout
     from unitq.hands import InFlightTracker
 
 _DONE = (Phase.HEALTHY, Phase.KEPT)
@@ -155,14 +156,14 @@ class Live(Lines):
         from unitq.cli.screen import line
 
         shown = []
-        for name in rollout.names(Trait.IN_FLIGHT):
+        for name in sorted(rollout.names(Trait.IN_FLIGHT)):
             state = rollout.instances[name]
             if state.phase is not Phase.DRAINED:
                 since = state.touched if state.gone is None else state.gone
                 job = self._waits_for(name) if state.phase is Phase.DRAINING else ""
                 text = f"  {name}  {state.phase} for {duration(now - since)}{job}"
                 shown.append(line(text, "yellow"))
-        left = rollout.count(Trait.WAITING)
+        left = rollout.count(Phase.WAITING)
         return [*shown, line(f"  {left} to go" + (", stopping" if rollout.halted else ""), "dim")]
 
 

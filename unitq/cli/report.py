@@ -14,8 +14,8 @@ from unitq.cli.text import duration, number, plural, unitq
 from unitq.core import names
 from unitq.core.errors import Exit
 from unitq.core.plan import Change
-from unitq.core.rollout import Phase
 from unitq.core.sight import End
+from unitq.core.slot import Phase
 from unitq.host import state
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from unitq.core.plan import DrainLimit
     from unitq.core.queue import Job
     from unitq.core.revision import Revision
-    from unitq.core.rollout import InstanceState
+    from unitq.core.slot import InstanceState
 
 _RESULTS = {
     Exit.OK: "ok",

@@ -12,7 +12,7 @@ from enum import IntEnum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.core.plan import Change
-from unitq.core.slot import FINAL, IN_FLIGHT, Phase
+from unitq.core.slot import IN_FLIGHT, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from unitq.core.sight import Seen
     from unitq.core.slot import InstanceState
 
-_PENDING = IN_FLIGHT | {Phase.WAITING}
 _GOOD = frozenset({Phase.HEALTHY, Phase.KEPT})
 
 # What is left when the rollout is over: Kubernetes' replicas. Surge instances come and go.
@@ -31,22 +30,17 @@ _STAYING = frozenset({Change.KEEP, Change.START, Change.RESTART})
 
 
 class Trait(IntEnum):
-    """What the schedule asks about an instance."""
+    """What the schedule asks about an instance, besides its phase."""
 
-    WAITING = auto()
     IN_FLIGHT = auto()
-    DRAINING = auto()
-    DRAINED = auto()
-    FAILED = auto()
-    OPEN = auto()  # not where it ends up
     BOUNCING = auto()  # somebody else is restarting it
+    PROVES = auto()  # the wanted revision is healthy here, now or before this rollout
     # Of those that stay:
-    STAYING_OPEN = auto()
     STAYING_IN_FLIGHT = auto()
     STAYING_FAILED = auto()
     UNAVAILABLE = auto()
-    NEW_WAITING = auto()  # to be started
-    NEW_PENDING = auto()  # to be started, or about to become healthy
+    NEW_WAITING = auto()
+    NEW_IN_FLIGHT = auto()
     # Of those that wait for their restart, which is one of the last three:
     TO_RESTART = auto()
     DOWN = auto()
@@ -55,7 +49,7 @@ class Trait(IntEnum):
     GONE = auto()  # down for good
     # Of the surge:
     SURGE_WAITING = auto()
-    SURGE_PENDING = auto()
+    SURGE_IN_FLIGHT = auto()
     SURGE_HEALTHY = auto()
     SURGE_SERVING = auto()  # healthy, and serving now
     SURGE_USABLE = auto()  # it serves, or may still do so
@@ -65,87 +59,69 @@ class Trait(IntEnum):
     CANARY = auto()
     CANARY_NOT_HEALTHY = auto()
     CANARY_FAILED = auto()
-    PROVES = auto()  # the wanted revision is healthy here, now or before this rollout
 
 
-def traits(state: InstanceState, seen: Seen, wanted: str | None) -> frozenset[Trait]:
+_OF_CHANGE = {
+    Change.START: {Phase.WAITING: Trait.NEW_WAITING}
+    | dict.fromkeys(IN_FLIGHT, Trait.NEW_IN_FLIGHT),
+    Change.RESTART: {Phase.WAITING: Trait.TO_RESTART},
+    Change.STOP: {Phase.WAITING: Trait.LEAVING_WAITING},
+    Change.SURGE: {Phase.WAITING: Trait.SURGE_WAITING, Phase.HEALTHY: Trait.SURGE_HEALTHY}
+    | dict.fromkeys(IN_FLIGHT, Trait.SURGE_IN_FLIGHT),
+}
+
+
+def traits(state: InstanceState, seen: Seen, wanted: str | None) -> frozenset[Trait | Phase]:
     """Returns the traits of an instance; `wanted` is the revision that it has to run."""
     return frozenset(_traits(state, seen, wanted))
 
 
-def _traits(state: InstanceState, seen: Seen, wanted: str | None) -> Iterator[Trait]:
+def _traits(state: InstanceState, seen: Seen, wanted: str | None) -> Iterator[Trait | Phase]:
     phase, change = state.phase, state.planned.change
-    in_flight, failed, waiting = (
-        phase in IN_FLIGHT, phase is Phase.FAILED, phase is Phase.WAITING
-    )  # fmt: skip
-    if waiting:
-        yield Trait.WAITING
-    if in_flight:
+    yield phase
+    if phase in IN_FLIGHT:
         yield Trait.IN_FLIGHT
-    if phase is Phase.DRAINING:
-        yield Trait.DRAINING
-    if phase is Phase.DRAINED:
-        yield Trait.DRAINED
-    if failed:
-        yield Trait.FAILED
-    if phase not in FINAL:
-        yield Trait.OPEN
-    if state.bouncing and not failed:
+    if state.bouncing and phase is not Phase.FAILED:
         yield Trait.BOUNCING
+    if change in _OF_CHANGE and phase in _OF_CHANGE[change]:
+        yield _OF_CHANGE[change][phase]
     if change is Change.STOP:
-        if waiting:
-            yield Trait.LEAVING_WAITING
         return
-    if (
-        state.current
-        or (phase is Phase.HEALTHY and change is not Change.KEEP)
-        or (waiting and seen.serving and seen.revision is not None and seen.revision == wanted)
-    ):
+    runs_wanted = seen.serving and seen.revision is not None and seen.revision == wanted
+    healthy = phase is Phase.HEALTHY and change is not Change.KEEP
+    if state.current or healthy or (phase is Phase.WAITING and runs_wanted):
         yield Trait.PROVES
     if change is Change.SURGE:
-        yield from _surge_traits(state, seen)
+        if phase is Phase.HEALTHY and seen.serving:
+            yield Trait.SURGE_SERVING
+        if phase is not Phase.FAILED and not state.leaving:
+            yield Trait.SURGE_USABLE
         return
-    if phase not in FINAL:
-        yield Trait.STAYING_OPEN
-    if in_flight:
+    if phase in IN_FLIGHT:
         yield Trait.STAYING_IN_FLIGHT
-    if failed:
+    if phase is Phase.FAILED:
         yield Trait.STAYING_FAILED
     # What was healthy and stays down, as an operator's stop leaves it, would be waited for in
     # vain; it is found when the rollout ends.
-    if in_flight or failed or not (seen.serving or (phase in _GOOD and seen.down)):
+    if (
+        phase in IN_FLIGHT
+        or phase is Phase.FAILED
+        or not (seen.serving or (phase in _GOOD and seen.down))
+    ):
         yield Trait.UNAVAILABLE
-    if change is Change.START and waiting:
-        yield Trait.NEW_WAITING
-    if change is Change.START and phase in _PENDING:
-        yield Trait.NEW_PENDING
-    if change is Change.START or state.current or (change is Change.RESTART and not waiting):
-        yield Trait.CANARY
-        if phase not in _GOOD:
-            yield Trait.CANARY_NOT_HEALTHY
-        if failed:
-            yield Trait.CANARY_FAILED
     if state.waits_to_restart:
-        yield Trait.TO_RESTART
         if seen.down:
             yield Trait.DOWN
         if seen.serving:
             yield Trait.SERVING
         else:
             yield Trait.GONE if state.gone_for_good else Trait.RETURNING
-
-
-def _surge_traits(state: InstanceState, seen: Seen) -> Iterator[Trait]:
-    if state.phase is Phase.WAITING:
-        yield Trait.SURGE_WAITING
-    if state.phase in _PENDING:
-        yield Trait.SURGE_PENDING
-    if state.phase is Phase.HEALTHY:
-        yield Trait.SURGE_HEALTHY
-        if seen.serving:
-            yield Trait.SURGE_SERVING
-    if state.phase is not Phase.FAILED and not state.leaving:
-        yield Trait.SURGE_USABLE
+    elif change is not Change.KEEP or state.current:
+        yield Trait.CANARY
+        if phase not in _GOOD:
+            yield Trait.CANARY_NOT_HEALTHY
+        if phase is Phase.FAILED:
+            yield Trait.CANARY_FAILED
 
 
 class WorkerGroup:
@@ -166,10 +142,12 @@ class WorkerGroup:
         self.trials = max(self.budget, settings.canaries(self.size), self.surges)
         self._names = [planned.instance for planned in ranked]
         self._ranks = {name: rank for rank, name in enumerate(self._names)}
-        self._traits: list[frozenset[Trait]] = [frozenset()] * len(ranked)
-        self._by_trait: dict[Trait, list[int]] = {trait: [] for trait in Trait}  # ranks, sorted
+        self._traits: list[frozenset[Trait | Phase]] = [frozenset()] * len(ranked)
+        self._by_trait: dict[Trait | Phase, list[int]] = {  # ranks, sorted
+            trait: [] for trait in (*Trait, *Phase)
+        }
 
-    def update(self, name: InstanceName, new: frozenset[Trait]) -> frozenset[Trait]:
+    def update(self, name: InstanceName, new: frozenset[Trait | Phase]) -> frozenset[Trait | Phase]:
         """Takes the traits that an instance has now; returns those that it had."""
         rank = self._ranks[name]
         old, self._traits[rank] = self._traits[rank], new
@@ -181,13 +159,18 @@ class WorkerGroup:
                 insort(self._by_trait[trait], rank)
         return old
 
-    def count(self, trait: Trait, *, among: int | None = None) -> int:
+    def count(self, trait: Trait | Phase, *, among: int | None = None) -> int:
         """How many have it; `among`: of those in the first so many of TO_RESTART."""
         ranks = self._by_trait[trait]
         return len(ranks) if among is None else self._within(ranks, among)
 
     def names(
-        self, trait: Trait, limit: int | None = None, *, skip: int = 0, among: int | None = None
+        self,
+        trait: Trait | Phase,
+        limit: int | None = None,
+        *,
+        skip: int = 0,
+        among: int | None = None,
     ) -> list[InstanceName]:
         """Returns those that have it, in order: at most `limit`, without the first `skip`.
 
@@ -201,6 +184,12 @@ class WorkerGroup:
     def _within(self, ranks: list[int], first: int) -> int:
         waiting = self._by_trait[Trait.TO_RESTART]
         return bisect_right(ranks, waiting[first - 1]) if first else 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that stay are where they end up."""
+        waiting = self.count(Trait.TO_RESTART) + self.count(Trait.NEW_WAITING)
+        return not waiting + self.count(Trait.STAYING_IN_FLIGHT)
 
     @property
     def budget_exhausted(self) -> bool:

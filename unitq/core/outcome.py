@@ -1,4 +1,4 @@
-"""What became of a rollout, and the exit code that says so."""
+"""The outcome of a rollout, and its exit code."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from unitq.core.errors import Exit
-from unitq.core.rollout import Phase
 from unitq.core.sight import End
+from unitq.core.slot import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from unitq.core.names import InstanceName
     from unitq.core.plan import DrainLimit
     from unitq.core.queue import Job
-    from unitq.core.rollout import InstanceState, Rollout
+    from unitq.core.rollout import Rollout
     from unitq.core.sight import Seen
+    from unitq.core.slot import InstanceState
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a rollout, from observation."""
+    """The outcome of a rollout, as it was observed."""
 
     rollout: Rollout
     seen: Mapping[InstanceName, Seen]
@@ -31,21 +32,23 @@ class Outcome:
     paused: bool = False
     detached: bool = False
     gave_up: bool = False
-    broken: str = ""  # what nobody expected, in words; the rollout ended there
+    broken: str = ""  # an unexpected error, in words, that ended the rollout
     logs: Mapping[InstanceName, tuple[str, ...]] = field(default_factory=dict)
-    # What those had in hand that were told to stop, when it was last seen.
+    # The jobs in flight of instances that were told to stop, as last seen.
     jobs: Mapping[InstanceName, tuple[Job, ...]] = field(default_factory=dict)
-    # Where jobs do not say who has them: those in hand all the while, one of which may be its own.
+    # Where jobs do not say who has them: those in flight throughout, one of which may be its own.
     possible: Mapping[InstanceName, tuple[Job, ...]] = field(default_factory=dict)
-    # Taken from their queue by workers that ended before they began them.
+    # Jobs that were taken from their queue by workers that ended before they began them.
     dropped: tuple[Job, ...] = ()
-    # Of those that were killed and whose job was to be put back: why it was not; empty: it was.
+    # Of killed instances whose job had to be put back: why it was not; empty: it was.
     requeued: Mapping[InstanceName, str] = field(default_factory=dict)
     limits: tuple[DrainLimit, ...] = ()  # of the old processes whose stop_timeout has changed
 
     @property
     def failed(self) -> tuple[InstanceState, ...]:
-        return tuple(s for s in self.rollout.instances.values() if s.phase is Phase.FAILED)
+        return tuple(
+            state for state in self.rollout.instances.values() if state.phase is Phase.FAILED
+        )
 
     @property
     def killed(self) -> tuple[InstanceState, ...]:
@@ -58,11 +61,11 @@ class Outcome:
         return self._ended(End.DIED, End.UNKNOWN)
 
     def _ended(self, *ends: End) -> tuple[InstanceState, ...]:
-        slots = self.rollout.instances.values()
-        return tuple(slot for slot in slots if slot.ending and slot.ending.end in ends)
+        states = self.rollout.instances.values()
+        return tuple(state for state in states if state.ending and state.ending.end in ends)
 
     def exit(self, *, fail_on_kill: bool = False) -> Exit:
-        """The exit code: one outcome each."""
+        """Returns the exit code: one for each outcome."""
         if self.detached:
             return Exit.DETACHED
         if self.failed or self.broken:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from unitq.core.crew import Trait
 from unitq.core.plan import Change
-from unitq.core.slot import NEVER, Action, ActionKind
+from unitq.core.slot import NEVER, Action, ActionKind, Phase
 
 if TYPE_CHECKING:
     from unitq.core.crew import WorkerGroup
@@ -38,13 +38,16 @@ if TYPE_CHECKING:
 
 def next_actions(rollout: Rollout, now: float) -> list[Action]:
     """Returns what to order now, in order; empty when only time or systemd can bring news."""
-    return [*next_changes(rollout), *_actions(rollout, ActionKind.PROBE, rollout.due_probes(now))]
+    return [
+        *next_changes(rollout),
+        *_actions(rollout, ActionKind.PROBE, rollout.probe_times.due(now)),
+    ]
 
 
 def next_changes(rollout: Rollout) -> list[Action]:
     """Returns all actions but probes: these do not depend on the time."""
     # Finish what is half done.
-    actions = _actions(rollout, ActionKind.SWITCH, rollout.names(Trait.DRAINED))
+    actions = _actions(rollout, ActionKind.SWITCH, rollout.names(Phase.DRAINED))
     if rollout.failed:
         return actions
     if not rollout.halted:
@@ -59,7 +62,7 @@ def eligible(rollout: Rollout) -> list[InstanceName]:
     for group in rollout.groups.values():
         names += _new(group)
         names += _restarts(group, rollout)
-    if not rollout.count(Trait.STAYING_OPEN):
+    if rollout.all_settled:
         # What is gone stops last, once all that stays is healthy: capacity first.
         names += rollout.names(Trait.LEAVING_WAITING)
     return names
@@ -76,7 +79,7 @@ def _restarts(group: WorkerGroup, rollout: Rollout) -> list[InstanceName]:
     first = group.count(Trait.TO_RESTART)
     if rollout.canary_first:
         first = group.canaries.next
-    if not first or group.count(Trait.NEW_PENDING):
+    if not first or (group.count(Trait.NEW_WAITING) + group.count(Trait.NEW_IN_FLIGHT)):
         # New capacity is healthy before old capacity is touched: a broken release stops here.
         return []
     if (not group.budget and not group.count(Trait.SURGE_HEALTHY)) or group.budget_exhausted:
@@ -89,7 +92,8 @@ def _restarts(group: WorkerGroup, rollout: Rollout) -> list[InstanceName]:
     if not group.count(Trait.PROVES) and not rollout.promoted:
         # One that is down proves it at no cost; but what is down is not free: no other follows it.
         # What systemd starts again would be waited for in vain where it crashes in a loop.
-        trying = group.count(Trait.STAYING_IN_FLIGHT) + group.count(Trait.SURGE_PENDING)
+        surges = group.count(Trait.SURGE_WAITING) + group.count(Trait.SURGE_IN_FLIGHT)
+        trying = group.count(Trait.STAYING_IN_FLIGHT) + surges
         if not trying and (group.count(Trait.GONE, among=first) or budget <= 0):
             gone = group.names(Trait.GONE, 1, among=first)
             return gone or group.names(Trait.RETURNING, 1, among=first)
@@ -102,7 +106,7 @@ def _restarts(group: WorkerGroup, rollout: Rollout) -> list[InstanceName]:
 
 
 def _kind(rollout: Rollout, name: InstanceName) -> ActionKind:
-    planned, down = rollout.instances[name].planned, rollout.seen(name).down
+    planned, down = rollout.instances[name].planned, rollout.seen[name].down
     if planned.change is Change.STOP:
         return ActionKind.STOP
     if planned.switches_unit_text:
@@ -124,7 +128,7 @@ def deadline(rollout: Rollout) -> float | None:
     """
     if next_changes(rollout):
         return 0.0
-    time = min(rollout.next_step_at(), rollout.next_probe_at())
+    time = min(rollout.step_times.first, rollout.probe_times.first)
     if rollout.canary_first and not rollout.soaked:
         time = min(time, rollout.soaked_at)
     # What may take for ever has no deadline.

@@ -1,4 +1,4 @@
-"""What is to be done to get from what is there to what is wanted, as values."""
+"""Plans a deploy: the changes from the observed state to the desired one, as values."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Change(StrEnum):
 class Running:
     """What a plan needs to know of an instance that systemd knows."""
 
-    active: bool  # the process is there, be it starting, running or draining
-    revision: str | None  # from the process itself; None: not to be found out
+    active: bool  # the process is there: starting, running or draining
+    revision: str | None  # from the process itself; None: unknown
     unproven: bool = False  # it has not run for min_healthy yet
     paused: bool = False  # it takes no jobs, and what takes its place will
     moved: str = ""  # the commit that it runs, where its checkout was moved before it was started
@@ -158,7 +158,7 @@ def plan(
     reload: bool,
     settings: RolloutSettings | None = None,
 ) -> Plan:
-    """The plan from what is there to `target`.
+    """Returns the plan from the observed state to `target`.
 
     `units` are the unit texts of `target` by name, `installed` those on disk, `running` every
     instance that systemd knows or that is pinned, `linked` the units that start at boot,
@@ -173,8 +173,8 @@ def plan(
         for name in sorted(units.keys() | known)
         if installed.get(name) != units.get(name)
     )
-    every = sorted(set(target.instances) | running.keys())
-    changes = [planned_change(name, target, running.get(name)) for name in every]
+    instances = sorted(set(target.instances) | running.keys())
+    changes = [planned_change(name, target, running.get(name)) for name in instances]
     links = set(target.links) ^ set(linked)
     changes += _surges(changes, target, settings or target.rollout, running)
     pins = _pins(target.app, files, pinned, changes, running, units)

@@ -11,9 +11,9 @@ is looked at.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from dataclasses import replace
 from enum import StrEnum
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from unitq.core.crew import Canaries, Trait, WorkerGroup, traits
@@ -21,8 +21,6 @@ from unitq.core.plan import Change
 from unitq.core.settings import Promote
 from unitq.core.sight import Seen
 from unitq.core.slot import (
-    FINAL,
-    IN_FLIGHT,
     NEVER,
     Action,
     ActionKind,
@@ -45,20 +43,6 @@ if TYPE_CHECKING:
     from unitq.core.plan import PlannedChange
     from unitq.core.settings import RolloutSettings
     from unitq.core.sight import Ending
-
-__all__ = [
-    "FINAL",
-    "IN_FLIGHT",
-    "Action",
-    "ActionKind",
-    "InstanceState",
-    "Phase",
-    "Rollout",
-    "Stage",
-    "begin",
-]
-
-_NOTHING_SEEN = Seen()
 
 
 class Stage(StrEnum):
@@ -124,35 +108,27 @@ class Rollout:
         self.promoted = promoted  # no canaries: they were healthy before
         self.soaked = False  # the canaries have been healthy for canary_soak
         self.phase_changes: list[InstanceName] = []  # whose phase has changed, in order
-        self._instances: dict[InstanceName, InstanceState] = {}
-        self._seen: dict[InstanceName, Seen] = {}
-        self._steps = Timers()
-        self._probes = Timers()
+        self.step_times = Timers()  # when time alone may change an instance
+        self.probe_times = Timers()  # when to probe it
         self._soaked_at: float | None = None
         workers: dict[str, list[PlannedChange]] = {}
         states = sorted(instances, key=lambda state: state.instance)
         for state in states:
             workers.setdefault(state.instance.worker, []).append(state.planned)
         self.groups = {worker: WorkerGroup(mine, settings) for worker, mine in workers.items()}
-        self._counts = dict.fromkeys(Trait, 0)  # of all groups
-        for state in states:
-            self._instances[state.instance] = state
-            self._refresh(state.instance)
+        self._instances = {state.instance: state for state in states}
+        self._seen = dict.fromkeys(self._instances, Seen())
+        self.instances: Mapping[InstanceName, InstanceState] = self._instances
+        self.seen: Mapping[InstanceName, Seen] = self._seen  # what was last observed
+        self._counts: Counter[Trait | Phase] = Counter()  # of all groups
+        for name in self._instances:
+            self._refresh(name)
 
-    @property
-    def instances(self) -> Mapping[InstanceName, InstanceState]:
-        """The state of each instance, by name."""
-        return MappingProxyType(self._instances)
-
-    def seen(self, name: InstanceName) -> Seen:
-        """Returns what was last observed of an instance."""
-        return self._seen.get(name, _NOTHING_SEEN)
-
-    def count(self, trait: Trait) -> int:
+    def count(self, trait: Trait | Phase) -> int:
         """How many instances have it."""
         return self._counts[trait]
 
-    def names(self, trait: Trait) -> list[InstanceName]:
+    def names(self, trait: Trait | Phase) -> list[InstanceName]:
         """Returns the instances that have it, worker by worker."""
         if not self._counts[trait]:
             return []
@@ -167,7 +143,7 @@ class Rollout:
         Too many: more than max_failures; a single canary, for that is what it is for; as many as
         may be unavailable, as nothing could be replaced then.
         """
-        failures = self.count(Trait.FAILED)
+        failures = self.count(Phase.FAILED)
         if failures > self.settings.max_failures:
             return True
         canary_failed = self.canary_first and bool(self.canaries.failed)
@@ -191,9 +167,14 @@ class Rollout:
         return bool(self.count(Trait.IN_FLIGHT))
 
     @property
+    def all_settled(self) -> bool:
+        """Whether all that stay are where they end up, of every worker."""
+        return all(group.settled for group in self.groups.values())
+
+    @property
     def complete(self) -> bool:
         """Whether every instance got where it should, or never will."""
-        if self.count(Trait.OPEN) or self.count(Trait.BOUNCING):
+        if self.count(Phase.WAITING) or self.in_flight or self.count(Trait.BOUNCING):
             return False
         return self.failed or not self.surplus
 
@@ -263,29 +244,13 @@ class Rollout:
         return [
             name
             for group in self.groups.values()
-            if self.halted or not group.count(Trait.STAYING_OPEN)
+            if self.halted or group.settled
             for name in group.surplus(started=self.halted)
         ]
 
     def terms(self, name: InstanceName) -> Terms:
         """Returns what one instance has to achieve."""
         return Terms(self.settings, self.wanted.get(name), self.probes.get(name.worker, 0))
-
-    def next_step_at(self) -> float:
-        """Returns when time alone may change an instance; NEVER: only an observation can."""
-        return self._steps.first
-
-    def next_probe_at(self) -> float:
-        """Returns when to probe the next instance; NEVER: none needs it."""
-        return self._probes.first
-
-    def due(self, now: float) -> list[InstanceName]:
-        """Returns the instances that time alone may change by now."""
-        return self._steps.due(now)
-
-    def due_probes(self, now: float) -> list[InstanceName]:
-        """Returns the instances to be probed now."""
-        return self._probes.due(now)
 
     # --- what changes it --------------------------------------------------------------------------
 
@@ -295,9 +260,9 @@ class Rollout:
         Instances whose time has come are looked at again, too.
         """
         self._seen.update(seen)
-        for name in dict.fromkeys((*seen, *self.due(now))):
+        for name in dict.fromkeys((*seen, *self.step_times.due(now))):
             state = self._instances[name]
-            after = step(state, self.seen(name), now, self.terms(name))
+            after = step(state, self._seen[name], now, self.terms(name))
             if after is state:
                 self._refresh(name)
             else:
@@ -315,7 +280,7 @@ class Rollout:
 
     def _refresh(self, name: InstanceName) -> None:
         """Counts an instance anew, after its state or what is seen of it has changed."""
-        state, seen, terms = self._instances[name], self.seen(name), self.terms(name)
+        state, seen, terms = self._instances[name], self._seen[name], self.terms(name)
         new = traits(state, seen, terms.wanted)
         old = self.groups[name.worker].update(name, new)
         if new != old:
@@ -323,8 +288,8 @@ class Rollout:
                 self._counts[trait] -= 1
             for trait in new - old:
                 self._counts[trait] += 1
-        self._steps.set(name, next_step_at(state, seen, terms))
-        self._probes.set(name, next_probe_at(state, terms))
+        self.step_times.set(name, next_step_at(state, seen, terms))
+        self.probe_times.set(name, next_probe_at(state, terms))
         self._soaked_at = None
 
     def record_action(self, action: Action, seen: Seen, now: float) -> None:
@@ -402,12 +367,12 @@ class Rollout:
             served = state.phase is Phase.HEALTHY or (
                 state.phase is Phase.KEPT and state.invocation
             )
-            if served and self.seen(name).down:
+            if served and self._seen[name].down:
                 # kept, healthy -> failed: it exited 0 and is not started again, or was stopped
-                self.update(lose(state, self.seen(name)))
-            elif state.phase is Phase.STOPPED and not self.seen(name).down:
+                self.update(lose(state, self._seen[name]))
+            elif state.phase is Phase.STOPPED and not self._seen[name].down:
                 # stopped -> failed: there is a process where there should be none
-                self.update(started_externally(state, self.seen(name)))
+                self.update(started_externally(state, self._seen[name]))
 
 
 def begin(

@@ -10,8 +10,9 @@ from tests.core.build import instance
 from tests.core.world import pace
 from unitq.cli import status
 from unitq.core.plan import Change, PlannedChange
-from unitq.core.rollout import InstanceState, Phase, Rollout
+from unitq.core.rollout import Rollout
 from unitq.core.sight import End, Ending
+from unitq.core.slot import InstanceState, Phase
 from unitq.host import journal, processes
 from unitq.instances.out_of_memory import WORDS, killed_pids, record_causes, suspects
 

@@ -20,7 +20,7 @@ from unitq.core.layout import AppLayout, Layout, user
 from unitq.core.names import InstanceName
 from unitq.core.plan import PIN, Change, PlannedChange, plan
 from unitq.core.revision import Origin, Revision, successor
-from unitq.core.rollout import Action, ActionKind, InstanceState, Phase
+from unitq.core.slot import Action, ActionKind, InstanceState, Phase
 from unitq.host import files, install, ledger, state, unitfiles
 from unitq.host.orders import Orders
 from unitq.linux.folder import TEMPORARY

@@ -12,8 +12,9 @@ from unitq.apply import Executor
 from unitq.core.layout import user
 from unitq.core.names import InstanceName
 from unitq.core.plan import Change, PlannedChange
-from unitq.core.rollout import Action, ActionKind, Phase, Rollout, begin
+from unitq.core.rollout import Rollout, begin
 from unitq.core.sight import Seen
+from unitq.core.slot import Action, ActionKind, Phase
 from unitq.host.bus_errors import BusLostError
 from unitq.sights import StateTracker
 

@@ -11,8 +11,8 @@ from unitq.core.errors import GoingDownError, NoMatchError
 from unitq.core.layout import Layout, user
 from unitq.core.names import InstanceName
 from unitq.core.plan import Change, PlannedChange
-from unitq.core.rollout import Action, ActionKind, InstanceState, Phase
 from unitq.core.sight import Seen
+from unitq.core.slot import Action, ActionKind, InstanceState, Phase
 from unitq.host import state
 from unitq.host.orders import Orders
 
