@@ -167,6 +167,20 @@ def test_a_restart_is_one_order_and_its_phases_are_as_they_were() -> None:
     assert bench.stage() is Stage.DONE
 
 
+def test_one_that_was_just_being_started_is_not_gone_before_it_is_stopped() -> None:
+    bench = Bench(restart(1))
+    starting = Seen("activating", "start", invocation="theirs", pid=7, revision=OLD)
+    bench.see(1, starting)
+    assert bench.give() == [("a@1", ActionKind.RESTART)]
+    bench.see(1, starting, job=True)  # systemd has not begun with it
+    assert bench.phases == ["draining"]
+    bench.see(1, active="deactivating", sub="stop-sigterm")
+    bench.passes(START_TIMEOUT + 1.0)
+    assert bench.phases == ["draining"]
+    bench.see(1, active="inactive", sub="dead", pid=0, code=1)
+    assert bench.phases == ["starting"]
+
+
 def test_a_unit_text_changes_between_the_old_process_and_the_new_one() -> None:
     bench = Bench(restart(1, 2, switches_unit_text=True))
     assert bench.give() == [("a@1", ActionKind.STOP)]
@@ -548,6 +562,16 @@ def test_canaries_go_first_and_are_watched_before_any_other_goes() -> None:
         ("a@3", ActionKind.RESTART),
         ("b@2", ActionKind.RESTART),
     ]
+
+
+def test_a_canary_that_an_earlier_rollout_was_just_starting_is_one() -> None:
+    settings = pace(Share(2), canary=Share(1), canary_soak=SOAK)
+    bench = Bench([*steps(Change.KEEP, 1, unproven=True), *restart(2, 3)], settings)
+    bench.see(1, Seen("activating", "start", invocation="new", pid=7, revision=NEW))
+    assert bench.due() == []
+    bench.replaced(1)
+    bench.passes(30.0)
+    assert [name for name, _ in bench.due()] == ["a@2", "a@3"]
 
 
 def test_what_is_kept_of_a_worker_without_restarts_is_no_canary() -> None:

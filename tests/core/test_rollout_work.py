@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from unitq.core.slot import InstanceState
 
 FILES = frozenset(module.__file__ for module in (crew, schedule, engine, slot))
-FEW, MANY = 20, 160
-MORE = 1.25  # times as much: searches and heaps grow a little
+FEW, MANY = 30, 120
+MORE = 1.05  # times as much: searches and heaps grow a little
 
 
 class Work(Calls):
@@ -87,6 +87,8 @@ SETTINGS: Mapping[str, tuple[RolloutSettings, dict[str, Any]]] = {
     "another unit text": (pace(Share(25, percent=True)), {"switches_unit_text": True}),
     "crash loops": (pace(Share(25, percent=True)), {"there": "restarting"}),
     "all down": (pace(Share(2)), {"there": "down"}),
+    "many workers": (pace(Share(1)), {"each": 3}),
+    "canaries of many workers": (pace(Share(1), canary=Share(1)), {"each": 3}),
 }
 
 
@@ -94,17 +96,18 @@ class Fleet:
     """A rolling restart of so many instances, run to its end."""
 
     def __init__(self, kind: str, instances: int, work: Work) -> None:
-        settings, more = SETTINGS[kind]
+        settings, more = SETTINGS[kind][0], dict(SETTINGS[kind][1])
+        each = more.pop("each", instances + 1)  # instances of each worker
         fates = {
-            InstanceName("a", number): replace(
-                Fate(Change.RESTART, "serving", drain=0.1 + number % 7, start=0.1), **more
+            InstanceName(f"w{number // each}", number % each + 1): replace(
+                Fate(Change.RESTART, "serving", drain=0.1 + number * 0.618 % 7, start=0.1), **more
             )
             for number in range(1, instances + 1)
         }
         for number in range(instances + 1, instances + settings.surge(instances) + 1):
-            fates[InstanceName("a", number)] = Fate(Change.SURGE, "down", start=0.1)
+            fates[InstanceName("w0", number + 1)] = Fate(Change.SURGE, "down", start=0.1)
         world = World(fates)
-        rollout = begun(world, Scene(fates, settings, {"a": 1} if "probes" in more else {}))
+        rollout = begun(world, Scene(fates, settings, {"w0": 1} if "probes" in more else {}))
         rollout.instances = rollout._instances = walked = Walked(rollout._instances)
         events = roll(world, rollout, work)
         assert rollout.complete

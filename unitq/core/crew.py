@@ -89,7 +89,8 @@ def _traits(state: InstanceState, seen: Seen, wanted: str | None) -> Iterator[Tr
         return
     runs_wanted = seen.serving and seen.revision is not None and seen.revision == wanted
     healthy = phase is Phase.HEALTHY and change is not Change.KEEP
-    if state.current or healthy or (phase is Phase.WAITING and runs_wanted):
+    up = state.current and (phase is not Phase.SETTLING or seen.serving)
+    if up or healthy or (phase is Phase.WAITING and runs_wanted):
         yield Trait.PROVES
     if change is Change.SURGE:
         if phase is Phase.HEALTHY and seen.serving:
@@ -196,14 +197,21 @@ class WorkerGroup:
         """Whether no further one can ever be replaced: too many have failed."""
         return self.count(Trait.STAYING_FAILED) >= self.budget + self.count(Trait.SURGE_USABLE)
 
-    def surplus(self, *, started: bool) -> list[InstanceName]:
-        """Returns the surge instances that can go once no other is to be replaced.
+    @property
+    def has_surplus(self) -> bool:
+        """Whether surge instances can go, as no other instance is to be replaced."""
+        surplus = self.count(Trait.SURGE_HEALTHY) > self._needed or self.count(Trait.SURGE_WAITING)
+        return bool(surplus) and self.settled
 
-        As many stay as it takes to make up for failed ones. `started`: only those that were.
-        """
-        needed = max(0, self.count(Trait.STAYING_FAILED) - self.budget)
-        healthy = self.names(Trait.SURGE_HEALTHY, skip=needed)
-        return healthy if started else healthy + self.names(Trait.SURGE_WAITING)
+    def surplus(self, *, halted: bool) -> list[InstanceName]:
+        """Returns the surge instances that can go; `halted`: not those that were never started."""
+        healthy = self.names(Trait.SURGE_HEALTHY, skip=self._needed)
+        return healthy if halted else healthy + self.names(Trait.SURGE_WAITING)
+
+    @property
+    def _needed(self) -> int:
+        """How many of the surge make up for failed instances."""
+        return max(0, self.count(Trait.STAYING_FAILED) - self.budget)
 
     @property
     def canaries(self) -> Canaries:

@@ -58,11 +58,15 @@ def next_changes(rollout: Rollout) -> list[Action]:
 
 def eligible(rollout: Rollout) -> list[InstanceName]:
     """Returns the instances that may be touched now, those that leave last."""
-    names = []
-    for group in rollout.groups.values():
-        names += _new(group)
-        names += _restarts(group, rollout)
-    if rollout.all_settled:
+    for worker in rollout.outdated:
+        group = rollout.groups[worker]
+        rollout.eligible.pop(worker, None)
+        if names := _new(group) + _restarts(group, rollout):
+            rollout.eligible[worker] = names
+    rollout.outdated.clear()
+    names = [name for worker in sorted(rollout.eligible) for name in rollout.eligible[worker]]
+    waiting = rollout.count(Trait.TO_RESTART) + rollout.count(Trait.NEW_WAITING)
+    if not waiting + rollout.count(Trait.STAYING_IN_FLIGHT):
         # What is gone stops last, once all that stays is healthy: capacity first.
         names += rollout.names(Trait.LEAVING_WAITING)
     return names

@@ -11,7 +11,6 @@ is looked at.
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -120,19 +119,24 @@ class Rollout:
         self._seen = dict.fromkeys(self._instances, Seen())
         self.instances: Mapping[InstanceName, InstanceState] = self._instances
         self.seen: Mapping[InstanceName, Seen] = self._seen  # what was last observed
-        self._counts: Counter[Trait | Phase] = Counter()  # of all groups
+        self._by_trait: dict[Trait | Phase, set[InstanceName]] = {
+            trait: set() for trait in (*Trait, *Phase)
+        }
+        self.canaries = Canaries()  # of all groups
+        self._with_surplus: set[str] = set()  # workers
+        # The schedule's notes: what may be touched, by worker, and whose notes are out of date.
+        self.eligible: dict[str, list[InstanceName]] = {}
+        self.outdated: set[str] = set()
         for name in self._instances:
             self._refresh(name)
 
     def count(self, trait: Trait | Phase) -> int:
         """How many instances have it."""
-        return self._counts[trait]
+        return len(self._by_trait[trait])
 
     def names(self, trait: Trait | Phase) -> list[InstanceName]:
-        """Returns the instances that have it, worker by worker."""
-        if not self._counts[trait]:
-            return []
-        return [name for group in self.groups.values() for name in group.names(trait)]
+        """Returns the instances that have it, by name."""
+        return sorted(self._by_trait[trait])
 
     # --- how far it has come ----------------------------------------------------------------------
 
@@ -165,11 +169,6 @@ class Rollout:
     def in_flight(self) -> bool:
         """Whether any instance is between two states."""
         return bool(self.count(Trait.IN_FLIGHT))
-
-    @property
-    def all_settled(self) -> bool:
-        """Whether all that stay are where they end up, of every worker."""
-        return all(group.settled for group in self.groups.values())
 
     @property
     def complete(self) -> bool:
@@ -218,12 +217,6 @@ class Rollout:
         return Stage.ROLLING
 
     @property
-    def canaries(self) -> Canaries:
-        """The canaries of all workers."""
-        columns = zip(*(group.canaries for group in self.groups.values()), strict=True)
-        return Canaries(*map(sum, columns))
-
-    @property
     def soaked_at(self) -> float:
         """When the canaries will have been healthy for canary_soak; NEVER while they are not."""
         if self._soaked_at is None:
@@ -238,15 +231,11 @@ class Rollout:
     @property
     def surplus(self) -> list[InstanceName]:
         """The surge instances that can go now."""
-        surges = self.count(Trait.SURGE_HEALTHY) + self.count(Trait.SURGE_WAITING)
-        if not surges or (self.halted and self.in_flight):
+        if self.halted and self.in_flight:
             return []
-        return [
-            name
-            for group in self.groups.values()
-            if self.halted or group.settled
-            for name in group.surplus(started=self.halted)
-        ]
+        workers = self.groups if self.halted else sorted(self._with_surplus)
+        groups = (self.groups[worker] for worker in workers)
+        return [name for group in groups for name in group.surplus(halted=self.halted)]
 
     def terms(self, name: InstanceName) -> Terms:
         """Returns what one instance has to achieve."""
@@ -269,6 +258,8 @@ class Rollout:
                 self.update(after)
         if self.canary_first and not self.soaked:
             self.soaked = self.soaked_at <= now
+            if self.soaked:
+                self.outdated.update(self.groups)
 
     def update(self, state: InstanceState) -> None:
         """Replaces the state of one instance."""
@@ -281,13 +272,20 @@ class Rollout:
     def _refresh(self, name: InstanceName) -> None:
         """Counts an instance anew, after its state or what is seen of it has changed."""
         state, seen, terms = self._instances[name], self._seen[name], self.terms(name)
-        new = traits(state, seen, terms.wanted)
-        old = self.groups[name.worker].update(name, new)
+        new, group = traits(state, seen, terms.wanted), self.groups[name.worker]
+        canaries = group.canaries
+        old = group.update(name, new)
         if new != old:
             for trait in old - new:
-                self._counts[trait] -= 1
+                self._by_trait[trait].discard(name)
             for trait in new - old:
-                self._counts[trait] += 1
+                self._by_trait[trait].add(name)
+            self.outdated.add(name.worker)
+            self._with_surplus.discard(name.worker)
+            if group.surges and group.has_surplus:
+                self._with_surplus.add(name.worker)
+            columns = zip(self.canaries, group.canaries, canaries, strict=True)
+            self.canaries = Canaries(*(total + after - before for total, after, before in columns))
         self.step_times.set(name, next_step_at(state, seen, terms))
         self.probe_times.set(name, next_probe_at(state, terms))
         self._soaked_at = None

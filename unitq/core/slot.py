@@ -96,7 +96,7 @@ class InstanceState:
     ending: Ending | None = None
     reason: str = ""  # why it failed
     leaving: bool = False  # its process ends and nothing follows
-    current: bool = False  # kept, and seen to run the wanted revision
+    current: bool = False  # kept, and seen to run the wanted revision, or to start with it
     down: float | None = None  # since when it is down, if it waits or is a healthy surge
     lost: float | None = None  # since when it does not serve, if it waits
     gone_for_good: bool = False  # it waits, and has been down for longer than in passing
@@ -176,7 +176,7 @@ def step(state: InstanceState, seen: Seen, now: float, terms: Terms) -> Instance
         state = _still_empty(_record_ending(state, seen), seen)
     elif state.phase is Phase.WAITING:
         state = _adopt_surge(state, seen, now, terms)
-    if state.planned.change is Change.KEEP and seen.serving:
+    if state.planned.change is Change.KEEP and (seen.serving or state.phase is Phase.SETTLING):
         state = _kept(state, seen, now, terms)
     if state.phase in (Phase.SETTLING, Phase.HEALTHY) and not state.notified:
         state = _watch(state, seen, now, terms)
@@ -250,7 +250,9 @@ def started_externally(state: InstanceState, seen: Seen) -> InstanceState:
 def _starting(state: InstanceState, seen: Seen, now: float, terms: Terms) -> InstanceState:
     state = _record_ending(state, seen)
     is_new = bool(seen.invocation) and seen.invocation != state.before
-    if state.gone is None and (is_new or seen.active in ("inactive", "activating", "failed")):
+    # One that was still being started when it was touched is "activating" until it is stopped.
+    ended = seen.active in ("inactive", "failed") or (seen.active == "activating" and not seen.pid)
+    if state.gone is None and (is_new or ended):
         # draining -> starting: the old process is gone
         state = replace(state, phase=Phase.STARTING, gone=now, begun=now)
     if seen.job or seen.active == "deactivating":
