@@ -1,6 +1,6 @@
 """What the decisions of a rolling restart cost as the fleet grows: unitq's own CPU time.
 
-Systemd and the clock are simulated (tests/core/world.py), and their time does not count. Each
+Systemd and the clock are simulated (tests/harness/world.py), and their time does not count. Each
 instance drains for 0.1 to 30 s and is healthy after 10 s. Twice the instances may cost twice as
 much, and a tenth more for the noise of the machine: one event costs the same in any fleet.
 """
@@ -16,10 +16,10 @@ from itertools import pairwise
 from time import process_time
 from typing import TYPE_CHECKING, Any
 
-from tests.core.world import Calls, Fate, Scene, World, begun, pace, roll
-from unitq.core.names import InstanceName
-from unitq.core.plan import Change
-from unitq.core.settings import Share
+from tests.harness.world import Calls, Fate, Scene, World, begun, pace, roll
+from unitq.model.names import InstanceName
+from unitq.model.settings import Share
+from unitq.rollout.plan import Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,11 +19,11 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.harness.redis_server import RedisServer
-from unitq.core import keys
-from unitq.core.model import Redis
-from unitq.queues.connection import Connection
-from unitq.queues.look import look
-from unitq.queues.source import Source
+from unitq.model.app import Redis
+from unitq.presets import redis_keys
+from unitq.queues.client import Connection
+from unitq.queues.reader import Source
+from unitq.queues.snapshot import look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -213,7 +213,7 @@ def source(preset: str, names: Sequence[str]) -> Source:
 
     The one that all workers serve, unitq.toml names.
     """
-    found = keys.parse(tomllib.loads((PRESETS / f"{preset}.toml").read_text())["redis"])
+    found = redis_keys.parse(tomllib.loads((PRESETS / f"{preset}.toml").read_text())["redis"])
     own = tuple(names[:1] if found.names else names)
     return Source(preset, found, own, found.prefix, found.registry_prefix)
 

@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 
-_INTERRUPTED = 10  # core/errors.py's Exit.INTERRUPTED, which may be what was being imported
+_INTERRUPTED = 10  # errors.py's Exit.INTERRUPTED, which may be what was being imported
 
 
 def run() -> None:

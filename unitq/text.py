@@ -1,67 +1,61 @@
-"""Makes text of others printable: no character of it gives an order to a terminal or hides there.
-
-Names of releases, log lines, command lines, keys in Redis and file names come from accounts that
-unitq does not trust. What they may do to a terminal is CWE-150.
-"""
+"""Plain text: tables that line up, times and sizes that read well. Imports nothing heavy."""
 
 from __future__ import annotations
 
-# Those of category Zs: blank, and nothing more.
-_SPACES = frozenset("\u00a0\u1680\u202f\u205f\u3000") | {
-    chr(code) for code in range(0x2000, 0x200B)
-}
+from typing import TYPE_CHECKING
 
-# Not among the categories below, and drawn as nothing: fillers, and selectors that can hold a
-# hidden text (Default_Ignorable_Code_Point in Unicode's DerivedCoreProperties.txt). U+FE0E and
-# U+FE0F are left out: they only say how the emoji before them is drawn.
-_INVISIBLE = frozenset(
-    (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x3164, 0xFFA0)
-) | {*range(0xFE00, 0xFE0E), *range(0xE0100, 0xE01F0)}
+from unitq.printable import one_line
 
-_SHORT = {"\n": r"\n", "\r": r"\r"}
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 
-class _Shown(dict[int, str]):
-    """For str.translate(): what is shown for a character, found out when it is first met."""
-
-    def __missing__(self, code: int) -> str:
-        self[code] = shown = _shown(chr(code))
-        return shown
-
-
-def _shown(character: str) -> str:
-    code = ord(character)
-    # Not printable for Python: controls, formats (bidi, zero width, tags), surrogates, private use,
-    # unassigned, line and paragraph separators, and spaces other than " ".
-    if character in _SPACES or (character.isprintable() and code not in _INVISIBLE):
-        return character
-    if character in _SHORT:
-        return _SHORT[character]
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8 (PEP 383)
-        code -= 0xDC00
-    if code < 0x100:
-        return rf"\x{code:02x}"
-    return rf"\u{code:04x}" if code < 0x10000 else rf"\U{code:08x}"
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines: rows under a header, columns aligned by spaces, each cell on one line."""
+    cells = [tuple(map(one_line, row)) for row in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
 
 
-# A tab only moves to the right: in a line it becomes spaces, in a text of several lines it stays.
-_IN_LINE = _Shown({0x09: "    "})
-_IN_TEXT = _Shown({0x09: "\t", 0x0A: "\n"})
+def duration(seconds: float) -> str:
+    """`4.2 s`, `31 s`, `12 min`, `5 h`, `3 d`."""
+    if seconds < 9.95:
+        return f"{max(0.0, seconds):.1f} s"
+    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172800, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"
 
 
-def one_line(text: str) -> str:
-    r"""Returns the text on one line, each character visible: a line feed as `\n`, ESC as `\x1b`.
+def size(count: int | None) -> str:
+    """`41 M`."""
+    if count is None:
+        return "-"
+    value = float(count)
+    for unit in ("B", "K", "M", "G"):
+        if value < 1000 or unit == "G":
+            return f"{value:.0f} {unit}" if value >= 9.95 or unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return "-"
 
-    What it returns it returns again as it is. Backslashes stay single, as in the names of classes.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return text.translate(_IN_LINE)
+
+def number(revision: str | None) -> str:
+    """The number that people say of a revision id: `42` of `42-3fa9c1`."""
+    return revision.partition("-")[0] if revision else "?"
 
 
-def printable(text: str) -> str:
-    """The same for a text of several lines: line feeds and tabs stay.
+def unitq(app: str, *, user: bool) -> str:
+    """What to type before a verb, from whatever directory: `unitq --user -a shop`."""
+    return f"unitq{' --user' * user} -a {app}"
 
-    Not for a value within a line of ours: it could add lines that look like ours.
-    """
-    return text.translate(_IN_TEXT)
+
+def plural(count: int, word: str) -> str:
+    """`1 process`, `2 processes`, `2 canaries`."""
+    if count == 1:
+        return f"1 {word}"
+    if word.endswith("y") and word[-2] not in "aeiou":
+        return f"{count} {word[:-1]}ies"
+    return f"{count} {word}{'es' if word.endswith('s') else 's'}"

@@ -17,7 +17,7 @@ import pytest
 from tests.frameworks import runs
 from tests.frameworks.table import APPS, FRAMEWORKS, Framework, Promise, Way, Worker
 from tests.systemd.conftest import wait_until
-from unitq.core.keys import WITH_PIDS
+from unitq.presets.redis_keys import WITH_PIDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping

@@ -16,7 +16,7 @@ from tests.frameworks.conftest import READY
 from tests.frameworks.table import APPS, FRAMEWORKS, Framework, Way, Worker
 from tests.harness import leftovers
 from tests.systemd.conftest import wait_until
-from tests.systemd.test_takeover import MAIN, Host
+from tests.systemd.supervisor.test_takeover import MAIN, Host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,35 +13,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unitq.cli import completing, hooking, plan_text, report, rollouts
-from unitq.cli.by_grant import by_grant
+from unitq.cli import completions, plan_text
+from unitq.cli.grant.member import by_grant
 from unitq.cli.output import echo, echo_json, echo_lines, echo_text
-from unitq.cli.pace import paced, rollout_options, unavailable
-from unitq.cli.roll import (
-    Roll,
-    begun,
-    carried_out,
-    nothing_in_the_way,
-    plan_to,
-    restore,
-    way_back,
-)
-from unitq.cli.rollouts import Waiting, message_option, waiting_options, with_max_unavailable
+from unitq.cli.rollout_options import paced, rollout_options, unavailable
 from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import WholeApp
-from unitq.cli.text import unitq
 from unitq.config import (
     dropin_lint,
     envfile_lint,
     machine_lint,
     moving_paths,
+    scripts,
     service_lint,
     source,
 )
 from unitq.config.allowed import without_allowed
-from unitq.core import names
-from unitq.core.advice import advice
-from unitq.core.errors import (
+from unitq.config.exposure_lint import limits_of_user_scope, rated
+from unitq.config.lint import advice
+from unitq.errors import (
     ConfigError,
     Exit,
     NoMatchError,
@@ -50,35 +40,46 @@ from unitq.core.errors import (
     SystemdError,
     UnitqError,
 )
-from unitq.core.exposure import limits_of_user_scope, rated
-from unitq.core.finding import Finding, Level
-from unitq.core.render import Code, Rendered
-from unitq.core.render import render as render_units
-from unitq.core.revision import Origin, adopted, successor
-from unitq.host import checks, code, files, scripts, state, templates, unitfiles
-from unitq.linux import folder, programs
+from unitq.linux import files, folder, programs
 from unitq.linux.account import name_of
 from unitq.linux.trust import absolute
+from unitq.model import names
+from unitq.model.finding import Finding, Level
+from unitq.model.hardening import Hardening
+from unitq.revisions import code, state
+from unitq.revisions.model import Origin, adopted, successor
+from unitq.rollout import credentials, execute, hooks, preflight, report
 from unitq.rollout.advisory import Advisory
-from unitq.systemd import credentials, exposure
-from unitq.systemd.dropins import DropIns
-from unitq.systemd.local_services import Surroundings
-from unitq.systemd.shutdown_order import shutdown_order
-from unitq.units import dropins, ordering
-from unitq.units.hardening import Hardening
+from unitq.rollout.deployment import (
+    Roll,
+    begun,
+    carried_out,
+    nothing_in_the_way,
+    plan_to,
+    restore,
+    way_back,
+)
+from unitq.rollout.execute import Waiting, message_option, waiting_options, with_max_unavailable
+from unitq.rollout.shutdown_order import shutdown_order
+from unitq.text import unitq
+from unitq.units import dropins, exposure, ordering, templates, unit_files
+from unitq.units.dropin_files import DropIns
+from unitq.units.local_services import Surroundings
+from unitq.units.render import Code, Rendered
+from unitq.units.render import render as render_units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from unitq.cli.scope import Scope
-    from unitq.core.model import App
-    from unitq.core.plan import Plan
-    from unitq.core.revision import Revision
-    from unitq.core.settings import RolloutSettings, Share
-    from unitq.host.systemd import Systemd
+    from unitq.model.app import App
+    from unitq.model.settings import RolloutSettings, Share
     from unitq.queues.check import Answered
-    from unitq.systemd.credentials import Secrets
-    from unitq.systemd.shutdown_order import ShutdownOrder
+    from unitq.revisions.model import Revision
+    from unitq.rollout.credentials import Secrets
+    from unitq.rollout.plan import Plan
+    from unitq.rollout.shutdown_order import ShutdownOrder
+    from unitq.systemd.manager import Systemd
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,9 @@ def _shutdown_order(scope: Scope, app: App, found: Mapping[str, Code]) -> Shutdo
     with suppress(SystemdError, NotPermittedError):
         manager = scope.systemd()
         own = manager.control_group() if scope.user else ""
-    texts = [unitfiles.text(layout.unit_dir, names.template(app.name, w.name)) for w in app.workers]
+    texts = [
+        unit_files.text(layout.unit_dir, names.template(app.name, w.name)) for w in app.workers
+    ]
     kept = dict.fromkeys(unit for text in texts for unit in ordering.units_in(text))
     around = Surroundings(
         manager, names.target(app.name), own, [unit for unit in kept if unit not in app.after]
@@ -155,7 +158,7 @@ def _shutdown_order(scope: Scope, app: App, found: Mapping[str, Code]) -> Shutdo
 
 def _patience(scope: Scope) -> machine_lint.Patience:
     """How long systemd waits at a shutdown, as far as it can be asked."""
-    from unitq.host.systemd import Systemd
+    from unitq.systemd.manager import Systemd
 
     found = {}
     # Also of a user's scope: it is the machine's systemd that goes down.
@@ -185,11 +188,11 @@ def _findings(
     return [
         *order.refused,
         *secrets.findings,
-        *checks.of_app(app, found, user_scope=scope.user),
+        *preflight.of_app(app, found, user_scope=scope.user),
         *moving_paths.of_app(app, found, scope.layout),
-        *checks.of_hooks(app.hooks, path.parent, user_scope=scope.user),
-        *checks.of_owner(app, path),
-        *checks.verify(rendered.units, user_scope=scope.user),
+        *preflight.of_hooks(app.hooks, path.parent, user_scope=scope.user),
+        *preflight.of_owner(app, path),
+        *preflight.verify(rendered.units, user_scope=scope.user),
         *advice(app, scope.presets(), scripts.of_app(app, found, scope.presets())),
         *envfile_lint.of_app(app, found),
         *service_lint.of_app(app),
@@ -313,7 +316,7 @@ def prepare(
     target = successor(before, rendered, app.rollout, origin)
     if other is not None and target is before:
         target = adopted(before, origin)
-    unitfiles.refuse_foreign(layout.unit_dir, app.name, [unit.name for unit in rendered.units])
+    unit_files.refuse_foreign(layout.unit_dir, app.name, [unit.name for unit in rendered.units])
     settings = with_max_unavailable(settings or target.rollout, pace)
     units = {unit.name: unit.text for unit in rendered.units}
     plan = plan_to(scope, systemd, before, target, units, settings)
@@ -400,8 +403,8 @@ def check(ask_redis: bool, as_json: bool) -> int:
 
 def _redis(scope: Scope, app: App, path: Path) -> Answered:
     """What the configured Redis answers, in two seconds at the most."""
-    from unitq.cli.queued import way
     from unitq.queues.check import answered, unreachable
+    from unitq.queues.sources import way
 
     try:
         there = way(app, scope.presets(), str(path))
@@ -432,7 +435,7 @@ Examples:
 @click.option(
     "--output",
     metavar="DIR",
-    shell_complete=completing.folders,
+    shell_complete=completions.folders,
     help="Write the files there instead of printing them.",
 )
 def render(output: str | None) -> int:
@@ -579,7 +582,7 @@ def deploy(
 
 def _detached(scope: Scope, app: App, path: Path, label: str | None, *, adopt: bool) -> int:
     """Lets systemd run this very command, once all that can be said now has been said."""
-    from unitq.host import detached
+    from unitq.rollout import detach
 
     systemd = scope.systemd()
     with state.lock(scope.layout, app.name, state.command_name()):
@@ -589,7 +592,7 @@ def _detached(scope: Scope, app: App, path: Path, label: str | None, *, adopt: b
     # It has another working directory; the last of several options counts.
     config = f"--config={absolute(path)}"
     arguments = [word for word in sys.argv[1:] if word not in ("--detach", "--")] + [config]
-    detached.start(systemd, unit, f"{app.name}: unitq deploy", arguments, user=scope.user)
+    detach.start(systemd, unit, f"{app.name}: unitq deploy", arguments, user=scope.user)
     user = "--user " if scope.user else ""
     echo(
         f"{app.name}: the deploy runs as {unit}; `unitq {user}-a {app.name} rollout watch` waits "
@@ -612,7 +615,7 @@ def deployed(
     beside: Revision | None = None,
 ) -> int:
     """Carries the deploy out, under the lock; returns the exit code. `beside`: see prepare."""
-    from unitq.host.interrupts import Interrupts
+    from unitq.linux.interrupts import Interrupts
 
     nothing_in_the_way(scope, app.name)
     systemd = scope.systemd()
@@ -624,16 +627,16 @@ def deployed(
     previous = plan.current.id if plan.current else None
     if not plan.pending and not plan.unproved:
         run = report.Run("deploy", waiting.began, scope.user)
-        left = rollouts.orphans(scope, target, Advisory(rollouts.warn))
+        left = execute.orphans(scope, target, Advisory(execute.warn))
         waiting.tell(report.document(run, target, previous, None, (), Exit.OK, orphans=left))
         return Exit.OK
     roll = Roll(
         "deploy", scope, systemd, plan, prepared.rendered, prepared.settings, prepared.way_back,
-        keep=app.history, then=partial(hooking.after, app, path),
+        keep=app.history, then=partial(hooks.after, app, path),
     )  # fmt: skip
     waiting.say(report.replaces(target, previous))
     if previous:
         waiting.say(f"  {plan_text.way_back(prepared)}")
-    hooking.before_deploy(app, path, plan)
+    hooks.before_deploy(app, path, plan)
     with Interrupts().caught() as interrupts, begun(roll, max_unavailable, settings) as book:
         return carried_out(roll, book, waiting, interrupts)

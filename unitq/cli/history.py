@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unitq.cli import block
+from unitq.cli import report_text
 from unitq.cli.output import echo_json, echo_lines
 from unitq.cli.scope import current, scope_options
-from unitq.cli.stored import Stored, looked, revision_argument, stored
-from unitq.cli.text import duration, number, plural, table
-from unitq.core import history as core
-from unitq.core.errors import Exit
-from unitq.host import revisions
+from unitq.errors import Exit
+from unitq.revisions import history as core
+from unitq.revisions import store
+from unitq.revisions.archive import Stored, looked, revision_argument, stored
 from unitq.revisions.in_place import deployed_commit, overwritten, updated_in_place
+from unitq.text import duration, number, plural, table
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from unitq.core.plan import FileChange
-    from unitq.core.revision import Revision, WorkerRevision
-    from unitq.observe import Instance
+    from unitq.instances.observe import Instance
+    from unitq.revisions.model import Revision, WorkerRevision
+    from unitq.rollout.plan import FileChange
 
 _HEADER = ("REVISION", "HASH", "WHEN", "BY", "CODE", "STATE", "RUNS", "NOTE")
 
@@ -60,7 +60,7 @@ def history(as_json: bool) -> int:
     found = stored(current())
     instances = tuple(looked(found, found.scope.systemd()).values())
     rows = core.entries(found.revisions, found.reports, _in_use(instances), found.current.id)
-    target = core.last_stable(rows, found.current, revisions.complete(found.place, found.revisions))
+    target = core.last_stable(rows, found.current, store.complete(found.place, found.revisions))
     back = target.revision.id if target else None
     if as_json:
         echo_json(
@@ -174,7 +174,7 @@ def show(wanted: str | None, as_json: bool) -> int:
     revision = found.find(wanted)
     (row,) = core.entries((revision,), found.reports, None, found.current.id)
     names = {
-        worker.name: revisions.environment(found.place, worker, found.note)
+        worker.name: store.environment(found.place, worker, found.note)
         for worker in revision.workers
     }
     about = _about(found, revision)
@@ -196,7 +196,7 @@ def _blocks(found: Stored, about: Sequence[dict[str, Any]]) -> list[str]:
     lines: list[str] = []
     for report in about:
         try:
-            lines += ["", *(line.text for line in block.block(report))]
+            lines += ["", *(line.text for line in report_text.block(report))]
         except (LookupError, TypeError, ValueError) as error:
             found.note(
                 f"the report of rollout {report['rollout']} is damaged "
@@ -298,7 +298,7 @@ def diff(before: str, after: str | None, as_json: bool) -> int:
     changed = core.difference(
         old,
         new,
-        units=(revisions.unit_texts(found.place, old), revisions.unit_texts(found.place, new)),
+        units=(store.unit_texts(found.place, old), store.unit_texts(found.place, new)),
         environments=(_environments(found, old, new), _environments(found, new, old)),
     )
     if as_json:
@@ -313,7 +313,7 @@ def _environments(found: Stored, revision: Revision, other: Revision) -> core.En
     """The environments of those workers that run something else in the other revision."""
     same = {(worker.name, worker.fingerprint) for worker in other.workers}
     return {
-        worker.name: revisions.environment(found.place, worker, found.note)
+        worker.name: store.environment(found.place, worker, found.note)
         for worker in revision.workers
         if (worker.name, worker.fingerprint) not in same
     }

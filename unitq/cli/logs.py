@@ -11,20 +11,20 @@ import click
 from unitq.cli.output import STDOUT, echo, echo_coloured, echo_json
 from unitq.cli.scope import chosen, current, scope_options
 from unitq.cli.targets import targets
-from unitq.core import names
-from unitq.core.errors import Exit, NotPermittedError
-from unitq.host import journal, state, unitfiles
-from unitq.systemd import journal_rights
-from unitq.systemd.dropins import DropIns
-from unitq.text import one_line
-from unitq.units import dropins
+from unitq.errors import Exit, NotPermittedError
+from unitq.model import names
+from unitq.printable import one_line
+from unitq.revisions import state
+from unitq.systemd import journal, journal_rights
+from unitq.units import dropins, unit_files
+from unitq.units.dropin_files import DropIns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from unitq.cli.scope import Scope
-    from unitq.core.revision import Revision
-    from unitq.host.journal import Entry
+    from unitq.revisions.model import Revision
+    from unitq.systemd.journal import Entry
 
 _INTERRUPTED = 130  # what a shell says of a program that Ctrl-C has ended
 # By the priorities of syslog(3), as journalctl has them: errors, warnings, notices, debugging.
@@ -99,7 +99,7 @@ def _namespaces(scope: Scope, revision: Revision) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for worker in revision.workers:
         template = names.template(revision.app, worker.name)
-        text = unitfiles.text(scope.layout.unit_dir, template)
+        text = unit_files.text(scope.layout.unit_dir, template)
         if space := dropins.last(text, there.of([template]), "LogNamespace"):
             found.setdefault(space, []).append(worker.name)
     return found

@@ -15,7 +15,7 @@ import click
 from unitq.cli import output
 from unitq.cli.output import details, echo, echo_lines, echo_text
 from unitq.cli.scope import scope_options
-from unitq.core.errors import Exit, UnitqError
+from unitq.errors import Exit, UnitqError
 from unitq.linux import changes
 
 if TYPE_CHECKING:
@@ -25,34 +25,43 @@ if TYPE_CHECKING:
 # not import every command, and a command imports only what it uses.
 _COMMANDS = {
     "init": ("unitq.cli.setup:init", "Write a commented unitq.toml to start from."),
-    "import": ("unitq.cli.imports:import_", "Write unitq.toml from a configuration of Supervisor."),
-    "takeover": ("unitq.cli.takeover:takeover", "Move running workers from Supervisor to unitq."),
+    "import": ("unitq.cli.import_:import_", "Write unitq.toml from a configuration of Supervisor."),
+    "takeover": (
+        "unitq.cli.takeover.main:takeover",
+        "Move running workers from Supervisor to unitq.",
+    ),
     "check": ("unitq.cli.deploy:check", "Look for mistakes in unitq.toml and on this machine."),
     "render": ("unitq.cli.deploy:render", "Print or write the systemd units."),
     "plan": ("unitq.cli.deploy:plan", "Show what a deploy would change."),
     "deploy": ("unitq.cli.deploy:deploy", "Install what unitq.toml says and roll it out."),
     "rollback": ("unitq.cli.rollback:rollback", "Roll an earlier revision out again."),
     "rollout": ("unitq.cli.rollout:rollout", "A rollout under way, paused, or cut off."),
-    "status": ("unitq.cli.status:status", "Show what runs, and whether it runs the wanted code."),
-    "queues": ("unitq.cli.queues:queues", "Show what waits in Redis, who takes it, how fast."),
-    "orphans": ("unitq.cli.orphans:orphans", "Show what works for the app outside its units."),
+    "status": (
+        "unitq.cli.status.main:status",
+        "Show what runs, and whether it runs the wanted code.",
+    ),
+    "queues": ("unitq.cli.queues.main:queues", "Show what waits in Redis, who takes it, how fast."),
+    "orphans": ("unitq.cli.orphans.main:orphans", "Show what works for the app outside its units."),
     "history": ("unitq.cli.history:history", "Show what was deployed, and what became of it."),
     "show": ("unitq.cli.history:show", "Show one revision."),
     "diff": ("unitq.cli.history:diff", "Show how two revisions differ."),
     "presets": ("unitq.cli.presets:presets", "List the queue frameworks that unitq knows."),
-    "releases": ("unitq.cli.releases:releases", "List the release directories that are needed."),
-    "start": ("unitq.cli.run:start", "Start what does not run."),
-    "stop": ("unitq.cli.run:stop", "Let workers finish their jobs and stop them."),
-    "restart": ("unitq.cli.run:restart", "Restart workers, a few at a time."),
+    "releases": (
+        "unitq.cli.releases.main:releases",
+        "List the release directories that are needed.",
+    ),
+    "start": ("unitq.cli.instances:start", "Start what does not run."),
+    "stop": ("unitq.cli.instances:stop", "Let workers finish their jobs and stop them."),
+    "restart": ("unitq.cli.instances:restart", "Restart workers, a few at a time."),
     "recycle": ("unitq.cli.recycle:recycle", "Replace workers that are too large or too old."),
-    "scale": ("unitq.cli.run:scale", "Change how many instances there are."),
+    "scale": ("unitq.cli.instances:scale", "Change how many instances there are."),
     "pause": ("unitq.cli.pause:pause", "Let workers finish their job and take no other."),
     "resume": ("unitq.cli.pause:resume", "Let paused workers take jobs again."),
-    "signal": ("unitq.cli.send_signal:send_signal", "Send a signal to workers."),
+    "signal": ("unitq.cli.signal:send_signal", "Send a signal to workers."),
     "logs": ("unitq.cli.logs:logs", "Show what workers printed."),
-    "ctl": ("unitq.cli.ctl:ctl", "Answer as supervisorctl does, for scripts that call it."),
-    "grant": ("unitq.cli.grant:grant", "Let a group deploy an app without root."),
-    "remove": ("unitq.cli.run:remove", "Stop an app and delete all that deploy installed."),
+    "ctl": ("unitq.cli.ctl.main:ctl", "Answer as supervisorctl does, for scripts that call it."),
+    "grant": ("unitq.cli.grant.main:grant", "Let a group deploy an app without root."),
+    "remove": ("unitq.cli.instances:remove", "Stop an app and delete all that deploy installed."),
     "trust": ("unitq.cli.trust:trust", "Let an account decide what its workers run."),
     "schema": ("unitq.cli.setup:schema", "Print the JSON Schema of unitq.toml for editors."),
     "completion": ("unitq.cli.setup:completion", "Print the completion script for a shell."),

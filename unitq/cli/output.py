@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unitq.text import one_line, printable
+from unitq.printable import one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import TracebackType
 
-    from unitq.core.errors import UnitqError
+    from unitq.errors import UnitqError
 
 
 STDOUT = 1  # for those who have to know whether anybody still reads there

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from unitq import observe
-from unitq.cli.by_grant import by_grant
+from unitq.cli.grant.member import by_grant
 from unitq.cli.output import echo, echo_json
-from unitq.cli.rollouts import running
 from unitq.cli.scope import chosen, current, scope_options
 from unitq.cli.targets import targets
-from unitq.core import names
-from unitq.core.errors import ConfigError, Exit
-from unitq.core.pausing import recipients
-from unitq.host import paused, processes
+from unitq.errors import ConfigError, Exit
+from unitq.instances import observe, paused
+from unitq.instances.signal_targets import recipients
+from unitq.linux import proc
+from unitq.model import names
+from unitq.rollout.execute import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from unitq.cli.scope import Scope
-    from unitq.core.names import InstanceName
-    from unitq.core.revision import Revision, WorkerRevision
+    from unitq.model.names import InstanceName
+    from unitq.revisions.model import Revision, WorkerRevision
 
 
 class Told(NamedTuple):
@@ -46,7 +46,7 @@ class _App(NamedTuple):
     def members(self, name: InstanceName) -> tuple[int, ...]:
         """Every process of the instance, now."""
         path = names.cgroup_path(self.revision.app, name)
-        return processes.pids(f"{self.where.cgroup}/{path}")
+        return proc.pids(f"{self.where.cgroup}/{path}")
 
 
 def _named(wanted: tuple[str, ...]) -> _App:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from math import isinf
 from typing import TYPE_CHECKING, Any
 
-from unitq.cli import block, report
-from unitq.cli.text import duration, plural
-from unitq.core.forecast import forecast
-from unitq.core.plan import Change
-from unitq.core.settings import OnFailure, Share
+from unitq.cli import report_text
+from unitq.model.settings import OnFailure, Share
 from unitq.revisions.in_place import directories, overwritten
+from unitq.rollout import report
+from unitq.rollout.forecast import forecast
+from unitq.rollout.plan import Change
+from unitq.text import duration, plural
 
 if TYPE_CHECKING:
     from unitq.cli.deploy import Prepared
@@ -78,7 +79,7 @@ def as_text(prepared: Prepared) -> list[str]:
     if most > 1 and prepared.settings.max_unavailable != Share(1):
         reloads = f"at most {reloads}"  # those that switch at once share one
     lines.append(f"{total or 'no instance is touched'}; {reloads}")
-    lines += block.limits(report.stop_timeouts(found.limits))
+    lines += report_text.limits(report.stop_timeouts(found.limits))
     for part in forecast(found.changes, found.target, prepared.settings, found.limits):
         if part.replaced:
             first = f"{plural(part.canaries, 'canary')} first, " if part.canaries else ""

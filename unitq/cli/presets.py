@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unitq.cli import completing
+from unitq.cli import completions
 from unitq.cli.output import echo, echo_json, echo_lines
 from unitq.cli.scope import current, scope_options
-from unitq.cli.text import table
-from unitq.core.errors import Exit, NoMatchError
-from unitq.core.keys import WITH_PIDS
-from unitq.core.preset import NONE
-from unitq.core.suggest import either, nearest
+from unitq.errors import Exit, NoMatchError
+from unitq.model.suggest import either, nearest
+from unitq.presets.model import NONE
+from unitq.presets.redis_keys import WITH_PIDS
+from unitq.text import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from unitq.core.preset import Preset
+    from unitq.presets.model import Preset
 
 _HEADER = ("NAME", "FRAMEWORK", "STOP SIGNAL", "KILL MODE", "STOP TIMEOUT", "QUIET", "REDIS")
 
@@ -34,7 +34,7 @@ Examples:
 """
 )
 @scope_options
-@click.argument("name", required=False, shell_complete=completing.presets)
+@click.argument("name", required=False, shell_complete=completions.presets)
 @click.option("--json", "as_json", is_flag=True, help="A JSON object; see docs/json.md.")
 def presets(name: str | None, as_json: bool) -> int:
     """List the presets for queue frameworks; with NAME, each fact with its evidence.
@@ -42,7 +42,7 @@ def presets(name: str | None, as_json: bool) -> int:
     Those in the `presets` folder of the configuration (/etc/unitq/presets) are an operator's own,
     and win over ours. docs/frameworks.md says how to write one.
     """
-    from unitq.host import presets as files
+    from unitq.presets import store as files
 
     scope = current()
     found = scope.presets()

@@ -7,20 +7,20 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from unitq.cli.output import echo
-from unitq.cli.text import duration
-from unitq.core.crew import Trait
-from unitq.core.plan import Change
-from unitq.core.sight import End, Seen
-from unitq.core.slot import InstanceState, Phase
-from unitq.host.state import shared_output
+from unitq.instances.state import End, Seen
+from unitq.revisions.state import shared_output
+from unitq.rollout.engine.groups import Trait
+from unitq.rollout.engine.instance import InstanceState, Phase
+from unitq.rollout.plan import Change
+from unitq.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from unitq.apply import Stop
-    from unitq.core.names import InstanceName
-    from unitq.core.rollout import Rollout
-    from unitq.hands import InFlightTracker
+    from unitq.model.names import InstanceName
+    from unitq.rollout.engine.rollout import Rollout
+    from unitq.rollout.executor import Stop
+    from unitq.rollout.in_flight import InFlightTracker
 
 _DONE = (Phase.HEALTHY, Phase.KEPT)
 
@@ -99,7 +99,7 @@ class Lines:
         jobs, possible = self._hands.jobs.get(name), self._hands.possible.get(name, ())
         if not (possible if jobs is None else jobs):
             return ""
-        from unitq.cli.queue_text import held_text
+        from unitq.cli.queues.text import held_text
 
         return f": {held_text(jobs, possible, time())}"
 

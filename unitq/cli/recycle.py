@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unitq import observe
-from unitq.cli import report
+from unitq.cli.instances import over
 from unitq.cli.output import echo, echo_json
-from unitq.cli.roll import nothing_in_the_way
-from unitq.cli.rollouts import Waiting, keep, waiting_options, with_max_unavailable
-from unitq.cli.run import over
 from unitq.cli.scope import current, scope_options
-from unitq.core.errors import Exit, LockedError
-from unitq.core.plan import Change, PlannedChange
-from unitq.core.recycle import Due, Seen, due
-from unitq.core.settings import Share
-from unitq.host import paused, processes
+from unitq.errors import Exit, LockedError
+from unitq.instances import observe, paused
+from unitq.linux import proc
+from unitq.model.recycle import Due, Seen, due
+from unitq.model.settings import Share
+from unitq.rollout import report
+from unitq.rollout.deployment import nothing_in_the_way
+from unitq.rollout.execute import Waiting, keep, waiting_options, with_max_unavailable
+from unitq.rollout.plan import Change, PlannedChange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from unitq.core.names import InstanceName
-    from unitq.core.revision import Revision, WorkerRevision
+    from unitq.model.names import InstanceName
+    from unitq.revisions.model import Revision, WorkerRevision
 
 
 @click.command(
@@ -114,7 +114,7 @@ def _due(
 ) -> tuple[Due, ...]:
     assert worker.recycle
     seen = [
-        Seen(one.name, one.invocation, processes.age(one.main_pid) or 0.0, one.memory)
+        Seen(one.name, one.invocation, proc.age(one.main_pid) or 0.0, one.memory)
         for one in found
         if one.serving
     ]

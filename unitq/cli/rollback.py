@@ -7,22 +7,27 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unitq.cli import completing, report
-from unitq.cli.by_grant import by_grant
-from unitq.cli.roll import Roll, begun, carried_out, plan_to, typed_deploy, way_back
-from unitq.cli.rollouts import Waiting, message_option, share, waiting_options, with_max_unavailable
+from unitq.cli import completions
+from unitq.cli.grant.member import by_grant
 from unitq.cli.scope import current, scope_options
-from unitq.cli.text import unitq
-from unitq.core import history
-from unitq.core.errors import Exit, PreflightError
-from unitq.core.revision import Origin, Revision, restored
-from unitq.core.settings import OnFailure, Share
-from unitq.host import code, ledger, revisions, state
-from unitq.revisions import checkout, in_place
+from unitq.errors import Exit, PreflightError
+from unitq.model.settings import OnFailure, Share
+from unitq.revisions import checkout, code, history, in_place, state, store
+from unitq.revisions.model import Origin, Revision, restored
+from unitq.rollout import ledger_store, report
+from unitq.rollout.deployment import Roll, begun, carried_out, plan_to, typed_deploy, way_back
+from unitq.rollout.execute import (
+    Waiting,
+    message_option,
+    share,
+    waiting_options,
+    with_max_unavailable,
+)
+from unitq.text import unitq
 
 if TYPE_CHECKING:
     from unitq.cli.scope import Scope
-    from unitq.core.settings import RolloutSettings
+    from unitq.model.settings import RolloutSettings
 
 pace = click.option(
     "--max-unavailable",
@@ -44,7 +49,7 @@ Examples:
 @pace
 @message_option
 @waiting_options
-@click.argument("revision", required=False, metavar="[N]", shell_complete=completing.revisions)
+@click.argument("revision", required=False, metavar="[N]", shell_complete=completions.revisions)
 @by_grant("rollback")
 def rollback(
     revision: str | None,
@@ -75,7 +80,7 @@ def rollback(
         origin = Origin(time.time(), state.whoami(), goal.config, message)
         target = restored(before, goal, origin)
         systemd = scope.systemd()
-        plan = plan_to(scope, systemd, before, target, revisions.unit_texts(place, goal))
+        plan = plan_to(scope, systemd, before, target, store.unit_texts(place, goal))
         settings = of_rollback(with_max_unavailable(target.rollout, max_unavailable))
         roll = Roll("rollback", scope, systemd, plan, goal, settings, None, promoted=True)
         waiting.say(report.replaces(target, before.id))
@@ -86,11 +91,11 @@ def _goal(scope: Scope, before: Revision, named: str | None) -> Revision:
     """The revision to go back to. Raises NoMatchError or PreflightError."""
     place = scope.layout.app(before.app)
     if named is None:
-        story = ledger.in_the_way(place)
+        story = ledger_store.in_the_way(place)
         if story and story.revision != before.id:
             # It was cut off before its revision became the wanted one, or on its way back.
             return before
-        last = ledger.latest(place)
+        last = ledger_store.latest(place)
         if last and last.cut_short and last.back_to == before.id:
             return before  # interrupted on its way back: that is the way meant
         if (found := way_back(scope, before)) is None:
@@ -101,10 +106,10 @@ def _goal(scope: Scope, before: Revision, named: str | None) -> Revision:
             )
         return found
     notes: list[str] = []
-    known = revisions.every(place, notes.append)
+    known = store.every(place, notes.append)
     goal = history.find(known, named, before.id)
-    if goal.id not in revisions.complete(place, known):
-        gone = [w.release for w in goal.workers if not revisions.still_there(w)]
+    if goal.id not in store.complete(place, known):
+        gone = [w.release for w in goal.workers if not store.still_there(w)]
         raise PreflightError(
             f"{before.app}: revision {goal.number} cannot be rolled out again: "
             + (
@@ -148,7 +153,7 @@ def of_rollback(settings: RolloutSettings) -> RolloutSettings:
 
 
 def _go(roll: Roll, max_unavailable: Share | None, waiting: Waiting) -> Exit:
-    from unitq.host.interrupts import Interrupts
+    from unitq.linux.interrupts import Interrupts
 
     with Interrupts().caught() as interrupts, begun(roll, max_unavailable) as book:
         return carried_out(roll, book, waiting, interrupts)

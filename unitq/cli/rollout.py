@@ -9,30 +9,31 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unitq.cli import report
-from unitq.cli.by_grant import by_grant
+from unitq.cli.grant.member import by_grant
 from unitq.cli.output import echo, echo_json
-from unitq.cli.roll import Roll, carried_out, plan_to, way_back, ways_out
 from unitq.cli.rollback import of_rollback, pace
-from unitq.cli.rollouts import Waiting, waiting_options, with_max_unavailable
 from unitq.cli.scope import current, scope_options
-from unitq.cli.text import duration, number, unitq
-from unitq.core import names
-from unitq.core.errors import Exit, NoMatchError, NotPermittedError, PreflightError
-from unitq.core.revision import settings_of
-from unitq.core.settings import Share
+from unitq.errors import Exit, NoMatchError, NotPermittedError, PreflightError
 from unitq.grants.model import VERBS, prefix
-from unitq.host import files, ledger, processes, revisions, state
-from unitq.host.interrupts import PAUSE
+from unitq.linux import files, proc
+from unitq.linux.interrupts import PAUSE
+from unitq.model import names
+from unitq.model.settings import Share
+from unitq.revisions import state, store
+from unitq.revisions.model import settings_of
+from unitq.rollout import ledger_store, report
+from unitq.rollout.deployment import Roll, carried_out, plan_to, way_back, ways_out
+from unitq.rollout.execute import Waiting, waiting_options, with_max_unavailable
+from unitq.text import duration, number, unitq
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from unitq.cli.scope import Scope
-    from unitq.core.layout import AppLayout
-    from unitq.core.ledger import Story
-    from unitq.core.revision import Revision
-    from unitq.host.detached import Ended
+    from unitq.model.layout import AppLayout
+    from unitq.revisions.model import Revision
+    from unitq.rollout.detach import Ended
+    from unitq.rollout.ledger import Story
 
 _LOOK_AGAIN = 0.5  # seconds
 
@@ -52,7 +53,7 @@ def rollout() -> None:
 
 def _story(scope: Scope) -> Story:
     app = scope.installed().app
-    story = ledger.latest(scope.layout.app(app))
+    story = ledger_store.latest(scope.layout.app(app))
     if story is None:
         raise NoMatchError(f"{app} has had no rollout", hint="`unitq deploy` begins one")
     return story
@@ -107,7 +108,7 @@ def promote(
 def _resumed(
     scope: Scope, max_unavailable: Share | None, waiting: Waiting, *, promoted: bool
 ) -> Exit:
-    from unitq.host.interrupts import Interrupts
+    from unitq.linux.interrupts import Interrupts
 
     app = scope.installed().app
     with state.lock(scope.layout, app, state.command_name()):
@@ -129,7 +130,7 @@ def _resumed(
         # Of a way back its own, else what the command line that began it said.
         given = story.settings if target.id == story.revision else None
         base = settings_of(given) if given else target.rollout
-        plan = plan_to(scope, systemd, before, target, revisions.unit_texts(place, target), base)
+        plan = plan_to(scope, systemd, before, target, store.unit_texts(place, target), base)
         settings = with_max_unavailable(base, max_unavailable or _pace_of(story))
         back = way_back(scope, target)
         if story.kind == "rollback" or target.id == story.back_to:
@@ -149,9 +150,9 @@ def _resumed(
             return carried_out(roll, book, waiting, interrupts)
 
 
-def _reopened(place: AppLayout, number: int, instances: int) -> ledger.Ledger:
+def _reopened(place: AppLayout, number: int, instances: int) -> ledger_store.Ledger:
     with files.nothing_changed("cannot write the ledger"):
-        return ledger.resume(place, number, instances)
+        return ledger_store.resume(place, number, instances)
 
 
 def _pace_of(story: Story) -> Share | None:
@@ -166,8 +167,8 @@ def _target(scope: Scope, story: Story, before: Revision) -> Revision:
         return before
     place = scope.layout.app(before.app)
     notes: list[str] = []
-    known = revisions.every(place, notes.append)
-    whole = revisions.complete(place, known)
+    known = store.every(place, notes.append)
+    whole = store.complete(place, known)
     for revision in known:
         if revision.id == story.revision and revision.id in whole:
             return revision
@@ -190,7 +191,7 @@ def pause() -> int:
     """Stop the rollout at work at a safe point, to go on later. It then exits with 11."""
     scope = current()
     app = scope.installed().app
-    story = ledger.latest(scope.layout.app(app))
+    story = ledger_store.latest(scope.layout.app(app))
     holder = state.at_work(scope.layout, app)
     if holder and (story is None or not story.unfinished or story.pid != holder["pid"]):
         # Only a rollout knows the signal; anything else would die of it.
@@ -220,7 +221,7 @@ def abort() -> int:
         return _tell(signal.SIGINT, "stops")
     with state.lock(scope.layout, app, state.command_name()):
         story = _story(scope)
-        if not ledger.in_the_way(scope.layout.app(app)):
+        if not ledger_store.in_the_way(scope.layout.app(app)):
             raise NoMatchError(f"no rollout of {app} is under way, paused or cut off")
         with _reopened(scope.layout.app(app), story.number, 0) as book:
             book.write("end", code=int(Exit.INTERRUPTED), aborted=True)
@@ -269,7 +270,7 @@ def show(as_json: bool) -> int:
     how, code = _how(story, at_work=holder is not None)
     if code is Exit.LOCKED and state.busy(scope.layout, app):
         how, code = "at work, or cut off: only root can tell", Exit.OK
-    elif code is Exit.LOCKED and not ledger.in_the_way(scope.layout.app(app)):
+    elif code is Exit.LOCKED and not ledger_store.in_the_way(scope.layout.app(app)):
         how, code = "cut off before anything was changed", Exit.OK
     if as_json:
         document = {
@@ -323,18 +324,18 @@ def watch() -> int:
     The lines are those that the command prints where it runs: in another terminal, in CI, by
     itself. Those that it has printed already come first. Ctrl-C ends only the watching.
     """
-    from unitq.host import detached
+    from unitq.rollout import detach
 
     scope = current()
     app = scope.installed().app
     unit = names.rollout(app)
-    progress = ledger.Progress(scope.layout.app(app))
+    progress = ledger_store.Progress(scope.layout.app(app))
 
     def show() -> None:
         for line in progress.news():
             echo(line)
 
-    last = detached.ended(scope.systemd(), unit, show)
+    last = detach.ended(scope.systemd(), unit, show)
     if scope.user or os.geteuid() == 0:
         state.wait_until_idle(scope.layout, app, show)
     else:
@@ -366,8 +367,8 @@ def _wait_unseen(scope: Scope, app: str, show: Callable[[], None]) -> None:
     """Returns once nobody is at work on the app, as far as it shows without reading its lock."""
     systemd = scope.systemd()
     while True:
-        story = ledger.latest(scope.layout.app(app))
-        at_work = story is not None and story.unfinished and processes.runs(story.pid, "unitq")
+        story = ledger_store.latest(scope.layout.app(app))
+        at_work = story is not None and story.unfinished and proc.runs(story.pid, "unitq")
         rows = systemd.units(_granted(app, VERBS))
         if not at_work and all(row.active in ("inactive", "failed") for row in rows):
             return
@@ -377,13 +378,13 @@ def _wait_unseen(scope: Scope, app: str, show: Callable[[], None]) -> None:
 
 def _failed_grants(scope: Scope, app: str) -> Iterator[tuple[str, Ended]]:
     """Those units of members that have failed, and how."""
-    from unitq.host import detached
+    from unitq.rollout import detach
 
     systemd = scope.systemd()
     # What else a member may start is none that one leaves and comes back to.
     for row in systemd.units(_granted(app, ("deploy", "rollback"))):
         if row.active == "failed":
-            yield row.name, detached.failure_of(systemd, row.name)
+            yield row.name, detach.failure_of(systemd, row.name)
 
 
 def _granted(app: str, verbs: Iterable[str]) -> list[str]:

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from unitq.cli import completing
-from unitq.core import layout, names
-from unitq.core.errors import ConfigError, NoMatchError, NotPermittedError, PreflightError
-from unitq.host import state
+from unitq.cli import completions
+from unitq.errors import ConfigError, NoMatchError, NotPermittedError, PreflightError
 from unitq.linux import programs
+from unitq.model import layout, names
+from unitq.revisions import state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from unitq.core.layout import Layout
-    from unitq.core.model import App
-    from unitq.core.names import InstanceName
-    from unitq.core.revision import Revision
-    from unitq.host.presets import Presets
-    from unitq.host.systemd import Systemd
+    from unitq.model.app import App
+    from unitq.model.layout import Layout
+    from unitq.model.names import InstanceName
+    from unitq.presets.store import Presets
+    from unitq.revisions.model import Revision
+    from unitq.systemd.manager import Systemd
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -51,7 +51,7 @@ class Scope(NamedTuple):
 
     def systemd(self) -> Systemd:
         """A connection to the manager of this scope."""
-        from unitq.host.systemd import Systemd
+        from unitq.systemd.manager import Systemd
 
         return Systemd(user=self.user)
 
@@ -110,7 +110,7 @@ class Scope(NamedTuple):
         looks, and reads no more of what it names than that account may.
         """
         from unitq.config import delegation, source
-        from unitq.core.config import parse
+        from unitq.config.parse import parse
 
         path = self.config_path()
         try:
@@ -141,12 +141,12 @@ class Scope(NamedTuple):
 
     def presets(self) -> Presets:
         """Ours and the operator's own. Who asks for one whose file is wrong gets a ConfigError."""
-        from unitq.host import presets
+        from unitq.presets import store
 
         # Once for a command: to read them takes some 50 ms.
         meta = click.get_current_context().meta
         if _PRESETS not in meta:
-            meta[_PRESETS] = presets.load(self.layout.config_dir)
+            meta[_PRESETS] = store.load(self.layout.config_dir)
         found: Presets = meta[_PRESETS]
         return found
 
@@ -246,7 +246,7 @@ def chosen(revision: Revision, targets: Sequence[str], known: Iterable[InstanceN
 
 def _instead(revision: Revision, target: str, known: Sequence[InstanceName]) -> str:
     """What a target that names nothing could have been."""
-    from unitq.core.suggest import nearest
+    from unitq.model.suggest import nearest
 
     workers = [worker.name for worker in revision.workers]
     worker, at, _ = target.partition("@")
@@ -286,14 +286,14 @@ def scope_options(function: F) -> F:
             "-a",
             "--app",
             metavar="APP",
-            shell_complete=completing.apps,
+            shell_complete=completions.apps,
             help="The app, where there are several.",
         ),
         click.option(
             "-c",
             "--config",
             metavar="FILE",
-            shell_complete=completing.files,
+            shell_complete=completions.files,
             help="The configuration file.",
         ),
     ):

@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from unitq.text import one_line
+from unitq.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unitq.cli import completing
+from unitq.cli import completions
 from unitq.cli.output import ask, echo, echo_json, echo_text
 from unitq.cli.scope import current, scope_options
-from unitq.core.errors import ConfigError, Exit
-from unitq.core.model import NAME_RE
-from unitq.core.preset import NONE
-from unitq.host import files
-from unitq.linux import folder
+from unitq.errors import ConfigError, Exit
+from unitq.linux import files, folder
+from unitq.model.app import NAME_RE
+from unitq.presets.model import NONE
 
 if TYPE_CHECKING:
-    from unitq.core.preset import Preset
+    from unitq.presets.model import Preset
 
 _WHO = "Which account should the workers run as?"
 
@@ -37,7 +36,7 @@ Examples:
 @click.option(
     "--preset",
     "name",
-    shell_complete=completing.presets,
+    shell_complete=completions.presets,
     metavar="NAME",
     default="php-resque",
     show_default=True,
@@ -50,7 +49,7 @@ def init(force: bool, name: str) -> int:
     --user ./unitq.toml. -c FILE writes another file.
     """
     from unitq.cli.presets import known
-    from unitq.core.reference import starter
+    from unitq.config.reference import starter
 
     scope = current()
     preset = known(scope.presets(), name)
@@ -131,7 +130,7 @@ Example:
 @scope_options
 def schema() -> int:
     """Print the JSON Schema of unitq.toml, so that editors complete and check it."""
-    from unitq.core.schema import json_schema
+    from unitq.config.schema import json_schema
 
     echo_json(json_schema())
     return Exit.OK

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unitq.cli import completing
+from unitq.cli import completions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,6 @@ def _instead(word: str) -> str:
 def targets(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the TARGET arguments."""
     add = click.argument(
-        "targets", nargs=-1, metavar="[TARGET]...", shell_complete=completing.targets
+        "targets", nargs=-1, metavar="[TARGET]...", shell_complete=completions.targets
     )
     return add(function)

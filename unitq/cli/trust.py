@@ -11,9 +11,9 @@ import click
 
 from unitq.cli.output import echo, echo_json, echo_lines
 from unitq.cli.scope import scope_options
-from unitq.cli.text import table
 from unitq.config import source
-from unitq.core.errors import Exit, NotPermittedError
+from unitq.errors import Exit, NotPermittedError
+from unitq.text import table
 
 if TYPE_CHECKING:
     from unitq.config.delegation import Delegation

@@ -1,1 +1,1 @@
-"""unitq.toml: whose file it is, and what it says."""
+"""unitq.toml: whose file it is, what it says, and what is doubtful in it."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.core.finding import Finding, Level
+from unitq.model.finding import Finding, Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from unitq.core.model import App
+    from unitq.model.app import App
 
 
 def without_allowed(findings: Iterable[Finding], app: App) -> list[Finding]:

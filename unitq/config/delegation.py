@@ -16,16 +16,17 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unitq.core import names, tomltext
-from unitq.core.errors import ConfigError
-from unitq.core.finding import Finding, Level
-from unitq.core.model import NAME_RE, Hooks
-from unitq.core.values import USER_PATTERN
+from unitq.errors import ConfigError
+from unitq.model import names
+from unitq.model.app import NAME_RE, Hooks
+from unitq.model.finding import Finding, Level
+from unitq.toml import document as toml_document
+from unitq.toml.values import USER_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from unitq.core.model import App, Worker
+    from unitq.model.app import App, Worker
 
 HEAD = """\
 # Written by `unitq trust`. Root obeys these files though the owner named may change them.
@@ -77,7 +78,7 @@ class Delegation(NamedTuple):
 def parse(text: str, source: str) -> tuple[Delegation, ...]:
     """Returns what the list says. Raises ConfigError where it is damaged."""
     try:
-        document = tomltext.parsed(text, source)
+        document = toml_document.parsed(text, source)
     except ConfigError as error:
         raise ConfigError(error.message, problems=error.problems, hint=_AGAIN) from error
     return tuple(_entry(path, table, source) for path, table in document.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.core.finding import Certainty, Finding, Level
+from unitq.model.finding import Certainty, Finding, Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

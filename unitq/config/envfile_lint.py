@@ -10,16 +10,16 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from unitq.core.envfile import NAME, statements, undecodable
-from unitq.core.finding import Certainty, Finding, Level
+from unitq.model.finding import Certainty, Finding, Level
+from unitq.systemd.envfile import NAME, statements, undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from unitq.core.envfile import Statement
-    from unitq.core.model import App
-    from unitq.core.render import Code
+    from unitq.model.app import App
+    from unitq.systemd.envfile import Statement
+    from unitq.units.render import Code
 
 _BOM = "\ufeff"
 _EXPORT = re.compile(r"export\s+(\S+)")

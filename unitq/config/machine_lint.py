@@ -5,15 +5,15 @@ from __future__ import annotations
 from math import ceil, isinf
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.directives import size
-from unitq.core.finding import Finding, Level
-from unitq.core.settings import OnDrainTimeout
+from unitq.model.finding import Finding, Level
+from unitq.model.settings import OnDrainTimeout
+from unitq.toml.directives import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from unitq.core.model import App, Worker
-    from unitq.core.settings import Duration
+    from unitq.model.app import App, Worker
+    from unitq.model.settings import Duration
 
 
 class Patience(NamedTuple):

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.envfile import assignments
-from unitq.core.finding import Finding, Level
-from unitq.core.release_folders import within
-from unitq.host.scripts import heads
+from unitq.config.scripts import heads
 from unitq.linux.links import release_link
+from unitq.model.finding import Finding, Level
+from unitq.model.release_names import within
 from unitq.revisions.around import Used, paths_in, paths_used
+from unitq.systemd.envfile import assignments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from unitq.core.layout import Layout
-    from unitq.core.model import App, Worker
-    from unitq.core.render import Code
+    from unitq.model.app import App, Worker
+    from unitq.model.layout import Layout
+    from unitq.units.render import Code
 
 
 class _Place(NamedTuple):

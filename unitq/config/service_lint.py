@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from unitq.core.finding import Finding, Level
+from unitq.model.finding import Finding, Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from unitq.core.model import App, Worker
+    from unitq.model.app import App, Worker
 
 _KILLS = re.compile(r"(?<![\w-])(?:p?kill|killall|skill)(?![\w-])")
 _SIGNAL = re.compile(r"(?:-s\s*|-{1,2}(?:signal[= ])?)(?:SIG)?([A-Z]{3,5}\d?)\b")

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.config import delegation
 from unitq.config.delegation import Delegation
-from unitq.core import layout, tomltext
-from unitq.core.errors import ConfigError, NoMatchError, PreflightError, UnitqError
-from unitq.host import files, state
-from unitq.linux import obeyed, text_file
+from unitq.errors import ConfigError, NoMatchError, PreflightError, UnitqError
+from unitq.linux import files, obeyed, text_file
 from unitq.linux.account import account, name_of
 from unitq.linux.trust import ANYONE, ROOT, resolved
+from unitq.model import layout
+from unitq.revisions import state
+from unitq.toml import document as toml_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unitq.core.layout import Layout
-    from unitq.core.model import App
     from unitq.linux.trust import Control
+    from unitq.model.app import App
+    from unitq.model.layout import Layout
 
 FILE_MAX = 4 << 20  # bytes; a larger unitq.toml is something else
 _LIST_MAX = 1 << 20  # bytes
@@ -81,7 +82,7 @@ def around(every: Sequence[Candidate], cwd: str) -> list[Candidate]:
 def glance(path: Path) -> Candidate:
     """Returns what a file says it is about. Checks nothing else, and obeys nothing."""
     try:
-        document = tomltext.parsed(text_file.text(path, FILE_MAX, _WHAT), str(path))
+        document = toml_document.parsed(text_file.text(path, FILE_MAX, _WHAT), str(path))
     except (OSError, UnitqError):
         return Candidate(path, None, ())
     workers = document.get("workers")

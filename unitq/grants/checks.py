@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import unitq
-from unitq.core.errors import NoMatchError, PreflightError
+from unitq.errors import NoMatchError, PreflightError
 from unitq.grants.store import RULES
 from unitq.linux import trust
 

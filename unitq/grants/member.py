@@ -8,17 +8,17 @@ import pwd
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.errors import NotPermittedError
+from unitq.errors import NotPermittedError
 from unitq.grants import model, output, store
-from unitq.host.bus_errors import BusLostError
-from unitq.host.systemd import JobDone
+from unitq.systemd.errors import BusLostError
+from unitq.systemd.manager import JobDone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from unitq.grants.model import Grant
     from unitq.grants.output import Line
-    from unitq.host.systemd import Event, Systemd, UnitStatus
+    from unitq.systemd.manager import Event, Systemd, UnitStatus
 
 _LOOK = 0.2  # seconds between two looks for lines
 _OVER = frozenset({"inactive", "failed"})

@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
-from unitq.core.errors import ConfigError
-from unitq.core.model import NAME
+from unitq.errors import ConfigError
+from unitq.model.app import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core import layout
-from unitq.host import files
+from unitq.linux import files
+from unitq.model import layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

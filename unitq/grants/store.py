@@ -14,17 +14,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unitq.core import layout
-from unitq.core.errors import NotPermittedError, PreflightError
+from unitq.errors import NotPermittedError, PreflightError
 from unitq.grants import model, rule
-from unitq.host import files, templates
-from unitq.linux import trust
+from unitq.linux import files, trust
+from unitq.model import layout
+from unitq.units import templates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from unitq.grants.model import Grant
-    from unitq.host.systemd import Systemd
+    from unitq.systemd.manager import Systemd
 
 _SYSTEM = layout.system()
 RECORD = Path(_SYSTEM.config_dir) / "grants.json"
@@ -62,7 +62,7 @@ def grants() -> tuple[Grant, ...]:
 
 def program() -> tuple[str, ...]:
     """What the units run. Isolated (-I): no PYTHON* variable and no directory says what is run."""
-    return (sys.executable, "-I", "-m", "unitq.cli.granted")
+    return (sys.executable, "-I", "-m", "unitq.cli.grant.granted")
 
 
 def files_of(wanted: Iterable[Grant]) -> dict[Path, str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, StrictUndefined
 
-from unitq.core.commandline import with_arguments
+from unitq.cmdline.exec_line import with_arguments
 from unitq.grants.model import VERBS, template
 
 if TYPE_CHECKING:

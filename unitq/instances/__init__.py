@@ -1,1 +1,1 @@
-"""What runs now, and what its instances go through."""
+"""What runs now: instances as systemd, /proc and cgroups show them."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from unitq.core.names import InstanceName
-    from unitq.core.preset import Preset
+    from unitq.model.names import InstanceName
+    from unitq.presets.model import Preset
 
 # What does not end a process that has no handler for it (signal(7), "Standard signals"): it is
 # ignored, or stops the process, or lets it go on.

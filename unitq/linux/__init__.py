@@ -1,1 +1,1 @@
-"""The kernel, as files and system calls: paths, processes, signals."""
+"""The kernel, as files and system calls: processes, cgroups, paths, signals."""

@@ -12,7 +12,7 @@ import stat
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.errors import PreflightError
+from unitq.errors import PreflightError
 from unitq.linux import changes
 from unitq.linux.account import name_of
 from unitq.linux.trust import ANYONE, ROOT, Control, Why, resolved

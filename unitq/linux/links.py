@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from unitq.core.likeness import Link, beside
-from unitq.core.release_folders import within
+from unitq.model.release_names import within
+from unitq.orphans.program_match import Link, beside
 
 
 def links_on(directory: str) -> list[Link]:

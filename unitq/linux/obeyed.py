@@ -6,7 +6,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.errors import PreflightError
+from unitq.errors import PreflightError
 from unitq.linux import text_file
 from unitq.linux.account import name_of
 from unitq.linux.trust import ANYONE, ROOT, Control, Why, deciding

@@ -9,12 +9,12 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.linux.proc import identity
+from unitq.linux.identity import identity
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from unitq.linux.proc import Identity
+    from unitq.linux.identity import Identity
 
 _LISTENS = 0x00010000  # __SO_ACCEPTCON in the flags of /proc/net/unix
 _TCP_LISTEN = "0A"

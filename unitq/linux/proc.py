@@ -1,88 +1,347 @@
-"""Who a process is, as the kernel says it: nothing of this can be written by the process itself."""
+"""Processes and cgroups as the kernel shows them: /proc and the cgroup file system."""
 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+import time
+from typing import TYPE_CHECKING, NamedTuple
 
-PID_MAX = 1 << 22  # of Linux on 64 bits, proc(5)
+from unitq.linux.identity import control_group
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Where cgroup v2 is mounted: the usual place, and that of a hybrid hierarchy (systemd's own
+# "unified" mount, systemd(1)).
+_CGROUP_ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
 
 
-class Identity(NamedTuple):
-    """A living process."""
-
-    pid: int
-    parent: int
-    began: int  # clock ticks since the boot: with the PID it is this process and no other
-    uids: frozenset[int]  # real, effective, saved and of the file system (credentials(7))
+_NO_DISK = ("/dev/", "/proc/", "/sys/", "/memfd:")
 
 
-def identity(pid: int) -> Identity | None:
-    """Returns who has this PID now; None: there is none, or it is a zombie."""
+class Evidence(NamedTuple):
+    """What a process itself tells of where it comes from."""
+
+    revision: str | None = None
+    main_pid: int | None = None  # the unit's main process, from $SYSTEMD_EXEC_PID
+    readable: bool = True  # False: another user's process, and we are not root
+    invocation: str | None = None  # of its unit, from $INVOCATION_ID
+
+
+def cgroup_root() -> str:
+    """The mount point below which systemd's cgroups are."""
+    for root in _CGROUP_ROOTS:
+        if os.path.exists(f"{root}/cgroup.procs"):
+            return root
+    return _CGROUP_ROOTS[0]
+
+
+def pids(cgroup: str) -> tuple[int, ...]:
+    """Every process in this cgroup and in those below it; none where there is no such cgroup."""
+    found = _pids_of(cgroup)
     try:
-        folder = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # "." and the entry above: a folder without folders has two links. Spares a listing.
+        if os.stat(cgroup).st_nlink == 2:
+            return found
+        with os.scandir(cgroup) as entries:
+            below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return ()
+    return found + tuple(pid for path in below for pid in pids(path))
+
+
+def evidence(pid: int) -> Evidence:
+    """What the process tells of its revision and of its unit's main process.
+
+    First its environment, as it was at exec (proc(5)). A process that writes a title over it, as
+    PHP's cli_set_process_title() does, still has the revision's own empty file as its standard
+    input; see units/worker@.service.j2.
+    """
+    try:
+        environ = _read(f"/proc/{pid}/environ")
+    except PermissionError:
+        return Evidence(readable=False)
+    except OSError:
+        return Evidence()
+    # Searched, not split: most of it is of no interest, and there may be thousands.
+    environ = b"\0" + environ
+    revision = _value(environ, b"\0UNITQ_REVISION=")
+    main_pid = _value(environ, b"\0SYSTEMD_EXEC_PID=")
+    return Evidence(
+        revision or _revision_of_stdin(pid),
+        int(main_pid) if main_pid and main_pid.isdigit() else None,
+        invocation=_value(environ, b"\0INVOCATION_ID="),
+    )
+
+
+def _value(environ: bytes, name: bytes) -> str | None:
+    begin = environ.find(name)
+    if begin < 0:
+        return None
+    begin += len(name)
+    return environ[begin : environ.find(b"\0", begin)].decode(errors="replace")
+
+
+def _revision_of_stdin(pid: int) -> str | None:
+    try:
+        path = os.readlink(f"/proc/{pid}/fd/0")
+    except OSError:
+        return None
+    # …/revisions/42-3fa9c1/sms/stdin
+    parts = path.removesuffix(" (deleted)").split("/")
+    if len(parts) > 4 and parts[-1] == "stdin" and parts[-4] == "revisions":
+        return parts[-3]
+    return None
+
+
+def name_of(pid: int) -> str:
+    """The name of its program, 15 characters at most (proc(5), comm); empty: it is gone."""
+    try:
+        return _read(f"/proc/{pid}/comm").decode(errors="replace").rstrip("\n")
+    except OSError:
+        return ""
+
+
+def words_of(pid: int) -> tuple[str, ...]:
+    """Its command line, as it is now; none: it is gone."""
+    try:
+        words = _read(f"/proc/{pid}/cmdline").decode(errors="replace").rstrip("\0")
+    except OSError:
+        return ()
+    return tuple(words.split("\0")) if words else ()
+
+
+def caught(pid: int) -> int:
+    """The signals that it has a handler for, bit 0 is signal 1 (proc(5), SigCgt); 0: it is gone."""
+    try:
+        return _signals(_read(f"/proc/{pid}/status"), b"SigCgt")
+    except OSError:
+        return 0
+
+
+def handles(pid: int, number: int) -> bool | None:
+    """Whether a signal does not end it as one without a handler would; None: not to be found out.
+
+    It has a handler for it, ignores it, or blocks it to fetch it when it likes (sigwait(3),
+    signalfd(2)), by proc(5): SigCgt, SigIgn, SigBlk.
+    """
+    try:
+        status = _read(f"/proc/{pid}/status")
+    except OSError:
+        return None
+    every = _signals(status, b"SigCgt") | _signals(status, b"SigIgn") | _signals(status, b"SigBlk")
+    return bool(every >> (number - 1) & 1)
+
+
+def _signals(status: bytes, field: bytes) -> int:
+    """A set of signals out of /proc/PID/status, bit 0 is signal 1."""
+    _, found, rest = status.partition(b"\n" + field + b":")
+    return int(rest.split(maxsplit=1)[0], 16) if found else 0
+
+
+def working_directory(pid: int) -> str | None:
+    """Where the process is; None: it is gone. Raises PermissionError: it is another user's."""
+    try:
+        return os.readlink(f"/proc/{pid}/cwd").removesuffix(" (deleted)")
+    except PermissionError:
+        raise
+    except OSError:
+        return None
+
+
+def in_deleted(pid: int, directory: str) -> bool:
+    """Whether the process is in a directory that was there, and that is deleted (proc(5), cwd).
+
+    False where it may not be read.
+    """
+    try:
+        return os.readlink(f"/proc/{pid}/cwd") == f"{directory} (deleted)"
+    except OSError:
+        return False
+
+
+def places(pid: int) -> tuple[str, ...]:
+    """The directory of a process and the files that it has open; none where they may not be read.
+
+    Without its standard streams, and what is no file of a disk. A file that is deleted has
+    " (deleted)" behind its name (proc(5)).
+    """
+    found = []
+    try:
+        found.append(os.readlink(f"/proc/{pid}/cwd"))
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            if int(number) <= 2:
+                continue
+            try:
+                found.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+            except FileNotFoundError:
+                continue  # it was closed meanwhile
+    except OSError:
+        pass  # it is gone, or another user's
+    shown = (path.removesuffix(" (deleted)") for path in found)
+    return tuple(path for path in shown if path.startswith("/") and not path.startswith(_NO_DISK))
+
+
+def is_gone(pid: int) -> bool:
+    """Whether it has ended, also where its parent has not waited for it yet."""
+    try:
+        os.readlink(f"/proc/{pid}/cwd")
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def accounted(cgroup: str) -> bool:
+    """Whether the memory of this cgroup and of those below it is counted by the kernel."""
+    try:
+        return b"memory" in _read(f"{cgroup}/cgroup.controllers").split()
+    except OSError:
+        return False
+
+
+def cgroup_memory(cgroup: str) -> int | None:
+    """Bytes that the cgroup uses, page cache included, as the kernel counts them."""
+    try:
+        return int(_read(f"{cgroup}/memory.current"))
     except (OSError, ValueError):
         return None
+
+
+def cgroup_oom_kills(cgroup: str) -> int | None:
+    """How many processes of a cgroup, and of those below it, died for want of memory.
+
+    None where the kernel does not count (cgroup v2, memory.events).
+    """
+    try:
+        fields = dict(line.split() for line in _read(f"{cgroup}/memory.events").splitlines())
+        return int(fields[b"oom_kill"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def proportional_memory(members: Iterable[int]) -> int | None:
+    """The sum of the processes' PSS in bytes (proc(5), smaps_rollup); None: not to be read.
+
+    It shares what is shared fairly, where RSS would count it again for each process.
+    """
+    sizes = [size for pid in members if (size := _pss(pid)) is not None]
+    return sum(sizes) if sizes else None
+
+
+def _pss(pid: int) -> int | None:
+    try:
+        rollup = _read(f"/proc/{pid}/smaps_rollup")
+        begin = rollup.index(b"\nPss:") + 5
+        return int(rollup[begin : rollup.index(b" kB", begin)]) * 1024
+    except (OSError, ValueError):
+        return None
+
+
+def age(pid: int) -> float | None:
+    """Seconds since the process was started, to a hundredth; None: it is gone.
+
+    By the clock that nobody sets (CLOCK_BOOTTIME, proc(5)).
+    """
     try:
         # What follows the name, which may hold anything: state, parent, …; starttime is field 22.
-        fields = content("stat", folder).rpartition(b")")[2].split()
-        found = user_ids(content("status", folder))
-        if fields[0] in (b"Z", b"X"):
-            return None
-        return Identity(pid, int(fields[1]), int(fields[19]), frozenset(found))
+        fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+        started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):
         return None
-    finally:
-        os.close(folder)
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
 
 
-def user_ids(status: bytes) -> tuple[int, ...]:
-    """Returns those of a process by its /proc/PID/status, in the order real, effective, saved, fs.
-
-    Not the owner of /proc/PID: that is root for a process that may not be dumped (proc(5)).
-    """
-    for line in status.splitlines():
-        if line.startswith(b"Uid:"):
-            return tuple(map(int, line.split()[1:]))
-    return ()
-
-
-def own_line() -> frozenset[int]:
-    """Returns the PIDs of this process and of all above it: the shell, sudo, sshd, PID 1."""
-    found = {1, os.getpid()}
-    one = identity(os.getpid())
-    while one and one.parent not in found | {0}:
-        found.add(one.parent)
-        one = identity(one.parent)
-    return frozenset(found)
-
-
-def content(name: str, folder: int) -> bytes:
-    """Returns a file of /proc in a directory that is held by a descriptor. Raises OSError."""
-    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+def older_than(pid: int, link: str) -> bool:
+    """Whether a process was started before a link was made that it may have followed."""
+    seconds = age(pid)
     try:
-        parts = [os.read(descriptor, 65536)]
+        return seconds is None or time.time() - seconds < os.lstat(link).st_mtime
+    except OSError:
+        return True
+
+
+def living(pid: int) -> tuple[float | None, str] | None:
+    """When a process began, in seconds since 1970, and its cgroup; None: there is none.
+
+    Both unknown where it is hidden from us (proc(5), hidepid=): that is not to be gone.
+    """
+    begun, cgroup = age(pid), cgroup_of(pid)
+    if begun is not None and cgroup is not None:
+        return time.time() - begun, cgroup
+    if os.path.exists(f"/proc/{pid}/stat"):
+        return None  # a zombie: dead, and only not collected yet
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except (PermissionError, OverflowError):
+        return None, ""
+    return None, ""
+
+
+def cgroup_of(pid: int) -> str | None:
+    """The cgroup that a living process is in, from the root of the hierarchy; None: it is gone."""
+    try:
+        if _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[0] in (b"Z", b"X"):
+            return None
+    except (OSError, IndexError):
+        return None
+    return control_group(pid)
+
+
+def _pids_of(cgroup: str) -> tuple[int, ...]:
+    try:
+        return tuple(map(int, _read(f"{cgroup}/cgroup.procs").split()))
+    except OSError:
+        # Gone, or a threaded cgroup below a delegated one: nothing to count.
+        return ()
+
+
+def _read(path: str) -> bytes:
+    # Half of what open() takes, which is felt where thousands are read.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = part = os.read(descriptor, 65536)
         # The kernel hands such files out a page at a time: much less than a page was the last.
-        while len(parts[-1]) > 2048:
-            parts.append(os.read(descriptor, 65536))
-        return b"".join(parts)
+        while len(part) > 2048:
+            part = os.read(descriptor, 65536)
+            content += part
+        return content
     finally:
         os.close(descriptor)
 
 
-def control_group(pid: int) -> str | None:
-    """Returns the cgroup of a process in systemd's own hierarchy, from its root.
+class Invocation(NamedTuple):
+    """One life of a unit, from its start to its end."""
 
-    None: it is gone. Empty: it is not to be found out.
+    id: str  # InvocationID; empty: only systemd knows
+    begun: float  # seconds since 1970
+
+
+def invocation(unit: str, runtime: str, pid: int = 0, own: str | None = None) -> Invocation | None:
+    """Returns the invocation of an active unit; None: no file tells.
+
+    From the link that systemd keeps for its journal while the unit is up. With RestartMode=direct
+    (systemd 254) a crash begins another invocation and leaves the link as it was: there the
+    main process `pid` knows better, whose $INVOCATION_ID is `own`. It may have changed that.
     """
+    link = f"{runtime}/systemd/units/invocation:{unit}"
     try:
-        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().splitlines()
+        found = Invocation(os.readlink(link), os.lstat(link).st_mtime)
     except OSError:
         return None
-    # Where there are several hierarchies (cgroups(7)), version 2 may be there and unused.
-    for prefix in ("0::", "1:name=systemd:"):
-        for line in lines:
-            if line.startswith(prefix) and (line != "0::/" or len(lines) == 1):
-                return line.removeprefix(prefix)
-    return ""
+    if not pid or own in (None, found.id):
+        return found
+    seconds = age(pid)
+    return None if seconds is None else Invocation("", time.time() - seconds)
+
+
+def runs(pid: int, name: str) -> bool:
+    """Whether a process of that number lives, and has the name on its command line."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return name.encode() in file.read()
+    except OSError:
+        return False

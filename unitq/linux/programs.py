@@ -14,7 +14,7 @@ import site
 import sys
 from typing import TYPE_CHECKING
 
-from unitq.core.errors import NotPermittedError
+from unitq.errors import NotPermittedError
 from unitq.linux.trust import deciding
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from unitq.core.errors import ConfigError
+from unitq.errors import ConfigError
 from unitq.linux.trust import resolved
 
 if TYPE_CHECKING:

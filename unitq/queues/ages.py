@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from unitq.core.keys import Oldest, filled
+from unitq.presets.redis_keys import Oldest, filled
 from unitq.queues.commands import pack, packed, packed_rows
-from unitq.queues.source import good, refused
+from unitq.queues.reader import good, refused
 from unitq.queues.values import moments, table
 from unitq.queues.wire import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from unitq.core.keys import Words
+    from unitq.presets.redis_keys import Words
     from unitq.queues.commands import Commands, Several
-    from unitq.queues.source import Notes, Source
+    from unitq.queues.reader import Notes, Source
     from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], list[float | None]]

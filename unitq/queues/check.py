@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unitq.core.finding import Finding, Level
+from unitq.model.finding import Finding, Level
 from unitq.queues.commands import pack
 from unitq.queues.errors import QueuesError
-from unitq.queues.look import look
+from unitq.queues.snapshot import look
 from unitq.queues.wire import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unitq.core.errors import ConfigError
-    from unitq.core.queue import Sample
-    from unitq.queues.connection import Connection
-    from unitq.queues.source import Source
+    from unitq.errors import ConfigError
+    from unitq.queues.client import Connection
+    from unitq.queues.model import Sample
+    from unitq.queues.reader import Source
 
 _WHY = "without it a report cannot name the jobs of a worker that had to be killed"
 

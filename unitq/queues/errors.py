@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unitq.core.errors import UnitqError
+from unitq.errors import UnitqError
 
 
 class QueuesError(UnitqError):

@@ -6,12 +6,12 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unitq.core.keys import COUNTS, Oldest, filled
-from unitq.core.queue import Lengths
+from unitq.presets.redis_keys import COUNTS, Oldest, filled
 from unitq.queues import ages
 from unitq.queues.commands import by_length, pack, packed
+from unitq.queues.model import Lengths
+from unitq.queues.reader import refused, together
 from unitq.queues.rows import Rows, field
-from unitq.queues.source import refused, together
 from unitq.queues.sparse import SEVERAL, present, some
 from unitq.queues.values import number
 from unitq.queues.wire import Refused
@@ -19,9 +19,9 @@ from unitq.queues.wire import Refused
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from unitq.core.keys import Count, Keys, Words
+    from unitq.presets.redis_keys import Count, Keys, Words
     from unitq.queues.commands import Commands
-    from unitq.queues.source import Notes, Source
+    from unitq.queues.reader import Notes, Source
     from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Any]

@@ -20,9 +20,9 @@ from unitq.queues.wire import Refused
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unitq.core.queue import Registration
-    from unitq.queues.connection import Connection
-    from unitq.queues.source import Source
+    from unitq.queues.client import Connection
+    from unitq.queues.model import Registration
+    from unitq.queues.reader import Source
 
 FAMILIES = ("resque", "node-resque", "sidekiq", "rq")
 

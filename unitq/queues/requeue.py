@@ -17,9 +17,9 @@ from unitq.queues.values import table, text
 from unitq.queues.wire import Refused
 
 if TYPE_CHECKING:
-    from unitq.core.queue import Registration
-    from unitq.queues.connection import Connection
-    from unitq.queues.source import Source
+    from unitq.queues.client import Connection
+    from unitq.queues.model import Registration
+    from unitq.queues.reader import Source
 
 # KEYS: record, workers, started, processed, failed, queues, queue.
 # ARGV: id, record, payload, name of the queue, 1: nobody else has told of it if the record is gone.

@@ -1,1 +1,1 @@
-"""Revisions: what a deploy installed, and which code that is."""
+"""Revisions: what a deploy installed, where it is kept, and which code that is."""

@@ -6,8 +6,8 @@ import os
 from shutil import which
 from typing import TYPE_CHECKING
 
-from unitq.linux import git_files
 from unitq.linux.account import name_of
+from unitq.revisions import git_files
 from unitq.revisions.in_place import (
     deployed_commit,
     restore_commands,
@@ -19,9 +19,9 @@ from unitq.revisions.in_place import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from unitq.core.names import InstanceName
-    from unitq.core.revision import Revision, WorkerRevision
-    from unitq.linux.git_files import Head
+    from unitq.model.names import InstanceName
+    from unitq.revisions.git_files import Head
+    from unitq.revisions.model import Revision, WorkerRevision
 
 
 def heads(workers: Iterable[WorkerRevision]) -> dict[str, Head | None]:

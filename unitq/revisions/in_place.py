@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from unitq.core.revision import Revision, WorkerRevision
-    from unitq.linux.git_files import Head
+    from unitq.revisions.git_files import Head
+    from unitq.revisions.model import Revision, WorkerRevision
 
-# As host/code.py names it; of revisions that were made before they had the commit itself.
+# As revisions/code.py names it; of revisions that were made before they had the commit itself.
 _NAMED = re.compile(r"(?:commit |release .* at )([0-9a-f]{12})(?: with changes, .*)?")
 CHANGED = " with changes, "  # in a version: the files are not those of its commit
 _PLACES = ("commit ", "code as of ")

@@ -12,10 +12,10 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.errors import PreflightError
-from unitq.core.release_folders import within
+from unitq.errors import PreflightError
 from unitq.linux.account import name_of
 from unitq.linux.trust import ANYONE, ROOT, resolved, spelled
+from unitq.model.release_names import within
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.release_folders import within
+from unitq.model.release_names import within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from unitq.core.errors import UnitqError
+from unitq.errors import UnitqError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

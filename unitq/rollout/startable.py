@@ -9,18 +9,19 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from unitq.core import names
-from unitq.core.errors import PreflightError
-from unitq.core.finding import Level
-from unitq.core.unittext import told
-from unitq.host import checks, reachable, unitfiles
+from unitq.errors import PreflightError
+from unitq.model import names
+from unitq.model.finding import Level
+from unitq.rollout import preflight, reachable
+from unitq.units import unit_files
+from unitq.units.parse import told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from unitq.core.layout import Layout
-    from unitq.core.revision import Revision, WorkerRevision
-    from unitq.core.unittext import Told
+    from unitq.model.layout import Layout
+    from unitq.revisions.model import Revision, WorkerRevision
+    from unitq.units.parse import Told
 
 
 def require(layout: Layout, revision: Revision, workers: Iterable[str]) -> None:
@@ -50,7 +51,7 @@ def require(layout: Layout, revision: Revision, workers: Iterable[str]) -> None:
 
 
 def _unit(layout: Layout, revision: Revision, worker: WorkerRevision) -> Told | None:
-    text = unitfiles.text(layout.unit_dir, names.template(revision.app, worker.name))
+    text = unit_files.text(layout.unit_dir, names.template(revision.app, worker.name))
     return told(text, str(layout.app(revision.app).pins(worker.name)))
 
 
@@ -64,7 +65,7 @@ def _problems(worker: WorkerRevision, unit: Told | None) -> list[str]:
         return []  # not for us to see
     if unit is None:
         return []
-    found = checks.of_command(unit.command, worker.release, place, unit.directives)
+    found = preflight.of_command(unit.command, worker.release, place, unit.directives)
     return [finding.line for finding in found]
 
 

@@ -1,1 +1,1 @@
-"""systemd's own programs, asked."""
+"""systemd: its manager over D-Bus, its journal, its file formats."""

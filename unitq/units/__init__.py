@@ -1,1 +1,1 @@
-"""What a unit contains."""
+"""What a unit contains: rendering, reading back, files in systemd's folder."""

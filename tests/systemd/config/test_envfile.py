@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.config.test_envfile_lint import TABLE
-from unitq.core.envfile import assignments, environment_file, statements, undecodable
+from unitq.systemd.envfile import assignments, environment_file, statements, undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.core.build import PRESETS
+from tests.harness.build import PRESETS
 from tests.systemd.conftest import wait_until
-from unitq.core.printed import Said, follow, held
-from unitq.host import journal
+from unitq.queues.log_lines import Said, follow, held
+from unitq.systemd import journal
 
 if TYPE_CHECKING:
     from tests.systemd.conftest import Site

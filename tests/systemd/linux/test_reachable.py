@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from unitq.core.finding import Level
-from unitq.host.reachable import Start, findings
+from unitq.model.finding import Level
+from unitq.rollout.reachable import Start, findings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

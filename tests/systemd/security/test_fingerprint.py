@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from unitq.core.envfile import assignments
+from unitq.systemd.envfile import assignments
 
 if TYPE_CHECKING:
     from tests.systemd.conftest import Site

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.systemd.cli.test_json import documented, shape
 from tests.systemd.conftest import wait_until
 from tests.systemd.security.conftest import GROUP, OTHERS, SYSTEM, Grants, as_account
-from tests.systemd.test_json import documented, shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.systemd.conftest import wait_until
-from tests.systemd.test_orphans import HOST, WORKER, Strays, configured, kill
+from tests.systemd.orphans.test_orphans import HOST, WORKER, Strays, configured, kill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,8 @@ import pytest
 
 from tests.systemd.conftest import REPO, TESTER, toml_text
 from tests.systemd.security.conftest import SYSTEM, as_account
-from unitq.core.sight import End
-from unitq.host import journal
+from unitq.instances.state import End
+from unitq.systemd import journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -286,7 +286,7 @@ def test_what_roots_hook_reads_may_be_of_others(system_site: Site, accounts: Non
 
 _LISTENER = """
 import sys
-from unitq.host.systemd import Systemd, BusLostError
+from unitq.systemd.manager import Systemd, BusLostError
 systemd = Systemd()
 systemd.subscribe([sys.argv[1]])
 print("listening", flush=True)

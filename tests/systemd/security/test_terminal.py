@@ -17,7 +17,7 @@ import pytest
 
 from tests.harness import terminal
 from tests.harness.terminal import ATTACKS, EVIL, EVIL_NAME, WORD, Shown
-from unitq.host import noted
+from unitq.systemd import journal_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -227,7 +227,7 @@ def test_of_the_titles_of_orphans(speaking: Speaking, stray: subprocess.Popen[by
 
 def test_a_note_of_ours_has_no_field_of_others(system_site: Site) -> None:
     unit = system_site.unit("sms", 1)
-    noted.note(unit, ["killed\nPRIORITY=0\nMESSAGE_ID=x\x1b[2J\udcff"], user=False)
+    journal_write.note(unit, ["killed\nPRIORITY=0\nMESSAGE_ID=x\x1b[2J\udcff"], user=False)
     subprocess.run(["journalctl", "--sync"], check=True, timeout=30)
     found = subprocess.run(
         ["journalctl", "--identifier=unitq", "--lines=1", "--output=json"],

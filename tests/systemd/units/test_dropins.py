@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from unitq.systemd.dropins import DropIns
+from unitq.units.dropin_files import DropIns
 from unitq.units.dropins import folders
 
 if TYPE_CHECKING:

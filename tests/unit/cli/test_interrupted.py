@@ -38,7 +38,7 @@ def run(program: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("name", ["click", "unitq.cli.output", "unitq.core.errors", "unitq.linux"])
+@pytest.mark.parametrize("name", ["click", "unitq.cli.output", "unitq.errors", "unitq.linux"])
 def test_in_the_first_moment(name: str) -> None:
     done = run(AT_IMPORT.format(name=name) + RUN.format(words=["presets"]))
     assert (done.returncode, done.stdout) == (10, "")

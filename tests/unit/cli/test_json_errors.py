@@ -11,7 +11,7 @@ import pytest
 
 from unitq.cli import main as cli_main
 from unitq.cli.output import echo_json
-from unitq.core.errors import (
+from unitq.errors import (
     ConfigError,
     Exit,
     GoingDownError,

@@ -72,8 +72,9 @@ def test_nothing_of_an_attack_comes_through(
 ) -> None:
     script = f"""
 import click
-from unitq.cli import main, output, screen, text
-from unitq.core.errors import UnitqError
+from unitq import text
+from unitq.cli import main, output, screen
+from unitq.errors import UnitqError
 evil = {EVIL!r}
 def command(**_):
     {call}

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from unitq.cli import screen
-from unitq.cli.status_check import Answer, Member, State, answer, unknown
-from unitq.cli.status_table import HEADER, WRAPPED, fitted
+from unitq.cli.status.check import Answer, Member, State, answer, unknown
+from unitq.cli.status.columns import HEADER, WRAPPED, fitted
 
 ROW = ("sms@1", "active (running)", "12 min", "1234567", "42 (= 40)", "yes", "2", "41 M", "0")
 LOOP = "crash loop (19 restarts in 2 min, last: exited with status 1)"

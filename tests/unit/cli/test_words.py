@@ -14,12 +14,12 @@ import click
 import pytest
 
 from unitq import __version__
-from unitq.apply import Stop
 from unitq.cli import main as module
 from unitq.cli.main import GROUPS, cli, main
 from unitq.cli.progress import stopping
-from unitq.core.errors import Exit
+from unitq.errors import Exit
 from unitq.linux import changes
+from unitq.rollout.executor import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable

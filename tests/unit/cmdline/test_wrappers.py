@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from tests.core.build import PRESETS
+from tests.harness.build import PRESETS
 from unitq.cmdline.wrappers import WRAPPERS, Kind, named, split, unwrap
-from unitq.core.recognise import recognised
+from unitq.presets.detect import recognised
 
 R, P, K, E = Kind.REPLACES, Kind.PASSES_ON, Kind.KEEPS, Kind.ELSEWHERE
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.core.build import app
+from tests.harness.build import app
 from unitq.config.allowed import without_allowed
-from unitq.core.finding import Certainty, Finding, Level
+from unitq.model.finding import Certainty, Finding, Level
 
 TWO = '[workers.sms]\ncommand = "bin/a"\n[workers.mail]\ncommand = "bin/b"\n'
 

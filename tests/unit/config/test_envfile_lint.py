@@ -7,8 +7,8 @@ import time
 import pytest
 
 from unitq.config.envfile_lint import findings
-from unitq.core.envfile import assignments, environment_file
-from unitq.core.finding import Level
+from unitq.model.finding import Level
+from unitq.systemd.envfile import assignments, environment_file
 
 # What is in the file, and for each finding: its name, its line, and a part of what it says.
 TABLE: dict[str, tuple[bytes, list[tuple[str, int | str, str]]]] = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.build import HEAD, app
+from tests.harness.build import HEAD, app
 from unitq.config.machine_lint import Patience, of_memory, of_shutdown
-from unitq.core.finding import Level
+from unitq.model.finding import Level
 
 WORKER = '[workers.sms]\ncommand = "/bin/worker"\n'
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.core.build import app
+from tests.harness.build import app
 from unitq.config import moving_paths
-from unitq.core import layout
-from unitq.core.render import Code
+from unitq.model import layout
+from unitq.units.render import Code
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.build import app
+from tests.harness.build import app
 from unitq.config.service_lint import of_app
 
 

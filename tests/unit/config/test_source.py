@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from unitq.config import delegation, source
-from unitq.core.errors import ConfigError
+from unitq.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unitq.core.errors import ConfigError
+from unitq.errors import ConfigError
 from unitq.grants import model
 from unitq.grants.model import Grant
 

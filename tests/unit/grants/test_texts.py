@@ -41,12 +41,12 @@ def test_a_rule_does_not_depend_on_the_order() -> None:
 
 
 def test_a_unit_for_each_verb() -> None:
-    found = units(TEXT, ("/opt/a b/%python", "-I", "-m", "unitq.cli.granted"))
+    found = units(TEXT, ("/opt/a b/%python", "-I", "-m", "unitq.cli.grant.granted"))
     assert found.keys() == {f"unitq-{verb}@.service" for verb in VERBS}
     for name, text in found.items():
         verb = name.removeprefix("unitq-").removesuffix("@.service")
         lines = text.splitlines()
-        assert f'ExecStart="/opt/a b/%%python" -I -m unitq.cli.granted {verb} %i' in lines
+        assert f'ExecStart="/opt/a b/%%python" -I -m unitq.cli.grant.granted {verb} %i' in lines
         assert "StandardInput=null" in lines
         assert "[Install]" not in lines
         assert "{{" not in text

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from unitq.host import journal
 from unitq.instances.crash_loop import CrashLoop, Event, Kind, crash_loop, lives_known
 from unitq.linux import programs
+from unitq.systemd import journal
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from unitq import observe
-from unitq.cli import status
-from unitq.core.names import InstanceName
-from unitq.host import processes
-from unitq.host.systemd import UnitStatus
+from unitq.cli.status import main
+from unitq.instances import observe
+from unitq.linux import proc
+from unitq.model.names import InstanceName
+from unitq.systemd.manager import UnitStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,7 +102,7 @@ def test_leftovers(
     left: tuple[int, ...],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(processes, "evidence", lambda pid: processes.Evidence(told[pid]))
+    monkeypatch.setattr(proc, "evidence", lambda pid: proc.Evidence(told[pid]))
     found = observe.leftovers(Wanted(), [instance(**values)])  # type: ignore[arg-type]
     assert tuple(pid for each in found for pid in each.pids) == left
 
@@ -164,9 +164,9 @@ def test_one_whose_process_has_just_ended_is_young() -> None:
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
     for pid in (ended.pid, 0):
-        assert status._young(instance(main_pid=pid, pids=()), 10.0)
-    assert not status._young(instance(main_pid=os.getpid()), 0.0)
-    assert not status._young(instance(active="inactive", sub="dead", main_pid=0), 10.0)
+        assert main._young(instance(main_pid=pid, pids=()), 10.0)
+    assert not main._young(instance(main_pid=os.getpid()), 0.0)
+    assert not main._young(instance(active="inactive", sub="dead", main_pid=0), 10.0)
 
 
 @pytest.mark.parametrize(
@@ -186,8 +186,8 @@ def test_present(active: str, pids: tuple[int, ...], expected: bool) -> None:
 
 def test_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     cgroups = {7: "/user.slice/user-0.slice/session-4.scope", 8: "", 9: None}
-    monkeypatch.setattr(processes, "cgroup_of", cgroups.__getitem__)
-    monkeypatch.setattr(processes, "name_of", lambda _: "su")
+    monkeypatch.setattr(proc, "cgroup_of", cgroups.__getitem__)
+    monkeypatch.setattr(proc, "name_of", lambda _: "su")
     assert observe.elsewhere((), 7) == "its process runs in session-4.scope"
     assert observe.elsewhere((7,), 7) == ""
     assert observe.elsewhere((10,), 7) == ""  # there is a process in it
@@ -210,7 +210,7 @@ def programs(tmp_path: Path) -> Iterator[Callable[..., int]]:
             stack.enter_context(process)
             stack.callback(process.kill)
             wanted = name[:15]
-            while processes.name_of(process.pid) != wanted:
+            while proc.name_of(process.pid) != wanted:
                 pass
             return process.pid
 
@@ -277,7 +277,7 @@ def test_a_shells_job_is_no_worker_that_runs_elsewhere(
 ) -> None:
     shell, job = programs("bash"), programs("docker")
     ages = {shell: 60.0, job: 1.0}
-    monkeypatch.setattr(processes, "age", ages.__getitem__)
+    monkeypatch.setattr(proc, "age", ages.__getitem__)
     assert observe.elsewhere((shell, job), shell) == ""
     ages[job] = 59.5
     assert observe.elsewhere((shell, job), shell) == WAITS.format("bash", "docker")

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from unitq.core.names import InstanceName
-from unitq.core.presetfile import parse
-from unitq.host import presets as stored
-from unitq.host import processes
 from unitq.instances.signal_harm import Framework, Recipient, problems
+from unitq.linux import proc
+from unitq.model.names import InstanceName
+from unitq.presets import store as stored
+from unitq.presets.file import parse
 
 if TYPE_CHECKING:
-    from unitq.core.preset import Preset
+    from unitq.presets.model import Preset
 
 ONE, TWO = InstanceName("sms", 1), InstanceName("sms", 2)
 
@@ -153,11 +153,11 @@ def test_what_the_kernel_says_of_a_process(code: str, expected: bool) -> None:
         assert process.stdout
         try:
             process.stdout.readline()
-            assert processes.handles(process.pid, signal.SIGUSR2) is expected
-            assert processes.handles(process.pid, signal.SIGKILL) is False
+            assert proc.handles(process.pid, signal.SIGUSR2) is expected
+            assert proc.handles(process.pid, signal.SIGKILL) is False
         finally:
             process.kill()
-    assert processes.handles(process.pid, signal.SIGUSR2) is None
+    assert proc.handles(process.pid, signal.SIGUSR2) is None
 
 
 # Words by which a preset says that a worker dies or a job is cut off, at the beginning or alone.

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from unitq.linux import peer
-from unitq.linux.proc import identity, own_line, user_ids
+from unitq.linux.identity import identity, own_line, user_ids
 
 
 def sign(uid: int, mark: int) -> peer.Sign:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from unitq.core.errors import NotPermittedError
+from unitq.errors import NotPermittedError
 from unitq.linux import programs
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="makes files of other accounts")

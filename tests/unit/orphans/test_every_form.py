@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from unitq.cli.orphan_look import may_be_one, programs_of, words_before
-from unitq.core.likeness import Releases
-from unitq.core.orphans import App, Code, Work, judged
-from unitq.host import proctable
+from unitq.orphans import process_table
+from unitq.orphans.evidence import App, Code, Work, judged
+from unitq.orphans.find import may_be_one, programs_of, words_before
+from unitq.orphans.program_match import Releases
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from unitq.core.orphans import Orphan
+    from unitq.orphans.evidence import Orphan
 
 MARK = "ORPHAN_TEST"
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -281,10 +281,10 @@ def app(command: str, place: Place) -> App:
 
 
 def judge(of: App, pids: Iterable[int], cgroup: str = "") -> tuple[Orphan, ...]:
-    wanted = proctable.Wanted(
+    wanted = process_table.Wanted(
         may_be_one(of.works), frozenset({"UNITQ_APP"}), words_before(of.works)
     )
-    found = [each for pid in pids if (each := proctable.again(pid, wanted))]
+    found = [each for pid in pids if (each := process_table.again(pid, wanted))]
     return judged(of, [replace(each, cgroup=cgroup or each.cgroup) for each in found])
 
 

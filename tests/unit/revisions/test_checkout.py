@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.core.build import app, revision
-from tests.unit.linux.test_git_files import git
-from unitq.core.names import InstanceName
-from unitq.host import code
-from unitq.revisions import checkout
+from tests.harness.build import app, revision
+from tests.unit.revisions.test_git_files import git
+from unitq.model.names import InstanceName
+from unitq.revisions import checkout, code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from unitq.core.revision import Revision
+    from unitq.revisions.model import Revision
 
 NAME = InstanceName("sms", 1)
 LATER = 2.0e9

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.build import app, revision
-from unitq.linux.git_files import Head, Move
+from tests.harness.build import app, revision
+from unitq.revisions.git_files import Head, Move
 from unitq.revisions.in_place import overwritten, restore_commands, runs_instead
 
 if TYPE_CHECKING:
-    from unitq.core.revision import Revision
+    from unitq.revisions.model import Revision
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40
 ZERO = "0" * 40

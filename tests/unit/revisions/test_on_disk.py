@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tests.core.build import app, rendered
-from unitq.core import names
-from unitq.core.layout import AppLayout, Layout, user
-from unitq.core.names import InstanceName
-from unitq.core.plan import PIN, Change, PlannedChange, plan
-from unitq.core.revision import Origin, Revision, successor
-from unitq.core.slot import Action, ActionKind, InstanceState, Phase
-from unitq.host import files, install, ledger, state, unitfiles
-from unitq.host.orders import Orders
+from tests.harness.build import app, rendered
+from unitq.linux import files
 from unitq.linux.folder import TEMPORARY
+from unitq.model import names
+from unitq.model.layout import AppLayout, Layout, user
+from unitq.model.names import InstanceName
+from unitq.revisions import state
+from unitq.revisions.model import Origin, Revision, successor
+from unitq.rollout import install, ledger_store
+from unitq.rollout.engine.instance import Action, ActionKind, InstanceState, Phase
+from unitq.rollout.orders import Orders
+from unitq.rollout.plan import PIN, Change, PlannedChange, plan
+from unitq.units import unit_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,7 +147,7 @@ def test_pins_are_on_disk_once_they_are_synced(
 
 def test_a_report_is_on_disk(place: AppLayout, monkeypatch: pytest.MonkeyPatch) -> None:
     document: dict[str, Any] = {"app": "shop", "instances": [], "rollback": None, "earlier": []}
-    with ledger.begin(
+    with ledger_store.begin(
         place, "deploy", revision="1-a", previous=None, instances=1, max_unavailable=None
     ) as book:
         disk = Disk(monkeypatch)
@@ -160,7 +163,7 @@ def test_what_workers_printed_is_on_disk_and_apart_from_the_report(
     document: dict[str, Any] = {
         "app": "shop", "instances": [failed], "rollback": None, "earlier": [],
     }  # fmt: skip
-    with ledger.begin(
+    with ledger_store.begin(
         place, "deploy", revision="1-a", previous=None, instances=1, max_unavailable=None
     ) as book:
         disk = Disk(monkeypatch)
@@ -176,7 +179,7 @@ def test_a_record_is_on_disk_before_anything_follows(
     place: AppLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk(monkeypatch)
-    with ledger.begin(
+    with ledger_store.begin(
         place, "deploy", revision="1-a", previous=None, instances=1, max_unavailable=None
     ) as book:
         path = f"{place.rollout(1)}/ledger.jsonl"
@@ -190,11 +193,11 @@ def test_a_record_is_on_disk_before_anything_follows(
 
 def test_what_killed_unitqs_left_behind_goes(place: AppLayout) -> None:
     more: dict[str, Any] = {"previous": None, "instances": 1, "max_unavailable": None}
-    book = ledger.begin(place, "deploy", revision="1-a", **more)
+    book = ledger_store.begin(place, "deploy", revision="1-a", **more)
     left = Path(place.rollout(1))
     assert list(left.glob(f".*{TEMPORARY}"))
     del book  # killed: nothing is closed
-    ledger.begin(place, "deploy", revision="2-b", **more).__exit__()
+    ledger_store.begin(place, "deploy", revision="2-b", **more).__exit__()
     assert not list(left.glob(f".*{TEMPORARY}"))
     assert (left / "ledger.jsonl").exists()
 
@@ -202,12 +205,12 @@ def test_what_killed_unitqs_left_behind_goes(place: AppLayout) -> None:
 def test_unit_files_are_on_disk_under_another_name_before_the_first_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unitq.core.plan import FileChange
+    from unitq.rollout.plan import FileChange
 
     disk = Disk(monkeypatch)
     unit_dir = tmp_path / "units"
     changes = [FileChange(f"unitq-{each}.service", None, each) for each in "abc"]
-    unitfiles.apply(PurePosixPath(unit_dir), changes)
+    unit_files.apply(PurePosixPath(unit_dir), changes)
     paths = [unit_dir / change.name for change in changes]
     for path in paths:
         disk.is_safe(path)
@@ -248,7 +251,7 @@ class Systemd:
 
 
 def _plan(layout: Layout, command: str, current: Revision | None) -> tuple[Any, Any, Revision]:
-    from unitq.core.plan import Running
+    from unitq.rollout.plan import Running
 
     found = app(f'[workers.sms]\ncommand = "{command}"\ninstances = 2')
     units = rendered(found, scope=layout)
@@ -261,9 +264,9 @@ def _plan(layout: Layout, command: str, current: Revision | None) -> tuple[Any, 
         current,
         target,
         units={unit.name: unit.text for unit in units.units},
-        installed=unitfiles.installed(layout.unit_dir, "shop"),
+        installed=unit_files.installed(layout.unit_dir, "shop"),
         running=running,
-        linked=unitfiles.enabled(layout.unit_dir, names.target("shop")),
+        linked=unit_files.enabled(layout.unit_dir, names.target("shop")),
         reload=state.reload_pending(layout.app("shop")),
     )
     return made, units, target
@@ -319,7 +322,7 @@ def test_an_install_that_is_cut_off_anywhere_leaves_nobody_with_a_text_that_is_n
             except Killed:
                 cut_off = True
             disk.stop_at = None
-            texts = unitfiles.installed(layout.unit_dir, "shop")
+            texts = unit_files.installed(layout.unit_dir, "shop")
             template = texts[names.template("shop", "sms")]
             for name in first.instances:
                 effective = texts.get(names.unit("shop", name), template)
@@ -360,7 +363,7 @@ def test_what_is_cut_off_after_the_stop_is_marked_and_never_old_code_by_the_new_
             install.install(systemd, layout, made, units)
             made, units, second = _plan(layout, "/bin/new", first)
             install.install(systemd, layout, made, units)
-            assert PIN in unitfiles.text(layout.unit_dir, names.unit("shop", ONE))
+            assert PIN in unit_files.text(layout.unit_dir, names.unit("shop", ONE))
             disk.calls.clear()
             disk.stop_at = stop_at
             try:
@@ -376,7 +379,7 @@ def test_what_is_cut_off_after_the_stop_is_marked_and_never_old_code_by_the_new_
             except Killed:
                 cut_off = True
             disk.stop_at = None
-            pinned = unitfiles.pin(layout.unit_dir, names.unit("shop", ONE))
+            pinned = unit_files.pin(layout.unit_dir, names.unit("shop", ONE))
             if what == "switch" and pinned is None:
                 # The template holds from now on, and so must its code.
                 assert state.pinned(place, ONE) == second.id

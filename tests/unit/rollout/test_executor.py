@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.core.world import NEW, OLD, pace
-from unitq.apply import Executor
-from unitq.core.layout import user
-from unitq.core.names import InstanceName
-from unitq.core.plan import Change, PlannedChange
-from unitq.core.rollout import Rollout, begin
-from unitq.core.sight import Seen
-from unitq.core.slot import Action, ActionKind, Phase
-from unitq.host.bus_errors import BusLostError
-from unitq.sights import StateTracker
+from tests.harness.world import NEW, OLD, pace
+from unitq.instances.state import Seen
+from unitq.model.layout import user
+from unitq.model.names import InstanceName
+from unitq.rollout.engine.instance import Action, ActionKind, Phase
+from unitq.rollout.engine.rollout import Rollout, begin
+from unitq.rollout.executor import Executor
+from unitq.rollout.plan import Change, PlannedChange
+from unitq.rollout.tracker import StateTracker
+from unitq.systemd.errors import BusLostError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from unitq.core import names
-from unitq.core.errors import GoingDownError, NoMatchError
-from unitq.core.layout import Layout, user
-from unitq.core.names import InstanceName
-from unitq.core.plan import Change, PlannedChange
-from unitq.core.sight import Seen
-from unitq.core.slot import Action, ActionKind, InstanceState, Phase
-from unitq.host import state
-from unitq.host.orders import Orders
+from unitq.errors import GoingDownError, NoMatchError
+from unitq.instances.state import Seen
+from unitq.model import names
+from unitq.model.layout import Layout, user
+from unitq.model.names import InstanceName
+from unitq.revisions import state
+from unitq.rollout.engine.instance import Action, ActionKind, InstanceState, Phase
+from unitq.rollout.orders import Orders
+from unitq.rollout.plan import Change, PlannedChange
 
 if TYPE_CHECKING:
     from pathlib import Path

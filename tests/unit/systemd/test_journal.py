@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from unitq.core.errors import UnitqError
-from unitq.host import journal
+from unitq.errors import UnitqError
 from unitq.linux import programs
+from unitq.systemd import journal
 
 if TYPE_CHECKING:
     from pathlib import Path

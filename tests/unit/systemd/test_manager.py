@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from unitq.host import bus
-from unitq.host.bus_errors import BusLostError
-from unitq.host.systemd import Systemd
+from unitq.systemd import bus
+from unitq.systemd.errors import BusLostError
+from unitq.systemd.manager import Systemd
 
 
 class Lost(Exception):  # noqa: N818  (as pystemd has it)

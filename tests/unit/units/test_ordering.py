@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.build import SYSTEM, app, rendered
-from unitq.core import revision
-from unitq.core.render import Code, render
-from unitq.core.stopping import alike
+from tests.harness.build import SYSTEM, app, rendered
+from unitq.revisions import model
 from unitq.units.ordering import Address, addresses, lines, unit_of, units_in
+from unitq.units.render import Code, render
+from unitq.units.same_stop import alike
 
 LOCAL = "127.0.0.1"
 
@@ -131,12 +131,12 @@ def test_the_lines_can_be_read_back() -> None:
 WORKER = '[workers.sms]\ncommand = "/bin/sms"\n'
 
 
-def _with(*units: str) -> tuple[str, str, revision.Revision]:
-    from tests.core.build import TEXTS
+def _with(*units: str) -> tuple[str, str, model.Revision]:
+    from tests.harness.build import TEXTS
 
     found = render(app(WORKER), SYSTEM, {"sms": Code("/r", "1")}, TEXTS, after={"sms": units})
-    made = revision.successor(
-        None, found, app(WORKER).rollout, revision.Origin(0.0, "root", "/etc/unitq/shop.toml")
+    made = model.successor(
+        None, found, app(WORKER).rollout, model.Origin(0.0, "root", "/etc/unitq/shop.toml")
     )
     return found.workers[0].unit.text, found.workers[0].fingerprint, made
 

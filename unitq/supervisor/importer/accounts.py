@@ -12,8 +12,8 @@ import re
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.values import MistakeError
-from unitq.core.values import user as checked_user
+from unitq.toml.values import MistakeError
+from unitq.toml.values import user as checked_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.supervisor import shell
+from unitq.supervisor.importer import shell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.recognise import program as invoked
-from unitq.core.supervisor import words
-from unitq.supervisor.importer import timers
+from unitq.presets.detect import program as invoked
+from unitq.supervisor.importer import exec_line, timers
 from unitq.supervisor.importer.loops import loop
 from unitq.supervisor.importer.services import service
 
 if TYPE_CHECKING:
-    from unitq.core.supervisor.draft import Draft
-    from unitq.core.supervisor.looks import Looks
-    from unitq.core.supervisor.programs import Program
-    from unitq.core.supervisor.report import Part
+    from unitq.supervisor.conf.programs import Program
+    from unitq.supervisor.importer.account import Part
+    from unitq.supervisor.importer.detect import Looks
     from unitq.supervisor.importer.loops import Loop
     from unitq.supervisor.importer.peel import Peeled
+    from unitq.supervisor.importer.toml_draft import Draft
 
 _IN_A_FILE = 10  # seconds: a script that sleeps less between two runs may be a worker's own loop
 
@@ -103,7 +102,7 @@ def _task(draft: Draft, command: Command, timer: Loop | None) -> timers.Task:
         arguments = timer.words or ("/bin/sh", "-c", timer.body)
     return timers.Task(
         draft.name,
-        words.line(arguments),
+        exec_line.line(arguments),
         str(draft.keys["directory"]),
         str(draft.keys.get("user", "")),
         tuple(draft.environment.items()),

@@ -8,10 +8,10 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from unitq.core.supervisor import shell
-from unitq.core.supervisor.unwrap import Plain, plain, script_at
+from unitq.supervisor.importer import shell
 from unitq.supervisor.importer.accounts import without_account, without_init
 from unitq.supervisor.importer.loops import Loop, loop, watched
+from unitq.supervisor.importer.unwrap import Plain, plain, script_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,34 +7,36 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unitq.core import directives, duration
-from unitq.core.errors import ConfigError
-from unitq.core.model import KillMode
-from unitq.core.option_lint import time_limit
-from unitq.core.supervisor import naming, places, remarks, stopping, words
-from unitq.core.supervisor.draft import Draft, File, toml
-from unitq.core.supervisor.environment import variables
-from unitq.core.supervisor.ini import mistakes
-from unitq.core.supervisor.report import Report
-from unitq.core.supervisor.translate import Imported
-from unitq.core.supervisor.unwrap import Plain
-from unitq.core.tomltext import unsafe
-from unitq.core.values import MistakeError, MistakesError
-from unitq.core.values import command as checked_command
-from unitq.core.values import user as checked_user
+from unitq.config.option_lint import time_limit
+from unitq.errors import ConfigError
+from unitq.model import duration
+from unitq.model.app import KillMode
+from unitq.supervisor.conf.environment import variables
+from unitq.supervisor.conf.ini import mistakes
+from unitq.supervisor.importer import check_notes, exec_line, paths_and_user, stop_options
+from unitq.supervisor.importer import names as import_names
+from unitq.supervisor.importer.account import Report
 from unitq.supervisor.importer.celery_multi import multi, node_name
 from unitq.supervisor.importer.peel import peel
+from unitq.supervisor.importer.toml_draft import Draft, File, toml
+from unitq.supervisor.importer.translate import Imported
+from unitq.supervisor.importer.unwrap import Plain
+from unitq.toml import directives
+from unitq.toml.document import unsafe
+from unitq.toml.values import MistakeError, MistakesError
+from unitq.toml.values import command as checked_command
+from unitq.toml.values import user as checked_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from unitq.core.model import Directives
-    from unitq.core.preset import Preset
-    from unitq.core.supervisor.looks import Looks, Recognise
-    from unitq.core.supervisor.report import Part
-    from unitq.core.supervisor.translate import Wishes
+    from unitq.model.app import Directives
+    from unitq.presets.model import Preset
+    from unitq.supervisor.importer.account import Part
     from unitq.supervisor.importer.celery_multi import Multi
+    from unitq.supervisor.importer.detect import Looks, Recognise
     from unitq.supervisor.importer.peel import Peeled
+    from unitq.supervisor.importer.translate import Wishes
     from unitq.supervisor.importer.unit_text import UnitText
 
 _SYSTEMD_WAIT = "90s"  # DefaultTimeoutStopSec=, systemd-system.conf(5)
@@ -43,7 +45,7 @@ _SPECIFIER = re.compile(r"%(.)")
 _OF_THE_UNIT = frozenset("nNpPjJ")  # its name, which is another one here
 
 # What a worker of unitq has anyway, or what stands in its own place here. The rest is looked up in
-# core/directives.py: it is taken over where a worker's own tables may have it.
+# toml/directives.py: it is taken over where a worker's own tables may have it.
 _SAME = frozenset({
     "Type", "ExecStart", "User", "Group", "WorkingDirectory", "Environment", "EnvironmentFile",
     "KillSignal", "KillMode", "TimeoutStopSec", "TimeoutSec", "Restart", "RestartSec", "UMask",
@@ -84,9 +86,9 @@ def translate(source: Source, wishes: Wishes, recognise: Recognise) -> Imported:
     looks: dict[str, Looks] = {}
     named = [name for name in source.instances if not name.isdecimal()]
     for instance in named or [""]:
-        name = naming.identifier(f"{source.name}-{instance}" if instance else source.name)
+        name = import_names.identifier(f"{source.name}-{instance}" if instance else source.name)
         part = report.part(f"{source.name}{'@' * source.template}.service", wishes.source)
-        draft = Draft(naming.unique(name or "worker", [one.name for one in drafts]))
+        draft = Draft(import_names.unique(name or "worker", [one.name for one in drafts]))
         unit = _Unit(source, instance, wishes, part, draft)
         looks[draft.name] = unit.fill(recognise)
         part.workers = [draft.name]
@@ -94,7 +96,7 @@ def translate(source: Source, wishes: Wishes, recognise: Recognise) -> Imported:
         if not named and source.template:
             _numbers(source, part, draft)
     report.written = len(drafts)
-    report.app = wishes.app or naming.app(
+    report.app = wishes.app or import_names.app(
         f"{source.name}.service", [str(draft.keys["directory"]) for draft in drafts], []
     )
     _switching(report, source)
@@ -103,7 +105,7 @@ def translate(source: Source, wishes: Wishes, recognise: Recognise) -> Imported:
         "what became of each directive. Look at this with `unitq check` and `unitq plan`.",
     )
     file = File(report.app, head, drafts)
-    remarks.beside(file, looks, report)
+    check_notes.beside(file, looks, report)
     return Imported(file.text(), report)
 
 
@@ -199,7 +201,7 @@ class _Unit:
         arguments = tuple(word.replace("%%", "%").replace("$$", "$") for word in arguments)
 
         def is_worker(inner: tuple[str, ...]) -> bool:
-            return bool(inner) and recognise(words.line(inner), "/").preset is not None
+            return bool(inner) and recognise(exec_line.line(inner), "/").preset is not None
 
         directory = self.value("WorkingDirectory").removeprefix("-") or None
         return peel(arguments, directory, (), home=self.wishes.home, is_worker=is_worker)
@@ -249,7 +251,7 @@ class _Unit:
         if directory == "~":
             directory = self.wishes.home(str(self.draft.keys.get("user", "root"))) or ""
         if not directory and found:
-            directory = naming.code_of(found.arguments) or ""
+            directory = import_names.code_of(found.arguments) or ""
         if not directory.startswith("/"):
             directory = self.wishes.directory or "/"
             self.part.decide(
@@ -261,7 +263,9 @@ class _Unit:
         if several and found:
             line = self._of_multi(several)
         elif found:
-            line = words.line(places.relative(found.arguments, str(self.draft.keys["directory"])))
+            line = exec_line.line(
+                paths_and_user.relative(found.arguments, str(self.draft.keys["directory"]))
+            )
         else:
             line = command.lstrip("-@+!")
         try:
@@ -293,7 +297,9 @@ class _Unit:
                 f"options for one node are left out ({', '.join(several.single)}): a node that is "
                 "to be otherwise is a worker of its own"
             )
-        line = words.line(places.relative(several.words, str(self.draft.keys["directory"])))
+        line = exec_line.line(
+            paths_and_user.relative(several.words, str(self.draft.keys["directory"]))
+        )
         return f"{line} -n {node_name(several.nodes)}"
 
     # --- whose rights, which variables ------------------------------------------------------------
@@ -364,7 +370,7 @@ class _Unit:
         found = replace(peeled.plain, arguments=tuple(shlex.split(line)) or ("",)) if peeled else (
             Plain(tuple(line.split()))
         )  # fmt: skip
-        between = stopping.above(line, found, looks)
+        between = stop_options.above(line, found, looks)
         given = self.value("TimeoutStopSec") or self.value("TimeoutSec")
         limit = self._span(given)
         signal, mode = self.value("KillSignal") or "SIGTERM", self.value("KillMode")
@@ -388,7 +394,7 @@ class _Unit:
             draft.keys["stop_timeout"] = f"{longest:.15g}s"
         elif limit:
             draft.keys["stop_timeout"] = limit
-        whom, why = stopping.whom(draft, preset, between)
+        whom, why = stop_options.whom(draft, preset, between)
         main = whom is KillMode.MIXED
         alone = mode in ("mixed", "process")
         drains = (*stop.drains, *stop.drains_all) if alone else stop.drains_all

@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unitq.core.envfile import assignments
-from unitq.core.errors import ConfigError, NotPermittedError
+from unitq.errors import ConfigError, NotPermittedError
 from unitq.linux import text_file
 from unitq.linux.read_as import UnreadableError, authors
 from unitq.linux.read_as import read as read_as
 from unitq.supervisor.importer.unit_file import Source
 from unitq.supervisor.importer.unit_text import UnitText
+from unitq.systemd.envfile import assignments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

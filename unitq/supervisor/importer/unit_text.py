@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.core.supervisor.ini import mistakes
+from unitq.supervisor.conf.ini import mistakes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

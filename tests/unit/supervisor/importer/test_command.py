@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.core.build import PRESETS
-from tests.core.test_cli import Done, unitq
-from unitq.core.config import parse
-from unitq.core.errors import Exit
-from unitq.core.model import KillMode
-from unitq.core.supervisor.draft import uncommented
+from tests.harness.build import PRESETS
+from tests.unit.cli.test_cli import Done, unitq
+from unitq.config.parse import parse
+from unitq.errors import Exit
+from unitq.model.app import KillMode
+from unitq.supervisor.importer.toml_draft import uncommented
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from unitq.core.model import Worker
+    from unitq.model.app import Worker
 
     Command = Callable[..., Done]
 
@@ -108,7 +108,7 @@ def test_a_shell_is_kept_for_a_script_that_needs_it(unitq: Command, tmp_path: Pa
     script = tmp_path / "nosb.sh"
     script.write_text("php work.php\n")
     found, _ = worker(unitq, tmp_path, f'/bin/bash -c "{script} --x"')
-    # Relative, were it not below /tmp: see core/scriptfile.py.
+    # Relative, were it not below /tmp: see cmdline/script_file.py.
     assert found.command == f"/bin/bash {script} --x"
     script.write_text(STAYS)
     found, _ = worker(unitq, tmp_path, f'/bin/bash -c "{script} --x"')

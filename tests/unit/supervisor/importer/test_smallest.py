@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.build import PRESETS
-from unitq.core.advice import advice
-from unitq.core.config import parse
-from unitq.core.errors import ConfigError
-from unitq.core.finding import Level, Seen
-from unitq.core.model import App, KillMode, Worker
-from unitq.core.recognise import recognised
-from unitq.core.supervisor import procfile
-from unitq.core.supervisor.draft import uncommented
-from unitq.core.supervisor.ini import Ini
-from unitq.core.supervisor.looks import Looks
-from unitq.core.supervisor.programs import read
-from unitq.core.supervisor.section import Surroundings
-from unitq.core.supervisor.translate import Imported, Wishes, translate
+from tests.harness.build import PRESETS
+from unitq.config.lint import advice
+from unitq.config.parse import parse
+from unitq.errors import ConfigError
+from unitq.model.app import App, KillMode, Worker
+from unitq.model.finding import Level, Seen
+from unitq.presets.detect import recognised
+from unitq.supervisor.conf.ini import Ini
+from unitq.supervisor.conf.programs import read
+from unitq.supervisor.conf.section import Surroundings
+from unitq.supervisor.importer import procfile
+from unitq.supervisor.importer.detect import Looks
+from unitq.supervisor.importer.toml_draft import uncommented
+from unitq.supervisor.importer.translate import Imported, Wishes, translate
 
 HOMES = {"app": "/home/app"}
 

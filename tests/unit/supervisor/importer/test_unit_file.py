@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.core.build import PRESETS
-from tests.core.test_cli import Done, unitq
-from unitq.core.advice import advice
-from unitq.core.config import parse
-from unitq.core.errors import Exit
-from unitq.core.finding import Level
-from unitq.core.model import KillMode
+from tests.harness.build import PRESETS
+from tests.unit.cli.test_cli import Done, unitq
+from unitq.config.lint import advice
+from unitq.config.parse import parse
+from unitq.errors import Exit
+from unitq.model.app import KillMode
+from unitq.model.finding import Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from unitq.core.model import App
+    from unitq.model.app import App
 
     Command = Callable[..., Done]
 

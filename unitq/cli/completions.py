@@ -1,0 +1,135 @@
+"""What a shell completes. Fast, never a traceback, and nothing that a shell could take for more.
+
+Reads names only: no bus, no Redis, no program is started. A name goes into a shell's line, perhaps
+of root's: one with a character that a shell reads is left out, wherever it comes from.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import click
+    from click.shell_completion import CompletionItem
+
+    from unitq.cli.scope import Scope
+
+    Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@=+-]*")
+_REVISION = re.compile(r"([0-9]+)-[0-9a-f]+")
+_MAX = 1000  # names: more than that nobody reads
+
+
+def _names(of: Callable[[Scope, str], Iterable[str]]) -> Complete:
+    """Completes with these names; with none where anything goes wrong."""
+
+    @wraps(of)
+    def complete(
+        context: click.Context,
+        parameter: click.Parameter,  # noqa: ARG001
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        try:
+            found = list(of(_scope(context), incomplete))
+        except Exception:  # noqa: BLE001  (a shell would print it into the line being typed)
+            return []
+        fit = [name for name in found if name.startswith(incomplete) and _PLAIN.fullmatch(name)]
+        return [CompletionItem(name) for name in fit[:_MAX]]
+
+    return complete
+
+
+def _scope(context: click.Context) -> Scope:
+    from unitq.cli.scope import Scope
+
+    options: dict[str, Any] = {}
+    above: click.Context | None = context
+    while above is not None:
+        # What is said further behind wins over what was said before the verb.
+        options = {name: value for name, value in above.params.items() if value} | options
+        above = above.parent
+    return Scope(options.get("config"), options.get("app"), bool(options.get("user")))
+
+
+def words(*choices: str) -> Complete:
+    """Completes with one of these."""
+    return _names(lambda _, __: choices)
+
+
+@_names
+def apps(scope: Scope, incomplete: str) -> Iterable[str]:  # noqa: ARG001
+    """The apps that are installed."""
+    from unitq.revisions import state
+
+    return state.apps(scope.layout)
+
+
+@_names
+def targets(scope: Scope, incomplete: str) -> Iterable[str]:
+    """Workers; behind an "@" instances."""
+    revision = scope.installed()
+    if "@" in incomplete:
+        return map(str, revision.instances)
+    return (worker.name for worker in revision.workers)
+
+
+@_names
+def counts(scope: Scope, incomplete: str) -> Iterable[str]:  # noqa: ARG001
+    """`sms=4`: how many there are now."""
+    return (f"{worker.name}={worker.instances}" for worker in scope.installed().workers)
+
+
+@_names
+def revisions(scope: Scope, incomplete: str) -> Iterable[str]:  # noqa: ARG001
+    """Those that are kept, the newest first."""
+    place = scope.layout.app(scope.installed().app)
+    found = ((match, name) for name in os.listdir(place.revisions)
+             if (match := _REVISION.fullmatch(name)))  # fmt: skip
+    return [name for _, name in sorted(found, key=lambda each: -int(each[0][1]))]
+
+
+@_names
+def presets(scope: Scope, incomplete: str) -> Iterable[str]:  # noqa: ARG001
+    """Ours, and the operator's own."""
+    from unitq.presets import store as files
+
+    return sorted(files.names(scope.layout.config_dir))
+
+
+@_names
+def signals(scope: Scope, incomplete: str) -> Iterable[str]:  # noqa: ARG001
+    """As `kill -l` calls them; with SIG before it where somebody types that."""
+    import signal
+
+    short = [each.name.removeprefix("SIG") for each in signal.Signals]
+    return [f"{'SIG' * incomplete.startswith('SIG')}{name}" for name in short]
+
+
+def files(
+    context: click.Context,  # noqa: ARG001
+    parameter: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    """The shell's own files."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+def folders(
+    context: click.Context,  # noqa: ARG001
+    parameter: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    """The shell's own directories."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="dir")]

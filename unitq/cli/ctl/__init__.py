@@ -1,0 +1,1 @@
+"""`unitq ctl`: what supervisorctl's users type."""

@@ -1,0 +1,276 @@
+"""`unitq ctl` start, stop, restart, signal: unitq's own, told in Supervisor's words."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from unitq.cli import report_text
+from unitq.cli.instances import over
+from unitq.cli.output import echo
+from unitq.cli.progress import stopping
+from unitq.errors import Exit
+from unitq.model.names import InstanceName
+from unitq.rollout.engine.instance import Phase
+from unitq.rollout.execute import Waiting, keep
+from unitq.rollout.plan import Change, PlannedChange
+from unitq.supervisor.ctl.fleet import ambiguous, look
+from unitq.supervisor.ctl.format import Code, State, error, said
+from unitq.supervisor.ctl.names import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from unitq.cli.ctl.main import Call
+    from unitq.instances import observe
+    from unitq.instances.state import Seen
+    from unitq.rollout.engine.rollout import Rollout
+    from unitq.rollout.executor import Stop
+    from unitq.supervisor.ctl.fleet import Fleet
+
+_NO_NAMES = {"start": Code.INVALID_ARGUMENTS, "stop": Code.GENERIC, "restart": Code.GENERIC}
+
+
+class Teller:
+    """Prints `x: stopped` and `x: started` when it is so; remembers the exit code."""
+
+    interval: float | None = None
+
+    def __init__(self, name: Callable[[InstanceName], str]) -> None:
+        self._name = name
+        self._phases: dict[InstanceName, tuple[Phase, bool]] = {}
+        self._read_up_to = 0  # of the rollout's phase changes
+        self.code = Code.OK
+
+    def update(
+        self,
+        rollout: Rollout,
+        seen: Mapping[InstanceName, Seen],  # noqa: ARG002
+        now: float,  # noqa: ARG002
+    ) -> None:
+        """Prints what has changed."""
+        changed = dict.fromkeys(rollout.phase_changes[self._read_up_to :])
+        self._read_up_to = len(rollout.phase_changes)
+        for instance in changed:
+            slot = rollout.instances[instance]
+            told = (slot.phase, slot.drained_for is not None)
+            before = self._phases.get(instance, (Phase.WAITING, False))
+            if told == before or slot.planned.change is Change.KEEP:
+                continue
+            self._phases[instance] = told
+            name = self._name(instance)
+            if (told[1] and not before[1]) or (
+                slot.phase is Phase.STOPPED and before[0] is not Phase.STOPPED and not told[1]
+            ):
+                echo(said(name, "stopped"))
+            if slot.phase is before[0]:
+                continue
+            if slot.phase is Phase.HEALTHY:
+                echo(said(name, "started"))
+            elif slot.phase is Phase.FAILED:
+                echo(error(name, "spawn error"))
+                self.code = Code.NOT_RUNNING
+
+    def stopping(self, stop: Stop) -> None:
+        """On standard error, where supervisorctl has no words of its own."""
+        with suppress(OSError):
+            echo(stopping(stop), err=True)
+
+    def close(self, told: Mapping[str, Any]) -> None:
+        """Says what went wrong, in unitq's own words; and what was not reached because of it."""
+        well = told["exit_code"] == Exit.OK
+        for row in told["instances"]:
+            if row["phase"] == Phase.WAITING and not well:
+                worker, _, number = row["instance"].rpartition("@")
+                name = self._name(InstanceName(worker, int(number)))
+                echo(error(name, "left as it was"))
+        for text, wrong in report_text.ending(told):
+            if wrong or not well:
+                echo(text, err=True)
+
+
+def act(call: Call) -> Code:
+    """start, stop, restart."""
+    if not call.words:
+        return call.wrong(f"Error: {call.action} requires a process name", _NO_NAMES[call.action])
+    fleet = look(call.scope)
+    states = {process: state for process, (state, _) in fleet.states().items()}
+    names: dict[Process, str] = {}
+    everything = "all" in call.words
+    asked: set[Process] = set(fleet.instances) if everything else set()
+    answers = _Answers(call.action)
+    if not everything:
+        for word in call.words:
+            asked |= _asked(fleet, word, states, names, answers)
+    code = answers.first()
+    todo = {one for one in asked if _has_to_be(call.action, states[one])}
+    for app in fleet.revisions:
+        mine = {one.instance for one in todo if one.app == app}
+        if mine or everything:
+            code = _over(fleet, call.action, app, mine, names, all_of_it=everything) or code
+    return answers.last() or code
+
+
+def _has_to_be(action: str, state: State) -> bool:
+    """Whether the action does anything to a process in this state."""
+    if action == "start":
+        return not state.started
+    if action == "stop":
+        # One that is stopping is waited for: `stopped` is to be true when it is said.
+        return state.started or state is State.STOPPING
+    return True
+
+
+class _Answers:
+    """What is said of names that stand for nothing, or for what is so already."""
+
+    def __init__(self, action: str) -> None:
+        self._stop: list[tuple[str, Code]] = []
+        self._start: list[tuple[str, Code]] = []
+        self._action = action
+
+    def unknown(self, name: str, why: str, *, group: bool) -> None:
+        """A name that stands for nothing: `restart` stops first, then starts, and says it twice."""
+        line = error(name, why)
+        self._stop.append((line, Code.GENERIC))
+        self._start.append((line, Code.INVALID_ARGUMENTS if group else Code.GENERIC))
+
+    def already(self, name: str, state: State) -> None:
+        """One process that was named, and needs nothing."""
+        if state.started:
+            self._start.append((error(name, "already started"), Code.OK))
+        elif state is not State.STOPPING:
+            self._stop.append((error(name, "not running"), Code.OK))
+
+    def first(self) -> Code:
+        """Says what is said before anything is done."""
+        return self._told(self._start if self._action == "start" else self._stop)
+
+    def last(self) -> Code:
+        """Says what is said when all is done: `restart` has started by then."""
+        if self._action != "restart":
+            return Code.OK
+        return self._told([(line, code) for line, code in self._start if code])
+
+    def _told(self, lines: Iterable[tuple[str, Code]]) -> Code:
+        last = Code.OK
+        for line, code in lines:
+            echo(line)
+            last = code or last
+        return last
+
+
+def _asked(
+    fleet: Fleet,
+    word: str,
+    states: Mapping[Process, State],
+    names: dict[Process, str],
+    answers: _Answers,
+) -> set[Process]:
+    found = fleet.names.find(word)
+    if not found.processes:
+        why = "no such process" if found.single else "no such group"
+        why = ambiguous(found) if found.apps else why
+        answers.unknown(found.name, why, group=not found.single)
+    elif found.single:
+        (process,) = found.processes
+        names[process] = found.name  # as it was typed: a script looks for it
+        answers.already(found.name, states[process])
+    return set(found.processes)
+
+
+def _over(
+    fleet: Fleet,
+    action: str,
+    app: str,
+    asked: set[InstanceName],
+    names: dict[Process, str],
+    *,
+    all_of_it: bool,
+) -> Code:
+    def choose(name: InstanceName, instance: observe.Instance) -> PlannedChange:
+        if name not in asked:
+            return keep(name)
+        if action == "stop":
+            return PlannedChange(name, Change.STOP, "asked for") if instance.present else keep(name)
+        if action == "start":
+            return (
+                keep(name) if instance.serving else PlannedChange(name, Change.START, "not running")
+            )
+        return PlannedChange(
+            name, Change.RESTART if instance.present else Change.START, "asked for"
+        )
+
+    fleet.of_app(app)
+
+    def name_of(instance: InstanceName) -> str:
+        process = Process(app, instance)
+        return names.get(process) or fleet.names.of(process)
+
+    teller = Teller(name_of)
+    targets = () if all_of_it else tuple(str(name) for name in sorted(asked))
+    waiting = Waiting(shown=teller, ended=teller.close)
+    done = over(action, targets, waiting, choose)
+    if teller.code is Code.OK and done != Exit.OK:
+        return Code.GENERIC
+    return teller.code
+
+
+def signal(call: Call) -> Code:
+    """Sends a signal to the main process of each."""
+    if len(call.words) < 2:
+        return call.wrong("Error: signal requires a signal name and a process name")
+    number = _number(call.words[0])
+    fleet = look(call.scope)
+    states = {process: state for process, (state, _) in fleet.states().items()}
+    if "all" in call.words[1:]:
+        return _signalled(fleet, number, [(one, "") for one in fleet.names.ordered()], states)
+    code = Code.OK
+    for word in call.words[1:]:
+        found = fleet.names.find(word)
+        if not found.processes:
+            why = "no such process" if found.single else "no such group"
+            echo(error(found.name, ambiguous(found) if found.apps else why))
+            code = Code.GENERIC
+            continue
+        single = found.name if found.single else ""
+        chosen = [(one, single) for one in found.processes]
+        code = _signalled(fleet, number, chosen, states) or code
+    return code
+
+
+def _signalled(
+    fleet: Fleet,
+    number: int | None,
+    chosen: Sequence[tuple[Process, str]],
+    states: Mapping[Process, State],
+) -> Code:
+    """`chosen` has the name for those that were named one by one."""
+    code = Code.OK
+    for process, typed in chosen:
+        name = typed or fleet.names.of(process)
+        if number is None and (typed or states[process].signallable):
+            echo(error(name, "bad signal name"))
+            code = Code.GENERIC
+        elif not states[process].signallable or not fleet.pid(process):
+            if typed:
+                echo(error(name, "not running"))
+                code = Code.NOT_RUNNING
+        elif number is not None:
+            if number:  # 0 only asks whether there is a process
+                fleet.systemd.kill(fleet.instances[process].unit, "main", number)
+            echo(said(name, "signalled"))
+    return code
+
+
+def _number(text: str) -> int | None:
+    """The number of a signal that is named as Supervisor takes it; None: there is none."""
+    from signal import Signals
+
+    if re.fullmatch("[0-9]{1,3}", text):
+        return int(text) if int(text) in (0, *Signals) else None
+    name = text.upper()
+    name = name if name.startswith("SIG") else f"SIG{name}"
+    found = Signals.__members__.get(name)
+    return None if found is None else int(found)

@@ -1,0 +1,152 @@
+"""releases --prune: the clean-up of Capistrano and Deployer, without what is still needed."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from unitq.cli.output import echo, echo_json
+from unitq.errors import Exit, PreflightError
+from unitq.model.release_names import within
+from unitq.orphans.releases_in_use import uses_of
+from unitq.revisions import history, state, store
+from unitq.revisions.archive import Stored, stored
+from unitq.revisions.release_folder import (
+    delete,
+    one_level_below,
+    opened,
+    running_in,
+    surplus,
+)
+from unitq.rollout import ledger_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from unitq.cli.scope import Scope
+    from unitq.revisions.release_folder import Folder
+
+
+def prune(scope: Scope, path: str, keep: int, *, dry_run: bool, as_json: bool) -> int:
+    """Deletes all but the newest `keep` releases in a directory; returns the exit code.
+
+    Never one that is in use, current, or where a rollback goes to. Raises PreflightError where
+    none of this app's is there: then it is another directory than was meant.
+    """
+    app = scope.installed().app
+    with opened(path) as folder, ExitStack() as locks:
+        # A release may be shared: another app's must stay as well.
+        sharing = [
+            other
+            for other in state.apps(scope.layout)
+            if any(_concerns(each, folder) for each in _every_release(scope, other))
+        ]
+        if app not in sharing:
+            raise PreflightError(
+                f"{folder.path}: no release of {app} is in there; nothing was deleted",
+                hint="DIR is the directory that the releases are in, such as /srv/shop/releases",
+            )
+        if below := one_level_below(folder, _by_worker(scope, app)):
+            raise PreflightError(
+                f"{folder.path}: all releases of {app} are in {below}, so what lies beside it is "
+                "no release; nothing was deleted",
+                hint=f"`unitq -a {app} releases --prune {shlex.quote(below)}`",
+            )
+        for other in sharing:
+            # A deploy that begins now could take one of them.
+            locks.enter_context(state.lock(scope.layout, other, state.command_name()))
+        kept: dict[str, str] = {}
+        for other in sharing:
+            kept = {**dict(_needed(stored(scope._replace(app=other)), folder)), **kept}
+        for name, pids in running_in(folder).items():
+            kept.setdefault(name, f"process {min(pids)} is in it")
+        for name, link in folder.linked.items():
+            kept.setdefault(name, f"{link} leads there")
+        deleted, failed = [], {}
+        for name in surplus(folder, kept, keep):
+            try:
+                if not dry_run:
+                    delete(folder, name)
+                deleted.append(name)
+            except OSError as error:
+                failed[name] = error.strerror or f"{error}"
+        _say(folder, deleted, failed, kept, dry_run=dry_run, as_json=as_json)
+    return Exit.BROKEN if failed else Exit.OK
+
+
+def _concerns(release: str, folder: Folder) -> bool:
+    """Whether it is in there, or holds it: a command may go to a release of its own accord."""
+    return bool(folder.release_of(release)) or (release != "/" and within(folder.path, release))
+
+
+def _every_release(scope: Scope, app: str) -> set[str]:
+    return set().union(*_by_worker(scope, app).values())
+
+
+def _by_worker(scope: Scope, app: str) -> dict[str, set[str]]:
+    """Every release of each worker of the app."""
+    place = scope.layout.app(app)
+    found: dict[str, set[str]] = {}
+    for each in [*store.every(place, lambda _: None), state.current(place)]:
+        for worker in each.workers if each else ():
+            found.setdefault(worker.name, set()).add(worker.release)
+    return found
+
+
+def _needed(found: Stored, folder: Folder) -> Iterator[tuple[str, str]]:
+    """The names of releases that must stay, and why."""
+    app = found.current.app
+    uses = uses_of(found)
+    story = ledger_store.in_the_way(found.place)
+    rows = history.entries(found.revisions, found.reports, None, found.current.id)
+    back = history.last_stable(rows, found.current, store.complete(found.place, found.revisions))
+    reasons = dict.fromkeys([*uses.pids, *uses.orphans], f"{app} runs from it")
+    for release in uses.pinned:
+        reasons.setdefault(release, f"the next start of {app} gets it")
+    named = [(found.current, f"{app} is deployed from it")]
+    named += [(back.revision, f"a rollback of {app} goes there")] if back else []
+    named += [
+        (revision, f"rollout {story.number} of {app} is not over")
+        for revision in found.revisions
+        if story and revision.id in (story.revision, story.previous, story.back_to)
+    ]
+    for revision, why in named:
+        for worker in revision.workers:
+            reasons.setdefault(worker.release, why)
+    for release, why in reasons.items():
+        if name := folder.release_of(release):
+            yield name, why
+
+
+def _say(
+    folder: Folder,
+    deleted: list[str],
+    failed: dict[str, str],
+    kept: dict[str, str],
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    if as_json:
+        rows: dict[str, Any] = {
+            "format": 1,
+            "directory": folder.path,
+            "dry_run": dry_run,
+            "deleted": [f"{folder.path}/{name}" for name in deleted],
+            "failed": [
+                {"release": f"{folder.path}/{name}", "why": why} for name, why in failed.items()
+            ],
+            "needed": [
+                {"release": f"{folder.path}/{name}", "why": why}
+                for name, why in sorted(kept.items())
+            ],
+        }
+        echo_json(rows)
+        return
+    for name in deleted:
+        echo(f"{'would delete' if dry_run else 'deleted'} {folder.path}/{name}")
+    for name, why in sorted(kept.items()):
+        echo(f"needed: {folder.path}/{name}: {why}")
+    for name, why in failed.items():
+        echo(f"error: {folder.path}/{name}: {why}: it is deleted in part or not at all", err=True)

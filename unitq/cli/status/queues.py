@@ -1,0 +1,156 @@
+"""What `status --queues` and `status -v` add. Imported only then: plain `status` knows no Redis."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from unitq.cli.queues import text as queue_text
+from unitq.errors import UnitqError
+from unitq.queues import model
+from unitq.queues.log_lines import Held
+from unitq.queues.sources import NoRedisError, of_installed, preset_of
+from unitq.rollout.in_flight_setup import printed_by, taken, told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from unitq.cli.scope import Scope
+    from unitq.instances.observe import Instance
+    from unitq.model.names import InstanceName
+    from unitq.queues.journal_jobs import Printed
+    from unitq.queues.model import Row
+    from unitq.revisions.model import Revision
+    from unitq.rollout.in_flight import Consumes, Snapshot
+
+
+class Queued(NamedTuple):
+    """The queues of one app. Where Redis cannot be asked, that is a note and nothing else."""
+
+    rows: Mapping[str, Sequence[tuple[str, Row]]] = {}  # of each worker, with the preset
+    held: Mapping[InstanceName, Held] = {}  # what each has in hand
+    presets: Mapping[str, str] = {}  # of each worker: whose keys its queues have
+    quiet: Mapping[int, str] = {}  # by PID of this host why it takes no new jobs
+    notes: tuple[str, ...] = ()
+
+    def why_quiet(self, pids: Iterable[int]) -> str:
+        """Why the worker with one of these processes takes no new jobs; empty: it does."""
+        return next((self.quiet[pid] for pid in pids if pid in self.quiet), "")
+
+
+def looked(
+    scope: Scope, revision: Revision, instances: Iterable[Instance], *, numbers: bool, jobs: bool
+) -> Queued:
+    """Asks Redis, for a second at most. Raises nothing: `status` is about systemd.
+
+    `jobs`: also what these instances have in hand, for which the journal may be read too.
+    """
+    from unitq.queues.snapshot import look
+
+    busy = [each for each in instances if each.serving] if jobs else []
+    presets = {worker.name: worker.preset or "" for worker in revision.workers}
+    printed = None
+    try:
+        if jobs:
+            printed = printed_by(scope, revision)
+        app, found = of_installed(scope, revision)
+        samples = look(found.connection, found.sources, numbers=numbers, named=jobs)
+    except UnitqError as error:
+        there, unread = _printed(printed, busy, {})
+        # Where all that is asked for is in the journal, no Redis is needed.
+        needless = there and not numbers and isinstance(error, NoRedisError)
+        notes = (*([] if needless else [error.in_short]), *unread)
+        held = {each.name: _held(each, there, None, {}) for each in busy}
+        return Queued(held=held, presets=presets, notes=notes)
+    seen, host = told(found, samples), os.uname().nodename
+    rows: dict[str, list[tuple[str, Row]]] = {}
+    quiet: dict[int, str] = {}
+    for sample in samples:
+        for registered in sample.registry.workers or ():
+            why = sample.registry.paused or registered.quiet
+            if why and registered.host == host and registered.pid is not None:
+                quiet[registered.pid] = why
+        every = {row.name: row for row in model.rows(sample)} if numbers else {}
+        for worker in app.workers:
+            if preset_of(app, worker) == sample.preset:
+                presets[worker.name] = sample.preset
+                every_name = "*" in worker.queues
+                names = every if every_name else [q for q in worker.queues if q in every]
+                rows[worker.name] = [(sample.preset, every[name]) for name in names]
+    every_note = [note for sample in samples for note in sample.notes]
+    every_note += [words for sample in samples for words in model.pauses(sample)]
+    if numbers and not any(rows.values()):
+        every_note.append(queue_text.NO_QUEUES)
+    there, unread = _printed(printed, busy, seen.fetched)
+    taking = taken(app, revision)
+    held = {each.name: _held(each, there, seen, taking) for each in busy}
+    return Queued(rows, held, presets, quiet, (*every_note, *unread))
+
+
+def _printed(
+    printed: Printed | None, busy: Iterable[Instance], fetched: Mapping[str, frozenset[str]]
+) -> tuple[Mapping[InstanceName, Held], tuple[str, ...]]:
+    """By what they print; and why that is not known."""
+    if printed is None:
+        return {}, ()
+    try:
+        return printed.look({each.name: each.invocation for each in busy}, fetched), ()
+    except UnitqError as error:
+        return {}, (error.message,)
+
+
+def _held(
+    instance: Instance,
+    printed: Mapping[InstanceName, Held],
+    seen: Snapshot | None,
+    taking: Mapping[str, Consumes],
+) -> Held:
+    """What it has in hand, by itself, by its framework, or by what its queues have."""
+    nobody_knows = Held(None, ())
+    own = printed.get(instance.name, nobody_knows)
+    if own != nobody_knows or seen is None:
+        return own
+    if mine := [each for each in seen.workers if each.pid in instance.pids]:
+        return Held(tuple(job for each in mine for job in each.jobs), ())
+    take = taking.get(instance.name.worker)
+    possible = take.jobs(seen) if take else None
+    if possible is None:
+        return nobody_knows
+    return Held(None, possible) if possible else Held((), ())
+
+
+def job_cell(found: Queued, instance: Instance) -> str:
+    """The JOB column: `-` if it has none, or does not run; `?` if nobody knows."""
+    now = time.time()
+    held = found.held.get(instance.name, Held((), ()))
+    jobs = ", ".join(queue_text.job_text(job, now) for job in held.jobs or ())
+    jobs = jobs or queue_text.held_text(None, held.possible, now)
+    why = found.why_quiet(instance.pids)
+    if not why:
+        return jobs or ("?" if held.jobs is None else "-")
+    return f"{jobs}; takes no other: {why}" if jobs else f"takes none: {why}"
+
+
+def table(found: Queued, workers: Iterable[str]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: the queues of each of these workers, in the columns of `unitq queues`."""
+    rows = [(worker, row) for worker in workers for row in found.rows.get(worker, ())]
+    header, cells = queue_text.cells([row for _, row in rows], time.time())
+    named = [[worker, *line] for (worker, _), line in zip(rows, cells, strict=True)]
+    return ["WORKER", *header], named
+
+
+def worker_json(found: Queued, worker: str) -> list[dict[str, Any]]:
+    """The `queues` of a worker."""
+    now = time.time()
+    return [queue_text.row_json(preset, row, now) for preset, row in found.rows.get(worker, ())]
+
+
+def instance_json(found: Queued, instance: Instance) -> dict[str, Any]:
+    """The `jobs` of an instance, and why it takes no others, if so."""
+    held = found.held.get(instance.name, Held((), ()))
+    preset = found.presets.get(instance.name.worker, "")
+    jobs = None if held.jobs is None else [queue_text.job_json(preset, job) for job in held.jobs]
+    possible = [queue_text.job_json(preset, job) for job in held.possible]
+    quiet = found.why_quiet(instance.pids) or None
+    return {"jobs": jobs, "possible_jobs": possible, "quiet": quiet}

@@ -1,0 +1,163 @@
+"""What a takeover would do, and what it did: for people and as plain values."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from unitq.errors import PreflightError
+from unitq.printable import one_line
+from unitq.supervisor.importer.account import WIDTH
+from unitq.supervisor.takeover.strategy import UP, Way, way, workers_of
+from unitq.text import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from unitq.cli.takeover.main import Planned
+    from unitq.errors import Exit
+    from unitq.supervisor.takeover.strategy import Move, Pair
+
+
+def nothing_to_do(planned: Planned) -> str:
+    """What is said where all was moved before."""
+    count = sum(len(move.pairs) for move in planned.moves)
+    return (
+        f"{planned.app.name}: nothing to do: unitq runs "
+        f"{'it' if count == 1 else f'all {count}'}, and Supervisor starts none of them"
+    )
+
+
+def text(planned: Planned) -> list[str]:
+    """Lines: what would happen, for people."""
+    daemon = planned.supervisord
+    count = sum(not pair.moved for move in planned.moves for pair in move.pairs)
+    where = f"(PID {daemon.pid}, {daemon.address})"
+    widest = max(planned.width(move) for move in planned.moves)
+    pace = "one after the other" if widest == 1 else "program after program"
+    head = f"{plural(count, 'process')} of supervisord {where}, {pace}:"
+    lines = [f"{planned.app.name}: {head}"]
+    for move in planned.moves:
+        lines.append(f"{move.program}, [{move.section}] in {move.file}")
+        if move.autostart:
+            copy = _copy(planned, move)
+            lines.append(f"  autostart = false there; as it was, it stays in {copy}")
+        lines += [f"  {pair.process} -> {pair.instance}: {_one(planned, move, pair)}"
+                  for pair in move.pairs]  # fmt: skip
+        total, width = len(move.pairs), planned.width(move)
+        at_once = "" if width == 1 else f"at most {width} at a time: "
+        lines.append(
+            f"  {at_once}never fewer than {max(0, _up(move.pairs) - width)} of {total} serving, "
+            f"never more than {plural(max(total, _both(move.pairs)), 'process')}"
+        )
+    lines += [f"{name} stays with Supervisor: {why}" for name, why in planned.staying]
+    return [part for line in lines for part in _wrapped(one_line(line))]
+
+
+def _wrapped(line: str) -> list[str]:
+    return textwrap.wrap(
+        line, WIDTH, subsequent_indent="      ", break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _up(every: Iterable[Pair]) -> int:
+    return sum(pair.serving or pair.state in UP for pair in every)
+
+
+def _both(every: Iterable[Pair]) -> int:
+    return sum(pair.serving + (pair.state in UP) for pair in every)
+
+
+def _one(planned: Planned, move: Move, pair: Pair) -> str:
+    if pair.moved:
+        return f"moved already; it is {pair.state} there"
+    starts = "runs already" if pair.serving else "starts"
+    if pair.state not in UP or not pair.pid:
+        return f"it is {pair.state}; {pair.instance} {starts}"
+    found, told = _way(planned, move, pair)
+    worker, settings = move.worker(pair), move.settings
+    pids = ", ".join(f"PID {pid}" for pid in told) or "nobody, as nothing runs below it"
+    words = {
+        Way.STOP: f"Supervisor stops PID {pair.pid}: {settings.stopsignal}, and SIGKILL after "
+        f"{settings.stopwaitsecs} s",
+        Way.HOLD: f"{worker.stop_signal} to {pids}; PID {pair.pid} above it is held until the job "
+        "is done",
+        Way.DRAIN: f"{worker.stop_signal} to {pids}; should Supervisor start another, that is "
+        "ended before it can take a job",
+    }[found]
+    return f"{words}; then {pair.instance} {starts}"
+
+
+def _way(planned: Planned, move: Move, pair: Pair) -> tuple[Way, tuple[int, ...]]:
+    from unitq.supervisor.takeover import process_tree
+
+    task = planned.task(move, pair)
+    members = process_tree.below(pair.pid, task.number)
+    if members:
+        process_tree.belongs(pair.pid, planned.supervisord.daemon, task.accounts)
+    found = way(members, task.settings, task.worker, task.preset, known=task.known)
+    return found, tuple(one.pid for one in workers_of(members, strict=task.strict))
+
+
+def _copy(planned: Planned, move: Move) -> str:
+    from unitq.supervisor.takeover import autostart
+
+    return str(autostart.copy_for(planned.conf, move.file))
+
+
+def document(planned: Planned, code: Exit, *, dry_run: bool) -> dict[str, Any]:
+    """The same as plain values; docs/json.md describes it."""
+    return {
+        "format": 1,
+        "app": planned.app.name,
+        "config": str(planned.toml),
+        "supervisor": {
+            "config": str(planned.conf.path),
+            "address": str(planned.supervisord.address),
+            "pid": planned.supervisord.pid,
+        },
+        "dry_run": dry_run,
+        "exit_code": int(code),
+        "programs": [_program(planned, move) for move in planned.moves],
+        "staying": [{"program": name, "why": why} for name, why in planned.staying],
+        "files": [],
+        "left": [],
+        "killed": [],
+        "failure": None,
+        "back": [],
+    }
+
+
+def _program(planned: Planned, move: Move) -> dict[str, Any]:
+    return {
+        "program": move.program,
+        "section": move.section,
+        "file": move.file,
+        "autostart": move.autostart,
+        "width": planned.width(move),
+        "processes": [_process(planned, move, pair) for pair in move.pairs],
+    }
+
+
+def _process(planned: Planned, move: Move, pair: Pair) -> dict[str, Any]:
+    found: Way | None = None
+    told: tuple[int, ...] = ()
+    if pair.pid and not pair.moved:
+        with suppress(PreflightError):
+            found, told = _way(planned, move, pair)
+    return {
+        "process": pair.process,
+        "instance": str(pair.instance),
+        "state": pair.state,
+        "pid": pair.pid or None,
+        "moved": pair.moved,
+        "way": str(found) if found else None,
+        "tells": list(told),
+    }
+
+
+def supervisorctl() -> str:
+    """How it is called here."""
+    return shutil.which("supervisorctl") or "supervisorctl"

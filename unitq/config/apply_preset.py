@@ -1,0 +1,171 @@
+"""A worker with its preset: what the preset sets where the file says nothing, and what clashes.
+
+The user's own settings win. A shell or a launcher before the worker changes who gets a signal, and
+with it the preset's kill mode: see docs/design.md, section 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from unitq.cmdline.launchers import shell_wrapped, stands_between, stays_above
+from unitq.model.app import Fit, KillMode
+from unitq.model.suggest import either, nearest
+from unitq.presets.detect import shell_script
+from unitq.presets.model import NONE
+from unitq.toml.document import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Set
+
+    from unitq.model.app import App, Directives, Worker
+    from unitq.model.finding import Seen
+    from unitq.model.settings import Duration
+    from unitq.presets.model import Preset, Queues
+    from unitq.toml.values import Path
+
+
+class Fitted(NamedTuple):
+    """The settings that a worker gets."""
+
+    stop_signal: str
+    kill_mode: KillMode
+    stop_timeout: Duration
+    queues: tuple[str, ...]  # also those that only the command names
+    quiet: str
+    resume: str
+    fit: Fit
+
+
+class Given(NamedTuple):
+    """What the file says of a worker, or what it is by default; `keys` are those that it says."""
+
+    command: str
+    stop_signal: str
+    kill_mode: KillMode
+    stop_timeout: Duration
+    queues: tuple[str, ...]
+    service: Directives
+    keys: Set[str]
+
+
+def fitted(given: Given, preset: Preset | None) -> Fitted:
+    """The worker's settings with those of the preset."""
+    if preset is None or preset.name == NONE:
+        plain = (given.stop_signal, given.kill_mode, given.stop_timeout)
+        return Fitted(*plain, given.queues, quiet="", resume="", fit=Fit())
+    preset = preset.fitted(given.command)
+    stop = preset.stop
+    between, above = stands_between(given.command), stays_above(given.command)
+    mode, why = stop.kill_mode, stop.why
+    if "kill_mode" in given.keys:
+        mode, why = given.kill_mode, ""
+    elif between and mode is KillMode.MIXED:
+        mode = KillMode.CONTROL_GROUP
+        why = f"{between} stands before the worker, which would not be told otherwise."
+    own = {directive for directive, _ in given.service}
+    variables, arguments = _queues(preset.queues, given.queues)
+    fit = Fit(
+        why=f"preset {preset.name}: {why}" if why else "",
+        service=tuple(
+            pair
+            for pair in preset.service
+            # systemd gives a watchdog to its main process alone: a worker below it reads that it
+            # has none, never answers, and would be killed at work. See below_scripts, too.
+            if pair[0] not in own and not (above and pair[0] == "WatchdogSec")
+        ),
+        success=stop.success_exit_status,
+        environment=preset.environment,
+        variables=variables,
+        arguments=arguments,
+        leave_out=preset.hardening.leave_out,
+    )
+    return Fitted(
+        stop_signal=given.stop_signal if "stop_signal" in given.keys else stop.signal,
+        kill_mode=mode,
+        stop_timeout=given.stop_timeout if "stop_timeout" in given.keys else stop.timeout,
+        queues=given.queues or preset.queues.named(given.command),
+        quiet=preset.quiet.signal,
+        resume=preset.quiet.resume,
+        fit=fit,
+    )
+
+
+def below_scripts(app: App, seen: Mapping[str, Seen]) -> App:
+    """The app without a preset's watchdog where a shell's script stays above the worker.
+
+    The command does not show it, only the script does: `seen` has its beginning, for each worker.
+    A WatchdogSec of the user's own is in `service`, and stays.
+    """
+    return replace(app, workers=tuple(_below_script(one, seen) for one in app.workers))
+
+
+def _below_script(worker: Worker, seen: Mapping[str, Seen]) -> Worker:
+    kept = tuple(pair for pair in worker.fit.service if pair[0] != "WatchdogSec")
+    if kept == worker.fit.service or worker.name not in seen:
+        return worker
+    if not shell_script(worker.command, seen[worker.name].heads):
+        return worker
+    return replace(worker, fit=replace(worker.fit, service=kept))
+
+
+def _queues(
+    how: Queues, queues: tuple[str, ...]
+) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """The variables and the arguments by which the queues reach the worker."""
+    if not queues:
+        return (), ()
+    every = how.separator.join(queues)
+    if how.variable:
+        return ((how.variable, every),), ()
+    once = tuple(word.replace("{queues}", every) for word in how.arguments)
+    each = tuple(word.replace("{queue}", queue) for queue in queues for word in how.each)
+    return (), (*once, *each)
+
+
+def clashes(
+    table: Mapping[str, Any], shared: object, presets: Mapping[str, Preset]
+) -> Iterator[tuple[Path, str]]:
+    """What is wrong with a worker's table of the file because of its preset; by its place there.
+
+    The table is as it was read: whatever else is wrong with it is said elsewhere. `shared` is the
+    app's environment.
+    """
+    name = table.get("preset")
+    if not isinstance(name, str):
+        return
+    if name not in presets:
+        near = nearest(name, presets)
+        known = f" (did you mean {quoted(near)}?)" if near else ""
+        yield ("preset",), f"no such preset{known}; there are {either(list(presets), last='and')}"
+        return
+    command, queues = table.get("command"), table.get("queues")
+    if not isinstance(command, str) or not isinstance(queues, list) or not queues:
+        return
+    how = presets[name].queues
+    if how.given and (found := how.given.search(command)):
+        yield (
+            ("queues",),
+            f"the command names queues already ({quoted(found[0].strip())}); say it in one place",
+        )
+        return
+    tables = [found for found in (shared, table.get("environment")) if isinstance(found, dict)]
+    if name != NONE and any(how.variable in variables for variables in tables):
+        problem = f"{how.variable} in environment names queues already; say it in one place"
+        yield ("queues",), problem
+        return
+    if how.by_arguments and (shell_wrapped(command) or stands_between(command)):
+        problem = (
+            "they are arguments of the worker's command, and cannot be put behind a shell's: name "
+            "them in the command itself, or leave the shell out"
+        )
+        yield ("queues",), problem
+        return
+    for index, queue in enumerate(queues):
+        if not isinstance(queue, str):
+            continue
+        if len(queues) > 1 and how.separator in queue and (how.variable or how.arguments):
+            yield ("queues", index), f"{quoted(how.separator)} stands between queues"
+        if queue.startswith("-") and how.each[:1] == ("{queue}",):
+            yield ("queues", index), 'begins with "-": the worker would take it for an option'

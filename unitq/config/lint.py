@@ -1,0 +1,152 @@
+"""What `check` says of a configuration that is valid but may not be meant so. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unitq.cmdline.exec_line import names_folder, prefixes, shell_sign
+from unitq.config import option_lint, preset_lint, wrapper_lint
+from unitq.model.app import ROLLOUT
+from unitq.model.finding import Finding, Level, Seen
+from unitq.model.hardening import Hardening
+from unitq.model.settings import OnDrainTimeout
+from unitq.presets.model import NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unitq.model.app import App, Probe, Worker
+    from unitq.model.settings import RolloutSettings
+    from unitq.presets.model import Preset
+
+_SHORT_STOP = 30.0  # seconds
+
+
+def advice(
+    app: App, presets: Mapping[str, Preset] | None = None, seen: Mapping[str, Seen] | None = None
+) -> list[Finding]:
+    """What can be said of a configuration.
+
+    `seen` has what was found on the machine for each worker; without it less can be said.
+    """
+    found = _of_rollout(app.rollout)
+    for worker in app.workers:
+        found += _of_worker(worker, app.rollout)
+        wait = app.rollout.on_drain_timeout is OnDrainTimeout.WAIT
+        there = (seen or {}).get(worker.name, Seen())
+        found += _of_signs(worker)
+        preset = (presets or {}).get(worker.preset or "")
+        own = preset.fitted(worker.command) if preset and preset.name != NONE else None
+        found += wrapper_lint.of_worker(worker, presets or {}, own, there)
+        found += preset_lint.of_worker(worker, presets or {}, there)
+        found += option_lint.of_worker(worker, presets or {}, there, app.rollout, wait=wait)
+    return found
+
+
+def _of_rollout(rollout: RolloutSettings) -> list[Finding]:
+    """What is set and means nothing."""
+    if rollout.canary.number:
+        return []
+    return [
+        Finding(
+            Level.NOTE,
+            f"rollout.{key}",
+            "means nothing without canaries: nobody goes first",
+            "`canary` says how many instances of each worker do",
+            name="no-canary",
+        )
+        for key in ("canary_soak", "promote")
+        if getattr(rollout, key) != getattr(ROLLOUT, key)
+    ]
+
+
+def _of_worker(worker: Worker, rollout: RolloutSettings) -> list[Finding]:
+    place = f"workers.{worker.name}"
+    found = []
+    killed = rollout.on_drain_timeout is OnDrainTimeout.KILL
+    if killed and worker.stop_timeout.seconds < _SHORT_STOP:
+        found.append(
+            Finding(
+                Level.NOTE,
+                f"{place}.stop_timeout",
+                f"a job that needs longer than {worker.stop_timeout} is killed by a deploy",
+                "give it the time of the longest job, and some more",
+                name="short-stop",
+            )
+        )
+    if names_folder(worker.command, worker.directory):
+        found.append(
+            Finding(
+                Level.WARNING,
+                f"{place}.command",
+                f"names {worker.directory}: after a crash it would run what is there by then, "
+                "deployed or not",
+                "write paths relative to `directory`; the command runs in it",
+                name="moving-path",
+            )
+        )
+    if worker.probe:
+        found += _of_probe(worker.probe, worker.directory, f"{place}.probe.command")
+    if worker.hardening not in (None, Hardening.OFF):
+        found += _of_hardening(worker, place)
+    return found
+
+
+def _of_hardening(worker: Worker, place: str) -> list[Finding]:
+    if "+" in prefixes(worker.command):
+        return [
+            Finding(
+                Level.WARNING,
+                f"{place}.command",
+                'begins with "+", with which systemd applies neither `user` nor `hardening`',
+                'leave the "+" out',
+            )
+        ]
+    return []
+
+
+def _of_signs(worker: Worker) -> list[Finding]:
+    """What only a shell would understand."""
+    place = f"workers.{worker.name}"
+    commands = [(f"{place}.command", worker.command)]
+    if worker.probe:
+        commands.append((f"{place}.probe.command", worker.probe.command))
+    return [
+        Finding(
+            Level.WARNING,
+            where,
+            f"no shell reads this: the program gets {sign} as an argument",
+            "instead of `cd X &&` set `directory`; what needs a shell is "
+            "command = '/bin/bash -c \"… exec the-worker\"'; if it is meant as it stands, put it "
+            "into quotes",
+            name="shell-syntax",
+        )
+        for where, command in commands
+        if (sign := shell_sign(command))
+    ]
+
+
+def _of_probe(probe: Probe, directory: str, place: str) -> list[Finding]:
+    found = []
+    if "-" in prefixes(probe.command):
+        found.append(
+            Finding(
+                Level.WARNING,
+                place,
+                'begins with "-", with which systemd takes every failure for a success',
+                'leave the "-" out',
+                name="ignored-failure",
+            )
+        )
+    if names_folder(probe.command, directory):
+        found.append(
+            Finding(
+                Level.WARNING,
+                place,
+                f"names {directory}: it would ask with the code that is there by then, not with "
+                "the instance's",
+                "write paths relative to `directory`; the command runs in it",
+                name="moving-path",
+            )
+        )
+    return found

@@ -1,0 +1,134 @@
+"""A worker against its preset: what is known to lose jobs, and why, with the source. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unitq.cmdline.launchers import stands_between
+from unitq.model.app import KillMode
+from unitq.model.finding import Finding, Level
+from unitq.presets.detect import recognised, shell_script
+from unitq.presets.model import NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from unitq.model.app import Worker
+    from unitq.model.finding import Seen
+    from unitq.presets.model import Preset
+
+
+def of_worker(worker: Worker, presets: Mapping[str, Preset], seen: Seen) -> list[Finding]:
+    """What speaks against this worker's settings."""
+    place = f"workers.{worker.name}"
+    if worker.preset == NONE:
+        return []
+    looks = recognised(presets, worker.command, seen.heads)
+    if worker.preset is None:
+        return [_refused(worker, place, *looks)] if looks else []
+    preset = presets.get(worker.preset)
+    if preset is None:
+        return []
+    found = []
+    if looks and looks[0].name != preset.name and preset.recognise.command:
+        found.append(_another(preset, place, *looks))
+    preset = preset.fitted(worker.command)
+    found += _of_stop(worker, preset, place, seen)
+    found += _of_prints(worker, preset, place)
+    return found
+
+
+def _refused(worker: Worker, place: str, preset: Preset, told: str) -> Finding:
+    fitted = preset.fitted(worker.command)
+    whom = "the main process" if fitted.stop.kill_mode is KillMode.MIXED else "every process"
+    return Finding(
+        Level.ERROR,
+        f"{place}.preset",
+        f"missing: this is {preset.title} ({told}), and what stops one framework well loses "
+        "another's jobs",
+        f'add preset = "{preset.name}" (then {fitted.stop.signal} to {whom} stops it, within '
+        f"{fitted.stop.timeout}; what you set yourself wins), or "
+        f'preset = "{NONE}" if all is to stay as it is',
+        name="no-preset",
+    )
+
+
+def _another(preset: Preset, place: str, looks: Preset, told: str) -> Finding:
+    return Finding(
+        Level.WARNING,
+        f"{place}.preset",
+        f"is {preset.name}, but this looks like {looks.title} ({told})",
+        f'preset = "{looks.name}"',
+        name="other-preset",
+    )
+
+
+def _of_stop(worker: Worker, preset: Preset, place: str, seen: Seen) -> Iterator[Finding]:
+    stop = preset.stop
+    does = dict(preset.signals).get(worker.stop_signal, "")
+    source = _source(stop.source)
+    if worker.stop_signal not in stop.drains:
+        yield Finding(
+            Level.WARNING,
+            f"{place}.stop_signal",
+            f"{worker.stop_signal} is not known to let {preset.title} finish its job"
+            + (f": {_sentence(does)}" if does else "")
+            + source,
+            f'stop_signal = "{stop.signal}"',
+            name="stop-signal",
+        )
+        return
+    if worker.kill_mode is KillMode.MIXED and stop.kill_mode is KillMode.CONTROL_GROUP:
+        yield Finding(
+            Level.WARNING,
+            f"{place}.kill_mode",
+            f"{_sentence(stop.why)}{source}",
+            'kill_mode = "control-group"',
+            name="kill-mode",
+        )
+    if worker.kill_mode is KillMode.MIXED or stop.kill_mode is not KillMode.MIXED:
+        return
+    if stands_between(worker.command) or shell_script(worker.command, seen.heads):
+        return
+    if worker.stop_signal not in stop.drains_all:
+        yield Finding(
+            Level.WARNING,
+            f"{place}.kill_mode",
+            f"with control-group and {worker.stop_signal} {preset.title} loses jobs: "
+            f"{_sentence(stop.why)}{source}",
+            'kill_mode = "mixed"',
+            name="kill-mode",
+        )
+    else:
+        yield Finding(
+            Level.NOTE,
+            f"{place}.kill_mode",
+            f"with control-group {worker.stop_signal} also reaches programs that a job has started",
+            'kill_mode = "mixed"',
+            name="kill-mode",
+        )
+
+
+def _of_prints(worker: Worker, preset: Preset, place: str) -> Iterator[Finding]:
+    prints = preset.prints
+    # A script may have the option where the command does not.
+    if prints.given is None or recognised({preset.name: preset}, worker.command, {}) is None:
+        return
+    if not prints.given.search(worker.command):
+        yield Finding(
+            Level.NOTE,
+            f"{place}.command",
+            f"without {prints.needs} {preset.title} does not print which jobs it has, and the job "
+            "of a worker that had to be killed cannot be named",
+            f"add {prints.needs}{_source(prints.source)}",
+            name="log-level",
+        )
+
+
+def _sentence(text: str) -> str:
+    """As a part of another sentence: without the dot at its end."""
+    return text.removesuffix(".")
+
+
+def _source(source: str) -> str:
+    return f" [{source}]" if source else ""

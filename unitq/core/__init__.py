@@ -1,1 +1,0 @@
-"""Pure decisions: no clock, no disk, no bus, no network, no terminal."""

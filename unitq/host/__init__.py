@@ -1,1 +1,0 @@
-"""This machine: one outside thing per file."""

@@ -1,0 +1,433 @@
+"""What is there: systemd, /proc and the cgroup files put together. Reads only.
+
+Whatever can be read from a file is: a D-Bus call per instance takes 50 µs and a thousand of them
+are felt, reading a small file takes 5.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.cmdline.wrappers import CLIENTS, WAITING
+from unitq.instances.state import STOPPING, keeper
+from unitq.linux import fork_map, proc
+from unitq.model import names
+from unitq.model.release_names import in_another
+from unitq.revisions import state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from unitq.model.layout import Layout
+    from unitq.model.names import InstanceName
+    from unitq.revisions.model import Revision
+    from unitq.systemd.manager import Systemd, UnitStatus
+
+
+# Of each process its Evidence; the invocation with its begin; bytes of memory. Plain, as it may
+# come from another process.
+_Processes = dict[int, tuple[str | None, int | None, bool, str | None]]
+_Told = tuple[_Processes, tuple[str, float] | None, int | None]
+
+
+class Instance(NamedTuple):
+    """One instance as it is now."""
+
+    name: InstanceName
+    unit: str
+    load: str  # LoadState
+    active: str  # ActiveState
+    sub: str  # SubState
+    job: bool  # a unit job waits or runs
+    invocation: str
+    begun: float | None  # seconds since 1970 when this invocation began
+    main_pid: int
+    pids: tuple[int, ...]  # every process in its cgroup
+    revision: str | None  # of the main process, from the process itself
+    revisions: frozenset[str]  # of every process that tells
+    readable: bool  # False: the processes are another user's, and we are not root
+    elsewhere: str = ""  # where the worker runs that has left its unit, in words
+    # Only where they were asked for:
+    since: float | None = None  # seconds since 1970 when it got into its state
+    restarts: int | None = None  # by systemd, since the last deliberate start
+    memory: int | None = None  # bytes
+    # See `compared`:
+    moved: str = ""  # the commit that it runs in place of the deployed one
+    doubtful: bool = False  # its checkout has moved, and nothing tells what it runs
+    uncompared: bool = False  # updated in place, and nothing tells which commit is there
+    replaced: str = ""  # its release, where it runs from what was there before, or from another one
+
+    @property
+    def serving(self) -> bool:
+        """Takes jobs, as far as systemd can tell."""
+        return self.active == "active" and self.sub == "running"
+
+    @property
+    def ending(self) -> bool:
+        """Has been told to stop, and its main process is still there; see Seen.told_to_stop."""
+        return self.active == "deactivating" and self.sub in STOPPING and bool(self.main_pid)
+
+    @property
+    def present(self) -> bool:
+        """There is a process, be it starting, running or draining."""
+        return self.active not in ("inactive", "failed") or bool(self.pids)
+
+    def fresh(self, wanted: str | None) -> bool | None:
+        """Whether all its processes run what is wanted; None: there is none, or nobody can tell."""
+        if self.moved or self.replaced:
+            return False
+        if not self.revisions or not self.readable or self.doubtful:
+            return None
+        if wanted is None or self.revisions != {wanted}:
+            return False
+        return None if self._silent else True
+
+    @property
+    def untold(self) -> bool:
+        """Whether there is a process, and nothing tells which code it runs though we may look."""
+        unknown = self.doubtful or not self.revisions or self._silent
+        return bool(self.pids) and self.readable and unknown
+
+    @property
+    def told(self) -> str | None:
+        """The revision that all of it runs; None: there is none, or not one, or nothing tells."""
+        # One process that differs is enough to make the instance not what is wanted.
+        alone = len(self.revisions) == 1 and not (self._silent and self.readable)
+        return next(iter(self.revisions)) if alone else None
+
+    @property
+    def _silent(self) -> bool:
+        """Whether nothing tells what the main process runs, whatever its children say."""
+        return self.main_pid in self.pids and self.revision is None
+
+
+class Machine(NamedTuple):
+    """What is the same for every instance of one scope: read once."""
+
+    cgroup: str  # the manager's own, as a path in the file system
+    runtime: str  # where the manager keeps its run-time files
+    accounted: bool  # whether cgroups count their memory
+    layout: Layout
+
+
+def machine(systemd: Systemd, layout: Layout) -> Machine:
+    """Where this manager's cgroups and run-time files are."""
+    runtime = str(layout.runtime_dir.parent)
+    cgroup = proc.cgroup_root() + systemd.control_group()
+    return Machine(cgroup, runtime, proc.accounted(cgroup), layout)
+
+
+def instances(
+    systemd: Systemd,
+    where: Machine,
+    app: str,
+    workers: Iterable[str],
+    known: Iterable[InstanceName] = (),
+    *,
+    detailed: bool = False,
+) -> dict[InstanceName, Instance]:
+    """Every instance that systemd has loaded, and the `known` ones that it has not.
+
+    `detailed` adds what only `status` shows: since when, restarts, memory.
+    """
+    names_of_workers = sorted(set(workers))
+    found: dict[InstanceName, Instance] = {}
+    if names_of_workers:
+        patterns = [f"unitq-{app}-{worker}@*.service" for worker in names_of_workers]
+        rows = {row.name: row for row in systemd.units(patterns)}
+        named = [
+            (name, unit)
+            for worker in names_of_workers
+            for name, unit in names.of_worker(app, worker, rows).items()
+        ]
+        read = partial(_told, where, app, memory=detailed)
+        answers = fork_map.begin(read, named)
+        # Asked of systemd while other processes read the files.
+        restarts = systemd.restarts([unit for _, unit in named]) if detailed else {}
+        for (name, unit), told in zip(named, answers(), strict=True):
+            one = _instance(systemd, where, app, name, rows[unit], told)
+            if detailed:
+                one = one._replace(since=_since(systemd, one), restarts=restarts.get(unit))
+                if one.pids and one.memory is None:
+                    # It lives in another slice.
+                    one = one._replace(memory=proc.proportional_memory(one.pids))
+            found[name] = one
+    for name in known:
+        if name not in found:
+            found[name] = _absent(app, name)
+    return dict(sorted(found.items()))
+
+
+def _told(
+    where: Machine, app: str, named: Sequence[tuple[InstanceName, str]], *, memory: bool
+) -> list[_Told]:
+    """What files tell of each instance."""
+    told: list[_Told] = []
+    for name, unit in named:
+        cgroup = f"{where.cgroup}/{names.cgroup_path(app, name)}"
+        found = _processes(cgroup)
+        used = _memory(where, cgroup, found) if memory and found else None
+        # Of the main process, or of what it has started, which inherits it.
+        own = {main: said for _, main, _, said in found.values() if said and main in found}
+        pid, said = own.popitem() if len(own) == 1 else (0, None)
+        told.append((found, proc.invocation(unit, where.runtime, pid or 0, said), used))
+    return told
+
+
+def _processes(cgroup: str) -> _Processes:
+    return {pid: (*proc.evidence(pid),) for pid in proc.pids(cgroup)}
+
+
+def _instance(
+    systemd: Systemd,
+    where: Machine,
+    app: str,
+    name: InstanceName,
+    row: UnitStatus,
+    told: _Told,
+) -> Instance:
+    found, link, memory = told
+    running = row.active in ("active", "activating", "deactivating", "reloading")
+    if running and not found and row.sub != "auto-restart":
+        # A drop-in may have moved it to another slice: systemd knows where it is.
+        found = {pid: (*proc.evidence(pid),) for pid in members(systemd, row.name)}
+    told_by = {pid: proc.Evidence(*evidence) for pid, evidence in found.items()}
+    readable = all(evidence.readable for evidence in told_by.values())
+    mains = {e.main_pid for e in told_by.values() if e.main_pid in told_by}
+    # What an earlier start left behind (KillMode=process, none) names itself as well.
+    main_pid = mains.pop() if len(mains) == 1 else None
+    serves = row.active == "active" and row.sub == "running"
+    if main_pid is None and (found or serves):
+        main_pid = systemd.properties(row.name, "MainPID")["MainPID"]
+    invocation, begun = "", None
+    if running:
+        if link:
+            invocation, begun = link
+        if not invocation:
+            invocation = systemd.properties(row.name, "InvocationID")["InvocationID"]
+    revision = told_by[main_pid].revision if main_pid in told_by else None
+    revisions = frozenset(e.revision for e in told_by.values() if e.revision)
+    if main_pid in told_by and revision is None and readable:
+        revision = started_from(where, app, name, main_pid)
+        revisions |= {revision} if revision else frozenset()
+    return Instance(
+        name=name,
+        unit=row.name,
+        load=row.load,
+        active=row.active,
+        sub=row.sub,
+        job=row.job,
+        invocation=invocation,
+        begun=begun,
+        main_pid=main_pid or 0,
+        pids=tuple(found),
+        revision=revision,
+        revisions=revisions,
+        readable=readable,
+        elsewhere=elsewhere(tuple(found), main_pid or 0) if serves else "",
+        memory=memory,
+    )
+
+
+def members(systemd: Systemd, unit: str) -> tuple[int, ...]:
+    """The processes in a unit's cgroup, wherever that is. Raises SystemdError."""
+    cgroup = systemd.properties(unit, "ControlGroup")["ControlGroup"]
+    return proc.pids(proc.cgroup_root() + cgroup) if cgroup else ()
+
+
+# What podman leaves beside itself: the container is in a cgroup of its own (podman-run(1),
+# --cgroups).
+_HELPERS = frozenset({"conmon", "rootlessport", "slirp4netns"})
+# A shell's own job may be a client, too, for a moment; what is all that it runs is there at once.
+_AT_ONCE = 2.0  # seconds
+
+
+def elsewhere(members: Sequence[int], main_pid: int) -> str:
+    """Where the worker of an active unit runs if not in its cgroup, in words; empty: in it.
+
+    `members` are the processes in the cgroup. PAM moves `su -` into a session of its own.
+    """
+    if main_pid in members:
+        return _client(members, main_pid)
+    if members or not main_pid:
+        return ""
+    cgroup = proc.cgroup_of(main_pid)
+    return f"its process runs in {cgroup.rpartition('/')[2] or cgroup}" if cgroup else ""
+
+
+def _client(members: Sequence[int], main_pid: int) -> str:
+    """The client that is all that a unit runs, in words; empty: there is a worker."""
+    main = proc.name_of(main_pid)
+    waits = main in WAITING or keeper((main,), 0) is not None
+    if main not in CLIENTS and not (waits and len(members) > 1):
+        return ""
+    clients = {}
+    for pid in members:
+        name = main if pid == main_pid else proc.name_of(pid)
+        if name in CLIENTS:
+            clients[pid] = name
+        elif name not in _HELPERS and name not in WAITING and keeper((name,), 0) is None:
+            return ""
+    if not clients or any(_serves_itself(pid, name) for pid, name in clients.items()):
+        return ""
+    if main in CLIENTS:
+        return f"its main process is {main}, a client, and the worker runs elsewhere"
+    begun = proc.age(main_pid)
+    pid, name = next(iter(clients.items()))
+    age = proc.age(pid)
+    if begun is None or age is None or begun - age > _AT_ONCE:
+        return ""
+    waits_for = f"which waits for {name}, a client"
+    return f"its main process is {main}, {waits_for}, and the worker runs elsewhere"
+
+
+def _serves_itself(pid: int, name: str) -> bool:
+    """Whether a client does here what it is there for: it forwards ports, and starts nothing."""
+    words = proc.words_of(pid)[1:]
+    if name in ("ssh", "autossh"):
+        # ssh(1): -N, also among others that take no value, as in -fNT.
+        return any(re.fullmatch(r"-[46AaCfGgKkMNnqsTtVvXxYy]*N[^-]*", word) for word in words)
+    return name == "kubectl" and any(word in ("port-forward", "proxy") for word in words)
+
+
+def moved_heads(revision: Revision) -> dict[str, str]:
+    """The commit that is checked out now, by worker: of those where another one was deployed."""
+    if not _checked_out(revision):
+        return {}
+    from unitq.revisions import checkout
+    from unitq.revisions.in_place import deployed_commit, same_commit
+
+    workers = {worker.name: worker for worker in revision.workers}
+    return {
+        name: head.commit
+        for name, head in checkout.heads(revision.workers).items()
+        if head and not same_commit(head.commit, deployed_commit(workers[name]))
+    }
+
+
+def _checked_out(revision: Revision) -> bool:
+    return any(worker.commit or worker.in_place is None for worker in revision.workers)
+
+
+def started_from(where: Machine, app: str, name: InstanceName, pid: int) -> str | None:
+    """The revision of a main process that does not say it; None: nothing tells for certain."""
+    from unitq.revisions import started_from as by_pin
+    from unitq.revisions import store
+
+    found = proc.places(pid)
+    if not found and proc.is_gone(pid):
+        return None  # the times alone would speak for it
+    place = where.layout.app(app)
+    pinned, since = state.pinned(place, name), state.pinned_at(place, name)
+    own = proc.evidence(pid).invocation
+    life = proc.invocation(names.unit(app, name), where.runtime, pid, own)
+    return by_pin.started_from(
+        by_pin.Pin(pinned, since) if pinned and since is not None else None,
+        life.begun if life else None,
+        store.made(place, name.worker),
+        found,
+    )
+
+
+def compared(
+    revision: Revision, found: Mapping[InstanceName, Instance]
+) -> dict[InstanceName, Instance]:
+    """The same instances, with what the disk says of those that seem to run what is wanted.
+
+    Also a process of the right revision runs other code if it was started after HEAD had moved, or
+    before its release was deleted and another was put in its place.
+    """
+    alike = {name: one for name, one in found.items() if one.fresh(revision.code(name))}
+    compared = dict(found) | _replaced(revision, alike)
+    if not _checked_out(revision):
+        return compared
+    from unitq.revisions import checkout
+
+    begun = {name: one.begun for name, one in alike.items() if not compared[name].replaced}
+    blind = checkout.unreadable(revision.workers)
+    for name, commit in checkout.moved(revision, begun).items():
+        compared[name] = found[name]._replace(moved=commit or "", doubtful=commit is None)
+    for name in begun:
+        if name.worker in blind:
+            compared[name] = found[name]._replace(uncompared=True)
+    return compared
+
+
+def _replaced(
+    revision: Revision, instances: Mapping[InstanceName, Instance]
+) -> dict[InstanceName, Instance]:
+    """Those whose code is not what is at their release's path by now: another was put there.
+
+    A process is in the release that was deleted; or the main one in what has another name now,
+    or was another release before.
+    """
+    releases = {worker.name: worker.release for worker in revision.workers}
+    left = {
+        name: one._replace(replaced=releases[name.worker])
+        for name, one in instances.items()
+        if any(proc.in_deleted(pid, releases[name.worker]) for pid in one.pids)
+        or in_another(_directory(one.main_pid), releases[name.worker])
+    }
+    return {name: one for name, one in left.items() if os.path.isdir(one.replaced)}
+
+
+def _directory(pid: int) -> str:
+    """Where a process is; empty where that may not be read, or it is gone."""
+    try:
+        return proc.working_directory(pid) or ""
+    except PermissionError:
+        return ""
+
+
+def _absent(app: str, name: InstanceName) -> Instance:
+    return Instance(
+        name=name,
+        unit=names.unit(app, name),
+        load="not-loaded",
+        active="inactive",
+        sub="dead",
+        job=False,
+        invocation="",
+        begun=None,
+        main_pid=0,
+        pids=(),
+        revision=None,
+        revisions=frozenset(),
+        readable=True,
+    )
+
+
+def _memory(where: Machine, cgroup: str, pids: Iterable[int]) -> int | None:
+    if where.accounted and (size := proc.cgroup_memory(cgroup)) is not None:
+        return size
+    return proc.proportional_memory(pids)
+
+
+def _since(systemd: Systemd, instance: Instance) -> float | None:
+    if instance.load == "not-loaded":
+        return None
+    if instance.serving and instance.begun:
+        # A Type=exec unit is active from the moment that its process is there.
+        return instance.begun
+    stamp = systemd.properties(instance.unit, "StateChangeTimestamp")["StateChangeTimestamp"]
+    return stamp / 1e6 if stamp else None
+
+
+def leftovers(revision: Revision, seen: Iterable[Instance]) -> list[Instance]:
+    """The instances with a process that does not run what is wanted now, and only those PIDs."""
+    found = []
+    for one in seen:
+        wanted = revision.code(one.name)
+        if not one.pids or one.fresh(wanted) is not False:
+            continue
+        pids = one.pids
+        # After a moved HEAD a process has the mark of what is wanted, and runs other code.
+        if wanted in one.revisions and not (one.moved or one.replaced):
+            told = {pid: proc.evidence(pid).revision for pid in pids}
+            pids = tuple(pid for pid in pids if told[pid] not in (None, wanted))
+        if pids:  # else they have ended meanwhile
+            found.append(one._replace(pids=pids))
+    return found

@@ -1,0 +1,290 @@
+"""An instance as it is seen, and what that says: how a process ended, why one is not there."""
+
+from __future__ import annotations
+
+import re
+import signal
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.cmdline.wrappers import SHELLS, named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class End(StrEnum):
+    """How an old process ended."""
+
+    DRAINED = "drained"  # exited by itself after the stop signal
+    KILLED = "killed"  # SIGKILL, at stop_timeout or by somebody else
+    DIED = "died"  # of the stop signal itself, or with an error: its job may be lost
+    UNKNOWN = "unknown"  # nobody saw it
+
+
+# waitid(2): how ExecMainCode says that a process ended.
+EXITED, _KILLED, _DUMPED = 1, 2, 3
+
+# SubStates in which systemd has reached for SIGKILL (systemd's service-state table).
+_KILLING = frozenset({"stop-sigkill", "final-sigkill"})
+
+# SubStates in which systemd stops a service because it was told to. A service whose main process
+# ends by itself may show them too, for what it leaves behind; but then without a main process.
+STOPPING = frozenset({"stop", "stop-sigterm", "stop-sigkill"})
+
+# systemd.exec(5), "Process exit codes": what went wrong before the worker's own code ran.
+_SETUP = {
+    200: ("CHDIR", "the working directory cannot be entered"),
+    201: ("NICE", "the nice level cannot be set"),
+    202: ("FDS", "file descriptors cannot be passed on"),
+    203: ("EXEC", "the command cannot be executed"),
+    204: ("MEMORY", "there was no memory to start it"),
+    205: ("LIMITS", "a resource limit cannot be set"),
+    206: ("OOM_ADJUST", "OOMScoreAdjust= cannot be set"),
+    207: ("SIGNAL_MASK", "the signal mask cannot be set"),
+    208: ("STDIN", "the standard input cannot be opened"),
+    209: ("STDOUT", "the standard output cannot be opened"),
+    210: ("CHROOT", "the root directory cannot be changed"),
+    211: ("IOPRIO", "the I/O priority cannot be set"),
+    212: ("TIMERSLACK", "TimerSlackNSec= cannot be set"),
+    213: ("SECUREBITS", "SecureBits= cannot be set"),
+    214: ("SETSCHEDULER", "the CPU scheduling cannot be set"),
+    215: ("CPUAFFINITY", "the CPU affinity cannot be set"),
+    216: ("GROUP", "the group does not exist, or cannot be changed to"),
+    217: ("USER", "the user does not exist, or cannot be changed to"),
+    218: ("CAPABILITIES", "capabilities cannot be dropped"),
+    219: ("CGROUP", "the cgroup cannot be set up"),
+    220: ("SETSID", "no session can be created"),
+    221: ("CONFIRM", "its start was refused on the console"),
+    222: ("STDERR", "the standard error cannot be opened"),
+    224: ("PAM", "the PAM session cannot be opened"),
+    225: ("NETWORK", "the network namespace cannot be set up"),
+    226: ("NAMESPACE", "the mount namespace cannot be set up"),
+    227: ("NO_NEW_PRIVILEGES", "NoNewPrivileges= cannot be set"),
+    228: ("SECCOMP", "the filter of system calls cannot be set up"),
+    229: ("SELINUX_CONTEXT", "the SELinux context cannot be set"),
+    230: ("PERSONALITY", "the personality cannot be set"),
+    231: ("APPARMOR_PROFILE", "the AppArmor profile cannot be set"),
+    232: ("ADDRESS_FAMILIES", "RestrictAddressFamilies= cannot be set"),
+    233: ("RUNTIME_DIRECTORY", "the runtime directory cannot be set up"),
+    235: ("CHOWN", "the owner of a file cannot be changed"),
+    236: ("SMACK_PROCESS_LABEL", "the SMACK label cannot be set"),
+    237: ("KEYRING", "the kernel keyring cannot be set up"),
+    238: ("STATE_DIRECTORY", "the state directory cannot be set up"),
+    239: ("CACHE_DIRECTORY", "the cache directory cannot be set up"),
+    240: ("LOGS_DIRECTORY", "the logs directory cannot be set up"),
+    241: ("CONFIGURATION_DIRECTORY", "the configuration directory cannot be set up"),
+    242: ("NUMA_POLICY", "the NUMA policy cannot be set"),
+    243: ("CREDENTIALS", "the credentials cannot be set up"),
+    245: ("BPF", "BPF restrictions cannot be set"),
+}
+
+
+class Keeper(NamedTuple):
+    """A main process that is no worker, but has one below it."""
+
+    program: str  # bash, watchmedo
+    kills: bool = False  # it ends what is below it when it is told to stop, and exits as it likes
+    # Signals that all processes below it have a handler for: bit 0 is signal 1 (proc(5), SigCgt).
+    caught: int = 0
+
+    def handled(self, number: int) -> bool:
+        """Whether a signal ends none of them: each has a handler for it."""
+        return bool(self.caught >> (number - 1) & 1)
+
+
+def keeper(names: Iterable[str], caught: int) -> Keeper | None:
+    """Returns what a main process with processes below it is; None: the worker itself.
+
+    `names` are those of its interpreter and its program. What passes a signal on is no keeper: it
+    ends with the worker, and as the worker did.
+    """
+    for name in names:
+        row = named(name)
+        if name in SHELLS:
+            return Keeper(name, caught=caught)
+        if row is not None and row.keeps:
+            return Keeper(name, kills=bool(row.kills_on), caught=caught)
+    return None
+
+
+class Unreached(NamedTuple):
+    """A worker that the stop signal of its unit does not reach, or that gets no time after it."""
+
+    keeper: Keeper  # its unit's main process
+    worker: str  # the program below it: php
+    signal: str  # SIGQUIT
+
+    def words(self, pid: int) -> str:
+        """Returns what is wrong, of a main process with this PID."""
+        main = f"its main process is {self.keeper.program} (PID {pid})"
+        if self.keeper.kills:
+            return f"{main}, which soon ends {self.worker} below it once it gets {self.signal}"
+        return f"{main}; {self.worker} below it does not get {self.signal}"
+
+
+def unreached(
+    keeper: Keeper, worker: str, number: int, *, mixed: bool, caught: int
+) -> Unreached | None:
+    """Returns what keeps the stop signal from a worker below a keeper; None: nothing is known.
+
+    `mixed`: only the main process gets the signal (systemd.kill(5)); `caught` are the signals that
+    the main process has a handler for, as Keeper.caught. What has one may pass the signal on: bash,
+    dash and zsh have none but for their own purposes (CHLD, WINCH, HUP; INT while they wait) unless
+    a script has a `trap` (measured).
+    """
+    traps = number != signal.SIGINT and bool(caught >> (number - 1) & 1)
+    if keeper.kills or (mixed and not traps):
+        return Unreached(keeper, worker, signal_name(number))
+    return None
+
+
+# Their arguments name the program: python3 /usr/bin/watchmedo, node /usr/bin/nodemon.
+_INTERPRETER = re.compile(r"(?:python|pypy|ruby|node|nodejs|perl)[\d.]*")
+
+
+def program_names(words: Sequence[str]) -> tuple[str, ...]:
+    """What a process is called by its command line: its program, and what an interpreter runs."""
+    if not words:
+        return ()
+    name = words[0].rpartition("/")[2].lstrip("-")
+    script = next((word for word in words[1:] if not word.startswith("-")), "")
+    if not script or not _INTERPRETER.fullmatch(name):
+        return (name,)
+    # As a module too: `python -m watchdog.watchmedo`.
+    inner = script.rpartition("/")[2]
+    return name, inner, inner.rpartition(".")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An instance as systemd and /proc show it now."""
+
+    active: str = "inactive"  # ActiveState
+    sub: str = "dead"  # SubState
+    job: bool = False  # the unit job that we ordered is not done yet
+    invocation: str = ""
+    pid: int = 0
+    since: float = 0.0  # CLOCK_MONOTONIC seconds when it became active
+    revision: str | None = None
+    result: str = "success"
+    code: int = 0  # ExecMainCode
+    status: int = 0  # ExecMainStatus
+    keeper: Keeper | None = None  # since it was told to stop: what its main process is
+    elsewhere: str = ""  # where the worker runs that has left its unit, in words
+    unreached: Unreached | None = None  # since it was about to be called healthy
+
+    @property
+    def serving(self) -> bool:
+        """Takes jobs, as far as systemd can tell."""
+        return self.active == "active" and self.sub == "running"
+
+    @property
+    def down(self) -> bool:
+        """Not there, and nothing is about to start it."""
+        return self.active in ("inactive", "failed") and not self.job
+
+    @property
+    def told_to_stop(self) -> bool:
+        """Whether somebody told systemd to stop it: it is being stopped, and did nothing wrong.
+
+        Also in the first half of a restart. Not after a crash, an exit, a time-out, an OOM kill.
+        """
+        told = self.active == "deactivating" and self.sub in STOPPING
+        return told and bool(self.pid) and self.result == "success"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the old process of an instance ended, in words too."""
+
+    end: End
+    detail: str = ""
+
+
+AT_STOP_TIMEOUT = "SIGKILL at stop_timeout"
+# What a worker that ended unasked had left running; systemd/journal.py names them.
+LEFT_BEHIND = "it left processes behind, which systemd killed"
+
+
+def ending_of(seen: Seen) -> Ending | None:
+    """How the process of this invocation ended; None: not to be seen (yet).
+
+    systemd sends SIGKILL to what is left of a worker whenever its main process has ended; only
+    `Result=timeout` says that stop_timeout was over before (systemd's service_dispatch_timer).
+    """
+    killing = seen.sub in _KILLING
+    timed_out = seen.result == "timeout"
+    if killing and not seen.code:
+        return Ending(End.KILLED, AT_STOP_TIMEOUT)  # its main process is still there
+    if timed_out and (seen.status == signal.SIGKILL or (seen.keeper and seen.code)):
+        return Ending(End.KILLED, AT_STOP_TIMEOUT)
+    if killing and seen.keeper and seen.code:
+        return Ending(End.KILLED, f"SIGKILL when {seen.keeper.program} above it had ended")
+    if seen.keeper and seen.keeper.kills and seen.code and seen.status != signal.SIGKILL:
+        program = seen.keeper.program
+        return Ending(
+            End.UNKNOWN,
+            f"{program} ended the worker below it, and nobody saw whether its job was finished",
+        )
+    if seen.code == EXITED:
+        return _exited(seen, left=killing or timed_out)
+    if seen.code in (_KILLED, _DUMPED):
+        if seen.status == signal.SIGKILL:
+            return Ending(End.KILLED, "died of SIGKILL")
+        clean = seen.result == "success" and seen.active in ("deactivating", "inactive")
+        if clean and seen.keeper and seen.keeper.handled(seen.status):
+            # The shell died of the signal, the worker below it has a handler for it.
+            return Ending(End.DRAINED)
+        return Ending(End.DIED, f"died of {signal_name(seen.status)}")
+    return None
+
+
+def left_behind(killed: Sequence[tuple[str, str]]) -> Ending:
+    """How a worker ended that left processes behind: PID and name of each that systemd killed."""
+    named = ", ".join(f"PID {pid} ({name})" for pid, name in killed)
+    words = f"it left {named} behind, killed by systemd" if named else LEFT_BEHIND
+    return Ending(End.DRAINED, words)
+
+
+def _exited(seen: Seen, *, left: bool) -> Ending:
+    # With another status it is a success if the unit says so (SuccessExitStatus=). The result
+    # is forgotten when the next start begins, the status a moment later.
+    success = seen.result == "success" and seen.active in ("deactivating", "inactive")
+    if seen.status == 0 or success:
+        return Ending(End.DRAINED, LEFT_BEHIND if left else "")
+    return Ending(End.DIED, f"exited with status {seen.status}")
+
+
+def failure(seen: Seen) -> str:
+    """Why a process is not running, in words."""
+    if seen.result == "start-limit-hit":
+        return "it crashed too often in too short a time (start-limit-hit)"
+    if seen.result == "oom-kill":
+        return "it ran out of memory (oom-kill)"
+    if seen.result == "timeout":
+        return "systemd gave up on it (timeout)"
+    if seen.code == EXITED:
+        return exit_status(seen.status)
+    if seen.code in (_KILLED, _DUMPED):
+        return f"died of {signal_name(seen.status)}"
+    if seen.result != "success":
+        return f"systemd says: {seen.result}"
+    return f"it is {seen.active} ({seen.sub})"
+
+
+def exit_status(status: int) -> str:
+    """How a process with this exit status ended; systemd's own statuses in words."""
+    if status in _SETUP:
+        name, words = _SETUP[status]
+        return f"{words} ({status}/{name})"
+    return f"exited with status {status}"
+
+
+def signal_name(number: int) -> str:
+    """`SIGQUIT` for 3."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

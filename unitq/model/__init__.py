@@ -1,0 +1,1 @@
+"""What unitq manages, as frozen values: apps, workers, instances, their names and paths. Pure."""

@@ -1,0 +1,227 @@
+"""orphans --drain: told to finish by the framework's own signal, waited for, killed if asked to."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from dataclasses import dataclass, field
+from time import monotonic, time
+from typing import TYPE_CHECKING
+
+import click
+
+from unitq.cli.output import confirm
+from unitq.cli.queues import text as queue_text
+from unitq.instances import paused
+from unitq.instances.signal_targets import recipients
+from unitq.linux import pidfd
+from unitq.linux.identity import identity, own_line
+from unitq.orphans.find import Look, look
+from unitq.text import duration, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from unitq.orphans.evidence import Orphan
+    from unitq.orphans.find import Known
+    from unitq.queues.model import Job, Registration
+
+_DEATH = 10.0  # seconds that a killed process may take: one in the kernel's hands cannot die yet
+
+
+@dataclass
+class Drained:
+    """What became of one orphan."""
+
+    orphan: Orphan
+    signal: str
+    limit: float | None  # seconds; None: any time
+    told: tuple[int, ...] = ()  # that got the signal
+    why_not: str = ""  # why none did
+    ended: bool = False
+    seconds: float | None = None  # until it had ended
+    killed: tuple[int, ...] = ()
+    jobs: tuple[Job, ...] | None = ()  # that it had in hand when it was killed; None: not known
+
+    @property
+    def pid(self) -> int:
+        return self.orphan.process.pid
+
+    @property
+    def left(self) -> bool:
+        """Whether it is still there."""
+        return not self.ended
+
+
+@dataclass
+class Drain:
+    """All that were found."""
+
+    what: Known
+    ask: Callable[[], list[Registration] | None]  # the workers that Redis has
+    say: Callable[[str], None]
+    yes: bool
+    every: list[Drained] = field(default_factory=list)
+    interrupted: bool = False
+
+    def run(self, found: Look) -> None:
+        """Tells them all, waits, and kills what is left if that is wanted."""
+        wanted = {each.identity: each for each in found.orphans}
+        with pidfd.held({pid for each in found.orphans for pid in each.pids}) as held:
+            # Looked at once more, now that no PID among them can become another's unnoticed.
+            now = look(self.what, self.ask())
+            for orphan in now.every:
+                if orphan.identity in wanted:
+                    self.every.append(self._told(orphan, held))
+            there = {each.orphan.identity for each in self.every}
+            self.every += [
+                Drained(orphan, "", None, why_not="it has ended meanwhile", ended=True)
+                for key, orphan in wanted.items()
+                if key not in there
+            ]
+            try:
+                self._wait(held)
+            except KeyboardInterrupt:
+                self.interrupted = True
+                return
+        left = [each for each in self.every if each.left]
+        try:
+            if left and self._may_kill(left):
+                self._kill(left)
+        except click.Abort:
+            self.interrupted = True
+
+    def _told(self, orphan: Orphan, held: Mapping[int, int]) -> Drained:
+        stop = self.what.stops[orphan.worker]
+        one = Drained(orphan, stop.signal, stop.seconds)
+        number = signal_number(stop.signal)
+        own = own_line()
+        if own & set(orphan.pids):
+            one.why_not = "not told: this command runs below it"
+            return one
+        to = recipients(paused.catching(_own_pids(orphan), number))
+        if not to:
+            one.why_not = (
+                f"not told: none of its processes has a handler for {stop.signal}, "
+                "so it would die of it"
+            )
+            return one
+        one.told = tuple(pid for pid in to if pid in held and pidfd.send(held[pid], number))
+        if one.told:
+            limit = "as long as it takes" if one.limit is None else f"at most {duration(one.limit)}"
+            pids = ", ".join(map(str, one.told))
+            self.say(f"{_name(orphan)}: {stop.signal} to PID {pids}; it may take {limit}")
+        return one
+
+    def _wait(self, held: Mapping[int, int]) -> None:
+        began = monotonic()
+        until: dict[int, float | None] = {}
+        waiting: dict[int, tuple[Drained, set[int]]] = {}
+        for one in self.every:
+            if one.ended or one.why_not:
+                continue
+            mine = {held[pid] for pid in {one.pid, *one.told} if pid in held}
+            for descriptor in mine:
+                until[descriptor] = None if one.limit is None else began + one.limit
+                waiting[descriptor] = one, mine
+            one.ended = not mine
+
+        def ended(descriptor: int, at: float) -> None:
+            one, mine = waiting[descriptor]
+            mine.discard(descriptor)
+            if not mine:
+                one.ended, one.seconds = True, at - began
+                self.say(f"{_name(one.orphan)}: ended after {duration(at - began)}")
+
+        pidfd.wait(until, ended)
+
+    def _may_kill(self, left: Sequence[Drained]) -> bool:
+        for one in left:
+            self.say(f"{_name(one.orphan)}: {one.why_not or 'still there'}")
+        if self.yes:
+            return True
+        if not sys.stdin.isatty():
+            return False
+        wanted = {one.orphan.identity for one in left}
+        for orphan in look(self.what, self.ask()).every:
+            for job in _jobs(orphan) or () if orphan.identity in wanted else ():
+                self.say(f"{_name(orphan)}: in hand: {queue_text.job_text(job, time())}")
+        count = plural(len(left), "orphan")
+        return confirm(f"Kill {count} (SIGKILL)? What is in hand may be lost", err=True)
+
+    def _kill(self, left: Sequence[Drained]) -> None:
+        wanted = {one.orphan.identity: one for one in left}
+        # Its children are others by now; and the last look at what it has in hand.
+        registered = self.ask()
+        first = look(self.what, registered)
+        pids = {pid for each in first.every if each.identity in wanted for pid in each.pids}
+        with pidfd.held(pids) as held:
+            now = look(self.what, registered)
+            there = {each.identity: each for each in now.every}
+            own, spared = own_line(), set[tuple[int, int]]()
+            until: dict[int, float | None] = {}
+            for key, one in wanted.items():
+                orphan = there.get(key)
+                if orphan is None:
+                    one.ended = True
+                    continue
+                if own & set(orphan.pids):
+                    spared.add(key)
+                    continue
+                one.jobs = _jobs(orphan)
+                # The worker before its children, so that it starts no other.
+                one.killed = tuple(
+                    pid
+                    for pid in _own_pids(orphan)
+                    if pid in held and pidfd.send(held[pid], int(signal.SIGKILL))
+                )
+                until |= {held[pid]: monotonic() + _DEATH for pid in one.killed}
+            gone: set[int] = set()
+            pidfd.wait(until, lambda descriptor, _: gone.add(descriptor))
+            for key, one in wanted.items():
+                if key in spared:
+                    continue
+                one.ended = one.ended or all(held[pid] in gone for pid in one.killed)
+                if one.killed:
+                    self.say(f"{_name(one.orphan)}: {_killed(one)}")
+
+
+def signal_number(name: str) -> int:
+    """The number of a signal by its name, real-time ones included."""
+    base, sign, more = name.partition("+")
+    if not sign:
+        base, sign, more = name.partition("-")
+    return int(signal.Signals[base]) + (int(sign + more) if sign else 0)
+
+
+def _name(orphan: Orphan) -> str:
+    return f"PID {orphan.process.pid} ({orphan.worker})"
+
+
+def _own_pids(orphan: Orphan) -> tuple[int, ...]:
+    """It and what it has started as the same account, by the kernel; to be asked while they are
+    held. What it has started as another one, such as a daemon by sudo, is not its own any more;
+    but whatever root's has started is.
+    """
+    found = (identity(pid) for pid in orphan.pids)
+    uids = orphan.process.uids
+    return tuple(one.pid for one in found if one and (uids == {0} or one.uids <= uids))
+
+
+def _jobs(orphan: Orphan) -> tuple[Job, ...] | None:
+    """What it has in hand; None: Redis does not tell."""
+    if not orphan.registrations:
+        return None
+    return tuple(job for each in orphan.registrations for job in each.jobs)
+
+
+def _killed(one: Drained) -> str:
+    words = "killed" if one.ended else "killed, and not gone yet"
+    if one.jobs is None:
+        return f"{words}; the job in hand may be lost"
+    if not one.jobs:
+        return f"{words}; it had no job in hand"
+    return f"{words}; lost with it: " + ", ".join(
+        f"{queue_text.job_text(job, time())} of queue {queue_text.shown(job.queue)}"
+        for job in one.jobs
+    )

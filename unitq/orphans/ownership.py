@@ -1,0 +1,119 @@
+"""What keeps a process outside the app's units: by its ancestors and its cgroup. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from unitq.orphans.evidence import ancestors
+from unitq.orphans.program_match import engine_of
+from unitq.presets.detect import program
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from unitq.orphans.evidence import Process
+
+# How container managers name their cgroups: docker-ID.scope or docker/ID, libpod-ID.scope,
+# cri-containerd-ID.scope, kubepods, lxc.payload.NAME, machine.slice (systemd-nspawn, libvirt).
+_CONTAINER = re.compile(
+    r"/(?:(?:docker|libpod|crio|cri-containerd|containerd|buildkit)[-/][0-9a-f]{12,}|kubepods[./-]"
+    r"|lxc(?:\.payload\.|/)|machine\.slice(?:/|$))"
+)
+# What supervisord tells every process that it starts (Supervisor's manual, "Subprocesses").
+PROCESS_NAME, GROUP_NAME = "SUPERVISOR_PROCESS_NAME", "SUPERVISOR_GROUP_NAME"
+
+_SESSION = re.compile(r"session-(?P<number>\w+)\.scope")
+
+
+class Kept(StrEnum):
+    """The kinds of keepers."""
+
+    INIT = "init"  # its parent is gone, and PID 1 (or the user's manager) has adopted it
+    SUPERVISORD = "supervisord"
+    SESSION = "session"  # a login
+    CONTAINER = "container"
+    UNIT = "unit"  # another one of systemd's
+    PROCESS = "process"  # whatever its parent is
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """What keeps a process, and in words."""
+
+    kind: Kept
+    words: str
+    pid: int | None = None  # of supervisord, or of the parent
+    unit: str = ""  # that its cgroup is of; empty: none
+    program: str = ""  # as supervisorctl calls it, sms:sms_00; empty: not known
+
+
+def unit_of(cgroup: str) -> str:
+    """The innermost service or scope of a cgroup; empty where it is in none."""
+    units = [part for part in cgroup.split("/") if part.endswith((".service", ".scope"))]
+    return units[-1] if units and units[-1] != "init.scope" else ""
+
+
+def keeper(process: Process, table: Mapping[int, Process], mains: Mapping[str, int]) -> Keeper:
+    """What keeps it. `table` are all processes, `mains` the main processes of units."""
+    above = ancestors(table, process.pid)
+    unit = unit_of(process.cgroup)
+    if process.contained or _CONTAINER.search(process.cgroup):
+        return Keeper(Kept.CONTAINER, f"a container{f' ({unit})' * bool(unit)}", None, unit)
+    if own := supervised((process, *above)):
+        daemon = above[len(own) - 1]
+        # What supervisord itself has started knows best: further down anything may be said.
+        name = next(filter(None, map(_supervisors_name, reversed(own))), "")
+        words = f"supervisord (PID {daemon.pid}){f', as {name}' * bool(name)}"
+        return Keeper(Kept.SUPERVISORD, words, daemon.pid, unit, name)
+    parent = above[0] if above else None
+    session = _SESSION.search(process.cgroup)
+    if unit and unit.endswith(".service") and not unit.startswith("user@"):
+        main = mains.get(unit)
+        # What PID 1 has started is its child as well as what it has adopted.
+        if main in (process.pid, *(each.pid for each in above)) and main:
+            return Keeper(Kept.UNIT, f"unit {unit}", main, unit)
+    if parent is None or _is_manager(parent):
+        who = "PID 1" if process.parent <= 1 else f"the user's manager (PID {process.parent})"
+        return Keeper(Kept.INIT, f"{who} adopted it{f', in {unit}' * bool(unit)}", None, unit)
+    what = f"{_called(parent)}, PID {parent.pid}"
+    if session:
+        return Keeper(Kept.SESSION, f"login session {session['number']} ({what})", parent.pid, unit)
+    if unit:
+        return Keeper(Kept.UNIT, f"unit {unit} ({what})", parent.pid, unit)
+    return Keeper(Kept.PROCESS, what, parent.pid, unit)
+
+
+def _is_manager(process: Process) -> bool:
+    return process.pid == 1 or engine_of(process.executable) == "systemd"
+
+
+def supervised(processes: Sequence[Process]) -> Sequence[Process]:
+    """Of a process and its ancestors, those below supervisord; none: there is none above it."""
+    for index, each in enumerate(processes):
+        if index and is_supervisord(each.words):
+            return processes[:index]
+    return ()
+
+
+def is_supervisord(words: Sequence[str]) -> bool:
+    """Whether a command line is supervisord's."""
+    one = program(words)
+    if one is None:
+        return False
+    # As a module too: `python -m supervisor.supervisord`.
+    return one.program.rpartition("/")[2] in ("supervisord", "supervisor.supervisord")
+
+
+def _supervisors_name(process: Process) -> str:
+    """What supervisorctl calls it, by its environment."""
+    name = process.environment.get(PROCESS_NAME, "")
+    group = process.environment.get(GROUP_NAME, "")
+    return name if group in ("", name) or not name else f"{group}:{name}"
+
+
+def _called(process: Process) -> str:
+    """The name of its program, as it is known."""
+    return engine_of(process.executable) or (process.words[0] if process.words else "a process")

@@ -1,0 +1,1 @@
+"""What unitq knows of each queue framework: read from TOML, checked, recognised."""

@@ -1,0 +1,100 @@
+"""What workers have in hand, from what they print: the journal's part of rollout/in_flight.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from unitq.queues.log_lines import Held, Said, follow, held
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence, Set
+
+    from unitq.model.names import InstanceName
+    from unitq.presets.model import Prints
+    from unitq.queues.log_lines import Print
+
+# The last lines of a start that are searched for what it has begun: two for each job, or more …
+FEW = 500
+# … and where it did not end by itself, and it is worth the second that it takes.
+MANY = 20_000
+
+# Of all starts that are asked for at once.
+_MOST = 40_000
+
+# Seconds: lines that were on their way to the journal when it was last read are read again.
+_OVERLAP = 2.0
+
+
+class Printing(NamedTuple):
+    """How the instances of a worker print their jobs."""
+
+    preset: str
+    prints: Prints
+    queue: str  # of those jobs; "": not known
+
+
+class Read(Protocol):
+    """Gives what these starts have printed, by invocation. Raises UnitqError.
+
+    Since a time, in seconds since 1970, or so many of the last lines of all of them together.
+    """
+
+    def __call__(
+        self, starts: Sequence[str], since: float | None, lines: int, *, ended: bool
+    ) -> Mapping[str, Sequence[Print]]: ...
+
+
+class Printed:
+    """The jobs that instances have begun and not ended, by what they printed."""
+
+    def __init__(
+        self,
+        printing: Mapping[str, Printing],
+        read: Read,
+    ) -> None:
+        """`printing` is by worker."""
+        self._printing = printing
+        self._read = read
+        self._said: dict[str, Said] = {}  # by invocation
+        self._until: dict[str, float] = {}  # the time of the last line that was read
+
+    def tells(self, name: InstanceName) -> bool:
+        """Whether its framework prints its jobs at all."""
+        return name.worker in self._printing
+
+    def look(
+        self,
+        starts: Mapping[InstanceName, str],
+        fetched: Mapping[str, Set[str]],
+        *,
+        ended: bool = False,
+    ) -> dict[InstanceName, Held]:
+        """What each of these starts (invocations) has in hand now, as far as it prints it.
+
+        `fetched` is by framework: see unitq.queues.log_lines.held. `ended`: they have come to their
+        end, and no more is coming. Raises UnitqError where the journal cannot be read.
+        """
+        mine = {name: start for name, start in starts.items() if start and self.tells(name)}
+        if ended:
+            for start in mine.values():
+                self._until.pop(start, None)
+        known = {start for start in mine.values() if start in self._until}
+        lines: dict[str, Sequence[Print]] = {}
+        if new := [start for start in mine.values() if start not in known]:
+            last = min((MANY if ended else FEW) * len(new), _MOST)
+            lines |= self._read(new, None, last, ended=ended)
+            whole = sum(map(len, lines.values())) < last
+            for start in new:
+                self._said[start] = self._said.get(start, Said())._replace(whole=whole)
+        if known:
+            since = min(self._until[each] for each in known) - _OVERLAP
+            lines |= self._read(sorted(known), since, 0, ended=False)
+        found = {}
+        for name, start in mine.items():
+            how, own = self._printing[name.worker], lines.get(start, ())
+            said = follow(self._said[start], how.prints, own, how.queue)
+            self._said[start] = said
+            if own:
+                self._until[start] = own[-1].time
+            found[name] = held(said, how.prints, fetched.get(how.preset))
+        return found

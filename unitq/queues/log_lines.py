@@ -1,0 +1,92 @@
+"""What a worker has in hand, as it prints it: the jobs that it began and did not end.
+
+For frameworks that keep nothing of that in Redis. Which lines say so, the preset knows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.queues.model import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Set
+
+    from unitq.presets.model import Prints
+
+
+class Print(NamedTuple):
+    """A line that a process wrote."""
+
+    time: float  # seconds since 1970
+    text: str
+    gap: bool = False  # not its own: journald says that it has left out lines before this time
+
+
+class Said(NamedTuple):
+    """What one start of a worker has said of its jobs so far."""
+
+    open: Mapping[str, Job] = {}  # by id: begun and not ended
+    spoke: bool = False  # whether it said anything: one that does not print jobs never does
+    whole: bool = True  # whether all its lines have been read; else it may have begun more
+    gaps: bool = False  # the journal has left some of them out (RateLimitBurst=, journald.conf(5))
+
+
+class Held(NamedTuple):
+    """What it has in hand by that. None: it does not say for certain."""
+
+    jobs: tuple[Job, ...] | None
+    possible: tuple[Job, ...]
+
+
+def follow(said: Said, prints: Prints, lines: Iterable[Print], queue: str) -> Said:
+    """The same after these lines. Lines that have been read before change nothing.
+
+    `queue` is that of its jobs where it is known; lines do not tell.
+    """
+    still = dict(said.open)
+    spoke, gaps = said.spoke, said.gaps
+    for line in lines:
+        if line.gap:
+            gaps = True
+            continue
+        for pattern in prints.ended:
+            if match := pattern.search(line.text):
+                spoke = True
+                still.pop(match["id"], None)
+        for pattern in prints.begun:
+            if match := pattern.search(line.text):
+                spoke = True
+                name = match["name"] if "name" in pattern.groupindex else ""
+                job = Job(queue, name or "", match["id"], line.time, "", None)
+                if prints.ahead:
+                    job = still.get(job.id, job._replace(since=None))
+                still[job.id] = job
+        # What was fetched begins later, at a time that no line tells; but the only one is at work.
+        if len(still) == 1:
+            ((identity, job),) = still.items()
+            if job.since is None:
+                still[identity] = job._replace(since=line.time)
+    return said._replace(open=still, spoke=spoke, gaps=gaps)
+
+
+def held(said: Said, prints: Prints, fetched: Set[str] | None) -> Held:
+    """What it has in hand.
+
+    `fetched` are the ids of the jobs that Redis keeps until their worker says that it has them, or
+    has done them; None: nobody knows. Where a beginning is printed of what is fetched, one that is
+    not among those any more is at work.
+    """
+    if not said.spoke:
+        return Held(None, ())
+    jobs = tuple(said.open.values())
+    if said.gaps:
+        # Of what it began, the end may be among the lines that are missing, and another beginning.
+        return Held(None, jobs)
+    if not jobs and not said.whole:
+        return Held(None, ())
+    if not prints.ahead or not jobs:
+        return Held(jobs, ())
+    if fetched is not None and (busy := tuple(job for job in jobs if job.id not in fetched)):
+        return Held(busy, ())
+    return Held(None, jobs)

@@ -1,0 +1,140 @@
+"""From the configuration to the queues: which there are, whose keys, and a way to Redis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.errors import ConfigError
+from unitq.presets.model import NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from unitq.cli.scope import Scope
+    from unitq.model.app import App, Worker
+    from unitq.presets.model import Preset
+    from unitq.queues.client import Connection, Secrets
+    from unitq.queues.reader import Source
+    from unitq.revisions.model import Revision
+
+_LINES = ("[redis]", 'url = "redis://127.0.0.1:6379/0"')
+_PRESET = 'preset = "php-resque"'
+
+
+def loaded(scope: Scope, *, reading: bool = True) -> tuple[App, Path]:
+    """The app as its file describes it: also of one that -a names and that is installed from
+    elsewhere. Raises ConfigError. See Scope.load for `reading`."""
+    from unitq.revisions import state
+
+    try:
+        return scope.load(reading=reading)
+    except ConfigError as error:
+        if error.problems or scope.app is None or scope.config is not None:
+            raise
+        revision = state.current(scope.layout.app(scope.app))
+        if revision is None:
+            raise
+        return scope._replace(config=revision.config).load(reading=reading)
+
+
+class NoRedisError(ConfigError):
+    """The configuration does not say where the queues are: it need not."""
+
+
+class Way(NamedTuple):
+    """How to look at the queues of an app."""
+
+    connection: Connection
+    sources: tuple[Source, ...]
+
+
+def way(app: App, presets: Mapping[str, Preset], source: str) -> Way:
+    """Raises ConfigError where the configuration does not say enough. Asks Redis nothing yet."""
+    from unitq.linux.read_as import deciding
+    from unitq.queues.client import Connection
+
+    if app.redis.url is None and not app.redis.sentinels:
+        named = app.redis.preset or any(worker.preset not in (None, NONE) for worker in app.workers)
+        raise NoRedisError(
+            f"{source}: it does not say where the queues are",
+            problems=_LINES if named else (*_LINES, _PRESET),
+            hint="add these lines",
+        )
+    found = sources(app, presets, source)
+    return Way(Connection(app.redis, _secrets(app), told_by=deciding(app.owner)), found)
+
+
+def of_installed(scope: Scope, revision: Revision, *, reading: bool = True) -> tuple[App, Way]:
+    """The same for an installed app. Raises UnitqError.
+
+    What is installed does not say where Redis is; the file that it was made from does.
+    """
+    app, path = scope._replace(config=scope.config or revision.config).load(reading=reading)
+    return app, way(app, scope.presets(), str(path))
+
+
+def sources(app: App, presets: Mapping[str, Preset], source: str) -> tuple[Source, ...]:
+    """The queues of the app, by framework."""
+    from unitq.queues.reader import Source
+
+    by_preset: dict[str, list[Worker]] = {}
+    for worker in app.workers:
+        if name := preset_of(app, worker):
+            by_preset.setdefault(name, []).append(worker)
+    if not by_preset:
+        raise ConfigError(
+            f"{source}: it does not say whose queues they are",
+            hint='add preset = "php-resque", or another one, to the workers or to [redis]',
+        )
+    found = []
+    for name, workers in by_preset.items():
+        preset = presets.get(name)
+        keys = preset.redis if preset else None
+        if keys is None:
+            raise ConfigError(f"{source}: the preset {name} does not say where its queues are")
+        prefix, registry = app.redis.prefix, app.redis.registry_prefix
+        found.append(
+            Source(
+                preset=name,
+                keys=keys,
+                queues=_queues(workers),
+                prefix=keys.prefix if prefix is None else prefix,
+                registry_prefix=keys.registry_prefix if registry is None else registry,
+            )
+        )
+    return tuple(found)
+
+
+def preset_of(app: App, worker: Worker) -> str | None:
+    """Whose keys this worker's queues have."""
+    return app.redis.preset if worker.preset in (None, NONE) else worker.preset
+
+
+def _queues(workers: Iterable[Worker]) -> tuple[str, ...]:
+    """Those that the workers name; not patterns such as Resque's `*`."""
+    named = dict.fromkeys(queue for worker in workers for queue in worker.queues)
+    return tuple(queue for queue in named if not set("*?[") & set(queue))
+
+
+def _secrets(app: App) -> Secrets:
+    from unitq.linux.read_as import deciding
+    from unitq.queues import secrets
+    from unitq.queues.client import Secrets
+
+    redis, told_by = app.redis, deciding(app.owner)
+
+    def found(stem: str, variable: str | None, file: str | None) -> str | None:
+        if variable is not None:
+            return secrets.from_variable(variable, app.workers, f"{stem}password_variable", told_by)
+        if file is not None:
+            return secrets.from_file(file, f"{stem}password_file", told_by)
+        return None
+
+    password = found("", redis.password_variable, redis.password_file)
+    if redis.password_credential is not None:
+        password = secrets.from_credential(redis.password_credential, "password_credential")
+    return Secrets(
+        password,
+        found("sentinel_", redis.sentinel_password_variable, redis.sentinel_password_file),
+    )

@@ -1,0 +1,339 @@
+"""Revisions: what a deploy installs. Numbered, hashed, never changed once written."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from unitq.errors import UnitqError
+from unitq.model import names
+from unitq.model.recycle import Recycle
+from unitq.model.settings import (
+    Duration,
+    OnDrainTimeout,
+    OnFailure,
+    Promote,
+    RolloutSettings,
+    Share,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from unitq.model.names import InstanceName
+    from unitq.units.render import Rendered, RenderedWorker
+
+# Raised when what is on disk changes shape; an older unitq then says so instead of guessing.
+FORMAT = 1
+
+
+class WorkerRevision(NamedTuple):
+    """What one worker is to run, and how many of it.
+
+    `revision` is the id of the deploy that last changed the worker: a deploy that leaves a
+    worker alone leaves its processes alone, and they stay fresh.
+    """
+
+    name: str
+    revision: str
+    fingerprint: str
+    instances: int
+    stop_timeout: float | None  # seconds; None: no limit
+    release: str
+    code_version: str
+    singleton: bool = False  # never two processes, so never an instance more than there are
+    probes: int = 0  # how often in a row the probe must succeed; 0: there is none
+    registered: bool = False  # the probe asks Redis whether it is registered
+    requeue: bool = False  # the job of one that was killed is put back into its queue
+    recycle: Recycle | None = None
+    preset: str | None = None  # the framework
+    queues: tuple[str, ...] = ()
+    quiet: str = ""  # the signal after which it takes no new jobs; "": there is none
+    resume: str = ""  # the one after which it does again
+    supervisor_name: str = ""  # what Supervisor called the first instance
+    commit: str = ""  # that was checked out; "": none, or made before this was kept
+    in_place: bool | None = None  # an update replaces these files; None: made before this was kept
+    sealed: str = ""  # the keyed hash of its environment; "": made before there was one
+
+
+class Revision(NamedTuple):
+    """What a deploy installed: read by every command that needs no configuration file."""
+
+    number: int
+    hash: str  # of what each worker runs, and how it is asked
+    app: str
+    created: float  # seconds since 1970
+    by: str
+    config: str
+    workers: tuple[WorkerRevision, ...]
+    units: tuple[str, ...]
+    rollout: RolloutSettings
+    restores: int | None = None  # the number of the revision that this one goes back to
+    why: str = ""  # what the operator said of it
+
+    @property
+    def id(self) -> str:
+        """`42-3fa9c1`: the number people say, and the hash."""
+        return f"{self.number}-{self.hash}"
+
+    def repeats(self, name: str | None) -> bool:
+        """Whether the revision of this id is another one in which the workers run the same.
+
+        After a rollback to 3, which is revision 5, processes of 3 are as they should be.
+        """
+        return bool(name) and name != self.id and (name or "").partition("-")[2] == self.hash
+
+    def worker(self, name: str) -> WorkerRevision | None:
+        """The worker of that name."""
+        return next((worker for worker in self.workers if worker.name == name), None)
+
+    @property
+    def instances(self) -> tuple[InstanceName, ...]:
+        """Every instance that should run."""
+        return tuple(
+            instance
+            for worker in self.workers
+            for instance in names.instances(worker.name, worker.instances)
+        )
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """The units that start with the app's target, so at boot too."""
+        timer = names.recycle_timer(self.app)
+        units = [names.unit(self.app, instance) for instance in self.instances]
+        return (*units, timer) if timer in self.units else tuple(units)
+
+    def code(self, instance: InstanceName) -> str | None:
+        """The revision that a process of this worker should be of; None: there is none like it.
+
+        Also of an instance that is one too many, as while a rollout has more of them for a while.
+        """
+        worker = self.worker(instance.worker)
+        return worker.revision if worker else None
+
+    def wanted(self, instance: InstanceName) -> str | None:
+        """The revision that this instance should run; None where it should not run at all."""
+        worker = self.worker(instance.worker)
+        return worker.revision if worker and instance.number <= worker.instances else None
+
+
+class Origin(NamedTuple):
+    """Who made a revision, when, from which file."""
+
+    created: float
+    by: str
+    config: str
+    why: str = ""
+
+
+def successor(
+    current: Revision | None, rendered: Rendered, rollout: RolloutSettings, origin: Origin
+) -> Revision:
+    """The revision that a deploy of `rendered` leads to: `current` itself where nothing differs."""
+    kept = {worker.name: worker for worker in current.workers} if current else {}
+    fresh = Revision(
+        number=current.number + 1 if current else 1,
+        hash=_hash([_parts(worker) for worker in rendered.workers]),
+        app=rendered.app,
+        created=origin.created,
+        by=origin.by,
+        config=origin.config,
+        why=origin.why,
+        workers=tuple(
+            WorkerRevision(
+                name=worker.name,
+                revision="",
+                fingerprint=worker.fingerprint,
+                instances=worker.instances,
+                stop_timeout=_seconds(worker.stop_timeout),
+                release=worker.code.release,
+                code_version=worker.code.version,
+                singleton=worker.singleton,
+                probes=worker.probes,
+                registered=worker.registered,
+                requeue=worker.requeue,
+                recycle=worker.recycle,
+                preset=worker.preset,
+                queues=worker.queues,
+                quiet=worker.quiet,
+                resume=worker.resume,
+                supervisor_name=worker.supervisor_name,
+                commit=worker.code.commit,
+                in_place=worker.code.in_place,
+                sealed=worker.sealed,
+            )
+            for worker in rendered.workers
+        ),
+        units=tuple(unit.name for unit in rendered.units),
+        rollout=rollout,
+    )
+    # A plain hash, of before there was a key, becomes a keyed one. It is the same worker.
+    former = {worker.name: worker.former for worker in rendered.workers}
+    workers = tuple(
+        # What runs was deployed from that commit, whatever a label says of this one.
+        worker._replace(
+            revision=kept[worker.name].revision,
+            commit=kept[worker.name].commit,
+            in_place=kept[worker.name].in_place,
+        )
+        if worker.name in kept
+        and kept[worker.name].fingerprint in (worker.fingerprint, former[worker.name])
+        else worker._replace(revision=fresh.id)
+        for worker in fresh.workers
+    )
+    if current and (workers, fresh.units, rollout, fresh.hash) == (
+        current.workers,
+        current.units,
+        current.rollout,
+        current.hash,
+    ):
+        return current
+    return fresh._replace(workers=workers)
+
+
+def _parts(worker: RenderedWorker) -> tuple[str, ...]:
+    # Another probe is another revision, to go back from and to, though it restarts nothing.
+    probe = (worker.probe.text,) if worker.probe else ()
+    # So is another preset that sets the same, and another signal to pause it by.
+    known = (worker.preset or "", worker.quiet, worker.resume, *worker.queues)
+    # And another name for `unitq ctl`. Apart from those: what was hashed before stays as it is.
+    named = (f"supervisor:{worker.supervisor_name}",) if worker.supervisor_name else ()
+    # And another order at a shutdown.
+    ordered = (f"order:{worker.order[-1]}",) if worker.order else ()
+    return (
+        worker.name,
+        worker.fingerprint,
+        *probe,
+        *(known if any(known) else ()),
+        *named,
+        *ordered,
+    )
+
+
+def scaled(current: Revision, counts: Mapping[str, int], origin: Origin) -> Revision:
+    """The revision that only changes how many instances there are."""
+    workers = tuple(
+        worker._replace(instances=counts.get(worker.name, worker.instances))
+        for worker in current.workers
+    )
+    if workers == current.workers:
+        return current
+    return current._replace(
+        number=current.number + 1,
+        created=origin.created,
+        by=origin.by,
+        config=origin.config,
+        why=origin.why,
+        workers=workers,
+    )
+
+
+def adopted(current: Revision, origin: Origin) -> Revision:
+    """Returns the same as a new revision, made from another file."""
+    return current._replace(
+        number=current.number + 1,
+        created=origin.created,
+        by=origin.by,
+        config=origin.config,
+        why=origin.why,
+    )
+
+
+def restored(current: Revision, target: Revision, origin: Origin) -> Revision:
+    """A revision with what `target` had. A new number: history only ever goes forward.
+
+    Its workers refer to the revisions that they referred to then, so an instance that still runs
+    one of those is as it should be.
+    """
+    return target._replace(
+        number=current.number + 1,
+        created=origin.created,
+        by=origin.by,
+        why=origin.why,
+        restores=target.restores or target.number,
+    )
+
+
+def dump(revision: Revision) -> str:
+    """The revision as JSON text."""
+    return json.dumps({"format": FORMAT, "id": revision.id} | plain(revision), indent=2) + "\n"
+
+
+def plain(value: Any) -> Any:
+    """Named tuples as objects: JSON would make lists of them."""
+    if hasattr(value, "_asdict"):
+        return {name: plain(each) for name, each in value._asdict().items()}
+    return [plain(each) for each in value] if isinstance(value, tuple) else value
+
+
+def load(text: str | bytes, where: str) -> Revision:
+    """The revision that `dump` wrote. Raises UnitqError where it is damaged or of a later unitq."""
+    try:
+        found: dict[str, Any] = json.loads(text)
+        if found["format"] > FORMAT:
+            raise UnitqError(
+                f"{where}: written by a later unitq (format {found['format']})",
+                hint="install that version again",
+            )
+        return Revision(
+            number=found["number"],
+            hash=found["hash"],
+            app=found["app"],
+            created=found["created"],
+            by=found["by"],
+            config=found["config"],
+            workers=tuple(_worker(worker) for worker in found["workers"]),
+            units=tuple(found["units"]),
+            rollout=settings_of(found["rollout"]),
+            restores=found.get("restores"),
+            why=found.get("why", ""),
+        )
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UnitqError(
+            f"{where}: damaged ({type(error).__name__}: {error})",
+            hint="`unitq deploy` writes a new revision once this file is moved away",
+        ) from error
+
+
+def _worker(found: dict[str, Any]) -> WorkerRevision:
+    # JSON has no tuples.
+    worker = WorkerRevision(**found)
+    worker = worker._replace(queues=tuple(worker.queues))
+    if worker.recycle is None:
+        return worker
+    limits = found["recycle"]
+    age = Duration(**limits["age"]) if limits["age"] else None
+    return worker._replace(recycle=Recycle(limits["memory"], age, Share(**limits["jitter"])))
+
+
+_SETTINGS: dict[str, Callable[[Any], Any]] = {
+    "max_unavailable": lambda value: Share(**value),
+    "max_surge": lambda value: Share(**value),
+    "canary": lambda value: Share(**value),
+    "min_healthy": lambda value: Duration(**value),
+    "start_timeout": lambda value: Duration(**value),
+    "canary_soak": lambda value: Duration(**value),
+    "healthy_deadline": lambda value: Duration(**value),
+    "promote": Promote,
+    "on_failure": OnFailure,
+    "on_drain_timeout": OnDrainTimeout,
+    "max_failures": int,
+}
+
+
+def settings_of(found: Mapping[str, Any]) -> RolloutSettings:
+    """The settings that `plain` made an object of."""
+    # What an older unitq did not know has its default.
+    known = {name: read(found[name]) for name, read in _SETTINGS.items() if name in found}
+    return RolloutSettings(**known)
+
+
+def _hash(parts: object) -> str:
+    import hashlib  # loads OpenSSL, which reading a revision need not pay for
+
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:6]
+
+
+def _seconds(value: float) -> float | None:
+    # JSON has no infinity.
+    return None if value == float("inf") else value

@@ -1,0 +1,403 @@
+"""The ledgers on disk, one for each rollout. What they mean: rollout/ledger.py."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from unitq.errors import UnitqError
+from unitq.linux import files
+from unitq.printable import one_line
+from unitq.revisions import state
+from unitq.rollout import withheld
+from unitq.rollout.ledger import Record, Story, line, records, story
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Self
+
+    from unitq.model.layout import AppLayout
+
+_LEDGER = "ledger.jsonl"
+_REPORT = "report.json"
+_LOGS = "logs.json"  # of the report, what only those may read who may read the journal
+_PROGRESS = "progress.log"
+_PROGRESS_OF_JOBS = "progress-jobs.log"  # the same lines, with the jobs; as private
+
+# Taken on disk before anything is done: a disk that fills up meanwhile does not stop a rollback.
+_RESERVED = 64 << 10
+_RESERVED_PER_INSTANCE = 2 << 10
+
+# A rollback is a revision of its own, with a ledger and a report. What it takes is held from before
+# the deploy that it may have to undo, and given up when it begins.
+_WAY_BACK = ".way-back"
+_HELD = 448 << 10
+_HELD_PER_INSTANCE = 18 << 10
+
+
+class LedgerError(UnitqError):
+    """What is to be done cannot be written down any more, and so is not done."""
+
+
+class Ledger:
+    """The ledger of one rollout, open for writing. A context manager."""
+
+    def __init__(self, place: AppLayout, number: int, instances: int) -> None:
+        """Opens it, or makes it. Raises OSError, on a full disk too."""
+        self.number = number
+        self._place = place
+        self._folder = Path(place.rollout(number))
+        self._staged = files.beside(self._folder / _REPORT)
+        self._staged_logs = files.beside(self._folder / _LOGS)
+        path = self._folder / _LEDGER
+        self._made = not os.path.exists(path)
+        self._void = False
+        self._held: int | None = None  # bytes that were held before this rollout did
+        self._descriptor = -1
+        self.failed = False  # it cannot be written any more: the rollout counts as cut off
+        try:
+            files.folder(self._folder)
+            self._descriptor = os.open(
+                path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
+            )
+            content = path.read_bytes()
+            told = records(content)
+            self._seq = len(told)
+            self._end = sum(len(line(record)) for record in told)
+            # What is torn goes, so that nothing of it can follow what is written now.
+            os.ftruncate(self._descriptor, self._end)
+            room = _RESERVED + instances * _RESERVED_PER_INSTANCE
+            os.posix_fallocate(self._descriptor, self._end, room)
+            # Without a report no later rollback would take its revision for a stable one.
+            _reserve(self._staged, room)
+            _reserve(self._staged_logs, room, private=True)
+            files.sync(self._folder)
+        except OSError as error:
+            error.filename = error.filename or str(path)  # a full disk does not say where
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+            self._discard(everything=self._made)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with suppress(OSError):
+            os.ftruncate(self._descriptor, self._end)
+        os.close(self._descriptor)
+        self._discard(everything=self._void and self._made)
+
+    def void(self) -> None:
+        """Nothing was changed: of a ledger just begun nothing is left once it is closed."""
+        self._void = True
+
+    def open_with(self, what: str, **data: Any) -> None:
+        """Writes the first record, before anything is changed. Raises OSError; it is closed then.
+
+        With none of its own before this one, nothing of it is left.
+        """
+        try:
+            self._append(what, data)
+            os.fdatasync(self._descriptor)
+        except OSError:
+            self.void()
+            self.__exit__()
+            raise
+
+    def hold_way_back(self, instances: int) -> None:
+        """Sees to it that a rollback finds room on disk. Raises OSError; it is closed then."""
+        path = Path(self._place.state) / _WAY_BACK
+        try:
+            with open(path, "ab") as file:
+                self._held = file.tell()
+                os.fchmod(file.fileno(), 0o600)
+                os.posix_fallocate(file.fileno(), 0, _HELD + instances * _HELD_PER_INSTANCE)
+        except OSError as error:
+            error.filename = error.filename or str(path)
+            self.void()
+            self.__exit__()
+            raise
+
+    def write(self, what: str, **data: Any) -> None:
+        """Writes a record down: on disk when this returns. Raises LedgerError."""
+        self.note(what, **data)
+        self.sync()
+
+    def note(self, what: str, **data: Any) -> None:
+        """Writes a record that is on disk after the next `sync` only. Raises LedgerError."""
+        with self._in_words():
+            self._append(what, data)
+
+    def sync(self) -> None:
+        """Returns when all that was written is on disk (fdatasync(2)). Raises LedgerError."""
+        with self._in_words():
+            os.fdatasync(self._descriptor)
+
+    def report(self, document: dict[str, Any]) -> None:
+        """Keeps the closing report beside it. Raises OSError."""
+        public, private = withheld.split(document)
+        if private:
+            _fill(self._staged_logs, private)
+            self._staged_logs.replace(self._folder / _LOGS)
+        _fill(self._staged, public)
+        self._staged.replace(self._folder / _REPORT)
+        files.sync(self._folder)
+        if not private:
+            (self._folder / _LOGS).unlink(missing_ok=True)
+
+    def progress(self, words: str, jobs: str = "") -> None:
+        """Keeps a line for who looks on; `jobs` is its end for those who may read the journal.
+
+        Nothing depends on it: on a full disk it is left out.
+        """
+        with suppress(OSError):
+            for name, text in ((_PROGRESS_OF_JOBS, words + jobs), (_PROGRESS, words)):
+                private = name == _PROGRESS_OF_JOBS
+                with open(self._folder / name, "a", encoding="utf-8", opener=_private) as file:
+                    if file.tell() == 0:
+                        _open_to_readers(file.fileno(), private=private)
+                    file.write(f"{one_line(text)}\n")
+
+    def kept(self) -> dict[str, Any] | None:
+        """The closing report of an earlier command of this rollout. Raises OSError, ValueError."""
+        try:
+            report = json.loads((self._folder / _REPORT).read_bytes())
+        except FileNotFoundError:
+            return None
+        return whole(self._folder, report)
+
+    def _append(self, what: str, data: dict[str, Any]) -> None:
+        text = line(Record(self._seq + 1, time(), what, data))
+        os.pwrite(self._descriptor, text, self._end)
+        self._seq += 1
+        self._end += len(text)
+
+    def _discard(self, *, everything: bool) -> None:
+        """Leaves nothing behind but the ledger; that neither if `everything`: nothing is in it."""
+        with suppress(OSError):
+            self._staged.unlink(missing_ok=True)
+            self._staged_logs.unlink(missing_ok=True)
+        if not everything:
+            return
+        with suppress(OSError):
+            (self._folder / _LEDGER).unlink(missing_ok=True)
+            (self._folder / _PROGRESS).unlink(missing_ok=True)
+            (self._folder / _PROGRESS_OF_JOBS).unlink(missing_ok=True)
+        place = self._place
+        if self._held:
+            with suppress(OSError):
+                os.truncate(Path(place.state) / _WAY_BACK, self._held)
+        elif self._held == 0:
+            give_up_way_back(place)
+        for folder in (self._folder, place.rollouts, place.state, place.state.parent):
+            with suppress(OSError):
+                Path(folder).rmdir()  # only if nothing is in it
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            if self.failed:
+                raise OSError(errno.EIO, "an earlier record could not be written")
+            yield
+        except OSError as error:
+            self.failed = True
+            raise LedgerError(
+                f"the ledger cannot be written any more: {self._folder / _LEDGER}: "
+                f"{error.strerror}; nothing further is touched",
+                hint="what was begun goes on in systemd; `unitq rollout status` tells how to go on",
+            ) from error
+
+
+def _fill(path: Path, value: object) -> None:
+    with open(path, "r+b") as file:
+        file.write(f"{json.dumps(value, indent=2)}\n".encode())
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _reserve(path: Path, room: int, *, private: bool = False) -> None:
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        _open_to_readers(descriptor, private=private)
+        os.posix_fallocate(descriptor, 0, room)
+    finally:
+        os.close(descriptor)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _open_to_readers(descriptor: int, *, private: bool) -> None:
+    if private:
+        files.for_journal_readers(descriptor)
+    else:
+        os.fchmod(descriptor, 0o644)
+
+
+def whole(folder: Path, report: dict[str, Any]) -> dict[str, Any]:
+    """The report with what is kept apart from it. Raises OSError, and ValueError: damaged."""
+    if not report.get(withheld.MARK):
+        return report
+    return withheld.joined(report, json.loads((folder / _LOGS).read_bytes()))
+
+
+def _tidied(place: AppLayout) -> None:
+    """Deletes what was left by unitqs that were killed; whoever begins a rollout is alone here."""
+    for name in os.listdir(place.rollouts):
+        for kept in (_REPORT, _LOGS):
+            with suppress(OSError):
+                files.beside(Path(place.rollouts) / name / kept).unlink(missing_ok=True)
+
+
+def _tighten(place: AppLayout) -> None:
+    """Takes from all accounts what a unitq before this one let them read."""
+    for name in os.listdir(place.rollouts):
+        folder = Path(place.rollouts) / name
+        if not os.path.exists(folder / _PROGRESS_OF_JOBS):
+            _close(folder / _PROGRESS)
+        try:
+            public, private = withheld.split(json.loads((folder / _REPORT).read_bytes()))
+        except FileNotFoundError:
+            continue
+        except (ValueError, TypeError, AttributeError):
+            _close(folder / _REPORT)  # damaged: nobody knows what is in it
+            continue
+        if private:
+            # On a full disk it stays as it is, but for fewer.
+            _close(folder / _REPORT)
+            with suppress(OSError):
+                files.replace(folder / _LOGS, f"{json.dumps(private)}\n".encode(), 0o600)
+                _close(folder / _LOGS)
+                files.replace(folder / _REPORT, f"{json.dumps(public)}\n".encode(), 0o644)
+
+
+def _close(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            files.for_journal_readers(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def begin(
+    place: AppLayout,
+    kind: str,
+    *,
+    revision: str,
+    previous: str | None,
+    instances: int,
+    max_unavailable: str | None,
+    settings: dict[str, Any] | None = None,
+) -> Ledger:
+    """A new ledger with its first record. Raises OSError.
+
+    Of a rollback it takes the room that was held for it, of anything else it holds that room.
+    """
+    if kind == "rollback":
+        give_up_way_back(place)
+    if os.path.isdir(place.rollouts):
+        _tighten(place)
+        _tidied(place)
+    ledger = Ledger(place, _last(place) + 1, instances)
+    ledger.open_with(
+        "begin",
+        kind=kind,
+        revision=revision,
+        previous=previous,
+        by=state.whoami(),
+        command=state.command_name(),
+        max_unavailable=max_unavailable,
+        settings=settings,
+        pid=os.getpid(),
+        boot=_boot(),
+    )
+    if kind != "rollback":
+        ledger.hold_way_back(instances)
+    return ledger
+
+
+def give_up_way_back(place: AppLayout) -> None:
+    """Makes room for a rollback: what was held for it is free."""
+    (Path(place.state) / _WAY_BACK).unlink(missing_ok=True)
+
+
+def resume(place: AppLayout, number: int, instances: int) -> Ledger:
+    """The ledger of a rollout that goes on, with a record that says so. Raises OSError."""
+    ledger = Ledger(place, number, instances)
+    ledger.open_with("resume", by=state.whoami(), pid=os.getpid(), boot=_boot())
+    return ledger
+
+
+def latest(place: AppLayout) -> Story | None:
+    """What the newest ledger tells; None: there was no rollout yet."""
+    for number in range(_last(place), 0, -1):
+        told = read(place, number)
+        if (found := story(number, told)) is not None:
+            return found
+    return None
+
+
+def in_the_way(place: AppLayout) -> Story | None:
+    """A rollout that has to be dealt with before another; None: there is none, or it is at work."""
+    story = latest(place)
+    if story is None or not story.in_the_way:
+        return None
+    if story.unfinished and not os.path.exists(place.revisions / story.revision):
+        # Its revision is what a deploy writes first: nothing was changed.
+        return None
+    return story
+
+
+def read(place: AppLayout, number: int) -> tuple[Record, ...]:
+    """The records of one rollout; none where there is no such ledger."""
+    try:
+        return records((Path(place.rollout(number)) / _LEDGER).read_bytes())
+    except FileNotFoundError:
+        return ()
+
+
+class Progress:
+    """The lines of a rollout at work, and of each that begins later, as they come."""
+
+    def __init__(self, place: AppLayout) -> None:
+        self._place = place
+        found = latest(place)
+        # One that has ended is no news.
+        self._number = _last(place) + (found is not None and not found.unfinished)
+        self._at = 0
+
+    def news(self) -> list[str]:
+        """Those that were written since the last call."""
+        number = max(_last(self._place), self._number)
+        if number != self._number:
+            self._number, self._at = number, 0
+        folder = Path(self._place.rollout(number))
+        for name in (_PROGRESS_OF_JOBS, _PROGRESS):
+            with suppress(FileNotFoundError, PermissionError), open(folder / name, "rb") as file:
+                file.seek(self._at)
+                # The last line may be half there.
+                lines, end, _ = file.read().rpartition(b"\n")
+                self._at += len(lines) + len(end)
+                return lines.decode(errors="replace").split("\n") if end else []
+        return []
+
+
+def _last(place: AppLayout) -> int:
+    try:
+        return max((int(n) for n in os.listdir(place.rollouts) if n.isdigit()), default=0)
+    except FileNotFoundError:
+        return 0
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -1,0 +1,166 @@
+"""What is ordered of systemd in a rollout, and what has to be on disk before it is."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from unitq.errors import GoingDownError, NoMatchError, SystemdError
+from unitq.instances.state import Seen, failure
+from unitq.linux.account import account
+from unitq.linux.trust import ROOT
+from unitq.model import names
+from unitq.revisions import state
+from unitq.rollout import install
+from unitq.rollout.engine.instance import Action, ActionKind
+from unitq.systemd import journal
+from unitq.systemd.errors import BusLostError
+from unitq.units import unit_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from unitq.model.layout import Layout
+    from unitq.model.names import InstanceName
+    from unitq.rollout.ledger_store import Ledger
+    from unitq.systemd.manager import Systemd
+
+_FOREVER = 1e12  # seconds; systemd's "infinity" is more
+
+_LOG_LINES = 20  # of a failed start that are shown
+_LAST_WORDS = 5  # of one that was killed
+_PROBE_LINES = 5  # and of its probe
+
+
+class Orders:
+    """Gives the orders of one app. With a ledger, each is written down there before it is given."""
+
+    def __init__(
+        self, systemd: Systemd, layout: Layout, app: str, book: Ledger | None = None
+    ) -> None:
+        self._systemd = systemd
+        self._layout = layout
+        self._place = layout.app(app)
+        self._app = app
+        self._book = book
+
+    def unless_going_down(self) -> None:
+        """Raises GoingDownError where systemd stops everything.
+
+        What is down then has not failed, nor does it wait for its turn. systemd says so before it
+        stops the first: so it is asked after something was seen, and before that is acted upon.
+        """
+        with suppress(BusLostError):  # the next order will notice
+            if self._systemd.stopping():
+                raise GoingDownError(
+                    f"systemd is shutting down: the work on {self._app} is cut off",
+                    hint=f"once it is up again, `unitq -a {self._app} status` tells how to go on",
+                )
+
+    def write_down(self, actions: Iterable[Action], seen: Mapping[InstanceName, Seen]) -> None:
+        """Puts all of them into the ledger: on disk when this returns.
+
+        Raises LedgerError, and GoingDownError where none may be given any more.
+        """
+        actions = tuple(actions)
+        if actions:
+            self.unless_going_down()
+        # A probe changes nothing.
+        real = [action for action in actions if action.kind is not ActionKind.PROBE]
+        if self._book is None or not real:
+            return
+        for action in real:
+            name = action.state.instance
+            sight = seen.get(name)
+            self._book.note(
+                "order",
+                instance=str(name),
+                do=str(action.kind),
+                before=sight.invocation if sight else "",
+            )
+        self._book.sync()
+
+    def pinned(self, actions: Iterable[Action]) -> list[Action]:
+        """Those that start an instance which still runs by an older unit text."""
+        starting = (ActionKind.START, ActionKind.RESTART, ActionKind.SWITCH)
+        folder = self._layout.unit_dir
+        return [
+            action
+            for action in actions
+            if action.kind in starting
+            and unit_files.pin(folder, names.unit(self._app, action.state.instance))
+        ]
+
+    def switch(self, actions: Iterable[Action], wanted: Mapping[InstanceName, str]) -> None:
+        """From now on these are started with the new code and by the new text, both or neither.
+
+        One daemon-reload for all of them. Raises OSError, SystemdError.
+        """
+        instances = [action.state.instance for action in actions]
+        for name in instances:
+            if name in wanted:
+                state.pin(self._place, name, wanted[name])
+        units = [names.unit(self._app, name) for name in instances]
+        install.switch(self._systemd, self._layout, self._app, units)
+
+    def give(self, action: Action, wanted: str | None, seen: Seen) -> str:
+        """Orders an action; returns the path of its unit job. Raises OSError, SystemdError."""
+        name = action.state.instance
+        if action.kind is ActionKind.PROBE:
+            return self._systemd.start(names.probe(self._app, name))
+        unit = names.unit(self._app, name)
+        if action.kind is ActionKind.STOP:
+            return self._systemd.stop(unit)
+        if wanted:
+            state.pin(self._place, name, wanted)
+        # Deliberate starts count against the start limit: forget the earlier ones.
+        self._systemd.reset_failed(unit)
+        return self._systemd.start(unit) if seen.down else self._systemd.restart(unit)
+
+    def limit(self, name: InstanceName) -> float | None:
+        """Seconds that systemd gives it to stop; None: any time, or it is not loaded."""
+        try:
+            found = self._systemd.properties(names.unit(self._app, name), "TimeoutStopUSec")
+        except (NoMatchError, SystemdError):
+            return None
+        seconds: float = found["TimeoutStopUSec"] / 1e6
+        return seconds if seconds < _FOREVER else None
+
+    def probe_failed(self, name: InstanceName) -> str:
+        """How a probe that failed ended."""
+        unit = names.probe(self._app, name)
+        found = self._systemd.properties(unit, "Result", "ExecMainCode", "ExecMainStatus")
+        # Else it would stay in systemd's list of failed units.
+        self._systemd.reset_failed(unit)
+        seen = Seen(
+            result=found["Result"], code=found["ExecMainCode"], status=found["ExecMainStatus"]
+        )
+        return f"its probe: {failure(seen)}"
+
+    def logs(self, name: InstanceName, invocation: str, *, probed: bool) -> tuple[str, ...]:
+        """The last lines of that start of an instance, and of its probe before them."""
+        user = self._layout.user
+        lines: tuple[str, ...] = ()
+        if probed and (uid := self._uid(name)) is not None:
+            identifier = names.probe_identifier(self._app, name)
+            lines = journal.said(identifier, _PROBE_LINES, uid=uid, user=user)
+        return lines + (journal.tail(invocation, _LOG_LINES, user=user) if invocation else ())
+
+    def _uid(self, name: InstanceName) -> int | None:
+        """The user ID that a probe's command runs as; None: it cannot be found out."""
+        if self._layout.user:
+            return os.getuid()
+        try:
+            user = self._systemd.properties(names.probe(self._app, name), "User")["User"]
+            return account(user).uid if user else ROOT
+        except LookupError:
+            return int(user) if user.isdigit() else None
+        except SystemdError:
+            return None
+
+    def last_words(self, invocation: str) -> tuple[str, ...]:
+        """What the processes of that start printed last."""
+        if not invocation:
+            return ()
+        return journal.printed_last(invocation, _LAST_WORDS, user=self._layout.user)

@@ -1,0 +1,485 @@
+"""What must be true of this machine before a deploy may change anything."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unitq.cmdline.exec_line import executable, keeps_to_user, of_the_shell
+from unitq.cmdline.script_file import script_file
+from unitq.cmdline.wrappers import SHELLS
+from unitq.cmdline.wrappers import named as wrapper_named
+from unitq.config.exposure_lint import applies
+from unitq.errors import PreflightError
+from unitq.linux import obeyed, programs
+from unitq.linux.account import name_of
+from unitq.linux.trust import ANYONE, ROOT, absolute
+from unitq.model.app import CodeVersion
+from unitq.model.finding import Finding, Level
+from unitq.model.hardening import DIRECTIVES, Hardening
+from unitq.presets.detect import interpreter
+from unitq.revisions import git
+from unitq.revisions.code import is_changed
+from unitq.rollout import reachable
+from unitq.rollout.hook_process import program
+from unitq.rollout.reachable import ANOTHER_VIEW, SEARCH_PATH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import PurePath
+
+    from unitq.linux.trust import Control
+    from unitq.model.app import App, Hook, Hooks, Worker
+    from unitq.units.render import Code, UnitText
+
+_VERIFY_SECONDS = 60.0
+_YES = ("1", "yes", "y", "true", "t", "on")  # systemd.syntax(7)
+
+
+def of_app(app: App, code: Mapping[str, Code], *, user_scope: bool) -> list[Finding]:
+    """What is missing on this machine: users, groups, programs."""
+    missing = [] if user_scope else _rootless(app)
+    found = missing + [
+        finding
+        for worker in app.workers
+        for finding in (
+            *_accounts(worker, code[worker.name].release, user_scope=user_scope),
+            *_programs(worker, code[worker.name].release),
+            *_writable(worker, code[worker.name].release, user_scope=user_scope),
+        )
+    ]
+    found += _of_accounts(app, code, found, user_scope=user_scope)
+    return found + _mail(app) + _checkouts(app, code)
+
+
+def _of_accounts(
+    app: App, code: Mapping[str, Code], found: Sequence[Finding], *, user_scope: bool
+) -> list[Finding]:
+    """What accounts may not reach; of what is missing altogether something is said already."""
+    wrong = {finding.place for finding in found if finding.level is Level.ERROR}
+    said = reachable.of_app(app, code, user_scope=user_scope)
+    return [finding for finding in said if finding.place not in wrong]
+
+
+def _checkouts(app: App, code: Mapping[str, Code]) -> list[Finding]:
+    """Where no commit says which code it is, and so every deploy restarts the workers."""
+    found: dict[str, Finding] = {}
+    for worker in app.workers:
+        place = f"workers.{worker.name}.directory"
+        version = code[worker.name]
+        if is_changed(version):
+            message = f"{version.release} has changes that are not committed: no rollback brings "
+            message += "them back, and later ones are not noticed"
+            hint = "commit them, or list what workers write there in .gitignore; until then every "
+            hint += "deploy restarts the workers"
+            found.setdefault(
+                version.release, Finding(Level.WARNING, place, message, hint, name="uncommitted")
+            )
+        if app.code_version is not CodeVersion.AUTO:
+            continue
+        try:
+            git.find(os.path.realpath(worker.directory))
+        except git.RefusedError as error:
+            found[str(error)] = Finding(
+                Level.WARNING,
+                place,
+                f"git is not asked for the version: {error}",
+                "`chown -R` it to one account; until then every deploy restarts the workers",
+                name="no-git",
+            )
+    return list(found.values())
+
+
+def _writable(worker: Worker, release: str, *, user_scope: bool) -> list[Finding]:
+    """Paths that are to be writable and are not there: systemd would not start the worker."""
+    if user_scope or worker.hardening is not Hardening.STRICT:
+        return []
+    place, found = f"workers.{worker.name}.writable", []
+    private = _TMP if applies(worker, "PrivateTmp") else ()
+    for key, named in (("directory", [release]), ("writable", worker.writable)):
+        for path in named:
+            if any(Path(path).is_relative_to(folder) for folder in private):
+                message = f'{path}: under hardening = "strict" the worker has a /tmp of its own'
+                hint = "move it, or set PrivateTmp = false in [service]"
+                found.append(Finding(Level.ERROR, f"workers.{worker.name}.{key}", message, hint))
+    for path in worker.writable:
+        where = Path(release, path)
+        try:
+            where.stat()
+        except PermissionError:
+            continue  # whether root sees it is not for us to say
+        except OSError as error:
+            below = "" if path.startswith("/") else ", in the code that `directory` leads to"
+            hint = "make it, or leave it out: the worker would not start (226/NAMESPACE)"
+            message = f"{path}{below}: {where}: {error.strerror}"
+            found.append(Finding(Level.ERROR, place, message, hint))
+    return found
+
+
+_TMP = ("/tmp", "/var/tmp")  # noqa: S108  (we write nothing there)
+
+# What `sendmail` hands a mail over by, in Postfix, Exim and Sendmail.
+_MAILERS = ("/usr/sbin/postdrop", "/usr/sbin/exim4", "/usr/sbin/exim", "/usr/sbin/sendmail")
+
+
+def _mail(app: App) -> list[Finding]:
+    """Whether jobs can still send mail by this machine's `sendmail`."""
+    if not any(applies(worker, "NoNewPrivileges") and not worker.root for worker in app.workers):
+        return []
+    for mailer in _MAILERS:
+        try:
+            mode = os.stat(mailer).st_mode
+        except OSError:
+            continue
+        if mode & (stat.S_ISUID | stat.S_ISGID):
+            return [
+                Finding(
+                    Level.NOTE,
+                    "hardening",
+                    f"PHP's mail() and `sendmail` fail in jobs: {mailer} is setuid or setgid, "
+                    "and NoNewPrivileges takes that away",
+                    "send by SMTP (localhost:25), or set NoNewPrivileges = false in [service]",
+                    name="mail",
+                )
+            ]
+    return []
+
+
+def of_hooks(hooks: Hooks, directory: PurePath, *, user_scope: bool) -> list[Finding]:
+    """Which programs of hooks cannot be run; `directory` is the one of unitq.toml."""
+    found = []
+    for name, hook in hooks:
+        path = program(hook, directory)
+        hint = ""
+        if "/" not in hook.command[0]:
+            hint = "write its whole path; $PATH is not searched for hooks"
+        elif not hook.command[0].startswith("/"):
+            hint = f"a relative path starts at the directory of the configuration, {directory}"
+        missing = _runnable(path, f"hooks.{name}", hint)
+        found += missing
+        if hook.user is not None:
+            found += _account(hook.user, "user", f"hooks.{name}", user_scope=user_scope)
+        elif not missing and not user_scope:
+            found += _of_roots_hook(hook, directory, f"hooks.{name}")
+    return found
+
+
+def _of_roots_hook(hook: Hook, directory: PurePath, place: str) -> list[Finding]:
+    """What another account than root could make this hook do as root."""
+    for file in _run_by(hook, directory):
+        if control := _foreign(file):
+            owner = "" if control.uid == ANYONE else name_of(control.uid)
+            return [
+                Finding(
+                    Level.ERROR,
+                    place,
+                    f"would run {file} as root: {obeyed.describe(str(file), control)}",
+                    f'`{{ command = […], user = "{owner or "www-data"}" }}` runs it with that '
+                    f"account's rights; or: {obeyed.mend(control)}",
+                )
+            ]
+    return []
+
+
+def _run_by(hook: Hook, directory: PurePath) -> Iterator[Path]:
+    """The program of a hook; behind an interpreter and the like, the files up to its script.
+
+    As they are found at the hook's start: relative paths are below the directory of unitq.toml.
+    """
+    for number, word in enumerate(hook.command):
+        path = program(hook, directory) if number == 0 else Path(absolute(directory)) / word
+        there = os.path.isfile(path)
+        if there or (number and "/" in word and not word.startswith("-")):
+            yield path
+        name = path.name
+        if there and not (wrapper_named(name) or name in SHELLS or interpreter(name)):
+            return
+
+
+def of_owner(app: App, path: PurePath) -> list[Finding]:
+    """What is said each time of a file that another account than root decides about."""
+    if app.owner is None:
+        return []
+    return [
+        Finding(
+            Level.NOTE,
+            str(path),
+            f"{app.owner} may change this file, and root obeys it",
+            "`unitq trust` lists such files",
+        )
+    ]
+
+
+def _foreign(path: PurePath) -> Control | None:
+    try:
+        return obeyed.foreign(path)
+    except PermissionError:
+        if os.geteuid() == ROOT:
+            raise
+        return None  # root will see it
+
+
+def _accounts(worker: Worker, release: str, *, user_scope: bool) -> list[Finding]:
+    place = f"workers.{worker.name}"
+    found: list[Finding] = []
+    for key, name in (("user", worker.user), ("group", worker.group)):
+        if name:
+            found += _account(name, key, place, user_scope=user_scope)
+    if not user_scope:
+        found += _of_root(worker, place, release)
+    return found
+
+
+def _account(name: str, key: str, place: str, *, user_scope: bool) -> list[Finding]:
+    """An account or group that does not exist, or that cannot be had."""
+    if user_scope:
+        return [
+            Finding(
+                Level.ERROR,
+                f"{place}.{key}",
+                "with --user every worker runs as you; a user's manager cannot change that",
+                f"leave `{key}` out, or deploy in system scope (as root, without --user)",
+            )
+        ]
+    if _known(name, "passwd" if key == "user" else "group"):
+        return []
+    return [
+        Finding(
+            Level.ERROR,
+            f"{place}.{key}",
+            f"there is no {key} {name} on this machine",
+            f"`{'useradd --system' if key == 'user' else 'groupadd --system'} {name}`",
+        )
+    ]
+
+
+def _of_root(worker: Worker, place: str, release: str) -> list[Finding]:
+    """What others could make a worker run that runs as root."""
+    if worker.user is None or not _is_root(worker.user):
+        return _of_prefixes(worker, place)
+    found = []
+    for number, path in enumerate(worker.environment_files):
+        if control := _foreign(Path(path)):
+            found.append(
+                Finding(
+                    Level.ERROR,
+                    f"{place}.environment_file[{number}]",
+                    f"would decide what root runs: {obeyed.describe(path, control)}",
+                    obeyed.mend(control),
+                )
+            )
+    if control := _foreign(Path(release)):
+        found.append(
+            Finding(
+                Level.WARNING,
+                f"{place}.user",
+                f"runs as root what others can change: {obeyed.describe(release, control)}",
+                "give it a user of its own",
+            )
+        )
+    return found
+
+
+def _of_prefixes(worker: Worker, place: str) -> list[Finding]:
+    commands = {"command": worker.command}
+    if worker.probe:
+        commands["probe.command"] = worker.probe.command
+    return [
+        Finding(
+            Level.ERROR,
+            f"{place}.{key}",
+            'runs with root\'s rights and not with those of `user`: by a "+" or "!" before the '
+            'program, or behind a ";"',
+            'leave these out; user = "root" is for what has to be root',
+        )
+        for key, command in commands.items()
+        if not keeps_to_user(command)
+    ]
+
+
+def _rootless(app: App) -> list[Finding]:
+    """Where it is not said as whom workers run: once where it is said for none."""
+    without = [
+        f"workers.{worker.name}.user"
+        for worker in app.workers
+        if worker.user is None
+        and dict(worker.service).get("DynamicUser", ("no",))[-1].lower() not in _YES
+    ]
+    places = ["user"] if len(without) == len(app.workers) else without
+    return [
+        Finding(
+            Level.ERROR,
+            place,
+            "missing: the workers would run as root",
+            f'add user = "{app.owner}"'
+            if app.owner
+            else 'add user = "www-data", or another account; user = "root" only if they need root',
+        )
+        for place in places
+    ]
+
+
+def _is_root(user: str) -> bool:
+    import pwd
+
+    if user.isdigit():
+        return int(user) == ROOT
+    try:
+        return pwd.getpwnam(user).pw_uid == ROOT
+    except KeyError:
+        return False
+
+
+def _known(name: str, database: str) -> bool:
+    import grp
+    import pwd
+
+    try:
+        if database == "passwd":
+            pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
+        else:
+            grp.getgrgid(int(name)) if name.isdigit() else grp.getgrnam(name)
+    except KeyError:
+        # systemd runs a unit under a number that has no name.
+        return name.isdigit()
+    return True
+
+
+def _programs(worker: Worker, release: str) -> list[Finding]:
+    place = f"workers.{worker.name}"
+    commands = [(worker.command, f"{place}.command")]
+    if worker.probe:
+        commands.append((worker.probe.command, f"{place}.probe.command"))
+    own = dict(worker.service)
+    search = own.get("ExecSearchPath", ())
+    folders = ":".join(search).split(":") if search else SEARCH_PATH
+    found = []
+    for command, where in commands:
+        found += _program(command, release, where, folders) or (
+            [] if own.keys() & ANOTHER_VIEW else _script(command, release, where)
+        )
+    return found
+
+
+def of_command(command: str, release: str, place: str, directives: frozenset[str]) -> list[Finding]:
+    """What keeps an installed command from starting; `directives` are those of its unit."""
+    if directives & (ANOTHER_VIEW | {"ExecSearchPath"}):
+        return []  # it may see other files than we do
+    return _program(command, release, place, SEARCH_PATH) or _script(command, release, place)
+
+
+def _program(command: str, release: str, place: str, folders: Sequence[str]) -> list[Finding]:
+    name = executable(command)
+    if "%" in name or "$" in name or any("%" in folder for folder in folders):
+        return []
+    if "/" not in name:
+        if any(os.access(f"{folder}/{name}", os.X_OK) for folder in folders):
+            return []
+        return [
+            Finding(
+                Level.ERROR,
+                place,
+                f"there is no program {name} in {':'.join(folders)}",
+                of_the_shell(name)
+                or "install it, or write its whole path; systemd does not use your $PATH",
+            )
+        ]
+    return _runnable(Path(release, name), place)
+
+
+def _script(command: str, release: str, place: str) -> list[Finding]:
+    """A file that its interpreter will not find. What may not be looked at says nothing."""
+    wanted = script_file(command)
+    if wanted is None:
+        return []
+    for path in wanted.paths:
+        try:
+            os.stat(os.path.join(release, path))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            pass
+        return []
+    missing = Path(release, wanted.paths[0])
+    return [
+        Finding(
+            Level.ERROR,
+            place,
+            f"there is no file {missing}, which {wanted.interpreter} is to run",
+            "paths in a command are relative to `directory`",
+        )
+    ]
+
+
+def _runnable(path: Path, place: str, hint: str = "") -> list[Finding]:
+    try:
+        path.stat()
+    except PermissionError:
+        return []  # whether root sees it is not for us to say
+    except (OSError, ValueError):
+        return [Finding(Level.ERROR, place, f"there is no program {path}", hint)]
+    if not os.path.isfile(path) or not os.access(path, os.X_OK):
+        return [
+            Finding(Level.ERROR, place, f"{path} is not executable", f"`chmod +x {path}`"),
+        ]
+    return []
+
+
+def verify(units: Sequence[UnitText], *, user_scope: bool) -> list[Finding]:
+    """What systemd's own parser says of the unit texts, before any of them is installed."""
+    with programs.temporary("unitq-verify-") as folder:
+        for unit in units:
+            Path(folder, unit.name).write_text(unit.text, encoding="utf-8")
+        services = [unit.name for unit in units if unit.name.endswith(".service")]
+        scope = ["--user"] if user_scope else []
+        try:
+            done = subprocess.run(
+                [
+                    programs.path_of("systemd-analyze"),
+                    *scope,
+                    "verify",
+                    "--man=no",
+                    "--recursive-errors=no",
+                    *(f"{folder}/{name}" for name in services),
+                ],
+                check=False,
+                capture_output=True,
+                timeout=_VERIFY_SECONDS,
+                # Ours come first; the rest of the machine's units stay in sight.
+                env=programs.environment()
+                | {"SYSTEMD_UNIT_PATH": f"{folder}:", "SYSTEMD_LOG_TARGET": "console"},
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise PreflightError(f"systemd-analyze verify cannot be run: {error}") from error
+        said = done.stderr.decode(errors="replace").replace(f"{folder}/", "")
+    found = list(dict.fromkeys(_complaints(said, units)))
+    if done.returncode and not found and "is not executable" not in said:
+        # A failure in words that we do not know must not pass as success.
+        lines = said.strip().splitlines() or [f"exit status {done.returncode}"]
+        found.append(Finding(Level.ERROR, "units", f"systemd-analyze verify: {lines[-1]}"))
+    return found
+
+
+def _complaints(said: str, units: Sequence[UnitText]) -> list[Finding]:
+    found = []
+    for line in said.splitlines():
+        # "unitq-shop-sms@.service:14: …", or of a loaded instance "unitq-shop-sms@i.service: …"
+        match = re.match(r"(?P<unit>unitq-[^\s:]+?):(?:(?P<line>\d+):)? (?P<what>.*)", line)
+        # Programs are checked by us: the pin that leads to a relative one may not be there yet.
+        if not match or "is not executable" in match["what"]:
+            continue
+        name = re.sub(r"@[^.]*\.", "@.", match["unit"])
+        text = next((unit.text for unit in units if unit.name == name), "")
+        place = name
+        if match["line"]:
+            quoted = text.splitlines()[int(match["line"]) - 1 : int(match["line"])]
+            place = f"{name}, line {match['line']}" + (f" ({quoted[0]})" if quoted else "")
+        # Of a line that an older systemd does not know; it leaves that one out.
+        unknown = re.match(r"Unknown (?:key name|lvalue) '(\w+)'", match["what"])
+        level = Level.NOTE if unknown and unknown[1] in DIRECTIVES else Level.ERROR
+        found.append(Finding(level, place, f"systemd says: {match['what']}"))
+    return found

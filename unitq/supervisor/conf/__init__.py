@@ -1,0 +1,1 @@
+"""Supervisor's configuration, read as supervisord reads it."""

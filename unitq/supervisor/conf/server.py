@@ -1,0 +1,98 @@
+"""Where supervisord listens, as its configuration says."""
+
+from __future__ import annotations
+
+import os.path
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.errors import ConfigError
+from unitq.supervisor.conf.expand import ExpansionError, expand
+from unitq.supervisor.conf.section import names_of, refusal
+
+if TYPE_CHECKING:
+    from unitq.supervisor.conf.ini import Ini
+    from unitq.supervisor.conf.section import Names, Surroundings
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_HASHED = "{SHA}"
+_CONTROL = "supervisorctl"
+
+
+class Address(NamedTuple):
+    """One way to supervisord."""
+
+    path: str = ""  # of a unix socket; empty: it is host and port
+    host: str = ""
+    port: int = 0
+    username: str | None = None
+    password: str | None = None
+
+    def __str__(self) -> str:
+        # Without the password: it is shown.
+        return f"unix://{self.path}" if self.path else f"http://{self.host}:{self.port}"
+
+
+def addresses(ini: Ini, around: Surroundings) -> tuple[Address, ...]:
+    """Its addresses on this machine, sockets first. Raises ConfigError where there is none."""
+    names = names_of(around)
+    found: list[Address] = []
+    foreign: list[str] = []
+    for section in _servers(ini, "unix_http_server"):
+        path = _value(ini, names, section, "file")
+        if path:
+            path = os.path.normpath(os.path.join(around.here, path.strip()))
+            found.append(Address(path, "", 0, *_account(ini, names, section)))
+    for section in _servers(ini, "inet_http_server"):
+        host, _, number = (_value(ini, names, section, "port") or "").strip().rpartition(":")
+        if not number.isascii() or not number.isdigit() or not 0 < int(number[:6]) < 65536:
+            names.wrong.append(f"[{section}] port: expected HOST:PORT")
+            continue
+        # What listens everywhere listens here, too.
+        host = "127.0.0.1" if host in ("", "*", "0.0.0.0") else host.lower()  # noqa: S104
+        if host not in _LOOPBACK:
+            foreign.append(f"{host}:{number}")
+            continue
+        found.append(Address("", host, int(number), *_account(ini, names, section)))
+    if names.wrong:
+        raise refusal(ini.sources[0] if ini.sources else "", names)
+    if not found:
+        where = ini.sources[0] if ini.sources else ""
+        raise ConfigError(
+            f"{where}: says no way to supervisord on this machine"
+            + (f", only {', '.join(foreign)}" if foreign else ""),
+            hint="name the main file, which has [unix_http_server], and not one that it includes"
+            if not foreign
+            else "only unix sockets and 127.0.0.1 are used: everything else could be another host",
+        )
+    return tuple(found)
+
+
+def pidfile(ini: Ini, around: Surroundings) -> str:
+    """The file with supervisord's PID; empty: none is named, or not by an absolute path."""
+    names = names_of(around)
+    path = (_value(ini, names, "supervisord", "pidfile") or "").strip()
+    return os.path.normpath(path) if path.startswith("/") and "\0" not in path else ""
+
+
+def _servers(ini: Ini, kind: str) -> list[str]:
+    return [name for name in ini.sections if name == kind or name.startswith(f"{kind}:")]
+
+
+def _value(ini: Ini, names: Names, section: str, option: str) -> str | None:
+    found = ini.get(section, option)
+    if found is None:
+        return None
+    try:
+        return expand(found.value, names.base | names.environment)
+    except ExpansionError as error:
+        names.problem(section, option, error)
+        return None
+
+
+def _account(ini: Ini, names: Names, section: str) -> tuple[str | None, str | None]:
+    """The user and the password; those of [supervisorctl] where the server has a hash only."""
+    user, password = (_value(ini, names, section, option) for option in ("username", "password"))
+    if password is not None and password.startswith(_HASHED):
+        user = _value(ini, names, _CONTROL, "username") or user
+        password = _value(ini, names, _CONTROL, "password")
+    return user, password

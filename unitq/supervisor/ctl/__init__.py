@@ -1,0 +1,1 @@
+"""Supervisor's names, states and words for what unitq runs."""

@@ -1,0 +1,109 @@
+"""What is to be known about a command, besides what it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unitq.cmdline.exec_line import is_sign
+from unitq.supervisor.importer.account import Fate
+from unitq.supervisor.importer.peel import tee_file
+from unitq.supervisor.importer.toml_draft import toml
+
+if TYPE_CHECKING:
+    from unitq.supervisor.importer.account import Part
+    from unitq.supervisor.importer.peel import Peeled
+    from unitq.supervisor.importer.toml_draft import Draft
+    from unitq.supervisor.importer.unwrap import Plain
+
+COUNTED = (
+    "instances are counted from 1: a shell computes the number that Supervisor gave each, and "
+    "hands over by exec. Write %i where the number itself does not matter"
+)
+
+
+RELATIVE = (
+    "relative to `directory`: after a crash each instance goes on with the release that it was "
+    "started on"
+)
+
+
+def relative(part: Part) -> None:
+    """The program, or its script, has lost the directory before it."""
+    says = part.options["command"].says
+    part.changed("command", f"{says}; {RELATIVE}" if says else RELATIVE)
+
+
+def shell(part: Part, found: Plain, between: str) -> None:
+    """What becomes of the shell around a command; `between` still stands above the worker."""
+    if found.unwrapped:
+        if part.options["command"].fate is Fate.SAME:
+            part.changed("command", "without the shell around it, which did nothing else")
+        if not between:
+            part.note("the worker is the main process now: it gets the stop signal, not a shell")
+    elif found.with_exec:
+        part.changed(
+            "command",
+            f"the shell stays ({found.why}), with `exec` before "
+            + (
+                f"what it ends in, which is {between} again"
+                if between
+                else "the worker: it gets the stop signal, and nothing is left below the shell"
+            ),
+        )
+    elif found.script:
+        if not found.hands_over:
+            part.note(
+                f"the shell stays between systemd and the worker: {found.why or 'it has to'}. If "
+                "its last command is the worker, write `exec` before it"
+            )
+        else:
+            part.note(f"the shell stays until its exec: {found.why}")
+
+
+def around(part: Part, draft: Draft, peeled: Peeled) -> None:
+    """What stood around the worker, and is gone."""
+    if peeled.login:
+        part.decide(
+            f"{peeled.accounts[-1].by} read the profile of {peeled.user} and began in its home: "
+            "the login shell stays for what the profile sets. If the worker needs none of it, "
+            "write its command without the shell"
+            + ("" if peeled.plain.directory else "; say its `directory`, as the home is not known")
+        )
+    if peeled.loop:
+        draft.keys["restart_delay"] = f"{peeled.loop.interval:.15g}s"
+        if not peeled.loop.interval:
+            del draft.keys["restart_delay"]
+        part.note("the loop is gone: systemd starts the worker again, and stops it while it drains")
+    if peeled.sink:
+        what = " ".join(peeled.sink)
+        part.decide(
+            f"its output went into `{what}`: it goes to the journal now (`unitq logs`), as no "
+            "signal reaches a worker on the left of a pipe without ending the right"
+        )
+        file = tee_file(peeled.sink)
+        if file and not any(hint.startswith("StandardOutput") for hint in draft.hints):
+            path = f"append:{file}".replace("%", "%%")
+            draft.hints.append(f"StandardOutput = {toml(path)}  # nothing rotates it")
+
+
+def program(part: Part, found: Plain) -> None:
+    """Programs that are best left out, or that belong to Supervisor."""
+    name = found.arguments[0].rpartition("/")[2]
+    if name == "pidproxy":
+        part.note(
+            "pidproxy is Supervisor's: systemd needs none, so run the program in the foreground"
+        )
+    elif name in ("sudo", "su", "runuser", "doas", "chpst", "setpriv"):
+        part.decide(
+            f"{name} stays, and gets the stop signal in the worker's place: write what it runs as "
+            "`command`, and the account as `user`"
+        )
+    elif name in ("supervisorctl", "supervisord"):
+        part.note(f"it runs {name}, which will not be there")
+    if sign := next((word for word in found.arguments[1:] if is_sign(word)), ""):
+        part.note(
+            f'its command has "{sign}" and no shell: Supervisor passes that on as a word, and so '
+            "does systemd"
+        )
+    if any("SUPERVISOR_" in word for word in found.arguments):
+        part.note("it uses SUPERVISOR_… variables: UNITQ_WORKER and UNITQ_INSTANCE are set instead")

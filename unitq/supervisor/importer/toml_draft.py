@@ -1,0 +1,118 @@
+"""A unitq.toml in the making: tables of workers, and its text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from unitq.config.reference import toml as basic
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# The order in which keys stand in a worker's table.
+_ORDER = (
+    "command", "preset", "queues", "instances", "user", "group", "directory", "stop_signal",
+    "stop_timeout", "kill_mode", "restart_delay", "start_limit", "nice", "umask", "limits",
+    "environment_file", "supervisor_name",
+)  # fmt: skip
+_SHARED = ("user", "group", "directory", "environment_file")
+
+
+def toml(value: Any) -> str:
+    """A value; text with quotes or backslashes stands in TOML's single quotes where it can."""
+    odd = isinstance(value, str) and ('"' in value or "\\" in value)
+    return f"'{value}'" if odd and "'" not in value and value.isprintable() else basic(value)
+
+
+@dataclass(slots=True)
+class Draft:
+    """One worker."""
+
+    name: str
+    keys: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    service: dict[str, Any] = field(default_factory=dict)
+    unit: dict[str, Any] = field(default_factory=dict)
+    hints: list[str] = field(default_factory=list)  # lines to be had by taking the "#" away
+    comments: list[str] = field(default_factory=list)
+    off: bool = False  # written as a comment: not to be started
+
+
+@dataclass(slots=True)
+class File:
+    """All of it."""
+
+    app: str
+    head: Sequence[str]
+    drafts: list[Draft]
+    environment: dict[str, str] = field(default_factory=dict)
+    rollout: Mapping[str, Any] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """The file."""
+        shared, environment = self._shared(), self.environment | self._common()
+        lines = [*(f"# {line}".rstrip() for line in self.head), ""]
+        lines.append(f"app = {toml(self.app)}")
+        lines += [f"{key} = {toml(value)}" for key, value in shared.items()]
+        lines += _table("environment", environment)
+        lines += _table("rollout", self.rollout)
+        for draft in self.drafts:
+            lines += _draft(draft, shared, environment)
+        return "\n".join(lines) + "\n"
+
+    def _shared(self) -> dict[str, Any]:
+        """What all workers have in common, and the app may have in their place."""
+        found = {}
+        on = [draft for draft in self.drafts if not draft.off] or self.drafts
+        for key in _SHARED:
+            every = [draft.keys.get(key) for draft in on]
+            if every and every[0] is not None and all(value == every[0] for value in every):
+                found[key] = every[0]
+        if any("group" not in draft.keys for draft in self.drafts):
+            found.pop("group", None)  # one that is a comment would have it too
+        return found
+
+    def _common(self) -> dict[str, str]:
+        """The variables that each of several workers has, with the same value."""
+        first, *others = self.drafts or [Draft("")]
+        return {
+            name: value
+            for name, value in first.environment.items()
+            if others and all(draft.environment.get(name) == value for draft in others)
+        }
+
+
+def uncommented(text: str) -> str:
+    """The file with every worker in it that is a comment."""
+    lines, inside = [], False
+    for line in text.splitlines():
+        inside = line.startswith("#") and (inside or line.startswith("# [workers."))
+        lines.append(line[2:] if inside else line)
+    return "\n".join(lines) + "\n"
+
+
+def _draft(draft: Draft, shared: Mapping[str, Any], environment: Mapping[str, str]) -> list[str]:
+    lines = [f"[workers.{draft.name}]"]
+    for key in _ORDER:
+        value = draft.keys.get(key)
+        if value is not None and shared.get(key) != value:
+            lines.append(f"{key} = {toml(value)}")
+    own = {name: value for name, value in draft.environment.items()
+           if environment.get(name) != value}  # fmt: skip
+    lines += _table(f"workers.{draft.name}.environment", own)
+    lines += _table(f"workers.{draft.name}.unit", draft.unit)
+    if draft.service or draft.hints:
+        begin = "" if draft.service else "# "
+        lines += ["", f"{begin}[workers.{draft.name}.service]"]
+        lines += [f"{key} = {toml(value)}" for key, value in draft.service.items()]
+        lines += [f"# {hint}" for hint in draft.hints]
+    if draft.off:
+        lines = [f"# {line}".rstrip() for line in lines]
+    return ["", *(f"# {line}".rstrip() for line in draft.comments), *lines]
+
+
+def _table(name: str, values: Mapping[str, Any]) -> list[str]:
+    if not values:
+        return []
+    return ["", f"[{name}]", *(f"{key} = {toml(value)}" for key, value in values.items())]

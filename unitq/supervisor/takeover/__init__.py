@@ -1,0 +1,1 @@
+"""Moves running programs from supervisord to units, so that no job is lost."""

@@ -1,0 +1,246 @@
+"""Moves the processes of a program from Supervisor to units, as many at a time as may be missing.
+
+A window: whenever an instance has become healthy the next process is told to end. Those that end
+do not wait for each other. Instances start as soon as their predecessors are gone; those that are
+gone while others start follow together, and meanwhile all that still works is looked after.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from unitq.errors import UnitqError
+from unitq.instances import observe
+from unitq.printable import one_line
+from unitq.rollout.engine.instance import Phase
+from unitq.rollout.execute import Waiting, carry_out, keep, running
+from unitq.rollout.plan import Change, PlannedChange
+from unitq.supervisor.takeover.stop_many import Handover
+from unitq.supervisor.takeover.strategy import ordered
+from unitq.supervisor.takeover.waiting import DetachedError, GaveUpError, HandoverError
+from unitq.text import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from unitq.cli.takeover.main import Planned
+    from unitq.instances.state import Seen
+    from unitq.linux.interrupts import Interrupts
+    from unitq.model.names import InstanceName
+    from unitq.revisions.model import Revision
+    from unitq.rollout.engine.rollout import Rollout
+    from unitq.rollout.executor import Stop
+    from unitq.rollout.outcome import Outcome
+    from unitq.supervisor.takeover.stop_one import Ended
+    from unitq.supervisor.takeover.strategy import Member, Move, Pair
+    from unitq.systemd.manager import Systemd
+
+_SHOWN = 100  # characters of a command line
+_OFTEN = 0.02  # seconds between two looks at those that end while others start
+_TOGETHER = 2.0  # seconds in which those that are just ending are waited for, to start together
+
+
+class _UnitFailedError(HandoverError):
+    """An instance did not become healthy."""
+
+
+class Abreast:
+    """One takeover's processes."""
+
+    def __init__(
+        self,
+        planned: Planned,
+        systemd: Systemd,
+        interrupts: Interrupts,
+        deadline: float | None,
+        say: Callable[[str], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        """`deadline` is on the monotonic clock."""
+        self._planned = planned
+        self._systemd = systemd
+        self._interrupts = interrupts
+        self._deadline = deadline
+        self._say = say
+        self._warn = warn
+        self._handover = Handover(
+            planned.supervisord,
+            Path(planned.scope.layout.told(planned.app.name)),
+            interrupts,
+            lambda line: say(f"  {line}"),
+            deadline,
+        )
+        self._hand: dict[str, tuple[Move, Pair, float]] = {}  # since when
+        self._free: dict[InstanceName, tuple[Pair, str]] = {}  # to start, and how it went before
+        self._freed = 0.0  # when the first of these was; on the monotonic clock
+        self._failure: UnitqError | None = None
+        self.left: list[tuple[str, Member]] = []
+        self.killed: list[str] = []
+        self.moved: set[str] = set()
+
+    @property
+    def unfinished(self) -> Mapping[str, int]:
+        """Processes of Supervisor's that were told to end and are not waited for; with their PIDs.
+
+        One with another PID by now is another, whom nobody has told.
+        """
+        return self._handover.unfinished
+
+    def move(self, revision: Revision, move: Move) -> bool:
+        """Moves what is left of a program; False: a Ctrl-C came before all were begun.
+
+        After a failure, too, none is begun, and those in hand are finished; then it is raised.
+        GaveUpError and DetachedError are raised at once.
+        """
+        waiting = list(ordered(move.pairs))
+        width = self._planned.width(move)
+        self._failure = None
+        try:
+            while True:
+                while waiting and self._goes_on and len(self._hand) + len(self._free) < width:
+                    self._begin(move, waiting.pop(0))
+                if self._hand and (not self._free or self._soon()):
+                    self._handover.wait()
+                    self._turn()
+                elif self._free:
+                    self._start(revision)
+                else:
+                    break
+        finally:
+            self._handover.close()
+            self._hand.clear()
+            self._free.clear()
+        if self._failure is not None:
+            raise self._failure
+        return not waiting
+
+    @property
+    def _goes_on(self) -> bool:
+        return self._failure is None and not self._interrupts.count
+
+    # --- the way out ------------------------------------------------------------------------------
+
+    def _begin(self, move: Move, pair: Pair) -> None:
+        self._hand[pair.process] = (move, pair, monotonic())
+        self._handover.begin(self._planned.task(move, pair))
+
+    def _soon(self) -> bool:
+        """Whether to wait a moment with the start of those that are gone."""
+        return self._handover.soon and monotonic() - self._freed < _TOGETHER
+
+    def _turn(self) -> None:
+        self._handover.turn()
+        for process, how in self._handover.done().items():
+            move, pair, begun = self._hand.pop(process)
+            if isinstance(how, UnitqError):
+                self._failed(how)
+            else:
+                self._gone(move, pair, how, monotonic() - begun)
+
+    def _gone(self, move: Move, pair: Pair, ended: Ended, seconds: float) -> None:
+        """Supervisor starts it no more."""
+        if ended.killed:
+            self.killed.append(pair.process)
+            self._warn(
+                f"{pair.process} took its stopwaitsecs, {move.settings.stopwaitsecs} s, and "
+                "Supervisor may have killed it"
+            )
+        self.left += [(pair.process, one) for one in ended.left]
+        for one in ended.left:
+            self._warn(f"{pair.process} leaves PID {one.pid} behind: {command(one)}")
+        was = f"ended under Supervisor after {duration(seconds)}, " if ended.told else ""
+        if pair.serving:
+            self._healthy(pair, was)
+            return
+        if not self._free:
+            self._freed = monotonic()
+        self._free[pair.instance] = (pair, was)
+
+    def _failed(self, error: UnitqError) -> None:
+        """Keeps the first failure, which is told at the end, and tells of any other at once."""
+        if self._failure is not None:
+            self._warn(error.message)
+            return
+        self._failure = error
+        rest = [*self._hand, *(pair.process for pair, _ in self._free.values())]
+        if rest:
+            self._warn(f"{error.message}; no other is begun, and {', '.join(rest)} is finished")
+
+    # --- the way in -------------------------------------------------------------------------------
+
+    def _start(self, revision: Revision) -> None:
+        """Starts the instances of those that are gone, and waits until they are healthy."""
+        asked = self._interrupts.count
+        left, self._free = self._free, {}
+        while left:
+            # Those in hand are finished, so a Ctrl-C from before does not count here.
+            self._interrupts.count = 0
+            try:
+                outcome = self.rolled(revision, left)
+            finally:
+                if self._interrupts.paused:
+                    self._interrupts.paused = False
+                    asked = max(asked, 1)
+                self._interrupts.count += asked
+                asked = self._interrupts.count
+            slots, before = outcome.rollout.instances, len(left)
+            for name, (pair, was) in list(left.items()):
+                if slots[name].phase is Phase.HEALTHY:
+                    self._healthy(pair, was)
+                    del left[name]
+            for slot in outcome.failed:
+                left.pop(slot.instance, None)
+                lines = [f"  | {line}" for line in outcome.logs.get(slot.instance, ())]
+                self._failed(
+                    _UnitFailedError(
+                        f"{slot.instance} failed: {slot.reason}", problems=tuple(lines)
+                    )
+                )
+            if left and outcome.gave_up:
+                raise GaveUpError("gave up waiting (--timeout)")
+            if left and (asked > 1 or outcome.detached):
+                raise DetachedError("detached; systemd starts what was ordered")
+            if len(left) == before and outcome.failed:
+                return  # one that was moved earlier has failed, so that none of these may start
+
+    def _healthy(self, pair: Pair, was: str) -> None:
+        self.moved.add(pair.process)
+        self._say(f"{pair.process}: {was}{pair.instance} is healthy")
+
+    def rolled(self, revision: Revision, started: Iterable[InstanceName]) -> Outcome:
+        """A rollout that starts these and leaves all others as they are."""
+        where = observe.machine(self._systemd, self._planned.scope.layout)
+        found = running(self._systemd, self._planned.scope, where, revision)
+        wanted = set(started)
+        steps = tuple(
+            PlannedChange(name, Change.START, "taken over") if name in wanted else keep(name)
+            for name in found
+        )
+        rest = None if self._deadline is None else max(0.0, self._deadline - monotonic())
+        waiting = Waiting(json=True, limit=rest, shown=_Meanwhile(self._turn, bool(self._hand)))
+        return carry_out(
+            self._planned.scope, self._systemd, revision, steps, revision.rollout, waiting,
+            self._interrupts, promoted=True,
+        )  # fmt: skip
+
+
+class _Meanwhile:
+    """Looks after those that end while others start; shows nothing."""
+
+    def __init__(self, turn: Callable[[], None], busy: bool) -> None:
+        self._turn = turn
+        self.interval = _OFTEN if busy else None
+
+    def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:  # noqa: ARG002
+        """Called after each step of the rollout's loop."""
+        self._turn()
+
+    def stopping(self, stop: Stop) -> None:
+        """Said by the takeover itself."""
+
+
+def command(one: Member) -> str:
+    """What somebody would look for in `ps`."""
+    return one_line(" ".join(one.words) or one.program)[:_SHOWN]

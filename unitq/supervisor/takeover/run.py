@@ -1,0 +1,322 @@
+"""Carries a takeover out, program by program; batch.py has the processes of each."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from unitq.cli.deploy import prepare
+from unitq.cli.output import echo
+from unitq.cli.takeover.text import supervisorctl
+from unitq.errors import Exit, PreflightError, UnitqError
+from unitq.instances import observe
+from unitq.linux import files
+from unitq.revisions import state, store
+from unitq.rollout import install, ledger_store, report
+from unitq.rollout.deployment import nothing_in_the_way
+from unitq.rollout.execute import running, written
+from unitq.rollout.plan import Change
+from unitq.supervisor.takeover import autostart
+from unitq.supervisor.takeover.batch import Abreast, command
+from unitq.supervisor.takeover.strategy import UP
+from unitq.supervisor.takeover.waiting import HandoverError
+from unitq.text import unitq
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from unitq.cli.takeover.main import Planned
+    from unitq.linux.interrupts import Interrupts
+    from unitq.revisions.model import Revision
+    from unitq.supervisor.takeover.autostart import Kept
+    from unitq.supervisor.takeover.strategy import Move
+    from unitq.systemd.manager import Systemd
+
+
+class Mover:
+    """One takeover."""
+
+    def __init__(
+        self,
+        planned: Planned,
+        systemd: Systemd,
+        interrupts: Interrupts,
+        deadline: float | None,
+        *,
+        quiet: bool,
+    ) -> None:
+        """`quiet`: nothing is said, as a document follows."""
+        self._planned = planned
+        self._scope = planned.scope
+        self._systemd = systemd
+        self._interrupts = interrupts
+        self._quiet = quiet
+        self._began = time()
+        self._place = self._scope.layout.app(planned.app.name)
+        self._notes = Path(self._scope.layout.told(planned.app.name))
+        self._abreast = Abreast(planned, systemd, interrupts, deadline, self._say, self._warn)
+        self._kept: list[Kept] = []
+        self._failure = ""
+        self._back: list[str] = []
+
+    def run(self, *, fail_on_kill: bool) -> Exit:
+        """Moves all; returns the exit code. Raises where nothing was changed yet."""
+        planned = self._planned
+        nothing_in_the_way(self._scope, planned.app.name)
+        before = state.current(self._place)
+        # Everything is checked before the first change.
+        self._prepared(planned.moves, "", warn=True)
+        code = Exit.OK
+        for move in planned.moves:
+            if move.moved:
+                continue
+            if self._interrupts.count:
+                self._interrupted(move)
+                code = Exit.INTERRUPTED
+                break
+            code = self._program(move)
+            if code is not Exit.OK:
+                break
+        if code is Exit.OK:
+            self._closed(before)
+            if self._abreast.killed and fail_on_kill:
+                code = Exit.KILLED
+        return code
+
+    def document(self, planned: dict[str, Any], code: Exit) -> dict[str, Any]:
+        """What was planned, with what became of it."""
+        for program in planned["programs"]:
+            for process in program["processes"]:
+                process["moved"] = process["moved"] or process["process"] in self._abreast.moved
+        return planned | {
+            "exit_code": int(code),
+            "files": [{"file": kept.file, "copy": kept.copy} for kept in self._kept],
+            "left": [
+                {"process": process, "pid": one.pid, "command": command(one)}
+                for process, one in self._abreast.left
+            ],
+            "killed": self._abreast.killed,
+            "failure": self._failure or None,
+            "back": self._back,
+        }
+
+    # --- one program ------------------------------------------------------------------------------
+
+    def _program(self, move: Move) -> Exit:
+        earlier = self._without(move)
+        changed = False
+        try:
+            if move.autostart:
+                planned = self._planned
+                kept = autostart.switch_off(planned.conf.path, planned.environment, [move.section])
+                changed = True
+                self._kept += [one for one in kept if one not in self._kept]
+                for one in kept:
+                    self._say(f"{move.program}: autostart=false in {one.file}; was: {one.copy}")
+            revision = self._installed(move)
+            changed = True
+            if not self._abreast.move(revision, move):
+                self._interrupted(move)
+                return Exit.INTERRUPTED
+        except UnitqError as error:
+            if not changed and not self._kept:
+                raise
+            return self._failed(move, earlier, error)
+        return Exit.OK
+
+    def _prepared(self, moves: Iterable[Move], why: str, *, warn: bool) -> tuple[Any, Revision]:
+        """The plan for these programs and for what is installed already; nothing is changed."""
+        planned = self._planned
+        before = state.current(self._place)
+        taken = {worker.name for move in moves for worker in move.workers}
+        wanted = taken | {worker.name for worker in (before.workers if before else ())}
+        app = replace(
+            planned.app,
+            workers=tuple(worker for worker in planned.app.workers if worker.name in wanted),
+        )
+        prepared = prepare(
+            self._scope,
+            self._systemd,
+            app,
+            planned.toml,
+            None,
+            message=why,
+            beside=before,
+            warn=warn,
+        )
+        others = [
+            f"{step.instance}: {step.change} ({step.why})"
+            for step in prepared.plan.changes
+            if step.change is not Change.KEEP and step.instance.worker not in taken
+        ]
+        if others:
+            raise PreflightError(
+                f"{app.name}: {planned.toml} is not what is installed",
+                hint="the takeover only adds workers: leave the others in the file as they are",
+                problems=tuple(others),
+            )
+        return prepared, prepared.plan.target
+
+    def _installed(self, move: Move) -> Revision:
+        """Installs the units of this program, and starts nothing."""
+        prepared, target = self._prepared([move], f"takeover of {move.program}", warn=False)
+        if prepared.plan.pending:
+            install.install(self._systemd, self._scope.layout, prepared.plan, prepared.rendered)
+        return target
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def _closed(self, before: Revision | None) -> None:
+        """Looks at all once more, and keeps that this revision is a good one."""
+        revision = state.installed(self._scope.layout, self._planned.app.name)
+        with files.nothing_changed("cannot write the ledger"):
+            book = ledger_store.begin(
+                self._place, "takeover", revision=revision.id,
+                previous=before.id if before else None, instances=len(revision.instances),
+                max_unavailable=None,
+            )  # fmt: skip
+        with book:
+            outcome = self._abreast.rolled(revision, ())
+            where = observe.machine(self._systemd, self._scope.layout)
+            found = running(self._systemd, self._scope, where, revision)
+            run = report.Run("takeover", self._began, self._scope.user, book.number)
+            told = report.document(
+                run, revision, before.id if before else None, outcome,
+                observe.leftovers(revision, found.values()), outcome.exit(),
+            )  # fmt: skip
+            written(book, told, outcome, None)
+        for path in self._notes.glob("*") if os.path.isdir(self._notes) else ():
+            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._notes.rmdir()
+        self._say(told["summary"][0])
+        again = [
+            name
+            for move in self._planned.moves
+            for name, info in self._planned.supervisord.processes().items()
+            if name in {pair.process for pair in move.pairs} and info.state in UP
+        ]
+        if again:
+            raise HandoverError(f"somebody has started {', '.join(again)} under Supervisor again")
+        rest = [
+            worker.name
+            for worker in self._planned.app.workers
+            if revision.worker(worker.name) is None
+        ]
+        if rest:
+            self._say(
+                f"not installed: {', '.join(rest)}. `{self._typed} deploy` would start "
+                f"{'it' if len(rest) == 1 else 'them'}: not while Supervisor does"
+            )
+
+    @property
+    def _typed(self) -> str:
+        return unitq(self._planned.app.name, user=self._scope.user)
+
+    def _interrupted(self, move: Move) -> None:
+        done = self._states(move)
+        self._say(f"interrupted: {done}; the same command goes on from there")
+
+    def _states(self, move: Move) -> str:
+        told = self._planned.supervisord.processes()
+        up = [pair.process for pair in move.pairs if told[pair.process].state in UP]
+        return (
+            f"Supervisor still runs {', '.join(up)} of {move.program}"
+            if up
+            else f"Supervisor runs none of {move.program}"
+        )
+
+    def _failed(self, move: Move, earlier: Revision | None, error: UnitqError) -> Exit:
+        """Says what failed, what is there, and the way on and back; returns the exit code."""
+        self._failure = error.message
+        known = isinstance(error, HandoverError) and error.exit is not Exit.BROKEN
+        code = error.exit if known else Exit.DEGRADED
+        self._tell(f"unitq: {error.message}")
+        for line in error.problems:
+            self._tell(line)
+        if error.hint:
+            self._tell(f"  hint: {error.hint}")
+        try:
+            self._tell(self._states(move))
+            told = self._planned.supervisord.processes()
+            down = [pair.process for pair in move.pairs if told[pair.process].state not in UP]
+            ending = {
+                process: pid
+                for process, pid in self._abreast.unfinished.items()
+                if told[process].state in UP and told[process].pid == pid
+            }
+        except UnitqError as second:
+            self._tell(f"unitq: {second.message}")
+            down, ending = [pair.process for pair in move.pairs], {}
+        if before := self._moved_before(move):
+            self._tell(f"unitq runs {', '.join(before)}, as moved before; that stays")
+        self._back = self._way_back(move, earlier, down, ending)
+        self._tell("to go on, once the cause is mended, the same command again; to go back:")
+        for line in self._back:
+            self._tell(f"  {line}")
+        return code
+
+    def _moved_before(self, move: Move) -> list[str]:
+        """The programs before this one, which are moved."""
+        every = self._planned.moves
+        return [one.program for one in every[: every.index(move)]]
+
+    def _without(self, move: Move) -> Revision | None:
+        """The last revision without this program's workers, to go back to."""
+        names = {worker.name for worker in move.workers}
+        known = [
+            one
+            for one in store.every(self._place, lambda _: None)
+            if one.workers and not names & {worker.name for worker in one.workers}
+        ]
+        whole = store.complete(self._place, known)
+        known = [one for one in known if one.id in whole]
+        return max(known, key=lambda one: one.number, default=None)
+
+    def _way_back(
+        self,
+        move: Move,
+        earlier: Revision | None,
+        down: list[str],
+        ending: Mapping[str, int],
+    ) -> list[str]:
+        """The commands that undo the takeover of this program, in their order.
+
+        `ending` are those that Supervisor still runs, and that will end, with their PIDs.
+        """
+        back = []
+        if state.current(self._place) is not None:
+            verb = f"rollback {earlier.number}" if earlier else "remove --yes"
+            back.append(f"{self._typed} {verb}")
+        if down:
+            back.append(self._ctl_start(down))
+        planned = self._planned
+        back += autostart.way_back(planned.conf.path, planned.environment, move.section)
+        return back + [self._once_ended(process, pid) for process, pid in ending.items()]
+
+    def _once_ended(self, process: str, pid: int) -> str:
+        """The command that starts it under Supervisor again, when its job is done."""
+        return f"tail --pid={pid} -f /dev/null; {self._ctl_start([process])}"
+
+    def _ctl_start(self, processes: list[str]) -> str:
+        conf = str(self._planned.conf.path.absolute())
+        return shlex.join([supervisorctl(), "-c", conf, "start", *processes])
+
+    # --- what is said -----------------------------------------------------------------------------
+
+    def _say(self, line: str) -> None:
+        if not self._quiet:
+            with suppress(OSError):
+                echo(line)
+
+    def _tell(self, line: str) -> None:
+        with suppress(OSError):
+            echo(line, err=True)
+
+    def _warn(self, line: str) -> None:
+        self._tell(f"warning: {line}")

@@ -1,0 +1,196 @@
+"""What a takeover from Supervisor does, in which order, and to which process. Pure.
+
+Supervisor starts again what ends. So a worker has to end in a way that it does not answer:
+
+- STOP: Supervisor's own stop, where that is as gentle as ours: its signal lets the job finish,
+  and its SIGKILL comes no sooner than ours would.
+- HOLD: the worker is below a shell. The shell is held (SIGSTOP) while the worker finishes its
+  job, so that Supervisor sees no end; then Supervisor is told to stop, and the empty shell goes.
+- DRAIN: the worker gets its signal. What Supervisor starts in its place is held before it has
+  opened any way to a queue, and then stopped: it cannot have taken a job.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.cmdline.wrappers import SHELLS, Kind, names
+from unitq.model.app import KillMode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from unitq.model.app import Worker
+    from unitq.model.names import InstanceName
+    from unitq.presets.model import Preset
+    from unitq.supervisor.conf.programs import Settings
+
+# What starts a worker below itself and stays; the signal is for the worker.
+_BETWEEN = SHELLS | names(Kind.PASSES_ON, Kind.KEEPS, Kind.ELSEWHERE)
+
+UP = frozenset({"STARTING", "RUNNING", "STOPPING", "BACKOFF"})
+
+
+class Way(StrEnum):
+    """How a worker is brought to its end."""
+
+    STOP = "stop"
+    HOLD = "hold"
+    DRAIN = "drain"
+
+
+class Member(NamedTuple):
+    """What the kernel tells of a process."""
+
+    pid: int
+    parent: int
+    state: str  # S, R, T, Z … (proc(5))
+    begun: int  # clock ticks since the boot: with the PID it names one process for good
+    words: tuple[str, ...]
+    program: str  # the file that it runs; empty where nobody may know
+    catches: bool  # it has a handler for the signal in question
+
+    @property
+    def dead(self) -> bool:
+        """Ended, and only not collected yet."""
+        return self.state in ("Z", "X")
+
+    @property
+    def held(self) -> bool:
+        """Stopped by SIGSTOP."""
+        return self.state in ("T", "t")
+
+    @property
+    def between(self) -> bool:
+        """Whether it only stands above a worker: a shell, npm, sudo and their likes."""
+        called = {self.program.rpartition("/")[2]}
+        for word in self.words[:2]:
+            # A title such as "npm run worker" is one word with spaces.
+            name = word.split(" ", 1)[0].rpartition("/")[2].removeprefix("-")
+            called.add(name.removesuffix("-cli.js").removesuffix(".js"))
+            if not _interprets(name):
+                break
+        return bool(called & _BETWEEN)
+
+
+def _interprets(name: str) -> bool:
+    return name.startswith(("node", "python"))
+
+
+def workers_of(family: Sequence[Member], *, strict: bool) -> tuple[Member, ...]:
+    """Who gets the signal: on each branch the first below all shells that has a handler for it.
+
+    `strict`: without a handler it gets none, as it would die of it. Otherwise the first process
+    below the shells does: that is how whoever wrote its `stop_signal` wants it to end.
+    """
+    if not family:
+        return ()
+    below: dict[int, list[Member]] = {}
+    for one in family[1:]:
+        below.setdefault(one.parent, []).append(one)
+    return tuple(_first(family[0], below, strict=strict))
+
+
+def _first(one: Member, below: Mapping[int, list[Member]], *, strict: bool) -> list[Member]:
+    if one.dead:
+        return []
+    if one.catches and not one.between:
+        return [one]
+    children = below.get(one.pid, [])
+    # Whoever has no handler itself may stand above one that has.
+    deeper = strict or not one.between
+    found = [each for child in children for each in _first(child, below, strict=deeper)]
+    if found or strict or one.between:
+        return found
+    return [one]
+
+
+def way(
+    family: Sequence[Member],
+    settings: Settings,
+    worker: Worker,
+    preset: Preset | None,
+    *,
+    known: bool,
+) -> Way:
+    """How the worker that runs as this family is brought to its end.
+
+    `known`: supervisord goes by the settings that are in the file now.
+    """
+    told = workers_of(family, strict=preset is not None)
+    if told != tuple(family[:1]):
+        return Way.HOLD
+    if not known or settings.stopwaitsecs < _seconds(worker):
+        return Way.DRAIN
+    return Way.STOP if _gentle(settings, worker, preset) else Way.DRAIN
+
+
+def _seconds(worker: Worker) -> float:
+    return worker.stop_timeout.seconds
+
+
+def _gentle(settings: Settings, worker: Worker, preset: Preset | None) -> bool:
+    """Whether Supervisor's stop signal lets the job in hand finish."""
+    if preset is not None:
+        stop = preset.fitted(worker.command).stop
+        good = stop.drains_all if settings.stopasgroup else (*stop.drains, *stop.drains_all)
+        return settings.stopsignal in good
+    if settings.stopasgroup and worker.kill_mode is not KillMode.CONTROL_GROUP:
+        return False
+    return settings.stopsignal == worker.stop_signal
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One process of Supervisor's and the instance that takes its place."""
+
+    process: str  # group:process
+    instance: InstanceName
+    state: str  # in Supervisor's words
+    pid: int  # 0: none
+    serving: bool  # whether the instance runs already
+
+    @property
+    def moved(self) -> bool:
+        """Nothing is left to do."""
+        return self.serving and self.state not in UP
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One program and its processes."""
+
+    program: str
+    section: str
+    file: str
+    settings: Settings
+    workers: tuple[Worker, ...]
+    pairs: tuple[Pair, ...]
+
+    @property
+    def autostart(self) -> bool:
+        return self.settings.autostart
+
+    @property
+    def moved(self) -> bool:
+        """Nothing is left to do."""
+        return not self.autostart and all(pair.moved for pair in self.pairs)
+
+    def worker(self, pair: Pair) -> Worker:
+        """The worker that the instance is of."""
+        return next(one for one in self.workers if one.name == pair.instance.worker)
+
+
+def ordered(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
+    """The pairs that are left to do, in the order in which they are done.
+
+    First what runs twice: there are too many. Then what runs nowhere, as its queue lacks it.
+    """
+
+    def urgency(pair: Pair) -> int:
+        up = pair.state in UP
+        return 0 if up and pair.serving else 1 if not up else 2
+
+    return tuple(sorted((pair for pair in pairs if not pair.moved), key=urgency))

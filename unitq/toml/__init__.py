@@ -1,0 +1,1 @@
+"""TOML that people write: plain data, checked value by value, with messages that name the line."""
