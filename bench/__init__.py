@@ -1,1 +1,1 @@
-"""How fast unitq is, against the goals in docs/design.md: `bench/run`."""
+"""How fast unitq is, against the goals in docs/measured.md: `bench/run`."""

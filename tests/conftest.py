@@ -11,7 +11,11 @@ import os
 
 from hypothesis import settings
 
+from tests.harness import findings
+
 # How long an example takes says how busy the machine is.
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.register_profile("wild", print_blob=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+findings.install()

@@ -1,4 +1,4 @@
-"""Exit codes, and the errors that carry them. The table is docs/exit-codes.md."""
+"""Exit codes, and the errors that carry them. The table is docs/runbook.md."""
 
 from __future__ import annotations
 

@@ -1,12 +1,17 @@
-"""docs/frameworks-proof.md: what a full run of the tests saw, and nothing typed by hand."""
+"""docs/proof.json: what a full run of the tests saw, and nothing typed by hand.
+
+docs/measured.md has the table of it.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import platform
+import re
 import subprocess
 import tomllib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.frameworks.table import FRAMEWORKS, REPO, Way
 
@@ -17,88 +22,35 @@ if TYPE_CHECKING:
 
     Seen = Mapping[tuple[str, str, str], str]
 
-PAGE = REPO / "docs" / "frameworks-proof.md"
+PAGE = REPO / "docs" / "measured.md"
+RESULT = REPO / "docs" / "proof.json"
+BEGIN = "<!-- script/test frameworks writes what is between this line and the next one like it -->"
+END = "<!-- end of what script/test frameworks writes -->"
 
-_HEAD = """\
-# Proof per framework
-
-<!-- Written by `UNITQ_UPDATE_DOCS=1 script/test frameworks`; not to be edited. -->
-
-The real frameworks, as PyPI, npm and Debian have them, as workers of unitq under a real systemd
-({systemd}, {system}).
-Each job writes down that it begins and that it is done; what is said here
-of jobs is counted in these lines and nowhere else. The programs are in tests/frameworks. *Once*
-is: begun once, done once, and its work not cut short.
-
-## What was run
-
-| framework | version | command | stop, by its preset | what becomes of a job in hand at a stop |
-| --- | --- | --- | --- | --- |"""
-
-_CASES = {
-    "long": """
-## A job of 20 seconds in hand at a restart
-
-An instance has this job in hand when `unitq restart` stops it; another job comes in while it
-drains, and is for its successor. The seconds are those from the stop signal to the old process's
-end.
-""",
-    "short": """
-## 200 short jobs through five rolling restarts
-
-Two instances, restarted one after the other, by `restart` and by `deploy` of another release in
-turn, while jobs of 0.3 s wait and are in hand. There are a few more than 200, with which an
-instance showed before each restart that it was at work.
-""",
-    "killed": """
-## A job that is longer than `stop_timeout`
-
-A job of 30 seconds and `stop_timeout = "2s"`: whether unitq names the worker as killed, and what
-became of the job in the three seconds after the restart (a lease that ends later is not seen).
-""",
-}
-
-_REFUSED = """
-## A shell that stays in between
-
-`sh -c "COMMAND"` and `bash -c "COMMAND; exit $?"`: the shell gets the stop signal in the worker's
-place, so every process has to get it. Where the framework's jobs survive that, unitq takes it, and
-the columns above are about this very command line. Where they do not, it is refused, with the line
-to write instead, and the columns above are about that: `sh -c "exec COMMAND"`.
-
-| framework | `sh -c` | `bash -c` |
-| --- | --- | --- |"""
-
-_HARDENED = """
-## Hardened
-
-Two instances with `hardening = "standard"`, and with `"strict"` and a `writable` folder for the
-lines that jobs write down: a rolling restart while jobs of 8 s are in hand, and 40 of 0.3 s wait.
-`UNITQ_UPDATE_DOCS=1 script/test frameworks tests/frameworks/test_hardening.py` writes this table.
-
-| framework | `standard` | `strict` |
-| --- | --- | --- |"""
-
-_HEADINGS = """\
-| framework | direct | `sh -c` | `bash -c` |
-| --- | --- | --- | --- |"""
+_CASES = ("long", "short", "killed")
 _SHELLS = (Way.SH, Way.BASH)
 WORDS = ("standard", "strict")
+_TABLE = """\
+| framework | a job of 20 s | 200 short jobs | beyond `stop_timeout` | `sh -c` |
+| --- | --- | --- | --- | --- |"""
 
 
 def add(seen: Seen) -> None:
-    """Puts it on the page, once there is something for every cell; the rest stays as it was.
+    """Writes both files, once there is something for every cell; the rest stays as it was.
 
     One run at a time: they may go side by side.
     """
-    with PAGE.open("a") as held:
+    with RESULT.open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         if complete(whole := read() | dict(seen)):
-            write(whole)
+            document = _document(whole)
+            RESULT.write_text(_json(document), encoding="utf-8")
+            text = PAGE.read_text(encoding="utf-8")
+            PAGE.write_text(replaced(text, document), encoding="utf-8")
 
 
 def complete(seen: Seen) -> bool:
-    """Whether every cell of the page was seen."""
+    """Whether every cell was seen."""
     wanted: set[tuple[str, str, str]] = {
         (each.name, case, way) for each in FRAMEWORKS for case in _CASES for way in Way
     }
@@ -107,58 +59,87 @@ def complete(seen: Seen) -> bool:
     return wanted <= seen.keys()
 
 
-def read() -> dict[tuple[str, str, str], str]:
-    """What the page says now, for a run of a part of the tests; empty where there is none."""
-    if not PAGE.exists():
-        return {}
-    names = {framework.title: framework.name for framework in FRAMEWORKS}
-    texts = {**_CASES, "refused": _REFUSED, "hardened": _HARDENED}
-    columns = {"refused": _SHELLS, "hardened": WORDS}
-    headings = {_heading(text): case for case, text in texts.items()}
-    found: dict[tuple[str, str, str], str] = {}
-    case = ""
-    for line in PAGE.read_text(encoding="utf-8").splitlines():
-        if line.startswith("## "):
-            case = headings.get(line, "")
-        title, *cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
-        if case and title in names:
-            ways = columns.get(case, tuple(Way))
-            found |= {
-                (names[title], case, way): cell for way, cell in zip(ways, cells, strict=True)
-            }
+def document() -> dict[str, Any]:
+    """What was seen when the page was written last."""
+    found: dict[str, Any] = json.loads(RESULT.read_text(encoding="utf-8"))
     return found
 
 
-def _heading(text: str) -> str:
-    return next(line for line in text.splitlines() if line.startswith("## "))
+def read() -> dict[tuple[str, str, str], str]:
+    """The cells of today's frameworks in it, for a run of a part of the tests."""
+    if not RESULT.exists() or not RESULT.stat().st_size:
+        return {}
+    names = {framework.name for framework in FRAMEWORKS}
+    return {
+        (name, case, way): what
+        for name, found in document()["frameworks"].items()
+        if name in names
+        for case, ways in found["seen"].items()
+        for way, what in ways.items()
+    }
 
 
-def write(seen: Seen) -> None:
-    """Write the page."""
-    PAGE.write_text("\n".join(_lines(seen)) + "\n", encoding="utf-8")
+def replaced(text: str, found: Mapping[str, Any]) -> str:
+    """The page with the table of this between its two marks."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{PAGE.name} has not both marks, {BEGIN} and {END}")
+    rows = "\n".join(_row(*_cells(each)) for each in found["frameworks"].values())
+    return f"{before}{begin}\n\n{_TABLE}\n{rows}\n\n{end}{after}"
 
 
-def _lines(seen: Seen) -> Iterator[str]:
-    yield _HEAD.format(systemd=_systemd(), system=_system())
-    for framework in FRAMEWORKS:
-        yield _row(
-            framework.title,
-            framework.version(),
-            _command(framework),
-            _stop(framework),
-            _promise(framework),
-        )
-    for case, text in _CASES.items():
-        yield text
-        yield _HEADINGS
-        for framework in FRAMEWORKS:
-            yield _row(framework.title, *(seen[framework.name, case, way] for way in Way))
-    yield _REFUSED
-    for framework in FRAMEWORKS:
-        yield _row(framework.title, *(seen[framework.name, "refused", shell] for shell in _SHELLS))
-    yield _HARDENED
-    for framework in FRAMEWORKS:
-        yield _row(framework.title, *(seen[framework.name, "hardened", word] for word in WORDS))
+def _cells(found: Mapping[str, Any]) -> Iterator[str]:
+    seen = found["seen"]
+    yield f"{found['title']} {found['version']}"
+    yield _all_ways(seen["long"])
+    yield _all_ways(seen["short"])
+    # What becomes of the job later is in proof.json.
+    yield _all_ways(seen["killed"]).partition("; job")[0]
+    yield seen["refused"][Way.SH].partition(",")[0].partition(";")[0]
+
+
+def _all_ways(ways: Mapping[str, str]) -> str:
+    """What was seen of the worker without a shell, and what was different in another way."""
+    shown = ways[Way.DIRECT].split("; ")
+    kinds = {_kind(clause) for clause in shown}
+    for way, what in ways.items():
+        for clause in what.split("; "):
+            if _kind(clause) not in kinds:
+                kinds.add(_kind(clause))
+                shown.append(f"`{way}`: {clause}")
+    return "; ".join(shown)
+
+
+def _kind(clause: str) -> str:
+    return re.sub(r"[\d.]+", "N", clause)
+
+
+def _document(seen: Seen) -> dict[str, Any]:
+    return {
+        "systemd": _systemd(),
+        "system": _system(),
+        "frameworks": {each.name: _framework(each, seen) for each in FRAMEWORKS},
+    }
+
+
+def _framework(framework: Framework, seen: Seen) -> dict[str, Any]:
+    cells: dict[str, dict[str, str]] = {}
+    for (name, case, way), what in seen.items():
+        if name == framework.name:
+            cells.setdefault(case, {})[str(way)] = what
+    return {
+        "title": framework.title,
+        "version": framework.version(),
+        "command": _command(framework),
+        "stop": _stop(framework),
+        "promise": _promise(framework),
+        "seen": cells,
+    }
+
+
+def _json(found: Mapping[str, Any]) -> str:
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 
 def _row(*cells: str) -> str:
@@ -169,7 +150,7 @@ def _command(framework: Framework) -> str:
     """As a user would write it: this checkout's own directories are left out."""
     whole = f"{framework.command} {framework.arguments}".format(queue="QUEUE", redis="REDIS")
     words = whole.replace("%%", "%").split()
-    return f"`{' '.join(word.rpartition('/')[2] or word for word in words)}`"
+    return " ".join(word.rpartition("/")[2] or word for word in words)
 
 
 def _stop(framework: Framework) -> str:

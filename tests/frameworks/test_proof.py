@@ -1,7 +1,7 @@
 """Each framework under systemd, with the settings that unitq gives it: no job is harmed.
 
 The jobs themselves write down that they begin and that they are done; see runs.py. `script/test`
-runs the quick half of it, `script/test frameworks` all, which also writes docs/frameworks-proof.md
+runs the quick half of it, `script/test frameworks` all, which also writes docs/proof.json
 if UNITQ_UPDATE_DOCS is set.
 """
 

@@ -1,10 +1,9 @@
 """The parts of the test suite, as commands: what `script/test` runs. See there.
 
-`python -m tests.harness.suite PART [ARGUMENT…]`; `all` is every part.
+`python -m tests.harness.suite PART [ARGUMENT…]`.
 
 How long each file of tests took is in tests/seconds.json, so that what takes longest is begun first
-and is dealt out to several sandboxes. `UNITQ_UPDATE_SECONDS=1 UNITQ_TEST_SANDBOXES=3 script/test`
-measures it anew.
+and is dealt out to several sandboxes. `UNITQ_UPDATE_SECONDS=1 script/test all` measures it anew.
 """
 
 from __future__ import annotations
@@ -39,6 +38,8 @@ GIVING_WAY = ("nice", "-n", "10")
 
 INSTALLED = "queue frameworks, installed"
 
+# Commands side by side. They mostly wait: one more than there are cores keeps these busy.
+SLOTS = (os.cpu_count() or 1) + 1
 # No group of tests is to take much longer: it could be the last.
 MOST = 100.0
 # Of a file that nobody has measured yet.
@@ -115,10 +116,9 @@ def expected(tests: Sequence[str], every: Iterable[str], seconds: Mapping[str, f
 
 
 class Suite:
-    """All jobs there are, for so many slots."""
+    """The jobs of each part."""
 
-    def __init__(self, slots: int, seconds: Mapping[str, float]) -> None:
-        self._slots = slots
+    def __init__(self, seconds: Mapping[str, float]) -> None:
         self._seconds = seconds
         self._marks: dict[str, set[str]] | None = None
 
@@ -129,20 +129,21 @@ class Suite:
                 return self.lint()
             case "core":
                 return self.core(arguments)
+            case "fast":
+                return [*self.lint(), *self.core()]
             case "systemd":
                 return self.systemd(arguments)
             case "reboot":
                 return self.reboot(arguments)
             case "frameworks":
                 return self.frameworks(arguments)
-        return self.every()
+            case "all":
+                return [*self.daily(long=True), *self.reboot(), *self.frameworks(quick=True)]
+        return self.daily(long=False)
 
-    def every(self) -> list[Job]:
-        """All of them; of the frameworks the quick half."""
-        return [
-            *self.lint(), *self.core(), *self.systemd(), *self.reboot(),
-            *self.frameworks((), quick=True),
-        ]  # fmt: skip
+    def daily(self, *, long: bool) -> list[Job]:
+        """What a change has to pass before it is proposed; `long` adds tests of that mark."""
+        return [*self.lint(), *self.core(), *self.systemd(long=long)]
 
     def lint(self) -> list[Job]:
         """Style, types, boundaries."""
@@ -157,17 +158,18 @@ class Suite:
         mark = "not systemd and not reboot and not frameworks"
         return [self._computing("tests without systemd", *PYTEST, "-m", mark, *arguments)]
 
-    def systemd(self, arguments: Sequence[str] = ()) -> list[Job]:
+    def systemd(self, arguments: Sequence[str] = (), *, long: bool = True) -> list[Job]:
         """Against a real systemd: each group in a sandbox of its own."""
         title, command = "tests with systemd", (*SANDBOX, "-m", "systemd")
-        if self._slots == 1 or arguments:
+        if arguments:
             return [Job(title, (*command, *arguments))]
-        return self._groups(title, command, self._marked("systemd"), by_file)
+        tests = [test for test in self._marked("systemd") if long or "long" not in self._of(test)]
+        return self._groups(title, command, tests, by_file)
 
     def reboot(self, arguments: Sequence[str] = ()) -> list[Job]:
         """They boot sandboxes themselves, one each."""
         title, command = "tests of reboots", (*PYTEST, "-m", "reboot")
-        if self._slots == 1 or arguments:
+        if arguments:
             return [Job(title, (*command, *arguments))]
         return self._groups(title, command, self._marked("reboot"), by_test)
 
@@ -177,14 +179,13 @@ class Suite:
         mark = "frameworks and quick" if quick else "frameworks and not quick"
         command = (*SANDBOX, "-m", mark)
         install = Job(INSTALLED, ("script/setup", "frameworks"), self._seconds.get(INSTALLED, 0.0))
-        if self._slots == 1 or arguments:
+        if arguments:
             return [install, Job(title, (*command, *arguments), after=INSTALLED)]
         tests = [t for t in self._marked("frameworks") if ("quick" in self._of(t)) is quick]
         return [install, *self._groups(title, command, tests, by_framework, after=INSTALLED)]
 
     def _computing(self, name: str, *command: str) -> Job:
-        first = () if self._slots == 1 else GIVING_WAY
-        return Job(name, (*first, *command), self._seconds.get(name, UNKNOWN))
+        return Job(name, (*GIVING_WAY, *command), self._seconds.get(name, UNKNOWN))
 
     def _groups(
         self,
@@ -231,17 +232,12 @@ def main() -> int:
     """Runs what the command line names; returns what to exit with."""
     part, *arguments = sys.argv[1:]
     begun = time.monotonic()
-    number = os.environ.get("UNITQ_TEST_SANDBOXES", "1")
-    if not number.isdecimal() or int(number) < 1:
-        print(f"UNITQ_TEST_SANDBOXES={number}: expected a number from 1", file=sys.stderr)
-        return 2
-    slots = int(number)
-    pool = Pool(slots)
+    pool = Pool(SLOTS)
     known = json.loads(SECONDS.read_text())
-    summary = pool.run(Suite(slots, known).jobs(part, arguments))
+    summary = pool.run(Suite(known).jobs(part, arguments))
     if pool.status:
         return pool.status
-    if os.environ.get("UNITQ_UPDATE_SECONDS") and slots > 1:
+    if os.environ.get("UNITQ_UPDATE_SECONDS"):
         SECONDS.write_text(f"{json.dumps(known | measured(summary.ends), indent=2)}\n")
     return report(summary, time.monotonic() - begun)
 

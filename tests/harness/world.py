@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from unitq.instances.state import End, Seen
+from unitq.instances.state import Seen
 from unitq.model.names import InstanceName
 from unitq.model.settings import Duration, Promote, RolloutSettings, Share
 from unitq.rollout.engine.groups import Trait
@@ -31,6 +31,7 @@ from unitq.rollout.engine.instance import (
 from unitq.rollout.engine.rollout import Rollout, begin
 from unitq.rollout.engine.schedule import deadline, next_actions
 from unitq.rollout.plan import Change, PlannedChange
+from unitq.systemd.exit_status import End
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,46 +11,93 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 
-from tests.harness.build import PRESETS, app, rendered
-from unitq.cli.main import cli
-from unitq.cli.presets import job_in_hand, queues, quiet
+from tests.harness.build import PRESETS
+from unitq.cli.main import _COMMANDS, GROUPS, cli
+from unitq.cli.presets import queues
 from unitq.errors import Exit
+from unitq.presets import NONE
 from unitq.presets.detect import recognised
 from unitq.presets.file import parse
-from unitq.presets.model import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from unitq.presets.model import Check, Preset
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+_HEAD = """\
+# Commands
+
+<!-- Written from the commands by UNITQ_UPDATE_DOCS=1 python -m pytest tests/unit/test_docs.py -->
+
+`unitq COMMAND --help` explains each option, with examples. Results go to standard output, errors to
+standard error; [exit codes](runbook.md#exit-codes) say how it ended. Every command takes these,
+before or behind its name:
+
+| option | meaning |
+| --- | --- |
+{common}
+
+Without `-c` and `-a` unitq takes `$UNITQ_CONFIG`, `./unitq.toml`, or the file in `/etc/unitq` whose
+`directory` you stand in. As root it takes no `./unitq.toml` that another account can change. A
+TARGET is a worker (`sms`), an instance (`sms@3`) or a pattern (`'sms@[12]'`). A command with `*`
+has `--json` ([documents](json.md)), one with `+` also `--timeout` and `--fail-on-kill`.
+"""
+
+
+SHORT = {name: text for name, (_, text) in _COMMANDS.items()}
 
 
 def commands_page() -> str:
-    """docs/commands.md, from `--help`."""
-    parts = [
-        "# Commands\n",
-        "Written from `unitq --help` and `unitq COMMAND --help`.\n",
-        _section("unitq", cli, None),
-    ]
-    group = click.Context(cli, info_name="unitq", **cli.context_settings)
-    for name in cli.list_commands(group):
-        command = cli.get_command(group, name)
-        assert command is not None
-        parts.append(_section(f"unitq {name}", command, group))
+    """docs/commands.md: a line for each command, with the options that it has of its own."""
+    context = click.Context(cli, info_name="unitq", **cli.context_settings)
+    common = [each for each in cli.params if isinstance(each, click.Option)]
+    rows = [f"| `{', '.join(each.opts)}` | {each.help} |" for each in common]
+    parts = [_HEAD.format(common="\n".join(rows))]
+    known = {name for each in common for name in each.opts}
+    for title, names in GROUPS.items():
+        parts += [f"## {title}\n", "| command | what it does | options |", "| --- | --- | --- |"]
+        for name in names:
+            command = cli.get_command(context, name)
+            assert command is not None
+            parts += _commands(name, command, known)
+        parts.append("")
     return "\n".join(parts)
 
 
-def _section(title: str, command: click.Command, parent: click.Context | None) -> str:
-    context = click.Context(
-        command,
-        parent=parent,
-        info_name=title.rsplit(maxsplit=1)[-1],
-        **{**cli.context_settings, "terminal_width": 98, "max_content_width": 98},
-    )
-    lines = [line.rstrip() for line in command.get_help(context).splitlines()]
-    return f"## {title}\n\n```\n" + "\n".join(lines) + "\n```\n"
+def _commands(name: str, command: click.Command, known: set[str]) -> Iterator[str]:
+    """The row of a command, and those of its own commands."""
+    arguments = [
+        each.make_metavar(click.Context(command))
+        for each in command.params
+        if isinstance(each, click.Argument)
+    ]
+    options = {
+        each.opts[0]: f"`{_option(each)}`"
+        for each in command.params
+        if isinstance(each, click.Option) and not each.hidden and not known & set(each.opts)
+    }
+    acts = {"--json", "--timeout", "--fail-on-kill"} <= options.keys()
+    mark = "+" if acts else "*" if "--json" in options else ""
+    for shared in ("--json", "--timeout", "--fail-on-kill") if acts else ("--json",):
+        options.pop(shared, None)
+    words = " ".join([name, *arguments]).replace("|", "\\|")
+    yield f"| `{words}`{mark} | {_in_short(name, command)} | {', '.join(options.values())} |"
+    for inner in getattr(command, "commands", {}).values():
+        yield from _commands(f"{name} {inner.name}", inner, known)
+
+
+def _option(option: click.Option) -> str:
+    return max(option.opts, key=len)
+
+
+def _in_short(name: str, command: click.Command) -> str:
+    """What `unitq --help` says of it, or the first sentence of its own help."""
+    text = SHORT.get(name) or " ".join((command.help or "").split())
+    return re.split(r"(?<=[.:]) ", text)[0].rstrip(".:")
 
 
 def test_the_page_of_commands_is_what_help_says() -> None:
@@ -61,82 +108,61 @@ def test_the_page_of_commands_is_what_help_says() -> None:
 
 
 MARK = "<!-- From here on: written from presets/*.toml"
-
-
-COMMON = "<!-- checks of none -->"  # a table of what `check` says of every worker
-CHECKS = ["| `check` says | of what | source |", "| --- | --- | --- |"]
+CHECKS = ["| `check` says | of what |", "| --- | --- |"]
 
 
 def frameworks_page() -> str:
-    """docs/frameworks.md: its own beginning, and a section for each preset."""
+    """docs/frameworks.md: its own beginning, what holds for every worker, and each preset."""
     text = (DOCS / "frameworks.md").read_text(encoding="utf-8")
     head, mark, rest = text.partition(MARK)
     assert mark, "the line from which on the page is written is gone"
-    before, here, after = head.partition(COMMON)
-    table = "\n".join([*CHECKS, *map(_check, PRESETS[NONE].checks)])
-    after = after.partition("\n## ")[2]
-    head = f"{before}{here}\n\n{table}\n\n## {after}"
-    parts = [head + mark + rest.splitlines()[0], ""]
+    parts = [
+        head + mark + rest.splitlines()[0],
+        "",
+        *CHECKS,
+        *map(_check, PRESETS[NONE].checks),
+        "",
+    ]
     shown = [preset for preset in PRESETS.values() if preset.name != NONE]
-    parts += ["| preset | framework | stop | time | queues |", "| --- | --- | --- | --- | --- |"]
+    parts += ["## Each framework", "", "| preset | stop signal | time | queues | pause |"]
+    parts += ["| --- | --- | --- | --- | --- |"]
     for preset in shown:
         stop = preset.stop
         parts.append(
-            f"| [`{preset.name}`](#{preset.name}) | {preset.title} | {stop.signal}, "
-            f"{stop.kill_mode} | {stop.timeout} | {queues(preset).partition('. ')[0]} |"
+            f"| [`{preset.name}`](#{preset.name}) | {stop.signal} | {stop.timeout} | "
+            f"{_queues(preset)} | {preset.quiet.signal or '-'} |"
         )
     for preset in shown:
         parts += ["", *_framework(preset)]
     return "\n".join(parts) + "\n"
 
 
-def _framework(preset: Preset) -> list[str]:
+def _queues(preset: Preset) -> str:
+    given = preset.queues.variable or preset.queues.by_arguments
+    return queues(preset).partition(". ")[0] if given else "in your code"
+
+
+def _framework(preset: Preset) -> Iterator[str]:
+    """What no table has. Versions, signals, facts and sources are in `unitq presets NAME`."""
     stop = preset.stop
-    lines = [f"## {preset.name}", "", f"{preset.title}. {preset.about}"]
-    if preset.versions:
-        lines[-1] += f" Tried with {'; '.join(preset.versions)}."
-    unit = app(f'[workers.w]\npreset = "{preset.name}"\ncommand = "{preset.command}"')
-    shown = re.findall(
-        r"(?m)^(?:Type|NotifyAccess|WatchdogSec|KillMode|KillSignal|TimeoutStopSec|"
-        r"SuccessExitStatus|ExecStart)=.*",
-        rendered(unit).workers[0].unit.text.replace("/var/lib/unitq/shop/pins/w/%i/release/", "…/"),
-    )
-    lines += ["", "```ini", *shown, "```", ""]
-    lines.append(f"- **Why:** {stop.why} [{stop.source}]")
-    lines.append(f"- **Time:** {stop.timeout_why}")
-    lines.append(f"- **Queues:** {queues(preset)}")
-    lines.append(f"- **Job in hand:** {job_in_hand(preset)}")
-    lines.append(f"- **Pause:** {quiet(preset)}")
-    if preset.environment:
-        pairs = ", ".join(f"`{name}={value}`" for name, value in preset.environment)
-        lines.append(f"- **Environment:** {pairs}")
-    if preset.hardening.leave_out:
-        left_out = ", ".join(f"`{directive}`" for directive in preset.hardening.leave_out)
-        hardened = preset.hardening
-        lines.append(f"- **Hardening** leaves {left_out} out: {hardened.why} [{hardened.source}]")
-    lines += [f"- **Other commands:** {case.why} [{case.source}]" for case in preset.cases]
-    if preset.prints.needs:
-        lines.append(
-            f"- **`check` notes:** a command without `{preset.prints.needs}`, as the job of a "
-            f"worker that was killed cannot be named then [{preset.prints.source}]"
-        )
-    if preset.checks:
-        lines += ["", *CHECKS]
-        lines += [_check(check) for check in preset.checks]
-    lines += ["", "| signal | what it does |", "| --- | --- |"]
-    lines += [f"| {signal} | {does} |" for signal, does in preset.signals]
-    lines += ["", "| fact | known | source |", "| --- | --- | --- |"]
-    lines += [
-        f"| {fact.says.replace('|', chr(92) + '|')} | {fact.basis} | {fact.source} |"
-        for fact in preset.facts
-    ]
-    return lines
+    yield from (f"### {preset.name}", "", f"{preset.title}. {preset.about}", "")
+    yield f"- {stop.signal}: {stop.why}"
+    yield f"- {stop.timeout}: {stop.timeout_why}"
+    yield from (f"- {case.why}" for case in preset.cases)
+    if preset.quiet.instead:
+        yield f"- Pause: {preset.quiet.instead}"
+    for name, value in preset.environment:
+        yield f"- Environment: `{name}={value}`"
+    for directive in preset.hardening.leave_out:
+        yield f"- Hardening leaves `{directive}` out: {preset.hardening.why}"
+    if names := dict.fromkeys(f"`{check.name}`" for check in preset.checks):
+        yield f"- Findings: {', '.join(names)}"
 
 
 def _check(check: Check) -> str:
     of = " from two instances on" if check.instances > 1 else ""
     text = f"{check.says}{of}. {check.why}" if check.why else f"{check.says}{of}"
-    cells = (f"{check.level} `{check.name}`", text, check.source)
+    cells = (f"{check.level} `{check.name}`", text)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
@@ -148,8 +174,8 @@ def test_the_page_of_frameworks_is_what_the_presets_say() -> None:
 
 
 def example_preset() -> str:
-    """The preset that docs/frameworks.md shows."""
-    page = (DOCS / "frameworks.md").read_text(encoding="utf-8")
+    """The preset that docs/extending.md shows."""
+    page = (DOCS / "extending.md").read_text(encoding="utf-8")
     blocks: list[str] = re.findall(r"(?s)```toml\n(.*?)```", page)
     return next(block for block in blocks if block.startswith('title = "Acme Queue"'))
 
@@ -177,12 +203,93 @@ def _tables(table: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("code", list(Exit))
 def test_every_exit_code_is_in_the_table(code: Exit) -> None:
-    assert f"| {int(code)} |" in (DOCS / "exit-codes.md").read_text(encoding="utf-8")
+    assert f"| {int(code)} |" in (DOCS / "runbook.md").read_text(encoding="utf-8")
 
 
-def test_every_link_between_the_pages_leads_somewhere() -> None:
-    for page in [DOCS.parent / "README.md", *DOCS.glob("*.md")]:
-        text = re.sub(r"(?s)```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"))
-        for target in re.findall(r"\]\(([^)#]+)\)", text):
-            if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
+PAGES = (*ROOT.glob("*.md"), *DOCS.glob("*.md"))
+# At most so many words, as `wc -w` counts: a page that grows is two pages, or says things twice.
+WORDS = {
+    "README.md": 1100,
+    "CONTRIBUTING.md": 750,
+    "commands.md": 900,
+    "comparison.md": 750,
+    "concepts.md": 750,
+    "configuration.md": 2800,
+    "deploying.md": 2950,
+    "design.md": 2000,
+    "extending.md": 1300,
+    "frameworks.md": 2350,
+    "hardening.md": 1150,
+    "json.md": 2800,
+    "leaving-supervisor.md": 3000,
+    "measured.md": 1600,
+    "operating.md": 1300,
+    "queues.md": 2050,
+    "runbook.md": 2500,
+    "start.md": 700,
+    "your-worker.md": 1550,
+}
+ALL_WORDS = 30_000  # of docs/
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_page_keeps_to_its_budget(page: Path) -> None:
+    if page.parent == DOCS or page.name in WORDS:
+        words = len(page.read_text(encoding="utf-8").split())
+        assert words <= WORDS[page.name], (
+            "shorten it, or tell it in the one page that it belongs to"
+        )
+
+
+def test_the_pages_together_keep_to_theirs() -> None:
+    words = {page.name: len(page.read_text(encoding="utf-8").split()) for page in DOCS.glob("*.md")}
+    assert sum(words.values()) <= ALL_WORDS, words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_page_and_to_a_heading_in_it(page: Path) -> None:
+    text = re.sub(r"(?s)```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        file, _, heading = target.partition("#")
+        found = page.parent / file if file else page
+        assert found.exists(), target
+        if heading and found.suffix == ".md":
+            assert heading in _headings(found), target
+
+
+def test_a_link_to_a_heading_that_there_is_not_is_seen(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A page\n\n## `unitq deploy --json`\n\n```\n# no heading\n```\n")
+    assert _headings(page) == {"a-page", "unitq-deploy---json"}
+
+
+def _headings(page: Path) -> set[str]:
+    """The anchors that GitHub makes of its headings."""
+    text = re.sub(r"(?s)```.*?```", "", page.read_text(encoding="utf-8"))
+    titles = re.findall(r"(?m)^#+ (.*)$", text)
+    return {re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-") for title in titles}
+
+
+def test_every_page_that_the_code_cites_exists() -> None:
+    cited = {
+        (path.relative_to(ROOT), name)
+        for folder in ("unitq", "units", "presets", "bench", "demo")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+        for name in re.findall(
+            r"\bdocs/([\w-]+\.(?:md|json|svg))", path.read_text(encoding="utf-8")
+        )
+    }
+    assert cited
+    assert not [(path, name) for path, name in cited if not (DOCS / name).exists()]
+
+
+def test_contributing_names_what_there_is() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:[\w-]+/)*[\w.@-]+\.(?:py|j2|md)|(?:[\w-]+/)+)`", text))
+    assert len(named) > 20
+    for name in named:
+        if "NAME" not in name:
+            assert (ROOT / name).exists() or (ROOT / "unitq" / name).exists(), name

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
 
     Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -48,7 +48,7 @@ def _names(of: Callable[[Scope, str], Iterable[str]]) -> Complete:
 
 
 def _scope(context: click.Context) -> Scope:
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
 
     options: dict[str, Any] = {}
     above: click.Context | None = context
@@ -56,7 +56,7 @@ def _scope(context: click.Context) -> Scope:
         # What is said further behind wins over what was said before the verb.
         options = {name: value for name, value in above.params.items() if value} | options
         above = above.parent
-    return Scope(options.get("config"), options.get("app"), bool(options.get("user")))
+    return Scope(options.get("config"), options.get("app"), user=bool(options.get("user")))
 
 
 def words(*choices: str) -> Complete:

@@ -9,22 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unitq.cli import report_text
 from unitq.cli.output import echo_json, echo_lines
+from unitq.cli.revision_argument import revision_argument, tell
 from unitq.cli.scope import current, scope_options
 from unitq.errors import Exit
 from unitq.revisions import history as core
 from unitq.revisions import store
-from unitq.revisions.archive import Stored, looked, revision_argument, stored
 from unitq.revisions.in_place import deployed_commit, overwritten, updated_in_place
+from unitq.rollout import report_text
+from unitq.rollout.archive import Stored, looked, stored
+from unitq.rollout.report import Report
 from unitq.text import duration, number, plural, table
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from unitq.instances.observe import Instance
     from unitq.revisions.model import Revision, WorkerRevision
-    from unitq.rollout.plan import FileChange
+    from unitq.units.changes import FileChange
 
 _HEADER = ("REVISION", "HASH", "WHEN", "BY", "CODE", "STATE", "RUNS", "NOTE")
 
@@ -59,7 +61,7 @@ def history(as_json: bool) -> int:
     """
     found = stored(current())
     instances = tuple(looked(found, found.scope.systemd()).values())
-    rows = core.entries(found.revisions, found.reports, _in_use(instances), found.current.id)
+    rows = core.entries(found.revisions, found.verdicts, _in_use(instances), found.current.id)
     target = core.last_stable(rows, found.current, store.complete(found.place, found.revisions))
     back = target.revision.id if target else None
     if as_json:
@@ -73,7 +75,7 @@ def history(as_json: bool) -> int:
     else:
         lost = {row.revision.id for row in rows if overwritten(row.revision, found.current)}
         echo_lines(table(_HEADER, [_cells(row, back, lost) for row in rows]))
-    found.tell()
+    tell(found)
     return Exit.OK
 
 
@@ -172,7 +174,7 @@ def show(wanted: str | None, as_json: bool) -> int:
     """
     found = stored(current())
     revision = found.find(wanted)
-    (row,) = core.entries((revision,), found.reports, None, found.current.id)
+    (row,) = core.entries((revision,), found.verdicts, None, found.current.id)
     names = {
         worker.name: store.environment(found.place, worker, found.note)
         for worker in revision.workers
@@ -182,21 +184,21 @@ def show(wanted: str | None, as_json: bool) -> int:
         echo_json(found.document(**_shown(row, names, about)))
     else:
         echo_lines([*_lines(row, names), *_blocks(found, about)])
-    found.tell()
+    tell(found)
     return Exit.OK
 
 
-def _about(found: Stored, revision: Revision) -> list[dict[str, Any]]:
+def _about(found: Stored, revision: Revision) -> list[Mapping[str, Any]]:
     """The reports that tell of it, each once and whole, oldest first."""
-    about = [report for report in found.reports if report["revision"] == revision.id]
-    return list({each["rollout"]: each.get("whole", each) for each in about}.values())
+    about = [each for each in found.reports if each.verdict.revision == revision.id]
+    return list({each.verdict.rollout: each.document for each in about}.values())
 
 
-def _blocks(found: Stored, about: Sequence[dict[str, Any]]) -> list[str]:
+def _blocks(found: Stored, about: Sequence[Mapping[str, Any]]) -> list[str]:
     lines: list[str] = []
     for report in about:
         try:
-            lines += ["", *(line.text for line in report_text.block(report))]
+            lines += ["", *(line.text for line in report_text.block(Report.from_json(report)))]
         except (LookupError, TypeError, ValueError) as error:
             found.note(
                 f"the report of rollout {report['rollout']} is damaged "
@@ -206,7 +208,7 @@ def _blocks(found: Stored, about: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _shown(
-    row: core.Entry, names: core.Environments, about: Sequence[dict[str, Any]]
+    row: core.Entry, names: core.Environments, about: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     revision = row.revision
     return _head(row) | {
@@ -305,7 +307,7 @@ def diff(before: str, after: str | None, as_json: bool) -> int:
         echo_json(found.document(**_difference(old, new, changed)))
     else:
         echo_lines(_difference_lines(old, new, changed))
-    found.tell()
+    tell(found)
     return Exit.PENDING if changed else Exit.OK
 
 

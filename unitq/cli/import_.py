@@ -17,9 +17,8 @@ from unitq.model.app import NAME_RE
 from unitq.printable import one_line
 
 if TYPE_CHECKING:
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.model.app import App
-    from unitq.supervisor.importer.detect import Recognise
     from unitq.supervisor.importer.translate import Imported, Wishes
 
 _SECRET = 0o600
@@ -163,6 +162,7 @@ def _imported(
     from unitq.supervisor.conf.programs import read
     from unitq.supervisor.conf.section import OF_SESSION
     from unitq.supervisor.importer import procfile, unit_file, unit_source, unit_text
+    from unitq.supervisor.importer.recognise import recogniser
     from unitq.supervisor.importer.translate import Wishes, translate
 
     if scope.app is not None and not NAME_RE.fullmatch(scope.app):
@@ -195,6 +195,7 @@ def _procfile(
     scope: Scope, path: Path, text: str, wishes: Wishes, formation: dict[str, int]
 ) -> Imported:
     from unitq.supervisor.importer import procfile
+    from unitq.supervisor.importer.recognise import recogniser
 
     folder = path.absolute().parent
     env = folder / ".env"
@@ -206,24 +207,6 @@ def _procfile(
         env_file=os.path.normpath(env) if os.path.isfile(env) else None,
         formation=formation,
     )
-
-
-def recogniser(scope: Scope) -> Recognise:
-    """Tells the preset for a command line, by its words and by the scripts that it runs."""
-    from unitq.config.scripts import heads, unread
-    from unitq.presets.detect import recognised
-    from unitq.presets.model import NONE
-    from unitq.supervisor.importer.detect import Looks
-
-    presets = scope.presets()
-
-    def recognise(command: str, directory: str) -> Looks:
-        seen = heads(command, directory)
-        found = recognised(presets, command, seen)
-        missing = () if found else unread(command, directory, seen)
-        return Looks(found[0] if found else None, seen, presets.get(NONE), missing)
-
-    return recognise
 
 
 _BESIDES = "every unit also gets a PATH, a umask, a read-only /etc and more: docs/your-worker.md"
@@ -265,7 +248,7 @@ def _show(
 def _check(scope: Scope, imported: App, *, as_json: bool) -> int:
     from unitq.supervisor.importer.compare import differences
 
-    ours, path = scope._replace(app=None).load()
+    ours, path = scope.replace(app=None).load()
     found = differences(ours, imported)
     code = Exit.NOT_AS_WANTED if found else Exit.OK
     if as_json:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq.cli.output import STDOUT, echo, echo_coloured, echo_json
-from unitq.cli.scope import chosen, current, scope_options
+from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import targets
+from unitq.context import chosen
 from unitq.errors import Exit, NotPermittedError
 from unitq.model import names
 from unitq.printable import one_line
@@ -22,7 +23,7 @@ from unitq.units.dropin_files import DropIns
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.revisions.model import Revision
     from unitq.systemd.journal import Entry
 

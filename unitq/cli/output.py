@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from unitq.errors import ConfigError
 from unitq.printable import one_line, printable
 
 if TYPE_CHECKING:
@@ -89,6 +90,12 @@ def confirm(question: str, *, err: bool = False) -> bool:
     except click.Abort:
         echo(err=True)
         raise
+
+
+def need_terminal(question: str) -> None:
+    """Raises ConfigError where nobody is there to answer."""
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{question}: there is no terminal to ask at", hint="--yes answers yes")
 
 
 def ask(question: str, default: str) -> str | None:

@@ -9,19 +9,19 @@ import click
 
 from unitq.cli.grant.member import by_grant
 from unitq.cli.output import echo, echo_json
-from unitq.cli.scope import chosen, current, scope_options
+from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import targets
+from unitq.context import chosen
 from unitq.errors import ConfigError, Exit
-from unitq.instances import observe, paused
-from unitq.instances.signal_targets import recipients
+from unitq.instances import observe, paused, signals
 from unitq.linux import proc
 from unitq.model import names
-from unitq.rollout.execute import running
+from unitq.rollout.current_state import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.model.names import InstanceName
     from unitq.revisions.model import Revision, WorkerRevision
 
@@ -89,7 +89,7 @@ def pause(targets: tuple[str, ...], as_json: bool) -> int:
         if notes.get(instance.name) == instance.invocation:
             return Told(instance.name, "was paused already")
         number = int(signal.Signals[worker.quiet])
-        to = recipients(paused.catching(instance.pids, number))
+        to = signals.recipients_of(instance.pids, number)
         if not to:
             why = f"refused: none of its processes has a handler for {worker.quiet}"
             return Told(instance.name, f"{why}, and they would die of it", good=False)
@@ -125,7 +125,7 @@ def resume(targets: tuple[str, ...], as_json: bool) -> int:
     def tell(instance: observe.Instance, worker: WorkerRevision) -> Told:
         number = int(signal.Signals[worker.resume])
         # SIGCONT kills nobody; where there is no handler it means nothing either.
-        to = recipients(paused.catching(instance.pids, number)) or (instance.main_pid,)
+        to = signals.recipients_of(instance.pids, number) or (instance.main_pid,)
         told = _sent(app, instance.name, to, number)
         paused.forget(app.scope.layout, app.revision.app, [instance.name])
         return Told(instance.name, "takes jobs", told)
@@ -157,7 +157,7 @@ def _instead(scope: Scope, preset: str | None) -> str:
 
 
 def _sent(app: _App, name: InstanceName, to: Iterable[int], number: int) -> tuple[int, ...]:
-    return tuple(pid for pid in to if paused.send(pid, number, lambda: app.members(name)))
+    return tuple(pid for pid in to if signals.send(pid, number, lambda: app.members(name)))
 
 
 def _all(

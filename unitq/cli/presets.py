@@ -13,12 +13,12 @@ from unitq.cli.output import echo, echo_json, echo_lines
 from unitq.cli.scope import current, scope_options
 from unitq.errors import Exit, NoMatchError
 from unitq.model.suggest import either, nearest
-from unitq.presets.model import NONE
+from unitq.presets import NONE
 from unitq.presets.redis_keys import WITH_PIDS
 from unitq.text import table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from unitq.presets.model import Preset
 
@@ -40,7 +40,7 @@ def presets(name: str | None, as_json: bool) -> int:
     """List the presets for queue frameworks; with NAME, each fact with its evidence.
 
     Those in the `presets` folder of the configuration (/etc/unitq/presets) are an operator's own,
-    and win over ours. docs/frameworks.md says how to write one.
+    and win over ours. docs/extending.md says how to write one.
     """
     from unitq.presets import store as files
 
@@ -59,7 +59,7 @@ def presets(name: str | None, as_json: bool) -> int:
     return Exit.USAGE if found.broken else Exit.OK
 
 
-def known(found: dict[str, Preset], name: str) -> Preset:
+def known(found: Mapping[str, Preset], name: str) -> Preset:
     """The preset of that name. Raises NoMatchError with the nearest name and all there are."""
     if name not in found:
         near = nearest(name, found)
@@ -131,10 +131,13 @@ def _lines(preset: Preset, own: set[str], width: int) -> Iterator[str]:
         text = f"leaves {', '.join(hard.leave_out)} out: {hard.why} {_source(hard.source)}"
         yield from item("hardening", text.strip())
     if preset.signals:
-        more = " (! loses jobs: `unitq signal` wants --force)" * bool(stop.loses)
+        marks = {"!": "loses jobs", "+": "loses them while it drains"}
+        used = {"!": stop.loses, "+": stop.again}
+        said = ", ".join(f"{mark} {text}" for mark, text in marks.items() if used[mark])
+        more = f" ({said}: `unitq signal` wants --force)" * bool(said)
         yield from ("", f"signals, to the main process{more}:")
         for signal, does in preset.signals:
-            mark = "!" if signal in stop.loses else " "
+            mark = next((mark for mark, named in used.items() if signal in named), " ")
             yield from item(f"{mark} {signal}", does, 13)
     if preset.cases:
         yield from ("", "other settings for some commands:")
@@ -220,6 +223,7 @@ def _document(preset: Preset, own: set[str]) -> dict[str, Any]:
         "drains": list(stop.drains),
         "drains_all": list(stop.drains_all),
         "loses": list(stop.loses),
+        "again": list(stop.again),
         "success_exit_status": list(stop.success_exit_status),
         "source": stop.source,
         "service": dict(preset.service),

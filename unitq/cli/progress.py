@@ -7,16 +7,17 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from unitq.cli.output import echo
-from unitq.instances.state import End, Seen
 from unitq.revisions.state import shared_output
 from unitq.rollout.engine.groups import Trait
 from unitq.rollout.engine.instance import InstanceState, Phase
 from unitq.rollout.plan import Change
+from unitq.systemd.exit_status import End
 from unitq.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from unitq.instances.state import Seen
     from unitq.model.names import InstanceName
     from unitq.rollout.engine.rollout import Rollout
     from unitq.rollout.executor import Stop
@@ -99,7 +100,7 @@ class Lines:
         jobs, possible = self._hands.jobs.get(name), self._hands.possible.get(name, ())
         if not (possible if jobs is None else jobs):
             return ""
-        from unitq.cli.queues.text import held_text
+        from unitq.queues.job_text import held_text
 
         return f": {held_text(jobs, possible, time())}"
 

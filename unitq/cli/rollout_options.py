@@ -1,22 +1,19 @@
-"""`[rollout]` on the command line: how one rollout goes, whatever the file says."""
+"""The options of commands that roll: how one rollout goes, and how long to wait for it."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from unitq.cli import completions
 from unitq.model.settings import Share
-from unitq.rollout.execute import share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from unitq.cli.scope import Scope
-    from unitq.model.settings import RolloutSettings
-
-# The key of [rollout], what it takes, and what it says; docs/rollouts.md has the rest.
+# The key of [rollout], what it takes, and what it says; docs/deploying.md has the rest.
 _FLAGS = (
     ("max_surge", "N|N%", "How many more processes of a worker there may be than its instances."),
     ("canary", "N|N%", "How many instances go first, and are watched for --canary-soak."),
@@ -29,6 +26,78 @@ _FLAGS = (
     ("on_failure", "rollback|pause", "What follows then: go back, or leave all as it is."),
     ("on_drain_timeout", "kill|wait", "What becomes of a worker beyond its stop_timeout."),
 )
+
+
+def waiting_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --json, --timeout and --fail-on-kill."""
+    for option in (
+        click.option(
+            "--fail-on-kill",
+            is_flag=True,
+            help="Exit with 14 if a worker had to be killed at its stop_timeout.",
+        ),
+        click.option(
+            "--timeout", metavar="TIME", callback=_seconds,
+            help="Wait at most so long (90s, 10min); what was begun goes on in systemd. Exit 6.",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="One JSON object; see docs/json.md."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def _seconds(
+    context: click.Context,  # noqa: ARG001
+    parameter: click.Parameter,  # noqa: ARG001
+    value: str | None,
+) -> float | None:
+    if value is None:
+        return None
+    from unitq.model.duration import parse
+
+    try:
+        return parse(value).seconds
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def share(
+    context: click.Context,  # noqa: ARG001
+    parameter: click.Parameter,  # noqa: ARG001
+    value: str | None,
+) -> Share | None:
+    """The value of --max-unavailable."""
+    if value is None:
+        return None
+    digits = value.removesuffix("%")
+    percent = value.endswith("%")
+    # Four digits at most: Python refuses to convert some thousands of them.
+    if re.fullmatch("[0-9]{1,4}", digits) and 1 <= int(digits) <= (100 if percent else 4096):
+        return Share(int(digits), percent)
+    raise click.BadParameter(f'expected a number from 1 or a percentage to "100%", got "{value}"')
+
+
+pace = click.option(
+    "--max-unavailable",
+    metavar="N|N%",
+    callback=share,
+    help="How many instances of a worker may be unavailable at a time.",
+)
+
+message_option = click.option(
+    "-m",
+    "--message",
+    metavar="TEXT",
+    default="",
+    callback=lambda _context, _parameter, value: _one_line(value),
+    help="Why, in a line; `unitq history` and `unitq show` have it.",
+)
+
+
+def _one_line(text: str) -> str:
+    if len(text) > 200 or not text.isprintable():
+        raise click.BadParameter("expected one line of at most 200 characters")
+    return text
 
 
 def unavailable(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
@@ -48,16 +117,13 @@ def rollout_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def paced(
-    scope: Scope, flags: Mapping[str, str | None], max_unavailable: Share | None
-) -> RolloutSettings | None:
-    """What unitq.toml and these say together; None: no flag was given. Raises ConfigError."""
-    # As it would stand in the file: a number, or a text.
-    given: dict[str, Any] = {
+def given(flags: Mapping[str, str | None], max_unavailable: Share | None) -> dict[str, Any]:
+    """What these say of [rollout], as it would stand in the file: a number, or a text."""
+    found: dict[str, Any] = {
         key: int(value) if value.isdecimal() and len(value) < 5 else value
         for key, value in flags.items()
         if value is not None
     }
     if max_unavailable is not None and not max_unavailable.number:
-        given["max_unavailable"] = 0
-    return scope.load(given)[0].rollout if given else None
+        found["max_unavailable"] = 0
+    return found

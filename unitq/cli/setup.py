@@ -15,7 +15,7 @@ from unitq.cli.scope import current, scope_options
 from unitq.errors import ConfigError, Exit
 from unitq.linux import files, folder
 from unitq.model.app import NAME_RE
-from unitq.presets.model import NONE
+from unitq.presets import NONE
 
 if TYPE_CHECKING:
     from unitq.presets.model import Preset

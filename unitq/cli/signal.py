@@ -9,21 +9,22 @@ import click
 
 from unitq.cli import completions
 from unitq.cli.output import echo, echo_json
-from unitq.cli.scope import chosen, current, scope_options
+from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import targets
+from unitq.context import chosen
 from unitq.errors import ConfigError, Exit, PreflightError
 from unitq.instances import observe
 from unitq.instances.signal_harm import Framework, Recipient, name_of, problems
 from unitq.linux import proc
 from unitq.model import names
-from unitq.rollout.execute import running
+from unitq.rollout.current_state import running
 from unitq.units import unit_files
 from unitq.units.parse import told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.revisions.model import Revision
 
 
@@ -52,8 +53,9 @@ def send_signal(
     """Send a signal to the main process of workers that run.
 
     Refused, and sent to none of them, is a signal that the worker's preset says kills or loses
-    jobs, and one that a process has no handler for and would die of. `unitq presets NAME` says what
-    each signal does. `unitq stop` and `unitq restart` let jobs finish.
+    jobs, or does so as the second one to a worker that drains, and one that a process has no
+    handler for and would die of. `unitq presets NAME` says what each signal does. `unitq stop` and
+    `unitq restart` let jobs finish.
     """
     number = _signal(signal_name)
     scope = current()
@@ -100,6 +102,8 @@ def _require_harmless(
     all_processes: bool,
 ) -> None:
     """Raises PreflightError where the signal would end workers or lose jobs."""
+    instances = list(instances)
+    draining = {one.name for one in instances if one.ending}
     recipients = {
         one.name: [
             Recipient(proc.name_of(pid), proc.handles(pid, number))
@@ -113,7 +117,7 @@ def _require_harmless(
         for worker in sorted(workers)
         if (framework := _framework(scope, revision, worker))
     }
-    if wrong := problems(number, recipients, frameworks):
+    if wrong := problems(number, recipients, frameworks, draining):
         raise PreflightError(
             f"{revision.app}: {name_of(number)} can cost jobs; nothing was sent",
             problems=wrong,

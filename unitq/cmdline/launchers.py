@@ -29,7 +29,7 @@ def shell_wrapped(command: str) -> str:
     found = unwrap(words)
     if any(use.kind is not Kind.REPLACES for use in found.uses):
         return ""
-    return script_of(found.words)
+    return found.script or script_of(found.words)
 
 
 def stands_between(command: str) -> str:
@@ -45,7 +45,7 @@ def _between(words: list[str], level: int) -> str:
     for use in found.uses:
         if use.kind in (Kind.KEEPS, Kind.ELSEWHERE):
             return use.name
-    text = script_of(found.words)
+    text = found.script or script_of(found.words)
     if not text:
         return ""
     script = parse(text)

@@ -12,7 +12,7 @@ import shlex
 from typing import NamedTuple
 
 from unitq.cmdline.exec_line import prefixes
-from unitq.cmdline.wrappers import SHELLS
+from unitq.cmdline.wrappers import SHELLS, Kind, unwrap
 from unitq.presets.detect import interpreter
 from unitq.supervisor.importer.unwrap import plain
 
@@ -41,17 +41,6 @@ _VALUED = {
     "perl": ("-I",),
     "sh": ("-o",),
 }
-# What runs the rest of its words in its own place, without going elsewhere.
-_PASSES = {
-    "env": re.compile(r"-i|-|--|--ignore-environment|--unset=.*|[A-Za-z_]\w*=.*"),
-    "nice": re.compile(r"-n?-?[0-9]+|--adjustment=.*"),
-    "ionice": re.compile(r"-t|-[cn][0-9]"),
-    "nohup": re.compile(r"--"),
-    "setsid": re.compile(r"-[cfw]+|--"),
-    "stdbuf": re.compile(r"-[ioe].+"),
-}
-_PASSES_VALUED = {"env": ("-u",), "nice": ("-n",), "ionice": ("-c", "-n"), "stdbuf": ()}
-
 # What node puts behind a name, and what its loaders have such a name stand for (TypeScript).
 _NODE = (".js", ".json", ".node", ".mjs", ".cjs", ".ts", ".tsx", ".mts", ".cts", ".jsx")
 # Files that are made when the service starts, or that each service may have of its own.
@@ -87,7 +76,11 @@ def script_file(command: str) -> ScriptFile | None:
 
 
 def _of_words(words: list[str], folder: str) -> ScriptFile | None:
-    rest = _passed(words)
+    around = unwrap(words)
+    # What stays may look elsewhere, or be told where to.
+    if any(use.kind is not Kind.REPLACES or use.moves for use in around.uses):
+        return None
+    rest = list(around.words)
     if not rest:
         return None
     program = rest.pop(0)
@@ -114,26 +107,6 @@ def _of_words(words: list[str], folder: str) -> ScriptFile | None:
         return None
     path = posixpath.join(folder, path)
     return None if path.startswith(_OF_ITS_OWN) else ScriptFile(program, _paths(kind, path))
-
-
-def _passed(words: list[str]) -> list[str]:
-    """Without what only passes on to the rest; empty where it may do more."""
-    rest = list(words)
-    while rest:
-        name = posixpath.basename(rest[0])
-        if rest[:2] == [rest[0], "exec"] and name == "bundle":
-            rest = rest[2:]
-        elif name in _PASSES:
-            rest.pop(0)
-            while rest and (rest[0].startswith("-") or (name == "env" and "=" in rest[0])):
-                option = rest.pop(0)
-                if option in _PASSES_VALUED.get(name, ()) and rest:
-                    rest.pop(0)
-                elif not _PASSES[name].fullmatch(option):
-                    return []
-        else:
-            break
-    return rest
 
 
 def _paths(kind: str, path: str) -> tuple[str, ...]:

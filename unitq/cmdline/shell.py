@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os.path
 import re
+import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,6 +32,20 @@ _NO_WORKERS = QUICK | {
     "pushd", "popd", "dirname", "basename", "install", "stat", "ls", "grep", "pgrep", "tee", "nc",
 }  # fmt: skip
 
+# None of these keeps a script from its end while a job in the background runs.
+_AT_ONCE = (QUICK - {"sleep", "cat", "eval", "source", ".", "trap"}) | {"disown", "exit", "return"}
+
+# What a shell does itself, or what begins more than a simple command.
+BUILTINS = frozenset((
+    "!", ".", ":", "[", "[[", "{", "}", "alias", "bg", "bind", "break", "builtin", "caller",
+    "case", "cd", "command", "compgen", "continue", "coproc", "declare", "dirs", "disown", "do",
+    "done", "echo", "elif", "else", "enable", "esac", "eval", "exec", "exit", "export", "false",
+    "fc", "fg", "fi", "for", "function", "getopts", "hash", "help", "history", "if", "in",
+    "jobs", "kill", "let", "local", "logout", "mapfile", "popd", "printf", "pushd", "pwd",
+    "read", "readonly", "return", "select", "set", "shift", "shopt", "source", "suspend",
+    "test", "then", "time", "times", "trap", "true", "type", "typeset", "ulimit", "umask",
+    "unalias", "unset", "until", "wait", "while",
+))  # fmt: skip
 _RESERVED = frozenset({
     "!", "{", "}", "case", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if",
     "in", "select", "then", "time", "until", "while", "[[",
@@ -38,9 +53,11 @@ _RESERVED = frozenset({
 _ENDS = frozenset({"}", "do", "done", "elif", "else", "esac", "fi", "then"})
 # `$(which rq)` stands for rq; what else a shell puts in, only the shell knows.
 _LOOKED_UP = re.compile(r"(?:which|command -v|type -p)\s+([\w./-]+)\s*")
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*(?:\[[^]]*\])?\+?=")
+_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(?:\[[^]]*\])?\+?=")
 _OPERATOR = re.compile(r"&&|\|\||;;&|;;|;&|\|&|&>>|&>|<<<|<<-|<<|<&|>&|>>|>\||<>|[;&|()<>\n]")
 _REDIRECTS = frozenset({"&>>", "&>", "<<<", "<&", ">&", ">>", ">|", "<>", "<", ">"})
+_PATTERN = re.compile(r"[*?\[~{]")  # what a shell may put other words in place of
+_NAMED = re.compile(r"[\w@*#?!$\-\[\"]")  # what makes a "$" more than that
 _PLAIN = re.compile(r"[^\s'\"\\$`;&|()<>]+")
 _DEPTH_MAX = 40
 _UNKNOWN = "$_"  # a folder that only the shell knows
@@ -55,6 +72,13 @@ class Word(NamedTuple):
     text: str
     start: int  # where in the script it begins
     quoted: bool  # a quoted word is never a reserved one
+    literal: bool = True  # the shell would change nothing else in it
+    name: str = ""  # of `NAME=value`, where no quote makes it another word
+
+    @property
+    def value(self) -> str:
+        """What an assignment assigns."""
+        return self.text.partition("=")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +95,34 @@ class Command:
     subshell: bool = False  # in ( ), in a pipeline or in the background: never the shell itself
     background: bool = False
     function: str = ""  # the function it is in
-    assigned: bool = False  # assignments stand before it
     folder: str = ""  # that a `cd` led to before it, seen from where the shell began; see `inside`
+    # The same as it is written: `exec` and the assignments before it too.
+    written: tuple[Word, ...] = ()
+    assignments: tuple[Word, ...] = ()
+    redirected: bool = False
+
+    @property
+    def line(self) -> str:
+        """The command without assignments and redirections; empty where it needs a shell."""
+        written = self.written[len(self.written) - len(self.words) :]
+        if self.assignments or not all(word.literal for word in written):
+            return ""
+        return shlex.join(self.words)
+
+    @property
+    def assigned(self) -> bool:
+        """Whether assignments stand before it."""
+        return bool(self.assignments)
+
+    @property
+    def begin(self) -> int:
+        """Where in the script it begins, with what stands before its first word."""
+        return self.written[0].start if self.written else self.start
+
+    @property
+    def literal(self) -> bool:
+        """Whether it is exactly its words."""
+        return not self.redirected and all(word.literal for word in self.written)
 
     @property
     def replaces(self) -> bool:
@@ -98,6 +148,15 @@ class Script:
     def hands_over(self) -> bool:
         """Whether the shell surely becomes the worker: each way through the script ends in exec."""
         return self.known and bool(self.becomes) and not self.stays
+
+    def leaves(self, command: Command) -> bool:
+        """Whether it surely ends while this command, in the background, still runs."""
+        if not (self.known and command.background) or command.function or self.traps:
+            return False
+        after = self.commands[self.commands.index(command) + 1 :]
+        return command.loop in ("", "for") and all(
+            each.background or not each.words or each.words[0] in _AT_ONCE for each in after
+        )
 
     @property
     def traps(self) -> bool:
@@ -129,6 +188,39 @@ def parse(text: str) -> Script:
         tuple(dict.fromkeys(by_exec)),
         tuple(dict.fromkeys(others)),
     )
+
+
+class Step(NamedTuple):
+    """A simple command of a list, and what stands behind it: "&&", ";", or nothing at its end."""
+
+    command: Command
+    then: str
+
+
+def simple(text: str) -> tuple[Step, ...]:
+    """Returns the commands of a list of simple commands; empty where a script is more than that.
+
+    Only `&&` and `;` stand between them, so each is run in turn and in the shell itself.
+    """
+    script = parse(text)
+    found = script.commands
+    if (
+        not found
+        or not script.known
+        or "<<" in text
+        or any(
+            each.piped or each.loop or each.condition or each.subshell or each.function
+            for each in found
+        )
+    ):
+        return ()
+    ends = [each.begin for each in found[1:]]
+    between = [text[each.end : end].strip() for each, end in zip(found, [*ends, None], strict=True)]
+    if text[: found[0].begin].strip() or between[-1] not in ("", ";"):
+        return ()
+    if not all(then in ("&&", ";") for then in between[:-1]):
+        return ()
+    return tuple(map(Step, found, [*between[:-1], ""]))
 
 
 def inside(folder: str, path: str) -> str:
@@ -177,8 +269,8 @@ def with_exec(script: str) -> str:
     *before, last = found.commands
     apart = any(each.subshell or each.loop or each.condition for each in found.commands)
     ends = [each.end for each in before]
-    between = [script[end : each.start] for end, each in zip(ends, found.commands[1:], strict=True)]
-    if apart or last.assigned or last.by_exec or last.quick:
+    between = [script[end : each.begin] for end, each in zip(ends, found.commands[1:], strict=True)]
+    if apart or not last.words or last.by_exec or last.quick:
         return ""
     if any(each.strip() != "&&" for each in between):
         return ""
@@ -552,31 +644,38 @@ class _Reader:
 
     def _simple(self, context: _Context) -> _Node:
         words: list[Word] = []
-        assigned, end = False, self.at
+        before: list[Word] = []
+        redirected, end = False, self.at
         while (token := self.token()) is not None:
             if token.operator in _REDIRECTS or token.operator in ("<<", "<<-"):
                 if words and words[-1].text.isdecimal() and self._touches(words[-1], token):
                     words.pop()  # the 2 of `2>`
-                self._redirection()
+                redirected = True
+                end = self._redirection()
                 continue
-            if token.operator == "(" and len(words) == 1 and not assigned:
+            if token.operator == "(" and len(words) == 1 and not before:
                 self._next()
                 self._expect_operator(")")
                 return self._body(words[0].text, context)
             if token.word is None:
                 break
-            if not words and _ASSIGNMENT.match(token.word.text):
-                assigned = True
+            if not words and token.word.name:
+                before.append(token.word)
+                end = token.end
                 self._next()
                 if token.word.text.endswith("=") and self._at_array():
-                    self._array()
+                    end = self._array()
+                    before[-1] = token.word._replace(literal=False)
                 continue
             words.append(token.word)
             end = token.end
             self._next()
-        return self._add(words, end, context, assigned=assigned)
+        return self._add(before, words, end, context, redirected=redirected)
 
-    def _add(self, words: list[Word], end: int, context: _Context, *, assigned: bool) -> _Node:
+    def _add(
+        self, before: list[Word], words: list[Word], end: int, context: _Context, *,
+        redirected: bool,
+    ) -> _Node:  # fmt: skip
         if len(self.commands) >= _COMMANDS_MAX:
             raise _UnreadableError
         texts = [word.text for word in words]
@@ -587,7 +686,9 @@ class _Reader:
             by_exec = bool(texts)  # `exec 2>&1` only redirects
         command = Command(
             tuple(texts), start, end, by_exec, "", context.loop, context.condition,
-            context.subshell, function=context.function, assigned=assigned, folder=self._folder,
+            context.subshell, function=context.function, folder=self._folder,
+            written=(*before, *words), redirected=redirected,
+            assignments=tuple(before),
         )  # fmt: skip
         self.commands.append(command)
         if texts[:1] in (["cd"], ["pushd"], ["popd"]):
@@ -610,20 +711,24 @@ class _Reader:
             else:
                 return
 
-    def _redirection(self) -> None:
+    def _redirection(self) -> int:
+        """Reads one, and returns where it ends."""
         operator = self._next_token().operator
-        word = self._next()
+        token = self._next_token()
+        word = token.word or Word("", token.start, quoted=False)
         if operator in ("<<", "<<-"):
             self._heredocs.append((word.text, operator == "<<-"))
+        return token.end
 
     def _at_array(self) -> bool:
         token = self.token()
         return token is not None and token.operator == "(" and self.text[token.start - 1] == "="
 
-    def _array(self) -> None:
+    def _array(self) -> int:
         token = self.token()
         assert token
         self._jump(_closing(self.text, token.end))
+        return self.at
 
     def _mend(self, begin: int, end: int | None = None, **changes: str | bool) -> None:
         """Says of these commands what only stands behind them."""
@@ -726,11 +831,14 @@ class _Reader:
         return _Token(word, "", start, self.at)
 
     def _word(self) -> Word:
-        text, start, parts, quoted = self.text, self.at, list[str](), False
+        text, start, parts = self.text, self.at, list[str]()
+        quoted, named = False, _ASSIGNMENT.match(text, start)
+        literal = not named or named[0] == f"{named[1]}="  # not NAME+=, nor NAME[0]=
         while self.at < len(text):
             c = text[self.at]
             if plain := _PLAIN.match(text, self.at):
                 parts.append(plain[0])
+                literal = literal and not _PATTERN.search(plain[0])
                 self.at = plain.end()
             elif c == "'":
                 end = text.find("'", self.at + 1)
@@ -740,57 +848,67 @@ class _Reader:
                 self.at, quoted = end + 1, True
             elif c == '"':
                 self.at += 1
-                parts.append(self._double())
-                quoted = True
+                inner, whole = self._double()
+                parts.append(inner)
+                quoted, literal = True, literal and whole
             elif c == "\\":
                 if text.startswith("\\\n", self.at):
                     self.at += 2
                     continue
-                parts.append(text[self.at + 1 : self.at + 2])
+                if self.at + 1 >= len(text):
+                    raise _UnreadableError
+                parts.append(text[self.at + 1])
                 self.at, quoted = self.at + 2, True
             elif c in "$`":
-                parts.append(self._expansion())
+                inner, whole = self._expansion()
+                parts.append(inner)
+                literal = literal and whole
             elif c in "<>" and text[self.at + 1 : self.at + 2] == "(":
                 self.at = _closing(text, self.at + 2)
                 parts.append("$_")
+                literal = False
             else:
                 break
-        return Word("".join(parts), start, quoted)
+        return Word("".join(parts), start, quoted, literal, named[1] if named else "")
 
-    def _double(self) -> str:
-        text, parts = self.text, list[str]()
+    def _double(self) -> tuple[str, bool]:
+        """What is in double quotes, and whether that is all literal."""
+        text, parts, literal = self.text, list[str](), True
         while self.at < len(text):
             c = text[self.at]
             if c == '"':
                 self.at += 1
-                return "".join(parts)
+                return "".join(parts), literal
             if c == "\\":
                 following = text[self.at + 1 : self.at + 2]
                 if following != "\n":
                     parts.append(following if following in '$`"\\' else c + following)
                 self.at += 2
             elif c in "$`":
-                parts.append(self._expansion())
+                inner, whole = self._expansion()
+                parts.append(inner)
+                literal = literal and whole
             else:
                 parts.append(c)
                 self.at += 1
         raise _UnreadableError
 
-    def _expansion(self) -> str:
+    def _expansion(self) -> tuple[str, bool]:
+        """What stands for it, and whether that is literal: a "$" alone is."""
         text, at = self.text, self.at
         if text[at] == "`":
             end = text.find("`", at + 1)
             if end < 0:
                 raise _UnreadableError
             self.at = end + 1
-            return _looked_up(text[at + 1 : end])
+            return _looked_up(text[at + 1 : end]), False
         following = text[at + 1 : at + 2]
         if following == "(":
             self.at = _closing(text, at + 2)
-            return _looked_up(text[at + 2 : self.at - 1])
+            return _looked_up(text[at + 2 : self.at - 1]), False
         if following == "{":
             self.at = _closing(text, at + 2, "}")
-            return "$_"
+            return "$_", False
         self.at = at + 1
         if following == "'":  # $'…'
             self.at = at + 2
@@ -799,8 +917,8 @@ class _Reader:
             if self.at >= len(text):
                 raise _UnreadableError
             self.at += 1
-            return "$_"
-        return "$"
+            return "$_", False
+        return "$", not _NAMED.match(following)
 
 
 def _operand(words: list[str]) -> str:

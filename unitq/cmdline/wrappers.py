@@ -2,12 +2,14 @@
 
 Measured with a worker that drains for 3 and 7 s, told as by kill_mode "mixed", on Debian 12
 (coreutils 9.1, util-linux 2.38, tini 0.19, dumb-init 1.2.5, catatonit 0.1.7, uv 0.13, honcho 2.0,
-watchdog 7.1, nodemon 3, npm 10), unless a row names another source.
+watchdog 7.1, nodemon 3, npm 10, direnv 2.32, rbenv 1.1, proxychains 4.16, s6 2.11, expect 5.45,
+faketime 0.9.10), unless a row names another source.
 """
 
 from __future__ import annotations
 
 import re
+import signal
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -52,18 +54,24 @@ class Wrapper:
     valued: tuple[str, ...] = ()  # options whose value is the next word, or behind "="
     operands: int = 0  # its own words between its options and the command
     runner: tuple[str, ...] = ()  # the words behind which the command stands: `exec`, `run`
-    separated: bool = False  # the command stands behind "--", whatever comes before that
+    # Words such as "--" behind which the command stands, whatever comes before them.
+    separators: tuple[str, ...] = ()
     script: tuple[str, ...] = ()  # options whose value a shell runs
     joined: bool = False  # its command is one text, which a shell runs
+    last: bool = False  # without a separator its last word is its command, which a shell runs
     python: bool = False  # `-m NAME` and `NAME.py` are Python's (uv run)
     account: tuple[str, ...] = ()  # options whose value is the account
     as_operand: bool = False  # its first operand is the account
     client: bool = False  # something else starts the command: a daemon, or another machine
     opaque: bool = False  # what it runs stands in a file of its own: package.json, Procfile
     word: bool = False  # a common word: only what the system has by this name is the program
+    # Options with which the command starts in another folder or root; "" where it always does.
+    moves: frozenset[str] = frozenset()
     variants: tuple[Variant, ...] = ()
     passes: frozenset[str] = _COMMON  # what one that passes on does pass on; it dies of the rest
     group: bool = False  # it tells each process of the worker's group
+    limit: tuple[str, ...] = ()  # it has a time limit: options that name its signal, else SIGTERM
+    leader: bool = False  # only where it leads its process group; else it replaces itself
     # Signals at which it ends the worker its own way, whatever its job; empty: it leaves it alone.
     kills_on: tuple[str, ...] = ()
     kills: str = ""  # how, in words
@@ -81,10 +89,16 @@ class Wrapper:
         return Kind.KEEPS in kinds or bool(self.kills_on)
 
 
-def _replaces(*names: str, valued: str = "", operands: int = 0) -> Wrapper:
-    return Wrapper(names, Kind.REPLACES, tuple(valued.split()), operands)
+def _replaces(
+    *names: str, valued: str = "", operands: int = 0, runner: str = "", moves: str | None = None
+) -> Wrapper:
+    return Wrapper(
+        names, Kind.REPLACES, tuple(valued.split()), operands, tuple(runner.split()),
+        moves=frozenset() if moves is None else frozenset(moves.split() or [""]),
+    )  # fmt: skip
 
 
+_MANY = 99  # operands: all up to an option or "--"
 _AS_USER = 'user = "{account}", and the command without {name}'
 _RESTARTS = "leave it out: `unitq deploy` starts new code, and systemd what has crashed"
 _TERM_INT = ("SIGTERM", "SIGINT")
@@ -94,7 +108,7 @@ _SU_VALUED = ("-g", "--group", "-G", "--supp-group", "-s", "--shell", "-w", "-T"
 
 # GNU, BSD and util-linux tools call execvp(3) on what follows their options.
 _REPLACING = (
-    _replaces("env", valued="-u --unset -C --chdir"),
+    _replaces("env", valued="-u --unset -C --chdir", moves="-C --chdir"),
     _replaces("command"),
     _replaces("nice", valued="-n --adjustment"),
     _replaces("ionice", valued="-c -n --class --classdata"),
@@ -110,19 +124,80 @@ _REPLACING = (
     _replaces("taskset", operands=1),
     _replaces("prlimit", valued="-o --output"),
     _replaces("setarch", operands=1),
+    _replaces("linux32", "linux64"),  # setarch by the name of what it sets
+    # An applet is a program of its own: busybox runs it in its place.
+    _replaces("busybox", "toybox"),
+    # iproute2, ipnetns.c (execvp); libselinux; valgrind, coregrind/launcher-linux.c (execve).
+    _replaces("ip", operands=2, valued="-n -netns", runner="netns"),
+    _replaces("runcon", valued="-t -u -r -l --type --user --role --range"),
+    _replaces("valgrind"),
     _replaces("choom", valued="-n --adjust"),
-    _replaces("chroot", operands=1),
+    _replaces("chroot", operands=1, moves=""),
     _replaces("numactl", valued="-C -N -m -i -p -l --physcpubind --cpunodebind --membind "
               "--interleave --preferred"),
     _replaces("systemd-cat", valued="-t -p --identifier --priority --stderr-priority "
               "--level-prefix"),
-    # runit and daemontools: each execs its program (man chpst, setuidgid, envdir, setlock).
-    _replaces("chpst", valued=" ".join(f"-{letter}" for letter in "uUbenlLmdopftcr/")),
-    Wrapper(("setuidgid",), Kind.REPLACES, as_operand=True),
-    _replaces("envuidgid", operands=1),
-    _replaces("envdir", operands=1),
-    _replaces("softlimit", valued=" ".join(f"-{letter}" for letter in "adsmlofcprt")),
+    # runit, daemontools and s6: each execs its program (man chpst, setuidgid, envdir, setlock).
+    _replaces("chpst", valued=" ".join(f"-{letter}" for letter in "uUbenlLmdopftcr/"), moves="-/"),
+    Wrapper(("setuidgid", "s6-setuidgid"), Kind.REPLACES, as_operand=True),
+    _replaces("envuidgid", "s6-envuidgid", operands=1),
+    _replaces("envdir", "s6-envdir", operands=1, valued="-c"),
+    _replaces("softlimit", "s6-softlimit",
+              valued=" ".join(f"-{letter}" for letter in "adsmlofcprt")),
     _replaces("setlock", operands=1),
+    _replaces("s6-applyuidgid", valued="-u -g -G"),
+    # s6-overlay, rootfs/command/with-contenv: a chain of execline, which only execs.
+    _replaces("with-contenv"),
+    # libexec/NAME-exec ends in `exec -a "$NAME_COMMAND" …`, in all that were made after rbenv.
+    _replaces("rbenv", "pyenv", "nodenv", "goenv", "phpenv", "plenv", runner="exec"),
+    # rvm: bin/rvm-exec ends in exec "$@", its first word being the Ruby; scripts/cli and
+    # scripts/set (__rvm_attempt_single_exec) do so too where rvm is no shell function.
+    _replaces("rvm-exec", operands=1),
+    _replaces("rvm", runner="do"),
+    # asdf, lib/commands/command-exec.bash (exec) and internal/exec (syscall.Exec, since 0.16).
+    _replaces("asdf", runner="exec"),
+    # mise, src/cli/exec.rs (exec_program): exec::Command::exec; -c is for a shell.
+    Wrapper(
+        ("mise", "rtx"), Kind.REPLACES,
+        ("-C", "--cd", "-j", "--jobs", "-E", "--env", "-P", "--profile", "--allow-env",
+         "--allow-net", "--allow-read", "--allow-write"),
+        operands=_MANY, runner=("exec", "x"), script=("-c", "--command"),
+        moves=frozenset({"-C", "--cd"}),
+    ),
+    # direnv, internal/cmd/cmd_exec.go: syscall.Exec, in the folder that it was started in.
+    _replaces("direnv", operands=1, runner="exec"),
+    # chamber, cmd/exec_unix.go: unix.Exec.
+    Wrapper(
+        ("chamber",), Kind.REPLACES,
+        ("-b", "--backend", "-r", "--retries", "--backend-s3-bucket", "--kms-key-alias",
+         "--min-throttle-delay"),
+        operands=_MANY, runner=("exec",),
+    ),
+    # aws-vault, cli/exec.go: syscall.Exec; beside its own servers it stays and passes all on.
+    Wrapper(
+        ("aws-vault",), Kind.REPLACES,
+        ("-d", "--duration", "--region", "-t", "--mfa-token", "--backend", "--prompt",
+         "--keychain", "--pass-dir", "--pass-cmd", "--pass-prefix", "--file-dir"),
+        operands=1, runner=("exec",),
+        variants=(Variant(("-s", "--server", "--ec2-server", "--ecs-server"), Kind.PASSES_ON),),
+        instead="leave the server out: aws-vault then becomes the worker by exec",
+    ),
+    # nix, develop.cc: the shell's file ends in `exec COMMAND`; run.cc: execvp.
+    Wrapper(
+        ("nix",), Kind.REPLACES,
+        ("-f", "--file", "--profile", "-I", "--include", "-k", "--keep", "-u", "--unset",
+         "--expr", "--override-input", "--option", "--argstr", "--arg"),
+        runner=("develop", "shell"), separators=("-c", "--command"),
+    ),
+    # nix-build.cc: it becomes bash, and that runs the text of --run.
+    Wrapper(
+        ("nix-shell",), Kind.REPLACES,
+        ("-A", "--attr", "-I", "-E", "--expr", "--keep", "--option", "--argstr", "--arg", "-i"),
+        operands=_MANY, script=("--run", "--command"),
+    ),
+    # proxychains-ng, src/main.c: execvp; eatmydata is a script that ends in exec.
+    _replaces("proxychains", "proxychains4", valued="-f"),
+    _replaces("eatmydata"),
     # gosu(1) and su-exec: "exec's the process directly".
     Wrapper(("gosu",), Kind.REPLACES, as_operand=True),
     Wrapper(("su-exec",), Kind.REPLACES, as_operand=True),
@@ -136,12 +211,12 @@ _REPLACING = (
     Wrapper(("bundle",), Kind.REPLACES, ("--gemfile",), runner=("exec",)),
     # os.execvpe on POSIX: poetry utils/env/base_env.py, pipenv routines/shell.py,
     # hatch utils/platform.py.
-    Wrapper(("poetry",), Kind.REPLACES, ("-C", "-P", "--directory", "--project"), runner=("run",)),
+    _replaces("poetry", valued="-C -P --directory --project", runner="run", moves="-C --directory"),
     Wrapper(("pipenv",), Kind.REPLACES, ("--python",), runner=("run",)),
     Wrapper(("hatch",), Kind.REPLACES, ("-e", "--env", "-p", "--project"), runner=("run",)),
     # setsid forks where it leads its process group, as each main process of systemd's does.
     Wrapper(
-        ("setsid",), Kind.KEEPS, kills_on=tuple(_COMMON), does=_GONE,
+        ("setsid",), Kind.KEEPS, kills_on=tuple(_COMMON), does=_GONE, leader=True,
         kills="setsid forks and ends at once here, and systemd kills the worker as what is left",
         variants=(Variant(("-w", "--wait"), spares=True),),
         instead="leave it out: systemd starts each worker in a session of its own",
@@ -153,6 +228,7 @@ _REPLACING = (
          "--map-group", "--map-users", "--map-groups", "--propagation", "--setgroups",
          "--monotonic", "--boottime"),
         variants=(Variant(("-f", "--fork", "--kill-child"), Kind.KEEPS),),
+        moves=frozenset({"-R", "--root", "-w", "--wd"}),
         does="unshare --fork ignores SIGTERM and dies of SIGQUIT; the worker is not told",
         instead="`service = { PrivateMounts = true }` and its likes (systemd.exec(5)) need no fork",
     ),
@@ -175,6 +251,7 @@ _PASSING_ON = (
         ),
         passes=frozenset({"SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"}),
         group=True,
+        limit=("-s", "--signal"),
         instead='recycle = { age = "1h" } lets a job finish; without timeout in the command',
     ),
     Wrapper(
@@ -266,14 +343,84 @@ _PASSING_ON = (
         passes=frozenset({"SIGTERM"}),
         instead="the program in the environment, such as .venv/bin/celery, starts without pdm",
     ),
-    # dotenv-cli and cross-env of npm pass SIGTERM and SIGINT on; dotenv of Python execs.
+    # dotenv-cli of npm (cli.js) passes these on; `dotenv run` is Python's (dotenv/cli.py): execvpe.
     Wrapper(
         ("dotenv",),
         Kind.PASSES_ON,
-        ("-e", "-c", "-p", "-v", "-f", "--file", "-q"),
+        ("-e", "-c", "-p", "-v", "-f", "--file", "-q", "--quote"),
         runner=("", "run"),
-        passes=frozenset({"SIGTERM", "SIGINT", "SIGHUP"}),
+        variants=(Variant(("run",), Kind.REPLACES),),
+        passes=_COMMON - {"SIGQUIT"},
         instead='environment_file = ".env"',
+    ),
+    # dotenvx, src/lib/helpers/executeCommand.js: SIGTERM and SIGINT after 1 s, others at once.
+    Wrapper(
+        ("dotenvx",),
+        Kind.PASSES_ON,
+        (
+            "-e",
+            "--env",
+            "-f",
+            "--env-file",
+            "-fk",
+            "--env-keys-file",
+            "--profile",
+            "--convention",
+            "--ignore",
+            "--token",
+        ),
+        runner=("run",),
+        separators=("--",),
+        instead="environment_file, where the values are not encrypted",
+    ),
+    # doppler, pkg/cmd/run_signals.go: all that it gets, unless it has a terminal.
+    Wrapper(
+        ("doppler",),
+        Kind.PASSES_ON,
+        (
+            "-p",
+            "--project",
+            "-c",
+            "--config",
+            "-t",
+            "--token",
+            "--fallback",
+            "--passphrase",
+            "--name-transformer",
+            "--mount",
+            "--mount-format",
+            "--mount-template",
+            "--mount-max-reads",
+            "--api-host",
+            "--scope",
+            "--configuration",
+        ),
+        runner=("run",),
+        separators=("--",),
+        script=("--command",),
+        instead="a file that a step of the deploy writes (`doppler secrets download`), as "
+        "environment_file",
+    ),
+    # infisical, packages/cmd/run.go (execCmd): all that it gets.
+    Wrapper(
+        ("infisical",),
+        Kind.PASSES_ON,
+        (
+            "-e",
+            "--env",
+            "--path",
+            "--token",
+            "--projectId",
+            "-t",
+            "--tags",
+            "--domain",
+            "--project-config-dir",
+            "--watch-interval",
+        ),
+        runner=("run",),
+        separators=("--",),
+        script=("-c", "--command"),
+        instead="a file that a step of the deploy writes (`infisical export`), as environment_file",
     ),
     Wrapper(
         ("cross-env",),
@@ -351,6 +498,54 @@ _KEEPING = (
         kills_on=_TERM_INT, kills="it kills the worker 10 s after the stop signal "
         "(--stop-timeout)", does=_GONE, instead=_RESTARTS,
     ),
+    # conda/gateways/subprocess.py: Popen.communicate, without a handler; a bash script runs it.
+    Wrapper(
+        ("conda",), Kind.KEEPS,
+        ("-n", "--name", "-p", "--prefix", "--cwd"), runner=("run",), does=_GONE,
+        instead="the program in the environment, such as ENVIRONMENT/bin/celery, starts without "
+        "conda, which also holds back what the worker prints",
+    ),
+    # libmamba/src/core/run.cpp: SIGTERM, after 3 s SIGKILL; it has no handler for others.
+    Wrapper(
+        ("micromamba", "mamba"), Kind.KEEPS,
+        ("-n", "--name", "-p", "--prefix", "-r", "--root-prefix", "-a", "--attach", "--cwd", "-e",
+         "--env", "--label", "--rc-file"),
+        runner=("run",), kills_on=("SIGTERM",), kills="it kills the worker 3 s after SIGTERM",
+        does=_GONE,
+        instead="the program in the environment, such as ENVIRONMENT/bin/celery, starts without "
+        "{name}",
+    ),
+    # op is closed source, and its manual does not say what it does with a signal.
+    Wrapper(
+        ("op",), Kind.KEEPS, ("--env-file", "--account", "--environment", "--session", "--config"),
+        runner=("run",), separators=("--",),
+        does="its manual does not say that it passes the signal on",
+        instead="a file that a step of the deploy writes (`op inject`), as environment_file",
+    ),
+    # scl-utils, src/scllib.c (run_command): system(3), or execvp with -x.
+    Wrapper(
+        ("scl",), Kind.KEEPS, runner=("enable", "run"), separators=("--",), last=True,
+        variants=(Variant(("-x", "--exec"), Kind.REPLACES),),
+        does="{name} dies of SIGTERM and ignores SIGQUIT and SIGINT; the worker is not told",
+        instead="scl enable -x, or a script with `source scl_source enable …` and exec",
+    ),
+    # chruby, bin/chruby-exec: exec "$SHELL" -c "source …; chruby RUBY && COMMAND".
+    Wrapper(("chruby-exec",), Kind.KEEPS, separators=("--",), does=_GONE,
+            instead="the Ruby's own program, such as /opt/rubies/RUBY/bin/bundle"),
+    # env-cmd, dist/signal-termination.js: it passes the signal on and ends by it at once.
+    Wrapper(("env-cmd",), Kind.KEEPS,
+            ("-f", "--file", "-e", "--environments", "-r", "--rc-file"), does=_GONE,
+            instead='environment_file = ".env"'),
+    # glibc up to 2.34, debug/catchsegv.sh: a shell that waits.
+    Wrapper(("catchsegv",), Kind.KEEPS, does=_GONE,
+            instead="leave it out: systemd-coredump keeps what a crash leaves"),
+    # A script of expect, which has no handlers: its end closes the worker's terminal (SIGHUP).
+    Wrapper(("unbuffer",), Kind.KEEPS, does=_GONE,
+            kills_on=("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"),
+            kills="it ends with the signal, and the worker with its terminal",
+            instead="leave it out: stdbuf -oL, or the interpreter's own (PYTHONUNBUFFERED=1)"),
+    Wrapper(("faketime",), Kind.KEEPS, ("-p",), operands=1, does=_GONE,
+            instead="LD_PRELOAD and FAKETIME in `environment`"),
     Wrapper(("entr",), Kind.KEEPS, opaque=True, does=_GONE, instead=_RESTARTS),
     # honcho, manager.py: KILL_WAIT = 5; foreman, engine.rb: --timeout, 5 s.
     *(
@@ -395,11 +590,11 @@ _CLIENT = (
 
 def _client(
     names: tuple[str, ...], daemon: str, instead: str, *, valued: str = "", operands: int = 0,
-    runner: tuple[str, ...] = (), separated: bool = False, joined: bool = False,
+    runner: tuple[str, ...] = (), separators: tuple[str, ...] = (), joined: bool = False,
     word: bool = False,
 ) -> Wrapper:  # fmt: skip
     return Wrapper(
-        names, Kind.ELSEWHERE, tuple(valued.split()), operands, runner, separated, joined=joined,
+        names, Kind.ELSEWHERE, tuple(valued.split()), operands, runner, separators, joined=joined,
         word=word, does=_CLIENT.replace("{daemon}", daemon), instead=instead, client=True,
     )  # fmt: skip
 
@@ -450,10 +645,10 @@ _ELSEWHERE = (
     _client(("docker-compose", "podman-compose"), "the container's own init", _IN_CONTAINER,
             valued=_DOCKER_VALUED, operands=1, runner=("run", "exec", "start", "up")),
     _client(("kubectl", "oc"), "a node of the cluster", "run the worker as a Deployment there",
-            valued="-n --namespace -c --container --context --kubeconfig", separated=True,
+            valued="-n --namespace -c --container --context --kubeconfig", separators=("--",),
             runner=("exec",)),
     _client(("lxc", "incus", "lxc-attach"), "the container's own init", _IN_CONTAINER,
-            separated=True),
+            separators=("--",)),
     _client(
         ("machinectl",), "another systemd",
         'user = "ACCOUNT" for an account of this host; for another machine, unitq there',
@@ -528,6 +723,8 @@ class Use(NamedTuple):
     account: str = ""  # whom the worker runs as; empty: not said
     words: tuple[str, ...] = ()  # its own
     spares: bool = False
+    moves: bool = False  # the command starts in another folder or root
+    ends_by: str = ""  # the signal that ends the worker at the wrapper's time limit; empty: none
 
     def loses(self, stop_signal: str) -> str:
         """Returns how it ends the worker at this signal whatever its job; empty: it does not."""
@@ -589,7 +786,7 @@ def _take(row: Wrapper, words: list[str]) -> tuple[Use, list[str], str] | None:
     account = ""
     while rest:
         word = rest[0]
-        if word == "--":
+        if word == "--" or (given_runner and word in row.separators):
             rest.pop(0)
             break
         if word.startswith("-") and word != "-":
@@ -618,10 +815,10 @@ def _take(row: Wrapper, words: list[str]) -> tuple[Use, list[str], str] | None:
                 rest.pop(0)
                 continue
             given_runner = True
-            rest.pop(0)
+            options.append((rest.pop(0), ""))
             continue
-        if row.runner and "" in row.runner and word in row.runner:
-            rest.pop(0)
+        if "" in row.runner and word in row.runner:
+            options.append((rest.pop(0), ""))
             continue
         if operands:
             operands -= 1
@@ -632,17 +829,21 @@ def _take(row: Wrapper, words: list[str]) -> tuple[Use, list[str], str] | None:
                     rest.pop(0)
                 break
             continue
-        if row.separated and "--" in rest:
-            rest = rest[rest.index("--") + 1 :]
+        if at := next((at for at, each in enumerate(rest, 1) if each in row.separators), 0):
+            own, rest = rest[: at - 1], rest[at:]
+            options += [(each, "") for each in own if each.startswith("-")]
+        elif row.last:
+            script, rest = rest[-1], []
         break
-    script = next((value for option, value in options if option in row.script and value), "")
+    given = (value for option, value in options if option in row.script and value)
+    script = next(given, script)
     if row.joined and rest:
         script, rest = " ".join(rest), []
     if row.python and rest and rest[0].endswith(".py") and not inserted:
         inserted = ["python"]
     if not script and row.opaque and not (row.runner and given_runner):
         return _use(row, name, options, account, words), words, ""
-    if not given_runner:
+    if not given_runner or (row.operands == _MANY and not rest and not script):
         return None
     account = next((value for option, value in options if option in row.account), account)
     own = words[: len(words) - len(rest)]
@@ -654,6 +855,7 @@ def _use(
 ) -> Use:
     given = {option for option, _ in options}
     kind, group, kills, spares = row.kind, row.group, "", False
+    moves = "" in row.moves or not given.isdisjoint(row.moves)
     for variant in row.variants:
         if given.isdisjoint(variant.options):
             continue
@@ -661,7 +863,19 @@ def _use(
         group = group if variant.group is None else variant.group
         kills = variant.kills or kills
         spares = spares or variant.spares
-    return Use(row, kind, name, group, kills, account, tuple(own), spares)
+    ends_by = next((value for option, value in options if option in row.limit), "TERM")
+    return Use(
+        row, kind, name, group, kills, account, tuple(own), spares, moves,
+        _signal(ends_by) if row.limit else "",
+    )  # fmt: skip
+
+
+def _signal(word: str) -> str:
+    """Returns "SIGKILL" for "kill", "SIGKILL" and "9"; "" for what is no signal."""
+    if word.isdecimal():
+        return next((each.name for each in signal.Signals if each == int(word)), "")
+    name = f"SIG{word.upper().removeprefix('SIG')}"
+    return name if name in signal.Signals.__members__ else ""
 
 
 def _options(word: str, rest: list[str], valued: Sequence[str]) -> list[tuple[str, str]]:

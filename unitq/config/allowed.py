@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.model.finding import Finding, Level
+from unitq.model.finding import Certainty, Finding, Level
+from unitq.model.suggest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,12 +33,14 @@ def without_allowed(findings: Iterable[Finding], app: App) -> list[Finding]:
         else:
             kept.append(finding)
     places = {"": every, **own}
+    names_said = {finding.name for finding in kept if finding.name}
     unused = [
         Finding(
             Level.NOTE,
             f"workers.{worker}.allow" if worker else "allow",
             f'"{name}" silences nothing',
-            "leave it out",
+            f'did you mean "{near}"?' if (near := nearest(name, names_said)) else "leave it out",
+            sure=Certainty.CERTAIN,
         )
         for worker, names in places.items()
         for name in sorted(names)

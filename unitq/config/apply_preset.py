@@ -7,18 +7,20 @@ with it the preset's kill mode: see docs/design.md, section 2.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.cmdline.launchers import shell_wrapped, stands_between, stays_above
 from unitq.model.app import Fit, KillMode
 from unitq.model.suggest import either, nearest
+from unitq.presets import NONE
 from unitq.presets.detect import shell_script
-from unitq.presets.model import NONE
 from unitq.toml.document import quoted
+from unitq.toml.messages import Clash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Set
 
+    from unitq.config.schema import WorkerTable
     from unitq.model.app import App, Directives, Worker
     from unitq.model.finding import Seen
     from unitq.model.settings import Duration
@@ -125,47 +127,39 @@ def _queues(
 
 
 def clashes(
-    table: Mapping[str, Any], shared: object, presets: Mapping[str, Preset]
-) -> Iterator[tuple[Path, str]]:
-    """What is wrong with a worker's table of the file because of its preset; by its place there.
-
-    The table is as it was read: whatever else is wrong with it is said elsewhere. `shared` is the
-    app's environment.
-    """
-    name = table.get("preset")
-    if not isinstance(name, str):
+    place: Path,
+    worker: WorkerTable,
+    shared: tuple[tuple[str, str], ...],
+    presets: Mapping[str, Preset],
+) -> Iterator[Clash]:
+    """What is wrong with a worker because of its preset. `shared` is the app's environment."""
+    name, command, queues = worker.preset, worker.command, worker.queues
+    if name is None:
         return
     if name not in presets:
         near = nearest(name, presets)
         known = f" (did you mean {quoted(near)}?)" if near else ""
-        yield ("preset",), f"no such preset{known}; there are {either(list(presets), last='and')}"
+        why = f"no such preset{known}; there are {either(list(presets), last='and')}"
+        yield Clash((*place, "preset"), why)
         return
-    command, queues = table.get("command"), table.get("queues")
-    if not isinstance(command, str) or not isinstance(queues, list) or not queues:
+    at, how, why = (*place, "queues"), presets[name].queues, ""
+    if not queues:
         return
-    how = presets[name].queues
     if how.given and (found := how.given.search(command)):
-        yield (
-            ("queues",),
-            f"the command names queues already ({quoted(found[0].strip())}); say it in one place",
-        )
-        return
-    tables = [found for found in (shared, table.get("environment")) if isinstance(found, dict)]
-    if name != NONE and any(how.variable in variables for variables in tables):
-        problem = f"{how.variable} in environment names queues already; say it in one place"
-        yield ("queues",), problem
-        return
-    if how.by_arguments and (shell_wrapped(command) or stands_between(command)):
-        problem = (
+        why = f"the command names queues already ({quoted(found[0].strip())}); say it in one place"
+    elif name != NONE and how.variable in dict((*shared, *worker.environment)):
+        why = f"{how.variable} in environment names queues already; say it in one place"
+    elif how.by_arguments and (shell_wrapped(command) or stands_between(command)):
+        why = (
             "they are arguments of the worker's command, and cannot be put behind a shell's: name "
             "them in the command itself, or leave the shell out"
         )
-        yield ("queues",), problem
+    if why:
+        yield Clash(at, why, ((*place, "command"),))
         return
     for index, queue in enumerate(queues):
-        if not isinstance(queue, str):
-            continue
         if len(queues) > 1 and how.separator in queue and (how.variable or how.arguments):
-            yield ("queues", index), f"{quoted(how.separator)} stands between queues"
+            yield Clash((*at, index), f"{quoted(how.separator)} stands between queues")
         if queue.startswith("-") and how.each[:1] == ("{queue}",):
-            yield ("queues", index), 'begins with "-": the worker would take it for an option'
+            why = 'begins with "-": the worker would take it for an option'
+            yield Clash((*at, index), why)

@@ -165,9 +165,9 @@ def _of_worker(
             Finding(
                 Level.ERROR,
                 f"{place}.group",
-                f"{worker.user} is no member of the group {worker.group}, and "
-                f"{delegation.owner} may not give workers more rights than that account has",
+                f"{worker.user} is no member of the group {worker.group}",
                 f"root can: `usermod --append --groups {worker.group} {worker.user}`",
+                f"{delegation.owner} may not give workers more rights than that account has",
             )
         )
     if worker.credentials:
@@ -196,9 +196,9 @@ def _of_worker(
             Finding(
                 Level.ERROR,
                 f"{place}.{table}.{name}",
-                f"{delegation.owner} may not set this directive: it could make root run, read or "
-                "write something",
+                f"{delegation.owner} may not set this directive",
                 _by_drop_in(app, worker),
+                "it could make root run, read or write something",
             )
             for name, _ in directives
             if name not in allowed and not name.startswith("X-")

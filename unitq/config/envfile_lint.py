@@ -10,7 +10,8 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from unitq.model.finding import Certainty, Finding, Level
+from unitq.model.app import environment_places
+from unitq.model.finding import Certainty, Finding, Level, shared
 from unitq.systemd.envfile import NAME, statements, undecodable
 
 if TYPE_CHECKING:
@@ -38,21 +39,15 @@ _SWALLOWED = re.compile(r"(?m)^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)=[^=\s]")
 
 def of_app(app: App, code: Mapping[str, Code]) -> list[Finding]:
     """Returns what is said of the environment files; of one that all workers read, once."""
-    places: dict[str, list[str]] = {}
     content: dict[str, bytes] = {}
     for worker in app.workers:
-        key = f"workers.{worker.name}.environment_file"
-        many = len(worker.environment_files) > 1
-        files = zip(worker.environment_files, code[worker.name].files, strict=False)
-        for number, (path, text) in enumerate(files):
-            places.setdefault(path, []).append(f"{key}[{number}]" if many else key)
-            content[path] = text
-    found = []
-    for path, where in places.items():
-        whole = len(where) == len(app.workers) > 1
-        for place in ["environment_file"] if whole else where:
-            found += findings(content[path], path, place)
-    return found
+        content |= dict(zip(worker.environment_files, code[worker.name].files, strict=False))
+    return [
+        finding
+        for path, where in environment_places(app).items()
+        for place in shared("environment_file", where, len(app.workers))
+        for finding in findings(content[path], path, place)
+    ]
 
 
 def findings(content: bytes, path: str, place: str) -> list[Finding]:
@@ -110,42 +105,42 @@ def _dropped(found: Sequence[Statement], path: str, place: str) -> Iterator[Find
     without = [each.line for each in found if each.value is None and not _of_the_mark(each)]
     if without:
         yield _warning(
-            place, f'{path}, {_named(without)}: no "=", so systemd leaves it out', "env-dropped",
+            place, f'{path}, {_named(without)}: no "="', "env-dropped",
             "NAME=value; a value of several lines needs double quotes around it",
+            "systemd leaves it out",
         )  # fmt: skip
     for each in found:
         if each.value is None or each.taken:
             continue
         where = f"{path}, line {each.line}"
-        left_out = "and systemd leaves the variable out"
+        left_out = "systemd leaves the variable out"
         if each.name.startswith(_BOM):
             if not each.name.lstrip(_BOM).startswith(("#", ";")):
                 yield _warning(
                     place,
-                    f"{where}: the file begins with a byte order mark, {left_out}",
+                    f"{where}: the file begins with a byte order mark",
                     "env-dropped",
                     f"`sed -i '1s/^\\xEF\\xBB\\xBF//' {path}`",
+                    left_out,
                 )
         elif export := _EXPORT.fullmatch(each.name):
             name = export[1] if NAME.fullmatch(export[1]) else "NAME"
             yield _warning(
-                place, f"{where}: begins with `export`, {left_out}", "env-dropped",
-                f"write {name}=… without it",
+                place, f"{where}: begins with `export`", "env-dropped",
+                f"write {name}=… without it", left_out,
             )  # fmt: skip
         elif _LIKE_A_NAME.fullmatch(each.name):
             better = re.sub(r"\W", "_", each.name)
             better = f"_{better}" * better[0].isdigit() or better
             yield _warning(
-                place, f"{where}: {each.name} is no name that systemd takes, {left_out}",
-                "env-dropped",
+                place, f"{where}: {each.name} is no name that systemd takes", "env-dropped",
                 f"letters, digits and _ only, such as {better}; or let `command` begin with "
-                f"/usr/bin/env {each.name}=…",
+                f"/usr/bin/env {each.name}=…", left_out,
             )  # fmt: skip
         else:
             yield _warning(
-                place, f'{where}: what is before the "=" is no name that systemd takes, {left_out}',
-                "env-dropped",
-                "letters, digits and _ only, and no digit first",
+                place, f'{where}: what is before the "=" is no name that systemd takes',
+                "env-dropped", "letters, digits and _ only, and no digit first", left_out,
             )  # fmt: skip
 
 
@@ -163,10 +158,10 @@ def _comments(text: str, path: str, place: str) -> Iterator[Finding]:
         if each.taken and each.line not in kept:
             yield _warning(
                 place,
-                f"{path}, line {each.line}: the comment above ends in a backslash, and systemd "
-                f"before 254 takes {each.name} for a part of it",
+                f"{path}, line {each.line}: the comment above ends in a backslash",
                 "env-dropped",
                 f"end line {each.line - 1} without the backslash",
+                f"systemd before 254 takes {each.name} for a part of it",
             )
 
 
@@ -180,9 +175,11 @@ def _twice(found: Sequence[Statement], path: str, place: str) -> Iterator[Findin
             yield Finding(
                 Level.NOTE,
                 place,
-                f"{path}: {name} is set in lines {_listed(where)}; the last one counts",
-                name="env-twice",
-                sure=Certainty.CERTAIN,
+                f"{path}: {name} is set in lines {_listed(where)}",
+                "delete all but one",
+                "the last one counts",
+                "env-twice",
+                Certainty.CERTAIN,
             )
 
 
@@ -196,42 +193,36 @@ def _changed(
         more = f", {_some(swallowed)} too" if swallowed else ""
         what = "is never closed" if not statement.closed else "is closed lines later"
         yield _warning(
-            place, f"{where}: the quote before the value of {name} {what}: what follows becomes a "
-            f"part of it{more}",
-            "env-quote",
+            place, f"{where}: the quote before the value of {name} {what}", "env-quote",
             "close it on the same line; a quote inside of quotes is \\\" in double ones",
+            f"what follows becomes a part of it{more}",
         )  # fmt: skip
         return  # the rest of its value is not meant to be one
     if statement.joined and _SWALLOWED.search(statement.after_quotes.partition("\n")[2]):
         yield _warning(
-            place, f"{where}: the value of {name} ends in a backslash, so the next line becomes a "
-            "part of it",
-            "env-backslash",
-            f"{name}='…', in single quotes",
+            place, f"{where}: the value of {name} ends in a backslash", "env-backslash",
+            f"{name}='…', in single quotes", "the next line becomes a part of it",
         )  # fmt: skip
     elif statement.eaten:
         yield _warning(
-            place, f"{where}: systemd takes the backslashes out of the value of {name}",
-            "env-backslash",
-            f"{name}='…', in single quotes",
+            place, f"{where}: the value of {name} has backslashes", "env-backslash",
+            f"{name}='…', in single quotes", "systemd takes them out",
         )  # fmt: skip
     if statement.comment:
         yield _warning(
-            place, f"{where}: systemd knows no comment behind a value; it becomes a part of {name}",
-            "env-comment",
-            "put the comment on a line of its own",
+            place, f"{where}: a comment behind the value of {name}", "env-comment",
+            "put the comment on a line of its own", "to systemd it is a part of the value",
         )  # fmt: skip
     if reference := _reference(statement.bare, known):
         yield _warning(
-            place, f"{where}: {name} gets {reference} as it stands; systemd expands nothing here",
-            "env-literal",
+            place, f"{where}: {name} gets {reference} as it stands", "env-literal",
             "write the value out; where the `$` is meant: single quotes",
+            "systemd expands nothing here",
         )  # fmt: skip
     if "\r" in value:
         yield _warning(
-            place, f"{where}: the value of {name} has carriage returns, which are kept",
-            "env-crlf",
-            f"`sed -i 's/\\r$//' {path}`",
+            place, f"{where}: the value of {name} has carriage returns", "env-crlf",
+            f"`sed -i 's/\\r$//' {path}`", "systemd keeps them",
         )  # fmt: skip
 
 
@@ -244,9 +235,9 @@ def _reference(bare: str, known: AbstractSet[str]) -> str:
     return next((f"${name}" for name in names if name in known), "")
 
 
-def _warning(place: str, message: str, name: str, hint: str) -> Finding:
+def _warning(place: str, message: str, name: str, hint: str, why: str) -> Finding:
     sure = Certainty.CERTAIN if name in ("env-dropped", "env-crlf") else Certainty.LIKELY
-    return Finding(Level.WARNING, place, message, hint, name=name, sure=sure)
+    return Finding(Level.WARNING, place, message, hint, why, name, sure)
 
 
 def _named(lines: Sequence[int]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.model.finding import Finding, Level
+from unitq.model.finding import Certainty, Finding, Level
 from unitq.model.hardening import LINES, Hardening, Sandbox, sandbox
 
 if TYPE_CHECKING:
@@ -34,17 +34,20 @@ def rated(
         ]
         said = f"{_word(worker)}: exposure {score:.1f} of 10 (systemd-analyze security)"
         alike.setdefault((said, ", ".join(lower)), []).append(worker.name)
-    return [_note(names, said, hint) for (said, hint), names in alike.items()]
+    return [
+        _note(names, said, hint and f"hardening = {hint}") for (said, hint), names in alike.items()
+    ]
 
 
 def _note(names: list[str], said: str, hint: str) -> Finding:
-    if len(names) == 1:
-        return Finding(Level.NOTE, f"workers.{names[0]}.hardening", said, hint, name="exposure")
-    return Finding(Level.NOTE, "hardening", f"{said}: {', '.join(names)}", hint, name="exposure")
+    place = f"workers.{names[0]}.hardening"
+    if len(names) > 1:
+        place, said = "hardening", f"{said}: {', '.join(names)}"
+    return Finding(Level.NOTE, place, said, hint, "", "exposure", Certainty.CERTAIN)
 
 
 def _word(worker: Worker) -> str:
-    return f'"{worker.hardening}"' if worker.hardening else "none"
+    return f'"{worker.hardening}"' if worker.hardening else "not set"
 
 
 def applies(worker: Worker, directive: str) -> bool:
@@ -79,10 +82,11 @@ def limits_of_user_scope(app: App) -> list[Finding]:
             Finding(
                 Level.NOTE,
                 f"workers.{worker.name}.hardening",
-                f'"{worker.hardening}" with --user is {len(kept)} of {every} lines: the others '
-                f"need root{writable}",
+                f'"{worker.hardening}" with --user is {len(kept)} of {every} lines',
                 "in the system scope, with `user`, it is all of them",
-                name="exposure",
+                f"the others need root{writable}",
+                "exposure",
+                Certainty.CERTAIN,
             )
         )
     return found

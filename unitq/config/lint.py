@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from unitq.cmdline.exec_line import names_folder, prefixes, shell_sign
 from unitq.config import option_lint, preset_lint, wrapper_lint
 from unitq.model.app import ROLLOUT
-from unitq.model.finding import Finding, Level, Seen
+from unitq.model.finding import Certainty, Finding, Level, Seen
 from unitq.model.hardening import Hardening
 from unitq.model.settings import OnDrainTimeout
-from unitq.presets.model import NONE
+from unitq.presets import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,9 +31,9 @@ def advice(
     """
     found = _of_rollout(app.rollout)
     for worker in app.workers:
-        found += _of_worker(worker, app.rollout)
-        wait = app.rollout.on_drain_timeout is OnDrainTimeout.WAIT
         there = (seen or {}).get(worker.name, Seen())
+        found += _of_worker(worker, app.rollout, there)
+        wait = app.rollout.on_drain_timeout is OnDrainTimeout.WAIT
         found += _of_signs(worker)
         preset = (presets or {}).get(worker.preset or "")
         own = preset.fitted(worker.command) if preset and preset.name != NONE else None
@@ -51,16 +51,17 @@ def _of_rollout(rollout: RolloutSettings) -> list[Finding]:
         Finding(
             Level.NOTE,
             f"rollout.{key}",
-            "means nothing without canaries: nobody goes first",
-            "`canary` says how many instances of each worker do",
+            "means nothing without canaries",
+            "`canary` says how many instances of each worker go first",
             name="no-canary",
+            sure=Certainty.CERTAIN,
         )
         for key in ("canary_soak", "promote")
         if getattr(rollout, key) != getattr(ROLLOUT, key)
     ]
 
 
-def _of_worker(worker: Worker, rollout: RolloutSettings) -> list[Finding]:
+def _of_worker(worker: Worker, rollout: RolloutSettings, seen: Seen) -> list[Finding]:
     place = f"workers.{worker.name}"
     found = []
     killed = rollout.on_drain_timeout is OnDrainTimeout.KILL
@@ -74,19 +75,21 @@ def _of_worker(worker: Worker, rollout: RolloutSettings) -> list[Finding]:
                 name="short-stop",
             )
         )
-    if names_folder(worker.command, worker.directory):
+    # Without a link the whole path leads where the relative one does.
+    if not seen.in_place and names_folder(worker.command, worker.directory):
         found.append(
             Finding(
                 Level.WARNING,
                 f"{place}.command",
-                f"names {worker.directory}: after a crash it would run what is there by then, "
-                "deployed or not",
+                f"names {worker.directory}",
                 "write paths relative to `directory`; the command runs in it",
-                name="moving-path",
+                "after a crash it would run what is there by then, deployed or not",
+                "moving-path",
             )
         )
     if worker.probe:
-        found += _of_probe(worker.probe, worker.directory, f"{place}.probe.command")
+        release = "" if seen.in_place else worker.directory
+        found += _of_probe(worker.probe, release, f"{place}.probe.command")
     if worker.hardening not in (None, Hardening.OFF):
         found += _of_hardening(worker, place)
     return found
@@ -98,8 +101,10 @@ def _of_hardening(worker: Worker, place: str) -> list[Finding]:
             Finding(
                 Level.WARNING,
                 f"{place}.command",
-                'begins with "+", with which systemd applies neither `user` nor `hardening`',
+                'begins with "+"',
                 'leave the "+" out',
+                "systemd then applies neither `user` nor `hardening`",
+                sure=Certainty.CERTAIN,
             )
         ]
     return []
@@ -115,15 +120,29 @@ def _of_signs(worker: Worker) -> list[Finding]:
         Finding(
             Level.WARNING,
             where,
-            f"no shell reads this: the program gets {sign} as an argument",
-            "instead of `cd X &&` set `directory`; what needs a shell is "
-            "command = '/bin/bash -c \"… exec the-worker\"'; if it is meant as it stands, put it "
-            "into quotes",
-            name="shell-syntax",
+            f"the program gets {sign} as an argument",
+            f"{_without_sign(sign)}; put {sign} into quotes if it is meant",
+            "systemd starts the program without a shell",
+            "shell-syntax",
         )
         for where, command in commands
         if (sign := shell_sign(command))
     ]
+
+
+def _without_sign(sign: str) -> str:
+    """What to write in place of what only a shell would understand."""
+    if sign == "&":
+        return "leave it out: systemd runs the worker in the background"
+    if "<" not in sign and ">" in sign:
+        return (
+            "leave the redirection out: `unitq logs` has the output; for a file: service = "
+            '{ StandardOutput = "append:/path", StandardError = "append:/path" }'
+        )
+    return (
+        "`directory` takes the place of `cd X &&`; what needs a shell is "
+        "command = '/bin/bash -c \"… exec the-worker\"'"
+    )
 
 
 def _of_probe(probe: Probe, directory: str, place: str) -> list[Finding]:
@@ -133,9 +152,11 @@ def _of_probe(probe: Probe, directory: str, place: str) -> list[Finding]:
             Finding(
                 Level.WARNING,
                 place,
-                'begins with "-", with which systemd takes every failure for a success',
+                'begins with "-"',
                 'leave the "-" out',
-                name="ignored-failure",
+                "systemd then takes every failure for a success",
+                "ignored-failure",
+                Certainty.CERTAIN,
             )
         )
     if names_folder(probe.command, directory):
@@ -143,10 +164,10 @@ def _of_probe(probe: Probe, directory: str, place: str) -> list[Finding]:
             Finding(
                 Level.WARNING,
                 place,
-                f"names {directory}: it would ask with the code that is there by then, not with "
-                "the instance's",
+                f"names {directory}",
                 "write paths relative to `directory`; the command runs in it",
-                name="moving-path",
+                "it would ask with the code that is there by then, not with the instance's",
+                "moving-path",
             )
         )
     return found

@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import ceil, isinf
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.model.finding import Finding, Level
+from unitq.config.directives import size
+from unitq.model.finding import Certainty, Finding, Level
 from unitq.model.settings import OnDrainTimeout
-from unitq.toml.directives import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,17 +33,21 @@ def of_memory(app: App) -> Iterator[Finding]:
             yield Finding(
                 Level.ERROR,
                 place,
-                f"is {_mib(limit)}, and MemoryMax= is {_mib(most)}: the kernel kills the worker "
-                "with its job before it is recycled",
+                f"is {_mib(limit)}, and MemoryMax= is {_mib(most)}",
                 "set it well below MemoryMax=",
+                "the kernel kills the worker with its job before it is recycled",
+                "recycle-memory",
             )
         if (high := _bytes(worker, "MemoryHigh")) is not None and high < limit:
             yield Finding(
                 Level.ERROR,
                 place,
-                f"is {_mib(limit)}, and MemoryHigh= is {_mib(high)}: above that the kernel slows "
-                "the worker down to a standstill, and it is never recycled",
+                f"is {_mib(limit)}, and MemoryHigh= is {_mib(high)}",
                 "set it below MemoryHigh=, or leave MemoryHigh= out",
+                "above that the kernel slows the worker down to a standstill, and it is never "
+                "recycled",
+                "recycle-memory",
+                Certainty.LIKELY,
             )
 
 
@@ -71,10 +75,10 @@ def of_shutdown(app: App, patience: Patience) -> Iterator[Finding]:
             yield Finding(
                 Level.WARNING,
                 "on_drain_timeout" if wait else "stop_timeout",
-                f"does not hold at {when} for {named}: systemd waits {limit:.0f} s ({what}), then "
-                "kills what is left",
+                f"does not hold at {when} for {named}",
                 f"{edit}, on two lines: {section} {directive}={_enough(wait, longer.values())}",
-                name="shutdown-time",
+                f"systemd waits {limit:.0f} s ({what}), then kills what is left",
+                "shutdown-time",
             )
 
 

@@ -68,6 +68,8 @@ def _finding(worker: Worker, key: str, place: _Place, link: str, pinned: str) ->
     below = os.path.relpath(used.path, os.path.normpath(worker.directory) if held else link)
     in_unit = place.key.startswith("service.")
     write = f"{pinned}/{below}".removesuffix("/.") if in_unit else below
+    if place.key == "command" and "/" not in below:
+        write = f"./{below}"  # a program's name without "/" is looked for in systemd's PATH
     what = f"{used.written} goes"
     if used.script:
         what = f"the first line of {used.script} names {used.written}"
@@ -82,8 +84,8 @@ def _finding(worker: Worker, key: str, place: _Place, link: str, pinned: str) ->
     return Finding(
         Level.WARNING,
         key,
-        f"{what} through {link}, which each release moves: a worker that crashes starts "
-        "with the next release, whatever is deployed",
+        f"{what} through {link}, which each release moves",
         hint,
-        name="moving-path",
+        "a worker that crashes starts with the next release, whatever is deployed",
+        "moving-path",
     )

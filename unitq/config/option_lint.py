@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.model import duration
 from unitq.model.app import Worker
 from unitq.model.finding import Certainty, Finding, Level, Seen
+from unitq.presets import NONE
 from unitq.presets.detect import invocations
-from unitq.presets.model import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -235,11 +235,12 @@ def _of_limits(worker: Worker, preset: Preset, seen: Seen) -> Iterator[Finding]:
         needed[least] = Finding(
             Level.WARNING,
             f"workers.{worker.name}.stop_timeout",
-            f"{worker.stop_timeout} is too short: {preset.title} gives a job {own:.15g} s {place}"
+            f"{worker.stop_timeout} is too short",
+            f'stop_timeout = "{least:.15g}s", or longer',
+            f"{preset.title} gives a job {own:.15g} s {place}"
             + (f", and {limit.says}" if limit.says else "")
             + (f" [{limit.source}]" if limit.source else ""),
-            f"at least {least:.15g}s",
-            name="time-limit",
+            "time-limit",
         )
     if needed:
         yield needed[max(needed)]

@@ -4,41 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from unitq.config import apply_preset
-from unitq.config.reference import reference, starter
-from unitq.config.schema import AppFile, ProbeTable, WorkerTable, json_schema
+from unitq.config.messages import WORDS
+from unitq.config.schema import AppFile, ProbeTable, WorkerTable
+from unitq.config.types import REGISTERED, HookTable
 from unitq.errors import ConfigError
 from unitq.model import names
-from unitq.model.app import (
-    INSTANCES_MAX,
-    NAME_RE,
-    ROLLOUT,
-    UNIT_NAME_MAX,
-    App,
-    Hooks,
-    Probe,
-    Redis,
-    Worker,
-)
+from unitq.model.app import INSTANCES_MAX, UNIT_NAME_MAX, App, Hook, Hooks, Probe, Redis, Worker
 from unitq.model.hardening import Hardening
 from unitq.model.recycle import Recycle
 from unitq.model.settings import OnKilled, RolloutSettings
 from unitq.model.suggest import either
 from unitq.presets.redis_keys import WITH_JOBS, WITH_PIDS
 from unitq.toml import document as toml_document
-from unitq.toml.messages import in_plain_words, means
-from unitq.toml.values import REGISTERED, MistakeError, share, span
+from unitq.toml.messages import Clash, validated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from unitq.config.tables import RecycleTable
+    from unitq.config.schema import RolloutTable
+    from unitq.config.tables import RecycleTable, RedisTable
     from unitq.presets.model import Preset
-    from unitq.toml.values import Path
-
-__all__ = ["json_schema", "parse", "reference", "starter"]
 
 
 def parse(
@@ -53,171 +39,146 @@ def parse(
     `presets` are those that a worker may name, by their names. `rollout` comes from the command
     line, and takes the place of what is in [rollout].
     """
-    presets, rollout = presets or {}, rollout or {}
+    presets, rollout = {} if presets is None else presets, rollout or {}
     data, order, problems = toml_document.read(text, source)
     if rollout and isinstance(data.get("rollout", {}), dict):
         data["rollout"] = data.get("rollout", {}) | rollout
-    app = None
-    try:
-        app = _app(AppFile.model_validate(data), presets)
-    except ValidationError as error:
-        for path, problem in in_plain_words(error):
-            problems.setdefault(path, problem)
-    for path, problem in _across(data, presets):
-        problems.setdefault(path, problem)
+    file, wrongs = validated(AppFile, data, lambda file: _clashes(file, presets), WORDS)
+    problems = wrongs | problems
     if wrong := [key for key in rollout if ("rollout", key) in problems]:
         flags = [f"--{key.replace('_', '-')}: {problems['rollout', key]}" for key in wrong]
         raise ConfigError("; ".join(flags))
-    if app is None or problems:
+    if file is None or problems:
         raise toml_document.refusal(source, toml_document.lines(problems, order))
-    return app
+    return _app(file, presets)
 
 
-def _across(data: dict[str, Any], presets: Mapping[str, Preset]) -> Iterator[tuple[Path, str]]:
-    """What only several places together can get wrong, whatever else is wrong with them."""
-    app, workers = data.get("app"), data.get("workers")
-    workers = workers if isinstance(workers, dict) else {}
-    tables = {name: table for name, table in workers.items() if isinstance(table, dict)}
-    yield from _homeless(data, tables)
-    rollout = data.get("rollout")
-    yield from _impatient(rollout if isinstance(rollout, dict) else {})
-    yield from _stuck(rollout if isinstance(rollout, dict) else {})
-    yield from _unwritable(data, tables)
-    redis = data.get("redis")
-    yield from _unreachable(redis if isinstance(redis, dict) else {}, presets)
-    for name, table in tables.items():
-        for path, problem in apply_preset.clashes(table, data.get("environment"), presets):
-            yield ("workers", name, *path), problem
-        if table.get("singleton") is True and table.get("instances", 1) != 1:
-            problem = "must be 1 where singleton is true"
-            yield ("workers", name, "instances"), problem
-        if table.get("probe") == REGISTERED and (
-            problem := _unfit(table, redis if isinstance(redis, dict) else {}, presets, WITH_PIDS)
-        ):
-            yield ("workers", name, "probe"), f"{problem} whose workers register with their PID"
-        if table.get("on_killed") == OnKilled.REQUEUE and (
-            problem := _unfit(table, redis if isinstance(redis, dict) else {}, presets, WITH_JOBS)
-        ):
-            yield ("workers", name, "on_killed"), f"{problem} which keep a job whole"
-        recycle = table.get("recycle")
-        if isinstance(recycle, dict) and not {"memory", "age"} & recycle.keys():
-            problem = 'needs a limit: memory = "256M", or age = "6h", or both'
-            yield ("workers", name, "recycle"), problem
-        if not (isinstance(app, str) and NAME_RE.fullmatch(app) and NAME_RE.fullmatch(name)):
-            continue
-        longest = max(
-            len(names.unit(app, names.InstanceName(name, INSTANCES_MAX))),
-            len(names.worker_slice(app, name)),
-        )
-        if longest > UNIT_NAME_MAX:
-            problem = (
-                f"with the app's name it makes a unit's name of {longest} characters, "
-                f'and systemd allows {UNIT_NAME_MAX}; "-" counts for four'
-            )
-            yield ("workers", name), problem
+def _clashes(file: AppFile, presets: Mapping[str, Preset]) -> Iterator[Clash]:
+    """What only several places together can get wrong."""
+    yield from _homeless(file)
+    yield from _unwritable(file)
+    yield from _of_rollout(file.rollout)
+    yield from _of_redis(file.redis, presets)
+    for name, worker in file.workers.items():
+        yield from _of_worker(name, worker, file, presets)
 
 
-def _homeless(data: dict[str, Any], tables: dict[str, Any]) -> Iterator[tuple[Path, str]]:
-    """Workers without a directory, unless one is there under a mistyped name."""
-    without = [name for name, table in tables.items() if "directory" not in table]
-    if means("directory", data, ()):
+def _homeless(file: AppFile) -> Iterator[Clash]:
+    """Workers without a directory."""
+    if file.directory is not None:
         return
-    seen = without[: toml_document.PROBLEMS_MAX]
-    missing = [name for name in seen if not means("directory", tables[name], ("workers", name))]
-    if len(without) == len(tables) and len(missing) == len(seen):
-        yield ("directory",), 'missing, for example directory = "/srv/shop/current"'
+    without = [name for name, worker in file.workers.items() if worker.directory is None]
+    places = [("workers", name, "directory") for name in without]
+    if len(without) == len(file.workers):
+        problem = 'missing, for example directory = "/srv/shop/current"'
+        yield Clash(("directory",), problem, (("directory",), *places))
         return
-    for name in missing:
-        yield ("workers", name, "directory"), "missing, here or for the whole app"
+    for place in places:
+        yield Clash(place, "missing, here or for the whole app", (("directory",), place))
 
 
-def _unwritable(data: dict[str, Any], tables: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+def _unwritable(file: AppFile) -> Iterator[Clash]:
     """`writable` where nothing keeps the worker from writing."""
-    shared = data.get("hardening")
-    words = {name: table.get("hardening", shared) for name, table in tables.items()}
+    words = {name: worker.hardening or file.hardening for name, worker in file.workers.items()}
     problem = 'means something only with hardening = "strict"'
-    if "writable" in data and tables and Hardening.STRICT not in words.values():
-        yield ("writable",), problem
-    for name, table in tables.items():
-        if "writable" in table and words[name] != Hardening.STRICT:
-            yield ("workers", name, "writable"), problem
+    shared = ("hardening",)
+    own = {name: ("workers", name, "hardening") for name in words}
+    if "writable" in file.model_fields_set and Hardening.STRICT not in words.values():
+        yield Clash(("writable",), problem, (shared, *own.values()))
+    for name, worker in file.workers.items():
+        if worker.writable is not None and words[name] is not Hardening.STRICT:
+            yield Clash(("workers", name, "writable"), problem, (shared, own[name]))
 
 
-def _impatient(rollout: dict[str, Any]) -> Iterator[tuple[Path, str]]:
-    try:
-        healthy = span()(rollout.get("min_healthy", ROLLOUT.min_healthy.text))
-        deadline = span()(rollout.get("healthy_deadline", ROLLOUT.healthy_deadline.text))
-    except MistakeError:
-        return  # said already
+def _of_rollout(rollout: RolloutTable) -> Iterator[Clash]:
+    healthy, deadline = rollout.min_healthy, rollout.healthy_deadline
     if deadline.seconds <= healthy.seconds:
         problem = f"must be longer than min_healthy, but is {deadline} against {healthy}"
-        yield ("rollout", "healthy_deadline"), problem
+        yield Clash(("rollout", "healthy_deadline"), problem, (("rollout", "min_healthy"),))
+    if not rollout.max_unavailable.number and not rollout.max_surge.number:
+        # Nothing may be down and nothing may be started beside it: nothing could be replaced.
+        problem = "may be 0 only if max_surge is above 0"
+        yield Clash(("rollout", "max_unavailable"), problem, (("rollout", "max_surge"),))
 
 
-def _stuck(rollout: dict[str, Any]) -> Iterator[tuple[Path, str]]:
-    """Nothing may be down and nothing may be started beside it: nothing could be replaced."""
-    if "max_unavailable" not in rollout:
-        return
-    surge_given = "max_surge" in rollout
-    if not surge_given and means("max_surge", rollout, ("rollout",)):
-        return  # mistyped, and said already
-    try:
-        unavailable = share(rollout["max_unavailable"])
-        surge = share(rollout["max_surge"]) if surge_given else ROLLOUT.max_surge
-    except MistakeError:
-        return  # said already
-    if not unavailable.number and not surge.number:
-        yield ("rollout", "max_unavailable"), "may be 0 only if max_surge is above 0"
-
-
-def _unreachable(
-    redis: dict[str, Any], presets: Mapping[str, Preset]
-) -> Iterator[tuple[Path, str]]:
+def _of_redis(redis: RedisTable, presets: Mapping[str, Preset]) -> Iterator[Clash]:
     """Settings of [redis] that contradict each other."""
-    url, preset = redis.get("url"), redis.get("preset")
-    if isinstance(preset, str) and presets and (preset not in presets):
+
+    def clash(key: str, why: str, *needs: str) -> Clash:
+        return Clash(("redis", key), why, tuple(("redis", other) for other in (key, *needs)))
+
+    given = redis.model_fields_set
+    url = redis.url or ""
+    if redis.preset and redis.preset not in presets and presets:
         known = [name for name, each in presets.items() if each.redis]
-        yield ("redis", "preset"), f"no such preset; there are {either(known, last='and')}"
+        yield clash("preset", f"no such preset; there are {either(known, last='and')}")
     for stem in ("", "sentinel_"):
         sources = [f"{stem}password_{kind}" for kind in ("variable", "file", "credential")]
-        given = [key for key in sources if key in redis]
-        if len(given) > 1:
-            yield ("redis", given[1]), f"there is {given[0]} already: one of them is enough"
-        if given and not stem and isinstance(url, str) and "@" in url and _has_password(url):
-            yield ("redis", given[0]), "there is a password in the URL already"
-    if ("sentinels" in redis) != ("master" in redis):
-        missing = "master" if "sentinels" in redis else "sentinels"
-        if not means(missing, redis, ("redis",)):
-            yield ("redis", missing), "missing; sentinels and master go together"
-    if not (isinstance(url, str) and url.startswith("rediss://")):
-        for key in ("ca_file", "cert_file", "key_file"):
-            if key in redis:
-                yield ("redis", key), "is for a URL that begins with rediss://"
-    elif ("cert_file" in redis) != ("key_file" in redis):
-        missing = "key_file" if "cert_file" in redis else "cert_file"
-        if not means(missing, redis, ("redis",)):
-            yield ("redis", missing), "missing; cert_file and key_file go together"
+        first, *more = [key for key in sources if key in given] or [""]
+        if more:
+            yield clash(more[0], f"there is {first} already: one of them is enough")
+        if first and not stem and _has_password(url):
+            yield clash(first, "there is a password in the URL already", "url")
+    for one, other in (("sentinels", "master"), ("master", "sentinels")):
+        if one in given and other not in given:
+            yield clash(other, "missing; sentinels and master go together")
+    if not url.startswith("rediss://"):
+        for key in given & {"ca_file", "cert_file", "key_file"}:
+            yield clash(key, "is for a URL that begins with rediss://", "url")
+    elif pair := given & {"cert_file", "key_file"}:
+        for other in {"cert_file", "key_file"} - pair:
+            yield clash(other, "missing; cert_file and key_file go together")
+
+
+def _has_password(url: str) -> bool:
+    user, at, _ = url.partition("://")[2].rpartition("@")
+    return bool(at) and ":" in user
+
+
+def _of_worker(
+    name: str, worker: WorkerTable, file: AppFile, presets: Mapping[str, Preset]
+) -> Iterator[Clash]:
+    place, redis = ("workers", name), (("redis",),)
+    yield from apply_preset.clashes(place, worker, file.environment, presets)
+    if worker.singleton and worker.instances != 1:
+        at, singleton = (*place, "instances"), (*place, "singleton")
+        yield Clash(at, "must be 1 where singleton is true", (singleton,))
+    if worker.probe == REGISTERED and (problem := _unfit(worker, file.redis, presets, WITH_PIDS)):
+        why = f"{problem} whose workers register with their PID"
+        yield Clash((*place, "probe"), why, redis)
+    if worker.on_killed is OnKilled.REQUEUE and (
+        problem := _unfit(worker, file.redis, presets, WITH_JOBS)
+    ):
+        yield Clash((*place, "on_killed"), f"{problem} which keep a job whole", redis)
+    if worker.recycle and worker.recycle.memory is None and worker.recycle.age is None:
+        at = (*place, "recycle")
+        yield Clash(at, 'needs a limit: memory = "256M", or age = "6h", or both', (at,))
+    longest = max(
+        len(names.unit(file.app, names.InstanceName(name, INSTANCES_MAX))),
+        len(names.worker_slice(file.app, name)),
+    )
+    if longest > UNIT_NAME_MAX:
+        problem = (
+            f"with the app's name it makes a unit's name of {longest} characters, "
+            f'and systemd allows {UNIT_NAME_MAX}; "-" counts for four'
+        )
+        yield Clash(place, problem, (("app",),))
 
 
 def _unfit(
-    worker: dict[str, Any],
-    redis: dict[str, Any],
+    worker: WorkerTable,
+    redis: RedisTable,
     presets: Mapping[str, Preset],
     registries: frozenset[str],
 ) -> str:
     """Why a worker has none of these registries, up to what they have; empty: it has one."""
-    if not {"url", "sentinels"} & redis.keys():
+    if redis.url is None and not redis.sentinels:
         return "needs [redis] url, and one of the presets"
-    name = worker.get("preset") or redis.get("preset")
-    preset = presets.get(name) if isinstance(name, str) else None
+    preset = presets.get(worker.preset or redis.preset or "")
     if preset and preset.redis and preset.redis.registry in registries:
         return ""
     told = [each for each, one in presets.items() if one.redis and one.redis.registry in registries]
     return f"needs one of the presets {either(told, last='or')},"
-
-
-def _has_password(url: str) -> bool:
-    return ":" in url.partition("://")[2].rpartition("@")[0]
 
 
 def _app(file: AppFile, presets: Mapping[str, Preset]) -> App:
@@ -230,7 +191,7 @@ def _app(file: AppFile, presets: Mapping[str, Preset]) -> App:
         history=file.history,
         after=file.after,
         allow=file.allow,
-        hooks=Hooks(**dict(file.hooks)),
+        hooks=Hooks(**{name: _hook(given) for name, given in file.hooks}),
     )
 
 
@@ -292,3 +253,9 @@ def _probe(given: ProbeTable | str | None) -> Probe | None:
 
 def _recycle(table: RecycleTable | None) -> Recycle | None:
     return Recycle(table.memory, table.age, table.jitter) if table else None
+
+
+def _hook(given: HookTable | tuple[str, ...] | None) -> Hook | None:
+    if isinstance(given, HookTable):
+        return Hook(given.command, given.timeout, given.user)
+    return Hook(given) if given is not None else None

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from unitq.cmdline.launchers import stands_between
 from unitq.model.app import KillMode
 from unitq.model.finding import Finding, Level
+from unitq.presets import NONE
 from unitq.presets.detect import recognised, shell_script
-from unitq.presets.model import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,12 +44,11 @@ def _refused(worker: Worker, place: str, preset: Preset, told: str) -> Finding:
     return Finding(
         Level.ERROR,
         f"{place}.preset",
-        f"missing: this is {preset.title} ({told}), and what stops one framework well loses "
-        "another's jobs",
-        f'add preset = "{preset.name}" (then {fitted.stop.signal} to {whom} stops it, within '
-        f"{fitted.stop.timeout}; what you set yourself wins), or "
-        f'preset = "{NONE}" if all is to stay as it is',
-        name="no-preset",
+        f"missing: this is {preset.title} ({told})",
+        f'add preset = "{preset.name}": {fitted.stop.signal} to {whom} stops it, within '
+        f'{fitted.stop.timeout}; what you set wins. preset = "{NONE}" keeps all as it is',
+        "what stops one framework well loses another's jobs",
+        "no-preset",
     )
 
 
@@ -59,32 +58,33 @@ def _another(preset: Preset, place: str, looks: Preset, told: str) -> Finding:
         f"{place}.preset",
         f"is {preset.name}, but this looks like {looks.title} ({told})",
         f'preset = "{looks.name}"',
-        name="other-preset",
+        f"what stops {preset.title} well may lose jobs of {looks.title}",
+        "other-preset",
     )
 
 
 def _of_stop(worker: Worker, preset: Preset, place: str, seen: Seen) -> Iterator[Finding]:
     stop = preset.stop
     does = dict(preset.signals).get(worker.stop_signal, "")
-    source = _source(stop.source)
+    why = f"{_sentence(stop.why)}{_source(stop.source)}"
     if worker.stop_signal not in stop.drains:
         yield Finding(
             Level.WARNING,
             f"{place}.stop_signal",
-            f"{worker.stop_signal} is not known to let {preset.title} finish its job"
-            + (f": {_sentence(does)}" if does else "")
-            + source,
+            f"{worker.stop_signal} is not known to let {preset.title} finish its job",
             f'stop_signal = "{stop.signal}"',
-            name="stop-signal",
+            f"{_sentence(does) or 'it may lose the job'}{_source(stop.source)}",
+            "stop-signal",
         )
         return
     if worker.kill_mode is KillMode.MIXED and stop.kill_mode is KillMode.CONTROL_GROUP:
         yield Finding(
             Level.WARNING,
             f"{place}.kill_mode",
-            f"{_sentence(stop.why)}{source}",
+            f'with "mixed" {worker.stop_signal} reaches the main process only',
             'kill_mode = "control-group"',
-            name="kill-mode",
+            why,
+            "kill-mode",
         )
     if worker.kill_mode is KillMode.MIXED or stop.kill_mode is not KillMode.MIXED:
         return
@@ -94,18 +94,19 @@ def _of_stop(worker: Worker, preset: Preset, place: str, seen: Seen) -> Iterator
         yield Finding(
             Level.WARNING,
             f"{place}.kill_mode",
-            f"with control-group and {worker.stop_signal} {preset.title} loses jobs: "
-            f"{_sentence(stop.why)}{source}",
+            f'with "control-group" and {worker.stop_signal} {preset.title} loses jobs',
             'kill_mode = "mixed"',
-            name="kill-mode",
+            why,
+            "kill-mode",
         )
     else:
         yield Finding(
             Level.NOTE,
             f"{place}.kill_mode",
-            f"with control-group {worker.stop_signal} also reaches programs that a job has started",
+            f'with "control-group" {worker.stop_signal} reaches programs that a job has started',
             'kill_mode = "mixed"',
-            name="kill-mode",
+            "they may end before the job that waits for them",
+            "kill-mode",
         )
 
 
@@ -118,10 +119,10 @@ def _of_prints(worker: Worker, preset: Preset, place: str) -> Iterator[Finding]:
         yield Finding(
             Level.NOTE,
             f"{place}.command",
-            f"without {prints.needs} {preset.title} does not print which jobs it has, and the job "
-            "of a worker that had to be killed cannot be named",
-            f"add {prints.needs}{_source(prints.source)}",
-            name="log-level",
+            f"without {prints.needs} {preset.title} does not print which jobs it has",
+            f"add {prints.needs}",
+            f"the job of a worker that had to be killed cannot be named{_source(prints.source)}",
+            "log-level",
         )
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import textwrap
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from unitq.config import directives
 from unitq.config.schema import AppFile, HooksTable, ProbeTable, RolloutTable, WorkerTable, plain
 from unitq.config.tables import RecycleTable, RedisTable
-from unitq.model import duration
-from unitq.toml import directives
-from unitq.toml.types import Kind
+from unitq.config.types import HookTable, SecretTable
+from unitq.model.suggest import either
+from unitq.toml.document import toml
+from unitq.toml.kinds import TYPES, Choice, Kind
 from unitq.toml.values import RESERVED_VARIABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
@@ -23,106 +26,63 @@ if TYPE_CHECKING:
 _INTRO = """\
 # Configuration: unitq.toml
 
-<!-- Written from the models in unitq/config/schema.py; `unitq.config.parse.reference()`. -->
+<!-- Written from the models in unitq/config/schema.py; `unitq.config.reference.reference()`. -->
 
 One app is one file in [TOML](https://toml.io). `unitq init` writes a commented one, `unitq check`
-finds what is wrong with it, and `unitq schema` prints a JSON Schema with which editors complete and
-check it. Unknown keys are mistakes. All mistakes are reported at once, each with its place.
-
-```toml
-app = "shop"
-user = "www-data"
-directory = "/srv/shop/current"
-
-[workers.sms]
-preset = "php-resque"
-command = "/usr/bin/php bin/resque"
-queues = ["sms", "default"]
-instances = 4
-stop_timeout = "10min"
-```
+finds mistakes, `unitq schema` prints a JSON Schema for editors. Unknown keys are mistakes; all are
+reported at once, each with its place. [Start](start.md) has an example.
 """
 
 _STRINGS = """\
 ## Strings
 
-No string, and no key, may hold a line break or another control character, nor a character that
-systemd refuses in its files: a value can never become another directive. A secret of several lines
-belongs in an `environment_file`, or in a file of its own. `command` and the values in `unit` and
-`service` are systemd's to read: `%` and `$` mean there what
+No string and no key holds a control character or one that systemd refuses: a value never becomes
+another directive. A secret of several lines belongs in an `environment_file` or a credential.
+`command` and the values in `unit` and `service` are systemd's: `%` and `$` mean what
 [systemd.unit(5)](https://www.freedesktop.org/software/systemd/man/systemd.unit.html) and
 [systemd.service(5)](https://www.freedesktop.org/software/systemd/man/systemd.service.html) say,
-blanks at either end are dropped, and a backslash at the end is refused. All other values arrive as
-they stand.
+blanks at either end are dropped, a backslash at the end is refused. Other values arrive literally.
 
-`environment` takes no name that begins with `UNITQ_`, and none that systemd sets itself:
-{reserved}.
+`environment` takes no name that begins with `UNITQ_`, and none of systemd's: {reserved}.
 
 ## Files with secrets
 
-As root, unitq reads an `environment_file`, and what `[redis]` names, with the rights of the account
-that decides where the path leads:
+As root, unitq reads an `environment_file`, and what `[redis]` names, with these rights:
 
-| every directory and link on the way belongs to | the file is read |
+| directories and links on the path belong to | the file is read |
 | --- | --- |
 | root, and only root may write there | as root, whoever owns the file |
 | root and one other account, such as the one that deploys | as that account, with its groups |
 | several accounts; or a group, or everybody, may write there | not at all: exit 13 says where |
 
-A group that is the account's own counts as the account. So a `.env` that the deploying account
-owns, in its own directory, works; one that only root may read belongs in a directory of root's,
-such as `/etc/shop`.
+An account's own group counts as the account. So the deploying account's `.env` works; a file for
+root alone belongs in a directory of root's, such as `/etc/shop`.
 """
 
 _CREDENTIALS = """\
-## Credentials
-
-systemd reads the file as root and gives the worker a copy that only its own user can read, as
-`$CREDENTIALS_DIRECTORY/NAME`: not in the environment, where every child process has it.
-
 ```toml
 [workers.sms.credentials]
 DB_PASSWORD = "/etc/credstore.encrypted/shop.db"
 SMS_KEY = { path = "/srv/shop/shared/sms.key", encrypted = false }
 ```
-
-A file in a directory whose name ends with `.encrypted` is one that `systemd-creds encrypt
---name=DB_PASSWORD` wrote, unless `encrypted` says something else; with `--user` there are plain
-files only. Every part of the path must belong to root (or to you, with `--user`). A deploy reads
-the files first; a secret that has changed is a new revision, and restarts the workers. More in
-[hardening.md](hardening.md#credentials).
 """
 
 _PROBES = """\
-A probe is a unit of its own beside the worker's, such as `unitq-shop-sms.probe@3.service`. It has
-the worker's user, environment and directory, of the same revision as the instance, and begins in a
-cgroup outside the worker's: it is no process of the instance. To change it restarts no worker.
-`systemctl start unitq-shop-sms.probe@3.service` asks by hand, and
-`journalctl -u unitq-shop-sms.probe@3.service` shows what it printed.
+[Probes](deploying.md#probes) belong to a rollout. A probe is a unit beside the worker's, with its
+user, environment, directory and revision, outside its cgroup.
 
-```toml
-[workers.sms.probe]
-command = "bin/probe --worker sms@%i"
-timeout = "5s"
-successes = 3
-```
-
-`probe = "registered"` asks Redis instead: an instance is healthy only once its framework has it on
-its list of workers, with the PID of one of the instance's processes. It is for the presets whose
-workers register with their PID (php-resque, resque, node-resque, rq, sidekiq), and needs `[redis]`.
-While Redis does not answer, no instance becomes healthy.
+`probe = "registered"` asks Redis instead: an instance is healthy once its framework lists one of
+its PIDs. For php-resque, resque, node-resque, rq and sidekiq; needs `[redis]`. While Redis does not
+answer, no instance becomes healthy.
 """
 
 _RECYCLING = """\
-Many workers leak memory, and some libraries do not outlive a night. systemd's `MemoryMax=` kills
-such a worker with its job; `recycle` drains it, and starts another in its place. A deploy installs
-the timer `unitq-shop-recycle.timer`, which runs [`unitq recycle`](commands.md#unitq-recycle) every
-five minutes. Instances are replaced one by one, each healthy before the next drains, and none while
-a rollout is under way, paused or cut off, or while an instance of the worker has failed.
+`MemoryMax=` kills a worker with its job; `recycle` drains it and starts another. A deploy installs
+the timer `unitq-shop-recycle.timer`, which runs `unitq recycle` every five minutes: instances one
+by one, each healthy before the next drains, and none while a rollout is under way, paused or cut
+off, or while an instance of the worker has failed. An instance younger than `min_healthy` stays.
 
-A size is a number with `K`, `M`, `G` or `T`, powers of 1024. What counts is what `unitq status`
-shows: with memory accounting the cgroup's memory, page cache included. What has not run for
-`min_healthy` is never recycled.
+A size is a number with `K`, `M`, `G` or `T`, powers of 1024; page cache counts, where cgroups do.
 
 ```toml
 [workers.sms.recycle]
@@ -132,14 +92,8 @@ age = "6h"
 """
 
 _HOOKS = """\
-A hook is a program and its arguments, as a list of strings; no shell reads them. The program is
-an absolute path, or one relative to the directory of unitq.toml, in which it runs; `$PATH` is not
-searched. It runs as the account that runs unitq, or as its `user`. As root it runs only what root
-alone can change: a program, or a script behind an interpreter, that another account can change
-needs `user`. It finds what the deploy is about as a JSON document on its standard input, and has a
-minute, or the `timeout` that it is given: then it gets SIGTERM, and SIGKILL after five seconds,
-with all of its process group. What it prints is shown where it fails, the last 64 KiB of it. A
-daemon that it starts should redirect its output: nobody reads it once the hook has ended.
+As root a hook runs only what root alone can change; anything else needs `user`. Its last 64 KiB
+of output are shown if it fails. A daemon redirects its output.
 
 ```toml
 [hooks]
@@ -152,35 +106,26 @@ on_failure = { command = ["/usr/local/bin/alert", "deploy failed"], timeout = "3
 _SPANS = """\
 ## Time spans
 
-As systemd writes them
-([systemd.time(7)](https://www.freedesktop.org/software/systemd/man/systemd.time.html)): one or
-several numbers with units, such as `"90s"`, `"10min"`, `"1h 30min"` or `"1.5h"`. A number without a
-unit means seconds, and may then stand without quotes. `"infinity"` is endless, where that makes
-sense.
-
-| unit | spellings |
-| --- | --- |
-{units}
+As in [systemd.time(7)](https://www.freedesktop.org/software/systemd/man/systemd.time.html):
+`"90s"`, `"1h 30min"`, `"1.5h"`. A number without a unit means seconds, and needs no quotes.
+`"infinity"` is endless. Units are systemd's, from `us` to `years`.
 """
 
 _LIMITS = """\
 ## Limits
 
-`limits` takes setrlimit(2)'s limits by systemd's names
-([systemd.exec(5)](https://www.freedesktop.org/software/systemd/man/systemd.exec.html)). Each takes
-`"soft:hard"` too, such as `"1024:65536"`, and all but the nice level take `"infinity"`.
+`limits` takes setrlimit(2)'s by the names of
+[systemd.exec(5)](https://www.freedesktop.org/software/systemd/man/systemd.exec.html), also as
+`"soft:hard"`, such as `"1024:65536"`. All but the nice level take `"infinity"`.
 
-| limit | value |
-| --- | --- |
 {limits}
 """
 
 _OTHERS = """\
 ## Other directives
 
-`[workers.NAME.unit]` and `[workers.NAME.service]` take any other directive of those sections. A
-value is a string, a whole number, `true` or `false` (systemd's `yes` and `no`), or a list of these,
-which gives a line for each. `unitq check` has systemd itself look at the result.
+`[workers.NAME.unit]` and `[workers.NAME.service]` take any other directive. A value is a string, a
+whole number, `true` or `false` (`yes`, `no`), or a list of these: a line for each.
 
 ```toml
 [workers.sms.unit]
@@ -188,14 +133,11 @@ OnFailure = "alert@%n.service"
 
 [workers.sms.service]
 MemoryMax = "512M"
-ProtectHome = true
 ExecStartPre = ["/usr/bin/test -e .env", "-/usr/bin/php bin/warm-up"]
 ```
 
 unitq writes these itself:
 
-| section | directive | instead |
-| --- | --- | --- |
 {owned}
 
 `Type` may be {types}.
@@ -219,28 +161,21 @@ def reference() -> str:
         _section("The app", AppFile, skip=_TABLES),
         _section("[rollout]", RolloutTable),
         _section("[hooks]", HooksTable),
+        _section("A hook", HookTable),
         _HOOKS,
         _section("[redis]", RedisTable),
         _section("[workers.NAME]", WorkerTable),
+        _section("Credentials", SecretTable),
         _CREDENTIALS,
         _section("Probes", ProbeTable),
         _PROBES,
         _section("Recycling", RecycleTable),
         _RECYCLING,
-        _SPANS.format(units="\n".join(_row(_unit(s), _codes(s)) for s, _ in duration.UNITS)),
-        _LIMITS.format(
-            limits="\n".join(_row(f"`{key}`", kind) for key, (_, kind) in directives.LIMITS.items())
-        ),
+        _SPANS,
+        _LIMITS.format(limits="\n".join(_by_value(directives.LIMITS))),
         _OTHERS.format(
-            owned="\n".join(
-                _row(section, f"`{key}`", advice)
-                for section, owned in (
-                    ("`unit`", directives.IN_UNIT),
-                    ("`service`", directives.IN_SERVICE),
-                )
-                for key, advice in owned.items()
-            ),
-            types=_codes(directives.TYPES),
+            owned="\n".join(_by_advice({**directives.IN_UNIT, **directives.IN_SERVICE})),
+            types=_codes(TYPES),
         ),
         _STRINGS.format(reserved="\n".join(textwrap.wrap(_codes(RESERVED_VARIABLES), 100))),
     ]
@@ -248,21 +183,45 @@ def reference() -> str:
 
 
 def _section(title: str, model: type[BaseModel], skip: tuple[str, ...] = ()) -> str:
-    rows = [
-        _row(f"`{key}`", _kind(field), _default(field), field.description or "")
-        for key, field in model.model_fields.items()
-        if key not in skip
-    ]
     head = [_row("key", "type", "default", "what it means"), "| --- | --- | --- | --- |"]
-    return "\n".join([f"## {title}", "", (model.__doc__ or "").strip(), "", *head, *rows, ""])
+    # What stands in place of the app's has a row together.
+    rows: dict[str, list[str]] = {}
+    for key, field in model.model_fields.items():
+        if key not in skip:
+            shared = model is WorkerTable and key in AppFile.model_fields
+            rows.setdefault((field.description or key) if shared else key, []).append(key)
+    for keys in rows.values():
+        field = model.model_fields[keys[0]]
+        facts = (_kind(field), _default(field)) if len(keys) == 1 else ("as the app's", "")
+        head.append(_row(_codes(tuple(keys)), *facts, field.description or ""))
+    return "\n".join([f"## {title}", "", inspect.cleandoc(model.__doc__ or ""), "", *head, ""])
 
 
 def _row(*cells: str) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def _unit(spellings: tuple[str, ...]) -> str:
-    return max((word for word in spellings if word.isascii()), key=len)
+def _by_value(limits: Mapping[str, tuple[object, str]]) -> Iterator[str]:
+    """A line for each kind of value, with the limits that take it."""
+    kinds: dict[str, list[str]] = {}
+    for key, (_, kind) in limits.items():
+        kinds.setdefault(kind, []).append(key)
+    for kind, keys in kinds.items():
+        yield f"- {kind}: {_codes(tuple(keys))}"
+
+
+def _by_advice(owned: Mapping[str, str]) -> Iterator[str]:
+    """A line for each thing to use instead, with the directives that it is for."""
+    told: dict[str, list[str]] = {}
+    by_key = []
+    for key, advice in owned.items():
+        if found := re.fullmatch(r"use (\w+)", advice):
+            by_key.append(f"`{key}` (`{found[1]}`)")
+        else:
+            told.setdefault(advice, []).append(key)
+    yield f"- by a key of its own: {', '.join(by_key)}"
+    for advice, keys in told.items():
+        yield f"- {_codes(tuple(keys))}: {advice}"
 
 
 def _codes(words: tuple[str, ...]) -> str:
@@ -271,10 +230,16 @@ def _codes(words: tuple[str, ...]) -> str:
 
 def _kind(field: FieldInfo) -> str:
     # Of `User | None` pydantic keeps the union, and the kind one level further in.
-    metadata = [*field.metadata]
-    for part in getattr(field.annotation, "__args__", ()):
-        metadata += getattr(part, "__metadata__", ())
-    return next((item.words for item in metadata if isinstance(item, Kind)), "")
+    parts = (field, *getattr(field.annotation, "__args__", ()))
+    for part in parts:
+        metadata = part.metadata if part is field else getattr(part, "__metadata__", ())
+        kind = next((item for item in metadata if isinstance(item, Kind | Choice)), None)
+        if isinstance(kind, Kind):
+            return kind.words
+        if kind:
+            words = field.annotation if part is field else part.__origin__
+            return either([f'`"{word}"`' for word in words])
+    return ""
 
 
 def _default(field: FieldInfo) -> str:
@@ -282,25 +247,6 @@ def _default(field: FieldInfo) -> str:
         return "required"
     value = plain(field.default)
     return "" if value in (None, []) else f"`{toml(value)}`"
-
-
-def toml(value: Any) -> str:
-    """The value as TOML writes it, on one line."""
-    match value:
-        case bool():
-            return str(value).lower()
-        case int():
-            return str(value)
-        case dict():
-            return f"{{ {', '.join(f'{key} = {toml(item)}' for key, item in value.items())} }}"
-        case list() | tuple():
-            return f"[{', '.join(toml(item) for item in value)}]"
-    escaped = (c if c.isprintable() else f"\\U{ord(c):08X}" for c in _escape_quotes(str(value)))
-    return '"' + "".join(escaped) + '"'
-
-
-def _escape_quotes(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 _STARTER = """\

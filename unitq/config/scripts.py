@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from unitq.config.apply_preset import below_scripts
 from unitq.config.option_lint import settings_files
+from unitq.linux.links import changes_in_place
 from unitq.linux.trust import resolved
 from unitq.model.finding import Seen
 from unitq.presets.detect import HEAD_MAX, main_process, scripts
@@ -46,6 +47,7 @@ def of_app(
                 for name, value in assignments(content.decode(errors="replace")).items()
             },
             {path: text for path in paths if (text := _head(os.path.join(release, path)))},
+            changes_in_place(worker.directory),
         )
     return found
 

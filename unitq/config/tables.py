@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from unitq.config import types
 from unitq.model.recycle import Recycle
-from unitq.toml import types  # noqa: TC001  (pydantic reads the annotations)
-
-
-class Table(BaseModel):
-    """A table of the file: no other keys, nothing converted, nothing changed later."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+from unitq.toml import kinds
+from unitq.toml.kinds import Table
 
 
 class RecycleTable(Table):
-    """When an instance is replaced though there is no new code: workers leak, and grow old."""
+    """When an instance is replaced without new code: workers leak, and grow old."""
 
     memory: types.Size | None = Field(
         default=None,
         description="How much an instance may use, as `unitq status` shows it.",
         examples=["256M"],
     )
-    age: types.LongSpan | None = Field(
+    age: kinds.LongSpan | None = Field(
         default=None, description="How long it may run.", examples=["6h"]
     )
     jitter: types.Percentage = Field(
         default=Recycle().jitter,
-        description="How much earlier it may be its turn, so that instances that were started "
-        "together are not all due together: a different part of this for each.",
+        description="How much earlier, different for each instance, so that they are not all due "
+        "together.",
         examples=["10%"],
     )
 
@@ -38,20 +34,18 @@ class RedisTable(Table):
 
     url: types.RedisUrl | None = Field(
         default=None,
-        description="Where Redis is: `redis://`, `rediss://` (TLS) or `unix://`. A password in it "
-        "is shown nowhere. With `sentinels` only its database, its user and TLS count.",
+        description="`redis://`, `rediss://` (TLS) or `unix://`. A password in it is shown "
+        "nowhere. With `sentinels` only database, user and TLS count.",
         examples=["redis://127.0.0.1:6379/0"],
     )
-    preset: types.PresetName | None = Field(
+    preset: kinds.PresetName | None = Field(
         default=None,
-        description="The framework whose keys are there, for workers without a `preset` of their "
-        "own.",
+        description="The framework of the keys, for workers without a `preset`.",
         examples=["php-resque"],
     )
     prefix: types.KeyPrefix | None = Field(
         default=None,
-        description="What stands before all of its keys, with the separator. The preset's unless "
-        "given here.",
+        description="What stands before the keys, with the separator; by default the preset's.",
         examples=["resque:"],
     )
     registry_prefix: types.KeyPrefix | None = Field(
@@ -61,58 +55,56 @@ class RedisTable(Table):
     )
     username: types.PlainText | None = Field(
         default=None,
-        description="The user (ACL). It needs `+@read`, and `+select` for a database other than 0.",
+        description="The user (ACL), with `+@read`, and `+select` for a database other than 0.",
         examples=["unitq"],
     )
     password_variable: types.VariableName | None = Field(
         default=None,
-        description="The variable of the workers' `environment_file` or `environment` that holds "
-        "the password.",
+        description="The workers' variable that holds the password.",
         examples=["REDIS_PASSWORD"],
     )
     password_file: types.Directory | None = Field(
         default=None,
-        description="A file that holds the password and nothing else.",
+        description="A file with the password and nothing else.",
         examples=["/etc/shop/redis-password"],
     )
     password_credential: types.CredentialName | None = Field(
         default=None,
-        description="The credential of systemd's that holds it (`systemd-creds`), in "
-        "`/etc/credstore`, `/etc/credstore.encrypted` and their like.",
+        description="A credential of systemd's (`systemd-creds`), in `/etc/credstore` or "
+        "`/etc/credstore.encrypted`.",
         examples=["shop.redis"],
     )
     sentinels: types.Sentinels = Field(
         default=(),
-        description="The Sentinels to ask where the master is.",
+        description="The Sentinels that know the master.",
         examples=[["10.0.0.1:26379", "10.0.0.2:26379"]],
     )
     master: types.PlainText | None = Field(
-        default=None, description="What the Sentinels call it.", examples=["mymaster"]
+        default=None, description="The Sentinels' name for the master.", examples=["mymaster"]
     )
     sentinel_username: types.PlainText | None = Field(
-        default=None, description="The Sentinels' own user.", examples=["unitq"]
+        default=None, description="The Sentinels' user.", examples=["unitq"]
     )
     sentinel_password_variable: types.VariableName | None = Field(
         default=None,
-        description="As `password_variable`, for the Sentinels.",
+        description="As `password_variable`.",
         examples=["SENTINEL_PASSWORD"],
     )
     sentinel_password_file: types.Directory | None = Field(
         default=None,
-        description="As `password_file`, for the Sentinels.",
+        description="As `password_file`.",
         examples=["/etc/shop/sentinel-password"],
     )
     ca_file: types.Directory | None = Field(
         default=None,
-        description="With `rediss://`: the authority that has signed Redis's certificate; the "
-        "system's own unless given here.",
+        description="Who signed Redis's certificate; by default the system's authorities.",
         examples=["/etc/ssl/redis-ca.pem"],
     )
     cert_file: types.Directory | None = Field(
         default=None,
-        description="A certificate of the client's, where Redis wants one.",
+        description="A client certificate.",
         examples=["/etc/ssl/unitq.pem"],
     )
     key_file: types.Directory | None = Field(
-        default=None, description="Its key.", examples=["/etc/ssl/unitq.key"]
+        default=None, description="The client certificate's key.", examples=["/etc/ssl/unitq.key"]
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -56,7 +55,11 @@ def of_worker(
 ) -> Iterator[Finding]:
     """Yields what is wrong above the worker, the outermost first. `preset`: the worker's own."""
     ways = [
-        list(_of_stand(_Ground(worker, preset, f"workers.{worker.name}", stand, known)))
+        list(
+            dict.fromkeys(
+                _of_stand(_Ground(worker, preset, f"workers.{worker.name}", stand, known))
+            )
+        )
         for stand, known in _workers(worker.command, presets, seen)
     ]
     if len(ways) < 2 or all(any(_may_not_be(each) for each in found) for found in ways):
@@ -83,8 +86,11 @@ def _of_stand(ground: _Ground) -> Iterator[Finding]:
     if client := next((use for use in uses if use.kind is Kind.ELSEWHERE), None):
         yield _elsewhere(ground, client)
         return
+    leads = True  # its process group, as each main process of systemd's does
     for layer in stand.above:
         if isinstance(layer, Use):
+            if layer.wrapper.leader and not leads:
+                continue
             if layer.kind is Kind.KEEPS:
                 yield from _keeps(ground, layer)
                 return
@@ -93,8 +99,16 @@ def _of_stand(ground: _Ground) -> Iterator[Finding]:
         else:
             found = list(_shell(ground, layer))
             yield from found
-            if found:
+            if any(each.level is Level.ERROR for each in found):
                 return
+            leads = leads and _becomes_last(layer)
+
+
+def _becomes_last(below: Below) -> bool:
+    """Whether the shell becomes this command: by `exec`, or as the last one of its `-c`."""
+    command, script = below.command, below.script
+    last = not below.path and command is script.commands[-1] and not script.traps
+    return command.replaces or (last and not command.subshell and not command.loop)
 
 
 def _workers(command: str, presets: Mapping[str, Preset], seen: Seen) -> list[tuple[Stand, bool]]:
@@ -152,10 +166,15 @@ class _Ground(NamedTuple):
         """Whether no job is lost where each process gets the signal; without a preset: unknown."""
         return self.preset is None or self.worker.stop_signal in self.preset.stop.drains_all
 
-    @property
-    def bare(self) -> str:
-        """The worker's command alone."""
-        return shlex.join(self.stand.words)
+    def loses(self, signal: str) -> bool:
+        """Whether this signal surely costs the job; one that the worker is stopped by does not."""
+        if self.preset and signal in (self.worker.stop_signal, *self.preset.stop.drains):
+            return False
+        return signal == "SIGKILL" or (self.preset is not None and signal in self.preset.stop.loses)
+
+    def told_twice(self, signal: str) -> bool:
+        """Whether what passes this signal on makes it a second one, which costs the job."""
+        return not self.mixed and self.preset is not None and signal in self.preset.stop.again
 
     def every_process(self, what: str, hint: str, name: str) -> Finding:
         """The error that each process has to get a signal that not each may get."""
@@ -163,10 +182,10 @@ class _Ground(NamedTuple):
         return Finding(
             Level.ERROR,
             f"{self.place}.command",
-            f"{what} stands before the worker, so that every process has to get the stop signal, "
-            f"and with {self.worker.stop_signal} that loses jobs of {self.preset.title}",
+            f"{what} stands before the worker",
             hint,
-            self.preset.stop.why.removesuffix("."),
+            f"every process has to get the stop signal then, and with {self.worker.stop_signal} "
+            f"that loses jobs of {self.preset.title}: {self.preset.stop.why.removesuffix('.')}",
             name,
         )
 
@@ -215,6 +234,15 @@ def _keeps(ground: _Ground, use: Use) -> Iterator[Finding]:
 def _passes_on(ground: _Ground, use: Use) -> Iterator[Finding]:
     signal, hint = ground.worker.stop_signal, use.text(use.wrapper.instead)
     place = f"{ground.place}.command"
+    if ground.loses(use.ends_by):
+        yield Finding(
+            Level.ERROR,
+            place,
+            f"{use.name} ends the worker by {use.ends_by} when its time is over",
+            hint,
+            f"{use.ends_by} ends it without regard to its job",
+            "wrapper",
+        )
     if why := use.loses(signal):
         message = f"{use.name} stands before the worker and ends it without regard to its job"
         yield Finding(Level.ERROR, place, message, hint, use.text(why), "wrapper")
@@ -222,6 +250,16 @@ def _passes_on(ground: _Ground, use: Use) -> Iterator[Finding]:
         message = f"{use.name} does not pass {signal} on to the worker"
         why = f"it dies of {signal}, and systemd kills the worker below it at once"
         yield Finding(Level.ERROR, place, message, hint, why, "wrapper")
+    elif ground.told_twice(signal) and signal in use.wrapper.passes:
+        assert ground.preset
+        yield Finding(
+            Level.WARNING,
+            place,
+            f"{use.name} passes {signal} on to the worker, which gets it from systemd as well",
+            hint,
+            f"of a second one {ground.preset.title} says: {dict(ground.preset.signals)[signal]}",
+            "wrapper",
+        )
     elif ground.mixed and use.group and not ground.drains_all:
         assert ground.preset
         alone = next((v.options[-1] for v in use.wrapper.variants if v.group is False), "")
@@ -251,16 +289,23 @@ def _shell(ground: _Ground, below: Below) -> Iterator[Finding]:
             "pipe",
         )
     elif command.loop and not command.background and not command.quick:
-        # Told with the worker, a shell dies of SIGTERM at once, and starts no other.
-        ends = not ground.mixed and ground.worker.stop_signal in ("SIGTERM", "SIGHUP")
         yield Finding(
-            Level.WARNING if ends and ground.drains_all else Level.ERROR,
+            Level.ERROR,
             place,
             f"the worker runs in a `{command.loop}` loop of {where}",
-            _without_loop(ground, below),
+            _without_loop(below),
             "the shell is told to stop and not the worker, or the loop starts another worker in "
             "the middle of the stop, which takes jobs until it is killed",
             "loop",
+        )
+    elif below.script.leaves(command):
+        yield Finding(
+            Level.ERROR,
+            place,
+            f"{where} starts the worker with & and ends",
+            "leave the & out, `nohup` too, and start the worker by `exec`",
+            "the instance counts as ended then, and systemd stops the worker that is left",
+            "background",
         )
     elif command in below.script.becomes and (ground.known or below.script.hands_over):
         return
@@ -279,9 +324,10 @@ def _unknown(ground: _Ground, below: Below) -> Finding:
     return Finding(
         Level.WARNING,
         f"{ground.place}.kill_mode",
-        f'{what} {says}: whether the worker is told to stop is unknown with "mixed"',
+        f"{what} {says}",
         "end the script in `exec` and the worker's command",
-        "the shell is the main process, and it alone gets the signal",
+        'whether the worker is told to stop is unknown: with "mixed" the shell alone gets the '
+        "signal",
         "shell",
         Certainty.POSSIBLE,
     )
@@ -295,11 +341,12 @@ def _script(ground: _Ground, below: Below) -> Iterator[Finding]:
         yield Finding(
             Level.ERROR,
             f"{ground.place}.command",
-            f"{path} is a shell script: with kill_mode mixed the shell gets {worker.stop_signal} "
-            "and the worker below it is not told, or killed at once",
+            f"{path} is a shell script, and stays above the worker",
             "write `exec` before the worker's command in it"
             + (', or set kill_mode = "control-group"' if by_mode else ""),
-            name="shell",
+            f'with "mixed" the shell gets {worker.stop_signal}, and the worker below it is not '
+            "told, or killed at once",
+            "shell",
         )
     elif not ground.drains_all:
         yield ground.every_process("a shell", "start the worker by `exec` in it", "shell")
@@ -334,12 +381,15 @@ def _one_line(ground: _Ground, below: Below) -> Iterator[Finding]:
             "background",
         )
     else:
+        exec_hint = f"drop the shell, or write `exec` before the worker's command: {better}"
         yield Finding(
             Level.NOTE,
             f"{place}.command",
-            "a shell stands between systemd and the worker; the stop signal reaches both",
-            f"drop the shell, or write `exec` before the worker's command: {better}",
-            name="shell",
+            "a shell stands between systemd and the worker",
+            # `exec` in a pipe replaces a subshell only.
+            'if the pipe is meant: allow = ["shell"]' if below.command.piped else exec_hint,
+            "the stop signal reaches both",
+            "shell",
         )
 
 
@@ -360,7 +410,7 @@ def _without_pipe(script: Script) -> str:
     )
 
 
-def _without_loop(ground: _Ground, below: Below) -> str:
+def _without_loop(below: Below) -> str:
     """Returns the lines that do the same as a loop: systemd starts again what has ended."""
     pause = next(
         (
@@ -381,9 +431,9 @@ def _without_loop(ground: _Ground, below: Below) -> str:
         and each.words[:1] not in _PAUSES
         for each in below.script.commands
     )
-    if below.path or prepared:
-        return f"start it by `exec`, without the loop{', and ' * bool(more)}{more}: {again}"
-    return f"command = {_toml(ground.bare)}{', ' * bool(more)}{more}: {again}"
+    line = "" if below.path or prepared else below.command.line
+    begin = f"command = {_toml(line)}" if line else "start it by `exec`, without the loop"
+    return f"{begin}{', and ' * bool(more)}{more}: {again}"
 
 
 def _toml(text: str) -> str:

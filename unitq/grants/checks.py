@@ -14,13 +14,14 @@ import unitq
 from unitq.errors import NoMatchError, PreflightError
 from unitq.grants.store import RULES
 from unitq.linux import trust
+from unitq.model.finding import Finding, Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from unitq.grants.model import Grant
 
-_NOT_ROOTS = "whoever controls it would be root by the next deploy"
+_NOT_ROOTS = "an account that can change it would be root by the next deploy"
 
 
 def config(app: str) -> Path:
@@ -40,42 +41,50 @@ def refuse(grant: Grant) -> None:
     if problems:
         raise PreflightError(
             f"{grant.app} cannot be granted to {grant.group}; nothing was changed",
-            problems=tuple(problems),
+            problems=tuple(problem.text for problem in problems),
         )
 
 
-def _of_polkit() -> Iterator[str]:
+def _of_polkit() -> Iterator[Finding]:
     if not os.path.isdir(RULES):
-        yield (
-            f"{RULES}: there is no such directory, so no polkit that reads rules: "
-            "`apt install polkitd` (Debian 12, Ubuntu 24.04; older ones: see docs/deploy-users.md)"
+        yield Finding(
+            Level.ERROR,
+            str(RULES),
+            "there is no such directory",
+            "`apt install polkitd` (Debian 12, Ubuntu 24.04; older ones: see docs/operating.md)",
+            "no polkit here reads rules, and a grant is one",
         )
 
 
-def _of_the_configuration(path: Path) -> Iterator[str]:
+def _of_the_configuration(path: Path) -> Iterator[Finding]:
     try:
         with trust.resolved(path) as found:
             if other := found.beyond():
-                yield (
-                    f"{path}: {trust.spelled(other)}; {_NOT_ROOTS}: "
-                    f"`chown root {other.path} && chmod go-w {other.path}`"
-                )
+                mend = f"`chown root {other.path} && chmod go-w {other.path}`"
+                yield Finding(Level.ERROR, str(path), trust.spelled(other), mend, _NOT_ROOTS)
     except OSError as error:
-        yield f"{path}: {error.strerror}; a granted deploy reads this file and no other"
+        yield Finding(
+            Level.ERROR,
+            str(path),
+            error.strerror or "cannot be read",
+            "put the app's configuration there",
+            "a granted deploy reads this file and no other",
+        )
 
 
-def _of_the_program() -> Iterator[str]:
+def _of_the_program() -> Iterator[Finding]:
     """What root would run: this interpreter, the libraries, and unitq itself."""
     places = [sys.executable, *{sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}]
     folder = str(Path(unitq.__file__).parent)
     for place in (*places, folder):
         with trust.resolved(place) as found:
             if other := found.beyond():
-                yield f"{place}: {trust.spelled(other)}; {_NOT_ROOTS}: {_ELSEWHERE}"
+                yield Finding(Level.ERROR, place, trust.spelled(other), _ELSEWHERE, _NOT_ROOTS)
                 return
     for place in (*places[1:], folder):
         if other_file := next(_not_roots(place), None):
-            yield f"{other_file} is not root's alone; {_NOT_ROOTS}: {_ELSEWHERE}"
+            what = "others than root can change it"
+            yield Finding(Level.ERROR, other_file, what, _ELSEWHERE, _NOT_ROOTS)
             return
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MARK = "// Written by `unitq grant`"
 
 # systemd tells polkit the unit's primary name and the verb (polkit(8); systemd's dbus-unit.c). Not
-# the job's mode: see docs/deploy-users.md. Groups are those of the account database at this moment,
+# the job's mode: see docs/operating.md. Groups are those of the account database at this moment,
 # not those that a login still has.
 _RULE = """\
 %(mark)s, which writes it again: change it with that command.

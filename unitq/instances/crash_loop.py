@@ -6,29 +6,14 @@ the exit status: what ends that soon does no work. A worker that recycles itself
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.systemd.journal_event import Event, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ENDS = 3  # short lives in a row that make a loop
-
-
-class Kind(StrEnum):
-    """What systemd says of a unit."""
-
-    STARTED = "started"  # also: its start failed
-    ENDED = "ended"
-    RESTARTED = "restarted"  # systemd starts it again
-
-
-class Event(NamedTuple):
-    """One message of systemd's about a unit."""
-
-    at: float  # seconds on CLOCK_MONOTONIC
-    kind: Kind
-    how: str = ""  # of an end, in words
 
 
 class CrashLoop(NamedTuple):

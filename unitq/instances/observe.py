@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.cmdline.wrappers import CLIENTS, WAITING
 from unitq.instances.state import STOPPING, keeper
-from unitq.linux import fork_map, proc
+from unitq.linux import proc
 from unitq.model import names
 from unitq.model.release_names import in_another
-from unitq.revisions import state
+from unitq.revisions import state, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,10 +26,12 @@ if TYPE_CHECKING:
     from unitq.systemd.manager import Systemd, UnitStatus
 
 
-# Of each process its Evidence; the invocation with its begin; bytes of memory. Plain, as it may
-# come from another process.
-_Processes = dict[int, tuple[str | None, int | None, bool, str | None]]
-_Told = tuple[_Processes, tuple[str, float] | None, int | None]
+class _Told(NamedTuple):
+    """What files tell of an instance."""
+
+    processes: dict[int, proc.Evidence]
+    invocation: proc.Invocation | None
+    memory: int | None  # bytes
 
 
 class Instance(NamedTuple):
@@ -143,11 +144,9 @@ def instances(
             for worker in names_of_workers
             for name, unit in names.of_worker(app, worker, rows).items()
         ]
-        read = partial(_told, where, app, memory=detailed)
-        answers = fork_map.begin(read, named)
-        # Asked of systemd while other processes read the files.
+        files = [_told(where, app, name, unit, memory=detailed) for name, unit in named]
         restarts = systemd.restarts([unit for _, unit in named]) if detailed else {}
-        for (name, unit), told in zip(named, answers(), strict=True):
+        for (name, unit), told in zip(named, files, strict=True):
             one = _instance(systemd, where, app, name, rows[unit], told)
             if detailed:
                 one = one._replace(since=_since(systemd, one), restarts=restarts.get(unit))
@@ -161,24 +160,14 @@ def instances(
     return dict(sorted(found.items()))
 
 
-def _told(
-    where: Machine, app: str, named: Sequence[tuple[InstanceName, str]], *, memory: bool
-) -> list[_Told]:
-    """What files tell of each instance."""
-    told: list[_Told] = []
-    for name, unit in named:
-        cgroup = f"{where.cgroup}/{names.cgroup_path(app, name)}"
-        found = _processes(cgroup)
-        used = _memory(where, cgroup, found) if memory and found else None
-        # Of the main process, or of what it has started, which inherits it.
-        own = {main: said for _, main, _, said in found.values() if said and main in found}
-        pid, said = own.popitem() if len(own) == 1 else (0, None)
-        told.append((found, proc.invocation(unit, where.runtime, pid or 0, said), used))
-    return told
-
-
-def _processes(cgroup: str) -> _Processes:
-    return {pid: (*proc.evidence(pid),) for pid in proc.pids(cgroup)}
+def _told(where: Machine, app: str, name: InstanceName, unit: str, *, memory: bool) -> _Told:
+    cgroup = f"{where.cgroup}/{names.cgroup_path(app, name)}"
+    found = {pid: proc.evidence(pid) for pid in proc.pids(cgroup)}
+    used = _memory(where, cgroup, found) if memory and found else None
+    # Of the main process, or of what it has started, which inherits it.
+    own = {e.main_pid: e.invocation for e in found.values() if e.invocation and e.main_pid in found}
+    pid, said = own.popitem() if len(own) == 1 else (0, None)
+    return _Told(found, proc.invocation(unit, where.runtime, pid or 0, said), used)
 
 
 def _instance(
@@ -193,10 +182,9 @@ def _instance(
     running = row.active in ("active", "activating", "deactivating", "reloading")
     if running and not found and row.sub != "auto-restart":
         # A drop-in may have moved it to another slice: systemd knows where it is.
-        found = {pid: (*proc.evidence(pid),) for pid in members(systemd, row.name)}
-    told_by = {pid: proc.Evidence(*evidence) for pid, evidence in found.items()}
-    readable = all(evidence.readable for evidence in told_by.values())
-    mains = {e.main_pid for e in told_by.values() if e.main_pid in told_by}
+        found = {pid: proc.evidence(pid) for pid in members(systemd, row.name)}
+    readable = all(evidence.readable for evidence in found.values())
+    mains = {e.main_pid for e in found.values() if e.main_pid in found}
     # What an earlier start left behind (KillMode=process, none) names itself as well.
     main_pid = mains.pop() if len(mains) == 1 else None
     serves = row.active == "active" and row.sub == "running"
@@ -208,9 +196,9 @@ def _instance(
             invocation, begun = link
         if not invocation:
             invocation = systemd.properties(row.name, "InvocationID")["InvocationID"]
-    revision = told_by[main_pid].revision if main_pid in told_by else None
-    revisions = frozenset(e.revision for e in told_by.values() if e.revision)
-    if main_pid in told_by and revision is None and readable:
+    revision = found[main_pid].revision if main_pid in found else None
+    revisions = frozenset(e.revision for e in found.values() if e.revision)
+    if main_pid in found and revision is None and readable:
         revision = started_from(where, app, name, main_pid)
         revisions |= {revision} if revision else frozenset()
     return Instance(
@@ -315,7 +303,6 @@ def _checked_out(revision: Revision) -> bool:
 def started_from(where: Machine, app: str, name: InstanceName, pid: int) -> str | None:
     """The revision of a main process that does not say it; None: nothing tells for certain."""
     from unitq.revisions import started_from as by_pin
-    from unitq.revisions import store
 
     found = proc.places(pid)
     if not found and proc.is_gone(pid):

@@ -8,18 +8,16 @@ goes with the processes when the machine does.
 from __future__ import annotations
 
 import os
-import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unitq.errors import NotPermittedError
-from unitq.instances.signal_targets import Process
-from unitq.linux import changes, files
+from unitq.linux import files
 from unitq.model.names import InstanceName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from unitq.model.layout import Layout
 
@@ -54,36 +52,3 @@ def forget(layout: Layout, app: str, instances: Iterable[InstanceName] | None = 
         (folder / str(instance)).unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()  # not while another note is there
-
-
-def catching(pids: Iterable[int], number: int) -> tuple[Process, ...]:
-    """What the kernel tells of these processes and a signal (proc(5): SigCgt in status)."""
-    found = []
-    for pid in pids:
-        with suppress(OSError, KeyError, ValueError):
-            lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-            fields = dict(line.partition(":\t")[::2] for line in lines)
-            caught = int(fields["SigCgt"], 16) >> (number - 1) & 1
-            found.append(Process(pid, int(fields["PPid"]), bool(caught)))
-    return tuple(found)
-
-
-def send(pid: int, number: int, still: Callable[[], Iterable[int]]) -> bool:
-    """Sends the signal if the PID is still one of them, asked while it cannot be used again.
-
-    Returns False where it is gone. Raises NotPermittedError.
-    """
-    try:
-        descriptor = os.pidfd_open(pid)
-        try:
-            if pid not in still():
-                return False
-            changes.note()
-            signal.pidfd_send_signal(descriptor, number)
-        finally:
-            os.close(descriptor)
-    except ProcessLookupError:
-        return False
-    except PermissionError as error:
-        raise NotPermittedError(f"PID {pid}: {error.strerror}", hint="run it as root") from error
-    return True

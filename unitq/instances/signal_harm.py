@@ -6,7 +6,7 @@ import signal
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from unitq.model.names import InstanceName
     from unitq.presets.model import Preset
@@ -39,17 +39,19 @@ def problems(
     number: int,
     recipients: Mapping[InstanceName, Sequence[Recipient]],
     frameworks: Mapping[str, Framework],
+    draining: Container[InstanceName] = (),
 ) -> tuple[str, ...]:
     """Returns why the signal should not be sent, a line for each reason; empty: no reason is known.
 
-    `frameworks` are those of workers with a preset, by the name of the worker.
+    `frameworks` are those of workers with a preset, by the name of the worker; `draining` are the
+    instances that systemd has told to stop.
     """
     found: dict[str, list[str]] = {}
     for name, processes in recipients.items():
         framework = frameworks.get(name.worker)
         reason = _deadly(number, processes)
         if not reason and framework:
-            reason = _harmful(number, framework, whole=len(processes) > 1)
+            reason = _harmful(number, framework, whole=len(processes) > 1, again=name in draining)
         if reason:
             found.setdefault(reason, []).append(str(name))
     return tuple(f"{_listed(names)}: {reason}" for reason, names in found.items())
@@ -68,10 +70,16 @@ def _deadly(number: int, processes: Iterable[Recipient]) -> str:
     return f"{', '.join(programs)} has no handler for {name}, so it would die at once"
 
 
-def _harmful(number: int, framework: Framework, *, whole: bool) -> str:
-    """What the preset says against the signal. `whole`: more than the main process gets it."""
+def _harmful(number: int, framework: Framework, *, whole: bool, again: bool) -> str:
+    """What the preset says against the signal.
+
+    `whole`: more than the main process gets it; `again`: it has been told to stop before.
+    """
     name = name_of(number)
     stop = framework.preset.stop
+    if again and name in stop.again:
+        does = dict(framework.preset.signals)[name]
+        return f"{framework.preset.title} drains, and {name} would be its second signal: {does}"
     if whole and name in stop.drains and name not in stop.drains_all:
         why = f": {stop.why.removesuffix('.')}" if stop.why else ""
         return f"{framework.preset.title}, {name} to every process{why}"

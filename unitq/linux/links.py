@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import os
+import os.path
+from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.model.release_names import within
-from unitq.orphans.program_match import Link, beside
+from unitq.model.release_names import FOLDERS, within
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def links_on(directory: str) -> list[Link]:
@@ -47,3 +56,31 @@ def release_link(path: str) -> Link | None:
     named = os.path.isfile(path) and os.access(path, os.X_OK)
     place = os.path.realpath(os.path.dirname(path) if named else path)
     return link if within(place, link.target) else None
+
+
+class Link(NamedTuple):
+    """A symlink on the way to a directory, links before it followed."""
+
+    path: str
+    target: str  # what it leads to in the end
+    rest: str  # of the way behind it, with a "/" before it; empty: it is the last part
+
+
+def beside(links: Iterable[Link]) -> tuple[str, str] | None:
+    """Where the siblings of a release are, by the links on the way to it; None: not known.
+
+    /srv/shop/current leads to /srv/shop/releases/7, and 6 is beside it. A link that only leads
+    elsewhere (/srv/shop to /data/shop) does not make ours what is beside that: another app is.
+    """
+    for link in reversed(tuple(links)):
+        folder = os.path.dirname(link.target)
+        above, name = os.path.split(link.path)
+        says_so = os.path.basename(folder) in FOLDERS or name in _LINKS
+        if says_so and folder not in (above, "/") and within(folder, above):
+            return folder, link.rest
+    return None
+
+
+# What links to the release in use are called by Capistrano, Deployer, Ansible and those who do it
+# by hand.
+_LINKS = frozenset({"current", "live", "latest", "active", "release", "stable"})

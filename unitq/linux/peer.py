@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.linux.identity import identity
+from unitq.linux import proc
+from unitq.linux.process import alive, same
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from unitq.linux.identity import Identity
+    from unitq.model.process import Process
 
 _LISTENS = 0x00010000  # __SO_ACCEPTCON in the flags of /proc/net/unix
 _TCP_LISTEN = "0A"
@@ -98,26 +98,17 @@ def _lines(name: str) -> Iterator[list[str]]:
             yield line.rstrip("\n").split(maxsplit=7 if name == "unix" else -1)
 
 
-def holders(inodes: Collection[int]) -> dict[int, tuple[Identity, ...]]:
+def holders(inodes: Collection[int]) -> dict[int, tuple[Process, ...]]:
     """Returns by inode the processes that have this socket open, as far as we may see."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
-    found: dict[int, list[Identity]] = {inode: [] for inode in inodes}
-    for name in os.listdir("/proc") if wanted else ():
-        if not name.isdecimal():
-            continue
+    found: dict[int, list[Process]] = {inode: [] for inode in inodes}
+    for pid in proc.every_pid() if wanted else ():
+        opened: set[str] = set()
         # Who it is, before and after: a PID may be used again in between.
-        before = identity(int(name))
-        opened = _sockets(name) & wanted.keys()
-        if before and opened and identity(before.pid) == before:
+        before = alive(pid)
+        with suppress(OSError):
+            opened = {path for _, path in proc.opened(pid) if path in wanted}
+        if before and opened and same(before, alive(pid)):
             for each in opened:
                 found[wanted[each]].append(before)
     return {inode: tuple(each) for inode, each in found.items()}
-
-
-def _sockets(pid: str) -> set[str]:
-    opened: set[str] = set()
-    with suppress(OSError):
-        for number in os.listdir(f"/proc/{pid}/fd"):
-            with suppress(OSError):
-                opened.add(os.readlink(f"/proc/{pid}/fd/{number}"))
-    return opened

@@ -11,7 +11,7 @@ import select
 import signal
 from contextlib import contextmanager, suppress
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.errors import NotPermittedError
 from unitq.linux import changes
@@ -20,61 +20,71 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
+class Handle(NamedTuple):
+    """A process that is this one and no other, for as long as it is held."""
+
+    pid: int
+    descriptor: int
+
+    @property
+    def lives(self) -> bool:
+        """Whether it has not ended."""
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLIN)
+        return not poll.poll(0)
+
+    def send(self, number: int) -> bool:
+        """Sends it a signal; False: it is gone. Raises NotPermittedError."""
+        changes.note()
+        try:
+            signal.pidfd_send_signal(self.descriptor, number)
+        except ProcessLookupError:
+            return False
+        except PermissionError as error:
+            raise NotPermittedError(
+                f"PID {self.pid}: {error.strerror}", hint="run it as root (sudo)"
+            ) from error
+        return True
+
+
 @contextmanager
-def held(pids: Iterable[int]) -> Iterator[dict[int, int]]:
-    """A descriptor of each of these that lives, in this block."""
-    found: dict[int, int] = {}
+def held(pids: Iterable[int]) -> Iterator[dict[int, Handle]]:
+    """Each of these that lives, held in this block; by PID."""
+    found: dict[int, Handle] = {}
     try:
         for pid in pids:
             with suppress(ProcessLookupError):
-                found[pid] = os.pidfd_open(pid)
+                found[pid] = Handle(pid, os.pidfd_open(pid))
         yield found
     finally:
-        for descriptor in found.values():
-            os.close(descriptor)
+        for handle in found.values():
+            os.close(handle.descriptor)
 
 
-def lives(descriptor: int) -> bool:
-    """Whether the process has not ended."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return not poll.poll(0)
-
-
-def send(descriptor: int, number: int) -> bool:
-    """Sends a signal; False: the process is gone. Raises NotPermittedError."""
-    changes.note()
-    try:
-        signal.pidfd_send_signal(descriptor, number)
-    except ProcessLookupError:
-        return False
-    except PermissionError as error:
-        raise NotPermittedError(f"a signal: {error.strerror}", hint="run it as root") from error
-    return True
-
-
-def wait(until: Mapping[int, float | None], ended: Callable[[int, float], None]) -> None:
+def wait(until: Mapping[Handle, float | None], ended: Callable[[Handle, float], None]) -> None:
     """Waits for the end of each process, or for its time.
 
-    `until` says by descriptor when that is, by the monotonic clock; None: at any time. `ended` is
-    told which one has ended, and when.
+    `until` says when that is, by the monotonic clock; None: at any time. `ended` is told which one
+    has ended, and when.
     """
     poll = select.poll()
     waiting = dict(until)
-    for descriptor in waiting:
+    by_descriptor = {handle.descriptor: handle for handle in until}
+    for descriptor in by_descriptor:
         poll.register(descriptor, select.POLLIN)
     while waiting:
         now = monotonic()
-        for descriptor, end in list(waiting.items()):
-            if end is not None and end <= now and lives(descriptor):
-                poll.unregister(descriptor)
-                del waiting[descriptor]
+        for handle, end in list(waiting.items()):
+            if end is not None and end <= now and handle.lives:
+                poll.unregister(handle.descriptor)
+                del waiting[handle]
         times = [end for end in waiting.values() if end is not None]
         # Rounded up: it must not wake a moment too early, again and again.
         most = None if not times else max(0, int((min(times) - now) * 1000) + 1)
         if not waiting:
             return
         for descriptor, _ in poll.poll(most):
+            handle = by_descriptor[descriptor]
             poll.unregister(descriptor)
-            del waiting[descriptor]
-            ended(descriptor, monotonic())
+            del waiting[handle]
+            ended(handle, monotonic())

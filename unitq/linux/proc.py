@@ -1,21 +1,23 @@
-"""Processes and cgroups as the kernel shows them: /proc and the cgroup file system."""
+"""What the kernel shows of processes and cgroups: files of /proc and of the cgroup file system.
+
+A fact at a time, by PID. What has to be of one and the same process is read by process.py.
+"""
 
 from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.linux.identity import control_group
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 # Where cgroup v2 is mounted: the usual place, and that of a hybrid hierarchy (systemd's own
 # "unified" mount, systemd(1)).
 _CGROUP_ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
 
-
+DELETED = " (deleted)"  # behind a path that is no more (proc(5))
 _NO_DISK = ("/dev/", "/proc/", "/sys/", "/memfd:")
 
 
@@ -26,6 +28,35 @@ class Evidence(NamedTuple):
     main_pid: int | None = None  # the unit's main process, from $SYSTEMD_EXEC_PID
     readable: bool = True  # False: another user's process, and we are not root
     invocation: str | None = None  # of its unit, from $INVOCATION_ID
+
+
+class Stat(NamedTuple):
+    """What /proc/PID/stat says."""
+
+    state: str  # S, R, T, Z … (proc(5))
+    parent: int
+    group: int
+    ticks: int  # when it began, since the boot: with the PID it is this process and no other
+
+
+def every_pid() -> Iterator[int]:
+    """All processes of this host, as far as they are not hidden."""
+    return map(int, filter(str.isdecimal, os.listdir("/proc")))
+
+
+def stat(pid: int) -> Stat | None:
+    """Returns it of a process, of a zombie too; None: there is none."""
+    try:
+        return parsed_stat(content(f"/proc/{pid}/stat"))
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def parsed_stat(text: bytes) -> Stat:
+    """Raises ValueError and IndexError where it is cut off."""
+    # What follows the name, which may hold anything: state, parent, …; starttime is field 22.
+    fields = text.rpartition(b")")[2].split()
+    return Stat(fields[0].decode(), int(fields[1]), int(fields[2]), int(fields[19]))
 
 
 def cgroup_root() -> str:
@@ -58,7 +89,7 @@ def evidence(pid: int) -> Evidence:
     input; see units/worker@.service.j2.
     """
     try:
-        environ = _read(f"/proc/{pid}/environ")
+        environ = content(f"/proc/{pid}/environ")
     except PermissionError:
         return Evidence(readable=False)
     except OSError:
@@ -84,20 +115,24 @@ def _value(environ: bytes, name: bytes) -> str | None:
 
 def _revision_of_stdin(pid: int) -> str | None:
     try:
-        path = os.readlink(f"/proc/{pid}/fd/0")
+        return started_for(os.readlink(f"/proc/{pid}/fd/0"))[1] or None
     except OSError:
         return None
-    # …/revisions/42-3fa9c1/sms/stdin
-    parts = path.removesuffix(" (deleted)").split("/")
-    if len(parts) > 4 and parts[-1] == "stdin" and parts[-4] == "revisions":
-        return parts[-3]
-    return None
+
+
+def started_for(stdin: str) -> tuple[str, str, str]:
+    """App, revision and worker by a standard input (units/worker@.service.j2), or nothing."""
+    parts = stdin.removesuffix(DELETED).split("/")
+    # …/shop/revisions/42-3fa9c1/sms/stdin
+    if len(parts) > 5 and parts[-1] == "stdin" and parts[-4] == "revisions":
+        return parts[-5], parts[-3], parts[-2]
+    return "", "", ""
 
 
 def name_of(pid: int) -> str:
     """The name of its program, 15 characters at most (proc(5), comm); empty: it is gone."""
     try:
-        return _read(f"/proc/{pid}/comm").decode(errors="replace").rstrip("\n")
+        return content(f"/proc/{pid}/comm").decode(errors="replace").rstrip("\n")
     except OSError:
         return ""
 
@@ -105,16 +140,22 @@ def name_of(pid: int) -> str:
 def words_of(pid: int) -> tuple[str, ...]:
     """Its command line, as it is now; none: it is gone."""
     try:
-        words = _read(f"/proc/{pid}/cmdline").decode(errors="replace").rstrip("\0")
+        return command_line(content(f"/proc/{pid}/cmdline"))
     except OSError:
         return ()
-    return tuple(words.split("\0")) if words else ()
+
+
+def command_line(raw: bytes) -> tuple[str, ...]:
+    """The words of /proc/PID/cmdline."""
+    # A title leaves what was behind it as NULs, or as blanks.
+    text = raw.decode(errors="replace").rstrip("\0 ")
+    return tuple(text.split("\0")) if text else ()
 
 
 def caught(pid: int) -> int:
     """The signals that it has a handler for, bit 0 is signal 1 (proc(5), SigCgt); 0: it is gone."""
     try:
-        return _signals(_read(f"/proc/{pid}/status"), b"SigCgt")
+        return signals(content(f"/proc/{pid}/status"), b"SigCgt")
     except OSError:
         return 0
 
@@ -126,23 +167,29 @@ def handles(pid: int, number: int) -> bool | None:
     signalfd(2)), by proc(5): SigCgt, SigIgn, SigBlk.
     """
     try:
-        status = _read(f"/proc/{pid}/status")
+        status = content(f"/proc/{pid}/status")
     except OSError:
         return None
-    every = _signals(status, b"SigCgt") | _signals(status, b"SigIgn") | _signals(status, b"SigBlk")
+    every = signals(status, b"SigCgt") | signals(status, b"SigIgn") | signals(status, b"SigBlk")
     return bool(every >> (number - 1) & 1)
 
 
-def _signals(status: bytes, field: bytes) -> int:
+def signals(status: bytes, field: bytes) -> int:
     """A set of signals out of /proc/PID/status, bit 0 is signal 1."""
+    values = numbers(status, field, 16)
+    return values[0] if values else 0
+
+
+def numbers(status: bytes, field: bytes, base: int = 10) -> tuple[int, ...]:
+    """The numbers of a field of /proc/PID/status; none where it has no such field."""
     _, found, rest = status.partition(b"\n" + field + b":")
-    return int(rest.split(maxsplit=1)[0], 16) if found else 0
+    return tuple(int(each, base) for each in rest.partition(b"\n")[0].split()) if found else ()
 
 
 def working_directory(pid: int) -> str | None:
     """Where the process is; None: it is gone. Raises PermissionError: it is another user's."""
     try:
-        return os.readlink(f"/proc/{pid}/cwd").removesuffix(" (deleted)")
+        return os.readlink(f"/proc/{pid}/cwd").removesuffix(DELETED)
     except PermissionError:
         raise
     except OSError:
@@ -155,7 +202,7 @@ def in_deleted(pid: int, directory: str) -> bool:
     False where it may not be read.
     """
     try:
-        return os.readlink(f"/proc/{pid}/cwd") == f"{directory} (deleted)"
+        return os.readlink(f"/proc/{pid}/cwd") == f"{directory}{DELETED}"
     except OSError:
         return False
 
@@ -167,19 +214,36 @@ def places(pid: int) -> tuple[str, ...]:
     " (deleted)" behind its name (proc(5)).
     """
     found = []
-    try:
+    with suppress(OSError):  # it is gone, or another user's
         found.append(os.readlink(f"/proc/{pid}/cwd"))
-        for number in os.listdir(f"/proc/{pid}/fd"):
-            if int(number) <= 2:
-                continue
-            try:
-                found.append(os.readlink(f"/proc/{pid}/fd/{number}"))
-            except FileNotFoundError:
-                continue  # it was closed meanwhile
-    except OSError:
-        pass  # it is gone, or another user's
-    shown = (path.removesuffix(" (deleted)") for path in found)
+        found += [path for number, path in opened(pid) if number > 2]
+    shown = (path.removesuffix(DELETED) for path in found)
     return tuple(path for path in shown if path.startswith("/") and not path.startswith(_NO_DISK))
+
+
+def every_path(pid: int) -> set[str]:
+    """The directory of a process, its root, program, open and mapped files; what may be read."""
+    found = set()
+    for name in ("cwd", "root", "exe"):
+        with suppress(OSError):
+            found.add(os.readlink(f"/proc/{pid}/{name}"))
+    with suppress(OSError):
+        found.update(path for _, path in opened(pid))
+    # A line of it may be longer than what content() takes for the end.
+    with suppress(OSError), open(f"/proc/{pid}/maps", "rb") as file:
+        lines = os.fsdecode(file.read()).split("\n")
+        found.update(line.split(maxsplit=5)[5] for line in lines if "/" in line)
+    return {path.removesuffix(DELETED) for path in found}
+
+
+def opened(pid: int) -> Iterator[tuple[int, str]]:
+    """The number of each descriptor that a process has open, and what of. Raises OSError."""
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            path = os.readlink(f"/proc/{pid}/fd/{number}")
+        except FileNotFoundError:
+            continue  # it was closed meanwhile
+        yield int(number), path
 
 
 def is_gone(pid: int) -> bool:
@@ -196,7 +260,7 @@ def is_gone(pid: int) -> bool:
 def accounted(cgroup: str) -> bool:
     """Whether the memory of this cgroup and of those below it is counted by the kernel."""
     try:
-        return b"memory" in _read(f"{cgroup}/cgroup.controllers").split()
+        return b"memory" in content(f"{cgroup}/cgroup.controllers").split()
     except OSError:
         return False
 
@@ -204,7 +268,7 @@ def accounted(cgroup: str) -> bool:
 def cgroup_memory(cgroup: str) -> int | None:
     """Bytes that the cgroup uses, page cache included, as the kernel counts them."""
     try:
-        return int(_read(f"{cgroup}/memory.current"))
+        return int(content(f"{cgroup}/memory.current"))
     except (OSError, ValueError):
         return None
 
@@ -215,7 +279,7 @@ def cgroup_oom_kills(cgroup: str) -> int | None:
     None where the kernel does not count (cgroup v2, memory.events).
     """
     try:
-        fields = dict(line.split() for line in _read(f"{cgroup}/memory.events").splitlines())
+        fields = dict(line.split() for line in content(f"{cgroup}/memory.events").splitlines())
         return int(fields[b"oom_kill"])
     except (OSError, ValueError, KeyError):
         return None
@@ -232,7 +296,7 @@ def proportional_memory(members: Iterable[int]) -> int | None:
 
 def _pss(pid: int) -> int | None:
     try:
-        rollup = _read(f"/proc/{pid}/smaps_rollup")
+        rollup = content(f"/proc/{pid}/smaps_rollup")
         begin = rollup.index(b"\nPss:") + 5
         return int(rollup[begin : rollup.index(b" kB", begin)]) * 1024
     except (OSError, ValueError):
@@ -244,12 +308,10 @@ def age(pid: int) -> float | None:
 
     By the clock that nobody sets (CLOCK_BOOTTIME, proc(5)).
     """
-    try:
-        # What follows the name, which may hold anything: state, parent, …; starttime is field 22.
-        fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-        started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
+    found = stat(pid)
+    if found is None:
         return None
+    started = found.ticks / os.sysconf("SC_CLK_TCK")
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
 
 
@@ -283,32 +345,51 @@ def living(pid: int) -> tuple[float | None, str] | None:
 
 def cgroup_of(pid: int) -> str | None:
     """The cgroup that a living process is in, from the root of the hierarchy; None: it is gone."""
+    found = stat(pid)
+    return None if found is None or found.state in ("Z", "X") else control_group(pid)
+
+
+def control_group(pid: int) -> str | None:
+    """The cgroup of a process, a zombie too, from the root of systemd's own hierarchy.
+
+    None: it is gone. Empty: it is not to be found out.
+    """
     try:
-        if _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[0] in (b"Z", b"X"):
-            return None
-    except (OSError, IndexError):
+        return parsed_cgroup(content(f"/proc/{pid}/cgroup"))
+    except OSError:
         return None
-    return control_group(pid)
+
+
+def parsed_cgroup(raw: bytes) -> str:
+    """The one of systemd's own hierarchy in /proc/PID/cgroup; empty: there is none."""
+    lines = os.fsdecode(raw).removesuffix("\n").split("\n")
+    # Where there are several hierarchies (cgroups(7)), version 2 may be there and unused.
+    for prefix in ("0::", "1:name=systemd:"):
+        for line in lines:
+            if line.startswith(prefix) and (line != "0::/" or len(lines) == 1):
+                return line.removeprefix(prefix)
+    return ""
 
 
 def _pids_of(cgroup: str) -> tuple[int, ...]:
     try:
-        return tuple(map(int, _read(f"{cgroup}/cgroup.procs").split()))
+        return tuple(map(int, content(f"{cgroup}/cgroup.procs").split()))
     except OSError:
         # Gone, or a threaded cgroup below a delegated one: nothing to count.
         return ()
 
 
-def _read(path: str) -> bytes:
+def content(path: str, folder: int | None = None) -> bytes:
+    """A file of /proc or of a cgroup, by a directory that is held where one is. Raises OSError."""
     # Half of what open() takes, which is felt where thousands are read.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
     try:
-        content = part = os.read(descriptor, 65536)
+        whole = part = os.read(descriptor, 65536)
         # The kernel hands such files out a page at a time: much less than a page was the last.
         while len(part) > 2048:
             part = os.read(descriptor, 65536)
-            content += part
-        return content
+            whole += part
+        return whole
     finally:
         os.close(descriptor)
 
@@ -341,7 +422,6 @@ def invocation(unit: str, runtime: str, pid: int = 0, own: str | None = None) ->
 def runs(pid: int, name: str) -> bool:
     """Whether a process of that number lives, and has the name on its command line."""
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return name.encode() in file.read()
+        return name.encode() in content(f"/proc/{pid}/cmdline")
     except OSError:
         return False

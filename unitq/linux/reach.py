@@ -11,6 +11,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.cmdline.env_line import started
 from unitq.linux import confined
 
 if TYPE_CHECKING:
@@ -27,15 +28,23 @@ _FIRST_LINE = 256  # bytes; BINPRM_BUF_SIZE, execve(2)
 ENTER, EXECUTE, READ = "enter", "execute", "read"
 
 
+class Search(NamedTuple):
+    """Where a program is looked for by its name, as execvp(3) does."""
+
+    folders: tuple[str, ...]  # of PATH
+    directory: str  # that relative paths start at
+
+
 class Need(NamedTuple):
     """A path that an account needs, and for what; `paths` are alternatives, the first one counts.
 
     ENTER: a directory; EXECUTE: a program, with the interpreter that its first line names; READ: a
-    file.
+    file. A program without a slash is looked for. `search` None: it is unknown where env looks.
     """
 
     paths: tuple[str, ...]
     use: str
+    search: Search | None = None
 
 
 class Obstacle(NamedTuple):
@@ -50,6 +59,7 @@ class Obstacle(NamedTuple):
     noexec: bool = False  # its file system is mounted so
     script: str = ""  # whose first line names what is behind it
     certain: bool = True  # the kernel says so; else only the modes do
+    searched: Sequence[str] = ()  # the folders of PATH that a program was looked for in
 
 
 def obstacles(
@@ -85,6 +95,8 @@ def _by_mode(rights: confined.Account) -> May:
             found = os.stat(path)
         except OSError:
             return False
+        if rights.uid == 0:  # capabilities(7), CAP_DAC_OVERRIDE
+            return mode != os.X_OK or stat.S_ISDIR(found.st_mode) or bool(found.st_mode & 0o111)
         shift = 6 if found.st_uid == rights.uid else 0
         if not shift and found.st_gid in (rights.gid, *rights.groups):
             shift = 3
@@ -100,14 +112,39 @@ def _all(needs: Sequence[Need], may: May) -> list[Obstacle | None]:
 def _of_need(need: Need, may: May) -> Obstacle | None:
     first = None
     for path in need.paths:
-        found = _obstacle(path, need.use, may)
+        if need.search and need.use == EXECUTE:
+            found = _looked_for(path, need.search, may)
+        else:
+            found = _obstacle(path, need.use, may, need.search)
         if found is None or not found.missing:
             return found
         first = first or found
     return first
 
 
-def _obstacle(path: str, use: str, may: May, depth: int = 0, script: str = "") -> Obstacle | None:
+def _looked_for(
+    name: str, search: Search, may: May, depth: int = 0, script: str = ""
+) -> Obstacle | None:
+    """What is in the way of a program that execvp(3) starts: the next of its name is tried."""
+    if "/" in name:
+        path = os.path.join(search.directory, name)
+        return _obstacle(path, EXECUTE, may, search, depth, script)
+    first = None
+    for folder in search.folders:
+        path = os.path.join(search.directory, folder, name)
+        found = _obstacle(path, EXECUTE, may, search, depth, script)
+        if found is None:
+            return None
+        if not found.missing or found.script == path:
+            first = first or found
+    if first is None:
+        first = Obstacle(name, EXECUTE, missing=True, script=script)
+    return first._replace(searched=search.folders)
+
+
+def _obstacle(
+    path: str, use: str, may: May, search: Search | None, depth: int = 0, script: str = ""
+) -> Obstacle | None:
     try:
         place = _followed(path, may)
         if isinstance(place, Obstacle):
@@ -116,12 +153,20 @@ def _obstacle(path: str, use: str, may: May, depth: int = 0, script: str = "") -
             return _blocked(place, use)._replace(script=script)
         if use != EXECUTE:
             return None
-        interpreter = _interpreter(place)
+        interpreter, argument = _interpreter(place)
     except OSError:
         return None  # it changes under our eyes
     if depth >= _INTERPRETERS or not interpreter.startswith("/"):
         return None
-    return _obstacle(interpreter, EXECUTE, may, depth + 1, path)
+    found = _obstacle(interpreter, EXECUTE, may, search, depth + 1, path)
+    if found or search is None or os.path.basename(interpreter) != "env":
+        return found
+    program = started([argument] if argument else [])
+    if program is None:
+        return None
+    if program.path is not None:
+        search = search._replace(folders=tuple(program.path.split(":")))
+    return _looked_for(program.name, search, may, depth + 1, path)
 
 
 def _followed(path: str, may: May) -> str | Obstacle:
@@ -160,19 +205,23 @@ def _blocked(path: str, use: str) -> Obstacle:
     return Obstacle(path, use, mode, found.st_uid, found.st_gid, noexec=noexec)
 
 
-def _interpreter(path: str) -> str:
-    """What the first line of a program names (execve(2)); empty for machine code."""
+def _interpreter(path: str) -> tuple[str, str]:
+    """What the first line of a program names, and its one argument; empty for machine code.
+
+    execve(2), and load_script() of the kernel: only blanks and tabs count as space.
+    """
     if not stat.S_ISREG(os.stat(path).st_mode):
-        return ""
+        return "", ""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except PermissionError:
-        return ""  # a program in machine code need not be readable
+        return "", ""  # a program in machine code need not be readable
     try:
         head = os.read(descriptor, _FIRST_LINE)
     finally:
         os.close(descriptor)
     if not head.startswith(b"#!"):
-        return ""
-    words = head[2:].partition(b"\n")[0].split(maxsplit=1)
-    return os.fsdecode(words[0]) if words else ""
+        return "", ""
+    line = os.fsdecode(head[2:].partition(b"\n")[0]).strip(" \t").replace("\t", " ")
+    interpreter, _, argument = line.partition(" ")
+    return interpreter, argument.strip(" ")

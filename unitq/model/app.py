@@ -208,3 +208,14 @@ class App:
     def worker(self, name: str) -> Worker | None:
         """The worker of that name."""
         return next((worker for worker in self.workers if worker.name == name), None)
+
+
+def environment_places(app: App) -> dict[str, list[str]]:
+    """Returns where each environment file is named: `workers.sms.environment_file[1]`."""
+    places: dict[str, list[str]] = {}
+    for worker in app.workers:
+        key = f"workers.{worker.name}.environment_file"
+        many = len(worker.environment_files) > 1
+        for number, path in enumerate(worker.environment_files):
+            places.setdefault(path, []).append(f"{key}[{number}]" if many else key)
+    return places

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class Level(StrEnum):
@@ -54,30 +54,21 @@ class Finding:
         return self.sure or BY_LEVEL[self.level]
 
     @property
-    def line(self) -> str:
-        """Returns all of it in one line."""
-        why = f": {self.why}" if self.why else ""
-        hint = f" ({self.hint})" if self.hint else ""
-        return f"{self._head}{why}{hint}{self._name}"
-
-    @property
     def lines(self) -> tuple[str, ...]:
         """Returns a line each: what is wrong, why it matters, what to write."""
         more = (f"  {part}" for part in (self.why, self.hint) if part)
-        return (self._head + self._name, *more)
+        name = f" [{self.name}, {self.certainty}]" if self.name else ""
+        return (f"{self.level}: {self.place}: {self.message}{name}", *more)
 
     @property
     def text(self) -> str:
         """Returns the lines as one text."""
         return "\n".join(self.lines)
 
-    @property
-    def _head(self) -> str:
-        return f"{self.level}: {self.place}: {self.message}"
 
-    @property
-    def _name(self) -> str:
-        return f" [{self.name}, {self.certainty}]" if self.name else ""
+def shared(key: str, places: Sequence[str], workers: int) -> Sequence[str]:
+    """Returns the places of a value; the app's key alone where all of its workers have it."""
+    return (key,) if len(places) == workers > 1 else places
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +78,4 @@ class Seen:
     heads: Mapping[str, str] = field(default_factory=dict)  # of scripts, by path as written
     environment: Mapping[str, str] = field(default_factory=dict)  # of the environment files
     settings: Mapping[str, str] = field(default_factory=dict)  # its framework's files, by path
+    in_place: bool = False  # no release moves a link to its directory

@@ -225,17 +225,17 @@ def sandbox(
 def table() -> str:
     """The lines of both words, for docs/hardening.md."""
     rows = [
-        "| line | keeps a worker from | can break | systemd | `--user` |",
-        "| --- | --- | --- | --- | --- |",
+        "| line | keeps a worker from | can break | `--user` |",
+        "| --- | --- | --- | --- |",
     ]
     for words, title in (
         ((Hardening.STANDARD, Hardening.STRICT), "**both words**"),
         (_STANDARD, "**`standard`**"),
         (_STRICT, "**`strict`**"),
     ):
-        rows.append(f"| {title} | | | | |")
+        rows.append(f"| {title} | | | |")
         rows += [
-            f"| `{line}`{_mark(line)} | {line.keeps} | {line.breaks} | {line.since} | "
+            f"| `{line}`{_mark(line)} | {line.keeps} | {line.breaks} | "
             f"{'yes' if line.by_user else ''} |"
             for line in LINES
             if line.words == words

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+from typing import TYPE_CHECKING
+
 ROOT_SLICE = "unitq.slice"
 
 _INSTANCE = re.compile(r"(?P<prefix>unitq-.+)@(?P<number>[1-9][0-9]{0,3})\.service")
@@ -147,3 +149,6 @@ def _escape(name: str) -> str:
     # In a slice's name "-" means nesting: a dash that is part of a name is escaped as
     # systemd-escape(1) does it.
     return name.replace("-", r"\x2d")
+
+
+UNIT_NAME = r"[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]*)?\.(service|socket|target|mount|path|device)"

@@ -83,6 +83,12 @@ class RolloutSettings(NamedTuple):
     on_failure: OnFailure = OnFailure.ROLLBACK
     on_drain_timeout: OnDrainTimeout = OnDrainTimeout.KILL
 
+    def paced(self, max_unavailable: Share | None) -> RolloutSettings:
+        """The same with what the command line says; None: it says nothing."""
+        if max_unavailable is None:
+            return self
+        return self._replace(max_unavailable=max_unavailable)
+
     def surge(self, instances: int) -> int:
         """How many more processes than instances there may be: Kubernetes rounds it up."""
         return self.max_surge.up(instances)

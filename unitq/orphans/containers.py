@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from unitq.orphans.evidence import Process
+    from unitq.model.process import Process
     from unitq.queues.model import Registration
 
 _ID = re.compile(r"/(?:docker|libpod)[-/](?P<id>[0-9a-f]{64})(?=[./]|$)")

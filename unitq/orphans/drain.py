@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import signal
-import sys
 from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
-import click
-
-from unitq.cli.output import confirm
-from unitq.cli.queues import text as queue_text
-from unitq.instances import paused
-from unitq.instances.signal_targets import recipients
+from unitq.instances.signals import recipients_of
 from unitq.linux import pidfd
-from unitq.linux.identity import identity, own_line
+from unitq.linux.process import alive, own_line
 from unitq.orphans.find import Look, look
-from unitq.text import duration, plural
+from unitq.queues.job_text import job_text, shown
+from unitq.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from unitq.linux.pidfd import Handle
     from unitq.orphans.evidence import Orphan
     from unitq.orphans.find import Known
     from unitq.queues.model import Job, Registration
@@ -60,7 +56,8 @@ class Drain:
     what: Known
     ask: Callable[[], list[Registration] | None]  # the workers that Redis has
     say: Callable[[str], None]
-    yes: bool
+    # Whether to kill what is left; None: nobody answers any more, which ends the drain.
+    confirm: Callable[[Sequence[Drained]], bool | None]
     every: list[Drained] = field(default_factory=list)
     interrupted: bool = False
 
@@ -85,13 +82,14 @@ class Drain:
                 self.interrupted = True
                 return
         left = [each for each in self.every if each.left]
-        try:
-            if left and self._may_kill(left):
-                self._kill(left)
-        except click.Abort:
-            self.interrupted = True
+        for one in left:
+            self.say(f"{_name(one.orphan)}: {one.why_not or 'still there'}")
+        kill = self.confirm(left) if left else False
+        if kill:
+            self._kill(left)
+        self.interrupted = kill is None
 
-    def _told(self, orphan: Orphan, held: Mapping[int, int]) -> Drained:
+    def _told(self, orphan: Orphan, held: Mapping[int, Handle]) -> Drained:
         stop = self.what.stops[orphan.worker]
         one = Drained(orphan, stop.signal, stop.seconds)
         number = signal_number(stop.signal)
@@ -99,55 +97,51 @@ class Drain:
         if own & set(orphan.pids):
             one.why_not = "not told: this command runs below it"
             return one
-        to = recipients(paused.catching(_own_pids(orphan), number))
+        to = recipients_of(_own_pids(orphan), number)
         if not to:
             one.why_not = (
                 f"not told: none of its processes has a handler for {stop.signal}, "
                 "so it would die of it"
             )
             return one
-        one.told = tuple(pid for pid in to if pid in held and pidfd.send(held[pid], number))
+        one.told = tuple(pid for pid in to if pid in held and held[pid].send(number))
         if one.told:
             limit = "as long as it takes" if one.limit is None else f"at most {duration(one.limit)}"
             pids = ", ".join(map(str, one.told))
             self.say(f"{_name(orphan)}: {stop.signal} to PID {pids}; it may take {limit}")
         return one
 
-    def _wait(self, held: Mapping[int, int]) -> None:
+    def _wait(self, held: Mapping[int, Handle]) -> None:
         began = monotonic()
-        until: dict[int, float | None] = {}
-        waiting: dict[int, tuple[Drained, set[int]]] = {}
+        until: dict[Handle, float | None] = {}
+        waiting: dict[Handle, tuple[Drained, set[Handle]]] = {}
         for one in self.every:
             if one.ended or one.why_not:
                 continue
             mine = {held[pid] for pid in {one.pid, *one.told} if pid in held}
-            for descriptor in mine:
-                until[descriptor] = None if one.limit is None else began + one.limit
-                waiting[descriptor] = one, mine
+            for handle in mine:
+                until[handle] = None if one.limit is None else began + one.limit
+                waiting[handle] = one, mine
             one.ended = not mine
 
-        def ended(descriptor: int, at: float) -> None:
-            one, mine = waiting[descriptor]
-            mine.discard(descriptor)
+        def ended(handle: Handle, at: float) -> None:
+            one, mine = waiting[handle]
+            mine.discard(handle)
             if not mine:
                 one.ended, one.seconds = True, at - began
                 self.say(f"{_name(one.orphan)}: ended after {duration(at - began)}")
 
         pidfd.wait(until, ended)
 
-    def _may_kill(self, left: Sequence[Drained]) -> bool:
-        for one in left:
-            self.say(f"{_name(one.orphan)}: {one.why_not or 'still there'}")
-        if self.yes:
-            return True
-        if not sys.stdin.isatty():
-            return False
+    def in_hand(self, left: Sequence[Drained]) -> list[str]:
+        """Looks once more: a line for each job that one of these has in hand."""
         wanted = {one.orphan.identity for one in left}
-        for orphan in look(self.what, self.ask()).every:
-            for job in _jobs(orphan) or () if orphan.identity in wanted else ():
-                self.say(f"{_name(orphan)}: in hand: {queue_text.job_text(job, time())}")
-        count = plural(len(left), "orphan")
-        return confirm(f"Kill {count} (SIGKILL)? What is in hand may be lost", err=True)
+        return [
+            f"{_name(orphan)}: in hand: {job_text(job, time())}"
+            for orphan in look(self.what, self.ask()).every
+            if orphan.identity in wanted
+            for job in _jobs(orphan) or ()
+        ]
 
     def _kill(self, left: Sequence[Drained]) -> None:
         wanted = {one.orphan.identity: one for one in left}
@@ -159,7 +153,7 @@ class Drain:
             now = look(self.what, registered)
             there = {each.identity: each for each in now.every}
             own, spared = own_line(), set[tuple[int, int]]()
-            until: dict[int, float | None] = {}
+            until: dict[Handle, float | None] = {}
             for key, one in wanted.items():
                 orphan = there.get(key)
                 if orphan is None:
@@ -173,11 +167,11 @@ class Drain:
                 one.killed = tuple(
                     pid
                     for pid in _own_pids(orphan)
-                    if pid in held and pidfd.send(held[pid], int(signal.SIGKILL))
+                    if pid in held and held[pid].send(signal.SIGKILL)
                 )
                 until |= {held[pid]: monotonic() + _DEATH for pid in one.killed}
-            gone: set[int] = set()
-            pidfd.wait(until, lambda descriptor, _: gone.add(descriptor))
+            gone: set[Handle] = set()
+            pidfd.wait(until, lambda handle, _: gone.add(handle))
             for key, one in wanted.items():
                 if key in spared:
                     continue
@@ -203,7 +197,7 @@ def _own_pids(orphan: Orphan) -> tuple[int, ...]:
     held. What it has started as another one, such as a daemon by sudo, is not its own any more;
     but whatever root's has started is.
     """
-    found = (identity(pid) for pid in orphan.pids)
+    found = (alive(pid) for pid in orphan.pids)
     uids = orphan.process.uids
     return tuple(one.pid for one in found if one and (uids == {0} or one.uids <= uids))
 
@@ -222,6 +216,5 @@ def _killed(one: Drained) -> str:
     if not one.jobs:
         return f"{words}; it had no job in hand"
     return f"{words}; lost with it: " + ", ".join(
-        f"{queue_text.job_text(job, time())} of queue {queue_text.shown(job.queue)}"
-        for job in one.jobs
+        f"{job_text(job, time())} of queue {shown(job.queue)}" for job in one.jobs
     )

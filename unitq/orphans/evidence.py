@@ -28,7 +28,7 @@ instance of the app's that PAM has moved out of its unit (`su -`), and that one 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -42,32 +42,9 @@ from unitq.queues.registrations import whose
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from unitq.model.process import Process
     from unitq.orphans.program_match import Program, Releases
     from unitq.queues.model import Registration
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A living process, as the kernel shows it. What may not be read, or was not, is empty."""
-
-    pid: int
-    parent: int
-    began: float  # seconds since 1970
-    ticks: int  # the same as the kernel counts it: with the PID it is this process and no other
-    executable: str
-    words: tuple[str, ...] = ()  # its command line, which it may have written a title over
-    uid: int = -1  # the effective one
-    uids: frozenset[int] = frozenset()  # all of them; empty: not known
-    cgroup: str = ""
-    directory: str = ""  # of this host's file system, also one that is deleted
-    deleted: bool = False  # that directory is
-    paths: tuple[str, ...] = ()  # of its script: as written, and with links followed
-    moved: bool = False  # a link on the way to the script was made after the process began
-    environment: Mapping[str, str] = field(default_factory=dict)  # those variables that tell
-    app: str = ""  # of unitq's, that it was started for
-    revision: str = ""
-    contained: bool = False  # it has PIDs of its own
-    inner: int = 0  # the one that it takes for its own, if so; 0: not known
 
 
 class Mark(StrEnum):
@@ -154,7 +131,7 @@ class Orphan:
     @property
     def identity(self) -> tuple[int, int]:
         """What makes it this one and no other that has its PID."""
-        return self.process.pid, self.process.ticks
+        return self.process.identity
 
     @property
     def elsewhere(self) -> bool:

@@ -18,11 +18,11 @@ from unitq.config import scripts
 from unitq.config.source import glance
 from unitq.errors import NotPermittedError, UnitqError
 from unitq.linux import proc
-from unitq.linux.links import links_on
+from unitq.linux.links import beside, links_on
 from unitq.model import names
 from unitq.orphans import containers, ownership, process_table
 from unitq.orphans.evidence import App, Code, Work, ancestors, in_a_session, judged
-from unitq.orphans.program_match import Program, Releases, beside, by_shell, engine_of, workers_of
+from unitq.orphans.program_match import Program, Releases, by_shell, engine_of, workers_of
 from unitq.presets.detect import engine, interpreter, shebang
 from unitq.queues.registrations import Living, Standing, whose
 from unitq.queues.registrations import judged as registrations_judged
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from unitq.cli.scope import Scope
-    from unitq.orphans.evidence import Orphan, Process
+    from unitq.context import Scope
+    from unitq.model.process import Process
+    from unitq.orphans.evidence import Orphan
     from unitq.orphans.ownership import Keeper
     from unitq.presets.detect import Invocation
     from unitq.presets.model import Preset

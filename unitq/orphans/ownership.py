@@ -14,7 +14,7 @@ from unitq.presets.detect import program
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from unitq.orphans.evidence import Process
+    from unitq.model.process import Process
 
 # How container managers name their cgroups: docker-ID.scope or docker/ID, libpod-ID.scope,
 # cri-containerd-ID.scope, kubepods, lxc.payload.NAME, machine.slice (systemd-nspawn, libvirt).

@@ -10,20 +10,19 @@ from __future__ import annotations
 import os
 import stat
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.linux.identity import content, user_ids
-from unitq.orphans.evidence import Process
+from unitq.linux import proc
+from unitq.linux.process import folder, parsed_status
+from unitq.model.process import Process
 from unitq.presets.detect import interpreter, program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
-_DELETED = " (deleted)"
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _LINKS_MAX = 40  # as the kernel (path_resolution(7))
 
 
@@ -57,10 +56,8 @@ def table(wanted: Wanted) -> Table:
     here = _here(wanted)
     found: dict[int, Process] = {}
     hidden = 0
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        process = _read(int(name), here)
+    for pid in proc.every_pid():
+        process = _read(pid, here)
         if process is None:
             continue
         found[process.pid] = process
@@ -81,42 +78,29 @@ def _here(wanted: Wanted) -> _Here:
 
 def _read(pid: int, here: _Here) -> Process | None:
     try:
-        with _opened(f"/proc/{pid}") as folder:
-            return _process(pid, folder, here)
+        with folder(pid) as opened:
+            return _process(pid, opened, here)
     except (OSError, ValueError, IndexError):
         return None  # it has ended meanwhile
 
 
-@contextmanager
-def _opened(path: str) -> Iterator[int]:
-    descriptor = os.open(path, _FOLDER)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
 def _process(pid: int, folder: int, here: _Here) -> Process | None:
     try:
-        executable = os.readlink("exe", dir_fd=folder).removesuffix(_DELETED)
+        executable = os.readlink("exe", dir_fd=folder).removesuffix(proc.DELETED)
     except PermissionError:
         executable = ""
     except FileNotFoundError:
         return None  # a kernel thread, a zombie, or on its way out
-    # What follows the name, which may hold anything: state, parent, …; starttime is field 22.
-    fields = content("stat", folder).rpartition(b")")[2].split()
-    ticks = int(fields[19])
-    basic = Process(
-        pid=pid,
-        parent=int(fields[1]),
-        began=here.booted + ticks / here.ticks,
-        ticks=ticks,
-        executable=executable,
-    )
+    stat = proc.parsed_stat(proc.content("stat", folder))
     closer = executable and here.wanted.executable(executable)
+    words: tuple[str, ...] = ()
     if closer or _interpreter(executable):
         # An interpreter may be what keeps a worker: supervisord is one's script.
-        basic = replace(basic, words=_words(content("cmdline", folder)))
+        words = proc.command_line(proc.content("cmdline", folder))
+    basic = Process(
+        pid, stat.parent, stat.ticks, stat.state, stat.group,
+        executable=executable, words=words, began=here.booted + stat.ticks / here.ticks,
+    )  # fmt: skip
     if not closer:
         return basic
     try:
@@ -130,22 +114,26 @@ def _closer(process: Process, folder: int, here: _Here) -> Process:
     contained = os.readlink("ns/pid", dir_fd=folder) != here.pids
     same_files = os.readlink("ns/mnt", dir_fd=folder) == here.mounts
     written = os.readlink("cwd", dir_fd=folder)
-    deleted = written.endswith(_DELETED)
-    directory = written.removesuffix(_DELETED)
+    deleted = written.endswith(proc.DELETED)
+    directory = written.removesuffix(proc.DELETED)
     if not same_files and not _same(f"/proc/self/fd/{folder}/cwd", directory, deleted=deleted):
         directory = ""  # a path of another file system that only looks like ours
     paths, moved = _script(process, folder, directory, here.wanted.before, same_files=same_files)
-    environment = _environment(content("environ", folder), here.wanted.variables)
-    app, revision, worker = _of_stdin(folder)
+    environment = _environment(proc.content("environ", folder), here.wanted.variables)
+    app = revision = worker = ""
+    with suppress(OSError):
+        app, revision, worker = proc.started_for(os.readlink("fd/0", dir_fd=folder))
     if worker:
         environment.setdefault("UNITQ_WORKER", worker)
-    status = content("status", folder)
-    users = user_ids(status)
+    raw = proc.content("status", folder)
+    status = parsed_status(raw)
+    inner = proc.numbers(raw, b"NSpid")  # its PID in each namespace, its own last (proc(5))
     return replace(
         process,
-        uid=users[1] if users else -1,
-        uids=frozenset(users),
-        cgroup=_cgroup(content("cgroup", folder).decode(errors="replace")),
+        uids=status.uids,
+        uid=status.uid,
+        caught=status.caught,
+        cgroup=proc.parsed_cgroup(proc.content("cgroup", folder)),
         directory=directory,
         deleted=deleted,
         paths=paths,
@@ -154,7 +142,7 @@ def _closer(process: Process, folder: int, here: _Here) -> Process:
         app=environment.get("UNITQ_APP") or app,
         revision=environment.get("UNITQ_REVISION") or revision,
         contained=contained,
-        inner=_inner(status) if contained else 0,
+        inner=inner[-1] if contained and inner else 0,
     )
 
 
@@ -237,16 +225,6 @@ def _followed(path: str) -> tuple[str, float]:
     return at or "/", youngest
 
 
-def _of_stdin(folder: int) -> tuple[str, str, str]:
-    """App, revision and worker by its standard input (units/worker@.service.j2), or nothing."""
-    with suppress(OSError):
-        parts = os.readlink("fd/0", dir_fd=folder).removesuffix(_DELETED).split("/")
-        # …/shop/revisions/42-3fa9c1/sms/stdin
-        if len(parts) > 5 and parts[-1] == "stdin" and parts[-4] == "revisions":
-            return parts[-5], parts[-3], parts[-2]
-    return "", "", ""
-
-
 def _environment(raw: bytes, names: Collection[str]) -> dict[str, str]:
     """These variables of it, as they were at exec; what a title was written over has none."""
     found = {}
@@ -256,27 +234,3 @@ def _environment(raw: bytes, names: Collection[str]) -> dict[str, str]:
         if sign and text in names:
             found[text] = value.decode(errors="replace")
     return found
-
-
-def _words(raw: bytes) -> tuple[str, ...]:
-    # A title leaves what was behind it as NULs, or as blanks.
-    text = raw.decode(errors="replace").rstrip("\0 ")
-    return tuple(text.split("\0")) if text else ()
-
-
-def _inner(status: bytes) -> int:
-    """The PID that a process has in its own namespace (proc(5), NSpid); 0: not known."""
-    for line in status.splitlines():
-        if line.startswith(b"NSpid:"):
-            return int(line.split()[-1])
-    return 0
-
-
-def _cgroup(text: str) -> str:
-    """From the root of systemd's own hierarchy (cgroups(7))."""
-    lines = text.splitlines()
-    for prefix in ("0::", "1:name=systemd:"):
-        for line in lines:
-            if line.startswith(prefix) and (line != "0::/" or len(lines) == 1):
-                return line.removeprefix(prefix)
-    return ""

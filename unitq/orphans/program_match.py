@@ -6,14 +6,13 @@ Pure. Beside a worker there are editors with its script open, other subcommands 
 
 from __future__ import annotations
 
-import os.path
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from unitq.cmdline.shell import QUICK
 from unitq.cmdline.wrappers import LAUNCHERS, SHELLS
-from unitq.model.release_names import FOLDERS, within
+from unitq.model.release_names import within
 from unitq.presets.detect import (
     PACKAGE,
     becomes,
@@ -31,10 +30,6 @@ if TYPE_CHECKING:
     from unitq.presets.detect import Invocation
 
 _DELETED = " (deleted)"
-
-# What links to the release in use are called by Capistrano, Deployer, Ansible and those who do it
-# by hand.
-_LINKS = frozenset({"current", "live", "latest", "active", "release", "stable"})
 
 
 _NO_WORKERS = SHELLS | LAUNCHERS
@@ -57,29 +52,6 @@ class Releases:
                 if within(path, root):
                     found.append(root)
         return max(found, key=len, default="")
-
-
-class Link(NamedTuple):
-    """A symlink on the way to a directory, links before it followed."""
-
-    path: str
-    target: str  # what it leads to in the end
-    rest: str  # of the way behind it, with a "/" before it; empty: it is the last part
-
-
-def beside(links: Iterable[Link]) -> tuple[str, str] | None:
-    """Where the siblings of a release are, by the links on the way to it; None: not known.
-
-    /srv/shop/current leads to /srv/shop/releases/7, and 6 is beside it. A link that only leads
-    elsewhere (/srv/shop to /data/shop) does not make ours what is beside that: another app is.
-    """
-    for link in reversed(tuple(links)):
-        folder = os.path.dirname(link.target)
-        above, name = os.path.split(link.path)
-        says_so = os.path.basename(folder) in FOLDERS or name in _LINKS
-        if says_so and folder not in (above, "/") and within(folder, above):
-            return folder, link.rest
-    return None
 
 
 @dataclass(frozen=True, slots=True)

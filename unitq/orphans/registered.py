@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from unitq.errors import UnitqError
 
 if TYPE_CHECKING:
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.queues.model import Registration
     from unitq.revisions.model import Revision
 
@@ -30,12 +30,14 @@ class Redis:
 
     def registered(self) -> list[Registration] | None:
         """Every worker that Redis has; None: it is not configured, or does not answer."""
-        from unitq.queues.snapshot import look
+        from unitq.queues.snapshot import take_snapshot
 
         if self._way is None:
             return None
         try:
-            samples = look(self._way.connection, self._way.sources, numbers=False, ages=False)
+            samples = take_snapshot(
+                self._way.connection, self._way.sources, numbers=False, ages=False
+            )
         except UnitqError as error:
             self.notes.append(f"{error.message}: queues and jobs in hand are not known")
             self._way = None

@@ -1,26 +1,41 @@
-"""Presets: what one queue framework needs of systemd. TOML text in, a `Preset` out.
+"""Presets: what one queue framework needs of systemd, as its file says it.
 
 A preset is data: unitq has a file for each framework that it knows, and an operator may write
-more. docs/frameworks.md describes the format. Nothing here is code that a framework could need.
+more. docs/extending.md describes the format. Nothing here is code that a framework could need.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-from unitq.model.finding import BY_LEVEL, Level
+from pydantic import Field
+
+from unitq.model.app import KillMode
+from unitq.model.finding import BY_LEVEL, Certainty, Level
+from unitq.model.settings import Duration
+from unitq.model.suggest import either
+from unitq.presets import kinds
+from unitq.presets.redis_keys import Keys
+from unitq.toml.kinds import (
+    AnySignal,
+    AnySpan,
+    Command,
+    Flag,
+    Items,
+    KillModeWord,
+    Kind,
+    LongSpan,
+    ShortSpan,
+    StopSignal,
+    Table,
+    Variables,
+    Word,
+    whole,
+)
 
 if TYPE_CHECKING:
-    import re
-
-    from unitq.model.app import KillMode
-    from unitq.model.finding import Certainty
-    from unitq.model.settings import Duration
-    from unitq.presets.redis_keys import Keys
-
-NONE = "none"  # the preset that says: no framework, all as without one
+    from collections.abc import Iterator
 
 
 class Basis(StrEnum):
@@ -32,61 +47,114 @@ class Basis(StrEnum):
     UNVERIFIED = "unverified"
 
 
-@dataclass(frozen=True, slots=True)
-class Recognise:
+class Part(Table):
+    """A table of a preset's file."""
+
+    def clashes(self) -> Iterator[tuple[str, ...]]:
+        """What only several keys together can get wrong: the key, why, other keys that matter."""
+        return iter(())
+
+
+class Recognise(Part):
     """How a command line, or the script that it runs, gives the framework away."""
 
-    command: tuple[re.Pattern[str], ...] = ()  # see `recognise.Invocation.texts`
-    script: tuple[re.Pattern[str], ...] = ()  # anywhere in the head of a script
-    arguments: re.Pattern[str] | None = None  # which the script then needs as well
-    title: tuple[re.Pattern[str], ...] = ()  # the beginning of what it calls itself in `ps`
-    valued: frozenset[str] = frozenset()  # its options whose value may be the next word
+    command: kinds.CommandPatterns = ()  # see `recognise.Invocation.texts`
+    script: kinds.Patterns = ()  # anywhere in the head of a script
+    arguments: kinds.Pattern | None = None  # which the script then needs as well
+    title: kinds.Patterns = ()  # the beginning of what it calls itself in `ps`
+    valued: kinds.OptionSet = frozenset()  # its options whose value may be the next word
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+def _signal(given: dict[str, Any]) -> tuple[str, ...]:
+    return (given["signal"],) if "signal" in given else ()
+
+
+def _signal_to_all(given: dict[str, Any]) -> tuple[str, ...]:
+    # What is right for every process is what the preset itself asks for.
+    return _signal(given) if given.get("kill_mode") is KillMode.CONTROL_GROUP else ()
+
+
+class Stop(Part):
     """How it is told to finish the job in hand and exit."""
 
-    signal: str
-    kill_mode: KillMode
-    drains: tuple[str, ...]  # signals that let the job finish, sent to the main process
-    drains_all: tuple[str, ...]  # the same where every process of the cgroup gets them
-    timeout: Duration
-    why: str = ""
-    timeout_why: str = ""
-    success_exit_status: tuple[str, ...] = ()
-    source: str = ""
-    loses: tuple[str, ...] = ()  # signals that end it in the middle of a job, or cost a job
+    signal: StopSignal = Field(examples=["SIGTERM"])
+    kill_mode: KillModeWord = KillMode.CONTROL_GROUP
+    # Signals that let the job finish, sent to the main process …
+    drains: kinds.Signals = Field(default_factory=_signal)
+    # … and where every process of the cgroup gets them.
+    drains_all: kinds.Signals = Field(default_factory=_signal_to_all)
+    timeout: AnySpan = Duration("5min", 300.0)
+    why: kinds.Text = ""
+    timeout_why: kinds.Text = ""
+    success_exit_status: kinds.Statuses = ()
+    source: kinds.Text = ""
+    loses: kinds.AnySignals = ()  # signals that end it in the middle of a job, or cost a job
+    again: kinds.AnySignals = ()  # signals that do so where it has been told to stop before
+
+    def clashes(self) -> Iterator[tuple[str, ...]]:
+        """Signals that are said to do two things."""
+        if self.signal not in self.drains:
+            why = f"must name {self.signal}, which is the preset's own signal"
+            yield "drains", why, "signal"
+        if self.kill_mode is KillMode.CONTROL_GROUP and self.signal not in self.drains_all:
+            why = f'must name {self.signal}, which "control-group" sends to every process'
+            yield "drains_all", why, "signal", "kill_mode"
+        if both := sorted({*self.loses} & {*self.drains, *self.drains_all}):
+            yield "loses", f"{either(both, last='and')} cannot be in drains as well"
 
 
-@dataclass(frozen=True, slots=True)
-class Quiet:
+class Service(Part):
+    """Directives that it needs."""
+
+    type: kinds.UnitType | None = None
+    notify_access: Annotated[str, kinds.word("main", "exec", "all")] | None = None
+    watchdog: LongSpan | None = None
+
+
+def _directives(table: Service) -> tuple[tuple[str, str], ...]:
+    pairs = zip(("Type", "NotifyAccess", "WatchdogSec"), dict(table).values(), strict=True)
+    return tuple((directive, str(value)) for directive, value in pairs if value)
+
+
+class Quiet(Part):
     """How it is told to take no new jobs, and to go on; "" where it has no such signal."""
 
-    signal: str = ""
-    resume: str = ""
-    instead: str = ""
+    signal: AnySignal = ""
+    resume: AnySignal = ""
+    instead: kinds.Text = ""
+
+    def clashes(self) -> Iterator[tuple[str, ...]]:
+        """One signal without the other."""
+        if self.resume and not self.signal:
+            yield "resume", "means nothing without signal", "signal"
 
 
-@dataclass(frozen=True, slots=True)
-class Hardened:
+class Hardened(Part):
     """Directives of `hardening` with which it does not work."""
 
-    leave_out: tuple[str, ...] = ()
-    why: str = ""
-    source: str = ""
+    leave_out: kinds.Hardenings = ()
+    why: kinds.Text = ""
+    source: kinds.Text = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Queues:
+class Queues(Part):
     """How `queues = […]` reaches the worker: by a variable, by arguments, or not at all."""
 
-    variable: str = ""
-    separator: str = ","
-    arguments: tuple[str, ...] = ()  # "{queues}" stands for all of them
-    each: tuple[str, ...] = ()  # once for each of them, as "{queue}"
-    given: re.Pattern[str] | None = None  # a command that names queues itself
-    note: str = ""
+    variable: kinds.Variable = ""
+    separator: kinds.Separator = ","
+    arguments: kinds.Texts = ()  # "{queues}" stands for all of them
+    each: kinds.Texts = ()  # once for each of them, as "{queue}"
+    given: kinds.Pattern | None = None  # a command that names queues itself
+    note: kinds.Text = ""
+
+    def clashes(self) -> Iterator[tuple[str, ...]]:
+        """Queues that reach the worker twice, or not at all."""
+        if self.variable and self.by_arguments:
+            yield "variable", "means something else than arguments; only one of them can be"
+        if self.arguments and not self.each and "{queues}" not in " ".join(self.arguments):
+            yield "arguments", 'expected "{queues}" somewhere in it, or each beside it', "each"
+        if self.each and "{queue}" not in " ".join(self.each):
+            yield "each", 'expected "{queue}" somewhere in it'
 
     @property
     def by_arguments(self) -> bool:
@@ -101,109 +169,154 @@ class Queues:
         return tuple(dict.fromkeys(name for each in names if (name := each.strip("\"'"))))
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Part):
     """A command line to which something else applies."""
 
-    command: re.Pattern[str]
-    why: str
-    signal: str = ""
-    kill_mode: KillMode | None = None
-    drains: tuple[str, ...] | None = None
-    drains_all: tuple[str, ...] | None = None
-    source: str = ""
+    command: kinds.Pattern = Field(examples=["--workers[ =]"])
+    why: kinds.Text = Field(examples=["the children must be told, too"])
+    signal: StopSignal = ""
+    kill_mode: KillModeWord | None = None
+    drains: kinds.Signals | None = None
+    drains_all: kinds.Signals | None = None
+    source: kinds.Text = ""
+
+    def clashes(self) -> Iterator[tuple[str, ...]]:
+        """A signal that would lose the job."""
+        if self.signal and self.signal not in (self.drains or ()):
+            yield "drains", f"must name {self.signal}, which is the case's own signal", "signal"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+_CONDITIONS = (
+    "command", "options", "lacks", "variable", "directive", "kill_mode", "stop_signal",
+)  # fmt: skip
+
+
+class Check(Part):
     """Settings that are known to lose jobs, or to do something else than they seem to.
 
     All the conditions that a row has must hold; those of the command line for one program of it.
     """
 
-    says: str
-    name: str = ""  # for `allow`; of the rows with one name the first that holds counts
-    level: Level = Level.WARNING
-    sure: Certainty | None = None  # None: as the level says
-    why: str = ""
-    instead: str = ""
-    source: str = ""
-    command: re.Pattern[str] | None = None  # anywhere in the command, or in a program it runs
-    options: tuple[str, ...] = ()  # one of these is given
-    lacks: tuple[str, ...] = ()  # none of these is given
-    variable: str = ""
-    directive: str = ""  # the worker has it in its `service` or `unit`
-    value: re.Pattern[str] | None = None  # all of the variable's, directive's or option's value
-    instances: int = 1  # only where so many may run at a time
-    kill_mode: KillMode | None = None  # only under this one
-    stop_signal: str = ""  # only with this one
-    unless: str = ""  # not where the user gives this directive; or DIRECTIVE=VALUE
+    says: kinds.Text = Field(examples=["loses the job"])
+    name: kinds.FindingName = (
+        ""  # for `allow`; of the rows with one name the first that holds counts
+    )
+    level: Word[Level] = Level.WARNING
+    sure: Word[Certainty] | None = None  # None: as the level says
+    why: kinds.Text = ""
+    instead: kinds.Text = ""
+    source: kinds.Text = ""
+    command: kinds.Pattern | None = None  # anywhere in the command, or in a program it runs
+    options: kinds.Options = ()  # one of these is given
+    lacks: kinds.Options = ()  # none of these is given
+    variable: kinds.Variable = ""
+    directive: kinds.Directive = ""  # the worker has it in its `service` or `unit`
+    value: kinds.Pattern | None = None  # all of the variable's, directive's or option's value
+    instances: Annotated[int, whole(1, 1000)] = 1  # only where so many may run at a time
+    kill_mode: KillModeWord | None = None  # only under this one
+    stop_signal: StopSignal = ""  # only with this one
+    unless: kinds.Text = ""  # not where the user gives this directive; or DIRECTIVE=VALUE
 
     @property
     def certainty(self) -> Certainty:
+        """How sure the finding is."""
         return self.sure or BY_LEVEL[self.level]
 
+    def clashes(self) -> Iterator[tuple[str, ...]]:
+        """Conditions that are missing, or that do not go together."""
+        if not self.model_fields_set & {*_CONDITIONS}:
+            yield "says", f"of what? {either(_CONDITIONS)} is needed", *_CONDITIONS
+        named = ("options", "variable", "directive")
+        if self.value and not (self.options or self.variable or self.directive):
+            yield "value", f"of what? {either(named)} is needed beside it", *named
+        if self.value and self.variable and self.directive:
+            yield "value", "of which? only one of variable and directive can be"
+        if self.level is Level.ERROR and not self.name:
+            yield "name", 'missing; who knows better has to silence it: allow = ["its-name"]'
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+
+class Limit(Part):
     """A time limit of the framework's own that `stop_timeout` must leave room for."""
 
-    command: re.Pattern[str] | None  # its first group is the number
-    unit: str
-    margin: Duration
-    options: tuple[str, ...] = ()  # that have the number as their value
-    files: tuple[str, ...] = ()  # below the release, where no option says it; the first that is
-    file_options: tuple[str, ...] = ()  # that name another file
-    line: re.Pattern[str] | None = None  # of the file; its first group is the number
-    default: int | None = None  # the framework's own, where nothing says it
-    says: str = ""
-    source: str = ""
+    command: kinds.NumberPattern | None = None  # its first group is the number
+    unit: Annotated[str, kinds.word("ms", "s", "min", "h")] = "s"
+    margin: ShortSpan = Duration("5s", 5.0)
+    options: kinds.Options = ()  # that have the number as their value
+    files: kinds.Files = ()  # below the release, where no option says it; the first that is
+    file_options: kinds.Options = ()  # that name another file
+    line: kinds.NumberPattern | None = None  # of the file; its first group is the number
+    default: Annotated[int, whole(0, 10**9)] | None = None  # the framework's own
+    says: kinds.Text = ""
+    source: kinds.Text = ""
+
+    def clashes(self) -> Iterator[tuple[str, ...]]:
+        """A number that stands nowhere."""
+        sources = ("command", "options", "default", "files")
+        if not self.model_fields_set & {*sources}:
+            yield "command", "missing; command, options, files or default is needed", *sources
+        if bool(self.files) != bool(self.line):
+            yield "line", "needs files beside it, and files need line", "files"
+        if self.file_options and not self.files:
+            yield "file_options", "means nothing without files", "files"
 
 
-@dataclass(frozen=True, slots=True)
-class Prints:
+class Prints(Part):
     """What a worker prints of its jobs, for frameworks that keep nothing of them in Redis."""
 
-    begun: tuple[re.Pattern[str], ...] = ()  # their groups: id, and name
-    ended: tuple[re.Pattern[str], ...] = ()  # their group: id
-    ahead: bool = False  # the beginning is printed of what is fetched, and may begin later
-    needs: str = ""  # an option without which it does not print that …
-    given: re.Pattern[str] | None = None  # … and a command that has it
-    source: str = ""
+    begun: kinds.JobPatterns = ()  # their groups: id, and name
+    ended: kinds.JobPatterns = ()  # their group: id
+    ahead: Flag = False  # the beginning is printed of what is fetched, and may begin later
+    needs: kinds.Text = ""  # an option without which it does not print that …
+    given: kinds.Pattern | None = None  # … and a command that has it
+    source: kinds.Text = ""
+
+    def clashes(self) -> Iterator[tuple[str, ...]]:
+        """One half of a pair."""
+        if self.begun and not self.ended:
+            yield "ended", "missing; without it every job would be in hand for ever", "begun"
+        if self.ended and not self.begun:
+            yield "begun", "missing; ended alone tells of no job", "ended"
+        if bool(self.needs) != bool(self.given):
+            yield "needs", "needs given beside it, a command that has that option", "given"
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(Part):
     """What is known, how, and from where."""
 
-    says: str
-    basis: Basis
-    source: str = ""
+    says: kinds.Text = Field(examples=["a second SIGTERM kills the job"])
+    basis: Word[Basis] = Basis.UNVERIFIED
+    source: kinds.Text = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
+class File(Table):
+    """What the file of a preset says."""
+
+    title: kinds.Text = Field(examples=["Our framework"])
+    stop: Stop = Field(examples=[{"signal": "SIGTERM"}])
+    about: kinds.Text = ""
+    command: Command = ""  # an example
+    versions: kinds.Texts = ()  # that it was tried with
+    recognise: Recognise = Recognise.model_construct()
+    service: Annotated[
+        tuple[tuple[str, str], ...], Kind("table", "a table", Service, _directives)
+    ] = ()
+    quiet: Quiet = Quiet.model_construct()
+    environment: Variables = ()
+    queues: Queues = Queues.model_construct()
+    signals: kinds.Notes = ()
+    cases: Items[Case] = ()
+    checks: Items[Check] = ()
+    limits: Items[Limit] = ()
+    facts: Items[Fact] = ()
+    prints: Prints = Prints.model_construct()
+    hardening: Hardened = Hardened.model_construct()
+    redis: Keys | None = None  # where its queues are; None: not known, or not in Redis
+
+
+class Preset(File):
     """What one queue framework needs."""
 
     name: str
-    title: str
-    stop: Stop
-    about: str = ""
-    command: str = ""  # an example
-    versions: tuple[str, ...] = ()  # that it was tried with
-    recognise: Recognise = Recognise()
-    service: tuple[tuple[str, str], ...] = ()  # directives
-    quiet: Quiet = Quiet()
-    environment: tuple[tuple[str, str], ...] = ()
-    queues: Queues = Queues()
-    signals: tuple[tuple[str, str], ...] = ()
-    cases: tuple[Case, ...] = ()
-    checks: tuple[Check, ...] = ()
-    limits: tuple[Limit, ...] = ()
-    facts: tuple[Fact, ...] = ()
-    prints: Prints = Prints()
-    hardening: Hardened = Hardened()
-    redis: Keys | None = None  # where its queues are; None: not known, or not in Redis
 
     def case(self, command: str) -> Case | None:
         """The case that this command line is, if it is one."""
@@ -214,13 +327,6 @@ class Preset:
         case = self.case(command)
         if case is None:
             return self
-        stop = replace(
-            self.stop,
-            signal=case.signal or self.stop.signal,
-            kill_mode=case.kill_mode or self.stop.kill_mode,
-            drains=self.stop.drains if case.drains is None else case.drains,
-            drains_all=self.stop.drains_all if case.drains_all is None else case.drains_all,
-            why=case.why,
-            source=case.source or self.stop.source,
-        )
-        return replace(self, stop=stop)
+        keys = ("signal", "kill_mode", "drains", "drains_all", "why", "source")
+        own = {key: value for key in keys if (value := getattr(case, key)) not in (None, "")}
+        return self.model_copy(update={"stop": self.stop.model_copy(update=own)})

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from unitq.errors import NotPermittedError
 from unitq.model.finding import Finding, Level
-from unitq.queues.commands import pack
+from unitq.queues.commands import ErrorReply, command
 from unitq.queues.errors import QueuesError
-from unitq.queues.snapshot import look
-from unitq.queues.wire import Refused
+from unitq.queues.snapshot import take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unitq.errors import ConfigError
+    from unitq.errors import UnitqError
     from unitq.queues.client import Connection
     from unitq.queues.model import Sample
     from unitq.queues.reader import Source
@@ -28,6 +28,7 @@ class Answered(NamedTuple):
     findings: tuple[Finding, ...]
     queues: int = 0
     workers: int | None = None  # registered ones; None: the frameworks keep no list of them
+    denied: bool = False  # its password can only be read as root
 
     @property
     def reachable(self) -> bool:
@@ -49,11 +50,12 @@ class Answered(NamedTuple):
         return f"{self.where}: {', '.join(parts)}"
 
 
-def unreachable(error: QueuesError | ConfigError, where: str = "") -> Answered:
+def unreachable(error: UnitqError, where: str = "") -> Answered:
     """Returns the same where there is nothing to ask, or no answer."""
     add = "; ".join(error.problems)
-    hint = ": ".join(part for part in (error.hint, add) if part)
-    return Answered(where, (Finding(Level.ERROR, "redis", error.message, hint, _WHY),))
+    hint = ": ".join(part for part in (error.hint, add) if part) or "correct [redis], or start it"
+    finding = Finding(Level.ERROR, "redis", error.message, hint, _WHY)
+    return Answered(where, (finding,), denied=isinstance(error, NotPermittedError))
 
 
 def answered(connection: Connection, sources: Sequence[Source]) -> Answered:
@@ -62,8 +64,8 @@ def answered(connection: Connection, sources: Sequence[Source]) -> Answered:
     Takes two seconds at the most. What an account of Redis may not ask says nothing.
     """
     try:
-        samples = look(connection, sources, ages=False)
-        (memory,) = connection.together(lambda: connection.ask([pack("INFO", "memory")]))
+        samples = take_snapshot(connection, sources, ages=False)
+        (memory,) = connection.run(lambda: connection.ask([command("INFO", "memory")]))
     except QueuesError as error:
         return unreachable(error, connection.where)
     lists = [sample.registry.workers for sample in samples if sample.registry.workers is not None]
@@ -92,15 +94,16 @@ def _empty(sample: Sample, source: Source) -> Finding:
     return Finding(
         Level.NOTE,
         "redis",
-        f"no key of {sample.preset}{prefix}: no job waits, and no worker is registered",
-        "if some do: `url` names another database, or `prefix` is another one",
-        name="redis-empty",
+        f"no key of {sample.preset}{prefix}",
+        "if there are jobs: `url` names another database, or `prefix` is another one",
+        "no job waits there, and no worker is registered",
+        "redis-empty",
     )
 
 
 def _eviction(memory: Any) -> list[Finding]:
     """What follows where Redis throws keys away to make room (redis.io, Key eviction)."""
-    if isinstance(memory, Refused) or not isinstance(memory, bytes | str):
+    if isinstance(memory, ErrorReply) or not isinstance(memory, bytes | str):
         return []
     text = memory.decode(errors="replace") if isinstance(memory, bytes) else memory
     told = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from unitq.queues.commands import Commands
+    from unitq.queues.commands import Answer, Commands
     from unitq.queues.model import Registry
     from unitq.queues.reader import Notes, Source
-    from unitq.queues.wire import Answer
 
     Reader = Callable[[Source, Notes], Generator[Commands, list[Answer], Registry]]
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from unitq.model.names import InstanceName
     from unitq.presets.model import Prints
-    from unitq.queues.log_lines import Print
+    from unitq.systemd.journal_event import Print
 
 # The last lines of a start that are searched for what it has begun: two for each job, or more …
 FEW = 500

@@ -6,26 +6,27 @@ to the command must not be taken for an empty queue, or end in an error of Pytho
 
 from __future__ import annotations
 
-from itertools import chain, islice
+from functools import cache
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from unitq.queues.commands import Several
-from unitq.queues.wire import Refused
+from unitq.queues.commands import ErrorReply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from unitq.queues.commands import Commands
-    from unitq.queues.wire import Answer
+    from unitq.queues.commands import Answer, Command, Commands
 
     Fits = Callable[[Sequence[Answer]], bool]
 
 _NIL = type(None)
-_LISTS = {list, _NIL, Refused}  # of what is not there some servers have nil and not an empty list
+# Of what is not there some servers have nil and not an empty list.
+_LISTS = {list, _NIL, ErrorReply}
 
 
 def _all(*kinds: type) -> Fits:
-    allowed = {*kinds, Refused}
+    allowed = {*kinds, ErrorReply}
     return lambda answers: set(map(type, answers)) <= allowed
 
 
@@ -97,44 +98,60 @@ _COMMANDS: tuple[tuple[str, Fits], ...] = (
     ("XRANGE XREVRANGE", _entries),
 )  # fmt: skip
 _FITS = {name: fits for names, fits in _COMMANDS for name in names.split()}
+# Those whose other words say more.
+_OF_WORDS = {name for name in _FITS if name.startswith(("X", "ZR", "HMGET"))}
 
 
 def misfit(commands: Commands, answers: Sequence[Answer]) -> str:
     """The name of the first command whose answer is of no kind that it has; empty: all fit."""
-    rest = iter(answers)
-    for command in commands:
-        words, amount = _words(command)
-        part = list(islice(rest, amount))
-        name = words[0].upper()
-        if not _fits(name, words)(part) or (name == "HMGET" and not _full(part, words)):
+    at = 0
+    words: bytes
+    for words, alike in groupby(map(itemgetter(0), commands)):
+        end = at + sum(1 for _ in alike)
+        name = words.decode(errors="replace").upper()
+        if not _fit(name, commands[at:end], answers[at:end]):
             return name
+        at = end
     return ""
 
 
-def _fits(name: str, words: Sequence[str]) -> Fits:
+def _fit(name: str, commands: Commands, answers: Sequence[Answer]) -> bool:
+    if name not in _OF_WORDS:
+        fit: Fits = _FITS.get(name, _anything)
+        return fit(answers)
+    by_kind: dict[Fits, list[Answer]] = {}
+    for words, answer in zip(commands, answers, strict=True):
+        by_kind.setdefault(_fits(name, words), []).append(answer)
+    return all(fits(part) for fits, part in by_kind.items())
+
+
+def _fits(name: str, words: Command) -> Fits:
+    if name == "HMGET":
+        return _values(len(words) - 2)
     if name == "XPENDING" and len(words) < 6:
-        return _lists(int, bytes, list, _NIL)  # without a range: a summary
-    if name == "XINFO" and words[1].upper() == "STREAM":
-        return lambda answers: all(_row(each) for each in answers if _is_list(each))
-    if "WITHSCORES" in words:
-        return _pairs
-    return _FITS.get(name, _anything)
+        return _summary
+    if name == "XINFO" and words[1].upper() == b"STREAM":
+        return _stream
+    return _pairs if b"WITHSCORES" in words else _FITS[name]
+
+
+@cache
+def _values(amount: int) -> Fits:
+    """HMGET: a value, or nil, for each field."""
+    lists = _FITS["HMGET"]
+    return lambda answers: (
+        lists(answers) and all(len(each) == amount for each in answers if _is_list(each))
+    )
+
+
+def _summary(answers: Sequence[Answer]) -> bool:
+    """XPENDING without a range."""
+    return _lists(int, bytes, list, _NIL)(answers)
+
+
+def _stream(answers: Sequence[Answer]) -> bool:
+    return all(_row(each) for each in answers if _is_list(each))
 
 
 def _anything(_: Any) -> bool:
     return True  # a script's own (EVAL): who has written it knows
-
-
-def _full(answers: Sequence[Answer], words: Sequence[str]) -> bool:
-    """HMGET: a value, or nil, for each field."""
-    return all(len(each) == len(words) - 2 for each in answers if _is_list(each))
-
-
-def _words(command: bytes | Several) -> tuple[Sequence[str], int]:
-    """The words of a command, and how many answers it has."""
-    if isinstance(command, Several):
-        return command.words, command.amount
-    head, _, rest = command.partition(b"\r\n")  # *3 $5 HMGET …, as `commands.pack` makes it
-    amount = int(head[1:])
-    words = [word.decode(errors="replace") for word in rest.split(b"\r\n")[1::2]]
-    return (words + [""] * amount)[:amount], 1  # a value may have a line's end in it

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.presets.redis_keys import COUNTS, Oldest, filled
 from unitq.queues import ages
-from unitq.queues.commands import by_length, pack, packed
+from unitq.queues.commands import HOLE, ErrorReply, command, commands_for
 from unitq.queues.model import Lengths
-from unitq.queues.reader import refused, together
-from unitq.queues.rows import Rows, field
-from unitq.queues.sparse import SEVERAL, present, some
-from unitq.queues.values import number
-from unitq.queues.wire import Refused
+from unitq.queues.reader import note_error, side_by_side
+from unitq.queues.values import number, pairs, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from unitq.presets.redis_keys import Count, Keys, Words
-    from unitq.queues.commands import Commands
+    from unitq.presets.redis_keys import Count, Words
+    from unitq.queues.commands import Answer, Commands
     from unitq.queues.reader import Notes, Source
-    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Any]
 
 Column = list[int | None]
-
-# What these answer of a key that is not there is 0.
-_OF_NOTHING = frozenset({"HLEN", "LLEN", "SCARD", "STRLEN", "XLEN", "ZCARD"})
+Row = dict[bytes, Any] | None
 
 
 class Read(NamedTuple):
@@ -40,29 +34,26 @@ class Read(NamedTuple):
 
 
 def read(source: Source, notes: Notes, *, aged: bool = True) -> Reading:
-    """Two trips: the names, then everything else. Or, where the names are known, what most queues
-    have and then the rest. A third where a job's age is kept elsewhere, and is not to be had at
-    once.
+    """Two trips: the names, then everything else; or all at once, where the names are known. One
+    more where a job's age is kept elsewhere, and is not to be had at once.
     """
     keys, places = source.keys, source.places()
     oldest = keys.oldest if aged else None
     names: list[bytes] = []
     if keys.names:
-        commands = [pack(*filled(words, places)) for words in keys.names]
+        commands = [command(*filled(words, places)) for words in keys.names]
         at_once = ages.at_once(oldest, places) if oldest else ()
         if at_once:
             commands.append(ages.trial(at_once))
         answers = yield commands
         names = _names(source, answers[: len(keys.names)], notes)
-        if oldest and at_once and isinstance(answers[-1], list):
-            oldest = Oldest(at_once)
-    raw = by_length([*names, *(queue.encode() for queue in source.queues)])
-    # What most of them will not have takes a trip more, which is worth it for thousands.
-    several = not keys.names and len(raw) >= SEVERAL
-    readings: list[Reading] = [_counted(source, raw, notes, several=several)]
+        if at_once and isinstance(answers[-1], list):
+            oldest = Oldest.model_construct(command=at_once)
+    raw = list(dict.fromkeys([*names, *(queue.encode() for queue in source.queues)]))
+    readings: list[Reading] = [_counted(source, raw, notes)]
     if oldest:
-        readings.append(ages.since(source, oldest, raw, notes, several=several))
-    (columns, whole), *since = yield from together(readings)
+        readings.append(ages.since(source, oldest, raw, notes))
+    (columns, whole), *since = yield from side_by_side(readings)
     empty: Column = [None] * len(raw)
     parts = [columns.get(name, empty) for name in COUNTS]
     lengths = map(Lengths, *parts, since[0] if since else empty)
@@ -70,58 +61,28 @@ def read(source: Source, notes: Notes, *, aged: bool = True) -> Reading:
     return Read(queues, Lengths(**{name: column[0] for name, column in whole.items()}))
 
 
-def _counted(source: Source, raw: list[bytes], notes: Notes, *, several: bool) -> Reading:
-    """The numbers by their names: those of each queue, and those of all together."""
-    keys, places = source.keys, source.places()
-    every = [(name, count) for name, counts in keys.counts().items() for count in counts]
+def _counted(source: Source, raw: list[bytes], notes: Notes) -> Reading:
+    """Counts by their names: of each queue, and of all together."""
+    places = source.places() | {"q": HOLE}
+    every = [(name, count) for name, counts in source.keys.counts().items() for count in counts]
     # Several numbers may stand in one answer: each command is asked once.
-    of_each = dict.fromkeys(count.command for _, count in every if count.of_each)
-    of_all = dict.fromkeys(count.command for _, count in every if not count.of_each)
-    seldom = [words for words in of_each if several and _seldom(words, keys)]
-    full = {words: filled(words, places) for words in (*of_each, *of_all)}
-    parts = {
-        words: present(full[words][1], "{q}", raw)
-        if words in seldom
-        else packed(full[words], "{q}", raw)
-        for words in of_each
+    asked = {
+        count.command: commands_for(raw if count.of_each else [b""], *filled(count.command, places))
+        for _, count in every
     }
-    at_first = yield [*parts.values(), *(pack(*full[words]) for words in of_all)]
-    answers = iter(at_first)
-    told: dict[Words, list[Answer]] = {
-        words: list(islice(answers, part.amount)) for words, part in parts.items()
-    }
-    told |= {words: [next(answers)] for words in of_all}
-    there = {words: some(told[words], len(raw)) for words in seldom}
-    if any(there.values()):
-        at_last = yield [
-            packed(full[words], "{q}", [raw[index] for index in found])
-            for words, found in there.items()
-        ]
-        answers = iter(at_last)
-    for words, found in there.items():
-        told[words] = [0] * len(raw)
-        for index in found:
-            told[words][index] = next(answers)
+    answers = iter((yield list(chain.from_iterable(asked.values()))))
+    told = {words: list(islice(answers, len(commands))) for words, commands in asked.items()}
     return (
         _columns([one for one in every if one[1].of_each], told, notes),
         _columns([one for one in every if not one[1].of_each], told, notes),
     )
 
 
-def _seldom(words: Words, keys: Keys) -> bool:
-    """Whether most queues will have none of these: jobs delayed, failed, in hand."""
-    # What waits is in a key that many of them will have.
-    usual = keys.waiting[0].command if keys.waiting else ()
-    if len(words) != 2 or words[0] not in _OF_NOTHING:
-        return False
-    return words[1].count("{q}") == 1 and words[1] not in usual
-
-
 def _names(source: Source, answers: list[Answer], notes: Notes) -> list[bytes]:
     found: list[bytes] = []
     for answer in answers:
-        if isinstance(answer, Refused):
-            refused(answer, notes)
+        if isinstance(answer, ErrorReply):
+            note_error(answer, notes)
         elif isinstance(answer, list):
             found += [name for name in answer if isinstance(name, bytes)]
     (strip,) = filled((source.keys.strip,), source.places())
@@ -135,25 +96,24 @@ def _columns(
 ) -> dict[str, Column]:
     """The answers of each name, added up queue by queue."""
     found: dict[str, Column] = {}
-    rows: dict[tuple[Words, str], Rows] = {}  # several numbers may stand in one
-    shared = {name for name, _ in counts if sum(name == other for other, _ in counts) > 1}
+    names = [name for name, _ in counts]
+    rows: dict[tuple[Words, str], list[Row]] = {}  # several numbers may stand in one
     for name, count in counts:
-        part = told[count.command]
-        value = partial(_value, count, notes, shared=name in shared)
-        kinds = set(map(type, part))
-        # One pass in C where all are numbers, as nearly always.
-        if kinds <= {int}:
-            column: Column = part
-        elif kinds == {Refused}:
-            once = {each: value(each) for each in set(part)}
-            column = [once[each] for each in part]
+        answers = told[count.command]
+        value = partial(_value, count, notes, shared=names.count(name) > 1)
+        if set(map(type, answers)) <= {int}:  # nearly always
+            column: Column = answers
         elif count.row:
             key = count.command, count.row
             if key not in rows:
-                rows[key] = Rows(part, count.row)
-            column = rows[key].numbers(count.field, value)
+                rows[key] = [row_of(answer, count.row.encode()) for answer in answers]
+            field = count.field.encode()
+            both = zip(rows[key], answers, strict=True)
+            column = [value(answer) if row is None else row.get(field) for row, answer in both]
+            if not set(map(type, column)) <= {int, type(None)}:
+                column = list(map(number, column))
         else:
-            column = list(map(value, part))
+            column = list(map(value, answers))
         if name in found:
             pairwise = zip(found[name], column, strict=True)
             column = [a if b is None else b if a is None else a + b for a, b in pairwise]
@@ -163,17 +123,17 @@ def _columns(
 
 def _value(count: Count, notes: Notes, answer: Answer, *, shared: bool) -> int | None:
     """The number in one answer; of rows, only where the one is not among them."""
-    if isinstance(answer, Refused):
+    if isinstance(answer, ErrorReply):
         missing = answer.code == "NOGROUP" or "no such key" in answer.words
         if not (shared and answer.code == "WRONGTYPE"):
             # Of several commands for one number only one may fit: a list, or a sorted set.
-            refused(answer, notes)
+            note_error(answer, notes)
         return 0 if missing else None
     if answer is None:
         return 0  # a counter that nothing has been added to yet
     if not count.field:
         return len(answer) if isinstance(answer, list) else number(answer)
     if not count.row:
-        return number(field(answer, count.field.encode()))
+        return number(pairs(answer).get(count.field))
     notes(f"there is no group {count.row} in a stream: a preset of your own can name another")
     return None

@@ -13,14 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Set
 
     from unitq.presets.model import Prints
-
-
-class Print(NamedTuple):
-    """A line that a process wrote."""
-
-    time: float  # seconds since 1970
-    text: str
-    gap: bool = False  # not its own: journald says that it has left out lines before this time
+    from unitq.systemd.journal_event import Print
 
 
 class Said(NamedTuple):

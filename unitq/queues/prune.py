@@ -12,10 +12,9 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.linux import changes
-from unitq.queues.commands import pack
+from unitq.queues.commands import ErrorReply, command
 from unitq.queues.errors import QueuesError
 from unitq.queues.values import table, text
-from unitq.queues.wire import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,10 +79,10 @@ return "pruned"
 def prune(connection: Connection, source: Source, dead: Registration, why: str) -> Pruned:
     """Removes it, unless something has changed since it was read. Raises QueuesError."""
     script, keys, values = _order(source, dead, why)
-    command = pack("EVAL", script, str(len(keys)), *keys, *values)
+    script_call = command("EVAL", script, str(len(keys)), *keys, *values)
     changes.note()
-    (answer,) = connection.together(lambda: connection.ask([command]), repeatable=False)
-    if isinstance(answer, Refused):
+    (answer,) = connection.run(lambda: connection.ask([script_call]), repeatable=False)
+    if isinstance(answer, ErrorReply):
         raise QueuesError(
             f"{connection.where}: cannot prune {dead.id}: {answer.words}",
             hint="to prune, the Redis user needs the rights of a worker, and +eval",

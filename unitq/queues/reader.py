@@ -1,22 +1,21 @@
 """Queues to be read, and the readers' own language.
 
-A reader is a generator: it yields packed commands, gets their answers, and ends with what it has
-found. So several of them share each trip to Redis, and none knows of connections.
+A reader is a generator: it yields commands, gets their answers, and ends with what it has found. So
+several of them share each trip to Redis, and none knows of connections.
 """
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unitq.queues.commands import HOLE, Several, count, packed
-from unitq.queues.wire import Answer, Refused
+from unitq.queues.commands import ErrorReply
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
     from unitq.presets.redis_keys import Keys
-    from unitq.queues.commands import Commands
+    from unitq.queues.commands import Answer, Commands
 
 
 class Source(NamedTuple):
@@ -54,27 +53,21 @@ class Notes:
         return iter(self._found)
 
 
-def each(values: Sequence[str | bytes], *words: str) -> Several:
-    """One command for each queue, or job: it is put where HOLE stands in the words."""
-    raw = [value.encode() if isinstance(value, str) else value for value in values]
-    return packed(words, HOLE, raw)
-
-
-def good(answers: Sequence[Answer], notes: Notes) -> list[Answer]:
+def without_errors(answers: Sequence[Answer], notes: Notes) -> list[Answer]:
     """The answers, with nil for each that is an error; that is noted."""
-    if Refused not in set(map(type, answers)):
+    if ErrorReply not in set(map(type, answers)):
         return list(answers)
     found: list[Answer] = []
     for answer in answers:
-        if isinstance(answer, Refused):
-            refused(answer, notes)
+        if isinstance(answer, ErrorReply):
+            note_error(answer, notes)
             found.append(None)
         else:
             found.append(answer)
     return found
 
 
-def refused(answer: Refused, notes: Notes) -> None:
+def note_error(answer: ErrorReply, notes: Notes) -> None:
     """Notes an error, in words that say what to do."""
     if answer.code == "NOGROUP" or "no such key" in answer.words:
         return  # a stream that nobody has written to, or read from, yet
@@ -87,7 +80,7 @@ def refused(answer: Refused, notes: Notes) -> None:
         notes(f"Redis answers: {answer.words}")
 
 
-def together(
+def side_by_side(
     readings: Sequence[Generator[Commands, list[Answer], Any]],
 ) -> Generator[Commands, list[Answer], list[Any]]:
     """Runs them side by side: what they ask at the same time is one trip."""
@@ -104,16 +97,7 @@ def together(
         on(index, None)
     while asked:
         batch, asked = asked, {}
-        # What is asked twice, the same of all queues, is sent once: where its answers stand.
-        sent: dict[bytes | Several, slice] = {}
-        size = 0
-        for command in chain.from_iterable(batch.values()):
-            if command not in sent:
-                amount = count([command])
-                sent[command] = slice(size, size + amount)
-                size += amount
-        answers = yield list(sent)
+        answers = iter((yield list(chain.from_iterable(batch.values()))))
         for index, commands in batch.items():
-            parts = [answers[sent[command]] for command in commands]
-            on(index, parts[0] if len(parts) == 1 else list(chain.from_iterable(parts)))
+            on(index, list(islice(answers, len(commands))))
     return results

@@ -11,10 +11,9 @@ import json
 from typing import TYPE_CHECKING
 
 from unitq.linux import changes
-from unitq.queues.commands import pack
+from unitq.queues.commands import ErrorReply, command
 from unitq.queues.errors import QueuesError
 from unitq.queues.values import table, text
-from unitq.queues.wire import Refused
 
 if TYPE_CHECKING:
     from unitq.queues.client import Connection
@@ -63,10 +62,12 @@ def requeue(connection: Connection, source: Source, killed: Registration) -> str
     )
     body = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
     silent = "1" if source.preset == "php-resque" else "0"
-    command = pack("EVAL", _SCRIPT, str(len(keys)), *keys, killed.id, working, body, queue, silent)
+    script_call = command(
+        "EVAL", _SCRIPT, str(len(keys)), *keys, killed.id, working, body, queue, silent
+    )
     changes.note()
-    (answer,) = connection.together(lambda: connection.ask([command]), repeatable=False)
-    if isinstance(answer, Refused):
+    (answer,) = connection.run(lambda: connection.ask([script_call]), repeatable=False)
+    if isinstance(answer, ErrorReply):
         raise QueuesError(
             f"{connection.where}: cannot put a job back: {answer.words}",
             hint="the Redis user needs the rights of a worker, and +eval",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unitq.errors import ConfigError, NotPermittedError
 from unitq.linux.read_as import UnreadableError, read
-from unitq.rollout.credentials import DecryptError, decrypt
+from unitq.systemd.creds import DecryptError, decrypt
 from unitq.systemd.envfile import assignments
 
 if TYPE_CHECKING:

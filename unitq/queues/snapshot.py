@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from unitq.queues import frameworks, lengths
 from unitq.queues.model import Lengths, Registry, Sample
-from unitq.queues.reader import Notes, together
+from unitq.queues.reader import Notes, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from unitq.queues.client import Connection
-    from unitq.queues.commands import Commands
+    from unitq.queues.commands import Answer, Commands
     from unitq.queues.reader import Source
-    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Any]
 
 
-def look(
+def take_snapshot(
     connection: Connection,
     sources: Sequence[Source],
     *,
@@ -34,12 +33,12 @@ def look(
     `named`: where a framework keeps only what a worker has fetched, those jobs, one trip more.
     """
     sources = [source._replace(named=named) for source in sources]
-    return connection.together(
-        lambda: _look(connection.ask, sources, numbers=numbers, workers=workers, ages=ages)
+    return connection.run(
+        lambda: _read(connection.ask, sources, numbers=numbers, workers=workers, ages=ages)
     )
 
 
-def _look(
+def _read(
     ask: Callable[[Commands], list[Answer]],
     sources: Sequence[Source],
     *,
@@ -49,10 +48,8 @@ def _look(
 ) -> list[Sample]:
     now = time.time()
     at = time.monotonic()
-    # Those of one length beside each other are packed in one piece.
     stamped = [
-        source._replace(now=now, queues=tuple(sorted(dict.fromkeys(source.queues), key=len)))
-        for source in sources
+        source._replace(now=now, queues=tuple(dict.fromkeys(source.queues))) for source in sources
     ]
     notes = [Notes() for _ in sources]
     readings: list[Reading] = []
@@ -64,14 +61,20 @@ def _look(
             if registry and workers
             else _nothing(Registry())
         )
-    reading = together(readings)
+    reading = side_by_side(readings)
     answers: list[Answer] | None = None
     while True:
         try:
-            answers = ask(reading.send(answers))  # type: ignore[arg-type]
+            commands = reading.send(answers)  # type: ignore[arg-type]
         except StopIteration as end:
             results = end.value
             break
+        # What two readers ask, the same of all queues, is sent once.
+        sent = list(dict.fromkeys(commands))
+        answers = ask(sent)
+        if len(sent) < len(commands):
+            told = dict(zip(sent, answers, strict=True))
+            answers = [told[command] for command in commands]
     samples = []
     for index, source in enumerate(stamped):
         read, registry = results[2 * index : 2 * index + 2]

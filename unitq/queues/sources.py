@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.errors import ConfigError
-from unitq.presets.model import NONE
+from unitq.presets import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.model.app import App, Worker
     from unitq.presets.model import Preset
     from unitq.queues.client import Connection, Secrets
@@ -35,7 +35,7 @@ def loaded(scope: Scope, *, reading: bool = True) -> tuple[App, Path]:
         revision = state.current(scope.layout.app(scope.app))
         if revision is None:
             raise
-        return scope._replace(config=revision.config).load(reading=reading)
+        return scope.replace(config=revision.config).load(reading=reading)
 
 
 class NoRedisError(ConfigError):
@@ -70,7 +70,7 @@ def of_installed(scope: Scope, revision: Revision, *, reading: bool = True) -> t
 
     What is installed does not say where Redis is; the file that it was made from does.
     """
-    app, path = scope._replace(config=scope.config or revision.config).load(reading=reading)
+    app, path = scope.replace(config=scope.config or revision.config).load(reading=reading)
     return app, way(app, scope.presets(), str(path))
 
 

@@ -59,6 +59,16 @@ def pairs(answer: object) -> dict[str, Any]:
     return {text(key): value for key, value in zip(answer[::2], answer[1::2], strict=False)}
 
 
+def row_of(answer: object, name: bytes) -> dict[bytes, Any] | None:
+    """The row of that name among rows such as those of XINFO; None where there is none."""
+    for row in answer if isinstance(answer, list) else ():
+        if isinstance(row, list) and name in row:
+            found = dict(zip(row[::2], row[1::2], strict=False))
+            if found.get(b"name") == name:
+                return found
+    return None
+
+
 def number(value: object) -> int | None:
     """A whole number, however Redis sends it."""
     if not isinstance(value, int):

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.errors import NotPermittedError, PreflightError
 from unitq.linux.account import name_of
 from unitq.linux.links import changes_in_place
 from unitq.linux.read_as import UnreadableError, deciding, read
-from unitq.model.app import CodeVersion
+from unitq.model.app import CodeVersion, environment_places
+from unitq.model.finding import Finding, Level, shared
 from unitq.model.release_names import within
 from unitq.revisions import git, git_files
 from unitq.revisions.in_place import CHANGED
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from unitq.linux.trust import Control
-    from unitq.model.app import App, Worker
+    from unitq.model.app import App
     from unitq.revisions.model import Revision
 
 _UNTOLD = "code as of "
@@ -36,32 +36,79 @@ class _Version(NamedTuple):
     commit: str = ""  # that is checked out
 
 
-def of_app(app: App, label: str | None = None, *, certain: bool = False) -> dict[str, Code]:
-    """What each worker would run now.
+class Refused(NamedTuple):
+    """What keeps a deploy from the code, or from an environment file."""
+
+    finding: Finding
+    denied: bool = False  # it is there, but not for us
+
+
+class Looked(NamedTuple):
+    """What each worker would run now; what is not there is empty, and refused."""
+
+    code: dict[str, Code]
+    refused: tuple[Refused, ...] = ()
+
+
+def look(app: App, label: str | None = None, *, certain: bool = False) -> Looked:
+    """Returns what each worker would run now, and all that cannot be found or read.
 
     `label` is what the caller calls the code (a commit, a build number); it takes the place of
-    what `code_version` would find out. Raises PreflightError where a directory or a file is
-    missing. `certain`: raises NotPermittedError where root would be told another version.
+    what `code_version` would find out. `certain`: a version that root would be told another of is
+    refused.
     """
-    versions: dict[str, Code] = {}
-    found = {}
-    told_by = deciding(app.owner)
+    refused: list[Refused] = []
+
+    def refuse(key: str, places: Sequence[str], error: _RefusedError) -> None:
+        refused.extend(
+            Refused(Finding(Level.ERROR, place, error.what, error.hint, error.why), error.denied)
+            for place in shared(key, places, len(app.workers))
+        )
+
+    folders: dict[str, list[str]] = {}
     for worker in app.workers:
-        if worker.directory not in versions:
-            release = _release(worker)
-            version = _version(worker.directory, release, app.code_version, label)
+        folders.setdefault(worker.directory, []).append(f"workers.{worker.name}.directory")
+    versions = {}
+    for directory, places in folders.items():
+        try:
+            release = _release(directory)
+        except _RefusedError as error:
+            versions[directory] = Code(directory, label or "")
+            refuse("directory", places, error)
+            continue
+        version = _Version(label or "")
+        try:
+            version = _version(directory, release, app.code_version, label)
             asks_git = app.code_version in (CodeVersion.AUTO, CodeVersion.GIT)
             if certain and asks_git and not version.commit and not label:
                 _refuse_guess(release)
-            versions[worker.directory] = Code(
-                release,
-                version.name,
-                commit=version.commit,
-                in_place=changes_in_place(worker.directory),
-            )
-        files = tuple(_content(worker, path, told_by) for path in worker.environment_files)
-        found[worker.name] = replace(versions[worker.directory], files=files)
-    return found
+        except _RefusedError as error:
+            refuse("directory", places, error)
+        versions[directory] = Code(
+            release, version.name, commit=version.commit, in_place=changes_in_place(directory)
+        )
+    content: dict[str, bytes] = {}
+    told_by = deciding(app.owner)
+    for path, places in environment_places(app).items():
+        try:
+            content[path] = _content(path, told_by)
+        except _RefusedError as error:
+            content[path] = b""
+            refuse("environment_file", places, error)
+    found = {
+        worker.name: replace(
+            versions[worker.directory],
+            files=tuple(content[path] for path in worker.environment_files),
+        )
+        for worker in app.workers
+    }
+    return Looked(found, tuple(refused))
+
+
+class _RefusedError(Exception):
+    def __init__(self, what: str, hint: str = "", why: str = "", *, denied: bool = False) -> None:
+        super().__init__(what)
+        self.what, self.hint, self.why, self.denied = what, hint, why, denied
 
 
 def is_checked_out(release: str, commit: str) -> bool:
@@ -74,17 +121,15 @@ def is_checked_out(release: str, commit: str) -> bool:
     return bool(checkout and head and head.startswith(commit) and git.clean(checkout))
 
 
-def _release(worker: Worker) -> str:
+def _release(directory: str) -> str:
     try:
-        release = Path(worker.directory).resolve(strict=True)
+        release = Path(directory).resolve(strict=True)
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or "a symlink that points to itself"
-        raise PreflightError(
-            f"workers.{worker.name}.directory: {worker.directory}: {reason}",
-            hint="`directory` is where the code is, or a symlink to it",
-        ) from error
+        hint = "`directory` is where the code is, or a symlink to it"
+        raise _RefusedError(f"{directory}: {reason}", hint) from error
     if not os.path.isdir(release):
-        raise PreflightError(f"workers.{worker.name}.directory: {release} is not a directory")
+        raise _RefusedError(f"{release} is not a directory", "`directory` is where the code is")
     return str(release)
 
 
@@ -115,27 +160,28 @@ def _version(directory: str, release: str, mode: CodeVersion, label: str | None)
             # Two dirty trees with one HEAD may differ: in doubt, a new version.
             return _Version(f"commit {head.commit[:12]}{CHANGED}{_now()}", commit)
         if mode is CodeVersion.GIT and not label:
-            raise PreflightError(
+            raise _RefusedError(
                 f'code_version = "git", but {refused}'
                 if refused
                 else f'code_version = "git", but git names no commit of {release}',
-                hint='code_version = "always" makes every deploy a new revision',
+                'code_version = "always" makes every deploy a new revision',
             )
     # Nothing tells two versions apart, so each deploy is one: in doubt, restart.
     return _Version(label or f"{_UNTOLD}{_now()}")
 
 
 def _refuse_guess(release: str) -> None:
-    """Raises NotPermittedError where git tells the commit to another account, and not to us."""
+    """Raises _RefusedError where git tells the commit to another account, and not to us."""
     git_folder = git_files.git_folder(release)
     if os.geteuid() == 0 or git_folder is None:
         return
     owner = os.lstat(git_folder).st_uid
     if owner != os.geteuid():
-        raise NotPermittedError(
+        raise _RefusedError(
             f"{release}: git tells its commit only to {name_of(owner)}, who owns the checkout, and "
             "to root",
-            hint="run it as root (sudo)",
+            "run it as root (sudo)",
+            denied=True,
         )
 
 
@@ -192,21 +238,28 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _content(worker: Worker, path: str, told_by: Sequence[Control]) -> bytes:
-    place = f"workers.{worker.name}.environment_file"
+def _content(path: str, told_by: Sequence[Control]) -> bytes:
     try:
         content = read(path, _FILE_MAX, told_by=told_by)
     except UnreadableError as error:
         if error.denied and os.geteuid() != 0:
-            raise NotPermittedError(
-                f"{place}: {path}: {error.reason}",
-                hint="what a deploy by root makes of it is unknown to you; root can read it (sudo)",
+            raise _RefusedError(
+                f"{path}: {error.reason}",
+                "root can read it (sudo)",
+                "what a deploy by root makes of it is unknown to you",
+                denied=True,
             ) from None
-        raise PreflightError(f"{place}: {path}: {error.reason}", hint=error.hint) from None
+        hint = error.hint or "make the file, or leave it out"
+        why = "" if error.denied else _ENDS
+        raise _RefusedError(f"{path}: {error.reason}", hint, why) from None
     if b"\0" in content:
         line = content[: content.index(b"\0")].count(b"\n") + 1
-        raise PreflightError(
-            f"{place}: {path}, line {line}: a NUL byte; systemd refuses the whole file",
-            hint="if an editor wrote UTF-16: `iconv -f UTF-16 -t UTF-8` converts it",
+        raise _RefusedError(
+            f"{path}, line {line}: a NUL byte",
+            "if an editor wrote UTF-16: `iconv -f UTF-16 -t UTF-8` converts it",
+            "systemd refuses the whole file, and the worker does not start",
         )
     return content
+
+
+_ENDS = "a deploy copies it for the worker, and would be refused"

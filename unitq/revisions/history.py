@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.errors import Exit, NoMatchError
-from unitq.rollout.plan import FileChange
+from unitq.units.changes import FileChange
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -21,6 +21,27 @@ class State(StrEnum):
     STABLE = "stable"  # all its instances were healthy
     FAILED = "failed"  # some were not
     UNKNOWN = "unknown"  # nobody saw the end: it was interrupted or killed, or goes on
+
+
+class Verdict(NamedTuple):
+    """What the report of a rollout says about a revision."""
+
+    rollout: int
+    revision: str
+    command: str
+    result: str
+    exit_code: int
+    seconds: float
+    moved: bool = False  # instances run another commit than the revision's
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Verdict:
+        """The same out of a report. Raises LookupError or TypeError."""
+        moved = any(each.get("commit") for each in told.get("old_code") or ())
+        return cls(
+            told["rollout"], told["revision"], told["command"], told["result"],
+            told["exit_code"], told["seconds"], moved,
+        )  # fmt: skip
 
 
 class Entry(NamedTuple):
@@ -47,25 +68,25 @@ _PARTIAL = frozenset({"start", "stop", "restart", "remove", "signal"})
 
 def entries(
     revisions: Iterable[Revision],
-    reports: Sequence[Mapping[str, Any]],
+    verdicts: Sequence[Verdict],
     in_use: Mapping[str, int] | None,
     current: str | None,
 ) -> tuple[Entry, ...]:
     """The history, newest first.
 
-    `reports` are those of all rollouts, oldest first; `in_use` says of how many instances a living
+    `verdicts` are those of all rollouts, oldest first; `in_use` says of how many instances a living
     process was started from the revision of that id, None where that cannot be read.
     """
     found = []
     for revision in revisions:
-        about = [report for report in reports if report["revision"] == revision.id]
+        about = [each for each in verdicts if each.revision == revision.id]
         last = last_verdict(about)
         found.append(
             Entry(
                 revision=revision,
                 state=_state(last) if last else State.UNKNOWN,
-                reports=tuple(report["rollout"] for report in about),
-                seconds=last["seconds"] if last else None,
+                reports=tuple(each.rollout for each in about),
+                seconds=last.seconds if last else None,
                 in_use=None if in_use is None else in_use.get(revision.id, 0),
                 current=revision.id == current,
             )
@@ -73,19 +94,19 @@ def entries(
     return tuple(sorted(found, key=lambda entry: _age(entry.revision), reverse=True))
 
 
-def last_verdict(reports: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Of the reports about one revision, oldest first, the one that its state is read from."""
-    whole = [report for report in reports if report["command"] not in _PARTIAL]
+def last_verdict(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """Of those about one revision, oldest first, the one that its state is read from."""
+    whole = [each for each in verdicts if each.command not in _PARTIAL]
     return whole[-1] if whole else None
 
 
-def _state(report: Mapping[str, Any]) -> State:
-    if report["result"] in _FAILED or report["exit_code"] in _FAILURES:
+def _state(verdict: Verdict) -> State:
+    if verdict.result in _FAILED or verdict.exit_code in _FAILURES:
         return State.FAILED
-    if any(each.get("commit") for each in report.get("old_code") or ()):
+    if verdict.moved:
         # Healthy, but of another commit than the revision's: nothing is known of that one.
         return State.UNKNOWN
-    return State.STABLE if report["result"] in _STABLE else State.UNKNOWN
+    return State.STABLE if verdict.result in _STABLE else State.UNKNOWN
 
 
 def _age(revision: Revision) -> tuple[int, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from unitq.errors import UnitqError
 from unitq.model import names
@@ -296,24 +296,34 @@ def load(text: str | bytes, where: str) -> Revision:
 
 
 def _worker(found: dict[str, Any]) -> WorkerRevision:
-    # JSON has no tuples.
-    worker = WorkerRevision(**found)
-    worker = worker._replace(queues=tuple(worker.queues))
+    worker = _value(WorkerRevision, found)
+    worker = worker._replace(queues=tuple(worker.queues))  # JSON has no tuples
     if worker.recycle is None:
         return worker
     limits = found["recycle"]
-    age = Duration(**limits["age"]) if limits["age"] else None
-    return worker._replace(recycle=Recycle(limits["memory"], age, Share(**limits["jitter"])))
+    age = _value(Duration, limits["age"]) if limits["age"] else None
+    jitter = _value(Share, limits["jitter"])
+    return worker._replace(recycle=Recycle(limits["memory"], age, jitter))
+
+
+V = TypeVar("V", WorkerRevision, Duration, Share)
+
+
+def _value(kind: type[V], found: Mapping[str, Any]) -> V:
+    """The value of an object. Keys that only a later unitq knows are ignored: `format` would have
+    risen if they changed what the others mean.
+    """
+    return kind(**{key: found[key] for key in kind._fields if key in found})
 
 
 _SETTINGS: dict[str, Callable[[Any], Any]] = {
-    "max_unavailable": lambda value: Share(**value),
-    "max_surge": lambda value: Share(**value),
-    "canary": lambda value: Share(**value),
-    "min_healthy": lambda value: Duration(**value),
-    "start_timeout": lambda value: Duration(**value),
-    "canary_soak": lambda value: Duration(**value),
-    "healthy_deadline": lambda value: Duration(**value),
+    "max_unavailable": lambda value: _value(Share, value),
+    "max_surge": lambda value: _value(Share, value),
+    "canary": lambda value: _value(Share, value),
+    "min_healthy": lambda value: _value(Duration, value),
+    "start_timeout": lambda value: _value(Duration, value),
+    "canary_soak": lambda value: _value(Duration, value),
+    "healthy_deadline": lambda value: _value(Duration, value),
     "promote": Promote,
     "on_failure": OnFailure,
     "on_drain_timeout": OnDrainTimeout,

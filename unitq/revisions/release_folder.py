@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.errors import PreflightError
+from unitq.linux import proc
 from unitq.linux.account import name_of
 from unitq.linux.trust import ANYONE, ROOT, resolved, spelled
 from unitq.model.release_names import within
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 _NUMBERED = re.compile(r"v?\d[\d._-]*")
-_DELETED = " (deleted)"
 
 
 class Release(NamedTuple):
@@ -119,25 +119,13 @@ def running_in(folder: Folder) -> dict[str, set[int]]:
     By their directory, root, program, open and mapped files; of those that may be looked at.
     """
     found: dict[str, set[int]] = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        if int(pid) == os.getpid():
+    for pid in proc.every_pid():
+        if pid == os.getpid():
             continue
-        for path in _paths(pid):
-            if name := folder.release_of(path.removesuffix(_DELETED)):
-                found.setdefault(name, set()).add(int(pid))
+        for path in proc.every_path(pid):
+            if name := folder.release_of(path):
+                found.setdefault(name, set()).add(pid)
     return found
-
-
-def _paths(pid: str) -> Iterator[str]:
-    for name in ("cwd", "root", "exe"):
-        with suppress(OSError):
-            yield os.readlink(f"/proc/{pid}/{name}")
-    with suppress(OSError):
-        for number in os.listdir(f"/proc/{pid}/fd"):
-            with suppress(OSError):
-                yield os.readlink(f"/proc/{pid}/fd/{number}")
-    with suppress(OSError), open(f"/proc/{pid}/maps", errors="surrogateescape") as lines:
-        yield from {line.split(maxsplit=5)[5].rstrip("\n") for line in lines if "/" in line}
 
 
 def surplus(folder: Folder, needed: Collection[str], keep: int) -> list[str]:

@@ -12,7 +12,7 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from unitq.errors import LockedError, NoMatchError, NotPermittedError, UnitqError
-from unitq.linux import files
+from unitq.linux import files, proc
 from unitq.model import names
 from unitq.revisions.model import Revision, load
 
@@ -207,7 +207,7 @@ def hidden(layout: Layout, app: str) -> bool:
 
 def wait_until_idle(layout: Layout, app: str, meanwhile: Callable[[], None]) -> None:
     """Returns once nobody holds the app; calls `meanwhile` now and then."""
-    while (holder := at_work(layout, app)) and os.path.exists(f"/proc/{holder['pid']}"):
+    while (holder := at_work(layout, app)) and not proc.is_gone(holder["pid"]):
         meanwhile()
         wait_for(holder["pid"], _LOOK_AGAIN)
     # Who has just begun, or whom we may not know.

@@ -5,26 +5,23 @@ Apart from state.py, which every command needs to be quick.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from unitq.errors import Exit, NotPermittedError, UnitqError
+from unitq.errors import NotPermittedError, UnitqError
 from unitq.linux import files
 from unitq.linux.folder import TEMPORARY
-from unitq.revisions import history, state
+from unitq.revisions import state
 from unitq.revisions.in_place import updated_in_place
 from unitq.revisions.model import Revision, dump, load
 from unitq.revisions.started_from import Made
-from unitq.rollout import ledger
-from unitq.rollout import ledger_store as rollouts
 from unitq.systemd.envfile import assignments, environment_file, file_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from unitq.model.layout import AppLayout
     from unitq.revisions.model import WorkerRevision
@@ -33,8 +30,6 @@ if TYPE_CHECKING:
     # Is told in words what was skipped, and why.
     Note = Callable[[str], None]
 
-# Reports of rollouts that are kept.
-_ROLLOUTS = 50
 
 # Beside the workers' folders: no worker's name begins with "_".
 _UNITS = "_units"
@@ -121,46 +116,6 @@ def discard(place: AppLayout, revision: Revision) -> None:
             Path(folder).rmdir()  # only if nothing is in it
 
 
-def prune(
-    place: AppLayout, revision: Revision, keep: int = 10, running: Collection[str] = ()
-) -> None:
-    """Deletes all but the newest `keep` revisions, and all but the newest reports of rollouts.
-
-    Never the current one (`revision`), one that is pinned or that a process runs (`running`: ids),
-    the one that a rollback would go to, nor what one of these needs; nor a report that says of a
-    revision that stays whether it is stable. A damaged revision goes in its turn.
-    """
-    told = reports(place, _unsaid)
-    known = every(place, _unsaid)
-    found = history.entries(known, told, None, revision.id)
-    stay = history.needed(
-        found,
-        revision,
-        in_use={*running, *pinned(place)},
-        complete=complete(place, known),
-        keep=keep,
-    )
-    folders = sorted(_numbered(Path(place.revisions)))
-    for _, path in folders[: max(0, len(folders) - keep)]:
-        if path.name not in stay:
-            shutil.rmtree(path, ignore_errors=True)
-    left = {path.name for _, path in _numbered(Path(place.revisions))}
-    _prune_rollouts(place, told, left)
-
-
-def _prune_rollouts(
-    place: AppLayout, told: Sequence[dict[str, Any]], revisions: Collection[str]
-) -> None:
-    about: dict[str, list[dict[str, Any]]] = {name: [] for name in revisions}
-    for report in told:
-        about.get(report["revision"], []).append(report)
-    verdicts = {last["rollout"] for each in about.values() if (last := history.last_verdict(each))}
-    folders = sorted(_numbered(Path(place.state) / "rollouts"))
-    for number, path in folders[: max(0, len(folders) - _ROLLOUTS)]:
-        if number not in verdicts:
-            shutil.rmtree(path, ignore_errors=True)
-
-
 def remove(place: AppLayout) -> None:
     """Deletes all that unitq knows of the app."""
     # `current` goes first: what is half deleted must not look installed.
@@ -178,7 +133,7 @@ def remove(place: AppLayout) -> None:
 def every(place: AppLayout, note: Note) -> list[Revision]:
     """All revisions on disk that can be read, oldest first."""
     found = []
-    for _, path in sorted(_numbered(Path(place.revisions))):
+    for _, path in sorted(numbered(Path(place.revisions))):
         try:
             found.append(load((path / "revision.json").read_bytes(), str(path / "revision.json")))
         except UnitqError as error:
@@ -188,82 +143,7 @@ def every(place: AppLayout, note: Note) -> list[Revision]:
     return found
 
 
-def reports(place: AppLayout, note: Note) -> list[dict[str, Any]]:
-    """The reports of all rollouts, oldest first, as `deploy --json` printed them.
-
-    Each has the keys of _REPORT; `rollout` is its number. One about a revision that another report
-    tells of in passing has that as `whole`.
-    """
-    found = []
-    hidden = False
-    folders = sorted(_numbered(Path(place.state) / "rollouts"))
-    for number, path in folders:
-        try:
-            report = json.loads((path / "report.json").read_bytes())
-            wrong = [
-                key
-                for told in (report, *_earlier(report))
-                for key, kind in _REPORT.items()
-                if not isinstance(told[key], kind)
-            ]
-            if wrong:
-                raise ValueError(f"{', '.join(wrong)}: not what belongs there")
-        except FileNotFoundError:
-            # Of one that was cut off, the next one tells what became of it.
-            if number == folders[-1][0] and not _given_up(path):
-                note(f"rollout {number} has no report: it goes on, or it was killed")
-        except OSError as error:
-            note(f"{path / 'report.json'}: {error.strerror}: left out")
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            note(f"{path / 'report.json'}: damaged ({type(error).__name__}: {error}): left out")
-        else:
-            try:
-                report = rollouts.whole(path, report)
-            except PermissionError:
-                hidden = True
-            except OSError as error:
-                note(f"{error.filename}: {error.strerror}: what workers printed is left out")
-            except (ValueError, TypeError, AttributeError, RecursionError) as error:
-                note(f"{path / 'logs.json'}: damaged: {error}: what workers printed is left out")
-            report = {"began": None, "ended": None, "by": None, **report, "rollout": number}
-            found += [*_before(report), report]
-            if isinstance(back := report.get("rollback"), dict):
-                # The revision that it was rolled back to has no other report.
-                whole = report["exit_code"] == Exit.ROLLED_BACK
-                result, code = ("ok", Exit.OK) if whole else ("failed", Exit.DEGRADED)
-                of_back = {"command": "rollback", "result": result, "exit_code": int(code)}
-                found.append({**report, **back, **of_back, "rollback": None, "whole": report})
-    if hidden:
-        note(
-            "what workers printed, and the jobs they had, may be read by root and the group "
-            "systemd-journal only: not shown"
-        )
-    return found
-
-
-def _earlier(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """What commands before the last one of this rollout did. Raises TypeError."""
-    if not isinstance(report, dict):
-        raise TypeError("not a JSON object")
-    found = report.get("earlier", [])
-    if not isinstance(found, list):
-        raise TypeError("earlier: not what belongs there")
-    return found
-
-
-def _before(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """What it says of another revision: a way back that went on replaced the report of a failure.
-
-    Oldest first.
-    """
-    return [
-        {**each, "rollout": report["rollout"], "whole": report}
-        for each in _earlier(report)
-        if each["revision"] != report["revision"]
-    ]
-
-
-_REPORT: dict[str, type | tuple[type, ...]] = {
+REPORT: dict[str, type | tuple[type, ...]] = {
     "command": str,
     "result": str,
     "exit_code": int,
@@ -350,14 +230,14 @@ def release(place: AppLayout, revision: str, worker: str) -> str | None:
 def made(place: AppLayout, worker: str) -> dict[str, Made]:
     """What is on disk of a worker: by the id of each revision, the release and when it was made."""
     found = {}
-    for _, path in sorted(_numbered(Path(place.revisions))):
+    for _, path in sorted(numbered(Path(place.revisions))):
         with suppress(OSError):
             link = path / worker / "release"
             found[path.name] = Made(os.readlink(link), os.lstat(link).st_mtime)
     return found
 
 
-def _numbered(folder: Path) -> list[tuple[int, Path]]:
+def numbered(folder: Path) -> list[tuple[int, Path]]:
     """What has a number as its name, or before the first dash of it."""
     try:
         found = list(folder.iterdir())
@@ -370,15 +250,3 @@ def _numbered(folder: Path) -> list[tuple[int, Path]]:
         for path in found
         if (number := path.name.partition("-")[0]).isdecimal() and number.isascii()
     ]
-
-
-def _given_up(folder: Path) -> bool:
-    """Whether an operator ended this rollout by `abort`: then it is known why it has no report."""
-    with suppress(OSError):
-        told = ledger.records((folder / "ledger.jsonl").read_bytes())
-        return bool(told) and bool(told[-1].data.get("aborted"))
-    return False
-
-
-def _unsaid(words: str) -> None:
-    """For who deletes: what cannot be read is said by those commands that show it."""

@@ -5,17 +5,16 @@ No secret is printed, written or put into a message. What a revision keeps of on
 
 from __future__ import annotations
 
-import base64
 import hmac
 import os
 import shlex
 import stat
-import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.errors import NotPermittedError
-from unitq.linux import programs, trust
-from unitq.model.finding import Finding, Level
+from unitq.linux import trust
+from unitq.model.finding import Certainty, Finding, Level
+from unitq.systemd.creds import _KEY_BYTES, DecryptError, decrypt, encrypted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,24 +25,6 @@ if TYPE_CHECKING:
     from unitq.units.render import Seal
 
 SIZE_MAX = 1 << 20  # bytes, of one and of all of a worker's: CREDENTIALS_TOTAL_SIZE_MAX of systemd
-_DECRYPT_SECONDS = 10.0  # a TPM takes its time
-_KEY_BYTES = 32
-
-# What an encrypted credential begins with (creds-util.h of systemd): the kinds of key, as IDs.
-_ENCRYPTED = frozenset(
-    bytes.fromhex(number)
-    for number in (
-        "5a1c6a86df9d4096b1d5a65e0862f19a", "55b9ed1d38594d43a8319d2ebb332ac6",
-        "0c7cc07b117645919c4b0bea08bc20fe", "faf7eb9341e3412ca1a436f95a29362f",
-        "93a894094874449090caf2fc93cab553", "ef4ac13679a9480ea7db68897f9f165d",
-        "af4950a849134eb1a73846304ff30c05", "adbc4ca3efb64201ba881b6f2e4095ea",
-        "058469daf6f54324800549da0f8ea2fb",
-    )
-)  # fmt: skip
-
-
-class DecryptError(Exception):
-    """systemd-creds cannot decrypt it: the words of systemd, without the secret."""
 
 
 class Secrets(NamedTuple):
@@ -75,17 +56,19 @@ def read(app: App, *, user_scope: bool) -> Secrets:
             try:
                 content[each] = _content(each, trusted)
             except _RefusedError as refused:
-                findings.append(Finding(Level.ERROR, place, refused.message, refused.hint))
+                message, hint, why = refused.message, refused.hint, refused.why
+                findings.append(Finding(Level.ERROR, place, message, hint, why))
         findings += _too_large(worker, content)
     findings += _open_to_all(content, app)
     return Secrets(content, tuple(findings))
 
 
 class _RefusedError(Exception):
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str, why: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.why = why
 
 
 def _not_in_user_scope(credential: Credential, place: str) -> Finding:
@@ -104,12 +87,12 @@ def _content(credential: Credential, trusted: tuple[int, ...]) -> bytes:
             if say := found.beyond(*trusted):
                 # systemd opens it as root at each start: a link of theirs could name any file.
                 raise _RefusedError(
-                    f"{path}: {_who(say.uid)} {say.why} {say.path}, and so decides which file "
-                    "systemd reads as root",
+                    f"{path}: {_who(say.uid)} {say.why} {say.path}",
                     f"`install -o root -g root -m 0600 {path} /etc/credstore/` and name it there",
+                    "another account than root decides which file systemd reads as root",
                 )
             if not stat.S_ISREG(os.fstat(found.descriptor).st_mode):
-                raise _RefusedError(f"{path}: not a file")
+                raise _RefusedError(f"{path}: not a file", _made(credential))
             with open(found.open(), "rb") as file:
                 content = file.read(2 * SIZE_MAX + 1)  # in base64 it is larger
     except PermissionError as error:
@@ -119,8 +102,9 @@ def _content(credential: Credential, trusted: tuple[int, ...]) -> bytes:
     if not credential.encrypted:
         if encrypted(content):
             raise _RefusedError(
-                f"{path}: is encrypted, and the worker would get it as it stands",
+                f"{path}: is encrypted",
                 f'`{credential.name} = {{ path = "{path}", encrypted = true }}`',
+                "the worker would get it as it stands",
             )
         return content
     try:
@@ -151,40 +135,14 @@ def _who(uid: int) -> str:
         return f"the account {uid}"
 
 
-def encrypted(content: bytes) -> bool:
-    """Whether this is what `systemd-creds encrypt` writes."""
-    try:
-        head = base64.b64decode(b"".join(content[:64].split())[:24], validate=True)
-    except ValueError:
-        return False
-    return head[:16] in _ENCRYPTED
-
-
-def decrypt(path: str | PurePath, name: str) -> bytes:
-    """The secret. Raises DecryptError."""
-    try:
-        done = subprocess.run(
-            [programs.path_of("systemd-creds"), "decrypt", f"--name={name}", str(path), "-"],
-            env=programs.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_DECRYPT_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise DecryptError(f"systemd-creds: {error}") from None
-    if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise DecryptError(lines[-1] if lines else f"exit status {done.returncode}")
-    return done.stdout
-
-
 def _too_large(worker: Worker, content: Mapping[Credential, bytes]) -> Iterator[Finding]:
     if sum(len(content.get(each, b"")) for each in worker.credentials) > SIZE_MAX:
         yield Finding(
             Level.ERROR,
             f"workers.{worker.name}.credentials",
-            f"together larger than {SIZE_MAX >> 20} MiB, which is all that systemd hands over",
+            f"together larger than {SIZE_MAX >> 20} MiB",
+            "keep what is large in a file that `user` can read",
+            "systemd hands over no more to one unit",
         )
 
 
@@ -202,6 +160,8 @@ def _open_to_all(content: Iterable[Credential], app: App) -> Iterator[Finding]:
                 f"workers.{where}.credentials.{each.name}",
                 f"{each.path}: every account of this machine can read it",
                 f"`chmod 0600 {each.path}`; systemd reads it as root",
+                name="open-credential",
+                sure=Certainty.CERTAIN,
             )
 
 

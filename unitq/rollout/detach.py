@@ -6,10 +6,11 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.errors import LockedError, SystemdError
-from unitq.instances.state import EXITED, signal_name
+from unitq.instances.state import EXITED
 from unitq.linux import programs
 from unitq.linux.trust import absolute
 from unitq.systemd.errors import BusLostError
+from unitq.systemd.exit_status import signal_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,8 +1,8 @@
 """Executes a rollout: the only loop, the only clock.
 
-rollout/engine/schedule.py decides what to do next. This file orders it, listens, and passes on what it observes.
-Signals from systemd only shorten the wait: after a lost connection, and before anything is called
-done, the state itself is read again.
+rollout/engine/schedule.py decides what to do next. This file orders it, listens, and passes on
+what it observes. Signals from systemd only shorten the wait: after a lost connection, and before
+anything is called done, the state itself is read again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from unitq.errors import NoMatchError, SystemdError, UnitqError
 from unitq.instances import observe
-from unitq.instances.state import LEFT_BEHIND, End, keeper, left_behind, program_names, unreached
+from unitq.instances.state import LEFT_BEHIND, keeper, left_behind, program_names, unreached
 from unitq.linux import proc
 from unitq.model import names
 from unitq.revisions import state as state_files
@@ -30,6 +30,7 @@ from unitq.rollout.outcome import Outcome
 from unitq.rollout.tracker import StateTracker
 from unitq.systemd import journal
 from unitq.systemd.errors import BusLostError
+from unitq.systemd.exit_status import End
 from unitq.systemd.manager import Event, JobDone, Systemd
 
 if TYPE_CHECKING:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from unitq.cli.output import echo
 from unitq.errors import Exit, PreflightError
 from unitq.rollout import hook_process
 from unitq.rollout.hook_process import HookError
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from unitq.model.app import App
     from unitq.rollout.hook_process import HookResult
     from unitq.rollout.plan import Plan
+    from unitq.rollout.presenter import Presenter
+    from unitq.rollout.report import Report
 
 _LINES = 20  # of its output that are shown
 
@@ -45,9 +46,9 @@ def before_deploy(app: App, config: Path, plan: Plan) -> None:
         )
 
 
-def after(app: App, config: Path, report: dict[str, Any]) -> None:
+def after(app: App, config: Path, presenter: Presenter, report: Report) -> None:
     """Runs the hook that fits how the deploy ended. What it does changes nothing any more."""
-    code = report["exit_code"]
+    code = report.last.exit_code
     if code == Exit.OK:
         name, hook = "after_deploy", app.hooks.after_deploy
     elif code in (Exit.DEGRADED, Exit.ROLLED_BACK):
@@ -57,14 +58,13 @@ def after(app: App, config: Path, report: dict[str, Any]) -> None:
     if hook is None:
         return
     try:
-        result = hook_process.run(hook, {"hook": name, **report}, directory=config.parent)
+        result = hook_process.run(hook, {"hook": name, **report.to_json()}, directory=config.parent)
     except HookError as error:
-        echo(f"warning: hooks.{name}: {error.message}", err=True)
+        presenter.warn(f"hooks.{name}: {error.message}")
         return
     if not result.ok:
-        echo(f"warning: hooks.{name} ({hook.command[0]}) failed: {result}", err=True)
-        for line in _tail(result):
-            echo(f"  {line}", err=True)
+        lines = (f"  {line}" for line in _tail(result))
+        presenter.warn(f"hooks.{name} ({hook.command[0]}) failed: {result}", *lines)
 
 
 def _tail(result: HookResult) -> tuple[str, ...]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.errors import UnitqError
-from unitq.presets.model import NONE
+from unitq.presets import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.model.app import App
     from unitq.model.names import InstanceName
     from unitq.queues.journal_jobs import Printed
@@ -24,17 +25,34 @@ if TYPE_CHECKING:
     from unitq.rollout.outcome import Outcome
 
 
+class Queues(NamedTuple):
+    """Where an installed app's queues are: in its configuration file, read when first needed."""
+
+    scope: Scope
+    revision: Revision
+    configured: tuple[App, Path] | None  # the file, where this command has read it already
+
+    def way(self, *, reading: bool = True) -> tuple[App, Way]:
+        """The app and the way to its queues. Raises UnitqError. See Scope.load for `reading`."""
+        from unitq.queues.sources import of_installed, way
+
+        if self.configured is None:
+            return of_installed(self.scope, self.revision, reading=reading)
+        app, path = self.configured
+        return app, way(app, self.scope.presets(), str(path))
+
+
 def looks(
-    scope: Scope, revision: Revision, advisory: Advisory, *, ending: bool
+    queues: Queues, advisory: Advisory, *, ending: bool
 ) -> tuple[InFlightTracker | None, Presence | None]:
     """What tells the jobs of those that drain, if any do, and whether new workers are registered.
 
     None where nobody knows where the jobs are, and where no health depends on Redis. Raises
     UnitqError where it does, and the configuration does not say where Redis is.
     """
-    from unitq.queues.sources import of_installed
     from unitq.rollout.in_flight import InFlightTracker, Presence
 
+    scope, revision = queues.scope, queues.revision
     waiting = frozenset(worker.name for worker in revision.workers if worker.registered)
     named = ending and any(worker.preset not in (None, NONE) for worker in revision.workers)
     if not waiting and not named:
@@ -43,11 +61,7 @@ def looks(
     printed = None
     if named:
         printed = advisory.ask(unknown, partial(printed_by, scope, revision), None)
-    there: tuple[App, Way] | None
-    if waiting:
-        there = of_installed(scope, revision)
-    else:
-        there = advisory.ask(unknown, partial(_where, scope, revision), None)
+    there = queues.way() if waiting else advisory.ask(unknown, partial(_where, queues), None)
     if there is None:
         return InFlightTracker(None, advisory, printed=printed) if printed else None, None
     app, found = there
@@ -56,12 +70,12 @@ def looks(
     return hands, Presence(ask, waiting) if waiting else None
 
 
-def _where(scope: Scope, revision: Revision) -> tuple[App, Way] | None:
+def _where(queues: Queues) -> tuple[App, Way] | None:
     """The way to the queues; None where the configuration names no Redis, as it need not."""
-    from unitq.queues.sources import NoRedisError, of_installed
+    from unitq.queues.sources import NoRedisError
 
     try:
-        return of_installed(scope, revision)
+        return queues.way()
     except NoRedisError:  # `unitq queues` says how to name one
         return None
 
@@ -98,22 +112,20 @@ def printed_by(scope: Scope, revision: Revision) -> Printed | None:
     return Printed(printing, partial(journal.printed_by, user=scope.layout.user))
 
 
-def put_back(
-    scope: Scope, revision: Revision, outcome: Outcome, held: InFlightTracker
-) -> dict[InstanceName, str]:
+def put_back(queues: Queues, outcome: Outcome, held: InFlightTracker) -> dict[InstanceName, str]:
     """Puts the jobs of killed workers back where that is wanted; why not, by instance.
 
     Empty words: it was.
     """
     from unitq.queues.requeue import requeue
-    from unitq.queues.sources import of_installed, preset_of
+    from unitq.queues.sources import preset_of
 
-    wanted = {worker.name for worker in revision.workers if worker.requeue}
+    wanted = {worker.name for worker in queues.revision.workers if worker.requeue}
     killed = [s.instance for s in outcome.killed if s.instance.worker in wanted]
     told: dict[InstanceName, str] = {}
     if not any(held.workers.get(name) for name in killed):
         return told
-    app, found = of_installed(scope, revision, reading=False)
+    app, found = queues.way(reading=False)
     sources = {source.preset: source for source in found.sources}
     for name in killed:
         worker = app.worker(name.worker)
@@ -128,9 +140,9 @@ def put_back(
 
 def _in_hand(found: Way) -> Snapshot:
     """What Redis tells of this host's workers and of all jobs in hand. Raises QueuesError."""
-    from unitq.queues.snapshot import look
+    from unitq.queues.snapshot import take_snapshot
 
-    samples = look(found.connection, found.sources, numbers=False, ages=False, named=True)
+    samples = take_snapshot(found.connection, found.sources, numbers=False, ages=False, named=True)
     return told(found, samples)
 
 

@@ -10,8 +10,8 @@ from unitq.linux import files
 from unitq.model import names
 from unitq.revisions import state, store
 from unitq.revisions.model import Revision
-from unitq.rollout.plan import FileChange
 from unitq.units import unit_files
+from unitq.units.changes import FileChange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

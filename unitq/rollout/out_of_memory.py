@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from unitq.instances.state import Ending
+from unitq.systemd.exit_status import Ending
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

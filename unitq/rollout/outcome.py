@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from unitq.errors import Exit
-from unitq.instances.state import End
 from unitq.rollout.engine.instance import Phase
+from unitq.systemd.exit_status import End
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
 from unitq.model import names
+from unitq.units.changes import PIN, FileChange
 from unitq.units.same_stop import stop_timeout, with_longer_limit
 
 if TYPE_CHECKING:
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from unitq.model.names import InstanceName
     from unitq.model.settings import RolloutSettings
     from unitq.revisions.model import Revision
-
-
-# The first line of a pin, see `_pins`: an operator's own file for an instance has none.
-PIN = "# A pin: this instance still runs by the text below, and a rollout will take it away.\n"
 
 
 class Change(StrEnum):
@@ -58,27 +54,6 @@ class PlannedChange:
     switches_unit_text: bool = False  # between the old process and the new one
     failed_before: bool = False  # it has no capacity to lose, so it goes first
     serving: bool = True  # it takes jobs now; of one that is to start it says nothing
-
-
-@dataclass(frozen=True, slots=True)
-class FileChange:
-    """A unit file that is written, replaced or deleted. None: there is no such file."""
-
-    name: str
-    before: str | None
-    after: str | None
-
-    @property
-    def diff(self) -> str:
-        """The change as a unified diff."""
-        return "".join(
-            difflib.unified_diff(
-                (self.before or "").splitlines(keepends=True),
-                (self.after or "").splitlines(keepends=True),
-                "/dev/null" if self.before is None else f"a/{self.name}",
-                "/dev/null" if self.after is None else f"b/{self.name}",
-            )
-        )
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -277,6 +252,11 @@ def _limits(
         if before is not None and after is not None and before != after:
             found.add(DrainLimit(worker, before, after))
     return tuple(sorted(found))
+
+
+def keep(instance: InstanceName) -> PlannedChange:
+    """Returns a step that leaves the instance alone but counts it."""
+    return PlannedChange(instance, Change.KEEP, "not asked for")
 
 
 def planned_change(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -14,12 +15,11 @@ from unitq.cmdline.script_file import script_file
 from unitq.cmdline.wrappers import SHELLS
 from unitq.cmdline.wrappers import named as wrapper_named
 from unitq.config.exposure_lint import applies
-from unitq.errors import PreflightError
 from unitq.linux import obeyed, programs
 from unitq.linux.account import name_of
-from unitq.linux.trust import ANYONE, ROOT, absolute
+from unitq.linux.trust import ANYONE, ROOT, Control, Why, absolute
 from unitq.model.app import CodeVersion
-from unitq.model.finding import Finding, Level
+from unitq.model.finding import Certainty, Finding, Level
 from unitq.model.hardening import DIRECTIVES, Hardening
 from unitq.presets.detect import interpreter
 from unitq.revisions import git
@@ -32,16 +32,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import PurePath
 
-    from unitq.linux.trust import Control
     from unitq.model.app import App, Hook, Hooks, Worker
     from unitq.units.render import Code, UnitText
 
 _VERIFY_SECONDS = 60.0
+_RENDER = "`unitq render` prints the unit"
 _YES = ("1", "yes", "y", "true", "t", "on")  # systemd.syntax(7)
 
 
-def of_app(app: App, code: Mapping[str, Code], *, user_scope: bool) -> list[Finding]:
-    """What is missing on this machine: users, groups, programs."""
+def of_app(
+    app: App,
+    code: Mapping[str, Code],
+    *,
+    user_scope: bool,
+    folder: PurePath,
+    path: str | None = None,
+) -> list[Finding]:
+    """What is missing on this machine: users, groups, programs, of workers and of hooks.
+
+    `folder` is the directory of unitq.toml; `path` the PATH that systemd gives to services, None
+    where it is unknown.
+    """
     missing = [] if user_scope else _rootless(app)
     found = missing + [
         finding
@@ -52,17 +63,12 @@ def of_app(app: App, code: Mapping[str, Code], *, user_scope: bool) -> list[Find
             *_writable(worker, code[worker.name].release, user_scope=user_scope),
         )
     ]
-    found += _of_accounts(app, code, found, user_scope=user_scope)
-    return found + _mail(app) + _checkouts(app, code)
-
-
-def _of_accounts(
-    app: App, code: Mapping[str, Code], found: Sequence[Finding], *, user_scope: bool
-) -> list[Finding]:
-    """What accounts may not reach; of what is missing altogether something is said already."""
+    found += of_hooks(app.hooks, folder, user_scope=user_scope)
+    # Of what is missing altogether something is said already.
     wrong = {finding.place for finding in found if finding.level is Level.ERROR}
-    said = reachable.of_app(app, code, user_scope=user_scope)
-    return [finding for finding in said if finding.place not in wrong]
+    said = reachable.of_app(app, code, user_scope=user_scope, path=path, folder=folder)
+    found += [finding for finding in said if finding.place not in wrong]
+    return found + _mail(app) + _checkouts(app, code)
 
 
 def _checkouts(app: App, code: Mapping[str, Code]) -> list[Finding]:
@@ -72,12 +78,18 @@ def _checkouts(app: App, code: Mapping[str, Code]) -> list[Finding]:
         place = f"workers.{worker.name}.directory"
         version = code[worker.name]
         if is_changed(version):
-            message = f"{version.release} has changes that are not committed: no rollback brings "
-            message += "them back, and later ones are not noticed"
-            hint = "commit them, or list what workers write there in .gitignore; until then every "
-            hint += "deploy restarts the workers"
             found.setdefault(
-                version.release, Finding(Level.WARNING, place, message, hint, name="uncommitted")
+                version.release,
+                Finding(
+                    Level.WARNING,
+                    place,
+                    f"{version.release} has changes that are not committed",
+                    "commit them, or list what workers write there in .gitignore",
+                    "no rollback brings them back, later ones are not noticed, and every deploy "
+                    "restarts the workers",
+                    "uncommitted",
+                    Certainty.CERTAIN,
+                ),
             )
         if app.code_version is not CodeVersion.AUTO:
             continue
@@ -88,15 +100,17 @@ def _checkouts(app: App, code: Mapping[str, Code]) -> list[Finding]:
                 Level.WARNING,
                 place,
                 f"git is not asked for the version: {error}",
-                "`chown -R` it to one account; until then every deploy restarts the workers",
-                name="no-git",
+                "`chown -R` it to one account",
+                "until then every deploy restarts the workers",
+                "no-git",
+                Certainty.CERTAIN,
             )
     return list(found.values())
 
 
 def _writable(worker: Worker, release: str, *, user_scope: bool) -> list[Finding]:
     """Paths that are to be writable and are not there: systemd would not start the worker."""
-    if user_scope or worker.hardening is not Hardening.STRICT:
+    if user_scope or worker.hardening is not Hardening.STRICT or not os.path.isdir(release):
         return []
     place, found = f"workers.{worker.name}.writable", []
     private = _TMP if applies(worker, "PrivateTmp") else ()
@@ -105,7 +119,9 @@ def _writable(worker: Worker, release: str, *, user_scope: bool) -> list[Finding
             if any(Path(path).is_relative_to(folder) for folder in private):
                 message = f'{path}: under hardening = "strict" the worker has a /tmp of its own'
                 hint = "move it, or set PrivateTmp = false in [service]"
-                found.append(Finding(Level.ERROR, f"workers.{worker.name}.{key}", message, hint))
+                why = "what others have there is not there for it"
+                key_place = f"workers.{worker.name}.{key}"
+                found.append(Finding(Level.ERROR, key_place, message, hint, why))
     for path in worker.writable:
         where = Path(release, path)
         try:
@@ -114,9 +130,9 @@ def _writable(worker: Worker, release: str, *, user_scope: bool) -> list[Finding
             continue  # whether root sees it is not for us to say
         except OSError as error:
             below = "" if path.startswith("/") else ", in the code that `directory` leads to"
-            hint = "make it, or leave it out: the worker would not start (226/NAMESPACE)"
             message = f"{path}{below}: {where}: {error.strerror}"
-            found.append(Finding(Level.ERROR, place, message, hint))
+            why = "the worker would not start (226/NAMESPACE)"
+            found.append(Finding(Level.ERROR, place, message, "make it, or leave it out", why))
     return found
 
 
@@ -140,10 +156,10 @@ def _mail(app: App) -> list[Finding]:
                 Finding(
                     Level.NOTE,
                     "hardening",
-                    f"PHP's mail() and `sendmail` fail in jobs: {mailer} is setuid or setgid, "
-                    "and NoNewPrivileges takes that away",
+                    "PHP's mail() and `sendmail` fail in jobs",
                     "send by SMTP (localhost:25), or set NoNewPrivileges = false in [service]",
-                    name="mail",
+                    f"{mailer} is setuid or setgid, and NoNewPrivileges takes that away",
+                    "mail",
                 )
             ]
     return []
@@ -177,9 +193,10 @@ def _of_roots_hook(hook: Hook, directory: PurePath, place: str) -> list[Finding]
                 Finding(
                     Level.ERROR,
                     place,
-                    f"would run {file} as root: {obeyed.describe(str(file), control)}",
+                    f"would run {file} as root",
                     f'`{{ command = […], user = "{owner or "www-data"}" }}` runs it with that '
                     f"account's rights; or: {obeyed.mend(control)}",
+                    obeyed.describe(str(file), control),
                 )
             ]
     return []
@@ -210,6 +227,7 @@ def of_owner(app: App, path: PurePath) -> list[Finding]:
             str(path),
             f"{app.owner} may change this file, and root obeys it",
             "`unitq trust` lists such files",
+            sure=Certainty.CERTAIN,
         )
     ]
 
@@ -217,10 +235,10 @@ def of_owner(app: App, path: PurePath) -> list[Finding]:
 def _foreign(path: PurePath) -> Control | None:
     try:
         return obeyed.foreign(path)
-    except PermissionError:
-        if os.geteuid() == ROOT:
-            raise
-        return None  # root will see it
+    except OSError as error:
+        if os.geteuid() != ROOT or error.errno == errno.ENAMETOOLONG:
+            return None  # root will see it; or there is no such file
+        return Control(ANYONE, str(path), Why.MAY_WRITE)  # who decides is unknown
 
 
 def _accounts(worker: Worker, release: str, *, user_scope: bool) -> list[Finding]:
@@ -241,8 +259,9 @@ def _account(name: str, key: str, place: str, *, user_scope: bool) -> list[Findi
             Finding(
                 Level.ERROR,
                 f"{place}.{key}",
-                "with --user every worker runs as you; a user's manager cannot change that",
+                "with --user every worker runs as you",
                 f"leave `{key}` out, or deploy in system scope (as root, without --user)",
+                "a user's systemd cannot change that",
             )
         ]
     if _known(name, "passwd" if key == "user" else "group"):
@@ -268,8 +287,9 @@ def _of_root(worker: Worker, place: str, release: str) -> list[Finding]:
                 Finding(
                     Level.ERROR,
                     f"{place}.environment_file[{number}]",
-                    f"would decide what root runs: {obeyed.describe(path, control)}",
+                    "would decide what root runs",
                     obeyed.mend(control),
+                    obeyed.describe(path, control),
                 )
             )
     if control := _foreign(Path(release)):
@@ -277,8 +297,9 @@ def _of_root(worker: Worker, place: str, release: str) -> list[Finding]:
             Finding(
                 Level.WARNING,
                 f"{place}.user",
-                f"runs as root what others can change: {obeyed.describe(release, control)}",
+                "runs as root what others can change",
                 "give it a user of its own",
+                obeyed.describe(release, control),
             )
         )
     return found
@@ -292,9 +313,9 @@ def _of_prefixes(worker: Worker, place: str) -> list[Finding]:
         Finding(
             Level.ERROR,
             f"{place}.{key}",
-            'runs with root\'s rights and not with those of `user`: by a "+" or "!" before the '
-            'program, or behind a ";"',
+            "runs with root's rights and not with those of `user`",
             'leave these out; user = "root" is for what has to be root',
+            'a "+" or "!" before a program does that, also behind a ";"',
         )
         for key, command in commands.items()
         if not keeps_to_user(command)
@@ -314,10 +335,11 @@ def _rootless(app: App) -> list[Finding]:
         Finding(
             Level.ERROR,
             place,
-            "missing: the workers would run as root",
+            "missing",
             f'add user = "{app.owner}"'
             if app.owner
             else 'add user = "www-data", or another account; user = "root" only if they need root',
+            "the workers would run as root",
         )
         for place in places
     ]
@@ -384,17 +406,21 @@ def _program(command: str, release: str, place: str, folders: Sequence[str]) -> 
                 Level.ERROR,
                 place,
                 f"there is no program {name} in {':'.join(folders)}",
-                of_the_shell(name)
-                or "install it, or write its whole path; systemd does not use your $PATH",
+                f"write ./{name}: it is in `directory`"
+                if os.path.isfile(os.path.join(release, name))
+                else of_the_shell(name) or "install it, or write its whole path",
+                "systemd looks nowhere else, and does not use your $PATH",
             )
         ]
+    if not name.startswith("/") and not os.path.isdir(release):
+        return []  # of the directory something is said already
     return _runnable(Path(release, name), place)
 
 
 def _script(command: str, release: str, place: str) -> list[Finding]:
     """A file that its interpreter will not find. What may not be looked at says nothing."""
     wanted = script_file(command)
-    if wanted is None:
+    if wanted is None or not (wanted.paths[0].startswith("/") or os.path.isdir(release)):
         return []
     for path in wanted.paths:
         try:
@@ -421,6 +447,7 @@ def _runnable(path: Path, place: str, hint: str = "") -> list[Finding]:
     except PermissionError:
         return []  # whether root sees it is not for us to say
     except (OSError, ValueError):
+        hint = hint or "install it, or correct the path"
         return [Finding(Level.ERROR, place, f"there is no program {path}", hint)]
     if not os.path.isfile(path) or not os.access(path, os.X_OK):
         return [
@@ -454,13 +481,22 @@ def verify(units: Sequence[UnitText], *, user_scope: bool) -> list[Finding]:
                 | {"SYSTEMD_UNIT_PATH": f"{folder}:", "SYSTEMD_LOG_TARGET": "console"},
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise PreflightError(f"systemd-analyze verify cannot be run: {error}") from error
+            return [
+                Finding(
+                    Level.ERROR,
+                    "units",
+                    f"systemd-analyze verify cannot be run: {error}",
+                    "it comes with systemd",
+                    "mistakes in the units would be found by the first start only",
+                )
+            ]
         said = done.stderr.decode(errors="replace").replace(f"{folder}/", "")
     found = list(dict.fromkeys(_complaints(said, units)))
     if done.returncode and not found and "is not executable" not in said:
         # A failure in words that we do not know must not pass as success.
         lines = said.strip().splitlines() or [f"exit status {done.returncode}"]
-        found.append(Finding(Level.ERROR, "units", f"systemd-analyze verify: {lines[-1]}"))
+        message = f"systemd-analyze verify: {lines[-1]}"
+        found.append(Finding(Level.ERROR, "units", message, _RENDER))
     return found
 
 
@@ -481,5 +517,7 @@ def _complaints(said: str, units: Sequence[UnitText]) -> list[Finding]:
         # Of a line that an older systemd does not know; it leaves that one out.
         unknown = re.match(r"Unknown (?:key name|lvalue) '(\w+)'", match["what"])
         level = Level.NOTE if unknown and unknown[1] in DIRECTIVES else Level.ERROR
-        found.append(Finding(level, place, f"systemd says: {match['what']}"))
+        why = "it leaves that line out" if level is Level.NOTE else ""
+        says = match["what"].removesuffix(".")
+        found.append(Finding(level, place, f"systemd says: {says}", _RENDER, why))
     return found

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cmdline.exec_line import executable
+from unitq.cmdline.env_line import started
+from unitq.cmdline.exec_line import executable, prefixes
 from unitq.cmdline.script_file import script_file
-from unitq.linux import confined, reach
-from unitq.linux.account import name_of
-from unitq.linux.reach import ENTER, EXECUTE, READ, Need
+from unitq.linux import confined, programs, reach
+from unitq.linux.account import account, name_of
+from unitq.linux.reach import ENTER, EXECUTE, READ, Need, Search
 from unitq.model.finding import Finding, Level
+from unitq.rollout.hook_process import program as hook_program
+from unitq.systemd.envfile import assignments
+from unitq.units.render import environment_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import PurePath
 
     from unitq.linux.reach import Obstacle
-    from unitq.model.app import App, Worker
+    from unitq.model.app import App, Hooks, Worker
     from unitq.units.render import Code
 
 # Where systemd looks for a program without a slash (systemd.exec(5), ExecSearchPath=).
@@ -33,38 +39,76 @@ ANOTHER_VIEW = frozenset(
 _MORE_RIGHTS = frozenset({"AmbientCapabilities", "PAMName", "ExecSearchPath"})
 
 
-class Start(NamedTuple):
-    """What systemd starts for a worker, and as whom."""
+# With one of these it is not known here which PATH it has.
+_OTHER_PATH = frozenset({"Environment", "EnvironmentFile", "PassEnvironment", "UnsetEnvironment"})
 
-    place: str  # of the worker in unitq.toml
+
+class Start(NamedTuple):
+    """What is started, and as whom: a worker by systemd, or a hook by unitq."""
+
+    place: str  # in unitq.toml
     commands: tuple[tuple[str, str], ...]  # the key of each, and the command
-    release: str
+    release: str  # that relative paths start at
     user: str | None  # None: whoever systemd itself runs as
     group: str = ""
     groups: tuple[str, ...] = ()  # SupplementaryGroups=
     directives: frozenset[str] = frozenset()
+    path: str | None = None  # its PATH; None: unknown
+    hook: bool = False
 
 
-def of_app(app: App, code: Mapping[str, Code], *, user_scope: bool) -> list[Finding]:
-    """Returns what keeps the workers of an app from being started by their accounts."""
-    return findings([_start(worker, code[worker.name].release) for worker in app.workers],
-                    user_scope=user_scope)  # fmt: skip
+def of_app(
+    app: App, code: Mapping[str, Code], *, user_scope: bool, path: str | None, folder: PurePath
+) -> list[Finding]:
+    """Returns what keeps workers and hooks from being started by their accounts.
+
+    `path` is the PATH that systemd gives to services, None where it is unknown; `folder` the
+    directory of unitq.toml.
+    """
+    workers = [_start(app, worker, code[worker.name], path) for worker in app.workers]
+    hooks = _of_hooks(app.hooks, folder, user_scope=user_scope)
+    return findings([*workers, *hooks], user_scope=user_scope)
 
 
-def _start(worker: Worker, release: str) -> Start:
+def _start(app: App, worker: Worker, code: Code, path: str | None) -> Start:
     commands = [("command", worker.command)]
     if worker.probe:
         commands.append(("probe.command", worker.probe.command))
     own = dict(worker.service)
+    environment: dict[str, str] = {}
+    for file in code.files:
+        environment |= assignments(file.decode(errors="replace"))
+    environment |= dict(environment_of(app, worker, code))
     return Start(
         f"workers.{worker.name}",
         tuple(commands),
-        release,
+        code.release,
         worker.user,
         worker.group or "",
         tuple(name for line in own.get("SupplementaryGroups", ()) for name in line.split()),
         frozenset(own),
+        environment.get("PATH", None if own.keys() & _OTHER_PATH else path),
     )
+
+
+def _of_hooks(hooks: Hooks, folder: PurePath, *, user_scope: bool) -> Iterator[Start]:
+    for name, hook in hooks:
+        if hook.user is None:
+            # What another one than root has in its environment says nothing of root's.
+            environment = programs.environment() if user_scope or os.geteuid() == 0 else {}
+        else:
+            try:
+                environment = account(hook.user).environment
+            except LookupError:
+                continue  # another finding says so
+        yield Start(
+            f"hooks.{name}",
+            (("", shlex.join([str(hook_program(hook, folder)), *hook.command[1:]])),),
+            os.path.abspath(folder),
+            hook.user or (None if user_scope else "root"),
+            path=environment.get("PATH"),
+            hook=True,
+        )
 
 
 def findings(starts: Sequence[Start], *, user_scope: bool) -> list[Finding]:
@@ -88,13 +132,15 @@ def findings(starts: Sequence[Start], *, user_scope: bool) -> list[Finding]:
     for rights, asked in by_rights.items():
         answers = reach.obstacles([need for _, _, need in asked], rights)
         for (start, key, need), obstacle in zip(asked, answers or (), strict=False):
-            if obstacle is None or (obstacle.missing and not obstacle.script):
+            if obstacle is None or (
+                obstacle.missing and not obstacle.script and not obstacle.searched
+            ):
                 continue  # what is missing itself is for others to say
             # One that is in the way of all that a worker needs is said once.
             if (start.place, obstacle.path) not in said:
                 said.add((start.place, obstacle.path))
                 who = start.user or name_of(os.geteuid())
-                found.append(_finding(f"{start.place}.{key}", who, need, obstacle))
+                found.append(_finding(start, key, who, need, obstacle))
     return found
 
 
@@ -121,19 +167,41 @@ def _rights(start: Start) -> confined.Account:
 
 
 def _needs(start: Start) -> list[tuple[str, Need]]:
-    found = [("directory", Need((start.release,), ENTER))]
+    found = [] if start.hook else [("directory", Need((start.release,), ENTER))]
+    search = None
+    if start.path is not None:
+        search = Search(tuple(start.path.split(":")), start.release)
     for key, command in start.commands:
-        words = [(executable(command), EXECUTE)]
         script = script_file(command)
+        words = [executable(command)]
+        by_env = _by_env(command, search) if search else None
+        if script and not by_env:
+            words.append(script.interpreter)
+        paths = (_program(word, start.release) for word in dict.fromkeys(words))
+        found += [(key, Need((path,), EXECUTE, search)) for path in paths if path]
+        if by_env:
+            found.append((key, by_env))
         if script:
-            words.append((script.interpreter, EXECUTE))
-        for word, use in dict.fromkeys(words):
-            if path := _program(word, start.release):
-                found.append((key, Need((path,), use)))
-        if script:
-            paths = tuple(os.path.join(start.release, p.removeprefix("./")) for p in script.paths)
-            found.append((key, Need(paths, READ)))
+            files = tuple(os.path.join(start.release, p.removeprefix("./")) for p in script.paths)
+            found.append((key, Need(files, READ)))
     return found
+
+
+def _by_env(command: str, search: Search) -> Need | None:
+    """The program that `env NAME …` looks for; None where only its start tells."""
+    bare = command.strip()
+    if "\\" in bare or os.path.basename(executable(bare)) != "env":
+        return None
+    try:
+        words = shlex.split(bare[len(prefixes(bare)) :])
+    except ValueError:
+        return None
+    program = started(words[1:])
+    if program is None or any(sign in f"{program.name}{program.path}" for sign in "%$"):
+        return None
+    if program.path is not None:
+        search = search._replace(folders=tuple(program.path.split(":")))
+    return Need((program.name,), EXECUTE, search)
 
 
 def _program(word: str, release: str) -> str:
@@ -145,17 +213,14 @@ def _program(word: str, release: str) -> str:
     return shutil.which(word, path=":".join(SEARCH_PATH)) or ""
 
 
-def _finding(place: str, who: str, need: Need, obstacle: Obstacle) -> Finding:
+def _finding(start: Start, key: str, who: str, need: Need, obstacle: Obstacle) -> Finding:
+    place = f"{start.place}.{key}".removesuffix(".")
     asked = need.paths[0]
     script = f", which the first line of {obstacle.script} names" if obstacle.script else ""
+    ends = _ENDS_OF_HOOK if start.hook else _ENDS
+    why = _BY_ENV if obstacle.searched else ends[need.use]
     if obstacle.missing:
-        return Finding(
-            Level.ERROR,
-            place,
-            f"there is no {obstacle.path}{script}",
-            "install it, or make the environment (venv, bundle) anew where it is to run",
-            _ENDS[need.use],
-        )
+        return _missing(place, obstacle, script, why)
     owner = f"{name_of(obstacle.uid)}:{_group_of(obstacle.gid)}"
     what = f"{obstacle.path} (mode {obstacle.mode:04o}, {owner})"
     way = f", on the way to {asked}" if obstacle.path != asked and not script else script
@@ -163,9 +228,10 @@ def _finding(place: str, who: str, need: Need, obstacle: Obstacle) -> Finding:
         return Finding(
             Level.NOTE,
             place,
-            f"by its mode {who} may not {obstacle.use} {what}{way}; only root can tell for certain",
+            f"by its mode {who} may not {obstacle.use} {what}{way}",
             "`sudo unitq check` asks as that account",
-            name="not-root",
+            "only root can tell for certain",
+            "not-root",
         )
     if obstacle.noexec:
         return Finding(
@@ -173,12 +239,46 @@ def _finding(place: str, who: str, need: Need, obstacle: Obstacle) -> Finding:
             place,
             f"{obstacle.path} is on a file system that is mounted `noexec`{way}",
             "move it, or mount the file system with `exec`",
-            _ENDS[need.use],
+            why,
+        )
+    message = f"{who} may not {obstacle.use} {what}{way}"
+    return Finding(Level.ERROR, place, message, _remedy(obstacle, asked, start), why)
+
+
+def _missing(place: str, obstacle: Obstacle, script: str, why: str) -> Finding:
+    name = obstacle.path
+    if name.endswith("\r"):
+        return Finding(
+            Level.ERROR,
+            place,
+            f"the first line of {obstacle.script} ends in a carriage return",
+            f"`sed -i 's/\\r$//' {shlex.quote(obstacle.script)}`",
+            "it counts as a part of the name of the program that is to run the script",
+        )
+    if not obstacle.searched or "/" in name:
+        return Finding(
+            Level.ERROR,
+            place,
+            f"there is no {name}{script}",
+            "install it, or make the environment (venv, bundle) anew where it is to run",
+            why,
+        )
+    if " " in name:
+        return Finding(
+            Level.ERROR,
+            place,
+            f"env looks for a program that is called `{name}`{script}",
+            f"write `env -S {name}` there",
+            "all that follows `env` in a first line is one word (execve(2))",
         )
     return Finding(
-        Level.ERROR, place, f"{who} may not {obstacle.use} {what}{way}",
-        _remedy(obstacle, asked), _ENDS[need.use],
-    )  # fmt: skip
+        Level.ERROR,
+        place,
+        f"there is no program {name} on the PATH that it gets{script}",
+        f"install it, or set PATH in `environment`; without that it is "
+        f"{':'.join(obstacle.searched)}",
+        why,
+    )
 
 
 _ENDS = {
@@ -186,19 +286,22 @@ _ENDS = {
     EXECUTE: "systemd cannot start it as that account (203/EXEC)",
     READ: "the interpreter cannot open it, and ends at once",
 }
+_ENDS_OF_HOOK = _ENDS | {EXECUTE: "the hook cannot be started as that account"}
+_BY_ENV = "env cannot start it, and ends at once (exit status 126 or 127)"
 
 
-def _remedy(obstacle: Obstacle, asked: str) -> str:
+def _remedy(obstacle: Obstacle, asked: str, start: Start) -> str:
     if obstacle.path == "/root" or obstacle.path.startswith("/root/"):
         return (
             "move it out of root's home: UV_PYTHON_INSTALL_DIR=/opt/python for uv, "
             "PYENV_ROOT=/opt/pyenv for pyenv"
         )
+    # Whoever made the link may want to read what it leads to.
     if obstacle.use == READ and not f"{asked}/".startswith(f"{obstacle.path}/"):
-        # Whoever made the link may want to read what it leads to.
         return f"a link leads there: {asked} is to be a file that the account may read"
     letter = "r" if obstacle.use == READ else "x"
-    return f"`chmod o+{letter} {obstacle.path}`, or another `user` or `group` that may enter it"
+    other = "`user`" if start.hook else "`user` or `group`"
+    return f"`chmod o+{letter} {obstacle.path}`, or another {other} that may enter it"
 
 
 def _group_of(gid: int) -> str:

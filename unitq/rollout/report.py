@@ -1,448 +1,405 @@
-"""What a rollout did, as plain values, from observation. block.py makes text of them."""
+"""What a rollout did, as values: shown at its end, kept on disk, read again by later commands.
+
+docs/json.md describes the JSON. Reports of an older unitq lack some of it: what is missing there is
+None, or nothing.
+"""
 
 from __future__ import annotations
 
-import os
-import shlex
-import time
-from collections import Counter
-from dataclasses import dataclass, field
-from math import isinf
-from typing import TYPE_CHECKING, Any
-
-from unitq.errors import Exit
-from unitq.instances.state import End
-from unitq.model import names
-from unitq.revisions import state
-from unitq.rollout.engine.instance import Phase
-from unitq.rollout.plan import Change
-from unitq.text import duration, number, plural, unitq
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from unitq.instances import observe
-    from unitq.orphans.evidence import Orphan
-    from unitq.queues.model import Job
-    from unitq.revisions.model import Revision
-    from unitq.rollout.engine.instance import InstanceState
-    from unitq.rollout.outcome import Outcome
-    from unitq.rollout.plan import DrainLimit
-
-_RESULTS = {
-    Exit.OK: "ok",
-    Exit.GAVE_UP_WAITING: "gave up waiting",
-    Exit.DEGRADED: "failed",
-    Exit.ROLLED_BACK: "rolled back",
-    Exit.INTERRUPTED: "interrupted",
-    Exit.PAUSED: "paused",
-    Exit.KILLED: "killed",
-    Exit.STALE: "old code left",
-    Exit.DETACHED: "detached",
-}
-
-# Why no rollback followed a failure.
-NO_WAY_BACK = "no earlier revision was stable and is still there"
-
-
-def result(code: int | None) -> str:
-    """One word for how a rollout ended."""
-    return _RESULTS.get(Exit(code), "failed") if code in list(Exit) else "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One command that rolled: what was typed, where, when and by whom."""
-
-    verb: str  # deploy, rollback, restart …: of a rollout that goes on, the one that began it
-    began: float  # seconds since 1970
-    user: bool = False  # in the scope of a user
-    rollout: int | None = None  # its number; None: it has no ledger
-    earlier: tuple[Mapping[str, Any], ...] = ()  # the reports of commands that got less far
-    why_not: str | None = None  # why no rollback followed a failure
-    cut_off: bool = False  # its ledger could not be written to the end: a deploy is refused
-    restore: str = ""  # what brings the old code back; empty: `unitq rollback` does
-    typed: str = field(default_factory=state.command_name)
-    by: str = field(default_factory=state.whoami)
-    host: str = field(default_factory=lambda: os.uname().nodename)
-    ended: float = field(default_factory=time.time)
-
-
-@dataclass(frozen=True, slots=True)
-class Back:
-    """A rollback that followed a failure."""
-
-    revision: Revision
-    outcome: Outcome
-
-    @property
-    def whole(self) -> bool:
-        """Whether everything is healthy on the old revision again."""
-        done = self.outcome
-        return done.rollout.complete and not done.failed and not done.broken
-
-    @property
-    def cut_short(self) -> bool:
-        """Whether somebody ended it, or the wait for it, before it was complete."""
-        ended = self.outcome.interrupted or self.outcome.paused or self.outcome.gave_up
-        return ended and not self.outcome.rollout.complete
-
-    @property
-    def exit(self) -> Exit:
-        """The exit code of a rollout that it followed."""
-        if self.outcome.detached:
-            return Exit.DETACHED
-        return Exit.ROLLED_BACK if self.whole else Exit.DEGRADED
-
-
-def document(
-    run: Run,
-    revision: Revision,
-    previous: str | None,
-    outcome: Outcome | None,
-    leftovers: Sequence[observe.Instance] | None,
-    code: Exit,
-    back: Back | None = None,
-    orphans: Sequence[Orphan] | None = None,
-) -> dict[str, Any]:
-    """The report as plain values; docs/json.md describes it. `orphans` None: not looked for."""
-    word = "unchanged" if outcome is None else _RESULTS[code]
-    count = len(revision.instances)
-    summary = [f"{word}: {count} of {count} on {revision.number}"]
-    if outcome and back:
-        summary = [
-            _summary("failed", revision, outcome, None),
-            _summary(word, back.revision, back.outcome, leftovers, orphans or ()),
-        ]
-    elif outcome:
-        # Who reads no further than the first word must not take lost jobs for none.
-        lost = code in (Exit.OK, Exit.STALE) and (outcome.killed or outcome.died or outcome.dropped)
-        first = f"{word}, but jobs may be lost" if lost else word
-        summary = [_summary(first, revision, outcome, leftovers, orphans or ())]
-    return {
-        "format": 1,
-        "command": run.verb,
-        "command_line": run.typed,
-        "host": run.host,
-        "scope": "user" if run.user else "system",
-        "app": revision.app,
-        "rollout": run.rollout,
-        "by": run.by,
-        "began": round(run.began, 3),
-        "ended": round(run.ended, 3),
-        "result": word,
-        "exit_code": int(code),
-        "summary": summary,
-        "revision": revision.id,
-        "previous_revision": previous,
-        "restores": revision.restores,
-        "code_versions": {worker.name: worker.code_version for worker in revision.workers},
-        **_outcome(revision, outcome),
-        "old_code": None
-        if leftovers is None
-        else [
-            {"instance": str(one.name), "pids": list(one.pids), "commit": one.moved or None}
-            for one in leftovers
-        ],
-        "orphans": None if orphans is None else [_orphan(one) for one in orphans],
-        "rollback": {
-            "revision": back.revision.id,
-            "restores": back.revision.restores,
-            **_outcome(back.revision, back.outcome),
-        }
-        if back
-        else None,
-        "error": _broken(outcome, back),
-        "no_rollback": run.why_not,
-        "next": _next(run, revision, outcome, code, back) if outcome else None,
-        "earlier": list(run.earlier),
-    }
-
-
-def _broken(outcome: Outcome | None, back: Back | None) -> str | None:
-    return (outcome and outcome.broken) or (back and back.outcome.broken) or None
-
-
-def _orphan(one: Orphan) -> dict[str, Any]:
-    return {
-        "pid": one.process.pid,
-        "pids": list(one.pids),
-        "worker": one.worker,
-        "release": one.release or None,
-        "current": one.current,
-    }
-
-
-def _outcome(revision: Revision, outcome: Outcome | None) -> dict[str, Any]:
-    """What is told of the way there, and of the way back."""
-    slots = tuple(outcome.rollout.instances.values()) if outcome else ()
-    all_of_them = len(revision.instances)
-    on_revision, serving = _counts(revision, outcome) if outcome else (all_of_them, all_of_them)
-    slow = max(slots, key=_drained_for, default=None)
-    return {
-        "seconds": round(outcome.seconds, 3) if outcome else 0.0,
-        "on_revision": on_revision,
-        "serving": serving,
-        "least_serving": dict(outcome.least_serving) if outcome else {},
-        "slowest_drain": {
-            "instance": str(slow.instance), "seconds": round(_drained_for(slow), 3),
-        } if slow and slow.drained_for is not None else None,
-        "instances": [row(revision.app, slot, outcome) for slot in slots if outcome],
-        "killed": [str(slot.instance) for slot in outcome.killed] if outcome else [],
-        "died": [str(slot.instance) for slot in outcome.died] if outcome else [],
-        "failed": [str(slot.instance) for slot in outcome.failed] if outcome else [],
-        "stop_timeouts": stop_timeouts(outcome.limits) if outcome else [],
-        "dropped_jobs": [_job(job) for job in outcome.dropped] if outcome else [],
-    }  # fmt: skip
-
-
-def stop_timeouts(limits: Iterable[DrainLimit]) -> list[dict[str, Any]]:
-    """How long old processes may take to end where a deploy changes that; None: no limit."""
-    return [
-        {
-            "worker": limit.worker,
-            "seconds": _finite(limit.seconds),
-            "before": _finite(limit.before),
-            "after": _finite(limit.after),
-        }
-        for limit in limits
-    ]
-
-
-def _finite(seconds: float) -> float | None:
-    return None if isinf(seconds) else seconds
-
-
-def _drained_for(slot: InstanceState) -> float:
-    return -1.0 if slot.drained_for is None else slot.drained_for
-
-
-def _staying(outcome: Outcome) -> list[InstanceState]:
-    slots = outcome.rollout.instances.values()
-    return [slot for slot in slots if slot.planned.change not in (Change.STOP, Change.SURGE)]
-
-
-def _counts(revision: Revision, outcome: Outcome) -> tuple[int, int]:
-    """How many of those that stay serve on the revision, and how many serve at all."""
-    seen = {
-        name: found
-        for name in (slot.instance for slot in _staying(outcome))
-        if (found := outcome.seen.get(name)) and found.serving and not found.elsewhere
-    }
-    fresh = sum(found.revision == revision.wanted(name) for name, found in seen.items())
-    return fresh, len(seen)
-
-
-def row(app: str, slot: InstanceState, outcome: Outcome) -> dict[str, Any]:
-    """What there is to say of one instance."""
-    seen = outcome.seen.get(slot.instance)
-    return {
-        "instance": str(slot.instance),
-        "unit": names.unit(app, slot.instance),
-        "action": str(slot.planned.change),
-        "why": slot.planned.why,
-        "phase": str(slot.phase),
-        "revision": seen.revision if seen else None,
-        "pid_before": slot.pid_before or None,
-        "ending": str(slot.ending.end) if slot.ending else None,
-        "ending_detail": slot.ending.detail if slot.ending else "",
-        "drain_seconds": None if slot.drained_for is None else round(slot.drained_for, 3),
-        "reason": slot.reason,
-        "foreign": list(slot.external_changes),
-        "unreached": seen.unreached.words(seen.pid) if seen and seen.unreached else None,
-        "log": list(outcome.logs.get(slot.instance, ())),
-        "jobs": _in_hand(slot, outcome.jobs.get(slot.instance)),
-        "possible_jobs": _in_hand(slot, outcome.possible.get(slot.instance)),
-        "requeued": _requeued(outcome.requeued.get(slot.instance)),
-    }
-
-
-def _requeued(why_not: str | None) -> dict[str, Any] | None:
-    return None if why_not is None else {"done": not why_not, "why_not": why_not}
-
-
-def _in_hand(slot: InstanceState, jobs: Sequence[Job] | None) -> list[dict[str, Any]] | None:
-    """The jobs that it had in hand when it ended otherwise than by itself; None: not known."""
-    if slot.ending is None or slot.ending.end is End.DRAINED:
-        return []
-    if jobs is None:
-        return None
-    return [_job(job) for job in jobs]
-
-
-def _job(job: Job) -> dict[str, Any]:
-    return {
-        "queue": job.queue or None,
-        "name": job.name or None,
-        "id": job.id or None,
-        "since": None if job.since is None else round(job.since, 3),
-        "hash": job.hash or None,
-    }
-
-
-# What a later command of the same rollout keeps of the report of an earlier one.
-_KEPT = (
-    "command", "command_line", "by", "began", "ended", "result", "exit_code", "summary",
-    "revision", "seconds", "least_serving", "slowest_drain", "killed", "failed",
-)  # fmt: skip
-
+T = TypeVar("T")
 
 _EARLIER = 20  # commands of one rollout that are kept: the room that a report has on disk is finite
 
 
-def _short(told: Mapping[str, Any]) -> dict[str, Any]:
-    """The report of an earlier command: without the instances of which there is nothing to say."""
-    back = told["rollback"]
-    return {key: told[key] for key in _KEPT} | {
-        "instances": _worth_a_word(told["instances"]),
-        "rollback": back and back | {"instances": _worth_a_word(back["instances"])},
+class ReportedJob(NamedTuple):
+    """A job that a worker had in hand; what its framework does not tell is None."""
+
+    queue: str | None
+    name: str | None
+    id: str | None
+    since: float | None  # seconds since 1970
+    hash: str | None  # of its payload
+
+
+class Requeued(NamedTuple):
+    """What became of the job of a killed worker that was to be put back."""
+
+    done: bool
+    why_not: str
+
+
+class SlowestDrain(NamedTuple):
+    """Who took longest to drain."""
+
+    instance: str
+    seconds: float
+
+
+class StopTimeout(NamedTuple):
+    """How long old processes may take to end where a deploy changes that; None: no limit."""
+
+    worker: str
+    seconds: float | None
+    before: float | None
+    after: float | None
+
+
+class OldCode(NamedTuple):
+    """An instance that still runs old code."""
+
+    instance: str
+    pids: tuple[int, ...]
+    commit: str | None  # that is checked out now, where that is why
+
+
+class ReportedOrphan(NamedTuple):
+    """A process that works for the app outside its units."""
+
+    pid: int
+    pids: tuple[int, ...]  # with its children
+    worker: str
+    release: str | None
+    current: bool | None  # whether it runs the current code; None: not known
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedInstance:
+    """What there is to say of one instance."""
+
+    instance: str
+    unit: str
+    action: str
+    why: str
+    phase: str
+    revision: str | None
+    pid_before: int | None
+    ending: str | None  # of its old process; None: it had none that ended
+    ending_detail: str
+    drain_seconds: float | None
+    reason: str  # of its failure
+    foreign: tuple[str, ...]  # what somebody else did to it meanwhile
+    unreached: str | None  # why a stop does not reach the worker
+    log: tuple[str, ...]  # its last lines, where it failed
+    jobs: tuple[ReportedJob, ...] | None  # that it had in hand; None: not known
+    possible_jobs: tuple[ReportedJob, ...] | None  # of which one may have been in its hand
+    requeued: Requeued | None
+
+    @property
+    def worth_a_word(self) -> bool:
+        """Whether there is more to say of it than that it is well."""
+        odd = self.reason or self.foreign or self.unreached
+        return bool(odd) or self.ending not in (None, "drained")
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it as JSON has it."""
+        return {
+            "instance": self.instance,
+            "unit": self.unit,
+            "action": self.action,
+            "why": self.why,
+            "phase": self.phase,
+            "revision": self.revision,
+            "pid_before": self.pid_before,
+            "ending": self.ending,
+            "ending_detail": self.ending_detail,
+            "drain_seconds": self.drain_seconds,
+            "reason": self.reason,
+            "foreign": list(self.foreign),
+            "unreached": self.unreached,
+            "log": list(self.log),
+            "jobs": _dicts(self.jobs),
+            "possible_jobs": _dicts(self.possible_jobs),
+            "requeued": _dict(self.requeued),
+        }
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> ReportedInstance:
+        """The same out of JSON. Raises LookupError, TypeError or ValueError."""
+        return cls(
+            instance=row["instance"],
+            unit=row["unit"],
+            action=row["action"],
+            why=row["why"],
+            phase=row["phase"],
+            revision=row["revision"],
+            pid_before=row["pid_before"],
+            ending=row["ending"],
+            ending_detail=row["ending_detail"],
+            drain_seconds=row["drain_seconds"],
+            reason=row["reason"],
+            foreign=tuple(row["foreign"]),
+            unreached=row.get("unreached"),
+            log=tuple(row["log"]),
+            jobs=_maybe(row.get("jobs"), _job),
+            possible_jobs=_maybe(row.get("possible_jobs"), _job),
+            requeued=_requeued(row.get("requeued")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What is told of the way to a revision, and of the way back."""
+
+    seconds: float
+    on_revision: int | None  # instances that serve on it; None: not kept
+    serving: int | None
+    least_serving: Mapping[str, int]  # by worker, while it ran
+    slowest_drain: SlowestDrain | None
+    instances: tuple[ReportedInstance, ...]
+    killed: tuple[str, ...]
+    died: tuple[str, ...]  # that did not end as a drain ends
+    failed: tuple[str, ...]
+    stop_timeouts: tuple[StopTimeout, ...]
+    dropped_jobs: tuple[ReportedJob, ...]  # taken by workers that ended before they began them
+
+    def brief(self) -> Way:
+        """The same without the instances of which there is nothing to say."""
+        return replace(self, instances=tuple(row for row in self.instances if row.worth_a_word))
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it as JSON has it."""
+        return {
+            "seconds": self.seconds,
+            "on_revision": self.on_revision,
+            "serving": self.serving,
+            "least_serving": dict(self.least_serving),
+            "slowest_drain": _dict(self.slowest_drain),
+            "instances": [row.to_json() for row in self.instances],
+            "killed": list(self.killed),
+            "died": list(self.died),
+            "failed": list(self.failed),
+            "stop_timeouts": _dicts(self.stop_timeouts),
+            "dropped_jobs": _dicts(self.dropped_jobs),
+        }
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Way:
+        """The same out of JSON; what an earlier command of a rollout does not keep is nothing."""
+        return cls(
+            seconds=told["seconds"],
+            on_revision=told.get("on_revision"),
+            serving=told.get("serving"),
+            least_serving=dict(told["least_serving"]),
+            slowest_drain=_slowest(told["slowest_drain"]),
+            instances=tuple(ReportedInstance.from_json(row) for row in told["instances"]),
+            killed=tuple(told["killed"]),
+            died=tuple(told.get("died", ())),
+            failed=tuple(told["failed"]),
+            stop_timeouts=tuple(
+                StopTimeout(row["worker"], row["seconds"], row["before"], row["after"])
+                for row in told.get("stop_timeouts", ())
+            ),
+            dropped_jobs=tuple(_job(row) for row in told.get("dropped_jobs") or ()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WayBack:
+    """A rollback that followed a failure."""
+
+    revision: str
+    restores: int | None
+    way: Way
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it as JSON has it."""
+        return {"revision": self.revision, "restores": self.restores, **self.way.to_json()}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> WayBack:
+        """The same out of JSON."""
+        return cls(told["revision"], told["restores"], Way.from_json(told))
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What one command of a rollout did: the last one, or one that got less far."""
+
+    command: str  # deploy, rollback, restart …: of a rollout that goes on, the one that began it
+    command_line: str
+    by: str
+    began: float  # seconds since 1970
+    ended: float
+    result: str  # one word, or some
+    exit_code: int
+    summary: tuple[str, ...]  # the closing lines: of the way, and of the way back
+    revision: str
+    way: Way
+    rollback: WayBack | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what is kept of it in the report of a later one."""
+        way, back = self.way.to_json(), self.rollback
+        return {
+            "command": self.command,
+            "command_line": self.command_line,
+            "by": self.by,
+            "began": self.began,
+            "ended": self.ended,
+            "result": self.result,
+            "exit_code": self.exit_code,
+            "summary": list(self.summary),
+            "revision": self.revision,
+            **{key: way[key] for key in _KEPT},
+            "instances": way["instances"],
+            "rollback": back and back.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Command:
+        """The same out of JSON."""
+        back = told["rollback"]
+        return cls(
+            command=told["command"],
+            command_line=told["command_line"],
+            by=told["by"],
+            began=told["began"],
+            ended=told["ended"],
+            result=told["result"],
+            exit_code=told["exit_code"],
+            summary=tuple(told["summary"]),
+            revision=told["revision"],
+            way=Way.from_json(told),
+            rollback=WayBack.from_json(back) if back else None,
+        )
+
+    def brief(self) -> Command:
+        """The same with what a later report keeps of it."""
+        back = self.rollback and replace(self.rollback, way=self.rollback.way.brief())
+        way = replace(
+            self.way.brief(),
+            on_revision=None,
+            serving=None,
+            died=(),
+            stop_timeouts=(),
+            dropped_jobs=(),
+        )
+        return replace(self, way=way, rollback=back)
+
+
+# Of the way of an earlier command, besides the instances: see `Command.brief`.
+_KEPT = ("seconds", "least_serving", "slowest_drain", "killed", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that there is to say at the end of a command that rolled."""
+
+    last: Command
+    host: str
+    user: bool  # in the scope of a user
+    app: str
+    rollout: int | None  # its number; None: it has no ledger
+    previous: str | None  # the revision that it replaces
+    restores: int | None  # the number of the revision that it brings back
+    code_versions: Mapping[str, str]  # by worker
+    old_code: tuple[OldCode, ...] | None  # None: nobody has looked
+    orphans: tuple[ReportedOrphan, ...] | None  # None: nobody has looked
+    error: str | None  # what nobody expected, and ended the rollout
+    no_rollback: str | None  # why no rollback followed a failure
+    next: str | None  # what to type now
+    earlier: tuple[Command, ...]  # commands of the same rollout that got less far, oldest first
+    withheld: bool = False  # without what only those may see who may read the journal
+
+    @property
+    def for_the_next(self) -> tuple[Command, ...]:
+        """What the next report of the same rollout says of the commands before it."""
+        return (*self.earlier, self.last.brief())[-_EARLIER:]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the document: what `--json` prints, a hook gets and the disk keeps."""
+        last, back = self.last, self.last.rollback
+        document = {
+            "format": 1,
+            "command": last.command,
+            "command_line": last.command_line,
+            "host": self.host,
+            "scope": "user" if self.user else "system",
+            "app": self.app,
+            "rollout": self.rollout,
+            "by": last.by,
+            "began": last.began,
+            "ended": last.ended,
+            "result": last.result,
+            "exit_code": last.exit_code,
+            "summary": list(last.summary),
+            "revision": last.revision,
+            "previous_revision": self.previous,
+            "restores": self.restores,
+            "code_versions": dict(self.code_versions),
+            **last.way.to_json(),
+            "old_code": _dicts(self.old_code),
+            "orphans": _dicts(self.orphans),
+            "rollback": back and back.to_json(),
+            "error": self.error,
+            "no_rollback": self.no_rollback,
+            "next": self.next,
+            "earlier": [each.to_json() for each in self.earlier],
+        }
+        return document | {"withheld": True} if self.withheld else document
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Report:
+        """The same out of JSON. Raises LookupError, TypeError or ValueError: damaged."""
+        return cls(
+            last=Command.from_json(told),
+            host=told["host"],
+            user=told["scope"] == "user",
+            app=told["app"],
+            rollout=told["rollout"],
+            previous=told["previous_revision"],
+            restores=told["restores"],
+            code_versions=dict(told["code_versions"]),
+            old_code=_maybe(told.get("old_code"), _old_code),
+            orphans=_maybe(told.get("orphans"), _orphan),
+            error=told.get("error"),
+            no_rollback=told.get("no_rollback"),
+            next=told.get("next"),
+            earlier=tuple(Command.from_json(each) for each in told["earlier"]),
+            withheld=told.get("withheld", False),
+        )
+
+
+def _dict(value: Any) -> dict[str, Any] | None:
+    """A named tuple as JSON has it; its fields are the keys."""
+    if value is None:
+        return None
+    return {
+        key: list(each) if isinstance(each, tuple) else each
+        for key, each in value._asdict().items()
     }
 
 
-def _worth_a_word(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [
-        row
-        for row in rows
-        if row["reason"]
-        or row["foreign"]
-        or row.get("unreached")  # a report of an older unitq has none
-        or row["ending"] not in (None, "drained")
-    ]
+def _dicts(values: tuple[Any, ...] | None) -> list[dict[str, Any] | None] | None:
+    return None if values is None else [_dict(value) for value in values]
 
 
-def earlier(kept: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    """What the next report of a rollout says of the commands before, from the one that was kept."""
-    return (*kept["earlier"], _short(kept))[-_EARLIER:]
+def _maybe(rows: Any, read: Callable[[Any], T]) -> tuple[T, ...] | None:
+    return None if rows is None else tuple(read(row) for row in rows)
 
 
-def _summary(
-    word: str,
-    revision: Revision,
-    outcome: Outcome,
-    leftovers: Sequence[observe.Instance] | None,
-    orphans: Sequence[Orphan] = (),
-) -> str:
-    """The closing line. `leftovers` None: what comes after it says what is left of the old code."""
-    slots = outcome.rollout.instances.values()
-    staying = _staying(outcome)
-    stopped = [s for s in slots if s.phase is Phase.STOPPED and s.planned.change is Change.STOP]
-    parts = []
-    if staying:
-        fresh, serving = _counts(revision, outcome)
-        parts.append(f"{fresh} of {len(staying)} on {revision.number}")
-        if serving != fresh:
-            parts.append(f"{serving} serving")
-        if outcome.least_serving and any(slot.planned.change is Change.RESTART for slot in staying):
-            parts.append(f"least serving: {_least(staying, outcome)}")
-    if stopped:
-        parts.append(f"{len(stopped)} stopped")
-    parts.append(f"{len(outcome.killed)} killed")
-    if outcome.died:
-        parts.append(f"{len(outcome.died)} did not drain")
-    if leftovers is not None:
-        old = sum(len(one.pids) for one in leftovers)
-        # The line is a proof for the whole host.
-        old += sum(len(one.pids) for one in orphans if one.current is False)
-        parts.append(f"{plural(old, 'process')} on old code")
-    slow = max(slots, key=_drained_for, default=None)
-    if slow and slow.drained_for is not None:
-        parts.append(f"slowest drain: {slow.instance} {duration(slow.drained_for)}")
-    parts.append(duration(outcome.seconds))
-    return f"{word}: {' · '.join(parts)}"
+def _job(row: Mapping[str, Any]) -> ReportedJob:
+    return ReportedJob(row["queue"], row["name"], row["id"], row["since"], row["hash"])
 
 
-def _least(staying: Sequence[InstanceState], outcome: Outcome) -> str:
-    """`sms 3 of 4, mail 0 of 1`: a worker's only instance cannot serve while it is replaced."""
-    of = Counter(slot.instance.worker for slot in staying)
-    least = outcome.least_serving
-    if len(of) == 1:
-        (worker,) = of
-        return f"{least[worker]} of {of[worker]}"
-    return ", ".join(f"{worker} {least[worker]} of {of[worker]}" for worker in sorted(of))
+def _requeued(row: Mapping[str, Any] | None) -> Requeued | None:
+    return None if row is None else Requeued(row["done"], row["why_not"])
 
 
-def _next(
-    run: Run, revision: Revision, outcome: Outcome, code: Exit, back: Back | None
-) -> str | None:
-    """What to type now, from whatever directory; None: nothing."""
-    last = back.outcome if back else outcome
-    left = _left(last)
-    typed = unitq(revision.app, user=run.user)
-    deploy = f"`unitq{' --user' * run.user} -c {shlex.quote(revision.config)} deploy`"
-    on, away = f"`{typed} rollout resume` goes on", f"`{typed} rollback` goes back"
-    if run.restore:
-        # A rollback is refused before that. Once git proves the code, it restarts the least.
-        plain = deploy.strip("`")
-        then = (
-            f"{typed} rollback"
-            if "git -C " in run.restore
-            else (f"{typed} rollout abort && {plain}")
-        )
-        away = f"to go back: {run.restore.replace(plain, then)}"
-    # `rollback` once more would go further back than what this one went to.
-    ways = on if run.verb == "rollback" or run.why_not == NO_WAY_BACK else f"{on}, {away}"
-    again = "the same command again goes on from here"
-    if code is Exit.STALE:
-        return (
-            f"`{typed} status` names what runs old code; where it says MOVED: {deploy}; where it "
-            "says NO: it outlived its stop (KillMode=process in a drop-in?), so end it once its "
-            "job is done"
-        )
-    if code is Exit.ROLLED_BACK:
-        return f"once the cause is mended, {deploy}"
-    if run.cut_off:
-        return f"{left}; once the cause is mended, {ways}"
-    if code is Exit.DEGRADED and back and back.cut_short:
-        return f"{left}; the rollback is not complete: {on} with it"
-    if code is Exit.DEGRADED and back:
-        return f"{left}; once the cause is mended, {on} with the way back; or {deploy}"
-    if code is Exit.DEGRADED and run.rollout is None:
-        return f"{left}; once the cause is mended, {again}"
-    if code is Exit.DEGRADED and run.verb == "rollback":
-        other = f"`{typed} history` lists what else `{typed} rollback N` may go to"
-        return f"{left}; once the cause is mended, {on}; {other}"
-    if code is Exit.DEGRADED and run.restore:
-        # Not `rollout resume`: it would start a commit that mends the code under the number of
-        # the one that failed.
-        return f"{left}; for the old code: {run.restore}; once the cause is mended, {deploy}"
-    if code is Exit.DEGRADED:
-        return f"{left}; once the cause is mended, {deploy}; or {ways}"
-    if code is Exit.PAUSED and last.rollout.awaiting:
-        return (
-            f"the canaries are healthy, {left}; `{typed} rollout promote` goes on with the others, "
-            f"{away}"
-        )
-    if code in (Exit.PAUSED, Exit.INTERRUPTED):
-        return f"{left}; {again if run.rollout is None else ways}"
-    if code in (Exit.DETACHED, Exit.GAVE_UP_WAITING):
-        then = again if run.rollout is None else ways
-        return f"{left}; what was begun goes on in systemd: `{typed} status` tells; then {then}"
-    return None
+def _slowest(row: Mapping[str, Any] | None) -> SlowestDrain | None:
+    return None if row is None else SlowestDrain(row["instance"], row["seconds"])
 
 
-def _left(outcome: Outcome) -> str:
-    """How many instances are as they were, those included that could not be told anything."""
-    slots = [
-        each
-        for each in outcome.rollout.instances.values()
-        if each.planned.change is not Change.KEEP
-    ]
-    failed = [each for each in slots if each.phase is Phase.FAILED]
-    left = sum(each.phase is Phase.WAITING for each in outcome.rollout.instances.values())
-    left += sum(not each.touched for each in failed)
-    if left:
-        return f"{left} not touched"
-    return f"{len(slots)} of {len(slots)} instances were attempted; {len(failed)} failed"
+def _old_code(row: Mapping[str, Any]) -> OldCode:
+    return OldCode(row["instance"], tuple(row["pids"]), row.get("commit"))
 
 
-def replaces(revision: Revision, previous: str | None) -> str:
-    """The headline of a deploy, or a rollback."""
-    versions = sorted({worker.code_version for worker in revision.workers})
-    code = versions[0] if len(versions) == 1 else f"{len(versions)} releases"
-    before = ""
-    if previous:
-        goes_on = previous == revision.id
-        before = ", what differs from it" if goes_on else f" replaces {number(previous)}"
-        if revision.restores is not None and not goes_on:
-            before += f", restores {revision.restores}"
-    return f"{revision.app}: revision {revision.number} ({revision.hash}, {code}){before}"
+def _orphan(row: Mapping[str, Any]) -> ReportedOrphan:
+    pid, pids = row["pid"], tuple(row["pids"])
+    return ReportedOrphan(pid, pids, row["worker"], row["release"], row["current"])

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.linux.read_as import UnreadableError, read
-from unitq.model.finding import Finding, Level
+from unitq.model.finding import Certainty, Finding, Level
 from unitq.systemd.envfile import assignments, dotenv
 from unitq.units.local_services import obstacle, served, unknown
 from unitq.units.ordering import addresses
@@ -45,8 +45,9 @@ def shutdown_order(
         Finding(
             Level.ERROR,
             "after",
-            f"{unit}: {why}; systemd would leave a start out",
+            f"{unit}: {why}",
             f'leave "{unit}" out',
+            "systemd would leave a start out",
         )
         for unit in app.after
         if (why := obstacle(unit, around))
@@ -71,8 +72,10 @@ def shutdown_order(
             Level.WARNING,
             "after",
             f"there is no unit {unit} on this machine",
-            "`systemctl list-units` lists them; it would do nothing",
-            name="no-unit",
+            "`systemctl list-units` lists them",
+            "it would do nothing",
+            "no-unit",
+            Certainty.CERTAIN,
         )
         for unit in unknown(app.after, around.manager)
     ]
@@ -92,7 +95,8 @@ def _dotenv(release: str, unread: list[Finding]) -> dict[str, str]:
             found |= dotenv(read(path, _DOTENV_MAX, public=True).decode(errors="replace"))
         except UnreadableError as error:
             message = f"{path} is not asked where queues are: {error.reason}"
-            unread.append(Finding(Level.NOTE, "after", message, error.hint))
+            why = "workers may need a Redis of this machine until they have stopped"
+            unread.append(Finding(Level.NOTE, "after", message, error.hint, why, "dotenv"))
     return found
 
 
@@ -123,14 +127,17 @@ def _said(one: Served, named: bool) -> Finding:
         return Finding(
             Level.NOTE,
             "after",
-            f"{one.address}{source} is {one.unit}: workers start after it, and stop before it at "
-            "a shutdown",
+            f"{one.address}{source} is {one.unit}",
+            why="workers start after it, and stop before it at a shutdown",
+            name="ordered",
+            sure=Certainty.CERTAIN,
         )
     return Finding(
         Level.NOTE if named else Level.WARNING,
         "after",
         f"{one.address}{source} is on this machine, and workers cannot be ordered after it: "
-        f"{one.why}; at a shutdown both stop at once, and jobs are lost",
+        f"{one.why}",
         'if a unit runs it, name the unit: after = ["NAME.service"]',
-        name="shutdown-order",
+        "at a shutdown both stop at once, and jobs are lost",
+        "shutdown-order",
     )

@@ -37,7 +37,7 @@ def require(layout: Layout, revision: Revision, workers: Iterable[str]) -> None:
         elif unit and not unit.dynamic:
             starts.append(_start(worker, unit))
     problems += [
-        finding.line
+        finding.text
         for finding in reachable.findings(starts, user_scope=layout.user)
         if finding.level is Level.ERROR
     ]
@@ -66,7 +66,7 @@ def _problems(worker: WorkerRevision, unit: Told | None) -> list[str]:
     if unit is None:
         return []
     found = preflight.of_command(unit.command, worker.release, place, unit.directives)
-    return [finding.line for finding in found]
+    return [finding.text for finding in found]
 
 
 def _start(worker: WorkerRevision, unit: Told) -> reachable.Start:

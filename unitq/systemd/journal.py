@@ -11,18 +11,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.errors import UnitqError
-from unitq.instances.crash_loop import Event, Kind
-from unitq.instances.state import (
-    AT_STOP_TIMEOUT,
-    End,
-    Ending,
-    Seen,
-    exit_status,
-    failure,
-    signal_name,
-)
 from unitq.linux import programs
-from unitq.queues.log_lines import Print
+from unitq.systemd.exit_status import AT_STOP_TIMEOUT, End, Ending, exit_status, signal_name
+from unitq.systemd.exit_status import result as result_words
+from unitq.systemd.journal_event import Event, Kind, Print
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -293,7 +285,7 @@ def _event(entry: dict[str, object]) -> Event:
         else:
             how = f"died of {signal_name(int(status)) if status.isdigit() else f'SIG{status}'}"
     elif (result := _text(entry.get("UNIT_RESULT"))) in ("oom-kill", "timeout", "watchdog"):
-        how = failure(Seen(result=result))
+        how = result_words(result)
     return Event(int(_text(entry["__MONOTONIC_TIMESTAMP"])) / 1e6, kind, how)
 
 

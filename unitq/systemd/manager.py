@@ -214,6 +214,12 @@ class Systemd:
         """The version of the systemd that runs."""
         return str(_text(self._property(_OBJECT, _MANAGER, b"Version", b"s")))
 
+    def search_path(self) -> str | None:
+        """The PATH that services get where they set none (org.freedesktop.systemd1(5))."""
+        block = self._property(_OBJECT, _MANAGER, b"Environment", b"as")
+        texts = (str(_text(each)) for each in block)
+        return next((t.removeprefix("PATH=") for t in texts if t.startswith("PATH=")), None)
+
     def stopping(self) -> bool:
         """Whether it stops everything: the machine, or the user's manager, goes down."""
         return bool(self._property(_OBJECT, _MANAGER, b"SystemState", b"s") == b"stopping")

@@ -57,6 +57,21 @@ def _visible(c: str) -> str:
     return f"\\u{ord(c):04X}" if ord(c) < 0x10000 else f"\\U{ord(c):08X}"
 
 
+def toml(value: Any) -> str:
+    """The value as TOML writes it, on one line."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case int():
+            return str(value)
+        case dict():
+            return f"{{ {', '.join(f'{key} = {toml(item)}' for key, item in value.items())} }}"
+        case list() | tuple():
+            return f"[{', '.join(toml(item) for item in value)}]"
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in escaped) + '"'
+
+
 def found(value: object, *, secret: bool = False) -> str:
     """What stands in the file, or only of what type it is."""
     match value:

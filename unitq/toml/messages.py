@@ -3,40 +3,206 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from copy import deepcopy
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar, get_args, get_origin
 
-from unitq.config.schema import (
-    AS_TABLE,
-    AS_WORD,
-    AppFile,
-    HooksTable,
-    ProbeTable,
-    RolloutTable,
-    WorkerTable,
-)
-from unitq.config.tables import RecycleTable, RedisTable
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
 from unitq.model.suggest import either, nearest
-from unitq.toml import directives
-from unitq.toml.document import found, place, quoted
-from unitq.toml.values import MistakeError, MistakesError, Path
+from unitq.toml.document import found, toml
+from unitq.toml.kinds import FORMS, Kind, Table
+from unitq.toml.values import MistakeError, MistakesError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
-    from pydantic import BaseModel, ValidationError
+    from unitq.toml.values import Path
 
+M = TypeVar("M", bound=BaseModel)
 WORDS_MAX = 200  # mistakes that are put into words at all: looking for near words takes time
 
-# What other tools call it.
-_SYNONYMS = {
-    "name": "app", "cwd": "directory", "chdir": "directory", "working_directory": "directory",
-    "env": "environment", "env_file": "environment_file", "cmd": "command", "exec": "command",
-    "exec_start": "command", "queue": "queues", "numprocs": "instances", "processes": "instances",
-    "replicas": "instances", "count": "instances", "concurrency": "instances",
-    "stopsignal": "stop_signal", "kill_signal": "stop_signal", "signal": "stop_signal",
-    "stopwaitsecs": "stop_timeout", "kill_timeout": "stop_timeout", "timeout": "stop_timeout",
-    "restart_sec": "restart_delay", "priority": "nice", "programs": "workers",
-}  # fmt: skip
+
+class Clash(NamedTuple):
+    """What only several values together can get wrong, each of them being right by itself."""
+
+    at: Path
+    why: str
+    needs: tuple[Path, ...] = ()  # not said where something at one of these is wrong by itself
+
+
+class Words(NamedTuple):
+    """What a file says of its unknown keys."""
+
+    unknown: Callable[[Path, type[BaseModel] | None], str]
+    meant: Callable[[Path, type[BaseModel] | None], str | None]  # a known key, mistyped
+
+
+def validated(
+    model: type[M],
+    data: dict[str, Any],
+    clashes: Callable[[M], Iterable[Clash]],
+    words: Words | None = None,
+) -> tuple[M | None, dict[Path, str]]:
+    """The data as the model has it, None if it is wrong; and all that is wrong, by its place.
+
+    pydantic's own model validators are silent while any value of the table is wrong. `clashes` is
+    asked all the same, of what is right: the rest is left out, or replaced by an example.
+    """
+    words = words or Words(_unknown, meant)
+    try:
+        made = model.model_validate(data)
+    except ValidationError as error:
+        every = [_tidied(item) for item in error.errors(include_url=False)[:WORDS_MAX]]
+        wrong = {item["loc"] for item in every}
+        unknown = [item["loc"] for item in every if item["type"] == "extra_forbidden"]
+        mistyped = {
+            (*path[:-1], near)
+            for path in unknown
+            if (near := words.meant(path, table(model, path)))
+        }
+        problems: dict[Path, str] = {}
+        for item in every:
+            if item["type"] != "missing" or item["loc"] not in mistyped:
+                for path, problem in _in_plain_words(item, model, words):
+                    problems.setdefault(path, problem)
+        rest = _right(model, data, wrong)
+        if rest is not None:
+            wrong |= mistyped
+            inside = {path[:end] for path in wrong for end in range(len(path) + 1)}
+            for clash in clashes(rest):
+                above = {clash.at[:end] for end in range(len(clash.at) + 1)}
+                if not inside & set(clash.needs) and not wrong & above:
+                    problems.setdefault(clash.at, clash.why)
+        return None, problems
+    problems = {}
+    for clash in clashes(made):
+        problems.setdefault(clash.at, clash.why)
+    return (None if problems else made), problems
+
+
+def _right(model: type[M], data: dict[str, Any], wrong: set[Path]) -> M | None:
+    """What is right of it; what is wrong and must be there is an example. None: nothing is."""
+    data = deepcopy(data)
+    for path in sorted(wrong, key=len, reverse=True):
+        _cut(data, path)
+        key, below = path[-1], table(model, path)
+        field = below.model_fields.get(str(key)) if below else None
+        if field is not None and field.is_required() and isinstance(there := _at(data, path), dict):
+            there[key] = (field.examples or [None])[0]
+    try:
+        return model.model_validate(data)
+    except ValidationError:
+        return None
+
+
+def _at(data: Any, path: Path) -> Any:
+    """The table or list that holds what stands at this place."""
+    for key in path[:-1]:
+        try:
+            data = data[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return data
+
+
+def _cut(data: dict[str, Any], path: Path) -> None:
+    """Takes the key away that this place is in."""
+    while path:
+        above = _at(data, path)
+        if isinstance(above, dict) and path[-1] in above:
+            del above[path[-1]]
+            return
+        if isinstance(above, dict) and not isinstance(path[-1], int):
+            return  # missing, or gone already
+        path = path[:-1]
+
+
+def _tidied(item: Any) -> Any:
+    """The same with the place in the file alone."""
+    path = tuple(part for part in item["loc"] if part not in FORMS)
+    if path[-1:] == ("[key]",) and path[-2:-1] == (item["input"],):
+        path = path[:-1]  # what pydantic says of a key
+    return item | {"loc": path}
+
+
+def _in_plain_words(item: Any, model: type[BaseModel], words: Words) -> Iterator[tuple[Path, str]]:
+    path: Path = item["loc"]
+    cause = item.get("ctx", {}).get("error")
+    match item["type"]:
+        case "extra_forbidden":
+            yield path, words.unknown(path, table(model, path))
+        case "too_short" if isinstance(item["input"], list):
+            pass  # its items are wrong, and that is said already
+        case "missing" | "too_short":
+            yield path, _missing(path, table(model, path), item["type"])
+        case "value_error" if isinstance(cause, MistakesError):
+            for mistake in cause.every:
+                yield _said(mistake, path, item["input"])
+        case "value_error" if isinstance(cause, MistakeError):
+            yield _said(cause, path, item["input"])
+        case "enum":
+            choice = re.findall("'([^']+)'", item["ctx"]["expected"])
+            expected = either([f'"{word}"' for word in choice])
+            yield _said(MistakeError(expected, words=choice), path, item["input"])
+        case "tuple_type":
+            problem = (
+                f"expected tables such as [[{path[-1]}]], got {found(item['input'], secret=True)}"
+            )
+            yield path, problem
+        case "too_long":
+            yield path, f"more than {item['ctx']['max_length']} of them"
+        case "default_factory_not_called":
+            pass  # what it follows from is wrong, and that is said already
+        case _:
+            yield path, f"expected a table, got {found(item['input'], secret=True)}"
+
+
+def _missing(path: Path, there: type[BaseModel] | None, how: str) -> str:
+    key = str(path[-1])
+    field = there.model_fields.get(key) if there else None
+    if field is None:
+        return "missing"
+    if get_origin(field.annotation) is dict:
+        return f"{'empty' if how == 'too_short' else how}; at least one [{key}.NAME] is needed"
+    return f"missing, for example {key} = {toml((field.examples or ['…'])[0])}"
+
+
+def table(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
+    """The model of the table that has the key at this place; None where any key may stand."""
+    kind: Any = model
+    for part in path[:-1]:
+        if _is_table(kind):
+            field = kind.model_fields.get(str(part))
+            kind = Annotated[field.annotation, *field.metadata, None] if field else None
+        else:
+            kind = next((item for item in get_args(kind)[::-1] if item is not Ellipsis), None)
+        kind = _container(kind)
+    return kind if _is_table(kind) else None
+
+
+def _is_table(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _container(kind: Any) -> Any:
+    """What holds others among the forms that a value may have: a table, or a list or dict."""
+    if _is_table(kind) or get_origin(kind) in (dict, tuple):
+        return kind
+    shapes = [item.shape for item in getattr(kind, "__metadata__", ()) if isinstance(item, Kind)]
+    found = [_container(part) for part in (*shapes, *get_args(kind)) if not isinstance(part, Kind)]
+    return next((item for form in (_is_table, get_args) for item in found if form(item)), None)
+
+
+def meant(path: Path, there: type[BaseModel] | None) -> str | None:
+    """The key that somebody meant who wrote this one."""
+    return nearest(str(path[-1]), there.model_fields) if there else None
+
+
+def _unknown(path: Path, there: type[BaseModel] | None) -> str:
+    if near := meant(path, there):
+        return f'unknown key, did you mean "{near}"?'
+    keys = list(there.model_fields) if there else []
+    return f"unknown key; the keys here are {either(keys, last='and')}"
 
 
 def confidential(path: Path) -> bool:
@@ -49,38 +215,7 @@ def confidential(path: Path) -> bool:
     )
 
 
-def in_plain_words(error: ValidationError) -> Iterator[tuple[Path, str]]:
-    """pydantic's findings, one by one."""
-    every = error.errors(include_url=False)[:WORDS_MAX]
-    for item in every:
-        item["loc"] = tuple(part for part in item["loc"] if part not in (AS_WORD, AS_TABLE))
-    unknown = [item["loc"] for item in every if item["type"] == "extra_forbidden"]
-    meant = {(*path[:-1], _meant(path)) for path in unknown}
-    for item in every:
-        path: Path = item["loc"]
-        cause = item.get("ctx", {}).get("error")
-        match item["type"]:
-            case "extra_forbidden":
-                yield path, _unknown(path)
-            case "missing" if path not in meant:
-                yield path, _missing(path)
-            case "missing":
-                pass  # it is there, but mistyped, and that is said already
-            case "value_error" if isinstance(cause, MistakesError):
-                for mistake in cause.every:
-                    yield said(mistake, path, item["input"])
-            case "value_error" if isinstance(cause, MistakeError):
-                # A worker's name is the one key that pydantic checks as a value.
-                if len(path) == 3 and path[0] == "workers" and path[2] == "[key]":
-                    path = path[:2]
-                yield said(cause, path, item["input"])
-            case "too_short":
-                yield path, "empty; at least one [workers.NAME] is needed"
-            case _:
-                yield path, f"expected a table, got {found(item['input'], secret=True)}"
-
-
-def said(mistake: MistakeError, path: Path, value: Any) -> tuple[Path, str]:
+def _said(mistake: MistakeError, path: Path, value: Any) -> tuple[Path, str]:
     """The place below `path` and the words for it; `value` is what stands at `path`."""
     path = (*path, *mistake.at)
     if mistake.why:
@@ -92,70 +227,12 @@ def said(mistake: MistakeError, path: Path, value: Any) -> tuple[Path, str]:
     return path, f"expected {mistake.expected}, got {found(value, secret=confidential(path))}{near}"
 
 
-def _missing(path: Path) -> str:
-    if path == ("workers",):
-        return "missing; at least one [workers.NAME] is needed"
-    key = str(path[-1])
-    example = table(path[:-1]).model_fields[key].examples
-    return f"missing, for example {key} = {quoted(str((example or ['…'])[0]))}"
-
-
-def table(path: Path) -> type[BaseModel]:
-    """The model of the table there."""
-    if path[:1] == ("workers",):
-        below: dict[object, type[BaseModel]] = {"probe": ProbeTable, "recycle": RecycleTable}
-        return below.get(path[2] if len(path) > 2 else None, WorkerTable)
-    tables: dict[Path, type[BaseModel]] = {
-        ("redis",): RedisTable,
-        ("rollout",): RolloutTable,
-        ("hooks",): HooksTable,
-    }
-    return tables.get(path, AppFile)
-
-
-def means(key: str, found: Mapping[str, object], path: Path) -> bool:
-    """Whether the table there has the key, if only in a spelling of its own."""
-    if key in found:
-        return True
-    unknown = [other for other in found if other not in table(path).model_fields]
-    return any(_meant((*path, other)) == key for other in unknown[:WORDS_MAX])
-
-
-def _meant(path: Path) -> str | None:
-    key = str(path[-1])
-    keys = table(path[:-1]).model_fields
-    synonym = _SYNONYMS.get(key.lower().replace("-", "_"))
-    return synonym if synonym in keys else nearest(key, keys)
-
-
-def _unknown(path: Path) -> str:
-    key, keys = str(path[-1]), table(path[:-1]).model_fields
-    meant, home = _meant(path), _home(key)
-    if home:
-        return f"unknown key here, it belongs {home}"
-    if meant:
-        return f'unknown key, did you mean "{meant}"?'
-    if path[0] == "workers" and re.fullmatch(r"[A-Z][A-Za-z]+", key):
-        service = f"systemd directives belong in [{place(path[:-1])}.service]"
-        return f"unknown key; {directives.instead(key, directives.IN_SERVICE) or service}"
-    return f"unknown key; the keys here are {either(list(keys), last='and')}"
-
-
-def _home(key: str) -> str | None:
-    """The table that has a key of exactly this name."""
-    # A key of the app's that follows a [table] is in that table: the first mistake with TOML.
-    homes: tuple[tuple[type[BaseModel], str], ...] = (
-        (AppFile, "at the top level, before the first [table]"),
-        (WorkerTable, "in [workers.NAME]"),
-        (RolloutTable, "in [rollout]"),
-        (RedisTable, "in [redis]"),
-        (HooksTable, "in [hooks]"),
-    )
-    if key in ("redis", "rollout", "hooks", "workers"):
-        return "at the top level"
-    if key == "successes":
-        # Not so `timeout`, by which other tools mean a worker's stop_timeout.
-        return "in [workers.NAME.probe]"
-    if key in ("memory", "jitter"):
-        return "in [workers.NAME.recycle]"
-    return next((words for model, words in homes if key in model.model_fields), None)
+def refusal(kind: Any, value: object) -> str:
+    """Why this value may not stand in a file; "" if it may."""
+    try:
+        TypeAdapter(kind, config=Table.model_config).validate_python(value)
+    except ValidationError as error:
+        for item in error.errors(include_url=False):
+            cause = item.get("ctx", {}).get("error")
+            return str(cause.every[0] if isinstance(cause, MistakesError) else cause)
+    return ""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from unitq.errors import UnitqError
 from unitq.linux import peer
-from unitq.linux.identity import control_group
 from unitq.linux.own_address import own_addresses
+from unitq.linux.proc import control_group
 from unitq.units.ordering import BROKERS, unit_of
 
 if TYPE_CHECKING:

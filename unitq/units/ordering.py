@@ -44,7 +44,6 @@ _HOST_NAMES = ("HOST", "HOSTNAME", "SERVER", "BACKEND", "ADDR", "ADDRESS")
 _HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::(?P<port>[0-9]{1,5}))?")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s,;]+")
 
-UNIT_NAME = r"[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]*)?\.(service|socket|target|mount|path|device)"
 
 # How Docker names the cgroup of a container. It stops containers itself, when its service stops.
 _DOCKER = re.compile(r"docker-[0-9a-f]{12,}\.scope")

@@ -20,7 +20,7 @@ from unitq.cmdline.exec_line import command_line, with_arguments
 from unitq.errors import ConfigError
 from unitq.model import hardening, names
 from unitq.model.settings import OnDrainTimeout, OnKilled
-from unitq.presets.model import NONE
+from unitq.presets import NONE
 from unitq.systemd.envfile import assignments, file_names
 from unitq.units import ordering
 

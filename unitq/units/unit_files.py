@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from unitq.errors import PreflightError
 from unitq.linux import files
-from unitq.rollout.plan import PIN
+from unitq.units.changes import PIN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import PurePosixPath
 
-    from unitq.rollout.plan import FileChange
+    from unitq.units.changes import FileChange
 
 
 def installed(unit_dir: PurePosixPath, app: str) -> dict[str, str]:

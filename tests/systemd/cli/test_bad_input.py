@@ -240,6 +240,66 @@ def test_a_missing_or_damaged_environment_file(bare: Site) -> None:
     refused(bare, "environment_file", "larger than", environment_file=str(path))
 
 
+@pytest.mark.parametrize(
+    ("place", "says", "wrong"),
+    [
+        ("environment_file", "/nosuch.env: No such file", {"environment_file": "/nosuch.env"}),
+        ("directory", "/nosuch/dir: No such file", {"directory": "/nosuch/dir"}),
+        ("directory", "git names no commit", {"code_version": "git"}),
+    ],
+)
+def test_what_is_missing_hides_no_other_finding(
+    bare: Site, place: str, says: str, wrong: dict[str, Any]
+) -> None:
+    own = {} if "code_version" in wrong else wrong
+    workers = {
+        "sms": {"command": bare.odd("steady"), **own},
+        "mail": {"command": "/nosuch/program", "user": "nosuch"},
+        "cold": {"command": bare.odd("steady"), "stop_timeout": "5s"},
+    }
+    bare.config(workers=workers, **({} if own else wrong))
+    others = ("there is no user nosuch", "no program /nosuch/program")
+    with unchanged(bare):
+        found = bare.unitq("check", "--json")
+        assert found.code == 3, found
+        rows = found.json["findings"]
+        assert [r["message"] for r in rows if says in r["message"]], rows
+        assert {r["place"] for r in rows if says in r["message"]} == (
+            {f"workers.sms.{place}"} if own else {place}
+        )
+        assert all(any(other in row["message"] for row in rows) for other in others), rows
+        assert any(row["name"] == "short-stop" for row in rows)
+        said(bare.unitq("deploy"), 13, says, *others)
+
+
+def test_what_only_root_may_read_hides_no_other_finding(bare: Site) -> None:
+    path = bare.home / "secret.env"
+    path.write_text("A=1\n")
+    path.chmod(0o600)
+    workers = {"mail": {"command": "/nosuch/program", "environment_file": str(path)}}
+    bare.config(workers=workers)
+    done = Scope("user").run("unitq", "-c", str(bare.toml), "check")
+    assert done.code == 5, done
+    assert "no program /nosuch/program" in done.stdout
+    assert f"error: workers.mail.environment_file: {path}: Permission denied" in done.stdout
+    found = bare.unitq("check")
+    assert (found.code, str(path) in found.stdout) == (3, False), found
+
+
+def test_a_broken_template_hides_no_other_finding(bare: Site) -> None:
+    folder = Path("/etc/unitq/units")
+    folder.mkdir(parents=True)
+    try:
+        (folder / "worker@.service.j2").write_text("{% if %}")
+        bare.config(workers={"mail": {"command": "/nosuch/program"}})
+        found = bare.unitq("check")
+        assert found.code == 2, found
+        for word in ("units: unit template worker@.service.j2", "no program /nosuch/program"):
+            assert word in found.stdout
+    finally:
+        shutil.rmtree(folder)
+
+
 def test_what_systemd_itself_would_ignore_is_refused(system_site: Site) -> None:
     site = system_site
     ignored: list[dict[str, Any]] = [

@@ -1,4 +1,4 @@
-"""docs/exit-codes.md, one test for each code that exists: what a script or a CI job relies on."""
+"""docs/runbook.md, one test for each code that exists: what a script or a CI job relies on."""
 
 from __future__ import annotations
 

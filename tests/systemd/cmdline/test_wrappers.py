@@ -27,6 +27,13 @@ FORMS = [
     ("/usr/bin/flock --no-fork {out}/lock {w}", "mixed", "SIGTERM", "", True),
     ("/usr/bin/script -qefc '{w}' /dev/null", "control-group", "SIGTERM", "wrapper", False),
     ("/sbin/runuser -u root -- {w}", "control-group", "SIGTERM", "wrapper", False),
+    ("/usr/bin/direnv exec / {w}", "mixed", "SIGTERM", "", True),
+    ("/usr/bin/rbenv exec {w}", "mixed", "SIGTERM", "", True),
+    ("/usr/bin/proxychains4 -q {w}", "mixed", "SIGTERM", "", True),
+    ("/usr/bin/s6-setuidgid root {w}", "mixed", "SIGTERM", "", True),
+    ("/usr/bin/unbuffer {w}", "control-group", "SIGTERM", "wrapper", False),
+    ("/usr/bin/faketime -f +0 {w}", "mixed", "SIGTERM", "wrapper", False),
+    ("/usr/bin/faketime -f +0 {w}", "control-group", "SIGTERM", "wrapper", True),
     ("/bin/su root -c '{w}'", "mixed", "SIGTERM", "elsewhere", False),
 ]
 

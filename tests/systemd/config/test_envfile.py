@@ -105,7 +105,7 @@ def test_check_names_the_line_and_never_the_value(system_site: Site) -> None:
     result = site.unitq("check")
     assert result.code == 0, result
     assert f"{path}, line 2: begins with `export`" in result.stdout
-    assert f"{path}, line 3: systemd knows no comment" in result.stdout
+    assert f"{path}, line 3: a comment behind the value of" in result.stdout
     assert f"{path}, line 4: the quote before the value of Q is never closed" in result.stdout
     assert "s3cr3t" not in result.output
     path.write_bytes(b"A=1\nB=\xe9\n")

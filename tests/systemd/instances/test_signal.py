@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,6 +57,41 @@ def test_what_the_preset_says_against_is_refused_unless_forced(site: Site) -> No
     assert (sent.code, sent.stdout) == (0, f"sms@1: QUIT to PID {before['sms@1']}\n")
     wait_until(lambda: "told to stop by SIGQUIT" in journal(site))
     assert site.pids("sms")["sms@2"] == before["sms@2"]
+
+
+# As RQ does it (rq/worker/base.py, request_stop): the first lets the job finish, the next kills it.
+TWICE = """\
+import os, signal, time
+def stop(*_):
+    print("drains", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    end = time.monotonic() + 6
+    while time.monotonic() < end:
+        time.sleep(0.05)
+    print("the job is done", flush=True)
+    os._exit(0)
+signal.signal(signal.SIGTERM, stop)
+while True:
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("forced", [False, True])
+def test_a_second_signal_that_kills_the_job_is_refused(site: Site, forced: bool) -> None:
+    sms = {"preset": "rq", "command": script(site, TWICE), "instances": 1}
+    site.config(workers={"sms": sms})
+    site.deploy()
+    before = site.pids("sms")
+    site.systemctl("stop", "--no-block", site.unit("sms", 1))
+    wait_until(lambda: "drains" in journal(site))
+    refused = site.unitq("signal", "TERM", "sms")
+    assert refused.code == 13, refused
+    assert "sms@1: RQ drains, and SIGTERM would be its second signal" in refused.stderr
+    if forced:
+        assert site.unitq("signal", "TERM", "sms", "--force").code == 0
+    process = Path(f"/proc/{before['sms@1']}")
+    wait_until(lambda: not process.exists(), 15)
+    assert ("the job is done" in journal(site)) is not forced
 
 
 def test_pausing_by_hand_works(system_site: Site, redis: RedisServer) -> None:

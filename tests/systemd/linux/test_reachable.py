@@ -163,6 +163,140 @@ def test_what_is_said_is_what_systemd_does(name: str, place: Path) -> None:
     assert (started.returncode == 0) is not bool(said), started.stderr
 
 
+def _by_env(line: str, name: str = "w") -> Callable[[Path], str]:
+    def make(place: Path) -> str:
+        path = place / name
+        path.write_bytes(f"#!{line}\nimport sys\n".encode())
+        path.chmod(0o755)
+        return str(path)
+
+    return make
+
+
+def _python_in(place: Path, folder: str, mode: int = 0o755) -> None:
+    (place / folder).mkdir(exist_ok=True)
+    _program(place / folder / "python9", mode, sys.executable)
+    shutil.copy("/usr/bin/python3", place / folder / "python9")
+    (place / folder / "python9").chmod(mode)
+
+
+def _below_root_by_env(place: Path) -> str:
+    (place / "python9").symlink_to(_python_of_root(place))
+    return _by_env("/usr/bin/env python9")(place)
+
+
+def _second_of_its_name(place: Path) -> str:
+    _python_in(place, "a", 0o600)
+    _python_in(place, "b")
+    return _by_env(f"/usr/bin/env -S PATH={place}/a:{place}/b python9")(place)
+
+
+def _script_behind_env(place: Path) -> str:
+    _by_env("/srv/gone/python", "python9")(place)
+    return _by_env("/usr/bin/env python9")(place)
+
+
+BY_ENV: dict[str, tuple[Callable[[Path], str], str]] = {
+    "found": (_by_env("/usr/bin/env python3"), ""),
+    "with options": (_by_env("/usr/bin/env -S python3 -B"), ""),
+    "behind assignments": (_by_env("/usr/bin/env -S -i A=1 python3"), ""),
+    "by its path": (_by_env("/usr/bin/env /usr/bin/python3"), ""),
+    "tabs and blanks": (_by_env("\t/usr/bin/env \tpython3 \t"), ""),
+    "the second of its name": (_second_of_its_name, ""),
+    "nowhere": (
+        _by_env("/usr/bin/env python9"),
+        "there is no program python9 on the PATH that it gets",
+    ),
+    "nowhere with -S": (
+        _by_env("/usr/bin/env -S python9 -B"),
+        "there is no program python9 on the PATH",
+    ),
+    "on another PATH": (
+        _by_env("/usr/bin/env -S PATH=/srv python3"),
+        "no program python3 on the PATH",
+    ),
+    "options without -S": (_by_env("/usr/bin/env python3 -B"), "is called `python3 -B`"),
+    "a path that is not there": (_by_env("/usr/bin/env /srv/gone/x"), "there is no /srv/gone"),
+    "written on Windows": (_by_env("/usr/bin/env python3\r"), "ends in a carriage return"),
+    "the same without env": (_by_env("/usr/bin/python3\r"), "ends in a carriage return"),
+    "a link into root's home": (_below_root_by_env, "may not enter /root (mode 0700, root:root)"),
+    "a script of another one": (_script_behind_env, "there is no /srv/gone, which the first line"),
+    "env in the command": (
+        lambda _: "/usr/bin/env A=1 python9 x",
+        "there is no program python9 on",
+    ),
+    "what is there in the command": (lambda _: "/usr/bin/env A=1 python3 --version", ""),
+}
+
+
+@pytest.mark.parametrize("name", BY_ENV)
+def test_what_env_looks_for_is_looked_for_where_it_looks(name: str, place: Path) -> None:
+    make, said = BY_ENV[name]
+    command = make(place)
+    path = f"{place}:/usr/bin"
+    start = Start("workers.w", (("command", command),), "/", USER, path=path)
+    found = findings([start], user_scope=False)
+    assert [said in each.message and each.level for each in found] == [Level.ERROR] * bool(said)
+    ended = subprocess.run(
+        ["systemd-run", "--quiet", "--wait", f"--uid={USER}", f"--setenv=PATH={path}",
+         "--collect", *_words(command)],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (ended.returncode == 0) is not bool(said), ended
+    unknown = start._replace(path=None)
+    assert all("PATH" not in each.message for each in findings([unknown], user_scope=False))
+
+
+def test_a_hook_is_asked_for_in_the_same_look(system_site: Site) -> None:
+    site = system_site
+    closed = site.home / "closed"
+    closed.mkdir()
+    hook = Path(_by_env("/usr/bin/env python9", "hook")(site.home))
+    inside = Path(_by_env("/usr/bin/env python3")(closed))
+    closed.chmod(0o700)
+    hooks = {
+        "before_deploy": {"command": [str(inside)], "user": USER},
+        "after_deploy": {"command": [str(hook)], "user": USER},
+        "on_failure": {"command": ["/usr/bin/python3", str(inside)], "user": USER},
+    }
+    site.config(workers={"w": {"command": site.odd("steady")}}, hooks=hooks)
+    done = site.unitq("check")
+    assert done.code == 3, done
+    assert (
+        f"error: hooks.before_deploy: {USER} may not enter {closed} (mode 0700, root:root), on the "
+        f"way to {inside}\n"
+        "  the hook cannot be started as that account\n"
+        f"  `chmod o+x {closed}`, or another `user` that may enter it\n"
+    ) in done.stdout
+    assert (
+        "error: hooks.after_deploy: there is no program python9 on the PATH that it gets"
+        in done.stdout
+    )
+    assert f"error: hooks.on_failure: {USER} may not enter {closed}" in done.stdout
+    closed.chmod(0o755)
+    hook.write_text("#!/usr/bin/env python3\n")
+    assert site.unitq("check").code == 0
+
+
+def test_the_path_is_the_one_that_the_unit_gets(system_site: Site) -> None:
+    site = system_site
+    _python_in(site.home, "own")
+    command = _by_env("/usr/bin/env python9")(site.home)
+    path = f"{site.home}/own:/usr/bin"
+    for key, value in (("environment", {"PATH": path}), ("environment_file", f"{site.home}/e")):
+        (site.home / "e").write_text(f"PATH={path}\n")
+        site.config(workers={"w": {"command": command, key: value}})
+        assert "python9" not in site.unitq("check").stdout
+    site.config(workers={"w": {"command": command}})
+    done = site.unitq("check")
+    assert done.code == 3
+    assert (
+        "error: workers.w.command: there is no program python9 on the PATH that it gets"
+        in done.stdout
+    )
+    assert "/usr/local/bin" in done.stdout
+
+
 def _words(command: str) -> list[str]:
     import shlex
 

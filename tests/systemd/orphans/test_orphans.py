@@ -783,8 +783,8 @@ with pidfd.held([first]) as held:
     if not second:
         signal.pause()
     assert second == first, "another process has its PID"
-    assert not pidfd.lives(held[first])
-    assert not pidfd.send(held[first], signal.SIGKILL)
+    assert not held[first].lives
+    assert not held[first].send(signal.SIGKILL)
     assert os.waitpid(second, os.WNOHANG) == (0, 0), "and lives on"
     os.kill(second, signal.SIGKILL)
 print("held")

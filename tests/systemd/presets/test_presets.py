@@ -54,7 +54,7 @@ sys.exit(3)
 
 @pytest.fixture
 def acme(site: Site) -> Iterator[Path]:
-    """The preset of docs/frameworks.md, where an operator would put it; and its worker."""
+    """The preset of docs/extending.md, where an operator would put it; and its worker."""
     folder = site.scope.home / ".config/unitq" if site.scope.user else SYSTEM.config_dir
     target = f"{folder}/presets/acme.toml"
     site.scope.run("mkdir", "-p", f"{folder}/presets")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.systemd.conftest import wait_until
-from unitq.rollout.plan import PIN
+from unitq.units.changes import PIN
 
 if TYPE_CHECKING:
     from tests.systemd.conftest import Running, Site

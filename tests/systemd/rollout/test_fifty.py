@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tests.harness.redis_server import RedisServer
     from tests.systemd.conftest import Site
 
-pytestmark = pytest.mark.systemd
+pytestmark = [pytest.mark.systemd, pytest.mark.long]
 
 WORKERS = 4
 DEPLOYS = 50

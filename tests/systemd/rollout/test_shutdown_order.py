@@ -57,7 +57,7 @@ def test_what_serves_the_workers_is_found_and_kept_while_it_is_down(
     _config(site, environment={"REDIS_BACKEND": f"localhost:{port}"})
     told = site.unitq("check")
     assert told.code == 0, told
-    assert f"localhost:{port} (REDIS_BACKEND) is {unit}: workers start after it" in told.stdout
+    assert f"localhost:{port} (REDIS_BACKEND) is {unit} [ordered, certain]" in told.stdout
     # The environment is new, so this restarts them; what follows does not.
     site.deploy()
     assert f"\nAfter={unit}\n" in _text(site)

@@ -13,8 +13,8 @@ import pytest
 
 from tests.systemd.conftest import REPO, TESTER, toml_text
 from tests.systemd.security.conftest import SYSTEM, as_account
-from unitq.instances.state import End
 from unitq.systemd import journal
+from unitq.systemd.exit_status import End
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,8 +20,8 @@ from tests.harness import build
 from tests.harness.build import PRESETS
 from unitq import __version__
 from unitq.cli.main import cli, main
-from unitq.cli.scope import chosen
 from unitq.config.parse import parse
+from unitq.context import chosen
 from unitq.errors import Exit, NoMatchError
 from unitq.model import layout
 from unitq.model.names import InstanceName

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
         ("/usr/bin/env -u A B=1 php artisan", "artisan"),
         ("nice -n 5 nohup php artisan", "artisan"),
         ("bundle exec ruby bin/work", "bin/work"),
+        ("env -S 'A=1 php artisan'", "artisan"),
+        ("chrt -r 10 taskset -c 0 python work.py", "work.py"),
+        ("rbenv exec ruby bin/work", "bin/work"),
+        ("direnv exec . python work.py", "work.py"),
         ("bash -c 'exec php artisan'", "artisan"),
         ("sh -c 'cd /srv/shop && exec php artisan'", "/srv/shop/artisan"),
         ("sh -c 'cd app && A=1 php artisan'", "./app/artisan"),
@@ -83,7 +87,9 @@ def test_it_is_told(command: str, path: str) -> None:
         "bash -lc 'exec php artisan'",
         "bash -c 'cd ../app && php artisan'",
         "env -C /srv php artisan",
-        "env -S 'php artisan'",
+        "chroot /srv php artisan",
+        "mise -C /srv exec -- php artisan",
+        "nix-shell --run 'php artisan'",
         "env --chdir=/srv php artisan",
         "sudo -u www-data php artisan",
         "timeout 5 php artisan",
@@ -112,7 +118,7 @@ def said(command: str, release: Path, *more: str) -> list[str]:
     text = "\n".join(["[workers.sms]", 'user = "daemon"', f"command = '''{command}'''", *more])
     found = app(text, HEAD)
     code = {"sms": Code(str(release), "1")}
-    findings = preflight.of_app(found, code, user_scope=False)
+    findings = preflight.of_app(found, code, user_scope=False, folder=release)
     assert all(finding.level is Level.ERROR for finding in findings)
     return [f"{finding.place}: {finding.message}" for finding in findings]
 
@@ -173,6 +179,18 @@ def test_programs_are_looked_for_where_the_unit_says(tmp_path: Path) -> None:
     assert not said("mine", tmp_path, "[workers.sms.service]", f"ExecSearchPath = '{tmp_path}:/x'")
 
 
+def test_a_program_beside_the_code_is_to_be_written_with_a_slash(tmp_path: Path) -> None:
+    (tmp_path / "mine").touch(mode=0o755)
+    (finding,) = preflight.of_app(
+        app("[workers.sms]\nuser = 'daemon'\ncommand = 'mine'"),
+        {"sms": Code(str(tmp_path), "1")},
+        user_scope=False,
+        folder=tmp_path,
+    )
+    assert finding.hint == "write ./mine: it is in `directory`"
+    assert not said("./mine", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("command", "hint"),
     [("cd /srv && php x", "`directory`"), ("A=1 php x", "`environment`"), ("exec x", "bash -c")],
@@ -182,5 +200,6 @@ def test_what_only_a_shell_has_gets_the_way(tmp_path: Path, command: str, hint: 
         app(f"[workers.sms]\nuser = 'daemon'\ncommand = '{command}'"),
         {"sms": Code(str(tmp_path), "1")},
         user_scope=False,
+        folder=tmp_path,
     )
     assert hint in finding.hint

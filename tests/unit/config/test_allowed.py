@@ -57,12 +57,14 @@ def test_a_name_that_silences_nothing_is_said(
     assert kept(SMS, sms=sms, every=every) == ["workers.sms.command pipe", note]
 
 
-def test_a_finding_in_lines_and_in_one() -> None:
+def test_a_mistyped_name_is_guessed_from_what_is_said() -> None:
+    note = without_allowed([SMS], replace(app(TWO), allow=("pip", "exposure")))[-2:]
+    assert [each.hint for each in note] == ["leave it out", 'did you mean "pipe"?']
+
+
+def test_a_finding_in_lines() -> None:
     assert SMS.text == (
         "error: workers.sms.command: is so [pipe, certain]\n  it matters\n  write something else"
-    )
-    assert SMS.line == (
-        "error: workers.sms.command: is so: it matters (write something else) [pipe, certain]"
     )
     assert Finding(Level.NOTE, "x", "y").text == "note: x: y"
 

@@ -7,7 +7,7 @@ import pytest
 from tests.harness.build import app
 from unitq.cmdline.launchers import shell_wrapped
 from unitq.config.lint import advice
-from unitq.model.finding import Finding, Level
+from unitq.model.finding import Finding, Level, Seen
 
 
 def worker(command: str, *keys: str) -> str:
@@ -60,9 +60,9 @@ def test_a_shell_is_recognised(command: str, script: str) -> None:
         ("php bin/resque", "exec php bin/resque"),
         ("cd app && php bin/resque", "cd app && exec php bin/resque"),
         ("a && b && php x", "a && b && exec php x"),
+        ("QUEUE=sms php bin/resque", "QUEUE=sms exec php bin/resque"),
         # Too much for a rewrite that is surely right.
         ("php bin/resque; true", "the last of its script"),
-        ("QUEUE=sms php bin/resque", "the last of its script"),
         ("exec 2>&1; php bin/resque", "the last of its script"),
     ],
 )
@@ -154,13 +154,24 @@ def test_a_probe_that_asks_nothing_or_the_wrong_code(command: str, said: str) ->
     assert [(each.level, each.place) for each in found] == (
         [(Level.WARNING, "workers.sms.probe.command")] if said else []
     )
-    assert all(said in each.message for each in found)
+    assert all(said in each.text for each in found)
 
 
 def test_a_command_that_names_the_directory_would_run_what_is_there_after_a_crash() -> None:
     assert places("/usr/bin/php /srv/shop/current/bin/resque") == [(Level.WARNING, "command")]
     assert places("/srv/shop/current/bin/worker") == [(Level.WARNING, "command")]
     assert places("bin/worker") == []
+
+
+def test_where_no_link_is_moved_a_whole_path_leads_to_the_same_code() -> None:
+    lines = """
+[workers.w]
+command = "/usr/bin/php /srv/shop/current/artisan x"
+stop_timeout = "1min"
+probe = { command = "/srv/shop/current/bin/probe" }
+"""
+    for seen, names in (({}, ["moving-path"] * 2), ({"w": Seen(in_place=True)}, [])):
+        assert [each.name for each in advice(app(lines), None, seen)] == names
 
 
 def test_every_worker_is_looked_at() -> None:
@@ -192,11 +203,10 @@ def test_every_worker_is_looked_at() -> None:
     ],
 )
 def test_what_only_a_shell_would_understand_gets_a_warning(command: str, sign: str) -> None:
-    (found,) = [one for one in findings(command) if "no shell reads this" in one.message]
+    (found,) = [one for one in findings(command) if one.name == "shell-syntax"]
     assert (found.level, found.place) == (Level.WARNING, "workers.sms.command")
     assert f"gets {sign} as" in found.message
-    assert "`directory`" in found.hint
-    assert "/bin/bash -c" in found.hint
+    assert f"put {sign} into quotes" in found.hint
 
 
 @pytest.mark.parametrize(
@@ -213,7 +223,23 @@ def test_what_only_a_shell_would_understand_gets_a_warning(command: str, sign: s
     ],
 )
 def test_a_word_that_is_meant_as_it_stands_gets_none(command: str) -> None:
-    assert not [one for one in findings(command) if "no shell reads this" in one.message]
+    assert not [one for one in findings(command) if one.name == "shell-syntax"]
+
+
+@pytest.mark.parametrize(
+    ("rest", "instead"),
+    [
+        ("&", "leave it out: systemd runs"),
+        (">> /log 2>&1", "StandardOutput"),
+        ("2>&1", "StandardOutput"),
+        ("&& b", "`directory`"),
+        ("| logger", "/bin/bash -c"),
+        ("< /in", "/bin/bash -c"),
+    ],
+)
+def test_each_sign_of_a_shell_has_its_way(rest: str, instead: str) -> None:
+    (found,) = [one for one in findings(f"/bin/a {rest}") if one.name == "shell-syntax"]
+    assert instead in found.hint
 
 
 def test_a_probe_has_no_shell_either() -> None:

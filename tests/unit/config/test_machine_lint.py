@@ -36,7 +36,7 @@ def test_recycling_comes_before_the_kernel(recycle: str, service: str, named: li
     assert all(each.level is Level.ERROR for each in found)
     assert {each.place for each in found} <= {"workers.sms.recycle.memory"}
     assert len(found) == len(named)
-    assert all(words in each.message for words, each in zip(named, found, strict=True))
+    assert all(words in each.text for words, each in zip(named, found, strict=True))
 
 
 def test_without_recycling_any_limit_is_the_operators_own() -> None:
@@ -48,13 +48,14 @@ def test_what_a_shutdown_does_not_wait_for() -> None:
     (found,) = of_shutdown(long, Patience(reboot=1800.0))
     assert found.level is Level.WARNING
     assert found.place == "stop_timeout"
-    assert found.message.startswith("does not hold at a reboot for sms (1h): systemd waits 1800 s")
+    assert found.message == "does not hold at a reboot for sms (1h)"
+    assert found.why.startswith("systemd waits 1800 s (reboot.target")
     assert found.hint.endswith("on two lines: [Unit] JobTimeoutSec=65min")
     assert not list(of_shutdown(app(f'{WORKER}stop_timeout = "30min"'), Patience(reboot=1800.0)))
     wait = app(WORKER, f'{HEAD}\n[rollout]\non_drain_timeout = "wait"\n')
     (found,) = of_shutdown(wait, Patience(reboot=1800.0))
     assert found.place == "on_drain_timeout"
-    assert found.message.startswith("does not hold at a reboot for sms (wait): ")
+    assert found.message == "does not hold at a reboot for sms (wait)"
     assert found.hint.endswith("[Unit] JobTimeoutSec=infinity")
     # As a machine says that has no such limit, or where systemd cannot be asked.
     assert not list(of_shutdown(wait, Patience(reboot=None)))
@@ -62,7 +63,7 @@ def test_what_a_shutdown_does_not_wait_for() -> None:
 
 def test_a_users_manager_has_less_patience() -> None:
     (found,) = of_shutdown(app(f'{WORKER}stop_timeout = "160s"'), Patience(1800.0, 120.0))
-    assert "systemd waits 120 s (user@.service" in found.message
+    assert "systemd waits 120 s (user@.service" in found.why
     assert found.hint.endswith("[Service] TimeoutStopSec=8min")
     assert len(list(of_shutdown(app(f'{WORKER}stop_timeout = "1h"'), Patience(1800.0, 120.0)))) == 2
 
@@ -71,4 +72,4 @@ def test_all_workers_are_named_at_once() -> None:
     two = f'{WORKER}stop_timeout = "1h"\n{WORKER.replace("sms", "mail")}stop_timeout = "2h"\n'
     short = WORKER.replace("sms", "quick")
     (found,) = of_shutdown(app(f"{two}{short}"), Patience(reboot=1800.0))
-    assert "for sms (1h), mail (2h): " in found.message
+    assert found.message.endswith(" for sms (1h), mail (2h)")

@@ -84,6 +84,16 @@ def test_a_variable_of_a_file_is_named_and_no_other_value(site: Path) -> None:
     ]
 
 
+def test_a_program_beside_the_code_keeps_a_slash(site: Path) -> None:
+    """Without one systemd looks for it in its own PATH."""
+    (site / "releases/7/worker").touch()
+    code = {"sms": Code(str(site / "releases/7"), "1", ())}
+    head = f'app = "shop"\ndirectory = "{site}/current"\n'
+    text = f'[workers.sms]\ncommand = "{site}/current/worker"\n'
+    (finding,) = moving_paths.of_app(app(text, head), code, layout.system())
+    assert finding.hint == "write ./worker, which is relative to `directory`"
+
+
 def test_where_the_directory_is_not_behind_the_link(site: Path) -> None:
     text = "[workers.sms.environment]\nBUNDLE_GEMFILE = 'current/Gemfile'"
     (finding,) = said(site, text, directory="")

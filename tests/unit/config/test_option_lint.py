@@ -230,6 +230,17 @@ ROWS = [
     row("", "systemctl --no-block restart x.service", detaches=E),
     row("", "bin/service --name start"),
     row("", "start-stop-daemon --start --background --exec /bin/w", detaches=E),
+    row("", "tmux new-session -d -s w bin/w", detaches=E),
+    row("", "tmux new bin/w"),
+    row("", "screen -dmS w bin/w", detaches=E),
+    row("", "screen -S w bin/w"),
+    row("", "bash -c 'cd /srv && dtach -n /tmp/s bin/w'", detaches=E),
+    row("", "abduco -n w bin/w", detaches=E),
+    row("", "nq bin/w", detaches=E),
+    row("", "bundle exec good_job start --daemonize", detaches=E),
+    row("", "bundle exec good_job start"),
+    row("", "bundle exec shoryuken -R -C c.yml -d", detaches=E),
+    row("resque", "resque-pool --daemon --environment production", detaches=E),
     row("", "pm2 start w.js", detaches=E),
     row("", "pm2 start w.js --no-daemon"),
     row("", "pm2-runtime start w.js"),
@@ -280,7 +291,7 @@ def test_each_finding_says_what_why_and_what_to_write(one: Row) -> None:
             assert each.message
             assert each.why
             assert each.hint
-            assert f"[{each.name}, {each.certainty}]" in each.line
+            assert f"[{each.name}, {each.certainty}]" in each.text
             lines = (*one.lines, f'allow = ["{each.name}"]')
             configured = app(worker_table(one._replace(lines=lines)))
             assert each not in without_allowed([each], configured)
@@ -392,7 +403,7 @@ def test_a_limit_of_the_frameworks_own_is_read_where_it_is_set(
     if preset == "celery":
         lines += '\nstop_timeout = "10min"'
     (limit,) = (each for each in found if each.name == "time-limit")
-    assert told in limit.message
+    assert told in limit.why
     assert least in limit.hint
 
 

@@ -10,7 +10,7 @@ from unitq.model.finding import Finding, Level, Seen
 
 CONTROL, MIXED = 'kill_mode = "control-group"', 'kill_mode = "mixed"'
 QUIT, TERM = 'stop_signal = "SIGQUIT"', 'stop_signal = "SIGTERM"'
-RQ, RESQUE = "rq worker a", "php bin/resque"
+RQ, RESQUE, LARAVEL = "rq worker a", "php bin/resque", "php artisan queue:work"
 OURS = {"pipe", "loop", "wrapper", "launcher", "elsewhere", "shell", "background"}
 
 
@@ -33,7 +33,13 @@ def findings(command: str, *lines: str, heads: dict[str, str] | None = None) -> 
         (f'bash -c "while true; do {RQ}; sleep 1; done"', "loop", 'restart_delay = "1s"'),
         (f'bash -c "while :; do {RQ} || true; done"', "loop", f"command = '{RQ}'"),
         (f'bash -c "until {RQ}; do sleep 5; done"', "loop", 'restart_delay = "5s"'),
-        (f'bash -c "for i in 1 2; do nice {RQ}; done"', "loop", f"command = '{RQ}'"),
+        (f'bash -c "for i in 1 2; do nice {RQ}; done"', "loop", f"command = 'nice {RQ}'"),
+        (
+            'bash -c "until bundle exec rails runner P.run; do sleep 5; done"',
+            "loop",
+            "command = 'bundle exec rails runner P.run', and restart_delay = \"5s\"",
+        ),
+        (f"bash -c 'while :; do {RQ} $Q; done'", "loop", "start it by `exec`"),
         (f"su - app -c '{RQ}'", "elsewhere", 'user = "app"'),
         (f"su -c '{RQ}' app", "elsewhere", 'user = "app"'),
         (f"runuser -l app -c '{RQ}'", "elsewhere", 'user = "app"'),
@@ -63,10 +69,7 @@ def test_what_loses_jobs_in_every_mode_is_refused(
 ) -> None:
     lines = [line for line in (preset, mode, TERM) if line]
     found = findings(command, *lines)
-    # Without a framework that is known to lose jobs by it, a loop's shell just dies with SIGTERM.
-    milder = name == "loop" and mode != MIXED and "rq" not in preset
-    level = Level.WARNING if milder else Level.ERROR
-    assert [(each.level, each.name) for each in found] == [(level, name)]
+    assert [(each.level, each.name) for each in found] == [(Level.ERROR, name)]
     assert hint in found[0].hint
     assert found[0].why
 
@@ -93,7 +96,7 @@ def test_what_only_does_not_pass_the_signal_on(command: str, hint: str) -> None:
     assert (found.level, found.name) == (Level.WARNING, "wrapper")
     (found,) = findings(command.replace(RESQUE, RQ), 'preset = "rq"')
     assert (found.level, found.name) == (Level.ERROR, "wrapper")
-    assert "every process has to get the stop signal" in found.message
+    assert "every process has to get the stop signal" in found.why
 
 
 @pytest.mark.parametrize("before", ["honcho run", "watchmedo auto-restart --", "runuser -u app --"])
@@ -108,7 +111,8 @@ def test_a_keeper_that_kills_does_so_at_its_own_signals(before: str) -> None:
     "before",
     ["env A=1", "nice -n 5", "chpst -u app", "gosu app", "setpriv --reuid app", "flock -F /l",
      "unshare -m", "poetry run", "bundle exec", "timeout --foreground 1h", "tini --",
-     "dumb-init -c", "catatonit --", "uv run --env-file .env"],
+     "dumb-init -c", "catatonit --", "uv run --env-file .env", "busybox nice", "linux32",
+     "ip netns exec blue", "ip -n x netns exec blue", "runcon -t x", "valgrind --tool=none"],
 )  # fmt: skip
 @pytest.mark.parametrize("shell", ["{}", 'bash -c "exec {}"', 'sh -c "exec 2>&1; cd x && exec {}"'])
 def test_what_hands_over_or_passes_on_is_fine(before: str, shell: str) -> None:
@@ -123,7 +127,83 @@ def test_what_tells_the_whole_group_is_a_warning(before: str, option: str) -> No
     (found,) = findings(f"{before} {RQ}", 'preset = "rq"')
     assert (found.level, found.name) == (Level.WARNING, "wrapper")
     assert option in found.hint
+    # SIGTERM loses its jobs, and is what timeout sends when its time is over.
+    before = before.replace("timeout", "timeout -s QUIT")
     assert not findings(f"{before} {RESQUE}", 'preset = "php-resque"')
+
+
+@pytest.mark.parametrize(
+    ("before", "name"),
+    [("timeout -k 5 1h", "timeout"), ("runuser -u app --", "runuser"), ("script -qc", "script"),
+     ("watchmedo auto-restart --", "watchmedo"), ("setsid", "setsid"), ("honcho run", "honcho")],
+)  # fmt: skip
+@pytest.mark.parametrize("shell", ["", "cd x && ", "A=1 ", ". env; "])
+def test_a_shell_hides_no_wrapper_below_it(before: str, name: str, shell: str) -> None:
+    worker = f'"{LARAVEL}"' if before.startswith("script") else LARAVEL
+    found = findings(f"bash -c '{shell}{before} {worker}'", 'preset = "laravel"', CONTROL, TERM)
+    (error,) = [each for each in found if each.level is Level.ERROR]
+    assert (error.name, error.message.split()[0]) == ("wrapper", name)
+
+
+def test_setsid_forks_only_where_it_leads_its_process_group() -> None:
+    for script in (f"setsid {LARAVEL}; true", f"setsid {LARAVEL} & wait"):
+        found = findings(f"bash -c '{script}'", 'preset = "laravel"', CONTROL, TERM)
+        assert [each.level for each in found] == [Level.NOTE], script
+
+
+@pytest.mark.parametrize(
+    ("script", "ends"),
+    [
+        ("{} &", True),
+        ("nohup {} > /dev/null 2>&1 &", True),
+        ("{} & echo $! > w.pid", True),
+        ("for i in 1 2; do {} & done", True),
+        ("{} & wait", False),
+        ("{} & {} & wait $!", False),
+        ("for i in 1 2; do {} & done; wait", False),
+        ("{} & sleep infinity", False),
+        ("{} & tail -f log", False),
+        ("trap 'kill $!' TERM; {} &", False),
+    ],
+)
+def test_a_shell_that_ends_above_its_worker(script: str, ends: bool) -> None:
+    command = f'bash -c "{script.replace("{}", LARAVEL)}"'
+    found = findings(command, 'preset = "laravel"', CONTROL, TERM)
+    assert ("background" in {each.name for each in found if each.level is Level.ERROR}) is ends
+
+
+@pytest.mark.parametrize(
+    ("preset", "command", "loses"),
+    [
+        ("rq", "timeout -s KILL 1h rq worker a", "SIGKILL"),
+        ("rq", "timeout --signal=9 1h rq worker a", "SIGKILL"),
+        ("none", "timeout -s SIGKILL 1h ./w", "SIGKILL"),
+        ("celery", "timeout --foreground -s QUIT 1h celery -A shop worker", "SIGQUIT"),
+        ("huey", "timeout 1h huey_consumer shop.huey", "SIGTERM"),
+        ("huey", "timeout -s INT 1h huey_consumer shop.huey", ""),
+        ("huey", "timeout 1h huey_consumer shop.huey -g TERM", ""),
+        ("php-resque", f"timeout 1h {RESQUE}", "SIGTERM"),
+        ("laravel", f"timeout 1h {LARAVEL}", ""),
+        ("rq", "timeout --foreground 1h rq worker a", ""),
+    ],
+)
+def test_a_time_limit_ends_the_worker_by_a_signal_of_its_own(
+    preset: str, command: str, loses: str
+) -> None:
+    found = findings(command, f'preset = "{preset}"')
+    errors = [each.message for each in found if each.level is Level.ERROR]
+    assert errors == ([f"timeout ends the worker by {loses} when its time is over"] * bool(loses))
+
+
+@pytest.mark.parametrize("before", ["uv run", "timeout 1h", "tini --", "dotenvx run --"])
+def test_what_is_passed_on_may_be_a_second_signal(before: str) -> None:
+    for preset, command in (("celery", "celery -A shop worker"), ("rq", RQ)):
+        lines = (f'preset = "{preset}"', 'stop_signal = "SIGINT"')
+        found = findings(f"{before} {command}", *lines, CONTROL)
+        assert [(each.level, each.name) for each in found] == [(Level.WARNING, "wrapper")]
+        assert "as well" in found[0].message
+    before = before.replace("timeout", "timeout -s QUIT")
+    assert not findings(f"{before} {RESQUE}", 'preset = "php-resque"', CONTROL)
 
 
 def test_a_signal_that_it_does_not_pass_on() -> None:
@@ -189,7 +269,8 @@ def test_what_every_way_of_a_script_does_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("script", "hint"),
     [
-        (f"while [ -f on ]; do {RESQUE}; echo again; sleep 2; done", f"command = '{RESQUE}', rest"),
+        (f"while [ -f on ]; do {RESQUE}; echo again; sleep 2; done",
+         f"command = '{RESQUE}', and rest"),
         (f"cd /srv; while true; do {RESQUE}; done", "start it by `exec`, without the loop: syst"),
         (f"export A=1; while :; do {RESQUE}; sleep 5; done",
          'by `exec`, without the loop, and restart_delay = "5s": systemd'),

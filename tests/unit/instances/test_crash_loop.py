@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from unitq.instances.crash_loop import CrashLoop, Event, Kind, crash_loop, lives_known
+from unitq.instances.crash_loop import CrashLoop, crash_loop, lives_known
 from unitq.linux import programs
 from unitq.systemd import journal
+from unitq.systemd.journal_event import Event, Kind
 
 if TYPE_CHECKING:
     from pathlib import Path

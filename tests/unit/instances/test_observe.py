@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from unitq.cli.status import main
-from unitq.instances import observe
+from unitq.instances import observe, status
 from unitq.linux import proc
 from unitq.model.names import InstanceName
 from unitq.systemd.manager import UnitStatus
@@ -124,7 +123,8 @@ def test_what_the_processes_of_an_instance_tell(
     systemd: Any = SimpleNamespace(properties=lambda *_: {"MainPID": 7})
     where: Any = None
     row = UnitStatus("unitq-shop-sms@1.service", "loaded", "active", "running", False)
-    told = (evidence, ("i", 1.0), None)
+    processes = {pid: proc.Evidence(*values) for pid, values in evidence.items()}
+    told = observe._Told(processes, proc.Invocation("i", 1.0), None)
     found = observe._instance(systemd, where, "shop", RUNS["name"], row, told)
     assert (found.readable, found.main_pid) == (readable, 7)
     assert (found.revision, found.revisions) == (revision, frozenset(revisions))
@@ -164,9 +164,9 @@ def test_one_whose_process_has_just_ended_is_young() -> None:
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
     for pid in (ended.pid, 0):
-        assert main._young(instance(main_pid=pid, pids=()), 10.0)
-    assert not main._young(instance(main_pid=os.getpid()), 0.0)
-    assert not main._young(instance(active="inactive", sub="dead", main_pid=0), 10.0)
+        assert status._young(instance(main_pid=pid, pids=()), 10.0)
+    assert not status._young(instance(main_pid=os.getpid()), 0.0)
+    assert not status._young(instance(active="inactive", sub="dead", main_pid=0), 10.0)
 
 
 @pytest.mark.parametrize(

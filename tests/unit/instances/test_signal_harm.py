@@ -124,6 +124,31 @@ def test_what_has_no_handler(
     assert bool(said) is bool(reason)
 
 
+@pytest.mark.parametrize(
+    ("name", "number", "reason"),
+    [
+        ("rq", signal.SIGTERM, "RQ drains, and SIGTERM would be its second signal: finishes"),
+        ("rq", signal.SIGINT, "RQ drains, and SIGINT"),
+        ("dramatiq", signal.SIGTERM, "a second one ends it at once"),
+        ("huey", signal.SIGINT, "a second one interrupts them"),
+        ("celery", signal.SIGINT, "a second one is cold"),
+        ("celery", signal.SIGTERM, ""),
+        ("sidekiq", signal.SIGTERM, ""),
+        ("arq", signal.SIGTERM, ""),
+        ("php-resque", signal.SIGQUIT, ""),
+    ],
+)
+def test_a_second_signal_may_cost_the_job_that_the_first_one_spares(
+    name: str, number: int, reason: str
+) -> None:
+    assert not refused(name, number)
+    known = {"sms": Framework(preset(name), preset(name).stop.signal)}
+    both = {each: [Recipient("php", handles=True)] for each in (ONE, TWO)}
+    said = "; ".join(problems(number, both, known, {TWO}))
+    assert reason in said
+    assert said.startswith("sms@2: ") is bool(reason)
+
+
 def test_a_reason_is_said_once_for_all_whom_it_holds_for() -> None:
     recipients = {ONE: [Recipient("php", False)], TWO: [Recipient("php", False)]}
     (line,) = problems(signal.SIGUSR2, recipients, {})
@@ -169,7 +194,7 @@ HARM = ("dies", "kills the child", "ends at once", "exits with 0 at once", "cold
 def test_each_signal_that_is_said_to_cost_jobs_is_one_that_loses_them(name: str) -> None:
     found = preset(name)
     says = dict(found.signals)
-    assert {*found.stop.loses} <= {*says}
+    assert {*found.stop.loses, *found.stop.again} <= {*says}
     first = {each for each, words in says.items() if words.startswith(HARM)}
     assert first <= {*found.stop.loses}
     # Their own: what stops them, pauses them, and lets them take jobs again.

@@ -8,7 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from unitq.linux import peer
-from unitq.linux.identity import identity, own_line, user_ids
+from unitq.linux.proc import numbers
+from unitq.linux.process import alive, own_line, same
 
 
 def sign(uid: int, mark: int) -> peer.Sign:
@@ -30,7 +31,7 @@ def test_a_unix_socket_is_of_who_listens_under_its_name_or_one_with_a_number() -
             client.connect(path)
             assert peer.of_unix(client) == sign(os.geteuid(), os.getpid())
         (holder,) = peer.holders([inode])[inode]
-        assert holder == identity(os.getpid())
+        assert same(holder, alive(os.getpid()))
     assert peer.unix_inodes(path) == frozenset()
 
 
@@ -55,12 +56,12 @@ def test_whoever_runs_this_is_in_its_line() -> None:
 
 
 def test_the_ids_of_a_process_are_all_four() -> None:
-    assert user_ids(b"Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t5\t5\t5\t5\n") == (1, 2, 3, 4)
-    assert user_ids(b"Name:\tUid: 0\n") == ()
-    one = identity(os.getpid())
+    assert numbers(b"Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t5\t5\t5\t5\n", b"Uid") == (1, 2, 3, 4)
+    assert numbers(b"Name:\tUid: 0\n", b"Uid") == ()
+    one = alive(os.getpid())
     assert one
     assert one.uids == {os.getuid()}
     assert one.parent == os.getppid()
-    assert identity(2**22 + 1) is None
-    assert identity(-1) is None
+    assert alive(2**22 + 1) is None
+    assert alive(-1) is None
     assert Path(f"/proc/{one.pid}").exists()

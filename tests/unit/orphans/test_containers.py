@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from unitq.model.process import Process
 from unitq.orphans.containers import name, seen_from_here
-from unitq.orphans.evidence import Process
 from unitq.queues.model import Registration
 
 ID, OTHER = "0a1b2c3d4e5f" + "0" * 52, "aa1b2c3d4e5f" + "1" * 52
@@ -38,7 +38,14 @@ def test_the_name_of_a_container(cgroup: str, called: str) -> None:
 
 def process(pid: int, inner: int, cgroup: str = f"/docker/{ID}", **more: Any) -> Process:
     return Process(
-        pid, 1, 0.0, 0, "/usr/bin/php", cgroup=cgroup, contained=bool(inner), inner=inner, **more
+        pid,
+        1,
+        0,
+        executable="/usr/bin/php",
+        cgroup=cgroup,
+        contained=bool(inner),
+        inner=inner,
+        **more,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from unitq.orphans.evidence import Process
+from unitq.model.process import Process
 from unitq.orphans.ownership import Keeper, Kept, keeper, unit_of
 
 SYSTEMD = "/usr/lib/systemd/systemd"

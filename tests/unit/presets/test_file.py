@@ -464,7 +464,7 @@ def test_an_operators_own_comes_first_and_wins(tmp_path: Path) -> None:
 CHECK = f"{MINIMAL}[[checks]]\nsays = 'x'\n"
 
 BAD = {
-    'title = "X"': "stop: missing; at least [stop] with signal",
+    'title = "X"': 'stop: missing, for example stop = { signal = "SIGTERM" }',
     '[stop]\nsignal = "SIGTERM"': 'title: missing, for example title = "Our framework"',
     'title = "X"\n[stop]': 'stop.signal: missing, for example signal = "SIGTERM"',
     f"{MINIMAL}kill_mod = 'mixed'": 'stop.kill_mod: unknown key, did you mean "kill_mode"?',
@@ -478,18 +478,18 @@ BAD = {
     f'{MINIMAL}why = "a\\nKillMode=none"': "stop.why: contains a line break (U+000A)",
     'title = "X"\n[stop]\nsignal = "SIGTREM"': 'stop.signal: expected a signal such as "SIGTERM", '
     'got "SIGTREM", did you mean "SIGTERM"?',
-    'title = "X"\nstop = 5': "stop: expected a table, got 5",
+    'title = "X"\nstop = 5': "stop: expected a table, got a number",
     f"{MINIMAL}[recognise]\ncommand = ['(']": "recognise.command[0]: not a regular expression: ",
     f"{MINIMAL}[recognise]\ncommand = ['(?i)x']": "recognise.command[0]: flags must be those",
     f"{MINIMAL}[recognise]\ncommand = 'x'": "recognise.command: expected a list of regular",
     f"{MINIMAL}[service]\ntype = 'forking'": 'service.type: expected "simple", "exec"',
-    f"{MINIMAL}[service]\nwatchdog = 0": "service.watchdog: expected a time span",
+    f"{MINIMAL}[service]\nwatchdog = 0": "service.watchdog: expected a finite time span",
     f"{MINIMAL}[quiet]\nresume = 'CONT'": "quiet.resume: means nothing without signal",
     f"{MINIMAL}[queues]\nvariable = 'A B'": "queues.variable: expected the name of a variable",
     f"{MINIMAL}[queues]\narguments = ['-Q']": 'queues.arguments: expected "{queues}" somewhere',
     f"{MINIMAL}[queues]\neach = ['-q']": 'queues.each: expected "{queue}" somewhere in it',
     f"{MINIMAL}[environment]\nUNITQ_X = 1": "environment.UNITQ_X: names that begin with UNITQ_",
-    f"{MINIMAL}[signals]\nTERM = 'x'": 'signals.TERM: not a signal such as "SIGTERM"',
+    f"{MINIMAL}[signals]\nTERM = 'x'": 'signals.TERM: expected a signal such as "SIGTERM", got "T',
     f"{MINIMAL}[[cases]]\ncommand = 'x'": "cases[0].why: missing",
     f"{MINIMAL}[[checks]]\nsays = 'x'": "checks[0].says: of what?",
     f"{CHECK}instances = 2": "checks[0].says: of what?",
@@ -520,8 +520,8 @@ BAD = {
     f"{MINIMAL}[prints]\nneeds = '-v'": "prints.needs: needs given beside it",
     f"{MINIMAL}[[facts]]\nsays = 'x'\nbasis = 'heard'": "facts[0].basis: expected",
     f"{MINIMAL}facts2 = 5": "stop.facts2: unknown key",
-    f"facts = 5\n{MINIMAL}": "facts: expected tables such as [[facts]], got 5",
-    f"facts = [5]\n{MINIMAL}": "facts[0]: expected a table, got 5",
+    f"facts = 5\n{MINIMAL}": "facts: expected tables such as [[facts]], got a number",
+    f"facts = [5]\n{MINIMAL}": "facts[0]: expected a table, got a number",
     f"redis = 5\n{MINIMAL}": "redis: expected a table, got a number",
     "title = X": "line 1, column 9: invalid value",
     "": "title: missing",
@@ -617,3 +617,9 @@ def test_nor_for_one_below_a_shells_script(line: str, head: str, watchdog: str) 
     found = [each for each in unit.splitlines() if each.startswith("WatchdogSec=")]
     assert found == ([f"WatchdogSec={watchdog}"] if watchdog else [])
     assert "\nType=notify\n" in unit
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_fact_says_how_it_is_known(name: str) -> None:
+    """A file and lines, a document; or of what was measured, the version."""
+    assert not [fact.says for fact in PRESETS[name].facts if not fact.source]

@@ -7,24 +7,24 @@ from typing import Any
 import pytest
 
 from unitq.presets import redis_keys
+from unitq.presets.file import clashes
+from unitq.presets.model import File
 from unitq.presets.redis_keys import READING, Count, Keys, Oldest
-from unitq.toml.values import MistakeError, MistakesError
+from unitq.toml.messages import validated
 
 
 def mistakes(table: object) -> dict[tuple[str | int, ...], str]:
     """What is wrong, by its place."""
-    with pytest.raises((MistakesError, MistakeError)) as caught:
-        redis_keys.parse(table)
-    wrong = caught.value
-    if isinstance(wrong, MistakesError):
-        return {mistake.at: str(mistake) for mistake in wrong.every}
-    assert isinstance(wrong, MistakeError)
-    return {wrong.at: str(wrong)}
+    data = {"title": "X", "stop": {"signal": "SIGTERM"}, "redis": table}
+    made, problems = validated(File, data, clashes)
+    assert made is None
+    assert all(place[0] == "redis" for place in problems)
+    return {place[1:]: problem for place, problem in problems.items()}
 
 
 def test_all_that_a_section_may_say() -> None:
     lag = ["XINFO", "GROUPS", "{q}"]
-    found = redis_keys.parse(
+    found = Keys.model_validate(
         {
             "prefix": "mine:",
             "registry": "resque",
@@ -47,11 +47,11 @@ def test_all_that_a_section_may_say() -> None:
         names=(("SMEMBERS", "{p}queues"),),
         strip="{p}queue:",
         waiting=(
-            Count(("LLEN", "{p}queue:{q}")),
-            Count(("XINFO", "GROUPS", "{q}"), "g", "lag"),
+            Count(command=("LLEN", "{p}queue:{q}")),
+            Count(command=("XINFO", "GROUPS", "{q}"), row="g", field="lag"),
         ),
-        dead=(Count(("ZCOUNT", "{r}dead", "-inf", "{now_ms}")),),
-        oldest=Oldest(("LINDEX", "{q}", "0"), then=("HGET", "{p}{j}", "at")),
+        dead=(Count(command=("ZCOUNT", "{r}dead", "-inf", "{now_ms}")),),
+        oldest=Oldest(command=("LINDEX", "{q}", "0"), then=("HGET", "{p}{j}", "at")),
         notes=("Says something.",),
     )
     assert [count.of_each for count in (*found.waiting, *found.dead)] == [True, True, False]
@@ -116,13 +116,15 @@ def test_all_mistakes_are_told_at_once() -> None:
     assert found[("names", 0, 1)] == "{q} stands for nothing; there are {p}, {r}, {now}, {now_ms}"
     assert found[("waiting", 2, "field")].startswith("missing")
     assert found[("failed", 0, "command")].startswith("missing")
-    assert found[("oldest", "felt")] == "unknown key; the keys here are command, field, then"
+    assert found[("oldest", "felt")] == 'unknown key, did you mean "field"?'
     assert "XINFO takes" in found[("in_hand", 0, 1)]
 
 
-@pytest.mark.parametrize("rubbish", [None, 5, "x", [], [["GET", "a"]]])
+@pytest.mark.parametrize("rubbish", [True, 5, "x", [], [["GET", "a"]]])
 def test_no_table_at_all(rubbish: Any) -> None:
-    assert mistakes(rubbish) == {(): "expected a table"}
+    ((place, said),) = mistakes(rubbish).items()
+    assert place == ()
+    assert said.startswith("expected a table, got ")
 
 
 def test_an_age_needs_one_way_to_be_read() -> None:

@@ -6,6 +6,7 @@ workers, and the source of the version that each test names.
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from unitq.model.app import Redis
 from unitq.presets import redis_keys
 from unitq.queues.client import Connection
 from unitq.queues.reader import Source
-from unitq.queues.snapshot import look
+from unitq.queues.snapshot import take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,9 @@ def server(_server: RedisServer) -> RedisServer:
 
 def layout(preset: str) -> redis_keys.Keys:
     """The [redis] section of one of our presets."""
-    return redis_keys.parse(tomllib.loads((PRESETS / f"{preset}.toml").read_text())["redis"])
+    return redis_keys.Keys.model_validate(
+        tomllib.loads((PRESETS / f"{preset}.toml").read_text())["redis"]
+    )
 
 
 def source(preset: str, *queues: str, prefix: str | None = None) -> Source:
@@ -58,7 +61,17 @@ def sample(
     """One look at this Redis."""
     connection = Connection(Redis(url=server.url))
     try:
-        (found,) = look(connection, [source(preset, *queues, prefix=prefix)], named=named)
+        (found,) = take_snapshot(connection, [source(preset, *queues, prefix=prefix)], named=named)
     finally:
         connection.close()
     return found
+
+
+def without_hiredis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on redis-py is as where nobody has installed it."""
+    import redis.connection
+    from redis._parsers import _RESP2Parser
+
+    monkeypatch.setitem(sys.modules, "hiredis", None)
+    monkeypatch.setattr(redis.connection, "DefaultParser", _RESP2Parser)
+    monkeypatch.setattr(redis.connection, "HIREDIS_AVAILABLE", False)

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.unit.queues.conftest import PRESETS, source
+from tests.unit.queues.conftest import PRESETS, source, without_hiredis
 from unitq.errors import UnitqError
 from unitq.model.app import Redis
 from unitq.queues.check import answered
 from unitq.queues.client import Connection
-from unitq.queues.commands import pack, packed
+from unitq.queues.commands import HOLE, ErrorReply, command, commands_for
 from unitq.queues.errors import QueuesError
 from unitq.queues.kinds import misfit
-from unitq.queues.snapshot import look
-from unitq.queues.wire import Refused
+from unitq.queues.snapshot import take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from unitq.queues.commands import Command
 
 EVERY = sorted({path.stem for path in PRESETS.glob("*.toml")} - {"none"})
 EVERY = [preset for preset in EVERY if b"[redis]" in (PRESETS / f"{preset}.toml").read_bytes()]
@@ -117,7 +118,7 @@ def outcome(preset: str, kind: bytes, only: str = "") -> tuple[str, list[str], b
     with server(kind, only) as (url, asked):
         connection = Connection(Redis(url=url))
         try:
-            (sample,) = look(connection, [source(preset, "sms")], named=True)
+            (sample,) = take_snapshot(connection, [source(preset, "sms")], named=True)
         except QueuesError as error:
             return error.message, asked, False
         finally:
@@ -125,8 +126,15 @@ def outcome(preset: str, kind: bytes, only: str = "") -> tuple[str, list[str], b
         return "; ".join(sample.notes), asked, sample.refused
 
 
-@pytest.mark.parametrize("preset", EVERY)
-def test_no_answer_ends_in_an_error_of_pythons(preset: str) -> None:
+@pytest.mark.parametrize(
+    ("preset", "parser"),
+    [*((preset, "hiredis") for preset in EVERY), ("rq", "python"), ("taskiq", "python")],
+)
+def test_no_answer_ends_in_an_error_of_pythons(
+    preset: str, parser: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if parser == "python":
+        without_hiredis(monkeypatch)
     _, asked, refused = outcome(preset, b"", only="no command")
     assert not refused
     assert asked, "it asks something"
@@ -160,44 +168,44 @@ def test_a_sentinel_that_is_none(words: str) -> None:
         place = url.removeprefix("redis://").removesuffix("/0")
         connection = Connection(Redis(sentinels=(place,), master="m"))
         with pytest.raises(UnitqError):
-            look(connection, [source("php-resque", "sms")])
+            take_snapshot(connection, [source("php-resque", "sms")])
 
 
-FITS: list[tuple[bytes, Any, bool]] = [
-    (pack("LLEN", "a"), 3, True),
-    (pack("LLEN", "a"), Refused("NOPERM"), True),
-    (pack("llen", "a"), b"3", False),
-    (pack("LLEN", "a"), None, False),
-    (pack("GET", "a"), None, True),
-    (pack("GET", "a"), [], False),
-    (pack("SMEMBERS", "a"), [b"a"], True),
-    (pack("SMEMBERS", "a"), [], True),
-    (pack("SMEMBERS", "a"), b"abc", False),
-    (pack("SMEMBERS", "a"), [b"a", Refused("ERR")], False),
-    (pack("HMGET", "a", "b", "c"), [None, b"1"], True),
-    (pack("HMGET", "a", "b", "c"), [b"1"], False),
-    (pack("HGETALL", "a"), [b"1", b"2"], True),
-    (pack("HGETALL", "a"), [b"1"], False),
-    (pack("XINFO", "GROUPS", "a"), [[b"name", b"g", b"pending", 1]], True),
-    (pack("XINFO", "GROUPS", "a"), [[b"name"]], False),
-    (pack("XINFO", "STREAM", "a"), [b"length", 3, b"groups", 1], True),
-    (pack("XPENDING", "a", "g"), [1, b"1-1", b"1-1", [[b"c", b"1"]]], True),
-    (pack("XPENDING", "a", "g", "-", "+", "9"), [[b"1-1", b"c", 5, 1]], True),
-    (pack("XPENDING", "a", "g", "-", "+", "9"), [[b"1-1", b"c", b"5", 1]], False),
-    (pack("XRANGE", "a", "1-1", "1-1"), [[b"1-1", [b"message", b"x"]]], True),
-    (pack("XRANGE", "a", "1-1", "1-1"), [[b"1-1", [b"message"]]], False),
-    (pack("EVAL", "return 1", "0"), [1, [2]], True),
+FITS: list[tuple[Command, Any, bool]] = [
+    (command("LLEN", "a"), 3, True),
+    (command("LLEN", "a"), ErrorReply("NOPERM"), True),
+    (command("llen", "a"), b"3", False),
+    (command("LLEN", "a"), None, False),
+    (command("GET", "a"), None, True),
+    (command("GET", "a"), [], False),
+    (command("SMEMBERS", "a"), [b"a"], True),
+    (command("SMEMBERS", "a"), [], True),
+    (command("SMEMBERS", "a"), b"abc", False),
+    (command("SMEMBERS", "a"), [b"a", ErrorReply("ERR")], False),
+    (command("HMGET", "a", "b", "c"), [None, b"1"], True),
+    (command("HMGET", "a", "b", "c"), [b"1"], False),
+    (command("HGETALL", "a"), [b"1", b"2"], True),
+    (command("HGETALL", "a"), [b"1"], False),
+    (command("XINFO", "GROUPS", "a"), [[b"name", b"g", b"pending", 1]], True),
+    (command("XINFO", "GROUPS", "a"), [[b"name"]], False),
+    (command("XINFO", "STREAM", "a"), [b"length", 3, b"groups", 1], True),
+    (command("XPENDING", "a", "g"), [1, b"1-1", b"1-1", [[b"c", b"1"]]], True),
+    (command("XPENDING", "a", "g", "-", "+", "9"), [[b"1-1", b"c", 5, 1]], True),
+    (command("XPENDING", "a", "g", "-", "+", "9"), [[b"1-1", b"c", b"5", 1]], False),
+    (command("XRANGE", "a", "1-1", "1-1"), [[b"1-1", [b"message", b"x"]]], True),
+    (command("XRANGE", "a", "1-1", "1-1"), [[b"1-1", [b"message"]]], False),
+    (command("EVAL", "return 1", "0"), [1, [2]], True),
 ]
 
 
-@pytest.mark.parametrize(("command", "answer", "fits"), FITS)
-def test_which_answers_fit(command: bytes, answer: Any, *, fits: bool) -> None:
-    assert (misfit([command], [answer]) == "") == fits
+@pytest.mark.parametrize(("words", "answer", "fits"), FITS)
+def test_which_answers_fit(words: Command, answer: Any, *, fits: bool) -> None:
+    assert (misfit([words], [answer]) == "") == fits
 
 
 def test_the_command_is_named_whose_answer_does_not_fit() -> None:
-    many = packed(("LLEN", "queue:{q}"), "{q}", [b"a", b"b"])
+    many = commands_for([b"a", b"b"], "LLEN", f"queue:{HOLE}")
     numbers: Sequence[Any] = [1, 2, [b"a"]]
-    assert misfit([many, pack("SMEMBERS", "a")], numbers) == ""
-    assert misfit([many, pack("SMEMBERS", "a")], [1, 2, 3]) == "SMEMBERS"
-    assert misfit([many, pack("SMEMBERS", "a")], [1, b"2", [b"a"]]) == "LLEN"
+    assert misfit([*many, command("SMEMBERS", "a")], numbers) == ""
+    assert misfit([*many, command("SMEMBERS", "a")], [1, 2, 3]) == "SMEMBERS"
+    assert misfit([*many, command("SMEMBERS", "a")], [1, b"2", [b"a"]]) == "LLEN"

@@ -632,13 +632,15 @@ def test_every_registry_that_presets_may_name_has_a_reader() -> None:
 def test_a_preset_without_a_registry_is_read_all_the_same(server: RedisServer) -> None:
     """A third party's: commands and nothing else."""
     server.client.rpush("mine:sms", "a", "b")
-    plain = layout("huey")._replace(prefix="mine:", waiting=layout("dramatiq").waiting, delayed=())
+    plain = layout("huey").model_copy(
+        update={"prefix": "mine:", "waiting": layout("dramatiq").waiting, "delayed": ()}
+    )
     from unitq.model.app import Redis
     from unitq.queues.client import Connection
     from unitq.queues.reader import Source
-    from unitq.queues.snapshot import look
+    from unitq.queues.snapshot import take_snapshot
 
     connection = Connection(Redis(url=server.url))
-    (found,) = look(connection, [Source("mine", plain, ("sms",), "mine:", "")])
+    (found,) = take_snapshot(connection, [Source("mine", plain, ("sms",), "mine:", "")])
     connection.close()
     assert found.queues == {"sms": Lengths(waiting=2)}

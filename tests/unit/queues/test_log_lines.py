@@ -7,7 +7,8 @@ import pytest
 from tests.harness.build import PRESETS
 from unitq.model.names import InstanceName
 from unitq.queues.journal_jobs import FEW, MANY, Printed, Printing
-from unitq.queues.log_lines import Held, Print, Said, follow, held
+from unitq.queues.log_lines import Held, Said, follow, held
+from unitq.systemd.journal_event import Print
 
 CELERY, HUEY = PRESETS["celery"].prints, PRESETS["huey"].prints
 MAIN, CHILD = "[2026-11-24 02:00:00,001: INFO/MainProcess] ", "[…: INFO/ForkPoolWorker-1] "

@@ -12,7 +12,7 @@ from unitq.model.app import Redis
 from unitq.queues.client import Connection, Secrets
 from unitq.queues.errors import QueuesError
 from unitq.queues.prune import Pruned, prune
-from unitq.queues.snapshot import look
+from unitq.queues.snapshot import take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ def resque(server: RedisServer, *, busy: bool = True) -> None:
 
 
 def dead(connection: Connection, preset: str = "php-resque", identity: str = ID) -> Registration:
-    (sample,) = look(connection, [source(preset)], numbers=False)
+    (sample,) = take_snapshot(connection, [source(preset)], numbers=False)
     (found,) = [each for each in sample.registry.workers or () if each.id == identity]
     return found
 

@@ -127,7 +127,7 @@ def test_whether_files_are_those_of_the_commit(place: Path, name: str, *, change
     git(place, "add", ".gitignore")
     git(place, "commit", "-q", "-m", "3")
     (place / name).write_text("x")
-    found = code.of_app(app(head=f'app = "shop"\ndirectory = "{place}"\n'))["sms"]
+    found = code.look(app(head=f'app = "shop"\ndirectory = "{place}"\n')).code["sms"]
     assert code.is_changed(found) is changed
 
 
@@ -135,7 +135,7 @@ def test_whether_files_are_those_of_the_commit(place: Path, name: str, *, change
 def test_the_way_back_says_what_it_does_not_bring_back(place: Path, *, changed: bool) -> None:
     if changed:
         (place / "worker.py").write_text("by hand\n")
-    found = code.of_app(app(head=f'app = "shop"\ndirectory = "{place}"\n'))["sms"]
+    found = code.look(app(head=f'app = "shop"\ndirectory = "{place}"\n')).code["sms"]
     (worker,) = deployed(place).workers
     made = revision(app())._replace(workers=(worker._replace(code_version=found.version),))
     said = checkout.how_to_restore(made, made.workers, made, "unitq deploy")

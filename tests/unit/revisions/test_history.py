@@ -23,6 +23,7 @@ from unitq.revisions.history import (
     Environment,
     Setting,
     State,
+    Verdict,
     contents,
     difference,
     entries,
@@ -30,6 +31,7 @@ from unitq.revisions.history import (
     last_stable,
 )
 from unitq.revisions.model import Revision, WorkerRevision, dump
+from unitq.rollout import reports
 from unitq.systemd.envfile import assignments, environment_file
 
 if TYPE_CHECKING:
@@ -88,6 +90,14 @@ def report(
     }
 
 
+def verdict(*arguments: Any) -> Verdict:
+    return Verdict.from_json(report(*arguments))
+
+
+def verdicts(place: AppLayout) -> list[Verdict]:
+    return [each.verdict for each in reports.reports(place, pytest.fail)]
+
+
 @pytest.mark.parametrize(
     ("commit", "state"), [(None, State.STABLE), ("a482b2f41b51", State.UNKNOWN)]
 )
@@ -98,7 +108,7 @@ def test_what_ran_another_commit_proves_nothing_of_its_own(
     only = made(1, "a")
     told = report(1, only, "old code left", 15, "rollout resume")
     told["old_code"] = [{"instance": "sms@1", "pids": [7], "commit": commit}]
-    (entry,) = entries([only], [told], {}, only.id)
+    (entry,) = entries([only], [Verdict.from_json(told)], {}, only.id)
     assert entry.state is state
 
 
@@ -143,8 +153,8 @@ def test_what_ran_another_commit_proves_nothing_of_its_own(
 def test_a_revision_is_what_its_last_rollout_came_to(
     told: list[tuple[str, int, str]], state: State
 ) -> None:
-    about = [report(n, made(1), *one) for n, one in enumerate(told, 1)]
-    (found,) = entries([made(1)], [*about, report(9, made(2), "failed", 7)], {}, None)
+    about = [verdict(n, made(1), *one) for n, one in enumerate(told, 1)]
+    (found,) = entries([made(1)], [*about, verdict(9, made(2), "failed", 7)], {}, None)
     assert found.state is state
     assert found.reports == tuple(range(1, len(told) + 1))
 
@@ -152,7 +162,7 @@ def test_a_revision_is_what_its_last_rollout_came_to(
 def test_newest_first_with_what_runs_and_what_is_current() -> None:
     rows = entries(
         [made(9), made(10), made(11)],
-        [report(3, made(10), "ok")],
+        [verdict(3, made(10), "ok")],
         {made(9).id: 2},
         made(11).id,
     )
@@ -231,7 +241,7 @@ def rows(table: list[tuple[Any, ...]]) -> tuple[Entry, ...]:
     told = []
     for revision, (n, _, state, *_) in zip(known, table, strict=True):
         result = {"+": ("ok", 0), "-": ("failed", 7), "?": ("interrupted", 10)}[state]
-        told.append(report(n, revision, *result))
+        told.append(verdict(n, revision, *result))
     return entries(known, told, {}, known[-1].id)
 
 
@@ -263,7 +273,7 @@ def test_from_in_between_only_what_is_older_counts() -> None:
 )
 def test_counts_and_units_are_content_too(other: dict[str, Any]) -> None:
     known = [made(1, "a", **other), made(2, "a")]
-    found = entries(known, [report(1, known[0])], {}, None)
+    found = entries(known, [verdict(1, known[0])], {}, None)
     assert last_stable(found, known[1], {known[0].id}) == found[1]
 
 
@@ -285,7 +295,7 @@ def test_rollbacks_one_after_another_go_back_in_time_and_end(
         # What restores another has its content.
         known.append(made(n, known[back - 1].workers[0].fingerprint if back else content,
                           restores=back))  # fmt: skip
-        told.append(report(n, known[-1], *results[state]))
+        told.append(verdict(n, known[-1], *results[state]))
     seen: list[int] = []
     current = known[-1]
     while target := last_stable(
@@ -301,7 +311,7 @@ def test_rollbacks_one_after_another_go_back_in_time_and_end(
             restores=target.revision.number,
         )
         known.append(current)
-        told.append(report(len(known), current))
+        told.append(verdict(len(known), current))
     assert len(seen) <= len(history)
 
 
@@ -513,7 +523,7 @@ def told(place: AppLayout, one: Mapping[str, Any]) -> Path:
 
 def test_without_any_report_there_is_none(place: AppLayout) -> None:
     notes: list[str] = []
-    assert store.reports(place, notes.append) == []
+    assert reports.reports(place, notes.append) == []
     assert not notes
 
 
@@ -521,20 +531,22 @@ def test_reports_come_oldest_first_by_number(place: AppLayout) -> None:
     for number in (10, 9, 100):
         told(place, report(number, made(1)))
     notes: list[str] = []
-    found = store.reports(place, notes.append)
-    assert [each["rollout"] for each in found] == [9, 10, 100]
-    assert [each["by"] for each in found] == [None] * 3
+    found = reports.reports(place, notes.append)
+    assert [each.document["rollout"] for each in found] == [9, 10, 100]
+    assert [each.verdict.rollout for each in found] == [9, 10, 100]
+    assert [each.document["by"] for each in found] == [None] * 3
     assert not notes
 
 
 def test_a_report_tells_of_another_revision_in_passing(place: AppLayout) -> None:
     failed = report(1, made(2), "failed", 7)
     told(place, report(1, made(3)) | {"earlier": [failed, report(1, made(3), "interrupted", 10)]})
-    whole, *rest = reversed(store.reports(place, pytest.fail))
-    assert (whole["revision"], whole["result"]) == (made(3).id, "ok")
+    whole, *rest = reversed(reports.reports(place, pytest.fail))
+    assert (whole.verdict.revision, whole.verdict.result) == (made(3).id, "ok")
     (before,) = rest
-    assert before == failed | {"whole": whole}
-    entry, *_ = entries([made(2)], store.reports(place, pytest.fail), None, None)
+    assert before.verdict == Verdict.from_json(failed)
+    assert before.document == whole.document
+    entry, *_ = entries([made(2)], verdicts(place), None, None)
     assert entry.state is State.FAILED
 
 
@@ -543,6 +555,8 @@ def test_a_report_tells_of_another_revision_in_passing(place: AppLayout) -> None
     ["", "null", "[]", "{", '{"command": 3}', "[" * 100_000, "\udcff",
      json.dumps(report(2, made(1)) | {"seconds": "long"}),
      json.dumps(report(2, made(1)) | {"earlier": None}),
+     json.dumps(report(2, made(1)) | {"old_code": ["sms@1"]}),
+     json.dumps(report(2, made(1)) | {"old_code": 7}),
      json.dumps(report(2, made(1)) | {"earlier": [{"revision": 3}]})],
 )  # fmt: skip
 def test_a_damaged_report_is_left_out_and_said(place: AppLayout, text: str) -> None:
@@ -550,8 +564,8 @@ def test_a_damaged_report_is_left_out_and_said(place: AppLayout, text: str) -> N
     told(place, report(2, made(1))).write_bytes(text.encode(errors="surrogateescape"))
     told(place, report(3, made(1)))
     notes: list[str] = []
-    found = store.reports(place, notes.append)
-    assert [each["rollout"] for each in found] == [1, 3]
+    found = reports.reports(place, notes.append)
+    assert [each.verdict.rollout for each in found] == [1, 3]
     (note,) = notes
     assert "rollouts/2/report.json: damaged" in note
     assert "\n" not in note
@@ -560,12 +574,12 @@ def test_a_damaged_report_is_left_out_and_said(place: AppLayout, text: str) -> N
 def test_a_rollout_without_a_report_is_said(place: AppLayout) -> None:
     told(place, report(1, made(1))).unlink()
     notes: list[str] = []
-    assert store.reports(place, notes.append) == []
+    assert reports.reports(place, notes.append) == []
     assert notes == ["rollout 1 has no report: it goes on, or it was killed"]
     # It was cut off, and somebody has gone back from it since.
     told(place, report(2, made(1)))
     notes.clear()
-    assert [each["rollout"] for each in store.reports(place, notes.append)] == [2]
+    assert [each.verdict.rollout for each in reports.reports(place, notes.append)] == [2]
     assert notes == []
 
 
@@ -602,7 +616,7 @@ def kept(place: AppLayout) -> list[int]:
 def test_the_newest_are_kept(place: AppLayout, keep: int, expected: list[int]) -> None:
     for number in range(1, 16):
         stored(place, made(number))
-    store.prune(place, made(15), keep)
+    reports.prune(place, made(15), keep)
     assert kept(place) == expected
 
 
@@ -621,7 +635,7 @@ def test_what_runs_is_pinned_or_is_the_way_back_is_kept(place: AppLayout, tmp_pa
     pin = Path(place.pin("sms", 1))
     pin.parent.mkdir(parents=True)
     pin.symlink_to(f"../../revisions/{known[5].id}/sms")
-    store.prune(place, known[14], 2, running=[known[6].id])
+    reports.prune(place, known[14], 2, running=[known[6].id])
     # 2: the current one refers to it; 3: the way back does; 6: pinned; 7: runs; the two newest.
     assert kept(place) == [2, 3, 4, 6, 7, 14, 15]
 
@@ -630,7 +644,7 @@ def test_that_a_revision_was_rolled_back_from_is_not_forgotten(place: AppLayout)
     known = [made(1, "a"), made(2, "b"), made(3, "a", restores=1), made(4, "a")]
     for revision in known:
         stored(place, revision)
-    store.prune(place, known[3], 1, running=[known[1].id])
+    reports.prune(place, known[3], 1, running=[known[1].id])
     assert kept(place) == [2, 3, 4]
 
 
@@ -638,7 +652,7 @@ def test_a_damaged_revision_goes_in_its_turn(place: AppLayout) -> None:
     for number in range(1, 6):
         (stored(place, made(number)) / "revision.json").write_text("{")
     stored(place, made(6))
-    store.prune(place, made(6), 3)
+    reports.prune(place, made(6), 3)
     assert kept(place) == [4, 5, 6]
 
 
@@ -649,10 +663,10 @@ def test_the_last_reports_are_kept_and_those_that_say_what_is_stable(place: AppL
     told(place, report(2, made(2)))
     for number in range(3, 80):
         told(place, report(number, made(2), command="restart"))
-    store.prune(place, made(2))
+    reports.prune(place, made(2))
     found = sorted(int(path.name) for path in (Path(place.state) / "rollouts").iterdir())
     assert found == [1, 2, *range(30, 80)]
-    left = store.reports(place, pytest.fail)
+    left = verdicts(place)
     states = [row.state for row in entries([made(1), made(2)], left, {}, None)]
     assert states == [State.STABLE, State.STABLE]
 
@@ -736,7 +750,7 @@ class Shop:
         if self.current is None:
             return None
         known = self.known()
-        rows = entries(known, store.reports(self.place, pytest.fail), {}, self.current.id)
+        rows = entries(known, verdicts(self.place), {}, self.current.id)
         target = last_stable(rows, self.current, store.complete(self.place, known))
         return target.revision if target else None
 
@@ -746,7 +760,7 @@ class Shop:
         pinned = store.pinned(self.place)
         # One that stayed only because another referred to it may have lost what it refers to.
         there = set(Path(self.place.revisions).glob("*/*/env"))
-        store.prune(self.place, self.current, self.keep, self.running)
+        reports.prune(self.place, self.current, self.keep, self.running)
         # Whatever is there can be loaded: `known` fails the test otherwise.
         after = {each.id: each for each in self.known()}
         assert after.items() <= before.items()
@@ -765,7 +779,7 @@ class Shop:
         assert self.way_back() == back
         # What is kept does not grow with the number of deploys.
         assert len(after) <= (self.keep + 7) * (len(WORKERS) + 2) * 2
-        store.prune(self.place, self.current, self.keep, self.running)
+        reports.prune(self.place, self.current, self.keep, self.running)
         assert {each.id for each in self.known()} == after.keys()
 
 

@@ -294,7 +294,7 @@ def test_a_damaged_file_is_an_error_in_words_or_still_whole(
         '{"format": "1"}',
         json.dumps(json.loads(WHOLE) | {"workers": None}),
         json.dumps(json.loads(WHOLE) | {"workers": [1]}),
-        json.dumps(json.loads(WHOLE) | {"workers": [{"name": "sms", "extra": 1}]}),
+        json.dumps(json.loads(WHOLE) | {"workers": [{"name": "sms"}]}),
         json.dumps(json.loads(WHOLE) | {"rollout": {}}),
         json.dumps(json.loads(WHOLE) | {"rollout": 3}),
         json.dumps(json.loads(WHOLE) | {"units": None}),

@@ -25,8 +25,9 @@ from unitq.revisions.model import Origin, Revision, successor
 from unitq.rollout import install, ledger_store
 from unitq.rollout.engine.instance import Action, ActionKind, InstanceState, Phase
 from unitq.rollout.orders import Orders
-from unitq.rollout.plan import PIN, Change, PlannedChange, plan
+from unitq.rollout.plan import Change, PlannedChange, plan
 from unitq.units import unit_files
+from unitq.units.changes import PIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,7 +206,7 @@ def test_what_killed_unitqs_left_behind_goes(place: AppLayout) -> None:
 def test_unit_files_are_on_disk_under_another_name_before_the_first_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unitq.rollout.plan import FileChange
+    from unitq.units.changes import FileChange
 
     disk = Disk(monkeypatch)
     unit_dir = tmp_path / "units"

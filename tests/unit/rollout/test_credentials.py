@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from tests.harness.build import app
-from unitq.rollout.credentials import Secrets, encrypted, key, seals
+from unitq.rollout.credentials import Secrets, key, seals
+from unitq.systemd.creds import encrypted
 
 if TYPE_CHECKING:
     from pathlib import Path

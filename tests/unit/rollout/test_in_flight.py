@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
@@ -13,13 +12,13 @@ from unitq.errors import UnitqError
 from unitq.model.names import InstanceName
 from unitq.presets.model import Prints
 from unitq.queues.journal_jobs import Printed, Printing
-from unitq.queues.log_lines import Print
 from unitq.queues.model import Job, Registration
 from unitq.rollout.advisory import Advisory
 from unitq.rollout.engine.instance import Phase
 from unitq.rollout.engine.rollout import Rollout, begin
 from unitq.rollout.in_flight import Consumes, Draining, InFlightTracker, Presence, Snapshot
 from unitq.rollout.plan import Change, PlannedChange
+from unitq.systemd.journal_event import Print
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -183,7 +182,7 @@ def test_jobs_of_other_queues_and_of_other_frameworks_are_not_its_own() -> None:
 
 def printing(texts: dict[str, list[str]]) -> Printed:
     """Of `sms`, which prints what it begins and ends; each line is a second after the other."""
-    prints = Prints((re.compile("begin (?P<id>.+)"),), (re.compile("end (?P<id>.+)"),))
+    prints = Prints.model_validate({"begun": ["begin (?P<id>.+)"], "ended": ["end (?P<id>.+)"]})
 
     def read(
         starts: Sequence[str], since: float | None, lines: int, *, ended: bool
@@ -214,7 +213,9 @@ def test_what_a_framework_only_prints_is_read_and_once_more_when_it_was_killed()
 
 
 def test_what_was_begun_after_the_last_look_was_acknowledged_by_the_end() -> None:
-    prints = Prints((re.compile("begin (?P<id>.+)"),), (re.compile("end (?P<id>.+)"),), ahead=True)
+    prints = Prints.model_validate(
+        {"begun": ["begin (?P<id>.+)"], "ended": ["end (?P<id>.+)"], "ahead": True}
+    )
     texts = [Print(1.0, "begin 1"), Print(1.0, "begin 2")]
     fetched = {"celery": frozenset({"2"})}
 
@@ -245,7 +246,7 @@ def test_a_journal_that_does_not_answer_is_asked_seldom_and_that_is_said_once() 
         asked += 1
         raise UnitqError("the journal did not answer within 2 s")
 
-    prints = Prints((re.compile("begin (?P<id>.+)"),), (re.compile("end (?P<id>.+)"),))
+    prints = Prints.model_validate({"begun": ["begin (?P<id>.+)"], "ended": ["end (?P<id>.+)"]})
     said: list[str] = []
     printed = Printed({"sms": Printing("huey", prints, "")}, read)
     hands = InFlightTracker(None, Advisory(said.append), printed=printed)

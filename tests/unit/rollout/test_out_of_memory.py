@@ -9,13 +9,15 @@ import pytest
 from tests.harness.build import instance
 from tests.harness.world import pace
 from unitq.cli.status import main
-from unitq.instances.state import End, Ending
+from unitq.cli.status.model import Asked, Status
+from unitq.instances.status import InstanceStatus
 from unitq.linux import proc
 from unitq.rollout.engine.instance import InstanceState, Phase
 from unitq.rollout.engine.rollout import Rollout
 from unitq.rollout.out_of_memory import WORDS, killed_pids, record_causes, suspects
 from unitq.rollout.plan import Change, PlannedChange
 from unitq.systemd import journal
+from unitq.systemd.exit_status import End, Ending
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,8 +107,8 @@ def test_status_says_so(counts: dict[str, int], words: str) -> None:
     from unitq.instances import observe
 
     made = revision(app())
-    row = main.Row(observe._absent("shop", ONE), None, None)
-    sight = main.Sight(made, (row,), None, None, main.Asked(), oom_kills=counts)
+    row = InstanceStatus(observe._absent("shop", ONE), None, None)
+    sight = Status(made, (row,), None, None, Asked(), oom_kills=counts)
     (line,) = main._summaries(sight)
     assert ("out of memory" in line) is bool(words)
     assert words in line

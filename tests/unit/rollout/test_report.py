@@ -12,16 +12,18 @@ import pytest
 
 from tests.harness.build import app, instance, revision
 from tests.harness.world import pace
-from unitq.cli import report_text
+from unitq.cli.presenter import show
 from unitq.errors import Exit
-from unitq.instances.state import End, Ending, Keeper, Seen, Unreached
+from unitq.instances.state import Keeper, Seen, Unreached
 from unitq.queues.model import Job
-from unitq.rollout import report
+from unitq.rollout import report_text
 from unitq.rollout.engine.instance import InstanceState, Phase
 from unitq.rollout.engine.rollout import Rollout
+from unitq.rollout.observed_report import Back, Run, report_of
 from unitq.rollout.outcome import Outcome
 from unitq.rollout.plan import Change, DrainLimit, PlannedChange
-from unitq.rollout.report import Back, Run
+from unitq.rollout.report import Command, Report
+from unitq.systemd.exit_status import End, Ending
 
 if TYPE_CHECKING:
     from unitq.revisions.model import Revision
@@ -74,9 +76,28 @@ def run(verb: str = "deploy", rollout: int | None = 17, **more: Any) -> Run:
     return Run(verb, 1_700_000_000.0, rollout=rollout, **(values | more))
 
 
+def document(*arguments: Any, **more: Any) -> dict[str, Any]:
+    """The report as JSON; nothing of it is lost on the way to the disk and back."""
+    told = report_of(*arguments, **more)
+    found: dict[str, Any] = told.to_json()
+    assert read(found) == told
+    assert json.dumps(read(found).to_json()) == json.dumps(found)
+    return found
+
+
+def read(told: dict[str, Any]) -> Report:
+    """What is left of the report once it was on disk."""
+    return Report.from_json(json.loads(json.dumps(told)))
+
+
 def text(told: dict[str, Any]) -> list[str]:
     """The block, of what is left of the report once it was on disk."""
-    return [line.text for line in report_text.block(json.loads(json.dumps(told)))]
+    return [line.text for line in report_text.block(read(told))]
+
+
+def before(told: dict[str, Any]) -> tuple[Command, ...]:
+    """What the next report of the rollout says of the commands before."""
+    return read(told).for_the_next
 
 
 def test_success_is_one_line_and_the_block_says_where_when_and_who(
@@ -84,12 +105,12 @@ def test_success_is_one_line_and_the_block_says_where_when_and_who(
 ) -> None:
     slow = DRAINED | {"gone": 41.0}
     done = outcome(SECOND, DRAINED, slow, DRAINED)
-    told = report.document(run(), SECOND, FIRST.id, done, (), Exit.OK)
+    told = document(run(), SECOND, FIRST.id, done, (), Exit.OK)
     line = (
         "ok: 3 of 3 on 2 · least serving: 2 of 3 · 0 killed · 0 processes on old code · "
         "slowest drain: sms@2 31 s · 58 s"
     )
-    report_text.show(told)
+    show(read(told))
     assert capsys.readouterr() == (f"{line}\n", "")
     head, by, *rest = text(told)
     assert head == (
@@ -116,7 +137,7 @@ def test_success_is_one_line_and_the_block_says_where_when_and_who(
 )
 def test_why_it_did_not_drain_is_no_guess(detail: str, advice: str) -> None:
     died = HEALTHY | {"ending": Ending(End.DIED, detail)}
-    told = report.document(run(), SECOND, FIRST.id, outcome(SECOND, died), (), Exit.OK)
+    told = document(run(), SECOND, FIRST.id, outcome(SECOND, died), (), Exit.OK)
     assert f"warning: sms@1 did not drain: {detail}{advice}" in text(told)
 
 
@@ -137,7 +158,7 @@ def test_no_bare_ok_where_a_job_may_be_lost(
     ending: Ending | None, lost: bool, count: str, code: Exit
 ) -> None:
     done = outcome(SECOND, HEALTHY | {"ending": ending})
-    told = report.document(run(), SECOND, FIRST.id, done, (), code)
+    told = document(run(), SECOND, FIRST.id, done, (), code)
     (line,) = told["summary"]
     word = "ok" if code is Exit.OK else "old code left"
     assert line.startswith(f"{word}, but jobs may be lost: " if lost else f"{word}: ")
@@ -154,8 +175,8 @@ def test_a_failure_is_the_whole_block_what_went_wrong_on_standard_error(
         SECOND, FAILED, WAITING, WAITING, logs={instance("sms@1"): ("booting", "no database")}
     )
     back = Back(THIRD, outcome(THIRD, {"phase": Phase.HEALTHY, "do": Change.START}, seconds=10.0))
-    told = report.document(run(), SECOND, FIRST.id, failed, (), Exit.ROLLED_BACK, back)
-    report_text.show(told)
+    told = document(run(), SECOND, FIRST.id, failed, (), Exit.ROLLED_BACK, back)
+    show(read(told))
     printed = capsys.readouterr()
     assert printed.err.splitlines() == [
         "sms@1 failed: it ended soon after its start: exited with status 3",
@@ -181,7 +202,7 @@ def test_what_was_killed_or_touched_by_somebody_is_named_and_why() -> None:
     done = outcome(
         SECOND, killed, died, DRAINED | {"external_changes": ("restarted by somebody else",)}
     )
-    told = report.document(run(), SECOND, FIRST.id, done, (), Exit.OK)
+    told = document(run(), SECOND, FIRST.id, done, (), Exit.OK)
     assert text(told)[2:-1] == [
         f"warning: sms@1 was killed after 5.0 s (SIGKILL at stop_timeout, PID 7): {LOST}",
         "warning: sms@3 was restarted by somebody else meanwhile",
@@ -199,7 +220,7 @@ def test_where_a_stop_does_not_reach_the_worker_is_said_once_for_those_alike() -
         name: replace(sight, pid=name.number, unreached=found.get(str(name)))
         for name, sight in done.seen.items()
     }
-    told = report.document(run(), SECOND, FIRST.id, replace(done, seen=seen), (), Exit.OK)
+    told = document(run(), SECOND, FIRST.id, replace(done, seen=seen), (), Exit.OK)
     assert [row["unreached"] for row in told["instances"]] == [
         "its main process is bash (PID 1); php below it does not get SIGQUIT",
         "its main process is bash (PID 2); php below it does not get SIGQUIT",
@@ -229,7 +250,7 @@ def test_where_a_stop_does_not_reach_the_worker_is_said_once_for_those_alike() -
 )
 def test_which_stop_timeout_held_is_said(before: float, after: float, line: str) -> None:
     done = replace(outcome(SECOND, DRAINED), limits=(DrainLimit("sms", before, after),))
-    told = report.document(run(), SECOND, FIRST.id, done, (), Exit.OK)
+    told = document(run(), SECOND, FIRST.id, done, (), Exit.OK)
     assert f"sms: drains for {line}" in text(told)
 
 
@@ -242,7 +263,7 @@ def test_of_one_that_was_killed_the_jobs_that_it_may_have_had_are_named() -> Non
         done = outcome(
             SECOND, killed, possible={name: possible}, logs={name: ("Task Send[id0] received",)}
         )
-        return text(report.document(run(), SECOND, FIRST.id, done, (), Exit.OK))[2:-1]
+        return text(document(run(), SECOND, FIRST.id, done, (), Exit.OK))[2:-1]
 
     head, log, *rest = told(*jobs[:1])
     assert head.endswith(f"{LOST}; which one it had, its framework does not write down")
@@ -256,7 +277,7 @@ def test_of_one_that_was_killed_the_jobs_that_it_may_have_had_are_named() -> Non
 
 def test_without_a_drain_there_is_no_slowest() -> None:
     done = outcome(FIRST, {"phase": Phase.HEALTHY, "do": Change.START})
-    told = report.document(run("start", None), FIRST, FIRST.id, done, (), Exit.OK)
+    told = document(run("start", None), FIRST, FIRST.id, done, (), Exit.OK)
     assert told["slowest_drain"] is None
     head, _, line = text(told)
     assert head == f"start of shop on web3: revision 1 ({FIRST.hash}, release 1)"
@@ -264,24 +285,24 @@ def test_without_a_drain_there_is_no_slowest() -> None:
 
 
 def test_unchanged_counts_what_is_as_it_should_be() -> None:
-    told = report.document(run(rollout=None), SECOND, SECOND.id, None, (), Exit.OK)
+    told = document(run(rollout=None), SECOND, SECOND.id, None, (), Exit.OK)
     assert told["summary"] == ["unchanged: 3 of 3 on 2"]
     assert (told["on_revision"], told["serving"], told["result"]) == (3, 3, "unchanged")
 
 
 def test_what_goes_on_keeps_what_came_before() -> None:
     killed = HEALTHY | {"gone": 15.0, "ending": Ending(End.KILLED, "SIGKILL at stop_timeout")}
-    first = report.document(
+    first = document(
         run(), SECOND, FIRST.id, outcome(SECOND, killed, DRAINED, WAITING), (), Exit.PAUSED
     )
-    again = run(typed="unitq rollout resume", by="bob", earlier=report.earlier(first))
+    again = run(typed="unitq rollout resume", by="bob", earlier=before(first))
     kept = {"phase": Phase.KEPT, "do": Change.KEEP}
-    second = report.document(
+    second = document(
         again, SECOND, FIRST.id, outcome(SECOND, kept, kept, WAITING), (), Exit.INTERRUPTED
     )
-    last = run(typed="unitq rollout resume", earlier=report.earlier(second))
+    last = run(typed="unitq rollout resume", earlier=before(second))
     done = outcome(SECOND, kept, kept, DRAINED)
-    lines = text(report.document(last, SECOND, FIRST.id, done, (), Exit.OK))
+    lines = text(document(last, SECOND, FIRST.id, done, (), Exit.OK))
     assert [line.rpartition(": ")[2] for line in lines if line.startswith("  by ")] == [
         "unitq deploy", "unitq rollout resume", "unitq rollout resume",
     ]  # fmt: skip
@@ -295,21 +316,20 @@ def test_what_goes_on_keeps_what_came_before() -> None:
 
 def test_of_earlier_commands_only_instances_with_something_to_say_are_kept() -> None:
     back = Back(THIRD, outcome(THIRD, DRAINED, FAILED))
-    told = report.document(
+    told = document(
         run(), SECOND, FIRST.id, outcome(SECOND, FAILED, DRAINED), (), Exit.DEGRADED, back
     )
-    (kept,) = report.earlier(told)
-    assert [row["instance"] for row in kept["instances"]] == ["sms@1"]
-    assert [row["instance"] for row in kept["rollback"]["instances"]] == ["sms@2"]
+    (kept,) = before(told)
+    assert [row.instance for row in kept.way.instances] == ["sms@1"]
+    assert kept.rollback
+    assert [row.instance for row in kept.rollback.way.instances] == ["sms@2"]
     assert len(told["instances"]) == 2
 
 
 def test_of_commands_without_number_the_newest_are_kept() -> None:
-    told = report.document(
-        run(), SECOND, FIRST.id, outcome(SECOND, FAILED, DRAINED), (), Exit.DEGRADED
-    )
+    told = document(run(), SECOND, FIRST.id, outcome(SECOND, FAILED, DRAINED), (), Exit.DEGRADED)
     for number in range(50):
-        told |= {"seconds": float(number), "earlier": list(report.earlier(told))}
+        told |= {"seconds": float(number), "earlier": [each.to_json() for each in before(told)]}
     assert [each["seconds"] for each in told["earlier"]] == [*map(float, range(29, 49))]
 
 
@@ -350,7 +370,7 @@ AFTER = "what was begun goes on in systemd: `unitq -a shop status` tells; then"
 )  # fmt: skip
 def test_what_to_type_next(made: Run, code: Exit, back: Back | None, expected: str | None) -> None:
     done = outcome(SECOND, FAILED, WAITING)
-    told = report.document(made, SECOND, FIRST.id, done, (), code, back)
+    told = document(made, SECOND, FIRST.id, done, (), code, back)
     assert told["next"] == expected
     assert [line for line in text(told) if "next:" in line] == (
         [f"  next: {expected}"] if expected else []
@@ -361,45 +381,41 @@ def test_one_that_could_not_be_told_anything_is_as_it_was() -> None:
     # Its pin could not be moved: no order was given.
     refused = {"phase": Phase.FAILED, "reason": "its pin cannot be moved: Read-only file system"}
     done = outcome(SECOND, FAILED, refused, {"phase": Phase.HEALTHY, "do": Change.KEEP})
-    told = report.document(run(), SECOND, FIRST.id, done, (), Exit.DEGRADED)
+    told = document(run(), SECOND, FIRST.id, done, (), Exit.DEGRADED)
     assert told["next"].startswith("1 not touched; ")
     done = outcome(SECOND, FAILED, DRAINED, {"phase": Phase.HEALTHY, "do": Change.KEEP})
-    told = report.document(run(), SECOND, FIRST.id, done, (), Exit.DEGRADED)
+    told = document(run(), SECOND, FIRST.id, done, (), Exit.DEGRADED)
     assert told["next"].startswith("2 of 2 instances were attempted; 1 failed; ")
 
 
 def test_a_way_back_that_broke_off_is_no_way_back() -> None:
     back = Back(THIRD, outcome(THIRD, HEALTHY, broken="/var/x: Read-only file system"))
     assert back.exit is Exit.DEGRADED
-    told = report.document(
-        run(), SECOND, FIRST.id, outcome(SECOND, FAILED), (), Exit.DEGRADED, back
-    )
+    told = document(run(), SECOND, FIRST.id, outcome(SECOND, FAILED), (), Exit.DEGRADED, back)
     assert told["error"] == "/var/x: Read-only file system"
     assert "  the rollout ended there: /var/x: Read-only file system" in text(told)
 
 
 def test_in_a_users_scope_each_command_says_so() -> None:
     done = outcome(SECOND, FAILED, WAITING)
-    told = report.document(run(user=True), SECOND, FIRST.id, done, (), Exit.DEGRADED)
+    told = document(run(user=True), SECOND, FIRST.id, done, (), Exit.DEGRADED)
     assert told["next"].count("`unitq --user -") == told["next"].count("`unitq ") == 3
     assert text(told)[0].startswith("rollout 17 of shop (--user) on web3: ")
 
 
 def test_why_nothing_was_rolled_back_is_said() -> None:
     why = "no earlier revision was stable and is still there"
-    told = report.document(
-        run(why_not=why), SECOND, None, outcome(SECOND, FAILED), (), Exit.DEGRADED
-    )
+    told = document(run(why_not=why), SECOND, None, outcome(SECOND, FAILED), (), Exit.DEGRADED)
     assert f"  not rolled back: {why}" in text(told)
 
 
 def test_a_log_that_stands_above_already_is_not_printed_again() -> None:
     logs = {instance("sms@1"): ("booting", "no database")}
-    first = report.document(
+    first = document(
         run(), SECOND, FIRST.id, outcome(SECOND, FAILED, WAITING, logs=logs), (), Exit.PAUSED
     )
-    again = run(typed="unitq rollout resume", earlier=report.earlier(first))
-    second = report.document(
+    again = run(typed="unitq rollout resume", earlier=before(first))
+    second = document(
         again, SECOND, FIRST.id, outcome(SECOND, FAILED, WAITING, logs=logs), (), Exit.DEGRADED
     )
     lines = text(second)
@@ -412,7 +428,7 @@ def test_a_log_that_stands_above_already_is_not_printed_again() -> None:
     ]
     # What it has printed since is news.
     logs = {instance("sms@1"): ("booting", "no disk")}
-    other = report.document(
+    other = document(
         again, SECOND, FIRST.id, outcome(SECOND, FAILED, WAITING, logs=logs), (), Exit.DEGRADED
     )
     assert [line for line in text(other) if line.startswith("  | ")] == [

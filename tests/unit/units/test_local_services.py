@@ -11,7 +11,7 @@ import pytest
 
 from unitq.errors import NoMatchError
 from unitq.linux import own_address, peer
-from unitq.linux.identity import control_group
+from unitq.linux.proc import control_group
 from unitq.units import local_services
 from unitq.units.local_services import Surroundings, obstacle, served, unknown
 from unitq.units.ordering import Address

@@ -6,7 +6,7 @@ import pytest
 
 from tests.harness.build import app, rendered
 from unitq.model import names
-from unitq.rollout.plan import PIN
+from unitq.units.changes import PIN
 from unitq.units.same_stop import alike, stop_timeout, with_longer_limit
 
 TEMPLATE = names.template("shop", "sms")

@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import TYPE_CHECKING
 
-from unitq.cli import report_text
-from unitq.cli.instances import over
+from unitq.cli.ctl.call import refuse, why
 from unitq.cli.output import echo
+from unitq.cli.presenter import Notes
 from unitq.cli.progress import stopping
 from unitq.errors import Exit
 from unitq.model.names import InstanceName
+from unitq.rollout import report_text
 from unitq.rollout.engine.instance import Phase
-from unitq.rollout.execute import Waiting, keep
-from unitq.rollout.plan import Change, PlannedChange
-from unitq.supervisor.ctl.fleet import ambiguous, look
+from unitq.rollout.operation import Operation
+from unitq.rollout.plan import Change, PlannedChange, keep
+from unitq.rollout.workers import over, to_restart, to_start, to_stop
+from unitq.supervisor.ctl.fleet import look
 from unitq.supervisor.ctl.format import Code, State, error, said
 from unitq.supervisor.ctl.names import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from unitq.cli.ctl.main import Call
+    from unitq.cli.ctl.call import Call
     from unitq.instances import observe
     from unitq.instances.state import Seen
     from unitq.rollout.engine.rollout import Rollout
-    from unitq.rollout.executor import Stop
+    from unitq.rollout.executor import Progress, Stop
+    from unitq.rollout.in_flight import InFlightTracker
+    from unitq.rollout.report import Report
     from unitq.supervisor.ctl.fleet import Fleet
 
+_CHOICES = {"start": to_start, "stop": to_stop, "restart": to_restart}
 _NO_NAMES = {"start": Code.INVALID_ARGUMENTS, "stop": Code.GENERIC, "restart": Code.GENERIC}
 
 
-class Teller:
+class Teller(Notes):
     """Prints `x: stopped` and `x: started` when it is so; remembers the exit code."""
 
     interval: float | None = None
@@ -77,15 +82,30 @@ class Teller:
         with suppress(OSError):
             echo(stopping(stop), err=True)
 
-    def close(self, told: Mapping[str, Any]) -> None:
+    def say(self, line: str) -> None:
+        """Supervisorctl has no such line."""
+
+    def progress(
+        self,
+        hands: InFlightTracker | None,  # noqa: ARG002
+        keep: Callable[[str, str], None] | None,  # noqa: ARG002
+    ) -> AbstractContextManager[Progress]:
+        """It shows itself."""
+        return nullcontext(self)
+
+    def report(self, report: Report) -> None:
         """Says what went wrong, in unitq's own words; and what was not reached because of it."""
-        well = told["exit_code"] == Exit.OK
-        for row in told["instances"]:
-            if row["phase"] == Phase.WAITING and not well:
-                worker, _, number = row["instance"].rpartition("@")
+        with suppress(OSError):
+            self._close(report)
+
+    def _close(self, report: Report) -> None:
+        well = report.last.exit_code == Exit.OK
+        for row in report.last.way.instances:
+            if row.phase == Phase.WAITING and not well:
+                worker, _, number = row.instance.rpartition("@")
                 name = self._name(InstanceName(worker, int(number)))
                 echo(error(name, "left as it was"))
-        for text, wrong in report_text.ending(told):
+        for text, wrong in report_text.ending(report):
             if wrong or not well:
                 echo(text, err=True)
 
@@ -130,9 +150,9 @@ class _Answers:
         self._start: list[tuple[str, Code]] = []
         self._action = action
 
-    def unknown(self, name: str, why: str, *, group: bool) -> None:
+    def unknown(self, name: str, reason: str, *, group: bool) -> None:
         """A name that stands for nothing: `restart` stops first, then starts, and says it twice."""
-        line = error(name, why)
+        line = error(name, reason)
         self._stop.append((line, Code.GENERIC))
         self._start.append((line, Code.INVALID_ARGUMENTS if group else Code.GENERIC))
 
@@ -170,9 +190,7 @@ def _asked(
 ) -> set[Process]:
     found = fleet.names.find(word)
     if not found.processes:
-        why = "no such process" if found.single else "no such group"
-        why = ambiguous(found) if found.apps else why
-        answers.unknown(found.name, why, group=not found.single)
+        answers.unknown(found.name, why(found), group=not found.single)
     elif found.single:
         (process,) = found.processes
         names[process] = found.name  # as it was typed: a script looks for it
@@ -192,17 +210,7 @@ def _over(
     def choose(name: InstanceName, instance: observe.Instance) -> PlannedChange:
         if name not in asked:
             return keep(name)
-        if action == "stop":
-            return PlannedChange(name, Change.STOP, "asked for") if instance.present else keep(name)
-        if action == "start":
-            return (
-                keep(name) if instance.serving else PlannedChange(name, Change.START, "not running")
-            )
-        return PlannedChange(
-            name, Change.RESTART if instance.present else Change.START, "asked for"
-        )
-
-    fleet.of_app(app)
+        return _CHOICES[action](name, instance)
 
     def name_of(instance: InstanceName) -> str:
         process = Process(app, instance)
@@ -210,8 +218,7 @@ def _over(
 
     teller = Teller(name_of)
     targets = () if all_of_it else tuple(str(name) for name in sorted(asked))
-    waiting = Waiting(shown=teller, ended=teller.close)
-    done = over(action, targets, waiting, choose)
+    done = over(Operation(action, fleet.scope.replace(app=app), teller), targets, choose)
     if teller.code is Code.OK and done != Exit.OK:
         return Code.GENERIC
     return teller.code
@@ -230,8 +237,7 @@ def signal(call: Call) -> Code:
     for word in call.words[1:]:
         found = fleet.names.find(word)
         if not found.processes:
-            why = "no such process" if found.single else "no such group"
-            echo(error(found.name, ambiguous(found) if found.apps else why))
+            refuse(found)
             code = Code.GENERIC
             continue
         single = found.name if found.single else ""

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import click
-
-from unitq.cli import report_text
+from unitq.cli.ctl.call import say
 from unitq.cli.output import details, echo, echo_lines
-from unitq.cli.scope import app_of
+from unitq.cli.presenter import Notes
+from unitq.context import app_of
 from unitq.errors import ConfigError, Exit, PreflightError, UnitqError
 from unitq.model.names import instances
 from unitq.revisions import state
-from unitq.rollout.execute import Waiting
-from unitq.rollout.executor import Quiet
+from unitq.rollout import report_text
+from unitq.rollout.deploy import deploy
+from unitq.rollout.executor import Progress, Quiet
+from unitq.rollout.operation import Operation
 from unitq.rollout.plan import Change
+from unitq.rollout.prepare import Request, prepare
 from unitq.supervisor.ctl.format import (
     DONE,
     Code,
@@ -30,12 +33,37 @@ from unitq.supervisor.ctl.format import (
 from unitq.supervisor.ctl.names import Names, Process, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from unitq.cli.ctl.main import Call
-    from unitq.cli.scope import Scope
+    from unitq.cli.ctl.call import Call
+    from unitq.context import Scope
     from unitq.model.app import App
     from unitq.revisions.model import Revision
+    from unitq.rollout.in_flight import InFlightTracker
+    from unitq.rollout.report import Report
+
+
+class _Update(Notes):
+    """Says only what goes wrong; what is done is said once it is, in Supervisor's words."""
+
+    def say(self, line: str) -> None:
+        """Supervisorctl has no such line."""
+
+    def progress(
+        self,
+        hands: InFlightTracker | None,  # noqa: ARG002
+        keep: Callable[[str, str], None] | None,  # noqa: ARG002
+    ) -> AbstractContextManager[Progress]:
+        """None is shown."""
+        return nullcontext(Quiet())
+
+    def report(self, report: Report) -> None:
+        """Says what went wrong, in unitq's own words."""
+        well = report.last.exit_code == Exit.OK
+        with suppress(OSError):
+            for text, wrong in report_text.ending(report):
+                if wrong or not well:
+                    echo(text, err=True)
 
 
 class Configured(NamedTuple):
@@ -45,6 +73,15 @@ class Configured(NamedTuple):
     app: App
     path: Path
     current: Revision | None  # what is installed
+
+    @property
+    def request(self) -> Request:
+        """A deploy of it that leaves what is installed."""
+        return Request(self.app, self.path, beside=self.current)
+
+    def operation(self, verb: str) -> Operation:
+        """A command about it."""
+        return Operation(verb, self.scope, _Update())
 
 
 class Pending(NamedTuple):
@@ -70,7 +107,7 @@ def reread(call: Call) -> Code:
         echo(line)
     started = [name for one in found for name in one.started]
     if started:
-        _say(f"update also starts what does not run: {', '.join(started)}")
+        say(f"update also starts what does not run: {', '.join(started)}")
     return Code.OK
 
 
@@ -94,7 +131,7 @@ def update(call: Call) -> Code:
         if others:
             for name in sorted(asked & one.groups.keys()):
                 echo(f"ERROR: {name}: not updated")
-            _say(
+            say(
                 f"an update of {one.of.app.name} is one deploy, and would change "
                 f"{', '.join(others)} too: `unitq ctl update` does"
             )
@@ -105,17 +142,7 @@ def update(call: Call) -> Code:
 
 
 def _deploy(one: Pending) -> Code:
-    from unitq.cli.deploy import deployed
-
-    configured = one.of
-    click.get_current_context().obj = configured.scope
-    waiting = Waiting(ended=_close, shown=Quiet())
-    app, path = configured.app, configured.path
-    with state.lock(configured.scope.layout, app.name, state.command_name()):
-        done = deployed(
-            configured.scope, app, path, None, "", None, waiting, beside=configured.current
-        )
-    if done != Exit.OK:
+    if deploy(one.of.operation("deploy"), one.of.request) != Exit.OK:
         return Code.GENERIC
     # Supervisor takes away first, then changes, then adds.
     for kind in (GroupChange.REMOVED, GroupChange.CHANGED, GroupChange.ADDED):
@@ -126,14 +153,6 @@ def _deploy(one: Pending) -> Code:
                 echo(said(name, "stopped"))
             echo(said(name, DONE[kind]))
     return Code.OK
-
-
-def _close(told: Mapping[str, Any]) -> None:
-    """Says what went wrong, in unitq's own words."""
-    well = told["exit_code"] == Exit.OK
-    for text, wrong in report_text.ending(told):
-        if wrong or not well:
-            echo(text, err=True)
 
 
 def avail(call: Call) -> Code:
@@ -157,17 +176,13 @@ def avail(call: Call) -> Code:
 
 def _pending(scope: Scope) -> list[Pending]:
     """What a deploy of each configuration would do."""
-    from unitq.cli.deploy import prepare
-
     every = list(_configured(scope))
     names = _names(every)
     found = []
     for one in every:
         # As Supervisor: it compares what is configured. Code in place that nothing tells apart
         # from what was deployed is no change; `unitq deploy` is for code.
-        plan = prepare(
-            one.scope, one.scope.systemd(), one.app, one.path, None, beside=one.current
-        ).plan
+        plan = prepare(one.operation("plan"), one.request).plan
         app = one.app.name
         workers = {worker.name: names.group(app, worker.name) for worker in plan.target.workers}
         if plan.current:
@@ -227,7 +242,7 @@ def _scopes(scope: Scope) -> list[Scope]:
         if app_of(path) == app:
             found[app] = path
         elif scope.app in (None, app):
-            _say(f"{app}: {path}, which it was deployed from, is not there or about something else")
+            say(f"{app}: {path}, which it was deployed from, is not there or about something else")
     for path in sorted(Path(scope.layout.config_dir).glob("*.toml")):
         name = app_of(path)
         if name is None:
@@ -236,14 +251,10 @@ def _scopes(scope: Scope) -> list[Scope]:
     chosen = {app: path for app, path in found.items() if scope.app in (None, app)}
     if not chosen:
         scope.config_path()  # says where it has looked
-    return [scope._replace(app=app, config=str(path)) for app, path in sorted(chosen.items())]
+    return [scope.replace(app=app, config=str(path)) for app, path in sorted(chosen.items())]
 
 
 def _cannot_read(error: UnitqError) -> Code:
     echo(f"ERROR: CANT_REREAD: {error.message}")
     echo_lines(details(error), err=True)
     return Code.GENERIC
-
-
-def _say(words: str) -> None:
-    echo(f"unitq: {words}", err=True)

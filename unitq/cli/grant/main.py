@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq.cli.output import echo, echo_json, echo_lines, echo_text
-from unitq.cli.scope import app_of, current, scope_options
+from unitq.cli.scope import current, scope_options
+from unitq.context import app_of
 from unitq.errors import ConfigError, Exit, NoMatchError, NotPermittedError
 from unitq.text import table
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.grants.model import Grant
 
 
@@ -30,7 +31,7 @@ Examples:
   unitq grant --install                              write all again, after an update of unitq
 
 \b
-A member then types `unitq -a shop deploy`. docs/deploy-users.md has what that gives away.
+A member then types `unitq -a shop deploy`. docs/operating.md has what that gives away.
 Exit codes: 0; 3 a file of the grants is missing or changed; 4 no such group or app; 13 polkit is
 missing, or others than root control what root would run.
 """

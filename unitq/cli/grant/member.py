@@ -12,14 +12,15 @@ import click
 from click.core import ParameterSource
 
 from unitq.cli.output import echo
-from unitq.cli.scope import app_of, current
+from unitq.cli.scope import current
+from unitq.context import app_of
 from unitq.errors import ConfigError, Exit, NoMatchError, NotPermittedError
 from unitq.text import unitq
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.grants.member import Ended, Run
     from unitq.grants.output import Line
 

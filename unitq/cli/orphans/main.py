@@ -3,46 +3,32 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from unitq.cli.orphans import text
-from unitq.cli.orphans.select import named, only
-from unitq.cli.output import echo, echo_json, echo_lines
+from unitq.cli.output import confirm, echo, echo_json, echo_lines
 from unitq.cli.queues import text as queue_text
 from unitq.cli.scope import current, scope_options
-from unitq.errors import ConfigError, Exit
+from unitq.errors import ConfigError
 from unitq.orphans import find
+from unitq.orphans.orphan_list import OrphanList, exit_code, exit_code_after
 from unitq.orphans.registered import Redis
+from unitq.orphans.select import named, only, without
+from unitq.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from unitq.orphans.drain import Drain, Drained
     from unitq.orphans.evidence import Orphan
     from unitq.orphans.find import Known, Look
-    from unitq.orphans.ownership import Keeper
 
 _PID_MAX = 1 << 22  # of Linux on 64 bits (proc(5))
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """All that is to be said."""
-
-    what: Known
-    look: Look  # those that are shown: as they are now, or as they were before they ended
-    others: Look  # those that were not named
-    redis: Redis
-    keepers: Mapping[int, Keeper]  # by PID
-    drained: Mapping[int, Drained]
-    left: frozenset[int]  # the PIDs of those that are still there
-    code: Exit
-    now: float
 
 
 @click.command(
@@ -93,22 +79,22 @@ def orphans(pids: tuple[int, ...], as_json: bool, drain: bool, yes: bool) -> int
     systemd = scope.systemd()
     every = named(find.look(what, redis.registered()), pids)
     first = only(what, every, pids) if pids else every
-    others = _without(every, first)
+    others = without(every, first)
     drained: dict[int, Drained] = {}
-    code, after = _code(first), first
+    code, after = exit_code(first), first
     if drain and first.orphans:
         done = _drained(what, redis, first, as_json=as_json, yes=yes)
         drained = {one.pid: one for one in done.every}
         every = named(find.look(what, redis.registered()), pids)
-        after = _without(every, others)
-        others = _without(every, after)
-        code = _code_after(done, after)
+        after = without(every, others)
+        others = without(every, after)
+        code = exit_code_after(done, after)
     left = {each.identity: each for each in after.orphans}
     for one in drained.values():
         one.ended = one.ended or one.orphan.identity not in left
     # What has come meanwhile is shown with what was there.
     shown = {each.identity: each for each in first.orphans} | left
-    found = Found(
+    found = OrphanList(
         what,
         find.Look(after.table, tuple(shown.values()), after.registered, after.claimed),
         others,
@@ -136,16 +122,6 @@ def orphans(pids: tuple[int, ...], as_json: bool, drain: bool, yes: bool) -> int
     return code
 
 
-def _without(found: Look, others: Look) -> Look:
-    """Those of the first look that are not in the other."""
-    out = {each.identity for each in others.every}
-    sure, claimed = (
-        tuple(each for each in some if each.identity not in out)
-        for some in (found.orphans, found.claimed)
-    )
-    return find.Look(found.table, sure, found.registered, claimed)
-
-
 def _drained(what: Known, redis: Redis, found: Look, *, as_json: bool, yes: bool) -> Drain:
     from unitq.orphans.drain import Drain
 
@@ -153,29 +129,23 @@ def _drained(what: Known, redis: Redis, found: Look, *, as_json: bool, yes: bool
         with suppress(OSError):
             echo(words, err=as_json)
 
-    drain = Drain(what, redis.registered, say, yes)
+    def may_kill(left: Sequence[Drained]) -> bool | None:
+        if yes or not sys.stdin.isatty():
+            return yes
+        for line in drain.in_hand(left):
+            say(line)
+        question = f"Kill {plural(len(left), 'orphan')} (SIGKILL)? What is in hand may be lost"
+        try:
+            return confirm(question, err=True)
+        except click.Abort:
+            return None
+
+    drain = Drain(what, redis.registered, say, may_kill)
     drain.run(found)
     return drain
 
 
-def _code(found: Look) -> Exit:
-    if not found.orphans:
-        # Whoever it is has to look: it may be an older copy of the app, under another account.
-        return Exit.NOT_AS_WANTED if found.claimed else Exit.OK
-    return Exit.STALE if found.stale else Exit.NOT_AS_WANTED
-
-
-def _code_after(done: Drain, after: Look) -> Exit:
-    """The exit code of a drain, by what there is after it."""
-    if done.interrupted:
-        return Exit.INTERRUPTED
-    at_work = {one.pid for one in done.every if one.left and one.told}
-    if at_work & {each.process.pid for each in after.orphans}:
-        return Exit.GAVE_UP_WAITING
-    return _code(after)
-
-
-def _document(found: Found) -> dict[str, Any]:
+def _document(found: OrphanList) -> dict[str, Any]:
     scope = found.what.scope
     return {
         "format": 1,
@@ -191,7 +161,7 @@ def _document(found: Found) -> dict[str, Any]:
     }
 
 
-def _orphan(found: Found, orphan: Orphan) -> dict[str, Any]:
+def _orphan(found: OrphanList, orphan: Orphan) -> dict[str, Any]:
     process, kept = orphan.process, found.keepers[orphan.process.pid]
     one = found.drained.get(process.pid)
     return {
@@ -218,7 +188,7 @@ def _orphan(found: Found, orphan: Orphan) -> dict[str, Any]:
     }
 
 
-def _jobs(found: Found, orphan: Orphan) -> list[dict[str, Any]] | None:
+def _jobs(found: OrphanList, orphan: Orphan) -> list[dict[str, Any]] | None:
     if not orphan.registrations:
         return None
     return [
@@ -228,7 +198,7 @@ def _jobs(found: Found, orphan: Orphan) -> list[dict[str, Any]] | None:
     ]
 
 
-def _drain(found: Found, one: Drained) -> dict[str, Any]:
+def _drain(found: OrphanList, one: Drained) -> dict[str, Any]:
     lost = None
     if one.jobs is not None:
         lost = [

@@ -6,17 +6,17 @@ import pwd
 import shlex
 from typing import TYPE_CHECKING
 
-from unitq.cli.queues import text as queue_text
 from unitq.errors import Exit
 from unitq.orphans.evidence import Claim, Mark
 from unitq.orphans.ownership import Kept
 from unitq.printable import one_line
+from unitq.queues.job_text import job_text, shown
 from unitq.text import duration, plural, table, unitq
 
 if TYPE_CHECKING:
-    from unitq.cli.orphans.main import Found
     from unitq.orphans.drain import Drained
     from unitq.orphans.evidence import Orphan
+    from unitq.orphans.orphan_list import OrphanList
 
 _KNOWN_BY = {
     Mark.PROGRAM: "its program",
@@ -29,7 +29,7 @@ _KNOWN_BY = {
 _SHOWN = 78  # characters of a command line
 
 
-def text(found: Found) -> list[str]:
+def text(found: OrphanList) -> list[str]:
     """Lines: a table with more of each below its row, and how many there are."""
     look, app = found.look, found.what.app.name
     claimed = [line for each in look.claimed for line in _claimed(found, each)]
@@ -46,7 +46,7 @@ def text(found: Found) -> list[str]:
     return [*shown, *claimed, f"{_count(found)}{_how_many_claimed(found)}"]
 
 
-def _rows(found: Found) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def _rows(found: OrphanList) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Header and rows of those that are there."""
     rows: list[tuple[str, ...]] = []
     for each in found.look.orphans:
@@ -65,7 +65,7 @@ def _rows(found: Found) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     return ("PID", "PARENT", "AGE", "USER", "WORKER", "CODE", "RELEASE"), rows
 
 
-def _after(found: Found) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def _after(found: OrphanList) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Header and rows after a drain: parent and age of what has ended say nothing any more."""
     rows: list[tuple[str, ...]] = []
     for each in found.look.orphans:
@@ -101,20 +101,20 @@ def _command(orphan: Orphan) -> str:
     return command if len(command) <= _SHOWN else f"{command[: _SHOWN - 1]}…"
 
 
-def _details(found: Found, orphan: Orphan) -> list[str]:
+def _details(found: OrphanList, orphan: Orphan) -> list[str]:
     lines = [f"kept by: {found.keepers[orphan.process.pid].words}"]
     if orphan.children:
         lines.append(f"its children: {', '.join(str(each.pid) for each in orphan.children)}")
     names = queues(orphan)
     if names:
-        lines.append(f"queues: {', '.join(map(queue_text.shown, names))}")
+        lines.append(f"queues: {', '.join(map(shown, names))}")
     for each in orphan.registrations:
-        lines += [f"in hand: {queue_text.job_text(job, found.now)}" for job in each.jobs]
+        lines += [f"in hand: {job_text(job, found.now)}" for job in each.jobs]
     lines.append(f"known by: {', '.join(_KNOWN_BY[mark] for mark in orphan.marks)}")
     return lines
 
 
-def _claimed(found: Found, orphan: Orphan) -> list[str]:
+def _claimed(found: OrphanList, orphan: Orphan) -> list[str]:
     """One of which it is not certain, in words."""
     process = orphan.process
     age = duration(max(0.0, found.now - process.began))
@@ -135,7 +135,7 @@ def _claimed(found: Found, orphan: Orphan) -> list[str]:
     ]
 
 
-def _how_many_claimed(found: Found) -> str:
+def _how_many_claimed(found: OrphanList) -> str:
     count = len(found.look.claimed)
     return f" · {plural(count, 'process')} claimed, and left alone" if count else ""
 
@@ -154,7 +154,7 @@ def queues(orphan: Orphan) -> list[str]:
     return list(dict.fromkeys(q for each in orphan.registrations for q in each.queues or ()))
 
 
-def _count(found: Found) -> str:
+def _count(found: OrphanList) -> str:
     left = [each for each in found.look.orphans if each.process.pid in found.left]
     old = sum(each.current is False for each in left)
     words = f"{found.what.app.name}: {plural(len(left), 'orphan')}"
@@ -171,13 +171,13 @@ def _count(found: Found) -> str:
     return words
 
 
-def _others(found: Found) -> str:
+def _others(found: OrphanList) -> str:
     count, old = len(found.others.every), len(found.others.stale)
     one = "another one" if count == 1 else f"{count} others"
     return f"{one} not named here{f', {old} on OLD CODE' * bool(old)}"
 
 
-def following(found: Found) -> list[str]:
+def following(found: OrphanList) -> list[str]:
     """What to type now."""
     if found.code is Exit.OK:
         return []

@@ -11,6 +11,7 @@ from unitq.cli.output import confirm, echo, echo_json, echo_lines
 from unitq.cli.queues import text as queue_text
 from unitq.errors import ConfigError, Exit
 from unitq.linux import proc
+from unitq.queues.job_text import job_text, shown
 from unitq.queues.registrations import Finding, Living, Standing, judged
 from unitq.text import plural, table
 
@@ -50,12 +51,12 @@ def living(pid: int) -> Living | None:
 
 def examined(app: str, found: Way, *, as_json: bool, prune: bool, yes: bool) -> int:
     """Looks, says what there is, removes what may be; the exit code."""
-    from unitq.queues.snapshot import look
+    from unitq.queues.snapshot import take_snapshot
 
     if as_json and prune and not yes:
         raise ConfigError("--prune --json cannot ask", hint="add --yes")
     host = os.uname().nodename
-    samples = look(found.connection, found.sources, numbers=False)
+    samples = take_snapshot(found.connection, found.sources, numbers=False)
     patients = _patients(app, host, found, samples)
     if prune and any(patient.prunable for patient in patients):
         if not yes:
@@ -113,24 +114,24 @@ def _text(
     app: str, host: str, found: Way, patients: Sequence[Patient], samples: Sequence[Sample]
 ) -> list[str]:
     lines = [f"{app} · {found.connection.where} · host {host}"]
-    shown = [p for p in patients if p.finding.standing is not Standing.SERVING]
+    rest = [p for p in patients if p.finding.standing is not Standing.SERVING]
     now = samples[0].time
-    if shown:
+    if rest:
         rows = []
-        for patient in shown:
+        for patient in rest:
             finding = patient.finding
-            jobs = ", ".join(queue_text.job_text(job, now) for job in finding.jobs) or "-"
+            jobs = ", ".join(job_text(job, now) for job in finding.jobs) or "-"
             outcome = patient.pruned.words if patient.pruned else finding.why
-            name = queue_text.shown(finding.registration.id)
+            name = shown(finding.registration.id)
             rows.append((name, finding.standing.value, jobs, outcome))
         # The last column is as long as it wants to be.
         lines += table(("WORKER", "STATE", "JOB IN HAND", "WHY"), rows)
     for sample in samples:
         for job in sample.jobs:
             if job.stale:
-                words = queue_text.job_text(job, now)
+                words = job_text(job, now)
                 note = f"; {job.note}" if job.note else ""
-                lines.append(f"{queue_text.shown(job.queue)}: {words}: {job.stale}{note}")
+                lines.append(f"{shown(job.queue)}: {words}: {job.stale}{note}")
     counts = Counter(patient.finding.standing for patient in patients)
     if patients:
         parts = [f"{counts[each]} {each}" for each in Standing if counts[each]]

@@ -13,9 +13,10 @@ from unitq.cli.queues import text as queue_text
 from unitq.cli.scope import current, scope_options
 from unitq.errors import Exit
 from unitq.queues import model
+from unitq.queues.job_text import job_text, shown
 from unitq.queues.sources import Way, loaded, way
 from unitq.text import plural
-from unitq.toml.values import MistakeError, span
+from unitq.toml.values import SPAN, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +28,9 @@ _JOBS_SHOWN = 20
 
 def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> float:  # noqa: ARG001
     try:
-        found = span(infinite=False)(value if not value.isdigit() else int(value)).seconds
-    except MistakeError as mistake:
-        raise click.BadParameter(str(mistake)) from None
+        found = span(value).seconds
+    except ValueError:
+        raise click.BadParameter(f"expected {SPAN}") from None
     if found > 3600:
         raise click.BadParameter("at most 1 h")
     return found
@@ -88,14 +89,14 @@ def queues(context: click.Context, as_json: bool, watch: bool, interval: float) 
 
 
 def _looked(found: Way, interval: float) -> tuple[list[Sample] | None, list[Sample]]:
-    from unitq.queues.snapshot import look
+    from unitq.queues.snapshot import take_snapshot
 
     before = None
     if interval:
         # Ages and workers are of interest only as they are now.
-        before = look(found.connection, found.sources, ages=False)
+        before = take_snapshot(found.connection, found.sources, ages=False)
         select.select([], [], [], interval)
-    return before, look(found.connection, found.sources)
+    return before, take_snapshot(found.connection, found.sources)
 
 
 def _print(
@@ -131,10 +132,10 @@ def _text(
         lines += ["", f"in hand: {plural(len(jobs), 'job')}"]
         jobs.sort(key=lambda job: job.since or time)
         for job in jobs[:_JOBS_SHOWN]:
-            worker = f", {queue_text.shown(job.worker)}" if job.worker else ""
+            worker = f", {shown(job.worker)}" if job.worker else ""
             stale = f" · {job.stale}" if job.stale else ""
-            words = queue_text.job_text(job, time)
-            lines.append(f"  {words} ({queue_text.shown(job.queue)}{worker}){stale}")
+            words = job_text(job, time)
+            lines.append(f"  {words} ({shown(job.queue)}{worker}){stale}")
         if len(jobs) > _JOBS_SHOWN:
             lines.append(f"  and {len(jobs) - _JOBS_SHOWN} more; --json has them all")
     return lines

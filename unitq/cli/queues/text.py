@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unitq.queues import model
+from unitq.queues.job_text import shown
 from unitq.text import duration, table
-from unitq.toml.document import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,11 +68,6 @@ def cells(found: Sequence[tuple[str, Row]], time: float) -> tuple[list[str], lis
 NO_QUEUES = 'no queue is known: name them in the workers\' `queues = ["…"]`'
 
 
-def shown(text: str) -> str:
-    """Text out of Redis, on one line and harmless."""
-    return text if text.isprintable() and len(text) <= 60 else quoted(text)
-
-
 def text(found: Sequence[tuple[str, Row]], time: float) -> list[str]:
     """The table's lines."""
     return table(*cells(found, time))
@@ -119,31 +114,6 @@ def job_json(preset: str, job: Job) -> dict[str, Any]:
         "hash": job.hash or None,
         "worker": job.worker,
     }
-
-
-def job_text(job: Job, now: float) -> str:
-    """`SendSms 8f3a… for 3 s`."""
-    name = shown(job.name) if job.name else "a job"
-    identity = job.id or job.hash
-    short = identity if len(identity) <= 12 else f"{identity[:8]}…"
-    since = "" if job.since is None else f" for {duration(max(0.0, now - job.since))}"
-    return f"{name} {shown(short)}{since}"
-
-
-def held_text(jobs: Sequence[Job] | None, possible: Sequence[Job], now: float) -> str:
-    """`SendSms 8f3a for 9 s and 2 more`: what a worker is busy with; empty: nobody knows.
-
-    `possible` are those of which one may be in its hand, where the others are not known (None).
-    """
-    found = possible if jobs is None else jobs
-    if not found:
-        return ""
-    count = len(found)
-    if jobs is None and count > 1:
-        return f"one of {count} jobs in hand, perhaps"
-    perhaps = "perhaps " if jobs is None else ""
-    more = f" and {count - 1} more" if count > 1 else ""
-    return f"{perhaps}{job_text(found[0], now)}{more}"
 
 
 def _rounded(value: float | None) -> float | None:

@@ -39,12 +39,12 @@ def watched(found: Way, interval: float, below: Below | None) -> int:
 
 def _looks(found: Way, interval: float) -> Iterator[tuple[Sequence[Sample] | None, Look]]:
     """Each look with the one before it. What failed is looked at again: Redis may come back."""
-    from unitq.queues.snapshot import look
+    from unitq.queues.snapshot import take_snapshot
 
     before: list[Sample] | None = None
     while True:
         try:
-            now = look(found.connection, found.sources)
+            now = take_snapshot(found.connection, found.sources)
         except UnitqError as error:
             yield None, error
             before = None

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unitq.cli.output import echo, echo_json, echo_lines
+from unitq.cli.revision_argument import tell
 from unitq.cli.scope import current, scope_options
 from unitq.errors import ConfigError, Exit, UnitqError
-from unitq.orphans.releases_in_use import uses_of
 from unitq.printable import one_line
-from unitq.revisions.archive import stored
+from unitq.rollout.archive import stored
+from unitq.rollout.releases_in_use import uses_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from unitq.orphans.releases_in_use import Uses
+    from unitq.rollout.releases_in_use import Uses
 
 
 _KEEP = 5
@@ -99,7 +100,7 @@ def releases(
         echo_lines(shown)
         for words in uses.told if uses else ():
             echo(f"note: {words}", err=True)
-    found.tell()
+    tell(found)
     return Exit.OK
 
 

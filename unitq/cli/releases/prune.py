@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unitq.cli.output import echo, echo_json
 from unitq.errors import Exit, PreflightError
 from unitq.model.release_names import within
-from unitq.orphans.releases_in_use import uses_of
 from unitq.revisions import history, state, store
-from unitq.revisions.archive import Stored, stored
 from unitq.revisions.release_folder import (
     delete,
     one_level_below,
@@ -20,11 +18,13 @@ from unitq.revisions.release_folder import (
     surplus,
 )
 from unitq.rollout import ledger_store
+from unitq.rollout.archive import Stored, stored
+from unitq.rollout.releases_in_use import uses_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.revisions.release_folder import Folder
 
 
@@ -58,7 +58,7 @@ def prune(scope: Scope, path: str, keep: int, *, dry_run: bool, as_json: bool) -
             locks.enter_context(state.lock(scope.layout, other, state.command_name()))
         kept: dict[str, str] = {}
         for other in sharing:
-            kept = {**dict(_needed(stored(scope._replace(app=other)), folder)), **kept}
+            kept = {**dict(_needed(stored(scope.replace(app=other)), folder)), **kept}
         for name, pids in running_in(folder).items():
             kept.setdefault(name, f"process {min(pids)} is in it")
         for name, link in folder.linked.items():
@@ -99,7 +99,7 @@ def _needed(found: Stored, folder: Folder) -> Iterator[tuple[str, str]]:
     app = found.current.app
     uses = uses_of(found)
     story = ledger_store.in_the_way(found.place)
-    rows = history.entries(found.revisions, found.reports, None, found.current.id)
+    rows = history.entries(found.revisions, found.verdicts, None, found.current.id)
     back = history.last_stable(rows, found.current, store.complete(found.place, found.revisions))
     reasons = dict.fromkeys([*uses.pids, *uses.orphans], f"{app} runs from it")
     for release in uses.pinned:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unitq.cli.status.main import Row, Sight
+    from unitq.cli.status.model import Status
     from unitq.errors import Exit
+    from unitq.instances.status import InstanceStatus
     from unitq.rollout.ledger import Story
 
 
-def document(sights: Sequence[Sight], code: Exit, *, user: bool) -> dict[str, Any]:
+def document(sights: Sequence[Status], code: Exit, *, user: bool) -> dict[str, Any]:
     """The apps; docs/json.md describes it."""
     return {
         "format": 1,
@@ -22,7 +23,7 @@ def document(sights: Sequence[Sight], code: Exit, *, user: bool) -> dict[str, An
     }
 
 
-def _app(sight: Sight) -> dict[str, Any]:
+def _app(sight: Status) -> dict[str, Any]:
     revision = sight.revision
     names_of_workers = {worker.name for worker in revision.workers}
     names_of_workers |= {row.instance.name.worker for row in sight.rows}
@@ -53,7 +54,7 @@ def _failed(story: Story | None) -> dict[str, Any] | None:
     return {"rollout": story.number, "revision": story.revision, "exit_code": story.code}
 
 
-def _worker(sight: Sight, name: str) -> dict[str, Any]:
+def _worker(sight: Status, name: str) -> dict[str, Any]:
     wanted = sight.revision.worker(name)
     rows = [row for row in sight.rows if row.instance.name.worker == name]
     return {
@@ -77,11 +78,11 @@ def _worker(sight: Sight, name: str) -> dict[str, Any]:
     }
 
 
-def _same_as(sight: Sight, revision: str | None) -> str | None:
+def _same_as(sight: Status, revision: str | None) -> str | None:
     return sight.revision.id if sight.revision.repeats(revision) else None
 
 
-def _queues_json(sight: Sight, worker: str) -> dict[str, Any]:
+def _queues_json(sight: Status, worker: str) -> dict[str, Any]:
     if sight.queued is None or not sight.asked.queues:
         return {}
     from unitq.cli.status.queues import worker_json
@@ -89,7 +90,7 @@ def _queues_json(sight: Sight, worker: str) -> dict[str, Any]:
     return {"queues": worker_json(sight.queued, worker)}
 
 
-def _jobs_json(sight: Sight, row: Row) -> dict[str, Any]:
+def _jobs_json(sight: Status, row: InstanceStatus) -> dict[str, Any]:
     if sight.queued is None or not sight.asked.jobs:
         return {}
     from unitq.cli.status.queues import instance_json
@@ -97,13 +98,13 @@ def _jobs_json(sight: Sight, row: Row) -> dict[str, Any]:
     return instance_json(sight.queued, row.instance)
 
 
-def _loop(row: Row) -> dict[str, Any] | None:
+def _loop(row: InstanceStatus) -> dict[str, Any] | None:
     if row.loop is None:
         return None
     return row.loop._asdict() | {"seconds": round(row.loop.seconds, 3)}
 
 
-def _instance(row: Row, sight: Sight) -> dict[str, Any]:
+def _instance(row: InstanceStatus, sight: Status) -> dict[str, Any]:
     instance = row.instance
     return {
         "instance": str(instance.name),

@@ -3,47 +3,28 @@
 from __future__ import annotations
 
 import gc
-import os
 import time
 from contextlib import contextmanager
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from unitq.cli.output import echo, echo_json, echo_lines, is_terminal
-from unitq.cli.scope import chosen, current, scope_options
+from unitq.cli.scope import current, scope_options
 from unitq.cli.status.columns import HEADER, WRAPPED, fitted
+from unitq.cli.status.model import Asked, Status, look
 from unitq.cli.targets import targets
 from unitq.errors import Exit, NoMatchError, UnitqError
-from unitq.instances import observe, paused
-from unitq.linux import proc
-from unitq.model import names
 from unitq.revisions import state
-from unitq.revisions.in_place import nothing_to_compare
-from unitq.rollout import ledger_store
 from unitq.text import duration, number, plural, size, table, unitq
-from unitq.units.dropin_files import DropIns
-from unitq.units.dropins import changes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from unitq.cli.scope import Scope
-    from unitq.cli.status.queues import Queued
-    from unitq.instances.crash_loop import CrashLoop
-    from unitq.model.names import InstanceName
-    from unitq.revisions.model import Revision, WorkerRevision
-    from unitq.rollout.ledger import Story
+    from unitq.context import Scope
+    from unitq.instances.status import InstanceStatus
+    from unitq.revisions.model import Revision
     from unitq.systemd.manager import Systemd
-    from unitq.units.dropins import Change
-
-
-# How a rollout may have ended that did not get where it was to go.
-_FAILED = frozenset({
-    Exit.BROKEN, Exit.GAVE_UP_WAITING, Exit.DEGRADED, Exit.ROLLED_BACK, Exit.INTERRUPTED,
-    Exit.DETACHED,
-})  # fmt: skip
 
 
 _NAMED = 5  # instances of a worker of which it is said why they do not serve
@@ -57,252 +38,12 @@ _FRESH = {
 }
 
 
-class Row(NamedTuple):
-    """One instance, with what should be."""
-
-    instance: observe.Instance
-    wanted: str | None  # the revision that it should run; None: it should not run
-    code: str | None  # the revision that its worker should run
-    paused: bool = False  # told to take no jobs, and that holds for this life of it
-    young: bool = False  # it has not lived for min_healthy
-    crashed: bool = False  # it ended, and not with 0, and is being started again
-    loop: CrashLoop | None = None
-    unproved: bool = False  # it has ended again and again, and the journal does not tell how
-    age: float | None = None  # seconds in its state, by no clock that anybody sets
-
-    @property
-    def fresh(self) -> bool | None:
-        return self.instance.fresh(self.code)
-
-    @property
-    def serving(self) -> bool:
-        bad = self.paused or self.loop or self.unproved or self.instance.elsewhere
-        return self.instance.serving and not bad
-
-    def code_state(self, worker: WorkerRevision | None) -> str:
-        """Which code it runs: current, in place, moved, old, unknown; empty: it has no process."""
-        if not self.instance.pids:
-            return ""
-        if self.instance.moved:
-            return "moved"
-        if self.fresh is not True:
-            return "old" if self.fresh is False else "unknown"
-        nothing = self.instance.uncompared or (worker and nothing_to_compare(worker))
-        return "in place" if nothing else "current"
-
-    @property
-    def state(self) -> str:
-        if self.instance.active == "deactivating":
-            return "draining"
-        if self.loop:
-            return "crash loop"
-        if self.instance.sub.startswith("auto-restart"):
-            return "crashed, restarting" if self.crashed else "restarting"
-        if self.instance.elsewhere:
-            return "left its unit"
-        if self.paused:
-            return "paused"
-        if self.unproved:
-            return "starting, again and again"
-        if self.instance.serving and self.young:
-            return "starting"
-        return f"{self.instance.active} ({self.instance.sub})"
-
-
-class Asked(NamedTuple):
-    """What is to be shown beside systemd's part; it takes Redis."""
-
-    queues: bool = False
-    jobs: bool = False
-
-
-class Sight(NamedTuple):
-    """One app as it is."""
-
-    revision: Revision
-    rows: tuple[Row, ...]
-    rollout: Story | None  # one that was cut off or is paused
-    last: Story | None  # the last one, where it failed
-    asked: Asked
-    queued: Queued | None = None  # only where it was asked for
-    user: bool = False  # in a user's own scope
-    oom_kills: Mapping[str, int] = MappingProxyType({})  # by worker, where the kernel counts
-    deleted: frozenset[str] = frozenset()  # workers whose release is not there any more
-    heads: dict[str, str] = {}  # noqa: RUF012  (where HEAD is now, by worker, if it has moved)
-    dropins: Mapping[str, Sequence[Change]] = MappingProxyType({})  # by worker
-
-    @property
-    def code(self) -> Exit:
-        """15 before 3: old code is what nobody must overlook."""
-        if any(row.fresh is False for row in self.rows):
-            return Exit.STALE
-        if any(row.instance.untold for row in self.rows):
-            return Exit.NOT_AS_WANTED
-        if all(row.serving and row.wanted for row in self.rows):
-            return Exit.OK
-        return Exit.NOT_AS_WANTED
-
-
-def _look(
-    scope: Scope, systemd: Systemd, revision: Revision, wanted: Sequence[str], also: Asked
-) -> Sight:
-    where = observe.machine(systemd, scope.layout)
-    place = scope.layout.app(revision.app)
-    pinned = state.pinned_instances(place)
-    known = {*revision.instances, *pinned}
-    workers = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
-    found = observe.instances(systemd, where, revision.app, workers, known, detailed=True)
-    found = observe.compared(revision, found)
-    shown = {n: i for n, i in found.items() if i.present or revision.wanted(n)}
-    asked: set[InstanceName] = chosen(revision, wanted, shown)
-    notes = paused.notes(scope.layout, revision.app)
-    least = revision.rollout.min_healthy.seconds
-    # As in unitq.toml; what nobody wants any more comes last.
-    order = {worker.name: index for index, worker in enumerate(revision.workers)}
-    rows = tuple(
-        Row(
-            instance,
-            revision.wanted(name),
-            revision.code(name),
-            name in notes and notes[name] == instance.invocation,
-            young=_young(instance, least),
-            crashed=_crashed(systemd, instance),
-            age=_age(systemd, instance),
-        )
-        for name, instance in sorted(
-            shown.items(), key=lambda each: (order.get(each[0].worker, len(order)), each[0])
-        )
-        if name in asked
-    )
-    rows = _with_loops(rows, least, user=scope.user)
-    story = last = ledger_store.latest(place)
-    if story and not (story.in_the_way and ledger_store.in_the_way(place)):
-        story = None
-    if story and story.unfinished and state.busy(scope.layout, revision.app):
-        story = None  # somebody is at work on it
-    if last and (story or last.code not in _FAILED):
-        last = None
-    queued = None
-    if also.queues or also.jobs:
-        from unitq.cli.status.queues import looked
-
-        queued = looked(scope, revision, shown.values(), numbers=also.queues, jobs=also.jobs)
-    oom_kills = {
-        worker: count
-        for worker in workers
-        if where.accounted and (count := _oom_kills(where, revision.app, worker)) is not None
-    }
-    return Sight(
-        revision, rows, story, last, also, queued, scope.user,
-        oom_kills, _deleted(revision), observe.moved_heads(revision), _dropins(scope, revision),
-    )  # fmt: skip
-
-
-def _dropins(scope: Scope, revision: Revision) -> dict[str, list[Change]]:
-    """What drop-ins change of the installed units; the units' texts are read only if any do."""
-    there = DropIns(str(scope.layout.unit_dir), user=scope.user)
-    found = {}
-    for worker in revision.workers:
-        template = names.template(revision.app, worker.name)
-        each = names.instances(worker.name, worker.instances)
-        files = there.of([template, *(names.unit(revision.app, name) for name in each)])
-        if files:
-            from unitq.units import unit_files
-
-            found[worker.name] = changes(unit_files.text(scope.layout.unit_dir, template), files)
-    return found
-
-
-def _age(systemd: Systemd, instance: observe.Instance) -> float | None:
-    """How long it has been what it is; the wall clock may be set meanwhile (clock_gettime(2))."""
-    if instance.since is None:
-        return None
-    if instance.serving and instance.main_pid:
-        age = proc.age(instance.main_pid)
-        if age is not None:
-            return age
-    name = "StateChangeTimestampMonotonic"
-    stamp: int = systemd.properties(instance.unit, name)[name]
-    return max(0.0, time.monotonic() - stamp / 1e6)
-
-
-def _oom_kills(where: observe.Machine, app: str, worker: str) -> int | None:
-    """Of all that the worker's slice has held; it is there for as long as anything is in it."""
-    path = f"{names.slice_path(app)}/{names.worker_slice(app, worker)}"
-    return proc.cgroup_oom_kills(f"{where.cgroup}/{path}")
-
-
-def _young(instance: observe.Instance, least: float) -> bool:
-    """Whether it runs, and has not lived for so many seconds; by no clock that anybody sets.
-
-    Also where its process has ended since systemd was asked: what follows is younger still.
-    """
-    if not instance.serving:
-        return False
-    age = proc.age(instance.main_pid) if instance.main_pid else None
-    return age is None or age < least
-
-
-def _crashed(systemd: Systemd, instance: observe.Instance) -> bool:
-    """Whether it is being started again after an end that is not that of so many jobs: exit 0.
-
-    False also where it has been started again meanwhile: systemd then tells a code of 0, and no
-    longer how the process before ended.
-    """
-    if not instance.sub.startswith("auto-restart"):
-        return False
-    told = systemd.properties(instance.unit, "ExecMainCode", "ExecMainStatus")
-    return (told["ExecMainCode"], told["ExecMainStatus"]) not in ((0, 0), (os.CLD_EXITED, 0))
-
-
-def _with_loops(rows: tuple[Row, ...], least: float, *, user: bool) -> tuple[Row, ...]:
-    """The rows, with the crash loops. The journal is asked only for those that it may be about."""
-    ends = {row.instance.unit: _ends(row) for row in rows}
-    suspects = [unit for unit, count in ends.items() if count >= 3]
-    if not suspects:
-        return rows
-    from unitq.instances.crash_loop import crash_loop, lives_known
-    from unitq.systemd import journal
-
-    told, now = journal.lives(suspects, user=user), time.monotonic()
-    found = []
-    for row in rows:
-        unit = row.instance.unit
-        if unit in told:
-            loop = crash_loop(told[unit], now, least, ends[unit])
-            known = lives_known(told[unit]) >= 3
-            row = row._replace(loop=loop, unproved=loop is None and not known)  # noqa: PLW2901
-        found.append(row)
-    return tuple(found)
-
-
-def _ends(row: Row) -> int:
-    """How often it has ended since the last deliberate start, where it is not healthy now."""
-    instance = row.instance
-    between = instance.sub.startswith("auto-restart")
-    starting = instance.active == "activating" or row.young
-    return (instance.restarts or 0) + between if row.wanted and starting else 0
-
-
-def _deleted(revision: Revision) -> frozenset[str]:
-    """The workers whose release is not there any more; not those that we may not look at."""
-    found = set()
-    for worker in revision.workers:
-        try:
-            os.stat(worker.release)
-        except (FileNotFoundError, NotADirectoryError):
-            found.add(worker.name)
-        except OSError:
-            continue  # unknown
-    return frozenset(found)
-
-
 def _number(current: Revision, name: str | None) -> str:
     """`5 (= 3)` for 3 where that is what 5 has gone back to: reports speak of 5."""
     return f"{current.number} (= {number(name)})" if current.repeats(name) else number(name)
 
 
-def _cells(row: Row, current: Revision) -> tuple[str, ...]:
+def _cells(row: InstanceStatus, current: Revision) -> tuple[str, ...]:
     instance = row.instance
     state = row.code_state(current.worker(instance.name.worker))
     fresh = _FRESH[state]
@@ -323,7 +64,7 @@ def _cells(row: Row, current: Revision) -> tuple[str, ...]:
     )
 
 
-def _table(sight: Sight) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def _table(sight: Status) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Header and rows."""
     cells = [_cells(row, sight.revision) for row in sight.rows]
     if sight.queued is None or not sight.asked.jobs:
@@ -334,7 +75,7 @@ def _table(sight: Sight) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     return (*HEADER, "JOB"), [(*row, job) for row, job in zip(cells, jobs, strict=True)]
 
 
-def _queues(sight: Sight) -> tuple[list[str], list[list[str]]] | None:
+def _queues(sight: Status) -> tuple[list[str], list[list[str]]] | None:
     """Header and rows of the queues of the workers that are shown; None: there are none."""
     if sight.queued is None or not sight.asked.queues:
         return None
@@ -345,7 +86,7 @@ def _queues(sight: Sight) -> tuple[list[str], list[list[str]]] | None:
     return (header, rows) if rows else None
 
 
-def _summaries(sight: Sight) -> list[str]:
+def _summaries(sight: Status) -> list[str]:
     lines = []
     for worker in sight.revision.workers:
         rows = [row for row in sight.rows if row.instance.name.worker == worker.name]
@@ -392,7 +133,7 @@ def _summaries(sight: Sight) -> list[str]:
             f"`{unitq(sight.revision.app, user=sight.user)} rollout status` says how to go on"
         )
     if last := sight.last:
-        from unitq.rollout.report import result
+        from unitq.rollout.observed_report import result
 
         typed = f"{unitq(sight.revision.app, user=sight.user)} show {number(last.revision)}"
         lines.append(
@@ -402,7 +143,7 @@ def _summaries(sight: Sight) -> list[str]:
     return lines
 
 
-def _trouble(row: Row) -> str:
+def _trouble(row: InstanceStatus) -> str:
     """Why one that is up does not serve, in a line; empty: there is nothing to say."""
     name, instance = row.instance.name, row.instance
     if loop := row.loop:
@@ -423,7 +164,7 @@ def _trouble(row: Row) -> str:
     return ""
 
 
-def _text(sights: Sequence[Sight]) -> list[str]:
+def _text(sights: Sequence[Status]) -> list[str]:
     lines: list[str] = []
     for sight in sights:
         header, cells = _table(sight)
@@ -439,7 +180,7 @@ def _text(sights: Sequence[Sight]) -> list[str]:
     return lines
 
 
-def _coloured(sights: Sequence[Sight]) -> list[Any]:
+def _coloured(sights: Sequence[Status]) -> list[Any]:
     """The same for a terminal: parts that stand one below the other."""
     from unitq.cli import screen
 
@@ -455,7 +196,7 @@ def _coloured(sights: Sequence[Sight]) -> list[Any]:
     return parts[:-1]
 
 
-def _style(row: Row) -> str:
+def _style(row: InstanceStatus) -> str:
     failed = row.instance.active == "failed" or row.loop or row.instance.elsewhere
     if row.fresh is False or failed or row.wanted is None:
         return "red"
@@ -553,8 +294,8 @@ def _looks(
     revisions: Sequence[Revision],
     targets: Sequence[str],
     also: Asked,
-) -> list[Sight]:
-    return [_look(scope, systemd, revision, targets, also) for revision in revisions]
+) -> list[Status]:
+    return [look(scope, systemd, revision, targets, also) for revision in revisions]
 
 
 def _check(targets: Sequence[str]) -> int:
@@ -586,7 +327,7 @@ def _check(targets: Sequence[str]) -> int:
     return said.state
 
 
-def _print(sights: Sequence[Sight], code: Exit, *, as_json: bool, user: bool) -> None:
+def _print(sights: Sequence[Status], code: Exit, *, as_json: bool, user: bool) -> None:
     if as_json:
         from unitq.cli.status.json import document
 
@@ -635,12 +376,12 @@ def _watch(
 
 
 @contextmanager
-def _shown(scope: Scope, *, as_json: bool) -> Iterator[Callable[[Sequence[Sight], Exit], None]]:
+def _shown(scope: Scope, *, as_json: bool) -> Iterator[Callable[[Sequence[Status], Exit], None]]:
     """How each look is shown: in its place on a terminal, one below the other elsewhere."""
     if as_json or not is_terminal():
         first = True
 
-        def below(sights: Sequence[Sight], code: Exit) -> None:
+        def below(sights: Sequence[Status], code: Exit) -> None:
             nonlocal first
             if not as_json:
                 echo_lines([""] * (not first) + [time.strftime("%Y-%m-%d %H:%M:%S")])

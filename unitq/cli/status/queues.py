@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unitq.cli.queues import text as queue_text
 from unitq.errors import UnitqError
 from unitq.queues import model
+from unitq.queues.job_text import held_text, job_text
 from unitq.queues.log_lines import Held
 from unitq.queues.sources import NoRedisError, of_installed, preset_of
 from unitq.rollout.in_flight_setup import printed_by, taken, told
@@ -16,7 +17,7 @@ from unitq.rollout.in_flight_setup import printed_by, taken, told
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.instances.observe import Instance
     from unitq.model.names import InstanceName
     from unitq.queues.journal_jobs import Printed
@@ -46,7 +47,7 @@ def looked(
 
     `jobs`: also what these instances have in hand, for which the journal may be read too.
     """
-    from unitq.queues.snapshot import look
+    from unitq.queues.snapshot import take_snapshot
 
     busy = [each for each in instances if each.serving] if jobs else []
     presets = {worker.name: worker.preset or "" for worker in revision.workers}
@@ -55,7 +56,7 @@ def looked(
         if jobs:
             printed = printed_by(scope, revision)
         app, found = of_installed(scope, revision)
-        samples = look(found.connection, found.sources, numbers=numbers, named=jobs)
+        samples = take_snapshot(found.connection, found.sources, numbers=numbers, named=jobs)
     except UnitqError as error:
         there, unread = _printed(printed, busy, {})
         # Where all that is asked for is in the journal, no Redis is needed.
@@ -124,8 +125,8 @@ def job_cell(found: Queued, instance: Instance) -> str:
     """The JOB column: `-` if it has none, or does not run; `?` if nobody knows."""
     now = time.time()
     held = found.held.get(instance.name, Held((), ()))
-    jobs = ", ".join(queue_text.job_text(job, now) for job in held.jobs or ())
-    jobs = jobs or queue_text.held_text(None, held.possible, now)
+    jobs = ", ".join(job_text(job, now) for job in held.jobs or ())
+    jobs = jobs or held_text(None, held.possible, now)
     why = found.why_quiet(instance.pids)
     if not why:
         return jobs or ("?" if held.jobs is None else "-")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import textwrap
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -10,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 from unitq.errors import PreflightError
 from unitq.printable import one_line
 from unitq.supervisor.importer.account import WIDTH
-from unitq.supervisor.takeover.strategy import UP, Way, way, workers_of
+from unitq.supervisor.takeover.strategy import UP, Way, command, way, workers_of
 from unitq.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from unitq.cli.takeover.main import Planned
     from unitq.errors import Exit
+    from unitq.supervisor.takeover.plan import Planned
+    from unitq.supervisor.takeover.run import Done
     from unitq.supervisor.takeover.strategy import Move, Pair
 
 
@@ -94,11 +94,11 @@ def _way(planned: Planned, move: Move, pair: Pair) -> tuple[Way, tuple[int, ...]
     from unitq.supervisor.takeover import process_tree
 
     task = planned.task(move, pair)
-    members = process_tree.below(pair.pid, task.number)
+    members = process_tree.below(pair.pid)
     if members:
         process_tree.belongs(pair.pid, planned.supervisord.daemon, task.accounts)
     found = way(members, task.settings, task.worker, task.preset, known=task.known)
-    return found, tuple(one.pid for one in workers_of(members, strict=task.strict))
+    return found, tuple(one.pid for one in workers_of(members, task.number, strict=task.strict))
 
 
 def _copy(planned: Planned, move: Move) -> str:
@@ -130,6 +130,24 @@ def document(planned: Planned, code: Exit, *, dry_run: bool) -> dict[str, Any]:
     }
 
 
+def finished(document: dict[str, Any], done: Done, code: Exit) -> dict[str, Any]:
+    """The same, with what has become of it."""
+    for program in document["programs"]:
+        for process in program["processes"]:
+            process["moved"] = process["moved"] or process["process"] in done.moved
+    return document | {
+        "exit_code": int(code),
+        "files": [{"file": kept.file, "copy": kept.copy} for kept in done.files],
+        "left": [
+            {"process": process, "pid": member.pid, "command": command(member)}
+            for process, member in done.left
+        ],
+        "killed": list(done.killed),
+        "failure": done.failure or None,
+        "back": list(done.back),
+    }
+
+
 def _program(planned: Planned, move: Move) -> dict[str, Any]:
     return {
         "program": move.program,
@@ -156,8 +174,3 @@ def _process(planned: Planned, move: Move, pair: Pair) -> dict[str, Any]:
         "way": str(found) if found else None,
         "tells": list(told),
     }
-
-
-def supervisorctl() -> str:
-    """How it is called here."""
-    return shutil.which("supervisorctl") or "supervisorctl"

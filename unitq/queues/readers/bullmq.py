@@ -13,17 +13,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.queues.commands import HOLE, pack
+from unitq.queues.commands import HOLE, command, commands_for
 from unitq.queues.model import Job, Registry
-from unitq.queues.reader import each, good
+from unitq.queues.reader import without_errors
 from unitq.queues.values import digest, moment, text
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from unitq.queues.commands import Commands
+    from unitq.queues.commands import Answer, Commands
     from unitq.queues.reader import Notes, Source
-    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Registry]
 
@@ -34,9 +33,9 @@ _GONE = -2  # PTTL: there is no such key
 def read(source: Source, notes: Notes) -> Reading:
     """What is in hand in each queue."""
     p = source.prefix
-    held = each(source.queues, "LRANGE", f"{p}{HOLE}:active", "0", _SHOWN)
-    pauses = each(source.queues, "HGET", f"{p}{HOLE}:meta", "paused")
-    told = good((yield [held, pauses]), notes)
+    held = commands_for(source.queues, "LRANGE", f"{p}{HOLE}:active", "0", _SHOWN)
+    pauses = commands_for(source.queues, "HGET", f"{p}{HOLE}:meta", "paused")
+    told = without_errors((yield [*held, *pauses]), notes)
     actives, marks = told[: len(source.queues)], told[len(source.queues) :]
     active = [
         (queue, text(job))
@@ -46,9 +45,9 @@ def read(source: Source, notes: Notes) -> Reading:
     paused = [q for q, mark in zip(source.queues, marks, strict=True) if mark is not None]
     asked = []
     for queue, job in active:
-        asked.append(pack("HMGET", f"{p}{queue}:{job}", "name", "data", "processedOn", "pb"))
-        asked.append(pack("PTTL", f"{p}{queue}:{job}:lock"))
-    records = good((yield asked), notes)
+        asked.append(command("HMGET", f"{p}{queue}:{job}", "name", "data", "processedOn", "pb"))
+        asked.append(command("PTTL", f"{p}{queue}:{job}:lock"))
+    records = without_errors((yield asked), notes)
     jobs = []
     for index, (queue, job) in enumerate(active):
         record, lock = records[2 * index : 2 * index + 2]

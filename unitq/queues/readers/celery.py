@@ -13,17 +13,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from unitq.queues.commands import pack
+from unitq.queues.commands import command
 from unitq.queues.model import Registration, Registry
-from unitq.queues.reader import good
+from unitq.queues.reader import without_errors
 from unitq.queues.values import text
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from unitq.queues.commands import Commands
+    from unitq.queues.commands import Answer, Commands
     from unitq.queues.reader import Notes, Source
-    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Registry]
 
@@ -36,10 +35,12 @@ def read(source: Source, notes: Notes) -> Reading:
     """Its nodes."""
     key = f"{source.prefix}_kombu.binding.celery.pidbox"
     unacked = f"{source.prefix}unacked"
-    members, amount = good((yield [pack("SMEMBERS", key), pack("HLEN", unacked)]), notes)
+    members, amount = without_errors(
+        (yield [command("SMEMBERS", key), command("HLEN", unacked)]), notes
+    )
     fetched = None
     if source.named and amount is not None and amount <= _READ:
-        (messages,) = good((yield [pack("HVALS", unacked)]), notes)
+        (messages,) = without_errors((yield [command("HVALS", unacked)]), notes)
         fetched = frozenset(_id(each) for each in messages or ())
     nodes = sorted(text(each).rpartition(_SEPARATOR)[2] for each in members or ())
     workers = tuple(

@@ -12,19 +12,19 @@ Read in dramatiq/brokers/redis/dispatch.lua (2.2.1).
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from unitq.queues.commands import HOLE, pack
+from unitq.queues.commands import HOLE, command, commands_for
 from unitq.queues.model import Job, Registration, Registry
-from unitq.queues.reader import each, good
+from unitq.queues.reader import without_errors
 from unitq.queues.values import digest, moment, table, text
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from unitq.queues.commands import Commands
+    from unitq.queues.commands import Answer, Commands
     from unitq.queues.reader import Notes, Source
-    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Registry]
 
@@ -34,15 +34,16 @@ _LASTS = 60.0  # heartbeat_timeout, in seconds
 def read(source: Source, notes: Notes) -> Reading:
     """Its processes, and how much each of them holds."""
     p = source.prefix
-    beats = pack("ZRANGE", f"{p}__heartbeats__", "0", "-1", "WITHSCORES")
-    (scores,) = good((yield [beats]), notes)
+    beats = command("ZRANGE", f"{p}__heartbeats__", "0", "-1", "WITHSCORES")
+    (scores,) = without_errors((yield [beats]), notes)
     processes = list(zip((scores or [])[::2], (scores or [])[1::2], strict=True))
     queues = [*source.queues, *(f"{queue}.DQ" for queue in source.queues)]
-    command = "SMEMBERS" if source.named else "SCARD"
-    commands = [
-        each(queues, command, f"{p}__acks__.{text(process)}.{HOLE}") for process, _ in processes
+    kind = "SMEMBERS" if source.named else "SCARD"
+    asked = [
+        commands_for(queues, kind, f"{p}__acks__.{text(process)}.{HOLE}")
+        for process, _ in processes
     ]
-    counts = good((yield commands), notes)
+    counts = without_errors((yield list(chain.from_iterable(asked))), notes)
     jobs = None
     if source.named:
         jobs = yield from _fetched(p, queues, counts, notes)
@@ -84,8 +85,8 @@ def _fetched(
         for index, ids in enumerate(answers)
         for identity in ids or ()
     ]
-    asked = [pack("HGET", f"{p}{holder}.msgs", text(identity)) for _, holder, identity in found]
-    messages = good((yield asked), notes) if asked else []
+    asked = [command("HGET", f"{p}{holder}.msgs", text(identity)) for _, holder, identity in found]
+    messages = without_errors((yield asked), notes) if asked else []
     jobs = []
     for (queue, _, identity), message in zip(found, messages, strict=True):
         told = table(message)

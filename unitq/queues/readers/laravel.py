@@ -12,19 +12,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.queues.commands import HOLE, pack
+from unitq.queues.commands import HOLE, command, commands_for
 from unitq.queues.model import Job, Registration, Registry
-from unitq.queues.reader import each, good
-from unitq.queues.sparse import holders
+from unitq.queues.reader import without_errors
 from unitq.queues.values import digest, moment, table, text
 from unitq.queues.values import pid as process
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
-    from unitq.queues.commands import Commands, Several
+    from unitq.queues.commands import Answer, Commands
     from unitq.queues.reader import Notes, Source
-    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Registry]
 
@@ -34,20 +32,19 @@ _SUPERVISOR_LASTS = 29  # seconds, as Horizon's own repository asks
 
 def read(source: Source, notes: Notes) -> Reading:
     """What is in hand; the workers are not in Redis."""
-    queues = yield from holders(source.queues, _reserved(source))
-    answers = good((yield [_payloads(source, queues)]), notes)
-    return Registry(jobs=_jobs(queues, answers, source.now))
+    answers = without_errors((yield _payloads(source)), notes)
+    return Registry(jobs=_jobs(source, answers))
 
 
 def read_horizon(source: Source, notes: Notes) -> Reading:
     """The same, with Horizon's supervisors as the workers."""
     r = source.registry_prefix
     since = f"{source.now - _SUPERVISOR_LASTS:.0f}"
-    supervisors = pack("ZRANGEBYSCORE", f"{r}supervisors", since, "+inf")
-    names, *answers = good((yield [supervisors, _payloads(source, source.queues)]), notes)
+    supervisors = command("ZRANGEBYSCORE", f"{r}supervisors", since, "+inf")
+    names, *answers = without_errors((yield [supervisors, *_payloads(source)]), notes)
     fields = ("pid", "status", "processes", "options")
-    asked = [pack("HMGET", f"{r}supervisor:{text(name)}", *fields) for name in names or ()]
-    records = good((yield asked), notes) if asked else []
+    asked = [command("HMGET", f"{r}supervisor:{text(name)}", *fields) for name in names or ()]
+    records = without_errors((yield asked), notes) if asked else []
     workers = []
     for name, record in zip(names or (), records, strict=True):
         pid, status, _, options = record or (None,) * 4
@@ -65,21 +62,18 @@ def read_horizon(source: Source, notes: Notes) -> Reading:
             )
         )
     why = "every supervisor is paused" if workers and all(one.quiet for one in workers) else ""
-    return Registry(tuple(workers), _jobs(source.queues, answers, source.now), paused=why)
+    return Registry(tuple(workers), _jobs(source, answers), paused=why)
 
 
-def _reserved(source: Source) -> str:
-    return f"{source.prefix}queues:{HOLE}:reserved"
+def _payloads(source: Source) -> Commands:
+    reserved = f"{source.prefix}queues:{HOLE}:reserved"
+    return commands_for(source.queues, "ZRANGE", reserved, "0", _SHOWN, "WITHSCORES")
 
 
-def _payloads(source: Source, queues: Sequence[str]) -> Several:
-    return each(queues, "ZRANGE", _reserved(source), "0", _SHOWN, "WITHSCORES")
-
-
-def _jobs(queues: Sequence[str], answers: list[Answer], now: float) -> tuple[Job, ...]:
+def _jobs(source: Source, answers: list[Answer]) -> tuple[Job, ...]:
     return tuple(
-        _job(queue, payload, moment(expires), now)
-        for queue, answer in zip(queues, answers, strict=True)
+        _job(queue, payload, moment(expires), source.now)
+        for queue, answer in zip(source.queues, answers, strict=True)
         for payload, expires in zip((answer or [])[::2], (answer or [])[1::2], strict=True)
     )
 

@@ -14,18 +14,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from unitq.queues.commands import pack
+from unitq.queues.commands import command
 from unitq.queues.model import Job, Registration, Registry
-from unitq.queues.reader import good
+from unitq.queues.reader import without_errors
 from unitq.queues.values import digest, moment, pairs, table, text
 from unitq.queues.values import pid as process
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from unitq.queues.commands import Commands
+    from unitq.queues.commands import Answer, Commands
     from unitq.queues.reader import Notes, Source
-    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Registry]
 
@@ -46,18 +45,21 @@ def read_node(source: Source, notes: Notes) -> Reading:
 
 def _read(source: Source, notes: Notes, *, node: bool) -> Reading:
     p = source.prefix
-    first = [pack("SMEMBERS", f"{p}workers"), pack("GET", f"{p}pause-all-workers")]
+    first = [command("SMEMBERS", f"{p}workers"), command("GET", f"{p}pause-all-workers")]
     if not node:
-        first.append(pack("HGETALL", f"{p}workers:heartbeat"))
-    members, paused, *beats = good((yield first), notes)
+        first.append(command("HGETALL", f"{p}workers:heartbeat"))
+    members, paused, *beats = without_errors((yield first), notes)
     heartbeats = pairs(beats[0]) if beats else {}
     ids = sorted(text(member) for member in members or ())
     commands = []
     for name in ids:
-        commands += [pack("GET", f"{p}worker:{name}"), pack("GET", f"{p}worker:{name}:started")]
+        commands += [
+            command("GET", f"{p}worker:{name}"),
+            command("GET", f"{p}worker:{name}:started"),
+        ]
         if node:
-            commands.append(pack("GET", f"{p}worker:ping:{_host_and_pid(name)}"))
-    told = good((yield commands), notes) if commands else []
+            commands.append(command("GET", f"{p}worker:ping:{_host_and_pid(name)}"))
+    told = without_errors((yield commands), notes) if commands else []
     width = 3 if node else 2
     workers = []
     for index, name in enumerate(ids):

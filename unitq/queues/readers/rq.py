@@ -12,19 +12,19 @@ Read in rq/worker/base.py, rq/executions.py and rq/job.py (3.0.0).
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from unitq.queues.commands import HOLE, pack
+from unitq.queues.commands import HOLE, command, commands_for
 from unitq.queues.model import Job, Registration, Registry
-from unitq.queues.reader import each, good
+from unitq.queues.reader import without_errors
 from unitq.queues.values import digest, moment, pairs, pid, text
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
-    from unitq.queues.commands import Commands, Several
+    from unitq.queues.commands import Answer, Commands
     from unitq.queues.reader import Notes, Source
-    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Registry]
 
@@ -41,21 +41,23 @@ def read(source: Source, notes: Notes) -> Reading:
     hand: those are asked for at once, and only what is not among them is asked for later.
     """
     p = source.prefix
-    first = [pack("SMEMBERS", f"{p}workers"), pack("EXISTS", f"{p}suspended")]
+    first = [command("SMEMBERS", f"{p}workers"), command("EXISTS", f"{p}suspended")]
     queues = source.queues[:_NAMED]
-    lists = [each(queues, "ZRANGE", f"{p}wip:{HOLE}", "0", _SHOWN)]
+    lists = [commands_for(queues, "ZRANGE", f"{p}wip:{HOLE}", "0", _SHOWN)]
     if source.named:
-        lists.append(each(queues, "LRANGE", f"{p}queue:{HOLE}:intermediate", "0", _SHOWN))
-    members, suspended, *found = good((yield [*first, *lists]), notes)
+        lists.append(commands_for(queues, "LRANGE", f"{p}queue:{HOLE}:intermediate", "0", _SHOWN))
+    members, suspended, *found = without_errors(
+        (yield [*first, *chain.from_iterable(lists)]), notes
+    )
     held, taken = found[: len(queues)], found[len(queues) :]
     keys = sorted(text(member) for member in members or ())
     begun = dict.fromkeys(_job(entry) for entries in held for entry in entries or ())
     waiting = {text(entry): None for entries in taken for entry in entries or ()}
     likely = (begun if keys else {}) | waiting
-    commands: list[bytes | Several] = [_asked(p, likely)]
+    commands = _asked(p, likely)
     for key in keys:
-        commands += [pack("HGETALL", key), pack("SMEMBERS", f"{key}:executions")]
-    told = good((yield commands), notes)
+        commands += [command("HGETALL", key), command("SMEMBERS", f"{key}:executions")]
+    told = without_errors((yield commands), notes)
     known = dict(zip(likely, told, strict=False))
     told = told[len(likely) :]
     records = {
@@ -64,7 +66,7 @@ def read(source: Source, notes: Notes) -> Reading:
     }
     running = dict.fromkeys(job for _, jobs in records.values() for job in jobs)
     others = [job for job in running if job not in known]
-    known |= zip(others, good((yield [_asked(p, others)]), notes), strict=True)
+    known |= zip(others, without_errors((yield _asked(p, others)), notes), strict=True)
     workers = tuple(
         _worker(key.removeprefix(f"{p}worker:"), record, running, known)
         for key, (record, running) in records.items()
@@ -76,9 +78,9 @@ def read(source: Source, notes: Notes) -> Reading:
     return Registry(workers, jobs, paused="rq suspend" if suspended else "", unbegun=unbegun)
 
 
-def _asked(prefix: str, jobs: Iterable[str]) -> Several:
+def _asked(prefix: str, jobs: Iterable[str]) -> Commands:
     fields = ("description", "origin", "started_at", "data")
-    return each(list(jobs), "HMGET", f"{prefix}job:{HOLE}", *fields)
+    return commands_for(list(jobs), "HMGET", f"{prefix}job:{HOLE}", *fields)
 
 
 def _job(entry: bytes) -> str:

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.queues.commands import HOLE
+from unitq.queues.commands import HOLE, commands_for
 from unitq.queues.model import Job, Registration, Registry
-from unitq.queues.reader import each, good
+from unitq.queues.reader import without_errors
 from unitq.queues.values import digest, moment, table, text
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from unitq.queues.commands import Commands
+    from unitq.queues.commands import Answer, Commands
     from unitq.queues.reader import Notes, Source
-    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Registry]
 
@@ -32,9 +31,9 @@ _SHOWN = "999"  # jobs of a queue
 def read(source: Source, notes: Notes) -> Reading:
     """The workers of each queue, and what they have in hand."""
     p, now_ms = source.prefix, f"{source.now * 1000:.0f}"
-    alive = each(source.queues, "ZRANGEBYSCORE", f"{p}{HOLE}:stats", now_ms, "+inf")
-    held = each(source.queues, "LRANGE", f"{p}{HOLE}:active", "0", _SHOWN)
-    told = good((yield [alive, held]), notes)
+    alive = commands_for(source.queues, "ZRANGEBYSCORE", f"{p}{HOLE}:stats", now_ms, "+inf")
+    held = commands_for(source.queues, "LRANGE", f"{p}{HOLE}:active", "0", _SHOWN)
+    told = without_errors((yield [*alive, *held]), notes)
     stats, actives = told[: len(source.queues)], told[len(source.queues) :]
     workers = [
         Registration(
@@ -53,7 +52,7 @@ def read(source: Source, notes: Notes) -> Reading:
         for queue, keys in zip(source.queues, actives, strict=True)
         for key in keys or ()
     ]
-    records = good((yield [each([key for _, key in active], "GET", HOLE)]), notes)
+    records = without_errors((yield commands_for([key for _, key in active], "GET", HOLE)), notes)
     jobs = [
         _job(queue, key, record, source.now)
         for (queue, key), record in zip(active, records, strict=True)

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.queues.commands import pack
+from unitq.queues.commands import command
 from unitq.queues.model import Job, Registration, Registry
-from unitq.queues.reader import good
+from unitq.queues.reader import without_errors
 from unitq.queues.values import digest, moment, pairs, pid, table, text
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from unitq.queues.commands import Commands
+    from unitq.queues.commands import Answer, Commands
     from unitq.queues.reader import Notes, Source
-    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Registry]
 
@@ -33,13 +32,13 @@ _QUIET = "quiet (TSTP, or stopping)"
 def read(source: Source, notes: Notes) -> Reading:
     """Its processes and what their threads have in hand."""
     p = source.prefix
-    (members,) = good((yield [pack("SMEMBERS", f"{p}processes")]), notes)
+    (members,) = without_errors((yield [command("SMEMBERS", f"{p}processes")]), notes)
     ids = sorted(text(member) for member in members or ())
     commands = []
     for name in ids:
-        commands.append(pack("HMGET", f"{p}{name}", "info", "beat", "quiet"))
-        commands += [pack("HGETALL", f"{p}{name}:{key}") for key in ("work", "workers")]
-    told = good((yield commands), notes) if commands else []
+        commands.append(command("HMGET", f"{p}{name}", "info", "beat", "quiet"))
+        commands += [command("HGETALL", f"{p}{name}:{key}") for key in ("work", "workers")]
+    told = without_errors((yield commands), notes) if commands else []
     workers = []
     for index, name in enumerate(ids):
         record, *work = told[3 * index : 3 * index + 3]

@@ -6,22 +6,18 @@ A queue is a stream, a worker is a consumer of its group, and what it has in han
 from __future__ import annotations
 
 import re
-from itertools import compress
 from typing import TYPE_CHECKING
 
-from unitq.queues.commands import HOLE, pack
+from unitq.queues.commands import HOLE, ErrorReply, command, commands_for
 from unitq.queues.model import Job, Registration, Registry
-from unitq.queues.reader import each, good
-from unitq.queues.rows import Rows
-from unitq.queues.values import digest, number, pairs, table, text
-from unitq.queues.wire import Refused
+from unitq.queues.reader import without_errors
+from unitq.queues.values import digest, number, pairs, row_of, table, text
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from unitq.queues.commands import Commands
+    from unitq.queues.commands import Answer, Commands
     from unitq.queues.reader import Notes, Source
-    from unitq.queues.wire import Answer
 
     Reading = Generator[Commands, list[Answer], Registry]
 
@@ -48,23 +44,26 @@ def read_taskiq(source: Source, notes: Notes) -> Reading:
 def _read(source: Source, notes: Notes, group: str, lasts: float) -> Reading:
     streams = [f"{source.prefix}{queue}" for queue in source.queues]
     # As the presets ask for the numbers, so that it is sent once.
-    groups = each(streams, "XINFO", "GROUPS", HOLE)
-    in_hand = each(streams, "XPENDING", HOLE, group, "-", "+", _SHOWN)
-    raw = yield [groups, in_hand]
+    groups = commands_for(streams, "XINFO", "GROUPS", HOLE)
+    in_hand = commands_for(streams, "XPENDING", HOLE, group, "-", "+", _SHOWN)
+    raw = yield [*groups, *in_hand]
     # taskiq's ListQueueBroker has a list instead, of which no more is to be known.
-    told = good(
-        [None if type(answer) is Refused and _other(answer) else answer for answer in raw], notes
+    told = without_errors(
+        [None if type(answer) is ErrorReply and _other(answer) else answer for answer in raw], notes
     )
-    amounts = Rows(told[: len(streams)], group).numbers("consumers", lambda _: None)
-    used = list(compress(zip(source.queues, streams, strict=True), amounts))
+    used = [
+        (queue, stream)
+        for queue, stream, answer in zip(source.queues, streams, told, strict=False)
+        if (found := row_of(answer, group.encode())) and number(found.get(b"consumers"))
+    ]
     held = [
         (queue, stream, entry)
         for queue, stream, entries in zip(source.queues, streams, told[len(streams) :], strict=True)
         for entry in entries or ()
     ]
-    consumers = each([stream for _, stream in used], "XINFO", "CONSUMERS", HOLE, group)
-    asked = [pack("XRANGE", stream, entry[0], entry[0]) for _, stream, entry in held]
-    told = good((yield [consumers, *asked]), notes)
+    consumers = commands_for([stream for _, stream in used], "XINFO", "CONSUMERS", HOLE, group)
+    asked = [command("XRANGE", stream, entry[0], entry[0]) for _, stream, entry in held]
+    told = without_errors((yield [*consumers, *asked]), notes)
     workers = []
     for (queue, _), rows in zip(used, told, strict=False):
         for row in map(pairs, rows or ()):
@@ -86,8 +85,8 @@ def _read(source: Source, notes: Notes, group: str, lasts: float) -> Reading:
             )
     jobs = []
     entries = told[len(used) :]
-    for (queue, _, (identity, consumer, idle_ms, _)), found in zip(held, entries, strict=True):
-        fields = pairs(found[0][1]) if found else {}
+    for (queue, _, (identity, consumer, idle_ms, _)), entry in zip(held, entries, strict=True):
+        fields = pairs(entry[0][1]) if entry else {}
         name, own = _named(fields)
         late = idle_ms / 1000 > lasts
         jobs.append(
@@ -105,7 +104,7 @@ def _read(source: Source, notes: Notes, group: str, lasts: float) -> Reading:
     return Registry(tuple(workers), tuple(jobs))
 
 
-def _other(answer: Refused) -> bool:
+def _other(answer: ErrorReply) -> bool:
     return answer.code == "WRONGTYPE"
 
 

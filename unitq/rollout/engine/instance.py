@@ -23,9 +23,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.instances.state import EXITED, LEFT_BEHIND, End, Ending, Seen, ending_of, failure
+from unitq.instances.state import EXITED, LEFT_BEHIND, Seen, ending_of, failure
 from unitq.model.settings import Duration
 from unitq.rollout.plan import Change
+from unitq.systemd.exit_status import End, Ending
 
 if TYPE_CHECKING:
     from unitq.model.names import InstanceName

@@ -38,10 +38,10 @@ from unitq.rollout.plan import Change
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from unitq.instances.state import Ending
     from unitq.model.names import InstanceName
     from unitq.model.settings import RolloutSettings
     from unitq.rollout.plan import PlannedChange
+    from unitq.systemd.exit_status import Ending
 
 
 class Stage(StrEnum):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.toml.document import VALUE_MAX, unsafe
-from unitq.toml.values import MistakeError, MistakesError
-from unitq.toml.values import environment as checked
+from unitq.toml.values import MistakeError, variable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,9 +20,7 @@ def variables(part: Part | None, pairs: Sequence[tuple[str, str]]) -> dict[str, 
         why = unsafe(value, VALUE_MAX)
         if not why:
             try:
-                checked({name: value})
-            except MistakesError as several:
-                why = str(several.every[0])
+                variable(name)
             except MistakeError as mistake:
                 why = str(mistake)
         if not why:

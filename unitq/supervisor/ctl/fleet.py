@@ -6,9 +6,6 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-import click
-
-from unitq.cli.output import echo
 from unitq.errors import NoMatchError
 from unitq.instances import observe
 from unitq.linux import proc
@@ -20,9 +17,8 @@ from unitq.systemd import journal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from unitq.cli.scope import Scope
+    from unitq.context import Scope
     from unitq.revisions.model import Revision
-    from unitq.supervisor.ctl.names import Found
     from unitq.systemd.manager import Systemd
 
 
@@ -79,10 +75,6 @@ class Fleet(NamedTuple):
         one = self.instances[process]
         return one.main_pid if one.present else 0
 
-    def of_app(self, app: str) -> None:
-        """From now on the command is about this app only, as with `-a`."""
-        click.get_current_context().obj = self.scope._replace(app=app)
-
 
 def look(scope: Scope) -> Fleet:
     """Every app that is meant. Raises NoMatchError where none is installed."""
@@ -114,17 +106,6 @@ def look(scope: Scope) -> Fleet:
         for app, revision in revisions.items()
     }
     return Fleet(scope, systemd, revisions, instances, Names(wanted, instances))
-
-
-def ambiguous(found: Found) -> str:
-    """Why a name is refused that several apps have; says on standard error what to say instead."""
-    first = found.apps[0]
-    echo(
-        f"unitq: {found.name} is in several apps ({', '.join(found.apps)}): say which with "
-        f"-a {first}, or as it stands in `status`",
-        err=True,
-    )
-    return f"in several apps: {', '.join(found.apps)}"
 
 
 def _down(one: observe.Instance) -> bool:

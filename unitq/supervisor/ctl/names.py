@@ -47,6 +47,23 @@ class Found(NamedTuple):
     name: str = ""  # what to call it, or the group, in answers
     apps: tuple[str, ...] = ()  # several: each of them has something of that name
 
+    @property
+    def why(self) -> str:
+        """Why it has no processes."""
+        if self.apps:
+            return f"in several apps: {', '.join(self.apps)}"
+        return "no such process" if self.single else "no such group"
+
+    @property
+    def hint(self) -> str:
+        """What to type in its place; empty: there is no such thing."""
+        if not self.apps:
+            return ""
+        return (
+            f"{self.name} is in several apps ({', '.join(self.apps)}): say which with "
+            f"-a {self.apps[0]}, or as it stands in `status`"
+        )
+
 
 def split(name: str) -> tuple[str, str | None]:
     """Group and process of a name; None: all of the group. As Supervisor's split_namespec."""

@@ -12,6 +12,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.cmdline.wrappers import Kind, unwrap
 from unitq.toml.values import MistakeError
 from unitq.toml.values import user as checked_user
 
@@ -31,6 +32,7 @@ class Account(NamedTuple):
     group: str = ""
     login: bool = False  # it began in the account's home, with the account's profile
     environment: tuple[tuple[str, str], ...] = ()
+    clean: bool = False  # the environment from before did not reach it
 
 
 class _Tool(NamedTuple):
@@ -65,7 +67,8 @@ _TOOLS = {
         {"-u": "user", "--user": "user", "-g": "group", "--group": "group", "-p": "",
          "--prompt": "", "-C": "", "-T": "", "--command-timeout": ""},
         {"-i": "login", "--login": "login", "-s": "through", "--shell": "through", "-H": "",
-         "--set-home": "", "-E": "", "--preserve-env": "", "-n": "", "--non-interactive": "",
+         "--set-home": "", "-E": "keeps", "--preserve-env": "keeps", "-n": "",
+         "--non-interactive": "",
          "-S": "", "--stdin": "", "-k": "", "-P": "", "--preserve-groups": ""},
     ),
     "doas": _Tool({"-u": "user"}, {"-n": "", "-s": "through"}),
@@ -114,7 +117,9 @@ def without_account(arguments: Sequence[str]) -> Account | None:
     group = means.get("group", group)
     if not words or not words[0] or not _is_name(user) or (group and not _is_name(group)):
         return None
-    return Account(name, tuple(words), user, group, login, tuple(environment))
+    # sudo(8) and doas(1) begin with a new environment, and so does a login shell.
+    clean = login or (name in ("sudo", "doas") and "keeps" not in means)
+    return Account(name, tuple(words), user, group, login, tuple(environment), clean)
 
 
 def _is_name(account: str) -> bool:
@@ -167,20 +172,38 @@ def _split(tool: _Tool, word: str) -> list[tuple[str, str | None]]:
 
 
 # Of containers: the first process there has to reap, and systemd's has not.
-_INIT = {"tini": "pe", "dumb-init": "r", "catatonit": ""}
+_INITS = frozenset({"tini", "tini-static", "dumb-init", "catatonit"})
 
 
 def without_init(arguments: Sequence[str]) -> tuple[str, ...]:
     """Returns the command behind a container's init such as tini; as it is where there is none."""
-    words = list(arguments)
-    valued = _INIT.get(posixpath.basename(words[0]))
-    if valued is None:
-        return tuple(arguments)
-    rest = words[1:]
-    while rest and rest[0].startswith("-"):
-        option = rest.pop(0)
-        if option == "--":
+    first = next(iter(unwrap(arguments).uses), None)
+    ours = len(first.words) if first and first.name in _INITS else 0
+    return tuple(arguments[ours:])
+
+
+class Before(NamedTuple):
+    """What stands before a command that changes the account, and works as well behind it."""
+
+    taken: int = 0  # how many words that are
+    words: tuple[str, ...] = ()  # to write before the command behind it, such as `timeout 1h`
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+def before_account(arguments: Sequence[str]) -> Before:
+    """Returns what is to be taken off so that su, sudo … stands first; empty: nothing is."""
+    kept: list[str] = []
+    environment: list[tuple[str, str]] = []
+    taken = 0
+    for use in unwrap(arguments).uses:
+        while (pair := _ASSIGNMENT.fullmatch(arguments[taken])) is not None:
+            environment.append((pair[1], pair[2]))
+            taken += 1
+        if use.name in _TOOLS:
+            return Before(taken, tuple(kept), tuple(environment))
+        plain = use.name != "env" or len(use.words) == 1
+        if use.kind not in (Kind.REPLACES, Kind.PASSES_ON) or use.moves or not plain:
             break
-        if len(option) == 2 and option[1] in valued and rest:
-            rest.pop(0)
-    return tuple(rest) if rest and rest[0] else tuple(arguments)
+        taken += len(use.words)
+        kept += () if use.name == "env" else use.words
+    return Before()

@@ -40,8 +40,7 @@ def beside(file: File, looks: Mapping[str, Looks], report: Report) -> None:
                 continue
             key = one.place.removeprefix(begin)
             draft.comments.append(f"check: {key}: {one.message}")
-            if one.hint:
-                draft.comments.append(f"  {one.hint}")
+            draft.comments += [f"  {part}" for part in (one.why, one.hint) if part]
             if not draft.off and draft.name in parts:
                 hint = f"; {one.hint}" if one.hint else ""
                 parts[draft.name].decide(f"{key}: {one.message}{hint}")

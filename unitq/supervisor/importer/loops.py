@@ -6,7 +6,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.supervisor.importer import shell
+from unitq.cmdline.shell import simple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,10 +59,9 @@ def loop(script: str, *, whole: bool = True) -> Loop | None:
     sleeps = _SLEEP.finditer(f"{found['first'] or ''};{body}")
     times = [float(each["time"]) * _SECONDS[each["unit"]] for each in sleeps]
     interval = sum(times)
-    commands = shell.commands(body)
-    work = [one for one in commands or [] if one.words[0].text not in _BESIDES]
-    if len(work) != 1 or not work[0].literal or work[0].assignments():
+    commands = [command for command, _ in simple(body)]
+    work = [one for one in commands if one.written[0].text not in _BESIDES]
+    if len(work) != 1 or not work[0].literal or work[0].assignments:
         return Loop(_AT_AN_END.sub("", body), (), interval)
-    words = tuple(word.text for word in work[0].words)
     # `exec` in a loop: it is none, as the shell is gone after the first time.
-    return None if words[0] == "exec" else Loop(body, words, interval)
+    return None if work[0].written[0].text == "exec" else Loop(body, work[0].words, interval)

@@ -6,9 +6,9 @@ import posixpath
 import re
 from typing import TYPE_CHECKING
 
+from unitq.config.types import SUPERVISOR_NAME
 from unitq.presets.detect import program
 from unitq.supervisor.ctl.names import counted, default
-from unitq.toml.values import SUPERVISOR_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.presets.detect import program as invoked
-from unitq.supervisor.importer import exec_line, timers
+from unitq.supervisor.importer import companions, exec_line, timers
 from unitq.supervisor.importer.loops import loop
 from unitq.supervisor.importer.services import service
 
@@ -36,6 +36,7 @@ def aside(part: Part, draft: Draft, command: Command, *, once: str = "") -> None
     """
     if command.looks.preset is not None:
         return
+    companions.beside(part, draft, command.line, command.looks.heads)
     first = invoked(command.arguments)
     found = service(first.program) if first and not first.interpreter else None
     if found:

@@ -6,6 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from unitq.cmdline.script_file import script_file
+from unitq.cmdline.shell import parse
 from unitq.supervisor.importer import exec_line
 from unitq.supervisor.importer.names import code_of
 from unitq.toml.document import unsafe
@@ -56,7 +57,7 @@ def directory(
             if folder == wished:
                 part.changed("directory", f"{path}, as you said", given=False)
             return
-    code = code_of(found.arguments)
+    code = code_of(found.arguments) or _code_in_shell(found)
     path = _path(code) if code else None
     if path is not None:
         draft.keys["directory"] = path
@@ -69,6 +70,16 @@ def directory(
         'directory = "/": say where its code is, there or with --directory; until then every '
         "deploy restarts it"
     )
+
+
+def _code_in_shell(found: Plain) -> str | None:
+    """Where the worker's code is that a shell hands over to: where it changes to, or its script."""
+    if not found.script or not found.hands_over:
+        return None
+    last = parse(found.script).commands[-1]
+    if last.folder.startswith("/") and "$" not in last.folder:
+        return last.folder
+    return code_of(last.words)
 
 
 def relative(arguments: tuple[str, ...], directory: str) -> tuple[str, ...]:

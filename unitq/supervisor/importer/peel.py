@@ -8,8 +8,8 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from unitq.supervisor.importer import shell
-from unitq.supervisor.importer.accounts import without_account, without_init
+from unitq.cmdline.shell import simple
+from unitq.supervisor.importer.accounts import before_account, without_account, without_init
 from unitq.supervisor.importer.loops import Loop, loop, watched
 from unitq.supervisor.importer.unwrap import Plain, plain, script_at
 
@@ -66,15 +66,19 @@ def peel(
     """
     around = Peeled(Plain(arguments, directory))
     more: dict[str, str] = {}
+    ahead: tuple[str, ...] = ()  # of all: `timeout 1h`
     for _ in range(_LEVELS):
-        if account := without_account(arguments):
+        if (bare := without_init(arguments)) != arguments:
+            arguments = bare
+            continue
+        before = before_account(arguments)
+        if account := without_account(arguments[before.taken :]):
             around = replace(around, accounts=(*around.accounts, account))
+            ahead += before.words
+            more |= {} if account.clean else dict(before.environment)
             more |= dict(account.environment)
             directory = home(account.user) if account.login else directory
             arguments = account.arguments
-            continue
-        if (bare := without_init(arguments)) != arguments:
-            arguments = bare
             continue
         if (found := watched(arguments)) and not is_worker(found.words):
             one = _with(plain(arguments, directory, environment), more)
@@ -103,22 +107,22 @@ def peel(
     if directory is None:
         directory, arguments = _changed(arguments)
     one = _with(plain(arguments, directory, environment), more)
+    one = replace(one, arguments=(*ahead, *one.arguments))
     return replace(around, plain=replace(one, unwrapped=bool(around.shell) and not one.script))
 
 
 def _changed(arguments: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     """Where a shell's script changes to at once, by a whole path, and the command without that."""
     place = script_at(arguments)
-    found = shell.commands(arguments[place[0]]) if place else None
-    if place is None or not found or len(found) < 2:
+    found = simple(arguments[place[0]]) if place else ()
+    if place is None or len(found) < 2:
         return None, arguments
-    at, first = place[0], found[0]
-    texts = [word.text for word in first.words]
-    changes = first.literal and first.then == "&&" and texts[0] == "cd" and len(texts) == 2
-    if not changes or not texts[1].startswith("/"):
+    at, (first, then) = place[0], found[0]
+    changes = first.literal and then == "&&" and first.words[:1] == ("cd",)
+    if not changes or len(first.words) != 2 or not first.words[1].startswith("/"):
         return None, arguments
-    rest = arguments[at][found[1].words[0].start :]
-    return texts[1], (*arguments[:at], rest, *arguments[at + 1 :])
+    rest = arguments[at][found[1].command.begin :]
+    return first.words[1], (*arguments[:at], rest, *arguments[at + 1 :])
 
 
 def _with(found: Plain, more: dict[str, str]) -> Plain:

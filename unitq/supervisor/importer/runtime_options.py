@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.config.reference import toml
 from unitq.supervisor.conf.options import JOURNAL
-from unitq.toml.document import unsafe
+from unitq.toml.document import toml, unsafe
 
 if TYPE_CHECKING:
     from unitq.presets.model import Preset

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from unitq.config.reference import toml as basic
+from unitq.toml.document import toml as basic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 # The order in which keys stand in a worker's table.
 _ORDER = (
-    "command", "preset", "queues", "instances", "user", "group", "directory", "stop_signal",
-    "stop_timeout", "kill_mode", "restart_delay", "start_limit", "nice", "umask", "limits",
-    "environment_file", "supervisor_name",
+    "command", "preset", "queues", "instances", "singleton", "user", "group", "directory",
+    "stop_signal", "stop_timeout", "kill_mode", "restart_delay", "start_limit", "nice", "umask",
+    "limits", "environment_file", "supervisor_name",
 )  # fmt: skip
 _SHARED = ("user", "group", "directory", "environment_file")
 

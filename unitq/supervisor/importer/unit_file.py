@@ -7,13 +7,20 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from unitq.config.directives import ServiceSection, UnitSection
 from unitq.config.option_lint import time_limit
 from unitq.errors import ConfigError
 from unitq.model import duration
 from unitq.model.app import KillMode
 from unitq.supervisor.conf.environment import variables
 from unitq.supervisor.conf.ini import mistakes
-from unitq.supervisor.importer import check_notes, exec_line, paths_and_user, stop_options
+from unitq.supervisor.importer import (
+    check_notes,
+    companions,
+    exec_line,
+    paths_and_user,
+    stop_options,
+)
 from unitq.supervisor.importer import names as import_names
 from unitq.supervisor.importer.account import Report
 from unitq.supervisor.importer.celery_multi import multi, node_name
@@ -21,16 +28,15 @@ from unitq.supervisor.importer.peel import peel
 from unitq.supervisor.importer.toml_draft import Draft, File, toml
 from unitq.supervisor.importer.translate import Imported
 from unitq.supervisor.importer.unwrap import Plain
-from unitq.toml import directives
 from unitq.toml.document import unsafe
-from unitq.toml.values import MistakeError, MistakesError
+from unitq.toml.messages import refusal
+from unitq.toml.values import MistakeError
 from unitq.toml.values import command as checked_command
 from unitq.toml.values import user as checked_user
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from unitq.model.app import Directives
     from unitq.presets.model import Preset
     from unitq.supervisor.importer.account import Part
     from unitq.supervisor.importer.celery_multi import Multi
@@ -45,7 +51,7 @@ _SPECIFIER = re.compile(r"%(.)")
 _OF_THE_UNIT = frozenset("nNpPjJ")  # its name, which is another one here
 
 # What a worker of unitq has anyway, or what stands in its own place here. The rest is looked up in
-# toml/directives.py: it is taken over where a worker's own tables may have it.
+# config/directives.py: it is taken over where a worker's own tables may have it.
 _SAME = frozenset({
     "Type", "ExecStart", "User", "Group", "WorkingDirectory", "Environment", "EnvironmentFile",
     "KillSignal", "KillMode", "TimeoutStopSec", "TimeoutSec", "Restart", "RestartSec", "UMask",
@@ -123,6 +129,8 @@ def _refuse(source: Source, wishes: Wishes) -> None:
 
 
 def _numbers(source: Source, part: Part, draft: Draft) -> None:
+    if draft.keys.get("singleton"):
+        return
     if source.instances:
         draft.keys["instances"] = len(source.instances)
         part.same("instances", f"{len(source.instances)} are enabled: counted from 1")
@@ -162,6 +170,8 @@ class _Unit:
         filled = self._filled(line)
         if looks.preset is None and filled != line:
             looks = recognise(filled, str(self.draft.keys["directory"]))
+        if looks.preset is None:
+            companions.beside(self.part, self.draft, filled, looks.heads)
         self._environment(peeled)
         self._type()
         self._stop(line, looks, peeled)
@@ -461,7 +471,7 @@ class _Unit:
             elif name.startswith("StartLimit"):
                 self.part.same(name)
             else:
-                self._keep(name, values, self.draft.service, directives.service)
+                self._keep(name, values, self.draft.service, ServiceSection)
         if limits:
             self.draft.keys["limits"] = limits
         for name in self.text.names("Unit"):
@@ -478,7 +488,7 @@ class _Unit:
                     ).strip()
                 self.part.same(name)
             else:
-                self._keep(name, values, self.draft.unit, directives.unit)
+                self._keep(name, values, self.draft.unit, UnitSection)
         for name in self.text.names("Install"):
             self.part.left(name, "workers start with their app's target, at each boot")
 
@@ -498,14 +508,11 @@ class _Unit:
         name: str,
         values: list[str],
         table: dict[str, Any],
-        check: Callable[[object], Directives],
+        kind: object,
     ) -> None:
         value: Any = values[-1] if len(values) == 1 else values
-        try:
-            check({name: value})
-        except (MistakeError, MistakesError) as error:
-            why = error.every[0] if isinstance(error, MistakesError) else error
-            self.part.left(name, str(why))
+        if why := refusal(kind, {name: value}):
+            self.part.left(name, why)
             self.part.decide(f"{name}= is not carried over: {why}")
             return
         table[name] = value

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from unitq.cmdline.shell import QUICK
+from unitq.cmdline.shell import BUILTINS, QUICK, simple
 from unitq.cmdline.wrappers import LAUNCHERS, SHELLS
-from unitq.supervisor.importer import shell
-from unitq.supervisor.importer.shell import OWN_WORDS, Command
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unitq.cmdline.shell import Step
 
 _AFTERWARDS = frozenset({"sleep", "echo", "printf", "true", "date", "logger", "rm", "touch", "mv"})
 # bash and dash read a file that these name before anything else.
@@ -55,8 +59,8 @@ def plain(
     at, options = wrapped
     script = arguments[at]
     kept = Plain(arguments, directory, script=script)
-    found = shell.commands(script)
-    if found is None:
+    found = simple(script)
+    if not found:
         return replace(kept, why="its script is more than simple commands", hands_over=False)
     kept = _with_exec(kept, at, found)
     if why := _outside(options, arguments[at + 1 :], {name for name, _ in environment}):
@@ -91,60 +95,52 @@ def _outside(options: str, more: tuple[str, ...], variables: set[str]) -> str:
     return ""
 
 
-def _without(found: list[Command], kept: Plain) -> Plain:
+def _without(found: Sequence[Step], kept: Plain) -> Plain:
     directory, environment = kept.directory, dict[str, str]()
-    for command in found[:-1]:
-        first = command.words[0].text
+    for command, then in found[:-1]:
+        first = command.written[0].text
         if not command.literal:
             return replace(kept, why="what comes before the worker needs a shell")
-        texts = [word.text for word in command.words]
-        if first == "cd" and command.then == "&&" and _folder(texts):
-            directory = posixpath.join(directory or "/", texts[-1])
-        elif first == "export" and all(word.assignment() for word in command.words[1:]):
-            environment |= dict(pair for word in command.words[1:] if (pair := word.assignment()))
+        if first == "cd" and then == "&&" and _folder(command.words):
+            directory = posixpath.join(directory or "/", command.words[-1])
+        elif first == "export" and all(word.name for word in command.written[1:]):
+            environment |= {word.name: word.value for word in command.written[1:]}
         else:
             return replace(kept, why=f'"{first}" before the worker is the shell\'s to do')
-    last = found[-1]
+    last = found[-1].command
     if not last.literal:
         return replace(kept, why="the shell replaces or redirects something in it")
-    before = last.assignments()
-    words = [word.text for word in last.words[len(before) :]]
-    environment |= dict(before)
-    if words and words[0] == "exec":
-        words = words[1:]
-        if words and words[0].startswith("-"):
-            words = []
-    if not words or not words[0] or words[0] in OWN_WORDS:
+    environment |= {word.name: word.value for word in last.assignments}
+    with_options = last.by_exec and last.written[len(last.assignments) + 1].text.startswith("-")
+    if with_options or not last.words or not last.words[0] or last.words[0] in BUILTINS:
         return replace(kept, why="it ends in something that only a shell can do")
-    return Plain(tuple(words), directory, tuple(environment.items()), unwrapped=True)
+    return Plain(last.words, directory, tuple(environment.items()), unwrapped=True)
 
 
-def _folder(words: list[str]) -> bool:
+def _folder(words: tuple[str, ...]) -> bool:
     """`cd FOLDER`, or `cd -- FOLDER`; `cd -` and CDPATH are something else."""
     if len(words) == 3 and words[1] == "--":
-        words = [words[0], words[2]]
+        words = (words[0], words[2])
     return len(words) == 2 and bool(words[1]) and words[1][0] not in "-~"
 
 
-def _with_exec(kept: Plain, at: int, found: list[Command]) -> Plain:
+def _with_exec(kept: Plain, at: int, found: Sequence[Step]) -> Plain:
     """The shell's command with `exec` before the last one, where that changes nothing else."""
-    last = found[-1]
-    first = last.words[0].text
-    if first == "exec" and len(last.words) > 1 and last.redirects != 1:
+    last = found[-1].command
+    if last.by_exec:
         return kept
-    started = [command.words[0].text for command in found]
+    started = [command.written[0].text for command, _ in found]
     # `worker; sleep 5`: what comes last is not the worker, and the shell is there all the while.
     longer = any(
-        command.then != "&&"
-        and command.words[0].text not in QUICK
-        and len(command.assignments()) < len(command.words)
-        for command in found[:-1]
+        then != "&&" and command.words and command.written[0].text not in QUICK
+        for command, then in found[:-1]
     )
-    if longer or (len(found) > 1 and first in _AFTERWARDS):
+    if longer or (len(found) > 1 and started[-1] in _AFTERWARDS):
         return replace(kept, why="the worker is not its last command", hands_over=False)
-    if "trap" in started or "exec" in started or first in OWN_WORDS or last.assignments():
+    if "trap" in started or "exec" in started or started[-1] in BUILTINS or not last.words:
         return replace(kept, hands_over=False)
-    start = last.words[0].start
-    script = f"{kept.script[:start]}exec {kept.script[start:]}"
+    # Behind `A=1`, which `exec` passes on; before a redirection that comes first.
+    at_word = last.start if last.assignments else last.begin
+    script = f"{kept.script[:at_word]}exec {kept.script[at_word:]}"
     arguments = (*kept.arguments[:at], script, *kept.arguments[at + 1 :])
     return replace(kept, arguments=arguments, script=script, with_exec=True)

@@ -10,20 +10,19 @@ import os
 import pwd
 import socket
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.errors import ConfigError, PreflightError
 from unitq.linux import peer
 from unitq.linux.account import name_of
-from unitq.linux.identity import identity
+from unitq.linux.process import alive, process, same
 from unitq.orphans.ownership import is_supervisord
 from unitq.orphans.program_match import engine_of
 from unitq.supervisor.conf.server import pidfile
 
 if TYPE_CHECKING:
-    from unitq.linux.identity import Identity
     from unitq.linux.peer import Sign
+    from unitq.model.process import Process
     from unitq.supervisor.conf.server import Address
     from unitq.supervisor.takeover.autostart import Configuration
 
@@ -46,7 +45,7 @@ def expected(conf: Configuration) -> Expected:
     return Expected(str(conf.path), frozenset(uids), pidfile(conf.ini, conf.around))
 
 
-def accounts(user: str | None, daemon: Identity) -> frozenset[int]:
+def accounts(user: str | None, daemon: Process) -> frozenset[int]:
     """The accounts that a program's processes run as. Raises ConfigError for an unknown user."""
     return daemon.uids if user is None else frozenset({_uid(user, "user")})
 
@@ -66,10 +65,10 @@ class Guard:
         self._address = address
         self._expected = expected
         self._sign: Sign | None = None
-        self._daemon: Identity | None = None
+        self._daemon: Process | None = None
 
     @property
-    def daemon(self) -> Identity:
+    def daemon(self) -> Process:
         """The process that answers."""
         assert self._daemon is not None, "nothing is known before it has been asked"
         return self._daemon
@@ -78,13 +77,13 @@ class Guard:
         """Looks who is at the other end. Raises PreflightError where it is not supervisord."""
         sign = self._signed(connection)
         known = self._daemon
-        if known and sign == self._sign and identity(known.pid) == known:
+        if known and sign == self._sign and same(known, alive(known.pid)):
             return
         found = self._proven(sign)
         # What was proven is of now; the connection is of before.
         if self._signed(connection) != sign:
             raise self._refusal("who listens there has just changed")
-        if known and known != found:
+        if known and not same(known, found):
             raise self._refusal(f"another supervisord, PID {found.pid}, has come meanwhile")
         self._sign, self._daemon = sign, found
 
@@ -101,13 +100,13 @@ class Guard:
             return peer.of_unix(connection)
         return peer.of_port(self._address.port)
 
-    def _proven(self, sign: Sign) -> Identity:
+    def _proven(self, sign: Sign) -> Process:
         allowed = self._expected.uids
         if strangers := sorted(sign.uids - allowed):
             raise self._refusal(f"{name_of(strangers[0])} answers there")
         unix = bool(self._address.path)
         inodes = peer.unix_inodes(self._address.path) if unix else sign.marks
-        found: dict[int, Identity] = {}
+        found: dict[int, Process] = {}
         for holders in peer.holders(inodes).values():
             ours = {one.pid: one for one in holders if one.uids <= allowed}
             others = [one for one in holders if one.pid not in ours]
@@ -127,7 +126,7 @@ class Guard:
         self._compare_pidfile(every[0])
         return every[0]
 
-    def _compare_pidfile(self, daemon: Identity) -> None:
+    def _compare_pidfile(self, daemon: Process) -> None:
         path = self._expected.pidfile
         written = _pid_in(path) if path else None
         if written not in (None, daemon.pid):
@@ -151,12 +150,12 @@ class Guard:
 
 def _looks(pid: int) -> bool:
     """Whether the program that a process runs is supervisord."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-        program = engine_of(os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)"))
-    except OSError:
-        return False
-    return program in ("python", "supervisord") and is_supervisord(words.rstrip("\0").split("\0"))
+    found = process(pid, program=True)
+    return (
+        found is not None
+        and engine_of(found.executable) in ("python", "supervisord")
+        and is_supervisord(found.words)
+    )
 
 
 def _pid_in(path: str) -> int | None:

@@ -7,37 +7,39 @@ gone while others start follow together, and meanwhile all that still works is l
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from unitq.errors import UnitqError
-from unitq.instances import observe
-from unitq.printable import one_line
 from unitq.rollout.engine.instance import Phase
-from unitq.rollout.execute import Waiting, carry_out, keep, running
-from unitq.rollout.plan import Change, PlannedChange
+from unitq.rollout.operation import Operation, Waiting
+from unitq.rollout.plan import Change, PlannedChange, keep
 from unitq.supervisor.takeover.stop_many import Handover
-from unitq.supervisor.takeover.strategy import ordered
+from unitq.supervisor.takeover.strategy import command, ordered
 from unitq.supervisor.takeover.waiting import DetachedError, GaveUpError, HandoverError
 from unitq.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from unitq.cli.takeover.main import Planned
     from unitq.instances.state import Seen
     from unitq.linux.interrupts import Interrupts
     from unitq.model.names import InstanceName
+    from unitq.model.process import Process
     from unitq.revisions.model import Revision
     from unitq.rollout.engine.rollout import Rollout
-    from unitq.rollout.executor import Stop
+    from unitq.rollout.executor import Progress, Stop
+    from unitq.rollout.in_flight import InFlightTracker
     from unitq.rollout.outcome import Outcome
+    from unitq.rollout.presenter import Presenter
+    from unitq.rollout.report import Report
+    from unitq.supervisor.takeover.plan import Planned
     from unitq.supervisor.takeover.stop_one import Ended
-    from unitq.supervisor.takeover.strategy import Member, Move, Pair
+    from unitq.supervisor.takeover.strategy import Move, Pair
     from unitq.systemd.manager import Systemd
 
-_SHOWN = 100  # characters of a command line
 _OFTEN = 0.02  # seconds between two looks at those that end while others start
 _TOGETHER = 2.0  # seconds in which those that are just ending are waited for, to start together
 
@@ -55,28 +57,28 @@ class Abreast:
         systemd: Systemd,
         interrupts: Interrupts,
         deadline: float | None,
-        say: Callable[[str], None],
-        warn: Callable[[str], None],
+        presenter: Presenter,
     ) -> None:
         """`deadline` is on the monotonic clock."""
         self._planned = planned
         self._systemd = systemd
         self._interrupts = interrupts
         self._deadline = deadline
-        self._say = say
-        self._warn = warn
+        self._presenter = presenter
+        self._say = presenter.say
+        self._warn = presenter.warn
         self._handover = Handover(
             planned.supervisord,
             Path(planned.scope.layout.told(planned.app.name)),
             interrupts,
-            lambda line: say(f"  {line}"),
+            lambda line: presenter.say(f"  {line}"),
             deadline,
         )
         self._hand: dict[str, tuple[Move, Pair, float]] = {}  # since when
         self._free: dict[InstanceName, tuple[Pair, str]] = {}  # to start, and how it went before
         self._freed = 0.0  # when the first of these was; on the monotonic clock
         self._failure: UnitqError | None = None
-        self.left: list[tuple[str, Member]] = []
+        self.left: list[tuple[str, Process]] = []
         self.killed: list[str] = []
         self.moved: set[str] = set()
 
@@ -211,27 +213,43 @@ class Abreast:
 
     def rolled(self, revision: Revision, started: Iterable[InstanceName]) -> Outcome:
         """A rollout that starts these and leaves all others as they are."""
-        where = observe.machine(self._systemd, self._planned.scope.layout)
-        found = running(self._systemd, self._planned.scope, where, revision)
+        rest = None if self._deadline is None else max(0.0, self._deadline - monotonic())
+        operation = Operation(
+            "takeover",
+            self._planned.scope,
+            _Meanwhile(self._presenter, self._turn, bool(self._hand)),
+            Waiting(rest),
+            systemd=self._systemd,
+            interrupts=self._interrupts,
+        )
         wanted = set(started)
         steps = tuple(
             PlannedChange(name, Change.START, "taken over") if name in wanted else keep(name)
-            for name in found
+            for name in operation.running(revision)
         )
-        rest = None if self._deadline is None else max(0.0, self._deadline - monotonic())
-        waiting = Waiting(json=True, limit=rest, shown=_Meanwhile(self._turn, bool(self._hand)))
-        return carry_out(
-            self._planned.scope, self._systemd, revision, steps, revision.rollout, waiting,
-            self._interrupts, promoted=True,
-        )  # fmt: skip
+        return operation.roll(revision, steps, revision.rollout, promoted=True)
 
 
 class _Meanwhile:
     """Looks after those that end while others start; shows nothing."""
 
-    def __init__(self, turn: Callable[[], None], busy: bool) -> None:
+    def __init__(self, presenter: Presenter, turn: Callable[[], None], busy: bool) -> None:
+        self.say = presenter.say
+        self.note = presenter.note
+        self.warn = presenter.warn
         self._turn = turn
         self.interval = _OFTEN if busy else None
+
+    def progress(
+        self,
+        hands: InFlightTracker | None,  # noqa: ARG002
+        keep: Callable[[str, str], None] | None,  # noqa: ARG002
+    ) -> AbstractContextManager[Progress]:
+        """It is the progress, too."""
+        return nullcontext(self)
+
+    def report(self, report: Report) -> None:
+        """There is one for the whole takeover."""
 
     def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:  # noqa: ARG002
         """Called after each step of the rollout's loop."""
@@ -239,8 +257,3 @@ class _Meanwhile:
 
     def stopping(self, stop: Stop) -> None:
         """Said by the takeover itself."""
-
-
-def command(one: Member) -> str:
-    """What somebody would look for in `ps`."""
-    return one_line(" ".join(one.words) or one.program)[:_SHOWN]

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.parsers.expat import ExpatError
 
 from unitq.errors import NotPermittedError, PreflightError, UnitqError
-from unitq.linux.identity import PID_MAX
+from unitq.linux.process import PID_MAX
 from unitq.printable import one_line
 from unitq.supervisor.takeover.answering import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unitq.linux.identity import Identity
+    from unitq.model.process import Process
     from unitq.supervisor.conf.server import Address
     from unitq.supervisor.takeover.answering import Expected
 
@@ -75,7 +75,7 @@ class Supervisord:
         )
 
     @property
-    def daemon(self) -> Identity:
+    def daemon(self) -> Process:
         """It itself, as the kernel knows it."""
         return self._guard.daemon
 

@@ -8,21 +8,20 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cli.deploy import prepare
-from unitq.cli.output import echo
-from unitq.cli.takeover.text import supervisorctl
 from unitq.errors import Exit, PreflightError, UnitqError
 from unitq.instances import observe
 from unitq.linux import files
 from unitq.revisions import state, store
-from unitq.rollout import install, ledger_store, report
-from unitq.rollout.deployment import nothing_in_the_way
-from unitq.rollout.execute import running, written
+from unitq.rollout import in_the_way, install, ledger_store
+from unitq.rollout.observed_report import Run, report_of
+from unitq.rollout.operation import Operation
 from unitq.rollout.plan import Change
+from unitq.rollout.prepare import Request, prepare
 from unitq.supervisor.takeover import autostart
-from unitq.supervisor.takeover.batch import Abreast, command
+from unitq.supervisor.takeover.batch import Abreast
+from unitq.supervisor.takeover.plan import supervisorctl
 from unitq.supervisor.takeover.strategy import UP
 from unitq.supervisor.takeover.waiting import HandoverError
 from unitq.text import unitq
@@ -30,12 +29,26 @@ from unitq.text import unitq
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from unitq.cli.takeover.main import Planned
     from unitq.linux.interrupts import Interrupts
+    from unitq.model.process import Process
     from unitq.revisions.model import Revision
+    from unitq.rollout.prepare import Prepared
+    from unitq.rollout.presenter import Presenter
     from unitq.supervisor.takeover.autostart import Kept
+    from unitq.supervisor.takeover.plan import Planned
     from unitq.supervisor.takeover.strategy import Move
     from unitq.systemd.manager import Systemd
+
+
+class Done(NamedTuple):
+    """What has become of a takeover."""
+
+    moved: frozenset[str]  # Supervisor's names of the processes
+    files: tuple[Kept, ...]  # Supervisor's files that were changed, and their copies
+    left: tuple[tuple[str, Process], ...]  # what a process has left behind
+    killed: tuple[str, ...]
+    failure: str
+    back: tuple[str, ...]  # commands that undo what was done to the program that failed
 
 
 class Mover:
@@ -47,19 +60,22 @@ class Mover:
         systemd: Systemd,
         interrupts: Interrupts,
         deadline: float | None,
-        *,
-        quiet: bool,
+        presenter: Presenter,
     ) -> None:
-        """`quiet`: nothing is said, as a document follows."""
+        """`deadline` is on the monotonic clock."""
         self._planned = planned
         self._scope = planned.scope
         self._systemd = systemd
         self._interrupts = interrupts
-        self._quiet = quiet
+        self._say = presenter.say
+        self._tell = presenter.note
+        self._operation = Operation(
+            "takeover", planned.scope, presenter, systemd=systemd, interrupts=interrupts
+        )
         self._began = time()
         self._place = self._scope.layout.app(planned.app.name)
         self._notes = Path(self._scope.layout.told(planned.app.name))
-        self._abreast = Abreast(planned, systemd, interrupts, deadline, self._say, self._warn)
+        self._abreast = Abreast(planned, systemd, interrupts, deadline, presenter)
         self._kept: list[Kept] = []
         self._failure = ""
         self._back: list[str] = []
@@ -67,7 +83,7 @@ class Mover:
     def run(self, *, fail_on_kill: bool) -> Exit:
         """Moves all; returns the exit code. Raises where nothing was changed yet."""
         planned = self._planned
-        nothing_in_the_way(self._scope, planned.app.name)
+        in_the_way.require_none(self._scope, planned.app.name)
         before = state.current(self._place)
         # Everything is checked before the first change.
         self._prepared(planned.moves, "", warn=True)
@@ -88,22 +104,13 @@ class Mover:
                 code = Exit.KILLED
         return code
 
-    def document(self, planned: dict[str, Any], code: Exit) -> dict[str, Any]:
-        """What was planned, with what became of it."""
-        for program in planned["programs"]:
-            for process in program["processes"]:
-                process["moved"] = process["moved"] or process["process"] in self._abreast.moved
-        return planned | {
-            "exit_code": int(code),
-            "files": [{"file": kept.file, "copy": kept.copy} for kept in self._kept],
-            "left": [
-                {"process": process, "pid": one.pid, "command": command(one)}
-                for process, one in self._abreast.left
-            ],
-            "killed": self._abreast.killed,
-            "failure": self._failure or None,
-            "back": self._back,
-        }
+    def done(self) -> Done:
+        """Returns what has become of it so far."""
+        abreast = self._abreast
+        return Done(
+            frozenset(abreast.moved), tuple(self._kept), tuple(abreast.left),
+            tuple(abreast.killed), self._failure, tuple(self._back),
+        )  # fmt: skip
 
     # --- one program ------------------------------------------------------------------------------
 
@@ -129,7 +136,7 @@ class Mover:
             return self._failed(move, earlier, error)
         return Exit.OK
 
-    def _prepared(self, moves: Iterable[Move], why: str, *, warn: bool) -> tuple[Any, Revision]:
+    def _prepared(self, moves: Iterable[Move], why: str, *, warn: bool) -> Prepared:
         """The plan for these programs and for what is installed already; nothing is changed."""
         planned = self._planned
         before = state.current(self._place)
@@ -139,16 +146,8 @@ class Mover:
             planned.app,
             workers=tuple(worker for worker in planned.app.workers if worker.name in wanted),
         )
-        prepared = prepare(
-            self._scope,
-            self._systemd,
-            app,
-            planned.toml,
-            None,
-            message=why,
-            beside=before,
-            warn=warn,
-        )
+        request = Request(app, planned.toml, message=why, beside=before)
+        prepared = prepare(self._operation, request, warn=warn)
         others = [
             f"{step.instance}: {step.change} ({step.why})"
             for step in prepared.plan.changes
@@ -160,14 +159,14 @@ class Mover:
                 hint="the takeover only adds workers: leave the others in the file as they are",
                 problems=tuple(others),
             )
-        return prepared, prepared.plan.target
+        return prepared
 
     def _installed(self, move: Move) -> Revision:
         """Installs the units of this program, and starts nothing."""
-        prepared, target = self._prepared([move], f"takeover of {move.program}", warn=False)
+        prepared = self._prepared([move], f"takeover of {move.program}", warn=False)
         if prepared.plan.pending:
             install.install(self._systemd, self._scope.layout, prepared.plan, prepared.rendered)
-        return target
+        return prepared.plan.target
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -182,19 +181,18 @@ class Mover:
             )  # fmt: skip
         with book:
             outcome = self._abreast.rolled(revision, ())
-            where = observe.machine(self._systemd, self._scope.layout)
-            found = running(self._systemd, self._scope, where, revision)
-            run = report.Run("takeover", self._began, self._scope.user, book.number)
-            told = report.document(
+            found = self._operation.running(revision)
+            run = Run("takeover", self._began, self._scope.user, book.number)
+            told = report_of(
                 run, revision, before.id if before else None, outcome,
                 observe.leftovers(revision, found.values()), outcome.exit(),
             )  # fmt: skip
-            written(book, told, outcome, None)
+            self._operation.keep(book, told, outcome, None)
         for path in self._notes.glob("*") if os.path.isdir(self._notes) else ():
             path.unlink(missing_ok=True)
         with suppress(OSError):
             self._notes.rmdir()
-        self._say(told["summary"][0])
+        self._say(told.last.summary[0])
         again = [
             name
             for move in self._planned.moves
@@ -306,17 +304,3 @@ class Mover:
     def _ctl_start(self, processes: list[str]) -> str:
         conf = str(self._planned.conf.path.absolute())
         return shlex.join([supervisorctl(), "-c", conf, "start", *processes])
-
-    # --- what is said -----------------------------------------------------------------------------
-
-    def _say(self, line: str) -> None:
-        if not self._quiet:
-            with suppress(OSError):
-                echo(line)
-
-    def _tell(self, line: str) -> None:
-        with suppress(OSError):
-            echo(line, err=True)
-
-    def _warn(self, line: str) -> None:
-        self._tell(f"warning: {line}")

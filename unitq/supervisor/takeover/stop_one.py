@@ -8,28 +8,29 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.linux import files
-from unitq.linux.identity import identity
+from unitq.linux import files, pidfd, proc
+from unitq.linux.process import alive, process
 from unitq.printable import one_line
 from unitq.supervisor.takeover import process_tree
-from unitq.supervisor.takeover.process_tree import Handle, Hold
-from unitq.supervisor.takeover.strategy import Way, way, workers_of
+from unitq.supervisor.takeover.process_tree import Hold
+from unitq.supervisor.takeover.strategy import Way, between, way, workers_of
 from unitq.supervisor.takeover.waiting import HandoverError, gone, pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from unitq.linux.pidfd import Handle
     from unitq.model.app import Worker
+    from unitq.model.process import Process
     from unitq.presets.model import Preset
     from unitq.supervisor.conf.programs import Settings
     from unitq.supervisor.takeover.rpc import Info, Supervisord
-    from unitq.supervisor.takeover.strategy import Member
     from unitq.supervisor.takeover.waiting import Steps
 
 _TRIES = 10  # successors that have begun to work before they could be held
@@ -71,7 +72,7 @@ class Ended(NamedTuple):
     """How it went."""
 
     told: tuple[int, ...]  # who got the signal
-    left: tuple[Member, ...]  # what still lives of what Supervisor had started
+    left: tuple[Process, ...]  # what still lives of what Supervisor had started
     killed: bool = False  # Supervisor's own SIGKILL may have come first
     successors: int = 0  # that were started in between, and held before they could take a job
 
@@ -176,7 +177,7 @@ class Ending:
         self._killed = monotonic() - begun >= settings.stopwaitsecs
         yield from self._stopped()
 
-    def _drain(self, top: Handle, members: tuple[Member, ...]) -> Steps[None]:
+    def _drain(self, top: Handle, members: tuple[Process, ...]) -> Steps[None]:
         self._tell(members, "")
         yield from self._finished([top])
         while True:
@@ -201,14 +202,11 @@ class Ending:
             yield from self._belongs(pid)
             with self._held(fresh) as hold:
                 yield from self._stands(fresh)
-                if process_tree.words(pid) == process_tree.words(self._supervisord.pid):
+                if proc.words_of(pid) == proc.words_of(self._supervisord.pid):
                     hold.let_go()
                     yield from pause(_MOMENT)  # it is supervisord's own copy, and becomes ours
                     return None
-                if (
-                    process_tree.has_begun_work(pid)
-                    or len(process_tree.below(pid, self._task.number)) > 1
-                ):
+                if process_tree.has_begun_work(pid) or len(process_tree.below(pid)) > 1:
                     return False
                 if not self._supervisord.stop(self._task.process):
                     return None
@@ -222,13 +220,13 @@ class Ending:
         with self._held(top) as hold:
             yield from self._stands(top)
             for _ in range(_ROUNDS):
-                members = process_tree.below(top.pid, self._task.number)
-                workers = workers_of(members, strict=self._task.strict)
+                members = process_tree.below(top.pid)
+                workers = workers_of(members, self._task.number, strict=self._task.strict)
                 if not workers:
                     break
                 self._tell(members, f"; the shell above it, PID {top.pid}, is held")
-                with self._handles(one.pid for one in workers) as handles:
-                    yield from self._finished(handles)
+                with pidfd.held(one.pid for one in workers) as handles:
+                    yield from self._finished(handles.values())
             else:
                 raise HandoverError(
                     f"{self._task.process}: a shell below PID {top.pid} starts the worker again "
@@ -236,7 +234,7 @@ class Ending:
                 )
             alive = [one for one in members[1:] if not one.dead]
             nobody = not self._told
-            if self._task.strict and nobody and any(not one.between for one in alive):
+            if self._task.strict and nobody and any(not between(one) for one in alive):
                 raise _no_handler(self._task, alive)
             if not self._supervisord.stop(self._task.process):
                 return
@@ -251,36 +249,33 @@ class Ending:
         program and its account; raises PreflightError where it is not what it should be."""
         begun = monotonic()
         daemon = self._supervisord.daemon
-        while (
-            process_tree.words(pid) == process_tree.words(daemon.pid)
-            and monotonic() - begun < _PROMPT
-        ):
+        while proc.words_of(pid) == proc.words_of(daemon.pid) and monotonic() - begun < _PROMPT:
             yield from pause(_MOMENT)
         process_tree.belongs(pid, daemon, self._task.accounts)
 
-    def _ready(self, pid: int) -> Steps[tuple[Member, ...]]:
+    def _ready(self, pid: int) -> Steps[tuple[Process, ...]]:
         """The family once somebody in it can be told; nothing where it has ended."""
         begun = monotonic()
         while True:
-            members = process_tree.below(pid, self._task.number)
+            members = process_tree.below(pid)
             if not members or members[0].dead:
                 return ()
             alive = [one for one in members if not one.dead]
-            if workers_of(members, strict=self._task.strict):
+            if workers_of(members, self._task.number, strict=self._task.strict):
                 return members
             waited = monotonic() - begun
             if members[0].held and len(alive) == 1:
                 return members  # by an earlier takeover, and its worker has ended
-            if all(one.between for one in alive) and waited > _ALONE:
+            if all(between(one) for one in alive) and waited > _ALONE:
                 return members
             if waited > _READY:
                 raise _no_handler(self._task, alive)
             yield from pause(_PAUSE)
 
-    def _tell(self, members: tuple[Member, ...], also: str) -> None:
+    def _tell(self, members: tuple[Process, ...], also: str) -> None:
         """Sends the signal to the workers that have not got it from an earlier takeover."""
         task = self._task
-        for one in workers_of(members, strict=task.strict):
+        for one in workers_of(members, task.number, strict=task.strict):
             before = self._was_told(one)
             self._told.append(one.pid)
             self.ends = members[0].pid
@@ -297,28 +292,28 @@ class Ending:
                 )
                 handle.send(task.number)
 
-    def _is_still(self, one: Member) -> bool:
+    def _is_still(self, one: Process) -> bool:
         """Whether what has this PID, now that it is held, is what was looked at.
 
         Raises PreflightError where it runs as another account than the program.
         """
-        found = identity(one.pid)
-        if found is None or found.began != one.begun:
+        found = alive(one.pid)
+        if found is None or found.identity != one.identity:
             return False
         process_tree.allowed(found, self._task.accounts)
         return True
 
-    def _was_told(self, one: Member) -> bool:
+    def _was_told(self, one: Process) -> bool:
         """Some frameworks kill the job at the second signal."""
         try:
-            return os.readlink(self._notes / str(one.pid)) == str(one.begun)
+            return os.readlink(self._notes / str(one.pid)) == str(one.ticks)
         except OSError:
             return False
 
-    def _note(self, one: Member) -> None:
+    def _note(self, one: Process) -> None:
         with files.nothing_changed("cannot note who was told"):
             files.folder(self._notes)
-            files.link(self._notes / str(one.pid), str(one.begun), synced=False)
+            files.link(self._notes / str(one.pid), str(one.ticks), synced=False)
 
     def _stopped(self) -> Steps[None]:
         """Waits until supervisord has noticed."""
@@ -329,7 +324,7 @@ class Ending:
                 raise HandoverError(f"{process} is STOPPING, though its process has ended")
             yield from pause(_PAUSE)
 
-    def _left(self, top: int) -> Steps[tuple[Member, ...]]:
+    def _left(self, top: int) -> Steps[tuple[Process, ...]]:
         """What lives on; nothing is done to it."""
         begun = monotonic()
         while True:
@@ -338,7 +333,7 @@ class Ending:
                 return found
             yield from pause(_PAUSE)
 
-    def _finished(self, handles: list[Handle]) -> Steps[None]:
+    def _finished(self, handles: Iterable[Handle]) -> Steps[None]:
         """Waits until all have ended, for as long as their job may take."""
         worker = self._task.worker
         rest = yield from gone(handles, worker.stop_timeout.seconds)
@@ -354,9 +349,7 @@ class Ending:
     def _stands(self, handle: Handle) -> Steps[None]:
         """Waits until a process that got SIGSTOP is held, or has ended."""
         begun = monotonic()
-        while (one := process_tree.member(handle.pid, signal.SIGTERM)) and not (
-            one.held or one.dead
-        ):
+        while (one := process(handle.pid)) and not (one.held or one.dead):
             if monotonic() - begun > _PROMPT:
                 raise HandoverError(f"PID {handle.pid} cannot be held: it is in state {one.state}")
             yield from pause(_MOMENT)
@@ -370,21 +363,8 @@ class Ending:
 
     @contextmanager
     def _handle(self, pid: int) -> Iterator[Handle | None]:
-        try:
-            handle = Handle(pid)
-        except ProcessLookupError:
-            yield None
-            return
-        try:
-            yield handle
-        finally:
-            handle.close()
-
-    @contextmanager
-    def _handles(self, pids: Iterable[int]) -> Iterator[list[Handle]]:
-        with ExitStack() as stack:
-            every = [stack.enter_context(self._handle(pid)) for pid in pids]
-            yield [each for each in every if each is not None]
+        with pidfd.held((pid,)) as held:
+            yield held.get(pid)
 
     @contextmanager
     def _held(self, handle: Handle) -> Iterator[Hold]:
@@ -397,7 +377,7 @@ class Ending:
             hold.let_go()
 
 
-def _no_handler(task: Task, alive: list[Member]) -> HandoverError:
+def _no_handler(task: Task, alive: list[Process]) -> HandoverError:
     pids = ", ".join(str(one.pid) for one in alive)
     return HandoverError(
         f"{task.process}: none of its processes ({pids}) has a handler for "

@@ -14,21 +14,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from signal import Signals
+from typing import TYPE_CHECKING
 
 from unitq.cmdline.wrappers import SHELLS, Kind, names
+from unitq.instances.signal_targets import recipients
 from unitq.model.app import KillMode
+from unitq.printable import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from unitq.model.app import Worker
     from unitq.model.names import InstanceName
+    from unitq.model.process import Process
     from unitq.presets.model import Preset
     from unitq.supervisor.conf.programs import Settings
 
 # What starts a worker below itself and stays; the signal is for the worker.
 _BETWEEN = SHELLS | names(Kind.PASSES_ON, Kind.KEEPS, Kind.ELSEWHERE)
+
+_SHOWN = 100  # characters of a command line
 
 UP = frozenset({"STARTING", "RUNNING", "STOPPING", "BACKOFF"})
 
@@ -41,74 +47,35 @@ class Way(StrEnum):
     DRAIN = "drain"
 
 
-class Member(NamedTuple):
-    """What the kernel tells of a process."""
-
-    pid: int
-    parent: int
-    state: str  # S, R, T, Z … (proc(5))
-    begun: int  # clock ticks since the boot: with the PID it names one process for good
-    words: tuple[str, ...]
-    program: str  # the file that it runs; empty where nobody may know
-    catches: bool  # it has a handler for the signal in question
-
-    @property
-    def dead(self) -> bool:
-        """Ended, and only not collected yet."""
-        return self.state in ("Z", "X")
-
-    @property
-    def held(self) -> bool:
-        """Stopped by SIGSTOP."""
-        return self.state in ("T", "t")
-
-    @property
-    def between(self) -> bool:
-        """Whether it only stands above a worker: a shell, npm, sudo and their likes."""
-        called = {self.program.rpartition("/")[2]}
-        for word in self.words[:2]:
-            # A title such as "npm run worker" is one word with spaces.
-            name = word.split(" ", 1)[0].rpartition("/")[2].removeprefix("-")
-            called.add(name.removesuffix("-cli.js").removesuffix(".js"))
-            if not _interprets(name):
-                break
-        return bool(called & _BETWEEN)
+def command(process: Process) -> str:
+    """What somebody would look for in `ps`, shortened."""
+    return one_line(" ".join(process.words) or process.executable)[:_SHOWN]
 
 
-def _interprets(name: str) -> bool:
-    return name.startswith(("node", "python"))
+def between(process: Process) -> bool:
+    """Whether it only stands above a worker: a shell, npm, sudo and their likes."""
+    called = {process.executable.rpartition("/")[2]}
+    for word in process.words[:2]:
+        # A title such as "npm run worker" is one word with spaces.
+        name = word.split(" ", 1)[0].rpartition("/")[2].removeprefix("-")
+        called.add(name.removesuffix("-cli.js").removesuffix(".js"))
+        if not name.startswith(("node", "python")):
+            break
+    return bool(called & _BETWEEN)
 
 
-def workers_of(family: Sequence[Member], *, strict: bool) -> tuple[Member, ...]:
-    """Who gets the signal: on each branch the first below all shells that has a handler for it.
+def workers_of(family: Sequence[Process], number: int, *, strict: bool) -> tuple[Process, ...]:
+    """Who gets the signal, of a process and all below it, the top first.
 
-    `strict`: without a handler it gets none, as it would die of it. Otherwise the first process
+    `strict`: without a handler a process gets none, as it would die of it. Otherwise the first one
     below the shells does: that is how whoever wrote its `stop_signal` wants it to end.
     """
-    if not family:
-        return ()
-    below: dict[int, list[Member]] = {}
-    for one in family[1:]:
-        below.setdefault(one.parent, []).append(one)
-    return tuple(_first(family[0], below, strict=strict))
-
-
-def _first(one: Member, below: Mapping[int, list[Member]], *, strict: bool) -> list[Member]:
-    if one.dead:
-        return []
-    if one.catches and not one.between:
-        return [one]
-    children = below.get(one.pid, [])
-    # Whoever has no handler itself may stand above one that has.
-    deeper = strict or not one.between
-    found = [each for child in children for each in _first(child, below, strict=deeper)]
-    if found or strict or one.between:
-        return found
-    return [one]
+    top = family[0].pid if family else 0
+    return recipients(family, number, between, strict=strict, top=top)
 
 
 def way(
-    family: Sequence[Member],
+    family: Sequence[Process],
     settings: Settings,
     worker: Worker,
     preset: Preset | None,
@@ -119,7 +86,7 @@ def way(
 
     `known`: supervisord goes by the settings that are in the file now.
     """
-    told = workers_of(family, strict=preset is not None)
+    told = workers_of(family, Signals[worker.stop_signal], strict=preset is not None)
     if told != tuple(family[:1]):
         return Way.HOLD
     if not known or settings.stopwaitsecs < _seconds(worker):

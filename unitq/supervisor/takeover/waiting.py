@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias, TypeVar
 
     from unitq.linux.interrupts import Interrupts
-    from unitq.supervisor.takeover.process_tree import Handle
+    from unitq.linux.pidfd import Handle
 
     T = TypeVar("T")
     Steps: TypeAlias = Generator["Wait", None, T]

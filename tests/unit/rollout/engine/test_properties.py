@@ -24,21 +24,13 @@ from tests.harness.world import (
     scenes,
     simulated,
 )
-from unitq.instances.state import (
-    AT_STOP_TIMEOUT,
-    LEFT_BEHIND,
-    End,
-    Ending,
-    Keeper,
-    Seen,
-    ending_of,
-    failure,
-)
+from unitq.instances.state import LEFT_BEHIND, Keeper, Seen, ending_of, failure
 from unitq.model.names import InstanceName
 from unitq.model.settings import Promote, Share
 from unitq.rollout.engine.instance import IN_FLIGHT, Action, ActionKind, Phase
 from unitq.rollout.engine.rollout import Rollout, Stage, begin
 from unitq.rollout.plan import Change, PlannedChange
+from unitq.systemd.exit_status import AT_STOP_TIMEOUT, End, Ending
 
 
 def endings_are_told(rollout: Rollout, world: World) -> None:

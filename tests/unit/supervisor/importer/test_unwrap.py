@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from tests.harness.build import PRESETS
 from tests.harness.import_corpus import ENVIRONMENT, HOST, recognise
+from unitq.cmdline.shell import simple
 from unitq.config.parse import parse
 from unitq.errors import ConfigError
 from unitq.supervisor.conf.ini import Ini
@@ -28,7 +29,6 @@ from unitq.supervisor.conf.programs import read
 from unitq.supervisor.conf.section import Surroundings
 from unitq.supervisor.conf.symbols import LETTERS, filled
 from unitq.supervisor.importer.exec_line import line, numbered
-from unitq.supervisor.importer.shell import commands
 from unitq.supervisor.importer.translate import Imported, Wishes, translate
 from unitq.supervisor.importer.unwrap import plain
 
@@ -256,7 +256,10 @@ def test_a_shell_that_does_nothing_is_left_out(
         ("exec php x > /log", True, False),
         ("php $X", True, True),
         ("X=1; php $X", True, True),
-        ("X=1 php $X", False, False),
+        ("X=1 php $X", True, True),
+        ("cd /a && X=1 Y='2 3' php x > /log", True, True),
+        ("X=1", False, False),
+        ("X=1 > /log php x", True, True),
         ("php x || true", False, False),
         ("umask 2 && wait", False, False),
         ("php <<EOF", False, False),
@@ -305,9 +308,10 @@ def test_a_variable_that_a_shell_reads_a_file_for_keeps_it() -> None:
 
 
 def test_words_know_where_they_stand() -> None:
-    (first, second) = commands("  cd 'a b' && php \"x\"y ") or []
-    assert [word.text for word in first.words] == ["cd", "a b"]
-    assert [(word.text, word.start) for word in second.words] == [("php", 14), ("xy", 18)]
+    (first, second) = simple("  cd 'a b' && php \"x\"y ")
+    assert (first.command.words, first.then) == (("cd", "a b"), "&&")
+    written = [(word.text, word.start) for word in second.command.written]
+    assert written == [("php", 14), ("xy", 18)]
 
 
 # --- anything at all ------------------------------------------------------------------------------

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from unitq.cli.takeover.main import loaded
 from unitq.errors import ConfigError
 from unitq.supervisor.conf import files as conf_files
+from unitq.supervisor.takeover.plan import loaded
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,8 +18,8 @@ import pytest
 from tests.harness.build import app
 from tests.unit.supervisor.takeover.test_strategy import SETTINGS
 from unitq.errors import UnitqError
-from unitq.linux.identity import identity
 from unitq.linux.interrupts import Interrupts
+from unitq.linux.process import alive
 from unitq.supervisor.takeover import process_tree
 from unitq.supervisor.takeover.rpc import Info
 from unitq.supervisor.takeover.stop_many import Handover
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from unitq.linux.identity import Identity
-    from unitq.supervisor.takeover.strategy import Member
+    from unitq.model.process import Process
 
 BEGIN = """\
 import os, signal, socket, sys, time
@@ -53,11 +52,17 @@ WRITING = "one = open(sys.argv[1] + '.queue', 'w')"
 PARENT = "os.fork()"
 
 
-def itself() -> Identity:
+def itself() -> Process:
     """This process: what the workers are children of."""
-    found = identity(os.getpid())
+    found = alive(os.getpid())
     assert found
     return found
+
+
+def is_held(pid: int) -> bool:
+    found = alive(pid)
+    assert found
+    return found.held
 
 
 class Paper:
@@ -197,7 +202,7 @@ def test_it_gives_up_and_kills_nothing(tmp_path: Path, papers: list[Paper]) -> N
     assert not paper.stopped
     assert all(process.poll() in (0, None) for process in paper.every)
     assert paper.every[-1].poll() is None
-    assert "T" not in process_tree._stat(paper.every[-1].pid)[0]
+    assert not is_held(paper.every[-1].pid)
 
 
 def test_what_works_for_too_long_is_left_to_it(tmp_path: Path, papers: list[Paper]) -> None:
@@ -281,8 +286,8 @@ def test_what_is_held_is_let_go_when_all_is_left(tmp_path: Path, papers: list[Pa
     paper.process = shell
     made = handover(paper, tmp_path)
 
-    def below() -> list[Member]:
-        return [one for one in process_tree.below(shell.pid, signal.SIGTERM) if one.catches]
+    def below() -> list[Process]:
+        return [one for one in process_tree.below(shell.pid) if one.catches(signal.SIGTERM)]
 
     deadline = time.monotonic() + 60
     while not below():
@@ -291,9 +296,9 @@ def test_what_is_held_is_let_go_when_all_is_left(tmp_path: Path, papers: list[Pa
     (worker,) = below()
     os.kill(worker.pid, signal.SIGSTOP)  # so that it does not end when it is told
     made.begin(task())
-    while "T" not in process_tree._stat(shell.pid)[0]:
+    while not is_held(shell.pid):
         made.wait()
         made.turn()
     made.turn()
     made.close()
-    assert process_tree._stat(shell.pid)[0] != "T"
+    assert not is_held(shell.pid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from signal import SIGTERM
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from tests.harness.build import PRESETS, app
 from tests.harness.import_corpus import OF_SUPERVISOR, around, file
 from unitq.errors import ConfigError
 from unitq.model.names import InstanceName
+from unitq.model.process import Process
 from unitq.supervisor.conf import files as conf_files
 from unitq.supervisor.conf.ini import Ini
 from unitq.supervisor.conf.programs import Settings, read
@@ -20,7 +22,7 @@ from unitq.supervisor.conf.section import Surroundings
 from unitq.supervisor.conf.server import addresses
 from unitq.supervisor.takeover.autostart import copy_of
 from unitq.supervisor.takeover.autostart_edit import switched_off
-from unitq.supervisor.takeover.strategy import UP, Member, Pair, Way, ordered, way, workers_of
+from unitq.supervisor.takeover.strategy import UP, Pair, Way, between, ordered, way, workers_of
 
 # --- Supervisor's files ---------------------------------------------------------------------------
 
@@ -202,13 +204,16 @@ def test_the_password_behind_a_hash_is_the_one_of_supervisorctl() -> None:
 # --- who is told ----------------------------------------------------------------------------------
 
 
-def member(pid: int, parent: int, words: str, *, catches: bool = False, state: str = "S") -> Member:
+def member(
+    pid: int, parent: int, words: str, *, catches: bool = False, state: str = "S"
+) -> Process:
     parts = tuple(words.split("|"))
-    return Member(pid, parent, state, 1, parts, parts[0], catches)
+    caught = -1 if catches else 0
+    return Process(pid, parent, 1, state, caught=caught, executable=parts[0], words=parts)
 
 
-def told(*family: Member, strict: bool = True) -> list[int]:
-    return [one.pid for one in workers_of(family, strict=strict)]
+def told(*family: Process, strict: bool = True) -> list[int]:
+    return [one.pid for one in workers_of(family, SIGTERM, strict=strict)]
 
 
 def test_the_worker_is_found_below_what_stands_above_it() -> None:
@@ -223,7 +228,7 @@ def test_the_worker_is_found_below_what_stands_above_it() -> None:
     ):
         # sudo has handlers of its own, and is not the worker.
         top = member(2, 1, above, catches=above.startswith("sudo"))
-        assert top.between
+        assert between(top)
         assert told(top, php, child) == [3]
     nested = (member(1, 0, "/bin/sh|run"), member(2, 1, "-bash"), php, child)
     assert told(*nested) == [3]
@@ -255,8 +260,8 @@ def test_nobody_is_told_below_another_who_is(shape: list[tuple[int, bool, str]])
     for index, (parent, catches, name) in enumerate(shape):
         above = family[min(parent, len(family) - 1)].pid
         family.append(member(101 + index, above, name, catches=catches))
-    found = workers_of(family, strict=True)
-    assert all(one.catches and not one.between for one in found)
+    found = workers_of(family, SIGTERM, strict=True)
+    assert all(one.catches(SIGTERM) and not between(one) for one in found)
     parents = {one.pid: one.parent for one in family}
     pids = {one.pid for one in found}
     for one in found:

@@ -1,0 +1,35 @@
+"""How unitq's modules may import each other, beyond what import-linter's contracts say."""
+
+from __future__ import annotations
+
+import grimp
+
+# Imports that lead back to where they start, until they are cut. None is to be added.
+CIRCLES = {
+    ("unitq.cli.deploy", "unitq.cli.plan_text"),
+    ("unitq.cli.plan_text", "unitq.cli.deploy"),
+}
+
+
+def circular(graph: grimp.ImportGraph) -> set[tuple[str, str]]:
+    """Returns the imports from which a chain of imports leads back."""
+    return {
+        (module, imported)
+        for module in graph.modules
+        for imported in graph.find_modules_directly_imported_by(module)
+        if graph.find_shortest_chain(importer=imported, imported=module)
+    }
+
+
+def test_no_imports_in_a_circle() -> None:
+    """Imports within functions and for types count, too."""
+    graph = grimp.build_graph("unitq", cache_dir=None)
+    assert len(graph.modules) > 300
+    assert circular(graph) == CIRCLES
+
+
+def test_circles_are_found() -> None:
+    graph = grimp.ImportGraph()
+    for importer, imported in (("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")):
+        graph.add_import(importer=importer, imported=imported)
+    assert circular(graph) == {("a", "b"), ("b", "c"), ("c", "a")}

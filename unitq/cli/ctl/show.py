@@ -1,0 +1,124 @@
+"""`unitq ctl` status, pid, tail, version: what changes nothing."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from unitq import __version__
+from unitq.cli.ctl.call import refuse, say, why
+from unitq.cli.output import STDOUT, echo, echo_lines, echo_text
+from unitq.errors import UnitqError
+from unitq.supervisor.ctl.fleet import look
+from unitq.supervisor.ctl.format import VERSION, Code, error, status_lines
+from unitq.systemd import journal
+
+if TYPE_CHECKING:
+    from unitq.cli.ctl.call import Call
+
+_BYTES = 1600  # what supervisorctl shows where nobody says how much
+
+
+def status(call: Call) -> Code:
+    """The state of each process."""
+    fleet = look(call.scope)
+    code = Code.OK
+    asked = list(fleet.names.ordered())
+    if call.words and "all" not in call.words:
+        asked = []
+        for word in call.words:
+            found = fleet.names.find(word)
+            asked += [one for one in fleet.names.ordered() if one in found.processes]
+            if not found.processes:
+                refuse(found)
+                code = Code.STATUS_UNKNOWN
+    states = fleet.states()
+    rows = [(fleet.names.of(one), *states[one]) for one in asked]
+    for line in status_lines(rows):
+        echo(line)
+    if any(state.stopped for _, state, _ in rows):
+        code = Code.STATUS_NOT_RUNNING
+    return code
+
+
+def pid(call: Call) -> Code:
+    """The PID of each process."""
+    fleet = look(call.scope)
+    if "all" in call.words:
+        for process in fleet.names.ordered():
+            echo(str(fleet.pid(process)))
+        return Code.OK
+    code = Code.OK
+    for word in call.words:
+        found = fleet.names.find(word)
+        # A group has no PID: getProcessInfo takes none (supervisor/rpcinterface.py).
+        if not found.processes or (":" in word and not found.single):
+            why(found)
+            echo(f"No such process {word}")
+            code = Code.GENERIC
+            continue
+        for process in found.processes:
+            number = fleet.pid(process)
+            echo(str(number))
+            if not number:
+                code = Code.NOT_RUNNING
+    return code
+
+
+def version(call: Call) -> Code:
+    """The version of Supervisor that the answers are those of."""
+    if call.words:
+        return call.wrong("Error: version accepts no arguments")
+    echo(VERSION)
+    say(f"version {__version__}, which answers as supervisorctl {VERSION} does")
+    return Code.OK
+
+
+def tail(call: Call) -> Code:
+    """The last bytes of what a process has printed, or all that it prints from now on."""
+    words = list(call.words)
+    if not words:
+        return call.wrong("Error: too few arguments")
+    if len(words) > 3:
+        return call.wrong("Error: too many arguments")
+    modifier = words.pop(0) if words[0].startswith("-") else ""
+    if not words:
+        echo("Error: tail requires process name")
+        return Code.GENERIC
+    name, channel = words[0], (words[-1].lower() if len(words) > 1 else "stdout")
+    if channel not in ("stdout", "stderr"):
+        echo(f"Error: bad channel {channel!r}")
+        return Code.GENERIC
+    follow = modifier == "-f"
+    if modifier and not follow and not re.fullmatch("-[0-9]{1,9}", modifier):
+        echo(f"Error: bad argument {modifier}")
+        return Code.GENERIC
+    fleet = look(call.scope)
+    found = fleet.names.find(name)
+    if not found.single or len(found.processes) != 1:
+        echo(error(name, why(found) if found.apps else "no such process name"))
+        return Code.GENERIC
+    if channel == "stderr":
+        say("the journal has both streams as one: this is all of it")
+    unit = fleet.instances[found.processes[0]].unit
+    user = call.scope.user
+    if follow:
+        echo("==> Press Ctrl-C to exit <==")
+        return _followed(journal.follow(unit, user=user))
+    count = int(modifier[1:]) if modifier else _BYTES
+    try:
+        text = journal.printed(unit, count, user=user)
+    except UnitqError as problem:
+        echo(error(name, "unknown error reading log"))
+        say(problem.message)
+        return Code.GENERIC
+    echo_text(text.decode(errors="surrogateescape") + "\n")
+    return Code.OK
+
+
+def _followed(arguments: list[str]) -> Code:
+    with suppress(KeyboardInterrupt):
+        for lines in journal.stream(arguments, STDOUT):
+            echo_lines(line.decode(errors="surrogateescape") for line in lines)
+    return Code.OK

@@ -1,0 +1,178 @@
+"""Instances as `unitq status` shows them: what each is, and whether that is what it should be."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.context import chosen
+from unitq.instances import observe, paused
+from unitq.linux import proc
+from unitq.revisions.in_place import nothing_to_compare
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from unitq.context import Scope
+    from unitq.instances.crash_loop import CrashLoop
+    from unitq.model.names import InstanceName
+    from unitq.revisions.model import Revision, WorkerRevision
+    from unitq.systemd.manager import Systemd
+
+
+class InstanceStatus(NamedTuple):
+    """One instance, with what should be."""
+
+    instance: observe.Instance
+    wanted: str | None  # the revision that it should run; None: it should not run
+    code: str | None  # the revision that its worker should run
+    paused: bool = False  # told to take no jobs, and that holds for this life of it
+    young: bool = False  # it has not lived for min_healthy
+    crashed: bool = False  # it ended, and not with 0, and is being started again
+    loop: CrashLoop | None = None
+    unproved: bool = False  # it has ended again and again, and the journal does not tell how
+    age: float | None = None  # seconds in its state, by no clock that anybody sets
+
+    @property
+    def fresh(self) -> bool | None:
+        """Whether it runs the code that its worker should run; None: unknown."""
+        return self.instance.fresh(self.code)
+
+    @property
+    def serving(self) -> bool:
+        """Whether it takes jobs."""
+        bad = self.paused or self.loop or self.unproved or self.instance.elsewhere
+        return self.instance.serving and not bad
+
+    def code_state(self, worker: WorkerRevision | None) -> str:
+        """Which code it runs: current, in place, moved, old, unknown; empty: it has no process."""
+        if not self.instance.pids:
+            return ""
+        if self.instance.moved:
+            return "moved"
+        if self.fresh is not True:
+            return "old" if self.fresh is False else "unknown"
+        nothing = self.instance.uncompared or (worker and nothing_to_compare(worker))
+        return "in place" if nothing else "current"
+
+    @property
+    def state(self) -> str:
+        """What it is, in words."""
+        if self.instance.active == "deactivating":
+            return "draining"
+        if self.loop:
+            return "crash loop"
+        if self.instance.sub.startswith("auto-restart"):
+            return "crashed, restarting" if self.crashed else "restarting"
+        if self.instance.elsewhere:
+            return "left its unit"
+        if self.paused:
+            return "paused"
+        if self.unproved:
+            return "starting, again and again"
+        if self.instance.serving and self.young:
+            return "starting"
+        return f"{self.instance.active} ({self.instance.sub})"
+
+
+def statuses(
+    scope: Scope,
+    systemd: Systemd,
+    revision: Revision,
+    wanted: Sequence[str],
+    shown: Mapping[InstanceName, observe.Instance],
+) -> tuple[InstanceStatus, ...]:
+    """Returns the instances that `wanted` names (none: all), in the order of unitq.toml.
+
+    `shown` are those of the app, compared with the revision. Raises NoMatchError for a name that
+    is none's.
+    """
+    asked: set[InstanceName] = chosen(revision, wanted, shown)
+    notes = paused.notes(scope.layout, revision.app)
+    least = revision.rollout.min_healthy.seconds
+    # As in unitq.toml; what nobody wants any more comes last.
+    order = {worker.name: index for index, worker in enumerate(revision.workers)}
+    rows = tuple(
+        InstanceStatus(
+            instance,
+            revision.wanted(name),
+            revision.code(name),
+            name in notes and notes[name] == instance.invocation,
+            young=_young(instance, least),
+            crashed=_crashed(systemd, instance),
+            age=_age(systemd, instance),
+        )
+        for name, instance in sorted(
+            shown.items(), key=lambda each: (order.get(each[0].worker, len(order)), each[0])
+        )
+        if name in asked
+    )
+    return _with_loops(rows, least, user=scope.user)
+
+
+def _age(systemd: Systemd, instance: observe.Instance) -> float | None:
+    """How long it has been what it is; the wall clock may be set meanwhile (clock_gettime(2))."""
+    if instance.since is None:
+        return None
+    if instance.serving and instance.main_pid:
+        age = proc.age(instance.main_pid)
+        if age is not None:
+            return age
+    name = "StateChangeTimestampMonotonic"
+    stamp: int = systemd.properties(instance.unit, name)[name]
+    return max(0.0, time.monotonic() - stamp / 1e6)
+
+
+def _young(instance: observe.Instance, least: float) -> bool:
+    """Whether it runs, and has not lived for so many seconds; by no clock that anybody sets.
+
+    Also where its process has ended since systemd was asked: what follows is younger still.
+    """
+    if not instance.serving:
+        return False
+    age = proc.age(instance.main_pid) if instance.main_pid else None
+    return age is None or age < least
+
+
+def _crashed(systemd: Systemd, instance: observe.Instance) -> bool:
+    """Whether it is being started again after an end that is not that of so many jobs: exit 0.
+
+    False also where it has been started again meanwhile: systemd then tells a code of 0, and no
+    longer how the process before ended.
+    """
+    if not instance.sub.startswith("auto-restart"):
+        return False
+    told = systemd.properties(instance.unit, "ExecMainCode", "ExecMainStatus")
+    return (told["ExecMainCode"], told["ExecMainStatus"]) not in ((0, 0), (os.CLD_EXITED, 0))
+
+
+def _with_loops(
+    rows: tuple[InstanceStatus, ...], least: float, *, user: bool
+) -> tuple[InstanceStatus, ...]:
+    """The rows, with the crash loops. The journal is asked only for those that it may be about."""
+    ends = {row.instance.unit: _ends(row) for row in rows}
+    suspects = [unit for unit, count in ends.items() if count >= 3]
+    if not suspects:
+        return rows
+    from unitq.instances.crash_loop import crash_loop, lives_known
+    from unitq.systemd import journal
+
+    told, now = journal.lives(suspects, user=user), time.monotonic()
+    found = []
+    for row in rows:
+        unit = row.instance.unit
+        if unit in told:
+            loop = crash_loop(told[unit], now, least, ends[unit])
+            known = lives_known(told[unit]) >= 3
+            row = row._replace(loop=loop, unproved=loop is None and not known)  # noqa: PLW2901
+        found.append(row)
+    return tuple(found)
+
+
+def _ends(row: InstanceStatus) -> int:
+    """How often it has ended since the last deliberate start, where it is not healthy now."""
+    instance = row.instance
+    between = instance.sub.startswith("auto-restart")
+    starting = instance.active == "activating" or row.young
+    return (instance.restarts or 0) + between if row.wanted and starting else 0

@@ -1,0 +1,70 @@
+"""What is on disk about one app: its revisions, and the reports of its rollouts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from unitq.instances import observe
+from unitq.revisions import history, state, store
+from unitq.rollout import reports
+
+if TYPE_CHECKING:
+    from unitq.context import Scope
+    from unitq.model.layout import AppLayout
+    from unitq.model.names import InstanceName
+    from unitq.revisions.model import Revision
+    from unitq.rollout.reports import StoredReport
+    from unitq.systemd.manager import Systemd
+
+
+class Stored(NamedTuple):
+    """All that is on disk about one app."""
+
+    scope: Scope
+    place: AppLayout
+    current: Revision
+    revisions: tuple[Revision, ...]  # oldest first
+    reports: tuple[StoredReport, ...]  # oldest first
+    notes: list[str]  # what could not be read
+
+    @property
+    def verdicts(self) -> list[history.Verdict]:
+        """What the reports say of revisions, oldest first."""
+        return [each.verdict for each in self.reports]
+
+    def note(self, words: str) -> None:
+        """Keeps what is to be said at the end, once."""
+        if words not in self.notes:
+            self.notes.append(words)
+
+    def find(self, wanted: str | None) -> Revision:
+        """The revision that is meant, the current one by default. Raises NoMatchError."""
+        return history.find(self.revisions, wanted, self.current.id) if wanted else self.current
+
+    def document(self, **values: Any) -> dict[str, Any]:
+        """What every command here prints as JSON."""
+        head = {
+            "format": 1,
+            "scope": "user" if self.scope.user else "system",
+            "app": self.current.app,
+        }
+        return head | values | {"notes": self.notes}
+
+
+def stored(scope: Scope) -> Stored:
+    """What is on disk about the one app that is meant. Raises NoMatchError."""
+    revision = scope.installed()
+    place = scope.layout.app(revision.app)
+    notes: list[str] = []
+    found = store.every(place, notes.append)
+    told = reports.reports(place, notes.append)
+    return Stored(scope, place, revision, tuple(found), tuple(told), notes)
+
+
+def looked(found: Stored, systemd: Systemd) -> dict[InstanceName, observe.Instance]:
+    """Every instance of any revision that systemd knows, with its processes."""
+    where = observe.machine(systemd, found.scope.layout)
+    # Also workers that nobody wants any more: a process of one may still drain.
+    workers = {worker.name for revision in found.revisions for worker in revision.workers}
+    workers |= {name.worker for name in state.pinned_instances(found.place)}
+    return observe.instances(systemd, where, found.current.app, workers)

@@ -1,0 +1,220 @@
+"""Looks for mistakes in unitq.toml and on this machine, before anything is changed."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from unitq.config import (
+    dropin_lint,
+    envfile_lint,
+    machine_lint,
+    moving_paths,
+    scripts,
+    service_lint,
+)
+from unitq.config.allowed import without_allowed
+from unitq.config.exposure_lint import limits_of_user_scope, rated
+from unitq.config.lint import advice
+from unitq.errors import (
+    ConfigError,
+    Exit,
+    NoMatchError,
+    NotPermittedError,
+    PreflightError,
+    SystemdError,
+    UnitqError,
+)
+from unitq.linux.account import name_of
+from unitq.model import names
+from unitq.model.finding import Certainty, Finding, Level
+from unitq.model.hardening import Hardening
+from unitq.revisions import code
+from unitq.rollout import preflight
+from unitq.rollout.wanted_units import read, rendered
+from unitq.units import dropins, exposure
+from unitq.units.dropin_files import DropIns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from unitq.context import Scope
+    from unitq.model.app import App
+    from unitq.queues.check import Answered
+    from unitq.rollout.wanted_units import Inputs
+    from unitq.units.render import Code, Rendered
+
+_MANAGER = "user@{}.service"
+_NO_LIMIT = 2**64 - 1  # µs; what systemd says of "infinity"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a look at a configuration file found."""
+
+    app: App
+    path: Path
+    findings: tuple[Finding, ...]
+    redis: Answered | None = None  # None: it was not asked
+    broken: UnitqError | None = None  # why there are no units
+    denied: bool = False  # something can only be read as root
+
+    @property
+    def ready(self) -> bool:
+        """Whether a deploy would find nothing wrong."""
+        return all(finding.level is not Level.ERROR for finding in self.findings)
+
+    @property
+    def exit(self) -> Exit:
+        """What `check` exits with."""
+        if self.broken:
+            return self.broken.exit
+        if self.denied:
+            return Exit.NOT_PERMITTED
+        return Exit.OK if self.ready else Exit.NOT_AS_WANTED
+
+
+def check(scope: Scope, *, ask_redis: bool = False) -> Checked:
+    """Looks at the configuration file and the machine; changes nothing. Raises ConfigError."""
+    app, path = scope.load()
+    found, refused = code.look(app)
+    inputs = read(scope, app, path, found)
+    units: Rendered | None = None
+    broken: UnitqError | None = None
+    try:
+        units = rendered(scope, app, found, after=inputs.order.after)
+    except (ConfigError, PreflightError) as error:  # an operator's own template
+        broken = error
+    redis = _redis(scope, app, path) if ask_redis else None
+    findings = [
+        *(each.finding for each in refused),
+        *([Finding(Level.ERROR, "units", broken.message, broken.hint)] if broken else ()),
+        *findings_of(inputs, units),
+        *inputs.order.findings,
+        *machine_lint.of_shutdown(app, _patience(scope)),
+        *(_exposure(scope, app, found) if units else ()),
+        *(redis.findings if redis else ()),
+    ]
+    denied = any(each.denied for each in refused) or bool(redis and redis.denied)
+    findings = without_allowed(findings, app)
+    return Checked(app, path, tuple(findings), redis, broken, denied)
+
+
+def findings_of(inputs: Inputs, wanted: Rendered | None) -> list[Finding]:
+    """Returns what a deploy looks for as well. `wanted` is None where units cannot be made."""
+    scope, app, found = inputs.scope, inputs.app, inputs.code
+    return [
+        *inputs.order.refused,
+        *inputs.secrets.findings,
+        *preflight.of_app(
+            app,
+            found,
+            user_scope=scope.user,
+            folder=inputs.path.parent,
+            path=_search_path(scope),
+        ),
+        *moving_paths.of_app(app, found, scope.layout),
+        *preflight.of_owner(app, inputs.path),
+        *(preflight.verify(wanted.units, user_scope=scope.user) if wanted else ()),
+        *advice(app, scope.presets(), scripts.of_app(app, found, scope.presets())),
+        *envfile_lint.of_app(app, found),
+        *service_lint.of_app(app),
+        *(_dropins(scope, app, wanted) if wanted else ()),
+        *_linger(scope),
+        *machine_lint.of_memory(app),
+        *(
+            Finding(
+                Level.WARNING,
+                f"presets.{name}",
+                f"left out: {error.in_short}",
+                f"`unitq presets {name}` says all that is wrong with it",
+                "its framework is not recognised",
+                "broken-preset",
+                Certainty.CERTAIN,
+            )
+            for name, error in scope.presets().broken.items()
+        ),
+    ]
+
+
+def _patience(scope: Scope) -> machine_lint.Patience:
+    """How long systemd waits at a shutdown, as far as it can be asked."""
+    from unitq.systemd.manager import Systemd
+
+    found = {}
+    # Also of a user's scope: it is the machine's systemd that goes down.
+    for unit, name in (("reboot.target", "JobTimeoutUSec"), (_MANAGER, "TimeoutStopUSec")):
+        if unit == _MANAGER and not scope.user:
+            continue
+        with suppress(SystemdError, NoMatchError, NotPermittedError):
+            micros = Systemd().properties(unit.format(os.getuid()), name)[name]
+            if micros < _NO_LIMIT:
+                found[name] = micros / 1e6
+    return machine_lint.Patience(found.get("JobTimeoutUSec"), found.get("TimeoutStopUSec"))
+
+
+def _search_path(scope: Scope) -> str | None:
+    """The PATH that services get; None where systemd cannot be asked."""
+    with suppress(SystemdError, NotPermittedError):
+        return scope.systemd().search_path()
+    return None
+
+
+def _linger(scope: Scope) -> list[Finding]:
+    """Whether the user's manager outlives the session that it was started by."""
+    if not scope.user:
+        return []
+    who = name_of(os.getuid())
+    # loginctl(1), enable-linger; systemd-logind keeps it here.
+    return machine_lint.of_linger(who, lingers=os.path.exists(f"/var/lib/systemd/linger/{who}"))
+
+
+def _dropins(scope: Scope, app: App, wanted: Rendered) -> list[Finding]:
+    """What drop-ins change of the units that are to be."""
+    there = DropIns(str(scope.layout.unit_dir), user=scope.user)
+    found = []
+    for worker in wanted.workers:
+        units = [
+            names.unit(app.name, each) for each in names.instances(worker.name, worker.instances)
+        ]
+        changed = dropins.changes(worker.unit.text, there.of([worker.unit.name, *units]))
+        found += dropin_lint.findings(worker.name, worker.unit.name, changed, user=scope.user)
+    return found
+
+
+def _exposure(scope: Scope, app: App, found: Mapping[str, Code]) -> list[Finding]:
+    """How much of the machine each worker can reach, now and with another word."""
+    if scope.user:
+        return limits_of_user_scope(app)  # systemd rates the services of the system only
+    words = {
+        word: {
+            worker.name: worker.unit
+            for worker in rendered(
+                scope,
+                replace(app, workers=tuple(replace(w, hardening=word) for w in app.workers)),
+                found,
+            ).workers
+        }
+        for word in (Hardening.STANDARD, Hardening.STRICT)
+    }
+    own = {worker.name: worker.unit for worker in rendered(scope, app, found).workers}
+    return rated(
+        app,
+        exposure.scores(own),
+        {word: exposure.scores(units) for word, units in words.items()},
+    )
+
+
+def _redis(scope: Scope, app: App, path: Path) -> Answered:
+    """What the configured Redis answers, in two seconds at the most."""
+    from unitq.queues.check import answered, unreachable
+    from unitq.queues.sources import way
+
+    try:
+        there = way(app, scope.presets(), str(path))
+        return answered(there.connection, there.sources)
+    except (ConfigError, NotPermittedError) as error:  # its password is nowhere, or not for us
+        return unreachable(error)

@@ -1,0 +1,197 @@
+"""Which releases are in use: by processes of the app, by pins, by orphans."""
+
+from __future__ import annotations
+
+import os.path
+from pathlib import PurePosixPath as Path
+from typing import TYPE_CHECKING
+
+from unitq.config import scripts
+from unitq.errors import NotPermittedError, UnitqError
+from unitq.instances import observe
+from unitq.linux import proc
+from unitq.linux.links import moving_link
+from unitq.model import names
+from unitq.revisions import state, store
+from unitq.revisions.around import paths_used
+from unitq.rollout.archive import Stored, looked
+from unitq.units.parse import told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from unitq.linux.links import Link
+
+
+class Uses:
+    """Who uses which release directory."""
+
+    def __init__(self) -> None:
+        self.pids: dict[str, set[int]] = {}
+        self.pinned: dict[str, set[names.InstanceName]] = {}
+        self.orphans: dict[str, set[int]] = {}  # their PIDs, and those of their children
+        self.told: list[str] = []  # of these, in words
+
+    @property
+    def releases(self) -> set[str]:
+        """All that are in use."""
+        return {*self.pids, *self.pinned, *self.orphans}
+
+
+def uses_of(found: Stored) -> Uses:
+    """What is in use. Raises NotPermittedError or UnitqError where that cannot be told for sure."""
+    uses = Uses()
+    kept = {worker.release for revision in found.revisions for worker in revision.workers}
+    # Pins first and last: one that moves meanwhile counts with what it was and what it is.
+    _pins(found, uses)
+    for pid, worker in sorted(_processes(found).items()):
+        _process(found, uses, kept, pid, worker)
+    around = _around(found)
+    for one in looked(found, found.scope.systemd()).values() if around else ():
+        for link in around.get(one.name.worker, ()):
+            _through(found, uses, link, one.pids)
+    _orphans(found, uses)
+    _pins(found, uses)
+    return uses
+
+
+def _orphans(found: Stored, uses: Uses) -> None:
+    """What works for the app outside its units, in a release of a revision that is kept or not."""
+    # Not for those who only ask what is kept.
+    from unitq.orphans.find import known, look
+    from unitq.orphans.registered import Redis
+
+    what = known(found.scope, found.current)
+    redis = Redis(found.scope, found.current)
+    for orphan in look(what, redis.registered()).every:
+        pid = orphan.process.pid
+        if orphan.release:
+            uses.orphans.setdefault(orphan.release, set()).update(orphan.pids)
+            uses.told.append(
+                f"process {pid}, an orphan that works as {orphan.worker}, runs from "
+                f"{orphan.release}: `{_typed(found)} orphans` shows more, --drain ends it"
+            )
+        elif orphan.claim is None and not orphan.elsewhere:
+            raise UnitqError(
+                f"process {pid} works as {orphan.worker} outside the units of "
+                f"{found.current.app}, and nobody can say from which release",
+                hint=f"`{_typed(found)} orphans --drain {pid}` lets it finish and end",
+            )
+    for words in (*what.notes, *redis.notes):
+        found.note(words)
+
+
+def _typed(found: Stored) -> str:
+    from unitq.text import unitq
+
+    return unitq(found.current.app, user=found.scope.user)
+
+
+def _pins(found: Stored, uses: Uses) -> None:
+    for instance in state.pinned_instances(found.place):
+        revision = state.pinned(found.place, instance)
+        release = store.release(found.place, revision, instance.worker) if revision else None
+        if release:
+            uses.pinned.setdefault(release, set()).add(instance)
+        else:
+            found.note(f"the pin of {instance} leads nowhere: its next start would fail")
+
+
+def _processes(found: Stored) -> dict[int, str | None]:
+    """Every process of the app, with its worker where it is one's."""
+    app = found.current.app
+    systemd = found.scope.systemd()
+    where = observe.machine(systemd, found.scope.layout)
+    of_slice = proc.pids(f"{where.cgroup}/{names.slice_path(app)}")
+    # A drop-in may have moved an instance to another slice: systemd knows where it is.
+    of_instances = {
+        pid: one.name.worker for one in looked(found, systemd).values() for pid in one.pids
+    }
+    return dict.fromkeys(of_slice) | of_instances
+
+
+def _process(found: Stored, uses: Uses, kept: Iterable[str], pid: int, worker: str | None) -> None:
+    evidence = proc.evidence(pid)
+    try:
+        directory = proc.working_directory(pid)
+    except PermissionError:
+        directory, evidence = None, evidence._replace(readable=False)
+    if not evidence.readable:
+        raise NotPermittedError(
+            f"{found.current.app}: process {pid} may not be read, so nobody can say which release "
+            "it uses",
+            hint="run it as root (sudo)",
+        )
+    inside = {release for release in kept if directory and Path(directory).is_relative_to(release)}
+    started = _started_from(found, evidence.revision, worker) if evidence.revision else set()
+    # One that was renamed under it is in use as well, by another name.
+    renamed = {other for release in kept if (other := _sibling(release, directory))}
+    for release in inside | started | (set() if inside else renamed):
+        uses.pids.setdefault(release, set()).add(pid)
+    if evidence.revision and not started and directory is not None and not inside:
+        raise UnitqError(
+            f"process {pid} runs revision {evidence.revision}, of which nothing is left, so nobody "
+            "can say which release it uses",
+            hint="`unitq restart` brings it to the current revision",
+        )
+
+
+def _sibling(release: str, directory: str | None) -> str:
+    """The directory beside a release that a process is in; empty where there is none."""
+    folder = f"{Path(release).parent}/"
+    if directory is None or folder == "//" or not directory.startswith(folder):
+        return ""
+    found = f"{folder}{directory[len(folder) :].partition('/')[0]}"
+    return found if os.path.isdir(found) else ""
+
+
+def _started_from(found: Stored, revision: str, worker: str | None) -> set[str]:
+    """The releases that a process of this revision may use: its worker's, or all there are."""
+    known = {each.name for one in found.revisions for each in one.workers}
+    workers = [worker] if worker else sorted(known)
+    told = {store.release(found.place, revision, name) for name in workers}
+    return {release for release in told if release}
+
+
+def _around(found: Stored) -> dict[str, set[Link]]:
+    """By worker, the links that each release moves and that its command goes through.
+
+    Its pin does not hold these: the release in use is another one than `directory` says.
+    """
+    links: dict[str, set[Link]] = {}
+    for revision in found.revisions:
+        texts = store.unit_texts(found.place, revision)
+        for worker in revision.workers:
+            text = texts.get(names.template(revision.app, worker.name), "")
+            said = told(text, str(found.place.pins(worker.name)))
+            command = said.command if said else ""
+            heads = scripts.heads(command, worker.release)
+            for used in paths_used(command, worker.release, heads):
+                if link := moving_link(used.path):
+                    links.setdefault(worker.name, set()).add(link)
+    return links
+
+
+def _through(found: Stored, uses: Uses, link: Link, pids: Iterable[int]) -> None:
+    """Notes the release that an instance came to by a link.
+
+    Raises UnitqError where the link has been moved since, and nothing tells.
+    """
+    folder = f"{Path(link.target).parent}/"
+    inside: dict[str, set[int]] = {}
+    for pid in pids:
+        if not proc.older_than(pid, link.path):
+            inside.setdefault(link.target, set()).add(pid)
+        for path in proc.places(pid):
+            if path.startswith(folder):
+                release = f"{folder}{path[len(folder) :].partition('/')[0]}"
+                inside.setdefault(release, set()).add(pid)
+    if not inside and (alive := [pid for pid in pids if proc.age(pid) is not None]):
+        raise UnitqError(
+            f"process {alive[0]} was started by way of {link.path}, which was moved since, so "
+            "nothing tells which release it uses",
+            hint=f"`{_typed(found)} restart` brings it to the current one; `{_typed(found)} check` "
+            "says what to write",
+        )
+    for release, users in inside.items():
+        uses.pids.setdefault(release, set()).update(users)

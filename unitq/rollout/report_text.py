@@ -1,0 +1,286 @@
+"""A report as text: at the end of a rollout, and later from what was kept of it."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.queues.job_text import shown
+from unitq.text import duration, number, plural, unitq
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from unitq.rollout.report import (
+        Command,
+        Report,
+        ReportedInstance,
+        ReportedJob,
+        ReportedOrphan,
+        StopTimeout,
+        Way,
+    )
+
+_NAMED = 5  # instances that one line names
+_ADVICE = " (it has no handler for it, or was not up yet: is stop_signal the right one?)"
+# What the kernel sends to a program that goes wrong, and what abort(3) does (signal(7)): no stop.
+_CRASHES = {f"died of {name}" for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")}
+
+
+class Line(NamedTuple):
+    """One line, and whether it is about something that went wrong."""
+
+    text: str
+    wrong: bool = False
+
+
+def block(report: Report) -> list[Line]:
+    """All that a report says: what, where, when and by whom; each command that took part."""
+    lines = [Line(_headline(report))]
+    for each in report.earlier:
+        lines += [Line(_by(each)), *_ways(each)]
+    return _once([*lines, Line(_by(report.last)), *ending(report)])
+
+
+def _once(lines: Iterable[Line]) -> list[Line]:
+    """Without the log of a failure that stands above already: a command that goes on tells it."""
+    found: list[Line] = []
+    seen: set[tuple[str, ...]] = set()
+    groups: list[list[Line]] = []
+    for line in lines:
+        if groups and line.text.startswith("  | "):
+            groups[-1].append(line)
+        else:
+            groups.append([line])
+    for first, *log in groups:
+        key = (first.text.partition(" failed: ")[0], *(line.text for line in log))
+        found += [first, *([Line("  | as above", wrong=True)] if log and key in seen else log)]
+        seen.add(key)
+    return found
+
+
+def ending(report: Report) -> list[Line]:
+    """What failed and why, what was killed, one line in all, what to type next."""
+    lines = _ways(report.last, report.error)
+    if report.orphans:
+        lines.append(Line(f"warning: {_orphans(report, report.orphans)}", wrong=True))
+    if report.no_rollback:
+        lines.append(Line(f"  not rolled back: {report.no_rollback}", wrong=True))
+    if report.next:
+        lines.append(Line(f"  next: {report.next}", wrong=True))
+    return lines
+
+
+def _ways(command: Command, error: str | None = None) -> list[Line]:
+    """What became of the instances on the way there and back, each with its closing line."""
+    lines = [*_mishaps(command.way.instances), *_dropped(command.way)]
+    if error:
+        lines.append(Line(f"  the rollout ended there: {error}", wrong=True))
+    lines += [Line(text) for text in limits(command.way.stop_timeouts)]
+    first, *second = command.summary
+    lines.append(Line(first))
+    if command.rollback:
+        back = command.rollback.way
+        lines += _mishaps(back.instances)
+        lines += [Line(text) for text in limits(back.stop_timeouts)]
+        lines += _dropped(back)
+    return [*lines, *(Line(text) for text in second)]
+
+
+def limits(rows: Iterable[StopTimeout]) -> list[str]:
+    """Which stop_timeout holds for old processes, a line for each worker where it changes."""
+    return [f"{row.worker}: drains for {_limit(row)}" for row in rows]
+
+
+def _limit(row: StopTimeout) -> str:
+    def span(seconds: float | None) -> str:
+        return "as long as it takes" if seconds is None else duration(seconds)
+
+    applied, before, after = row.seconds, row.before, row.after
+    most = span(applied) if applied is None else f"up to {span(applied)}"
+    if applied == after:
+        return f"{most} (the new stop_timeout; {span(before)} before)"
+    return f"{most} (the old stop_timeout; {span(after)} once the new processes run)"
+
+
+def _orphans(report: Report, orphans: Sequence[ReportedOrphan]) -> str:
+    old = sum(one.current is False for one in orphans)
+    count = plural(len(orphans), "orphan")
+    code = "" if not old else " on old code" if old == len(orphans) else f", {old} on old code"
+    typed = unitq(report.app, user=report.user)
+    where = f"{count} of {report.app}{code}, outside its units"
+    return f"{where}: `{typed} orphans` shows more, --drain ends them"
+
+
+def _headline(report: Report) -> str:
+    last = report.last
+    app = f"{report.app}{' (--user)' * report.user} on {report.host}"
+    versions = sorted(set(report.code_versions.values()))
+    code = versions[0] if len(versions) == 1 else f"{len(versions)} releases"
+    _, _, fingerprint = last.revision.partition("-")
+    words = f"revision {number(last.revision)} ({fingerprint}, {code})"
+    if report.previous not in (None, last.revision):
+        words += f", replaces {number(report.previous)}"
+    if report.restores is not None:
+        words += f", restores {report.restores}"
+    if report.rollout is None:
+        return f"{last.command} of {app}: {words}"
+    return f"rollout {report.rollout} of {app}: {last.command} of {words}"
+
+
+def _by(command: Command) -> str:
+    began, ended = time.localtime(command.began), time.localtime(command.ended)
+    same_day = began[:3] == ended[:3]
+    until = time.strftime("%H:%M:%S %Z" if same_day else "%Y-%m-%d %H:%M:%S %Z", ended)
+    since = time.strftime("%Y-%m-%d %H:%M:%S", began)
+    return f"  by {command.by}, {since} to {until}: {command.command_line}"
+
+
+def _mishaps(rows: Sequence[ReportedInstance]) -> Iterable[Line]:
+    shown: dict[tuple[str, ...], str] = {}
+    for row in rows:
+        if row.phase == "failed":
+            yield Line(f"{row.instance} failed: {row.reason}", wrong=True)
+            log = _alike(row)
+            if log and log in shown:
+                yield Line(f"  | as {shown[log]}", wrong=True)
+                continue
+            shown[log] = row.instance
+            yield from (Line(f"  | {text}", wrong=True) for text in row.log)
+    for row in rows:
+        if row.ending == "killed":
+            yield Line(
+                f"warning: {row.instance} was killed after "
+                f"{duration(row.drain_seconds or 0.0)} ({row.ending_detail}, "
+                f"PID {row.pid_before}): {_lost(row)}",
+                wrong=True,
+            )
+            if row.phase != "failed":
+                yield from (Line(f"  | {text}", wrong=True) for text in row.log)
+    for row in rows:
+        for job in row.jobs or ():
+            yield Line(f"  {_became_of(row)}: {_job(job)}", wrong=True)
+    for row in rows:
+        if row.ending == "killed":
+            yield from _perhaps(row)
+    for row in rows:
+        if row.ending == "drained" and row.ending_detail:
+            yield Line(f"warning: {row.instance} drained; {row.ending_detail}", wrong=True)
+    for row in rows:
+        for what in row.foreign:
+            yield Line(f"warning: {row.instance} was {what} meanwhile", wrong=True)
+    yield from (Line(f"warning: {text}", wrong=True) for text in _did_not_drain(rows))
+    yield from _unreached(rows)
+
+
+def _alike(row: ReportedInstance) -> tuple[str, ...]:
+    """What a failed one printed, without what tells it from another instance.
+
+    In no order: what a worker prints and what systemd says of it race to the journal.
+    """
+    number = row.instance.rpartition("@")[2]
+    names = (re.escape(row.unit), re.escape(row.instance), rf"\binstance {number}\b")
+    own = re.compile("|".join((*names, r"\b(?i:pid) \d+")))
+    return tuple(sorted(own.sub("%", text) for text in row.log))
+
+
+def killed(row: ReportedInstance) -> list[str]:
+    """What is to be said of an instance that was killed, without what it printed."""
+    lines = [line.text for line in _mishaps([row]) if not line.text.startswith("  | ")]
+    return [line.strip().removeprefix("warning: ") for line in lines]
+
+
+def _lost(row: ReportedInstance) -> str:
+    jobs = row.jobs
+    if jobs is not None:
+        return f"{plural(len(jobs), 'job')} in hand" if jobs else "it had no job in hand"
+    possible = row.possible_jobs
+    if possible is None:
+        return "the job in hand may be lost"
+    if not possible:
+        return "no job of its queues was in hand"
+    return "the job in hand may be lost; which one it had, its framework does not write down"
+
+
+def _perhaps(row: ReportedInstance) -> Iterable[Line]:
+    """The jobs of which one may have been in its hand."""
+    if row.jobs is not None:
+        return
+    possible = row.possible_jobs or ()
+    for job in possible[:_NAMED]:
+        yield Line(f"  perhaps lost with {row.instance}: {_job(job)}", wrong=True)
+    if (more := len(possible) - _NAMED) > 0:
+        yield Line(f"  and {more} more: --json has all of them", wrong=True)
+
+
+def _dropped(way: Way) -> Iterable[Line]:
+    """The jobs that a worker took just before its stop signal, and did not begin."""
+    jobs = way.dropped_jobs
+    if jobs:
+        yield Line(
+            f"warning: {plural(len(jobs), 'job')} taken by a worker that was told to stop, and not "
+            "begun; RQ puts such a job into its failed list some minutes later",
+            wrong=True,
+        )
+    for job in jobs[:_NAMED]:
+        yield Line(f"  perhaps lost: {_job(job)}", wrong=True)
+    if (more := len(jobs) - _NAMED) > 0:
+        yield Line(f"  and {more} more: --json has all of them", wrong=True)
+
+
+def _became_of(row: ReportedInstance) -> str:
+    """What became of the jobs that it had in hand."""
+    back = row.requeued
+    if back is None:
+        return f"lost with {row.instance}"
+    if back.done:
+        return f"put back, after {row.instance} had it in hand"
+    return f"lost with {row.instance}, and not put back ({back.why_not})"
+
+
+def _job(job: ReportedJob) -> str:
+    """All that it takes to find a job again: it may have to be done by hand."""
+    what = shown(job.name or "a job")
+    identity = f" {shown(job.id)}" if job.id else ""
+    since = "" if job.since is None else f", begun {_clock(job.since)}"
+    queue = f" of queue {shown(job.queue)}" if job.queue else ""
+    # What it printed does not tell the payload.
+    payload = f"payload {job.hash}" if job.hash else "as it printed"
+    return f"{what}{identity}{queue}{since}, {payload}"
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def _unreached(rows: Sequence[ReportedInstance]) -> Iterable[Line]:
+    """The workers that a stop does not reach, those together that are started alike."""
+    by_words: dict[str, list[ReportedInstance]] = {}
+    for row in rows:
+        if words := row.unreached:
+            by_words.setdefault(re.sub(r" \(PID \d+\)", "", words), []).append(row)
+    for words, alike in by_words.items():
+        more = f" and {len(alike) - _NAMED} more" * (len(alike) > _NAMED)
+        names = ", ".join(row.instance for row in alike[:_NAMED])
+        said = alike[0].unreached if len(alike) == 1 else words
+        yield Line(f"warning: {names}{more}: {said}", wrong=True)
+        yield Line(
+            "  a stop can cost its job; let the command begin with the worker itself, or a script "
+            "end with `exec` and the worker",
+            wrong=True,
+        )
+
+
+def _did_not_drain(rows: Sequence[ReportedInstance]) -> Iterable[str]:
+    """One line for each way to end: a hundred instances often end the same way."""
+    by_detail: dict[str, list[str]] = {}
+    for row in rows:
+        if row.ending in ("died", "unknown"):
+            by_detail.setdefault(row.ending_detail, []).append(row.instance)
+    for detail, found in by_detail.items():
+        more = f" and {len(found) - _NAMED} more" * (len(found) > _NAMED)
+        advice = _ADVICE * detail.startswith("died of SIG")
+        if detail.partition(" (")[0] in _CRASHES:
+            advice = ", so it crashed: its job may be lost"
+        yield f"{', '.join(found[:_NAMED])}{more} did not drain: {detail}{advice}"

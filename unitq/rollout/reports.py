@@ -1,0 +1,165 @@
+"""The reports of an app's rollouts, and what is kept of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from unitq.errors import Exit
+from unitq.revisions import history
+from unitq.revisions.history import Verdict
+from unitq.revisions.store import REPORT, complete, every, numbered, pinned
+from unitq.rollout import ledger
+from unitq.rollout import ledger_store as rollouts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from unitq.model.layout import AppLayout
+    from unitq.revisions.model import Revision
+
+    # Is told in words what was skipped, and why.
+    Note = Callable[[str], None]
+
+# Reports of rollouts that are kept.
+_ROLLOUTS = 50
+
+
+class StoredReport(NamedTuple):
+    """A report on disk, and what it says of one revision."""
+
+    verdict: Verdict
+    document: Mapping[str, Any]  # as `--json` printed it; Report.from_json reads it
+
+
+def prune(
+    place: AppLayout, revision: Revision, keep: int = 10, running: Collection[str] = ()
+) -> None:
+    """Deletes all but the newest `keep` revisions, and all but the newest reports of rollouts.
+
+    Never the current one (`revision`), one that is pinned or that a process runs (`running`: ids),
+    the one that a rollback would go to, nor what one of these needs; nor a report that says of a
+    revision that stays whether it is stable. A damaged revision goes in its turn.
+    """
+    told = reports(place, _unsaid)
+    known = every(place, _unsaid)
+    found = history.entries(known, [each.verdict for each in told], None, revision.id)
+    stay = history.needed(
+        found,
+        revision,
+        in_use={*running, *pinned(place)},
+        complete=complete(place, known),
+        keep=keep,
+    )
+    folders = sorted(numbered(Path(place.revisions)))
+    for _, path in folders[: max(0, len(folders) - keep)]:
+        if path.name not in stay:
+            shutil.rmtree(path, ignore_errors=True)
+    left = {path.name for _, path in numbered(Path(place.revisions))}
+    _prune_rollouts(place, told, left)
+
+
+def _prune_rollouts(
+    place: AppLayout, told: Sequence[StoredReport], revisions: Collection[str]
+) -> None:
+    about: dict[str, list[Verdict]] = {name: [] for name in revisions}
+    for verdict, _ in told:
+        about.get(verdict.revision, []).append(verdict)
+    verdicts = {last.rollout for each in about.values() if (last := history.last_verdict(each))}
+    folders = sorted(numbered(Path(place.state) / "rollouts"))
+    for number, path in folders[: max(0, len(folders) - _ROLLOUTS)]:
+        if number not in verdicts:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def reports(place: AppLayout, note: Note) -> list[StoredReport]:
+    """The reports of all rollouts, oldest first; `rollout` of each document is its number.
+
+    One that tells of several revisions, as that of a failure with a rollback does, is there for
+    each of them.
+    """
+    found: list[StoredReport] = []
+    hidden = False
+    folders = sorted(numbered(Path(place.state) / "rollouts"))
+    for number, path in folders:
+        try:
+            report = json.loads((path / "report.json").read_bytes())
+            wrong = [
+                key
+                for told in (report, *_earlier(report))
+                for key, kind in REPORT.items()
+                if not isinstance(told[key], kind)
+            ]
+            if wrong:
+                raise ValueError(f"{', '.join(wrong)}: not what belongs there")
+            verdict = Verdict.from_json(report | {"rollout": number})
+        except FileNotFoundError:
+            # Of one that was cut off, the next one tells what became of it.
+            if number == folders[-1][0] and not _given_up(path):
+                note(f"rollout {number} has no report: it goes on, or it was killed")
+        except OSError as error:
+            note(f"{path / 'report.json'}: {error.strerror}: left out")
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            note(f"{path / 'report.json'}: damaged ({type(error).__name__}: {error}): left out")
+        else:
+            try:
+                report = rollouts.whole(path, report)
+            except PermissionError:
+                hidden = True
+            except OSError as error:
+                note(f"{error.filename}: {error.strerror}: what workers printed is left out")
+            except (ValueError, TypeError, AttributeError, RecursionError) as error:
+                note(f"{path / 'logs.json'}: damaged: {error}: what workers printed is left out")
+            report = {"began": None, "ended": None, "by": None, **report, "rollout": number}
+            found += [StoredReport(each, report) for each in _before(report)]
+            found.append(StoredReport(verdict, report))
+            if isinstance(back := report.get("rollback"), dict):
+                # The revision that it was rolled back to has no other report.
+                whole = report["exit_code"] == Exit.ROLLED_BACK
+                result, code = ("ok", Exit.OK) if whole else ("failed", Exit.DEGRADED)
+                of_back = {"command": "rollback", "result": result, "exit_code": int(code)}
+                verdict = Verdict.from_json({**report, **back, **of_back})
+                found.append(StoredReport(verdict, report))
+    if hidden:
+        note(
+            "what workers printed, and the jobs they had, may be read by root and the group "
+            "systemd-journal only: not shown"
+        )
+    return found
+
+
+def _earlier(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """What commands before the last one of this rollout did. Raises TypeError."""
+    if not isinstance(report, dict):
+        raise TypeError("not a JSON object")
+    found = report.get("earlier", [])
+    if not isinstance(found, list):
+        raise TypeError("earlier: not what belongs there")
+    return found
+
+
+def _before(report: dict[str, Any]) -> list[Verdict]:
+    """What it says of another revision: a way back that went on replaced the report of a failure.
+
+    Oldest first.
+    """
+    return [
+        Verdict.from_json({**each, "rollout": report["rollout"]})
+        for each in _earlier(report)
+        if each["revision"] != report["revision"]
+    ]
+
+
+def _given_up(folder: Path) -> bool:
+    """Whether an operator ended this rollout by `abort`: then it is known why it has no report."""
+    with suppress(OSError):
+        told = ledger.records((folder / "ledger.jsonl").read_bytes())
+        return bool(told) and bool(told[-1].data.get("aborted"))
+    return False
+
+
+def _unsaid(words: str) -> None:
+    """For who deletes: what cannot be read is said by those commands that show it."""

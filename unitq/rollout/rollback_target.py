@@ -1,0 +1,48 @@
+"""What a failed rollout can go back to, and what brings back code that was updated in place."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from unitq.model.settings import OnFailure, Share
+from unitq.revisions import checkout, history, in_place, store
+from unitq.rollout import reports
+
+if TYPE_CHECKING:
+    from unitq.context import Scope
+    from unitq.model.settings import RolloutSettings
+    from unitq.revisions.model import Revision
+
+
+def rollback_target(scope: Scope, revision: Revision) -> Revision | None:
+    """The last stable revision before this one that is still there; None: there is none."""
+    place = scope.layout.app(revision.app)
+    known = store.every(place, _unsaid)
+    told = reports.reports(place, _unsaid)
+    found = history.entries(known, [each.verdict for each in told], None, None)
+    entry = history.last_stable(found, revision, store.complete(place, known))
+    return entry.revision if entry else None
+
+
+def of_rollback(settings: RolloutSettings) -> RolloutSettings:
+    """How a rollback goes: without canaries, for it is known to work; nothing follows a failure."""
+    return settings._replace(on_failure=OnFailure.PAUSE, canary=Share(0))
+
+
+def restore(scope: Scope, goal: Revision, now: Revision) -> str:
+    """What brings the code of `goal` back where that of `now` has replaced its files.
+
+    Empty where a rollback does.
+    """
+    gone = in_place.overwritten(goal, now)
+    return checkout.how_to_restore(goal, gone, now, typed_deploy(scope, now)) if gone else ""
+
+
+def typed_deploy(scope: Scope, revision: Revision) -> str:
+    """The command that deploys this app, from whatever directory."""
+    return f"unitq{' --user' * scope.user} -c {shlex.quote(revision.config)} deploy"
+
+
+def _unsaid(words: str) -> None:
+    """What cannot be read is no way back; `unitq history` says why."""

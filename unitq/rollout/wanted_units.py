@@ -1,0 +1,111 @@
+"""The units that unitq.toml and the code lead to: to be shown, or to be installed."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from unitq.config import scripts
+from unitq.errors import NotPermittedError, SystemdError
+from unitq.linux import programs
+from unitq.model import names
+from unitq.model.finding import Finding, Level
+from unitq.revisions import code
+from unitq.rollout import credentials
+from unitq.rollout.shutdown_order import shutdown_order
+from unitq.units import ordering, templates, unit_files
+from unitq.units.local_services import Surroundings
+from unitq.units.render import Code, Rendered
+from unitq.units.render import render as render_units
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from unitq.context import Scope
+    from unitq.model.app import App
+    from unitq.revisions.model import Revision
+    from unitq.rollout.credentials import Secrets
+    from unitq.rollout.shutdown_order import ShutdownOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What units are made of, read once."""
+
+    scope: Scope
+    app: App
+    path: Path  # of unitq.toml
+    code: Mapping[str, Code]  # by worker
+    secrets: Secrets
+    order: ShutdownOrder  # what the workers stop before
+
+
+def read(scope: Scope, app: App, path: Path, found: Mapping[str, Code]) -> Inputs:
+    """Reads what else it takes, next to the code that was found."""
+    secrets = credentials.read(app, user_scope=scope.user)
+    return Inputs(scope, app, path, found, secrets, _stop_order(scope, app, found))
+
+
+def as_deployed(scope: Scope, app: App) -> Rendered:
+    """Returns the units that a deploy would install now, to be shown; also without the code."""
+    found, _ = code.look(app)
+    return rendered(scope, app, found, after=_stop_order(scope, app, found).after)
+
+
+def rendered(
+    scope: Scope,
+    app: App,
+    found: Mapping[str, Code],
+    *,
+    after: Mapping[str, Sequence[str]] | None = None,
+) -> Rendered:
+    """Returns the units, to be shown: nothing in them says which environment it is."""
+    texts, app = templates.texts(scope.layout.config_dir), scripts.fitted(app, found)
+    return render_units(app, scope.layout, found, texts, programs.itself(), after)
+
+
+def sealed(inputs: Inputs, before: Revision | None) -> tuple[Rendered, list[Finding]]:
+    """Returns the units to be installed, and what could not be found out about environments.
+
+    Who may not read the app's key takes environments for those of `before`, and says so. Raises
+    NotPermittedError where there are secrets to be sealed.
+    """
+    layout, secrets = inputs.scope.layout, inputs.secrets
+    app = scripts.fitted(inputs.app, inputs.code)
+    key, unknown = b"", []
+    try:
+        key = credentials.key(layout.app(app.name).key)
+        seal = credentials.sealing(key)
+    except NotPermittedError as error:
+        if secrets.content:
+            raise
+        seal = credentials.as_before(before)
+        message = "whether it has changed since the last deploy is unknown"
+        unknown.append(Finding(Level.WARNING, "environment", message, error.hint, error.message))
+    found = {
+        worker.name: replace(
+            inputs.code[worker.name], secrets=credentials.seals(worker, secrets.content, key)
+        )
+        for worker in app.workers
+    }
+    texts = templates.texts(layout.config_dir)
+    units = render_units(app, layout, found, texts, programs.itself(), inputs.order.after, seal)
+    return replace(units, key=key), unknown
+
+
+def _stop_order(scope: Scope, app: App, found: Mapping[str, Code]) -> ShutdownOrder:
+    """What the workers stop before; what is asked of systemd is left out where there is none."""
+    layout, manager, own = scope.layout, None, ""
+    with suppress(SystemdError, NotPermittedError):
+        manager = scope.systemd()
+        own = manager.control_group() if scope.user else ""
+    texts = [
+        unit_files.text(layout.unit_dir, names.template(app.name, w.name)) for w in app.workers
+    ]
+    kept = dict.fromkeys(unit for text in texts for unit in ordering.units_in(text))
+    around = Surroundings(
+        manager, names.target(app.name), own, [unit for unit in kept if unit not in app.after]
+    )
+    return shutdown_order(scripts.fitted(app, found), found, scope.presets(), around)
