@@ -18,23 +18,19 @@ from hypothesis import strategies as st
 from unitq.instances.state import Seen
 from unitq.model.names import InstanceName
 from unitq.model.settings import Duration, Promote, RolloutSettings, Share
-from unitq.rollout.engine.counts import Tally, tallied
-from unitq.rollout.engine.rollout import (
+from unitq.rollout.engine.groups import Trait
+from unitq.rollout.engine.instance import (
     FINAL,
     IN_FLIGHT,
-    Order,
+    PROBE_INTERVAL,
+    Action,
+    ActionKind,
     Phase,
-    Rollout,
-    What,
-    advance,
-    begin,
-    confirmed,
-    ordered,
-    probed,
-    refused,
+    step,
 )
-from unitq.rollout.engine.schedule import PROBE_INTERVAL, deadline, due, orders, windows_full
-from unitq.rollout.plan import Do, Step
+from unitq.rollout.engine.rollout import Rollout, begin
+from unitq.rollout.engine.schedule import deadline, next_actions
+from unitq.rollout.plan import Change, PlannedChange
 from unitq.systemd.exit_status import End
 
 if TYPE_CHECKING:
@@ -69,7 +65,7 @@ GOOD, RECYCLES, EXEC_FAILS, DIES, DIES_LATE, HANGS, WRONG, REFUSED, CANCELLED = 
 class Fate:
     """All that will happen to one instance."""
 
-    do: Do
+    change: Change
     there: str  # serving, down, failed, restarting: when the rollout begins
     drain: float = 0.0
     end: End = End.DRAINED
@@ -78,10 +74,10 @@ class Fate:
     outcome: str = GOOD
     crash: float | None = None  # ends by itself at this time, if it is not touched before
     for_good: bool = False  # and is not started again
-    young: bool = False  # kept, and has not run for min_healthy when the rollout begins
+    unproven: bool = False  # kept, and has not run for min_healthy when the rollout begins
     current: bool = False  # kept, and runs what is wanted
-    switch: bool = False  # its unit text changes
-    urgent: bool = False  # it failed in a rollout before
+    switches_unit_text: bool = False  # its unit text changes
+    failed_before: bool = False  # it failed in a rollout before
     probes: tuple[bool, ...] = (True,)  # what probes say; the last one is repeated
     probe_time: float = 0.1
     meddled: tuple[tuple[float, bool], ...] = ()  # somebody else: when, and whether it is back
@@ -97,7 +93,8 @@ class World:
     now: float = 1000.0
     seen: dict[InstanceName, Seen] = field(default_factory=dict)
     ordered: dict[InstanceName, float] = field(default_factory=dict)
-    orders: list[tuple[InstanceName, What, float]] = field(default_factory=list)
+    orders: list[tuple[InstanceName, ActionKind, float]] = field(default_factory=list)
+    changed: dict[InstanceName, Seen] = field(default_factory=dict)  # since it was last asked for
     ends: dict[str, End] = field(default_factory=dict)  # how each process really ended
     shown: set[InstanceName] = field(default_factory=set)  # whose end could be seen
     pins: dict[InstanceName, str] = field(default_factory=dict)  # what the next start runs
@@ -110,10 +107,11 @@ class World:
     _count: count[int] = field(default_factory=count)
     _crashes: count[int] = field(default_factory=lambda: count(1))
     _epoch: dict[InstanceName, int] = field(default_factory=dict)
+    _orders_of: dict[InstanceName, list[ActionKind]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, fate in self.fates.items():
-            self.seen[name] = self._first(name, fate.there)
+            self.see(name, self._first(name, fate.there))
             if fate.there == "restarting":
                 self._at(name, RESTART_DELAY, self._serving(name, "again"))
             if fate.crash is not None and fate.there == "serving":
@@ -121,21 +119,31 @@ class World:
             for after, back in fate.meddled:
                 self._at(name, after, self._meddling(name, back=back), always=True)
 
+    def see(self, name: InstanceName, seen: Seen) -> None:
+        self.seen[name] = self.changed[name] = seen
+
+    def changes(self) -> dict[InstanceName, Seen]:
+        """What has changed since the last call, as StateTracker.take_changes()."""
+        changed, self.changed = self.changed, {}
+        return {name: seen for name, seen in changed.items() if name in self.fates}
+
     def again(self, fates: dict[InstanceName, Fate]) -> None:
         """The first rollout was cut short; another begins. What was ordered goes on."""
         self.run += 1
         self.fates = fates
         self.ordered.clear()
         self.orders.clear()
+        self._orders_of.clear()
         self.answers.clear()
         self.said.clear()
-        for name, seen in self.seen.items():
-            self.seen[name] = replace(seen, job=False)
+        self.changed = {}
+        for name, seen in list(self.seen.items()):
+            self.see(name, replace(seen, job=False))
 
     def _first(self, name: InstanceName, there: str) -> Seen:
         match there:
             case "serving":
-                since = self.now - MIN_HEALTHY * (0.5 if self.fates[name].young else 5)
+                since = self.now - MIN_HEALTHY * (0.5 if self.fates[name].unproven else 5)
                 runs = self.target if self.fates[name].current else OLD
                 self.pins[name] = runs
                 return replace(self._serving(name, "old", runs)(Seen()), since=since)
@@ -229,35 +237,42 @@ class World:
 
         return change
 
-    def order(self, name: InstanceName, what: What) -> bool:
+    def order(self, name: InstanceName, what: ActionKind) -> bool:
         """StopUnit, StartUnit, RestartUnit, a probe; False where systemd refuses."""
         fate, seen = self.fates[name], self.seen[name]
         self.orders.append((name, what, self.now))
-        if what is What.PROBE:
+        mine = self._orders_of.setdefault(name, [])
+        mine.append(what)
+        if what is ActionKind.PROBE:
             self._probe(name, seen.invocation)
             return True
-        before = [found for other, found, _ in self.orders[:-1] if other == name]
-        before = [found for found in before if found is not What.PROBE]
+        before = [found for found in mine[:-1] if found is not ActionKind.PROBE]
         # Once each: but stopped, then started under another text; and one more than usual goes.
         assert (before[-1:], what) in [
             ([], what),
-            ([What.STOP], What.SWITCH),
-            ([What.START], What.STOP),
-            ([What.RESTART], What.STOP),
-            ([What.SWITCH], What.STOP),
+            ([ActionKind.STOP], ActionKind.SWITCH),
+            ([ActionKind.START], ActionKind.STOP),
+            ([ActionKind.RESTART], ActionKind.STOP),
+            ([ActionKind.SWITCH], ActionKind.STOP),
         ], f"{name}: {what} after {before}"
-        assert not before or fate.do is Do.SURGE or (what is What.SWITCH and fate.switch)
-        if fate.switch and fate.do is not Do.STOP:
-            assert what in (What.STOP, What.SWITCH), f"{name}: {what} though its text changes"
-        if what is What.SWITCH:
+        assert (
+            not before
+            or fate.change is Change.SURGE
+            or (what is ActionKind.SWITCH and fate.switches_unit_text)
+        )
+        if fate.switches_unit_text and fate.change is not Change.STOP:
+            assert what in (ActionKind.STOP, ActionKind.SWITCH), (
+                f"{name}: {what} though its text changes"
+            )
+        if what is ActionKind.SWITCH:
             assert seen.down, f"{name}: its text changes while something runs under it"
             assert not seen.pid
-        if what is What.START:
+        if what is ActionKind.START:
             assert seen.down
         self.ordered.setdefault(name, self.now)
-        if what is not What.STOP and fate.outcome == REFUSED:
+        if what is not ActionKind.STOP and fate.outcome == REFUSED:
             return False
-        self.seen[name] = replace(seen, job=True)
+        self.see(name, replace(seen, job=True))
         if fate.outcome == CANCELLED:
             self._at(name, fate.start, lambda seen: replace(seen, job=False), always=True)
             return True
@@ -265,7 +280,7 @@ class World:
         after = 0.0
         if seen.pid:
             after = self._stop(name, fate, what)
-        if what is What.STOP:
+        if what is ActionKind.STOP:
             self._at(
                 name,
                 after,
@@ -277,7 +292,9 @@ class World:
 
     def _probe(self, name: InstanceName, life: str) -> None:
         said = self.said.setdefault(name, [])
-        asked = sum(other == name and what is What.PROBE for other, what, _ in self.orders) - 1
+        asked = (
+            sum(other == name and what is ActionKind.PROBE for other, what, _ in self.orders) - 1
+        )
         answers, run = self.fates[name].probes, self.run
 
         def answered(seen: Seen) -> Seen:
@@ -289,13 +306,13 @@ class World:
 
         self._at(name, self.fates[name].probe_time, answered, always=True)
 
-    def _stop(self, name: InstanceName, fate: Fate, what: What) -> float:
+    def _stop(self, name: InstanceName, fate: Fate, what: ActionKind) -> float:
         code, status, result = ENDINGS[fate.end]
         self.ends[self.seen[name].invocation] = fate.end
         self._at(name, 0.0, lambda seen: replace(seen, active="deactivating", sub="stop-sigterm"))
         if fate.end is End.KILLED and not fate.merged:
             self._at(name, fate.drain, lambda seen: replace(seen, sub="stop-sigkill"))
-        if what is What.STOP or not fate.merged:
+        if what is ActionKind.STOP or not fate.merged:
             self.shown.add(name)
             self._at(
                 name,
@@ -357,7 +374,7 @@ class World:
         self.now = at
         while self._events and self._events[0][0] == at:
             _, _, name, change = heapq.heappop(self._events)
-            self.seen[name] = change(self.seen[name])
+            self.see(name, change(self.seen[name]))
             yield name
 
 
@@ -374,11 +391,15 @@ class Scene:
         return [
             name
             for name, fate in self.fates.items()
-            if name.worker == worker and fate.do not in (Do.STOP, Do.SURGE)
+            if name.worker == worker and fate.change not in (Change.STOP, Change.SURGE)
         ]
 
     def surges(self, worker: str) -> list[InstanceName]:
-        return [n for n, fate in self.fates.items() if n.worker == worker and fate.do is Do.SURGE]
+        return [
+            n
+            for n, fate in self.fates.items()
+            if n.worker == worker and fate.change is Change.SURGE
+        ]
 
     def allowed(self, worker: str) -> int:
         """How many of a worker may be down."""
@@ -397,11 +418,12 @@ class Scene:
             return found
         for worker in self.workers:
             staying = self.staying(worker)
-            restarts = [name for name in staying if self.fates[name].do is Do.RESTART]
+            restarts = [name for name in staying if self.fates[name].change is Change.RESTART]
             there = sum(
-                self.fates[name].current or self.fates[name].do is Do.START for name in staying
+                self.fates[name].current or self.fates[name].change is Change.START
+                for name in staying
             )
-            restarts.sort(key=lambda name: (not self.fates[name].urgent, name.number))
+            restarts.sort(key=lambda name: (not self.fates[name].failed_before, name.number))
             found |= set(restarts[: max(0, self.settings.canaries(len(staying)) - there)])
         return found
 
@@ -422,53 +444,60 @@ class Watch:
         first = scene.canaries
         self.canaries = first
         self.free = scene.promoted or not scene.settings.canary.number
-        if world.target == OLD and any(f.do is Do.KEEP for f in scene.fates.values()):
+        if world.target == OLD and any(f.change is Change.KEEP for f in scene.fates.values()):
             self.free = True  # what is kept runs what is wanted, and is as good as a canary
 
-    def before_order(self, rollout: Rollout, order: Order) -> None:
-        name, what = order.slot.instance, order.what
-        fate, slot = self.scene.fates[name], rollout.slots[name]
-        if what is What.PROBE:
+    def before_order(self, rollout: Rollout, action: Action) -> None:
+        name, what = action.state.instance, action.kind
+        fate, slot = self.scene.fates[name], rollout.instances[name]
+        if what is ActionKind.PROBE:
             assert slot.phase is Phase.SETTLING
             said = self.world.said.get(name, [])
-            asked = [at for n, w, at in self.world.orders if n == name and w is What.PROBE]
+            asked = [at for n, w, at in self.world.orders if n == name and w is ActionKind.PROBE]
             assert len(said) == len(asked), "two probes at once"
             assert not said or self.world.now >= said[-1][2] + PROBE_INTERVAL
             return
-        assert fate.do is not Do.KEEP, f"{name} was to be kept"
+        assert fate.change is not Change.KEEP, f"{name} was to be kept"
         if slot.phase is Phase.DRAINED:
             return  # what is in hand is finished, whatever happened
         assert not self.failed, f"{name} was touched after a failure"
         assert not self.spent, f"{name} was touched after too many failures"
-        if fate.do is Do.SURGE and what is What.STOP and slot.phase is not Phase.WAITING:
+        if (
+            fate.change is Change.SURGE
+            and what is ActionKind.STOP
+            and slot.phase is not Phase.WAITING
+        ):
             self._before_surge_goes(rollout, name)
             return
         assert not rollout.halted, f"{name} was touched after Ctrl-C"
-        if fate.do is Do.RESTART:
+        if fate.change is Change.RESTART:
             self._before_restart(rollout, name)
-        if fate.do is Do.STOP:
+        if fate.change is Change.STOP:
             # Capacity first: nothing goes before all that stays is as wanted.
-            for other in rollout.slots.values():
-                assert other.step.do in (Do.STOP, Do.SURGE) or other.phase in FINAL
+            for other in rollout.instances.values():
+                assert other.planned.change in (Change.STOP, Change.SURGE) or other.phase in FINAL
 
     def _before_restart(self, rollout: Rollout, name: InstanceName) -> None:
         worker = name.worker
         if not self.free:
             assert name in self.canaries, f"{name} went with the canaries"
-        surges = [rollout.slots[one] for one in self.scene.surges(worker)]
+        surges = [rollout.instances[one] for one in self.scene.surges(worker)]
         assert all(one.phase is not Phase.WAITING for one in surges), "surge comes first"
         if surges and not self.settings.unavailable(len(self.scene.staying(worker))):
             assert any(one.phase is Phase.HEALTHY for one in surges), "surge was not waited for"
         for other in self.scene.staying(worker):
             # New capacity comes before old capacity goes.
-            slot = rollout.slots[other]
-            assert slot.step.do is not Do.START or slot.phase in (Phase.HEALTHY, Phase.FAILED)
+            slot = rollout.instances[other]
+            assert slot.planned.change is not Change.START or slot.phase in (
+                Phase.HEALTHY,
+                Phase.FAILED,
+            )
         self._before_it_is_proved(rollout, worker)
         if self.world.seen[name].serving:
             self.taken.add(name)
             # Also what has not proved itself yet counts as unavailable, and what failed.
             bad = IN_FLIGHT | {Phase.FAILED}
-            flying = sum(rollout.slots[one].phase in bad for one in self.scene.staying(worker))
+            flying = sum(rollout.instances[one].phase in bad for one in self.scene.staying(worker))
             more = sum(
                 one.phase is Phase.HEALTHY and self.world.seen[one.instance].serving
                 for one in surges
@@ -478,16 +507,17 @@ class Watch:
     def _before_it_is_proved(self, rollout: Rollout, worker: str) -> None:
         """Never more on a release that was healthy nowhere than may be unavailable for it."""
         staying = self.scene.staying(worker)
-        slots = [rollout.slots[one] for one in (*staying, *self.scene.surges(worker))]
+        slots = [rollout.instances[one] for one in (*staying, *self.scene.surges(worker))]
         if self.world.target == OLD or rollout.promoted:
             return
         if any(
-            slot.current or (slot.phase is Phase.HEALTHY and slot.step.do is not Do.KEEP)
+            slot.current or (slot.phase is Phase.HEALTHY and slot.planned.change is not Change.KEEP)
             for slot in slots
         ):
             return
         flying = sum(
-            slot.phase in IN_FLIGHT and slot.step.do in (Do.RESTART, Do.SURGE) for slot in slots
+            slot.phase in IN_FLIGHT and slot.planned.change in (Change.RESTART, Change.SURGE)
+            for slot in slots
         )
         most = max(
             self.scene.allowed(worker),
@@ -497,7 +527,7 @@ class Watch:
         assert flying < most, f"{flying + 1} on a release that is not proved, {most} allowed"
 
     def _before_surge_goes(self, rollout: Rollout, name: InstanceName) -> None:
-        others = [rollout.slots[one] for one in self.scene.staying(name.worker)]
+        others = [rollout.instances[one] for one in self.scene.staying(name.worker)]
         if rollout.halted:
             assert all(one.phase not in IN_FLIGHT for one in others)
         else:
@@ -505,7 +535,7 @@ class Watch:
         self.leaving.add(name)
 
     def after_step(self, rollout: Rollout) -> None:
-        slots = rollout.slots
+        slots = rollout.instances
         self.failed = self.failed or rollout.failed
         failures = sum(slot.phase is Phase.FAILED for slot in slots.values())
         self.spent = self.spent or failures > self.settings.max_failures
@@ -540,7 +570,7 @@ class Watch:
         """I3: no other than the canaries before they were healthy for canary_soak."""
         if self.free or self.settings.promote is Promote.MANUAL:
             return
-        slots = [rollout.slots[name] for name in self.canaries]
+        slots = [rollout.instances[name] for name in self.canaries]
         if all(slot.phase is Phase.HEALTHY for slot in slots):
             since = max((slot.ready or 0.0 for slot in slots), default=0.0)
             self.free = self.world.now >= since + self.settings.canary_soak.seconds
@@ -549,18 +579,76 @@ class Watch:
 def begun(world: World, scene: Scene) -> Rollout:
     """A rollout of this scene that has touched nothing yet."""
     steps = tuple(
-        Step(name, fate.do, "test", fate.young, fate.switch, fate.urgent)
+        PlannedChange(
+            name, fate.change, "test", fate.unproven, fate.switches_unit_text, fate.failed_before
+        )
         for name, fate in scene.fates.items()
     )
-    wanted = {name: world.target for name, fate in scene.fates.items() if fate.do is not Do.STOP}
+    wanted = {
+        name: world.target for name, fate in scene.fates.items() if fate.change is not Change.STOP
+    }
     return begin(steps, scene.settings, wanted, probes=scene.probes, promoted=scene.promoted)
 
 
-def counts(tally: Tally) -> tuple[object, ...]:
-    """A tally without what none is of."""
-    count = {key: number for key, number in tally.kinds.items() if number}
-    phases = {phase: number for phase, number in tally.phases.items() if number}
-    return count, phases, tally.waiting, tally.surges
+class Calls:
+    """How the rollout is called; replaced where each call is measured or counted."""
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)
+
+
+def roll(world: World, rollout: Rollout, call: Calls) -> int:
+    """What Executor.run does, with nothing checked; returns how many events there were."""
+    events = 0
+    while True:
+        call(rollout.advance, world.changes(), world.now)
+        for action in call(next_actions, rollout, world.now):
+            name, before = action.state.instance, world.seen[action.state.instance]
+            assert world.order(name, action.kind)
+            call(rollout.record_action, action, before, world.now)
+        if call(getattr, rollout, "finished"):
+            call(rollout.confirm, world.changes(), world.now)
+            return events
+        event, look = world.next_event(), call(deadline, rollout)
+        if event is not None and (look is None or event <= look):
+            for _ in world.step():
+                events += 1
+                call(rollout.advance, world.changes(), world.now)
+                while world.answers:
+                    name, ok = world.answers.pop()
+                    call(rollout.record_probe, name, ok, "", world.now)
+        else:
+            world.now = max(world.now, look)
+
+
+def rebuilt(rollout: Rollout, world: World) -> Rollout:
+    """The same rollout, with all that it counts and all its timers made anew."""
+    made = Rollout(
+        rollout.instances.values(),
+        rollout.settings,
+        rollout.wanted,
+        rollout.probes,
+        promoted=rollout.promoted,
+    )
+    made.halted, made.soaked = rollout.halted, rollout.soaked
+    made.advance({name: rollout.seen[name] for name in rollout.instances}, world.now)
+    return made
+
+
+def nothing_is_passed_over(rollout: Rollout, world: World) -> None:
+    """What looks at changes only comes to the same as a close look at all, and to all counts."""
+    for name, state in rollout.instances.items():
+        assert rollout.seen[name] == world.seen[name]
+        again = step(state, world.seen[name], world.now, rollout.terms(name))
+        assert again == state, f"{name} was passed over"
+    other = rebuilt(rollout, world)
+    for trait in (*Trait, *Phase):
+        assert rollout.count(trait) == other.count(trait), trait
+        assert rollout.names(trait) == other.names(trait), trait
+    assert next_actions(rollout, world.now) == next_actions(other, world.now)
+    assert deadline(rollout) == deadline(other)
+    assert rollout.canaries == other.canaries
+    assert (rollout.stage, rollout.failed) == (other.stage, other.failed)
 
 
 def simulated(
@@ -570,42 +658,39 @@ def simulated(
     interrupt: float | None = None,
     cut: int | None = None,
 ) -> Rollout:
-    """What apply.Applier.run does, over the simulated systemd; cut short after so many steps."""
+    """What Executor.run does, over the simulated systemd; cut short after so many steps."""
     rollout = begun(world, scene)
     watch = Watch(world, scene)
     for done in range(2000 * (len(world.fates) + 1)):
         if done == cut:
             return rollout
         if interrupt is not None and world.now >= interrupt:
-            rollout = replace(rollout, halted=True)
-        rollout = advance(rollout, world.seen, world.now)
+            rollout.halted = True
+        rollout.advance(world.changes(), world.now)
         watch.after_step(rollout)
-        assert counts(rollout.tally) == counts(tallied(rollout.slots))
-        # The short look leaves out nothing that the close one would find.
-        if windows_full(rollout, world.seen):
-            assert not due(rollout, world.seen), describe(rollout, world)
-        for order in orders(rollout, world.seen, world.now):
-            watch.before_order(rollout, order)
-            name, before = order.slot.instance, world.seen[order.slot.instance]
-            if world.order(name, order.what):
-                rollout = ordered(rollout, order, before, world.now)
+        nothing_is_passed_over(rollout, world)
+        for action in next_actions(rollout, world.now):
+            watch.before_order(rollout, action)
+            name, before = action.state.instance, world.seen[action.state.instance]
+            if world.order(name, action.kind):
+                rollout.record_action(action, before, world.now)
             else:
-                rollout = refused(rollout, order.slot, "masked")
+                rollout.record_refusal(name, "masked")
                 break
         watch.after_step(rollout)
         if rollout.finished:
-            rollout = confirmed(rollout, world.seen, world.now)
+            rollout.confirm(world.changes(), world.now)
             if rollout.finished:
                 return rollout
-        event, look = world.next_event(), deadline(rollout, world.seen)
+        event, look = world.next_event(), deadline(rollout)
         assert event is not None or look is not None, f"waits for ever: {describe(rollout, world)}"
         if event is not None and (look is None or event <= look):
-            for name in world.step():
-                rollout = advance(rollout, world.seen, world.now, (name,))
+            for _ in world.step():
+                rollout.advance(world.changes(), world.now)
                 while world.answers:
                     asked, ok = world.answers.pop()
                     said = "yes" if ok else "no"
-                    rollout = probed(rollout, asked, ok, f"said {said}", world.now)
+                    rollout.record_probe(asked, ok, f"said {said}", world.now)
                 watch.after_step(rollout)
         else:
             assert look is not None
@@ -616,8 +701,9 @@ def simulated(
 
 def describe(rollout: Rollout, world: World) -> str:
     return f"{rollout.stage}: " + "; ".join(
-        f"{name}: {slot.step.do} {slot.phase}, {world.seen[name].active} {world.seen[name].sub}"
-        for name, slot in rollout.slots.items()
+        f"{name}: {state.planned.change} {state.phase}, "
+        f"{world.seen[name].active} {world.seen[name].sub}"
+        for name, state in rollout.instances.items()
     )
 
 
@@ -628,27 +714,34 @@ SHARES = st.builds(Share, st.integers(0, 7)) | st.builds(
     Share, st.sampled_from([1, 25, 50, 100]), st.just(True)
 )
 THERE = {
-    Do.KEEP: ["serving", "serving", "down", "failed", "restarting"],
-    Do.START: ["down", "failed"],
-    Do.RESTART: ["serving", "serving", "serving", "restarting", "down"],
-    Do.STOP: ["serving", "restarting"],
-    Do.SURGE: ["down", "down", "serving"],
+    Change.KEEP: ["serving", "serving", "down", "failed", "restarting"],
+    Change.START: ["down", "failed"],
+    Change.RESTART: ["serving", "serving", "serving", "restarting", "down"],
+    Change.STOP: ["serving", "restarting"],
+    Change.SURGE: ["down", "down", "serving"],
 }
 
 
-STAYING_OR_NOT = [Do.RESTART, Do.RESTART, Do.RESTART, Do.KEEP, Do.START, Do.STOP]
+STAYING_OR_NOT = [
+    Change.RESTART,
+    Change.RESTART,
+    Change.RESTART,
+    Change.KEEP,
+    Change.START,
+    Change.STOP,
+]
 
 
 @st.composite
 def fates(draw: st.DrawFn, *, trouble: bool, switch: bool, surge: bool = False) -> Fate:
-    do = Do.SURGE if surge else draw(st.sampled_from(STAYING_OR_NOT))
+    do = Change.SURGE if surge else draw(st.sampled_from(STAYING_OR_NOT))
     there = draw(st.sampled_from(THERE[do])) if trouble else THERE[do][0]
     outcomes = [GOOD, GOOD, RECYCLES]
     if trouble:
         outcomes += [EXEC_FAILS, DIES, DIES_LATE, HANGS, WRONG, REFUSED, CANCELLED]
-    kept = do is Do.KEEP and there == "serving"
+    kept = do is Change.KEEP and there == "serving"
     return Fate(
-        do=do,
+        change=do,
         there=there,
         drain=draw(SECONDS),
         end=draw(st.sampled_from(list(ENDINGS))),
@@ -657,10 +750,10 @@ def fates(draw: st.DrawFn, *, trouble: bool, switch: bool, surge: bool = False) 
         outcome=draw(st.sampled_from(outcomes)),
         crash=draw(st.none() | SECONDS) if trouble else None,
         for_good=trouble and draw(st.booleans()),
-        young=kept and draw(st.booleans()),
+        unproven=kept and draw(st.booleans()),
         current=kept and draw(st.booleans()),
-        switch=switch and do in (Do.RESTART, Do.START, Do.SURGE),
-        urgent=do is Do.RESTART and draw(st.integers(0, 4)) == 0,
+        switches_unit_text=switch and do in (Change.RESTART, Change.START, Change.SURGE),
+        failed_before=do is Change.RESTART and draw(st.integers(0, 4)) == 0,
         probes=draw(st.sampled_from(ANSWERS if trouble else ANSWERS[:3])),
         probe_time=draw(st.sampled_from([0.0, 0.1, 0.5])),
         meddled=tuple(draw(st.lists(st.tuples(MOMENTS, st.booleans()), max_size=2)))
@@ -683,8 +776,8 @@ def fleets(
         switch = draw(st.booleans())
         numbers = draw(st.integers(1, 6))
         crew = [draw(fates(trouble=trouble, switch=switch)) for _ in range(numbers)]
-        staying = sum(fate.do is not Do.STOP for fate in crew)
-        if any(fate.do is Do.RESTART for fate in crew):
+        staying = sum(fate.change is not Change.STOP for fate in crew)
+        if any(fate.change is Change.RESTART for fate in crew):
             crew += [
                 draw(fates(trouble=trouble, switch=switch, surge=True))
                 for _ in range(settings.surge(staying))

@@ -6,7 +6,7 @@ from math import isinf
 from typing import TYPE_CHECKING
 
 from unitq.rollout import report_text
-from unitq.rollout.plan import Do
+from unitq.rollout.plan import Change
 from unitq.text import duration, number, plural
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ def as_text(found: PlanSummary) -> list[str]:
         return [f"{found.app}: nothing to do: all on revision {number(found.revision)}"]
     lines = [found.headline]
     lines += [line for change in found.units for line in change.diff.rstrip("\n").split("\n")]
-    lines += [f"  {step.instance}: {step.do} ({step.why})" for step in found.instances]
-    counts = {do: sum(step.do is do for step in found.instances) for do in Do}
+    lines += [f"  {step.instance}: {step.change} ({step.why})" for step in found.instances]
+    counts = {do: sum(step.change is do for step in found.instances) for do in Change}
     total = ", ".join(f"{count} {do}" for do, count in counts.items() if count)
     most = found.daemon_reloads
     reloads = {0: "no daemon-reload", 1: "one daemon-reload"}.get(most, f"{most} daemon-reloads")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from unitq.rollout.executor import Progress
-    from unitq.rollout.in_flight import Hands
+    from unitq.rollout.in_flight import InFlightTracker
     from unitq.rollout.presenter import Presenter
     from unitq.rollout.report import Report
 
@@ -44,7 +44,7 @@ class Text(Notes):
             echo(line)
 
     def progress(
-        self, hands: Hands | None, keep: Callable[[str, str], None] | None
+        self, hands: InFlightTracker | None, keep: Callable[[str, str], None] | None
     ) -> AbstractContextManager[Progress]:
         """A line for each step."""
         if is_terminal():
@@ -64,7 +64,7 @@ class Json(Notes):
         """Standard output is the document's."""
 
     def progress(
-        self, hands: Hands | None, keep: Callable[[str, str], None] | None
+        self, hands: InFlightTracker | None, keep: Callable[[str, str], None] | None
     ) -> AbstractContextManager[Progress]:
         """Nothing is printed; the lines are kept."""
         return nullcontext(progress.Lines(hands, keep, read=False))

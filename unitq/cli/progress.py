@@ -7,19 +7,21 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from unitq.cli.output import echo
-from unitq.revisions import state
-from unitq.rollout.engine.rollout import Phase, Rollout, Slot
-from unitq.rollout.plan import Do
+from unitq.revisions.state import shared_output
+from unitq.rollout.engine.groups import Trait
+from unitq.rollout.engine.instance import InstanceState, Phase
+from unitq.rollout.plan import Change
 from unitq.systemd.exit_status import End
 from unitq.text import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from unitq.instances.state import Seen
     from unitq.model.names import InstanceName
+    from unitq.rollout.engine.rollout import Rollout
     from unitq.rollout.executor import Stop
-    from unitq.rollout.in_flight import Hands
+    from unitq.rollout.in_flight import InFlightTracker
 
 _DONE = (Phase.HEALTHY, Phase.KEPT)
 
@@ -36,7 +38,7 @@ class Lines:
 
     def __init__(
         self,
-        hands: Hands | None = None,
+        hands: InFlightTracker | None = None,
         keep: Callable[[str, str], None] | None = None,
         *,
         read: bool = True,
@@ -46,11 +48,15 @@ class Lines:
         `keep` gets each line too, also when nobody reads here (`read`), or not any more: without
         the jobs, and these.
         """
-        self._last: Rollout | None = None
+        self._shown: dict[InstanceName, Phase] = {}  # the phase that was shown last
+        self._read_up_to = 0  # of the rollout's phase changes
+        self._done = 0
+        self._total = 0
+        self._width = 0
         self._hands = hands
         self._keep = keep
         self._read = read
-        self._private = not state.shared_output()
+        self._private = not shared_output()
 
     def update(
         self,
@@ -59,25 +65,24 @@ class Lines:
         now: float,  # noqa: ARG002
     ) -> None:
         """Prints what has changed."""
-        before = self._last
-        if rollout is before:
-            return
-        width = max((len(str(name)) for name in rollout.slots), default=0)
-        total = sum(_counts(slot) for slot in rollout.slots.values())
-        done = 0
-        if before:
-            done = sum(_counts(slot) and slot.phase in _DONE for slot in before.slots.values())
+        names: Iterable[InstanceName] = rollout.phase_changes[self._read_up_to :]
+        if not self._shown:
+            names = rollout.instances
+            self._width = max((len(str(name)) for name in names), default=0)
+            self._total = sum(map(_counts, rollout.instances.values()))
+        self._read_up_to = len(rollout.phase_changes)
+        states = [rollout.instances[name] for name in dict.fromkeys(names)]
         # What has become healthy first: it is why another may drain now.
-        slots = sorted(rollout.slots.items(), key=lambda item: item[1].phase not in _DONE)
-        for name, slot in slots:
-            was = before.slots[name].phase if before else Phase.WAITING
+        for state in sorted(states, key=lambda state: state.phase not in _DONE):
+            name, phase = state.instance, state.phase
+            before = self._shown.get(name, Phase.WAITING)
+            self._shown[name] = phase
             # Several may have become healthy at once: each line counts up by one.
-            done += _counts(slot) * ((slot.phase in _DONE) - (was in _DONE))
-            line = _line(slot, f"[{done}/{total}]") if slot.phase is not was else ""
+            self._done += _counts(state) * ((phase in _DONE) - (before in _DONE))
+            line = _line(state, f"[{self._done}/{self._total}]") if phase is not before else ""
             if line:
-                jobs = self._waits_for(name) if slot.phase is Phase.DRAINING else ""
-                self._print(f"  {name!s:<{width}}  {line}", jobs)
-        self._last = rollout
+                jobs = self._waits_for(name) if phase is Phase.DRAINING else ""
+                self._print(f"  {name!s:<{self._width}}  {line}", jobs)
 
     def stopping(self, stop: Stop) -> None:
         """Says what is finished first, and what a second Ctrl-C does."""
@@ -118,7 +123,7 @@ class Live(Lines):
     interval: float | None = 0.5
 
     def __init__(
-        self, hands: Hands | None = None, keep: Callable[[str, str], None] | None = None
+        self, hands: InFlightTracker | None = None, keep: Callable[[str, str], None] | None = None
     ) -> None:
         super().__init__(hands, keep)
         from unitq.cli.screen import Picture
@@ -152,13 +157,14 @@ class Live(Lines):
         from unitq.cli.screen import line
 
         shown = []
-        for name, slot in rollout.slots.items():
-            if slot.phase in (Phase.DRAINING, Phase.STARTING, Phase.SETTLING):
-                since = slot.touched if slot.gone is None else slot.gone
-                job = self._waits_for(name) if slot.phase is Phase.DRAINING else ""
-                told = f"  {name}  {slot.phase} for {duration(now - since)}{job}"
-                shown.append(line(told, "yellow"))
-        left = sum(slot.phase is Phase.WAITING for slot in rollout.slots.values())
+        for name in sorted(rollout.names(Trait.IN_FLIGHT)):
+            state = rollout.instances[name]
+            if state.phase is not Phase.DRAINED:
+                since = state.touched if state.gone is None else state.gone
+                job = self._waits_for(name) if state.phase is Phase.DRAINING else ""
+                text = f"  {name}  {state.phase} for {duration(now - since)}{job}"
+                shown.append(line(text, "yellow"))
+        left = rollout.count(Phase.WAITING)
         return [*shown, line(f"  {left} to go" + (", stopping" if rollout.halted else ""), "dim")]
 
 
@@ -184,34 +190,34 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _counts(slot: Slot) -> bool:
+def _counts(state: InstanceState) -> bool:
     """Whether it is one of those that there are to be in the end."""
-    return slot.step.do not in (Do.STOP, Do.SURGE)
+    return state.planned.change not in (Change.STOP, Change.SURGE)
 
 
-def _line(slot: Slot, count: str) -> str:
-    if slot.phase is Phase.DRAINING:
-        return f"draining (PID {slot.pid_before})" if slot.pid_before else "stopping"
-    if slot.phase is Phase.FAILED:
-        return f"FAILED: {slot.reason}"
-    if slot.phase is Phase.STOPPED:
-        return _ended(slot) or "stopped"
-    if slot.phase is Phase.HEALTHY:
-        ended = _ended(slot)
-        started = "" if slot.step.do is Do.KEEP else "started, "
+def _line(state: InstanceState, count: str) -> str:
+    if state.phase is Phase.DRAINING:
+        return f"draining (PID {state.pid_before})" if state.pid_before else "stopping"
+    if state.phase is Phase.FAILED:
+        return f"FAILED: {state.reason}"
+    if state.phase is Phase.STOPPED:
+        return _ended(state) or "stopped"
+    if state.phase is Phase.HEALTHY:
+        ended = _ended(state)
+        started = "" if state.planned.change is Change.KEEP else "started, "
         return f"{ended + ', ' if ended else ''}{started}healthy  {count}"
     return ""
 
 
-def _ended(slot: Slot) -> str:
+def _ended(state: InstanceState) -> str:
     """How the old process ended, and after how long."""
-    if slot.drained_for is None:
+    if state.drained_for is None:
         return ""
-    time = duration(slot.drained_for)
-    if slot.ending is None or slot.ending.end is End.UNKNOWN:
+    time = duration(state.drained_for)
+    if state.ending is None or state.ending.end is End.UNKNOWN:
         return f"gone after {time}"
-    if slot.ending.end is End.KILLED:
-        return f"KILLED after {time} ({slot.ending.detail}, PID {slot.pid_before})"
-    if slot.ending.end is End.DIED:
-        return f"ended after {time} ({slot.ending.detail})"
+    if state.ending.end is End.KILLED:
+        return f"KILLED after {time} ({state.ending.detail}, PID {state.pid_before})"
+    if state.ending.end is End.DIED:
+        return f"ended after {time} ({state.ending.detail})"
     return f"drained in {time}"

@@ -50,7 +50,7 @@ def as_running(
             serving=instance.serving,
             ending=instance.ending,
             replaced=bool(instance.replaced),
-            young=instance.begun is not None and _age(instance) < min_healthy,
+            unproven=instance.begun is not None and _age(instance) < min_healthy,
             paused=name in notes and notes[name] == instance.invocation,
         )
         for name, instance in instances.items()

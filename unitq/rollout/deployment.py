@@ -27,7 +27,7 @@ from unitq.rollout.executor import forget, out_of_reach
 from unitq.rollout.ledger import story
 from unitq.rollout.observed_report import NO_WAY_BACK, Back
 from unitq.rollout.outcome import Outcome
-from unitq.rollout.plan import Do, Plan
+from unitq.rollout.plan import Change, Plan
 from unitq.rollout.rollback_target import restore
 from unitq.text import unitq
 
@@ -88,7 +88,7 @@ class Deployment:
                     self.operation.verb,
                     revision=self.target.id,
                     previous=self.previous,
-                    instances=len(self.plan.steps),
+                    instances=len(self.plan.changes),
                     max_unavailable=None if max_unavailable is None else str(max_unavailable),
                     settings=None if settings is None else plain(settings),
                 )
@@ -103,7 +103,7 @@ class Deployment:
         with self.operation.interrupts.caught():
             with files.nothing_changed("cannot write the ledger"):
                 place = self.scope.layout.app(self.app)
-                ledger = ledger_store.resume(place, number, len(self.plan.steps))
+                ledger = ledger_store.resume(place, number, len(self.plan.changes))
             with ledger:
                 if promote:
                     ledger.write("promote", by=state.whoami())
@@ -130,7 +130,7 @@ class Deployment:
             outcome = self._broken(end_in_words(error))
         back: Back | str | None = None
         # What somebody else stopped says nothing about the release.
-        to_blame = [slot for slot in outcome.failed if not slot.stopped_by_somebody]
+        to_blame = [slot for slot in outcome.failed if not slot.stopped_externally]
         if ((outcome.rollout.failed and to_blame) or outcome.broken) and not outcome.detached:
             back = self._roll_back(outcome, ledger)
         why_not = None
@@ -150,12 +150,14 @@ class Deployment:
         ledger.write("install", revision=self.target.id, files=len(plan.files), pins=len(plan.pins))
         install.install(systemd, layout, plan, self.content)
         outcome = self.operation.roll(
-            self.target, plan.steps, self.settings, ledger, promoted=self.promoted
+            self.target, plan.changes, self.settings, ledger, promoted=self.promoted
         )
         outcome = replace(outcome, limits=plan.limits)
         if outcome.rollout.complete and not outcome.failed:
             deleted = [change for change in plan.files if change.after is None]
-            gone = [step.instance for step in plan.steps if step.do in (Do.STOP, Do.SURGE)]
+            gone = [
+                step.instance for step in plan.changes if step.change in (Change.STOP, Change.SURGE)
+            ]
             alive = {seen.revision for seen in outcome.seen.values() if seen.revision}
             try:
                 install.clean(systemd, layout, self.app, deleted, gone)
@@ -211,18 +213,26 @@ class Deployment:
         # runs at this moment.
         if failed.broken:
             urgent |= {
-                slot.instance for slot in failed.rollout.slots.values() if slot.phase in IN_FLIGHT
+                slot.instance
+                for slot in failed.rollout.instances.values()
+                if slot.phase in IN_FLIGHT
             }
         steps = tuple(
-            replace(step, urgent=True, do=Do.RESTART if step.do is Do.KEEP else step.do)
+            replace(
+                step,
+                failed_before=True,
+                change=Change.RESTART if step.change is Change.KEEP else step.change,
+            )
             if step.instance in urgent
             else step
-            for step in plan.steps
+            for step in plan.changes
         )
         # One that fails now must not keep the others on the code that has failed already.
         settings = goal.rollout._replace(max_failures=len(steps), canary=Share(0))
         ledger.write("rollback", revision=target.id, restores=goal.id)
-        back = Deployment(self.operation, replace(plan, steps=steps), goal, settings, promoted=True)
+        back = Deployment(
+            self.operation, replace(plan, changes=steps), goal, settings, promoted=True
+        )
         words = f"{self.app}: rolling back to revision {goal.number}, as {target.number}"
         self.operation.presenter.say(words)
         ledger.progress(words)
@@ -230,7 +240,7 @@ class Deployment:
 
     def _broken(self, why: str) -> Outcome:
         """What became of a rollout that ended before its first look, by what nobody expected."""
-        rollout = begin(self.plan.steps, self.settings, {}, probes={})
+        rollout = begin(self.plan.changes, self.settings, {}, probes={})
         return Outcome(rollout=rollout, seen={}, seconds=0.0, least_serving={}, broken=why)
 
     def _replaced(self, ledger: Ledger) -> str | None:
@@ -251,7 +261,7 @@ class Deployment:
             return "nobody waited for the end"
         if not outcome.rollout.failed and not outcome.broken:
             return f"no more have failed than max_failures ({settings.max_failures}) allows"
-        if outcome.failed and all(slot.stopped_by_somebody for slot in outcome.failed):
+        if outcome.failed and all(slot.stopped_externally for slot in outcome.failed):
             return "somebody stopped what failed, which says nothing about the release"
         if goal is None and target.restores is not None:
             return "this is a rollback, which is never rolled back"

@@ -1,14 +1,13 @@
-"""Carries out a rollout: the only loop, the only clock.
+"""Executes a rollout: the only loop, the only clock.
 
-What may be done next is decided in rollout/engine/. This file gives the orders, listens, and feeds
-back what it sees. Signals from systemd only shorten the wait: after a lost connection, and before
+rollout/engine/schedule.py decides what to do next. This file orders it, listens, and passes on
+what it observes. Signals from systemd only shorten the wait: after a lost connection, and before
 anything is called done, the state itself is read again.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -18,47 +17,37 @@ from unitq.instances import observe
 from unitq.instances.state import LEFT_BEHIND, keeper, left_behind, program_names, unreached
 from unitq.linux import proc
 from unitq.model import names
-from unitq.revisions import state
+from unitq.revisions import state as state_files
 from unitq.rollout import out_of_memory
 from unitq.rollout.advisory import Advisory, end_in_words
-from unitq.rollout.engine.rollout import (
-    IN_FLIGHT,
-    Order,
-    Phase,
-    Rollout,
-    What,
-    advance,
-    confirmed,
-    ended,
-    ordered,
-    probed,
-    refused,
-)
-from unitq.rollout.engine.schedule import deadline, orders
+from unitq.rollout.engine.groups import Trait
+from unitq.rollout.engine.instance import Action, ActionKind, Phase
+from unitq.rollout.engine.schedule import deadline, next_actions
 from unitq.rollout.in_flight import Draining
 from unitq.rollout.ledger_store import LedgerError
 from unitq.rollout.orders import Orders
 from unitq.rollout.outcome import Outcome
-from unitq.rollout.tracker import Sights
+from unitq.rollout.tracker import StateTracker
 from unitq.systemd import journal
 from unitq.systemd.errors import BusLostError
 from unitq.systemd.exit_status import End
 from unitq.systemd.manager import Event, JobDone, Systemd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from unitq.instances.state import Keeper, Seen
     from unitq.linux.interrupts import Interrupts
     from unitq.model.layout import Layout
     from unitq.model.names import InstanceName
-    from unitq.rollout.engine.instance import Slot
-    from unitq.rollout.in_flight import Hands, Presence
+    from unitq.rollout.engine.instance import InstanceState
+    from unitq.rollout.engine.rollout import Rollout
+    from unitq.rollout.in_flight import InFlightTracker, Presence
     from unitq.rollout.ledger_store import Ledger
 
-# Looks at what is there until one finds it at rest; a host where units never rest must not hold
-# us up for ever.
-_LOOKS = 10
+# Reads of the state until nothing changes meanwhile; a host where units never rest must not hold
+# a rollout up for ever.
+_READS = 10
 
 _CLOCKS_DIFFER = 5.0  # seconds more of the kernel's log than a rollout took
 
@@ -90,17 +79,17 @@ class Stop(NamedTuple):
 class Progress(Protocol):
     """Shows what happens while it happens."""
 
-    # Seconds between two looks though nothing happens, for what counts time; None: not needed.
+    # Seconds between two updates though nothing happens, to count time; None: not needed.
     interval: float | None
 
     def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:
         """Called after each step of the loop."""
 
     def stopping(self, stop: Stop) -> None:
-        """Called once, where somebody has asked the rollout to stop."""
+        """Called once, when somebody has asked the rollout to stop."""
 
 
-class Applier:
+class Executor:
     """Runs rollouts of one app over one connection."""
 
     def __init__(
@@ -109,28 +98,27 @@ class Applier:
         layout: Layout,
         app: str,
         book: Ledger | None = None,
-        hands: Hands | None = None,
+        jobs: InFlightTracker | None = None,
         presence: Presence | None = None,
         advisory: Advisory | None = None,
     ) -> None:
-        """With a ledger, each order is written down there before it is given.
+        """With a ledger, each action is written down there before it is ordered.
 
-        `hands` look at the jobs of those that are told to stop; `presence` is the probe of the
-        workers that have to register themselves.
+        `jobs` tracks the jobs of instances that drain; `presence` is the probe of the workers that
+        have to register themselves.
         """
-        self._hands = hands
+        self._jobs = jobs
         self._presence = presence
         self._advisory = advisory or Advisory(lambda _: None)
-        self._rollout: Rollout | None = None
         self._orders = Orders(systemd, layout, app, book)
         self._systemd = systemd
         self._layout = layout
         self._place = layout.app(app)
         self._app = app
         self._where = observe.machine(systemd, layout)
-        self._sights = Sights(systemd, self._where, app, ())
+        self._tracker = StateTracker(systemd, self._where, app, ())
         self._probes: dict[str, InstanceName] = {}  # by the path of their unit job
-        self._started: set[InstanceName] = set()  # and not yet looked for in their units
+        self._started: set[InstanceName] = set()  # and not yet inspected
 
     def run(
         self,
@@ -140,14 +128,13 @@ class Applier:
         interrupts: Interrupts,
         limit: float | None = None,
     ) -> Outcome:
-        """Carries the rollout out and says what became of it; waits at most `limit` seconds.
+        """Executes the rollout and returns its outcome; waits at most `limit` seconds.
 
-        With the limit or a second Ctrl-C the wait ends, not the work: what was ordered goes on in
-        systemd. What nobody expected ends the rollout, and is in the outcome: `broken`.
+        With the limit or a second Ctrl-C the wait ends, not the work: systemd finishes what was
+        ordered. An unexpected error ends the rollout, and is in the outcome: `broken`.
         """
         begun = monotonic()
-        self._sights = Sights(self._systemd, self._where, self._app, rollout.slots)
-        self._rollout = rollout
+        self._tracker = StateTracker(self._systemd, self._where, self._app, rollout.instances)
         end, broken = _End(), ""
         try:
             end = self._roll(rollout, progress, interrupts, begun, limit)
@@ -158,44 +145,42 @@ class Applier:
         except LedgerError as error:
             broken = error.message
         except UnitqError:
-            raise  # told in words of its own
+            raise  # it has a message of its own
         except Exception as error:  # noqa: BLE001  (a rollout without its end helps nobody)
             broken = end_in_words(error)
-        rollout = self._rollout
         ask = self._advisory.ask
         if not end.detached:
-            rollout = ask(
-                "how some processes ended is not known", partial(self._endings, rollout), rollout
-            )
-            rollout = ask(
+            ask("how some processes ended is not known", partial(self._endings, rollout), None)
+            ask(
                 "whether any of them ran out of memory is not known",
                 partial(self._out_of_memory, rollout, monotonic() - begun),
-                rollout,
+                None,
             )
         ask("systemd still tells unitq what happens", self._systemd.unsubscribe, None)
-        if self._hands:
-            self._hands.after(n for n, slot in rollout.slots.items() if not _drained(slot))
-        workers = {name.worker for name in rollout.slots}
+        if self._jobs:
+            states = rollout.instances.values()
+            self._jobs.read_rest(state.instance for state in states if not _drained(state))
+        workers = {name.worker for name in rollout.instances}
         ask(
             "a power cut could bring older pins back",
-            partial(state.sync_pins, self._place, workers),
+            partial(state_files.sync_pins, self._place, workers),
             None,
         )
-        progress.update(rollout, self._sights.seen, monotonic())
+        progress.update(rollout, self._tracker.seen, monotonic())
         return Outcome(
             rollout=rollout,
-            seen=dict(self._sights.seen),
+            seen=dict(self._tracker.seen),
             seconds=monotonic() - begun,
-            least_serving=self._sights.least,
+            least_serving=self._tracker.least,
             interrupted=interrupts.count > 0,
             paused=(interrupts.paused and not interrupts.count) or rollout.awaiting,
             detached=end.detached,
             gave_up=end.gave_up and not end.detached,
             broken=broken,
             logs=ask("what failed workers printed is not known", partial(self._logs, rollout), {}),
-            jobs=dict(self._hands.jobs) if self._hands else {},
-            possible=dict(self._hands.possible) if self._hands else {},
-            dropped=self._hands.dropped(sleep) if self._hands else (),
+            jobs=dict(self._jobs.jobs) if self._jobs else {},
+            possible=dict(self._jobs.possible) if self._jobs else {},
+            dropped=self._jobs.dropped(sleep) if self._jobs else (),
         )
 
     def _roll(
@@ -206,78 +191,78 @@ class Applier:
         begun: float,
         limit: float | None,
     ) -> _End:
-        """The loop. Where the rollout stands is in self._rollout, also when this raises."""
-        sights = self._sights
+        """The loop."""
+        tracker = self._tracker
         try:
-            self._systemd.subscribe(sights.units)
-            rollout = self._looked(rollout, everything=True)
+            self._systemd.subscribe(tracker.units)
+            self._read_state(rollout, everything=True)
         except BusLostError:
-            rollout = self._reconnected(rollout)
-        sights.count_from_now()
+            self._reconnect(rollout)
+        tracker.count_from_now()
         while True:
-            now = monotonic()
-            self._look_for_started(rollout, now)
-            rollout = self._rollout = advance(rollout, sights.seen, now)
-            due = orders(rollout, sights.seen, now)
-            self._orders.write_down(due, sights.seen)
-            self._look_at_mains(due)
-            self._look_at_hands(rollout, due)
-            rollout, together = self._switched(rollout, due)
-            for order in due:
-                rollout = self._rollout = self._order(rollout, order)
-                progress.update(rollout, sights.seen, monotonic())
+            now = self._advance(rollout)
+            actions = next_actions(rollout, now)
+            self._orders.write_down(actions, tracker.seen)
+            self._look_at_main_processes(actions)
+            self._look_at_jobs(rollout, actions)
+            together = self._switch_unit_texts(rollout, actions)
+            for action in actions:
+                self._order(rollout, action)
+                progress.update(rollout, tracker.seen, monotonic())
                 if together:
                     continue
-                # Heard now, while systemd is busy with the order, and not in a pause afterwards.
-                rollout = self._listen(rollout, 0.0, interrupts)
+                # Listen now, while systemd is busy with the order, and not in a pause afterwards.
+                self._listen(rollout, 0.0, interrupts)
                 if rollout.failed:
                     break
             self._orders.unless_going_down()
-            progress.update(rollout, sights.seen, now)
+            progress.update(rollout, tracker.seen, now)
             if rollout.finished:
-                again = self._confirmed(rollout)
-                rollout = self._rollout = again
-                if again.finished:
+                if self._confirmed(rollout):
                     return _End()
                 continue
             end = _End(interrupts.count > 1, limit is not None and now - begun >= limit)
             if any(end):
                 return end
             if (interrupts.count or interrupts.paused) and not rollout.halted:
-                rollout = replace(rollout, halted=True)
+                rollout.halted = True
                 progress.stopping(self._stop(rollout, now, interrupted=interrupts.count > 0))
                 continue
             watched = progress.interval is not None
-            times = [deadline(rollout, sights.seen), None if limit is None else begun + limit]
-            if self._hands:
-                self._hands.again(rollout, monotonic(), watched=watched)
-                times.append(self._hands.due(rollout, watched=watched))
-            rollout = self._listen(rollout, _wait(times, progress.interval), interrupts)
+            times = [deadline(rollout), None if limit is None else begun + limit]
+            if self._jobs:
+                self._jobs.refresh(rollout, monotonic(), watched=watched)
+                times.append(self._jobs.due(rollout, watched=watched))
+            self._listen(rollout, _wait(times, progress.interval), interrupts)
 
-    def _look_for_started(self, rollout: Rollout, now: float) -> None:
-        """Notes of those about to be called healthy what they run, and whether in their units."""
-        for name in tuple(self._started):
-            seen, phase = self._sights.of(name), rollout.slots[name].phase
-            if phase in (Phase.DRAINING, Phase.DRAINED, Phase.STARTING):
-                continue
-            if phase is Phase.SETTLING:
-                if not seen.serving or now < seen.since + rollout.settings.min_healthy.seconds:
-                    continue
-                self._sights.note_code(name)
-                with suppress(SystemdError):  # then nothing is known of it
-                    self._look_inside(name, seen.pid)
-            self._started.discard(name)
+    def _advance(self, rollout: Rollout) -> float:
+        """Tells the rollout what has changed, and returns the time that it was told."""
+        now = monotonic()
+        for name in rollout.step_times.due(now):
+            if name in self._started and rollout.instances[name].phase is Phase.SETTLING:
+                self._inspect(rollout, name, now)
+        rollout.advance(self._tracker.take_changes(), now)
+        return now
+
+    def _inspect(self, rollout: Rollout, name: InstanceName, now: float) -> None:
+        """Records what an instance runs that is about to be called healthy, and where."""
+        seen = self._tracker.of(name)
+        if not seen.serving or now < seen.since + rollout.settings.min_healthy.seconds:
+            return
+        self._started.discard(name)
+        self._tracker.record_code(name)
+        with suppress(SystemdError):  # then nothing is known of it
+            self._look_inside(name, seen.pid)
 
     def _look_inside(self, name: InstanceName, main_pid: int) -> None:
-        """Notes whether the worker is in its unit, and whether a stop will reach it."""
+        """Records whether the worker is in its unit, and whether a stop will reach it."""
         unit = names.unit(self._app, name)
-        found = proc.pids(self._cgroup(name))
-        if main_pid not in found:
-            found = observe.members(self._systemd, unit)
-        self._sights.elsewhere(name, observe.elsewhere(found, main_pid))
-        above = _keeper(main_pid, found)
+        pids = proc.pids(self._cgroup(name))
+        if main_pid not in pids:
+            pids = observe.members(self._systemd, unit)
+        above = _keeper(main_pid, pids)
         why = None
-        if above and (worker := _worker_below(main_pid, found)):
+        if above and (worker := _worker_below(main_pid, pids)):
             kill = self._systemd.properties(unit, "KillMode", "KillSignal")
             why = unreached(
                 above,
@@ -286,240 +271,246 @@ class Applier:
                 mixed=kill["KillMode"] == "mixed",
                 caught=proc.caught(main_pid),
             )
-        self._sights.unreached(name, why)
+        where = observe.elsewhere(pids, main_pid)
+        self._tracker.record(name, elsewhere=where, unreached=why)
 
-    def _look_at_mains(self, due: tuple[Order, ...]) -> None:
-        """Notes what the main processes are that are about to be told to stop."""
-        for slot, what in due:
-            name, seen = slot.instance, self._sights.of(slot.instance)
-            if what not in (What.STOP, What.RESTART) or not seen.pid:
-                continue
-            found = _keeper(seen.pid, self._members(name, seen))
-            self._sights.more(name, found)
+    def _stopped_by(self, actions: Iterable[Action]) -> list[tuple[InstanceName, Seen]]:
+        """Returns the instances with a process that these actions stop."""
+        kinds = (ActionKind.STOP, ActionKind.RESTART)
+        stopped = (action.state.instance for action in actions if action.kind in kinds)
+        return [(name, seen) for name in stopped if (seen := self._tracker.of(name)).pid]
+
+    def _look_at_main_processes(self, actions: Iterable[Action]) -> None:
+        """Records what the main processes are that are about to be told to stop."""
+        for name, seen in self._stopped_by(actions):
+            self._tracker.record(name, keeper=_keeper(seen.pid, self._members(name, seen)))
+
+    def _look_at_jobs(self, rollout: Rollout, actions: Iterable[Action]) -> None:
+        """Records the jobs in flight of those that are about to be told to stop."""
+        if self._jobs is None:
+            return
+        draining = [
+            Draining(name, self._members(name, seen), self._orders.limit(name), seen.invocation)
+            for name, seen in self._stopped_by(actions)
+        ]
+        if draining:
+            self._jobs.track(rollout, draining, monotonic())
 
     def _stop(self, rollout: Rollout, now: float, *, interrupted: bool) -> Stop:
-        """What is finished before the rollout stops, and how long it may take."""
-        moving = [slot for slot in rollout.slots.values() if slot.phase in IN_FLIGHT]
-        draining = [slot for slot in moving if slot.phase is Phase.DRAINING]
-        limits = [self._orders.limit(slot.instance) for slot in draining]
+        """Returns what is finished before the rollout stops, and how long it may take."""
+        draining = sorted(rollout.names(Phase.DRAINING))
+        limits = [self._orders.limit(name) for name in draining]
         left = [
-            None if limit is None else max(0.0, limit - (now - slot.touched))
-            for slot, limit in zip(draining, limits, strict=True)
+            None if limit is None else max(0.0, limit - (now - rollout.instances[name].touched))
+            for name, limit in zip(draining, limits, strict=True)
         ]
-        longest = max((each for each in left if each is not None), default=0.0)
+        longest = max((seconds for seconds in left if seconds is not None), default=0.0)
+        starting = sorted(set(rollout.names(Trait.IN_FLIGHT)) - set(draining))
         return Stop(
             interrupted,
-            tuple(str(slot.instance) for slot in draining),
-            tuple(str(slot.instance) for slot in moving if slot not in draining),
+            tuple(map(str, draining)),
+            tuple(map(str, starting)),
             None if None in left else longest,
         )
 
-    def _look_at_hands(self, rollout: Rollout, due: tuple[Order, ...]) -> None:
-        """Notes what those have in hand that are about to be told to stop."""
-        if self._hands is None:
-            return
-        told = []
-        for slot, what in due:
-            name, seen = slot.instance, self._sights.of(slot.instance)
-            if what not in (What.STOP, What.RESTART) or not seen.pid:
-                continue
-            members, limit = self._members(name, seen), self._orders.limit(name)
-            told.append(Draining(name, members, limit, seen.invocation))
-        if told:
-            self._hands.before(rollout, told, monotonic())
-
     def _members(self, name: InstanceName, seen: Seen) -> tuple[int, ...]:
-        """The processes of an instance."""
+        """Returns the processes of an instance."""
         return proc.pids(self._cgroup(name)) or (seen.pid,)
 
     def _cgroup(self, name: InstanceName) -> str:
         return f"{self._where.cgroup}/{names.cgroup_path(self._app, name)}"
 
-    def _switched(self, rollout: Rollout, due: tuple[Order, ...]) -> tuple[Rollout, bool]:
-        """The rollout once the next starts go by the new unit texts, and whether any did not."""
-        pinned = self._orders.pinned(due)
+    def _switch_unit_texts(self, rollout: Rollout, actions: Sequence[Action]) -> bool:
+        """Makes the next starts go by the new unit texts; returns whether any has another one."""
+        pinned = self._orders.pinned(actions)
         while pinned:
             try:
                 self._orders.switch(pinned, rollout.wanted)
                 break
             except BusLostError:
-                rollout = self._reconnected(rollout)
+                self._reconnect(rollout)
             except (OSError, SystemdError) as error:
-                for slot, _ in pinned:
-                    rollout = refused(rollout, slot, f"its unit cannot be changed: {error}")
+                for action in pinned:
+                    reason = f"its unit cannot be changed: {error}"
+                    rollout.record_refusal(action.state.instance, reason)
                 break
-        return rollout, bool(pinned)
+        return bool(pinned)
 
-    def _order(self, rollout: Rollout, order: Order) -> Rollout:
-        """Tells systemd what is to happen to one instance; one unit job each."""
-        slot, what = order
-        name = slot.instance
-        if rollout.slots[name].phase is Phase.FAILED and slot.phase is not Phase.FAILED:
-            return rollout  # refused a moment ago
-        seen = self._sights.of(name)
-        if what is What.PROBE and self._presence and name.worker in self._presence.workers:
+    def _order(self, rollout: Rollout, action: Action) -> None:
+        """Tells systemd what to do with one instance; one unit job each."""
+        state, kind = action
+        name = state.instance
+        if rollout.instances[name].phase is Phase.FAILED and state.phase is not Phase.FAILED:
+            return  # refused a moment ago
+        seen = self._tracker.of(name)
+        if kind is ActionKind.PROBE and self._presence and name.worker in self._presence.workers:
             why = self._presence.missing(self._members(name, seen))
-            rollout = ordered(rollout, order, seen, monotonic())
-            return probed(rollout, name, not why, why, monotonic())
+            rollout.record_action(action, seen, monotonic())
+            rollout.record_probe(name, not why, why, monotonic())
+            return
         while True:
             try:
-                job = self._orders.give(order, rollout.wanted.get(name), seen)
+                job = self._orders.give(action, rollout.wanted.get(name), seen)
             except BusLostError:
-                rollout = self._reconnected(rollout)
-                again = self._sights.seen[name]
+                self._reconnect(rollout)
+                again = self._tracker.seen[name]
                 if again.serving and again.invocation != seen.invocation:
                     break  # the order arrived before the connection broke, and was carried out
                 # If it arrived and is under way, systemd merges the second one into it.
                 continue
             except NoMatchError:
-                if what is not What.STOP:
+                if kind is not ActionKind.STOP:
                     raise
                 break  # not loaded: nothing to stop
             except SystemdError as error:
-                return refused(rollout, slot, error.message)
+                rollout.record_refusal(name, error.message)
+                return
             except OSError as error:
-                return refused(rollout, slot, f"its pin cannot be moved: {error}")
-            if what is What.PROBE:
+                rollout.record_refusal(name, f"its pin cannot be moved: {error}")
+                return
+            if kind is ActionKind.PROBE:
                 self._probes[job] = name
             else:
-                self._sights.ordered(name, job)
-                if what is not What.STOP:
+                self._tracker.record_job(name, job)
+                if kind is not ActionKind.STOP:
                     self._started.add(name)
             break
-        return ordered(rollout, order, seen, monotonic())
+        rollout.record_action(action, seen, monotonic())
 
-    def _listen(self, rollout: Rollout, timeout: float | None, interrupts: Interrupts) -> Rollout:
+    def _listen(self, rollout: Rollout, timeout: float | None, interrupts: Interrupts) -> None:
         try:
             events = self._systemd.events(timeout, interrupts.wake)
             interrupts.clear()
         except BusLostError:
-            return self._reconnected(rollout)
-        return self._heard(rollout, events)
+            self._reconnect(rollout)
+        else:
+            self._hear(rollout, events)
 
-    def _heard(self, rollout: Rollout, events: Iterable[Event]) -> Rollout:
-        """The rollout after what systemd told."""
+    def _hear(self, rollout: Rollout, events: Iterable[Event]) -> None:
+        """Tells the rollout what systemd says."""
         for event in events:
             if isinstance(event, JobDone) and event.job in self._probes:
-                rollout = self._probed(rollout, self._probes.pop(event.job), event.result)
+                self._probe_ended(rollout, self._probes.pop(event.job), event.result)
             # One by one: how a process ended, or that it was down, shows in passing only.
-            if name := self._sights.units.get(event.unit):
-                self._sights.note(name, event)
-                rollout = advance(rollout, self._sights.seen, monotonic(), (name,))
-        return rollout
+            if name := self._tracker.units.get(event.unit):
+                self._tracker.hear(name, event)
+                self._advance(rollout)
 
-    def _probed(self, rollout: Rollout, name: InstanceName, result: str) -> Rollout:
-        """The rollout after a probe has ended."""
+    def _probe_ended(self, rollout: Rollout, name: InstanceName, result: str) -> None:
         if result == "done":
-            return probed(rollout, name, True, "", monotonic())
+            rollout.record_probe(name, True, "", monotonic())
+            return
         try:
             said = self._orders.probe_failed(name)
         except BusLostError:
             said = "the connection to systemd broke while it was asked"
-        return probed(rollout, name, False, said, monotonic())
+        rollout.record_probe(name, False, said, monotonic())
 
-    def _reconnected(self, rollout: Rollout) -> Rollout:
-        """The rollout after a lost connection: connected again, and what was missed read."""
+    def _reconnect(self, rollout: Rollout) -> None:
+        """Connects again after a lost connection, and reads what was missed."""
         for name in self._probes.values():
             # Its answer may be lost: it is asked again.
-            rollout = probed(rollout, name, False, "nobody heard what it said", monotonic())
+            rollout.record_probe(name, False, "nobody heard what it said", monotonic())
         self._probes.clear()
         while True:
             self._systemd.reconnect()
             with suppress(BusLostError):
-                return self._looked(rollout, everything=True)
+                self._read_state(rollout, everything=True)
+                return
 
-    def _looked(self, rollout: Rollout, *, everything: bool = False) -> Rollout:
-        """The rollout after the state itself was read, of all instances concerned.
+    def _read_state(self, rollout: Rollout, *, everything: bool = False) -> None:
+        """Reads the state of all instances concerned.
 
         Signals that were sent before the state was read say what was, not what is, and arrive
-        after it: so it is read again until nothing is told meanwhile.
+        after it: so it is read again until no signal arrives meanwhile.
         """
-        workers = {name.worker for name in rollout.slots}
-        for _ in range(_LOOKS):
-            found = observe.instances(self._systemd, self._where, self._app, workers, rollout.slots)
+        tracker, workers = self._tracker, set(rollout.groups)
+        for _ in range(_READS):
+            found = observe.instances(
+                self._systemd, self._where, self._app, workers, rollout.instances
+            )
             sights = {
-                name: self._sights.sight(
+                name: tracker.sight(
                     found[name],
-                    # All that nobody has seen yet, but not of each instance that only goes on.
+                    # All that was not seen yet, but not of each instance that just runs on.
                     everything=everything
                     and (
-                        name in self._sights.seen
+                        name in tracker.seen
                         or not found[name].serving
-                        or slot.phase is Phase.SETTLING
+                        or state.phase is Phase.SETTLING
                     ),
                 )
-                for name, slot in rollout.slots.items()
+                for name, state in rollout.instances.items()
             }
-            events = [each for each in self._systemd.events(0.0) if self._concerns(each)]
+            events = [event for event in self._systemd.events(0.0) if self._concerns(event)]
             if not events:
                 break
-            rollout = self._heard(rollout, events)
-        self._sights.note_all(sights, [name for name in rollout.slots if not found[name].job])
-        return rollout
+            self._hear(rollout, events)
+        tracker.record_all(sights, [name for name in sights if not found[name].job])
 
     def _concerns(self, event: Event) -> bool:
-        return event.unit in self._sights.units or (
+        return event.unit in self._tracker.units or (
             isinstance(event, JobDone) and event.job in self._probes
         )
 
-    def _confirmed(self, rollout: Rollout) -> Rollout:
-        """The rollout after a last look at the state itself: nothing is done by hearsay."""
+    def _confirmed(self, rollout: Rollout) -> bool:
+        """Reads the state itself once more: nothing is called done by hearsay."""
         try:
-            rollout = self._looked(rollout)
+            self._read_state(rollout)
         except BusLostError:
-            rollout = self._reconnected(rollout)
-        return confirmed(rollout, self._sights.seen, monotonic())
+            self._reconnect(rollout)
+        rollout.confirm(self._tracker.take_changes(), monotonic())
+        return rollout.finished
 
-    def _endings(self, rollout: Rollout) -> Rollout:
-        """Asks the journal how a process ended where no signal told us, and what it left behind."""
-        for slot in rollout.slots.values():
-            if not slot.before or slot.gone is None:
+    def _endings(self, rollout: Rollout) -> None:
+        """Asks the journal how a process ended where no signal said so, and what it left behind."""
+        for state in rollout.instances.values():
+            if not state.before or state.gone is None:
                 continue
-            user, since = self._layout.user, slot.touched
-            if slot.ending is None:
-                found = journal.ending(slot.before, since, user=user)
-                rollout = ended(rollout, slot, found)
-            elif slot.ending.detail == LEFT_BEHIND:
-                killed = journal.killed(slot.before, since, user=user)
-                rollout = ended(rollout, slot, left_behind(killed))
-        return rollout
+            user, since = self._layout.user, state.touched
+            if state.ending is None:
+                ending = journal.ending(state.before, since, user=user)
+                rollout.record_ending(state.instance, ending)
+            elif state.ending.detail == LEFT_BEHIND:
+                killed = journal.killed(state.before, since, user=user)
+                rollout.record_ending(state.instance, left_behind(killed))
 
-    def _out_of_memory(self, rollout: Rollout, seconds: float) -> Rollout:
-        """Asks systemd and the kernel why those died that nobody told SIGKILL."""
-        slots = out_of_memory.suspects(rollout)
-        if not slots:
-            return rollout
-        new = {slot.instance: slot.invocation or self._last_start(slot) for slot in slots}
-        starts = [each for slot in slots for each in (slot.before, new[slot.instance]) if each]
+    def _out_of_memory(self, rollout: Rollout, seconds: float) -> None:
+        """Asks systemd and the kernel why processes died of a SIGKILL without a known sender."""
+        suspects = out_of_memory.suspects(rollout)
+        if not suspects:
+            return
+        new = {one.instance: one.invocation or self._last_start(one) for one in suspects}
+        starts = [each for one in suspects for each in (one.before, new[one.instance]) if each]
         named = journal.out_of_memory(starts, user=self._layout.user)
         pids = out_of_memory.killed_pids(journal.of_the_kernel(seconds + _CLOCKS_DIFFER))
-        return out_of_memory.told(
+        out_of_memory.record_causes(
             rollout,
-            {s.instance for s in slots if s.before in named or s.pid_before in pids},
+            {one.instance for one in suspects if one.before in named or one.pid_before in pids},
             {name for name, start in new.items() if start in named},
         )
 
-    def _last_start(self, slot: Slot) -> str:
-        invocation = self._sights.seen[slot.instance].invocation
-        return "" if invocation == slot.before else invocation
+    def _last_start(self, state: InstanceState) -> str:
+        invocation = self._tracker.seen[state.instance].invocation
+        return "" if invocation == state.before else invocation
 
     def _logs(self, rollout: Rollout) -> dict[InstanceName, tuple[str, ...]]:
-        """What the failed ones printed; and those killed of whose job nobody knows."""
-        known = self._hands.jobs if self._hands else {}
+        """Returns what failed instances printed, and killed ones whose job is not known."""
+        known = self._jobs.jobs if self._jobs else {}
         logs = {}
-        for name, slot in rollout.slots.items():
+        for name, state in rollout.instances.items():
             lines: tuple[str, ...] = ()
-            if slot.phase is Phase.FAILED:
-                lines = self._log(slot)
-            elif _killed(slot) and name not in known:
-                lines = self._orders.last_words(slot.before)
+            if state.phase is Phase.FAILED:
+                lines = self._log(state)
+            elif _killed(state) and name not in known:
+                lines = self._orders.last_words(state.before)
             if lines:
                 logs[name] = lines
         return logs
 
-    def _log(self, slot: Slot) -> tuple[str, ...]:
-        invocation = slot.invocation or self._last_start(slot)
-        return self._orders.logs(slot.instance, invocation, probed=bool(slot.detail))
+    def _log(self, state: InstanceState) -> tuple[str, ...]:
+        invocation = state.invocation or self._last_start(state)
+        return self._orders.logs(state.instance, invocation, probed=bool(state.detail))
 
 
 def _keeper(main_pid: int, members: Iterable[int]) -> Keeper | None:
@@ -543,13 +534,13 @@ def _worker_below(main_pid: int, members: Iterable[int]) -> str:
     )
 
 
-def _drained(slot: Slot) -> bool:
-    """Whether it ended by itself, as far as anybody saw it end."""
-    return slot.ending is None or slot.ending.end is End.DRAINED
+def _drained(state: InstanceState) -> bool:
+    """Whether it ended after its drain, as far as its end was observed."""
+    return state.ending is None or state.ending.end is End.DRAINED
 
 
-def _killed(slot: Slot) -> bool:
-    return slot.ending is not None and slot.ending.end is End.KILLED
+def _killed(state: InstanceState) -> bool:
+    return state.ending is not None and state.ending.end is End.KILLED
 
 
 def _wait(times: Iterable[float | None], interval: float | None) -> float | None:
@@ -576,6 +567,6 @@ class Quiet:
 def forget(systemd: Systemd, layout: Layout, app: str, gone: Iterable[InstanceName]) -> None:
     """Clears up after instances that are no longer wanted and have stopped."""
     for name in gone:
-        state.unpin(layout.app(app), name)
+        state_files.unpin(layout.app(app), name)
         with suppress(SystemdError):
             systemd.reset_failed(names.unit(app, name))

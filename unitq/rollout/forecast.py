@@ -1,19 +1,20 @@
-"""What a rollout will be like, before anything is touched: its order, its pace, its worst case."""
+"""Predicts a rollout before anything is touched: its order, its pace, its worst case."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.model.settings import OnDrainTimeout
-from unitq.rollout.plan import Do
+from unitq.rollout.plan import Change
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from unitq.model.settings import RolloutSettings
     from unitq.revisions.model import Revision
-    from unitq.rollout.plan import DrainLimit, Step
+    from unitq.rollout.plan import DrainLimit, PlannedChange
 
 
 class Forecast(NamedTuple):
@@ -23,56 +24,64 @@ class Forecast(NamedTuple):
     instances: int  # that stay
     replaced: int
     serving: int  # of those, now
-    least: int  # serving at every moment, as long as nothing fails
-    most: int  # processes at any moment
+    least: int  # that serve throughout, as long as nothing fails
+    most: int  # processes at any time
     canaries: int
-    seconds: float  # should each drain and each start take all the time it may; inf: no limit
+    seconds: float  # if each drain and each start takes as long as it may; inf: no limit
 
 
 def forecast(
-    steps: Iterable[Step],
+    changes: Iterable[PlannedChange],
     target: Revision,
     settings: RolloutSettings,
     limits: Iterable[DrainLimit] = (),
 ) -> tuple[Forecast, ...]:
-    """What each worker that is touched goes through."""
+    """Returns what each worker that is touched goes through."""
     limits = tuple(limits)
-    every = list(steps)
-    found = []
-    for name in sorted({step.instance.worker for step in every}):
-        mine = [step for step in every if step.instance.worker == name]
-        if all(step.do is Do.KEEP for step in mine):
-            continue
-        counts = {do: sum(step.do is do for step in mine) for do in Do}
-        staying = counts[Do.KEEP] + counts[Do.START] + counts[Do.RESTART]
-        replaced = counts[Do.RESTART]
-        worker = target.worker(name)
-        surge = 0 if worker and worker.singleton else min(settings.surge(staying), replaced)
-        # Without any beside them, one at a time has to go all the same.
-        width = max(settings.unavailable(staying), 0 if surge else 1) if staying else 0
-        up = sum(step.serving and step.do in (Do.KEEP, Do.RESTART) for step in mine)
-        found.append(
-            Forecast(
-                worker=name,
-                instances=staying,
-                replaced=replaced,
-                serving=up,
-                # What is down is unavailable as well, and takes of what others may be.
-                least=min(up, max(0, staying - width)) if replaced else up,
-                most=staying + surge + counts[Do.STOP],
-                canaries=min(replaced, settings.canaries(staying)),
-                seconds=_worst(
-                    counts, width + surge, settings, _drain(target, name, settings, limits)
-                ),
-            )
-        )
-    return tuple(found)
+    workers: dict[str, list[PlannedChange]] = {}
+    for planned in changes:
+        workers.setdefault(planned.instance.worker, []).append(planned)
+    return tuple(
+        _forecast(name, workers[name], target, settings, limits)
+        for name in sorted(workers)
+        if any(planned.change is not Change.KEEP for planned in workers[name])
+    )
+
+
+def _forecast(
+    name: str,
+    changes: list[PlannedChange],
+    target: Revision,
+    settings: RolloutSettings,
+    limits: tuple[DrainLimit, ...],
+) -> Forecast:
+    counts = Counter(planned.change for planned in changes)
+    staying = counts[Change.KEEP] + counts[Change.START] + counts[Change.RESTART]
+    replaced = counts[Change.RESTART]
+    worker = target.worker(name)
+    surge = 0 if worker and worker.singleton else min(settings.surge(staying), replaced)
+    # Without a surge, one at a time has to go all the same.
+    width = max(settings.unavailable(staying), 0 if surge else 1) if staying else 0
+    kept = (Change.KEEP, Change.RESTART)
+    serving = sum(planned.serving and planned.change in kept for planned in changes)
+    drain = _drain(target, name, settings, limits)
+    return Forecast(
+        worker=name,
+        instances=staying,
+        replaced=replaced,
+        serving=serving,
+        # What is down is unavailable as well, and counts against what others may be.
+        least=min(serving, max(0, staying - width)) if replaced else serving,
+        most=staying + surge + counts[Change.STOP],
+        canaries=min(replaced, settings.canaries(staying)),
+        seconds=_worst(counts, width + surge, settings, drain),
+    )
 
 
 def _drain(
     target: Revision, worker: str, settings: RolloutSettings, limits: Iterable[DrainLimit]
 ) -> float:
-    """Seconds that a drain may take. A worker that is gone had its own limit, which we forget."""
+    """Returns the seconds that a drain may take; of a worker that is gone it is not known."""
     if longest := [limit.seconds for limit in limits if limit.worker == worker]:
         return max(longest)
     found = target.worker(worker)
@@ -83,14 +92,14 @@ def _drain(
     return math.inf if found.stop_timeout is None else found.stop_timeout
 
 
-def _worst(counts: dict[Do, int], width: int, settings: RolloutSettings, drain: float) -> float:
+def _worst(counts: Counter[Change], width: int, settings: RolloutSettings, drain: float) -> float:
     start = settings.healthy_deadline.seconds
-    # What is new comes first, what goes last; between them the window moves on.
-    seconds = start if counts[Do.START] else 0.0
-    if counts[Do.RESTART]:
-        rounds = math.ceil(counts[Do.RESTART] / max(1, width))
+    # What is new starts first, what leaves stops last; in between the window moves.
+    seconds = start if counts[Change.START] else 0.0
+    if counts[Change.RESTART]:
+        rounds = math.ceil(counts[Change.RESTART] / max(1, width))
         if settings.canary.number:
             rounds += 1
             seconds += settings.canary_soak.seconds
         seconds += rounds * (drain + start)
-    return seconds + (drain if counts[Do.STOP] else 0.0)
+    return seconds + (drain if counts[Change.STOP] else 0.0)

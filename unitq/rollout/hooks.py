@@ -32,7 +32,7 @@ def before_deploy(app: App, config: Path, plan: Plan) -> None:
         "revision": plan.target.id,
         "previous_revision": plan.current.id if plan.current else None,
         "instances": [
-            {"instance": str(step.instance), "action": str(step.do)} for step in plan.steps
+            {"instance": str(step.instance), "action": str(step.change)} for step in plan.changes
         ],
     }
     try:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from unitq.queues.sources import Way
     from unitq.revisions.model import Revision
     from unitq.rollout.advisory import Advisory
-    from unitq.rollout.in_flight import Hands, InHand, Presence, Taking
+    from unitq.rollout.in_flight import Consumes, InFlightTracker, Presence, Snapshot
     from unitq.rollout.outcome import Outcome
 
 
@@ -44,13 +44,13 @@ class Queues(NamedTuple):
 
 def looks(
     queues: Queues, advisory: Advisory, *, ending: bool
-) -> tuple[Hands | None, Presence | None]:
+) -> tuple[InFlightTracker | None, Presence | None]:
     """What tells the jobs of those that drain, if any do, and whether new workers are registered.
 
     None where nobody knows where the jobs are, and where no health depends on Redis. Raises
     UnitqError where it does, and the configuration does not say where Redis is.
     """
-    from unitq.rollout.in_flight import Hands, Presence
+    from unitq.rollout.in_flight import InFlightTracker, Presence
 
     scope, revision = queues.scope, queues.revision
     waiting = frozenset(worker.name for worker in revision.workers if worker.registered)
@@ -63,10 +63,10 @@ def looks(
         printed = advisory.ask(unknown, partial(printed_by, scope, revision), None)
     there = queues.way() if waiting else advisory.ask(unknown, partial(_where, queues), None)
     if there is None:
-        return Hands(None, advisory, printed=printed) if printed else None, None
+        return InFlightTracker(None, advisory, printed=printed) if printed else None, None
     app, found = there
     ask = partial(_in_hand, found)
-    hands = Hands(ask, advisory, taken(app, revision), printed) if named else None
+    hands = InFlightTracker(ask, advisory, taken(app, revision), printed) if named else None
     return hands, Presence(ask, waiting) if waiting else None
 
 
@@ -80,12 +80,12 @@ def _where(queues: Queues) -> tuple[App, Way] | None:
         return None
 
 
-def taken(app: App, revision: Revision) -> dict[str, Taking]:
+def taken(app: App, revision: Revision) -> dict[str, Consumes]:
     """What each worker takes its jobs from."""
-    from unitq.rollout.in_flight import Taking
+    from unitq.rollout.in_flight import Consumes
 
     return {
-        worker.name: Taking(preset, frozenset(worker.queues))
+        worker.name: Consumes(preset, frozenset(worker.queues))
         for worker in revision.workers
         if (preset := app.redis.preset if worker.preset in (None, NONE) else worker.preset)
     }
@@ -112,7 +112,7 @@ def printed_by(scope: Scope, revision: Revision) -> Printed | None:
     return Printed(printing, partial(journal.printed_by, user=scope.layout.user))
 
 
-def put_back(queues: Queues, outcome: Outcome, held: Hands) -> dict[InstanceName, str]:
+def put_back(queues: Queues, outcome: Outcome, held: InFlightTracker) -> dict[InstanceName, str]:
     """Puts the jobs of killed workers back where that is wanted; why not, by instance.
 
     Empty words: it was.
@@ -138,7 +138,7 @@ def put_back(queues: Queues, outcome: Outcome, held: Hands) -> dict[InstanceName
     return told
 
 
-def _in_hand(found: Way) -> InHand:
+def _in_hand(found: Way) -> Snapshot:
     """What Redis tells of this host's workers and of all jobs in hand. Raises QueuesError."""
     from unitq.queues.snapshot import take_snapshot
 
@@ -146,13 +146,13 @@ def _in_hand(found: Way) -> InHand:
     return told(found, samples)
 
 
-def told(found: Way, samples: Sequence[Sample]) -> InHand:
+def told(found: Way, samples: Sequence[Sample]) -> Snapshot:
     """The part of a look that is about the workers of this host and the jobs in hand."""
     from unitq.presets.redis_keys import WITH_PIDS
-    from unitq.rollout.in_flight import InHand
+    from unitq.rollout.in_flight import Snapshot
 
     host = os.uname().nodename
-    return InHand(
+    return Snapshot(
         time=samples[0].time,
         workers=tuple(
             each

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from unitq.errors import LockedError
 from unitq.revisions import state
 from unitq.rollout import ledger_store
-from unitq.rollout.plan import Do
+from unitq.rollout.plan import Change
 from unitq.text import unitq
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from unitq.context import Scope
     from unitq.revisions.model import Revision
     from unitq.rollout.ledger import Story
-    from unitq.rollout.plan import Step
+    from unitq.rollout.plan import PlannedChange
 
 _NAMED = 8  # instances that a message names
 
@@ -30,7 +30,9 @@ def require_none(scope: Scope, app: str) -> None:
         )
 
 
-def require_no_move(scope: Scope, revision: Revision, verb: str, steps: Iterable[Step]) -> None:
+def require_no_move(
+    scope: Scope, revision: Revision, verb: str, steps: Iterable[PlannedChange]
+) -> None:
     """Raises LockedError where this would go on with a rollout that was cut off or is paused.
 
     What is started gets the code of the current revision. To stop is always possible.
@@ -42,7 +44,7 @@ def require_no_move(scope: Scope, revision: Revision, verb: str, steps: Iterable
     moved = [
         str(step.instance)
         for step in steps
-        if step.do in (Do.START, Do.RESTART)
+        if step.change in (Change.START, Change.RESTART)
         and (pin := state.pinned(place, step.instance)) is not None
         and pin != revision.code(step.instance)
     ]

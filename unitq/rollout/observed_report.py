@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from unitq.errors import Exit
 from unitq.model import names
 from unitq.revisions import state
-from unitq.rollout.engine.rollout import Phase
-from unitq.rollout.plan import Do
+from unitq.rollout.engine.instance import Phase
+from unitq.rollout.plan import Change
 from unitq.rollout.report import (
     Command,
     OldCode,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from unitq.orphans.evidence import Orphan
     from unitq.queues.model import Job
     from unitq.revisions.model import Revision
-    from unitq.rollout.engine.rollout import Slot
+    from unitq.rollout.engine.instance import InstanceState
     from unitq.rollout.outcome import Outcome
     from unitq.rollout.plan import DrainLimit
 
@@ -190,7 +190,7 @@ def _way(revision: Revision, outcome: Outcome | None) -> Way:
     if outcome is None:
         count = len(revision.instances)
         return Way(0.0, count, count, {}, None, (), (), (), (), (), ())
-    slots = tuple(outcome.rollout.slots.values())
+    slots = tuple(outcome.rollout.instances.values())
     on_revision, serving = _counts(revision, outcome)
     slow = max(slots, key=_drained_for, default=None)
     return Way(
@@ -224,13 +224,13 @@ def _finite(seconds: float) -> float | None:
     return None if isinf(seconds) else seconds
 
 
-def _drained_for(slot: Slot) -> float:
+def _drained_for(slot: InstanceState) -> float:
     return -1.0 if slot.drained_for is None else slot.drained_for
 
 
-def _staying(outcome: Outcome) -> list[Slot]:
-    slots = outcome.rollout.slots.values()
-    return [slot for slot in slots if slot.step.do not in (Do.STOP, Do.SURGE)]
+def _staying(outcome: Outcome) -> list[InstanceState]:
+    slots = outcome.rollout.instances.values()
+    return [slot for slot in slots if slot.planned.change not in (Change.STOP, Change.SURGE)]
 
 
 def _counts(revision: Revision, outcome: Outcome) -> tuple[int, int]:
@@ -244,14 +244,14 @@ def _counts(revision: Revision, outcome: Outcome) -> tuple[int, int]:
     return fresh, len(seen)
 
 
-def instance(app: str, slot: Slot, outcome: Outcome) -> ReportedInstance:
+def instance(app: str, slot: InstanceState, outcome: Outcome) -> ReportedInstance:
     """What there is to say of one instance."""
     seen = outcome.seen.get(slot.instance)
     return ReportedInstance(
         instance=str(slot.instance),
         unit=names.unit(app, slot.instance),
-        action=str(slot.step.do),
-        why=slot.step.why,
+        action=str(slot.planned.change),
+        why=slot.planned.why,
         phase=str(slot.phase),
         revision=seen.revision if seen else None,
         pid_before=slot.pid_before or None,
@@ -259,7 +259,7 @@ def instance(app: str, slot: Slot, outcome: Outcome) -> ReportedInstance:
         ending_detail=slot.ending.detail if slot.ending else "",
         drain_seconds=None if slot.drained_for is None else round(slot.drained_for, 3),
         reason=slot.reason,
-        foreign=tuple(slot.foreign),
+        foreign=tuple(slot.external_changes),
         unreached=seen.unreached.words(seen.pid) if seen and seen.unreached else None,
         log=tuple(outcome.logs.get(slot.instance, ())),
         jobs=_in_hand(slot, outcome.jobs.get(slot.instance)),
@@ -272,7 +272,7 @@ def _requeued(why_not: str | None) -> Requeued | None:
     return None if why_not is None else Requeued(not why_not, why_not)
 
 
-def _in_hand(slot: Slot, jobs: Sequence[Job] | None) -> tuple[ReportedJob, ...] | None:
+def _in_hand(slot: InstanceState, jobs: Sequence[Job] | None) -> tuple[ReportedJob, ...] | None:
     """The jobs that it had in hand when it ended otherwise than by itself; None: not known."""
     if slot.ending is None or slot.ending.end is End.DRAINED:
         return ()
@@ -297,16 +297,16 @@ def _summary(
     orphans: Sequence[Orphan] = (),
 ) -> str:
     """The closing line. `leftovers` None: what comes after it says what is left of the old code."""
-    slots = outcome.rollout.slots.values()
+    slots = outcome.rollout.instances.values()
     staying = _staying(outcome)
-    stopped = [s for s in slots if s.phase is Phase.STOPPED and s.step.do is Do.STOP]
+    stopped = [s for s in slots if s.phase is Phase.STOPPED and s.planned.change is Change.STOP]
     parts = []
     if staying:
         fresh, serving = _counts(revision, outcome)
         parts.append(f"{fresh} of {len(staying)} on {revision.number}")
         if serving != fresh:
             parts.append(f"{serving} serving")
-        if outcome.least_serving and any(slot.step.do is Do.RESTART for slot in staying):
+        if outcome.least_serving and any(slot.planned.change is Change.RESTART for slot in staying):
             parts.append(f"least serving: {_least(staying, outcome)}")
     if stopped:
         parts.append(f"{len(stopped)} stopped")
@@ -325,7 +325,7 @@ def _summary(
     return f"{word}: {' · '.join(parts)}"
 
 
-def _least(staying: Sequence[Slot], outcome: Outcome) -> str:
+def _least(staying: Sequence[InstanceState], outcome: Outcome) -> str:
     """`sms 3 of 4, mail 0 of 1`: a worker's only instance cannot serve while it is replaced."""
     of = Counter(slot.instance.worker for slot in staying)
     least = outcome.least_serving
@@ -396,9 +396,13 @@ def _next(
 
 def _left(outcome: Outcome) -> str:
     """How many instances are as they were, those included that could not be told anything."""
-    slots = [each for each in outcome.rollout.slots.values() if each.step.do is not Do.KEEP]
+    slots = [
+        each
+        for each in outcome.rollout.instances.values()
+        if each.planned.change is not Change.KEEP
+    ]
     failed = [each for each in slots if each.phase is Phase.FAILED]
-    left = sum(each.phase is Phase.WAITING for each in outcome.rollout.slots.values())
+    left = sum(each.phase is Phase.WAITING for each in outcome.rollout.instances.values())
     left += sum(not each.touched for each in failed)
     if left:
         return f"{left} not touched"

@@ -18,12 +18,12 @@ from unitq.rollout import report_text, withheld
 from unitq.rollout.advisory import Advisory
 from unitq.rollout.current_state import as_running, running
 from unitq.rollout.engine.rollout import begin
-from unitq.rollout.executor import Applier, Quiet
+from unitq.rollout.executor import Executor, Quiet
 from unitq.rollout.in_flight_setup import Queues, looks, put_back
 from unitq.rollout.ledger_store import LedgerError
 from unitq.rollout.observed_report import Run, report_of
 from unitq.rollout.observed_report import instance as reported
-from unitq.rollout.plan import Do
+from unitq.rollout.plan import Change
 from unitq.rollout.plan import plan as make_plan
 from unitq.rollout.report import Report
 from unitq.systemd import journal_write
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from unitq.rollout.ledger_store import Ledger
     from unitq.rollout.observed_report import Back
     from unitq.rollout.outcome import Outcome
-    from unitq.rollout.plan import Plan, Step
+    from unitq.rollout.plan import Plan, PlannedChange
     from unitq.rollout.presenter import Presenter
     from unitq.rollout.report import Command
     from unitq.systemd.manager import Systemd
@@ -146,7 +146,7 @@ class Operation:
     def roll(
         self,
         revision: Revision,
-        steps: tuple[Step, ...],
+        steps: tuple[PlannedChange, ...],
         settings: RolloutSettings,
         ledger: Ledger | None = None,
         *,
@@ -168,15 +168,15 @@ class Operation:
         wanted = {
             step.instance: workers[step.instance.worker].revision
             for step in steps
-            if step.do is not Do.STOP and step.instance.worker in workers
+            if step.change is not Change.STOP and step.instance.worker in workers
         }
         probes = {worker.name: worker.probes for worker in revision.workers}
-        ending = any(step.do not in (Do.KEEP, Do.START) for step in steps)
+        ending = any(step.change not in (Change.KEEP, Change.START) for step in steps)
         queues = Queues(scope, revision, self.configured)
         held, there = looks(queues, advisory, ending=ending)
-        applier = Applier(self.systemd, scope.layout, revision.app, ledger, held, there, advisory)
+        executor = Executor(self.systemd, scope.layout, revision.app, ledger, held, there, advisory)
         with self.presenter.progress(held, ledger.progress if ledger else None) as shown:
-            outcome = applier.run(
+            outcome = executor.run(
                 begin(steps, settings, wanted, probes=probes, promoted=promoted),
                 _Tolerant(shown, advisory),
                 interrupts=self.interrupts,
@@ -301,14 +301,14 @@ class Operation:
             )
             return ()
 
-    def _warn_of_paused(self, app: str, steps: Iterable[Step]) -> None:
+    def _warn_of_paused(self, app: str, steps: Iterable[PlannedChange]) -> None:
         """Says which of those that are replaced take no jobs now, while their successors will."""
         runtime = str(self.scope.layout.runtime_dir.parent)
         notes = paused.notes(self.scope.layout, app)
         found = [
             str(step.instance)
             for step in steps
-            if step.do is Do.RESTART
+            if step.change is Change.RESTART
             and (note := notes.get(step.instance))
             and (life := proc.invocation(names.unit(app, step.instance), runtime))
             and life.id == note
@@ -319,10 +319,12 @@ class Operation:
                 "the place will take jobs; `unitq pause` once it runs"
             )
 
-    def _warn_of_moved(self, revision: Revision, steps: Iterable[Step]) -> None:
+    def _warn_of_moved(self, revision: Revision, steps: Iterable[PlannedChange]) -> None:
         """Says where what is started now runs another commit than the deployed one."""
         starting = {
-            step.instance.worker for step in steps if step.do in (Do.START, Do.RESTART, Do.SURGE)
+            step.instance.worker
+            for step in steps
+            if step.change in (Change.START, Change.RESTART, Change.SURGE)
         }
         for name, head in observe.moved_heads(revision).items():
             worker = revision.worker(name)
@@ -334,9 +336,9 @@ class Operation:
                 )
 
 
-def _switching(scope: Scope, app: str, step: Step) -> Step:
+def _switching(scope: Scope, app: str, step: PlannedChange) -> PlannedChange:
     """The step, knowing whether the instance must be stopped by the older text that it runs by."""
-    if step.do in (Do.KEEP, Do.STOP):
+    if step.change in (Change.KEEP, Change.STOP):
         return step
     folder = scope.layout.unit_dir
     pin = unit_files.pin(folder, names.unit(app, step.instance))
@@ -344,7 +346,7 @@ def _switching(scope: Scope, app: str, step: Step) -> Step:
         pin, unit_files.text(folder, names.template(app, step.instance.worker))
     ):
         return step
-    return replace(step, switch=True)
+    return replace(step, switches_unit_text=True)
 
 
 class _Tolerant:

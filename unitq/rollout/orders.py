@@ -13,7 +13,7 @@ from unitq.linux.trust import ROOT
 from unitq.model import names
 from unitq.revisions import state
 from unitq.rollout import install
-from unitq.rollout.engine.instance import Order, What
+from unitq.rollout.engine.instance import Action, ActionKind
 from unitq.systemd import journal
 from unitq.systemd.errors import BusLostError
 from unitq.units import unit_files
@@ -58,58 +58,59 @@ class Orders:
                     hint=f"once it is up again, `unitq -a {self._app} status` tells how to go on",
                 )
 
-    def write_down(self, orders: Iterable[Order], seen: Mapping[InstanceName, Seen]) -> None:
+    def write_down(self, actions: Iterable[Action], seen: Mapping[InstanceName, Seen]) -> None:
         """Puts all of them into the ledger: on disk when this returns.
 
         Raises LedgerError, and GoingDownError where none may be given any more.
         """
-        orders = tuple(orders)
-        if orders:
+        actions = tuple(actions)
+        if actions:
             self.unless_going_down()
         # A probe changes nothing.
-        real = [order for order in orders if order.what is not What.PROBE]
+        real = [action for action in actions if action.kind is not ActionKind.PROBE]
         if self._book is None or not real:
             return
-        for slot, what in real:
-            sight = seen.get(slot.instance)
+        for action in real:
+            name = action.state.instance
+            sight = seen.get(name)
             self._book.note(
                 "order",
-                instance=str(slot.instance),
-                do=str(what),
+                instance=str(name),
+                do=str(action.kind),
                 before=sight.invocation if sight else "",
             )
         self._book.sync()
 
-    def pinned(self, orders: Iterable[Order]) -> list[Order]:
+    def pinned(self, actions: Iterable[Action]) -> list[Action]:
         """Those that start an instance which still runs by an older unit text."""
-        starting = (What.START, What.RESTART, What.SWITCH)
+        starting = (ActionKind.START, ActionKind.RESTART, ActionKind.SWITCH)
         folder = self._layout.unit_dir
         return [
-            order
-            for order in orders
-            if order.what in starting
-            and unit_files.pin(folder, names.unit(self._app, order.slot.instance))
+            action
+            for action in actions
+            if action.kind in starting
+            and unit_files.pin(folder, names.unit(self._app, action.state.instance))
         ]
 
-    def switch(self, orders: Iterable[Order], wanted: Mapping[InstanceName, str]) -> None:
+    def switch(self, actions: Iterable[Action], wanted: Mapping[InstanceName, str]) -> None:
         """From now on these are started with the new code and by the new text, both or neither.
 
         One daemon-reload for all of them. Raises OSError, SystemdError.
         """
-        instances = [order.slot.instance for order in orders]
+        instances = [action.state.instance for action in actions]
         for name in instances:
             if name in wanted:
                 state.pin(self._place, name, wanted[name])
         units = [names.unit(self._app, name) for name in instances]
         install.switch(self._systemd, self._layout, self._app, units)
 
-    def give(self, order: Order, wanted: str | None, seen: Seen) -> str:
-        """Gives an order; returns the path of its unit job. Raises OSError, SystemdError."""
-        name = order.slot.instance
-        if order.what is What.PROBE:
+    def give(self, action: Action, wanted: str | None, seen: Seen) -> str:
+        """Orders an action; returns the path of its unit job. Raises OSError, SystemdError."""
+        name = action.state.instance
+        if action.kind is ActionKind.PROBE:
             return self._systemd.start(names.probe(self._app, name))
         unit = names.unit(self._app, name)
-        if order.what is What.STOP:
+        if action.kind is ActionKind.STOP:
             return self._systemd.stop(unit)
         if wanted:
             state.pin(self._place, name, wanted)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from unitq.model.names import InstanceName
-    from unitq.rollout.engine.instance import Slot
+    from unitq.rollout.engine.instance import InstanceState
     from unitq.rollout.engine.rollout import Rollout
 
 WORDS = "out of memory: the kernel killed it"
@@ -32,25 +32,26 @@ def killed_pids(log: Iterable[str]) -> frozenset[int]:
     return frozenset(int(found[1]) for line in log if (found := _KILLED.search(line)))
 
 
-def suspects(rollout: Rollout) -> tuple[Slot, ...]:
-    """Returns the slots that lost a process to SIGKILL, and nobody knows yet why."""
+def suspects(rollout: Rollout) -> tuple[InstanceState, ...]:
+    """Returns the instances that lost a process to SIGKILL for a reason that is not known yet."""
     return tuple(
-        slot
-        for slot in rollout.slots.values()
-        if (slot.ending and slot.ending.detail == _SIGKILL) or _SIGKILL in slot.reason
+        state
+        for state in rollout.instances.values()
+        if (state.ending and state.ending.detail == _SIGKILL) or _SIGKILL in state.reason
     )
 
 
-def told(rollout: Rollout, old: Collection[InstanceName], new: Collection[InstanceName]) -> Rollout:
-    """Returns the rollout with the cause in words, where the kernel killed a process.
+def record_causes(
+    rollout: Rollout, old: Collection[InstanceName], new: Collection[InstanceName]
+) -> None:
+    """Records where the kernel killed a process.
 
     `old` are the instances whose old process it killed, `new` those whose new one.
     """
-    slots = dict(rollout.slots)
-    for slot in suspects(rollout):
-        name, ended = slot.instance, slot.ending
-        if name in old and ended and ended.detail == _SIGKILL:
-            slots[name] = replace(slots[name], ending=Ending(ended.end, WORDS))
+    for state in suspects(rollout):
+        name, ending, reason = state.instance, state.ending, state.reason
+        if name in old and ending and ending.detail == _SIGKILL:
+            ending = Ending(ending.end, WORDS)
         if name in new:
-            slots[name] = replace(slots[name], reason=slot.reason.replace(_SIGKILL, WORDS))
-    return replace(rollout, slots=slots)
+            reason = reason.replace(_SIGKILL, WORDS)
+        rollout.update(replace(state, ending=ending, reason=reason))

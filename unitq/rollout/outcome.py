@@ -1,4 +1,4 @@
-"""What became of a rollout, and the exit code that says so."""
+"""The outcome of a rollout, and its exit code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from unitq.errors import Exit
-from unitq.rollout.engine.rollout import Phase
+from unitq.rollout.engine.instance import Phase
 from unitq.systemd.exit_status import End
 
 if TYPE_CHECKING:
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from unitq.instances.state import Seen
     from unitq.model.names import InstanceName
     from unitq.queues.model import Job
-    from unitq.rollout.engine.rollout import Rollout, Slot
+    from unitq.rollout.engine.instance import InstanceState
+    from unitq.rollout.engine.rollout import Rollout
     from unitq.rollout.plan import DrainLimit
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a rollout, from observation."""
+    """The outcome of a rollout, as it was observed."""
 
     rollout: Rollout
     seen: Mapping[InstanceName, Seen]
@@ -31,38 +32,40 @@ class Outcome:
     paused: bool = False
     detached: bool = False
     gave_up: bool = False
-    broken: str = ""  # what nobody expected, in words; the rollout ended there
+    broken: str = ""  # an unexpected error, in words, that ended the rollout
     logs: Mapping[InstanceName, tuple[str, ...]] = field(default_factory=dict)
-    # What those had in hand that were told to stop, when it was last seen.
+    # The jobs in flight of instances that were told to stop, as last seen.
     jobs: Mapping[InstanceName, tuple[Job, ...]] = field(default_factory=dict)
-    # Where jobs do not say who has them: those in hand all the while, one of which may be its own.
+    # Where jobs do not say who has them: those in flight throughout, one of which may be its own.
     possible: Mapping[InstanceName, tuple[Job, ...]] = field(default_factory=dict)
-    # Taken from their queue by workers that ended before they began them.
+    # Jobs that were taken from their queue by workers that ended before they began them.
     dropped: tuple[Job, ...] = ()
-    # Of those that were killed and whose job was to be put back: why it was not; empty: it was.
+    # Of killed instances whose job had to be put back: why it was not; empty: it was.
     requeued: Mapping[InstanceName, str] = field(default_factory=dict)
     limits: tuple[DrainLimit, ...] = ()  # of the old processes whose stop_timeout has changed
 
     @property
-    def failed(self) -> tuple[Slot, ...]:
-        return tuple(s for s in self.rollout.slots.values() if s.phase is Phase.FAILED)
+    def failed(self) -> tuple[InstanceState, ...]:
+        return tuple(
+            state for state in self.rollout.instances.values() if state.phase is Phase.FAILED
+        )
 
     @property
-    def killed(self) -> tuple[Slot, ...]:
+    def killed(self) -> tuple[InstanceState, ...]:
         """The instances whose old process was killed: a job may be lost."""
         return self._ended(End.KILLED)
 
     @property
-    def died(self) -> tuple[Slot, ...]:
+    def died(self) -> tuple[InstanceState, ...]:
         """The instances whose old process did not end as a drain ends: a job may be lost."""
         return self._ended(End.DIED, End.UNKNOWN)
 
-    def _ended(self, *ends: End) -> tuple[Slot, ...]:
-        slots = self.rollout.slots.values()
-        return tuple(slot for slot in slots if slot.ending and slot.ending.end in ends)
+    def _ended(self, *ends: End) -> tuple[InstanceState, ...]:
+        states = self.rollout.instances.values()
+        return tuple(state for state in states if state.ending and state.ending.end in ends)
 
     def exit(self, *, fail_on_kill: bool = False) -> Exit:
-        """The exit code: one outcome each."""
+        """Returns the exit code: one for each outcome."""
         if self.detached:
             return Exit.DETACHED
         if self.failed or self.broken:

@@ -1,4 +1,4 @@
-"""What is to be done to get from what is there to what is wanted, as values."""
+"""Plans a deploy: the changes from the observed state to the desired one, as values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from unitq.revisions.model import Revision
 
 
-class Do(StrEnum):
+class Change(StrEnum):
     """What happens to one instance."""
 
     KEEP = "keep"
@@ -33,9 +33,9 @@ class Do(StrEnum):
 class Running:
     """What a plan needs to know of an instance that systemd knows."""
 
-    active: bool  # the process is there, be it starting, running or draining
-    revision: str | None  # from the process itself; None: not to be found out
-    young: bool = False  # it has not run for min_healthy yet
+    active: bool  # the process is there: starting, running or draining
+    revision: str | None  # from the process itself; None: unknown
+    unproven: bool = False  # it has not run for min_healthy yet
     paused: bool = False  # it takes no jobs, and what takes its place will
     moved: str = ""  # the commit that it runs, where its checkout was moved before it was started
     serving: bool = True  # it takes jobs now, as far as systemd can tell
@@ -44,15 +44,15 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PlannedChange:
     """What happens to one instance, and why."""
 
     instance: InstanceName
-    do: Do
+    change: Change
     why: str
-    young: bool = False  # kept, but it has not proved itself: it may be crashing in a loop
-    switch: bool = False  # its unit text changes between the old process and the new one
-    urgent: bool = False  # it failed: it has no capacity to lose, so it goes first
+    unproven: bool = False  # kept, but it has not run for min_healthy: it may be crash-looping
+    switches_unit_text: bool = False  # between the old process and the new one
+    failed_before: bool = False  # it has no capacity to lose, so it goes first
     serving: bool = True  # it takes jobs now; of one that is to start it says nothing
 
 
@@ -77,16 +77,16 @@ class Plan:
     current: Revision | None
     target: Revision
     files: tuple[FileChange, ...]
-    steps: tuple[Step, ...]
+    changes: tuple[PlannedChange, ...]
     links: tuple[str, ...] = ()  # units whose start at boot is switched on or off
     reload: bool = False  # a daemon-reload is due from an interrupted deploy
     pins: tuple[FileChange, ...] = ()  # see `_pins`
     limits: tuple[DrainLimit, ...] = ()  # of the workers whose stop_timeout changes
 
     @property
-    def steps_to_take(self) -> tuple[Step, ...]:
-        """The steps that change something."""
-        return tuple(step for step in self.steps if step.do is not Do.KEEP)
+    def changes_to_make(self) -> tuple[PlannedChange, ...]:
+        """All changes but KEEP."""
+        return tuple(planned for planned in self.changes if planned.change is not Change.KEEP)
 
     @property
     def reloads(self) -> int:
@@ -97,9 +97,9 @@ class Plan:
         first = touched and (bool(written or self.pins) or not self.files)
         switched = {change.name for change in self.pins if change.after is not None}
         stopped = {
-            names.unit(self.target.app, step.instance)
-            for step in self.steps
-            if step.do in (Do.STOP, Do.SURGE)
+            names.unit(self.target.app, planned.instance)
+            for planned in self.changes
+            if planned.change in (Change.STOP, Change.SURGE)
         }
         last = any(change.after is None for change in self.files) or bool(switched & stopped)
         return first + len(switched - stopped) + last
@@ -107,7 +107,7 @@ class Plan:
     @property
     def unproved(self) -> bool:
         """Whether an instance that is kept has to show yet that it stays."""
-        return any(step.young for step in self.steps)
+        return any(planned.unproven for planned in self.changes)
 
     @property
     def pending(self) -> bool:
@@ -117,7 +117,7 @@ class Plan:
             or self.pins
             or self.links
             or self.reload
-            or self.steps_to_take
+            or self.changes_to_make
             or self.target is not self.current
         )
 
@@ -133,7 +133,7 @@ def plan(
     reload: bool,
     settings: RolloutSettings | None = None,
 ) -> Plan:
-    """The plan from what is there to `target`.
+    """Returns the plan from the observed state to `target`.
 
     `units` are the unit texts of `target` by name, `installed` those on disk, `running` every
     instance that systemd knows or that is pinned, `linked` the units that start at boot,
@@ -148,49 +148,53 @@ def plan(
         for name in sorted(units.keys() | known)
         if installed.get(name) != units.get(name)
     )
-    every = sorted(set(target.instances) | running.keys())
-    steps = [step(instance, target, running.get(instance)) for instance in every]
+    instances = sorted(set(target.instances) | running.keys())
+    changes = [planned_change(name, target, running.get(name)) for name in instances]
     links = set(target.links) ^ set(linked)
-    steps += _surges(steps, target, settings or target.rollout, running)
-    pins = _pins(target.app, files, pinned, steps, running, units)
-    limits = _limits(target.app, steps, running, installed, units)
-    return Plan(current, target, files, tuple(steps), tuple(sorted(links)), reload, pins, limits)
+    changes += _surges(changes, target, settings or target.rollout, running)
+    pins = _pins(target.app, files, pinned, changes, running, units)
+    limits = _limits(target.app, changes, running, installed, units)
+    return Plan(current, target, files, tuple(changes), tuple(sorted(links)), reload, pins, limits)
 
 
 def _surges(
-    steps: list[Step],
+    changes: list[PlannedChange],
     target: Revision,
     settings: RolloutSettings,
     running: Mapping[InstanceName, Running],
-) -> list[Step]:
+) -> list[PlannedChange]:
     """The instances that there are more while others are replaced; they take the next numbers.
 
-    One that an interrupted rollout has started already is used again: its step changes in `steps`.
+    One that an interrupted rollout has started already is used again: `changes` loses its entry.
     """
-    found = []
+    surges = []
     for worker in target.workers:
         replaced = sum(
-            each.do is Do.RESTART and each.instance.worker == worker.name for each in steps
+            planned.change is Change.RESTART and planned.instance.worker == worker.name
+            for planned in changes
         )
-        wanted = 0 if worker.singleton else min(settings.surge(worker.instances), replaced)
+        missing = 0 if worker.singleton else min(settings.surge(worker.instances), replaced)
         number = worker.instances
-        while wanted:
+        while missing:
             number += 1
             name = names.InstanceName(worker.name, number)
             there = running.get(name)
             if there and there.active and there.revision != worker.revision:
                 continue  # one that is no longer wanted: it stops in its turn
-            steps[:] = [each for each in steps if each.instance != name]
-            found.append(Step(name, Do.SURGE, "one more while the others are replaced"))
-            wanted -= 1
-    return found
+            surges.append(
+                PlannedChange(name, Change.SURGE, "one more while the others are replaced")
+            )
+            missing -= 1
+    reused = {planned.instance for planned in surges}
+    changes[:] = [planned for planned in changes if planned.instance not in reused]
+    return surges
 
 
 def _pins(
     app: str,
     files: Iterable[FileChange],
     pinned: Mapping[str, str],
-    steps: Iterable[Step],
+    changes: Iterable[PlannedChange],
     running: Mapping[InstanceName, Running],
     units: Mapping[str, str],
 ) -> tuple[FileChange, ...]:
@@ -208,39 +212,39 @@ def _pins(
         for change in files
         if change.before is not None and change.after is not None
     }
-    changes = []
-    for each in steps:
-        unit = names.unit(app, each.instance)
-        there = running.get(each.instance)
-        template = names.template(app, each.instance.worker)
+    pins = []
+    for planned in changes:
+        unit = names.unit(app, planned.instance)
+        there = running.get(planned.instance)
+        template = names.template(app, planned.instance.worker)
         before = after = pinned.get(unit)
-        if each.do is Do.KEEP:
+        if planned.change is Change.KEEP:
             after = None
         elif before is None and there is not None and there.active and template in replaced:
             after = PIN + replaced[template]
         if after is not None and template in units:
             after = with_longer_limit(after, units[template])
         if after != before:
-            changes.append(FileChange(unit, before, after))
-    return tuple(changes)
+            pins.append(FileChange(unit, before, after))
+    return tuple(pins)
 
 
 def _limits(
     app: str,
-    steps: Iterable[Step],
+    changes: Iterable[PlannedChange],
     running: Mapping[InstanceName, Running],
     installed: Mapping[str, str],
     units: Mapping[str, str],
 ) -> tuple[DrainLimit, ...]:
     """What changes for the processes that are about to end."""
     found = set()
-    for each in steps:
-        there = running.get(each.instance)
-        if each.do is Do.KEEP or there is None or not there.active:
+    for planned in changes:
+        there = running.get(planned.instance)
+        if planned.change is Change.KEEP or there is None or not there.active:
             continue
-        worker = each.instance.worker
+        worker = planned.instance.worker
         template = names.template(app, worker)
-        unit = names.unit(app, each.instance)
+        unit = names.unit(app, planned.instance)
         if unit in installed and not installed[unit].startswith(PIN):
             continue  # an operator's own file, which stays
         old = installed.get(unit, installed.get(template, ""))
@@ -250,21 +254,23 @@ def _limits(
     return tuple(sorted(found))
 
 
-def keep(instance: InstanceName) -> Step:
+def keep(instance: InstanceName) -> PlannedChange:
     """Returns a step that leaves the instance alone but counts it."""
-    return Step(instance, Do.KEEP, "not asked for")
+    return PlannedChange(instance, Change.KEEP, "not asked for")
 
 
-def step(instance: InstanceName, target: Revision, running: Running | None) -> Step:
+def planned_change(
+    instance: InstanceName, target: Revision, running: Running | None
+) -> PlannedChange:
     """What happens to one instance."""
     wanted = target.wanted(instance)
     if wanted is None:
-        return Step(instance, Do.STOP, "no longer wanted")
+        return PlannedChange(instance, Change.STOP, "no longer wanted")
     if running is None or not running.active:
-        return Step(instance, Do.START, "not running")
+        return PlannedChange(instance, Change.START, "not running")
     paused = "; it is paused, and its successor will take jobs" if running.paused else ""
     serving = running.serving and not running.paused
-    restart = partial(Step, instance, Do.RESTART, serving=serving)
+    restart = partial(PlannedChange, instance, Change.RESTART, serving=serving)
     if running.revision is None:
         # In doubt, restart: a process that may run old code is the one thing never to keep.
         return restart(why=f"its process does not tell what it runs{paused}")
@@ -279,5 +285,5 @@ def step(instance: InstanceName, target: Revision, running: Running | None) -> S
     if running.ending:
         # To keep it would be to lose it; and what it is stopped by must not change meanwhile.
         return restart(why=f"runs {wanted}, and was told to stop{paused}")
-    why = f"runs {wanted}, since a moment ago" if running.young else f"runs {wanted}"
-    return Step(instance, Do.KEEP, why, running.young, serving=serving)
+    why = f"runs {wanted}, since a moment ago" if running.unproven else f"runs {wanted}"
+    return PlannedChange(instance, Change.KEEP, why, running.unproven, serving=serving)

@@ -13,7 +13,7 @@ from unitq.rollout.observed_report import replaces, stop_timeouts
 
 if TYPE_CHECKING:
     from unitq.rollout.forecast import Forecast
-    from unitq.rollout.plan import Step
+    from unitq.rollout.plan import PlannedChange
     from unitq.rollout.prepare import Prepared
     from unitq.rollout.report import StopTimeout
     from unitq.units.changes import FileChange
@@ -29,7 +29,7 @@ class PlanSummary:
     revision: str  # ids; the number of this one stands before the hyphen
     previous: str | None
     units: tuple[FileChange, ...]
-    instances: tuple[Step, ...]
+    instances: tuple[PlannedChange, ...]
     boot_links: tuple[str, ...]
     daemon_reloads: int  # at most so many where `shared`
     shared: bool  # those that switch at once share one
@@ -54,7 +54,7 @@ class PlanSummary:
                 for change in self.units
             ],
             "instances": [
-                {"instance": str(step.instance), "action": str(step.do), "why": step.why}
+                {"instance": str(step.instance), "action": str(step.change), "why": step.why}
                 for step in self.instances
             ],
             "boot_links": list(self.boot_links),
@@ -91,7 +91,7 @@ def summary(prepared: Prepared) -> PlanSummary:
         revision=plan.target.id,
         previous=previous,
         units=plan.files,
-        instances=plan.steps,
+        instances=plan.changes,
         boot_links=plan.links,
         daemon_reloads=plan.reloads,
         shared=settings.max_unavailable != Share(1),
@@ -99,7 +99,7 @@ def summary(prepared: Prepared) -> PlanSummary:
         in_place=_replaced_in_place(prepared),
         restore=prepared.restore,
         stop_timeouts=stop_timeouts(plan.limits),
-        workers=forecast(plan.steps, plan.target, settings, plan.limits),
+        workers=forecast(plan.changes, plan.target, settings, plan.limits),
         if_it_fails=if_it_fails(prepared),
         credentials=any(worker.credentials for worker in prepared.app.workers),
     )

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from unitq.rollout.executor import Progress
-    from unitq.rollout.in_flight import Hands
+    from unitq.rollout.in_flight import InFlightTracker
     from unitq.rollout.report import Report
 
 
@@ -29,7 +29,7 @@ class Presenter(Protocol):
         """The same, as a warning."""
 
     def progress(
-        self, hands: Hands | None, keep: Callable[[str, str], None] | None
+        self, hands: InFlightTracker | None, keep: Callable[[str, str], None] | None
     ) -> AbstractContextManager[Progress]:
         """Shows a rollout while it runs.
 

@@ -9,7 +9,7 @@ from unitq.linux import proc
 from unitq.model.recycle import Due, Seen, due
 from unitq.model.settings import Share
 from unitq.rollout import in_the_way
-from unitq.rollout.plan import Do, Step, keep
+from unitq.rollout.plan import Change, PlannedChange, keep
 from unitq.rollout.workers import over
 
 if TYPE_CHECKING:
@@ -65,10 +65,10 @@ def replace_due(operation: Operation, found: Look) -> Exit:
     """
     reasons = {one.name: one.why for one in found.due}
 
-    def choose(name: InstanceName, instance: observe.Instance) -> Step:
+    def choose(name: InstanceName, instance: observe.Instance) -> PlannedChange:
         if name not in reasons or instance.invocation != found.lives[name]:
             return keep(name)  # somebody has replaced it meanwhile
-        return Step(name, Do.RESTART, reasons[name])
+        return PlannedChange(name, Change.RESTART, reasons[name])
 
     in_the_way.require_none(operation.scope, found.revision.app)
     return over(

@@ -18,8 +18,7 @@ from unitq.rollout import in_the_way, install, startable
 from unitq.rollout.current_state import as_running
 from unitq.rollout.deployment import Deployment
 from unitq.rollout.executor import forget
-from unitq.rollout.plan import Do, Plan, Step, keep
-from unitq.rollout.plan import step as planned_step
+from unitq.rollout.plan import Change, Plan, PlannedChange, keep, planned_change
 from unitq.units import unit_files
 from unitq.units.changes import FileChange
 
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from unitq.rollout.plan import Running
     from unitq.systemd.manager import Systemd
 
-    Choose = Callable[[InstanceName, observe.Instance], Step]
+    Choose = Callable[[InstanceName, observe.Instance], PlannedChange]
 
 
 def start(operation: Operation, targets: Sequence[str]) -> Exit:
@@ -58,19 +57,19 @@ def restart(
     )
 
 
-def to_start(name: InstanceName, instance: observe.Instance) -> Step:
+def to_start(name: InstanceName, instance: observe.Instance) -> PlannedChange:
     """What `start` does to an instance that was named."""
-    return keep(name) if instance.serving else Step(name, Do.START, "not running")
+    return keep(name) if instance.serving else PlannedChange(name, Change.START, "not running")
 
 
-def to_stop(name: InstanceName, instance: observe.Instance) -> Step:
+def to_stop(name: InstanceName, instance: observe.Instance) -> PlannedChange:
     """What `stop` does to an instance that was named."""
-    return Step(name, Do.STOP, "asked for") if instance.present else keep(name)
+    return PlannedChange(name, Change.STOP, "asked for") if instance.present else keep(name)
 
 
-def to_restart(name: InstanceName, instance: observe.Instance) -> Step:
+def to_restart(name: InstanceName, instance: observe.Instance) -> PlannedChange:
     """What `restart` does to an instance that was named."""
-    return Step(name, Do.RESTART if instance.present else Do.START, "asked for")
+    return PlannedChange(name, Change.RESTART if instance.present else Change.START, "asked for")
 
 
 def over(
@@ -104,14 +103,14 @@ def over(
             return operation.close(revision, revision.id, outcome)
 
 
-def _to_prove(step: Step, running: Running) -> Step:
+def _to_prove(step: PlannedChange, running: Running) -> PlannedChange:
     """The same step; what was asked for and only just runs may be crashing in a loop."""
-    return replace(step, young=running.young) if step.do is Do.KEEP else step
+    return replace(step, unproven=running.unproven) if step.change is Change.KEEP else step
 
 
-def _starting(steps: Iterable[Step]) -> set[str]:
+def _starting(steps: Iterable[PlannedChange]) -> set[str]:
     """The workers of which an instance is to start."""
-    return {step.instance.worker for step in steps if step.do not in (Do.KEEP, Do.STOP)}
+    return {step.instance.worker for step in steps if step.change not in (Change.KEEP, Change.STOP)}
 
 
 def _follow_with_target(
@@ -160,10 +159,10 @@ def _scale_step(
     before: Revision,
     target: Revision,
     found: Mapping[InstanceName, observe.Instance],
-) -> Step:
+) -> PlannedChange:
     if before.wanted(name) and target.wanted(name):
         return keep(name)
-    return planned_step(name, target, as_running(found).get(name))
+    return planned_change(name, target, as_running(found).get(name))
 
 
 def _counts(words: Sequence[str], revision: Revision) -> dict[str, int]:
@@ -225,7 +224,9 @@ def remove(operation: Operation, what: Removal, removed: Callable[[str], None]) 
         revision, systemd = scope.installed(), operation.systemd
         found = operation.running(revision)
         steps = tuple(
-            Step(name, Do.STOP, "removed") for name, instance in found.items() if instance.present
+            PlannedChange(name, Change.STOP, "removed")
+            for name, instance in found.items()
+            if instance.present
         )
         with operation.interrupts.caught():
             outcome = operation.roll(revision, steps, revision.rollout)

@@ -149,9 +149,9 @@ def test_a_hiccup_of_redis_ends_no_rollout(system_site: Site, redis: RedisServer
 @pytest.mark.parametrize(
     "fault",
     [
-        "unitq.rollout.engine.schedule:orders",
-        "unitq.rollout.engine.rollout:advance",
-        "unitq.rollout.engine.rollout:confirmed",
+        "unitq.rollout.engine.schedule:next_actions",
+        "unitq.rollout.engine.rollout:Rollout.advance",
+        "unitq.rollout.engine.rollout:Rollout.confirm",
         "unitq.rollout.install:install",
         "unitq.instances.observe:instances",
     ],
@@ -170,7 +170,7 @@ def test_what_nobody_expected_leaves_no_rollout_without_its_end(
     before = site.revisions()
     site.switch(2)
     module, _, name = fault.partition(":")
-    calls = {"install": 1, "confirmed": 1, "instances": 3}.get(name, 4)
+    calls = {"install": 1, "Rollout.confirm": 1, "instances": 3}.get(name, 4)
     (tmp_path / "sitecustomize.py").write_text(BUG.format(module=module, name=name, calls=calls))
     path = f"{tmp_path}:{site.scope.environment['PYTHONPATH']}"
     result = site.unitq(verb, environment={"PYTHONPATH": path})

@@ -23,9 +23,9 @@ from unitq.model.names import InstanceName
 from unitq.revisions import state
 from unitq.revisions.model import Origin, Revision, successor
 from unitq.rollout import install, ledger_store
-from unitq.rollout.engine.rollout import Order, Phase, Slot, What
+from unitq.rollout.engine.instance import Action, ActionKind, InstanceState, Phase
 from unitq.rollout.orders import Orders
-from unitq.rollout.plan import Do, Step, plan
+from unitq.rollout.plan import Change, PlannedChange, plan
 from unitq.units import unit_files
 from unitq.units.changes import PIN
 
@@ -369,7 +369,10 @@ def test_what_is_cut_off_after_the_stop_is_marked_and_never_old_code_by_the_new_
             disk.stop_at = stop_at
             try:
                 if what == "switch":
-                    order = Order(Slot(Step(ONE, Do.RESTART, ""), Phase.DRAINED), What.SWITCH)
+                    order = Action(
+                        InstanceState(PlannedChange(ONE, Change.RESTART, ""), Phase.DRAINED),
+                        ActionKind.SWITCH,
+                    )
                     Orders(systemd, layout, "shop").switch([order], {ONE: second.id})
                 else:
                     install.clean(systemd, layout, "shop", (), [ONE])

@@ -11,9 +11,11 @@ from tests.harness.world import NEW, OLD, pace
 from unitq.instances.state import Seen
 from unitq.model.layout import user
 from unitq.model.names import InstanceName
-from unitq.rollout.engine.rollout import Order, Phase, Rollout, What, begin
-from unitq.rollout.executor import Applier
-from unitq.rollout.plan import Do, Step
+from unitq.rollout.engine.instance import Action, ActionKind, Phase
+from unitq.rollout.engine.rollout import Rollout, begin
+from unitq.rollout.executor import Executor
+from unitq.rollout.plan import Change, PlannedChange
+from unitq.rollout.tracker import StateTracker
 from unitq.systemd.errors import BusLostError
 
 if TYPE_CHECKING:
@@ -36,30 +38,30 @@ class Bench:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, after: Seen) -> None:
         layout = user(home=str(folder), uid=1000, environment={})
-        self.applier: Any = Applier(Systemd(), layout, "shop")  # type: ignore[arg-type]
-        steps = (Step(ONE, Do.RESTART, ""),)
+        self.executor: Any = Executor(Systemd(), layout, "shop")  # type: ignore[arg-type]
+        steps = (PlannedChange(ONE, Change.RESTART, ""),)
         self.rollout = begin(steps, pace(), {ONE: NEW})
-        self.given: list[What] = []
-        self.applier._sights.units = {"unit": ONE}
-        self.applier._sights.seen = {ONE: OLD_ONE}
-        monkeypatch.setattr(self.applier._orders, "give", self._give)
-        monkeypatch.setattr(self.applier, "_reconnected", self._reconnected)
+        self.given: list[ActionKind] = []
+        executor = self.executor
+        executor._tracker = StateTracker(executor._systemd, executor._where, "shop", (ONE,))
+        executor._tracker.seen = {ONE: OLD_ONE}
+        monkeypatch.setattr(self.executor._orders, "give", self._give)
+        monkeypatch.setattr(self.executor, "_reconnect", self._reconnect)
         self._after = after
 
-    def _give(self, order: Order, _wanted: str | None, _seen: Seen) -> str:
-        self.given.append(order.what)
+    def _give(self, action: Action, _wanted: str | None, _seen: Seen) -> str:
+        self.given.append(action.kind)
         if len(self.given) == 1:
             raise BusLostError("the connection to systemd broke")
         return "/job/2"
 
-    def _reconnected(self, rollout: Rollout) -> Rollout:
-        self.applier._sights.seen[ONE] = self._after
-        return rollout
+    def _reconnect(self, _rollout: Rollout) -> None:
+        self.executor._tracker.seen[ONE] = self._after
 
     def restart(self) -> Rollout:
-        order = Order(self.rollout.slots[ONE], What.RESTART)
-        found: Rollout = self.applier._order(self.rollout, order)
-        return found
+        action = Action(self.rollout.instances[ONE], ActionKind.RESTART)
+        self.executor._order(self.rollout, action)
+        return self.rollout
 
 
 def test_one_that_was_carried_out_is_not_given_again(
@@ -68,10 +70,10 @@ def test_one_that_was_carried_out_is_not_given_again(
     bench = Bench(tmp_path, monkeypatch, NEW_ONE)
     rollout = bench.restart()
     # A second restart would end the new process at its first job.
-    assert bench.given == [What.RESTART]
-    slot = rollout.slots[ONE]
+    assert bench.given == [ActionKind.RESTART]
+    slot = rollout.instances[ONE]
     assert (slot.phase, slot.before) == (Phase.DRAINING, "old")
-    assert not bench.applier._sights.seen[ONE].job
+    assert not bench.executor._tracker.seen[ONE].job
 
 
 @pytest.mark.parametrize(
@@ -87,5 +89,5 @@ def test_one_that_may_not_have_arrived_is_given_again(
 ) -> None:
     bench = Bench(tmp_path, monkeypatch, after)
     bench.restart()
-    assert bench.given == [What.RESTART, What.RESTART]
-    assert bench.applier._sights.seen[ONE].job
+    assert bench.given == [ActionKind.RESTART, ActionKind.RESTART]
+    assert bench.executor._tracker.seen[ONE].job

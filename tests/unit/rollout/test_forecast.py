@@ -8,14 +8,14 @@ import pytest
 
 from tests.harness.build import HEAD, app, instance, revision
 from unitq.rollout.forecast import Forecast, forecast
-from unitq.rollout.plan import Do, DrainLimit, Step
+from unitq.rollout.plan import Change, DrainLimit, PlannedChange
 
 
-def expected(counts: dict[Do, int], rollout: str = "", worker: str = "") -> Forecast:
+def expected(counts: dict[Change, int], rollout: str = "", worker: str = "") -> Forecast:
     text = f'[workers.sms]\ncommand = "/bin/worker"\nstop_timeout = "1min"\n{worker}'
     found = revision(app(text, head=f"{HEAD}\n[rollout]\nhealthy_deadline = '30s'\n{rollout}"))
     steps = [
-        Step(instance(f"sms@{number}"), do, "")
+        PlannedChange(instance(f"sms@{number}"), do, "")
         for number, do in enumerate((do for do, count in counts.items() for _ in range(count)), 1)
     ]
     (part,) = forecast(steps, found, found.rollout)
@@ -23,7 +23,7 @@ def expected(counts: dict[Do, int], rollout: str = "", worker: str = "") -> Fore
 
 
 def test_a_sliding_window_of_one() -> None:
-    part = expected({Do.RESTART: 4})
+    part = expected({Change.RESTART: 4})
     assert (part.least, part.most, part.seconds) == (3, 4, 4 * 90)
 
 
@@ -39,23 +39,23 @@ def test_a_sliding_window_of_one() -> None:
     ],
 )
 def test_the_pace_decides(rollout: str, least: int, most: int, seconds: float) -> None:
-    part = expected({Do.RESTART: 4}, rollout)
+    part = expected({Change.RESTART: 4}, rollout)
     assert (part.least, part.most, part.seconds) == (least, most, seconds)
 
 
 def test_what_is_new_comes_first_and_what_goes_last() -> None:
-    part = expected({Do.KEEP: 2, Do.START: 1, Do.STOP: 1})
+    part = expected({Change.KEEP: 2, Change.START: 1, Change.STOP: 1})
     assert (part.instances, part.least, part.most, part.seconds) == (3, 2, 4, 30 + 60)
 
 
 def test_a_singleton_has_no_surge() -> None:
-    part = expected({Do.RESTART: 1}, "max_unavailable = 0\nmax_surge = 1", "singleton = true")
+    part = expected({Change.RESTART: 1}, "max_unavailable = 0\nmax_surge = 1", "singleton = true")
     assert (part.least, part.most) == (0, 1)
 
 
 def test_old_processes_may_take_as_long_as_their_own_limit_says() -> None:
     found = revision(app('[workers.sms]\ncommand = "/bin/worker"\nstop_timeout = "1min"\n'))
-    steps = [Step(instance("sms@1"), Do.RESTART, "")]
+    steps = [PlannedChange(instance("sms@1"), Change.RESTART, "")]
     limits = [DrainLimit("sms", before=600.0, after=60.0), DrainLimit("mail", 9000.0, 60.0)]
     (part,) = forecast(steps, found, found.rollout, limits)
     (plain,) = forecast(steps, found, found.rollout)
@@ -64,4 +64,4 @@ def test_old_processes_may_take_as_long_as_their_own_limit_says() -> None:
 
 def test_a_worker_that_is_left_alone_is_not_spoken_of() -> None:
     found = revision(app())
-    assert forecast([Step(instance("sms@1"), Do.KEEP, "")], found, found.rollout) == ()
+    assert forecast([PlannedChange(instance("sms@1"), Change.KEEP, "")], found, found.rollout) == ()

@@ -12,9 +12,9 @@ from unitq.model import names
 from unitq.model.layout import Layout, user
 from unitq.model.names import InstanceName
 from unitq.revisions import state
-from unitq.rollout.engine.rollout import Order, Phase, Slot, What
+from unitq.rollout.engine.instance import Action, ActionKind, InstanceState, Phase
 from unitq.rollout.orders import Orders
-from unitq.rollout.plan import Do, Step
+from unitq.rollout.plan import Change, PlannedChange
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,32 +49,36 @@ def layout(tmp_path: Path) -> Layout:
     return user(home=str(tmp_path), uid=1000, environment={})
 
 
-def order(what: What) -> Order:
-    return Order(Slot(Step(ONE, Do.RESTART, ""), Phase.WAITING), what)
+def order(what: ActionKind) -> Action:
+    return Action(InstanceState(PlannedChange(ONE, Change.RESTART, ""), Phase.WAITING), what)
 
 
 @pytest.mark.parametrize(
     ("what", "seen", "verbs"),
     [
-        (What.START, Seen(), ["reset_failed", "start"]),
+        (ActionKind.START, Seen(), ["reset_failed", "start"]),
         # A start limit was hit: systemd refuses what is not forgotten first.
-        (What.START, Seen("failed", "failed", result="start-limit-hit"), ["reset_failed", "start"]),
-        (What.RESTART, Seen("active", "running"), ["reset_failed", "restart"]),
-        (What.RESTART, Seen("activating", "auto-restart"), ["reset_failed", "restart"]),
-        (What.SWITCH, Seen(), ["reset_failed", "start"]),
-        (What.STOP, Seen("active", "running"), ["stop"]),
+        (
+            ActionKind.START,
+            Seen("failed", "failed", result="start-limit-hit"),
+            ["reset_failed", "start"],
+        ),
+        (ActionKind.RESTART, Seen("active", "running"), ["reset_failed", "restart"]),
+        (ActionKind.RESTART, Seen("activating", "auto-restart"), ["reset_failed", "restart"]),
+        (ActionKind.SWITCH, Seen(), ["reset_failed", "start"]),
+        (ActionKind.STOP, Seen("active", "running"), ["stop"]),
     ],
 )
 def test_earlier_starts_are_forgotten_and_the_code_is_there_before_a_start(
-    layout: Layout, what: What, seen: Seen, verbs: list[str]
+    layout: Layout, what: ActionKind, seen: Seen, verbs: list[str]
 ) -> None:
     systemd = Systemd(layout)
     orders = Orders(systemd, layout, "shop")  # type: ignore[arg-type]
-    job = orders.give(order(what), None if what is What.STOP else "2-b", seen)
+    job = orders.give(order(what), None if what is ActionKind.STOP else "2-b", seen)
     assert [verb for verb, _, _ in systemd.told] == verbs
     assert job == f"/job/{verbs[-1]}"
     assert {unit for _, unit, _ in systemd.told} == {UNIT}
-    assert {pin for _, _, pin in systemd.told} == {None if what is What.STOP else "2-b"}
+    assert {pin for _, _, pin in systemd.told} == {None if what is ActionKind.STOP else "2-b"}
 
 
 @pytest.mark.parametrize(
@@ -120,17 +124,19 @@ def test_orders_are_on_disk_before_they_are_given(layout: Layout) -> None:
     book = Book()
     orders = Orders(Manager(), layout, "shop", book)  # type: ignore[arg-type]
     seen = {ONE: Seen("active", "running", invocation="old")}
-    orders.write_down([order(What.RESTART), order(What.STOP)], seen)
+    orders.write_down([order(ActionKind.RESTART), order(ActionKind.STOP)], seen)
     told = [("order", {"instance": "sms@1", "do": what, "before": "old"})
             for what in ("restart", "stop")]  # fmt: skip
     assert book.calls == [*told, ("sync", {})]
     book.calls.clear()
-    orders.write_down([order(What.START)], {})
+    orders.write_down([order(ActionKind.START)], {})
     assert book.calls[0][1]["before"] == ""
 
 
-@pytest.mark.parametrize("what", [(), (What.PROBE,), (What.PROBE, What.PROBE)])
-def test_what_changes_nothing_is_not_written_down(layout: Layout, what: tuple[What, ...]) -> None:
+@pytest.mark.parametrize("what", [(), (ActionKind.PROBE,), (ActionKind.PROBE, ActionKind.PROBE)])
+def test_what_changes_nothing_is_not_written_down(
+    layout: Layout, what: tuple[ActionKind, ...]
+) -> None:
     book = Book()
     orders = Orders(Manager(), layout, "shop", book)  # type: ignore[arg-type]
     orders.write_down([order(each) for each in what], {})
@@ -140,7 +146,7 @@ def test_what_changes_nothing_is_not_written_down(layout: Layout, what: tuple[Wh
 def test_nothing_is_ordered_of_a_systemd_that_stops_everything(layout: Layout) -> None:
     book = Book()
     orders = Orders(Manager(stopping=True), layout, "shop", book)  # type: ignore[arg-type]
-    for what in (What.RESTART, What.PROBE):
+    for what in (ActionKind.RESTART, ActionKind.PROBE):
         with pytest.raises(GoingDownError):
             orders.write_down([order(what)], {})
     assert book.calls == []

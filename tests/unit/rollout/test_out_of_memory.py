@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,57 +12,57 @@ from unitq.cli.status import main
 from unitq.cli.status.model import Asked, Status
 from unitq.instances.status import InstanceStatus
 from unitq.linux import proc
-from unitq.rollout.engine.rollout import Phase, Slot, begin
-from unitq.rollout.out_of_memory import WORDS, killed_pids, suspects, told
-from unitq.rollout.plan import Do, Step
+from unitq.rollout.engine.instance import InstanceState, Phase
+from unitq.rollout.engine.rollout import Rollout
+from unitq.rollout.out_of_memory import WORDS, killed_pids, record_causes, suspects
+from unitq.rollout.plan import Change, PlannedChange
 from unitq.systemd import journal
 from unitq.systemd.exit_status import End, Ending
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from unitq.rollout.engine.rollout import Rollout
 
 ONE, TWO, THREE = (instance(f"sms@{number}") for number in (1, 2, 3))
 SIGKILL = Ending(End.KILLED, "died of SIGKILL")
 
 
 def rollout() -> Rollout:
-    steps = tuple(Step(name, Do.RESTART, "") for name in (ONE, TWO, THREE))
-    made = begin(steps, pace(), {})
-    return replace(
-        made,
-        slots={
-            ONE: Slot(steps[0], Phase.HEALTHY, before="a", pid_before=11, ending=SIGKILL),
-            TWO: Slot(
-                steps[1],
-                Phase.FAILED,
-                before="b",
-                invocation="n",
-                ending=Ending(End.DRAINED),
-                reason="it ended soon after its start: died of SIGKILL",
-            ),
-            THREE: Slot(
-                steps[2],
-                Phase.HEALTHY,
-                before="c",
-                ending=Ending(End.KILLED, "SIGKILL at stop_timeout"),
-            ),
-        },
-    )
+    changes = [PlannedChange(name, Change.RESTART, "") for name in (ONE, TWO, THREE)]
+    states = [
+        InstanceState(changes[0], Phase.HEALTHY, before="a", pid_before=11, ending=SIGKILL),
+        InstanceState(
+            changes[1],
+            Phase.FAILED,
+            before="b",
+            invocation="n",
+            ending=Ending(End.DRAINED),
+            reason="it ended soon after its start: died of SIGKILL",
+        ),
+        InstanceState(
+            changes[2],
+            Phase.HEALTHY,
+            before="c",
+            ending=Ending(End.KILLED, "SIGKILL at stop_timeout"),
+        ),
+    ]
+    return Rollout(states, pace())
 
 
 def test_only_what_died_of_an_unexplained_sigkill_is_asked_about() -> None:
-    assert [slot.instance for slot in suspects(rollout())] == [ONE, TWO]
+    assert [state.instance for state in suspects(rollout())] == [ONE, TWO]
 
 
 def test_the_cause_is_in_the_report() -> None:
-    found = told(rollout(), {ONE, THREE}, {TWO})
-    assert found.slots[ONE].ending == Ending(End.KILLED, WORDS)
-    assert found.slots[TWO].reason == f"it ended soon after its start: {WORDS}"
-    assert found.slots[TWO].ending == Ending(End.DRAINED)
-    assert found.slots[THREE].ending == Ending(End.KILLED, "SIGKILL at stop_timeout")
-    assert told(rollout(), (), ()) == rollout()
+    found = rollout()
+    record_causes(found, {ONE, THREE}, {TWO})
+    assert found.instances[ONE].ending == Ending(End.KILLED, WORDS)
+    assert found.instances[TWO].reason == f"it ended soon after its start: {WORDS}"
+    assert found.instances[TWO].ending == Ending(End.DRAINED)
+    assert found.instances[THREE].ending == Ending(End.KILLED, "SIGKILL at stop_timeout")
+    same = rollout()
+    record_causes(same, (), ())
+    assert same.instances == rollout().instances
 
 
 def test_the_kernel_names_whom_it_killed() -> None:

@@ -9,20 +9,22 @@ import pytest
 from unitq.errors import Exit
 from unitq.model.names import InstanceName
 from unitq.model.settings import Duration, RolloutSettings, Share
-from unitq.rollout.engine.rollout import Phase, Rollout, Slot
+from unitq.rollout.engine.instance import InstanceState, Phase
+from unitq.rollout.engine.rollout import Rollout
 from unitq.rollout.outcome import Outcome
-from unitq.rollout.plan import Do, Step
+from unitq.rollout.plan import Change, PlannedChange
 from unitq.systemd.exit_status import End, Ending
 
 SETTINGS = RolloutSettings(Share(1), Duration("1s", 1.0), Duration("1s", 1.0))
 
 
 def outcome(*slots: tuple[Phase, End | None], **values: Any) -> Outcome:
-    found = {}
+    found = []
     for number, (phase, end) in enumerate(slots, 1):
         name = InstanceName("sms", number)
         ending = Ending(end) if end else None
-        found[name] = Slot(Step(name, Do.RESTART, ""), phase, ending=ending)
+        planned = PlannedChange(name, Change.RESTART, "")
+        found.append(InstanceState(planned, phase, ending=ending))
     told: dict[str, Any] = {"seen": {}, "seconds": 1.0, "least_serving": {}}
     return Outcome(Rollout(found, SETTINGS), **(told | values))
 

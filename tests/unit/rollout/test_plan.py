@@ -10,7 +10,7 @@ import pytest
 from tests.harness.build import app, instance, rendered, revision
 from unitq.model import names
 from unitq.model.settings import Share
-from unitq.rollout.plan import Do, DrainLimit, Plan, Running, plan, step
+from unitq.rollout.plan import Change, DrainLimit, Plan, Running, plan, planned_change
 from unitq.units.changes import PIN, FileChange
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def made(
     )
 
 
-def done(found: Plan) -> dict[str, Do]:
-    return {str(one.instance): one.do for one in found.steps}
+def done(found: Plan) -> dict[str, Change]:
+    return {str(one.instance): one.change for one in found.changes}
 
 
 def test_what_is_as_wanted_is_left_alone() -> None:
@@ -56,8 +56,8 @@ def test_what_is_as_wanted_is_left_alone() -> None:
     assert not found.pending
     assert not found.files
     assert not found.links
-    assert not found.steps_to_take
-    assert done(found) == {"sms@1": Do.KEEP, "sms@2": Do.KEEP, "sms@3": Do.KEEP}
+    assert not found.changes_to_make
+    assert done(found) == {"sms@1": Change.KEEP, "sms@2": Change.KEEP, "sms@3": Change.KEEP}
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,10 @@ def test_as_many_more_as_are_allowed_and_as_are_replaced(
     surge: int, replaced: int, names_of_surge: list[str]
 ) -> None:
     found = _with_surge(surge, dict.fromkeys(range(1, replaced + 1), OLD))
-    assert [str(one.instance) for one in found.steps if one.do is Do.SURGE] == names_of_surge
-    assert sum(one.do is Do.RESTART for one in found.steps) == replaced
+    assert [
+        str(one.instance) for one in found.changes if one.change is Change.SURGE
+    ] == names_of_surge
+    assert sum(one.change is Change.RESTART for one in found.changes) == replaced
 
 
 def test_one_more_is_counted_for_each_worker_and_never_for_one_that_must_be_alone() -> None:
@@ -105,7 +107,7 @@ def test_one_more_is_counted_for_each_worker_and_never_for_one_that_must_be_alon
         both, both, units={}, installed={}, running=running, linked=both.links, reload=False,
         settings=both.rollout._replace(max_surge=Share(100, percent=True)),
     )  # fmt: skip
-    surges = [str(one.instance) for one in found.steps if one.do is Do.SURGE]
+    surges = [str(one.instance) for one in found.changes if one.change is Change.SURGE]
     assert surges == ["mail@3", "sms@3", "sms@4"]
 
 
@@ -113,12 +115,12 @@ def test_one_more_that_runs_what_is_wanted_is_used_again_and_another_is_not() ->
     old = dict.fromkeys((1, 2, 3), OLD)
     # Left by a rollout that was cut off.
     found = done(_with_surge(1, old | {4: CURRENT.id}))
-    assert (found["sms@4"], len(found)) == (Do.SURGE, 4)
+    assert (found["sms@4"], len(found)) == (Change.SURGE, 4)
     found = done(_with_surge(1, old | {4: OLD}))
-    assert (found["sms@4"], found["sms@5"]) == (Do.STOP, Do.SURGE)
+    assert (found["sms@4"], found["sms@5"]) == (Change.STOP, Change.SURGE)
     # It is down: its number is free.
     found = done(_with_surge(1, old | {4: None}))
-    assert (found["sms@4"], len(found)) == (Do.SURGE, 4)
+    assert (found["sms@4"], len(found)) == (Change.SURGE, 4)
 
 
 OLD = "0-000000"
@@ -146,41 +148,41 @@ def test_the_first_deploy_writes_everything_and_starts_everything() -> None:
     assert found.pending
     assert {change.name for change in found.files} == set(INSTALLED)
     assert all(change.before is None for change in found.files)
-    assert set(done(found).values()) == {Do.START}
+    assert set(done(found).values()) == {Change.START}
     assert set(found.links) == set(LINKED)
 
 
 @pytest.mark.parametrize(
     ("running", "do", "why"),
     [
-        (Running(active=True, revision=CURRENT.id), Do.KEEP, f"runs {CURRENT.id}"),
-        (Running(active=False, revision=None), Do.START, "not running"),
-        (None, Do.START, "not running"),
+        (Running(active=True, revision=CURRENT.id), Change.KEEP, f"runs {CURRENT.id}"),
+        (Running(active=False, revision=None), Change.START, "not running"),
+        (None, Change.START, "not running"),
         # By a rollout that was cut off, say: kept it would be gone, and by a text that changes.
-        (Running(active=True, revision=CURRENT.id, ending=True), Do.RESTART, "told to stop"),
-        (Running(active=True, revision="0-abcdef"), Do.RESTART, "runs 0-abcdef, wanted"),
-        (Running(active=True, revision=None), Do.RESTART, "does not tell what it runs"),
+        (Running(active=True, revision=CURRENT.id, ending=True), Change.RESTART, "told to stop"),
+        (Running(active=True, revision="0-abcdef"), Change.RESTART, "runs 0-abcdef, wanted"),
+        (Running(active=True, revision=None), Change.RESTART, "does not tell what it runs"),
         # Down: what it ran last does not matter.
-        (Running(active=False, revision=CURRENT.id), Do.START, "not running"),
+        (Running(active=False, revision=CURRENT.id), Change.START, "not running"),
     ],
 )
-def test_one_instance(running: Running | None, do: Do, why: str) -> None:
-    found = step(instance("sms@1"), CURRENT, running)
-    assert found.do is do
+def test_one_instance(running: Running | None, do: Change, why: str) -> None:
+    found = planned_change(instance("sms@1"), CURRENT, running)
+    assert found.change is do
     assert why in found.why
 
 
 @pytest.mark.parametrize("running", [None, FRESH[instance("sms@1")], Running(False, None)])
 @pytest.mark.parametrize("name", ["sms@4", "mail@1"])
 def test_what_is_not_wanted_stops_whatever_it_runs(name: str, running: Running | None) -> None:
-    assert step(instance(name), CURRENT, running).do is Do.STOP
+    assert planned_change(instance(name), CURRENT, running).change is Change.STOP
 
 
 def test_one_that_has_just_started_is_kept_but_has_to_prove_itself() -> None:
-    young = {**FRESH, instance("sms@2"): Running(active=True, revision=CURRENT.id, young=True)}
+    young = {**FRESH, instance("sms@2"): Running(active=True, revision=CURRENT.id, unproven=True)}
     found = made(running=young)
-    assert done(found)["sms@2"] is Do.KEEP
-    assert [str(one.instance) for one in found.steps if one.young] == ["sms@2"]
+    assert done(found)["sms@2"] is Change.KEEP
+    assert [str(one.instance) for one in found.changes if one.unproven] == ["sms@2"]
     assert found.unproved
     # Nothing has to be changed for it, though.
     assert not found.pending
@@ -192,10 +194,10 @@ def test_instances_beyond_the_wanted_number_are_seen() -> None:
     found = made(running=FRESH | extra)
     assert found.pending
     assert done(found) == {
-        "sms@1": Do.KEEP,
-        "sms@2": Do.KEEP,
-        "sms@3": Do.KEEP,
-        "sms@4": Do.STOP,
+        "sms@1": Change.KEEP,
+        "sms@2": Change.KEEP,
+        "sms@3": Change.KEEP,
+        "sms@4": Change.STOP,
     }
 
 
@@ -208,7 +210,7 @@ def test_a_text_that_was_changed_by_hand_is_a_change() -> None:
     assert change.name == name
     assert "-KillSignal=SIGTERM\n+KillSignal=SIGQUIT\n" in change.diff
     # The processes are as wanted; the unit file is only put right.
-    assert not found.steps_to_take
+    assert not found.changes_to_make
 
 
 def test_the_unit_of_a_worker_that_is_gone_is_deleted() -> None:
@@ -242,7 +244,7 @@ def test_a_new_revision_is_a_change_even_where_no_instance_is_touched() -> None:
     target = CURRENT._replace(number=2)
     found = made(target=target)
     assert found.pending
-    assert not found.steps_to_take
+    assert not found.changes_to_make
 
 
 def test_a_diff_reads_as_one() -> None:
@@ -276,7 +278,11 @@ def pins(found: Plan) -> dict[str, tuple[str | None, str | None]]:
 def test_a_text_that_changes_is_kept_for_each_instance_that_runs_by_it() -> None:
     found = made(target=NEXT, installed=INSTALLED | {TEMPLATE: OLD_TEXT})
     assert pins(found) == {unit_of(f"sms@{n}"): (None, PIN + OLD_TEXT) for n in (1, 2, 3)}
-    assert done(found) == {"sms@1": Do.RESTART, "sms@2": Do.RESTART, "sms@3": Do.RESTART}
+    assert done(found) == {
+        "sms@1": Change.RESTART,
+        "sms@2": Change.RESTART,
+        "sms@3": Change.RESTART,
+    }
 
 
 def test_what_does_not_run_needs_no_pin() -> None:
@@ -313,7 +319,7 @@ def test_a_pin_of_what_is_kept_goes() -> None:
     found = made(installed=INSTALLED | left)
     assert pins(found) == {unit_of("sms@3"): (PIN + INSTALLED[TEMPLATE], None)}
     assert found.pending
-    assert not found.steps_to_take
+    assert not found.changes_to_make
 
 
 # --- a stop_timeout that changes -----------------------------------------------------------------
@@ -371,7 +377,7 @@ def test_what_drains_keeps_its_limit_in_a_rollback_to_what_it_runs() -> None:
     units = INSTALLED | {TEMPLATE: limited("3s")}
     found = made(units=units, installed=INSTALLED | {TEMPLATE: limited("20s")}, running=running)
     assert pins(found) == {unit_of("sms@1"): (None, PIN + limited("20s"))}
-    assert done(found) == {"sms@1": Do.RESTART, "sms@2": Do.KEEP, "sms@3": Do.KEEP}
+    assert done(found) == {"sms@1": Change.RESTART, "sms@2": Change.KEEP, "sms@3": Change.KEEP}
 
 
 def test_a_plan_says_which_limit_holds() -> None:

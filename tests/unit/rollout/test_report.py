@@ -17,10 +17,11 @@ from unitq.errors import Exit
 from unitq.instances.state import Keeper, Seen, Unreached
 from unitq.queues.model import Job
 from unitq.rollout import report_text
-from unitq.rollout.engine.rollout import Phase, Slot, begin
+from unitq.rollout.engine.instance import InstanceState, Phase
+from unitq.rollout.engine.rollout import Rollout
 from unitq.rollout.observed_report import Back, Run, report_of
 from unitq.rollout.outcome import Outcome
-from unitq.rollout.plan import Do, DrainLimit, Step
+from unitq.rollout.plan import Change, DrainLimit, PlannedChange
 from unitq.rollout.report import Command, Report
 from unitq.systemd.exit_status import End, Ending
 
@@ -46,12 +47,13 @@ HANDLER = "(it has no handler for it, or was not up yet: is stop_signal the righ
 def outcome(target: Revision, *slots: dict[str, Any], **more: Any) -> Outcome:
     """What became of sms@1, sms@2, …; those that are healthy serve on `target`."""
     steps = tuple(
-        Step(instance(f"sms@{number}"), each.get("do", Do.RESTART), "")
+        PlannedChange(instance(f"sms@{number}"), each.get("do", Change.RESTART), "")
         for number, each in enumerate(slots, 1)
     )
-    rollout = begin(steps, pace(), {})
     made = {
-        step.instance: Slot(step, **{key: value for key, value in each.items() if key != "do"})
+        step.instance: InstanceState(
+            step, **{key: value for key, value in each.items() if key != "do"}
+        )
         for step, each in zip(steps, slots, strict=True)
     }
     up = Seen("active", "running", revision=target.id)
@@ -61,7 +63,7 @@ def outcome(target: Revision, *slots: dict[str, Any], **more: Any) -> Outcome:
         for name, slot in made.items()
     }
     values: dict[str, Any] = {"seconds": 58.0, "least_serving": {"sms": 2}} | more
-    return Outcome(rollout=replace(rollout, slots=made), seen=seen, **values)
+    return Outcome(rollout=Rollout(made.values(), pace()), seen=seen, **values)
 
 
 def run(verb: str = "deploy", rollout: int | None = 17, **more: Any) -> Run:
@@ -172,7 +174,7 @@ def test_a_failure_is_the_whole_block_what_went_wrong_on_standard_error(
     failed = outcome(
         SECOND, FAILED, WAITING, WAITING, logs={instance("sms@1"): ("booting", "no database")}
     )
-    back = Back(THIRD, outcome(THIRD, {"phase": Phase.HEALTHY, "do": Do.START}, seconds=10.0))
+    back = Back(THIRD, outcome(THIRD, {"phase": Phase.HEALTHY, "do": Change.START}, seconds=10.0))
     told = document(run(), SECOND, FIRST.id, failed, (), Exit.ROLLED_BACK, back)
     show(read(told))
     printed = capsys.readouterr()
@@ -197,7 +199,9 @@ def test_a_failure_is_the_whole_block_what_went_wrong_on_standard_error(
 def test_what_was_killed_or_touched_by_somebody_is_named_and_why() -> None:
     killed = HEALTHY | {"gone": 15.0, "ending": Ending(End.KILLED, "SIGKILL at stop_timeout")}
     died = HEALTHY | {"ending": Ending(End.DIED, "died of SIGQUIT")}
-    done = outcome(SECOND, killed, died, DRAINED | {"foreign": ("restarted by somebody else",)})
+    done = outcome(
+        SECOND, killed, died, DRAINED | {"external_changes": ("restarted by somebody else",)}
+    )
     told = document(run(), SECOND, FIRST.id, done, (), Exit.OK)
     assert text(told)[2:-1] == [
         f"warning: sms@1 was killed after 5.0 s (SIGKILL at stop_timeout, PID 7): {LOST}",
@@ -272,7 +276,7 @@ def test_of_one_that_was_killed_the_jobs_that_it_may_have_had_are_named() -> Non
 
 
 def test_without_a_drain_there_is_no_slowest() -> None:
-    done = outcome(FIRST, {"phase": Phase.HEALTHY, "do": Do.START})
+    done = outcome(FIRST, {"phase": Phase.HEALTHY, "do": Change.START})
     told = document(run("start", None), FIRST, FIRST.id, done, (), Exit.OK)
     assert told["slowest_drain"] is None
     head, _, line = text(told)
@@ -292,7 +296,7 @@ def test_what_goes_on_keeps_what_came_before() -> None:
         run(), SECOND, FIRST.id, outcome(SECOND, killed, DRAINED, WAITING), (), Exit.PAUSED
     )
     again = run(typed="unitq rollout resume", by="bob", earlier=before(first))
-    kept = {"phase": Phase.KEPT, "do": Do.KEEP}
+    kept = {"phase": Phase.KEPT, "do": Change.KEEP}
     second = document(
         again, SECOND, FIRST.id, outcome(SECOND, kept, kept, WAITING), (), Exit.INTERRUPTED
     )
@@ -376,10 +380,10 @@ def test_what_to_type_next(made: Run, code: Exit, back: Back | None, expected: s
 def test_one_that_could_not_be_told_anything_is_as_it_was() -> None:
     # Its pin could not be moved: no order was given.
     refused = {"phase": Phase.FAILED, "reason": "its pin cannot be moved: Read-only file system"}
-    done = outcome(SECOND, FAILED, refused, {"phase": Phase.HEALTHY, "do": Do.KEEP})
+    done = outcome(SECOND, FAILED, refused, {"phase": Phase.HEALTHY, "do": Change.KEEP})
     told = document(run(), SECOND, FIRST.id, done, (), Exit.DEGRADED)
     assert told["next"].startswith("1 not touched; ")
-    done = outcome(SECOND, FAILED, DRAINED, {"phase": Phase.HEALTHY, "do": Do.KEEP})
+    done = outcome(SECOND, FAILED, DRAINED, {"phase": Phase.HEALTHY, "do": Change.KEEP})
     told = document(run(), SECOND, FIRST.id, done, (), Exit.DEGRADED)
     assert told["next"].startswith("2 of 2 instances were attempted; 1 failed; ")
 

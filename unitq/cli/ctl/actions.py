@@ -13,9 +13,9 @@ from unitq.cli.progress import stopping
 from unitq.errors import Exit
 from unitq.model.names import InstanceName
 from unitq.rollout import report_text
-from unitq.rollout.engine.rollout import Phase
+from unitq.rollout.engine.instance import Phase
 from unitq.rollout.operation import Operation
-from unitq.rollout.plan import Do, Step, keep
+from unitq.rollout.plan import Change, PlannedChange, keep
 from unitq.rollout.workers import over, to_restart, to_start, to_stop
 from unitq.supervisor.ctl.fleet import look
 from unitq.supervisor.ctl.format import Code, State, error, said
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from unitq.instances.state import Seen
     from unitq.rollout.engine.rollout import Rollout
     from unitq.rollout.executor import Progress, Stop
-    from unitq.rollout.in_flight import Hands
+    from unitq.rollout.in_flight import InFlightTracker
     from unitq.rollout.report import Report
     from unitq.supervisor.ctl.fleet import Fleet
 
@@ -45,6 +45,7 @@ class Teller(Notes):
     def __init__(self, name: Callable[[InstanceName], str]) -> None:
         self._name = name
         self._phases: dict[InstanceName, tuple[Phase, bool]] = {}
+        self._read_up_to = 0  # of the rollout's phase changes
         self.code = Code.OK
 
     def update(
@@ -54,10 +55,13 @@ class Teller(Notes):
         now: float,  # noqa: ARG002
     ) -> None:
         """Prints what has changed."""
-        for instance, slot in rollout.slots.items():
+        changed = dict.fromkeys(rollout.phase_changes[self._read_up_to :])
+        self._read_up_to = len(rollout.phase_changes)
+        for instance in changed:
+            slot = rollout.instances[instance]
             told = (slot.phase, slot.drained_for is not None)
             before = self._phases.get(instance, (Phase.WAITING, False))
-            if told == before or slot.step.do is Do.KEEP:
+            if told == before or slot.planned.change is Change.KEEP:
                 continue
             self._phases[instance] = told
             name = self._name(instance)
@@ -83,7 +87,7 @@ class Teller(Notes):
 
     def progress(
         self,
-        hands: Hands | None,  # noqa: ARG002
+        hands: InFlightTracker | None,  # noqa: ARG002
         keep: Callable[[str, str], None] | None,  # noqa: ARG002
     ) -> AbstractContextManager[Progress]:
         """It shows itself."""
@@ -203,7 +207,7 @@ def _over(
     *,
     all_of_it: bool,
 ) -> Code:
-    def choose(name: InstanceName, instance: observe.Instance) -> Step:
+    def choose(name: InstanceName, instance: observe.Instance) -> PlannedChange:
         if name not in asked:
             return keep(name)
         return _CHOICES[action](name, instance)

@@ -18,12 +18,12 @@ from unitq.rollout import report_text
 from unitq.rollout.deploy import deploy
 from unitq.rollout.executor import Progress, Quiet
 from unitq.rollout.operation import Operation
-from unitq.rollout.plan import Do
+from unitq.rollout.plan import Change
 from unitq.rollout.prepare import Request, prepare
 from unitq.supervisor.ctl.format import (
     DONE,
-    Change,
     Code,
+    GroupChange,
     available,
     by_group,
     changes,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from unitq.context import Scope
     from unitq.model.app import App
     from unitq.revisions.model import Revision
-    from unitq.rollout.in_flight import Hands
+    from unitq.rollout.in_flight import InFlightTracker
     from unitq.rollout.report import Report
 
 
@@ -51,7 +51,7 @@ class _Update(Notes):
 
     def progress(
         self,
-        hands: Hands | None,  # noqa: ARG002
+        hands: InFlightTracker | None,  # noqa: ARG002
         keep: Callable[[str, str], None] | None,  # noqa: ARG002
     ) -> AbstractContextManager[Progress]:
         """None is shown."""
@@ -88,7 +88,7 @@ class Pending(NamedTuple):
     """What a deploy of it would do."""
 
     of: Configured
-    groups: Mapping[str, Change]  # by group
+    groups: Mapping[str, GroupChange]  # by group
     pending: bool  # there is something to do, be it to none of the groups
     started: tuple[str, ...]  # processes that do not run, and would
 
@@ -145,11 +145,11 @@ def _deploy(one: Pending) -> Code:
     if deploy(one.of.operation("deploy"), one.of.request) != Exit.OK:
         return Code.GENERIC
     # Supervisor takes away first, then changes, then adds.
-    for kind in (Change.REMOVED, Change.CHANGED, Change.ADDED):
+    for kind in (GroupChange.REMOVED, GroupChange.CHANGED, GroupChange.ADDED):
         for name, change in one.groups.items():
             if change is not kind:
                 continue
-            if kind is Change.REMOVED:
+            if kind is GroupChange.REMOVED:
                 echo(said(name, "stopped"))
             echo(said(name, DONE[kind]))
     return Code.OK
@@ -191,8 +191,8 @@ def _pending(scope: Scope) -> list[Pending]:
         groups = by_group(changes(plan), workers)
         started = tuple(
             names.of(Process(app, step.instance))
-            for step in plan.steps
-            if step.do is Do.START and names.group(app, step.instance.worker) not in groups
+            for step in plan.changes
+            if step.change is Change.START and names.group(app, step.instance.worker) not in groups
         )
         found.append(Pending(one, groups, plan.pending, started))
     return found

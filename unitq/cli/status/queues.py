@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from unitq.queues.journal_jobs import Printed
     from unitq.queues.model import Row
     from unitq.revisions.model import Revision
-    from unitq.rollout.in_flight import InHand, Taking
+    from unitq.rollout.in_flight import Consumes, Snapshot
 
 
 class Queued(NamedTuple):
@@ -104,8 +104,8 @@ def _printed(
 def _held(
     instance: Instance,
     printed: Mapping[InstanceName, Held],
-    seen: InHand | None,
-    taking: Mapping[str, Taking],
+    seen: Snapshot | None,
+    taking: Mapping[str, Consumes],
 ) -> Held:
     """What it has in hand, by itself, by its framework, or by what its queues have."""
     nobody_knows = Held(None, ())

@@ -7,7 +7,7 @@ from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.instances.state import EXITED, Seen, failure
-from unitq.rollout.plan import Do
+from unitq.rollout.plan import Change
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -150,7 +150,7 @@ def available(name: str, *, used: bool) -> str:
     return f"{name:<32} {use:<9} {'auto':<9} {PRIORITY}:{PRIORITY}"
 
 
-class Change(StrEnum):
+class GroupChange(StrEnum):
     """What `reread` says of a group."""
 
     ADDED = "available"
@@ -160,46 +160,48 @@ class Change(StrEnum):
 
 # What `update` has done then.
 DONE = {
-    Change.ADDED: "added process group",
-    Change.CHANGED: "updated process group",
-    Change.REMOVED: "removed process group",
+    GroupChange.ADDED: "added process group",
+    GroupChange.CHANGED: "updated process group",
+    GroupChange.REMOVED: "removed process group",
 }
 
 
-def changes(plan: Plan) -> dict[str, Change]:
+def changes(plan: Plan) -> dict[str, GroupChange]:
     """What a deploy would do to each worker that it would do something to, by name.
 
     A worker that only has to be started is none of them: `reread` speaks of what is configured.
     """
     before = {worker.name: worker for worker in plan.current.workers} if plan.current else {}
     after = {worker.name: worker for worker in plan.target.workers}
-    found = {name: Change.REMOVED for name in before if name not in after}
-    restarted = {step.instance.worker for step in plan.steps if step.do is Do.RESTART}
+    found = {name: GroupChange.REMOVED for name in before if name not in after}
+    restarted = {step.instance.worker for step in plan.changes if step.change is Change.RESTART}
     for name, worker in after.items():
         if name not in before:
-            found[name] = Change.ADDED
+            found[name] = GroupChange.ADDED
         elif before[name] != worker or name in restarted:
-            found[name] = Change.CHANGED
+            found[name] = GroupChange.CHANGED
     return dict(sorted(found.items()))
 
 
-def by_group(found: Mapping[str, Change], workers: Mapping[str, str]) -> dict[str, Change]:
+def by_group(
+    found: Mapping[str, GroupChange], workers: Mapping[str, str]
+) -> dict[str, GroupChange]:
     """The change of each group that has one; `workers` has the group of every worker.
 
     A group with some workers that are new, or gone, and others that are not has changed.
     """
-    kinds: dict[str, set[Change | None]] = {}
+    kinds: dict[str, set[GroupChange | None]] = {}
     for worker, group in workers.items():
         kinds.setdefault(group, set()).add(found.get(worker))
     groups = {}
     for group, several in sorted(kinds.items()):
         first, *more = several
         if more or first:
-            groups[group] = first if first and not more else Change.CHANGED
+            groups[group] = first if first and not more else GroupChange.CHANGED
     return groups
 
 
-def reread_lines(found: Iterable[tuple[str, Change]]) -> list[str]:
+def reread_lines(found: Iterable[tuple[str, GroupChange]]) -> list[str]:
     """The lines of `reread`."""
     lines = [f"{name}: {change}" for name, change in sorted(found)]
     return lines or ["No config updates to processes"]

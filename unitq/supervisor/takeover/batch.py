@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from unitq.errors import UnitqError
 from unitq.rollout.engine.instance import Phase
 from unitq.rollout.operation import Operation, Waiting
-from unitq.rollout.plan import Do, Step, keep
+from unitq.rollout.plan import Change, PlannedChange, keep
 from unitq.supervisor.takeover.stop_many import Handover
 from unitq.supervisor.takeover.strategy import command, ordered
 from unitq.supervisor.takeover.waiting import DetachedError, GaveUpError, HandoverError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from unitq.revisions.model import Revision
     from unitq.rollout.engine.rollout import Rollout
     from unitq.rollout.executor import Progress, Stop
-    from unitq.rollout.in_flight import Hands
+    from unitq.rollout.in_flight import InFlightTracker
     from unitq.rollout.outcome import Outcome
     from unitq.rollout.presenter import Presenter
     from unitq.rollout.report import Report
@@ -187,7 +187,7 @@ class Abreast:
                     asked = max(asked, 1)
                 self._interrupts.count += asked
                 asked = self._interrupts.count
-            slots, before = outcome.rollout.slots, len(left)
+            slots, before = outcome.rollout.instances, len(left)
             for name, (pair, was) in list(left.items()):
                 if slots[name].phase is Phase.HEALTHY:
                     self._healthy(pair, was)
@@ -224,7 +224,7 @@ class Abreast:
         )
         wanted = set(started)
         steps = tuple(
-            Step(name, Do.START, "taken over") if name in wanted else keep(name)
+            PlannedChange(name, Change.START, "taken over") if name in wanted else keep(name)
             for name in operation.running(revision)
         )
         return operation.roll(revision, steps, revision.rollout, promoted=True)
@@ -242,7 +242,7 @@ class _Meanwhile:
 
     def progress(
         self,
-        hands: Hands | None,  # noqa: ARG002
+        hands: InFlightTracker | None,  # noqa: ARG002
         keep: Callable[[str, str], None] | None,  # noqa: ARG002
     ) -> AbstractContextManager[Progress]:
         """It is the progress, too."""

@@ -17,7 +17,7 @@ from unitq.revisions import state, store
 from unitq.rollout import in_the_way, install, ledger_store
 from unitq.rollout.observed_report import Run, report_of
 from unitq.rollout.operation import Operation
-from unitq.rollout.plan import Do
+from unitq.rollout.plan import Change
 from unitq.rollout.prepare import Request, prepare
 from unitq.supervisor.takeover import autostart
 from unitq.supervisor.takeover.batch import Abreast
@@ -149,9 +149,9 @@ class Mover:
         request = Request(app, planned.toml, message=why, beside=before)
         prepared = prepare(self._operation, request, warn=warn)
         others = [
-            f"{step.instance}: {step.do} ({step.why})"
-            for step in prepared.plan.steps
-            if step.do is not Do.KEEP and step.instance.worker not in taken
+            f"{step.instance}: {step.change} ({step.why})"
+            for step in prepared.plan.changes
+            if step.change is not Change.KEEP and step.instance.worker not in taken
         ]
         if others:
             raise PreflightError(

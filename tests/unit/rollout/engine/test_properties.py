@@ -27,24 +27,15 @@ from tests.harness.world import (
 from unitq.instances.state import LEFT_BEHIND, Keeper, Seen, ending_of, failure
 from unitq.model.names import InstanceName
 from unitq.model.settings import Promote, Share
-from unitq.rollout.engine.rollout import (
-    IN_FLIGHT,
-    Order,
-    Phase,
-    Rollout,
-    Stage,
-    What,
-    advance,
-    begin,
-    ordered,
-)
-from unitq.rollout.plan import Do, Step
+from unitq.rollout.engine.instance import IN_FLIGHT, Action, ActionKind, Phase
+from unitq.rollout.engine.rollout import Rollout, Stage, begin
+from unitq.rollout.plan import Change, PlannedChange
 from unitq.systemd.exit_status import AT_STOP_TIMEOUT, End, Ending
 
 
 def endings_are_told(rollout: Rollout, world: World) -> None:
     """A killed or died worker is never called drained, and is named if it could be seen."""
-    for name, slot in rollout.slots.items():
+    for name, slot in rollout.instances.items():
         if not slot.before or slot.gone is None:
             continue
         true = world.ends.get(slot.before)
@@ -54,7 +45,7 @@ def endings_are_told(rollout: Rollout, world: World) -> None:
 
 def waits_for_promotion(scene: Scene) -> bool:
     """Whether the others wait for an operator in the end, if all goes well."""
-    restarts = {name for name, fate in scene.fates.items() if fate.do is Do.RESTART}
+    restarts = {name for name, fate in scene.fates.items() if fate.change is Change.RESTART}
     manual = scene.settings.promote is Promote.MANUAL and not scene.promoted
     return manual and bool(scene.settings.canary.number) and bool(restarts - scene.canaries)
 
@@ -67,22 +58,25 @@ def as_wanted(world: World, scene: Scene, rollout: Rollout) -> None:
     assert rollout.awaiting == waits
     assert rollout.complete != waits
     assert rollout.stage is (Stage.AWAITING if waits else Stage.DONE)
-    for name, slot in rollout.slots.items():
+    for name, slot in rollout.instances.items():
         fate, seen = world.fates[name], world.seen[name]
-        if waits and (fate.do is Do.STOP or (fate.do is Do.RESTART and name not in scene.canaries)):
+        if waits and (
+            fate.change is Change.STOP
+            or (fate.change is Change.RESTART and name not in scene.canaries)
+        ):
             assert slot.phase is Phase.WAITING
             continue
-        match fate.do:
-            case Do.KEEP:
-                assert slot.phase is (Phase.HEALTHY if slot.step.young else Phase.KEPT)
+        match fate.change:
+            case Change.KEEP:
+                assert slot.phase is (Phase.HEALTHY if slot.planned.unproven else Phase.KEPT)
                 assert seen.revision == (world.target if fate.current else OLD)
-            case Do.STOP:
+            case Change.STOP:
                 assert slot.phase is Phase.STOPPED
                 assert seen.active == "inactive"
-            case Do.SURGE if not waits:
+            case Change.SURGE if not waits:
                 assert slot.phase is Phase.STOPPED
                 assert seen.active == "inactive"
-            case Do.SURGE:
+            case Change.SURGE:
                 # Not needed where all of its worker are canaries; else it stays as capacity.
                 assert slot.phase in (Phase.HEALTHY, Phase.STOPPED)
             case _:
@@ -100,7 +94,7 @@ def test_without_failures_everything_ends_healthy_on_the_wanted_revision(scene: 
     world = World(scene.fates)
     rollout = simulated(world, scene)
     as_wanted(world, scene, rollout)
-    assert all(slot.foreign == () for slot in rollout.slots.values())
+    assert all(slot.external_changes == () for slot in rollout.instances.values())
     endings_are_told(rollout, world)
 
 
@@ -109,9 +103,9 @@ def test_without_failures_everything_ends_healthy_on_the_wanted_revision(scene: 
 def test_whatever_happens_it_ends_and_keeps_its_promises(scene: Scene, target: str) -> None:
     world = World(scene.fates, target)
     rollout = simulated(world, scene)
-    assert not any(slot.phase in IN_FLIGHT for slot in rollout.slots.values())
+    assert not any(slot.phase in IN_FLIGHT for slot in rollout.instances.values())
     assert rollout.stage in (Stage.DONE, Stage.AWAITING)
-    for name, slot in rollout.slots.items():
+    for name, slot in rollout.instances.items():
         assert bool(slot.reason) == (slot.phase is Phase.FAILED)
         fate = world.fates[name]
         if slot.phase is Phase.WAITING:
@@ -120,14 +114,14 @@ def test_whatever_happens_it_ends_and_keeps_its_promises(scene: Scene, target: s
         if slot.phase is Phase.HEALTHY or (slot.phase is Phase.KEPT and fate.there == "serving"):
             assert not world.seen[name].down, f"{name} is down, and nobody says so"
         if slot.phase is Phase.HEALTHY:
-            left_over = fate.do is Do.SURGE and fate.there == "serving" and target == OLD
+            left_over = fate.change is Change.SURGE and fate.there == "serving" and target == OLD
             good = fate.outcome in (GOOD, RECYCLES, DIES_LATE)
             # What dies soon lives on if somebody restarts it in time.
             again = fate.meddled or fate.there == "restarting" or fate.crash is not None
-            assert fate.do is Do.KEEP or good or left_over or again
+            assert fate.change is Change.KEEP or good or left_over or again
         if slot.phase is Phase.STOPPED:
             assert world.seen[name].down
-        assert fate.meddled or not slot.foreign
+        assert fate.meddled or not slot.external_changes
     endings_are_told(rollout, world)
 
 
@@ -141,9 +135,14 @@ def test_after_ctrl_c_what_is_in_hand_is_finished_and_nothing_else_is_touched(
     assert not rollout.in_flight
     for name, at in world.ordered.items():
         assert at < interrupt, f"{name} was touched after Ctrl-C"
-    failures = any(slot.phase is Phase.FAILED for slot in rollout.slots.values())
-    for name, slot in rollout.slots.items():
-        if rollout.halted and not failures and slot.step.do is Do.SURGE and name in world.ordered:
+    failures = any(slot.phase is Phase.FAILED for slot in rollout.instances.values())
+    for name, slot in rollout.instances.items():
+        if (
+            rollout.halted
+            and not failures
+            and slot.planned.change is Change.SURGE
+            and name in world.ordered
+        ):
             assert slot.phase is Phase.STOPPED, "surge was left behind"
     endings_are_told(rollout, world)
 
@@ -167,13 +166,13 @@ def test_what_somebody_else_restarts_meanwhile_is_no_failure(
     scene = replace(scene, fates=fates)
     world = World(fates)
     rollout = simulated(world, scene)
-    assert not rollout.failed, [slot.reason for slot in rollout.slots.values()]
+    assert not rollout.failed, [slot.reason for slot in rollout.instances.values()]
     assert rollout.awaiting == waits_for_promotion(scene)
-    for name, slot in rollout.slots.items():
+    for name, slot in rollout.instances.items():
         if (
             slot.phase is Phase.HEALTHY
             and fates[name].outcome == GOOD
-            and slot.step.do is not Do.KEEP
+            and slot.planned.change is not Change.KEEP
         ):
             assert world.seen[name].serving
             assert world.seen[name].revision == NEW
@@ -190,24 +189,28 @@ def planned_again(world: World, scene: Scene) -> Scene:
         up = seen.active in ("active", "activating")
         kept = up and bool(seen.pid) and seen.revision == world.target
         active = bool(seen.pid)
-        if fate.do is Do.STOP:
+        if fate.change is Change.STOP:
             if not seen.down:
                 fates[name] = replace(fate, there=there)
-        elif fate.do is Do.SURGE:
+        elif fate.change is Change.SURGE:
             fates[name] = replace(fate, there=there)
-        elif fate.do is Do.KEEP or kept:
-            young = up and (not seen.serving or world.now < seen.since + MIN_HEALTHY)
-            fates[name] = replace(fate, do=Do.KEEP, there=there, young=young, current=kept)
+        elif fate.change is Change.KEEP or kept:
+            unproven = up and (not seen.serving or world.now < seen.since + MIN_HEALTHY)
+            fates[name] = replace(
+                fate, change=Change.KEEP, there=there, unproven=unproven, current=kept
+            )
         else:
-            fates[name] = replace(fate, do=Do.RESTART if active else Do.START, there=there)
+            fates[name] = replace(
+                fate, change=Change.RESTART if active else Change.START, there=there
+            )
     for worker in scene.workers:
         crew = {name: fate for name, fate in fates.items() if name.worker == worker}
-        if all(fate.do is not Do.RESTART for fate in crew.values()):
-            for name in [name for name, fate in crew.items() if fate.do is Do.SURGE]:
+        if all(fate.change is not Change.RESTART for fate in crew.values()):
+            for name in [name for name, fate in crew.items() if fate.change is Change.SURGE]:
                 if world.seen[name].down:
                     del fates[name]
                 else:
-                    fates[name] = replace(fates[name], do=Do.STOP)
+                    fates[name] = replace(fates[name], change=Change.STOP)
     return replace(scene, fates=fates)
 
 
@@ -224,17 +227,17 @@ def test_cut_short_anywhere_and_begun_again_it_ends_the_same(scene: Scene, cut: 
     again = planned_again(world, scene)
     world.again(again.fates)
     rollout = simulated(world, again)
-    assert not rollout.failed, [slot.reason for slot in rollout.slots.values()]
+    assert not rollout.failed, [slot.reason for slot in rollout.instances.values()]
     for name, seen in undisturbed.seen.items():
         found = world.seen[name]
-        if scene.fates[name].do is Do.SURGE and waits_for_promotion(scene):
+        if scene.fates[name].change is Change.SURGE and waits_for_promotion(scene):
             continue
         assert (found.active, found.sub) == (seen.active, seen.sub), name
         assert found.revision == seen.revision or seen.down, name
     # And once more there is nothing to do.
     if not waits_for_promotion(scene):
         once_more = planned_again(world, again)
-        assert {fate.do for fate in once_more.fates.values()} <= {Do.KEEP}
+        assert {fate.change for fate in once_more.fates.values()} <= {Change.KEEP}
 
 
 # --- how a process ended, in words ----------------------------------------------------------------
@@ -329,16 +332,16 @@ def test_how_a_process_ended(seen: Seen, expected: Ending | None) -> None:
 def test_one_that_was_killed_stays_killed_whatever_is_seen_later() -> None:
     name = InstanceName("a", 1)
     old = Seen("active", "running", invocation="old", pid=1)
-    rollout = begin((Step(name, Do.RESTART, ""),), pace(Share(1)), {name: NEW})
-    rollout = ordered(rollout, Order(rollout.slots[name], What.RESTART), old, 0.0)
+    rollout = begin((PlannedChange(name, Change.RESTART, ""),), pace(Share(1)), {name: NEW})
+    rollout.record_action(Action(rollout.instances[name], ActionKind.RESTART), old, 0.0)
     for later in (
         replace(old, job=True, active="deactivating", sub="stop-sigkill"),
         replace(old, job=True, active="deactivating", sub="stop-sigkill", code=1, status=0),
         replace(old, job=True, active="inactive", sub="dead", code=1, status=0),
         Seen("active", "running", invocation="new", pid=2, revision=NEW),
     ):
-        rollout = advance(rollout, {name: later}, 1.0)
-    slot = rollout.slots[name]
+        rollout.advance({name: later}, 1.0)
+    slot = rollout.instances[name]
     assert slot.phase is Phase.SETTLING
     assert slot.ending == Ending(End.KILLED, "SIGKILL at stop_timeout")
 

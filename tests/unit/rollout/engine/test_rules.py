@@ -11,23 +11,17 @@ from tests.harness.world import MIN_HEALTHY, NEW, OLD, START_TIMEOUT, pace
 from unitq.instances.state import Seen
 from unitq.model.names import InstanceName
 from unitq.model.settings import Duration, Promote, RolloutSettings, Share
-from unitq.rollout.engine.instance import CRASHING, PASSING
-from unitq.rollout.engine.rollout import (
-    Order,
+from unitq.rollout.engine.instance import (
+    CRASHING,
+    PASSING,
+    Action,
+    ActionKind,
+    InstanceState,
     Phase,
-    Rollout,
-    Slot,
-    Stage,
-    What,
-    advance,
-    begin,
-    confirmed,
-    ordered,
-    probed,
-    refused,
 )
-from unitq.rollout.engine.schedule import deadline, orders
-from unitq.rollout.plan import Do, Step
+from unitq.rollout.engine.rollout import Stage, begin
+from unitq.rollout.engine.schedule import deadline, next_actions
+from unitq.rollout.plan import Change, PlannedChange
 
 DOWN = Seen()
 
@@ -41,7 +35,7 @@ class Bench:
 
     def __init__(
         self,
-        steps: list[Step],
+        steps: list[PlannedChange],
         settings: RolloutSettings | None = None,
         *,
         probes: int = 0,
@@ -49,7 +43,7 @@ class Bench:
     ) -> None:
         self.now = 1000.0
         self.lives = 0
-        wanted = {step.instance: NEW for step in steps if step.do is not Do.STOP}
+        wanted = {step.instance: NEW for step in steps if step.change is not Change.STOP}
         self.rollout = begin(
             tuple(steps),
             settings or pace(),
@@ -58,9 +52,17 @@ class Bench:
             promoted=promoted,
         )
         self.seen = {
-            step.instance: DOWN if step.do in (Do.START, Do.SURGE) else self.process(OLD, 0.0)
+            step.instance: DOWN
+            if step.change in (Change.START, Change.SURGE)
+            else self.process(OLD, 0.0)
             for step in steps
         }
+        self.unseen = dict(self.seen)  # by the rollout
+
+    def looks(self) -> None:
+        """The first look at those of which nothing else was seen before."""
+        self.rollout.advance(self.unseen, self.now)
+        self.unseen = {}
 
     def process(self, revision: str, since: float) -> Seen:
         self.lives += 1
@@ -69,12 +71,12 @@ class Bench:
             revision=revision,
         )  # fmt: skip
 
-    def slot(self, instance: int | InstanceName) -> Slot:
-        return self.rollout.slots[number(instance)]
+    def slot(self, instance: int | InstanceName) -> InstanceState:
+        return self.rollout.instances[number(instance)]
 
     @property
     def phases(self) -> list[str]:
-        return [str(self.rollout.slots[name].phase) for name in sorted(self.rollout.slots)]
+        return [str(self.rollout.instances[name].phase) for name in sorted(self.rollout.instances)]
 
     # Methods, as mypy believes that what a property said once it says for ever.
 
@@ -93,28 +95,31 @@ class Bench:
     def completes(self) -> bool:
         return self.rollout.complete
 
-    def due(self) -> list[tuple[str, What]]:
-        found = orders(self.rollout, self.seen, self.now)
-        return [(str(order.slot.instance), order.what) for order in found]
+    def due(self) -> list[tuple[str, ActionKind]]:
+        self.looks()
+        found = next_actions(self.rollout, self.now)
+        return [(str(action.state.instance), action.kind) for action in found]
 
-    def give(self) -> list[tuple[str, What]]:
+    def give(self) -> list[tuple[str, ActionKind]]:
         """Gives all orders that are due."""
-        found = orders(self.rollout, self.seen, self.now)
-        for order in found:
-            name = order.slot.instance
-            self.rollout = ordered(self.rollout, order, self.seen[name], self.now)
-            if order.what is not What.PROBE:
+        self.looks()
+        found = next_actions(self.rollout, self.now)
+        for action in found:
+            name = action.state.instance
+            self.rollout.record_action(action, self.seen[name], self.now)
+            if action.kind is not ActionKind.PROBE:
                 self.seen[name] = replace(self.seen[name], job=True)
-        return [(str(order.slot.instance), order.what) for order in found]
+        return [(str(action.state.instance), action.kind) for action in found]
 
     def see(
         self, instance: int | InstanceName, seen: Seen | None = None, **changes: object
-    ) -> Slot:
+    ) -> InstanceState:
         """Something is seen of an instance."""
         name = number(instance)
         self.seen[name] = replace(seen or self.seen[name], **changes)  # type: ignore[arg-type]
-        self.rollout = advance(self.rollout, self.seen, self.now, (name,))
-        return self.rollout.slots[name]
+        self.unseen.pop(name, None)
+        self.rollout.advance({name: self.seen[name]}, self.now)
+        return self.rollout.instances[name]
 
     def stops(self, *instances: int | InstanceName) -> None:
         for each in instances:
@@ -133,7 +138,7 @@ class Bench:
 
     def passes(self, seconds: float) -> None:
         self.now += seconds
-        self.rollout = advance(self.rollout, self.seen, self.now)
+        self.rollout.advance(self.seen, self.now)
 
     def replaced(self, *instances: int | InstanceName) -> None:
         """What was ordered succeeds, until healthy."""
@@ -143,12 +148,12 @@ class Bench:
             assert self.slot(each).phase is Phase.HEALTHY
 
 
-def steps(do: Do, *numbers: int, worker: str = "a", **more: bool) -> list[Step]:
-    return [Step(InstanceName(worker, each), do, "test", **more) for each in numbers]
+def steps(do: Change, *numbers: int, worker: str = "a", **more: bool) -> list[PlannedChange]:
+    return [PlannedChange(InstanceName(worker, each), do, "test", **more) for each in numbers]
 
 
-def restart(*numbers: int, worker: str = "a", **more: bool) -> list[Step]:
-    return steps(Do.RESTART, *numbers, worker=worker, **more)
+def restart(*numbers: int, worker: str = "a", **more: bool) -> list[PlannedChange]:
+    return steps(Change.RESTART, *numbers, worker=worker, **more)
 
 
 # --- what is ordered, and the switch of a unit text -----------------------------------------------
@@ -156,7 +161,7 @@ def restart(*numbers: int, worker: str = "a", **more: bool) -> list[Step]:
 
 def test_a_restart_is_one_order_and_its_phases_are_as_they_were() -> None:
     bench = Bench(restart(1))
-    assert bench.give() == [("a@1", What.RESTART)]
+    assert bench.give() == [("a@1", ActionKind.RESTART)]
     assert bench.phases == ["draining"]
     bench.see(1, job=True, active="deactivating", sub="stop-sigterm")
     bench.see(1, job=True, active="inactive", sub="dead", pid=0, code=1)
@@ -169,9 +174,23 @@ def test_a_restart_is_one_order_and_its_phases_are_as_they_were() -> None:
     assert bench.stage() is Stage.DONE
 
 
+def test_one_that_was_just_being_started_is_not_gone_before_it_is_stopped() -> None:
+    bench = Bench(restart(1))
+    starting = Seen("activating", "start", invocation="theirs", pid=7, revision=OLD)
+    bench.see(1, starting)
+    assert bench.give() == [("a@1", ActionKind.RESTART)]
+    bench.see(1, starting, job=True)  # systemd has not begun with it
+    assert bench.phases == ["draining"]
+    bench.see(1, active="deactivating", sub="stop-sigterm")
+    bench.passes(START_TIMEOUT + 1.0)
+    assert bench.phases == ["draining"]
+    bench.see(1, active="inactive", sub="dead", pid=0, code=1)
+    assert bench.phases == ["starting"]
+
+
 def test_a_unit_text_changes_between_the_old_process_and_the_new_one() -> None:
-    bench = Bench(restart(1, 2, switch=True))
-    assert bench.give() == [("a@1", What.STOP)]
+    bench = Bench(restart(1, 2, switches_unit_text=True))
+    assert bench.give() == [("a@1", ActionKind.STOP)]
     assert bench.phases == ["draining", "waiting"]
     assert bench.due() == []
     bench.now += 300.0
@@ -179,15 +198,15 @@ def test_a_unit_text_changes_between_the_old_process_and_the_new_one() -> None:
     assert bench.phases == ["drained", "waiting"]
     assert bench.slot(1).drained_for == 300.0
     # It is down: no budget is needed, and nobody waits for anything.
-    assert deadline(bench.rollout, bench.seen) == 0.0
+    assert deadline(bench.rollout) == 0.0
     bench.now += 5.0
-    assert bench.give() == [("a@1", What.SWITCH)]
+    assert bench.give() == [("a@1", ActionKind.SWITCH)]
     assert bench.phases == ["starting", "waiting"]
     # The text took its time; the start has all of its own.
-    assert deadline(bench.rollout, bench.seen) == bench.now + START_TIMEOUT
+    assert deadline(bench.rollout) == bench.now + START_TIMEOUT
     bench.replaced(1)
     assert bench.slot(1).drained_for == 300.0
-    assert bench.give() == [("a@2", What.STOP)]
+    assert bench.give() == [("a@2", ActionKind.STOP)]
 
 
 CRASHED = Seen("activating", "auto-restart", invocation="old", code=1, status=1)
@@ -195,7 +214,7 @@ CRASHED = Seen("activating", "auto-restart", invocation="old", code=1, status=1)
 
 def test_an_old_one_that_crashes_does_not_follow_a_release_that_is_not_proved() -> None:
     bench = Bench(restart(1, 2, 3, 4))
-    assert bench.give() == [("a@1", What.RESTART)]
+    assert bench.give() == [("a@1", ActionKind.RESTART)]
     # A crash, and somebody's `systemctl restart 'unitq-*'`.
     bench.see(2, CRASHED)
     bench.see(3, active="inactive", sub="dead", pid=0, job=True)
@@ -206,7 +225,7 @@ def test_an_old_one_that_crashes_does_not_follow_a_release_that_is_not_proved() 
     assert bench.due() == []
     bench.replaced(1)
     # Now what is down for good goes; it is unavailable as it is, so no other goes with it.
-    assert bench.give() == [("a@4", What.RESTART)]
+    assert bench.give() == [("a@4", ActionKind.RESTART)]
 
 
 def test_one_that_crashes_goes_before_others_within_the_budget() -> None:
@@ -214,7 +233,7 @@ def test_one_that_crashes_goes_before_others_within_the_budget() -> None:
     bench.give()
     bench.replaced(1)
     bench.see(4, CRASHED)
-    assert bench.give() == [("a@4", What.RESTART)]
+    assert bench.give() == [("a@4", ActionKind.RESTART)]
     bench.see(3, CRASHED)
     assert bench.due() == []
 
@@ -224,27 +243,27 @@ def test_one_that_does_not_come_back_is_down_for_good() -> None:
     bench = Bench(restart(1, 2, 3, 4))
     bench.give()
     bench.replaced(1)
-    assert bench.give() == [("a@2", What.RESTART)]
+    assert bench.give() == [("a@2", ActionKind.RESTART)]
     bench.see(4, CRASHED)
     assert bench.due() == []
     bench.passes(CRASHING)
-    assert bench.give() == [("a@4", What.RESTART)]
+    assert bench.give() == [("a@4", ActionKind.RESTART)]
 
 
 def test_where_all_are_down_one_proves_the_release_for_the_others() -> None:
     bench = Bench(restart(1, 2, 3))
     bench.goes(1, 2, 3)
-    assert bench.give() == [("a@1", What.RESTART)]
+    assert bench.give() == [("a@1", ActionKind.RESTART)]
     assert bench.due() == []
     bench.replaced(1)
-    assert bench.give() == [("a@2", What.RESTART), ("a@3", What.RESTART)]
+    assert bench.give() == [("a@2", ActionKind.RESTART), ("a@3", ActionKind.RESTART)]
 
 
 def test_where_all_crash_in_a_loop_a_release_that_mends_it_is_not_waited_for() -> None:
     bench = Bench(restart(1, 2, 3))
     for each in (1, 2, 3):
         bench.see(each, CRASHED)
-    assert bench.give() == [("a@1", What.RESTART)]
+    assert bench.give() == [("a@1", ActionKind.RESTART)]
 
 
 def test_what_has_proved_itself_before_goes_to_all_that_are_down() -> None:
@@ -254,35 +273,37 @@ def test_what_has_proved_itself_before_goes_to_all_that_are_down() -> None:
 
 
 def test_what_is_down_is_switched_at_once() -> None:
-    bench = Bench([*steps(Do.START, 1, switch=True), *restart(2, switch=True)])
-    assert bench.give() == [("a@1", What.SWITCH)]
+    bench = Bench(
+        [*steps(Change.START, 1, switches_unit_text=True), *restart(2, switches_unit_text=True)]
+    )
+    assert bench.give() == [("a@1", ActionKind.SWITCH)]
     bench.replaced(1)
     bench.see(2, DOWN)
-    assert bench.give() == [("a@2", What.SWITCH)]
+    assert bench.give() == [("a@2", ActionKind.SWITCH)]
     assert bench.phases == ["healthy", "starting"]
 
 
 def test_what_is_about_to_start_again_by_itself_is_stopped_before_its_text_changes() -> None:
-    bench = Bench(restart(1, switch=True))
+    bench = Bench(restart(1, switches_unit_text=True))
     bench.see(1, Seen("activating", "auto-restart", invocation="old", code=1, status=1))
-    assert bench.give() == [("a@1", What.STOP)]
+    assert bench.give() == [("a@1", ActionKind.STOP)]
     bench.see(1, active="inactive", sub="dead", job=False)
-    assert bench.give() == [("a@1", What.SWITCH)]
+    assert bench.give() == [("a@1", ActionKind.SWITCH)]
 
 
 def test_a_drained_one_is_started_even_after_a_failure_or_ctrl_c() -> None:
-    bench = Bench(restart(1, 2, switch=True), pace(Share(2)))
+    bench = Bench(restart(1, 2, switches_unit_text=True), pace(Share(2)))
     bench.give()
     bench.stops(1)
-    bench.rollout = refused(bench.rollout, bench.slot(2), "masked")
-    bench.rollout = replace(bench.rollout, halted=True)
+    bench.rollout.record_refusal(number(2), "masked")
+    bench.rollout.halted = True
     assert bench.fails()
     assert not bench.ends()
-    assert bench.give() == [("a@1", What.SWITCH)]
+    assert bench.give() == [("a@1", ActionKind.SWITCH)]
 
 
 def test_a_drained_one_that_somebody_else_starts_has_failed() -> None:
-    bench = Bench(restart(1, switch=True))
+    bench = Bench(restart(1, switches_unit_text=True))
     bench.give()
     bench.stops(1)
     bench.starts(1, revision=OLD)
@@ -291,35 +312,35 @@ def test_a_drained_one_that_somebody_else_starts_has_failed() -> None:
 
 
 def test_what_came_up_meanwhile_is_restarted_not_started() -> None:
-    bench = Bench(steps(Do.START, 1))
+    bench = Bench(steps(Change.START, 1))
     bench.starts(1, revision=OLD)
-    assert bench.give() == [("a@1", What.RESTART)]
+    assert bench.give() == [("a@1", ActionKind.RESTART)]
     assert bench.phases == ["draining"]
 
 
 # --- surge ----------------------------------------------------------------------------------------
 
 
-def surge(*numbers: int, worker: str = "a", **more: bool) -> list[Step]:
-    return steps(Do.SURGE, *numbers, worker=worker, **more)
+def surge(*numbers: int, worker: str = "a", **more: bool) -> list[PlannedChange]:
+    return steps(Change.SURGE, *numbers, worker=worker, **more)
 
 
 def test_with_none_unavailable_restarts_wait_for_the_surge_and_it_goes_last() -> None:
     bench = Bench([*restart(1, 2), *surge(3)], pace(Share(0), max_surge=Share(1)))
-    assert bench.give() == [("a@3", What.START)]
+    assert bench.give() == [("a@3", ActionKind.START)]
     bench.starts(3)
     assert bench.due() == []
     bench.passes(MIN_HEALTHY)
-    assert bench.give() == [("a@1", What.RESTART)]
+    assert bench.give() == [("a@1", ActionKind.RESTART)]
     assert bench.due() == []
     bench.replaced(1)
-    assert bench.give() == [("a@2", What.RESTART)]
+    assert bench.give() == [("a@2", ActionKind.RESTART)]
     bench.starts(2)
     assert bench.due() == []
     bench.passes(MIN_HEALTHY)
     assert not bench.ends()
-    assert deadline(bench.rollout, bench.seen) == 0.0
-    assert bench.give() == [("a@3", What.STOP)]
+    assert deadline(bench.rollout) == 0.0
+    assert bench.give() == [("a@3", ActionKind.STOP)]
     assert bench.phases == ["healthy", "healthy", "draining"]
     bench.stops(3)
     assert bench.phases == ["healthy", "healthy", "stopped"]
@@ -352,10 +373,14 @@ def test_the_surge_counts_where_a_release_is_not_proved(
 def test_with_some_unavailable_restarts_need_not_wait_and_the_surge_adds_to_them() -> None:
     paced = pace(Share(1), max_surge=Share(2))
     bench = Bench([*restart(1, 2, 3, 4), *surge(5, 6)], paced, promoted=True)
-    assert bench.give() == [("a@5", What.START), ("a@6", What.START), ("a@1", What.RESTART)]
+    assert bench.give() == [
+        ("a@5", ActionKind.START),
+        ("a@6", ActionKind.START),
+        ("a@1", ActionKind.RESTART),
+    ]
     bench.starts(5)
     bench.passes(MIN_HEALTHY)
-    assert bench.give() == [("a@2", What.RESTART)]
+    assert bench.give() == [("a@2", ActionKind.RESTART)]
     # It adds to the budget only while it serves.
     bench.see(5, active="activating", sub="auto-restart", pid=0, code=1)
     bench.starts(6)
@@ -363,16 +388,16 @@ def test_with_some_unavailable_restarts_need_not_wait_and_the_surge_adds_to_them
     assert bench.phases[4:] == ["healthy", "healthy"]
     assert bench.due() == []
     bench.see(5, bench.process(NEW, bench.now))
-    assert bench.give() == [("a@3", What.RESTART)]
+    assert bench.give() == [("a@3", ActionKind.RESTART)]
     assert bench.due() == []
 
 
 def test_even_what_is_down_waits_for_the_surge_where_none_may_be_unavailable() -> None:
     bench = Bench([*restart(1, 2), *surge(3)], pace(Share(0), max_surge=Share(1)))
     bench.see(2, DOWN)
-    assert bench.give() == [("a@3", What.START)]
+    assert bench.give() == [("a@3", ActionKind.START)]
     bench.replaced(3)
-    assert bench.give() == [("a@2", What.RESTART)]
+    assert bench.give() == [("a@2", ActionKind.RESTART)]
 
 
 def test_after_ctrl_c_the_surge_is_stopped_when_nothing_else_is_in_flight() -> None:
@@ -380,11 +405,11 @@ def test_after_ctrl_c_the_surge_is_stopped_when_nothing_else_is_in_flight() -> N
     bench.give()
     bench.replaced(3)
     bench.give()
-    bench.rollout = replace(bench.rollout, halted=True)
+    bench.rollout.halted = True
     assert bench.due() == []
     bench.replaced(1)
     assert not bench.ends()
-    assert bench.give() == [("a@3", What.STOP)]
+    assert bench.give() == [("a@3", ActionKind.STOP)]
     bench.stops(3)
     assert bench.ends()
     assert not bench.completes()
@@ -408,11 +433,11 @@ def test_the_surge_makes_up_for_what_failed_within_the_budget() -> None:
     bench = Bench([*restart(1, 2), *surge(3, 4)], settings)
     bench.give()
     bench.replaced(3, 4)
-    assert bench.give() == [("a@1", What.RESTART), ("a@2", What.RESTART)]
+    assert bench.give() == [("a@1", ActionKind.RESTART), ("a@2", ActionKind.RESTART)]
     bench.see(1, Seen("failed", "failed", invocation="x", code=1, status=7))
     bench.replaced(2)
     # One of two serves, and two are to: one of the surge stays.
-    assert bench.give() == [("a@4", What.STOP)]
+    assert bench.give() == [("a@4", ActionKind.STOP)]
     bench.stops(4)
     assert bench.completes()
     assert bench.phases == ["failed", "healthy", "healthy", "stopped"]
@@ -434,7 +459,7 @@ def test_a_surge_that_is_lost_is_not_waited_for_either() -> None:
     bench.replaced(2)
     bench.see(2, active="inactive", sub="dead", pid=0, code=1)
     assert bench.slot(2).phase is Phase.HEALTHY
-    look = deadline(bench.rollout, bench.seen)
+    look = deadline(bench.rollout)
     assert look is not None
     bench.passes(look - bench.now)
     assert bench.slot(2).reason == "it ended and was not started again: exited with status 0"
@@ -447,38 +472,39 @@ def test_a_surge_of_a_rollout_that_was_cut_short_is_taken_over() -> None:
     assert bench.phases == ["waiting", "settling"]
     assert bench.due() == []
     bench.passes(MIN_HEALTHY)
-    assert bench.give() == [("a@1", What.RESTART)]
+    assert bench.give() == [("a@1", ActionKind.RESTART)]
 
 
 def test_a_surge_on_old_code_is_replaced_first() -> None:
     bench = Bench(
-        [*restart(1, switch=True), *surge(2, switch=True)], pace(Share(0), max_surge=Share(1))
+        [*restart(1, switches_unit_text=True), *surge(2, switches_unit_text=True)],
+        pace(Share(0), max_surge=Share(1)),
     )
     bench.starts(2, revision=OLD)
-    assert bench.give() == [("a@2", What.STOP)]
+    assert bench.give() == [("a@2", ActionKind.STOP)]
     bench.stops(2)
-    assert bench.give() == [("a@2", What.SWITCH)]
+    assert bench.give() == [("a@2", ActionKind.SWITCH)]
     bench.replaced(2)
-    assert bench.give() == [("a@1", What.STOP)]
+    assert bench.give() == [("a@1", ActionKind.STOP)]
 
 
 def test_a_surge_that_nobody_needs_is_never_started() -> None:
-    bench = Bench([*steps(Do.START, 1), *surge(2)], pace(max_surge=Share(1)))
-    assert bench.give() == [("a@1", What.START)]
+    bench = Bench([*steps(Change.START, 1), *surge(2)], pace(max_surge=Share(1)))
+    assert bench.give() == [("a@1", ActionKind.START)]
     bench.replaced(1)
-    assert bench.give() == [("a@2", What.STOP)]
+    assert bench.give() == [("a@2", ActionKind.STOP)]
     bench.see(2, DOWN)
     assert bench.completes()
 
 
 def test_what_has_no_place_any_more_stops_when_all_that_stays_is_done() -> None:
-    instances = [*restart(1), *steps(Do.STOP, 2), *surge(3)]
+    instances = [*restart(1), *steps(Change.STOP, 2), *surge(3)]
     bench = Bench(instances, pace(max_surge=Share(1)), promoted=True)
-    assert bench.give() == [("a@3", What.START), ("a@1", What.RESTART)]
+    assert bench.give() == [("a@3", ActionKind.START), ("a@1", ActionKind.RESTART)]
     bench.starts(3, 1)
     assert bench.due() == []
     bench.passes(MIN_HEALTHY)
-    assert bench.give() == [("a@2", What.STOP), ("a@3", What.STOP)]
+    assert bench.give() == [("a@2", ActionKind.STOP), ("a@3", ActionKind.STOP)]
 
 
 @pytest.mark.parametrize(
@@ -500,16 +526,16 @@ def test_shares_are_rounded_as_kubernetes_does(
 ) -> None:
     settings = pace(unavailable, max_surge=surge)
     assert (settings.unavailable(instances), settings.surge(instances)) == expected
-    extra = steps(Do.SURGE, *range(instances + 1, instances + 1 + expected[1]))
+    extra = steps(Change.SURGE, *range(instances + 1, instances + 1 + expected[1]))
     bench = Bench([*restart(*range(1, instances + 1)), *extra], settings, promoted=True)
     found = [what for _, what in bench.give()]
-    assert found.count(What.RESTART) == expected[0]
-    assert found.count(What.START) == expected[1]
+    assert found.count(ActionKind.RESTART) == expected[0]
+    assert found.count(ActionKind.START) == expected[1]
 
 
 def test_one_without_any_surge_may_be_unavailable_even_if_surge_was_meant() -> None:
     bench = Bench(restart(1, 2), pace(Share(0), max_surge=Share(1)))
-    assert bench.give() == [("a@1", What.RESTART)]
+    assert bench.give() == [("a@1", ActionKind.RESTART)]
 
 
 # --- canaries -------------------------------------------------------------------------------------
@@ -517,7 +543,7 @@ def test_one_without_any_surge_may_be_unavailable_even_if_surge_was_meant() -> N
 SOAK = Duration("30s", 30.0)
 
 
-def two_workers() -> list[Step]:
+def two_workers() -> list[PlannedChange]:
     return [*restart(1, 2, 3, 4), *restart(1, 2, worker="b")]
 
 
@@ -525,7 +551,7 @@ def test_canaries_go_first_and_are_watched_before_any_other_goes() -> None:
     bench = Bench(two_workers(), pace(Share(2), canary=Share(1), canary_soak=SOAK))
     b1 = InstanceName("b", 1)
     assert bench.stage() is Stage.CANARY
-    assert bench.give() == [("a@1", What.RESTART), ("b@1", What.RESTART)]
+    assert bench.give() == [("a@1", ActionKind.RESTART), ("b@1", ActionKind.RESTART)]
     bench.replaced(1)
     assert bench.due() == []
     assert bench.stage() is Stage.CANARY
@@ -533,16 +559,38 @@ def test_canaries_go_first_and_are_watched_before_any_other_goes() -> None:
     bench.replaced(b1)
     assert bench.stage() is Stage.SOAK
     assert bench.due() == []
-    assert deadline(bench.rollout, bench.seen) == bench.now + 30.0
+    assert deadline(bench.rollout) == bench.now + 30.0
     bench.passes(29.9)
     assert bench.due() == []
     bench.passes(0.1)
     assert bench.stage() is Stage.ROLLING
     assert bench.due() == [
-        ("a@2", What.RESTART),
-        ("a@3", What.RESTART),
-        ("b@2", What.RESTART),
+        ("a@2", ActionKind.RESTART),
+        ("a@3", ActionKind.RESTART),
+        ("b@2", ActionKind.RESTART),
     ]
+
+
+def test_a_canary_that_an_earlier_rollout_was_just_starting_is_one() -> None:
+    settings = pace(Share(2), canary=Share(1), canary_soak=SOAK)
+    bench = Bench([*steps(Change.KEEP, 1, unproven=True), *restart(2, 3)], settings)
+    bench.see(1, Seen("activating", "start", invocation="new", pid=7, revision=NEW))
+    assert bench.due() == []
+    bench.replaced(1)
+    bench.passes(30.0)
+    assert [name for name, _ in bench.due()] == ["a@2", "a@3"]
+
+
+def test_what_is_kept_of_a_worker_without_restarts_is_no_canary() -> None:
+    kept = steps(Change.KEEP, 1, worker="b")
+    bench = Bench([*restart(1, 2), *kept], pace(Share(1), canary=Share(1), canary_soak=SOAK))
+    bench.give()
+    bench.replaced(1)
+    # It runs what is wanted, and began later than the canary.
+    b1 = InstanceName("b", 1)
+    bench.see(b1, bench.process(NEW, bench.now + 20.0))
+    assert bench.stage() is Stage.SOAK
+    assert deadline(bench.rollout) == bench.now + 30.0
 
 
 def test_a_canary_that_fails_while_it_is_watched_ends_the_rollout() -> None:
@@ -561,7 +609,7 @@ def test_a_canary_that_fails_while_it_is_watched_ends_the_rollout() -> None:
 def test_a_person_promotes() -> None:
     settings = pace(Share(4), canary=Share(25, percent=True), promote=Promote.MANUAL)
     bench = Bench(restart(1, 2, 3, 4), settings)
-    assert bench.give() == [("a@1", What.RESTART)]
+    assert bench.give() == [("a@1", ActionKind.RESTART)]
     bench.replaced(1)
     assert not bench.awaits()
     bench.passes(30.0)
@@ -571,8 +619,8 @@ def test_a_person_promotes() -> None:
     assert not bench.fails()
     assert bench.stage() is Stage.AWAITING
     assert bench.due() == []
-    assert deadline(bench.rollout, bench.seen) is None
-    again = Bench([*steps(Do.KEEP, 1), *restart(2, 3, 4)], settings, promoted=True)
+    assert deadline(bench.rollout) is None
+    again = Bench([*steps(Change.KEEP, 1), *restart(2, 3, 4)], settings, promoted=True)
     assert again.stage() is Stage.ROLLING
     assert [name for name, _ in again.give()] == ["a@2", "a@3", "a@4"]
 
@@ -610,8 +658,8 @@ def test_nobody_is_awaited_while_somebody_restarts_an_instance(which: int) -> No
 
 def test_nobody_is_awaited_while_one_more_than_usual_still_starts() -> None:
     settings = pace(Share(2), max_surge=Share(1), canary=Share(1), promote=Promote.MANUAL)
-    bench = Bench([*steps(Do.SURGE, 4), *restart(1, 2, 3)], settings)
-    assert bench.give() == [("a@4", What.START), ("a@1", What.RESTART)]
+    bench = Bench([*steps(Change.SURGE, 4), *restart(1, 2, 3)], settings)
+    assert bench.give() == [("a@4", ActionKind.START), ("a@1", ActionKind.RESTART)]
     bench.replaced(1)
     bench.passes(30.0)
     assert not bench.awaits()
@@ -621,61 +669,61 @@ def test_nobody_is_awaited_while_one_more_than_usual_still_starts() -> None:
 
 def test_canaries_of_a_rollout_that_was_cut_short_count() -> None:
     settings = pace(Share(4), canary=Share(2), canary_soak=SOAK, promote=Promote.MANUAL)
-    bench = Bench([*steps(Do.KEEP, 1, 2), *restart(3, 4)], settings)
+    bench = Bench([*steps(Change.KEEP, 1, 2), *restart(3, 4)], settings)
     bench.see(1, bench.process(NEW, bench.now - MIN_HEALTHY))
     bench.see(2, bench.process(NEW, bench.now - MIN_HEALTHY - 10.0))
     assert bench.stage() is Stage.SOAK
     assert bench.due() == []
     # They are watched for what is left of the time.
-    assert deadline(bench.rollout, bench.seen) == bench.now + 30.0
+    assert deadline(bench.rollout) == bench.now + 30.0
     bench.passes(30.0)
     assert bench.awaits()
 
 
 def test_what_an_earlier_rollout_has_just_started_is_waited_for() -> None:
-    bench = Bench([*steps(Do.KEEP, 1, young=True), *restart(2)])
+    bench = Bench([*steps(Change.KEEP, 1, unproven=True), *restart(2)])
     bench.see(1, Seen("activating", "start", invocation="new", pid=7, revision=NEW))
     assert bench.phases == ["settling", "waiting"]
     assert bench.due() == []
     bench.replaced(1)
-    assert bench.give() == [("a@2", What.RESTART)]
+    assert bench.give() == [("a@2", ActionKind.RESTART)]
     # systemd shows "dead" for a moment when it starts a crashed one again.
-    bench = Bench([*steps(Do.KEEP, 1, young=True), *restart(2)])
+    bench = Bench([*steps(Change.KEEP, 1, unproven=True), *restart(2)])
     bench.see(1, Seen())
     assert bench.phases == ["settling", "waiting"]
     bench.replaced(1)
-    assert bench.give() == [("a@2", What.RESTART)]
+    assert bench.give() == [("a@2", ActionKind.RESTART)]
     # But not for ever, and what crashes in a loop is not just started.
-    bench = Bench(steps(Do.KEEP, 1, young=True))
+    bench = Bench(steps(Change.KEEP, 1, unproven=True))
     bench.see(1, Seen("activating", "start", invocation="new", pid=7, revision=NEW))
     bench.passes(120.0)
     assert bench.slot(1).reason == "still not healthy after 2min"
-    bench = Bench(steps(Do.KEEP, 1, young=True))
+    bench = Bench(steps(Change.KEEP, 1, unproven=True))
     bench.see(1, Seen("activating", "auto-restart", invocation="new", code=1, status=7))
     assert bench.slot(1).reason == "it ended soon after its start: exited with status 7"
 
 
 def test_what_is_kept_on_another_revision_is_no_canary() -> None:
-    bench = Bench([*steps(Do.KEEP, 1), *restart(2, 3)], pace(Share(4), canary=Share(1)))
+    bench = Bench([*steps(Change.KEEP, 1), *restart(2, 3)], pace(Share(4), canary=Share(1)))
     bench.passes(0.0)
-    assert bench.give() == [("a@2", What.RESTART)]
+    assert bench.give() == [("a@2", ActionKind.RESTART)]
 
 
 def test_newly_started_ones_are_canaries() -> None:
-    bench = Bench([*restart(1, 2), *steps(Do.START, 3)], pace(Share(4), canary=Share(1)))
-    assert bench.give() == [("a@3", What.START)]
+    bench = Bench([*restart(1, 2), *steps(Change.START, 3)], pace(Share(4), canary=Share(1)))
+    assert bench.give() == [("a@3", ActionKind.START)]
     bench.replaced(3)
     assert bench.stage() is Stage.SOAK
     bench.passes(30.0)
-    assert bench.give() == [("a@1", What.RESTART), ("a@2", What.RESTART)]
+    assert bench.give() == [("a@1", ActionKind.RESTART), ("a@2", ActionKind.RESTART)]
 
 
 def test_where_all_are_canaries_nothing_is_waited_for() -> None:
     settings = pace(Share(4), canary=Share(100, percent=True), promote=Promote.MANUAL)
-    bench = Bench([*restart(1, 2), *steps(Do.STOP, 3)], settings)
-    assert bench.give() == [("a@1", What.RESTART), ("a@2", What.RESTART)]
+    bench = Bench([*restart(1, 2), *steps(Change.STOP, 3)], settings)
+    assert bench.give() == [("a@1", ActionKind.RESTART), ("a@2", ActionKind.RESTART)]
     bench.replaced(1, 2)
-    assert bench.give() == [("a@3", What.STOP)]
+    assert bench.give() == [("a@3", ActionKind.STOP)]
     bench.stops(3)
     assert bench.completes()
 
@@ -683,15 +731,15 @@ def test_where_all_are_canaries_nothing_is_waited_for() -> None:
 def test_without_canaries_nothing_changes() -> None:
     bench = Bench(restart(1, 2), pace(promote=Promote.MANUAL))
     assert bench.stage() is Stage.ROLLING
-    assert bench.give() == [("a@1", What.RESTART)]
+    assert bench.give() == [("a@1", ActionKind.RESTART)]
     bench.replaced(1)
-    assert bench.give() == [("a@2", What.RESTART)]
+    assert bench.give() == [("a@2", ActionKind.RESTART)]
 
 
 def test_what_is_down_and_has_to_wait_for_a_canary_is_not_waited_for() -> None:
     bench = Bench(restart(1, 2), pace(Share(1), canary=Share(1)))
     bench.see(2, DOWN)
-    assert bench.give() == [("a@1", What.RESTART)]
+    assert bench.give() == [("a@1", ActionKind.RESTART)]
 
 
 # --- the failure budget ---------------------------------------------------------------------------
@@ -704,7 +752,7 @@ def test_failures_within_the_budget_stay_unavailable() -> None:
     assert not bench.fails()
     assert bench.due() == []
     bench.replaced(2)
-    assert bench.give() == [("a@3", What.RESTART)]
+    assert bench.give() == [("a@3", ActionKind.RESTART)]
     bench.see(3, Seen("failed", "failed", invocation="y", code=1, status=7))
     assert bench.fails()
     assert bench.ends()
@@ -719,7 +767,7 @@ def test_where_failures_take_all_that_may_be_unavailable_the_rollout_has_failed(
     bench.replaced(b1)
     # The other worker goes on.
     assert not bench.fails()
-    assert bench.give() == [("b@2", What.RESTART)]
+    assert bench.give() == [("b@2", ActionKind.RESTART)]
     bench.replaced(b2)
     assert bench.fails()
     assert bench.ends()
@@ -727,9 +775,9 @@ def test_where_failures_take_all_that_may_be_unavailable_the_rollout_has_failed(
 
 
 def test_what_failed_before_goes_first() -> None:
-    bench = Bench([*restart(1, 2), *restart(3, urgent=True)], pace(Share(1)))
-    assert bench.give() == [("a@3", What.RESTART)]
-    bench = Bench([*restart(1, 2), *restart(3, urgent=True)], pace(Share(3)))
+    bench = Bench([*restart(1, 2), *restart(3, failed_before=True)], pace(Share(1)))
+    assert bench.give() == [("a@3", ActionKind.RESTART)]
+    bench = Bench([*restart(1, 2), *restart(3, failed_before=True)], pace(Share(3)))
     assert [name for name, _ in bench.give()] == ["a@3", "a@1", "a@2"]
 
 
@@ -741,20 +789,20 @@ def test_probes_have_to_agree_in_a_row() -> None:
     bench.give()
     bench.starts(1)
     name = InstanceName("a", 1)
-    assert bench.give() == [("a@1", What.PROBE)]
+    assert bench.give() == [("a@1", ActionKind.PROBE)]
     assert bench.due() == []
     bench.now += 0.5
-    bench.rollout = probed(bench.rollout, name, True, "200 OK", bench.now)
+    bench.rollout.record_probe(name, True, "200 OK", bench.now)
     assert bench.due() == []
-    assert deadline(bench.rollout, bench.seen) == bench.now + 1.0
+    assert deadline(bench.rollout) == bench.now + 1.0
     for ok in (False, True):
         bench.passes(1.0)
-        assert bench.give() == [("a@1", What.PROBE)]
-        bench.rollout = probed(bench.rollout, name, ok, "", bench.now)
+        assert bench.give() == [("a@1", ActionKind.PROBE)]
+        bench.rollout.record_probe(name, ok, "", bench.now)
     bench.passes(MIN_HEALTHY)
     assert bench.phases == ["settling"]
-    assert bench.give() == [("a@1", What.PROBE)]
-    bench.rollout = probed(bench.rollout, name, True, "", bench.now)
+    assert bench.give() == [("a@1", ActionKind.PROBE)]
+    bench.rollout.record_probe(name, True, "", bench.now)
     bench.passes(0.0)
     assert bench.phases == ["healthy"]
     assert bench.due() == []
@@ -765,8 +813,8 @@ def test_probes_do_not_shorten_min_healthy() -> None:
     bench.give()
     bench.starts(1)
     bench.give()
-    bench.rollout = probed(bench.rollout, InstanceName("a", 1), True, "", bench.now)
-    assert deadline(bench.rollout, bench.seen) == bench.now + MIN_HEALTHY
+    bench.rollout.record_probe(InstanceName("a", 1), True, "", bench.now)
+    assert deadline(bench.rollout) == bench.now + MIN_HEALTHY
     bench.passes(MIN_HEALTHY - 0.1)
     assert bench.phases == ["settling"]
     assert bench.due() == []
@@ -779,13 +827,13 @@ def test_a_probe_of_an_earlier_process_says_nothing() -> None:
     bench.give()
     bench.stops(1)
     bench.starts(1)
-    assert bench.slot(1).foreign == ("restarted by somebody else",)
+    assert bench.slot(1).external_changes == ("restarted by somebody else",)
     assert bench.due() == []  # one probe at a time
-    bench.rollout = probed(bench.rollout, InstanceName("a", 1), True, "old", bench.now)
+    bench.rollout.record_probe(InstanceName("a", 1), True, "old", bench.now)
     assert bench.slot(1).passed == 0
     bench.passes(MIN_HEALTHY)
     assert bench.phases == ["settling"]
-    assert bench.give() == [("a@1", What.PROBE)]
+    assert bench.give() == [("a@1", ActionKind.PROBE)]
 
 
 def test_what_does_not_become_healthy_in_time_has_failed_with_what_the_probe_said() -> None:
@@ -797,12 +845,12 @@ def test_what_does_not_become_healthy_in_time_has_failed_with_what_the_probe_sai
     bench.passes(5.0)
     bench.starts(1)
     while bench.slot(1).phase is Phase.SETTLING:
-        look = deadline(bench.rollout, bench.seen)
+        look = deadline(bench.rollout)
         assert look is not None
         bench.passes(look - bench.now)
         if bench.give():
             name = InstanceName("a", 1)
-            bench.rollout = probed(bench.rollout, name, False, "connection refused", bench.now)
+            bench.rollout.record_probe(name, False, "connection refused", bench.now)
     assert bench.now == begun + 120.0
     assert bench.slot(1).reason == "still not healthy after 2min: connection refused"
 
@@ -812,20 +860,20 @@ def test_probes_go_on_after_ctrl_c_and_after_a_failure() -> None:
     bench.give()
     bench.starts(1)
     bench.see(2, Seen("failed", "failed", invocation="x", code=1, status=7))
-    bench.rollout = replace(bench.rollout, halted=True)
-    assert bench.give() == [("a@1", What.PROBE)]
+    bench.rollout.halted = True
+    assert bench.give() == [("a@1", ActionKind.PROBE)]
 
 
 def test_a_probe_of_what_is_no_longer_settling_is_no_probe() -> None:
     bench = Bench(restart(1), probes=1)
     bench.give()
     bench.starts(1)
-    (order,) = orders(bench.rollout, bench.seen, bench.now)
+    (order,) = next_actions(bench.rollout, bench.now)
     bench.see(1, active="failed", sub="failed", pid=0, code=1, status=7)
-    before = bench.rollout
-    bench.rollout = ordered(bench.rollout, order, bench.seen[InstanceName("a", 1)], bench.now)
-    assert bench.rollout is before
-    bench.rollout = probed(bench.rollout, InstanceName("a", 1), True, "", bench.now)
+    before = bench.slot(1)
+    bench.rollout.record_action(order, bench.seen[InstanceName("a", 1)], bench.now)
+    assert bench.slot(1) is before
+    bench.rollout.record_probe(InstanceName("a", 1), True, "", bench.now)
     assert bench.phases == ["failed"]
 
 
@@ -845,10 +893,10 @@ def test_a_healthy_deadline_that_cannot_be_met_does_not_count() -> None:
 def test_what_may_take_for_ever_has_no_deadline() -> None:
     for_ever = Duration("infinity", float("inf"))
     settings = pace()._replace(start_timeout=for_ever, healthy_deadline=for_ever)
-    bench = Bench(steps(Do.START, 1), settings)
+    bench = Bench(steps(Change.START, 1), settings)
     bench.give()
     bench.see(1, job=True)
-    assert deadline(bench.rollout, bench.seen) is None
+    assert deadline(bench.rollout) is None
 
 
 # --- somebody else --------------------------------------------------------------------------------
@@ -866,11 +914,11 @@ def test_somebody_restarts_what_settles() -> None:
     assert bench.phases == ["starting"]
     bench.see(1, active="inactive", sub="dead", pid=0, code=1)
     assert bench.phases == ["starting"]
-    assert deadline(bench.rollout, bench.seen) == begun + 120.0
+    assert deadline(bench.rollout) == begun + 120.0
     bench.see(1, Seen("activating", "start", invocation="theirs", pid=9))
     bench.starts(1)
     assert bench.phases == ["settling"]
-    assert bench.slot(1).foreign == SOMEBODY
+    assert bench.slot(1).external_changes == SOMEBODY
     bench.passes(MIN_HEALTHY - 1.0)
     assert bench.phases == ["settling"]
     bench.passes(1.0)
@@ -886,7 +934,7 @@ def test_somebody_stops_what_settles() -> None:
     assert bench.phases == ["starting"]
     bench.passes(1.0)
     assert bench.slot(1).reason == "somebody else stopped it and it did not come back in time"
-    assert bench.slot(1).foreign == ("stopped by somebody else",)
+    assert bench.slot(1).external_changes == ("stopped by somebody else",)
 
 
 @pytest.mark.parametrize(
@@ -926,8 +974,8 @@ def test_somebody_restarts_what_is_healthy_and_it_settles_again() -> None:
     assert bench.phases == ["settling", "waiting"]
     assert bench.due() == []
     bench.passes(MIN_HEALTHY)
-    assert bench.slot(1).foreign == SOMEBODY
-    assert bench.give() == [("a@2", What.RESTART)]
+    assert bench.slot(1).external_changes == SOMEBODY
+    assert bench.give() == [("a@2", ActionKind.RESTART)]
 
 
 def test_somebody_restarts_what_is_healthy_with_other_code() -> None:
@@ -949,7 +997,7 @@ def test_somebody_restarts_it_and_it_dies() -> None:
 
 
 def test_somebody_stops_what_is_healthy_or_kept() -> None:
-    bench = Bench([*restart(1), *steps(Do.KEEP, 2)])
+    bench = Bench([*restart(1), *steps(Change.KEEP, 2)])
     bench.passes(0.0)
     bench.give()
     bench.replaced(1)
@@ -960,24 +1008,24 @@ def test_somebody_stops_what_is_healthy_or_kept() -> None:
     for each in (1, 2):
         bench.see(each, active="inactive", sub="dead", pid=0, code=1)
     assert bench.ends()
-    bench.rollout = confirmed(bench.rollout, bench.seen, bench.now)
+    bench.rollout.confirm(bench.seen, bench.now)
     for each in (1, 2):
         assert bench.slot(each).reason == "somebody else stopped it and it was not started again"
-        assert bench.slot(each).foreign == ("stopped by somebody else",)
+        assert bench.slot(each).external_changes == ("stopped by somebody else",)
 
 
 def test_somebody_restarts_what_is_kept_or_waits() -> None:
-    bench = Bench([*restart(1, 2), *steps(Do.KEEP, 3)])
+    bench = Bench([*restart(1, 2), *steps(Change.KEEP, 3)])
     bench.passes(0.0)
     bench.give()
     bench.stops(2, 3)
     bench.starts(2, 3, revision=OLD)
     assert bench.phases == ["draining", "waiting", "kept"]
-    assert [bench.slot(each).foreign for each in (1, 2, 3)] == [(), SOMEBODY, SOMEBODY]
+    assert [bench.slot(each).external_changes for each in (1, 2, 3)] == [(), SOMEBODY, SOMEBODY]
     bench.replaced(1)
     bench.give()
     bench.replaced(2)
-    bench.rollout = confirmed(bench.rollout, bench.seen, bench.now)
+    bench.rollout.confirm(bench.seen, bench.now)
     assert bench.completes()
     assert not bench.fails()
 
@@ -985,8 +1033,8 @@ def test_somebody_restarts_what_is_kept_or_waits() -> None:
 def test_somebody_stops_what_waits_and_it_is_replaced_all_the_same() -> None:
     bench = Bench(restart(1))
     bench.stops(1)
-    assert bench.give() == [("a@1", What.RESTART)]
-    assert bench.slot(1).foreign == ("stopped by somebody else",)
+    assert bench.give() == [("a@1", ActionKind.RESTART)]
+    assert bench.slot(1).external_changes == ("stopped by somebody else",)
 
 
 @pytest.mark.parametrize(
@@ -1018,16 +1066,16 @@ def test_a_crash_is_nobody_else() -> None:
     bench.starts(1)
     bench.see(1, active="deactivating", sub="stop-sigterm", pid=0, code=1, status=3)
     assert bench.slot(1).reason == "it ended soon after its start: exited with status 3"
-    assert bench.slot(1).foreign == ()
+    assert bench.slot(1).external_changes == ()
 
 
 def test_somebody_starts_what_was_stopped_for_good() -> None:
-    bench = Bench(steps(Do.STOP, 1))
+    bench = Bench(steps(Change.STOP, 1))
     bench.give()
     bench.stops(1)
     assert bench.phases == ["stopped"]
     bench.starts(1)
-    bench.rollout = confirmed(bench.rollout, bench.seen, bench.now)
+    bench.rollout.confirm(bench.seen, bench.now)
     assert bench.slot(1).reason == "it is active (running) again: something else started it"
 
 
@@ -1042,11 +1090,11 @@ def test_somebody_starts_what_was_stopped_for_good() -> None:
     ],
 )
 def test_what_is_about_to_start_again_is_not_stopped(active: str, sub: str, job: bool) -> None:
-    bench = Bench(steps(Do.STOP, 1))
+    bench = Bench(steps(Change.STOP, 1))
     bench.give()
     bench.stops(1)
     bench.see(1, active=active, sub=sub, job=job)
-    bench.rollout = confirmed(bench.rollout, bench.seen, bench.now)
+    bench.rollout.confirm(bench.seen, bench.now)
     assert bench.phases == ["failed"]
     assert "something else started it" in bench.slot(1).reason
 
@@ -1060,16 +1108,17 @@ def test_an_order_for_what_has_failed_meanwhile_changes_nothing() -> None:
     bench.replaced(2)
     bench.give()
     bench.replaced(1)
-    (stop,) = orders(bench.rollout, bench.seen, bench.now)
+    (stop,) = next_actions(bench.rollout, bench.now)
     bench.see(2, active="failed", sub="failed", pid=0, code=1, status=7)
-    failed = bench.rollout
-    assert ordered(failed, stop, bench.seen[InstanceName("a", 2)], bench.now) is failed
+    failed = bench.slot(2)
+    bench.rollout.record_action(stop, bench.seen[InstanceName("a", 2)], bench.now)
+    assert bench.slot(2) is failed
 
 
 def test_an_order_counts_for_what_is_there_now() -> None:
     bench = Bench(restart(1))
-    order = Order(bench.slot(1), What.RESTART)
+    order = Action(bench.slot(1), ActionKind.RESTART)
     bench.stops(1)
     bench.starts(1, revision=OLD)
-    rollout: Rollout = ordered(bench.rollout, order, bench.seen[InstanceName("a", 1)], bench.now)
-    assert rollout.slots[InstanceName("a", 1)].foreign == SOMEBODY
+    bench.rollout.record_action(order, bench.seen[InstanceName("a", 1)], bench.now)
+    assert bench.slot(1).external_changes == SOMEBODY

@@ -23,9 +23,9 @@ from unitq.rollout.plan import Plan, Running, plan
 from unitq.supervisor.ctl.format import (
     DONE,
     PRIORITY,
-    Change,
     Code,
     Facts,
+    GroupChange,
     State,
     available,
     changes,
@@ -201,10 +201,10 @@ def test_a_line_of_avail_is_supervisors() -> None:
             assert available(name, used=used) == told
 
 
-@given(st.dictionaries(NAMES, st.sampled_from(Change), max_size=6))
-def test_reread_prints_what_supervisorctl_would(found: dict[str, Change]) -> None:
+@given(st.dictionaries(NAMES, st.sampled_from(GroupChange), max_size=6))
+def test_reread_prints_what_supervisorctl_would(found: dict[str, GroupChange]) -> None:
     controller, plugin = theirs()
-    kinds = (Change.ADDED, Change.CHANGED, Change.REMOVED)
+    kinds = (GroupChange.ADDED, GroupChange.CHANGED, GroupChange.REMOVED)
     plugin._formatChanges([[n for n, c in found.items() if c is kind] for kind in kinds])
     assert reread_lines(found.items()) == controller.lines
 
@@ -246,15 +246,15 @@ def test_what_reread_says_of_each_worker() -> None:
         SMS.replace("/bin/sms", "/bin/other") + '[workers.new]\ncommand = "/bin/n"', before
     )
     assert changes(planned(before, after)) == {
-        "mail": Change.REMOVED, "new": Change.ADDED, "sms": Change.CHANGED,
+        "mail": GroupChange.REMOVED, "new": GroupChange.ADDED, "sms": GroupChange.CHANGED,
     }  # fmt: skip
-    assert changes(planned(None, before)) == {"mail": Change.ADDED, "sms": Change.ADDED}
+    assert changes(planned(None, before)) == {"mail": GroupChange.ADDED, "sms": GroupChange.ADDED}
 
 
 def test_another_count_is_a_change_and_a_stopped_one_is_none() -> None:
     before = made(SMS + MAIL)
     more = made(SMS.replace("2", "3") + MAIL, before)
-    assert changes(planned(before, more)) == {"sms": Change.CHANGED}
+    assert changes(planned(before, more)) == {"sms": GroupChange.CHANGED}
     same = planned(before, before, stopped=("sms@1",))
     assert same.pending
     assert changes(same) == {}
@@ -273,11 +273,11 @@ def test_old_code_is_a_change() -> None:
         before, before, units=units, installed=units, running=running, linked=before.links,
         reload=False,
     )  # fmt: skip
-    assert changes(found) == {"sms": Change.CHANGED}
+    assert changes(found) == {"sms": GroupChange.CHANGED}
 
 
 def test_every_change_has_the_word_of_update() -> None:
-    assert set(DONE) == set(Change)
+    assert set(DONE) == set(GroupChange)
 
 
 # --- help -----------------------------------------------------------------------------------------
