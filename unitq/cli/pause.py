@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -15,7 +14,7 @@ from unitq.context import chosen
 from unitq.errors import ConfigError, Exit
 from unitq.instances import observe, paused
 from unitq.instances.signal_targets import recipients
-from unitq.linux import proc
+from unitq.linux import proc, signals
 from unitq.model import names
 from unitq.rollout.execute import running
 
@@ -89,7 +88,7 @@ def pause(targets: tuple[str, ...], as_json: bool) -> int:
     def tell(instance: observe.Instance, worker: WorkerRevision) -> Told:
         if notes.get(instance.name) == instance.invocation:
             return Told(instance.name, "was paused already")
-        number = int(signal.Signals[worker.quiet])
+        number = signals.number(worker.quiet)
         to = recipients(paused.catching(instance.pids, number))
         if not to:
             why = f"refused: none of its processes has a handler for {worker.quiet}"
@@ -124,7 +123,7 @@ def resume(targets: tuple[str, ...], as_json: bool) -> int:
     _refuse(app, "resume", "no signal that ends a pause", "`unitq restart` does")
 
     def tell(instance: observe.Instance, worker: WorkerRevision) -> Told:
-        number = int(signal.Signals[worker.resume])
+        number = signals.number(worker.resume)
         # SIGCONT kills nobody; where there is no handler it means nothing either.
         to = recipients(paused.catching(instance.pids, number)) or (instance.main_pid,)
         told = _sent(app, instance.name, to, number)

@@ -14,7 +14,7 @@ from unitq.cli.output import confirm
 from unitq.cli.queues import text as queue_text
 from unitq.instances import paused
 from unitq.instances.signal_targets import recipients
-from unitq.linux import pidfd
+from unitq.linux import pidfd, signals
 from unitq.linux.identity import identity, own_line
 from unitq.orphans.find import Look, look
 from unitq.text import duration, plural
@@ -94,7 +94,7 @@ class Drain:
     def _told(self, orphan: Orphan, held: Mapping[int, int]) -> Drained:
         stop = self.what.stops[orphan.worker]
         one = Drained(orphan, stop.signal, stop.seconds)
-        number = signal_number(stop.signal)
+        number = signals.number(stop.signal)
         own = own_line()
         if own & set(orphan.pids):
             one.why_not = "not told: this command runs below it"
@@ -184,14 +184,6 @@ class Drain:
                 one.ended = one.ended or all(held[pid] in gone for pid in one.killed)
                 if one.killed:
                     self.say(f"{_name(one.orphan)}: {_killed(one)}")
-
-
-def signal_number(name: str) -> int:
-    """The number of a signal by its name, real-time ones included."""
-    base, sign, more = name.partition("+")
-    if not sign:
-        base, sign, more = name.partition("-")
-    return int(signal.Signals[base]) + (int(sign + more) if sign else 0)
 
 
 def _name(orphan: Orphan) -> str:

@@ -14,7 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from unitq.errors import UnitqError
-from unitq.linux import changes, programs
+from unitq.linux import changes, programs, signals
 from unitq.linux.account import account as find_account
 from unitq.linux.trust import absolute
 
@@ -57,10 +57,7 @@ class HookResult:
             return f"not done in time: ended after {self.seconds:.1f} s"
         if self.signal is None:
             return f"exit status {self.code}"
-        try:
-            return f"ended by {signal.Signals(self.signal).name}"
-        except ValueError:  # most real-time signals have no name
-            return f"ended by signal {self.signal}"
+        return f"ended by {signals.name(self.signal)}"
 
 
 def program(hook: Hook, directory: PurePath) -> Path:

@@ -346,31 +346,31 @@ def span(*, zero: bool = True, infinite: bool = True) -> Callable[[object], Dura
 
 def stop_signal(value: object) -> str:
     """A signal by name, "SIG" or not; returned with it."""
-    known = [f"SIG{short}" for short in SIGNALS]
-    if not isinstance(value, str):
-        raise MistakeError('a signal such as "SIGTERM"')
-    full = value if value.startswith("SIG") else f"SIG{value}"
-    if full in ("SIGKILL", "SIGSTOP"):
+    full = _signal(value, "SIGTERM")
+    if full == "SIGKILL":
         raise MistakeError(
-            why=f"{full} cannot be caught, so the job in hand would be lost; "
-            "it is sent anyway to what is left after stop_timeout"
-            if full == "SIGKILL"
-            else f"{full} freezes a worker and does not stop it"
+            why="SIGKILL cannot be caught, so the job in hand would be lost; it is sent anyway to "
+            "what is left after stop_timeout"
         )
-    if full in known or re.fullmatch(f"SIG{_REAL_TIME}", full):
-        return full
-    raise MistakeError('a signal such as "SIGTERM"', words=known)
+    if full == "SIGSTOP":
+        raise MistakeError(why="SIGSTOP freezes a worker and does not stop it")
+    return full
 
 
 def any_signal(value: object) -> str:
     """The name of any signal that may be sent, with "SIG"."""
+    return _signal(value, "SIGUSR2")
+
+
+def _signal(value: object, example: str) -> str:
     known = [f"SIG{short}" for short in SIGNALS]
-    full = value if isinstance(value, str) and value.startswith("SIG") else f"SIG{value}"
-    if not isinstance(value, str) or (
-        full not in known and not re.fullmatch(f"SIG{_REAL_TIME}", full)
-    ):
-        raise MistakeError('a signal such as "SIGUSR2"', words=known)
-    return full
+    expected = f'a signal such as "{example}"'
+    if not isinstance(value, str):
+        raise MistakeError(expected, words=known)
+    full = value if value.startswith("SIG") else f"SIG{value}"
+    if full in known or re.fullmatch(f"SIG{_REAL_TIME}", full):
+        return full
+    raise MistakeError(expected, words=known)
 
 
 def choice(words: type[StrEnum]) -> Callable[[object], StrEnum]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from unitq.cli.instances import over
 from unitq.cli.output import echo
 from unitq.cli.progress import stopping
 from unitq.errors import Exit
+from unitq.linux import signals
 from unitq.model.names import InstanceName
 from unitq.rollout.engine.rollout import Phase
 from unitq.rollout.execute import Waiting, keep
@@ -258,12 +258,8 @@ def _signalled(
 
 
 def _number(text: str) -> int | None:
-    """The number of a signal that is named as Supervisor takes it; None: there is none."""
-    from signal import Signals
-
-    if re.fullmatch("[0-9]{1,3}", text):
-        return int(text) if int(text) in (0, *Signals) else None
-    name = text.upper()
-    name = name if name.startswith("SIG") else f"SIG{name}"
-    found = Signals.__members__.get(name)
-    return None if found is None else int(found)
+    """The number of a signal; 0 asks only whether there is a process. None: there is none."""
+    try:
+        return 0 if text == "0" else signals.number(text)
+    except ValueError:
+        return None

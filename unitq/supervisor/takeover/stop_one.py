@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.linux import files
+from unitq.linux import files, signals
 from unitq.linux.identity import identity
 from unitq.printable import one_line
 from unitq.supervisor.takeover import process_tree
@@ -64,7 +64,7 @@ class Task:
     @property
     def number(self) -> int:
         """The signal that lets it finish its job."""
-        return int(signal.Signals[self.worker.stop_signal])
+        return signals.number(self.worker.stop_signal)
 
 
 class Ended(NamedTuple):
