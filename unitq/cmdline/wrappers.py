@@ -713,6 +713,7 @@ class Use(NamedTuple):
     words: tuple[str, ...] = ()  # its own
     spares: bool = False
     moves: bool = False  # the command starts in another folder or root
+    options: tuple[tuple[str, str], ...] = ()  # its own, with their values; "" for its operands
 
     def loses(self, stop_signal: str) -> str:
         """Returns how it ends the worker at this signal whatever its job; empty: it does not."""
@@ -747,7 +748,7 @@ def unwrap(words: Sequence[str]) -> Unwrapped:
         row = named(rest[0])
         if row is None or (len(rest) == 1 and not row.opaque):
             break
-        taken = _take(row, rest)
+        taken = take(row, rest)
         if taken is None:
             break
         use, inner, script = taken
@@ -765,8 +766,11 @@ def _is_assignment(word: str) -> bool:
     return bool(equals) and name.isidentifier()
 
 
-def _take(row: Wrapper, words: list[str]) -> tuple[Use, list[str], str] | None:
-    """Takes one wrapper's own words off; None where it runs no command."""
+def take(row: Wrapper, words: list[str]) -> tuple[Use, list[str], str] | None:
+    """Takes one wrapper's own words off: the command, or the script, is left.
+
+    None where it runs no command.
+    """
     name = words[0].rpartition("/")[2]
     rest, options, inserted = words[1:], list[tuple[str, str]](), list[str]()
     given_runner = not row.runner or "" in row.runner
@@ -851,7 +855,7 @@ def _use(
         group = group if variant.group is None else variant.group
         kills = variant.kills or kills
         spares = spares or variant.spares
-    return Use(row, kind, name, group, kills, account, tuple(own), spares, moves)
+    return Use(row, kind, name, group, kills, account, tuple(own), spares, moves, tuple(options))
 
 
 def _options(word: str, rest: list[str], valued: Sequence[str]) -> list[tuple[str, str]]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from unitq.cmdline.shell import simple
+from unitq.cmdline.without_shell import Plain, plain, script_at
 from unitq.supervisor.importer.accounts import before_account, without_account, without_init
 from unitq.supervisor.importer.loops import Loop, loop, watched
-from unitq.supervisor.importer.unwrap import Plain, plain, script_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from unitq.config.reference import toml as basic
+from unitq.toml.document import unsafe
+from unitq.toml.values import MistakeError
+from unitq.toml.values import command as checked_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,6 +19,7 @@ _ORDER = (
     "stop_signal", "stop_timeout", "kill_mode", "restart_delay", "start_limit", "nice", "umask",
     "limits", "environment_file", "supervisor_name",
 )  # fmt: skip
+_LINE_MAX = 32 * 1024  # bytes
 _SHARED = ("user", "group", "directory", "environment_file")
 
 
@@ -23,6 +27,13 @@ def toml(value: Any) -> str:
     """A value; text with quotes or backslashes stands in TOML's single quotes where it can."""
     odd = isinstance(value, str) and ('"' in value or "\\" in value)
     return f"'{value}'" if odd and "'" not in value and value.isprintable() else basic(value)
+
+
+def checked_line(line: str) -> str:
+    """The command line as unitq.toml takes it. Raises MistakeError where it does not."""
+    if bad := unsafe(line, _LINE_MAX):
+        raise MistakeError(why=f"its command {bad}")
+    return checked_command(line)
 
 
 @dataclass(slots=True)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 import shlex
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from unitq.cmdline import exec_line
+from unitq.cmdline.without_shell import Plain
 from unitq.config.option_lint import time_limit
 from unitq.errors import ConfigError
+from unitq.linux import signals
 from unitq.model import duration
 from unitq.model.app import KillMode
 from unitq.supervisor.conf.environment import variables
 from unitq.supervisor.conf.ini import mistakes
 from unitq.supervisor.importer import (
     check_notes,
-    companions,
-    exec_line,
+    not_workers,
     paths_and_user,
     stop_options,
 )
@@ -24,13 +27,10 @@ from unitq.supervisor.importer import names as import_names
 from unitq.supervisor.importer.account import Report
 from unitq.supervisor.importer.celery_multi import multi, node_name
 from unitq.supervisor.importer.peel import peel
-from unitq.supervisor.importer.toml_draft import Draft, File, toml
+from unitq.supervisor.importer.toml_draft import Draft, File, checked_line, toml
 from unitq.supervisor.importer.translate import Imported
-from unitq.supervisor.importer.unwrap import Plain
 from unitq.toml import directives
-from unitq.toml.document import unsafe
 from unitq.toml.values import MistakeError, MistakesError
-from unitq.toml.values import command as checked_command
 from unitq.toml.values import user as checked_user
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class _Unit:
         if looks.preset is None and filled != line:
             looks = recognise(filled, str(self.draft.keys["directory"]))
         if looks.preset is None:
-            companions.beside(self.part, self.draft, filled, looks.heads)
+            not_workers.beside_workers(self.part, self.draft, filled, looks.heads)
         self._environment(peeled)
         self._type()
         self._stop(line, looks, peeled)
@@ -197,7 +197,7 @@ class _Unit:
         `multi`, whose nodes are instances here.
         """
         try:
-            arguments = tuple(shlex.split(command.lstrip("-:@+!")))
+            arguments = tuple(exec_line.words(command))
         except ValueError:
             return None
         if not arguments:
@@ -279,11 +279,9 @@ class _Unit:
         else:
             line = command.lstrip("-@+!")
         try:
-            line = checked_command(line)
+            line = checked_line(line)
         except MistakeError as mistake:
             raise ConfigError(f"{self.wishes.source}: ExecStart: {mistake}") from None
-        if bad := unsafe(line, 32 * 1024):
-            raise ConfigError(f"{self.wishes.source}: ExecStart {bad}")
         if named := sorted({one[1] for one in _SPECIFIER.finditer(line)} & _OF_THE_UNIT):
             self.part.decide(
                 f"%{named[0]} in its command is the unit's name, which is another here"
@@ -384,8 +382,8 @@ class _Unit:
         given = self.value("TimeoutStopSec") or self.value("TimeoutSec")
         limit = self._span(given)
         signal, mode = self.value("KillSignal") or "SIGTERM", self.value("KillMode")
-        if not signal.startswith("SIG"):
-            signal = f"SIG{signal}"
+        with suppress(ValueError):
+            signal = signals.name(signals.number(signal))
         if preset is None:
             draft.keys["stop_signal"] = signal if signal != "SIGKILL" else "SIGTERM"
             draft.keys["stop_timeout"] = limit or _SYSTEMD_WAIT
