@@ -17,7 +17,7 @@ from unitq.supervisor.importer import names as import_names
 from unitq.supervisor.importer.account import Report
 from unitq.supervisor.importer.paths_and_user import relative
 from unitq.supervisor.importer.peel import peel
-from unitq.supervisor.importer.stop_options import above, whom
+from unitq.supervisor.importer.stop_options import above, by_preset
 from unitq.supervisor.importer.toml_draft import Draft, File, checked_line
 from unitq.supervisor.importer.translate import Imported
 from unitq.toml.values import MistakeError
@@ -138,11 +138,7 @@ def _draft(
     elif named:
         draft.environment = {"PORT": str(port)}
         part.note(f"PORT is {port}, as foreman would have it: set the one you use")
-
-    def is_worker(command: tuple[str, ...]) -> bool:
-        return bool(command) and recognise(exec_line.line(command), directory).preset is not None
-
-    around = peel(("/bin/sh", "-c", script), directory, (), home=home, is_worker=is_worker)
+    around = peel(("/bin/sh", "-c", script), directory, (), home=home, recognise=recognise)
     found = around.plain
     if named and count > 1:
         found = _with_port(found)
@@ -196,13 +192,10 @@ def _with_port(found: Plain) -> Plain:
 
 def _stop(part: Part, draft: Draft, preset: Preset | None, between: str) -> None:
     if preset is not None:
-        stop = preset.fitted(str(draft.keys["command"])).stop
-        draft.keys["preset"] = preset.name
-        mode, why = whom(draft, preset, between)
-        who = "the main process" if mode is KillMode.MIXED else "every process"
+        now = by_preset(draft, preset, between)
         part.note(
             f"recognised: {preset.title} (preset = {preset.name}): foreman sends SIGTERM, and "
-            f"SIGKILL after 5 s; now {stop.signal} to {who}, and {stop.timeout} for the job. {why}"
+            f"SIGKILL after 5 s; now {now}. {now.why}"
         )
         return
     draft.keys |= {

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.cmdline import launchers
 from unitq.cmdline.without_shell import stands_between
 from unitq.cmdline.wrappers import LAUNCHERS
 from unitq.config.option_lint import time_limit
+from unitq.model import duration
 from unitq.model.app import KillMode
 from unitq.presets.detect import scripts, shell_script
 
 if TYPE_CHECKING:
     from unitq.cmdline.without_shell import Plain
     from unitq.presets.model import Preset
+    from unitq.presets.model import Stop as PresetStop
     from unitq.supervisor.conf.programs import Program, Settings
     from unitq.supervisor.importer.account import Part
     from unitq.supervisor.importer.detect import Looks
@@ -41,14 +43,41 @@ def above(line: str, found: Plain, looks: Looks) -> str:
     return stands_between(found.arguments)
 
 
-def whom(draft: Draft, preset: Preset, between: str) -> tuple[KillMode, str]:
-    """Who gets the preset's signal, and why; the draft says so where the preset would not."""
+class Stop(NamedTuple):
+    """How a recognised framework is stopped, in words."""
+
+    signal: str
+    to: str
+    limit: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.signal} to {self.to}, and {self.limit} for the job"
+
+
+def by_preset(draft: Draft, preset: Preset, between: str, wanted: str = "") -> Stop:
+    """Has the draft stop as its framework needs it; `wanted` is the time that was chosen, if any.
+
+    A job's own time limit, which stands in its command, counts more than either.
+    """
     command = str(draft.keys["command"])
+    draft.keys["preset"] = preset.name
     stop = preset.fitted(command).stop
+    longest = time_limit(preset, command)
+    chosen = duration.parse(wanted) if wanted else stop.timeout
+    limit = f"{longest:.15g}s" if longest > chosen.seconds else str(chosen)
+    if wanted or longest > chosen.seconds:
+        draft.keys["stop_timeout"] = limit
+    mode, why = _whom(draft, stop, between)
+    return Stop(stop.signal, to(mode is KillMode.MIXED), limit, why)
+
+
+def _whom(draft: Draft, stop: PresetStop, between: str) -> tuple[KillMode, str]:
+    """Who gets the preset's signal, and why; the draft says so where the preset would not."""
     if stop.kill_mode is not KillMode.MIXED or not between:
         return stop.kill_mode, stop.why
     # What the command line shows makes the mode by itself: see fitting.py.
-    if not launchers.stands_between(command):
+    if not launchers.stands_between(str(draft.keys["command"])):
         if stop.signal not in stop.drains_all:
             return stop.kill_mode, (
                 f"{between} is the main process: write `exec` before the worker's command in it"
@@ -111,20 +140,11 @@ def _why_everyone(between: str) -> str:
 
 def _as_framework(part: Part, program: Program, draft: Draft, preset: Preset, between: str) -> None:
     settings, given = program.settings, program.given
-    command = str(draft.keys["command"])
-    stop = preset.fitted(command).stop
-    draft.keys["preset"] = preset.name
     chosen = "stopwaitsecs" in given and settings.stopwaitsecs > DEFAULT_WAIT
-    limit = str(stop.timeout)
-    longest = time_limit(preset, command)
-    if longest > (settings.stopwaitsecs if chosen else stop.timeout.seconds):
-        limit = draft.keys["stop_timeout"] = f"{longest:.15g}s"
-    elif chosen:
-        limit = draft.keys["stop_timeout"] = wait(settings)
-    mode, why = whom(draft, preset, between)
-    to = _to(mode is KillMode.MIXED)
+    now = by_preset(draft, preset, between, wait(settings) if chosen else "")
+    stop = preset.fitted(str(draft.keys["command"])).stop
     before = (
-        f"{settings.stopsignal} to {_to(not settings.stopasgroup)} and SIGKILL after "
+        f"{settings.stopsignal} to {to(not settings.stopasgroup)} and SIGKILL after "
         f"{settings.stopwaitsecs} s"
     )
     good = stop.drains_all if settings.stopasgroup else (*stop.drains, *stop.drains_all)
@@ -135,13 +155,15 @@ def _as_framework(part: Part, program: Program, draft: Draft, preset: Preset, be
             "it was left at work, or killed with its job"
         )
     part.note(f"recognised: {preset.title} (preset = {preset.name}): {verdict}")
-    part.note(f"now: {stop.signal} to {to}, and {limit} for the job. {why}".strip())
-    for option, now in (("stopsignal", stop.signal), ("stopwaitsecs", limit), ("stopasgroup", to)):
-        if option in given:
-            part.changed(option, f"{now}, by the preset")
+    part.note(f"now: {now}. {now.why}".strip())
+    of_preset = {"stopsignal": now.signal, "stopasgroup": now.to}
+    of_preset |= {} if chosen else {"stopwaitsecs": now.limit}
+    for option in of_preset.keys() & given.keys():
+        part.changed(option, f"{of_preset[option]}, by the preset")
 
 
-def _to(main: bool) -> str:
+def to(main: bool) -> str:
+    """Who gets a signal, in words."""
     return "the main process" if main else "every process"
 
 

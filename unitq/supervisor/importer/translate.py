@@ -281,17 +281,12 @@ def _words(candidate: _Candidate) -> tuple[str, ...]:
 def _peeled(work: _Work, candidate: _Candidate) -> Peeled:
     """The command without what stands around it, where that is the same."""
     directory = candidate.first.directory
-
-    def is_worker(command: tuple[str, ...]) -> bool:
-        line = exec_line.line(command) if command and command[0] else ""
-        return bool(line) and work.recognise(line, directory or "/").preset is not None
-
     return peel(
         _words(candidate),
         directory,
         candidate.environment,
         home=work.wishes.home,
-        is_worker=is_worker,
+        recognise=work.recognise,
     )
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.cmdline import exec_line
 from unitq.cmdline.without_shell import Plain
-from unitq.config.option_lint import time_limit
 from unitq.errors import ConfigError
 from unitq.linux import signals
 from unitq.model import duration
@@ -210,11 +209,8 @@ class _Unit:
             return None
         arguments = tuple(word.replace("%%", "%").replace("$$", "$") for word in arguments)
 
-        def is_worker(inner: tuple[str, ...]) -> bool:
-            return bool(inner) and recognise(exec_line.line(inner), "/").preset is not None
-
         directory = self.value("WorkingDirectory").removeprefix("-") or None
-        return peel(arguments, directory, (), home=self.wishes.home, is_worker=is_worker)
+        return peel(arguments, directory, (), home=self.wishes.home, recognise=recognise)
 
     def _filled(self, line: str) -> str:
         """The command with the values of variables, as far as they are known, to be recognised."""
@@ -394,32 +390,19 @@ class _Unit:
                 "by a restart. No framework was recognised: say how long a job may take"
             )
             return
-        draft.keys["preset"] = preset.name
+        now = stop_options.by_preset(draft, preset, between, limit)
         stop = preset.fitted(line).stop
-        longest = time_limit(preset, line)
-        seconds = duration.parse(limit).seconds if limit else stop.timeout.seconds
-        if longest > seconds:
-            draft.keys["stop_timeout"] = f"{longest:.15g}s"
-        elif limit:
-            draft.keys["stop_timeout"] = limit
-        whom, why = stop_options.whom(draft, preset, between)
-        main = whom is KillMode.MIXED
         alone = mode in ("mixed", "process")
         drains = (*stop.drains, *stop.drains_all) if alone else stop.drains_all
-        now = f"{stop.signal} to {'the main process' if main else 'every process'}"
-        before = f"{signal} to {'the main process' if alone else 'every process'}"
         if self.text.every("Service", "ExecStop"):
-            self.part.decide(
-                f"ExecStop= is gone: {now} lets the job finish, within "
-                f"{draft.keys.get('stop_timeout', stop.timeout)}"
-            )
+            self.part.decide(f"ExecStop= is gone: {now}")
         elif signal not in drains:
             self.part.decide(
-                f"{preset.title}: the unit sent {before}, which is not known to let a job finish; "
-                f"now {now}, and {draft.keys.get('stop_timeout', stop.timeout)} for the job"
+                f"{preset.title}: the unit sent {signal} to {stop_options.to(alone)}, which is not "
+                f"known to let a job finish; now {now}"
             )
         else:
-            self.part.note(f"recognised: {preset.title}: now {now}. {why}".strip())
+            self.part.note(f"recognised: {preset.title}: now {now}. {now.why}".strip())
 
     def _span(self, text: str) -> str:
         """A time span as unitq takes it; 0 is no limit to systemd (systemd.service(5))."""
