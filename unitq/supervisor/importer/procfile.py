@@ -10,7 +10,6 @@ from unitq.cmdline import exec_line
 from unitq.cmdline.without_shell import Plain, plain
 from unitq.errors import ConfigError
 from unitq.model.app import INSTANCES_MAX, KillMode
-from unitq.supervisor.conf.environment import variables
 from unitq.supervisor.conf.ini import mistakes
 from unitq.supervisor.importer import check_notes, command_notes, not_workers
 from unitq.supervisor.importer import names as import_names
@@ -18,7 +17,7 @@ from unitq.supervisor.importer.account import Report
 from unitq.supervisor.importer.paths_and_user import relative
 from unitq.supervisor.importer.peel import peel
 from unitq.supervisor.importer.stop_options import above, by_preset
-from unitq.supervisor.importer.toml_draft import Draft, File, checked_line
+from unitq.supervisor.importer.toml_draft import Draft, File, checked_line, variables
 from unitq.supervisor.importer.translate import Imported
 from unitq.toml.values import MistakeError
 

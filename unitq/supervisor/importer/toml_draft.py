@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from unitq.config.reference import toml as basic
-from unitq.toml.document import unsafe
-from unitq.toml.values import MistakeError
+from unitq.toml.document import VALUE_MAX, unsafe
+from unitq.toml.values import MistakeError, MistakesError
 from unitq.toml.values import command as checked_command
+from unitq.toml.values import environment as checked_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from unitq.supervisor.importer.account import Part
 
 # The order in which keys stand in a worker's table.
 _ORDER = (
@@ -34,6 +37,26 @@ def checked_line(line: str) -> str:
     if bad := unsafe(line, _LINE_MAX):
         raise MistakeError(why=f"its command {bad}")
     return checked_command(line)
+
+
+def variables(part: Part | None, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Those that unitq takes; of the others the part says why it does not. No value is shown."""
+    kept = {}
+    for name, value in pairs:
+        why = unsafe(value, VALUE_MAX)
+        if not why:
+            try:
+                checked_environment({name: value})
+            except MistakesError as several:
+                why = str(several.every[0])
+            except MistakeError as mistake:
+                why = str(mistake)
+        if not why:
+            kept[name] = value
+        elif part is not None:
+            shown = "".join(c if c.isprintable() else "?" for c in name[:60])
+            part.note(f"environment: {shown} is not carried over: {why}")
+    return kept
 
 
 @dataclass(slots=True)

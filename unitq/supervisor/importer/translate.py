@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.cmdline import exec_line
 from unitq.cmdline.without_shell import Plain, plain
 from unitq.model.app import ROLLOUT
-from unitq.supervisor.conf.environment import variables
 from unitq.supervisor.conf.programs import DAEMON
 from unitq.supervisor.conf.symbols import has_sign, numbered
 from unitq.supervisor.ctl.names import joined
@@ -26,7 +25,7 @@ from unitq.supervisor.importer import names as import_names
 from unitq.supervisor.importer.account import Report
 from unitq.supervisor.importer.options import options
 from unitq.supervisor.importer.peel import peel
-from unitq.supervisor.importer.toml_draft import Draft, File, checked_line
+from unitq.supervisor.importer.toml_draft import Draft, File, checked_line, variables
 from unitq.toml.values import MistakeError
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from unitq.errors import ConfigError
 from unitq.linux import signals
 from unitq.model import duration
 from unitq.model.app import KillMode
-from unitq.supervisor.conf.environment import variables
 from unitq.supervisor.conf.ini import mistakes
 from unitq.supervisor.importer import (
     check_notes,
@@ -26,7 +25,7 @@ from unitq.supervisor.importer import names as import_names
 from unitq.supervisor.importer.account import Report
 from unitq.supervisor.importer.celery_multi import multi, node_name
 from unitq.supervisor.importer.peel import peel
-from unitq.supervisor.importer.toml_draft import Draft, File, checked_line, toml
+from unitq.supervisor.importer.toml_draft import Draft, File, checked_line, toml, variables
 from unitq.supervisor.importer.translate import Imported
 from unitq.toml import directives
 from unitq.toml.values import MistakeError, MistakesError
