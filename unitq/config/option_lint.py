@@ -6,7 +6,6 @@ Those of its own preset, and those of the preset "none", which are of no framewo
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -252,7 +251,7 @@ def time_limit(preset: Preset, command: str) -> float:
     programs = [one for one in _programs(worker, preset, {}) if one.own]
     longest = 0.0
     for limit in preset.limits:
-        said = replace(limit, default=None)
+        said = limit.model_copy(update={"default": None})
         number, _ = _own_limit(worker, said, preset, programs, Seen())
         if number:  # 0 is no limit, in all of them
             own = duration.parse(f"{number}{limit.unit}").seconds
