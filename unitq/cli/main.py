@@ -143,11 +143,11 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            from difflib import get_close_matches
+            from unitq.model.suggest import nearest
 
             word = args[0]
-            near = get_close_matches(word, _COMMANDS, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
+            near = nearest(word, _COMMANDS)
+            hint = f" Did you mean '{near}'?" if near else ""
             if word in _ELSEWHERE:
                 more = f"; `unitq ctl {word}` answers as supervisorctl does"
                 hint = f" {_ELSEWHERE[word]}{more * (word in _SUPERVISORS)}."

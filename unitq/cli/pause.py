@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -13,9 +12,10 @@ from unitq.cli.scope import current, scope_options
 from unitq.cli.targets import targets
 from unitq.context import chosen
 from unitq.errors import ConfigError, Exit
-from unitq.instances import observe, paused, signals
+from unitq.instances import observe, paused
+from unitq.instances.signals import recipients_of, send
 from unitq.linux import proc
-from unitq.model import names
+from unitq.model import names, signals
 from unitq.rollout.current_state import running
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ def pause(targets: tuple[str, ...], as_json: bool) -> int:
     def tell(instance: observe.Instance, worker: WorkerRevision) -> Told:
         if notes.get(instance.name) == instance.invocation:
             return Told(instance.name, "was paused already")
-        number = int(signal.Signals[worker.quiet])
-        to = signals.recipients_of(instance.pids, number)
+        number = signals.number(worker.quiet)
+        to = recipients_of(instance.pids, number)
         if not to:
             why = f"refused: none of its processes has a handler for {worker.quiet}"
             return Told(instance.name, f"{why}, and they would die of it", good=False)
@@ -123,9 +123,9 @@ def resume(targets: tuple[str, ...], as_json: bool) -> int:
     _refuse(app, "resume", "no signal that ends a pause", "`unitq restart` does")
 
     def tell(instance: observe.Instance, worker: WorkerRevision) -> Told:
-        number = int(signal.Signals[worker.resume])
+        number = signals.number(worker.resume)
         # SIGCONT kills nobody; where there is no handler it means nothing either.
-        to = signals.recipients_of(instance.pids, number) or (instance.main_pid,)
+        to = recipients_of(instance.pids, number) or (instance.main_pid,)
         told = _sent(app, instance.name, to, number)
         paused.forget(app.scope.layout, app.revision.app, [instance.name])
         return Told(instance.name, "takes jobs", told)
@@ -157,7 +157,7 @@ def _instead(scope: Scope, preset: str | None) -> str:
 
 
 def _sent(app: _App, name: InstanceName, to: Iterable[int], number: int) -> tuple[int, ...]:
-    return tuple(pid for pid in to if signals.send(pid, number, lambda: app.members(name)))
+    return tuple(pid for pid in to if send(pid, number, lambda: app.members(name)))
 
 
 def _all(

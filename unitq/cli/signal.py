@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import click
@@ -14,9 +13,9 @@ from unitq.cli.targets import targets
 from unitq.context import chosen
 from unitq.errors import ConfigError, Exit, PreflightError
 from unitq.instances import observe
-from unitq.instances.signal_harm import Framework, Recipient, name_of, problems
+from unitq.instances.signal_harm import Framework, Recipient, problems
 from unitq.linux import proc
-from unitq.model import names
+from unitq.model import names, signals
 from unitq.rollout.current_state import running
 from unitq.units import unit_files
 from unitq.units.parse import told
@@ -80,7 +79,7 @@ def send_signal(
             "command": "signal",
             "app": revision.app,
             "exit_code": int(code),
-            "signal": name_of(number),
+            "signal": signals.name(number),
             "instances": [{"instance": str(one.name), "pids": list(pids)} for one, pids in rows],
         })  # fmt: skip
         return code
@@ -119,7 +118,7 @@ def _require_harmless(
     }
     if wrong := problems(number, recipients, frameworks, draining):
         raise PreflightError(
-            f"{revision.app}: {name_of(number)} can cost jobs; nothing was sent",
+            f"{revision.app}: {signals.name(number)} can cost jobs; nothing was sent",
             problems=wrong,
             hint="`unitq stop` and `unitq restart` let jobs finish; --force sends it all the same",
         )
@@ -139,12 +138,9 @@ def _framework(scope: Scope, revision: Revision, worker: str) -> Framework | Non
 
 
 def _signal(text: str) -> int:
-    from signal import Signals
-
-    name = text.upper().removeprefix("SIG")
-    by_name = {signal.name.removeprefix("SIG"): int(signal) for signal in Signals}
-    if re.fullmatch("[0-9]{1,2}", name) and int(name) in by_name.values():
-        return int(name)
-    if name in by_name:
-        return by_name[name]
-    raise ConfigError(f"no signal {text}", hint="such as QUIT, USR2, CONT; `kill -l` lists them")
+    try:
+        return signals.number(text)
+    except ValueError as error:
+        raise ConfigError(
+            str(error), hint="such as QUIT, USR2, CONT; `kill -l` lists them"
+        ) from None

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
+from typing import TYPE_CHECKING
+
+from unitq.cmdline.shell import BUILTINS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Words of systemd's syntax as they are written, quotes included.
 _RAW = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\\.|[^\s"'\\])+""")
@@ -10,7 +17,8 @@ _RAW = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\\.|[^\s"'\\])+""")
 _SIGNS = re.compile(
     r"&&|\|\||\|&?|;|&|[0-9]?<<?|[0-9]?>>?|&>>?|[0-9]?>&[0-9]|[0-9&]?>>?/\S*|\$\(.*|`.+"
 )
-_BUILTINS = frozenset({"cd", "export", "source", ".", "exec", "ulimit", "umask", "set", "eval"})
+_BARE = re.compile(r"[A-Za-z0-9_./:@+,=%-]+")
+_BACKSLASH = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 # systemd.service(5): special executable prefixes, in any order before the command's path.
 _PREFIXES = "@-:+!"
@@ -70,21 +78,49 @@ def _first_word(command: str) -> tuple[str, str, str, str]:
     return prefix, "", word[0], bare[word.end() :]
 
 
+def words(command: str) -> list[str]:
+    """The words of a command line, without the prefixes. Raises ValueError for an open quote.
+
+    Quotes are the shell's: what systemd's escapes (systemd.syntax(7)) mean is not read.
+    """
+    return shlex.split(command.strip()[len(prefixes(command)) :])
+
+
+def line(arguments: Sequence[str], *, keep: str = "") -> str:
+    """A command line of these words, which arrive as they stand here."""
+    rest = (word(each, keep=keep) for each in arguments[1:])
+    return " ".join([_program(arguments[0], keep), *rest])
+
+
 def with_arguments(command: str, arguments: tuple[str, ...]) -> str:
     """The command line with these words behind it, which arrive as they stand here."""
-    plain_dollar = ":" in prefixes(command)  # systemd then replaces no variables
-    return " ".join([command, *(_escaped(word, plain_dollar) for word in arguments)])
+    dollar = ":" not in prefixes(command)  # systemd then replaces no variables
+    return " ".join([command, *(word(each, dollar=dollar) for each in arguments)])
 
 
-def _escaped(word: str, plain_dollar: bool) -> str:
-    """One word for ExecStart=, whatever is in it."""
-    text = word.replace("\\", "\\\\").replace("%", "%%")
-    if not plain_dollar:
-        text = text.replace("$", "$$")
-    if re.fullmatch(r"[A-Za-z0-9_.,:/@=+%-]+", text):
-        return text
-    quoted = text.replace('"', '\\"')
-    return f'"{quoted}"'
+def word(text: str, *, dollar: bool = True, keep: str = "") -> str:
+    """One word of systemd's syntax, whatever it holds: `%` means nothing special in it.
+
+    `dollar`: nor does `$`, which is replaced there. Characters of `keep` stay as they are.
+    """
+    text = text.replace("%", "%%")
+    text = text.replace("$", "$$") if dollar else text
+    escaped = "".join(_character(c, keep) for c in text)
+    return escaped if _BARE.fullmatch(escaped) else f'"{escaped}"'
+
+
+def _character(c: str, keep: str) -> str:
+    if c in _BACKSLASH:
+        return _BACKSLASH[c]
+    return c if c.isprintable() or c in keep else "".join(f"\\x{b:02x}" for b in c.encode())
+
+
+def _program(text: str, keep: str) -> str:
+    """The first word. A variable may not stand there, nor what looks like a prefix."""
+    written = word(text, keep=keep)
+    if "=" not in text and (text[0] in "@-:+!|" or "$" in text):
+        return f"/usr/bin/env -- {written}"  # where it is a word like any other
+    return written
 
 
 def shell_sign(command: str) -> str:
@@ -92,13 +128,13 @@ def shell_sign(command: str) -> str:
 
     systemd passes it on as it is. In quotes, or behind a backslash, it is meant as a word.
     """
-    words = [found[0] for found in _RAW.finditer(command)][1:]
-    return next((word for word in words if is_sign(word)), "")
+    found = [each[0] for each in _RAW.finditer(command)][1:]
+    return next((each for each in found if is_sign(each)), "")
 
 
-def is_sign(word: str) -> bool:
+def is_sign(text: str) -> bool:
     """Whether a shell would not take this word for one, such as "&&"."""
-    return bool(_SIGNS.fullmatch(word))
+    return bool(_SIGNS.fullmatch(text))
 
 
 def names_folder(command: str, folder: str) -> bool:
@@ -111,7 +147,7 @@ def of_the_shell(program: str) -> str:
     """What to write in place of this, where it is no program but what a shell would understand."""
     if program == "cd":
         return "`directory` says where a worker runs; systemd knows no `cd`"
-    if program in _BUILTINS:
+    if program in BUILTINS:
         return f"`{program}` is the shell's: command = '/bin/bash -c \"{program} … && exec …\"'"
     if re.match(r"[A-Za-z_]\w*=", program):
         return "variables are set in `environment`, not before the command"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
-
 from unitq.cmdline import shell
-from unitq.cmdline.exec_line import prefixes
+from unitq.cmdline.exec_line import prefixes, words
 from unitq.cmdline.shell import parse, script_of
 from unitq.cmdline.wrappers import Kind, split, unwrap
 
@@ -23,10 +21,9 @@ def shell_wrapped(command: str) -> str:
     What becomes the shell by exec, such as env, is seen through.
     """
     try:
-        words = shlex.split(command.strip()[len(prefixes(command)) :])
+        found = unwrap(words(command))
     except ValueError:
         return ""
-    found = unwrap(words)
     if any(use.kind is not Kind.REPLACES for use in found.uses):
         return ""
     return found.script or script_of(found.words)
@@ -40,8 +37,8 @@ def stands_between(command: str) -> str:
     return _between(words_of(command), 0)
 
 
-def _between(words: list[str], level: int) -> str:
-    found = unwrap(words)
+def _between(written: list[str], level: int) -> str:
+    found = unwrap(written)
     for use in found.uses:
         if use.kind in (Kind.KEEPS, Kind.ELSEWHERE):
             return use.name

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import posixpath
 import re
-import shlex
 from typing import NamedTuple
 
-from unitq.cmdline.exec_line import prefixes
+from unitq.cmdline.exec_line import prefixes, words
+from unitq.cmdline.without_shell import plain
 from unitq.cmdline.wrappers import SHELLS, Kind, unwrap
 from unitq.presets.detect import interpreter
-from unitq.supervisor.importer.unwrap import plain
 
 # Options without a value of their own in the next word, by interpreter. What stands for "runs no
 # file", "looks for it on the search path" or "goes elsewhere first" is left out on purpose.
@@ -56,18 +55,16 @@ class ScriptFile(NamedTuple):
 
 def script_file(command: str) -> ScriptFile | None:
     """The file; None where there is none, or where it cannot be told."""
-    bare = command.strip()
-    before = prefixes(bare)
     # systemd's escapes are not the shell's, and with "@" the second word is a name.
-    if "\\" in command or "@" in before:
+    if "\\" in command or "@" in prefixes(command):
         return None
     try:
-        words = tuple(shlex.split(bare[len(before) :]))
+        arguments = tuple(words(command))
     except ValueError:
         return None
-    if not words:
+    if not arguments:
         return None
-    below = plain(words, ".", ())
+    below = plain(arguments, ".", ())
     folder = below.directory or "."
     # Where a link is on the way, `cd ..` leads elsewhere than a path does.
     if below.script or ".." in folder.split("/"):

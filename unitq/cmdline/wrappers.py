@@ -9,10 +9,11 @@ faketime 0.9.10), unless a row names another source.
 from __future__ import annotations
 
 import re
-import signal
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.model import signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -725,6 +726,7 @@ class Use(NamedTuple):
     spares: bool = False
     moves: bool = False  # the command starts in another folder or root
     ends_by: str = ""  # the signal that ends the worker at the wrapper's time limit; empty: none
+    options: tuple[tuple[str, str], ...] = ()  # its own, with their values; "" for its operands
 
     def loses(self, stop_signal: str) -> str:
         """Returns how it ends the worker at this signal whatever its job; empty: it does not."""
@@ -759,7 +761,7 @@ def unwrap(words: Sequence[str]) -> Unwrapped:
         row = named(rest[0])
         if row is None or (len(rest) == 1 and not row.opaque):
             break
-        taken = _take(row, rest)
+        taken = take(row, rest)
         if taken is None:
             break
         use, inner, script = taken
@@ -777,8 +779,11 @@ def _is_assignment(word: str) -> bool:
     return bool(equals) and name.isidentifier()
 
 
-def _take(row: Wrapper, words: list[str]) -> tuple[Use, list[str], str] | None:
-    """Takes one wrapper's own words off; None where it runs no command."""
+def take(row: Wrapper, words: list[str]) -> tuple[Use, list[str], str] | None:
+    """Takes one wrapper's own words off: the command, or the script, is left.
+
+    None where it runs no command.
+    """
     name = words[0].rpartition("/")[2]
     rest, options, inserted = words[1:], list[tuple[str, str]](), list[str]()
     given_runner = not row.runner or "" in row.runner
@@ -866,16 +871,16 @@ def _use(
     ends_by = next((value for option, value in options if option in row.limit), "TERM")
     return Use(
         row, kind, name, group, kills, account, tuple(own), spares, moves,
-        _signal(ends_by) if row.limit else "",
+        _signal(ends_by) if row.limit else "", tuple(options),
     )  # fmt: skip
 
 
 def _signal(word: str) -> str:
     """Returns "SIGKILL" for "kill", "SIGKILL" and "9"; "" for what is no signal."""
-    if word.isdecimal():
-        return next((each.name for each in signal.Signals if each == int(word)), "")
-    name = f"SIG{word.upper().removeprefix('SIG')}"
-    return name if name in signal.Signals.__members__ else ""
+    try:
+        return signals.name(signals.number(word))
+    except ValueError:
+        return ""
 
 
 def _options(word: str, rest: list[str], valued: Sequence[str]) -> list[tuple[str, str]]:

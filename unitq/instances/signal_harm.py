@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.model import signals
+
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
 
@@ -59,7 +61,7 @@ def problems(
 
 def _deadly(number: int, processes: Iterable[Recipient]) -> str:
     """Why the signal would end one of these processes at once."""
-    name = name_of(number)
+    name = signals.name(number)
     if number in _HARMLESS:
         return ""
     programs = dict.fromkeys(each.program for each in processes if each.handles is False)
@@ -75,7 +77,7 @@ def _harmful(number: int, framework: Framework, *, whole: bool, again: bool) -> 
 
     `whole`: more than the main process gets it; `again`: it has been told to stop before.
     """
-    name = name_of(number)
+    name = signals.name(number)
     stop = framework.preset.stop
     if again and name in stop.again:
         does = dict(framework.preset.signals)[name]
@@ -86,11 +88,6 @@ def _harmful(number: int, framework: Framework, *, whole: bool, again: bool) -> 
     if name not in stop.loses or name in (*stop.drains, framework.stop_signal):
         return ""
     return f"{framework.preset.title}, {name}: {dict(framework.preset.signals)[name]}"
-
-
-def name_of(number: int) -> str:
-    """Returns `SIGUSR2` for 12."""
-    return signal.Signals(number).name
 
 
 def _listed(names: Sequence[str]) -> str:

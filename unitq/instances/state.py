@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.cmdline.wrappers import SHELLS, named
+from unitq.model import signals
 from unitq.systemd.exit_status import (
     AT_STOP_TIMEOUT,
     RESULTS,
@@ -15,7 +16,6 @@ from unitq.systemd.exit_status import (
     Ending,
     exit_status,
     result,
-    signal_name,
 )
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def unreached(
     """
     traps = number != signal.SIGINT and bool(caught >> (number - 1) & 1)
     if keeper.kills or (mixed and not traps):
-        return Unreached(keeper, worker, signal_name(number))
+        return Unreached(keeper, worker, signals.name(number))
     return None
 
 
@@ -180,7 +180,7 @@ def ending_of(seen: Seen) -> Ending | None:
         if clean and seen.keeper and seen.keeper.handled(seen.status):
             # The shell died of the signal, the worker below it has a handler for it.
             return Ending(End.DRAINED)
-        return Ending(End.DIED, f"died of {signal_name(seen.status)}")
+        return Ending(End.DIED, f"died of {signals.name(seen.status)}")
     return None
 
 
@@ -207,7 +207,7 @@ def failure(seen: Seen) -> str:
     if seen.code == EXITED:
         return exit_status(seen.status)
     if seen.code in (_KILLED, _DUMPED):
-        return f"died of {signal_name(seen.status)}"
+        return f"died of {signals.name(seen.status)}"
     if seen.result != "success":
         return result(seen.result)
     return f"it is {seen.active} ({seen.sub})"

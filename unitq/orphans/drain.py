@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from unitq.instances.signals import recipients_of
 from unitq.linux import pidfd
 from unitq.linux.process import alive, own_line
+from unitq.model import signals
 from unitq.orphans.find import Look, look
 from unitq.queues.job_text import job_text, shown
 from unitq.text import duration
@@ -92,7 +93,7 @@ class Drain:
     def _told(self, orphan: Orphan, held: Mapping[int, Handle]) -> Drained:
         stop = self.what.stops[orphan.worker]
         one = Drained(orphan, stop.signal, stop.seconds)
-        number = signal_number(stop.signal)
+        number = signals.number(stop.signal)
         own = own_line()
         if own & set(orphan.pids):
             one.why_not = "not told: this command runs below it"
@@ -178,14 +179,6 @@ class Drain:
                 one.ended = one.ended or all(held[pid] in gone for pid in one.killed)
                 if one.killed:
                     self.say(f"{_name(one.orphan)}: {_killed(one)}")
-
-
-def signal_number(name: str) -> int:
-    """The number of a signal by its name, real-time ones included."""
-    base, sign, more = name.partition("+")
-    if not sign:
-        base, sign, more = name.partition("-")
-    return int(signal.Signals[base]) + (int(sign + more) if sign else 0)
 
 
 def _name(orphan: Orphan) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.cmdline.exec_line import words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,11 +58,11 @@ def paths_in(value: str, release: str) -> list[Used]:
 def _words(command: str, depth: int = 2) -> list[str]:
     """The words, also those of a script that a shell gets as one."""
     try:
-        words = shlex.split(command.strip().lstrip("-:+!@"), comments=False)
+        found = words(command)
     except ValueError:
         return []
-    inner = [each for word in words if depth and " " in word for each in _words(word, depth - 1)]
-    return words + inner
+    inner = [each for word in found if depth and " " in word for each in _words(word, depth - 1)]
+    return found + inner
 
 
 def _path(word: str) -> str:

@@ -9,8 +9,8 @@ from unitq.errors import LockedError, SystemdError
 from unitq.instances.state import EXITED
 from unitq.linux import programs
 from unitq.linux.trust import absolute
+from unitq.model import signals
 from unitq.systemd.errors import BusLostError
-from unitq.systemd.exit_status import signal_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,7 +89,7 @@ class Ended(NamedTuple):
     def words(self) -> str:
         """How it ended."""
         return (
-            f"was killed by {signal_name(self.signal)}"
+            f"was killed by {signals.name(self.signal)}"
             if self.signal
             else f"ended with {self.code}"
         )

@@ -17,6 +17,7 @@ from unitq.errors import UnitqError
 from unitq.linux import changes, programs
 from unitq.linux.account import account as find_account
 from unitq.linux.trust import absolute
+from unitq.model import signals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,10 +58,7 @@ class HookResult:
             return f"not done in time: ended after {self.seconds:.1f} s"
         if self.signal is None:
             return f"exit status {self.code}"
-        try:
-            return f"ended by {signal.Signals(self.signal).name}"
-        except ValueError:  # most real-time signals have no name
-            return f"ended by signal {self.signal}"
+        return f"ended by {signals.name(self.signal)}"
 
 
 def program(hook: Hook, directory: PurePath) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -93,11 +92,3 @@ def exit_status(status: int) -> str:
         name, words = _SETUP[status]
         return f"{words} ({status}/{name})"
     return f"exited with status {status}"
-
-
-def signal_name(number: int) -> str:
-    """`SIGQUIT` for 3."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

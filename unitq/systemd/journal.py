@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.errors import UnitqError
 from unitq.linux import programs
-from unitq.systemd.exit_status import AT_STOP_TIMEOUT, End, Ending, exit_status, signal_name
+from unitq.model import signals
+from unitq.systemd.exit_status import AT_STOP_TIMEOUT, End, Ending, exit_status
 from unitq.systemd.exit_status import result as result_words
 from unitq.systemd.journal_event import Event, Kind, Print
 
@@ -168,7 +169,7 @@ def ending(invocation: str, since: float = 0.0, *, user: bool) -> Ending:
             if entry.get("EXIT_CODE") == "exited":
                 found = Ending(End.DIED, f"exited with status {status}")
             else:
-                name = signal_name(int(status)) if status.isdigit() else f"SIG{status}"
+                name = signals.name(int(status)) if status.isdigit() else f"SIG{status}"
                 end = End.KILLED if name == "SIGKILL" else End.DIED
                 found = Ending(end, f"died of {name}")
         elif found.end is End.UNKNOWN and (
@@ -283,7 +284,7 @@ def _event(entry: dict[str, object]) -> Event:
         if entry.get("EXIT_CODE") == "exited" and status.isdigit():
             how = exit_status(int(status))
         else:
-            how = f"died of {signal_name(int(status)) if status.isdigit() else f'SIG{status}'}"
+            how = f"died of {signals.name(int(status)) if status.isdigit() else f'SIG{status}'}"
     elif (result := _text(entry.get("UNIT_RESULT"))) in ("oom-kill", "timeout", "watchdog"):
         how = result_words(result)
     return Event(int(_text(entry["__MONOTONIC_TIMESTAMP"])) / 1e6, kind, how)

@@ -111,7 +111,7 @@ def test_a_relative_directory_is_no_trap(tmp_path: Path, monkeypatch: pytest.Mon
         ("exit 0", 0, None, "exit status 0"),
         ("exit 3", 3, None, "exit status 3"),
         ("kill -KILL $$", None, signal.SIGKILL, "ended by SIGKILL"),
-        ("kill -40 $$", None, 40, "ended by signal 40"),
+        ("kill -40 $$", None, 40, f"ended by SIGRTMIN+{40 - signal.SIGRTMIN}"),
     ],
 )
 def test_how_it_ended_is_told(

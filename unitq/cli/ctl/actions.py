@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from unitq.cli.output import echo
 from unitq.cli.presenter import Notes
 from unitq.cli.progress import stopping
 from unitq.errors import Exit
+from unitq.model import signals
 from unitq.model.names import InstanceName
 from unitq.rollout import report_text
 from unitq.rollout.engine.instance import Phase
@@ -271,12 +271,8 @@ def _signalled(
 
 
 def _number(text: str) -> int | None:
-    """The number of a signal that is named as Supervisor takes it; None: there is none."""
-    from signal import Signals
-
-    if re.fullmatch("[0-9]{1,3}", text):
-        return int(text) if int(text) in (0, *Signals) else None
-    name = text.upper()
-    name = name if name.startswith("SIG") else f"SIG{name}"
-    found = Signals.__members__.get(name)
-    return None if found is None else int(found)
+    """The number of a signal; 0 asks only whether there is a process. None: there is none."""
+    try:
+        return 0 if text == "0" else signals.number(text)
+    except ValueError:
+        return None

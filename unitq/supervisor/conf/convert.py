@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import signal
 
+from unitq.model import signals
+
 TRUE = ("yes", "true", "on", "1")
 FALSE = ("no", "false", "off", "0")
 
@@ -61,15 +63,13 @@ def octal(text: str) -> int:
 
 def signal_name(text: str) -> str:
     """`SIGTERM`, of TERM, SIGTERM, term or 15."""
+    short = text.strip()
     try:
-        return signal.Signals(int(text)).name
+        # Supervisor knows no SIGRTMIN+3, neither by name nor by number.
+        number = signals.number(short) if short.isalnum() and not short.isdigit() else int(short)
+        return signal.Signals(number).name
     except ValueError:
-        pass
-    name = text.strip().upper()
-    name = name if name.startswith("SIG") else f"SIG{name}"
-    if name in signal.Signals.__members__:
-        return signal.Signals[name].name  # CLD is CHLD
-    raise ValueError(f'expected a signal such as TERM, got "{text[:40]}"')
+        raise ValueError(f'expected a signal such as TERM, got "{text[:40]}"') from None
 
 
 def autorestart(text: str) -> str:

@@ -6,7 +6,10 @@ Whether the signs stand for the numbers is proved afterwards, process by process
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.cmdline.exec_line import line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -90,3 +93,39 @@ def proved(
 def plain(spec: str) -> bool:
     """Whether the number stands there as it is, without zeros before it."""
     return spec in ("d", "i", "u", "s", "0d", "0i", "0u")
+
+
+def numbered(
+    arguments: Sequence[str],
+    environment: Sequence[tuple[str, str]],
+    formats: Sequence[str],
+    start: int,
+) -> tuple[str, bool]:
+    """The command line of a worker whose instances differ by a number.
+
+    Their first had the number `start`; ours is 1. Returns the line, and whether a shell has to
+    count for it. Words and values have signs in place of the numbers .
+    """
+    texts = [*arguments, *(value for _, value in environment)]
+    specs = [spec for text in texts for _, spec in pieces(text, formats) if spec]
+    if start == 1 and all(map(plain, specs)):
+        before = ["/usr/bin/env", *(f"{name}={value}" for name, value in environment)]
+        every = [*(before if environment else ()), *arguments]
+        return re.sub(f"[{LETTERS}]", "%i", line(every, keep=LETTERS)), False
+    parts = ["exec", *(["env"] if environment else [])]
+    parts += [f"{name}={_shell_word(value, formats, start)}" for name, value in environment]
+    parts += [_shell_word(text, formats, start) for text in arguments]
+    return line(["/bin/sh", "-c", " ".join(parts)]), True
+
+
+def _shell_word(text: str, formats: Sequence[str], start: int) -> str:
+    if not has_sign(text):
+        return shlex.quote(text)
+    count = f"$((UNITQ_INSTANCE {'-' if start < 1 else '+'} {abs(start - 1)}))"
+    count = count if start != 1 else "$UNITQ_INSTANCE"
+    written = []
+    for before, spec in pieces(text, formats):
+        written.append(re.sub(r'([\\"$`])', r"\\\1", before))
+        if spec:
+            written.append(count if plain(spec) else f"$(printf %{spec} {count})")
+    return f'"{"".join(written)}"'

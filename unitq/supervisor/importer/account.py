@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.printable import one_line
+from unitq.supervisor.importer.options import Fate, row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 WIDTH = 100
 SCREEN = 24  # lines; what has to be decided fits a terminal
 COMMON = 3  # what is the same of so many is told once
-
-
-class Fate(StrEnum):
-    """What became of an option."""
-
-    SAME = "same"
-    CHANGED = "changed"
-    LEFT = "left"
 
 
 _SIGN = {Fate.SAME: "=", Fate.CHANGED: "~", Fate.LEFT: "-"}
@@ -56,6 +51,12 @@ class Part:
     def left(self, option: str, says: str) -> None:
         """It is not in unitq.toml; `says` is what to do."""
         self.options[option] = Carried(option, Fate.LEFT, says)
+
+    def as_in_table(self, options: Iterable[str]) -> None:
+        """What the table says of those that nothing else is said of."""
+        for option in options:
+            if option not in self.options:
+                self.options[option] = Carried(option, *row(self.section, option))
 
     def note(self, text: str) -> None:
         """Something that is to be known besides."""

@@ -12,7 +12,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cmdline.wrappers import Kind, unwrap
+from unitq.cmdline.wrappers import Kind, named, take, unwrap
 from unitq.toml.values import MistakeError
 from unitq.toml.values import user as checked_user
 
@@ -35,78 +35,64 @@ class Account(NamedTuple):
     clean: bool = False  # the environment from before did not reach it
 
 
-class _Tool(NamedTuple):
-    """How its command line is read. What an option means: "" where it makes no difference here.
-
-    An option that is in neither table means that the tool does more than change the account.
-    """
-
-    valued: Mapping[str, str]
-    flags: Mapping[str, str] = {}
-    operand: bool = False  # the account is its first operand
-    permutes: bool = False  # options may follow operands
-
-
+# What the options of each tool mean: "" those that make no difference here. One that is not in its
+# table means that the tool does more than change the account.
 _SU = {
-    "-c": "script", "--command": "script", "-s": "shell", "--shell": "shell", "-g": "group",
-    "--group": "group",
+    "script": "-c --command", "shell": "-s --shell", "group": "-g --group",
+    "login": "- -l --login",
+    "": "-m -p --preserve-environment -f --fast -P --pty -T --no-pty",
 }  # fmt: skip
-_SU_FLAGS = {
-    "-l": "login", "--login": "login", "-m": "", "-p": "", "--preserve-environment": "", "-f": "",
-    "--fast": "", "-P": "", "--pty": "", "-T": "", "--no-pty": "",
-}  # fmt: skip
-_OPERAND = _Tool({}, operand=True)
-
 # su(1), runuser(1), sudo(8), doas(1), setpriv(1), gosu(1), su-exec, setuidgid(8), chpst(8).
-_TOOLS = {
-    "su": _Tool(_SU, _SU_FLAGS, operand=True, permutes=True),
-    "runuser": _Tool(
-        _SU | {"-u": "user", "--user": "user"}, _SU_FLAGS, operand=True, permutes=True
-    ),
-    "sudo": _Tool(
-        {"-u": "user", "--user": "user", "-g": "group", "--group": "group", "-p": "",
-         "--prompt": "", "-C": "", "-T": "", "--command-timeout": ""},
-        {"-i": "login", "--login": "login", "-s": "through", "--shell": "through", "-H": "",
-         "--set-home": "", "-E": "keeps", "--preserve-env": "keeps", "-n": "",
-         "--non-interactive": "",
-         "-S": "", "--stdin": "", "-k": "", "-P": "", "--preserve-groups": ""},
-    ),
-    "doas": _Tool({"-u": "user"}, {"-n": "", "-s": "through"}),
-    "setpriv": _Tool(
-        {"--reuid": "user", "--ruid": "", "--euid": "", "--regid": "group"},
-        {"--init-groups": "", "--clear-groups": "", "--reset-env": ""},
-    ),
-    "gosu": _OPERAND,
-    "su-exec": _OPERAND,
-    "setuidgid": _OPERAND,
-    "s6-setuidgid": _OPERAND,
-    "chpst": _Tool({"-u": "user"}),
+_TOOLS: Mapping[str, Mapping[str, str]] = {
+    "su": _SU,
+    "runuser": _SU | {"user": "-u --user"},
+    "sudo": {
+        "user": "-u --user", "group": "-g --group", "login": "-i --login",
+        "through": "-s --shell", "keeps": "-E --preserve-env",
+        "": "-p --prompt -C -T --command-timeout -H --set-home -n --non-interactive -S --stdin -k "
+        "-P --preserve-groups",
+    },
+    "doas": {"user": "-u", "through": "-s", "": "-n"},
+    "setpriv": {
+        "user": "--reuid", "group": "--regid",
+        "": "--ruid --euid --init-groups --clear-groups --reset-env",
+    },
+    "chpst": {"user": "-u"},
+    "gosu": {},
+    "su-exec": {},
+    "setuidgid": {},
+    "s6-setuidgid": {},
 }  # fmt: skip
+_MEANING = {
+    tool: {option: means for means, options in rows.items() for option in options.split()}
+    for tool, rows in _TOOLS.items()
+}
 
 
 def without_account(arguments: Sequence[str]) -> Account | None:
     """Returns the command behind `su`, `sudo` …; None: it is none of these, or does more."""
     name = posixpath.basename(arguments[0])
-    tool = _TOOLS.get(name)
-    if tool is None or (read := _options(tool, arguments[1:])) is None:
+    wrapper = named(name)
+    if name not in _TOOLS or wrapper is None:
         return None
-    means, words = read
-    if name == "runuser" and "user" in means:
-        tool = tool._replace(operand=False)
-    if tool.operand:
-        if words[:1] == ["-"]:
-            means["login"], words = "", words[1:]
-        if words:
-            means["user"], words = words[0], words[1:]
-    user, _, group = means.get("user", "root").partition(":")
+    taken = take(wrapper, list(arguments))
+    if taken is None:
+        return None
+    use, words, script = taken
+    meaning = _MEANING[name]
+    if not all(use.words) or not all(option in meaning for option, _ in use.options):
+        return None
+    means = {meaning[option]: value for option, value in use.options}
+    if not all(means.get(key, "given") for key in ("user", "group", "shell")):
+        return None
+    user, _, group = (use.account or means.get("user", "root")).partition(":")
     login = "login" in means
     environment = []
-    if "script" in means:
+    if script:
         if words:
             return None  # they are arguments of the shell
-        shell = means.get("shell") or SHELL
-        words = [shell, "-lc" if login else "-c", means["script"]]
-    elif name == "su" or (name == "runuser" and tool.operand):
+        words = [means.get("shell") or SHELL, "-lc" if login else "-c", script]
+    elif name == "su" or (name == "runuser" and "user" not in means):
         return None  # a shell, for somebody to type into
     else:
         while words and (found := _ASSIGNMENT.fullmatch(words[0])):
@@ -129,46 +115,6 @@ def _is_name(account: str) -> bool:
     except MistakeError:
         return False
     return True
-
-
-def _options(tool: _Tool, words: Sequence[str]) -> tuple[dict[str, str], list[str]] | None:
-    """What the options mean, and the operands; None where one is not known."""
-    means: dict[str, str] = {}
-    operands: list[str] = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if word == "--":
-            return means, [*operands, *rest]
-        if not word.startswith("-") or word == "-":
-            operands.append(word)
-            if tool.permutes:
-                continue
-            return means, [*operands, *rest]
-        for option, value in _split(tool, word):
-            if option in tool.valued:
-                if value is None and not rest:
-                    return None
-                means[tool.valued[option]] = rest.pop(0) if value is None else value
-            elif option in tool.flags:
-                means[tool.flags[option]] = ""
-            else:
-                return None
-    return means, operands
-
-
-def _split(tool: _Tool, word: str) -> list[tuple[str, str | None]]:
-    """The options in one word: `--user=app`, `-uapp`, `-nu` (its value is the next word)."""
-    if word.startswith("--"):
-        name, equals, value = word.partition("=")
-        return [(name, value if equals else None)]
-    found: list[tuple[str, str | None]] = []
-    for at, letter in enumerate(word[1:], start=2):
-        option = f"-{letter}"
-        if option in tool.valued:
-            return [*found, (option, word[at:] or None)]
-        found.append((option, None))
-    return found
 
 
 # Of containers: the first process there has to reap, and systemd's has not.

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.cmdline.exec_line import is_sign
-from unitq.supervisor.importer.account import Fate
+from unitq.supervisor.importer.options import Fate
 from unitq.supervisor.importer.peel import tee_file
-from unitq.supervisor.importer.toml_draft import toml
+from unitq.supervisor.importer.runtime_options import log_file
 
 if TYPE_CHECKING:
+    from unitq.cmdline.without_shell import Plain
     from unitq.supervisor.importer.account import Part
     from unitq.supervisor.importer.peel import Peeled
     from unitq.supervisor.importer.toml_draft import Draft
-    from unitq.supervisor.importer.unwrap import Plain
 
 COUNTED = (
     "instances are counted from 1: a shell computes the number that Supervisor gave each, and "
@@ -22,15 +22,9 @@ COUNTED = (
 
 
 RELATIVE = (
-    "relative to `directory`: after a crash each instance goes on with the release that it was "
-    "started on"
+    "the command is relative to `directory`: after a crash each instance goes on with the release "
+    "that it was started on"
 )
-
-
-def relative(part: Part) -> None:
-    """The program, or its script, has lost the directory before it."""
-    says = part.options["command"].says
-    part.changed("command", f"{says}; {RELATIVE}" if says else RELATIVE)
 
 
 def shell(part: Part, found: Plain, between: str) -> None:
@@ -82,8 +76,7 @@ def around(part: Part, draft: Draft, peeled: Peeled) -> None:
         )
         file = tee_file(peeled.sink)
         if file and not any(hint.startswith("StandardOutput") for hint in draft.hints):
-            path = f"append:{file}".replace("%", "%%")
-            draft.hints.append(f"StandardOutput = {toml(path)}  # nothing rotates it")
+            draft.hints.append(log_file("StandardOutput", file))
 
 
 def program(part: Part, found: Plain) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from unitq.supervisor.conf import options as conf_options
 from unitq.supervisor.conf.ini import DEFAULTS
+from unitq.supervisor.importer.options import KILLED, options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,17 +44,8 @@ def listener(part: Part, program: Program) -> None:
     if not said:
         events = program.given["events"].value.upper() if "events" in program.given else ""
         said = [hint for name, hint in _EVENTS if name in events]
-    for option in program.given:
-        if option in (*conf_options.PROGRAM, *conf_options.LISTENER):
-            part.left(option, "no worker is written")
     instead = f"; instead: {'; '.join(said)}" if said else ""
     part.only(f"an event listener has no events to wait for{instead}")
-    part.left(
-        "events",
-        f"there are no events, so it would wait for ever. Instead: {'; '.join(said)}"
-        if said
-        else "there are no events, so it would wait for ever: no worker is written",
-    )
 
 
 def fcgi(part: Part, drafts: Sequence[Draft]) -> None:
@@ -65,39 +56,20 @@ def fcgi(part: Part, drafts: Sequence[Draft]) -> None:
     part.only("a FastCGI program needs its socket on descriptor 0: a .socket unit of your own")
 
 
-def others(ini: Ini, read: Read, report: Report) -> None:
+def others(ini: Ini, report: Report) -> None:
     """Every section that is none of a program."""
     told = {part.section for part in report.parts}
     for section in ini.sections:
         if section in told:
             continue
         part = report.part(section, ini.files.get(section, ""))
-        options = conf_options.options(section)
-        found = conf_options.machinery(section)
-        if options is None:
+        if options(section) is None:
             part.note("Supervisor does not know this section, and ignores it")
-        for option in ini.sections[section]:
-            if found:
-                part.left(option, found[1])
-            elif options is None or option not in options:
-                part.left(option, conf_options.unknown(option, options or ()))
-            elif section == "include":
-                part.same(option, "what it names was read")
-            elif option == "programs":
-                _members(part, section, read, report)
-            else:
-                part.left(option, "workers start together")
+        part.as_in_table(ini.sections[section])
     if ini.defaults:
         report.notes.append(
             f"[{DEFAULTS}] holds for every section: {', '.join(ini.defaults)} are told there"
         )
-
-
-def _members(part: Part, section: str, read: Read, report: Report) -> None:
-    group = section.partition(":")[2].strip()
-    sections = {program.section for program in read.programs if program.group == group}
-    every = [name for found in report.parts if found.section in sections for name in found.workers]
-    part.changed("programs", f"there are no groups; the workers are {', '.join(every) or 'none'}")
 
 
 def closing(report: Report, read: Read, drafts: Sequence[Draft]) -> None:
@@ -115,25 +87,17 @@ def closing(report: Report, read: Read, drafts: Sequence[Draft]) -> None:
     on = [draft for draft in drafts if not draft.off]
     if not on:
         return
-    known_variables = {"PATH", "HOME", "LANG", "USER", "TZ"}
-    for draft in on:
-        known_variables -= draft.environment.keys()
-    known_variables -= {name for name, _ in read.daemon.environment}
-    names = [name for name in ("PATH", "HOME", "LANG", "USER", "TZ") if name in known_variables]
     report.decide(
         "supervisord passed its whole environment on, systemd does not: what a worker needs of it "
-        "(proxies, secrets, PATH) belongs into `environment` or `environment_file`"
-    )
-    report.notes.append(
-        "supervisord passed its whole environment on, systemd does not. What a worker needs of it "
-        f"belongs into `environment`: {', '.join([*names, 'proxies and secrets'])}. systemd sets "
-        "PATH to its own, HOME, USER, LOGNAME and SHELL by `user`, and LANG by /etc/locale.conf. "
-        "`tr '\\0' '\\n' < /proc/$(pgrep -o supervisord)/environ` shows what there was"
+        "(proxies, secrets, PATH, LANG, TZ) belongs into `environment` or `environment_file`. "
+        "`tr '\\0' '\\n' < /proc/$(pgrep -o supervisord)/environ` shows it"
     )
     report.notes.append(
         "SUPERVISOR_ENABLED, SUPERVISOR_PROCESS_NAME, SUPERVISOR_GROUP_NAME and "
         "SUPERVISOR_SERVER_URL are gone; UNITQ_APP, UNITQ_WORKER and UNITQ_INSTANCE are there"
     )
+    if not all(program.settings.killasgroup for program in read.programs):
+        report.notes.append(f"{KILLED}; without killasgroup Supervisor left it running")
     if any("start_limit" not in draft.keys for draft in on):
         report.notes.append(
             "without startretries Supervisor gave up after three failed starts in a row (FATAL); "

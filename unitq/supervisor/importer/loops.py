@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.cmdline.shell import simple
+from unitq.model import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,9 +17,10 @@ _LOOP = re.compile(
     r"|for\s*\(\(\s*;\s*;\s*\)\))\s*[;\n]\s*do\b(?P<body>.*?)[;\n]\s*done\b",
     re.DOTALL,
 )
-_SLEEP = re.compile(r"(?<![\w./-])sleep\s+(?P<time>[0-9]+(?:\.[0-9]+)?)(?P<unit>[smhd]?)(?![\w.])")
+_SLEEP = re.compile(
+    r"(?<![\w./-])sleep\s+(?P<time>[0-9]{1,7}(?:\.[0-9]+)?)(?P<unit>[smhd]?)(?![\w.])"
+)
 _AT_AN_END = re.compile(r"^sleep\s+\S+\s*[;\n]\s*|\s*[;\n]\s*sleep\s+\S+$")
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BESIDES = frozenset({"sleep", "echo", "date", "true", ":"})
 
 
@@ -57,8 +59,8 @@ def loop(script: str, *, whole: bool = True) -> Loop | None:
         return None
     body = found["body"].strip()
     sleeps = _SLEEP.finditer(f"{found['first'] or ''};{body}")
-    times = [float(each["time"]) * _SECONDS[each["unit"]] for each in sleeps]
-    interval = sum(times)
+    # sleep(1) has systemd's units, of which none is a month.
+    interval = sum(duration.parse(each["time"] + each["unit"]).seconds for each in sleeps)
     commands = [command for command, _ in simple(body)]
     work = [one for one in commands if one.written[0].text not in _BESIDES]
     if len(work) != 1 or not work[0].literal or work[0].assignments:

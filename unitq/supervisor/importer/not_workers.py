@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.cmdline import exec_line
+from unitq.presets.detect import invocations
 from unitq.presets.detect import program as invoked
-from unitq.supervisor.importer import companions, exec_line, timers
 from unitq.supervisor.importer.loops import loop
-from unitq.supervisor.importer.services import service
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from unitq.supervisor.conf.programs import Program
     from unitq.supervisor.importer.account import Part
     from unitq.supervisor.importer.detect import Looks
@@ -36,7 +40,7 @@ def aside(part: Part, draft: Draft, command: Command, *, once: str = "") -> None
     """
     if command.looks.preset is not None:
         return
-    companions.beside(part, draft, command.line, command.looks.heads)
+    beside_workers(part, draft, command.line, command.looks.heads)
     first = invoked(command.arguments)
     found = service(first.program) if first and not first.interpreter else None
     if found:
@@ -53,7 +57,7 @@ def aside(part: Part, draft: Draft, command: Command, *, once: str = "") -> None
         _off(draft, [
             "A job that runs every so often, and not the worker of a queue: a timer starts it.",
             *(["What its script does before the loop has to be done in there, too."] * in_file),
-            *timers.every(_task(draft, command, timer), timer.interval),
+            *_every(_task(draft, command, timer), timer.interval),
             "", "As it was:",
         ])  # fmt: skip
         part.only(
@@ -64,7 +68,7 @@ def aside(part: Part, draft: Draft, command: Command, *, once: str = "") -> None
         _off(draft, [
             f"It runs once ({once}): as a worker it would fail each deploy, which waits for it to",
             "stay. Before or after each deploy: before_deploy, after_deploy in [hooks].",
-            *timers.once(_task(draft, command, None)),
+            *_once(_task(draft, command, None)),
             "", "If it is to stay, and never ends of itself:",
         ])  # fmt: skip
         part.only(
@@ -97,11 +101,11 @@ def _in_file(command: Command) -> Loop | None:
     return None
 
 
-def _task(draft: Draft, command: Command, timer: Loop | None) -> timers.Task:
+def _task(draft: Draft, command: Command, timer: Loop | None) -> _Task:
     arguments = command.arguments
     if timer is not None:
         arguments = timer.words or ("/bin/sh", "-c", timer.body)
-    return timers.Task(
+    return _Task(
         draft.name,
         exec_line.line(arguments),
         str(draft.keys["directory"]),
@@ -113,3 +117,187 @@ def _task(draft: Draft, command: Command, timer: Loop | None) -> timers.Task:
 def _off(draft: Draft, comments: list[str]) -> None:
     draft.off = True
     draft.comments += comments
+
+
+# --- schedulers and web pages, which run beside workers -------------------------------------------
+
+
+class Companion(NamedTuple):
+    """What such a program is."""
+
+    name: str
+    # It sends jobs at their times; some have a lock against a second one, most have none.
+    scheduler: bool = False
+
+
+# celery/bin/celery.py: the options that stand before its commands.
+_CELERY = (
+    r"celery(?: (?:-A|-b|--app|--broker|--result-backend|--loader|--config|--workdir) \S+"
+    r"| --[a-z-]+=\S+| -[Ab]\S+| -[Cq](?!\S)| --(?:no-color|quiet|skip-checks))* "
+)
+# Matched with what a program is called and its arguments (detect.Invocation.texts).
+_COMPANIONS = tuple(
+    (re.compile(rf"(?:{pattern})(?!\S)"), Companion(name, scheduler))
+    for pattern, name, scheduler in (
+        (_CELERY + "beat", "Celery's beat", True),
+        (_CELERY + "(?:flower|events)|flower|celery-exporter", "a monitor of Celery", False),
+        (r"rq cron|rqscheduler|(?:\S+/)?manage\.py rqscheduler", "RQ's scheduler", True),
+        (r"rq-dashboard|rqinfo|rq info|rq-exporter", "a monitor of RQ", False),
+        (r"rake(?: \S+)*? resque:scheduler|resque-scheduler", "resque-scheduler", True),
+        (r"resque-web", "a web page of Resque", False),
+        (r"(?:php )?(?:\S*/)?artisan schedule:work", "Laravel's scheduler", True),
+        (r"taskiq scheduler", "taskiq's scheduler", True),
+        (r"periodiq", "periodiq", True),
+        (r"clockwork", "clockwork", True),
+        (r"bull-board|bull-monitor|arena", "a web page of BullMQ", False),
+    )
+)
+
+
+def companion(command: str, heads: Mapping[str, str]) -> Companion | None:
+    """Returns what the command, a line in systemd's syntax, runs beside workers; None: nothing."""
+    for one in invocations(command, heads):
+        for text in one.texts():
+            for pattern, found in _COMPANIONS:
+                if pattern.match(text):
+                    return found
+    return None
+
+
+def beside_workers(part: Part, draft: Draft, command: str, heads: Mapping[str, str]) -> None:
+    """Writes into the draft, and says, that its program is no worker, where that is known."""
+    found = companion(command, heads)
+    if found is None:
+        return
+    if not found.scheduler:
+        draft.comments.append(f"{found.name}: it takes no jobs, so no preset applies.")
+        part.note(f"{found.name} takes no jobs: no framework's preset applies to it")
+        return
+    draft.keys["singleton"] = True
+    draft.comments.append(f"{found.name}: one is enough, and two may send each job twice.")
+    several = draft.keys.pop("instances", 1)
+    if several > 1:
+        part.decide(f"{found.name} ran {several} times, which may send each job as often: once now")
+    else:
+        part.note(f"{found.name} runs once (singleton): two may send each job twice")
+
+
+# --- programs that a distribution has units for ---------------------------------------------------
+
+# The program, and the unit: Debian's and Ubuntu's name first, then Fedora's where it is another.
+# From the packages' own unit files; see `apt-file search /lib/systemd/system/`.
+_SERVICES = (
+    (r"nginx|openresty", "nginx.service"),
+    (r"apache2|apache2ctl|apachectl|apache2-foreground|httpd|httpd-foreground",
+     "apache2.service, or httpd.service"),
+    (r"lighttpd", "lighttpd.service"),
+    (r"caddy", "caddy.service"),
+    (r"haproxy", "haproxy.service"),
+    (r"varnishd", "varnish.service"),
+    (r"squid", "squid.service"),
+    (r"php-?fpm[0-9.]*", "php8.2-fpm.service (by its version), or php-fpm.service"),
+    (r"cron|crond|cronie", "cron.service, or crond.service"),
+    (r"anacron", "anacron.timer"),
+    (r"atd", "atd.service"),
+    (r"redis-server|valkey-server", "redis-server.service, or redis.service"),
+    (r"redis-sentinel", "redis-sentinel.service"),
+    (r"memcached", "memcached.service"),
+    (r"rabbitmq-server", "rabbitmq-server.service"),
+    (r"beanstalkd", "beanstalkd.service"),
+    (r"gearmand", "gearman-job-server.service, or gearmand.service"),
+    (r"mosquitto", "mosquitto.service"),
+    (r"mysqld|mysqld_safe|mariadbd|mariadbd-safe", "mariadb.service, or mysql.service"),
+    (r"postgres|postmaster", "postgresql.service"),
+    (r"pgbouncer", "pgbouncer.service"),
+    (r"mongod", "mongod.service"),
+    (r"elasticsearch", "elasticsearch.service"),
+    (r"rsyslogd", "rsyslog.service"),
+    (r"syslog-ng", "syslog-ng.service"),
+    (r"sshd", "ssh.service, or sshd.service"),
+    (r"dbus-daemon", "dbus.service"),
+    (r"dnsmasq", "dnsmasq.service"),
+    (r"named", "named.service"),
+    (r"ntpd|chronyd", "chrony.service, or chronyd.service"),
+    (r"postfix|master", "postfix.service"),
+    (r"exim4?", "exim4.service, or exim.service"),
+    (r"dovecot", "dovecot.service"),
+    (r"vsftpd", "vsftpd.service"),
+    (r"proftpd", "proftpd.service"),
+    (r"fail2ban-server", "fail2ban.service"),
+    (r"stunnel4?", "stunnel4.service, or stunnel.service"),
+    (r"incrond", "incron.service, or incrond.service"),
+)  # fmt: skip
+_BY_NAME = tuple((re.compile(pattern), unit) for pattern, unit in _SERVICES)
+
+
+class Service(NamedTuple):
+    """A program of the distribution's, and its unit."""
+
+    program: str
+    unit: str
+
+
+def service(program: str) -> Service | None:
+    """Returns the unit that distributions have for this program; None: it is none of theirs."""
+    name = posixpath.basename(program)
+    unit = next((unit for pattern, unit in _BY_NAME if pattern.fullmatch(name)), None)
+    # Postfix's own first process is called master, and much else is.
+    if unit is None or (name == "master" and "postfix" not in program):
+        return None
+    return Service(name, unit)
+
+
+# --- what runs once, or every so often, as units to copy from a comment ---------------------------
+
+_WHERE = "/etc/systemd/system"
+
+
+class _Task(NamedTuple):
+    """What is run, in systemd's words."""
+
+    name: str  # of the unit, without ".service"
+    command: str  # in systemd's syntax, by an absolute path or a bare name
+    directory: str
+    user: str = ""
+    environment: Sequence[tuple[str, str]] = ()
+
+
+def _once(task: _Task) -> list[str]:
+    """Returns the lines of a unit that runs it once at each boot, and how to install it."""
+    return [
+        f"At each boot, as {_WHERE}/{task.name}.service",
+        f"(then `systemctl enable --now {task.name}.service`):",
+        "",
+        *_service(task, stays=True),
+        "",
+        "[Install]",
+        "WantedBy=multi-user.target",
+    ]
+
+
+def _every(task: _Task, seconds: float) -> list[str]:
+    """Returns the lines of a unit and its timer, `seconds` between two runs, as the loop had it."""
+    return [
+        f"As {_WHERE}/{task.name}.service and {task.name}.timer",
+        f"(then `systemctl enable --now {task.name}.timer`; stopping it does not stop a run):",
+        "",
+        *_service(task, stays=False),
+        "",
+        "[Timer]",
+        f"OnBootSec={seconds:.15g}s",
+        f"OnUnitInactiveSec={seconds:.15g}s",
+        "AccuracySec=1s",
+        "[Install]",
+        "WantedBy=timers.target",
+    ]
+
+
+def _service(task: _Task, *, stays: bool) -> list[str]:
+    lines = ["[Service]", "Type=oneshot"]
+    lines += ["RemainAfterExit=yes"] if stays else []
+    lines += [f"User={task.user}"] if task.user else []
+    lines.append(f"WorkingDirectory={task.directory}")
+    pairs = (f"{name}={value}" for name, value in task.environment)
+    lines += [f"Environment={exec_line.word(pair, dollar=False)}" for pair in pairs]
+    lines.append(f"ExecStart={task.command}")
+    return lines

@@ -5,9 +5,9 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
+from unitq.cmdline import exec_line
 from unitq.cmdline.script_file import script_file
 from unitq.cmdline.shell import parse
-from unitq.supervisor.importer import exec_line
 from unitq.supervisor.importer.names import code_of
 from unitq.toml.document import unsafe
 from unitq.toml.values import MistakeError
@@ -17,18 +17,17 @@ from unitq.toml.values import user as checked_user
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from unitq.cmdline.without_shell import Plain
     from unitq.supervisor.conf.programs import Daemon, Program
     from unitq.supervisor.importer.account import Part
     from unitq.supervisor.importer.peel import Peeled
     from unitq.supervisor.importer.toml_draft import Draft
-    from unitq.supervisor.importer.unwrap import Plain
 
 _PATH_MAX = 4095
 
 
 def directory(
     part: Part,
-    program: Program,
     draft: Draft,
     daemon: Daemon,
     found: Plain,
@@ -36,36 +35,23 @@ def directory(
 ) -> None:
     """The working directory. unitq needs one: it tells by it whether the code has changed."""
     own = found.directory
-    moved = own != program.processes[0].directory
     if own is not None:
         path = _path(posixpath.join(daemon.directory or "/", own))
         if path is not None:
             draft.keys["directory"] = path
-            if moved:
-                said = f"{path}: where the command changed to"
-                part.changed("directory", said, given="directory" in program.given)
-            elif path.rstrip("/") == own.rstrip("/"):
-                part.same("directory")
-            else:
-                part.changed("directory", f"written as {path}")
             return
         part.left("directory", "is no path that a unit could have")
     for folder in (daemon.directory, wished):
         path = _path(folder) if folder else None
         if path is not None:
             draft.keys["directory"] = path
-            if folder == wished:
-                part.changed("directory", f"{path}, as you said", given=False)
             return
     code = code_of(found.arguments) or _code_in_shell(found)
     path = _path(code) if code else None
     if path is not None:
         draft.keys["directory"] = path
-        said = f"{path}, where its code is, by which unitq sees that the code changed"
-        part.changed("directory", said, given=False)
         return
     draft.keys["directory"] = "/"
-    part.changed("directory", '"/", where a service\'s programs start', given=False)
     part.decide(
         'directory = "/": say where its code is, there or with --directory; until then every '
         "deploy restarts it"
@@ -158,8 +144,6 @@ def user(
             "user nobody: systemd calls that not safe, as anything else that runs as nobody can "
             "reach it, and `unitq check` refuses it: give it a user of its own"
         )
-    if given:
-        part.same("user")
 
 
 def umask(part: Part, program: Program, draft: Draft, daemon: Daemon) -> None:
@@ -171,8 +155,6 @@ def umask(part: Part, program: Program, draft: Draft, daemon: Daemon) -> None:
     if not 0 <= value <= 0o777:
         part.left("umask", "expected an octal number up to 777")
         return
-    if own is not None:
-        part.same("umask")
     if value != 0o022:  # systemd's own
         draft.keys["umask"] = f"{value:04o}"
 

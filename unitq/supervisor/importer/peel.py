@@ -8,15 +8,17 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from unitq.cmdline import exec_line
 from unitq.cmdline.shell import simple
+from unitq.cmdline.without_shell import Plain, plain, script_at
 from unitq.supervisor.importer.accounts import before_account, without_account, without_init
 from unitq.supervisor.importer.loops import Loop, loop, watched
-from unitq.supervisor.importer.unwrap import Plain, plain, script_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from unitq.supervisor.importer.accounts import Account
+    from unitq.supervisor.importer.detect import Recognise
 
 _LEVELS = 10  # sudo behind a shell behind su …
 
@@ -58,12 +60,17 @@ def peel(
     environment: tuple[tuple[str, str], ...],
     *,
     home: Callable[[str], str | None],
-    is_worker: Callable[[tuple[str, ...]], bool],
+    recognise: Recognise,
 ) -> Peeled:
     """Returns the command without its wrappers, as far as that is provably the same.
 
-    `home` tells an account's home directory; `is_worker` whether words run a known framework.
+    `home` tells an account's home directory; `recognise` the framework of a command.
     """
+
+    def is_worker(words: tuple[str, ...]) -> bool:
+        known = words and words[0] and recognise(exec_line.line(words), directory or "/").preset
+        return bool(known)
+
     around = Peeled(Plain(arguments, directory))
     more: dict[str, str] = {}
     ahead: tuple[str, ...] = ()  # of all: `timeout 1h`

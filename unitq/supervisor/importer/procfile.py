@@ -6,22 +6,20 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from unitq.cmdline import exec_line
+from unitq.cmdline.without_shell import Plain, plain
 from unitq.errors import ConfigError
 from unitq.model.app import INSTANCES_MAX, KillMode
-from unitq.supervisor.conf.environment import variables
 from unitq.supervisor.conf.ini import mistakes
-from unitq.supervisor.importer import check_notes, command_notes, exec_line, not_workers
+from unitq.supervisor.importer import check_notes, command_notes, not_workers
 from unitq.supervisor.importer import names as import_names
 from unitq.supervisor.importer.account import Report
 from unitq.supervisor.importer.paths_and_user import relative
 from unitq.supervisor.importer.peel import peel
-from unitq.supervisor.importer.stop_options import above, whom
-from unitq.supervisor.importer.toml_draft import Draft, File
+from unitq.supervisor.importer.stop_options import above, by_preset
+from unitq.supervisor.importer.toml_draft import Draft, File, checked_line, variables
 from unitq.supervisor.importer.translate import Imported
-from unitq.supervisor.importer.unwrap import Plain, plain
-from unitq.toml.document import unsafe
 from unitq.toml.values import MistakeError
-from unitq.toml.values import command as checked_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -139,11 +137,7 @@ def _draft(
     elif named:
         draft.environment = {"PORT": str(port)}
         part.note(f"PORT is {port}, as foreman would have it: set the one you use")
-
-    def is_worker(command: tuple[str, ...]) -> bool:
-        return bool(command) and recognise(exec_line.line(command), directory).preset is not None
-
-    around = peel(("/bin/sh", "-c", script), directory, (), home=home, is_worker=is_worker)
+    around = peel(("/bin/sh", "-c", script), directory, (), home=home, recognise=recognise)
     found = around.plain
     if named and count > 1:
         found = _with_port(found)
@@ -151,18 +145,14 @@ def _draft(
     if found.directory:
         found = replace(found, arguments=relative(found.arguments, found.directory))
     try:
-        line = checked_command(exec_line.line(found.arguments))
-        bad = unsafe(line, 32 * 1024)
+        line = checked_line(exec_line.line(found.arguments))
     except MistakeError as mistake:
-        bad = str(mistake)
-    if bad:
-        part.left("command", f"no worker is written: {bad}")
+        part.left("command", f"no worker is written: {mistake}")
         return False
     draft.keys["command"] = line
     draft.environment |= variables(part, found.environment)
     if found.directory and found.directory != directory:
         draft.keys["directory"] = found.directory
-        part.changed("directory", f"{found.directory}: where the command changed to", given=False)
     if count > 1:
         draft.keys["instances"] = count
     if found.unwrapped:
@@ -201,13 +191,10 @@ def _with_port(found: Plain) -> Plain:
 
 def _stop(part: Part, draft: Draft, preset: Preset | None, between: str) -> None:
     if preset is not None:
-        stop = preset.fitted(str(draft.keys["command"])).stop
-        draft.keys["preset"] = preset.name
-        mode, why = whom(draft, preset, between)
-        who = "the main process" if mode is KillMode.MIXED else "every process"
+        now = by_preset(draft, preset, between)
         part.note(
             f"recognised: {preset.title} (preset = {preset.name}): foreman sends SIGTERM, and "
-            f"SIGKILL after 5 s; now {stop.signal} to {who}, and {stop.timeout} for the job. {why}"
+            f"SIGKILL after 5 s; now {now}. {now.why}"
         )
         return
     draft.keys |= {

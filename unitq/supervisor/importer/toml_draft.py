@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from unitq.toml.document import VALUE_MAX, unsafe
 from unitq.toml.document import toml as basic
+from unitq.toml.values import MistakeError, variable
+from unitq.toml.values import command as checked_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from unitq.supervisor.importer.account import Part
 
 # The order in which keys stand in a worker's table.
 _ORDER = (
@@ -16,6 +21,7 @@ _ORDER = (
     "stop_signal", "stop_timeout", "kill_mode", "restart_delay", "start_limit", "nice", "umask",
     "limits", "environment_file", "supervisor_name",
 )  # fmt: skip
+_LINE_MAX = 32 * 1024  # bytes
 _SHARED = ("user", "group", "directory", "environment_file")
 
 
@@ -23,6 +29,31 @@ def toml(value: Any) -> str:
     """A value; text with quotes or backslashes stands in TOML's single quotes where it can."""
     odd = isinstance(value, str) and ('"' in value or "\\" in value)
     return f"'{value}'" if odd and "'" not in value and value.isprintable() else basic(value)
+
+
+def checked_line(line: str) -> str:
+    """The command line as unitq.toml takes it. Raises MistakeError where it does not."""
+    if bad := unsafe(line, _LINE_MAX):
+        raise MistakeError(why=f"its command {bad}")
+    return checked_command(line)
+
+
+def variables(part: Part | None, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Those that unitq takes; of the others the part says why it does not. No value is shown."""
+    kept = {}
+    for name, value in pairs:
+        why = unsafe(value, VALUE_MAX)
+        if not why:
+            try:
+                variable(name)
+            except MistakeError as mistake:
+                why = str(mistake)
+        if not why:
+            kept[name] = value
+        elif part is not None:
+            shown = "".join(c if c.isprintable() else "?" for c in name[:60])
+            part.note(f"environment: {shown} is not carried over: {why}")
+    return kept
 
 
 @dataclass(slots=True)

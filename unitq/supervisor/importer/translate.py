@@ -6,17 +6,16 @@ import shlex
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.cmdline import exec_line
+from unitq.cmdline.without_shell import Plain, plain
 from unitq.model.app import ROLLOUT
-from unitq.supervisor.conf import options as conf_options
-from unitq.supervisor.conf.environment import variables
 from unitq.supervisor.conf.programs import DAEMON
-from unitq.supervisor.conf.symbols import has_sign
+from unitq.supervisor.conf.symbols import has_sign, numbered
 from unitq.supervisor.ctl.names import joined
 from unitq.supervisor.importer import (
     check_notes,
     command_notes,
     daemon_sections,
-    exec_line,
     not_workers,
     paths_and_user,
     runtime_options,
@@ -24,12 +23,10 @@ from unitq.supervisor.importer import (
 )
 from unitq.supervisor.importer import names as import_names
 from unitq.supervisor.importer.account import Report
+from unitq.supervisor.importer.options import options
 from unitq.supervisor.importer.peel import peel
-from unitq.supervisor.importer.toml_draft import Draft, File
-from unitq.supervisor.importer.unwrap import Plain, plain
-from unitq.toml.document import unsafe
+from unitq.supervisor.importer.toml_draft import Draft, File, checked_line, variables
 from unitq.toml.values import MistakeError
-from unitq.toml.values import command as checked_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,7 +101,7 @@ def translate(ini: Ini, read: Read, wishes: Wishes, recognise: Recognise) -> Imp
         part = work.report.part(program.section, program.file)
         _program(work, ini, program, part, names)
         _rest(part, program)
-    daemon_sections.others(ini, read, work.report)
+    daemon_sections.others(ini, work.report)
     app = wishes.app or _app(work)
     work.report.app = app
     file = File(
@@ -144,22 +141,8 @@ def _daemon(work: _Work, ini: Ini) -> None:
     part = work.report.part("supervisord")
     for option, what in daemon.odd:
         part.note(f"{option}: {what}")
-    for option in daemon.given:
-        if option in conf_options.DAEMON_LEFT:
-            part.left(option, conf_options.DAEMON_LEFT[option])
-        elif option not in conf_options.DAEMON:
-            part.left(option, conf_options.unknown(option, conf_options.DAEMON))
-    if daemon.user is not None:
-        part.changed("user", "each worker without a user of its own has this one")
-    if daemon.directory is not None:
-        part.changed("directory", "each worker without a directory of its own has this one")
-    if daemon.umask is not None:
-        part.changed("umask", "each worker without a umask of its own has this one")
-    if "minfds" in daemon.given:
-        runtime_options.minfds(part, daemon.minfds)
-    if "environment" in daemon.given:
-        kept = variables(part, daemon.environment)
-        part.changed("environment", f"of the app: {', '.join(kept) or 'nothing'}")
+    part.as_in_table(daemon.given)
+    variables(part, daemon.environment)
 
 
 def _shared_environment(work: _Work) -> dict[str, str]:
@@ -215,7 +198,6 @@ def _program(work: _Work, ini: Ini, program: Program, part: Part, names: list[st
             f"[{program.section}] is in {ini.places(program.section)}: Supervisor makes one "
             f"program of them, in which {again[-1]} has the last word. Is that what is meant?"
         )
-    _numbers(part, program, drafts)
     every = [joined(program.group, process.name) for process in program.processes]
     import_names.for_ctl(part, drafts, every)
     _autostart(part, program, drafts)
@@ -298,17 +280,12 @@ def _words(candidate: _Candidate) -> tuple[str, ...]:
 def _peeled(work: _Work, candidate: _Candidate) -> Peeled:
     """The command without what stands around it, where that is the same."""
     directory = candidate.first.directory
-
-    def is_worker(command: tuple[str, ...]) -> bool:
-        line = exec_line.line(command) if command and command[0] else ""
-        return bool(line) and work.recognise(line, directory or "/").preset is not None
-
     return peel(
         _words(candidate),
         directory,
         candidate.environment,
         home=work.wishes.home,
-        is_worker=is_worker,
+        recognise=work.recognise,
     )
 
 
@@ -323,7 +300,7 @@ def _draft(work: _Work, program: Program, part: Part, candidate: _Candidate) -> 
     stable = {name: value for name, value in given.items() if name not in counted}
     draft.environment = variables(part, tuple(stable.items()))
     part.same("command")  # its line comes first
-    paths_and_user.directory(part, program, draft, work.read.daemon, found, work.wishes.directory)
+    paths_and_user.directory(part, draft, work.read.daemon, found, work.wishes.directory)
     found = _with_shell(work, draft, peeled)
     absolute = found.arguments
     inside = paths_and_user.relative(found.arguments, str(draft.keys["directory"]))
@@ -345,19 +322,13 @@ def _draft(work: _Work, program: Program, part: Part, candidate: _Candidate) -> 
     command_notes.program(part, found)
     command_notes.around(part, draft, peeled)
     if relative:
-        command_notes.relative(part)
+        part.note(command_notes.RELATIVE)
     stop_options.stopping(part, program, draft, preset, between)
     runtime_options.restarting(part, program, draft, preset)
-    runtime_options.logs(part, program, draft, candidate.first)
+    runtime_options.logs(program, draft, candidate.first)
     runtime_options.minimum_files(draft, work.read.daemon.minfds)
     command = not_workers.Command(absolute, line, peeled, looks)
     not_workers.aside(part, draft, command, once=not_workers.runs_once(program))
-    if "environment" in program.given:
-        every = [*draft.environment, *counted]
-        part.same("environment", ", ".join(every) if len(every) < len(given) else "")
-        if counted:
-            names = ", ".join(counted)
-            part.changed("environment", f"{names}: by env(1) in the command, as each has its own")
     return draft
 
 
@@ -394,53 +365,20 @@ def _line(
     start = program.settings.numprocs_start
     signs = candidate.formats and (counted or any(map(has_sign, found.arguments)))
     if signs:
-        line, shell = exec_line.numbered(
-            found.arguments, tuple(counted.items()), candidate.formats, start
-        )
+        line, shell = numbered(found.arguments, tuple(counted.items()), candidate.formats, start)
         part.changed(
             "command", command_notes.COUNTED if shell else "%i is the number of the instance"
         )
     else:
         line = exec_line.line(found.arguments)
     try:
-        line = checked_command(line)
+        return checked_line(line)
     except MistakeError as mistake:
         raise _UnusableError(str(mistake)) from None
-    if bad := unsafe(line, 32 * 1024):
-        raise _UnusableError(f"its command {bad}")
-    return line
-
-
-def _numbers(part: Part, program: Program, drafts: Sequence[Draft]) -> None:
-    settings, given = program.settings, program.given
-    one = len(drafts) == 1
-    if "numprocs" in given:
-        if one:
-            part.same("numprocs", "")
-        else:
-            part.changed("numprocs", f"{len(drafts)} workers")
-    if "numprocs_start" in given:
-        if settings.numprocs_start == 1 or not one:
-            part.same("numprocs_start")
-        else:
-            part.changed("numprocs_start", "instances are always counted from 1")
-    if "process_name" not in given:
-        return
-    names = [process.name for process in program.processes]
-    if names == [draft.name for draft in drafts]:
-        part.same("process_name")
-    elif one and len(names) > 1:
-        count = len(names)
-        says = f"{names[0]} to {names[-1]} are {drafts[0].name}@1 to {drafts[0].name}@{count}"
-        part.changed("process_name", says)
-    else:
-        part.changed("process_name", f"{names[0]} is {drafts[0].name}@1")
 
 
 def _autostart(part: Part, program: Program, drafts: Sequence[Draft]) -> None:
     if program.settings.autostart:
-        if "autostart" in program.given:
-            part.same("autostart")
         return
     part.left("autostart", "a deploy starts every worker, so this one is written as a comment")
     part.decide(
@@ -454,17 +392,8 @@ def _autostart(part: Part, program: Program, drafts: Sequence[Draft]) -> None:
 
 def _rest(part: Part, program: Program) -> None:
     """Every option that is there has its line."""
-    options = conf_options.options(program.section) or ()
+    known = options(program.section) or {}
     for option in program.given:
-        if option in part.options:
-            continue
-        if option not in options:
-            part.left(option, conf_options.unknown(option, options))
-        elif not part.workers:
+        if not part.workers and option in known and option not in part.options:
             part.left(option, "no worker is written")
-        elif option in conf_options.LEFT:
-            part.left(option, conf_options.LEFT[option])
-        elif option in conf_options.CHANGED:
-            part.changed(option, conf_options.CHANGED[option])
-        else:
-            part.same(option)
+    part.as_in_table(program.given)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 import shlex
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from unitq.cmdline import exec_line
+from unitq.cmdline.without_shell import Plain
 from unitq.config.directives import ServiceSection, UnitSection
-from unitq.config.option_lint import time_limit
 from unitq.errors import ConfigError
-from unitq.model import duration
+from unitq.model import duration, signals
 from unitq.model.app import KillMode
-from unitq.supervisor.conf.environment import variables
 from unitq.supervisor.conf.ini import mistakes
 from unitq.supervisor.importer import (
     check_notes,
-    companions,
-    exec_line,
+    not_workers,
     paths_and_user,
     stop_options,
 )
@@ -25,13 +25,10 @@ from unitq.supervisor.importer import names as import_names
 from unitq.supervisor.importer.account import Report
 from unitq.supervisor.importer.celery_multi import multi, node_name
 from unitq.supervisor.importer.peel import peel
-from unitq.supervisor.importer.toml_draft import Draft, File, toml
+from unitq.supervisor.importer.toml_draft import Draft, File, checked_line, toml, variables
 from unitq.supervisor.importer.translate import Imported
-from unitq.supervisor.importer.unwrap import Plain
-from unitq.toml.document import unsafe
 from unitq.toml.messages import refusal
 from unitq.toml.values import MistakeError
-from unitq.toml.values import command as checked_command
 from unitq.toml.values import user as checked_user
 
 if TYPE_CHECKING:
@@ -171,7 +168,7 @@ class _Unit:
         if looks.preset is None and filled != line:
             looks = recognise(filled, str(self.draft.keys["directory"]))
         if looks.preset is None:
-            companions.beside(self.part, self.draft, filled, looks.heads)
+            not_workers.beside_workers(self.part, self.draft, filled, looks.heads)
         self._environment(peeled)
         self._type()
         self._stop(line, looks, peeled)
@@ -197,7 +194,7 @@ class _Unit:
         `multi`, whose nodes are instances here.
         """
         try:
-            arguments = tuple(shlex.split(command.lstrip("-:@+!")))
+            arguments = tuple(exec_line.words(command))
         except ValueError:
             return None
         if not arguments:
@@ -210,11 +207,8 @@ class _Unit:
             return None
         arguments = tuple(word.replace("%%", "%").replace("$$", "$") for word in arguments)
 
-        def is_worker(inner: tuple[str, ...]) -> bool:
-            return bool(inner) and recognise(exec_line.line(inner), "/").preset is not None
-
         directory = self.value("WorkingDirectory").removeprefix("-") or None
-        return peel(arguments, directory, (), home=self.wishes.home, is_worker=is_worker)
+        return peel(arguments, directory, (), home=self.wishes.home, recognise=recognise)
 
     def _filled(self, line: str) -> str:
         """The command with the values of variables, as far as they are known, to be recognised."""
@@ -279,11 +273,9 @@ class _Unit:
         else:
             line = command.lstrip("-@+!")
         try:
-            line = checked_command(line)
+            line = checked_line(line)
         except MistakeError as mistake:
             raise ConfigError(f"{self.wishes.source}: ExecStart: {mistake}") from None
-        if bad := unsafe(line, 32 * 1024):
-            raise ConfigError(f"{self.wishes.source}: ExecStart {bad}")
         if named := sorted({one[1] for one in _SPECIFIER.finditer(line)} & _OF_THE_UNIT):
             self.part.decide(
                 f"%{named[0]} in its command is the unit's name, which is another here"
@@ -384,8 +376,8 @@ class _Unit:
         given = self.value("TimeoutStopSec") or self.value("TimeoutSec")
         limit = self._span(given)
         signal, mode = self.value("KillSignal") or "SIGTERM", self.value("KillMode")
-        if not signal.startswith("SIG"):
-            signal = f"SIG{signal}"
+        with suppress(ValueError):
+            signal = signals.name(signals.number(signal))
         if preset is None:
             draft.keys["stop_signal"] = signal if signal != "SIGKILL" else "SIGTERM"
             draft.keys["stop_timeout"] = limit or _SYSTEMD_WAIT
@@ -396,32 +388,19 @@ class _Unit:
                 "by a restart. No framework was recognised: say how long a job may take"
             )
             return
-        draft.keys["preset"] = preset.name
+        now = stop_options.by_preset(draft, preset, between, limit)
         stop = preset.fitted(line).stop
-        longest = time_limit(preset, line)
-        seconds = duration.parse(limit).seconds if limit else stop.timeout.seconds
-        if longest > seconds:
-            draft.keys["stop_timeout"] = f"{longest:.15g}s"
-        elif limit:
-            draft.keys["stop_timeout"] = limit
-        whom, why = stop_options.whom(draft, preset, between)
-        main = whom is KillMode.MIXED
         alone = mode in ("mixed", "process")
         drains = (*stop.drains, *stop.drains_all) if alone else stop.drains_all
-        now = f"{stop.signal} to {'the main process' if main else 'every process'}"
-        before = f"{signal} to {'the main process' if alone else 'every process'}"
         if self.text.every("Service", "ExecStop"):
-            self.part.decide(
-                f"ExecStop= is gone: {now} lets the job finish, within "
-                f"{draft.keys.get('stop_timeout', stop.timeout)}"
-            )
+            self.part.decide(f"ExecStop= is gone: {now}")
         elif signal not in drains:
             self.part.decide(
-                f"{preset.title}: the unit sent {before}, which is not known to let a job finish; "
-                f"now {now}, and {draft.keys.get('stop_timeout', stop.timeout)} for the job"
+                f"{preset.title}: the unit sent {signal} to {stop_options.to(alone)}, which is not "
+                f"known to let a job finish; now {now}"
             )
         else:
-            self.part.note(f"recognised: {preset.title}: now {now}. {why}".strip())
+            self.part.note(f"recognised: {preset.title}: now {now}. {now.why}".strip())
 
     def _span(self, text: str) -> str:
         """A time span as unitq takes it; 0 is no limit to systemd (systemd.service(5))."""

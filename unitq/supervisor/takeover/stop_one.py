@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.linux import files, pidfd, proc
 from unitq.linux.process import alive, process
+from unitq.model import signals
 from unitq.printable import one_line
 from unitq.supervisor.takeover import process_tree
 from unitq.supervisor.takeover.process_tree import Hold
@@ -65,7 +66,7 @@ class Task:
     @property
     def number(self) -> int:
         """The signal that lets it finish its job."""
-        return int(signal.Signals[self.worker.stop_signal])
+        return signals.number(self.worker.stop_signal)
 
 
 class Ended(NamedTuple):

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from signal import Signals
 from typing import TYPE_CHECKING
 
 from unitq.cmdline.wrappers import SHELLS, Kind, names
 from unitq.instances.signal_targets import recipients
+from unitq.model import signals
 from unitq.model.app import KillMode
 from unitq.printable import one_line
 
@@ -86,7 +86,7 @@ def way(
 
     `known`: supervisord goes by the settings that are in the file now.
     """
-    told = workers_of(family, Signals[worker.stop_signal], strict=preset is not None)
+    told = workers_of(family, signals.number(worker.stop_signal), strict=preset is not None)
     if told != tuple(family[:1]):
         return Way.HOLD
     if not known or settings.stopwaitsecs < _seconds(worker):

@@ -7,7 +7,7 @@ import pytest
 from tests.harness.build import PRESETS
 from tests.unit.supervisor.importer.test_smallest import decisions, imported, of, program
 from unitq.presets.detect import recognised
-from unitq.supervisor.importer.companions import companion
+from unitq.supervisor.importer.not_workers import companion
 
 SCHEDULERS = [
     "celery -A shop beat", "venv/bin/celery --app=shop --quiet beat -l INFO -s /var/lib/beat",

@@ -21,16 +21,16 @@ from hypothesis import strategies as st
 
 from tests.harness.build import PRESETS
 from tests.harness.import_corpus import ENVIRONMENT, HOST, recognise
+from unitq.cmdline.exec_line import line
 from unitq.cmdline.shell import simple
+from unitq.cmdline.without_shell import plain
 from unitq.config.parse import parse
 from unitq.errors import ConfigError
 from unitq.supervisor.conf.ini import Ini
 from unitq.supervisor.conf.programs import read
 from unitq.supervisor.conf.section import Surroundings
-from unitq.supervisor.conf.symbols import LETTERS, filled
-from unitq.supervisor.importer.exec_line import line, numbered
+from unitq.supervisor.conf.symbols import LETTERS, filled, numbered
 from unitq.supervisor.importer.translate import Imported, Wishes, translate
-from unitq.supervisor.importer.unwrap import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
