@@ -250,7 +250,7 @@ def test_what_check_says_of_each_word() -> None:
     three = app("".join(WORKER.replace("sms", name) for name in ("sms", "mail", "other")))
     same, other = rated(three, {"sms": 8.9, "mail": 8.9, "other": 5.0}, {})
     assert (same.place, other.place) == ("hardening", "workers.other.hardening")
-    assert same.message == "none: exposure 8.9 of 10 (systemd-analyze security): sms, mail"
+    assert same.message == "not set: exposure 8.9 of 10 (systemd-analyze security): sms, mail"
     # Where systemd-analyze rates no files.
     assert rated(found, {}, {}) == []
     assert limits_of_user_scope(app(WORKER)) == []
