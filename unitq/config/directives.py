@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from unitq.model import duration
 from unitq.model.app import Directives
 from unitq.model.suggest import either
-from unitq.toml.kinds import DIRECTIVE, TYPES, Items, Kind, forms, text
+from unitq.toml.kinds import DIRECTIVE, TYPES, Items, Kind, forms
 from unitq.toml.values import LINE, MistakeError, MistakesError, line
 
 if TYPE_CHECKING:
@@ -78,53 +78,36 @@ def _section(table: dict[str, tuple[str, ...]]) -> Directives:
     return tuple(table.items())
 
 
-def _name(owned: dict[str, str]) -> Any:
-    """The name of a directive that is not unitq's own to write."""
+def _of(owned: dict[str, str]) -> Kind:
+    """A table of directives that are not unitq's own to write."""
 
     def check(name: str) -> str:
         if advice := instead(name, owned):
             raise MistakeError(why=f"unitq writes this directive itself: {advice}")
         return name
 
-    expected = 'the name of a directive such as "MemoryMax"'
-    return Annotated[str, Kind("name of a directive", expected, text(DIRECTIVE), check)]
-
-
-_Line = Annotated[str, Kind("line", LINE, forms(str, int, flag=bool), line)]
-_Lines = Annotated[
-    tuple[str, ...],
-    Kind(
-        "lines",
-        LINE,
-        forms(
-            _Line,
-            _Line,
-            Annotated[
-                tuple[str, ...],
-                Kind(
-                    "lines",
-                    "at least one value in the list",
-                    Annotated[Items[_Line], Field(min_length=1)],
-                ),
-            ],
-            flag=_Line,
-        ),
-        lambda given: (given,) if isinstance(given, str) else given,
-    ),
-]
-
-
-def _without(owned: dict[str, str]) -> Kind:
+    name = Kind('the name of a directive such as "MemoryMax"', DIRECTIVE, check)
     return Kind(
-        "table, see [Other directives](#other-directives)",
         'a table such as { MemoryMax = "512M" }',
-        dict[_name(owned), _Lines],  # type: ignore[misc]
+        dict[Annotated[str, name], _Lines],
         _section,
+        "table, see [Other directives](#other-directives)",
     )
 
 
-UnitSection = Annotated[Directives, _without(IN_UNIT)]
-ServiceSection = Annotated[Directives, _without(IN_SERVICE)]
+_Line = Annotated[str, Kind(LINE, forms(str, int, flag=bool), line)]
+_Some = Annotated[Items[_Line], Field(min_length=1)]
+_List = Annotated[tuple[str, ...], Kind("at least one value in the list", _Some)]
+_Lines = Annotated[
+    tuple[str, ...],
+    Kind(
+        LINE,
+        forms(_Line, _Line, _List, flag=_Line),
+        lambda given: (given,) if isinstance(given, str) else given,
+    ),
+]
+UnitSection = Annotated[Directives, _of(IN_UNIT)]
+ServiceSection = Annotated[Directives, _of(IN_SERVICE)]
 
 
 def _limits(table: dict[str, str | int]) -> tuple[tuple[str, str], ...]:
@@ -224,19 +207,14 @@ LIMITS: dict[str, tuple[Callable[[str], int], str]] = {
     "LimitRTTIME": (_microseconds, 'a time span such as "200ms"'),
 }
 
+_LIMIT = Kind('the name of a limit such as "LimitNOFILE"', "|".join(LIMITS), near=tuple(LIMITS))
+_VALUE = Kind("a string or a whole number", forms(str, int))
 Limits = Annotated[
     tuple[tuple[str, str], ...],
     Kind(
-        "table, see [Limits](#limits)",
         "a table such as { LimitNOFILE = 65536 }",
-        dict[
-            Annotated[
-                str,
-                Kind("limit", 'the name of a limit such as "LimitNOFILE"', text("|".join(LIMITS)),
-                     near=tuple(LIMITS)),
-            ],
-            Annotated[str | int, Kind("limit", "a string or a whole number", forms(str, int))],
-        ],
+        dict[Annotated[str, _LIMIT], Annotated[str | int, _VALUE]],
         _limits,
+        "table, see [Limits](#limits)",
     ),
-]  # fmt: skip
+]

@@ -214,9 +214,9 @@ class WorkerTable(Table):
         Annotated[
             str | ProbeTable,
             Kind(
-                'table or `"registered"`, see [Probes](#probes)',
                 types.PROBE,
                 forms(types.Registered, table=ProbeTable),
+                words='table or `"registered"`, see [Probes](#probes)',
             ),
         ]
         | None
@@ -226,7 +226,7 @@ class WorkerTable(Table):
         examples=[{"command": "bin/probe %i", "timeout": "5s", "successes": 1}],
     )
     recycle: (
-        Annotated[RecycleTable, Kind("table, see [Recycling](#recycling)", "a table")] | None
+        Annotated[RecycleTable, Kind("a table", words="table, see [Recycling](#recycling)")] | None
     ) = Field(
         default=None,
         description="Replaces instances that are too large or too old.",

@@ -14,50 +14,58 @@ from unitq.model.names import UNIT_NAME
 from unitq.model.settings import Duration, Share
 from unitq.toml import values
 from unitq.toml.kinds import (
-    FindingName,
+    FINDING,
+    SOME,
     Flag,
     Items,
     Kind,
     LongSpan,
     Table,
+    all_of,
     bounded,
     forms,
     listed,
-    text,
     whole,
 )
 from unitq.toml.values import MistakeError, MistakesError
 
-UNIT_MAX = 255
 TEXT_MAX = 255
-_PERCENTAGE = r"(0|[1-9][0-9]?|100)%"
-_START_LIMIT = r"([1-9][0-9]{0,5}) */ *(.+)"
-_SIZE = "([1-9][0-9]{0,5})([KMGT])"
-REGISTERED = "registered"
 
+Instances = Annotated[int, whole(1, INSTANCES_MAX)]
+Failures = Annotated[int, whole(0, INSTANCES_MAX)]
+History = Annotated[int, whole(1, 1000)]
+Nice = Annotated[int, whole(-20, 19)]
+Successes = Annotated[int, whole(1, 100)]
 
-def _file(example: str) -> Kind:
-    shape = Annotated[str, Field(pattern="^/")]
-    return Kind("absolute path", f"an absolute path such as {example}", shape, values.path)
+_USER = Annotated[str, Field(pattern=values.USER_PATTERN)]
+User = Annotated[str, Kind(values.USER, _USER, values.user, "name, or number in quotes")]
 
-
-User = Annotated[
-    str,
-    Kind("name, or number in quotes", values.USER,
-         Annotated[str, Field(pattern=values.USER_PATTERN)], values.user),
-]  # fmt: skip
-Directory = Annotated[str, _file('"/srv/shop/current"')]
-_File = Annotated[str, _file('"/etc/shop/env"')]
-_FILES = 'an absolute path such as "/etc/shop/env", or a list of them'
+_ABSOLUTE = Annotated[str, Field(pattern="^/")]
+Directory = Annotated[str, Kind(values.PATH, _ABSOLUTE, values.path, "absolute path")]
+_FILE = 'an absolute path such as "/etc/shop/env"'
+_FILES = f"{_FILE}, or a list of them"
+_File = Kind(_FILE, _ABSOLUTE, values.path)
 Files = Annotated[
     tuple[str, ...],
     Kind(
-        "absolute path, or list of them",
         _FILES,
-        forms(_File, items=Annotated[tuple[str, ...], listed(_File, "list", _FILES)]),
+        forms(Annotated[str, _File], items=Annotated[tuple[str, ...], listed(_File, _FILES)]),
         lambda given: (given,) if isinstance(given, str) else given,
+        "absolute path, or list of them",
     ),
 ]
+
+
+def _writable(value: str) -> str:
+    if value.startswith("/"):
+        return values.path(value)
+    # What leads out of the code is named by its own path.
+    return values.path(f"/{value}").lstrip("/") or "."
+
+
+_WRITABLE = Kind('a path such as "storage" or "/srv/shop/shared/log"', SOME, _writable)
+_WRITABLES = 'a list of paths such as ["storage", "/srv/shop/shared/log"]'
+Writable = Annotated[tuple[str, ...], listed(_WRITABLE, _WRITABLES, "list of paths")]
 
 
 def _queue(name: str) -> str:
@@ -68,44 +76,22 @@ def _queue(name: str) -> str:
     return bounded(TEXT_MAX)(name)
 
 
-Queues = Annotated[
-    tuple[str, ...],
-    listed(
-        Annotated[
-            str,
-            Kind("queue", 'the name of a queue such as "default"',
-                 Annotated[str, Field(min_length=1)], _queue),
-        ],
-        "list of strings",
-        'a list of names such as ["sms", "default"]',
-    ),
-]  # fmt: skip
-UnitNames = Annotated[
-    tuple[str, ...],
-    listed(
-        Annotated[
-            str,
-            Kind("unit", 'the name of a unit such as "postgresql.service"',
-                 text(UNIT_NAME, UNIT_MAX)),
-        ],
-        "list of units",
-        'a list of units such as ["postgresql.service"]',
-    ),
-]  # fmt: skip
+_QUEUE = Kind('the name of a queue such as "default"', SOME, _queue)
+_QUEUES = 'a list of names such as ["sms", "default"]'
+Queues = Annotated[tuple[str, ...], listed(_QUEUE, _QUEUES, "list of strings")]
+
+_UNIT = Kind('the name of a unit such as "postgresql.service"', all_of(UNIT_NAME, TEXT_MAX))
+_UNITS = 'a list of units such as ["postgresql.service"]'
+UnitNames = Annotated[tuple[str, ...], listed(_UNIT, _UNITS, "list of units")]
 FindingNames = Annotated[
     tuple[str, ...],
-    listed(FindingName, "list of names of findings", 'a list of names such as ["pipe"]'),
+    listed(FINDING, 'a list of names such as ["pipe"]', "list of names of findings"),
 ]
+
 # What Supervisor takes for a name, and a script can say: no blanks, no ":", "/" or "*".
 SUPERVISOR_NAME = r"[!-)+-.0-9;-~]{1,100}(:[!-)+-.0-9;-~]{1,100})?"
-SupervisorName = Annotated[
-    str, Kind("string", 'a name or GROUP:NAME such as "sms:sms_00"', text(SUPERVISOR_NAME))
-]
-Instances = Annotated[int, whole(1, INSTANCES_MAX)]
-Failures = Annotated[int, whole(0, INSTANCES_MAX)]
-History = Annotated[int, whole(1, 1000)]
-Nice = Annotated[int, whole(-20, 19)]
-Successes = Annotated[int, whole(1, 100)]
+_SUPERVISOR = 'a name or GROUP:NAME such as "sms:sms_00"'
+SupervisorName = Annotated[str, Kind(_SUPERVISOR, SUPERVISOR_NAME, words="string")]
 
 
 def _starts(limit: str) -> StartLimit:
@@ -118,16 +104,16 @@ def _starts(limit: str) -> StartLimit:
     return StartLimit(int(burst), found)
 
 
+_STARTS = '"none", or starts per time span such as "5/1min"'
+_STARTS_SHAPE = "none|[1-9][0-9]{0,5} */ *.+"
 Starts = Annotated[
-    StartLimit,
-    Kind('`"none"`, or starts per time span', '"none", or starts per time span such as "5/1min"',
-         text(f"none|{_START_LIMIT}"), _starts),
-]  # fmt: skip
+    StartLimit, Kind(_STARTS, _STARTS_SHAPE, _starts, '`"none"`, or starts per time span')
+]
+_UMASK = 'an octal number in quotes such as "0022"'
 Umask = Annotated[
     str,
-    Kind("octal number in quotes", 'an octal number in quotes such as "0022"',
-         text("[0-7]{3}|0[0-7]{3}"), lambda mask: mask.zfill(4)),
-]  # fmt: skip
+    Kind(_UMASK, "0?[0-7]{3}", lambda mask: mask.zfill(4), "octal number in quotes"),
+]
 
 
 def _share(value: str | int) -> Share:
@@ -136,50 +122,31 @@ def _share(value: str | int) -> Share:
     return Share(value)
 
 
+_PERCENT = "(0|[1-9][0-9]?|100)%"
+Percentage = Annotated[Share, Kind('a percentage such as "10%"', _PERCENT, _share, "percentage")]
 Amount = Annotated[
     Share,
     Kind(
-        "number of instances, or percentage",
         f'a whole number from 0 to {INSTANCES_MAX}, or a percentage such as "25%"',
-        forms(text(_PERCENTAGE), Annotated[int, Field(ge=0, le=INSTANCES_MAX)]),
+        forms(all_of(_PERCENT), Annotated[int, Field(ge=0, le=INSTANCES_MAX)]),
         _share,
+        "number of instances, or percentage",
     ),
 ]
-Percentage = Annotated[
-    Share, Kind("percentage", 'a percentage such as "10%"', text(_PERCENTAGE), _share)
-]
-# As systemd's MemoryMax= has them: K, M, G and T are powers of 1024.
+
+
+def _bytes(size: str) -> int:
+    """As systemd's MemoryMax= has them: K, M, G and T are powers of 1024."""
+    return int(size[:-1]) << (10 * (1 + "KMGT".index(size[-1])))
+
+
 Size = Annotated[
-    int,
-    Kind("size", 'a size such as "256M" or "1G"', text(_SIZE),
-         lambda size: int(size[:-1]) << (10 * (1 + "KMGT".index(size[-1])))),
-]  # fmt: skip
+    int, Kind('a size such as "256M" or "1G"', "[1-9][0-9]{0,5}[KMGT]", _bytes, "size")
+]
 
-
-def _writable(value: str) -> str:
-    if value.startswith("/"):
-        return values.path(value)
-    # What leads out of the code is named by its own path.
-    return values.path(f"/{value}").lstrip("/") or "."
-
-
-Writable = Annotated[
-    tuple[str, ...],
-    listed(
-        Annotated[
-            str,
-            Kind("path", 'a path such as "storage" or "/srv/shop/shared/log"',
-                 Annotated[str, Field(min_length=1)], _writable),
-        ],
-        "list of paths",
-        'a list of paths such as ["storage", "/srv/shop/shared/log"]',
-    ),
-]  # fmt: skip
-
-# systemd takes whatever names a file (credential_name_valid() in creds-util.c); a shell has to
-# name it, too.
-_CREDENTIAL = r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,126}"
-CREDENTIALS_MAX = 32
+REGISTERED = "registered"
+PROBE = '"registered", or a table such as { command = "bin/probe %i" }'
+Registered = Annotated[str, Kind(PROBE, REGISTERED)]
 
 
 def _secret(path: str) -> str:
@@ -190,9 +157,7 @@ def _secret(path: str) -> str:
 
 
 _CREDENTIAL_FILE = 'a path such as "/etc/credstore.encrypted/shop.db"'
-_SecretFile = Annotated[
-    str, Kind("path", _CREDENTIAL_FILE, Annotated[str, Field(pattern="^/")], _secret)
-]
+_SecretFile = Annotated[str, Kind(_CREDENTIAL_FILE, _ABSOLUTE, _secret, "absolute path")]
 
 
 class SecretTable(Table):
@@ -224,30 +189,26 @@ def _credentials(table: dict[str, SecretTable | str]) -> tuple[Credential, ...]:
     return tuple(found)
 
 
+# systemd takes whatever names a file (credential_name_valid() in creds-util.c); a shell has to
+# name it, too.
+_CREDENTIAL = r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,126}"
+_CREDENTIAL_NAME = 'a name of letters, digits, "_", "-" and ".", at most 127'
+_Secret = Kind(_CREDENTIAL_FILE, forms(_SecretFile, table=SecretTable))
 Credentials = Annotated[
     tuple[Credential, ...],
     Kind(
-        "table of absolute paths, see [Credentials](#credentials)",
         'a table such as { DB_PASSWORD = "/etc/credstore.encrypted/shop.db" }',
         Annotated[
             dict[
-                Annotated[
-                    str,
-                    Kind("name", 'a name of letters, digits, "_", "-" and ".", at most 127',
-                         text(_CREDENTIAL)),
-                ],
-                Annotated[
-                    str | SecretTable,
-                    Kind("path, or table", _CREDENTIAL_FILE, forms(_SecretFile, table=SecretTable)),
-                ],
+                Annotated[str, Kind(_CREDENTIAL_NAME, _CREDENTIAL)],
+                Annotated[str | SecretTable, _Secret],
             ],
-            Field(max_length=CREDENTIALS_MAX),
+            Field(max_length=32),
         ],
         _credentials,
+        "table of absolute paths, see [Credentials](#credentials)",
     ),
-]  # fmt: skip
-PROBE = '"registered", or a table such as { command = "bin/probe %i" }'
-Registered = Annotated[str, Kind('`"registered"`', PROBE, text(REGISTERED))]
+]
 
 
 def _program(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -259,18 +220,10 @@ def _program(words: tuple[str, ...]) -> tuple[str, ...]:
 # The program and its arguments, of which any may be empty but the program.
 _ARGUMENTS = 'a list of strings such as ["bin/hook", "shop"]'
 _FIRST = {"prefixItems": [{"type": "string", "minLength": 1}]}
-Arguments = Annotated[
-    tuple[str, ...],
-    Kind(
-        "list of strings",
-        _ARGUMENTS,
-        Annotated[
-            Items[Annotated[str, Kind("string", "a string")]],
-            Field(min_length=1, json_schema_extra=_FIRST),
-        ],
-        _program,
-    ),
+_Words = Annotated[
+    Items[Annotated[str, Kind("a string")]], Field(min_length=1, json_schema_extra=_FIRST)
 ]
+Arguments = Annotated[tuple[str, ...], Kind(_ARGUMENTS, _Words, _program, "list of strings")]
 
 
 class HookTable(Table):
@@ -296,34 +249,28 @@ class HookTable(Table):
 Program = Annotated[
     tuple[str, ...] | HookTable,
     Kind(
-        "[hook](#a-hook)",
         _ARGUMENTS,
         forms(items=Arguments, table=HookTable),
+        words="[hook](#a-hook)",
     ),
 ]
 
 
 def _text(shortest: int) -> Kind:
     shape = Annotated[str, Field(min_length=shortest, max_length=TEXT_MAX)]
-    return Kind(
-        "string", f"a string of {shortest} to {TEXT_MAX} characters", shape, bounded(TEXT_MAX)
-    )
+    expected = f"a string of {shortest} to {TEXT_MAX} characters"
+    return Kind(expected, shape, bounded(TEXT_MAX), "string")
 
 
 KeyPrefix = Annotated[str, _text(0)]
 PlainText = Annotated[str, _text(1)]
 # Never its value: a message may repeat nothing here.
+_VARIABLE = 'the name of a variable such as "REDIS_PASSWORD", not what is in it'
 VariableName = Annotated[
-    str,
-    Kind("name of a variable",
-         'the name of a variable such as "REDIS_PASSWORD", not what is in it',
-         text(values.VARIABLE, TEXT_MAX)),
-]  # fmt: skip
-CredentialName = Annotated[
-    str,
-    Kind("name of a credential", 'the name of a credential such as "shop.redis"',
-         text(_CREDENTIAL)),
-]  # fmt: skip
+    str, Kind(_VARIABLE, all_of(values.VARIABLE, TEXT_MAX), words="name of a variable")
+]
+_STORED = 'the name of a credential such as "shop.redis"'
+CredentialName = Annotated[str, Kind(_STORED, _CREDENTIAL, words="name of a credential")]
 
 
 def _sentinel(place: str) -> str:
@@ -332,19 +279,10 @@ def _sentinel(place: str) -> str:
     return place
 
 
-Sentinels = Annotated[
-    tuple[str, ...],
-    listed(
-        Annotated[
-            str,
-            Kind("place", 'a place such as "10.0.0.1:26379"',
-                 text(r"([^\s:/@]+|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})"), _sentinel),
-        ],
-        "list of `host:port`",
-        'a list of places such as ["10.0.0.1:26379", "10.0.0.2:26379"]',
-        least=1,
-    ),
-]  # fmt: skip
+_PLACE = r"([^\s:/@]+|\[[0-9A-Fa-f:.]+\]):[1-9][0-9]{0,4}"
+_SENTINEL = Kind('a place such as "10.0.0.1:26379"', _PLACE, _sentinel)
+_SENTINELS = 'a list of places such as ["10.0.0.1:26379", "10.0.0.2:26379"]'
+Sentinels = Annotated[tuple[str, ...], listed(_SENTINEL, _SENTINELS, "list of `host:port`", 1)]
 
 
 def _redis_url(value: str) -> str:
@@ -369,9 +307,6 @@ def _redis_url(value: str) -> str:
     return value
 
 
-RedisUrl = Annotated[
-    str,
-    Kind("URL",
-         'a URL such as "redis://127.0.0.1:6379/0", "rediss://…" or "unix:///run/redis.sock"',
-         Annotated[str, Field(pattern="^(rediss?|unix)://")], _redis_url),
-]  # fmt: skip
+_URL = 'a URL such as "redis://127.0.0.1:6379/0", "rediss://…" or "unix:///run/redis.sock"'
+_URL_SHAPE = Annotated[str, Field(pattern="^(rediss?|unix)://")]
+RedisUrl = Annotated[str, Kind(_URL, _URL_SHAPE, _redis_url, "URL")]

@@ -10,7 +10,7 @@ from pydantic import Field
 from unitq.model.hardening import DIRECTIVES
 from unitq.model.suggest import either
 from unitq.toml import values
-from unitq.toml.kinds import DIRECTIVE, TYPES, AnySignal, Items, Kind, StopSignal, forms, text
+from unitq.toml.kinds import DIRECTIVE, SOME, TYPES, AnySignal, Items, Kind, StopSignal, forms
 from unitq.toml.values import MistakeError
 
 if TYPE_CHECKING:
@@ -23,50 +23,14 @@ def _some(value: str) -> str:
     return values.line(value).strip()
 
 
-def word(*words: str) -> Any:
+def word(*words: str) -> Kind:
     """One of these words."""
-    expected = either([f'"{each}"' for each in words])
-    return Annotated[str, Kind("word", expected, text("|".join(words)), near=words)]
+    return Kind(either([f'"{each}"' for each in words]), "|".join(words), near=words)
 
 
-def items(item: Any, expected: str) -> Kind:
+def items(item: Any, expected: str = "a list of strings") -> Kind:
     """A list of them."""
-    return Kind("list", expected, Items[item])
-
-
-Text = Annotated[str, Kind("text", "a string with something in it", str, _some)]
-_Word = Annotated[
-    str, Kind("word", "a string with something in it", Annotated[str, Field(min_length=1)])
-]
-Texts = Annotated[tuple[str, ...], items(_Word, "a list of strings")]
-Signals = Annotated[tuple[str, ...], items(StopSignal, 'a list of signals such as ["SIGTERM"]')]
-AnySignals = Annotated[tuple[str, ...], items(AnySignal, 'a list of signals such as ["SIGUSR2"]')]
-Variable = Annotated[
-    str, Kind("variable", 'the name of a variable such as "QUEUE"', text(values.VARIABLE))
-]
-Separator = Annotated[
-    str,
-    Kind(
-        "separator", 'what stands between queues, such as ","', Annotated[str, Field(min_length=1)]
-    ),
-]
-FindingName = Annotated[
-    str,
-    Kind("name", 'small letters, digits and "-" such as "one-shot"', text(values.FINDING_NAME)),
-]
-Directive = Annotated[
-    str,
-    Kind("directive", 'the name of a directive such as "RuntimeDirectory"', text(DIRECTIVE)),
-]
-UnitType = word(*(name for name in TYPES if name != "notify-reload"))  # of every systemd since 249
-_Option = Annotated[
-    str,
-    Kind("option", 'an option such as "-b" or "--burst"', text(r"--?\w[\w-]*")),
-]
-Options = Annotated[tuple[str, ...], items(_Option, "a list of strings")]
-OptionSet = Annotated[
-    frozenset[str], Kind("list", "a list of strings", Items[_Option], frozenset[str])
-]
+    return Kind(expected, Items[item])
 
 
 def _below(path: str) -> str:
@@ -75,28 +39,27 @@ def _below(path: str) -> str:
     return path
 
 
-Files = Annotated[
-    tuple[str, ...],
-    items(
-        Annotated[
-            str,
-            Kind("path", 'a path below the release such as "config/app.yml"',
-                 Annotated[str, Field(min_length=1)], _below),
-        ],
-        "a list of strings",
-    ),
-]  # fmt: skip
-Hardenings = Annotated[
-    tuple[str, ...],
-    items(
-        Annotated[
-            str,
-            Kind("directive", "a directive of hardening", text("|".join(sorted(DIRECTIVES))),
-                 near=sorted(DIRECTIVES)),
-        ],
-        "a list of strings",
-    ),
-]  # fmt: skip
+_SOME = "a string with something in it"
+_FILE = 'a path below the release such as "config/app.yml"'
+_HARD = Kind("a directive of hardening", "|".join(DIRECTIVES), near=sorted(DIRECTIVES))
+_Option = Annotated[str, Kind('an option such as "-b" or "--burst"', r"--?\w[\w-]*")]
+
+Text = Annotated[str, Kind(_SOME, str, _some)]
+Texts = Annotated[tuple[str, ...], items(Annotated[str, Kind(_SOME, SOME)])]
+Signals = Annotated[tuple[str, ...], items(StopSignal, 'a list of signals such as ["SIGTERM"]')]
+AnySignals = Annotated[tuple[str, ...], items(AnySignal, 'a list of signals such as ["SIGUSR2"]')]
+Variable = Annotated[str, Kind('the name of a variable such as "QUEUE"', values.VARIABLE)]
+Separator = Annotated[str, Kind('what stands between queues, such as ","', SOME)]
+FindingName = Annotated[
+    str, Kind('small letters, digits and "-" such as "one-shot"', values.FINDING_NAME)
+]
+Directive = Annotated[str, Kind('the name of a directive such as "RuntimeDirectory"', DIRECTIVE)]
+# As far as every systemd since 249 knows them.
+UnitType = Annotated[str, word(*(name for name in TYPES if name != "notify-reload"))]
+Options = Annotated[tuple[str, ...], items(_Option)]
+OptionSet = Annotated[frozenset[str], Kind("a list of strings", Items[_Option], frozenset)]
+Files = Annotated[tuple[str, ...], items(Annotated[str, Kind(_FILE, SOME, _below)])]
+Hardenings = Annotated[tuple[str, ...], items(Annotated[str, _HARD])]
 
 
 def _pattern(then: Callable[[re.Pattern[str]], re.Pattern[str]] = lambda found: found) -> Kind:
@@ -110,7 +73,7 @@ def _pattern(then: Callable[[re.Pattern[str]], re.Pattern[str]] = lambda found: 
         return then(found)
 
     expected = "a regular expression in single quotes such as 'rq worker'"
-    return Kind("regular expression", expected, Annotated[str, Field(min_length=1)], check)
+    return Kind(expected, SOME, check)
 
 
 def _ending_a_word(found: re.Pattern[str]) -> re.Pattern[str]:
@@ -131,45 +94,30 @@ def _with_number(found: re.Pattern[str]) -> re.Pattern[str]:
     return found
 
 
-_LIST = "a list of regular expressions such as ['rq worker']"
+def _patterns(pattern: Kind) -> Kind:
+    expected = "a list of regular expressions such as ['rq worker']"
+    return items(Annotated[re.Pattern[str], pattern], expected)
+
+
 Pattern = Annotated[re.Pattern[str], _pattern()]
 NumberPattern = Annotated[re.Pattern[str], _pattern(_with_number)]
-Patterns = Annotated[tuple[re.Pattern[str], ...], items(Pattern, _LIST)]
-CommandPatterns = Annotated[
-    tuple[re.Pattern[str], ...],
-    items(Annotated[re.Pattern[str], _pattern(_ending_a_word)], _LIST),
-]
-JobPatterns = Annotated[
-    tuple[re.Pattern[str], ...], items(Annotated[re.Pattern[str], _pattern(_with_id)], _LIST)
-]
-
+Patterns = Annotated[tuple[re.Pattern[str], ...], _patterns(_pattern())]
+CommandPatterns = Annotated[tuple[re.Pattern[str], ...], _patterns(_pattern(_ending_a_word))]
+JobPatterns = Annotated[tuple[re.Pattern[str], ...], _patterns(_pattern(_with_id))]
 
 # As SuccessExitStatus= takes them (systemd.service(5)).
-Statuses = Annotated[
-    tuple[str, ...],
-    items(
-        Annotated[
-            str,
-            Kind("exit status", 'a whole number from 0 to 255, or a signal such as "SIGTERM"',
-                 forms(StopSignal, Annotated[int, Field(ge=0, le=255)]), str),
-        ],
-        'a list of exit statuses and signals such as [1, "SIGTERM"]',
-    ),
-]  # fmt: skip
+_STATUS = 'a whole number from 0 to 255, or a signal such as "SIGTERM"'
+_STATUSES = 'a list of exit statuses and signals such as [1, "SIGTERM"]'
+_Status = Kind(_STATUS, forms(StopSignal, Annotated[int, Field(ge=0, le=255)]), str)
+Statuses = Annotated[tuple[str, ...], items(Annotated[str, _Status], _STATUSES)]
+
 # What each signal does.
+_Signal = Kind('a signal such as "SIGTERM"', f"SIG({'|'.join(values.SIGNALS)}|{values.REAL_TIME})")
 Notes = Annotated[
     tuple[tuple[str, str], ...],
     Kind(
-        "table",
         'a table such as { SIGTERM = "finishes the job" }',
-        dict[
-            Annotated[
-                str,
-                Kind("signal", 'a signal such as "SIGTERM"',
-                     text(f"SIG({'|'.join(values.SIGNALS)}|{values.REAL_TIME})")),
-            ],
-            Text,
-        ],
+        dict[Annotated[str, _Signal], Text],
         lambda table: tuple(table.items()),
     ),
-]  # fmt: skip
+]

@@ -297,9 +297,7 @@ class File(Table):
     command: Command = ""  # an example
     versions: kinds.Texts = ()  # that it was tried with
     recognise: Recognise = Recognise.model_construct()
-    service: Annotated[
-        tuple[tuple[str, str], ...], Kind("table", "a table", Service, _directives)
-    ] = ()
+    service: Annotated[tuple[tuple[str, str], ...], Kind("a table", Service, _directives)] = ()
     quiet: Quiet = Quiet.model_construct()
     environment: Variables = ()
     queues: Queues = Queues.model_construct()

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from unitq.toml.kinds import Items, Kind, Table, bounded, forms, text
+from unitq.toml.kinds import Items, Kind, Table, bounded, forms
 from unitq.toml.values import MistakeError, MistakesError
 
 if TYPE_CHECKING:
@@ -90,13 +90,13 @@ def _reading(words: Words) -> Words:
 
 
 def _command(places: Sequence[str]) -> Kind:
-    word = Annotated[str, Kind("string", "a string", str, _with_places(places))]
+    word = Annotated[str, Kind("a string", str, _with_places(places))]
     shape = Annotated[Items[word], Field(min_length=2)]
     expected = f"a command and its arguments such as {_EXAMPLE}"
-    return Kind("command", expected, shape, _reading)
+    return Kind(expected, shape, _reading)
 
 
-_Text = Annotated[str, Kind("string", "a string", str, bounded(_WORD_MAX))]
+_Text = Annotated[str, Kind("a string", str, bounded(_WORD_MAX))]
 _Command = Annotated[Words, _command(PLACES)]
 
 
@@ -117,9 +117,8 @@ class Count(Table):
 class Oldest(Table):
     """How to learn since when a queue's next job waits."""
 
-    command: _Command = Field(
-        examples=[["LINDEX", "{p}queue:{q}", "0"]]
-    )  # gives the job, or its id
+    # Gives the job, or its id.
+    command: _Command = Field(examples=[["LINDEX", "{p}queue:{q}", "0"]])
     field: _Text = ""  # of the job as JSON: when it was enqueued
     then: Annotated[Words, _command((*PLACES, "j"))] = ()  # with the id as {j}: gives the time
 
@@ -132,24 +131,12 @@ def _count(given: Count | Words) -> Count:
     return count
 
 
-_Counts = Annotated[
-    tuple[Count, ...],
-    Kind(
-        "list",
-        f"a list of commands such as [{_EXAMPLE}]",
-        Items[
-            Annotated[
-                Count,
-                Kind(
-                    "command",
-                    f"a command and its arguments such as {_EXAMPLE}",
-                    forms(items=_Command, table=Count),
-                    _count,
-                ),
-            ]
-        ],
-    ),
-]
+_COMMAND = f"a command and its arguments such as {_EXAMPLE}"
+_COMMANDS = f"a list of commands such as [{_EXAMPLE}]"
+_Count = Annotated[Count, Kind(_COMMAND, forms(items=_Command, table=Count), _count)]
+_Counts = Annotated[tuple[Count, ...], Kind(_COMMANDS, Items[_Count])]
+_Name = Annotated[Words, _command([place for place in PLACES if place != "q"])]
+_REGISTRY = Kind(f"one of {', '.join(REGISTRIES)}", "|".join(["", *REGISTRIES]), near=REGISTRIES)
 
 
 class Keys(Table):
@@ -157,27 +144,12 @@ class Keys(Table):
 
     prefix: _Text = ""
     # Who reads the workers and the jobs in hand: unitq/queues/frameworks.py
-    registry: Annotated[
-        str,
-        Kind(
-            "registry",
-            f"one of {', '.join(REGISTRIES)}",
-            text("|".join(["", *REGISTRIES])),
-            near=REGISTRIES,
-        ),
-    ] = ""
+    registry: Annotated[str, _REGISTRY] = ""
     registry_prefix: _Text = ""  # where that keeps its own, if elsewhere: {r}
     # Commands that give the names of the queues …
-    names: Annotated[
-        tuple[Words, ...],
-        Kind(
-            "list",
-            f"a list of commands such as [{_EXAMPLE}]",
-            Items[Annotated[Words, _command([place for place in PLACES if place != "q"])]],
-        ),
-    ] = ()
+    names: Annotated[tuple[Words, ...], Kind(_COMMANDS, Items[_Name])] = ()
     # … and what stands before each of those names.
-    strip: Annotated[str, Kind("string", "a string", str, _with_places(("p",)))] = ""
+    strip: Annotated[str, Kind("a string", str, _with_places(("p",)))] = ""
     waiting: _Counts = ()
     delayed: _Counts = ()
     in_hand: _Counts = ()
@@ -188,7 +160,7 @@ class Keys(Table):
     done: _Counts = ()  # ever
     oldest: Oldest | None = None
     # What somebody who reads the numbers should know.
-    notes: Annotated[tuple[str, ...], Kind("list", "a list of strings", Items[_Text])] = ()
+    notes: Annotated[tuple[str, ...], Kind("a list of strings", Items[_Text])] = ()
 
     def counts(self) -> dict[str, tuple[Count, ...]]:
         """Every number that the framework keeps, by its name."""

@@ -1,7 +1,7 @@
 """What makes a kind of value: pydantic's types and constraints, and the words for who missed them.
 
     Nice = Annotated[int, whole(-20, 19)]
-    User = Annotated[str, Kind("name", 'a name such as "ann"', Matching(PATTERN), values.user)]
+    Umask = Annotated[str, Kind('an octal number such as "0022"', "[0-7]{4}", words="octal number")]
 
 A kind's `shape` is what the file has: pydantic checks it, and makes the JSON Schema of it.
 """
@@ -32,7 +32,7 @@ from unitq.toml import values
 from unitq.toml.values import MistakeError, MistakesError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from enum import StrEnum
 
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -52,16 +52,17 @@ class Table(BaseModel):
 class Kind:
     """What a type is called, and what is expected where something else stands."""
 
-    words: str  # in the reference
     expected: str
-    shape: Any = None  # the type that the file has, if it is not the app's own
+    shape: Any = None  # the file's type if it is not the app's own; a text is all of a string
     then: Callable[[Any], Any] | None = None  # makes the app's; a ValueError is not as expected
+    words: str = ""  # in the reference
     near: Sequence[str] = ()  # all that may stand there, if that is a closed set
 
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
-        inner = handler(source) if self.shape is None else handler.generate_schema(self.shape)
+        shape = all_of(self.shape) if isinstance(self.shape, str) else self.shape
+        inner = handler(source) if shape is None else handler.generate_schema(shape)
         if self.then:
             inner = core_schema.no_info_after_validator_function(self.then, inner)
         return core_schema.no_info_wrap_validator_function(self._check, inner)
@@ -70,10 +71,8 @@ class Kind:
         try:
             return check(value)
         except ValidationError as error:
-            every = error.errors(include_url=False, include_input=False)
-            kinds = {item["type"] for item in every if _is_silent(item)}
-            # A list is too short for pydantic as well where its items are wrong.
-            if kinds - {"too_short"} or (kinds and len(every) == 1):
+            # Several are those of its items.
+            if error.error_count() == 1 and _is_silent(error.errors(include_url=False)[0]):
                 raise MistakeError(self.expected, words=self.near) from None
             raise
 
@@ -82,8 +81,6 @@ def _is_silent(error: Any) -> bool:
     """Whether pydantic's finding is about the value itself, and not in our words."""
     if error["type"] == "value_error":
         return not isinstance(error["ctx"]["error"], MistakeError | MistakesError)
-    if error["type"] == "missing":
-        return isinstance(error["loc"][-1], int)  # the first word of a list
     return all(part in FORMS for part in error["loc"]) and error["type"] not in ("enum", "too_long")
 
 
@@ -144,21 +141,25 @@ Items = Annotated[tuple[T, ...], Strict(False)]
 Word = Annotated[T, Choice()]
 
 
-def text(pattern: str, longest: int | None = None) -> Any:
+def all_of(pattern: str, longest: int | None = None) -> Any:
     """The shape of a string that is nothing but this."""
     return Annotated[str, Field(pattern=f"^({pattern})$", max_length=longest)]
 
 
-def listed(item: Any, words: str, expected: str, least: int = 0) -> Kind:
-    """A list of distinct items."""
-    shape = Annotated[tuple[item, ...], Field(strict=False, min_length=least), Distinct()]
-    return Kind(words, expected, shape)
+SOME = Annotated[str, Field(min_length=1)]
+
+
+def listed(item: Kind, expected: str, words: str = "", least: int = 0) -> Kind:
+    """A list of them, of which none stands there twice."""
+    items = Annotated[tuple[Annotated[str, item], ...], Field(strict=False, min_length=least)]
+    return Kind(expected, Annotated[items, Distinct()], words=words)
 
 
 def whole(low: int, high: int) -> Kind:
     """A whole number within bounds; `true` and 4.0 are none."""
+    bounds = f"{low} to {high}"
     shape = Annotated[int, Field(ge=low, le=high)]
-    return Kind(f"{low} to {high}", f"a whole number from {low} to {high}", shape)
+    return Kind(f"a whole number from {bounds}", shape, words=bounds)
 
 
 def bounded(longest: int) -> Callable[[str], str]:
@@ -172,7 +173,7 @@ def bounded(longest: int) -> Callable[[str], str]:
     return check
 
 
-def _span(words: str, expected: str, pattern: str, low: int) -> Kind:
+def _span(expected: str, pattern: str, low: int, words: str = "time span") -> Kind:
     def check(value: str | int) -> Duration:
         found = values.span(value)
         if low and not found.seconds:
@@ -180,7 +181,7 @@ def _span(words: str, expected: str, pattern: str, low: int) -> Kind:
         return found
 
     word, number = Annotated[str, Field(pattern=pattern)], Annotated[int, Field(ge=low)]
-    return Kind(words, expected, forms(word, number), check)
+    return Kind(expected, forms(word, number), check, words)
 
 
 def _refuse_leftovers(mode: object) -> object:
@@ -198,77 +199,45 @@ def _refuse_to_kill(signal: object) -> object:
     return signal
 
 
-_SIGNALS = "|".join(values.SIGNALS)
 # A look-ahead would say "but not KILL and STOP"; not every editor's regular expressions have it.
-_STOPPING = "|".join(name for name in values.SIGNALS if name not in ("KILL", "STOP"))
-_FULL = [f"SIG{name}" for name in values.SIGNALS]
+_STOPPING = [name for name in values.SIGNALS if name not in ("KILL", "STOP")]
 
-Name = Annotated[
-    str,
-    Kind(
-        "name",
-        'a name of letters, digits, "-" and "_", 1 to 63 characters, first a letter or digit',
-        text(NAME),
-    ),
-]
-PresetName = Annotated[
-    str, Kind("name of a preset", 'the name of a preset such as "php-resque"', text(NAME))
-]
-Command = Annotated[
-    str,
-    Kind("command line", values.COMMAND, Annotated[str, Field(min_length=1)], values.command),
-]
-AnySpan = Annotated[
-    Duration,
-    _span('time span, or `"infinity"`', f"{duration.EXAMPLE}, longer than zero",
-          duration.PATTERN, 1),
-]  # fmt: skip
-ShortSpan = Annotated[Duration, _span("time span", values.SPAN, duration.FINITE, 0)]
-LongSpan = Annotated[
-    Duration, _span("time span", f"{values.SPAN}, longer than zero", duration.FINITE, 1)
-]
-StopSignal = Annotated[
-    str,
-    Kind("signal", 'a signal such as "SIGTERM"',
-         text(f"(SIG)?({_STOPPING}|{values.REAL_TIME})"), values.signal, _FULL),
-    BeforeValidator(_refuse_to_kill),
-]  # fmt: skip
-AnySignal = Annotated[
-    str,
-    Kind("signal", 'a signal such as "SIGUSR2"',
-         text(f"(SIG)?({_SIGNALS}|{values.REAL_TIME})"), values.signal, _FULL),
-]  # fmt: skip
+
+def _signal(example: str, names: Iterable[str]) -> Kind:
+    pattern = f"(SIG)?({'|'.join(names)}|{values.REAL_TIME})"
+    near = [f"SIG{name}" for name in values.SIGNALS]
+    return Kind(f'a signal such as "{example}"', pattern, values.signal, "signal", near)
+
+
+_NAME = 'a name of letters, digits, "-" and "_", 1 to 63 characters, first a letter or digit'
+_PRESET = 'the name of a preset such as "php-resque"'
+_FINDING = 'the name that `check` prints in brackets, such as "pipe"'
+_ANY_SPAN = f"{duration.EXAMPLE}, longer than zero"
+_LONG_SPAN = f"{values.SPAN}, longer than zero"
+_VARIABLE = "a string or a whole number; quotes make a string of anything"
+
+Name = Annotated[str, Kind(_NAME, NAME, words="name")]
+PresetName = Annotated[str, Kind(_PRESET, NAME, words="name of a preset")]
+Command = Annotated[str, Kind(values.COMMAND, SOME, values.command, "command line")]
+AnySpan = Annotated[Duration, _span(_ANY_SPAN, duration.PATTERN, 1, 'time span, or `"infinity"`')]
+ShortSpan = Annotated[Duration, _span(values.SPAN, duration.FINITE, 0)]
+LongSpan = Annotated[Duration, _span(_LONG_SPAN, duration.FINITE, 1)]
+AnySignal = Annotated[str, _signal("SIGUSR2", values.SIGNALS)]
+StopSignal = Annotated[str, _signal("SIGTERM", _STOPPING), BeforeValidator(_refuse_to_kill)]
 KillModeWord = Annotated[KillMode, Choice(), BeforeValidator(_refuse_leftovers)]
-Flag = Annotated[bool, Kind("`true` or `false`", "true or false")]
-FindingName = Annotated[
+Flag = Annotated[bool, Kind("true or false", words="`true` or `false`")]
+FINDING = Kind(_FINDING, values.FINDING_NAME)
+_VariableName = Annotated[
     str,
-    Kind(
-        "name of a finding",
-        'the name that `check` prints in brackets, such as "pipe"',
-        text(values.FINDING_NAME),
-    ),
+    AfterValidator(values.variable),
+    WithJsonSchema({"type": "string", "pattern": f"^{values.VARIABLE}$"}),
 ]
 Variables = Annotated[
     tuple[tuple[str, str], ...],
     Kind(
-        "table of strings and whole numbers",
         'a table such as { APP_ENV = "production" }',
-        dict[
-            Annotated[
-                str,
-                AfterValidator(values.variable),
-                WithJsonSchema({"type": "string", "pattern": f"^{values.VARIABLE}$"}),
-            ],
-            Annotated[
-                str,
-                Kind(
-                    "string or whole number",
-                    "a string or a whole number; quotes make a string of anything",
-                    forms(str, int),
-                    str,
-                ),
-            ],
-        ],
+        dict[_VariableName, Annotated[str, Kind(_VARIABLE, forms(str, int), str)]],
         lambda table: tuple(table.items()),
+        "table of strings and whole numbers",
     ),
 ]

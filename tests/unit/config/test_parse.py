@@ -453,6 +453,30 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("lines", "places"),
+    [
+        ("rollout = { max_unavailable = 0, canary = 'x' }", {"max_unavailable", "canary"}),
+        ("rollout = { min_healthy = '2min', promote = 1 }", {"healthy_deadline", "promote"}),
+        ("redis = { password_file = '/', password_variable = 'B', master = '' }",
+         {"password_file", "master"}),
+        ("workers.w = { command = 'x', singleton = true, instances = 2, nice = 'x' }",
+         {"instances", "nice"}),
+        ("workers.w = { singleton = true, instances = 2 }", {"instances", "command"}),
+        ("workers.w = { command = 'x', recycle = { jitter = '5%' }, umask = 1 }",
+         {"recycle", "umask"}),
+    ],
+)  # fmt: skip
+def test_what_several_keys_get_wrong_is_told_beside_other_mistakes(
+    lines: str, places: set[str]
+) -> None:
+    """And nothing that only follows from another mistake."""
+    found = mistakes(f"{lines}\n{SMALLEST}")
+    assert {
+        re.split(r"[.](?=[a-z_]+(?:\[\d+\])?$)", each.split(": ")[0])[-1] for each in found
+    } == (places)
+
+
 def test_an_empty_file_hears_what_is_needed() -> None:
     assert mistakes("") == (
         'app: missing, for example app = "shop"',
@@ -556,6 +580,8 @@ MISTAKES = [
      "there is a password in the URL already"),
     ('redis = { sentinels = ["a:1", "b"], master = "m" }', "redis.sentinels[1]",
      'expected a place such as "10.0.0.1:26379", got a string'),
+    ('redis = { sentinels = [], master = "m" }', "redis.sentinels",
+     ('expected a list of places such as ["10.0.0.1:26379", "10.0.0.2:26379"], got a list')),
     ('redis.master = "mymaster"', "redis.sentinels",
      "missing; sentinels and master go together"),
     ('redis = { url = "redis://a", ca_file = "/a" }', "redis.ca_file",

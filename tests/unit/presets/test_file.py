@@ -547,6 +547,24 @@ def test_all_mistakes_of_a_file_come_at_once_and_in_its_order() -> None:
     ]  # fmt: skip
 
 
+def test_what_several_keys_get_wrong_is_told_beside_other_mistakes() -> None:
+    text = f"{MINIMAL}drains = ['INT']\ntimeout = 0\n[[limits]]\nmargin = 'x'\nline = '(a)'\n"
+    with pytest.raises(ConfigError) as caught:
+        read(text, name="acme", source="acme.toml")
+    assert [problem.split(":")[0] for problem in caught.value.problems] == [
+        "stop.drains", "stop.timeout", "limits[0].margin", "limits[0].line", "limits[0].command",
+    ]  # fmt: skip
+
+
+def test_only_the_presets_that_are_asked_for_are_read(tmp_path: Path) -> None:
+    found = own(tmp_path, good=MINIMAL, bad="= 5")
+    assert found["good"].title == "X"
+    (tmp_path / "presets/bad.toml").write_text(MINIMAL)
+    assert found["bad"].title == "X"
+    (tmp_path / "presets/good.toml").write_text("= 5")
+    assert found["good"].title == "X", "one command sees one text"
+
+
 def test_a_bad_file_is_in_nobody_elses_way(tmp_path: Path) -> None:
     found = own(tmp_path, one="title = 5", two="= 5", rq="= 5", good=MINIMAL)
     assert set(found.broken) == {"one", "two", "rq"}
