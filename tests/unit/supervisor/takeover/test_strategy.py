@@ -327,6 +327,14 @@ def test_without_a_preset_the_operators_signal_counts() -> None:
     assert way(PHP, settings("SIGTERM", 10, group=True), worker, None, known=True) is Way.DRAIN
 
 
+def test_a_real_time_signal_is_one_that_supervisor_cannot_send() -> None:
+    worker = app(
+        '[workers.w]\ncommand = "/bin/w"\nstop_signal = "SIGRTMIN+3"\nkill_mode = "mixed"\n'
+        'stop_timeout = "10s"'
+    ).workers[0]
+    assert way(PHP, settings("SIGTERM", 10), worker, None, known=True) is Way.DRAIN
+
+
 _STATES = ("STOPPED", "STARTING", "RUNNING", "BACKOFF", "STOPPING", "EXITED", "FATAL", "UNKNOWN")
 
 
