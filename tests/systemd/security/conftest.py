@@ -36,7 +36,7 @@ def installed() -> Path:
             path.unlink()
         shutil.copytree(REPO / "unitq", packages / "unitq")
         for name in ("units", "presets"):
-            shutil.copytree(REPO / name, packages / "unitq" / name, dirs_exist_ok=True)
+            shutil.copytree(REPO / name, packages / "unitq" / "data" / name)
         for command in (("chown", "-R", "-h", "0:0"), ("chmod", "-R", "go+rX,go-w")):
             subprocess.run([*command, INSTALLED], check=True, timeout=60)
     return INSTALLED / "bin" / Path(sys.executable).name
