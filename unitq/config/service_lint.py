@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from unitq.model.finding import Finding, Level
+from unitq.units.parse import YES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,7 @@ def of_app(app: App) -> Iterator[Finding]:
     """Yields what speaks against the directives that workers have of their own."""
     for worker in app.workers:
         yield from _of_stop(worker)
+        yield from _of_hangup(worker)
         yield from _of_watchdog(worker)
 
 
@@ -36,6 +38,21 @@ def _of_stop(worker: Worker) -> Iterator[Finding]:
         f'`stop_signal = "{name}"` in its place',
         f"systemd sends {worker.stop_signal} once the command has ended (systemd.service(5)): a "
         "second signal, at which RQ, Celery and others give up their jobs",
+        name="exec-stop",
+    )
+
+
+def _of_hangup(worker: Worker) -> Iterator[Finding]:
+    values = _values(worker, "SendSIGHUP")
+    if not values or values[-1] not in YES:
+        return
+    yield Finding(
+        Level.WARNING,
+        f"workers.{worker.name}.service.SendSIGHUP",
+        "sends a signal of its own",
+        "leave it out",
+        f"systemd sends SIGHUP right after {worker.stop_signal} (systemd.kill(5)): a worker "
+        "without a handler for it, such as PHP's, dies with its job",
         name="exec-stop",
     )
 

@@ -27,6 +27,7 @@ from unitq.revisions.code import is_changed
 from unitq.rollout import reachable
 from unitq.rollout.hook_process import program
 from unitq.rollout.reachable import ANOTHER_VIEW, SEARCH_PATH
+from unitq.units.parse import YES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 _VERIFY_SECONDS = 60.0
 _RENDER = "`unitq render` prints the unit"
-_YES = ("1", "yes", "y", "true", "t", "on")  # systemd.syntax(7)
 
 
 def of_app(
@@ -328,7 +328,7 @@ def _rootless(app: App) -> list[Finding]:
         f"workers.{worker.name}.user"
         for worker in app.workers
         if worker.user is None
-        and dict(worker.service).get("DynamicUser", ("no",))[-1].lower() not in _YES
+        and dict(worker.service).get("DynamicUser", ("no",))[-1].lower() not in YES
     ]
     places = ["user"] if len(without) == len(app.workers) else without
     return [

@@ -19,6 +19,9 @@ class Told(NamedTuple):
     directives: frozenset[str] = frozenset()  # the names of all that it sets
 
 
+YES = ("1", "yes", "y", "true", "t", "on")  # systemd.syntax(7)
+
+
 def told(text: str, pin: str) -> Told | None:
     """What the text says; None: it starts nothing. `pin` is that of the worker's instances."""
     command = _last(text, "ExecStart")
@@ -32,7 +35,7 @@ def told(text: str, pin: str) -> Told | None:
         _last(text, "KillSignal") or "SIGTERM",  # systemd.kill(5)
         _last(text, "TimeoutStopSec") == "infinity",
         _last(text, "User"),
-        _last(text, "DynamicUser").lower() in ("1", "yes", "y", "true", "t", "on"),
+        _last(text, "DynamicUser").lower() in YES,
         _last(text, "Group"),
         tuple(" ".join(re.findall(r"(?m)^SupplementaryGroups=(.*)$", text)).split()),
         frozenset(re.findall(r"(?m)^([A-Za-z]+)=", text)),

@@ -17,6 +17,8 @@ from unitq.config.service_lint import of_app
         ('ExecStop = "/bin/kill -SIGUSR2 $MAINPID"', "exec-stop", '"SIGUSR2"'),
         ("ExecStop = \"/bin/sh -c 'pkill -QUIT php'\"", "exec-stop", '"SIGQUIT"'),
         ('ExecStop = ["/bin/true", "/usr/bin/killall php"]', "exec-stop", ""),
+        ("SendSIGHUP = true", "exec-stop", "SIGHUP right after SIGQUIT"),
+        ("SendSIGHUP = false", "", ""),
         ('WatchdogSec = "30s"', "watchdog", "30s, but nothing says"),
         ('WatchdogSec = "30s"\nType = "exec"', "watchdog", ""),
         ('ExecStop = "/usr/bin/php artisan horizon:terminate --wait"', "", ""),
