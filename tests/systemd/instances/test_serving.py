@@ -393,7 +393,7 @@ def test_a_keeper_that_kills_its_child_is_no_drain(site: Site) -> None:
 
 def test_a_loop_script_that_ends_by_the_signal_after_its_job_drains(site: Site) -> None:
     loop = f'/bin/bash -c "while true; do {site.odd("slow-drain", "1")}; sleep 1; done"'
-    done, row = restart(site, {"command": loop, "kill_mode": "control-group"})
+    done, row = restart(site, {"command": loop, "kill_mode": "control-group", "allow": ["loop"]})
     assert not done.stderr, done
     assert re.search(r"sms@1  drained in [1-9]", done.stdout), done
     assert row["ending"] == "drained"
@@ -401,7 +401,7 @@ def test_a_loop_script_that_ends_by_the_signal_after_its_job_drains(site: Site) 
 
 def test_a_loop_script_whose_worker_dies_of_the_signal_does_not_drain(site: Site) -> None:
     loop = '/bin/bash -c "while true; do tail -f /dev/null; sleep 1; done"'
-    done, row = restart(site, {"command": loop, "kill_mode": "control-group"})
+    done, row = restart(site, {"command": loop, "kill_mode": "control-group", "allow": ["loop"]})
     assert "sms@1 did not drain: died of SIGTERM" in done.stderr, done
     assert row["ending"] == "died"
 
