@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import grimp
 
-# Imports that lead back to where they start, until they are cut. None is to be added.
-
 
 def circular(graph: grimp.ImportGraph) -> set[tuple[str, str]]:
     """Returns the imports from which a chain of imports leads back."""
