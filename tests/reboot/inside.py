@@ -114,7 +114,7 @@ def _told(port: int) -> dict[str, list[str]]:
 
 def _config(site: Site, table: dict[str, Any]) -> None:
     worker = {"command": site.holding(), "instances": INSTANCES, **table}
-    rollout = {"on_failure": None, "min_healthy": "5s"}
+    rollout = {"on_failure": None, "min_healthy": "2s"}
     site.config(workers={"sms": worker}, rollout=rollout)
 
 

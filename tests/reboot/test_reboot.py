@@ -292,7 +292,8 @@ def test_the_machine_is_shut_down(
     # One that drains has its stop_timeout, and no more is waited for: not for a proof of health.
     assert time.monotonic() - began < (20 if moment == "draining" else 0) + BOOT_SECONDS
     if not arguments:
-        assert "systemd is shutting down" in deploy.communicate()[1]
+        out, err = deploy.communicate()
+        assert "systemd is shutting down" in err, (deploy.returncode, out, err)
         # As it ends it may hear the SIGTERM that all hear in the end.
         assert deploy.returncode in (7, -signal.SIGTERM)
     shop.hold()
