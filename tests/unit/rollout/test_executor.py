@@ -9,7 +9,7 @@ import pytest
 
 from tests.harness.world import NEW, OLD, pace
 from unitq.errors import GoingDownError, NoSystemdError
-from unitq.instances.state import Seen
+from unitq.instances.state import Observed
 from unitq.model.layout import user
 from unitq.model.names import InstanceName
 from unitq.rollout.engine.instance import Action, ActionKind, Phase
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ONE = InstanceName("a", 1)
-OLD_ONE = Seen("active", "running", invocation="old", pid=1, revision=OLD)
-NEW_ONE = Seen("active", "running", invocation="new", pid=2, revision=NEW)
+OLD_ONE = Observed("active", "running", invocation="old", pid=1, revision=OLD)
+NEW_ONE = Observed("active", "running", invocation="new", pid=2, revision=NEW)
 
 
 class Systemd:
@@ -45,7 +45,7 @@ class Systemd:
 class Bench:
     """A rollout of one instance whose order breaks the connection, and what is seen after that."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, after: Seen) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, after: Observed) -> None:
         layout = user(home=str(folder), uid=1000, environment={})
         self.executor: Any = Executor(Systemd(), layout, "shop")  # type: ignore[arg-type]
         steps = (PlannedChange(ONE, Change.RESTART, ""),)
@@ -58,7 +58,7 @@ class Bench:
         monkeypatch.setattr(self.executor, "_reconnect", self._reconnect)
         self._after = after
 
-    def _give(self, action: Action, _wanted: str | None, _seen: Seen) -> str:
+    def _give(self, action: Action, _wanted: str | None, _seen: Observed) -> str:
         self.given.append(action.kind)
         if len(self.given) == 1:
             raise BusLostError("the connection to systemd broke")
@@ -94,7 +94,7 @@ def test_one_that_was_carried_out_is_not_given_again(
     ],
 )
 def test_one_that_may_not_have_arrived_is_given_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: Seen
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: Observed
 ) -> None:
     bench = Bench(tmp_path, monkeypatch, after)
     bench.restart()
@@ -108,6 +108,6 @@ def test_a_rollout_that_systemd_has_left_says_so(tmp_path: Path) -> None:
     executor: Any = Executor(systemd, layout, "shop")  # type: ignore[arg-type]
     rollout = begin((PlannedChange(ONE, Change.RESTART, ""),), pace(), {ONE: NEW})
     executor._interrupts.count = 1  # the SIGTERM that all processes get at the end of a shutdown
-    with pytest.raises(GoingDownError, match="systemd does not answer any more: .* is cut off"):
+    with pytest.raises(GoingDownError, match=r"does not answer any more: .* is cut off"):
         executor._reconnect(rollout)
     assert systemd.interrupted == [True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import select
 from signal import SIGTERM
 from typing import Any
 
@@ -110,7 +111,7 @@ def test_who_was_told_to_end_does_not_wait_long_for_a_systemd_that_has_gone(
 
     monkeypatch.setattr(bus, "opened", gone)
     monkeypatch.setattr(manager, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(manager.select, "select", sleep)
+    monkeypatch.setattr(select, "select", sleep)
     with pytest.raises(NoSystemdError):
         systemd.reconnect(lambda: interrupted)
     assert clock[0] == seconds + 0.5
