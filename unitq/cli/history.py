@@ -15,7 +15,7 @@ from unitq.cli.scope import current, scope_options
 from unitq.errors import Exit
 from unitq.revisions import history as core
 from unitq.revisions import store
-from unitq.revisions.in_place import deployed_commit, overwritten, updated_in_place
+from unitq.revisions.in_place import commit_of, overwritten_workers, updated_in_place
 from unitq.rollout import report_text
 from unitq.rollout.archive import Stored, looked, stored
 from unitq.rollout.report import Report
@@ -73,7 +73,7 @@ def history(as_json: bool) -> int:
             )
         )
     else:
-        lost = {row.revision.id for row in rows if overwritten(row.revision, found.current)}
+        lost = {row.revision.id for row in rows if overwritten_workers(row.revision, found.current)}
         echo_lines(table(_HEADER, [_cells(row, back, lost) for row in rows]))
     tell(found)
     return Exit.OK
@@ -146,7 +146,7 @@ def _worker(worker: WorkerRevision) -> dict[str, Any]:
         "instances": worker.instances,
         "release": worker.release,
         "code_version": worker.code_version,
-        "commit": deployed_commit(worker) or None,
+        "commit": commit_of(worker) or None,
         "in_place": updated_in_place(worker),
     }
 

@@ -65,7 +65,7 @@ def init(force: bool, name: str) -> int:
     path = Path(scope.config or ("unitq.toml" if scope.user else written))
     if os.path.exists(path) and not force:
         raise ConfigError(f"{path} is there already", hint="--force replaces it")
-    with files.nothing_changed("cannot write"):
+    with files.preflight_errors("cannot write"):
         text = starter(
             app=app,
             directory=str(code),

@@ -56,7 +56,7 @@ def stored(scope: Scope) -> Stored:
     revision = scope.installed()
     place = scope.layout.app(revision.app)
     notes: list[str] = []
-    found = store.every(place, notes.append)
+    found = store.read_all(place, notes.append)
     told = reports.reports(place, notes.append)
     return Stored(scope, place, revision, tuple(found), tuple(told), notes)
 
@@ -66,5 +66,5 @@ def looked(found: Stored, systemd: Systemd) -> dict[InstanceName, observe.Instan
     where = observe.machine(systemd, found.scope.layout)
     # Also workers that nobody wants any more: a process of one may still drain.
     workers = {worker.name for revision in found.revisions for worker in revision.workers}
-    workers |= {name.worker for name in state.pinned_instances(found.place)}
+    workers |= {name.worker for name in state.instances_with_pin(found.place)}
     return observe.instances(systemd, where, found.current.app, workers)

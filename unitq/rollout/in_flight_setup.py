@@ -109,7 +109,7 @@ def printed_by(scope: Scope, revision: Revision) -> Printed | None:
     }
     if not printing:
         return None
-    return Printed(printing, partial(journal.printed_by, user=scope.layout.user))
+    return Printed(printing, partial(journal.output_by_invocation, user=scope.layout.user))
 
 
 def put_back(queues: Queues, outcome: Outcome, held: InFlightTracker) -> dict[InstanceName, str]:

@@ -13,7 +13,7 @@ from unitq.linux import proc
 from unitq.linux.links import moving_link
 from unitq.model import names
 from unitq.revisions import state, store
-from unitq.revisions.around import paths_used
+from unitq.revisions.around import command_paths
 from unitq.rollout.archive import Stored, looked
 from unitq.units.parse import told
 
@@ -88,8 +88,8 @@ def _typed(found: Stored) -> str:
 
 
 def _pins(found: Stored, uses: Uses) -> None:
-    for instance in state.pinned_instances(found.place):
-        revision = state.pinned(found.place, instance)
+    for instance in state.instances_with_pin(found.place):
+        revision = state.pin_of(found.place, instance)
         release = store.release(found.place, revision, instance.worker) if revision else None
         if release:
             uses.pinned.setdefault(release, set()).add(instance)
@@ -166,7 +166,7 @@ def _around(found: Stored) -> dict[str, set[Link]]:
             said = told(text, str(found.place.pins(worker.name)))
             command = said.command if said else ""
             heads = scripts.heads(command, worker.release)
-            for used in paths_used(command, worker.release, heads):
+            for used in command_paths(command, worker.release, heads):
                 if link := moving_link(used.path):
                     links.setdefault(worker.name, set()).add(link)
     return links

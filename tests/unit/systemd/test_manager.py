@@ -51,7 +51,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     breaks = {"KillUnit", "StopUnit", "ResetFailedUnit", "RestartUnit"}
     monkeypatch.setattr(bus, "import_pystemd", lambda: None)
-    monkeypatch.setattr(bus, "opened", lambda **_: (Bus(calls, breaks), True))
+    monkeypatch.setattr(bus, "connect", lambda **_: (Bus(calls, breaks), True))
     return calls
 
 

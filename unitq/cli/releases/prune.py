@@ -12,8 +12,8 @@ from unitq.model.release_names import within
 from unitq.revisions import history, state, store
 from unitq.revisions.release_folder import (
     delete,
+    hold,
     one_level_below,
-    opened,
     running_in,
     surplus,
 )
@@ -35,7 +35,7 @@ def prune(scope: Scope, path: str, keep: int, *, dry_run: bool, as_json: bool) -
     none of this app's is there: then it is another directory than was meant.
     """
     app = scope.installed().app
-    with opened(path) as folder, ExitStack() as locks:
+    with hold(path) as folder, ExitStack() as locks:
         # A release may be shared: another app's must stay as well.
         sharing = [
             other
@@ -88,7 +88,7 @@ def _by_worker(scope: Scope, app: str) -> dict[str, set[str]]:
     """Every release of each worker of the app."""
     place = scope.layout.app(app)
     found: dict[str, set[str]] = {}
-    for each in [*store.every(place, lambda _: None), state.current(place)]:
+    for each in [*store.read_all(place, lambda _: None), state.current(place)]:
         for worker in each.workers if each else ():
             found.setdefault(worker.name, set()).add(worker.release)
     return found
