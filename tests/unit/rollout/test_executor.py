@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.harness.world import NEW, OLD, pace
-from unitq.instances.state import Seen
+from unitq.instances.state import Observed
 from unitq.model.layout import user
 from unitq.model.names import InstanceName
 from unitq.rollout.engine.instance import Action, ActionKind, Phase
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ONE = InstanceName("a", 1)
-OLD_ONE = Seen("active", "running", invocation="old", pid=1, revision=OLD)
-NEW_ONE = Seen("active", "running", invocation="new", pid=2, revision=NEW)
+OLD_ONE = Observed("active", "running", invocation="old", pid=1, revision=OLD)
+NEW_ONE = Observed("active", "running", invocation="new", pid=2, revision=NEW)
 
 
 class Systemd:
@@ -36,7 +36,7 @@ class Systemd:
 class Bench:
     """A rollout of one instance whose order breaks the connection, and what is seen after that."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, after: Seen) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, after: Observed) -> None:
         layout = user(home=str(folder), uid=1000, environment={})
         self.executor: Any = Executor(Systemd(), layout, "shop")  # type: ignore[arg-type]
         steps = (PlannedChange(ONE, Change.RESTART, ""),)
@@ -49,7 +49,7 @@ class Bench:
         monkeypatch.setattr(self.executor, "_reconnect", self._reconnect)
         self._after = after
 
-    def _give(self, action: Action, _wanted: str | None, _seen: Seen) -> str:
+    def _give(self, action: Action, _wanted: str | None, _seen: Observed) -> str:
         self.given.append(action.kind)
         if len(self.given) == 1:
             raise BusLostError("the connection to systemd broke")
@@ -85,7 +85,7 @@ def test_one_that_was_carried_out_is_not_given_again(
     ],
 )
 def test_one_that_may_not_have_arrived_is_given_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: Seen
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: Observed
 ) -> None:
     bench = Bench(tmp_path, monkeypatch, after)
     bench.restart()

@@ -18,7 +18,7 @@ from unitq.revisions.release_folder import (
     surplus,
 )
 from unitq.rollout import ledger_store
-from unitq.rollout.archive import Stored, stored
+from unitq.rollout.archive import AppArchive, open_archive
 from unitq.rollout.releases_in_use import uses_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def prune(scope: Scope, path: str, keep: int, *, dry_run: bool, as_json: bool) -
             locks.enter_context(state.lock(scope.layout, other, state.command_name()))
         kept: dict[str, str] = {}
         for other in sharing:
-            kept = {**dict(_needed(stored(scope.replace(app=other)), folder)), **kept}
+            kept = {**dict(_needed(open_archive(scope.replace(app=other)), folder)), **kept}
         for name, pids in running_in(folder).items():
             kept.setdefault(name, f"process {min(pids)} is in it")
         for name, link in folder.linked.items():
@@ -94,7 +94,7 @@ def _by_worker(scope: Scope, app: str) -> dict[str, set[str]]:
     return found
 
 
-def _needed(found: Stored, folder: Folder) -> Iterator[tuple[str, str]]:
+def _needed(found: AppArchive, folder: Folder) -> Iterator[tuple[str, str]]:
     """The names of releases that must stay, and why."""
     app = found.current.app
     uses = uses_of(found)
