@@ -17,7 +17,7 @@ from unitq.cli.main import _COMMANDS, GROUPS, cli
 from unitq.cli.presets import queues
 from unitq.errors import Exit
 from unitq.presets import NONE
-from unitq.presets.detect import recognised
+from unitq.presets.detect import framework_of
 from unitq.presets.file import parse
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def test_the_preset_that_the_page_shows_is_a_good_one() -> None:
     given = {key for table in _tables(tomllib.loads(text)) for key in table}
     source = (DOCS.parent / "unitq/presets/file.py").read_text()
     assert given >= set(re.findall(r'\b(?:get|need|table|tables)\("(\w+)"', source)) - {"redis"}
-    found = recognised(presets, "bundle exec bin/acme-worker --verbose", {})
+    found = framework_of(presets, "bundle exec bin/acme-worker --verbose", {})
     assert found is not None
     assert found[0] is preset
 

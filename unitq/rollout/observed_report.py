@@ -260,7 +260,7 @@ def instance(app: str, slot: InstanceState, outcome: Outcome) -> ReportedInstanc
         drain_seconds=None if slot.drained_for is None else round(slot.drained_for, 3),
         reason=slot.reason,
         foreign=tuple(slot.external_changes),
-        unreached=seen.unreached.words(seen.pid) if seen and seen.unreached else None,
+        unreached=seen.unsafe_stop.words(seen.pid) if seen and seen.unsafe_stop else None,
         log=tuple(outcome.logs.get(slot.instance, ())),
         jobs=_in_hand(slot, outcome.jobs.get(slot.instance)),
         possible_jobs=_in_hand(slot, outcome.possible.get(slot.instance)),

@@ -58,12 +58,12 @@ def uses_of(found: Stored) -> Uses:
 def _orphans(found: Stored, uses: Uses) -> None:
     """What works for the app outside its units, in a release of a revision that is kept or not."""
     # Not for those who only ask what is kept.
-    from unitq.orphans.find import known, look
+    from unitq.orphans.find import prepare_search, scan
     from unitq.orphans.registered import Redis
 
-    what = known(found.scope, found.current)
+    what = prepare_search(found.scope, found.current)
     redis = Redis(found.scope, found.current)
-    for orphan in look(what, redis.registered()).every:
+    for orphan in scan(what, redis.registered()).every:
         pid = orphan.process.pid
         if orphan.release:
             uses.orphans.setdefault(orphan.release, set()).update(orphan.pids)
