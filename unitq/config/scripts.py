@@ -7,12 +7,12 @@ import shutil
 import stat
 from typing import TYPE_CHECKING
 
+from unitq.cmdline.invocation import HEAD_MAX, main_process, scripts
 from unitq.config.apply_preset import below_scripts
 from unitq.config.option_lint import settings_files
 from unitq.linux.links import changes_in_place
 from unitq.linux.trust import resolve
 from unitq.model.finding import Seen
-from unitq.presets.detect import HEAD_MAX, main_process, scripts
 from unitq.systemd.envfile import assignments
 
 if TYPE_CHECKING:

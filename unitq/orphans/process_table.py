@@ -15,10 +15,10 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.cmdline.invocation import interpreter, program
 from unitq.linux import proc
 from unitq.linux.process import folder, parse_status
 from unitq.model.process import Process
-from unitq.presets.detect import interpreter, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

@@ -16,6 +16,7 @@ from unitq.errors import NoMatchError, SystemdError, UnitqError
 from unitq.instances import observe
 from unitq.instances.state import LEFT_BEHIND, left_behind, program_names, unsafe_stop, wrapper
 from unitq.linux import proc
+from unitq.linux.interrupts import Interrupts
 from unitq.model import names
 from unitq.revisions import state as state_files
 from unitq.rollout import out_of_memory
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from unitq.instances.state import Observed, Wrapper
-    from unitq.linux.interrupts import Interrupts
     from unitq.model.layout import Layout
     from unitq.model.names import InstanceName
     from unitq.rollout.engine.instance import InstanceState
@@ -119,6 +119,7 @@ class Executor:
         self._tracker = StateTracker(systemd, self._where, app, ())
         self._probes: dict[str, InstanceName] = {}  # by the path of their unit job
         self._started: set[InstanceName] = set()  # and not yet inspected
+        self._interrupts = Interrupts()
 
     def run(
         self,
@@ -134,6 +135,7 @@ class Executor:
         ordered. An unexpected error ends the rollout, and is in the outcome: `broken`.
         """
         begun = monotonic()
+        self._interrupts = interrupts
         self._tracker = StateTracker(self._systemd, self._where, self._app, rollout.instances)
         end, broken = _End(), ""
         try:
@@ -413,7 +415,10 @@ class Executor:
             rollout.record_probe(name, False, "nobody heard what it said", monotonic())
         self._probes.clear()
         while True:
-            self._systemd.reconnect()
+            try:
+                self._systemd.reconnect(lambda: self._interrupts.count > 0)
+            except SystemdError as error:
+                raise self._orders.cut_off("systemd does not answer any more") from error
             with suppress(BusLostError):
                 self._read_state(rollout, everything=True)
                 return

@@ -16,6 +16,7 @@ from unitq.rollout import install
 from unitq.rollout.engine.instance import Action, ActionKind
 from unitq.systemd import journal
 from unitq.systemd.errors import BusLostError
+from unitq.text import unitq
 from unitq.units import unit_files
 
 if TYPE_CHECKING:
@@ -53,10 +54,15 @@ class Orders:
         """
         with suppress(BusLostError):  # the next order will notice
             if self._systemd.stopping():
-                raise GoingDownError(
-                    f"systemd is shutting down: the work on {self._app} is cut off",
-                    hint=f"once it is up again, `unitq -a {self._app} status` tells how to go on",
-                )
+                raise self.cut_off("systemd is shutting down")
+
+    def cut_off(self, why: str) -> GoingDownError:
+        """Returns the error for a rollout that ends where it is, as by a power failure."""
+        return GoingDownError(
+            f"{why}: the rollout of {self._app} is cut off",
+            hint=f"once it is up again, `{unitq(self._app, user=self._layout.user)} status` says "
+            "what to type",
+        )
 
     def write_down(self, actions: Iterable[Action], seen: Mapping[InstanceName, Observed]) -> None:
         """Puts all of them into the ledger: on disk when this returns.
