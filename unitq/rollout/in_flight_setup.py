@@ -111,7 +111,7 @@ def printed_jobs(scope: Scope, revision: Revision) -> JournalJobs | None:
     }
     if not printing:
         return None
-    return JournalJobs(printing, partial(journal.printed_by, user=scope.layout.user))
+    return JournalJobs(printing, partial(journal.output_by_invocation, user=scope.layout.user))
 
 
 def requeue_jobs(

@@ -12,7 +12,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.errors import Exit
-from unitq.revisions.model import settings_of
+from unitq.revisions.model import load_settings
 
 if TYPE_CHECKING:
     from unitq.model.settings import RolloutSettings
@@ -134,6 +134,6 @@ def story(number: int, records: tuple[Record, ...]) -> Story | None:
         code=last.data["code"] if last.what == "end" else None,
         awaiting=last.what == "end" and last.data.get("awaiting", False),
         pid=pids[-1] if pids else 0,
-        settings=settings_of(settings) if (settings := begin.data.get("settings")) else None,
+        settings=load_settings(settings) if (settings := begin.data.get("settings")) else None,
         cut_short=last.what == "end" and last.data.get("cut_short", False),
     )

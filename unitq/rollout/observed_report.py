@@ -208,7 +208,7 @@ def _counts(revision: Revision, outcome: Outcome) -> tuple[int, int]:
         and observed.serving
         and not observed.elsewhere
     }
-    current = sum(observed.revision == revision.wanted(name) for name, observed in serving.items())
+    current = sum(observed.revision == revision.goal(name) for name, observed in serving.items())
     return current, len(serving)
 
 

@@ -135,7 +135,7 @@ class Operation:
         unread = [
             name for name, instance in seen.items() if instance.present and not instance.readable
         ]
-        pins = {name: pin for name in unread if (pin := state.pinned(place, name))}
+        pins = {name: pin for name in unread if (pin := state.pin_of(place, name))}
         if unread:
             self.presenter.note(
                 f"note: cannot read {plural(len(unread), 'instance')} (not root); each counts as "

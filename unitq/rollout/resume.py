@@ -59,7 +59,7 @@ def resume(
         base = given or target.rollout
         units = store.unit_texts(scope.layout.app(app), target)
         plan = operation.plan(before, target, units, base)
-        settings = base.paced(max_unavailable or _pace_of(story))
+        settings = base.with_max_unavailable(max_unavailable or _pace_of(story))
         back = rollback_target(scope, target)
         if story.kind == "rollback" or target.id == story.back_to:
             # One that fails now is not rolled back either.
@@ -84,7 +84,7 @@ def give_up(scope: Scope) -> Story:
         story = latest(scope)
         if not ledger_store.blocking(place):
             raise NoMatchError(f"no rollout of {app} is under way, paused or cut off")
-        with files.nothing_changed("cannot write the ledger"):
+        with files.preflight_errors("cannot write the ledger"):
             ledger = ledger_store.resume(place, story.number, 0)
         with ledger:
             ledger.write("end", code=int(Exit.INTERRUPTED), aborted=True)
@@ -103,7 +103,7 @@ def _target(scope: Scope, story: Story, before: Revision) -> Revision:
         return before
     place = scope.layout.app(before.app)
     notes: list[str] = []
-    known = store.every(place, notes.append)
+    known = store.read_all(place, notes.append)
     whole = store.complete(place, known)
     for revision in known:
         if revision.id == story.revision and revision.id in whole:
