@@ -8,10 +8,14 @@ becomes a test, or a line in the issue.
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from hypothesis import settings
 
-from tests.harness import findings
+from tests.harness import findings, seconds
+
+if TYPE_CHECKING:
+    import pytest
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("steady", derandomize=True, deadline=None)
@@ -19,3 +23,9 @@ settings.register_profile("wild", print_blob=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 findings.install()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Called by pytest."""
+    if seconds.ASKED:
+        config.pluginmanager.register(seconds.Seconds())
