@@ -8,14 +8,12 @@ becomes a test, or a line in the issue.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
 
 from tests.harness import findings, seconds
-
-if TYPE_CHECKING:
-    import pytest
+from tests.harness.daily import mark_long
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("steady", derandomize=True, deadline=None)
@@ -29,3 +27,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Called by pytest."""
     if seconds.ASKED:
         config.pluginmanager.register(seconds.Seconds())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Called by pytest, before it goes by the marks."""
+    mark_long(items)
