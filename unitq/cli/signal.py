@@ -102,7 +102,7 @@ def _require_harmless(
 ) -> None:
     """Raises PreflightError where the signal would end workers or lose jobs."""
     instances = list(instances)
-    draining = {one.name for one in instances if one.ending}
+    draining = {one.name for one in instances if one.draining}
     recipients = {
         one.name: [
             Recipient(proc.name_of(pid), proc.handles(pid, number))
@@ -134,7 +134,7 @@ def _framework(scope: Scope, revision: Revision, worker: str) -> Framework | Non
     unit = told(text, str(scope.layout.app(revision.app).pins(worker)))
     if unit is None:
         return Framework(preset, preset.stop.signal)
-    return Framework(preset.fitted(unit.command), unit.stop_signal)
+    return Framework(preset.for_command(unit.command), unit.stop_signal)
 
 
 def _signal(text: str) -> int:

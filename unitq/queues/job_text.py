@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.text import duration
-from unitq.toml.document import quoted
+from unitq.toml.document import quote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def shown(text: str) -> str:
     """Text out of Redis, on one line and harmless."""
-    return text if text.isprintable() and len(text) <= 60 else quoted(text)
+    return text if text.isprintable() and len(text) <= 60 else quote(text)
 
 
 def job_text(job: Job, now: float) -> str:
@@ -27,7 +27,7 @@ def job_text(job: Job, now: float) -> str:
     return f"{name} {shown(short)}{since}"
 
 
-def held_text(jobs: Sequence[Job] | None, possible: Sequence[Job], now: float) -> str:
+def in_flight_text(jobs: Sequence[Job] | None, possible: Sequence[Job], now: float) -> str:
     """`SendSms 8f3a for 9 s and 2 more`: what a worker is busy with; empty: nobody knows.
 
     `possible` are those of which one may be in its hand, where the others are not known (None).
