@@ -71,6 +71,7 @@ def _no_mix(site: Site) -> None:
         assert (release, nice) in (("1", 0), ("2", 5)), name
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("way", ["resume", "rollback", "abort"])
 def test_killed_after_any_record_a_deploy_is_resumed_rolled_back_or_left(
     system_site: Site, observe: Observe, way: str

@@ -155,6 +155,7 @@ def test_after_kill_9_status_tells_the_truth_and_systemd_brings_the_instance_in_
     assert (site.scope.state_dir / site.app / "current").readlink().name.startswith("2-")
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(
     ("where", "moment"),
     [("system", "unit written"), ("user", "installed"), ("system", "settling"), ("user", "drains")],
@@ -355,6 +356,7 @@ def test_a_second_deploy_is_refused_and_told_who_is_at_work(user_site: Site) -> 
 # --- systemd and the bus go away ------------------------------------------------------------------
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(
     ("where", "moment"), [("system", "draining"), ("user", "draining"), ("system", "settling")]
 )
@@ -376,6 +378,7 @@ def test_a_daemon_reexec_in_mid_rollout_changes_nothing(
     assert "did not drain" not in result.stderr
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(
     ("where", "by"),
     [("system", ()), ("system", OVER_THE_BUS), ("user", OVER_THE_BUS)],
@@ -427,6 +430,7 @@ def test_status_goes_on_watching_through_a_daemon_reexec(system_site: Site) -> N
     assert watch.wait().stderr == ""
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(
     ("where", "verb"),
     [("system", "daemon-reload"), ("system", "daemon-reexec"), ("user", "daemon-reexec")],

@@ -138,6 +138,7 @@ def test_a_failure_is_told_in_one_block_everywhere(site: Site) -> None:
     assert again.code == 12, again
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(
     ("how", "why"),
     [

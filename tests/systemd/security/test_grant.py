@@ -195,6 +195,7 @@ def test_the_same_account_twice_follows_the_one_deploy(grants: Grants) -> None:
     assert results[0].stdout == results[1].stdout
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM])
 def test_a_caller_who_dies_ends_nothing(grants: Grants, number: signal.Signals) -> None:
     busy(grants)
@@ -586,6 +587,7 @@ def test_groups_and_apps_are_apart(make_grants: Callable[[], Grants]) -> None:
     assert listed.code == 0
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("account", ["dev@corp", "a~b", "x.y-z_"])
 def test_accounts_of_odd_names(grants: Grants, account: str) -> None:
     command = ["useradd", "--badname", "--no-create-home", "--groups", GROUP, account]
