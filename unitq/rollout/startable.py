@@ -32,8 +32,8 @@ def require(layout: Layout, revision: Revision, workers: Iterable[str]) -> None:
         if (worker := revision.worker(name)) is None:
             continue
         unit = _unit(layout, revision, worker)
-        if found := _problems(worker, unit):
-            problems += found
+        if missing := _problems(worker, unit):
+            problems += missing
         elif unit and not unit.dynamic:
             starts.append(_start(worker, unit))
     problems += [
@@ -65,8 +65,8 @@ def _problems(worker: WorkerRevision, unit: Told | None) -> list[str]:
         return []  # not for us to see
     if unit is None:
         return []
-    found = preflight.of_command(unit.command, worker.release, place, unit.directives)
-    return [finding.text for finding in found]
+    findings = preflight.of_command(unit.command, worker.release, place, unit.directives)
+    return [finding.text for finding in findings]
 
 
 def _start(worker: WorkerRevision, unit: Told) -> reachable.Start:
