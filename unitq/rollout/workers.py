@@ -99,7 +99,7 @@ def over(
             for name, instance in instances.items()
         )
         blocking_rollout.require_no_move(scope, revision, verb, steps)
-        startable.require(scope.layout, revision, _starting(steps))
+        startable.require(scope.layout, revision, _starting(steps), operation.systemd.search_path())
         with operation.interrupts.caught():
             outcome = operation.roll(revision, steps, settings(revision.rollout))
             _follow_with_target(operation.systemd, revision, verb, everything=not targets)
@@ -153,7 +153,7 @@ def scale(operation: Operation, counts: Sequence[str]) -> Exit:
         )
         linked = unit_files.enabled(scope.layout.unit_dir, names.target(before.app))
         links = set(target.links) ^ linked
-        startable.require(scope.layout, target, _starting(steps))
+        startable.require(scope.layout, target, _starting(steps), operation.systemd.search_path())
         plan = Plan(before, target, (), steps, tuple(sorted(links)))
         return Deployment(operation, plan, before, target.rollout).run()
 
