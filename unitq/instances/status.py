@@ -103,7 +103,7 @@ def statuses(
         rows.append(
             InstanceStatus(
                 instance,
-                revision.wanted(name),
+                revision.goal(name),
                 revision.code(name),
                 name in notes and notes[name] == instance.invocation,
                 unproven=_unproven(instance, lived, least),

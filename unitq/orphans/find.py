@@ -91,7 +91,7 @@ def prepare_search(scope: Scope, revision: Revision) -> Search:
     """Reads what is known of the app, also of what it was before."""
     place = scope.layout.app(revision.app)
     notes: list[str] = []
-    kept = store.every(place, notes.append)
+    kept = store.read_all(place, notes.append)
     if revision.id not in {each.id for each in kept}:
         kept.append(revision)
     presets = scope.presets()

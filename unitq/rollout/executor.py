@@ -271,7 +271,7 @@ class Executor:
                 worker,
                 kill["KillSignal"],
                 mixed=kill["KillMode"] == "mixed",
-                caught=proc.caught(main_pid),
+                caught=proc.handled_signals(main_pid),
             )
         where = observe.elsewhere(pids, main_pid)
         self._tracker.record(name, elsewhere=where, unsafe_stop=why)
@@ -477,7 +477,7 @@ class Executor:
                 ending = journal.ending(state.before, since, user=user)
                 rollout.record_ending(state.instance, ending)
             elif state.ending.detail == LEFT_BEHIND:
-                killed = journal.killed(state.before, since, user=user)
+                killed = journal.sigkills(state.before, since, user=user)
                 rollout.record_ending(state.instance, left_behind(killed))
 
     def _out_of_memory(self, rollout: Rollout, seconds: float) -> None:
@@ -488,7 +488,7 @@ class Executor:
         new = {one.instance: one.invocation or self._last_start(one) for one in suspects}
         starts = [each for one in suspects for each in (one.before, new[one.instance]) if each]
         named = journal.out_of_memory(starts, user=self._layout.user)
-        pids = out_of_memory.killed_pids(journal.of_the_kernel(seconds + _CLOCKS_DIFFER))
+        pids = out_of_memory.killed_pids(journal.kernel_messages(seconds + _CLOCKS_DIFFER))
         out_of_memory.record_causes(
             rollout,
             {one.instance for one in suspects if one.before in named or one.pid_before in pids},
@@ -527,7 +527,7 @@ def _wrapper(main_pid: int, members: Iterable[int]) -> Wrapper | None:
     for pid in below:
         # A loop sleeps between two workers.
         if proc.name_of(pid) != "sleep":
-            caught &= proc.caught(pid)
+            caught &= proc.handled_signals(pid)
     return found._replace(caught=caught)
 
 

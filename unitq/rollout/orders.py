@@ -150,7 +150,7 @@ class Orders:
         lines: tuple[str, ...] = ()
         if probed and (uid := self._uid(name)) is not None:
             identifier = names.probe_identifier(self._app, name)
-            lines = journal.said(identifier, _PROBE_LINES, uid=uid, user=user)
+            lines = journal.identifier_lines(identifier, _PROBE_LINES, uid=uid, user=user)
         return lines + (journal.tail(invocation, _LOG_LINES, user=user) if invocation else ())
 
     def _uid(self, name: InstanceName) -> int | None:
@@ -169,4 +169,4 @@ class Orders:
         """What the processes of that start printed last."""
         if not invocation:
             return ()
-        return journal.printed_last(invocation, _LAST_WORDS, user=self._layout.user)
+        return journal.last_output(invocation, _LAST_WORDS, user=self._layout.user)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.errors import NoMatchError, SystemdError
 from unitq.linux import changes
-from unitq.linux.interrupts import held
+from unitq.linux.interrupts import defer
 from unitq.systemd import bus
 from unitq.systemd.errors import GONE, TIMEOUT, BusLostError, failure, number_of
 
@@ -333,7 +333,7 @@ class Systemd:
 
     def _open(self) -> None:
         self._callbacks = ()
-        self._bus, self._private = bus.opened(user=self._user)
+        self._bus, self._private = bus.connect(user=self._user)
 
     def _owner(self) -> bytes:
         """The name that systemd has on the bus for as long as it is connected."""
@@ -374,8 +374,11 @@ class Systemd:
                 # Of one change systemd sends two signals: what is a service's own, and right behind
                 # it what all units have (dbus-unit.c, send_changed_signal).
                 last = pending[-1] if interface == _UNIT and pending else None
-                own = isinstance(last, Changed) and "ActiveState" not in last.properties
-                if last and own and last.unit == unit:
+                if (
+                    isinstance(last, Changed)
+                    and last.unit == unit
+                    and "ActiveState" not in last.properties
+                ):
                     last.properties.update(properties)
                 else:
                     pending.append(Changed(unit, properties))
@@ -444,7 +447,7 @@ class Systemd:
         while True:
             self.calls += 1
             try:
-                with held():
+                with defer():
                     return call()
             except Exception as error:
                 problem = failure(error, what, values, user=self._user)

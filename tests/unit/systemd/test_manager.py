@@ -53,7 +53,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     breaks = {"KillUnit", "StopUnit", "ResetFailedUnit", "RestartUnit"}
     monkeypatch.setattr(bus, "import_pystemd", lambda: None)
-    monkeypatch.setattr(bus, "opened", lambda **_: (Bus(calls, breaks), True))
+    monkeypatch.setattr(bus, "connect", lambda **_: (Bus(calls, breaks), True))
     return calls
 
 
@@ -109,7 +109,7 @@ def test_who_was_told_to_end_does_not_wait_long_for_a_systemd_that_has_gone(
     def sleep(*_: object) -> None:
         clock[0] += 0.5
 
-    monkeypatch.setattr(bus, "opened", gone)
+    monkeypatch.setattr(bus, "connect", gone)
     monkeypatch.setattr(manager, "monotonic", lambda: clock[0])
     monkeypatch.setattr(select, "select", sleep)
     with pytest.raises(NoSystemdError):
