@@ -17,7 +17,7 @@ from unitq.text import duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from unitq.instances.state import Seen
+    from unitq.instances.state import Observed
     from unitq.model.names import InstanceName
     from unitq.rollout.engine.rollout import Rollout
     from unitq.rollout.executor import Stop
@@ -61,7 +61,7 @@ class Lines:
     def update(
         self,
         rollout: Rollout,
-        seen: Mapping[InstanceName, Seen],  # noqa: ARG002
+        seen: Mapping[InstanceName, Observed],  # noqa: ARG002
         now: float,  # noqa: ARG002
     ) -> None:
         """Prints what has changed."""
@@ -100,9 +100,9 @@ class Lines:
         jobs, possible = self._hands.jobs.get(name), self._hands.possible.get(name, ())
         if not (possible if jobs is None else jobs):
             return ""
-        from unitq.queues.job_text import held_text
+        from unitq.queues.job_text import in_flight_text
 
-        return f": {held_text(jobs, possible, time())}"
+        return f": {in_flight_text(jobs, possible, time())}"
 
     def _print(self, line: str, jobs: str) -> None:
         if self._keep:
@@ -140,7 +140,7 @@ class Live(Lines):
         with suppress(OSError):
             self._picture.__exit__()
 
-    def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:
+    def update(self, rollout: Rollout, seen: Mapping[InstanceName, Observed], now: float) -> None:
         """Prints what has changed and redraws what is in flight."""
         super().update(rollout, seen, now)
         if self._read and (now - self._drawn >= _REDRAW or not rollout.in_flight):

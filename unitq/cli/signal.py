@@ -102,7 +102,7 @@ def _require_harmless(
 ) -> None:
     """Raises PreflightError where the signal would end workers or lose jobs."""
     instances = list(instances)
-    draining = {one.name for one in instances if one.ending}
+    draining = {one.name for one in instances if one.draining}
     recipients = {
         one.name: [
             Recipient(proc.name_of(pid), proc.handles(pid, number))

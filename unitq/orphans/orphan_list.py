@@ -10,9 +10,9 @@ from unitq.errors import Exit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from unitq.orphans.drain import Drain, Drained
-    from unitq.orphans.find import Known, Look
-    from unitq.orphans.ownership import Keeper
+    from unitq.orphans.drain import Drain, DrainResult
+    from unitq.orphans.find import Scan, Search
+    from unitq.orphans.ownership import Owner
     from unitq.orphans.registered import Redis
 
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 class OrphanList:
     """The orphans of an app, at one moment."""
 
-    what: Known
-    look: Look  # those that are shown: as they are now, or as they were before they ended
-    others: Look  # those that were not named
+    what: Search
+    look: Scan  # those that are shown: as they are now, or as they were before they ended
+    others: Scan  # those that were not named
     redis: Redis
-    keepers: Mapping[int, Keeper]  # by PID
-    drained: Mapping[int, Drained]
+    owners: Mapping[int, Owner]  # by PID
+    drained: Mapping[int, DrainResult]
     left: frozenset[int]  # the PIDs of those that are still there
     code: Exit
     now: float  # seconds since 1970
 
 
-def exit_code(found: Look) -> Exit:
+def exit_code(found: Scan) -> Exit:
     """Returns the exit code for what there is."""
     if not found.orphans:
         # Whoever it is has to look: it may be an older copy of the app, under another account.
@@ -39,7 +39,7 @@ def exit_code(found: Look) -> Exit:
     return Exit.STALE if found.stale else Exit.NOT_AS_WANTED
 
 
-def exit_code_after(done: Drain, after: Look) -> Exit:
+def exit_code_after(done: Drain, after: Scan) -> Exit:
     """Returns the exit code of a drain, by what there is after it."""
     if done.interrupted:
         return Exit.INTERRUPTED

@@ -27,7 +27,7 @@ def job_text(job: Job, now: float) -> str:
     return f"{name} {shown(short)}{since}"
 
 
-def held_text(jobs: Sequence[Job] | None, possible: Sequence[Job], now: float) -> str:
+def in_flight_text(jobs: Sequence[Job] | None, possible: Sequence[Job], now: float) -> str:
     """`SendSms 8f3a for 9 s and 2 more`: what a worker is busy with; empty: nobody knows.
 
     `possible` are those of which one may be in its hand, where the others are not known (None).

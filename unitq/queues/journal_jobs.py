@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from unitq.queues.log_lines import Held, Said, follow, held
+from unitq.queues.log_lines import InFlight, JobLog, follow, in_flight_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence, Set
@@ -44,7 +44,7 @@ class Read(Protocol):
     ) -> Mapping[str, Sequence[Print]]: ...
 
 
-class Printed:
+class JournalJobs:
     """The jobs that instances have begun and not ended, by what they printed."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Printed:
         """`printing` is by worker."""
         self._printing = printing
         self._read = read
-        self._said: dict[str, Said] = {}  # by invocation
+        self._said: dict[str, JobLog] = {}  # by invocation
         self._until: dict[str, float] = {}  # the time of the last line that was read
 
     def tells(self, name: InstanceName) -> bool:
@@ -68,11 +68,11 @@ class Printed:
         fetched: Mapping[str, Set[str]],
         *,
         ended: bool = False,
-    ) -> dict[InstanceName, Held]:
+    ) -> dict[InstanceName, InFlight]:
         """What each of these starts (invocations) has in hand now, as far as it prints it.
 
-        `fetched` is by framework: see unitq.queues.log_lines.held. `ended`: they have come to their
-        end, and no more is coming. Raises UnitqError where the journal cannot be read.
+        `fetched` is by framework: see log_lines.in_flight_jobs. `ended`: the starts are over, and
+        no more lines come. Raises UnitqError where the journal cannot be read.
         """
         mine = {name: start for name, start in starts.items() if start and self.tells(name)}
         if ended:
@@ -85,7 +85,7 @@ class Printed:
             lines |= self._read(new, None, last, ended=ended)
             whole = sum(map(len, lines.values())) < last
             for start in new:
-                self._said[start] = self._said.get(start, Said())._replace(whole=whole)
+                self._said[start] = self._said.get(start, JobLog())._replace(whole=whole)
         if known:
             since = min(self._until[each] for each in known) - _OVERLAP
             lines |= self._read(sorted(known), since, 0, ended=False)
@@ -96,5 +96,5 @@ class Printed:
             self._said[start] = said
             if own:
                 self._until[start] = own[-1].time
-            found[name] = held(said, how.prints, fetched.get(how.preset))
+            found[name] = in_flight_jobs(said, how.prints, fetched.get(how.preset))
         return found

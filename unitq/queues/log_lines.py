@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from unitq.systemd.journal_event import Print
 
 
-class Said(NamedTuple):
+class JobLog(NamedTuple):
     """What one start of a worker has said of its jobs so far."""
 
     open: Mapping[str, Job] = {}  # by id: begun and not ended
@@ -25,14 +25,14 @@ class Said(NamedTuple):
     gaps: bool = False  # the journal has left some of them out (RateLimitBurst=, journald.conf(5))
 
 
-class Held(NamedTuple):
+class InFlight(NamedTuple):
     """What it has in hand by that. None: it does not say for certain."""
 
     jobs: tuple[Job, ...] | None
     possible: tuple[Job, ...]
 
 
-def follow(said: Said, prints: Prints, lines: Iterable[Print], queue: str) -> Said:
+def follow(said: JobLog, prints: Prints, lines: Iterable[Print], queue: str) -> JobLog:
     """The same after these lines. Lines that have been read before change nothing.
 
     `queue` is that of its jobs where it is known; lines do not tell.
@@ -63,7 +63,7 @@ def follow(said: Said, prints: Prints, lines: Iterable[Print], queue: str) -> Sa
     return said._replace(open=still, spoke=spoke, gaps=gaps)
 
 
-def held(said: Said, prints: Prints, fetched: Set[str] | None) -> Held:
+def in_flight_jobs(said: JobLog, prints: Prints, fetched: Set[str] | None) -> InFlight:
     """What it has in hand.
 
     `fetched` are the ids of the jobs that Redis keeps until their worker says that it has them, or
@@ -71,15 +71,15 @@ def held(said: Said, prints: Prints, fetched: Set[str] | None) -> Held:
     not among those any more is at work.
     """
     if not said.spoke:
-        return Held(None, ())
+        return InFlight(None, ())
     jobs = tuple(said.open.values())
     if said.gaps:
         # Of what it began, the end may be among the lines that are missing, and another beginning.
-        return Held(None, jobs)
+        return InFlight(None, jobs)
     if not jobs and not said.whole:
-        return Held(None, ())
+        return InFlight(None, ())
     if not prints.ahead or not jobs:
-        return Held(jobs, ())
+        return InFlight(jobs, ())
     if fetched is not None and (busy := tuple(job for job in jobs if job.id not in fetched)):
-        return Held(busy, ())
-    return Held(None, jobs)
+        return InFlight(busy, ())
+    return InFlight(None, jobs)

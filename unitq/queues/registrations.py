@@ -24,7 +24,7 @@ REUSED_AFTER = 60.0
 RECENTLY = 90.0
 
 
-class Standing(StrEnum):
+class Status(StrEnum):
     """What a registration is."""
 
     SERVING = "serving"  # a process of an instance
@@ -39,7 +39,7 @@ class Standing(StrEnum):
     @property
     def bad(self) -> bool:
         """Whether somebody should look at it."""
-        return self in (Standing.DEAD, Standing.ORPHAN, Standing.STALE, Standing.UNCLEAR)
+        return self in (Status.DEAD, Status.ORPHAN, Status.STALE, Status.UNCLEAR)
 
 
 class Living(NamedTuple):
@@ -53,7 +53,7 @@ class Finding(NamedTuple):
     """A registration, and what it is worth."""
 
     registration: Registration
-    standing: Standing
+    status: Status
     why: str
     instance: str = ""  # sms@3, where its process is an instance's
     unit: str = ""  # of systemd, where its process is in one
@@ -64,7 +64,7 @@ class Finding(NamedTuple):
         return self.registration.jobs
 
 
-def judged(
+def classify(
     registrations: Iterable[Registration],
     *,
     app: str,
@@ -81,8 +81,8 @@ def judged(
         for each in registrations
     )
     newest = _newest(every, host)
-    found = [_judged(each, app, host, living, newest) for each in every]
-    return [_doubted(each, now) if each.standing is Standing.DEAD else each for each in found]
+    found = [_classify(each, app, host, living, newest) for each in every]
+    return [_doubted(each, now) if each.status is Status.DEAD else each for each in found]
 
 
 def _doubted(dead: Finding, now: float) -> Finding:
@@ -94,7 +94,7 @@ def _doubted(dead: Finding, now: float) -> Finding:
         f"{dead.why}, but its heartbeat is {max(0.0, now - heartbeat):.0f} s old: killed just now, "
         "or of another machine or container of this name; look again in two minutes"
     )
-    return dead._replace(standing=Standing.UNCLEAR, why=why)
+    return dead._replace(status=Status.UNCLEAR, why=why)
 
 
 def _newest(every: Iterable[Registration], host: str) -> dict[int, Registration]:
@@ -108,7 +108,7 @@ def _newest(every: Iterable[Registration], host: str) -> dict[int, Registration]
     return found
 
 
-def _judged(
+def _classify(
     one: Registration,
     app: str,
     host: str,
@@ -116,18 +116,18 @@ def _judged(
     newest: dict[int, Registration],
 ) -> Finding:
     if one.host is not None and one.host != host:
-        return Finding(one, Standing.ELSEWHERE, one.stale or f"of host {one.host}")
+        return Finding(one, Status.ELSEWHERE, one.stale or f"of host {one.host}")
     if one.host is None or one.pid is None:
         if one.stale:
-            return Finding(one, Standing.STALE, one.stale)
-        return Finding(one, Standing.UNKNOWN, "the framework does not say which process it is")
+            return Finding(one, Status.STALE, one.stale)
+        return Finding(one, Status.UNKNOWN, "the framework does not say which process it is")
     process = living(one.pid)
     if process is None:
-        return Finding(one, Standing.DEAD, f"its process {one.pid} is gone")
-    instance, unit = whose(app, process.cgroup)
+        return Finding(one, Status.DEAD, f"its process {one.pid} is gone")
+    instance, unit = instance_and_unit(app, process.cgroup)
     if process.started is None:
         why = f"PID {one.pid} may not be looked at: as root it can be"
-        return Finding(one, Standing.UNCLEAR, why)
+        return Finding(one, Status.UNCLEAR, why)
     late = one.since is not None and process.started - one.since > REUSED_AFTER
     if instance:
         return _of_instance(one, instance, unit, late=late, newest=newest[one.pid])
@@ -135,16 +135,16 @@ def _judged(
         # The clock that is compared here may have been set; but what lives outside is no
         # process of ours, and it did not make this registration.
         why = f"PID {one.pid} is another process now, which began later"
-        return Finding(one, Standing.DEAD, why, unit=unit)
+        return Finding(one, Status.DEAD, why, unit=unit)
     if other := _other_app(process.cgroup):
         why = f"its process {one.pid} belongs to {other}"
-        return Finding(one, Standing.OTHER_APP, why, unit=unit)
+        return Finding(one, Status.OTHER_APP, why, unit=unit)
     if one.since is None:
         why = f"PID {one.pid} lives outside every unit of {app}, and may be another process now"
-        return Finding(one, Standing.UNCLEAR, why, unit=unit)
+        return Finding(one, Status.UNCLEAR, why, unit=unit)
     where = unit or process.cgroup
     why = f"its process {one.pid} lives outside every unit of {app}{where and f', in {where}'}"
-    return Finding(one, Standing.ORPHAN, why, unit=unit)
+    return Finding(one, Status.ORPHAN, why, unit=unit)
 
 
 def _of_instance(
@@ -152,17 +152,17 @@ def _of_instance(
 ) -> Finding:
     if newest is not one and newest.since is not None and one.since is not None:
         why = f"PID {one.pid} is a later worker's, {newest.id}"
-        return Finding(one, Standing.DEAD, why, instance, unit)
+        return Finding(one, Status.DEAD, why, instance, unit)
     if late:
         # Ours, so it is only named: a clock that was set must not cost a living worker its place.
         why = f"PID {one.pid} is {instance}'s, which began later"
-        return Finding(one, Standing.UNCLEAR, why, instance, unit)
+        return Finding(one, Status.UNCLEAR, why, instance, unit)
     if one.stale:
-        return Finding(one, Standing.STALE, f"{one.stale}, but {instance} lives", instance, unit)
-    return Finding(one, Standing.SERVING, "", instance, unit)
+        return Finding(one, Status.STALE, f"{one.stale}, but {instance} lives", instance, unit)
+    return Finding(one, Status.SERVING, "", instance, unit)
 
 
-def whose(app: str, cgroup: str) -> tuple[str, str]:
+def instance_and_unit(app: str, cgroup: str) -> tuple[str, str]:
     """The instance of the app and the unit that a cgroup is of; empty where it is none."""
     parts = [part for part in cgroup.split("/") if part]
     units = [part for part in parts if part.endswith((".service", ".scope"))]

@@ -22,7 +22,7 @@ _LINES = ("[redis]", 'url = "redis://127.0.0.1:6379/0"')
 _PRESET = 'preset = "php-resque"'
 
 
-def loaded(scope: Scope, *, reading: bool = True) -> tuple[App, Path]:
+def load_app(scope: Scope, *, reading: bool = True) -> tuple[App, Path]:
     """The app as its file describes it: also of one that -a names and that is installed from
     elsewhere. Raises ConfigError. See Scope.load for `reading`."""
     from unitq.revisions import state
@@ -42,14 +42,14 @@ class NoRedisError(ConfigError):
     """The configuration does not say where the queues are: it need not."""
 
 
-class Way(NamedTuple):
+class QueueAccess(NamedTuple):
     """How to look at the queues of an app."""
 
     connection: Connection
     sources: tuple[Source, ...]
 
 
-def way(app: App, presets: Mapping[str, Preset], source: str) -> Way:
+def queue_access(app: App, presets: Mapping[str, Preset], source: str) -> QueueAccess:
     """Raises ConfigError where the configuration does not say enough. Asks Redis nothing yet."""
     from unitq.linux.read_as import deciding
     from unitq.queues.client import Connection
@@ -62,16 +62,18 @@ def way(app: App, presets: Mapping[str, Preset], source: str) -> Way:
             hint="add these lines",
         )
     found = sources(app, presets, source)
-    return Way(Connection(app.redis, _secrets(app), told_by=deciding(app.owner)), found)
+    return QueueAccess(Connection(app.redis, _secrets(app), told_by=deciding(app.owner)), found)
 
 
-def of_installed(scope: Scope, revision: Revision, *, reading: bool = True) -> tuple[App, Way]:
+def access_for_revision(
+    scope: Scope, revision: Revision, *, reading: bool = True
+) -> tuple[App, QueueAccess]:
     """The same for an installed app. Raises UnitqError.
 
     What is installed does not say where Redis is; the file that it was made from does.
     """
     app, path = scope.replace(config=scope.config or revision.config).load(reading=reading)
-    return app, way(app, scope.presets(), str(path))
+    return app, queue_access(app, scope.presets(), str(path))
 
 
 def sources(app: App, presets: Mapping[str, Preset], source: str) -> tuple[Source, ...]:

@@ -80,7 +80,7 @@ class Checked:
 def check(scope: Scope, *, ask_redis: bool = False) -> Checked:
     """Looks at the configuration file and the machine; changes nothing. Raises ConfigError."""
     app, path = scope.load()
-    found, refused = code.look(app)
+    found, refused = code.find_code(app)
     inputs = read(scope, app, path, found)
     units: Rendered | None = None
     broken: UnitqError | None = None
@@ -211,10 +211,10 @@ def _exposure(scope: Scope, app: App, found: Mapping[str, Code]) -> list[Finding
 def _redis(scope: Scope, app: App, path: Path) -> Answered:
     """What the configured Redis answers, in two seconds at the most."""
     from unitq.queues.check import answered, unreachable
-    from unitq.queues.sources import way
+    from unitq.queues.sources import queue_access
 
     try:
-        there = way(app, scope.presets(), str(path))
+        there = queue_access(app, scope.presets(), str(path))
         return answered(there.connection, there.sources)
     except (ConfigError, NotPermittedError) as error:  # its password is nowhere, or not for us
         return unreachable(error)

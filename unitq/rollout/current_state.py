@@ -22,16 +22,16 @@ def running(
     systemd: Systemd, scope: Scope, where: observe.Machine, revision: Revision
 ) -> dict[InstanceName, observe.Instance]:
     """Every instance of the app: those that systemd knows and those that should be there."""
-    pinned = state.pinned_instances(scope.layout.app(revision.app))
+    pinned = state.instances_with_pin(scope.layout.app(revision.app))
     workers = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
     known = pinned | set(revision.instances)
     found = observe.instances(systemd, where, revision.app, workers, known)
-    found = observe.compared(revision, found)
+    found = observe.compare_code(revision, found)
     # What is loaded, not wanted, not there and not pinned is only a memory of systemd's.
     return {
         name: instance
         for name, instance in found.items()
-        if name in known or instance.present or revision.wanted(name)
+        if name in known or instance.present or revision.goal(name)
     }
 
 
@@ -45,10 +45,10 @@ def as_running(
     return {
         name: Running(
             active=instance.present,
-            revision=instance.told,
+            revision=instance.known_revision,
             moved=instance.moved or ("a commit that nothing tells" if instance.doubtful else ""),
             serving=instance.serving,
-            ending=instance.ending,
+            ending=instance.draining,
             replaced=bool(instance.replaced),
             unproven=instance.begun is not None and _age(instance) < min_healthy,
             paused=name in notes and notes[name] == instance.invocation,
@@ -60,7 +60,7 @@ def as_running(
 def _age(instance: observe.Instance) -> float:
     """Seconds that its main process has lived, whatever the wall clock says; inf: it is gone.
 
-    Not where it has ended since systemd called it running: then what follows is young.
+    Not where it has ended since systemd called it running: then what follows is unproven.
     """
     age = proc.age(instance.main_pid) if instance.main_pid else None
     if age is None:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from unitq.context import Scope
     from unitq.model.app import App
     from unitq.model.names import InstanceName
-    from unitq.queues.journal_jobs import Printed
+    from unitq.queues.journal_jobs import JournalJobs
     from unitq.queues.model import Sample
-    from unitq.queues.sources import Way
+    from unitq.queues.sources import QueueAccess
     from unitq.revisions.model import Revision
     from unitq.rollout.advisory import Advisory
     from unitq.rollout.in_flight import Consumes, InFlightTracker, Presence, Snapshot
@@ -32,14 +32,14 @@ class Queues(NamedTuple):
     revision: Revision
     configured: tuple[App, Path] | None  # the file, where this command has read it already
 
-    def way(self, *, reading: bool = True) -> tuple[App, Way]:
+    def queue_access(self, *, reading: bool = True) -> tuple[App, QueueAccess]:
         """The app and the way to its queues. Raises UnitqError. See Scope.load for `reading`."""
-        from unitq.queues.sources import of_installed, way
+        from unitq.queues.sources import access_for_revision, queue_access
 
         if self.configured is None:
-            return of_installed(self.scope, self.revision, reading=reading)
+            return access_for_revision(self.scope, self.revision, reading=reading)
         app, path = self.configured
-        return app, way(app, self.scope.presets(), str(path))
+        return app, queue_access(app, self.scope.presets(), str(path))
 
 
 def looks(
@@ -61,7 +61,9 @@ def looks(
     printed = None
     if named:
         printed = advisory.ask(unknown, partial(printed_by, scope, revision), None)
-    there = queues.way() if waiting else advisory.ask(unknown, partial(_where, queues), None)
+    there = (
+        queues.queue_access() if waiting else advisory.ask(unknown, partial(_where, queues), None)
+    )
     if there is None:
         return InFlightTracker(None, advisory, printed=printed) if printed else None, None
     app, found = there
@@ -70,12 +72,12 @@ def looks(
     return hands, Presence(ask, waiting) if waiting else None
 
 
-def _where(queues: Queues) -> tuple[App, Way] | None:
+def _where(queues: Queues) -> tuple[App, QueueAccess] | None:
     """The way to the queues; None where the configuration names no Redis, as it need not."""
     from unitq.queues.sources import NoRedisError
 
     try:
-        return queues.way()
+        return queues.queue_access()
     except NoRedisError:  # `unitq queues` says how to name one
         return None
 
@@ -91,12 +93,12 @@ def taken(app: App, revision: Revision) -> dict[str, Consumes]:
     }
 
 
-def printed_by(scope: Scope, revision: Revision) -> Printed | None:
+def printed_by(scope: Scope, revision: Revision) -> JournalJobs | None:
     """Who reads the jobs of these workers in the journal; None: none of them prints any.
 
     Raises ConfigError where a preset of the operator's own is wrong.
     """
-    from unitq.queues.journal_jobs import Printed, Printing
+    from unitq.queues.journal_jobs import JournalJobs, Printing
     from unitq.systemd import journal
 
     presets = scope.presets()
@@ -109,7 +111,7 @@ def printed_by(scope: Scope, revision: Revision) -> Printed | None:
     }
     if not printing:
         return None
-    return Printed(printing, partial(journal.printed_by, user=scope.layout.user))
+    return JournalJobs(printing, partial(journal.output_by_invocation, user=scope.layout.user))
 
 
 def put_back(queues: Queues, outcome: Outcome, held: InFlightTracker) -> dict[InstanceName, str]:
@@ -125,7 +127,7 @@ def put_back(queues: Queues, outcome: Outcome, held: InFlightTracker) -> dict[In
     told: dict[InstanceName, str] = {}
     if not any(held.workers.get(name) for name in killed):
         return told
-    app, found = queues.way(reading=False)
+    app, found = queues.queue_access(reading=False)
     sources = {source.preset: source for source in found.sources}
     for name in killed:
         worker = app.worker(name.worker)
@@ -138,7 +140,7 @@ def put_back(queues: Queues, outcome: Outcome, held: InFlightTracker) -> dict[In
     return told
 
 
-def _in_hand(found: Way) -> Snapshot:
+def _in_hand(found: QueueAccess) -> Snapshot:
     """What Redis tells of this host's workers and of all jobs in hand. Raises QueuesError."""
     from unitq.queues.snapshot import take_snapshot
 
@@ -146,7 +148,7 @@ def _in_hand(found: Way) -> Snapshot:
     return told(found, samples)
 
 
-def told(found: Way, samples: Sequence[Sample]) -> Snapshot:
+def told(found: QueueAccess, samples: Sequence[Sample]) -> Snapshot:
     """The part of a look that is about the workers of this host and the jobs in hand."""
     from unitq.presets.redis_keys import WITH_PIDS
     from unitq.rollout.in_flight import Snapshot

@@ -240,7 +240,7 @@ def _counts(revision: Revision, outcome: Outcome) -> tuple[int, int]:
         for name in (slot.instance for slot in _staying(outcome))
         if (found := outcome.seen.get(name)) and found.serving and not found.elsewhere
     }
-    fresh = sum(found.revision == revision.wanted(name) for name, found in seen.items())
+    fresh = sum(found.revision == revision.goal(name) for name, found in seen.items())
     return fresh, len(seen)
 
 
@@ -260,7 +260,7 @@ def instance(app: str, slot: InstanceState, outcome: Outcome) -> ReportedInstanc
         drain_seconds=None if slot.drained_for is None else round(slot.drained_for, 3),
         reason=slot.reason,
         foreign=tuple(slot.external_changes),
-        unreached=seen.unreached.words(seen.pid) if seen and seen.unreached else None,
+        unreached=seen.unsafe_stop.words(seen.pid) if seen and seen.unsafe_stop else None,
         log=tuple(outcome.logs.get(slot.instance, ())),
         jobs=_in_hand(slot, outcome.jobs.get(slot.instance)),
         possible_jobs=_in_hand(slot, outcome.possible.get(slot.instance)),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from unitq.context import Scope
-    from unitq.instances.state import Seen
+    from unitq.instances.state import Observed
     from unitq.model.app import App
     from unitq.model.names import InstanceName
     from unitq.model.settings import RolloutSettings
@@ -133,7 +133,7 @@ class Operation:
         """
         place = self.scope.layout.app(app)
         unread = [name for name, one in seen.items() if one.present and not one.readable]
-        told = {name: pin for name in unread if (pin := state.pinned(place, name))}
+        told = {name: pin for name in unread if (pin := state.pin_of(place, name))}
         if unread:
             self.presenter.note(
                 f"note: {plural(len(unread), 'instance')} may be looked into by root only; taken "
@@ -285,10 +285,10 @@ class Operation:
         """
         from unitq.orphans import find
 
-        def look() -> tuple[Orphan, ...]:
-            return find.look(find.known(self.scope, revision)).orphans
+        def scan() -> tuple[Orphan, ...]:
+            return find.scan(find.prepare_search(self.scope, revision)).orphans
 
-        return advisory.ask("orphans were not looked for", look, None)
+        return advisory.ask("orphans were not looked for", scan, None)
 
     def _earlier(self, ledger: Ledger) -> tuple[Command, ...]:
         """What the commands before this one did in the same rollout."""
@@ -326,7 +326,7 @@ class Operation:
             for step in steps
             if step.change in (Change.START, Change.RESTART, Change.SURGE)
         }
-        for name, head in observe.moved_heads(revision).items():
+        for name, head in observe.different_heads(revision).items():
             worker = revision.worker(name)
             if worker and name in starting:
                 self.presenter.warn(
@@ -361,7 +361,7 @@ class _Tolerant:
         """Passes it on."""
         self._passed(lambda: self._shown.stopping(stop))
 
-    def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:
+    def update(self, rollout: Rollout, seen: Mapping[InstanceName, Observed], now: float) -> None:
         """Passes on what has changed."""
         self._passed(lambda: self._shown.update(rollout, seen, now))
 

@@ -12,7 +12,7 @@ from unitq.systemd.exit_status import End
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from unitq.instances.state import Seen
+    from unitq.instances.state import Observed
     from unitq.model.names import InstanceName
     from unitq.queues.model import Job
     from unitq.rollout.engine.instance import InstanceState
@@ -25,7 +25,7 @@ class Outcome:
     """The outcome of a rollout, as it was observed."""
 
     rollout: Rollout
-    seen: Mapping[InstanceName, Seen]
+    seen: Mapping[InstanceName, Observed]
     seconds: float
     least_serving: Mapping[str, int]  # per worker, while the rollout ran
     interrupted: bool = False

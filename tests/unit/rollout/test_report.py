@@ -14,7 +14,7 @@ from tests.harness.build import app, instance, revision
 from tests.harness.world import pace
 from unitq.cli.presenter import show
 from unitq.errors import Exit
-from unitq.instances.state import Keeper, Seen, Unreached
+from unitq.instances.state import Observed, UnsafeStop, Wrapper
 from unitq.queues.model import Job
 from unitq.rollout import report_text
 from unitq.rollout.engine.instance import InstanceState, Phase
@@ -56,10 +56,10 @@ def outcome(target: Revision, *slots: dict[str, Any], **more: Any) -> Outcome:
         )
         for step, each in zip(steps, slots, strict=True)
     }
-    up = Seen("active", "running", revision=target.id)
+    up = Observed("active", "running", revision=target.id)
     old = replace(up, revision="0-000000")
     seen = {
-        name: {Phase.HEALTHY: up, Phase.FAILED: Seen()}.get(slot.phase, old)
+        name: {Phase.HEALTHY: up, Phase.FAILED: Observed()}.get(slot.phase, old)
         for name, slot in made.items()
     }
     values: dict[str, Any] = {"seconds": 58.0, "least_serving": {"sms": 2}} | more
@@ -213,11 +213,11 @@ def test_what_was_killed_or_touched_by_somebody_is_named_and_why() -> None:
 
 def test_where_a_stop_does_not_reach_the_worker_is_said_once_for_those_alike() -> None:
     done = outcome(SECOND, DRAINED, DRAINED, DRAINED, DRAINED)
-    bash = Unreached(Keeper("bash"), "php", "SIGQUIT")
-    honcho = Unreached(Keeper("honcho", kills=True), "php", "SIGTERM")
+    bash = UnsafeStop(Wrapper("bash"), "php", "SIGQUIT")
+    honcho = UnsafeStop(Wrapper("honcho", kills=True), "php", "SIGTERM")
     found = {"sms@1": bash, "sms@2": bash, "sms@3": honcho}
     seen = {
-        name: replace(sight, pid=name.number, unreached=found.get(str(name)))
+        name: replace(sight, pid=name.number, unsafe_stop=found.get(str(name)))
         for name, sight in done.seen.items()
     }
     told = document(run(), SECOND, FIRST.id, replace(done, seen=seen), (), Exit.OK)

@@ -24,9 +24,9 @@ from unitq.text import plural
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unitq.orphans.drain import Drain, Drained
+    from unitq.orphans.drain import Drain, DrainResult
     from unitq.orphans.evidence import Orphan
-    from unitq.orphans.find import Known, Look
+    from unitq.orphans.find import Scan, Search
 
 _PID_MAX = 1 << 22  # of Linux on 64 bits (proc(5))
 
@@ -74,18 +74,18 @@ def orphans(pids: tuple[int, ...], as_json: bool, drain: bool, yes: bool) -> int
         raise ConfigError("--yes answers what --drain asks", hint="add --drain")
     scope = current()
     revision = scope.installed()
-    what = find.known(scope, revision)
+    what = find.prepare_search(scope, revision)
     redis = Redis(scope, revision)
     systemd = scope.systemd()
-    every = named(find.look(what, redis.registered()), pids)
+    every = named(find.scan(what, redis.registered()), pids)
     first = only(what, every, pids) if pids else every
     others = without(every, first)
-    drained: dict[int, Drained] = {}
+    drained: dict[int, DrainResult] = {}
     code, after = exit_code(first), first
     if drain and first.orphans:
         done = _drained(what, redis, first, as_json=as_json, yes=yes)
         drained = {one.pid: one for one in done.every}
-        every = named(find.look(what, redis.registered()), pids)
+        every = named(find.scan(what, redis.registered()), pids)
         after = without(every, others)
         others = without(every, after)
         code = exit_code_after(done, after)
@@ -96,11 +96,11 @@ def orphans(pids: tuple[int, ...], as_json: bool, drain: bool, yes: bool) -> int
     shown = {each.identity: each for each in first.orphans} | left
     found = OrphanList(
         what,
-        find.Look(after.table, tuple(shown.values()), after.registered, after.claimed),
+        find.Scan(after.table, tuple(shown.values()), after.registered, after.claimed),
         others,
         redis,
         {
-            each.process.pid: find.keeper(
+            each.process.pid: find.owner(
                 systemd, after if each.identity in left else first, each
             )
             for each in (*shown.values(), *after.claimed)
@@ -122,14 +122,14 @@ def orphans(pids: tuple[int, ...], as_json: bool, drain: bool, yes: bool) -> int
     return code
 
 
-def _drained(what: Known, redis: Redis, found: Look, *, as_json: bool, yes: bool) -> Drain:
+def _drained(what: Search, redis: Redis, found: Scan, *, as_json: bool, yes: bool) -> Drain:
     from unitq.orphans.drain import Drain
 
     def say(words: str) -> None:
         with suppress(OSError):
             echo(words, err=as_json)
 
-    def may_kill(left: Sequence[Drained]) -> bool | None:
+    def may_kill(left: Sequence[DrainResult]) -> bool | None:
         if yes or not sys.stdin.isatty():
             return yes
         for line in drain.in_hand(left):
@@ -162,7 +162,7 @@ def _document(found: OrphanList) -> dict[str, Any]:
 
 
 def _orphan(found: OrphanList, orphan: Orphan) -> dict[str, Any]:
-    process, kept = orphan.process, found.keepers[orphan.process.pid]
+    process, kept = orphan.process, found.owners[orphan.process.pid]
     one = found.drained.get(process.pid)
     return {
         "pid": process.pid,
@@ -198,7 +198,7 @@ def _jobs(found: OrphanList, orphan: Orphan) -> list[dict[str, Any]] | None:
     ]
 
 
-def _drain(found: OrphanList, one: Drained) -> dict[str, Any]:
+def _drain(found: OrphanList, one: DrainResult) -> dict[str, Any]:
     lost = None
     if one.jobs is not None:
         lost = [

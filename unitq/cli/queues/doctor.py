@@ -12,7 +12,7 @@ from unitq.cli.queues import text as queue_text
 from unitq.errors import ConfigError, Exit
 from unitq.linux import proc
 from unitq.queues.job_text import job_text, shown
-from unitq.queues.registrations import Finding, Living, Standing, judged
+from unitq.queues.registrations import Finding, Living, Status, classify
 from unitq.text import plural, table
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from unitq.queues.model import Sample
     from unitq.queues.prune import Pruned
     from unitq.queues.reader import Source
-    from unitq.queues.sources import Way
+    from unitq.queues.sources import QueueAccess
 
 
-class Patient(NamedTuple):
+class Diagnosis(NamedTuple):
     """A registration, where it is, and what has become of it."""
 
     source: Source
@@ -33,14 +33,14 @@ class Patient(NamedTuple):
 
     @property
     def bad(self) -> bool:
-        return self.finding.standing.bad and not (self.pruned and self.pruned.done)
+        return self.finding.status.bad and not (self.pruned and self.pruned.done)
 
     @property
     def prunable(self) -> bool:
         from unitq.queues.prune import FAMILIES
 
         known = self.source.keys.registry in FAMILIES
-        return known and self.finding.standing is Standing.DEAD and self.pruned is None
+        return known and self.finding.status is Status.DEAD and self.pruned is None
 
 
 def living(pid: int) -> Living | None:
@@ -49,7 +49,7 @@ def living(pid: int) -> Living | None:
     return Living(*found) if found else None
 
 
-def examined(app: str, found: Way, *, as_json: bool, prune: bool, yes: bool) -> int:
+def examine(app: str, found: QueueAccess, *, as_json: bool, prune: bool, yes: bool) -> int:
     """Looks, says what there is, removes what may be; the exit code."""
     from unitq.queues.snapshot import take_snapshot
 
@@ -57,73 +57,79 @@ def examined(app: str, found: Way, *, as_json: bool, prune: bool, yes: bool) -> 
         raise ConfigError("--prune --json cannot ask", hint="add --yes")
     host = os.uname().nodename
     samples = take_snapshot(found.connection, found.sources, numbers=False)
-    patients = _patients(app, host, found, samples)
-    if prune and any(patient.prunable for patient in patients):
+    diagnoses = _diagnoses(app, host, found, samples)
+    if prune and any(diagnosis.prunable for diagnosis in diagnoses):
         if not yes:
-            echo_lines(_text(app, host, found, patients, samples))
-            count = sum(patient.prunable for patient in patients)
+            echo_lines(_text(app, host, found, diagnoses, samples))
+            count = sum(diagnosis.prunable for diagnosis in diagnoses)
             if not confirm(f"Remove {plural(count, 'dead worker')}?"):
                 echo("not removed; nothing was changed")
                 return Exit.INTERRUPTED
         # Somebody has thought about the answer meanwhile: the processes are looked for once more.
-        now = _patients(app, host, found, samples)
-        patients = [
-            _treated(found, patient, after.finding)
-            for patient, after in zip(patients, now, strict=True)
+        now = _diagnoses(app, host, found, samples)
+        diagnoses = [
+            _prune(found, diagnosis, after.finding)
+            for diagnosis, after in zip(diagnoses, now, strict=True)
         ]
     lost = [job for sample in samples for job in sample.jobs if job.stale]
-    bad = any(patient.bad for patient in patients) or bool(lost)
+    bad = any(diagnosis.bad for diagnosis in diagnoses) or bool(lost)
     code = Exit.NOT_AS_WANTED if bad else Exit.OK
     if code is Exit.OK and any(sample.refused for sample in samples):
         code = Exit.BROKEN  # Redis refused to say it: to see none does not mean that all is well
     if as_json:
-        echo_json(_json(app, host, found, patients, samples, code))
+        echo_json(_json(app, host, found, diagnoses, samples, code))
         return code
-    echo_lines(_text(app, host, found, patients, samples))
+    echo_lines(_text(app, host, found, diagnoses, samples))
     for sample in samples:
         for note in sample.notes:
             echo(f"note: {note}", err=True)
-    if any(patient.prunable for patient in patients):
+    if any(diagnosis.prunable for diagnosis in diagnoses):
         echo("  next: `unitq queues doctor --prune` removes the dead ones", err=True)
     return code
 
 
-def _patients(app: str, host: str, found: Way, samples: Sequence[Sample]) -> list[Patient]:
+def _diagnoses(
+    app: str, host: str, found: QueueAccess, samples: Sequence[Sample]
+) -> list[Diagnosis]:
     return [
-        Patient(source, finding)
+        Diagnosis(source, finding)
         for source, sample in zip(found.sources, samples, strict=True)
-        for finding in judged(
+        for finding in classify(
             sample.registry.workers or (), app=app, host=host, living=living, now=time.time()
         )
     ]
 
 
-def _treated(found: Way, patient: Patient, now: Finding) -> Patient:
-    """The patient, pruned if it is still dead."""
+def _prune(found: QueueAccess, diagnosis: Diagnosis, now: Finding) -> Diagnosis:
+    """The diagnosis, pruned if it is still dead."""
     from unitq.queues.prune import Pruned, prune
 
-    if not patient.prunable:
-        return patient
-    if now.standing is not Standing.DEAD:
-        return patient._replace(finding=now, pruned=Pruned(done=False, words="it lives again"))
-    outcome = prune(found.connection, patient.source, now.registration, now.why)
-    return patient._replace(pruned=outcome)
+    if not diagnosis.prunable:
+        return diagnosis
+    if now.status is not Status.DEAD:
+        return diagnosis._replace(finding=now, pruned=Pruned(done=False, words="it lives again"))
+    outcome = prune(found.connection, diagnosis.source, now.registration, now.why)
+    return diagnosis._replace(pruned=outcome)
 
 
 def _text(
-    app: str, host: str, found: Way, patients: Sequence[Patient], samples: Sequence[Sample]
+    app: str,
+    host: str,
+    found: QueueAccess,
+    diagnoses: Sequence[Diagnosis],
+    samples: Sequence[Sample],
 ) -> list[str]:
     lines = [f"{app} · {found.connection.where} · host {host}"]
-    rest = [p for p in patients if p.finding.standing is not Standing.SERVING]
+    rest = [p for p in diagnoses if p.finding.status is not Status.SERVING]
     now = samples[0].time
     if rest:
         rows = []
-        for patient in rest:
-            finding = patient.finding
+        for diagnosis in rest:
+            finding = diagnosis.finding
             jobs = ", ".join(job_text(job, now) for job in finding.jobs) or "-"
-            outcome = patient.pruned.words if patient.pruned else finding.why
+            outcome = diagnosis.pruned.words if diagnosis.pruned else finding.why
             name = shown(finding.registration.id)
-            rows.append((name, finding.standing.value, jobs, outcome))
+            rows.append((name, finding.status.value, jobs, outcome))
         # The last column is as long as it wants to be.
         lines += table(("WORKER", "STATE", "JOB IN HAND", "WHY"), rows)
     for sample in samples:
@@ -132,10 +138,10 @@ def _text(
                 words = job_text(job, now)
                 note = f"; {job.note}" if job.note else ""
                 lines.append(f"{shown(job.queue)}: {words}: {job.stale}{note}")
-    counts = Counter(patient.finding.standing for patient in patients)
-    if patients:
-        parts = [f"{counts[each]} {each}" for each in Standing if counts[each]]
-        lines.append(f"{plural(len(patients), 'worker')} registered: {', '.join(parts)}")
+    counts = Counter(diagnosis.finding.status for diagnosis in diagnoses)
+    if diagnoses:
+        parts = [f"{counts[each]} {each}" for each in Status if counts[each]]
+        lines.append(f"{plural(len(diagnoses), 'worker')} registered: {', '.join(parts)}")
     elif any(sample.notes for sample in samples):
         lines.append("which workers are registered is not known: Redis does not say it")
     elif any(sample.registry.workers is not None for sample in samples):
@@ -149,8 +155,8 @@ def _text(
 def _json(
     app: str,
     host: str,
-    found: Way,
-    patients: Sequence[Patient],
+    found: QueueAccess,
+    diagnoses: Sequence[Diagnosis],
     samples: Sequence[Sample],
     code: Exit,
 ) -> dict[str, Any]:
@@ -160,7 +166,7 @@ def _json(
         "host": host,
         "redis": found.connection.where,
         "exit_code": int(code),
-        "workers": [_worker(patient) for patient in patients],
+        "workers": [_worker(diagnosis) for diagnosis in diagnoses],
         "stale_jobs": [
             queue_text.job_json(sample.preset, job) | {"why": job.stale, "what_follows": job.note}
             for sample in samples
@@ -171,8 +177,8 @@ def _json(
     }
 
 
-def _worker(patient: Patient) -> dict[str, Any]:
-    source, finding, pruned = patient
+def _worker(diagnosis: Diagnosis) -> dict[str, Any]:
+    source, finding, pruned = diagnosis
     one = finding.registration
     return {
         "preset": source.preset,
@@ -182,8 +188,8 @@ def _worker(patient: Patient) -> dict[str, Any]:
         "queues": None if one.queues is None else list(one.queues),
         "since": None if one.since is None else round(one.since, 3),
         "heartbeat": None if one.heartbeat is None else round(one.heartbeat, 3),
-        "state": finding.standing.value,
-        "stale": finding.standing.bad,
+        "state": finding.status.value,
+        "stale": finding.status.bad,
         "why": finding.why,
         "instance": finding.instance or None,
         "unit": finding.unit or None,

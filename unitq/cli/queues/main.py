@@ -14,7 +14,7 @@ from unitq.cli.scope import current, scope_options
 from unitq.errors import Exit
 from unitq.queues import model
 from unitq.queues.job_text import job_text, shown
-from unitq.queues.sources import Way, loaded, way
+from unitq.queues.sources import QueueAccess, load_app, queue_access
 from unitq.text import plural
 from unitq.toml.values import SPAN, span
 
@@ -70,8 +70,8 @@ def queues(context: click.Context, as_json: bool, watch: bool, interval: float) 
     if context.invoked_subcommand is not None:
         return Exit.OK
     scope = current()
-    app, path = loaded(scope)
-    found = way(app, scope.presets(), str(path))
+    app, path = load_app(scope)
+    found = queue_access(app, scope.presets(), str(path))
     if watch:
         from unitq.cli.queues.watch import watched
 
@@ -88,7 +88,7 @@ def queues(context: click.Context, as_json: bool, watch: bool, interval: float) 
     return Exit.BROKEN if any(sample.refused for sample in now) else Exit.OK
 
 
-def _looked(found: Way, interval: float) -> tuple[list[Sample] | None, list[Sample]]:
+def _looked(found: QueueAccess, interval: float) -> tuple[list[Sample] | None, list[Sample]]:
     from unitq.queues.snapshot import take_snapshot
 
     before = None
@@ -101,7 +101,7 @@ def _looked(found: Way, interval: float) -> tuple[list[Sample] | None, list[Samp
 
 def _print(
     name: str,
-    found: Way,
+    found: QueueAccess,
     before: Sequence[Sample] | None,
     now: Sequence[Sample],
     *,
@@ -122,7 +122,7 @@ def _notes(samples: Sequence[Sample]) -> list[str]:
 
 
 def _text(
-    name: str, found: Way, before: Sequence[Sample] | None, now: Sequence[Sample]
+    name: str, found: QueueAccess, before: Sequence[Sample] | None, now: Sequence[Sample]
 ) -> list[str]:
     time = now[0].time
     lines = [f"{name} · {found.connection.where}"]
@@ -142,7 +142,7 @@ def _text(
 
 
 def _json(
-    name: str, found: Way, before: Sequence[Sample] | None, now: Sequence[Sample]
+    name: str, found: QueueAccess, before: Sequence[Sample] | None, now: Sequence[Sample]
 ) -> dict[str, Any]:
     time = now[0].time
     rows = [queue_text.row_json(preset, row, time) for preset, row in queue_text.rows(now, before)]
@@ -185,9 +185,9 @@ def doctor(as_json: bool, prune: bool, yes: bool) -> int:
     run old code. Workers of other hosts are listed and never touched. --prune removes the dead as
     their framework would have: a job in hand is first marked as failed where the framework can.
     """
-    from unitq.cli.queues.doctor import examined
+    from unitq.cli.queues.doctor import examine
 
     scope = current()
-    app, path = loaded(scope, reading=not prune)
-    found = way(app, scope.presets(), str(path))
-    return examined(app.name, found, as_json=as_json, prune=prune, yes=yes)
+    app, path = load_app(scope, reading=not prune)
+    found = queue_access(app, scope.presets(), str(path))
+    return examine(app.name, found, as_json=as_json, prune=prune, yes=yes)

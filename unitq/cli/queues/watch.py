@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from unitq.queues.model import Sample
-    from unitq.queues.sources import Way
+    from unitq.queues.sources import QueueAccess
 
     Look = Sequence[Sample] | UnitqError
     Below = Callable[[Sequence[Sample] | None, Sequence[Sample]], None]
 
 
-def watched(found: Way, interval: float, below: Below | None) -> int:
+def watched(found: QueueAccess, interval: float, below: Below | None) -> int:
     """Looks every so many seconds. Returns the exit code.
 
     `below` prints a look, with the one before it, below the last;
@@ -37,7 +37,7 @@ def watched(found: Way, interval: float, below: Below | None) -> int:
     return Exit.OK
 
 
-def _looks(found: Way, interval: float) -> Iterator[tuple[Sequence[Sample] | None, Look]]:
+def _looks(found: QueueAccess, interval: float) -> Iterator[tuple[Sequence[Sample] | None, Look]]:
     """Each look with the one before it. What failed is looked at again: Redis may come back."""
     from unitq.queues.snapshot import take_snapshot
 
@@ -54,7 +54,7 @@ def _looks(found: Way, interval: float) -> Iterator[tuple[Sequence[Sample] | Non
         select.select([], [], [], interval)
 
 
-def _one_below_the_other(found: Way, interval: float, below: Below) -> None:
+def _one_below_the_other(found: QueueAccess, interval: float, below: Below) -> None:
     for before, now in _looks(found, interval):
         if isinstance(now, UnitqError):
             echo(f"{now.message}; looking again", err=True)
@@ -62,7 +62,7 @@ def _one_below_the_other(found: Way, interval: float, below: Below) -> None:
             below(before, now)
 
 
-def _in_place(found: Way, interval: float) -> None:
+def _in_place(found: QueueAccess, interval: float) -> None:
     from unitq.cli.screen import Picture, line, table
 
     caption = f"{found.connection.where}, every {duration(interval)}"

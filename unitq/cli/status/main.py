@@ -102,7 +102,7 @@ def _summaries(sight: Status) -> list[str]:
             ("paused", sum(row.paused for row in rows)),
             ("on OLD CODE", sum(row.fresh is False and not row.instance.moved for row in rows)),
             ("on ANOTHER COMMIT", sum(bool(row.instance.moved) for row in rows)),
-            ("of which nothing tells the code", sum(row.instance.untold for row in rows)),
+            ("of which nothing tells the code", sum(row.instance.code_unknown for row in rows)),
             ("not to be read (not root)", sum(not row.instance.readable for row in rows)),
         ):
             if count:
@@ -156,7 +156,7 @@ def _trouble(row: InstanceStatus) -> str:
             f"{name}: runs {instance.replaced} as it was before that was deleted or renamed; "
             "another is there now: restart it"
         )
-    if row.unproved:
+    if row.unexplained:
         return (
             f"{name}: {plural(instance.restarts or 0, 'restart')}, and whether it crashes in a "
             "loop only the journal tells, which cannot be read: root may, and group systemd-journal"
@@ -284,7 +284,7 @@ def _meant() -> tuple[Scope, list[Revision], Systemd]:
             "no app is installed here",
             hint="`unitq deploy` installs one; --user looks at your own units",
         )
-    revisions = [state.installed(scope.layout, app) for app in apps]
+    revisions = [state.require_current(scope.layout, app) for app in apps]
     return scope, revisions, scope.systemd()
 
 
@@ -362,7 +362,7 @@ def _watch(
         try:
             while True:
                 try:
-                    revisions = [state.installed(scope.layout, app) for app in apps]
+                    revisions = [state.require_current(scope.layout, app) for app in apps]
                     sights = _looks(scope, systemd, revisions, wanted, also)
                     code = max(sight.code for sight in sights)
                     show(sights, code)

@@ -62,7 +62,7 @@ class Status(NamedTuple):
         """15 before 3: old code is what nobody must overlook."""
         if any(row.fresh is False for row in self.rows):
             return Exit.STALE
-        if any(row.instance.untold for row in self.rows):
+        if any(row.instance.code_unknown for row in self.rows):
             return Exit.NOT_AS_WANTED
         if all(row.serving and row.wanted for row in self.rows):
             return Exit.OK
@@ -75,12 +75,12 @@ def look(
     """Looks at one app. Raises NoMatchError where `wanted` names what is not there."""
     where = observe.machine(systemd, scope.layout)
     place = scope.layout.app(revision.app)
-    pinned = state.pinned_instances(place)
+    pinned = state.instances_with_pin(place)
     known = {*revision.instances, *pinned}
     workers = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
     found = observe.instances(systemd, where, revision.app, workers, known, detailed=True)
-    found = observe.compared(revision, found)
-    shown = {n: i for n, i in found.items() if i.present or revision.wanted(n)}
+    found = observe.compare_code(revision, found)
+    shown = {n: i for n, i in found.items() if i.present or revision.goal(n)}
     rows = statuses(scope, systemd, revision, wanted, shown)
     story = last = ledger_store.latest(place)
     if story and not (story.in_the_way and ledger_store.in_the_way(place)):
@@ -101,7 +101,7 @@ def look(
     }
     return Status(
         revision, rows, story, last, also, queued, scope.user,
-        oom_kills, _deleted(revision), observe.moved_heads(revision), _dropins(scope, revision),
+        oom_kills, _deleted(revision), observe.different_heads(revision), _dropins(scope, revision),
     )  # fmt: skip
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unitq.cli.queues import text as queue_text
 from unitq.errors import UnitqError
 from unitq.queues import model
-from unitq.queues.job_text import held_text, job_text
-from unitq.queues.log_lines import Held
-from unitq.queues.sources import NoRedisError, of_installed, preset_of
+from unitq.queues.job_text import in_flight_text, job_text
+from unitq.queues.log_lines import InFlight
+from unitq.queues.sources import NoRedisError, access_for_revision, preset_of
 from unitq.rollout.in_flight_setup import printed_by, taken, told
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from unitq.context import Scope
     from unitq.instances.observe import Instance
     from unitq.model.names import InstanceName
-    from unitq.queues.journal_jobs import Printed
+    from unitq.queues.journal_jobs import JournalJobs
     from unitq.queues.model import Row
     from unitq.revisions.model import Revision
     from unitq.rollout.in_flight import Consumes, Snapshot
@@ -30,7 +30,7 @@ class Queued(NamedTuple):
     """The queues of one app. Where Redis cannot be asked, that is a note and nothing else."""
 
     rows: Mapping[str, Sequence[tuple[str, Row]]] = {}  # of each worker, with the preset
-    held: Mapping[InstanceName, Held] = {}  # what each has in hand
+    held: Mapping[InstanceName, InFlight] = {}  # what each has in hand
     presets: Mapping[str, str] = {}  # of each worker: whose keys its queues have
     quiet: Mapping[int, str] = {}  # by PID of this host why it takes no new jobs
     notes: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ def looked(
     try:
         if jobs:
             printed = printed_by(scope, revision)
-        app, found = of_installed(scope, revision)
+        app, found = access_for_revision(scope, revision)
         samples = take_snapshot(found.connection, found.sources, numbers=numbers, named=jobs)
     except UnitqError as error:
         there, unread = _printed(printed, busy, {})
@@ -90,8 +90,8 @@ def looked(
 
 
 def _printed(
-    printed: Printed | None, busy: Iterable[Instance], fetched: Mapping[str, frozenset[str]]
-) -> tuple[Mapping[InstanceName, Held], tuple[str, ...]]:
+    printed: JournalJobs | None, busy: Iterable[Instance], fetched: Mapping[str, frozenset[str]]
+) -> tuple[Mapping[InstanceName, InFlight], tuple[str, ...]]:
     """By what they print; and why that is not known."""
     if printed is None:
         return {}, ()
@@ -103,30 +103,30 @@ def _printed(
 
 def _held(
     instance: Instance,
-    printed: Mapping[InstanceName, Held],
+    printed: Mapping[InstanceName, InFlight],
     seen: Snapshot | None,
     taking: Mapping[str, Consumes],
-) -> Held:
+) -> InFlight:
     """What it has in hand, by itself, by its framework, or by what its queues have."""
-    nobody_knows = Held(None, ())
+    nobody_knows = InFlight(None, ())
     own = printed.get(instance.name, nobody_knows)
     if own != nobody_knows or seen is None:
         return own
     if mine := [each for each in seen.workers if each.pid in instance.pids]:
-        return Held(tuple(job for each in mine for job in each.jobs), ())
+        return InFlight(tuple(job for each in mine for job in each.jobs), ())
     take = taking.get(instance.name.worker)
     possible = take.jobs(seen) if take else None
     if possible is None:
         return nobody_knows
-    return Held(None, possible) if possible else Held((), ())
+    return InFlight(None, possible) if possible else InFlight((), ())
 
 
 def job_cell(found: Queued, instance: Instance) -> str:
     """The JOB column: `-` if it has none, or does not run; `?` if nobody knows."""
     now = time.time()
-    held = found.held.get(instance.name, Held((), ()))
+    held = found.held.get(instance.name, InFlight((), ()))
     jobs = ", ".join(job_text(job, now) for job in held.jobs or ())
-    jobs = jobs or held_text(None, held.possible, now)
+    jobs = jobs or in_flight_text(None, held.possible, now)
     why = found.why_quiet(instance.pids)
     if not why:
         return jobs or ("?" if held.jobs is None else "-")
@@ -149,7 +149,7 @@ def worker_json(found: Queued, worker: str) -> list[dict[str, Any]]:
 
 def instance_json(found: Queued, instance: Instance) -> dict[str, Any]:
     """The `jobs` of an instance, and why it takes no others, if so."""
-    held = found.held.get(instance.name, Held((), ()))
+    held = found.held.get(instance.name, InFlight((), ()))
     preset = found.presets.get(instance.name.worker, "")
     jobs = None if held.jobs is None else [queue_text.job_json(preset, job) for job in held.jobs]
     possible = [queue_text.job_json(preset, job) for job in held.possible]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.config.scripts import heads, unread
 from unitq.presets import NONE
-from unitq.presets.detect import recognised
+from unitq.presets.detect import framework_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,7 +49,7 @@ def recogniser(presets: Mapping[str, Preset]) -> Recognise:
 
     def recognise(command: str, directory: str) -> Looks:
         seen = heads(command, directory)
-        match = recognised(presets, command, seen)
+        match = framework_of(presets, command, seen)
         missing = () if match else unread(command, directory, seen)
         return Looks(match[0] if match else None, seen, presets.get(NONE), missing)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cmdline import launchers
+from unitq.cmdline import invocation
+from unitq.cmdline.invocation import scripts, shell_script
 from unitq.cmdline.without_shell import stands_between
 from unitq.cmdline.wrappers import LAUNCHERS
 from unitq.config.option_lint import time_limit
 from unitq.model import duration
 from unitq.model.app import KillMode
-from unitq.presets.detect import scripts, shell_script
 
 if TYPE_CHECKING:
     from unitq.cmdline.without_shell import Plain
@@ -58,7 +58,7 @@ def above(line: str, command: Plain, looks: Looks) -> str:
     heads = looks.heads
     if not command.hands_over:
         return "a shell"
-    between = launchers.stands_between(line) or shell_script(line, heads)
+    between = invocation.stands_between(line) or shell_script(line, heads)
     if between or any(heads.get(path) for path in scripts(line, heads)):
         return between
     if looks.preset is None and looks.unread:
@@ -123,7 +123,7 @@ def _by_preset(
     mode, why = stop.kill_mode, stop.why
     if mode is KillMode.MIXED and between:
         # What the command line shows makes the mode by itself: see config/apply_preset.py.
-        shown = launchers.stands_between(command)
+        shown = invocation.stands_between(command)
         if shown or stop.signal in stop.drains_all:
             mode = KillMode.CONTROL_GROUP
             why = f"{between} stays the main process, above the worker"

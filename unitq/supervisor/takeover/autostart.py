@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.errors import ConfigError, PreflightError
 from unitq.linux import files
 from unitq.linux.folder import SharedError, alone, words
-from unitq.linux.trust import ROOT, resolved
+from unitq.linux.trust import ROOT, resolve
 from unitq.supervisor.conf import convert
 from unitq.supervisor.conf import files as conf_files
 from unitq.supervisor.conf.ini import Ini
@@ -98,7 +98,7 @@ def _place(file: str) -> Iterator[tuple[Folder, str]]:
     What a link leads to is changed, and the link stays. Raises SharedError where another account
     than root could put something else there. One that only owns the file itself cannot.
     """
-    with resolved(file) as walk:
+    with resolve(file) as walk:
         path = walk.path
         controls = (control for control in walk.controls if control.path != path)
         control = next(controls, None)
@@ -116,7 +116,7 @@ def refusals(conf: Configuration, sections: Sequence[str]) -> tuple[str, ...]:
     wrong: dict[str, None] = {}
     for section in sections:
         file = _file(conf, section)
-        with files.nothing_changed("cannot switch autostart off"):
+        with files.preflight_errors("cannot switch autostart off"):
             try:
                 with _place(file):
                     continue
@@ -142,7 +142,7 @@ def _by_hand(file: str, sections: Sequence[str], error: SharedError) -> tuple[st
 
 @contextmanager
 def _as_preflight(file: str, sections: Sequence[str]) -> Iterator[None]:
-    with files.nothing_changed("cannot switch autostart off"):
+    with files.preflight_errors("cannot switch autostart off"):
         try:
             yield
         except SharedError as error:
