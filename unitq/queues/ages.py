@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.presets.redis_keys import Oldest, filled
+from unitq.presets.redis_keys import Oldest, fill_in
 from unitq.queues.commands import HOLE, SECOND_HOLE, ErrorReply, command, commands_for
 from unitq.queues.reader import note_error, without_errors
 from unitq.queues.values import moments, table
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def since(source: Source, oldest: Oldest, raw: list[bytes], notes: Notes) -> Reading:
     """Since when the next job of each queue waits."""
     places = source.places() | {"q": HOLE, "j": SECOND_HOLE}
-    heads = yield commands_for(raw, *filled(oldest.command, places))
+    heads = yield commands_for(raw, *fill_in(oldest.command, places))
     for answer in heads:
         # Of a queue that is a sorted set there is no LINDEX: then its length is known all the same.
         if isinstance(answer, ErrorReply) and answer.code != "WRONGTYPE":
@@ -34,7 +34,7 @@ def since(source: Source, oldest: Oldest, raw: list[bytes], notes: Notes) -> Rea
         return moments([one[0] if isinstance(one, list) and one else None for one in firsts])
     there = [(i, head) for i, head in enumerate(heads) if isinstance(head, bytes)]
     queues, jobs = [raw[index] for index, _ in there], [head for _, head in there]
-    times = yield commands_for(queues, *filled(oldest.then, places), second=jobs)
+    times = yield commands_for(queues, *fill_in(oldest.then, places), second=jobs)
     found: list[float | None] = [None] * len(raw)
     for (index, _), at in zip(there, moments(without_errors(times, notes)), strict=True):
         found[index] = at
@@ -51,7 +51,7 @@ def at_once(oldest: Oldest, places: Mapping[str, str]) -> Words:
         return ()
     if len(oldest.then) != 3 or oldest.then[0] != "HGET":
         return ()
-    queue, job, name = filled((oldest.command[1], *oldest.then[1:]), places)
+    queue, job, name = fill_in((oldest.command[1], *oldest.then[1:]), places)
     before, place, after = job.partition("{j}")
     if not place or any(mark in before + after + name for mark in ("*", "->", "{q}", "{j}")):
         return ()
@@ -61,4 +61,4 @@ def at_once(oldest: Oldest, places: Mapping[str, str]) -> Words:
 
 def trial(words: Words) -> Command:
     """Whether this Redis has the command and this user may, a queue without a name tells."""
-    return command(*filled(words, {"q": ""}))
+    return command(*fill_in(words, {"q": ""}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unitq.text import duration
-from unitq.toml.document import quoted
+from unitq.toml.document import quote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def shown(text: str) -> str:
     """Text out of Redis, on one line and harmless."""
-    return text if text.isprintable() and len(text) <= 60 else quoted(text)
+    return text if text.isprintable() and len(text) <= 60 else quote(text)
 
 
 def job_text(job: Job, now: float) -> str:

@@ -6,7 +6,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unitq.presets.redis_keys import COUNTS, Oldest, filled
+from unitq.presets.redis_keys import COUNTS, Oldest, fill_in
 from unitq.queues import ages
 from unitq.queues.commands import HOLE, ErrorReply, command, commands_for
 from unitq.queues.model import Lengths
@@ -41,7 +41,7 @@ def read(source: Source, notes: Notes, *, aged: bool = True) -> Reading:
     oldest = keys.oldest if aged else None
     names: list[bytes] = []
     if keys.names:
-        commands = [command(*filled(words, places)) for words in keys.names]
+        commands = [command(*fill_in(words, places)) for words in keys.names]
         at_once = ages.at_once(oldest, places) if oldest else ()
         if at_once:
             commands.append(ages.trial(at_once))
@@ -67,7 +67,9 @@ def _counted(source: Source, raw: list[bytes], notes: Notes) -> Reading:
     every = [(name, count) for name, counts in source.keys.counts().items() for count in counts]
     # Several numbers may stand in one answer: each command is asked once.
     asked = {
-        count.command: commands_for(raw if count.of_each else [b""], *filled(count.command, places))
+        count.command: commands_for(
+            raw if count.of_each else [b""], *fill_in(count.command, places)
+        )
         for _, count in every
     }
     answers = iter((yield list(chain.from_iterable(asked.values()))))
@@ -85,7 +87,7 @@ def _names(source: Source, answers: list[Answer], notes: Notes) -> list[bytes]:
             note_error(answer, notes)
         elif isinstance(answer, list):
             found += [name for name in answer if isinstance(name, bytes)]
-    (strip,) = filled((source.keys.strip,), source.places())
+    (strip,) = fill_in((source.keys.strip,), source.places())
     if strip:
         found = [name.removeprefix(strip.encode()) for name in found]
     return found

@@ -15,9 +15,9 @@ from unitq.config import (
     scripts,
     service_lint,
 )
-from unitq.config.allowed import without_allowed
-from unitq.config.exposure_lint import limits_of_user_scope, rated
-from unitq.config.lint import advice
+from unitq.config.allowed import remove_allowed
+from unitq.config.exposure_lint import exposure_notes, limits_of_user_scope
+from unitq.config.lint import lint_app
 from unitq.errors import (
     ConfigError,
     Exit,
@@ -99,7 +99,7 @@ def check(scope: Scope, *, ask_redis: bool = False) -> Checked:
         *(redis.findings if redis else ()),
     ]
     denied = any(each.denied for each in refused) or bool(redis and redis.denied)
-    findings = without_allowed(findings, app)
+    findings = remove_allowed(findings, app)
     return Checked(app, path, tuple(findings), redis, broken, denied)
 
 
@@ -119,7 +119,7 @@ def findings_of(inputs: Inputs, wanted: Rendered | None) -> list[Finding]:
         *moving_paths.of_app(app, found, scope.layout),
         *preflight.of_owner(app, inputs.path),
         *(preflight.verify(wanted.units, user_scope=scope.user) if wanted else ()),
-        *advice(app, scope.presets(), scripts.of_app(app, found, scope.presets())),
+        *lint_app(app, scope.presets(), scripts.of_app(app, found, scope.presets())),
         *envfile_lint.of_app(app, found),
         *service_lint.of_app(app),
         *(_dropins(scope, app, wanted) if wanted else ()),
@@ -201,7 +201,7 @@ def _exposure(scope: Scope, app: App, found: Mapping[str, Code]) -> list[Finding
         for word in (Hardening.STANDARD, Hardening.STRICT)
     }
     own = {worker.name: worker.unit for worker in rendered(scope, app, found).workers}
-    return rated(
+    return exposure_notes(
         app,
         exposure.scores(own),
         {word: exposure.scores(units) for word, units in words.items()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.config.lint import advice
+from unitq.config.lint import lint_app
 from unitq.config.parse import parse
 from unitq.errors import ConfigError
 from unitq.model.finding import Level, Seen
@@ -31,7 +31,7 @@ def add(file: File, looks: Mapping[str, Looks], report: Report) -> None:
         app = parse(text, source="", presets=presets)
     except ConfigError:
         return  # the command reads the text next, and says what is wrong with it
-    findings = advice(app, presets, {name: Seen(look.heads) for name, look in looks.items()})
+    findings = lint_app(app, presets, {name: Seen(look.heads) for name, look in looks.items()})
     for draft in file.drafts:
         begin = f"workers.{draft.name}."
         for finding in findings:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from unitq.toml.document import VALUE_MAX, unsafe
 from unitq.toml.document import toml as basic
-from unitq.toml.values import MistakeError, variable
+from unitq.toml.values import InvalidValueError, variable
 from unitq.toml.values import command as checked_command
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ def toml(value: Value) -> str:
 
 
 def valid_line(line: str) -> str:
-    """Returns the command line as unitq.toml takes it. Raises MistakeError where it does not."""
+    """Returns the command line as unitq.toml takes it; raises InvalidValueError if it does not."""
     if bad := unsafe(line, _LINE_MAX):
-        raise MistakeError(why=f"its command {bad}")
+        raise InvalidValueError(why=f"its command {bad}")
     return checked_command(line)
 
 
@@ -50,7 +50,7 @@ def variables(part: Part | None, pairs: Sequence[tuple[str, str]]) -> dict[str, 
         if not why:
             try:
                 variable(name)
-            except MistakeError as mistake:
+            except InvalidValueError as mistake:
                 why = str(mistake)
         if not why:
             kept[name] = value

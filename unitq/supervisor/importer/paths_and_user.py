@@ -11,7 +11,7 @@ from unitq.cmdline.shell import parse
 from unitq.supervisor.importer.names import code_of
 from unitq.supervisor.importer.recognise import SUPERVISOR
 from unitq.toml.document import unsafe
-from unitq.toml.values import MistakeError
+from unitq.toml.values import InvalidValueError
 from unitq.toml.values import path as checked_path
 from unitq.toml.values import user as checked_user
 
@@ -86,7 +86,7 @@ def _path(text: str) -> str | None:
         return None
     try:
         return checked_path(clean)
-    except MistakeError:
+    except InvalidValueError:
         return None
 
 
@@ -122,7 +122,7 @@ def account(part: Part, draft: Draft, peeled: Peeled, wishes: Wishes) -> None:
 def _set_user(part: Part, draft: Draft, name: str, *, given: bool) -> None:
     try:
         draft.keys["user"] = checked_user(name)
-    except MistakeError as mistake:
+    except InvalidValueError as mistake:
         if given:
             part.leave("user", str(mistake))
         else:

@@ -114,7 +114,7 @@ def _by_preset(
     """A job's own time limit, which stands in its command, counts more than any other."""
     command = str(draft.keys["command"])
     draft.keys["preset"] = preset.name
-    stop = preset.fitted(command).stop
+    stop = preset.for_command(command).stop
     longest = time_limit(preset, command)
     chosen = duration.parse(before.limit) if before.chosen else stop.timeout
     limit = f"{longest:.15g}s" if longest > chosen.seconds else str(chosen)

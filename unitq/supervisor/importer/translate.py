@@ -27,7 +27,7 @@ from unitq.supervisor.importer.draft import Draft, File, valid_line, variables
 from unitq.supervisor.importer.options import EVENTS, KILLED, LISTENERS, options
 from unitq.supervisor.importer.peel import peel
 from unitq.supervisor.importer.report import Report
-from unitq.toml.values import MistakeError
+from unitq.toml.values import InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -414,5 +414,5 @@ def _line(
         line = exec_line.line(command.arguments)
     try:
         return valid_line(line)
-    except MistakeError as mistake:
+    except InvalidValueError as mistake:
         raise _UnusableError(str(mistake)) from None

@@ -23,7 +23,7 @@ from unitq.supervisor.importer.report import Report
 from unitq.supervisor.importer.stop_options import Stop, above, stopping
 from unitq.supervisor.importer.translate import Imported
 from unitq.toml.messages import refusal
-from unitq.toml.values import MistakeError
+from unitq.toml.values import InvalidValueError
 from unitq.toml.values import user as checked_user
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ class _Unit:
             line += f" -n {node_name(several.nodes)}"
         try:
             line = valid_line(line)
-        except MistakeError as mistake:
+        except InvalidValueError as mistake:
             raise ConfigError(f"{self.wishes.source}: ExecStart: {mistake}") from None
         if names := sorted(set(_SPECIFIER.findall(line)) & _OF_THE_UNIT):
             self.part.decide(
@@ -309,7 +309,7 @@ class _Unit:
             try:
                 if name:
                     self.draft.keys[key] = checked_user(name)
-            except MistakeError as mistake:
+            except InvalidValueError as mistake:
                 self.part.leave(key.capitalize(), str(mistake))
 
     def _variables(self) -> tuple[tuple[str, str], ...]:
