@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.errors import NotPermittedError
 from unitq.model.finding import Finding, Level
-from unitq.queues.commands import ErrorReply, command
-from unitq.queues.errors import QueuesError
+from unitq.queues.commands import ErrorReply, QueuesError, command
 from unitq.queues.snapshot import take_snapshot
 
 if TYPE_CHECKING:
