@@ -194,7 +194,7 @@ class Scope:
         """The one installed app that is meant. Raises NoMatchError where it is none or several."""
         found = self.apps()
         if len(found) == 1:
-            revision = state.installed(self.layout, found[0])
+            revision = state.require_current(self.layout, found[0])
             self._vouch(revision)
             return revision
         if not found:

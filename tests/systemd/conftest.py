@@ -408,7 +408,7 @@ class Site:
         """The command line of a worker that drains for as long as a test wants: see `hold`."""
         return self.odd("hold", f"{self.out}/hold-%i")
 
-    def hold(self, *numbers: int) -> None:
+    def hold(self, *numbers: int | str) -> None:
         """From now on these instances of `holding` do not end when they are told to stop …"""
         for number in numbers:
             (self.out / f"hold-{number}").touch()

@@ -115,7 +115,7 @@ def render(output: str | None) -> int:
             echo(f"# {scope.layout.unit_dir / unit.name}")
             echo_text(f"{unit.text}\n")
         return Exit.OK
-    with files.nothing_changed("cannot write"), folder.output(output, make=True) as place:
+    with files.preflight_errors("cannot write"), folder.output(output, make=True) as place:
         for unit in units:
             place.replace(unit.name, unit.text.encode(), 0o644)
             echo(Path(output) / unit.name)

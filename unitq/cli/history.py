@@ -15,9 +15,9 @@ from unitq.cli.scope import current, scope_options
 from unitq.errors import Exit
 from unitq.revisions import history as core
 from unitq.revisions import store
-from unitq.revisions.in_place import deployed_commit, overwritten, updated_in_place
+from unitq.revisions.in_place import commit_of, overwritten_workers, updated_in_place
 from unitq.rollout import report_text
-from unitq.rollout.archive import Stored, looked, stored
+from unitq.rollout.archive import AppArchive, observe_instances, open_archive
 from unitq.rollout.report import Report
 from unitq.text import duration, number, plural, table
 
@@ -59,8 +59,8 @@ def history(as_json: bool) -> int:
     worker that later deploys left alone still runs the revision that last changed it. As another
     user than root, processes of others cannot be read: RUNS is "?".
     """
-    found = stored(current())
-    instances = tuple(looked(found, found.scope.systemd()).values())
+    found = open_archive(current())
+    instances = tuple(observe_instances(found, found.scope.systemd()).values())
     rows = core.entries(found.revisions, found.verdicts, _in_use(instances), found.current.id)
     target = core.last_stable(rows, found.current, store.complete(found.place, found.revisions))
     back = target.revision.id if target else None
@@ -73,7 +73,7 @@ def history(as_json: bool) -> int:
             )
         )
     else:
-        lost = {row.revision.id for row in rows if overwritten(row.revision, found.current)}
+        lost = {row.revision.id for row in rows if overwritten_workers(row.revision, found.current)}
         echo_lines(table(_HEADER, [_cells(row, back, lost) for row in rows]))
     tell(found)
     return Exit.OK
@@ -146,7 +146,7 @@ def _worker(worker: WorkerRevision) -> dict[str, Any]:
         "instances": worker.instances,
         "release": worker.release,
         "code_version": worker.code_version,
-        "commit": deployed_commit(worker) or None,
+        "commit": commit_of(worker) or None,
         "in_place": updated_in_place(worker),
     }
 
@@ -172,7 +172,7 @@ def show(wanted: str | None, as_json: bool) -> int:
     of each rollout about it. Of the environment only the names: values may be secrets. REVISION is
     a number, an id or the beginning of a hash; without it, the current one.
     """
-    found = stored(current())
+    found = open_archive(current())
     revision = found.find(wanted)
     (row,) = core.entries((revision,), found.verdicts, None, found.current.id)
     names = {
@@ -188,13 +188,13 @@ def show(wanted: str | None, as_json: bool) -> int:
     return Exit.OK
 
 
-def _about(found: Stored, revision: Revision) -> list[Mapping[str, Any]]:
+def _about(found: AppArchive, revision: Revision) -> list[Mapping[str, Any]]:
     """The reports that tell of it, each once and whole, oldest first."""
     about = [each for each in found.reports if each.verdict.revision == revision.id]
     return list({each.verdict.rollout: each.document for each in about}.values())
 
 
-def _blocks(found: Stored, about: Sequence[Mapping[str, Any]]) -> list[str]:
+def _blocks(found: AppArchive, about: Sequence[Mapping[str, Any]]) -> list[str]:
     lines: list[str] = []
     for report in about:
         try:
@@ -295,7 +295,7 @@ def diff(before: str, after: str | None, as_json: bool) -> int:
     be a secret. Without a second REVISION, from the first to the current one. A revision is a
     number, an id or the beginning of a hash.
     """
-    found = stored(current())
+    found = open_archive(current())
     old, new = found.find(before), found.find(after)
     changed = core.difference(
         old,
@@ -311,7 +311,7 @@ def diff(before: str, after: str | None, as_json: bool) -> int:
     return Exit.PENDING if changed else Exit.OK
 
 
-def _environments(found: Stored, revision: Revision, other: Revision) -> core.Environments:
+def _environments(found: AppArchive, revision: Revision, other: Revision) -> core.Environments:
     """The environments of those workers that run something else in the other revision."""
     same = {(worker.name, worker.fingerprint) for worker in other.workers}
     return {

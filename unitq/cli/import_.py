@@ -227,7 +227,7 @@ def _show(
     )
     if output is not None:
         target = Path(output).absolute()
-        with files.nothing_changed("cannot write"), folder.output(target.parent) as place:
+        with files.preflight_errors("cannot write"), folder.output(target.parent) as place:
             place.replace(target.name, imported.text.encode(), mode)
         if as_json:
             echo_json(document | {"output": str(target)})

@@ -53,7 +53,7 @@ def logs(
     """Show what workers printed, and what systemd said of them."""
     scope = current()
     revision = scope.installed()
-    known = {*revision.instances, *state.pinned_instances(scope.layout.app(revision.app))}
+    known = {*revision.instances, *state.instances_with_pin(scope.layout.app(revision.app))}
     if targets:
         asked = chosen(revision, targets, known)
         units = [names.unit(revision.app, instance) for instance in sorted(asked)]

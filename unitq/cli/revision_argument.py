@@ -12,7 +12,7 @@ from unitq.cli.output import echo
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from unitq.rollout.archive import Stored
+    from unitq.rollout.archive import AppArchive
 
 
 def revision_argument(name: str, metavar: str, *, required: bool = False) -> Callable[..., Any]:
@@ -22,7 +22,7 @@ def revision_argument(name: str, metavar: str, *, required: bool = False) -> Cal
     )
 
 
-def tell(found: Stored) -> None:
+def tell(found: AppArchive) -> None:
     """Prints what could not be read."""
     for words in found.notes:
         echo(f"note: {words}", err=True)

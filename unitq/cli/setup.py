@@ -54,7 +54,7 @@ def init(force: bool, name: str) -> int:
     scope = current()
     preset = known(scope.presets(), name)
     try:
-        here = Path.cwd()
+        here = _here()
     except FileNotFoundError:
         raise ConfigError("this directory is gone", hint="`cd` to where the code is") from None
     code, home = _code(here)
@@ -65,7 +65,7 @@ def init(force: bool, name: str) -> int:
     path = Path(scope.config or ("unitq.toml" if scope.user else written))
     if os.path.exists(path) and not force:
         raise ConfigError(f"{path} is there already", hint="--force replaces it")
-    with files.nothing_changed("cannot write"):
+    with files.preflight_errors("cannot write"):
         text = starter(
             app=app,
             directory=str(code),
@@ -97,6 +97,13 @@ def _defaults(preset: Preset) -> dict[str, str]:
     }
 
 
+def _here() -> Path:
+    """Returns the working directory as the shell names it (`pwd -L`), by way of symlinks."""
+    named = Path(os.environ.get("PWD", ""))
+    same = named.is_absolute() and os.path.exists(named) and named.samefile(".")
+    return named if same else Path.cwd()
+
+
 def _code(here: Path) -> tuple[Path, Path]:
     """Returns what `directory` is to name, and the folder that the app is named after."""
     # Where Capistrano, Deployer and the like keep the code: a link that each release moves.
@@ -106,7 +113,7 @@ def _code(here: Path) -> tuple[Path, Path]:
             release = link.resolve()
             if os.lstat(link).st_uid not in (0, release.stat().st_uid):
                 continue  # anybody may make a link in /tmp
-            if here in (above, release) or here.is_relative_to(release):
+            if here == above or here.resolve().is_relative_to(release):
                 return link, above
     return here, here
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cmdline.launchers import shell_wrapped, stands_between, stays_above
+from unitq.cmdline.invocation import inline_script, shell_script, stands_between, stays_above
 from unitq.model.app import Fit, KillMode
 from unitq.model.suggest import either, nearest
 from unitq.presets import NONE
-from unitq.presets.detect import shell_script
 from unitq.toml.document import quoted
 from unitq.toml.messages import Clash
 
@@ -149,7 +148,7 @@ def clashes(
         why = f"the command names queues already ({quoted(found[0].strip())}); say it in one place"
     elif name != NONE and how.variable in dict((*shared, *worker.environment)):
         why = f"{how.variable} in environment names queues already; say it in one place"
-    elif how.by_arguments and (shell_wrapped(command) or stands_between(command)):
+    elif how.by_arguments and (inline_script(command) or stands_between(command)):
         why = (
             "they are arguments of the worker's command, and cannot be put behind a shell's: name "
             "them in the command itself, or leave the shell out"

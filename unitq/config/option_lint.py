@@ -9,18 +9,18 @@ import re
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.cmdline.invocation import invocations
 from unitq.model import duration
 from unitq.model.app import Worker
 from unitq.model.finding import Certainty, Finding, Level, Seen
 from unitq.presets import NONE
-from unitq.presets.detect import invocations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from unitq.cmdline.invocation import Invocation
     from unitq.model.app import Directives
     from unitq.model.settings import RolloutSettings
-    from unitq.presets.detect import Invocation
     from unitq.presets.model import Check, Limit, Preset
 
 _NUMBER_MAX = 10**9  # of a limit; nobody waits so long

@@ -12,7 +12,7 @@ from unitq.config.delegation import Delegation
 from unitq.errors import ConfigError, NoMatchError, PreflightError, UnitqError
 from unitq.linux import files, obeyed, text_file
 from unitq.linux.account import account, name_of
-from unitq.linux.trust import ANYONE, ROOT, resolved
+from unitq.linux.trust import ANYONE, ROOT, resolve
 from unitq.model import layout
 from unitq.revisions import state
 from unitq.toml import document as toml_document
@@ -343,7 +343,7 @@ def trust(path: Path, owner: str, run_as: Sequence[str]) -> Delegation:
             )
     entry = Delegation(os.path.abspath(path), owner, tuple(dict.fromkeys(run_as)))
     try:
-        with resolved(path) as found:
+        with resolve(path) as found:
             wrong, needed = found.beyond(account(owner).uid), found.controls
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
@@ -380,7 +380,7 @@ def distrust(path: Path) -> Delegation:
 
 def _write(entries: list[Delegation]) -> None:
     path = list_path()
-    with files.nothing_changed("cannot write"):
+    with files.preflight_errors("cannot write"):
         files.folder(path.parent)
         files.replace(path, delegation.dump(entries).encode(), 0o644)
 

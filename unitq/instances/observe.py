@@ -118,7 +118,7 @@ def machine(systemd: Systemd, layout: Layout) -> Machine:
     """Where this manager's cgroups and run-time files are."""
     runtime = str(layout.runtime_dir.parent)
     cgroup = proc.cgroup_root() + systemd.control_group()
-    return Machine(cgroup, runtime, proc.accounted(cgroup), layout)
+    return Machine(cgroup, runtime, proc.counts_memory(cgroup), layout)
 
 
 def instances(
@@ -286,13 +286,13 @@ def different_heads(revision: Revision) -> dict[str, str]:
     if not _checked_out(revision):
         return {}
     from unitq.revisions import checkout
-    from unitq.revisions.in_place import deployed_commit, same_commit
+    from unitq.revisions.in_place import commit_of, same_commit
 
     workers = {worker.name: worker for worker in revision.workers}
     return {
         name: head.commit
         for name, head in checkout.heads(revision.workers).items()
-        if head and not same_commit(head.commit, deployed_commit(workers[name]))
+        if head and not same_commit(head.commit, commit_of(workers[name]))
     }
 
 
@@ -302,19 +302,19 @@ def _checked_out(revision: Revision) -> bool:
 
 def started_from(where: Machine, app: str, name: InstanceName, pid: int) -> str | None:
     """The revision of a main process that does not say it; None: nothing tells for certain."""
-    from unitq.revisions import started_from as by_pin
+    from unitq.revisions import process_revision as by_pin
 
     found = proc.places(pid)
     if not found and proc.is_gone(pid):
         return None  # the times alone would speak for it
     place = where.layout.app(app)
-    pinned, since = state.pinned(place, name), state.pinned_at(place, name)
+    pinned, since = state.pin_of(place, name), state.pin_time(place, name)
     own = proc.evidence(pid).invocation
     life = proc.invocation(names.unit(app, name), where.runtime, pid, own)
-    return by_pin.started_from(
+    return by_pin.process_revision(
         by_pin.Pin(pinned, since) if pinned and since is not None else None,
         life.begun if life else None,
-        store.made(place, name.worker),
+        store.worker_releases(place, name.worker),
         found,
     )
 
@@ -335,7 +335,7 @@ def compare_code(
 
     begun = {name: one.begun for name, one in alike.items() if not compared[name].replaced}
     blind = checkout.unreadable(revision.workers)
-    for name, commit in checkout.moved(revision, begun).items():
+    for name, commit in checkout.other_commits(revision, begun).items():
         compared[name] = found[name]._replace(moved=commit or "", doubtful=commit is None)
     for name in begun:
         if name.worker in blind:

@@ -7,7 +7,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cmdline.wrappers import SHELLS, named
+from unitq.cmdline.wrappers import SHELLS, wrapper_of
 from unitq.model import signals
 from unitq.systemd.exit_status import (
     AT_STOP_TIMEOUT,
@@ -53,7 +53,7 @@ def wrapper(names: Iterable[str], caught: int) -> Wrapper | None:
     ends with the worker, and as the worker did.
     """
     for name in names:
-        row = named(name)
+        row = wrapper_of(name)
         if name in SHELLS:
             return Wrapper(name, caught=caught)
         if row is not None and row.keeps:

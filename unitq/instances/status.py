@@ -96,7 +96,7 @@ def statuses(
     rows = tuple(
         InstanceStatus(
             instance,
-            revision.wanted(name),
+            revision.goal(name),
             revision.code(name),
             name in notes and notes[name] == instance.invocation,
             unproven=_unproven(instance, least),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from unitq.instances.signals import recipients_of
 from unitq.linux import pidfd
-from unitq.linux.process import alive, own_line
+from unitq.linux.process import alive, ancestry
 from unitq.model import signals
 from unitq.orphans.find import Scan, scan
 from unitq.queues.job_text import job_text, shown
@@ -65,7 +65,7 @@ class Drain:
     def run(self, found: Scan) -> None:
         """Tells them all, waits, and kills what is left if that is wanted."""
         wanted = {each.identity: each for each in found.orphans}
-        with pidfd.held({pid for each in found.orphans for pid in each.pids}) as held:
+        with pidfd.hold({pid for each in found.orphans for pid in each.pids}) as held:
             # Looked at once more, now that no PID among them can become another's unnoticed.
             now = scan(self.what, self.ask())
             for orphan in now.every:
@@ -94,7 +94,7 @@ class Drain:
         stop = self.what.stops[orphan.worker]
         one = DrainResult(orphan, stop.signal, stop.seconds)
         number = signals.number(stop.signal)
-        own = own_line()
+        own = ancestry()
         if own & set(orphan.pids):
             one.why_not = "not told: this command runs below it"
             return one
@@ -150,10 +150,10 @@ class Drain:
         registered = self.ask()
         first = scan(self.what, registered)
         pids = {pid for each in first.every if each.identity in wanted for pid in each.pids}
-        with pidfd.held(pids) as held:
+        with pidfd.hold(pids) as held:
             now = scan(self.what, registered)
             there = {each.identity: each for each in now.every}
-            own, spared = own_line(), set[tuple[int, int]]()
+            own, spared = ancestry(), set[tuple[int, int]]()
             until: dict[Handle, float | None] = {}
             for key, one in wanted.items():
                 orphan = there.get(key)

@@ -32,11 +32,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from unitq.cmdline.invocation import interpreter
+from unitq.cmdline.invocation import program as program_of
 from unitq.model import names
 from unitq.model.release_names import within
 from unitq.orphans.program_match import Match, engine_of, match_program
-from unitq.presets.detect import interpreter
-from unitq.presets.detect import program as program_of
 from unitq.queues.registrations import instance_and_unit
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.cmdline.invocation import engine, interpreter, shebang
 from unitq.cmdline.wrappers import SHELLS
 from unitq.config import scripts
 from unitq.config.source import glance
@@ -23,7 +24,6 @@ from unitq.model import names
 from unitq.orphans import containers, ownership, process_table
 from unitq.orphans.evidence import App, Code, Work, ancestors, find_orphans, in_a_session
 from unitq.orphans.program_match import Program, Releases, by_shell, engine_of, workers_of
-from unitq.presets.detect import engine, interpreter, shebang
 from unitq.queues.registrations import Living, Status, classify, instance_and_unit
 from unitq.revisions import store
 from unitq.units.parse import told
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from unitq.cmdline.invocation import Invocation
     from unitq.context import Scope
     from unitq.model.process import Process
     from unitq.orphans.evidence import Orphan
     from unitq.orphans.ownership import Owner
-    from unitq.presets.detect import Invocation
     from unitq.presets.model import Preset
     from unitq.queues.model import Registration
     from unitq.revisions.model import Revision, WorkerRevision
@@ -91,7 +91,7 @@ def prepare_search(scope: Scope, revision: Revision) -> Search:
     """Reads what is known of the app, also of what it was before."""
     place = scope.layout.app(revision.app)
     notes: list[str] = []
-    kept = store.every(place, notes.append)
+    kept = store.read_all(place, notes.append)
     if revision.id not in {each.id for each in kept}:
         kept.append(revision)
     presets = scope.presets()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from unitq.cmdline.invocation import program
 from unitq.orphans.evidence import ancestors
 from unitq.orphans.program_match import engine_of
-from unitq.presets.detect import program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from unitq.cmdline.shell import QUICK
-from unitq.cmdline.wrappers import LAUNCHERS, SHELLS
-from unitq.model.release_names import within
-from unitq.presets.detect import (
+from unitq.cmdline.invocation import (
     PACKAGE,
     becomes,
     engine,
@@ -22,12 +19,15 @@ from unitq.presets.detect import (
     is_shell,
     main_process,
 )
+from unitq.cmdline.shell import QUICK
+from unitq.cmdline.wrappers import LAUNCHERS, SHELLS
+from unitq.model.release_names import within
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterable, Mapping, Sequence
 
-    from unitq.presets.detect import Invocation
+    from unitq.cmdline.invocation import Invocation
 
 _DELETED = " (deleted)"
 

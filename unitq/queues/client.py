@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from unitq.linux import changes
 from unitq.linux.account import name_of
-from unitq.linux.connect_as import connected
+from unitq.linux.connect_as import connect
 from unitq.linux.read_as import UnreadableError, read
 from unitq.queues.bounded import BoundedSocket, Budget
 from unitq.queues.commands import ErrorReply, QueuesError, misfit
@@ -248,7 +248,7 @@ class Connection:
             return None
         try:
             (uid,) = deciding
-            return connected(unquote(url.path), uid, seconds=self._patience)
+            return connect(unquote(url.path), uid, seconds=self._patience)
         except OSError as error:
             raise QueuesError(f"{self.where}: {error.strerror} for {name_of(uid)}") from None
 

@@ -80,7 +80,7 @@ class Checked:
 def check(scope: Scope, *, ask_redis: bool = False) -> Checked:
     """Looks at the configuration file and the machine; changes nothing. Raises ConfigError."""
     app, path = scope.load()
-    found, refused = code.look(app)
+    found, refused = code.find_code(app)
     inputs = read(scope, app, path, found)
     units: Rendered | None = None
     broken: UnitqError | None = None

@@ -22,7 +22,7 @@ def running(
     systemd: Systemd, scope: Scope, where: observe.Machine, revision: Revision
 ) -> dict[InstanceName, observe.Instance]:
     """Every instance of the app: those that systemd knows and those that should be there."""
-    pinned = state.pinned_instances(scope.layout.app(revision.app))
+    pinned = state.instances_with_pin(scope.layout.app(revision.app))
     workers = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
     known = pinned | set(revision.instances)
     found = observe.instances(systemd, where, revision.app, workers, known)
@@ -31,7 +31,7 @@ def running(
     return {
         name: instance
         for name, instance in found.items()
-        if name in known or instance.present or revision.wanted(name)
+        if name in known or instance.present or revision.goal(name)
     }
 
 

@@ -18,7 +18,7 @@ from unitq.errors import (
 from unitq.linux import files
 from unitq.model.settings import OnFailure, Share
 from unitq.revisions import in_place, state, store
-from unitq.revisions.model import Origin, Revision, plain, restored
+from unitq.revisions.model import Origin, Revision, plain
 from unitq.rollout import install, ledger_store, reports
 from unitq.rollout.advisory import Advisory, end_in_words, in_words
 from unitq.rollout.engine.instance import IN_FLIGHT
@@ -82,7 +82,7 @@ class Deployment:
         PreflightError on a full disk.
         """
         with self.operation.interrupts.caught():
-            with files.nothing_changed("cannot write the ledger"):
+            with files.preflight_errors("cannot write the ledger"):
                 ledger = ledger_store.begin(
                     self.scope.layout.app(self.app),
                     self.operation.verb,
@@ -101,7 +101,7 @@ class Deployment:
         `promote`: somebody has said that its canaries are good.
         """
         with self.operation.interrupts.caught():
-            with files.nothing_changed("cannot write the ledger"):
+            with files.preflight_errors("cannot write the ledger"):
                 place = self.scope.layout.app(self.app)
                 ledger = ledger_store.resume(place, number, len(self.plan.changes))
             with ledger:
@@ -178,12 +178,12 @@ class Deployment:
         goal = self.rollback_target
         if goal is None or self.settings.on_failure is not OnFailure.ROLLBACK:
             return None
-        if in_place.overwritten(goal, self.target):
+        if in_place.overwritten_workers(goal, self.target):
             return None  # it would start the same files, also where the old ones are in memory
         origin = Origin(
             time.time(), state.whoami(), goal.config, f"revision {self.target.number} failed"
         )
-        target = restored(self.target, goal, origin)
+        target = self.target.back_to(goal, origin)
         try:
             return self._roll_back_to(goal, target, failed, ledger)
         except GoingDownError:
@@ -267,7 +267,7 @@ class Deployment:
             return "this is a rollback, which is never rolled back"
         if settings.on_failure is not OnFailure.ROLLBACK:
             return f'on_failure = "{settings.on_failure}"'
-        if goal is not None and (gone := in_place.overwritten(goal, target)):
+        if goal is not None and (gone := in_place.overwritten_workers(goal, target)):
             return (
                 f"the code in {', '.join(in_place.directories(gone))} is updated in place, so a "
                 "rollback would start the same files again; instances that were not restarted "

@@ -16,6 +16,7 @@ from unitq.errors import NoMatchError, SystemdError, UnitqError
 from unitq.instances import observe
 from unitq.instances.state import LEFT_BEHIND, left_behind, program_names, unsafe_stop, wrapper
 from unitq.linux import proc
+from unitq.linux.interrupts import Interrupts
 from unitq.model import names
 from unitq.revisions import state as state_files
 from unitq.rollout import out_of_memory
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from unitq.instances.state import Observed, Wrapper
-    from unitq.linux.interrupts import Interrupts
     from unitq.model.layout import Layout
     from unitq.model.names import InstanceName
     from unitq.rollout.engine.instance import InstanceState
@@ -119,6 +119,7 @@ class Executor:
         self._tracker = StateTracker(systemd, self._where, app, ())
         self._probes: dict[str, InstanceName] = {}  # by the path of their unit job
         self._started: set[InstanceName] = set()  # and not yet inspected
+        self._interrupts = Interrupts()
 
     def run(
         self,
@@ -134,6 +135,7 @@ class Executor:
         ordered. An unexpected error ends the rollout, and is in the outcome: `broken`.
         """
         begun = monotonic()
+        self._interrupts = interrupts
         self._tracker = StateTracker(self._systemd, self._where, self._app, rollout.instances)
         end, broken = _End(), ""
         try:
@@ -269,7 +271,7 @@ class Executor:
                 worker,
                 kill["KillSignal"],
                 mixed=kill["KillMode"] == "mixed",
-                caught=proc.caught(main_pid),
+                caught=proc.handled_signals(main_pid),
             )
         where = observe.elsewhere(pids, main_pid)
         self._tracker.record(name, elsewhere=where, unsafe_stop=why)
@@ -413,7 +415,10 @@ class Executor:
             rollout.record_probe(name, False, "nobody heard what it said", monotonic())
         self._probes.clear()
         while True:
-            self._systemd.reconnect()
+            try:
+                self._systemd.reconnect(lambda: self._interrupts.count > 0)
+            except SystemdError as error:
+                raise self._orders.cut_off("systemd does not answer any more") from error
             with suppress(BusLostError):
                 self._read_state(rollout, everything=True)
                 return
@@ -472,7 +477,7 @@ class Executor:
                 ending = journal.ending(state.before, since, user=user)
                 rollout.record_ending(state.instance, ending)
             elif state.ending.detail == LEFT_BEHIND:
-                killed = journal.killed(state.before, since, user=user)
+                killed = journal.sigkills(state.before, since, user=user)
                 rollout.record_ending(state.instance, left_behind(killed))
 
     def _out_of_memory(self, rollout: Rollout, seconds: float) -> None:
@@ -483,7 +488,7 @@ class Executor:
         new = {one.instance: one.invocation or self._last_start(one) for one in suspects}
         starts = [each for one in suspects for each in (one.before, new[one.instance]) if each]
         named = journal.out_of_memory(starts, user=self._layout.user)
-        pids = out_of_memory.killed_pids(journal.of_the_kernel(seconds + _CLOCKS_DIFFER))
+        pids = out_of_memory.killed_pids(journal.kernel_messages(seconds + _CLOCKS_DIFFER))
         out_of_memory.record_causes(
             rollout,
             {one.instance for one in suspects if one.before in named or one.pid_before in pids},
@@ -522,7 +527,7 @@ def _wrapper(main_pid: int, members: Iterable[int]) -> Wrapper | None:
     for pid in below:
         # A loop sleeps between two workers.
         if proc.name_of(pid) != "sleep":
-            caught &= proc.caught(pid)
+            caught &= proc.handled_signals(pid)
     return found._replace(caught=caught)
 
 

@@ -111,7 +111,7 @@ def printed_by(scope: Scope, revision: Revision) -> JournalJobs | None:
     }
     if not printing:
         return None
-    return JournalJobs(printing, partial(journal.printed_by, user=scope.layout.user))
+    return JournalJobs(printing, partial(journal.output_by_invocation, user=scope.layout.user))
 
 
 def put_back(queues: Queues, outcome: Outcome, held: InFlightTracker) -> dict[InstanceName, str]:

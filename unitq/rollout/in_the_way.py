@@ -45,7 +45,7 @@ def require_no_move(
         str(step.instance)
         for step in steps
         if step.change in (Change.START, Change.RESTART)
-        and (pin := state.pinned(place, step.instance)) is not None
+        and (pin := state.pin_of(place, step.instance)) is not None
         and pin != revision.code(step.instance)
     ]
     if moved:

@@ -240,7 +240,7 @@ def _counts(revision: Revision, outcome: Outcome) -> tuple[int, int]:
         for name in (slot.instance for slot in _staying(outcome))
         if (found := outcome.seen.get(name)) and found.serving and not found.elsewhere
     }
-    fresh = sum(found.revision == revision.wanted(name) for name, found in seen.items())
+    fresh = sum(found.revision == revision.goal(name) for name, found in seen.items())
     return fresh, len(seen)
 
 

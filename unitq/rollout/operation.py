@@ -133,7 +133,7 @@ class Operation:
         """
         place = self.scope.layout.app(app)
         unread = [name for name, one in seen.items() if one.present and not one.readable]
-        told = {name: pin for name in unread if (pin := state.pinned(place, name))}
+        told = {name: pin for name in unread if (pin := state.pin_of(place, name))}
         if unread:
             self.presenter.note(
                 f"note: {plural(len(unread), 'instance')} may be looked into by root only; taken "

@@ -75,7 +75,7 @@ def replace_due(operation: Operation, found: Look) -> Exit:
         operation,
         tuple(str(name) for name in reasons),
         choose,
-        settings=lambda settings: settings.paced(Share(1)),
+        settings=lambda settings: settings.with_max_unavailable(Share(1)),
     )
 
 

@@ -8,7 +8,7 @@ from unitq.errors import Exit, NoMatchError, PreflightError
 from unitq.linux import files
 from unitq.model.settings import Share
 from unitq.revisions import state, store
-from unitq.revisions.model import settings_of
+from unitq.revisions.model import load_settings
 from unitq.rollout import ledger_store
 from unitq.rollout.deployment import Deployment
 from unitq.rollout.rollback_target import of_rollback, rollback_target
@@ -57,10 +57,10 @@ def resume(
         target = _target(scope, story, before)
         # Of a way back its own, else what the command line that began it said.
         given = story.settings if target.id == story.revision else None
-        base = settings_of(given) if given else target.rollout
+        base = load_settings(given) if given else target.rollout
         units = store.unit_texts(scope.layout.app(app), target)
         plan = operation.plan(before, target, units, base)
-        settings = base.paced(max_unavailable or _pace_of(story))
+        settings = base.with_max_unavailable(max_unavailable or _pace_of(story))
         back = rollback_target(scope, target)
         if story.kind == "rollback" or target.id == story.back_to:
             # One that fails now is not rolled back either.
@@ -85,7 +85,7 @@ def give_up(scope: Scope) -> Story:
         story = latest(scope)
         if not ledger_store.in_the_way(place):
             raise NoMatchError(f"no rollout of {app} is under way, paused or cut off")
-        with files.nothing_changed("cannot write the ledger"):
+        with files.preflight_errors("cannot write the ledger"):
             ledger = ledger_store.resume(place, story.number, 0)
         with ledger:
             ledger.write("end", code=int(Exit.INTERRUPTED), aborted=True)
@@ -104,7 +104,7 @@ def _target(scope: Scope, story: Story, before: Revision) -> Revision:
         return before
     place = scope.layout.app(before.app)
     notes: list[str] = []
-    known = store.every(place, notes.append)
+    known = store.read_all(place, notes.append)
     whole = store.complete(place, known)
     for revision in known:
         if revision.id == story.revision and revision.id in whole:

@@ -50,7 +50,7 @@ def read(scope: Scope, app: App, path: Path, found: Mapping[str, Code]) -> Input
 
 def as_deployed(scope: Scope, app: App) -> Rendered:
     """Returns the units that a deploy would install now, to be shown; also without the code."""
-    found, _ = code.look(app)
+    found, _ = code.find_code(app)
     return rendered(scope, app, found, after=_stop_order(scope, app, found).after)
 
 
@@ -63,7 +63,7 @@ def rendered(
 ) -> Rendered:
     """Returns the units, to be shown: nothing in them says which environment it is."""
     texts, app = templates.texts(scope.layout.config_dir), scripts.fitted(app, found)
-    return render_units(app, scope.layout, found, texts, programs.itself(), after)
+    return render_units(app, scope.layout, found, texts, programs.own_command(), after)
 
 
 def sealed(inputs: Inputs, before: Revision | None) -> tuple[Rendered, list[Finding]]:
@@ -91,7 +91,9 @@ def sealed(inputs: Inputs, before: Revision | None) -> tuple[Rendered, list[Find
         for worker in app.workers
     }
     texts = templates.texts(layout.config_dir)
-    units = render_units(app, layout, found, texts, programs.itself(), inputs.order.after, seal)
+    units = render_units(
+        app, layout, found, texts, programs.own_command(), inputs.order.after, seal
+    )
     return replace(units, key=key), unknown
 
 

@@ -13,7 +13,7 @@ from unitq.instances import paused
 from unitq.model import names
 from unitq.model.app import INSTANCES_MAX
 from unitq.revisions import state
-from unitq.revisions.model import Origin, scaled
+from unitq.revisions.model import Origin
 from unitq.rollout import in_the_way, install, startable
 from unitq.rollout.current_state import as_running
 from unitq.rollout.deployment import Deployment
@@ -53,7 +53,10 @@ def restart(
 ) -> Exit:
     """Restarts the targets, or the whole app; at most so many of a worker at a time."""
     return over(
-        operation, targets, to_restart, settings=lambda settings: settings.paced(max_unavailable)
+        operation,
+        targets,
+        to_restart,
+        settings=lambda settings: settings.with_max_unavailable(max_unavailable),
     )
 
 
@@ -142,7 +145,7 @@ def scale(operation: Operation, counts: Sequence[str]) -> Exit:
         in_the_way.require_none(scope, revision.app)
         before = scope.installed()
         origin = Origin(time.time(), state.whoami(), before.config, f"scale {' '.join(counts)}")
-        target = scaled(before, wanted, origin)
+        target = before.with_instances(wanted, origin)
         found = operation.running(target)
         steps = tuple(
             _scale_step(name, before, target, found) for name in sorted({*found, *target.instances})
@@ -160,7 +163,7 @@ def _scale_step(
     target: Revision,
     found: Mapping[InstanceName, observe.Instance],
 ) -> PlannedChange:
-    if before.wanted(name) and target.wanted(name):
+    if before.goal(name) and target.goal(name):
         return keep(name)
     return planned_change(name, target, as_running(found).get(name))
 

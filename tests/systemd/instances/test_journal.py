@@ -91,7 +91,7 @@ def test_no_line_is_left_out_and_nobody_is_restarted_for_that(system_site: Site)
     invocation = site.show("w")["w@1"]["InvocationID"]
 
     def lines() -> int:
-        found = journal.printed_by([invocation], None, 20_000, ended=True, user=False)
+        found = journal.output_by_invocation([invocation], None, 20_000, ended=True, user=False)
         return len(found[invocation])
 
     wait_until(lambda: lines() >= 15_001, 30, "all lines in the journal")
@@ -108,7 +108,7 @@ def test_where_lines_were_left_out_jobs_are_possible_only(system_site: Site) -> 
     invocation = site.show("w")["w@1"]["InvocationID"]
 
     def said() -> JobLog:
-        found = journal.printed_by([invocation], None, 20_000, ended=True, user=False)
+        found = journal.output_by_invocation([invocation], None, 20_000, ended=True, user=False)
         return follow(JobLog(), PRINTS, found[invocation], "")
 
     wait_until(lambda: said().gaps, 30, "journald says that it has left out lines")

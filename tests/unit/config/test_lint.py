@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.harness.build import app
-from unitq.cmdline.launchers import shell_wrapped
+from unitq.cmdline.invocation import inline_script
 from unitq.config.lint import advice
 from unitq.model.finding import Finding, Level, Seen
 
@@ -51,7 +51,7 @@ def test_nothing_to_say() -> None:
     ],
 )
 def test_a_shell_is_recognised(command: str, script: str) -> None:
-    assert shell_wrapped(command) == script
+    assert inline_script(command) == script
 
 
 @pytest.mark.parametrize(

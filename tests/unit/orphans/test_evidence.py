@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.build import PRESETS
+from unitq.cmdline.invocation import engine
 from unitq.linux.links import Link, beside
 from unitq.model.process import Process
 from unitq.model.release_names import in_another
 from unitq.orphans.evidence import App, Claim, Code, Mark, Orphan, Work, find_orphans
 from unitq.orphans.program_match import Program, Releases, workers_of
-from unitq.presets.detect import engine
 from unitq.queues.model import Registration
 
 if TYPE_CHECKING:

@@ -286,7 +286,7 @@ def test_pins_are_on_disk_before_a_start_at_boot_is_enabled(
     install.install(systemd, layout, made, units)  # type: ignore[arg-type]
     assert [unit for unit, _ in systemd.enabled_with] == list(target.links)
     for number in (1, 2):
-        assert state.pinned(place, InstanceName("sms", number)) == target.id
+        assert state.pin_of(place, InstanceName("sms", number)) == target.id
     (at,) = {at for _, at in systemd.enabled_with}
     synced = disk.calls[:at]
     last = max(disk.renamed(place.pin("sms", number)) for number in (1, 2))
@@ -328,7 +328,7 @@ def test_an_install_that_is_cut_off_anywhere_leaves_nobody_with_a_text_that_is_n
             for name in first.instances:
                 effective = texts.get(names.unit("shop", name), template)
                 assert "/bin/old" in effective, f"cut off at {disk.calls[-1]}"
-                assert state.pinned(place, name) == first.id
+                assert state.pin_of(place, name) == first.id
             # What systemd may not have read is marked, from before the first new name.
             changed = [call for call in disk.calls if call.path.startswith(str(layout.unit_dir))]
             renamed = any(call.what == "replace" for call in changed)
@@ -383,7 +383,7 @@ def test_what_is_cut_off_after_the_stop_is_marked_and_never_old_code_by_the_new_
             pinned = unit_files.pin(layout.unit_dir, names.unit("shop", ONE))
             if what == "switch" and pinned is None:
                 # The template holds from now on, and so must its code.
-                assert state.pinned(place, ONE) == second.id
+                assert state.pin_of(place, ONE) == second.id
             changed = [call for call in disk.calls if call.path.startswith(str(layout.unit_dir))]
             unread = any(call.what == "unlink" for call in changed) and pinned is None
             assert state.reload_pending(place) or not unread or Call("reload", "") in disk.calls

@@ -94,7 +94,7 @@ def test_all_that_is_on_disk_is_found_and_nothing_is_called_damaged(
 ) -> None:
     place = on_disk(state, tmp_path)
     said: list[str] = []
-    known = revisions.every(place, said.append)
+    known = revisions.read_all(place, said.append)
     reports = rollout_reports.reports(place, said.append)
     # Of a rollout that was cut off there is no report yet.
     assert [words for words in said if "has no report" not in words] == []

@@ -1,4 +1,4 @@
-"""An order that arrived before the connection broke is not given again."""
+"""A connection that breaks: an order that arrived is not given again, and no end is silent."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.harness.world import NEW, OLD, pace
+from unitq.errors import GoingDownError, NoSystemdError
 from unitq.instances.state import Observed
 from unitq.model.layout import user
 from unitq.model.names import InstanceName
@@ -19,6 +20,7 @@ from unitq.rollout.tracker import StateTracker
 from unitq.systemd.errors import BusLostError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 ONE = InstanceName("a", 1)
@@ -29,8 +31,15 @@ NEW_ONE = Observed("active", "running", invocation="new", pid=2, revision=NEW)
 class Systemd:
     """Is connected, and knows nothing."""
 
+    def __init__(self) -> None:
+        self.interrupted: list[bool] = []
+
     def control_group(self) -> str:
         return ""
+
+    def reconnect(self, interrupted: Callable[[], bool]) -> None:
+        self.interrupted.append(interrupted())
+        raise NoSystemdError("no systemd to talk to")
 
 
 class Bench:
@@ -91,3 +100,14 @@ def test_one_that_may_not_have_arrived_is_given_again(
     bench.restart()
     assert bench.given == [ActionKind.RESTART, ActionKind.RESTART]
     assert bench.executor._tracker.seen[ONE].job
+
+
+def test_a_rollout_that_systemd_has_left_says_so(tmp_path: Path) -> None:
+    layout = user(home=str(tmp_path), uid=1000, environment={})
+    systemd = Systemd()
+    executor: Any = Executor(systemd, layout, "shop")  # type: ignore[arg-type]
+    rollout = begin((PlannedChange(ONE, Change.RESTART, ""),), pace(), {ONE: NEW})
+    executor._interrupts.count = 1  # the SIGTERM that all processes get at the end of a shutdown
+    with pytest.raises(GoingDownError, match=r"does not answer any more: .* is cut off"):
+        executor._reconnect(rollout)
+    assert systemd.interrupted == [True]

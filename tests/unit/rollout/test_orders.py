@@ -33,7 +33,7 @@ class Systemd:
 
     def __getattr__(self, verb: str) -> Any:
         def note(unit: str) -> str:
-            self.told.append((verb, unit, state.pinned(self._layout.app("shop"), ONE)))
+            self.told.append((verb, unit, state.pin_of(self._layout.app("shop"), ONE)))
             return f"/job/{verb}"
 
         return note

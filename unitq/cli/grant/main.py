@@ -59,7 +59,7 @@ def grant(group: str | None, install: bool, revoke: bool, as_json: bool) -> int:
         return _preview(scope, group) if group else _listed(scope, as_json=as_json)
     if os.geteuid() != 0:
         raise NotPermittedError("only root grants and revokes", hint="run it as root (sudo)")
-    with store.locked():
+    with store.lock():
         before = set(store.grants())
         return _revoked(scope, group, before) if revoke else _installed(scope, group, before)
 
@@ -69,7 +69,7 @@ def _new(scope: Scope, group: str) -> Grant:
     from unitq.grants import checks, model
 
     app = scope.app or _only_app(scope)
-    new = model.checked(app, group)
+    new = model.validate(app, group)
     path = checks.config(app)
     if not os.path.exists(path):
         raise NoMatchError(
@@ -95,7 +95,7 @@ def _preview(scope: Scope, group: str) -> int:
     from unitq.grants import store
 
     new = _new(scope, group)
-    for path, text in store.files_of({*store.grants(), new}).items():
+    for path, text in store.file_texts({*store.grants(), new}).items():
         echo(f"# {path}")
         echo_text(text)
     echo("nothing was changed; --install writes these files, as root", err=True)

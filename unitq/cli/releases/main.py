@@ -11,7 +11,7 @@ from unitq.cli.revision_argument import tell
 from unitq.cli.scope import current, scope_options
 from unitq.errors import ConfigError, Exit, UnitqError
 from unitq.printable import one_line
-from unitq.rollout.archive import stored
+from unitq.rollout.archive import open_archive
 from unitq.rollout.releases_in_use import uses_of
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def releases(
         return prune_releases.prune(
             current(), prune, keep or _KEEP, dry_run=dry_run, as_json=as_json
         )
-    found = stored(current())
+    found = open_archive(current())
     kept: dict[str, list[str]] = {}
     for revision in found.revisions:
         for release in {worker.release for worker in revision.workers}:

@@ -284,7 +284,7 @@ def _meant() -> tuple[Scope, list[Revision], Systemd]:
             "no app is installed here",
             hint="`unitq deploy` installs one; --user looks at your own units",
         )
-    revisions = [state.installed(scope.layout, app) for app in apps]
+    revisions = [state.require_current(scope.layout, app) for app in apps]
     return scope, revisions, scope.systemd()
 
 
@@ -362,7 +362,7 @@ def _watch(
         try:
             while True:
                 try:
-                    revisions = [state.installed(scope.layout, app) for app in apps]
+                    revisions = [state.require_current(scope.layout, app) for app in apps]
                     sights = _looks(scope, systemd, revisions, wanted, also)
                     code = max(sight.code for sight in sights)
                     show(sights, code)

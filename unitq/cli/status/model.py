@@ -75,12 +75,12 @@ def look(
     """Looks at one app. Raises NoMatchError where `wanted` names what is not there."""
     where = observe.machine(systemd, scope.layout)
     place = scope.layout.app(revision.app)
-    pinned = state.pinned_instances(place)
+    pinned = state.instances_with_pin(place)
     known = {*revision.instances, *pinned}
     workers = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
     found = observe.instances(systemd, where, revision.app, workers, known, detailed=True)
     found = observe.compare_code(revision, found)
-    shown = {n: i for n, i in found.items() if i.present or revision.wanted(n)}
+    shown = {n: i for n, i in found.items() if i.present or revision.goal(n)}
     rows = statuses(scope, systemd, revision, wanted, shown)
     story = last = ledger_store.latest(place)
     if story and not (story.in_the_way and ledger_store.in_the_way(place)):

@@ -12,7 +12,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cmdline.wrappers import Kind, named, take, unwrap
+from unitq.cmdline.wrappers import Kind, take, unwrap, wrapper_of
 from unitq.toml.values import MistakeError
 from unitq.toml.values import user as checked_user
 
@@ -72,7 +72,7 @@ _MEANING = {
 def without_account(arguments: Sequence[str]) -> Account | None:
     """Returns the command behind `su`, `sudo` …; None: it is none of these, or does more."""
     name = posixpath.basename(arguments[0])
-    wrapper = named(name)
+    wrapper = wrapper_of(name)
     if name not in _TOOLS or wrapper is None:
         return None
     taken = take(wrapper, list(arguments))

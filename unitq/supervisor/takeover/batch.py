@@ -69,7 +69,7 @@ class Abreast:
         self._warn = presenter.warn
         self._handover = Handover(
             planned.supervisord,
-            Path(planned.scope.layout.told(planned.app.name)),
+            Path(planned.scope.layout.takeover_notes(planned.app.name)),
             interrupts,
             lambda line: presenter.say(f"  {line}"),
             deadline,

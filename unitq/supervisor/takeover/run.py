@@ -74,7 +74,7 @@ class Mover:
         )
         self._began = time()
         self._place = self._scope.layout.app(planned.app.name)
-        self._notes = Path(self._scope.layout.told(planned.app.name))
+        self._notes = Path(self._scope.layout.takeover_notes(planned.app.name))
         self._abreast = Abreast(planned, systemd, interrupts, deadline, presenter)
         self._kept: list[Kept] = []
         self._failure = ""
@@ -172,8 +172,8 @@ class Mover:
 
     def _closed(self, before: Revision | None) -> None:
         """Looks at all once more, and keeps that this revision is a good one."""
-        revision = state.installed(self._scope.layout, self._planned.app.name)
-        with files.nothing_changed("cannot write the ledger"):
+        revision = state.require_current(self._scope.layout, self._planned.app.name)
+        with files.preflight_errors("cannot write the ledger"):
             book = ledger_store.begin(
                 self._place, "takeover", revision=revision.id,
                 previous=before.id if before else None, instances=len(revision.instances),
@@ -269,7 +269,7 @@ class Mover:
         names = {worker.name for worker in move.workers}
         known = [
             one
-            for one in store.every(self._place, lambda _: None)
+            for one in store.read_all(self._place, lambda _: None)
             if one.workers and not names & {worker.name for worker in one.workers}
         ]
         whole = store.complete(self._place, known)

@@ -23,7 +23,7 @@ from unitq.config.parse import parse
 from unitq.errors import Exit
 from unitq.model.app import ROLLOUT, App, KillMode
 from unitq.model.finding import Level, Seen
-from unitq.presets.detect import recognised
+from unitq.presets.detect import framework_of
 from unitq.supervisor.conf import files as conf_files
 from unitq.supervisor.conf.ini import Ini
 from unitq.supervisor.conf.programs import read
@@ -219,7 +219,7 @@ def one_program(
     ini.read(text, "x.conf")
 
     def recognise(line: str, _: str) -> Looks:
-        found = recognised(PRESETS, line, heads or {})
+        found = framework_of(PRESETS, line, heads or {})
         return Looks(found[0] if found else None, heads or {})
 
     found = translate(ini, read(ini, around, "x.conf"), Wishes("x.conf"), recognise)

@@ -10,7 +10,7 @@ from unitq.config.parse import parse
 from unitq.errors import ConfigError
 from unitq.model.app import App, KillMode, Worker
 from unitq.model.finding import Level, Seen
-from unitq.presets.detect import recognised
+from unitq.presets.detect import framework_of
 from unitq.supervisor.conf.ini import Ini
 from unitq.supervisor.conf.programs import read
 from unitq.supervisor.conf.section import Surroundings
@@ -30,7 +30,7 @@ def imported(
     ini.read(text, "x.conf")
 
     def recognise(line: str, _: str) -> Looks:
-        found = recognised(PRESETS, line, heads or {})
+        found = framework_of(PRESETS, line, heads or {})
         missing = () if found else unread
         return Looks(found[0] if found else None, heads or {}, PRESETS["none"], missing)
 
@@ -519,7 +519,7 @@ def test_nothing_to_decide_is_said_too() -> None:
 
 def test_a_procfile_s_lines_lose_the_same() -> None:
     def recognise(line: str, _: str) -> Looks:
-        found = recognised(PRESETS, line, {})
+        found = framework_of(PRESETS, line, {})
         return Looks(found[0] if found else None)
 
     text = (
