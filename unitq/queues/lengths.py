@@ -6,7 +6,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unitq.presets.redis_keys import COUNTS, Oldest, filled
+from unitq.presets.redis_keys import COUNTS, Oldest, fill_in
 from unitq.queues.commands import HOLE, SECOND_HOLE, ErrorReply, command, commands_for
 from unitq.queues.model import Lengths
 from unitq.queues.reader import is_missing, note_error, side_by_side, without_errors
@@ -38,10 +38,10 @@ def read(source: Source, notes: Notes, *, ages: bool = True) -> Reading[AllLengt
     oldest = keys.oldest if ages else None
     names: list[bytes] = []
     if keys.names:
-        commands = [command(*filled(words, places)) for words in keys.names]
+        commands = [command(*fill_in(words, places)) for words in keys.names]
         direct = _direct(oldest, places) if oldest else ()
         if direct:  # a queue without a name tells whether this Redis and this user have it
-            commands.append(command(*filled(direct, {"q": ""})))
+            commands.append(command(*fill_in(direct, {"q": ""})))
         answers = yield commands
         names = _names(source, answers[: len(keys.names)], notes)
         if direct and isinstance(answers[-1], list):
@@ -59,7 +59,7 @@ def read(source: Source, notes: Notes, *, ages: bool = True) -> Reading[AllLengt
 
 
 def _names(source: Source, answers: list[Answer], notes: Notes) -> list[bytes]:
-    (strip,) = filled((source.keys.strip,), source.places())
+    (strip,) = fill_in((source.keys.strip,), source.places())
     lists = [each for each in without_errors(answers, notes) if isinstance(each, list)]
     names = (name for name in chain.from_iterable(lists) if isinstance(name, bytes))
     return [name.removeprefix(strip.encode()) for name in names]
@@ -73,7 +73,9 @@ def _counts(
     named = [(name, count) for name, counts in source.keys.counts().items() for count in counts]
     # Several numbers may stand in one answer: each command is asked once.
     asked = {
-        count.command: commands_for(raw if count.of_each else [b""], *filled(count.command, places))
+        count.command: commands_for(
+            raw if count.of_each else [b""], *fill_in(count.command, places)
+        )
         for _, count in named
     }
     answers = iter((yield list(chain.from_iterable(asked.values()))))
@@ -134,7 +136,7 @@ def _ages(
 ) -> Reading[list[float | None]]:
     """Returns since when the next job of each queue waits."""
     places = source.places() | {"q": HOLE, "j": SECOND_HOLE}
-    heads = yield commands_for(raw, *filled(oldest.command, places))
+    heads = yield commands_for(raw, *fill_in(oldest.command, places))
     for answer in heads:
         # Of a queue that is a sorted set there is no LINDEX: then its length is known all the same.
         if isinstance(answer, ErrorReply) and answer.code != "WRONGTYPE":
@@ -146,7 +148,7 @@ def _ages(
         return moments([each[0] if isinstance(each, list) and each else None for each in firsts])
     jobs = {index: head for index, head in enumerate(heads) if isinstance(head, bytes)}
     queues = [raw[index] for index in jobs]
-    times = yield commands_for(queues, *filled(oldest.then, places), second=list(jobs.values()))
+    times = yield commands_for(queues, *fill_in(oldest.then, places), second=list(jobs.values()))
     since = dict(zip(jobs, moments(without_errors(times, notes)), strict=True))
     return [since.get(index) for index in range(len(raw))]
 
@@ -161,7 +163,7 @@ def _direct(oldest: Oldest, places: Mapping[str, str]) -> Words:
         return ()
     if len(oldest.then) != 3 or oldest.then[0] != "HGET":
         return ()
-    queue, job, name = filled((oldest.command[1], *oldest.then[1:]), places)
+    queue, job, name = fill_in((oldest.command[1], *oldest.then[1:]), places)
     before, place, after = job.partition("{j}")
     if not place or any(mark in before + after + name for mark in ("*", "->", "{q}", "{j}")):
         return ()

@@ -71,7 +71,7 @@ class Lengths(NamedTuple):
     done: int | None = None  # ever
     oldest: float | None = None  # seconds since 1970 when the next job was enqueued
 
-    def filled_from(self, others: Lengths) -> Lengths:
+    def or_else(self, others: Lengths) -> Lengths:
         """Returns the same, with the others' numbers where these are not known."""
         known = {name: value for name, value in self._asdict().items() if value is not None}
         return others._replace(**known)
@@ -173,7 +173,7 @@ def rows(after: Sample, before: Sample | None = None) -> list[Row]:
             old = before.queues.get(name, Lengths()).with_in_flight(earlier.get(name))
             new = lengths
             if only:
-                old, new = old.filled_from(before.whole), new.filled_from(after.whole)
+                old, new = old.or_else(before.whole), new.or_else(after.whole)
             rate = flow(old, new, after.at - before.at)
         result.append(Row(name, lengths, None if workers is None else workers[name], rate))
     return result
@@ -194,7 +194,7 @@ def together(sample: Sample) -> Lengths:
     """Returns the sums of all queues, or what the framework counts for all of them at once."""
     columns = dict(zip(Lengths._fields, zip(*sample.queues.values(), strict=True), strict=False))
     oldest = [at for at in columns.pop("oldest", ()) if at is not None]
-    sums = sample.whole.filled_from(Lengths(**{k: _sum(v) for k, v in columns.items()}))
+    sums = sample.whole.or_else(Lengths(**{k: _sum(v) for k, v in columns.items()}))
     if sums.in_hand is None and (counts := _in_flight(sample)):
         sums = sums._replace(in_hand=sum(counts.values()))
     elif sums.in_hand is None and sample.registry.jobs is not None:

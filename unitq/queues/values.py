@@ -28,7 +28,7 @@ def text(value: object) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
 
 
-def comma_separated(words: str) -> tuple[str, ...]:
+def split_commas(words: str) -> tuple[str, ...]:
     """Returns the names in `sms, mail`."""
     return tuple(name.strip() for name in words.split(",") if name.strip())
 

@@ -12,7 +12,7 @@ import pytest
 from tests.unit.queues.conftest import PRESETS, source
 from unitq.errors import UnitqError
 from unitq.model.app import Redis
-from unitq.queues.check import answered
+from unitq.queues.check import check_redis
 from unitq.queues.client import Connection
 from unitq.queues.commands import HOLE, ErrorReply, QueuesError, command, commands_for, misfit
 from unitq.queues.snapshot import take_snapshot
@@ -148,7 +148,7 @@ def test_no_answer_ends_in_an_error_of_pythons(preset: str) -> None:
 @pytest.mark.parametrize("words", ["lists", "a number", "a string"])
 def test_check_says_that_it_cannot_be_read(words: str) -> None:
     with server(KINDS[words]) as (url, _):
-        found = answered(Connection(Redis(url=url)), [source("php-resque", "sms")])
+        found = check_redis(Connection(Redis(url=url)), [source("php-resque", "sms")])
     assert not found.reachable
     assert found.findings[0].message.startswith("cannot read the queues")
 

@@ -43,7 +43,7 @@ def read(source: Source, notes: Notes) -> Reading[Registry]:
     counts = without_errors((yield list(chain.from_iterable(commands))), notes)
     jobs = None
     if source.named:
-        jobs = yield from _fetched(p, queues * len(processes), counts, notes)
+        jobs = yield from _fetched_jobs(p, queues * len(processes), counts, notes)
         counts = [len(answer or ()) for answer in counts]
     in_flight = dict.fromkeys(source.queues, 0)
     workers = []
@@ -62,7 +62,7 @@ def read(source: Source, notes: Notes) -> Reading[Registry]:
     return Registry(tuple(workers), jobs, in_flight)
 
 
-def _fetched(
+def _fetched_jobs(
     p: str, queues: list[str], answers: list[Answer], notes: Notes
 ) -> Reading[tuple[Job, ...]]:
     """Returns what all processes together have fetched."""

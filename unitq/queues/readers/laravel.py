@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from unitq.queues.commands import HOLE, command, commands_for
 from unitq.queues.model import Job, Registration, Registry
 from unitq.queues.reader import SHOWN, by_queue, two_by_two, without_errors
-from unitq.queues.values import comma_separated, digest, moment, pid, table, text
+from unitq.queues.values import digest, moment, pid, split_commas, table, text
 
 if TYPE_CHECKING:
     from unitq.queues.commands import Answer, Commands, Reading
@@ -47,7 +47,7 @@ def read_horizon(source: Source, notes: Notes) -> Reading[Registry]:
                 text(name),
                 # No host: a slug of its name is not always to be told from another one.
                 pid=pid(process),
-                queues=comma_separated(str(table(options).get("queue") or "")),
+                queues=split_commas(str(table(options).get("queue") or "")),
                 quiet="the supervisor is paused" if status == b"paused" else "",
             )
         )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from unitq.queues.commands import command
 from unitq.queues.model import Job, Registration, Registry
 from unitq.queues.reader import without_errors
-from unitq.queues.values import comma_separated, digest, moment, pairs, pid, table, text
+from unitq.queues.values import digest, moment, pairs, pid, split_commas, table, text
 
 if TYPE_CHECKING:
     from unitq.queues.commands import Commands, Reading
@@ -65,7 +65,7 @@ def read(source: Source, notes: Notes) -> Reading[Registry]:
                 name,
                 host,
                 pid(process.partition("+")[0]),  # node's multi-worker: 4711+1, 4711+2 in one
-                comma_separated(queues),
+                split_commas(queues),
                 moment(started),
                 heartbeat,
                 stale,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from unitq.queues.commands import HOLE, command, commands_for
 from unitq.queues.model import Job, Registration, Registry
 from unitq.queues.reader import without_errors
-from unitq.queues.values import comma_separated, digest, moment, pairs, pid, text
+from unitq.queues.values import digest, moment, pairs, pid, split_commas, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -111,7 +111,7 @@ def _worker(
         name,
         text(record["hostname"]) if "hostname" in record else None,
         pid(record.get("pid")),
-        comma_separated(text(record.get("queues"))),
+        split_commas(text(record.get("queues"))),
         moment(record.get("birth")),
         moment(heartbeat),
         stale,
