@@ -287,6 +287,7 @@ def _fill(server: RedisServer, keys: Sequence[str], registry: str, job: str) -> 
     return names
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(
     ("preset", "keys", "registry"),
     [
