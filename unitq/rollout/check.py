@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from unitq.context import Scope
     from unitq.model.app import App
-    from unitq.queues.check import Answered
+    from unitq.queues.check import RedisCheck
     from unitq.rollout.wanted_units import Inputs
     from unitq.units.render import Code, Rendered
 
@@ -58,7 +58,7 @@ class CheckResult:
     app: App
     path: Path
     findings: tuple[Finding, ...]
-    redis: Answered | None = None  # None: it was not asked
+    redis: RedisCheck | None = None  # None: it was not asked
     broken: UnitqError | None = None  # why there are no units
     denied: bool = False  # something can only be read as root
 
@@ -208,13 +208,13 @@ def _exposure(scope: Scope, app: App, code_versions: Mapping[str, Code]) -> list
     )
 
 
-def _redis(scope: Scope, app: App, path: Path) -> Answered:
+def _redis(scope: Scope, app: App, path: Path) -> RedisCheck:
     """What the configured Redis answers, in two seconds at the most."""
-    from unitq.queues.check import answered, unreachable
+    from unitq.queues.check import check_redis, unreachable
     from unitq.queues.sources import queue_access
 
     try:
         there = queue_access(app, scope.presets(), str(path))
-        return answered(there.connection, there.sources)
+        return check_redis(there.connection, there.sources)
     except (ConfigError, NotPermittedError) as error:  # its password is nowhere, or not for us
         return unreachable(error)
