@@ -144,7 +144,7 @@ def stop_signal(name: str) -> str:
     full = signal(name)
     if full == "SIGKILL":
         raise InvalidValueError(
-            why="SIGKILL cannot be caught, so the job in hand would be lost; "
+            why="SIGKILL cannot be caught, so the in-flight job would be lost; "
             "it is sent anyway to what is left after stop_timeout"
         )
     if full == "SIGSTOP":
