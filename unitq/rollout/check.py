@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from unitq.context import Scope
     from unitq.model.app import App
-    from unitq.queues.check import Answered
+    from unitq.queues.check import RedisCheck
     from unitq.rollout.wanted_units import Inputs
     from unitq.units.render import Code, Rendered
 
@@ -50,7 +50,7 @@ class Checked:
     app: App
     path: Path
     findings: tuple[Finding, ...]
-    redis: Answered | None = None  # None: it was not asked
+    redis: RedisCheck | None = None  # None: it was not asked
     broken: UnitqError | None = None  # why there are no units
     denied: bool = False  # something can only be read as root
 
@@ -200,13 +200,13 @@ def _exposure(scope: Scope, app: App, found: Mapping[str, Code]) -> list[Finding
     )
 
 
-def _redis(scope: Scope, app: App, path: Path) -> Answered:
+def _redis(scope: Scope, app: App, path: Path) -> RedisCheck:
     """What the configured Redis answers, in two seconds at the most."""
-    from unitq.queues.check import answered, unreachable
+    from unitq.queues.check import check_redis, unreachable
     from unitq.queues.sources import queue_access
 
     try:
         there = queue_access(app, scope.presets(), str(path))
-        return answered(there.connection, there.sources)
+        return check_redis(there.connection, there.sources)
     except (ConfigError, NotPermittedError) as error:  # its password is nowhere, or not for us
         return unreachable(error)

@@ -99,8 +99,8 @@ class Teller(Notes):
             self._close(report)
 
     def _close(self, report: Report) -> None:
-        well = report.last.exit_code == Exit.OK
-        for row in report.last.way.instances:
+        well = report.exit_code == Exit.OK
+        for row in report.instances:
             if row.phase == Phase.WAITING and not well:
                 worker, _, number = row.instance.rpartition("@")
                 name = self._name(InstanceName(worker, int(number)))
@@ -232,7 +232,7 @@ def signal(call: Call) -> Code:
     fleet = look(call.scope)
     states = {process: state for process, (state, _) in fleet.states().items()}
     if "all" in call.words[1:]:
-        return _signalled(fleet, number, [(one, "") for one in fleet.names.ordered()], states)
+        return _signalled(fleet, number, [(one, "") for one in fleet.names.in_order()], states)
     code = Code.OK
     for word in call.words[1:]:
         found = fleet.names.find(word)
