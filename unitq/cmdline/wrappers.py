@@ -86,7 +86,7 @@ class Wrapper:
 
     @property
     def keeps(self) -> bool:
-        """Whether it stays above the worker and ends on its own: its end says nothing of the job."""
+        """Whether it stays above the worker and ends on its own: that says nothing of the job."""
         kinds = {self.kind, *(variant.kind for variant in self.variants)}
         return Kind.KEEPS in kinds or bool(self.kills_on)
 

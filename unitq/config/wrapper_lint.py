@@ -225,7 +225,8 @@ def _keeps(ground: _Ground, use: Use) -> Iterator[Finding]:
             f"{ground.place}.command",
             f"{use.name} stands between systemd and the worker",
             hint,
-            f"it gets {signal} with the worker and may end first; the worker then gets a second signal",
+            f"it gets {signal} with the worker and may end first; the worker then gets a second "
+            "signal",
             name,
         )
 
@@ -288,8 +289,8 @@ def _shell(ground: _Ground, below: Below) -> Iterator[Finding]:
             place,
             f"the worker runs in a `{command.loop}` loop of {where}",
             _without_loop(below),
-            "the shell gets the stop signal and not the worker, or the loop starts another worker in "
-            "the middle of the stop, which takes jobs until it is killed",
+            "the shell gets the stop signal and not the worker, or the loop starts another worker "
+            "in the middle of the stop, which takes jobs until it is killed",
             "loop",
         )
     elif below.script.leaves(command):

@@ -45,7 +45,7 @@ class Surroundings(NamedTuple):
     kept: Collection[str] = ()  # what the installed units are ordered after
 
 
-def local_services(addresses: Iterable[Address], around: Surroundings) -> tuple[Served, ...]:
+def services_of(addresses: Iterable[Address], around: Surroundings) -> tuple[Served, ...]:
     """Returns those of the addresses that are on this machine, each with its unit."""
     services = []
     for address in addresses:
