@@ -740,7 +740,7 @@ WORKER_MISTAKES = [
      'expected a signal such as "SIGTERM", got "SIGTREM", did you mean "SIGTERM"?'),
     ("stop_signal = 3", "stop_signal", 'expected a signal such as "SIGTERM", got 3'),
     ("kill_mode = 'process'", "kill_mode",
-     ('"process" leaves processes behind that go on with the '
+     ('"process" leaves processes behind that still run the '
       'old code; use "control-group" or "mixed"')),
     ("kill_mode = 'mxed'", "kill_mode",
      'expected "control-group" or "mixed", got "mxed", did you mean "mixed"?'),
