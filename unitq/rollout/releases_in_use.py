@@ -15,7 +15,7 @@ from unitq.model import names
 from unitq.revisions import state, store
 from unitq.revisions.around import command_paths
 from unitq.rollout.archive import AppArchive, observe_instances
-from unitq.units.parse import told
+from unitq.units.text import read_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -168,7 +168,7 @@ def _around(archive: AppArchive) -> dict[str, set[Link]]:
         texts = store.unit_texts(archive.place, revision)
         for worker in revision.workers:
             text = texts.get(names.template(revision.app, worker.name), "")
-            unit = told(text, str(archive.place.pins(worker.name)))
+            unit = read_unit(text, str(archive.place.pins(worker.name)))
             command = unit.command if unit else ""
             heads = scripts.heads(command, worker.release)
             for used in command_paths(command, worker.release, heads):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.linux.read_as import UnreadableError, read
 from unitq.model.finding import Certainty, Finding, Level
 from unitq.systemd.envfile import assignments, dotenv
-from unitq.units.local_services import obstacle, served, unknown
+from unitq.units.local_services import obstacle, services_of, unknown
 from unitq.units.ordering import addresses
 from unitq.units.render import environment_of
 
@@ -60,7 +60,7 @@ def shutdown_order(
         for worker in app.workers
     }
     distinct = dict.fromkeys(address for some in known.values() for address in some)
-    by_address = {address.address: address for address in served(distinct, around)}
+    by_address = {address.address: address for address in services_of(distinct, around)}
     after = {
         name: tuple(
             dict.fromkeys(

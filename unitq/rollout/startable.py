@@ -16,7 +16,7 @@ from unitq.model.finding import Level
 from unitq.revisions import store
 from unitq.rollout import preflight, reachable
 from unitq.units import unit_files
-from unitq.units.parse import told
+from unitq.units.text import read_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +39,7 @@ def require(
         if (worker := revision.worker(name)) is None:
             continue
         text = unit_files.text(layout.unit_dir, names.template(revision.app, name))
-        unit = told(text, str(place.pins(name)))
+        unit = read_unit(text, str(place.pins(name)))
         release = _release_problem(worker)
         if release is not None:
             problems += [release] if release else []
