@@ -440,7 +440,7 @@ def lose(state: InstanceState, seen: Observed) -> InstanceState:
 
 
 def _record_ending(state: InstanceState, seen: Observed) -> InstanceState:
-    """How the old process ends shows only while its invocation is still the unit's."""
+    """Returns how the old process ends shows only while its invocation is still the unit's."""
     if not state.before or seen.invocation not in ("", state.before):
         return state
     ending = ending_of(seen)
