@@ -58,7 +58,7 @@ def as_running(
 
 
 def _age(instance: observe.Instance) -> float:
-    """Seconds that its main process has lived, whatever the wall clock says; inf: it is gone.
+    """Returns how many seconds its main process has lived; inf: it is gone.
 
     Not where it has ended since systemd called it running: then what follows is unproven.
     """

@@ -163,7 +163,7 @@ def _surges(
     settings: RolloutSettings,
     running: Mapping[InstanceName, Running],
 ) -> list[PlannedChange]:
-    """The instances that there are more while others are replaced; they take the next numbers.
+    """Returns the surge instances; they take the next numbers.
 
     One that an interrupted rollout has started already is used again: `changes` loses its entry.
     """

@@ -39,7 +39,7 @@ class Uses:
 
 
 def uses_of(archive: AppArchive) -> Uses:
-    """Returns who uses which release. Raises NotPermittedError or UnitqError where one is unknown."""
+    """Returns who uses which release. Raises NotPermittedError, UnitqError: one is unknown."""
     uses = Uses()
     kept = {worker.release for revision in archive.revisions for worker in revision.workers}
     # Pins first and last: one that moves meanwhile counts with what it was and what it is.

@@ -142,7 +142,7 @@ def _earlier(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _before(report: dict[str, Any]) -> list[Verdict]:
-    """What it says of another revision: a way back that went on replaced the report of a failure.
+    """Returns what it says of other revisions: a resumed rollback replaces a failure's report.
 
     Oldest first.
     """
@@ -154,7 +154,7 @@ def _before(report: dict[str, Any]) -> list[Verdict]:
 
 
 def _was_aborted(folder: Path) -> bool:
-    """Whether an operator ended this rollout by `abort`: then it is known why it has no report."""
+    """Whether an operator ended this rollout by `abort`, which leaves no report."""
     with suppress(OSError):
         written = ledger.records((folder / "ledger.jsonl").read_bytes())
         return bool(written) and bool(written[-1].data.get("aborted"))

@@ -26,7 +26,7 @@ def rollback_target(scope: Scope, revision: Revision) -> Revision | None:
 
 
 def of_rollback(settings: RolloutSettings) -> RolloutSettings:
-    """How a rollback goes: without canaries, for it is known to work; nothing follows a failure."""
+    """Returns the settings of a rollback: no canaries, as its code has worked; no rollback of it."""
     return settings._replace(on_failure=OnFailure.PAUSE, canary=Share(0))
 
 
