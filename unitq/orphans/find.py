@@ -33,7 +33,7 @@ from unitq.orphans.evidence import (
 from unitq.orphans.program_match import Program, Releases, by_shell, engine_of, workers_of
 from unitq.queues.registrations import Living, Status, classify, instance_and_unit
 from unitq.revisions import store
-from unitq.units.parse import told as read_unit
+from unitq.units.text import read_unit
 
 if TYPE_CHECKING:
     import re
