@@ -7,17 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from unitq.config import (
-    dropin_lint,
-    envfile_lint,
-    machine_lint,
-    moving_paths,
-    scripts,
-    service_lint,
-)
-from unitq.config.allowed import remove_allowed
+from unitq.config import envfile_lint, machine_lint, moving_paths, scripts, service_lint
 from unitq.config.exposure_lint import exposure_notes, limits_of_user_scope
-from unitq.config.lint import lint_app
+from unitq.config.lint import lint_app, remove_allowed
 from unitq.errors import (
     ConfigError,
     Exit,
@@ -43,7 +35,7 @@ if TYPE_CHECKING:
 
     from unitq.context import Scope
     from unitq.model.app import App
-    from unitq.queues.check import Answered
+    from unitq.queues.check import RedisCheck
     from unitq.rollout.wanted_units import Inputs
     from unitq.units.render import Code, Rendered
 
@@ -58,7 +50,7 @@ class Checked:
     app: App
     path: Path
     findings: tuple[Finding, ...]
-    redis: Answered | None = None  # None: it was not asked
+    redis: RedisCheck | None = None  # None: it was not asked
     broken: UnitqError | None = None  # why there are no units
     denied: bool = False  # something can only be read as root
 
@@ -181,7 +173,7 @@ def _dropins(scope: Scope, app: App, wanted: Rendered) -> list[Finding]:
             names.unit(app.name, each) for each in names.instances(worker.name, worker.instances)
         ]
         changed = dropins.changes(worker.unit.text, there.of([worker.unit.name, *units]))
-        found += dropin_lint.findings(worker.name, worker.unit.name, changed, user=scope.user)
+        found += service_lint.of_dropins(worker.name, worker.unit.name, changed, user=scope.user)
     return found
 
 
@@ -208,13 +200,13 @@ def _exposure(scope: Scope, app: App, found: Mapping[str, Code]) -> list[Finding
     )
 
 
-def _redis(scope: Scope, app: App, path: Path) -> Answered:
+def _redis(scope: Scope, app: App, path: Path) -> RedisCheck:
     """What the configured Redis answers, in two seconds at the most."""
-    from unitq.queues.check import answered, unreachable
+    from unitq.queues.check import check_redis, unreachable
     from unitq.queues.sources import queue_access
 
     try:
         there = queue_access(app, scope.presets(), str(path))
-        return answered(there.connection, there.sources)
+        return check_redis(there.connection, there.sources)
     except (ConfigError, NotPermittedError) as error:  # its password is nowhere, or not for us
         return unreachable(error)

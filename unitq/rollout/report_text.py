@@ -6,7 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.queues.job_text import shown
+from unitq.queues.job_text import short_text
 from unitq.text import duration, number, plural, unitq
 
 if TYPE_CHECKING:
@@ -237,10 +237,10 @@ def _fate(row: ReportedInstance) -> str:
 
 def _job(job: ReportedJob) -> str:
     """Returns all that it takes to find a job again: an operator may have to do it."""
-    what = shown(job.name or "a job")
-    identity = f" {shown(job.id)}" if job.id else ""
+    what = short_text(job.name or "a job")
+    identity = f" {short_text(job.id)}" if job.id else ""
     since = "" if job.since is None else f", begun {_clock(job.since)}"
-    queue = f" of queue {shown(job.queue)}" if job.queue else ""
+    queue = f" of queue {short_text(job.queue)}" if job.queue else ""
     # What it printed does not tell the payload.
     payload = f"payload {job.hash}" if job.hash else "as it printed"
     return f"{what}{identity}{queue}{since}, {payload}"
