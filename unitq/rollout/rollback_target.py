@@ -26,7 +26,7 @@ def rollback_target(scope: Scope, revision: Revision) -> Revision | None:
 
 
 def of_rollback(settings: RolloutSettings) -> RolloutSettings:
-    """Returns the settings of a rollback: no canaries, as its code has worked; no rollback of it."""
+    """Returns the settings of a rollback: no canaries, as its code has worked; none follows."""
     return settings._replace(on_failure=OnFailure.PAUSE, canary=Share(0))
 
 
