@@ -251,7 +251,7 @@ class TakeoverRunner:
         except UnitqError as second:
             self._tell(f"unitq: {second.message}")
             down, ending = [pair.process for pair in move.pairs], {}
-        if before := self._moved_programs(move):
+        if before := self._programs_before(move):
             self._tell(f"unitq runs {', '.join(before)}, as moved before; that stays")
         self._back = self._way_back(move, earlier, down, ending)
         self._tell("to continue, once the cause is mended, the same command; to go back:")
@@ -259,7 +259,7 @@ class TakeoverRunner:
             self._tell(f"  {line}")
         return code
 
-    def _moved_programs(self, move: Move) -> list[str]:
+    def _programs_before(self, move: Move) -> list[str]:
         """The programs before this one, which are moved."""
         moves = self._planned.moves
         return [earlier.program for earlier in moves[: moves.index(move)]]

@@ -78,13 +78,13 @@ class StopGroup:
                 self._results[name] = end.value
             except UnitqError as error:
                 self._results[name] = error
-                self._keep_unfinished(name, active)
+                self._note_unfinished(name, active)
             except OSError as error:
                 self._results[name] = HandoverError(f"{name}: {error}")
-                self._keep_unfinished(name, active)
+                self._note_unfinished(name, active)
             del self._active[name]
 
-    def _keep_unfinished(self, name: str, active: _Stopping) -> None:
+    def _note_unfinished(self, name: str, active: _Stopping) -> None:
         if active.process.ending:
             self.unfinished[name] = active.process.ending
 
@@ -104,5 +104,5 @@ class StopGroup:
         """Leaves the rest to Supervisor: what is held is let go, who got its signal finishes."""
         for name, active in self._active.items():
             active.steps.close()
-            self._keep_unfinished(name, active)
+            self._note_unfinished(name, active)
         self._active.clear()

@@ -223,7 +223,7 @@ class StopProcess:
                 return None
             yield from self._check(pid)
             with _holding(fresh) as hold:
-                yield from _wait_until_held(fresh)
+                yield from _wait_for_hold(fresh)
                 if proc.words_of(pid) == proc.words_of(self._supervisord.pid):
                     hold.let_go()
                     yield from pause(_MOMENT)  # supervisord's own copy, which becomes the program
@@ -241,7 +241,7 @@ class StopProcess:
     def _hold(self, top: Handle) -> Steps[None]:
         task = self._task
         with _holding(top) as hold:
-            yield from _wait_until_held(top)
+            yield from _wait_for_hold(top)
             for _ in range(_ROUNDS):
                 members = process_tree.below(top.pid)
                 workers = workers_of(members, task.number, strict=task.strict)
@@ -381,7 +381,7 @@ def _holding(handle: Handle) -> Iterator[Hold]:
         hold.let_go()
 
 
-def _wait_until_held(handle: Handle) -> Steps[None]:
+def _wait_for_hold(handle: Handle) -> Steps[None]:
     """Waits until a process that got SIGSTOP is held, or has ended."""
     begun = monotonic()
     while (now := process(handle.pid)) and not (now.held or now.dead):
