@@ -91,11 +91,10 @@ def look(scope: Scope) -> Fleet:
         pinned = state.instances_with_pin(scope.layout.app(app))
         workers = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
         known = {*revision.instances, *pinned}
-        found = observe.instances(systemd, where, app, workers, known)
         instances |= {
-            Process(app, name): one
-            for name, one in found.items()
-            if one.present or revision.goal(name)
+            Process(app, name): instance
+            for name, instance in observe.instances(systemd, where, app, workers, known).items()
+            if instance.present or revision.goal(name)
         }
     wanted = {
         app: {

@@ -129,7 +129,7 @@ def description(facts: Facts, state: State) -> str:
 
 
 def status_lines(rows: Sequence[tuple[str, State, str]]) -> list[str]:
-    """Returns the lines of `status`: name, state and description of each process, in their columns."""
+    """Returns the lines of `status`: name, state and description of each process, in columns."""
     width = max([30, *(len(name) for name, _, _ in rows)]) + 3
     return [f"{name:<{width}}{state:<10}{text}" for name, state, text in rows]
 
