@@ -59,11 +59,11 @@ def _orphans(archive: AppArchive, uses: Uses) -> None:
     """What works for the app outside its units, in a release of a revision that is kept or not."""
     # Not for those who only ask what is kept.
     from unitq.orphans.find import prepare_search, scan
-    from unitq.orphans.registered import Redis
+    from unitq.orphans.registered import RegistrationReader
 
     what = prepare_search(archive.scope, archive.current)
-    redis = Redis(archive.scope, archive.current)
-    for orphan in scan(what, redis.registered()).every:
+    redis = RegistrationReader(archive.scope, archive.current)
+    for orphan in scan(what, redis.read()).every:
         pid = orphan.process.pid
         if orphan.release:
             uses.orphans.setdefault(orphan.release, set()).update(orphan.pids)

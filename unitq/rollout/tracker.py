@@ -94,7 +94,7 @@ class StateTracker:
         if not pid:
             return None
         revision = proc.evidence(pid).revision
-        return revision or observe.started_from(self._where, self._app, name, pid)
+        return revision or observe.revision_by_pin(self._where, self._app, name, pid)
 
     def observed_state(self, found: observe.Instance, *, everything: bool) -> Observed:
         """Returns what an instance is, as read; with `everything` also what only systemd knows."""
