@@ -131,19 +131,21 @@ class Run:
                 self._started = True
                 self._over |= event.result != "done"
             return
-        told = event.properties
+        properties = event.properties
         # Those of the service come before those of the unit, which say whose they are. The first
         # ones of a run still have the state of the last, but no exit code any more.
-        self._seen |= {key: told[key] for key in told if key.startswith("ExecMain")}
-        life = told.get("InvocationID", "")
+        self._seen |= {key: properties[key] for key in properties if key.startswith("ExecMain")}
+        life = properties.get("InvocationID", "")
         if life and life != self._before:
             if self._invocation and life != self._invocation:
                 self._seen.clear()  # it was started anew: that is another run
                 self._over = True
                 return
             self._invocation = life
-        if self._invocation and "ActiveState" in told:
-            self._over |= told["ActiveState"] in _OVER and bool(self._seen.get("ExecMainCode"))
+        if self._invocation and "ActiveState" in properties:
+            self._over |= properties["ActiveState"] in _OVER and bool(
+                self._seen.get("ExecMainCode")
+            )
 
     def _read_invocation(self) -> str:
         return str(self._systemd.properties(self.unit, "InvocationID")["InvocationID"])

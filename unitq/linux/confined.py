@@ -154,7 +154,9 @@ def _wait(pid: int, read: int, until: float, most: int) -> ChildResult:
         poll.register(read, select.POLLIN)
         gone = False
         while not gone and len(output) <= most:
-            ready = {each for each, _ in poll.poll(max(0.0, until - monotonic()) * 1000)}
+            ready = {
+                descriptor for descriptor, _ in poll.poll(max(0.0, until - monotonic()) * 1000)
+            }
             if not ready:
                 in_time = False
                 break
@@ -170,6 +172,6 @@ def _wait(pid: int, read: int, until: float, most: int) -> ChildResult:
             with suppress(ProcessLookupError):
                 end(pid, signal.SIGKILL)
         os.close(pidfd)
-        _, found = os.waitpid(pid, 0)
-    whole = in_time and len(output) <= most and os.WIFEXITED(found)
-    return ChildResult(os.WEXITSTATUS(found) if whole else None, output[:most])
+        _, wait_status = os.waitpid(pid, 0)
+    whole = in_time and len(output) <= most and os.WIFEXITED(wait_status)
+    return ChildResult(os.WEXITSTATUS(wait_status) if whole else None, output[:most])

@@ -70,7 +70,7 @@ def foreign(path: str | os.PathLike[str], *trusted: int) -> Control | None:
 
     Of a path that is not there: who could put something there.
     """
-    return next((each for each in deciding(path) if each.uid not in trusted), None)
+    return next((control for control in deciding(path) if control.uid not in trusted), None)
 
 
 def describe(path: str, control: Control) -> str:

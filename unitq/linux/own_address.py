@@ -18,17 +18,17 @@ def own_addresses(host: str) -> tuple[str, ...]:
     """
     if host in ("localhost", "localhost.localdomain", "0.0.0.0", "::"):  # noqa: S104  (compared)
         return ("127.0.0.1", "::1")
-    found: list[str] = []
+    answers: list[str] = []
 
     def look_up() -> None:
         with suppress(OSError, UnicodeError):
             for _, _, _, _, address in socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM):
-                found.append(str(address[0]))
+                answers.append(str(address[0]))
 
     thread = threading.Thread(target=look_up, name="look-up", daemon=True)
     thread.start()
     thread.join(_SECONDS)
-    return tuple(dict.fromkeys(address for address in tuple(found) if _is_own(address)))
+    return tuple(dict.fromkeys(address for address in tuple(answers) if _is_own(address)))
 
 
 def _is_own(address: str) -> bool:

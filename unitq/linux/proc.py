@@ -69,16 +69,16 @@ def cgroup_root() -> str:
 
 def pids(cgroup: str) -> tuple[int, ...]:
     """Every process in this cgroup and in those below it; none where there is no such cgroup."""
-    found = _pids_of(cgroup)
+    own = _pids_of(cgroup)
     try:
         # "." and the entry above: a folder without folders has two links. Spares a listing.
         if os.stat(cgroup).st_nlink == 2:
-            return found
+            return own
         with os.scandir(cgroup) as entries:
             below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return ()
-    return found + tuple(pid for path in below for pid in pids(path))
+    return own + tuple(pid for path in below for pid in pids(path))
 
 
 def evidence(pid: int) -> Evidence:
@@ -170,8 +170,8 @@ def handles(pid: int, number: int) -> bool | None:
         status = content(f"/proc/{pid}/status")
     except OSError:
         return None
-    every = signals(status, b"SigCgt") | signals(status, b"SigIgn") | signals(status, b"SigBlk")
-    return bool(every >> (number - 1) & 1)
+    mask = signals(status, b"SigCgt") | signals(status, b"SigIgn") | signals(status, b"SigBlk")
+    return bool(mask >> (number - 1) & 1)
 
 
 def signals(status: bytes, field: bytes) -> int:
@@ -182,8 +182,8 @@ def signals(status: bytes, field: bytes) -> int:
 
 def numbers(status: bytes, field: bytes, base: int = 10) -> tuple[int, ...]:
     """The numbers of a field of /proc/PID/status; none where it has no such field."""
-    _, found, rest = status.partition(b"\n" + field + b":")
-    return tuple(int(each, base) for each in rest.partition(b"\n")[0].split()) if found else ()
+    _, colon, rest = status.partition(b"\n" + field + b":")
+    return tuple(int(number, base) for number in rest.partition(b"\n")[0].split()) if colon else ()
 
 
 def working_directory(pid: int) -> str | None:
@@ -213,27 +213,27 @@ def places(pid: int) -> tuple[str, ...]:
     Without its standard streams, and what is no file of a disk. A file that is deleted has
     " (deleted)" behind its name (proc(5)).
     """
-    found = []
+    paths = []
     with suppress(OSError):  # it is gone, or another user's
-        found.append(os.readlink(f"/proc/{pid}/cwd"))
-        found += [path for number, path in open_files(pid) if number > 2]
-    shown = (path.removesuffix(DELETED) for path in found)
+        paths.append(os.readlink(f"/proc/{pid}/cwd"))
+        paths += [path for number, path in open_files(pid) if number > 2]
+    shown = (path.removesuffix(DELETED) for path in paths)
     return tuple(path for path in shown if path.startswith("/") and not path.startswith(_NO_DISK))
 
 
 def all_paths(pid: int) -> set[str]:
     """The directory of a process, its root, program, open and mapped files; what may be read."""
-    found = set()
+    paths = set()
     for name in ("cwd", "root", "exe"):
         with suppress(OSError):
-            found.add(os.readlink(f"/proc/{pid}/{name}"))
+            paths.add(os.readlink(f"/proc/{pid}/{name}"))
     with suppress(OSError):
-        found.update(path for _, path in open_files(pid))
+        paths.update(path for _, path in open_files(pid))
     # A line of it may be longer than what content() takes for the end.
     with suppress(OSError), open(f"/proc/{pid}/maps", "rb") as file:
         lines = os.fsdecode(file.read()).split("\n")
-        found.update(line.split(maxsplit=5)[5] for line in lines if "/" in line)
-    return {path.removesuffix(DELETED) for path in found}
+        paths.update(line.split(maxsplit=5)[5] for line in lines if "/" in line)
+    return {path.removesuffix(DELETED) for path in paths}
 
 
 def open_files(pid: int) -> Iterator[tuple[int, str]]:
@@ -308,10 +308,10 @@ def age(pid: int) -> float | None:
 
     By the clock that nobody sets (CLOCK_BOOTTIME, proc(5)).
     """
-    found = stat(pid)
-    if found is None:
+    fields = stat(pid)
+    if fields is None:
         return None
-    started = found.ticks / os.sysconf("SC_CLK_TCK")
+    started = fields.ticks / os.sysconf("SC_CLK_TCK")
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
 
 
@@ -345,8 +345,8 @@ def living(pid: int) -> tuple[float | None, str] | None:
 
 def cgroup_of(pid: int) -> str | None:
     """The cgroup that a living process is in, from the root of the hierarchy; None: it is gone."""
-    found = stat(pid)
-    return None if found is None or found.state in ("Z", "X") else control_group(pid)
+    fields = stat(pid)
+    return None if fields is None or fields.state in ("Z", "X") else control_group(pid)
 
 
 def control_group(pid: int) -> str | None:
@@ -410,11 +410,11 @@ def invocation(unit: str, runtime: str, pid: int = 0, own: str | None = None) ->
     """
     link = f"{runtime}/systemd/units/invocation:{unit}"
     try:
-        found = Invocation(os.readlink(link), os.lstat(link).st_mtime)
+        linked = Invocation(os.readlink(link), os.lstat(link).st_mtime)
     except OSError:
         return None
-    if not pid or own in (None, found.id):
-        return found
+    if not pid or own in (None, linked.id):
+        return linked
     seconds = age(pid)
     return None if seconds is None else Invocation("", time.time() - seconds)
 

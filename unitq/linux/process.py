@@ -71,8 +71,8 @@ def process(pid: int, *, program: bool = False) -> Process | None:
 
 def alive(pid: int) -> Process | None:
     """Returns who has this PID now; None: there is none, or it is a zombie."""
-    found = process(pid)
-    return None if found is None or found.dead else found
+    holder = process(pid)
+    return None if holder is None or holder.dead else holder
 
 
 def same(before: Process, now: Process | None) -> bool:
@@ -82,9 +82,9 @@ def same(before: Process, now: Process | None) -> bool:
 
 def ancestry() -> frozenset[int]:
     """Returns the PIDs of this process and of all above it: the shell, sudo, sshd, PID 1."""
-    found = {1, os.getpid()}
-    one = alive(os.getpid())
-    while one and one.parent not in found | {0}:
-        found.add(one.parent)
-        one = alive(one.parent)
-    return frozenset(found)
+    pids = {1, os.getpid()}
+    process = alive(os.getpid())
+    while process and process.parent not in pids | {0}:
+        pids.add(process.parent)
+        process = alive(process.parent)
+    return frozenset(pids)

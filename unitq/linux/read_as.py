@@ -158,10 +158,10 @@ def _as_account(path: str, say: Control, most: int) -> bytes:
         raise UnreadableError(f"cannot be read as {name}: {error.strerror}") from None
     finally:
         os.close(root)
-    told, content = ended.output[:1], ended.output[1:]
-    if ended.status != 0 or told not in (_OK, _FAILED):
+    outcome, content = ended.output[:1], ended.output[1:]
+    if ended.status != 0 or outcome not in (_OK, _FAILED):
         raise UnreadableError(f"could not be read as {name} within {_SECONDS:g} s")
-    if told == _OK:
+    if outcome == _OK:
         return content
     reason = content.decode(errors="replace")
     if not reason.isdigit():

@@ -49,17 +49,25 @@ def due(limits: Recycle, seen: Iterable[Seen], least_age: float) -> tuple[Due, .
     What has not run for `least_age` seconds is left alone, whatever its size: a memory limit that
     a new process exceeds already would make it start for ever.
     """
-    found = []
-    for one in sorted(seen, key=lambda one: -one.age):
-        if one.age < least_age:
+    instances = []
+    for instance in sorted(seen, key=lambda instance: -instance.age):
+        if instance.age < least_age:
             continue
-        share = 1.0 - limits.jitter.number / 100 * _luck(one.invocation)
-        if limits.age and one.age >= limits.age.seconds * share:
-            found.append(Due(one.name, f"{one.age / 60:.0f} min old, and {limits.age} is the age"))
-        elif limits.memory and one.memory is not None and one.memory >= limits.memory * share:
-            held = f"{one.memory / 2**20:.0f}M in use"
-            found.append(Due(one.name, f"{held}, and {limits.memory / 2**20:.0f}M is the limit"))
-    return tuple(found)
+        share = 1.0 - limits.jitter.number / 100 * _luck(instance.invocation)
+        if limits.age and instance.age >= limits.age.seconds * share:
+            instances.append(
+                Due(instance.name, f"{instance.age / 60:.0f} min old, and {limits.age} is the age")
+            )
+        elif (
+            limits.memory
+            and instance.memory is not None
+            and instance.memory >= limits.memory * share
+        ):
+            reason = f"{instance.memory / 2**20:.0f}M in use"
+            instances.append(
+                Due(instance.name, f"{reason}, and {limits.memory / 2**20:.0f}M is the limit")
+            )
+    return tuple(instances)
 
 
 def _luck(invocation: str) -> float:

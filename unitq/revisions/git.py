@@ -86,8 +86,8 @@ def find(release: str | PurePath) -> Checkout | None:
 
 def head(checkout: Checkout) -> str | None:
     """The commit that is checked out; None where there is none, or git failed."""
-    told = _git(checkout, "rev-parse", "--verify", "--quiet", "HEAD")
-    return told.decode(errors="replace").strip() or None if told else None
+    output = _git(checkout, "rev-parse", "--verify", "--quiet", "HEAD")
+    return output.decode(errors="replace").strip() or None if output else None
 
 
 def clean(checkout: Checkout) -> bool:
@@ -211,8 +211,8 @@ def _no_filters(checkout: Checkout, until: float) -> list[str]:
     """Options that switch off what the repository has: root's could run, and is not wanted."""
     pattern = r"^filter\..*\.(clean|smudge|process|required)$"
     listing = ("config", "-z", "--name-only", "--get-regexp", pattern)
-    told = _git(checkout, *listing, until=until) or b""
-    names = {os.fsdecode(name).rpartition(".")[0] for name in told.split(b"\0") if name}
+    output = _git(checkout, *listing, until=until) or b""
+    names = {os.fsdecode(name).rpartition(".")[0] for name in output.split(b"\0") if name}
     return [
         word
         for name in sorted(names)

@@ -30,12 +30,12 @@ _LOOK_AGAIN = 0.5  # seconds
 def apps(layout: Layout) -> list[str]:
     """The apps that are installed in this scope."""
     try:
-        found = os.listdir(layout.state_dir)
+        names_in_it = os.listdir(layout.state_dir)
     except FileNotFoundError:
         return []
     except PermissionError as error:
         raise _not_yours(error, layout.state_dir) from error
-    return sorted(name for name in found if os.path.islink(layout.app(name).current))
+    return sorted(name for name in names_in_it if os.path.islink(layout.app(name).current))
 
 
 def current(place: AppLayout) -> Revision | None:
@@ -277,10 +277,10 @@ def command_name() -> str:
 
 def instances_with_pin(place: AppLayout) -> set[InstanceName]:
     """Every instance that has a pin."""
-    found = set()
+    instances = set()
     with suppress(FileNotFoundError):
         for worker in os.listdir(place.state / "pins"):
             for number in os.listdir(place.pins(worker)):
                 if number.isdigit():
-                    found.add(names.InstanceName(worker, int(number)))
-    return found
+                    instances.add(names.InstanceName(worker, int(number)))
+    return instances

@@ -11,18 +11,18 @@ _FOLDERS = (Path("/var/log/journal"), Path("/run/log/journal"))
 
 def hidden(folders: tuple[Path, ...] = _FOLDERS) -> bool:
     """Whether there is a journal of the system, and none of its files may be read."""
-    found = False
+    exists = False
     for folder in folders:
         try:
             machines = list(folder.iterdir())
         except FileNotFoundError:
             continue
         except PermissionError:
-            found = True
+            exists = True
             continue
         for machine in machines:
             journal = machine / "system.journal"
             if os.access(journal, os.R_OK):
                 return False
-            found = found or not os.access(machine, os.X_OK) or os.path.exists(journal)
-    return found
+            exists = exists or not os.access(machine, os.X_OK) or os.path.exists(journal)
+    return exists

@@ -221,7 +221,7 @@ class Systemd:
     def search_path(self) -> str | None:
         """The PATH that services get where they set none (org.freedesktop.systemd1(5))."""
         block = self._property(_OBJECT, _MANAGER, b"Environment", b"as")
-        texts = (str(_text(each)) for each in block)
+        texts = (str(_text(entry)) for entry in block)
         return next((t.removeprefix("PATH=") for t in texts if t.startswith("PATH=")), None)
 
     def stopping(self) -> bool:
@@ -231,11 +231,11 @@ class Systemd:
     def properties(self, unit: str, *wanted: str) -> dict[str, Any]:
         """Some properties of a unit, a call each: 50 µs, where all of them at once take 1.6 ms."""
         path = _UNIT_PATH + _escape(unit)
-        found = {}
+        values = {}
         for name in wanted:
             interface, kind = _KINDS[name]
-            found[name] = _value(name, self._property(path, interface, name.encode(), kind))
-        return found
+            values[name] = _value(name, self._property(path, interface, name.encode(), kind))
+        return values
 
     def restarts(self, units: Sequence[str]) -> dict[str, int]:
         """NRestarts of each unit. Units that do not answer are left out."""
@@ -362,7 +362,7 @@ class Systemd:
 
         # Plain functions: pystemd sets an attribute on them, which a method does not take. They
         # only note: an exception in here would surface as SystemError.
-        def changed(message: Any, error: Any = None, userdata: Any = None) -> None:  # noqa: ARG001
+        def on_change(message: Any, error: Any = None, userdata: Any = None) -> None:  # noqa: ARG001
             # Of every object on the bus: what is not ours is skipped before it is parsed.
             if (unit := paths.get(message.get_path())) and not foreign(message):
                 message.process_reply(False)
@@ -370,7 +370,7 @@ class Systemd:
                 if isinstance(changes := message.body[1], dict):
                     pending.append(Changed(unit, _plain(changes)))
 
-        def removed(message: Any, error: Any = None, userdata: Any = None) -> None:  # noqa: ARG001
+        def on_job_removed(message: Any, error: Any = None, userdata: Any = None) -> None:  # noqa: ARG001
             if foreign(message):
                 return
             message.process_reply(False)
@@ -378,11 +378,11 @@ class Systemd:
             pending.append(JobDone(unit.decode(), job.decode(), result.decode()))
 
         # pystemd holds bare pointers; without these references the next signal crashes.
-        self._callbacks = (changed, removed)
+        self._callbacks = (on_change, on_job_removed)
         self._call(b"Subscribe", tolerate="AlreadySubscribed")
         sender = _SERVICE if known else None
-        self._bus.match_signal(sender, None, _PROPERTIES, b"PropertiesChanged", changed)
-        self._bus.match_signal(sender, _OBJECT, _MANAGER, b"JobRemoved", removed)
+        self._bus.match_signal(sender, None, _PROPERTIES, b"PropertiesChanged", on_change)
+        self._bus.match_signal(sender, _OBJECT, _MANAGER, b"JobRemoved", on_job_removed)
 
     def _taken(self) -> list[Event]:
         taken = list(self._pending)
@@ -461,10 +461,10 @@ def _value(name: str, value: Any) -> Any:
 
 def _text(value: Any) -> Any:
     if isinstance(value, list):
-        return [_text(each) for each in value]
+        return [_text(item) for item in value]
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def _escape(unit: str) -> bytes:
     # sd_bus_path_encode(3): everything but letters and digits as _XX; a leading digit as well.
-    return _SPECIAL.sub(lambda found: b"_%02x" % found[0][0], unit.encode())
+    return _SPECIAL.sub(lambda match: b"_%02x" % match[0][0], unit.encode())
