@@ -119,9 +119,8 @@ def _age(systemd: Systemd, instance: observe.Instance) -> float | None:
         age = proc.age(instance.main_pid)
         if age is not None:
             return age
-    name = "StateChangeTimestampMonotonic"
-    stamp: int = systemd.properties(instance.unit, name)[name]
-    return max(0.0, time.monotonic() - stamp / 1e6)
+    changed = systemd.properties(instance.unit, "StateChangeTimestampMonotonic")
+    return max(0.0, time.monotonic() - changed["StateChangeTimestampMonotonic"] / 1e6)
 
 
 def _unproven(instance: observe.Instance, least: float) -> bool:

@@ -1,14 +1,17 @@
 """What the kernel shows of processes and cgroups: files of /proc and of the cgroup file system.
 
-A fact at a time, by PID. What has to be of one and the same process is read by process.py.
+A fact at a time, by PID. Where all has to be of one process, whose PID another may get meanwhile,
+`process` reads it through a descriptor.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.model.process import Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -425,3 +428,80 @@ def runs(pid: int, name: str) -> bool:
         return name.encode() in content(f"/proc/{pid}/cmdline")
     except OSError:
         return False
+
+
+# One process, and never another that has its PID by then
+
+PID_MAX = 1 << 22  # of Linux on 64 bits, proc(5)
+
+# A descriptor of a folder in /proc stays that process's, whoever gets the PID next (proc(5)).
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@contextmanager
+def folder(pid: int) -> Iterator[int]:
+    """Holds the folder of a process in / Raises OSError and ValueError: there is none."""
+    descriptor = os.open(f"/proc/{pid}", _FOLDER)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+class Status(NamedTuple):
+    """What /proc/PID/status says of a process's accounts and handlers; see Process.
+
+    Not the owner of /proc/PID: that is root for a process that may not be dumped (proc(5)).
+    """
+
+    uids: frozenset[int]
+    uid: int
+    caught: int
+
+
+def parse_status(status: bytes) -> Status:
+    """Returns it; without accounts where it is cut off."""
+    users = numbers(status, b"Uid")
+    caught = signals(status, b"SigCgt")
+    return Status(frozenset(users), users[1] if users else -1, caught)
+
+
+def process(pid: int, *, program: bool = False) -> Process | None:
+    """Returns who has this PID now, also a zombie; None: there is none.
+
+    `program`: with its file and its command line.
+    """
+    executable, words = "", tuple[str, ...]()
+    try:
+        with folder(pid) as here:
+            if program:
+                with suppress(OSError):
+                    executable = os.readlink("exe", dir_fd=here).removesuffix(DELETED)
+                with suppress(OSError):
+                    words = command_line(content("cmdline", here))
+            stat = parse_stat(content("stat", here))
+            status = parse_status(content("status", here))
+    except (OSError, ValueError, IndexError):
+        return None
+    return Process(pid, stat.parent, stat.ticks, stat.state, stat.group, *status, executable, words)
+
+
+def alive(pid: int) -> Process | None:
+    """Returns who has this PID now; None: there is none, or it is a zombie."""
+    holder = process(pid)
+    return None if holder is None or holder.dead else holder
+
+
+def same(before: Process, now: Process | None) -> bool:
+    """Whether who has a PID now is the process that had it before, of the same accounts."""
+    return now is not None and (now.identity, now.uids) == (before.identity, before.uids)
+
+
+def ancestry() -> frozenset[int]:
+    """Returns the PIDs of this process and of all above it: the shell, sudo, sshd, PID 1."""
+    pids = {1, os.getpid()}
+    process = alive(os.getpid())
+    while process and process.parent not in pids | {0}:
+        pids.add(process.parent)
+        process = alive(process.parent)
+    return frozenset(pids)

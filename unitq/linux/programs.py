@@ -117,7 +117,7 @@ def environment_of_root() -> dict[str, str]:
     return variables | {"HOME": _home(0), "PATH": PATH}
 
 
-def places() -> dict[str, str]:
+def own_places() -> dict[str, str]:
     """Where the environment says that an account's own files are: HOME and the XDG directories.
 
     Raises NotPermittedError where root was told of a directory that another account decides about:

@@ -63,9 +63,9 @@ class Obstacle(NamedTuple):
 
 
 def obstacles(
-    needs: Sequence[Need], rights: confined.Account | None
+    needs: Sequence[Need], rights: confined.Rights | None
 ) -> list[Obstacle | None] | None:
-    """Returns for each need what keeps the account from it; None: nobody can tell.
+    """Returns for each need what keeps the account from it; None: unknown.
 
     `rights` None: our own. One child for all of them.
     """
@@ -89,7 +89,7 @@ def obstacles(
     return [None if fields is None else Obstacle(*fields) for fields in json.loads(ended.output)]
 
 
-def _by_mode(rights: confined.Account) -> May:
+def _by_mode(rights: confined.Rights) -> May:
     def may(path: str, mode: int) -> bool:
         try:
             status = os.stat(path)

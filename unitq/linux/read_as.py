@@ -152,7 +152,7 @@ def _as_account(path: str, say: Control, most: int) -> bytes:
     root = os.open("/", os.O_PATH | os.O_CLOEXEC)
     try:
         ended = confined.run(
-            work, confined.account(say.uid), seconds=_SECONDS, most=most + 1, folder=root
+            work, confined.rights_of(say.uid), seconds=_SECONDS, most=most + 1, folder=root
         )
     except OSError as error:
         raise UnreadableError(f"cannot be read as {name}: {error.strerror}") from None

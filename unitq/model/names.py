@@ -61,7 +61,7 @@ def target(app: str) -> str:
 
 
 def rollout(app: str) -> str:
-    """The unit of a rollout that runs by itself: `unitq-rollout-shop.service`."""
+    """The unit of a detached rollout: `unitq-rollout-shop.service`."""
     return f"unitq-rollout-{app}.service"
 
 

@@ -1,7 +1,6 @@
 """Recycling: instances that have become too large or too old are replaced before they do harm.
 
-systemd's MemoryMax= kills a worker that leaks, with the job in hand; here it drains. Pure: what is
-seen goes in, who is due comes out.
+systemd's MemoryMax= kills a worker that leaks, and its in-flight job with it; here it drains. Pure.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class Recycle(NamedTuple):
     jitter: Share = Share(10, percent=True)
 
 
-class Seen(NamedTuple):
+class Usage(NamedTuple):
     """What there is to know of an instance that serves."""
 
     name: InstanceName
@@ -43,7 +42,7 @@ class Due(NamedTuple):
     why: str
 
 
-def due(limits: Recycle, seen: Iterable[Seen], least_age: float) -> tuple[Due, ...]:
+def due(limits: Recycle, seen: Iterable[Usage], least_age: float) -> tuple[Due, ...]:
     """Who is beyond the limits, the oldest first.
 
     What has not run for `least_age` seconds is left alone, whatever its size: a memory limit that

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from unitq.linux.account import name_of
-from unitq.linux.connect_as import connect
+from unitq.linux.confined import connect
 from unitq.linux.read_as import UnreadableError, read
 from unitq.queues.bounded import BoundedSocket, Budget
 from unitq.queues.commands import ErrorReply

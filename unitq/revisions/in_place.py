@@ -131,9 +131,9 @@ def restore_commands(
     """Returns the commands that check the commits of these workers out again.
 
     Nothing where git cannot: the files are of no commit. `owners` are the accounts to do it as, by
-    worker; empty: whoever types it. Without `sudo` on this machine it is util-linux's runuser(1).
-    `changed` are the directories with changes that are not committed: a checkout keeps them, so
-    they are stashed first.
+    worker; empty: the account that types it. Without `sudo` on this machine it is util-linux's
+    runuser(1). `changed` are the directories with changes that are not committed: a checkout keeps
+    them, so they are stashed first.
     """
     commands: dict[str, None] = {}
     switch = "sudo -u {} " if sudo else "runuser -u {} -- "

@@ -1,4 +1,4 @@
-"""The directory that releases are in: what is there, who uses it, and how some of it is deleted.
+"""The directory that releases are in: its releases, the processes that use them, their deletion.
 
 All that is deleted lies in a directory that is held by its descriptor, and no link is followed.
 """
@@ -141,9 +141,9 @@ def one_level_below(folder: Folder, releases: Mapping[str, Collection[str]]) -> 
     Empty where it is not, or nothing tells. `releases` are those of each worker: two of one worker
     are two directories of the right one.
     """
-    for found in releases.values():
-        entries = {entry for each in found if (entry := folder.release_of(each))}
-        inside = [each for each in found if folder.release_of(each)]
+    for directories in releases.values():
+        entries = {entry for directory in directories if (entry := folder.release_of(directory))}
+        inside = [directory for directory in directories if folder.release_of(directory)]
         if len(inside) > 1 and len(entries) == 1:
             return f"{folder.path}/{entries.pop()}"
     return ""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.instances import observe, paused
 from unitq.linux import proc
-from unitq.model.recycle import Due, Seen, due
+from unitq.model.recycle import Due, Usage, due
 from unitq.model.settings import Share
 from unitq.rollout import in_the_way
 from unitq.rollout.plan import Change, PlannedChange, keep
@@ -84,7 +84,7 @@ def _due(
 ) -> tuple[Due, ...]:
     assert worker.recycle
     seen = [
-        Seen(one.name, one.invocation, proc.age(one.main_pid) or 0.0, one.memory)
+        Usage(one.name, one.invocation, proc.age(one.main_pid) or 0.0, one.memory)
         for one in found
         if one.serving
     ]

@@ -95,7 +95,7 @@ def statements(text: str, *, joins_comments: bool = False) -> list[Statement]:
 
     It is not a shell's syntax: a quote in the middle of a value is an ordinary character, and
     the rules follow systemd's own parser (src/basic/env-file.c), state by state. `joins_comments`:
-    as before systemd 254, where a comment goes on behind a backslash at the end of its line.
+    as before systemd 254, where a backslash at the end of a comment joins the next line to it.
     """
     complete: list[Statement] = []
     state, line, now = "before", 1, Statement(0)

@@ -19,6 +19,7 @@ from unitq.systemd.journal_event import Event, Kind, Print
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 # systemd's catalog: "A process of the unit has terminated" (sd-messages.h).
 _PROCESS_EXIT = "98e322203f7a4ed290d09fe03c09fe15"
@@ -76,7 +77,7 @@ def output_by_invocation(
 
     From a time on (seconds since 1970), or so many of their last lines, all together. `ended`: also
     what they wrote a moment ago. Raises UnitqError where the journal does not answer within some
-    seconds: whoever waits for this waits with a rollout.
+    seconds: a rollout waits for this.
     """
     patience = _PATIENCE if ended else _PATIENCE_AT_WORK
     if ended:
@@ -215,7 +216,7 @@ def sigkills(invocation: str, since: float, *, user: bool) -> list[tuple[str, st
 
 
 def _of_systemd(invocation: str, since: float, *, user: bool) -> Iterator[dict[str, object]]:
-    """What the manager itself said of that start after `since`; whatever else claims to be it."""
+    """What the manager itself said of that start after `since`, and nobody in its name."""
     about = "USER_INVOCATION_ID" if user else "INVOCATION_ID"
     matches = [f"{about}={invocation}", *_manager(user=user)]
     for line in _journalctl(["--output=json", *matches], user=user).splitlines():
@@ -423,6 +424,27 @@ def _everywhere(*, user: bool) -> list[str]:
             if any("." in name for name in os.listdir(place)):
                 return ["--namespace=*"]
     return []
+
+
+def hidden(folders: Sequence[str | Path] = _JOURNALS) -> bool:
+    """Whether there is a journal of the system, and none of its files may be read."""
+    exists = False
+    for folder in folders:
+        try:
+            machines = os.listdir(folder)
+        except FileNotFoundError:
+            continue
+        except PermissionError:
+            exists = True
+            continue
+        for machine in machines:
+            journal = f"{folder}/{machine}/system.journal"
+            if os.access(journal, os.R_OK):
+                return False
+            exists = (
+                exists or not os.access(f"{folder}/{machine}", os.X_OK) or os.path.exists(journal)
+            )
+    return exists
 
 
 def _sync(seconds: float, *, user: bool) -> None:
