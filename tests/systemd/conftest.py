@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.harness import leftovers
+from tests.harness.daily import SCOPES
 from tests.harness.observed import Record
 from tests.harness.observer import Observer
 from tests.harness.redis_server import RedisServer
@@ -718,7 +719,7 @@ def _witness(scope: Scope) -> Observer:
     return _WITNESSES[scope]
 
 
-@pytest.fixture(params=["system", "user"])
+@pytest.fixture(params=SCOPES)
 def scope(request: pytest.FixtureRequest) -> Scope:
     """Every test that uses it runs in both scopes."""
     return Scope(request.param)

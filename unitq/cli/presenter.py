@@ -93,7 +93,7 @@ def show(report: Report) -> None:
     Where all is well that is one line. Otherwise it is the whole block: it can be pasted as it is.
     """
     lines = report_text.ending(report)
-    if report.last.exit_code != Exit.OK:
+    if report.exit_code != Exit.OK:
         lines = [report_text.Line(""), *report_text.block(report)]
     for text, wrong in lines:
         echo(text, err=wrong)

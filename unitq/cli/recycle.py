@@ -52,7 +52,7 @@ def recycle(
         rows = [{"instance": str(one.name), "why": one.why} for one in found.due]
         echo_json({"format": 1, "app": revision.app, "due": rows})
     elif not found.due and as_json:
-        command.unchanged(revision, revision.id, orphans=False)
+        command.close_unchanged(revision, revision.id)
     elif not as_json:
         _told(revision.app, found.due, quiet=quiet and not dry_run)
     if dry_run or not found.due:

@@ -16,7 +16,7 @@ from unitq.errors import Exit
 from unitq.grants.watch import follow
 from unitq.rollout import control, ledger_store
 from unitq.rollout import resume as core
-from unitq.rollout.in_the_way import ways_out
+from unitq.rollout.blocking_rollout import ways_out
 from unitq.text import duration, number, unitq
 
 if TYPE_CHECKING:

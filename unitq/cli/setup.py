@@ -89,7 +89,7 @@ def _defaults(preset: Preset) -> dict[str, str]:
     """What a worker of this framework has where the file says nothing."""
     if preset.name == NONE:
         return {}
-    stop = preset.fitted(preset.command).stop
+    stop = preset.for_command(preset.command).stop
     return {
         "stop_timeout": str(stop.timeout),
         "stop_signal": stop.signal,

@@ -134,7 +134,7 @@ def _framework(scope: Scope, revision: Revision, worker: str) -> Framework | Non
     unit = told(text, str(scope.layout.app(revision.app).pins(worker)))
     if unit is None:
         return Framework(preset, preset.stop.signal)
-    return Framework(preset.fitted(unit.command), unit.stop_signal)
+    return Framework(preset.for_command(unit.command), unit.stop_signal)
 
 
 def _signal(text: str) -> int:

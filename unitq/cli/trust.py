@@ -43,7 +43,7 @@ def trust(context: click.Context, as_json: bool) -> int:
     """
     if context.invoked_subcommand is not None:
         return Exit.OK
-    rows = [(entry, source.obstacle(entry)) for entry in source.trusted_files()]
+    rows = [(entry, source.obstacle(entry)) for entry in source.trust_list()]
     if as_json:
         echo_json({"format": 1, "trusted": [_row(*each) for each in rows]})
     elif rows:

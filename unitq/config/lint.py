@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 _SHORT_STOP = 30.0  # seconds
 
 
-def advice(
+def lint_app(
     app: App,
+    presets: Mapping[str, Preset] | None = None,
+    seen: Mapping[str, WorkerFacts] | None = None,
     presets: Mapping[str, Preset] | None = None,
     seen: Mapping[str, WorkerFacts] | None = None,
 ) -> list[Finding]:
@@ -38,7 +40,7 @@ def advice(
         wait = app.rollout.on_drain_timeout is OnDrainTimeout.WAIT
         found += _of_signs(worker)
         preset = (presets or {}).get(worker.preset or "")
-        own = preset.fitted(worker.command) if preset and preset.name != NONE else None
+        own = preset.for_command(worker.command) if preset and preset.name != NONE else None
         found += wrapper_lint.of_worker(worker, presets or {}, own, there)
         found += preset_lint.of_worker(worker, presets or {}, there)
         found += option_lint.of_worker(worker, presets or {}, there, app.rollout, wait=wait)

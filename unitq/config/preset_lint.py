@@ -32,14 +32,14 @@ def of_worker(worker: Worker, presets: Mapping[str, Preset], seen: WorkerFacts) 
     found = []
     if looks and looks[0].name != preset.name and preset.recognise.command:
         found.append(_another(preset, place, *looks))
-    preset = preset.fitted(worker.command)
+    preset = preset.for_command(worker.command)
     found += _of_stop(worker, preset, place, seen)
     found += _of_prints(worker, preset, place)
     return found
 
 
 def _refused(worker: Worker, place: str, preset: Preset, told: str) -> Finding:
-    fitted = preset.fitted(worker.command)
+    fitted = preset.for_command(worker.command)
     whom = "the main process" if fitted.stop.kill_mode is KillMode.MIXED else "every process"
     return Finding(
         Level.ERROR,

@@ -52,7 +52,7 @@ def of_app(
     return found
 
 
-def fitted(app: App, code: Mapping[str, Code]) -> App:
+def adapt(app: App, code: Mapping[str, Code]) -> App:
     """The app as its units are to be, where that depends on what scripts say."""
     return below_scripts(app, of_app(app, code))
 

@@ -13,7 +13,7 @@ from unitq.cmdline.wrappers import LAUNCHERS, Kind, Use, unwrap
 from unitq.model.app import KillMode
 from unitq.model.finding import Certainty, Finding, Level
 from unitq.presets.detect import is_known
-from unitq.toml.document import quoted
+from unitq.toml.document import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -402,7 +402,7 @@ def _without_pipe(script: Script) -> str:
         if command.piped == "right" and command.words[:1] == ("tee",):
             files = [word for word in command.words[1:] if not word.startswith("-")]
             if files and files[0].startswith("/"):
-                to = quoted(f"append:{files[0]}")
+                to = quote(f"append:{files[0]}")
                 return (
                     "leave the pipe out, and write: "
                     f"service = {{ StandardOutput = {to}, StandardError = {to} }}"

@@ -12,7 +12,7 @@ from unitq.linux import pidfd
 from unitq.linux.proc import alive, ancestry
 from unitq.model import signals
 from unitq.orphans.find import Scan, scan
-from unitq.queues.job_text import job_text, shown
+from unitq.queues.job_text import job_text, short_text
 from unitq.text import duration
 
 if TYPE_CHECKING:
@@ -209,5 +209,5 @@ def _killed(one: DrainResult) -> str:
     if not one.jobs:
         return f"{words}; it had no job in hand"
     return f"{words}; lost with it: " + ", ".join(
-        f"{job_text(job, time())} of queue {shown(job.queue)}" for job in one.jobs
+        f"{job_text(job, time())} of queue {short_text(job.queue)}" for job in one.jobs
     )

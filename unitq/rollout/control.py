@@ -56,7 +56,7 @@ def status(scope: Scope) -> Status:
     words, code = stands(story, at_work=holder is not None)
     if code is Exit.LOCKED and state.busy(scope.layout, app):
         words, code = "at work, or cut off: only root can tell", Exit.OK
-    elif code is Exit.LOCKED and not ledger_store.in_the_way(scope.layout.app(app)):
+    elif code is Exit.LOCKED and not ledger_store.blocking(scope.layout.app(app)):
         words, code = "cut off before anything was changed", Exit.OK
     return Status(app, story, words, code, holder.pid if holder else None)
 

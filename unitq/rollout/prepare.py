@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unitq.config import source
-from unitq.config.allowed import without_allowed
+from unitq.config.allowed import remove_allowed
 from unitq.errors import NotPermittedError, PreflightError
 from unitq.model.finding import Level
 from unitq.revisions import code, state
@@ -70,7 +70,7 @@ def prepare(operation: Operation, request: Request, *, warn: bool = True) -> Pre
     _ = operation.systemd  # without it, nothing else matters
     scope, app, path = operation.scope, request.app, request.path
     before = state.current(scope.layout.app(app.name))
-    moved = source.moved_from(path, before.config, app) if before else None
+    moved = source.conflicting_file(path, before.config, app) if before else None
     if moved is not None and not request.adopt:
         raise _foreign(scope, app, path, moved)
     looked = code.find_code(app, request.label, certain=True)
@@ -82,7 +82,7 @@ def prepare(operation: Operation, request: Request, *, warn: bool = True) -> Pre
     wanted, unknown = sealed(inputs, before)
     findings = [
         *(each.finding for each in looked.refused),
-        *without_allowed(findings_of(inputs, wanted), app),
+        *remove_allowed(findings_of(inputs, wanted), app),
         *unknown,
     ]
     if errors := [finding for finding in findings if finding.level is Level.ERROR]:
@@ -92,7 +92,8 @@ def prepare(operation: Operation, request: Request, *, warn: bool = True) -> Pre
         )
     if warn:
         _warn(operation, request, findings)
-    origin = Origin(time.time(), state.whoami(), source.remembered(path, app), request.message)
+    config = source.path_to_remember(path, app)
+    origin = Origin(time.time(), state.whoami(), config, request.message)
     target = successor(before, wanted, app.rollout, origin)
     if before is not None and moved is not None and target is before:
         target = before.with_origin(origin)

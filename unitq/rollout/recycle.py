@@ -8,7 +8,7 @@ from unitq.instances import observe, paused
 from unitq.linux import proc
 from unitq.model.recycle import Due, Usage, due
 from unitq.model.settings import Share
-from unitq.rollout import in_the_way
+from unitq.rollout import blocking_rollout
 from unitq.rollout.plan import Change, PlannedChange, keep
 from unitq.rollout.workers import over
 
@@ -70,7 +70,7 @@ def replace_due(operation: Operation, found: Look) -> Exit:
             return keep(name)  # somebody has replaced it meanwhile
         return PlannedChange(name, Change.RESTART, reasons[name])
 
-    in_the_way.require_none(operation.scope, found.revision.app)
+    blocking_rollout.require_none(operation.scope, found.revision.app)
     return over(
         operation,
         tuple(str(name) for name in reasons),

@@ -50,7 +50,7 @@ def _goal(scope: Scope, before: Revision, named: str | None) -> Revision:
     """The revision to go back to. Raises NoMatchError or PreflightError."""
     place = scope.layout.app(before.app)
     if named is None:
-        story = ledger_store.in_the_way(place)
+        story = ledger_store.blocking(place)
         if story and story.revision != before.id:
             # It was cut off before its revision became the wanted one, or on its way back.
             return before

@@ -62,7 +62,7 @@ def rendered(
     after: Mapping[str, Sequence[str]] | None = None,
 ) -> Rendered:
     """Returns the units, to be shown: nothing in them says which environment it is."""
-    texts, app = templates.texts(scope.layout.config_dir), scripts.fitted(app, found)
+    texts, app = templates.texts(scope.layout.config_dir), scripts.adapt(app, found)
     return render_units(app, scope.layout, found, texts, programs.own_command(), after)
 
 
@@ -73,7 +73,7 @@ def sealed(inputs: Inputs, before: Revision | None) -> tuple[Rendered, list[Find
     NotPermittedError where there are secrets to be sealed.
     """
     layout, secrets = inputs.scope.layout, inputs.secrets
-    app = scripts.fitted(inputs.app, inputs.code)
+    app = scripts.adapt(inputs.app, inputs.code)
     key, unknown = b"", []
     try:
         key = credentials.key(layout.app(app.name).key)
@@ -110,4 +110,4 @@ def _stop_order(scope: Scope, app: App, found: Mapping[str, Code]) -> ShutdownOr
     around = Surroundings(
         manager, names.target(app.name), own, [unit for unit in kept if unit not in app.after]
     )
-    return shutdown_order(scripts.fitted(app, found), found, scope.presets(), around)
+    return shutdown_order(scripts.adapt(app, found), found, scope.presets(), around)

@@ -14,7 +14,7 @@ from unitq.model import names
 from unitq.model.app import INSTANCES_MAX
 from unitq.revisions import state
 from unitq.revisions.model import Origin
-from unitq.rollout import in_the_way, install, startable
+from unitq.rollout import blocking_rollout, install, startable
 from unitq.rollout.current_state import as_running
 from unitq.rollout.deployment import Deployment
 from unitq.rollout.executor import forget
@@ -98,7 +98,7 @@ def over(
             _to_prove(choose(name, instance), there[name]) if name in asked else keep(name)
             for name, instance in found.items()
         )
-        in_the_way.require_no_move(scope, revision, verb, steps)
+        blocking_rollout.require_no_move(scope, revision, verb, steps)
         startable.require(scope.layout, revision, _starting(steps))
         with operation.interrupts.caught():
             outcome = operation.roll(revision, steps, settings(revision.rollout))
@@ -142,7 +142,7 @@ def scale(operation: Operation, counts: Sequence[str]) -> Exit:
     revision = scope.installed()
     wanted = _counts(counts, revision)
     with state.lock(scope.layout, revision.app, state.command_name()):
-        in_the_way.require_none(scope, revision.app)
+        blocking_rollout.require_none(scope, revision.app)
         before = scope.installed()
         origin = Origin(time.time(), state.whoami(), before.config, f"scale {' '.join(counts)}")
         target = before.with_instances(wanted, origin)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tests.harness.build import app, rendered
+from tests.harness.build import app, rendered, report, reported
 from unitq.linux import files
 from unitq.linux.folder import TEMPORARY
 from unitq.model import names
@@ -147,33 +147,29 @@ def test_pins_are_on_disk_once_they_are_synced(
 
 
 def test_a_report_is_on_disk(place: AppLayout, monkeypatch: pytest.MonkeyPatch) -> None:
-    document: dict[str, Any] = {"app": "shop", "instances": [], "rollback": None, "earlier": []}
     with ledger_store.begin(
         place, "deploy", revision="1-a", previous=None, instances=1, max_unavailable=None
     ) as book:
         disk = Disk(monkeypatch)
-        book.report(document)
+        book.keep(report())
         disk.is_safe(Path(place.rollout(1)) / "report.json")
-    assert book.kept() == document
+    assert book.earlier_report() == report()
 
 
 def test_what_workers_printed_is_on_disk_and_apart_from_the_report(
     place: AppLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failed = {"instance": "sms@1", "phase": "failed", "log": ["no database"]}
-    document: dict[str, Any] = {
-        "app": "shop", "instances": [failed], "rollback": None, "earlier": [],
-    }  # fmt: skip
+    failed = report(instances=(reported("sms@1", phase="failed", log=("no database",)),))
     with ledger_store.begin(
         place, "deploy", revision="1-a", previous=None, instances=1, max_unavailable=None
     ) as book:
         disk = Disk(monkeypatch)
-        book.report(document)
+        book.keep(failed)
         folder = Path(place.rollout(1))
         for name in ("logs.json", "report.json"):
             disk.is_safe(folder / name)
     assert "no database" not in (folder / "report.json").read_text()
-    assert book.kept() == document
+    assert book.earlier_report() == failed
 
 
 def test_a_record_is_on_disk_before_anything_follows(

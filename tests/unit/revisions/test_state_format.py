@@ -85,7 +85,7 @@ def test_the_last_rollout_is_what_it_was(scope: str, case: str, how: str) -> Non
     number, content = max((int(path.split("/")[-2]), content) for path, content in found.items())
     last = story(number, records(content))
     assert last
-    assert (last.state, last.in_the_way) == (how, how != "ended")
+    assert (last.state, last.blocks) == (how, how != "ended")
 
 
 @pytest.mark.parametrize("state", STATES)

@@ -99,8 +99,8 @@ class Teller(Notes):
             self._close(report)
 
     def _close(self, report: Report) -> None:
-        well = report.last.exit_code == Exit.OK
-        for row in report.last.way.instances:
+        well = report.exit_code == Exit.OK
+        for row in report.instances:
             if row.phase == Phase.WAITING and not well:
                 worker, _, number = row.instance.rpartition("@")
                 name = self._name(InstanceName(worker, int(number)))

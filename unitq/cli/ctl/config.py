@@ -59,7 +59,7 @@ class _Update(Notes):
 
     def report(self, report: Report) -> None:
         """Says what went wrong, in unitq's own words."""
-        well = report.last.exit_code == Exit.OK
+        well = report.exit_code == Exit.OK
         with suppress(OSError):
             for text, wrong in report_text.ending(report):
                 if wrong or not well:

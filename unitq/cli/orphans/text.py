@@ -10,7 +10,7 @@ from unitq.errors import Exit
 from unitq.orphans.evidence import Claim, Mark
 from unitq.orphans.ownership import OwnerKind
 from unitq.printable import one_line
-from unitq.queues.job_text import job_text, shown
+from unitq.queues.job_text import job_text, short_text
 from unitq.text import duration, plural, table, unitq
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _details(found: OrphanList, orphan: Orphan) -> list[str]:
         lines.append(f"its children: {', '.join(str(each.pid) for each in orphan.children)}")
     names = queues(orphan)
     if names:
-        lines.append(f"queues: {', '.join(map(shown, names))}")
+        lines.append(f"queues: {', '.join(map(short_text, names))}")
     for each in orphan.registrations:
         lines += [f"in hand: {job_text(job, found.now)}" for job in each.jobs]
     lines.append(f"known by: {', '.join(_KNOWN_BY[mark] for mark in orphan.marks)}")

@@ -11,7 +11,7 @@ from unitq.cli.output import confirm, echo, echo_json, echo_lines
 from unitq.cli.queues import text as queue_text
 from unitq.errors import ConfigError, Exit
 from unitq.linux import proc
-from unitq.queues.job_text import job_text, shown
+from unitq.queues.job_text import job_text, short_text
 from unitq.queues.registrations import Finding, Living, Status, classify
 from unitq.text import plural, table
 
@@ -128,7 +128,7 @@ def _text(
             finding = diagnosis.finding
             jobs = ", ".join(job_text(job, now) for job in finding.jobs) or "-"
             outcome = diagnosis.pruned.words if diagnosis.pruned else finding.why
-            name = shown(finding.registration.id)
+            name = short_text(finding.registration.id)
             rows.append((name, finding.status.value, jobs, outcome))
         # The last column is as long as it wants to be.
         lines += table(("WORKER", "STATE", "JOB IN HAND", "WHY"), rows)
@@ -137,7 +137,7 @@ def _text(
             if job.stale:
                 words = job_text(job, now)
                 note = f"; {job.note}" if job.note else ""
-                lines.append(f"{shown(job.queue)}: {words}: {job.stale}{note}")
+                lines.append(f"{short_text(job.queue)}: {words}: {job.stale}{note}")
     counts = Counter(diagnosis.finding.status for diagnosis in diagnoses)
     if diagnoses:
         parts = [f"{counts[each]} {each}" for each in Status if counts[each]]

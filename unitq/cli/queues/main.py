@@ -13,7 +13,7 @@ from unitq.cli.queues import text as queue_text
 from unitq.cli.scope import current, scope_options
 from unitq.errors import Exit
 from unitq.queues import model
-from unitq.queues.job_text import job_text, shown
+from unitq.queues.job_text import job_text, short_text
 from unitq.queues.sources import QueueAccess, load_app, queue_access
 from unitq.text import plural
 from unitq.toml.values import SPAN, span
@@ -132,10 +132,10 @@ def _text(
         lines += ["", f"in hand: {plural(len(jobs), 'job')}"]
         jobs.sort(key=lambda job: job.since or time)
         for job in jobs[:_JOBS_SHOWN]:
-            worker = f", {shown(job.worker)}" if job.worker else ""
+            worker = f", {short_text(job.worker)}" if job.worker else ""
             stale = f" · {job.stale}" if job.stale else ""
             words = job_text(job, time)
-            lines.append(f"  {words} ({shown(job.queue)}{worker}){stale}")
+            lines.append(f"  {words} ({short_text(job.queue)}{worker}){stale}")
         if len(jobs) > _JOBS_SHOWN:
             lines.append(f"  and {len(jobs) - _JOBS_SHOWN} more; --json has them all")
     return lines

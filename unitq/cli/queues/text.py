@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unitq.queues import model
-from unitq.queues.job_text import shown
+from unitq.queues.job_text import short_text
 from unitq.text import duration, table
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def cells(found: Sequence[tuple[str, Row]], time: float) -> tuple[list[str], lis
         lines.append(
             [
                 # Anybody who may write to Redis names queues: nothing in it orders a terminal.
-                f"{preset}: {shown(name)}" if several else shown(name),
+                f"{preset}: {short_text(name)}" if several else short_text(name),
                 *(_number(getattr(lengths, name)) for name in _NUMBERS),
                 _number(row.workers),
                 *_flow(row.flow),

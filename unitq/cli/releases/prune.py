@@ -98,7 +98,7 @@ def _needed(found: AppArchive, folder: Folder) -> Iterator[tuple[str, str]]:
     """The names of releases that must stay, and why."""
     app = found.current.app
     uses = uses_of(found)
-    story = ledger_store.in_the_way(found.place)
+    story = ledger_store.blocking(found.place)
     rows = history.entries(found.revisions, found.verdicts, None, found.current.id)
     back = history.last_stable(rows, found.current, store.complete(found.place, found.revisions))
     reasons = dict.fromkeys([*uses.pids, *uses.orphans], f"{app} runs from it")

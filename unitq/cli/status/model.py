@@ -83,7 +83,7 @@ def look(
     shown = {n: i for n, i in found.items() if i.present or revision.goal(n)}
     rows = statuses(scope, systemd, revision, wanted, shown)
     story = last = ledger_store.latest(place)
-    if story and not (story.in_the_way and ledger_store.in_the_way(place)):
+    if story and not (story.blocks and ledger_store.blocking(place)):
         story = None
     if story and story.unfinished and state.busy(scope.layout, revision.app):
         story = None  # somebody is at work on it

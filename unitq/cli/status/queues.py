@@ -12,7 +12,7 @@ from unitq.queues import model
 from unitq.queues.job_text import in_flight_text, job_text
 from unitq.queues.log_lines import InFlight
 from unitq.queues.sources import NoRedisError, access_for_revision, preset_of
-from unitq.rollout.in_flight_setup import printed_by, taken, told
+from unitq.rollout.in_flight_setup import consumption, printed_jobs, snapshot_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -54,7 +54,7 @@ def looked(
     printed = None
     try:
         if jobs:
-            printed = printed_by(scope, revision)
+            printed = printed_jobs(scope, revision)
         app, found = access_for_revision(scope, revision)
         samples = take_snapshot(found.connection, found.sources, numbers=numbers, named=jobs)
     except UnitqError as error:
@@ -64,7 +64,7 @@ def looked(
         notes = (*([] if needless else [error.in_short]), *unread)
         held = {each.name: _held(each, there, None, {}) for each in busy}
         return Queued(held=held, presets=presets, notes=notes)
-    seen, host = told(found, samples), os.uname().nodename
+    seen, host = snapshot_of(found, samples), os.uname().nodename
     rows: dict[str, list[tuple[str, Row]]] = {}
     quiet: dict[int, str] = {}
     for sample in samples:
@@ -84,7 +84,7 @@ def looked(
     if numbers and not any(rows.values()):
         every_note.append(queue_text.NO_QUEUES)
     there, unread = _printed(printed, busy, seen.fetched)
-    taking = taken(app, revision)
+    taking = consumption(app, revision)
     held = {each.name: _held(each, there, seen, taking) for each in busy}
     return Queued(rows, held, presets, quiet, (*every_note, *unread))
 

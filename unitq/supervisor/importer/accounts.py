@@ -13,7 +13,7 @@ import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.cmdline.wrappers import Kind, take, unwrap, wrapper_of
-from unitq.toml.values import MistakeError
+from unitq.toml.values import InvalidValueError
 from unitq.toml.values import user as checked_user
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _is_name(account: str) -> bool:
     """Whether it is one that unitq.toml takes: `sudo -u '#1000'` is not."""
     try:
         checked_user(account)
-    except MistakeError:
+    except InvalidValueError:
         return False
     return True
 

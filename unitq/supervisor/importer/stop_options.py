@@ -62,7 +62,7 @@ def by_preset(draft: Draft, preset: Preset, between: str, wanted: str = "") -> S
     """
     command = str(draft.keys["command"])
     draft.keys["preset"] = preset.name
-    stop = preset.fitted(command).stop
+    stop = preset.for_command(command).stop
     longest = time_limit(preset, command)
     chosen = duration.parse(wanted) if wanted else stop.timeout
     limit = f"{longest:.15g}s" if longest > chosen.seconds else str(chosen)
@@ -142,7 +142,7 @@ def _as_framework(part: Part, program: Program, draft: Draft, preset: Preset, be
     settings, given = program.settings, program.given
     chosen = "stopwaitsecs" in given and settings.stopwaitsecs > DEFAULT_WAIT
     now = by_preset(draft, preset, between, wait(settings) if chosen else "")
-    stop = preset.fitted(str(draft.keys["command"])).stop
+    stop = preset.for_command(str(draft.keys["command"])).stop
     before = (
         f"{settings.stopsignal} to {to(not settings.stopasgroup)} and SIGKILL after "
         f"{settings.stopwaitsecs} s"

@@ -14,7 +14,7 @@ from unitq.errors import Exit, PreflightError, UnitqError
 from unitq.instances import observe
 from unitq.linux import files
 from unitq.revisions import state, store
-from unitq.rollout import in_the_way, install, ledger_store
+from unitq.rollout import blocking_rollout, install, ledger_store
 from unitq.rollout.observed_report import Run, report_of
 from unitq.rollout.operation import Operation
 from unitq.rollout.plan import Change
@@ -83,7 +83,7 @@ class Mover:
     def run(self, *, fail_on_kill: bool) -> Exit:
         """Moves all; returns the exit code. Raises where nothing was changed yet."""
         planned = self._planned
-        in_the_way.require_none(self._scope, planned.app.name)
+        blocking_rollout.require_none(self._scope, planned.app.name)
         before = state.current(self._place)
         # Everything is checked before the first change.
         self._prepared(planned.moves, "", warn=True)
@@ -192,7 +192,7 @@ class Mover:
             path.unlink(missing_ok=True)
         with suppress(OSError):
             self._notes.rmdir()
-        self._say(told.last.summary[0])
+        self._say(told.summary[0])
         again = [
             name
             for move in self._planned.moves
