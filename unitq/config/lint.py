@@ -26,8 +26,6 @@ def lint_app(
     app: App,
     presets: Mapping[str, Preset] | None = None,
     seen: Mapping[str, WorkerFacts] | None = None,
-    presets: Mapping[str, Preset] | None = None,
-    seen: Mapping[str, WorkerFacts] | None = None,
 ) -> list[Finding]:
     """What can be said of a configuration.
 
