@@ -19,7 +19,8 @@ from unitq.printable import one_line
 if TYPE_CHECKING:
     from unitq.context import Scope
     from unitq.model.app import App
-    from unitq.supervisor.importer.translate import Imported, Wishes
+    from unitq.supervisor.importer.recognise import Wishes
+    from unitq.supervisor.importer.translate import Imported
 
 _SECRET = 0o600
 _READABLE = 0o644
@@ -110,7 +111,7 @@ def import_(
     """
     from unitq.config.parse import parse
     from unitq.supervisor.conf import files as conf_files
-    from unitq.supervisor.importer.toml_draft import uncommented
+    from unitq.supervisor.importer.draft import uncomment
 
     scope = current()
     if checking and output:
@@ -123,7 +124,7 @@ def import_(
     _refuse_nothing(imported)
     source = output or "what is imported"
     # Comments alone are for the operator to choose from: they have to be as good.
-    text = imported.text if imported.report.written else uncommented(imported.text)
+    text = imported.text if imported.report.written else uncomment(imported.text)
     app = parse(text, source=source, presets=presets)
     if checking:
         return _check(scope, app, as_json=as_json)
@@ -162,8 +163,8 @@ def _imported(
     from unitq.supervisor.conf.programs import read
     from unitq.supervisor.conf.section import OF_SESSION
     from unitq.supervisor.importer import procfile, unit_file, unit_source, unit_text
-    from unitq.supervisor.importer.recognise import recogniser
-    from unitq.supervisor.importer.translate import Wishes, translate
+    from unitq.supervisor.importer.recognise import Wishes, recogniser
+    from unitq.supervisor.importer.translate import translate
 
     if scope.app is not None and not NAME_RE.fullmatch(scope.app):
         raise ConfigError(f"not a name for an app: {scope.app}", hint="letters, digits, - and _")
@@ -179,13 +180,13 @@ def _imported(
     if unit_text.looks_like_unit(path.name, text):
         unit = unit_source.load(path, text, variables)
         mode = _SECRET if conf_files.secret(unit_source.files(unit)) else _READABLE
-        return unit_file.translate(unit, wishes, recogniser(scope)), mode
+        return unit_file.translate(unit, wishes, recogniser(scope.presets())), mode
     own = {name: value for name, value in os.environ.items() if name not in OF_SESSION}
     environment = own | variables
     around = conf_files.surroundings(path, environment)
     ini, notes = conf_files.load(path, text, around)
     found = read(ini, around, str(path))
-    imported = translate(ini, found, wishes, recogniser(scope))
+    imported = translate(ini, found, wishes, recogniser(scope.presets()))
     imported.report.notes[:0] = notes
     hidden = found.from_outside or conf_files.secret(ini.sources)
     return imported, _SECRET if hidden else _READABLE
@@ -202,7 +203,7 @@ def _procfile(
     return procfile.read(
         text,
         wishes,
-        recogniser(scope),
+        recogniser(scope.presets()),
         directory=wishes.directory or os.path.normpath(folder),
         env_file=os.path.normpath(env) if os.path.isfile(env) else None,
         formation=formation,
@@ -218,7 +219,7 @@ def _show(
     from unitq.linux import files, folder
 
     report = imported.report
-    document = report.document()
+    document = report.to_json()
     account = report.text() if explain else report.summary()
     next_step = (
         "look at it with `unitq check` and `unitq plan`"

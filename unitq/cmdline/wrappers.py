@@ -9,7 +9,6 @@ faketime 0.9.10), unless a row names another source.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,8 +35,7 @@ class Kind(StrEnum):
 _COMMON = frozenset({"SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"})
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
+class Variant(NamedTuple):
     """Options that make another kind of a wrapper, or change whom it tells."""
 
     options: tuple[str, ...]
@@ -47,8 +45,7 @@ class Variant:
     spares: bool = False  # it kills nobody with this
 
 
-@dataclass(frozen=True, slots=True)
-class Wrapper:
+class Wrapper(NamedTuple):
     """One row: how its words are read, what it does, and what to write in its place."""
 
     names: tuple[str, ...]

@@ -14,7 +14,7 @@ from unitq.model.app import KillMode, PresetDefaults
 from unitq.model.suggest import either, nearest
 from unitq.presets import NONE
 from unitq.toml.document import quote
-from unitq.toml.messages import Clash
+from unitq.toml.values import Clash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Set

@@ -17,7 +17,8 @@ from unitq.model.settings import OnKilled, RolloutSettings
 from unitq.model.suggest import either
 from unitq.presets.redis_keys import WITH_JOBS, WITH_PIDS
 from unitq.toml import document as toml_document
-from unitq.toml.messages import Clash, validate
+from unitq.toml.messages import validate
+from unitq.toml.values import Clash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

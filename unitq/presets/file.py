@@ -8,7 +8,8 @@ from unitq.model.app import NAME_RE
 from unitq.model.suggest import either
 from unitq.presets.model import File, Part, Preset
 from unitq.toml import document
-from unitq.toml.messages import Clash, validate
+from unitq.toml.messages import validate
+from unitq.toml.values import Clash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from unitq.model.suggest import either, nearest
 from unitq.toml.document import describe, toml
 from unitq.toml.types import FORMS, Kind, Table
-from unitq.toml.values import InvalidValueError
+from unitq.toml.values import Clash, InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=BaseModel)
 WORDS_MAX = 200  # mistakes that are put into words at all: looking for near words takes time
-
-
-class Clash(NamedTuple):
-    """What only several values together can get wrong, each of them being right by itself."""
-
-    at: Path
-    why: str
-    needs: tuple[Path, ...] = ()  # not said where something at one of these is wrong by itself
 
 
 class Words(NamedTuple):

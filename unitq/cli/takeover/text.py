@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from unitq.errors import PreflightError
 from unitq.printable import one_line
-from unitq.supervisor.importer.account import WIDTH
+from unitq.supervisor.importer.report import WIDTH
 from unitq.supervisor.takeover.strategy import UP, Way, command, way, workers_of
 from unitq.text import plural
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unitq.toml.document import VALUE_MAX, unsafe
 from unitq.toml.document import toml as basic
@@ -12,8 +12,11 @@ from unitq.toml.values import command as checked_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import TypeAlias
 
-    from unitq.supervisor.importer.account import Part
+    from unitq.supervisor.importer.report import Part
+
+    Value: TypeAlias = str | int | Sequence[str] | Mapping[str, str | int]
 
 # The order in which keys stand in a worker's table.
 _ORDER = (
@@ -25,21 +28,22 @@ _LINE_MAX = 32 * 1024  # bytes
 _SHARED = ("user", "group", "directory", "environment_file")
 
 
-def toml(value: Any) -> str:
-    """A value; text with quotes or backslashes stands in TOML's single quotes where it can."""
-    odd = isinstance(value, str) and ('"' in value or "\\" in value)
-    return f"'{value}'" if odd and "'" not in value and value.isprintable() else basic(value)
+def toml(value: Value) -> str:
+    """Returns a value; text with quotes or backslashes in TOML's single quotes if it can be."""
+    if not isinstance(value, str) or "'" in value or not value.isprintable():
+        return basic(value)
+    return f"'{value}'" if '"' in value or "\\" in value else basic(value)
 
 
-def checked_line(line: str) -> str:
-    """The command line as unitq.toml takes it. Raises InvalidValueError where it does not."""
+def valid_line(line: str) -> str:
+    """Returns the command line as unitq.toml takes it; raises InvalidValueError if it does not."""
     if bad := unsafe(line, _LINE_MAX):
         raise InvalidValueError(why=f"its command {bad}")
     return checked_command(line)
 
 
 def variables(part: Part | None, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Those that unitq takes; of the others the part says why it does not. No value is shown."""
+    """Returns those that unitq takes; the part says why of the others, but none of their values."""
     kept = {}
     for name, value in pairs:
         why = unsafe(value, VALUE_MAX)
@@ -61,13 +65,23 @@ class Draft:
     """One worker."""
 
     name: str
-    keys: dict[str, Any] = field(default_factory=dict)
+    keys: dict[str, Value] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
-    service: dict[str, Any] = field(default_factory=dict)
-    unit: dict[str, Any] = field(default_factory=dict)
+    service: dict[str, Value] = field(default_factory=dict)
+    unit: dict[str, Value] = field(default_factory=dict)
     hints: list[str] = field(default_factory=list)  # lines to be had by taking the "#" away
     comments: list[str] = field(default_factory=list)
     off: bool = False  # written as a comment: not to be started
+
+    @property
+    def directory(self) -> str:
+        """Where it runs; set before all else."""
+        return str(self.keys["directory"])
+
+    def switch_off(self, *comments: str) -> None:
+        """Has it written as a comment, below these."""
+        self.off = True
+        self.comments += comments
 
 
 @dataclass(slots=True)
@@ -78,7 +92,7 @@ class File:
     head: Sequence[str]
     drafts: list[Draft]
     environment: dict[str, str] = field(default_factory=dict)
-    rollout: Mapping[str, Any] = field(default_factory=dict)
+    rollout: Mapping[str, Value] = field(default_factory=dict)
 
     def text(self) -> str:
         """The file."""
@@ -92,17 +106,17 @@ class File:
             lines += _draft(draft, shared, environment)
         return "\n".join(lines) + "\n"
 
-    def _shared(self) -> dict[str, Any]:
+    def _shared(self) -> dict[str, Value]:
         """What all workers have in common, and the app may have in their place."""
-        found = {}
+        shared = {}
         on = [draft for draft in self.drafts if not draft.off] or self.drafts
         for key in _SHARED:
-            every = [draft.keys.get(key) for draft in on]
-            if every and every[0] is not None and all(value == every[0] for value in every):
-                found[key] = every[0]
+            values = [draft.keys.get(key) for draft in on]
+            if values and values[0] is not None and all(value == values[0] for value in values):
+                shared[key] = values[0]
         if any("group" not in draft.keys for draft in self.drafts):
-            found.pop("group", None)  # one that is a comment would have it too
-        return found
+            shared.pop("group", None)  # one that is a comment would have it too
+        return shared
 
     def _common(self) -> dict[str, str]:
         """The variables that each of several workers has, with the same value."""
@@ -114,7 +128,7 @@ class File:
         }
 
 
-def uncommented(text: str) -> str:
+def uncomment(text: str) -> str:
     """The file with every worker in it that is a comment."""
     lines, inside = [], False
     for line in text.splitlines():
@@ -123,7 +137,7 @@ def uncommented(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _draft(draft: Draft, shared: Mapping[str, Any], environment: Mapping[str, str]) -> list[str]:
+def _draft(draft: Draft, shared: Mapping[str, Value], environment: Mapping[str, str]) -> list[str]:
     lines = [f"[workers.{draft.name}]"]
     for key in _ORDER:
         value = draft.keys.get(key)
@@ -143,7 +157,7 @@ def _draft(draft: Draft, shared: Mapping[str, Any], environment: Mapping[str, st
     return ["", *(f"# {line}".rstrip() for line in draft.comments), *lines]
 
 
-def _table(name: str, values: Mapping[str, Any]) -> list[str]:
+def _table(name: str, values: Mapping[str, Value]) -> list[str]:
     if not values:
         return []
     return ["", f"[{name}]", *(f"{key} = {toml(value)}" for key, value in values.items())]
