@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from unitq.instances.observe import Instance
     from unitq.revisions.model import Revision, WorkerRevision
-    from unitq.units.changes import FileChange
+    from unitq.units.text import FileChange
 
 _HEADER = ("REVISION", "HASH", "WHEN", "BY", "CODE", "STATE", "RUNS", "NOTE")
 

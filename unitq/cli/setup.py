@@ -49,7 +49,7 @@ def init(force: bool, name: str) -> int:
     --user ./unitq.toml. -c FILE writes another file.
     """
     from unitq.cli.presets import known
-    from unitq.config.reference import starter
+    from unitq.config.starter import starter
 
     scope = current()
     preset = known(scope.presets(), name)

@@ -25,7 +25,7 @@ def parse(text: str, *, name: str, source: str) -> Preset:
     data, order, unsafe = document.read(text, source)
     file, problems = validate(File, data, clashes)
     # The keys of Redis may hold any character: they reach no unit.
-    problems |= {path: said for path, said in unsafe.items() if path[:1] != ("redis",)}
+    problems |= {path: problem for path, problem in unsafe.items() if path[:1] != ("redis",)}
     if file is None or problems:
         raise document.refusal(source, document.lines(problems, order))
     return Preset.model_construct(name=name, **dict(file))

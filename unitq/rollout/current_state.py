@@ -25,12 +25,12 @@ def running(
     pinned = state.instances_with_pin(scope.layout.app(revision.app))
     workers = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
     known = pinned | set(revision.instances)
-    found = observe.instances(systemd, where, revision.app, workers, known)
-    found = observe.compare_code(revision, found)
+    instances = observe.instances(systemd, where, revision.app, workers, known)
+    instances = observe.compare_code(revision, instances)
     # What is loaded, not wanted, not there and not pinned is only a memory of systemd's.
     return {
         name: instance
-        for name, instance in found.items()
+        for name, instance in instances.items()
         if name in known or instance.present or revision.goal(name)
     }
 

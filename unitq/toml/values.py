@@ -20,11 +20,11 @@ Path = tuple[str | int, ...]
 
 
 class Clash(NamedTuple):
-    """What only several values together can get wrong, each of them being right by itself."""
+    """What only several values together can get wrong, each of them being right alone."""
 
     at: Path
     why: str
-    needs: tuple[Path, ...] = ()  # not said where something at one of these is wrong by itself
+    needs: tuple[Path, ...] = ()  # not said where something at one of these is wrong alone
 
 
 COMMAND_MAX = 32 * 1024
@@ -153,7 +153,7 @@ def stop_signal(name: str) -> str:
     full = signal(name)
     if full == "SIGKILL":
         raise InvalidValueError(
-            why="SIGKILL cannot be caught, so the job in hand would be lost; "
+            why="SIGKILL cannot be caught, so the in-flight job would be lost; "
             "it is sent anyway to what is left after stop_timeout"
         )
     if full == "SIGSTOP":

@@ -38,12 +38,12 @@ class DropIns:
 
     def of(self, units: Iterable[str]) -> list[DropIn]:
         """Returns the drop-ins of these units, each once, in the order in which systemd reads."""
-        found: dict[str, DropIn] = {}
+        dropins: dict[str, DropIn] = {}
         for unit in units:
             for path in self._paths(unit):
-                if path not in found and (text := _text(path)):
-                    found[path] = DropIn(path, text)
-        return list(found.values())
+                if path not in dropins and (text := _text(path)):
+                    dropins[path] = DropIn(path, text)
+        return list(dropins.values())
 
     def _paths(self, unit: str) -> list[str]:
         if not self._any:

@@ -54,7 +54,7 @@ _EXPRESSION_FAILS = (
 )  # fmt: skip
 
 
-def _unkeyed(_: str, content: bytes) -> str:
+def _plain_hash(_: str, content: bytes) -> str:
     """For what is only shown, and never written."""
     return hashlib.sha256(content).hexdigest()
 
@@ -146,7 +146,7 @@ def render(
     templates: Mapping[str, str],
     program: Sequence[str] = ("unitq",),
     after: Mapping[str, Sequence[str]] | None = None,
-    seal: Seal = _unkeyed,
+    seal: Seal = _plain_hash,
 ) -> Rendered:
     """The app's units and environments.
 
@@ -247,7 +247,7 @@ def _worker(
         "whole_output": not layout.user,  # journald limits a user's manager as one unit
         "unit": _lines(worker.unit),
         "service": _lines(worker.service),
-        "credentials": [_credential(each) for each in worker.credentials],
+        "credentials": [_credential(credential) for credential in worker.credentials],
     }
     values |= _sandbox(worker, pin, user_scope=layout.user)
     unit = _text(jinja, "worker@.service.j2", names.template(app.name, worker.name), values)
@@ -306,23 +306,25 @@ def _sandbox(worker: Worker, pin: str, *, user_scope: bool) -> dict[str, object]
     if worker.hardening is None:
         return {"hardening": "", "sandbox": [], "probe_sandbox": [], "private_tmp": False}
     own = dict(worker.service)
-    found = hardening.sandbox(
+    sandbox = hardening.sandbox(
         worker.hardening,
         user_scope=user_scope,
         root=worker.root,
         own=own,
         leave_out=worker.from_preset.leave_out,
     )
-    lines = [str(line) for line in found.lines]
+    lines = [str(line) for line in sandbox.lines]
     if not user_scope:
         lines += [f"ReadWritePaths={_one_of(where, pin)}" for where in worker.writable]
     # What the operator changed of the sandbox counts for the probe as well.
-    changed = tuple(each for each in worker.service if each[0] in hardening.DIRECTIVES)
+    changed = tuple(
+        directive for directive in worker.service if directive[0] in hardening.DIRECTIVES
+    )
     return {
         "hardening": str(worker.hardening),
         "sandbox": lines,
         "probe_sandbox": lines + _lines(changed),
-        "private_tmp": any(line.directive == "PrivateTmp" for line in found.lines),
+        "private_tmp": any(line.directive == "PrivateTmp" for line in sandbox.lines),
     }
 
 
@@ -393,7 +395,7 @@ def _text(jinja: Environment, template: str, name: str, values: dict[str, object
 
 
 def _lines(directives: Directives) -> list[str]:
-    return [f"{name}={value}" for name, found in directives for value in found]
+    return [f"{name}={value}" for name, values in directives for value in values]
 
 
 def path(text: str) -> str:

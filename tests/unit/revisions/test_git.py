@@ -469,7 +469,7 @@ def test_what_it_starts_is_ended_with_it() -> None:
     try:
         descriptor = os.pidfd_open(int(ended.output))
     except ProcessLookupError:
-        return  # it is gone already
+        return  # it has ended already
     try:
         assert select.select([descriptor], [], [], 5.0)[0]
     finally:
