@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.instances import observe, paused
 from unitq.linux import proc
-from unitq.model.recycle import Due, due
+from unitq.model.recycle import Due, Usage, due
 from unitq.model.settings import Share
 from unitq.rollout import blocking_rollout
 from unitq.rollout.plan import Change, PlannedChange, keep
