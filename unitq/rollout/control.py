@@ -49,7 +49,7 @@ class Status(NamedTuple):
 
 
 def status(scope: Scope) -> Status:
-    """How the last rollout stands. Raises NoMatchError where there was none."""
+    """Returns how the last rollout stands. Raises NoMatchError where there was none."""
     app = scope.installed().app
     story = latest(scope)
     holder = state.at_work(scope.layout, app)
