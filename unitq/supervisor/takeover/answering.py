@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.errors import ConfigError, PreflightError
 from unitq.linux import peer
 from unitq.linux.account import name_of
-from unitq.linux.process import alive, process, same
+from unitq.linux.proc import alive, process, same
 from unitq.orphans.ownership import is_supervisord
 from unitq.orphans.program_match import engine_of
 from unitq.supervisor.conf.server import pidfile

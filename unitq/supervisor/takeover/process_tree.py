@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from unitq.errors import NotPermittedError, PreflightError
 from unitq.linux import proc
 from unitq.linux.account import name_of
-from unitq.linux.process import alive, ancestry, process
+from unitq.linux.proc import alive, ancestry, process
 from unitq.linux.trust import ROOT
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.parsers.expat import ExpatError
 
 from unitq.errors import NotPermittedError, PreflightError, UnitqError
-from unitq.linux.process import PID_MAX
+from unitq.linux.proc import PID_MAX
 from unitq.printable import one_line
 from unitq.supervisor.takeover.answering import Guard
 

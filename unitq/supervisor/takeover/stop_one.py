@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.errors import UnitqError
 from unitq.linux import files, pidfd, proc
-from unitq.linux.process import alive, process
+from unitq.linux.proc import alive, process
 from unitq.model import signals
 from unitq.printable import one_line
 from unitq.supervisor.takeover import process_tree

@@ -19,7 +19,7 @@ from tests.harness.build import app
 from tests.unit.supervisor.takeover.test_strategy import SETTINGS
 from unitq.errors import UnitqError
 from unitq.linux.interrupts import Interrupts
-from unitq.linux.process import alive
+from unitq.linux.proc import alive
 from unitq.supervisor.takeover import process_tree
 from unitq.supervisor.takeover.rpc import Info
 from unitq.supervisor.takeover.stop_many import StopGroup
