@@ -224,11 +224,10 @@ def main() -> None:
         versions = {kind.name: there.get(kind.name) for kind in kinds}
         for kind in kinds:
             _say(f"{kind.name}: {kind.status_command}; {kind.restart_command}")
-        results = [
-            result
-            for size in sizes
-            for result in measure(size, chosen.runs, chosen.restarts, versions)
-        ]
+        results: list[Result] = []
+        for size in sizes:
+            results += measure(size, chosen.runs, chosen.restarts, versions)
+            _say("\n# ".join(table(results, versions)))  # a long run may be cut short
     if chosen.json:
         document = {
             "benchmark": "peers",
