@@ -25,6 +25,11 @@ class Share(NamedTuple):
     number: int
     percent: bool = False
 
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """Returns the share that "3" or "50%" is. Raises ValueError."""
+        return cls(int(text.removesuffix("%")), text.endswith("%"))
+
     def down(self, instances: int) -> int:
         """The number meant for that many instances, a percentage rounded down."""
         return instances * self.number // 100 if self.percent else self.number
