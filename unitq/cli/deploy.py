@@ -28,11 +28,11 @@ from unitq.rollout import check as checking
 from unitq.rollout import deploy as deploying
 from unitq.rollout.plan_summary import summary
 from unitq.rollout.prepare import Request, prepare
-from unitq.rollout.wanted_units import as_deployed
+from unitq.rollout.wanted_units import units_to_deploy
 
 if TYPE_CHECKING:
     from unitq.model.settings import Share
-    from unitq.rollout.check import Checked
+    from unitq.rollout.check import CheckResult
     from unitq.rollout.prepare import Prepared
 
 
@@ -71,7 +71,7 @@ def check(ask_redis: bool, as_json: bool) -> int:
     return found.exit
 
 
-def _checked(found: Checked) -> dict[str, Any]:
+def _checked(found: CheckResult) -> dict[str, Any]:
     rows = [
         {
             "level": str(f.level),
@@ -109,7 +109,7 @@ def render(output: str | None) -> int:
     environments only the files are named: values may be secrets (`unitq show` has the names).
     """
     scope = current()
-    units = as_deployed(scope, scope.load()[0]).units
+    units = units_to_deploy(scope, scope.load()[0]).units
     if output is None:
         for unit in units:
             echo(f"# {scope.layout.unit_dir / unit.name}")

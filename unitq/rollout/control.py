@@ -55,7 +55,7 @@ class Holder(NamedTuple):
 
 
 def status(scope: Scope) -> Status:
-    """How the last rollout stands. Raises NoMatchError where there was none."""
+    """Returns how the last rollout stands. Raises NoMatchError where there was none."""
     app = scope.installed().app
     story = latest(scope)
     holder = _holder(scope, app)
@@ -113,5 +113,5 @@ def _tell(scope: Scope, app: str, number: int) -> Holder:
 
 
 def _holder(scope: Scope, app: str) -> Holder | None:
-    found = state.at_work(scope.layout, app)
-    return Holder(found["doing"], found["pid"]) if found else None
+    record = state.at_work(scope.layout, app)
+    return Holder(record["doing"], record["pid"]) if record else None

@@ -25,12 +25,12 @@ def running(
     pinned = state.instances_with_pin(scope.layout.app(revision.app))
     workers = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
     known = pinned | set(revision.instances)
-    found = observe.instances(systemd, where, revision.app, workers, known)
-    found = observe.compare_code(revision, found)
+    instances = observe.instances(systemd, where, revision.app, workers, known)
+    instances = observe.compare_code(revision, instances)
     # What is loaded, not wanted, not there and not pinned is only a memory of systemd's.
     return {
         name: instance
-        for name, instance in found.items()
+        for name, instance in instances.items()
         if name in known or instance.present or revision.goal(name)
     }
 
@@ -58,9 +58,9 @@ def as_running(
 
 
 def _age(instance: observe.Instance) -> float:
-    """Seconds that its main process has lived, whatever the wall clock says; inf: it is gone.
+    """Returns how many seconds its main process has lived; inf: it is gone.
 
-    Not where it has ended since systemd called it running: then what follows is unproven.
+    0 where it has ended since systemd called it running: what follows is unproven.
     """
     age = proc.age(instance.main_pid) if instance.main_pid else None
     if age is None:

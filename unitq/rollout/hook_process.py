@@ -62,7 +62,7 @@ class HookResult:
 
 
 def program(hook: Hook, directory: PurePath) -> Path:
-    """The file that the hook runs; `directory` is the one of unitq.toml."""
+    """Returns the file that the hook runs; `directory` is the one of unitq.toml."""
     return Path(absolute(directory)) / hook.command[0]
 
 
@@ -105,7 +105,7 @@ def run(hook: Hook, document: Mapping[str, object], *, directory: PurePath) -> H
         os.set_blocking(stdout.fileno(), False)
         output = _Tail(stdout.fileno())
         try:
-            in_time = _ended(process, output, begun + hook.timeout.seconds)
+            in_time = _wait_for_end(process, output, begun + hook.timeout.seconds)
             if not in_time:
                 _end(process, output)
             output.rest()
@@ -124,7 +124,7 @@ def run(hook: Hook, document: Mapping[str, object], *, directory: PurePath) -> H
 
 
 def _rights(hook: Hook) -> dict[str, Any]:
-    """What Popen needs to give it its account's rights, and nothing of our environment."""
+    """Returns what Popen needs to give it its account's rights, and nothing of our environment."""
     if hook.user is None:
         return {"env": programs.environment(whole=True)}
     try:
@@ -149,7 +149,7 @@ class _Tail:
         self._kept = b""
 
     def read(self) -> bool:
-        """Takes what is there; false where nothing is."""
+        """Reads what can be read now; returns whether there was anything."""
         try:
             part = os.read(self.descriptor, _PART)
         except BlockingIOError:
@@ -169,7 +169,7 @@ class _Tail:
         return self._kept.decode(errors="replace")
 
 
-def _ended(process: subprocess.Popen[bytes], output: _Tail, until: float) -> bool:
+def _wait_for_end(process: subprocess.Popen[bytes], output: _Tail, until: float) -> bool:
     """Reads until the process has ended, or until that time: then false. It is not reaped yet."""
     pidfd = os.pidfd_open(process.pid)
     try:
@@ -194,7 +194,7 @@ def _ended(process: subprocess.Popen[bytes], output: _Tail, until: float) -> boo
 def _end(process: subprocess.Popen[bytes], output: _Tail) -> None:
     """SIGTERM, and SIGKILL for what is left of its group once it has ended, or has not in time."""
     _signal(process, signal.SIGTERM)
-    _ended(process, output, monotonic() + GRACE)
+    _wait_for_end(process, output, monotonic() + GRACE)
     # Until it is reaped, nobody else can have its number.
     _signal(process, signal.SIGKILL)
     process.wait()

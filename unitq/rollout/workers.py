@@ -61,17 +61,17 @@ def restart(
 
 
 def to_start(name: InstanceName, instance: observe.Instance) -> PlannedChange:
-    """What `start` does to an instance that was named."""
+    """Returns what `start` does to an instance that was named."""
     return keep(name) if instance.serving else PlannedChange(name, Change.START, "not running")
 
 
 def to_stop(name: InstanceName, instance: observe.Instance) -> PlannedChange:
-    """What `stop` does to an instance that was named."""
+    """Returns what `stop` does to an instance that was named."""
     return PlannedChange(name, Change.STOP, "asked for") if instance.present else keep(name)
 
 
 def to_restart(name: InstanceName, instance: observe.Instance) -> PlannedChange:
-    """What `restart` does to an instance that was named."""
+    """Returns what `restart` does to an instance that was named."""
     return PlannedChange(name, Change.RESTART if instance.present else Change.START, "asked for")
 
 
@@ -91,15 +91,15 @@ def over(
     revision = scope.installed()
     with state.lock(scope.layout, revision.app, state.command_name()):
         revision = scope.installed()
-        found = operation.running(revision)
-        asked = chosen(revision, targets, found)
-        there = as_running(found, revision.rollout.min_healthy.seconds)
+        instances = operation.running(revision)
+        targeted = chosen(revision, targets, instances)
+        states = as_running(instances, revision.rollout.min_healthy.seconds)
         steps = tuple(
-            _to_prove(choose(name, instance), there[name]) if name in asked else keep(name)
-            for name, instance in found.items()
+            _to_prove(choose(name, instance), states[name]) if name in targeted else keep(name)
+            for name, instance in instances.items()
         )
         blocking_rollout.require_no_move(scope, revision, verb, steps)
-        startable.require(scope.layout, revision, _starting(steps))
+        startable.require(scope.layout, revision, _starting(steps), operation.systemd.search_path())
         with operation.interrupts.caught():
             outcome = operation.roll(revision, steps, settings(revision.rollout))
             _follow_with_target(operation.systemd, revision, verb, everything=not targets)
@@ -107,12 +107,12 @@ def over(
 
 
 def _to_prove(step: PlannedChange, running: Running) -> PlannedChange:
-    """The same step; what was asked for and only just runs may be crashing in a loop."""
+    """Returns the same step; what was asked for and only just runs may be crashing in a loop."""
     return replace(step, unproven=running.unproven) if step.change is Change.KEEP else step
 
 
 def _starting(steps: Iterable[PlannedChange]) -> set[str]:
-    """The workers of which an instance is to start."""
+    """Returns the workers of which an instance is to start."""
     return {step.instance.worker for step in steps if step.change not in (Change.KEEP, Change.STOP)}
 
 
@@ -146,13 +146,14 @@ def scale(operation: Operation, counts: Sequence[str]) -> Exit:
         before = scope.installed()
         origin = Origin(time.time(), state.whoami(), before.config, f"scale {' '.join(counts)}")
         target = before.with_instances(wanted, origin)
-        found = operation.running(target)
+        instances = operation.running(target)
         steps = tuple(
-            _scale_step(name, before, target, found) for name in sorted({*found, *target.instances})
+            _scale_step(name, before, target, instances)
+            for name in sorted({*instances, *target.instances})
         )
         linked = unit_files.started_by(scope.layout.unit_dir, names.target(before.app))
         links = set(target.links) ^ linked
-        startable.require(scope.layout, target, _starting(steps))
+        startable.require(scope.layout, target, _starting(steps), operation.systemd.search_path())
         plan = Plan(before, target, (), steps, tuple(sorted(links)))
         return Deployment(operation, plan, before, target.rollout).run()
 
@@ -161,15 +162,15 @@ def _scale_step(
     name: InstanceName,
     before: Revision,
     target: Revision,
-    found: Mapping[InstanceName, observe.Instance],
+    instances: Mapping[InstanceName, observe.Instance],
 ) -> PlannedChange:
     if before.goal(name) and target.goal(name):
         return keep(name)
-    return planned_change(name, target, as_running(found).get(name))
+    return planned_change(name, target, as_running(instances).get(name))
 
 
 def _counts(words: Sequence[str], revision: Revision) -> dict[str, int]:
-    found = {}
+    numbers = {}
     for word in words:
         worker, equals, count = word.partition("=")
         # Four digits at most: Python refuses to convert some thousands of them.
@@ -192,8 +193,8 @@ def _counts(words: Sequence[str], revision: Revision) -> dict[str, int]:
                 f"{word}: {worker} is a singleton: there must never be two of it",
                 hint="take `singleton` out of unitq.toml, then deploy",
             )
-        found[worker] = int(count)
-    return found
+        numbers[worker] = int(count)
+    return numbers
 
 
 # --- remove ---------------------------------------------------------------------------------------
@@ -209,7 +210,7 @@ class Removal(NamedTuple):
 
 
 def removal(scope: Scope) -> Removal:
-    """What `remove` would stop and delete now. Raises NoMatchError."""
+    """Returns what `remove` would stop and delete now. Raises NoMatchError."""
     layout, revision = scope.layout, scope.installed()
     units = unit_files.of_app(layout.unit_dir, revision.app)
     paths = (*(layout.unit_dir / name for name in units), layout.app(revision.app).state)
@@ -225,17 +226,17 @@ def remove(operation: Operation, what: Removal, removed: Callable[[str], None]) 
     scope = operation.scope
     with state.lock(scope.layout, what.app, state.command_name()):
         revision, systemd = scope.installed(), operation.systemd
-        found = operation.running(revision)
+        instances = operation.running(revision)
         steps = tuple(
             PlannedChange(name, Change.STOP, "removed")
-            for name, instance in found.items()
+            for name, instance in instances.items()
             if instance.present
         )
         with operation.interrupts.caught():
             outcome = operation.roll(revision, steps, revision.rollout)
             if outcome.rollout.complete and not outcome.failed and not outcome.detached:
                 # Else one that had to be killed stays in systemd's list of failed units.
-                forget(systemd, scope.layout, revision.app, iter(found))
+                forget(systemd, scope.layout, revision.app, iter(instances))
                 changes = [FileChange(name, text, None) for name, text in what.units.items()]
                 install.remove(systemd, scope.layout, revision.app, changes)
                 paused.forget(scope.layout, revision.app)

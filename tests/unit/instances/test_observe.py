@@ -69,7 +69,7 @@ def test_a_checkout_that_has_moved_is_not_fresh_and_a_doubt_is_none() -> None:
         ({"doubtful": True, "readable": False}, False),
     ],
 )
-def test_untold(values: dict[str, Any], expected: bool) -> None:
+def test_code_unknown(values: dict[str, Any], expected: bool) -> None:
     assert instance(**values).code_unknown is expected
 
 
@@ -124,7 +124,7 @@ def test_what_the_processes_of_an_instance_tell(
     where: Any = None
     row = UnitStatus("unitq-shop-sms@1.service", "loaded", "active", "running", False)
     processes = {pid: proc.Evidence(*values) for pid, values in evidence.items()}
-    told = observe._Told(processes, proc.Invocation("i", 1.0), None)
+    told = observe._Files(processes, proc.Invocation("i", 1.0), None)
     found = observe._instance(systemd, where, "shop", RUNS["name"], row, told)
     assert (found.readable, found.main_pid) == (readable, 7)
     assert (found.revision, found.revisions) == (revision, frozenset(revisions))
@@ -165,7 +165,7 @@ def test_one_whose_process_has_just_ended_is_young() -> None:
         ended.wait()
 
     def unproven(one: observe.Instance, least: float) -> bool:
-        return status._unproven(one, status._lived(one), least)
+        return status._unproven(one, status._uptime(one), least)
 
     for pid in (ended.pid, 0):
         assert unproven(instance(main_pid=pid, pids=()), 10.0)
@@ -186,6 +186,41 @@ def test_one_whose_process_has_just_ended_is_young() -> None:
 )
 def test_present(active: str, pids: tuple[int, ...], expected: bool) -> None:
     assert instance(active=active, pids=pids).present is expected
+
+
+@pytest.mark.parametrize("detailed", [False, True])
+def test_what_files_tell_costs_no_call_of_systemd(
+    monkeypatch: pytest.MonkeyPatch, *, detailed: bool
+) -> None:
+    """Of fifty instances: one call for the list, and one more for how often they restarted."""
+    calls = []
+
+    class Counted:
+        def units(self, _: list[str]) -> list[UnitStatus]:
+            calls.append("units")
+            return [
+                UnitStatus(f"unitq-shop-sms@{n}.service", "loaded", "active", "running", False)
+                for n in range(1, 51)
+            ]
+
+        def restarts(self, units: list[str]) -> dict[str, int]:
+            calls.append("restarts")
+            return dict.fromkeys(units, 2)
+
+    monkeypatch.setattr(proc, "pids", lambda cgroup: (int(cgroup.rpartition("@")[2][:-8]),))
+    monkeypatch.setattr(proc, "evidence", lambda pid: proc.Evidence(NEW, pid, True, "i"))
+    monkeypatch.setattr(proc, "invocation", lambda *_: proc.Invocation("i", 1.0))
+    monkeypatch.setattr(proc, "name_of", lambda _: "php")
+    monkeypatch.setattr(proc, "cgroup_memory", lambda _: 4096)
+    systemd: Any = Counted()
+    layout: Any = None
+    where = observe.Machine("/sys/fs/cgroup", "/run", accounted=True, layout=layout)
+    found = observe.instances(systemd, where, "shop", ["sms"], detailed=detailed)
+    assert calls == ["units", *(["restarts"] if detailed else [])]
+    assert len(found) == 50
+    one = found[InstanceName("sms", 7)]
+    assert (one.main_pid, one.pids, one.revision, one.invocation) == (7, (7,), NEW, "i")
+    assert (one.since, one.restarts, one.memory) == ((1.0, 2, 4096) if detailed else (None,) * 3)
 
 
 def test_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +249,8 @@ def programs(tmp_path: Path) -> Iterator[Callable[..., int]]:
             stack.enter_context(process)
             stack.callback(process.kill)
             wanted = name[:15]
-            while proc.name_of(process.pid) != wanted:
+            # The kernel sets the name first, the command line a moment later (execve(2)).
+            while proc.name_of(process.pid) != wanted or not proc.words_of(process.pid):
                 pass
             return process.pid
 

@@ -107,7 +107,7 @@ def test_status_says_so(counts: dict[str, int], words: str) -> None:
     from unitq.instances import observe
 
     made = revision(app())
-    row = InstanceStatus(observe._absent("shop", ONE), None, None)
+    row = InstanceStatus(observe.Instance(ONE, "unitq-shop-sms@1.service"), None, None)
     sight = Status(made, (row,), None, None, Asked(), oom_kills=counts)
     (line,) = main._summaries(sight)
     assert ("out of memory" in line) is bool(words)

@@ -87,7 +87,7 @@ class Teller(Notes):
 
     def progress(
         self,
-        hands: InFlightTracker | None,  # noqa: ARG002
+        tracker: InFlightTracker | None,  # noqa: ARG002
         keep: Callable[[str, str], None] | None,  # noqa: ARG002
     ) -> AbstractContextManager[Progress]:
         """It shows itself."""

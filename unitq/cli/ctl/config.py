@@ -51,7 +51,7 @@ class _Update(Notes):
 
     def progress(
         self,
-        hands: InFlightTracker | None,  # noqa: ARG002
+        tracker: InFlightTracker | None,  # noqa: ARG002
         keep: Callable[[str, str], None] | None,  # noqa: ARG002
     ) -> AbstractContextManager[Progress]:
         """None is shown."""

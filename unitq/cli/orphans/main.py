@@ -17,8 +17,8 @@ from unitq.cli.scope import current, scope_options
 from unitq.errors import ConfigError
 from unitq.orphans import find
 from unitq.orphans.orphan_list import OrphanList, exit_code, exit_code_after
-from unitq.orphans.registered import Redis
-from unitq.orphans.select import named, only, without
+from unitq.orphans.registered import RegistrationReader
+from unitq.orphans.select import exclude, include_claimed, select
 from unitq.text import plural
 
 if TYPE_CHECKING:
@@ -74,20 +74,20 @@ def orphans(pids: tuple[int, ...], as_json: bool, drain: bool, yes: bool) -> int
         raise ConfigError("--yes answers what --drain asks", hint="add --drain")
     scope = current()
     revision = scope.installed()
-    what = find.prepare_search(scope, revision)
-    redis = Redis(scope, revision)
+    search = find.prepare_search(scope, revision)
+    redis = RegistrationReader(scope, revision)
     systemd = scope.systemd()
-    every = named(find.scan(what, redis.registered()), pids)
-    first = only(what, every, pids) if pids else every
-    others = without(every, first)
+    every = include_claimed(find.scan(search, redis.read()), pids)
+    first = select(search, every, pids) if pids else every
+    others = exclude(every, first)
     drained: dict[int, DrainResult] = {}
     code, after = exit_code(first), first
     if drain and first.orphans:
-        done = _drained(what, redis, first, as_json=as_json, yes=yes)
-        drained = {one.pid: one for one in done.every}
-        every = named(find.scan(what, redis.registered()), pids)
-        after = without(every, others)
-        others = without(every, after)
+        done = _drain_orphans(search, redis, first, as_json=as_json, yes=yes)
+        drained = {one.pid: one for one in done.results}
+        every = include_claimed(find.scan(search, redis.read()), pids)
+        after = exclude(every, others)
+        others = exclude(every, after)
         code = exit_code_after(done, after)
     left = {each.identity: each for each in after.orphans}
     for one in drained.values():
@@ -95,7 +95,7 @@ def orphans(pids: tuple[int, ...], as_json: bool, drain: bool, yes: bool) -> int
     # What has come meanwhile is shown with what was there.
     shown = {each.identity: each for each in first.orphans} | left
     found = OrphanList(
-        what,
+        search,
         find.Scan(after.table, tuple(shown.values()), after.registered, after.claimed),
         others,
         redis,
@@ -115,14 +115,16 @@ def orphans(pids: tuple[int, ...], as_json: bool, drain: bool, yes: bool) -> int
     else:
         echo_lines(text.text(found))
     if not as_json:
-        for note in dict.fromkeys((*what.notes, *redis.notes)):
+        for note in dict.fromkeys((*search.notes, *redis.notes)):
             echo(f"note: {note}", err=True)
         for line in text.following(found):
             echo(f"  next: {line}", err=True)
     return code
 
 
-def _drained(what: Search, redis: Redis, found: Scan, *, as_json: bool, yes: bool) -> Drain:
+def _drain_orphans(
+    search: Search, redis: RegistrationReader, look: Scan, *, as_json: bool, yes: bool
+) -> Drain:
     from unitq.orphans.drain import Drain
 
     def say(words: str) -> None:
@@ -132,32 +134,32 @@ def _drained(what: Search, redis: Redis, found: Scan, *, as_json: bool, yes: boo
     def may_kill(left: Sequence[DrainResult]) -> bool | None:
         if yes or not sys.stdin.isatty():
             return yes
-        for line in drain.in_hand(left):
+        for line in drain.in_flight_lines(left):
             say(line)
-        question = f"Kill {plural(len(left), 'orphan')} (SIGKILL)? What is in hand may be lost"
+        question = f"Kill {plural(len(left), 'orphan')} (SIGKILL)? Its jobs may be lost"
         try:
             return confirm(question, err=True)
         except click.Abort:
             return None
 
-    drain = Drain(what, redis.registered, say, may_kill)
-    drain.run(found)
+    drain = Drain(search, redis.read, say, may_kill)
+    drain.run(look)
     return drain
 
 
 def _document(found: OrphanList) -> dict[str, Any]:
-    scope = found.what.scope
+    scope = found.search.scope
     return {
         "format": 1,
         "scope": "user" if scope.user else "system",
-        "app": found.what.app.name,
+        "app": found.search.app.name,
         "host": os.uname().nodename,
         "exit_code": int(found.code),
         "processes": len(found.look.table.processes),
         "others": len(found.others.every),
         "orphans": [_orphan(found, each) for each in found.look.orphans],
         "claimed": [_orphan(found, each) for each in found.look.claimed],
-        "notes": list(dict.fromkeys((*found.what.notes, *found.redis.notes))),
+        "notes": list(dict.fromkeys((*found.search.notes, *found.redis.notes))),
     }
 
 
@@ -207,7 +209,7 @@ def _drain(found: OrphanList, one: DrainResult) -> dict[str, Any]:
         ]
     return {
         "signal": one.signal or None,
-        "told": list(one.told),
+        "told": list(one.signalled),
         "why_not": one.why_not or None,
         "ended": one.ended,
         "seconds": None if one.seconds is None else round(one.seconds, 3),

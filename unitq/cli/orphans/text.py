@@ -31,7 +31,7 @@ _SHOWN = 78  # characters of a command line
 
 def text(found: OrphanList) -> list[str]:
     """Lines: a table with more of each below its row, and how many there are."""
-    look, app = found.look, found.what.app.name
+    look, app = found.look, found.search.app.name
     claimed = [line for each in look.claimed for line in _claimed(found, each)]
     if not look.orphans:
         none = f"{app}: no orphans among {plural(len(look.table.processes), 'process')}"
@@ -118,7 +118,7 @@ def _claimed(found: OrphanList, orphan: Orphan) -> list[str]:
     """One of which it is not certain, in words."""
     process = orphan.process
     age = duration(max(0.0, found.now - process.began))
-    who, app = user(process.uid), found.what.app.name
+    who, app = user(process.uid), found.search.app.name
     assert orphan.claim is not None
     why = {
         Claim.ACCOUNT: f"only Redis says that it works for {app}, and no worker runs as {who}",
@@ -157,9 +157,9 @@ def queues(orphan: Orphan) -> list[str]:
 def _count(found: OrphanList) -> str:
     left = [each for each in found.look.orphans if each.process.pid in found.left]
     old = sum(each.current is False for each in left)
-    words = f"{found.what.app.name}: {plural(len(left), 'orphan')}"
+    words = f"{found.search.app.name}: {plural(len(left), 'orphan')}"
     if found.drained:
-        words = f"{words} left" if left else f"{found.what.app.name}: no orphan is left"
+        words = f"{words} left" if left else f"{found.search.app.name}: no orphan is left"
     if old:
         words += f", {old} on OLD CODE"
     if found.drained:
@@ -184,7 +184,7 @@ def following(found: OrphanList) -> list[str]:
     lines = []
     left = [each.process.pid for each in found.look.orphans if each.process.pid in found.left]
     kinds = {found.owners[pid].kind for pid in left}
-    typed = unitq(found.what.app.name, user=found.what.scope.user)
+    typed = unitq(found.search.app.name, user=found.search.scope.user)
     # What its owner starts again must be ended there first.
     if OwnerKind.SUPERVISORD in kinds:
         programs = sorted({found.owners[pid].program for pid in left} - {""})

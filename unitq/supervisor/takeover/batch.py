@@ -242,7 +242,7 @@ class _Meanwhile:
 
     def progress(
         self,
-        hands: InFlightTracker | None,  # noqa: ARG002
+        tracker: InFlightTracker | None,  # noqa: ARG002
         keep: Callable[[str, str], None] | None,  # noqa: ARG002
     ) -> AbstractContextManager[Progress]:
         """It is the progress, too."""
