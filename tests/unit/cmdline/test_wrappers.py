@@ -201,7 +201,7 @@ ROWS = [
     if line.startswith("| ") and not line.startswith(("| wrapper", "| ---"))
 ]
 # What may stand between the words in the docs and the worker, besides `run` and its like.
-BETWEEN = ([], ["--"], ["x"], ["1", "x"], ["-s"])
+BETWEEN: tuple[list[str], ...] = ([], ["--"], ["x"], ["1", "x"], ["-s"])
 
 
 def written() -> list[tuple[str, str]]:
