@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from unitq.cmdline.exec_line import names_folder, prefixes, shell_sign
 from unitq.config import option_lint, preset_lint, wrapper_lint
 from unitq.model.app import ROLLOUT
-from unitq.model.finding import Certainty, Finding, Seen, note, warning
+from unitq.model.finding import Certainty, Finding, WorkerFacts, note, warning
 from unitq.model.hardening import Hardening
 from unitq.model.settings import OnDrainTimeout
 from unitq.model.suggest import nearest
@@ -24,7 +24,9 @@ _SHORT_STOP = 30.0  # seconds
 
 
 def lint_app(
-    app: App, presets: Mapping[str, Preset] | None = None, seen: Mapping[str, Seen] | None = None
+    app: App,
+    presets: Mapping[str, Preset] | None = None,
+    seen: Mapping[str, WorkerFacts] | None = None,
 ) -> list[Finding]:
     """What can be said of a configuration.
 
@@ -32,7 +34,7 @@ def lint_app(
     """
     findings = [*_of_rollout(app.rollout)]
     for worker in app.workers:
-        there = (seen or {}).get(worker.name, Seen())
+        there = (seen or {}).get(worker.name, WorkerFacts())
         findings += _of_worker(worker, app.rollout, there)
         wait = app.rollout.on_drain_timeout is OnDrainTimeout.WAIT
         findings += _of_signs(worker)
@@ -57,7 +59,7 @@ def _of_rollout(rollout: RolloutSettings) -> Iterator[Finding]:
             )
 
 
-def _of_worker(worker: Worker, rollout: RolloutSettings, seen: Seen) -> Iterator[Finding]:
+def _of_worker(worker: Worker, rollout: RolloutSettings, seen: WorkerFacts) -> Iterator[Finding]:
     place = f"workers.{worker.name}"
     killed = rollout.on_drain_timeout is OnDrainTimeout.KILL
     if killed and worker.stop_timeout.seconds < _SHORT_STOP:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from unitq.model.app import Worker
-    from unitq.model.finding import Seen
+    from unitq.model.finding import WorkerFacts
     from unitq.presets.model import Preset
 
 _LEVELS = 5  # of shells below shells
@@ -51,7 +51,7 @@ class Stand(NamedTuple):
 
 
 def of_worker(
-    worker: Worker, presets: Mapping[str, Preset], preset: Preset | None, seen: Seen
+    worker: Worker, presets: Mapping[str, Preset], preset: Preset | None, seen: WorkerFacts
 ) -> Iterator[Finding]:
     """Yields what is wrong above the worker, the outermost first. `preset`: the worker's own."""
     ways = [
@@ -113,7 +113,9 @@ def _becomes_last(below: Below) -> bool:
     return command.replaces or (last and not command.subshell and not command.loop)
 
 
-def _workers(command: str, presets: Mapping[str, Preset], seen: Seen) -> list[tuple[Stand, bool]]:
+def _workers(
+    command: str, presets: Mapping[str, Preset], seen: WorkerFacts
+) -> list[tuple[Stand, bool]]:
     """Returns the program that takes the jobs: a framework's, or what a script comes to last.
 
     Several where the script may come to one or another of a framework's. And whether it is one.

@@ -45,7 +45,7 @@ class Share(NamedTuple):
 class Promote(StrEnum):
     """What follows when the canaries are healthy."""
 
-    AUTO = "auto"  # the rollout goes on
+    AUTO = "auto"  # the rollout continues
     MANUAL = "manual"  # it waits for `unitq rollout promote`
 
 
@@ -57,7 +57,7 @@ class OnFailure(StrEnum):
 
 
 class OnKilled(StrEnum):
-    """What becomes of the job that a killed worker had in hand."""
+    """What becomes of the in-flight job of a killed worker."""
 
     REPORT = "report"  # it is named
     REQUEUE = "requeue"  # and put back into its queue
