@@ -16,7 +16,7 @@ from unitq.errors import Exit, NotPermittedError
 from unitq.model import names
 from unitq.printable import one_line
 from unitq.revisions import state
-from unitq.systemd import journal, journal_rights
+from unitq.systemd import journal
 from unitq.units import dropins, unit_files
 from unitq.units.dropin_files import DropIns
 
@@ -59,7 +59,7 @@ def logs(
         units = [names.unit(revision.app, instance) for instance in sorted(asked)]
     else:
         units = [f"unitq-{revision.app}-{worker.name}@*.service" for worker in revision.workers]
-    if not scope.user and journal_rights.hidden():
+    if not scope.user and journal.hidden():
         raise NotPermittedError(
             "the journal may be read by root and members of the group systemd-journal only",
             hint=f"`sudo usermod --append --groups systemd-journal {state.whoami()}`, then log in "

@@ -44,12 +44,12 @@ class Text(Notes):
             echo(line)
 
     def progress(
-        self, hands: InFlightTracker | None, keep: Callable[[str, str], None] | None
+        self, tracker: InFlightTracker | None, keep: Callable[[str, str], None] | None
     ) -> AbstractContextManager[Progress]:
         """A line for each step."""
         if is_terminal():
-            return progress.Live(hands, keep)
-        return nullcontext(progress.Lines(hands, keep))
+            return progress.Live(tracker, keep)
+        return nullcontext(progress.Lines(tracker, keep))
 
     def report(self, report: Report) -> None:
         """Prints the end of a rollout."""
@@ -64,10 +64,10 @@ class Json(Notes):
         """Standard output is the document's."""
 
     def progress(
-        self, hands: InFlightTracker | None, keep: Callable[[str, str], None] | None
+        self, tracker: InFlightTracker | None, keep: Callable[[str, str], None] | None
     ) -> AbstractContextManager[Progress]:
         """Nothing is printed; the lines are kept."""
-        return nullcontext(progress.Lines(hands, keep, read=False))
+        return nullcontext(progress.Lines(tracker, keep, read=False))
 
     def report(self, report: Report) -> None:
         """Prints it."""

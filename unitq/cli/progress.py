@@ -38,12 +38,12 @@ class Lines:
 
     def __init__(
         self,
-        hands: InFlightTracker | None = None,
+        tracker: InFlightTracker | None = None,
         keep: Callable[[str, str], None] | None = None,
         *,
         read: bool = True,
     ) -> None:
-        """`hands` have what those have in hand that drain; they are looked at again each time.
+        """`tracker` has the in-flight jobs of draining workers; they are looked at again each time.
 
         `keep` gets each line too, also when nobody reads here (`read`), or not any more: without
         the jobs, and these.
@@ -53,7 +53,7 @@ class Lines:
         self._done = 0
         self._total = 0
         self._width = 0
-        self._hands = hands
+        self._tracker = tracker
         self._keep = keep
         self._read = read
         self._private = not shared_output()
@@ -95,9 +95,9 @@ class Lines:
                 echo(line, err=True)
 
     def _waits_for(self, name: InstanceName) -> str:
-        if self._hands is None:
+        if self._tracker is None:
             return ""
-        jobs, possible = self._hands.jobs.get(name), self._hands.possible.get(name, ())
+        jobs, possible = self._tracker.jobs.get(name), self._tracker.possible.get(name, ())
         if not (possible if jobs is None else jobs):
             return ""
         from unitq.queues.job_text import in_flight_text
@@ -123,9 +123,9 @@ class Live(Lines):
     interval: float | None = 0.5
 
     def __init__(
-        self, hands: InFlightTracker | None = None, keep: Callable[[str, str], None] | None = None
+        self, tracker: InFlightTracker | None = None, keep: Callable[[str, str], None] | None = None
     ) -> None:
-        super().__init__(hands, keep)
+        super().__init__(tracker, keep)
         from unitq.cli.screen import Picture
 
         self._picture = Picture(transient=True)

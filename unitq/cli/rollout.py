@@ -21,7 +21,7 @@ from unitq.text import duration, number, unitq
 
 if TYPE_CHECKING:
     from unitq.model.settings import Share
-    from unitq.rollout.control import Holder
+    from unitq.revisions.state import Holder
 
 
 @click.group(

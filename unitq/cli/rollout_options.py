@@ -69,11 +69,11 @@ def share(
     """The value of --max-unavailable."""
     if value is None:
         return None
-    digits = value.removesuffix("%")
-    percent = value.endswith("%")
     # Four digits at most: Python refuses to convert some thousands of them.
-    if re.fullmatch("[0-9]{1,4}", digits) and 1 <= int(digits) <= (100 if percent else 4096):
-        return Share(int(digits), percent)
+    if re.fullmatch("[0-9]{1,4}%?", value):
+        wanted = Share.parse(value)
+        if 1 <= wanted.number <= (100 if wanted.percent else 4096):
+            return wanted
     raise click.BadParameter(f'expected a number from 1 or a percentage to "100%", got "{value}"')
 
 

@@ -133,30 +133,30 @@ def findings_of(inputs: Inputs, wanted: Rendered | None) -> list[Finding]:
 
 
 def _patience(scope: Scope) -> machine_lint.Patience:
-    """How long systemd waits at a shutdown, as far as it can be asked."""
+    """Returns how long systemd waits at a shutdown, as far as it can be asked."""
     from unitq.systemd.manager import Systemd
 
-    limits = {}
+    machine = manager = _NO_LIMIT
     # Also of a user's scope: it is the machine's systemd that goes down.
-    for unit, name in (("reboot.target", "JobTimeoutUSec"), (_MANAGER, "TimeoutStopUSec")):
-        if unit == _MANAGER and not scope.user:
-            continue
+    with suppress(SystemdError, NoMatchError, NotPermittedError):
+        machine = Systemd().properties("reboot.target", "JobTimeoutUSec")["JobTimeoutUSec"]
+    if scope.user:
+        unit = _MANAGER.format(os.getuid())
         with suppress(SystemdError, NoMatchError, NotPermittedError):
-            micros = Systemd().properties(unit.format(os.getuid()), name)[name]
-            if micros < _NO_LIMIT:
-                limits[name] = micros / 1e6
-    return machine_lint.Patience(limits.get("JobTimeoutUSec"), limits.get("TimeoutStopUSec"))
+            manager = Systemd().properties(unit, "TimeoutStopUSec")["TimeoutStopUSec"]
+    limits = (None if micros >= _NO_LIMIT else micros / 1e6 for micros in (machine, manager))
+    return machine_lint.Patience(*limits)
 
 
 def _search_path(scope: Scope) -> str | None:
-    """The PATH that services get; None where systemd cannot be asked."""
+    """Returns the PATH that services get; None where systemd cannot be asked."""
     with suppress(SystemdError, NotPermittedError):
         return scope.systemd().search_path()
     return None
 
 
 def _linger(scope: Scope) -> list[Finding]:
-    """Whether the user's manager outlives the session that it was started by."""
+    """Returns whether the user's manager outlives the session that it was started by."""
     if not scope.user:
         return []
     who = name_of(os.getuid())
@@ -165,12 +165,13 @@ def _linger(scope: Scope) -> list[Finding]:
 
 
 def _dropins(scope: Scope, app: App, wanted: Rendered) -> list[Finding]:
-    """What drop-ins change of the units that are to be."""
+    """Returns what drop-ins change of the units that are to be."""
     installed = DropIns(str(scope.layout.unit_dir), user=scope.user)
     findings = []
     for worker in wanted.workers:
         units = [
-            names.unit(app.name, each) for each in names.instances(worker.name, worker.instances)
+            names.unit(app.name, instance)
+            for instance in names.instances(worker.name, worker.instances)
         ]
         changed = dropins.changes(worker.unit.text, installed.of([worker.unit.name, *units]))
         findings += service_lint.of_dropins(worker.name, worker.unit.name, changed, user=scope.user)
@@ -178,7 +179,7 @@ def _dropins(scope: Scope, app: App, wanted: Rendered) -> list[Finding]:
 
 
 def _exposure(scope: Scope, app: App, code_versions: Mapping[str, Code]) -> list[Finding]:
-    """How much of the machine each worker can reach, now and with another word."""
+    """Returns how much of the machine each worker can reach, now and with another word."""
     if scope.user:
         return limits_of_user_scope(app)  # systemd rates the services of the system only
     words = {
@@ -201,7 +202,7 @@ def _exposure(scope: Scope, app: App, code_versions: Mapping[str, Code]) -> list
 
 
 def _redis(scope: Scope, app: App, path: Path) -> RedisCheck:
-    """What the configured Redis answers, in two seconds at the most."""
+    """Returns what the configured Redis answers, in two seconds at the most."""
     from unitq.queues.check import check_redis, unreachable
     from unitq.queues.sources import queue_access
 

@@ -29,12 +29,12 @@ class Presenter(Protocol):
         """The same, as a warning."""
 
     def progress(
-        self, hands: InFlightTracker | None, keep: Callable[[str, str], None] | None
+        self, tracker: InFlightTracker | None, keep: Callable[[str, str], None] | None
     ) -> AbstractContextManager[Progress]:
         """Shows a rollout while it runs.
 
-        `hands` know the jobs of those that drain. `keep` gets each line and, apart from it, its
-        jobs: for `unitq rollout watch`.
+        `tracker` has the in-flight jobs of draining workers. `keep` gets each line and, apart from
+        it, its jobs: for `unitq rollout watch`.
         """
 
     def report(self, report: Report) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.instances import observe, paused
 from unitq.linux import proc
-from unitq.model.recycle import Due, Seen, due
+from unitq.model.recycle import Due, Usage, due
 from unitq.model.settings import Share
 from unitq.rollout import blocking_rollout
 from unitq.rollout.plan import Change, PlannedChange, keep
@@ -84,7 +84,7 @@ def _due(
 ) -> tuple[Due, ...]:
     assert worker.recycle
     seen = [
-        Seen(
+        Usage(
             instance.name, instance.invocation, proc.age(instance.main_pid) or 0.0, instance.memory
         )
         for instance in instances
@@ -94,7 +94,7 @@ def _due(
 
 
 def _reason_to_wait(instances: Iterable[observe.Instance]) -> str:
-    """Why a worker's instances had better go on as they are; empty: they need not."""
+    """Returns why a worker's instances had better go on as they are; empty: they need not."""
     for instance in instances:
         # What somebody has stopped is no sign of trouble.
         if instance.active == "failed" or instance.sub == "auto-restart":

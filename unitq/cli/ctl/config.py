@@ -28,7 +28,6 @@ from unitq.supervisor.ctl.format import (
     by_group,
     changes,
     reread_lines,
-    said,
 )
 from unitq.supervisor.ctl.names import Names, Process, Wanted
 
@@ -51,7 +50,7 @@ class _Update(Notes):
 
     def progress(
         self,
-        hands: InFlightTracker | None,  # noqa: ARG002
+        tracker: InFlightTracker | None,  # noqa: ARG002
         keep: Callable[[str, str], None] | None,  # noqa: ARG002
     ) -> AbstractContextManager[Progress]:
         """None is shown."""
@@ -150,8 +149,8 @@ def _deploy(one: Pending) -> Code:
             if change is not kind:
                 continue
             if kind is GroupChange.REMOVED:
-                echo(said(name, "stopped"))
-            echo(said(name, DONE[kind]))
+                echo(f"{name}: stopped")
+            echo(f"{name}: {DONE[kind]}")
     return Code.OK
 
 

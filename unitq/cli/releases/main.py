@@ -98,7 +98,7 @@ def releases(
     else:
         _refuse_unprintable(shown)
         echo_lines(shown)
-        for words in uses.told if uses else ():
+        for words in uses.orphan_notes if uses else ():
             echo(f"note: {words}", err=True)
     tell(found)
     return Exit.OK

@@ -72,14 +72,14 @@ def takeover(
     """
     from unitq.cli.takeover.text import document, finished, nothing_to_do, text
     from unitq.linux.interrupts import Interrupts
-    from unitq.supervisor.takeover.plan import environment_for, loaded, plan
-    from unitq.supervisor.takeover.run import Mover
+    from unitq.supervisor.takeover.plan import environment_for, load_configuration, plan
+    from unitq.supervisor.takeover.run import TakeoverRunner
 
     begun = time.monotonic()
     scope = current()
     app, toml = scope.load()
     environment = environment_for(file) | variables
-    loaded(file, environment)  # before all else: it may be no configuration at all
+    load_configuration(file, environment)  # before all else: it may be no configuration at all
     systemd = scope.systemd()
     planned = plan(scope, systemd, app, toml, file, environment, programs, max_unavailable)
     if dry_run or planned.moved:
@@ -102,8 +102,8 @@ def takeover(
         told = document(planned, Exit.OK, dry_run=False) if as_json else {}
         with Interrupts().caught() as interrupts:
             shown = presenter(as_json=as_json)
-            mover = Mover(planned, systemd, interrupts, deadline, shown)
+            mover = TakeoverRunner(planned, systemd, interrupts, deadline, shown)
             code = mover.run(fail_on_kill=fail_on_kill)
     if as_json:
-        echo_json(finished(told, mover.done(), code))
+        echo_json(finished(told, mover.result(), code))
     return code

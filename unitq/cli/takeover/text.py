@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from unitq.errors import Exit
-    from unitq.supervisor.takeover.plan import Planned
-    from unitq.supervisor.takeover.run import Done
+    from unitq.supervisor.takeover.plan import TakeoverPlan
+    from unitq.supervisor.takeover.run import TakeoverResult
     from unitq.supervisor.takeover.strategy import Move, Pair
 
 
-def nothing_to_do(planned: Planned) -> str:
+def nothing_to_do(planned: TakeoverPlan) -> str:
     """What is said where all was moved before."""
     count = sum(len(move.pairs) for move in planned.moves)
     return (
@@ -30,7 +30,7 @@ def nothing_to_do(planned: Planned) -> str:
     )
 
 
-def text(planned: Planned) -> list[str]:
+def text(planned: TakeoverPlan) -> list[str]:
     """Lines: what would happen, for people."""
     daemon = planned.supervisord
     count = sum(not pair.moved for move in planned.moves for pair in move.pairs)
@@ -70,7 +70,7 @@ def _both(every: Iterable[Pair]) -> int:
     return sum(pair.serving + (pair.state in UP) for pair in every)
 
 
-def _one(planned: Planned, move: Move, pair: Pair) -> str:
+def _one(planned: TakeoverPlan, move: Move, pair: Pair) -> str:
     if pair.moved:
         return f"moved already; it is {pair.state} there"
     starts = "runs already" if pair.serving else "starts"
@@ -90,24 +90,24 @@ def _one(planned: Planned, move: Move, pair: Pair) -> str:
     return f"{words}; then {pair.instance} {starts}"
 
 
-def _way(planned: Planned, move: Move, pair: Pair) -> tuple[Way, tuple[int, ...]]:
+def _way(planned: TakeoverPlan, move: Move, pair: Pair) -> tuple[Way, tuple[int, ...]]:
     from unitq.supervisor.takeover import process_tree
 
     task = planned.task(move, pair)
     members = process_tree.below(pair.pid)
     if members:
-        process_tree.belongs(pair.pid, planned.supervisord.daemon, task.accounts)
+        process_tree.check_child(pair.pid, planned.supervisord.daemon, task.accounts)
     found = way(members, task.settings, task.worker, task.preset, known=task.known)
     return found, tuple(one.pid for one in workers_of(members, task.number, strict=task.strict))
 
 
-def _copy(planned: Planned, move: Move) -> str:
+def _copy(planned: TakeoverPlan, move: Move) -> str:
     from unitq.supervisor.takeover import autostart
 
     return str(autostart.copy_for(planned.conf, move.file))
 
 
-def document(planned: Planned, code: Exit, *, dry_run: bool) -> dict[str, Any]:
+def document(planned: TakeoverPlan, code: Exit, *, dry_run: bool) -> dict[str, Any]:
     """The same as plain values; docs/json.md describes it."""
     return {
         "format": 1,
@@ -130,7 +130,7 @@ def document(planned: Planned, code: Exit, *, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def finished(document: dict[str, Any], done: Done, code: Exit) -> dict[str, Any]:
+def finished(document: dict[str, Any], done: TakeoverResult, code: Exit) -> dict[str, Any]:
     """The same, with what has become of it."""
     for program in document["programs"]:
         for process in program["processes"]:
@@ -148,7 +148,7 @@ def finished(document: dict[str, Any], done: Done, code: Exit) -> dict[str, Any]
     }
 
 
-def _program(planned: Planned, move: Move) -> dict[str, Any]:
+def _program(planned: TakeoverPlan, move: Move) -> dict[str, Any]:
     return {
         "program": move.program,
         "section": move.section,
@@ -159,7 +159,7 @@ def _program(planned: Planned, move: Move) -> dict[str, Any]:
     }
 
 
-def _process(planned: Planned, move: Move, pair: Pair) -> dict[str, Any]:
+def _process(planned: TakeoverPlan, move: Move, pair: Pair) -> dict[str, Any]:
     found: Way | None = None
     told: tuple[int, ...] = ()
     if pair.pid and not pair.moved:
