@@ -170,7 +170,8 @@ def _dropins(scope: Scope, app: App, wanted: Rendered) -> list[Finding]:
     findings = []
     for worker in wanted.workers:
         units = [
-            names.unit(app.name, each) for each in names.instances(worker.name, worker.instances)
+            names.unit(app.name, instance)
+            for instance in names.instances(worker.name, worker.instances)
         ]
         changed = dropins.changes(worker.unit.text, installed.of([worker.unit.name, *units]))
         findings += service_lint.of_dropins(worker.name, worker.unit.name, changed, user=scope.user)
