@@ -13,10 +13,10 @@ import pytest
 
 from tests.harness.build import PRESETS
 from unitq.cli.main import _COMMANDS, GROUPS, cli
-from unitq.cli.presets import queues
 from unitq.errors import Exit
 from unitq.presets import NONE
 from unitq.presets.detect import recognised
+from unitq.presets.facts import PresetFacts
 from unitq.presets.file import parse
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def frameworks_page() -> str:
 
 def _queues(preset: Preset) -> str:
     given = preset.queues.variable or preset.queues.by_arguments
-    return queues(preset).partition(". ")[0] if given else "in your code"
+    return PresetFacts(preset, own=False).queues.partition(". ")[0] if given else "in your code"
 
 
 def _framework(preset: Preset) -> Iterator[str]:

@@ -160,6 +160,22 @@ def instances(
     return dict(sorted(found.items()))
 
 
+def running(
+    systemd: Systemd, layout: Layout, where: Machine, revision: Revision
+) -> dict[InstanceName, Instance]:
+    """Every instance of the app: those that systemd knows and those that should be there."""
+    pinned = state.pinned_instances(layout.app(revision.app))
+    workers = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
+    known = pinned | set(revision.instances)
+    seen = compared(revision, instances(systemd, where, revision.app, workers, known))
+    # What is loaded, not wanted, not there and not pinned is only a memory of systemd's.
+    return {
+        name: instance
+        for name, instance in seen.items()
+        if name in known or instance.present or revision.wanted(name)
+    }
+
+
 def _told(where: Machine, app: str, name: InstanceName, unit: str, *, memory: bool) -> _Told:
     cgroup = f"{where.cgroup}/{names.cgroup_path(app, name)}"
     found = {pid: proc.evidence(pid) for pid in proc.pids(cgroup)}

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from unitq.errors import (
-    Exit,
     GoingDownError,
     NotPermittedError,
     PreflightError,
@@ -74,8 +73,8 @@ class Deployment:
 
     def run(
         self, max_unavailable: Share | None = None, settings: RolloutSettings | None = None
-    ) -> Exit:
-        """Begins a rollout and carries it out, under the app's lock; returns the exit code.
+    ) -> Report:
+        """Begins a rollout and carries it out, under the app's lock.
 
         `max_unavailable` and `settings` are what the command line says: the ledger keeps them for
         who goes on with the rollout. Nothing is changed before the ledger is open. Raises
@@ -95,8 +94,8 @@ class Deployment:
             with ledger:
                 return self._carry_out(ledger)
 
-    def resume(self, number: int, *, promote: bool = False) -> Exit:
-        """Goes on with a rollout that has begun; returns the exit code.
+    def resume(self, number: int, *, promote: bool = False) -> Report:
+        """Goes on with a rollout that has begun.
 
         `promote`: somebody has said that its canaries are good.
         """
@@ -109,8 +108,8 @@ class Deployment:
                     ledger.write("promote", by=state.whoami())
                 return self._carry_out(ledger)
 
-    def _carry_out(self, ledger: Ledger) -> Exit:
-        """Takes the app there, or back; shows and keeps the report, and returns the exit code."""
+    def _carry_out(self, ledger: Ledger) -> Report:
+        """Takes the app there, or back; shows, keeps and returns the report."""
         operation = self.operation
         try:
             outcome = self._roll_out(ledger)

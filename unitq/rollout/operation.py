@@ -16,7 +16,7 @@ from unitq.model import names
 from unitq.revisions import state
 from unitq.rollout import report_text, withheld
 from unitq.rollout.advisory import Advisory
-from unitq.rollout.current_state import as_running, running
+from unitq.rollout.current_state import as_running
 from unitq.rollout.engine.rollout import begin
 from unitq.rollout.executor import Executor, Quiet
 from unitq.rollout.in_flight_setup import Queues, looks, put_back
@@ -99,7 +99,7 @@ class Operation:
     def running(self, revision: Revision) -> dict[InstanceName, observe.Instance]:
         """Every instance of the app, as it is now."""
         where = observe.machine(self.systemd, self.scope.layout)
-        return running(self.systemd, self.scope, where, revision)
+        return observe.running(self.systemd, self.scope.layout, where, revision)
 
     def plan(
         self,
@@ -204,8 +204,8 @@ class Operation:
         why_not: str | None = None,
         then: Callable[[Report], None] | None = None,
         restore: str = "",
-    ) -> Exit:
-        """Keeps and shows the report, hands it to `then`, and returns the exit code.
+    ) -> Report:
+        """Keeps and shows the report, hands it to `then`, and returns it.
 
         `why_not`: why no rollback (`back`) has followed a failure. `restore`: what brings code
         back that was updated in place.
@@ -232,15 +232,15 @@ class Operation:
         self._show(told)
         if then:
             advisory.ask("the hook after it was not run to its end", partial(then, told), None)
-        return code
+        return told
 
-    def unchanged(self, revision: Revision, previous: str | None, *, orphans: bool) -> Exit:
-        """Shows a report of nothing done. `orphans`: looks for them, as a deploy does."""
+    def unchanged(self, revision: Revision, previous: str | None, *, orphans: bool) -> Report:
+        """Returns and shows a report of nothing done. `orphans`: looks for them, as a deploy."""
         run = Run(self.verb, self.waiting.began, self.scope.user)
         left = self._orphans(revision, Advisory(self.presenter.warn)) if orphans else None
         told = report_of(run, revision, previous, None, (), Exit.OK, orphans=left)
         self._show(told)
-        return Exit.OK
+        return told
 
     def keep(self, ledger: Ledger, told: Report, outcome: Outcome, back: Back | None) -> None:
         """Keeps the report, and that this is the end.

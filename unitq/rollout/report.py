@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from unitq.errors import Exit
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -306,6 +308,11 @@ class Report:
     next: str | None  # what to type now
     earlier: tuple[Command, ...]  # commands of the same rollout that got less far, oldest first
     withheld: bool = False  # without what only those may see who may read the journal
+
+    @property
+    def exit_code(self) -> Exit:
+        """What the command exits with."""
+        return Exit(self.last.exit_code)
 
     @property
     def for_the_next(self) -> tuple[Command, ...]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from unitq.revisions.model import Revision
     from unitq.rollout.ledger import Story
     from unitq.rollout.operation import Operation
+    from unitq.rollout.report import Report
 
 
 def latest(scope: Scope) -> Story:
@@ -32,8 +33,8 @@ def latest(scope: Scope) -> Story:
 
 def resume(
     operation: Operation, max_unavailable: Share | None = None, *, promote: bool = False
-) -> Exit:
-    """Goes on with the last rollout from what is there; returns the exit code.
+) -> Report:
+    """Goes on with the last rollout from what is there.
 
     `promote`: its canaries are good. Raises NoMatchError where there is nothing to go on with.
     The report calls it what the command was that began it.

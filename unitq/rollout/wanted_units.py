@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unitq.config import scripts
 from unitq.errors import NotPermittedError, SystemdError
-from unitq.linux import programs
+from unitq.linux import files, folder, programs
 from unitq.model import names
 from unitq.model.finding import Finding, Level
 from unitq.revisions import code
@@ -20,7 +20,7 @@ from unitq.units.render import Code, Rendered
 from unitq.units.render import render as render_units
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from unitq.context import Scope
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from unitq.revisions.model import Revision
     from unitq.rollout.credentials import Secrets
     from unitq.rollout.shutdown_order import ShutdownOrder
+    from unitq.units.render import UnitText
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,13 @@ def as_deployed(scope: Scope, app: App) -> Rendered:
     """Returns the units that a deploy would install now, to be shown; also without the code."""
     found, _ = code.look(app)
     return rendered(scope, app, found, after=_stop_order(scope, app, found).after)
+
+
+def write(units: Iterable[UnitText], output: str) -> None:
+    """Writes a file each into a directory, which is made. Raises PreflightError."""
+    with files.nothing_changed("cannot write"), folder.output(output, make=True) as place:
+        for unit in units:
+            place.replace(unit.name, unit.text.encode(), 0o644)
 
 
 def rendered(

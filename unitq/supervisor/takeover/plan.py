@@ -18,7 +18,6 @@ from unitq.linux.read_as import authors
 from unitq.model.names import InstanceName
 from unitq.presets import NONE
 from unitq.revisions import state
-from unitq.rollout.current_state import running
 from unitq.supervisor.conf import files as conf_files
 from unitq.supervisor.conf.server import addresses
 from unitq.supervisor.importer.recognise import recogniser
@@ -267,7 +266,7 @@ def _serving(scope: Scope, systemd: Systemd, app: App) -> set[InstanceName]:
     revision = state.current(scope.layout.app(app.name))
     if revision is None:
         return set()
-    found = running(systemd, scope, observe.machine(systemd, scope.layout), revision)
+    found = observe.running(systemd, scope.layout, observe.machine(systemd, scope.layout), revision)
     return {name for name, instance in found.items() if instance.serving}
 
 
