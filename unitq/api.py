@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from unitq.instances.pause import PauseResult
     from unitq.instances.send_signal import SignalResult
     from unitq.model.settings import Share
-    from unitq.orphans.drain import Drain, Drained
+    from unitq.orphans.drain import Drain, DrainResult
     from unitq.orphans.orphan_list import OrphanList
     from unitq.presets.facts import PresetList
     from unitq.queues.doctor import Doctor
@@ -128,8 +128,8 @@ class App:
         """
         from unitq.status.app_status import status
 
-        scope = self.scope
-        return status(scope, scope.systemd(), self.installed(), targets, queues=queues, jobs=jobs)
+        scope, revision = self.scope, self.installed()
+        return status(scope, scope.systemd(), revision, targets, queues=queues, jobs=jobs)
 
     def status_list(
         self, targets: Sequence[str] = (), *, queues: bool = False, jobs: bool = False
@@ -139,7 +139,7 @@ class App:
         from unitq.status.app_status import StatusList, status
 
         scope = self.scope
-        revisions = [state.installed(scope.layout, app) for app in self._meant()]
+        revisions = [state.require_current(scope.layout, app) for app in self._meant()]
         systemd = scope.systemd()
         return StatusList(
             tuple(
@@ -195,7 +195,7 @@ class App:
         self,
         *pids: int,
         say: Callable[[str], None] = lambda _: None,
-        may_kill: Callable[[Drain, Sequence[Drained]], bool | None] = lambda _, __: False,
+        may_kill: Callable[[Drain, Sequence[DrainResult]], bool | None] = lambda _, __: False,
     ) -> OrphanList:
         """Tells them to finish their jobs and end; returns what has become of them.
 

@@ -140,7 +140,7 @@ class Scope:
         if self.app not in (None, app.name):
             raise NoMatchError(f"{path} is about app {app.name}, not {self.app}")
         if trusted is not None:
-            app = delegation.applied(app, trusted)
+            app = delegation.apply(app, trusted)
             if wrong := delegation.findings(app, trusted, source.member_of):
                 raise PreflightError(
                     f"{path}: {trusted.owner} may change this file, and so may not decide all of "
@@ -194,7 +194,7 @@ class Scope:
         """The one installed app that is meant. Raises NoMatchError where it is none or several."""
         found = self.apps()
         if len(found) == 1:
-            revision = state.installed(self.layout, found[0])
+            revision = state.require_current(self.layout, found[0])
             self._vouch(revision)
             return revision
         if not found:

@@ -21,15 +21,15 @@ _INVISIBLE = frozenset(
 _SHORT = {"\n": r"\n", "\r": r"\r"}
 
 
-class _Shown(dict[int, str]):
+class _Visible(dict[int, str]):
     """For str.translate(): what is shown for a character, found out when it is first met."""
 
     def __missing__(self, code: int) -> str:
-        self[code] = shown = _shown(chr(code))
+        self[code] = shown = _visible(chr(code))
         return shown
 
 
-def _shown(character: str) -> str:
+def _visible(character: str) -> str:
     code = ord(character)
     # Not printable for Python: controls, formats (bidi, zero width, tags), surrogates, private use,
     # unassigned, line and paragraph separators, and spaces other than " ".
@@ -45,8 +45,8 @@ def _shown(character: str) -> str:
 
 
 # A tab only moves to the right: in a line it becomes spaces, in a text of several lines it stays.
-_IN_LINE = _Shown({0x09: "    "})
-_IN_TEXT = _Shown({0x09: "\t", 0x0A: "\n"})
+_IN_LINE = _Visible({0x09: "    "})
+_IN_TEXT = _Visible({0x09: "\t", 0x0A: "\n"})
 
 
 def one_line(text: str) -> str:

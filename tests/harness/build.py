@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unitq.config.parse import parse
 from unitq.model import layout
 from unitq.model.names import InstanceName
 from unitq.presets import store
 from unitq.revisions.model import Origin, Revision, successor
+from unitq.rollout.report import Report, ReportedInstance
 from unitq.units.render import TEMPLATES, Code, Rendered, render
 
 if TYPE_CHECKING:
@@ -65,3 +66,27 @@ def instance(text: str) -> InstanceName:
     """`sms@3`."""
     worker, _, number = text.partition("@")
     return InstanceName(worker, int(number))
+
+
+def report(**fields: Any) -> Report:
+    """Returns the report of a deploy of one app, with these fields."""
+    values: dict[str, Any] = {
+        "command": "deploy", "command_line": "unitq deploy", "by": "ann", "began": 1.0,
+        "ended": 2.0,
+        "host": "web3", "scope": "system", "app": "shop", "rollout": 1, "result": "ok",
+        "exit_code": 0, "summary": ("ok",), "revision": "1-a", "previous_revision": None,
+        "restores": None, "code_versions": {}, "seconds": 1.0, "least_serving": {},
+        "slowest_drain": None, "instances": (), "killed": (), "failed": (), "rollback": None,
+        "earlier": (),
+    }  # fmt: skip
+    return Report(**(values | fields))
+
+
+def reported(name: str, **fields: Any) -> ReportedInstance:
+    """Returns what a report says of an instance, with these fields."""
+    values: dict[str, Any] = {
+        "instance": name, "unit": f"unitq-shop-{name}.service", "action": "restart", "why": "",
+        "phase": "healthy", "revision": "1-a", "pid_before": 7, "ending": None, "ending_detail": "",
+        "drain_seconds": None, "reason": "", "external_changes": (), "log": (),
+    }  # fmt: skip
+    return ReportedInstance(**(values | fields))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.harness.build import PRESETS
-from unitq.presets.detect import recognised
+from unitq.presets.detect import framework_of
 from unitq.supervisor.conf import files as conf_files
 from unitq.supervisor.conf.programs import Read, read
 from unitq.supervisor.conf.section import Surroundings
@@ -50,7 +50,7 @@ def programs(case: str) -> Read:
 
 def recognise(command: str, directory: str) -> Looks:
     """The preset; no script is there that could be looked at."""
-    found = recognised(PRESETS, command, {})
+    found = framework_of(PRESETS, command, {})
     return Looks(found[0] if found else None, common=PRESETS["none"])
 
 

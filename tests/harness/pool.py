@@ -17,8 +17,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.harness.seconds import seconds_of_files
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from types import FrameType
 
 # So many tests are run again: more are a failure.
@@ -34,7 +36,7 @@ class Job:
     seconds: float = 0.0
     """What it is expected to take."""
     tests: tuple[str, ...] = ()
-    """The tests that it runs, as pytest names them: its last arguments. Each may be repeated."""
+    """The tests that it runs, or their folders: its last arguments. Each test may be repeated."""
     after: str = ""
     """The name of the job without whose good end it cannot run."""
 
@@ -53,6 +55,8 @@ class End:
     seconds: float
     failed: tuple[str, ...] = ()
     """Of its tests, as pytest's summary has them."""
+    measured: Mapping[str, float] = field(default_factory=dict)
+    """Seconds by file of tests, as tests/harness/seconds.py prints them."""
 
 
 @dataclass
@@ -89,6 +93,8 @@ def failed_tests(output: str, tests: Sequence[str]) -> tuple[str, ...]:
         if word in ("FAILED", "ERROR"):
             # What stands behind it may be anything, and so may be a parameter.
             named = [t for t in tests if rest == t or rest.startswith(f"{t} - ")]
+            if any(rest.startswith((f"{t}/", f"{t}::")) for t in tests):  # a folder, or a file
+                named.append(rest.partition(" - ")[0])
             found.update(dict.fromkeys(sorted(named, key=len)[-1:]))
     return tuple(found)
 
@@ -184,14 +190,15 @@ class Pool:
         os.close(descriptor)
         status, seconds = process.wait(), time.monotonic() - begun
         failed: tuple[str, ...] = ()
+        measured: dict[str, float] = {}
         if log is not None:
             output = log.read_text(errors="replace")
             log.unlink()
             print(f"\n=== {job.name}\n{output}", end="" if output.endswith("\n") else "\n")
-            failed = failed_tests(output, job.tests)
+            failed, measured = failed_tests(output, job.tests), seconds_of_files(output)
         said = "ok" if status == 0 else f"FAILED with status {status}"
         print(f"--- {job.name}: {said}, {seconds:.0f} s", flush=True)
-        return End(job, status, seconds, failed)
+        return End(job, status, seconds, failed, measured)
 
     def _told(self, number: int, _frame: FrameType | None) -> None:
         """Starts nothing more. A terminal tells those that run as well; else that is done here."""

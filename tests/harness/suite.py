@@ -2,8 +2,9 @@
 
 `python -m tests.harness.suite PART [ARGUMENT…]`.
 
-How long each file of tests took is in tests/seconds.json, so that what takes longest is begun first
-and is dealt out to several sandboxes. `UNITQ_UPDATE_SECONDS=1 script/test all` measures it anew.
+How long each file of tests takes is in tests/seconds.json, so that the longest starts first and is
+dealt out to several sandboxes, and short files share one. `UNITQ_UPDATE_SECONDS=1 script/test all`
+measures it anew.
 """
 
 from __future__ import annotations
@@ -38,12 +39,15 @@ GIVING_WAY = ("nice", "-n", "10")
 
 INSTALLED = "queue frameworks, installed"
 
-# Commands side by side. They mostly wait: one more than there are cores keeps these busy.
-SLOTS = (os.cpu_count() or 1) + 1
-# No group of tests is to take much longer: it could be the last.
-MOST = 100.0
+# Commands side by side. Tests with systemd compute for a third of their time, and wait.
+SLOTS = 2 * (os.cpu_count() or 1) + 1
+# Seconds of a group of tests: a longer one could be the last, a shorter one pays a boot for little.
+MOST = 75.0
 # Of a file that nobody has measured yet.
 UNKNOWN = 300.0
+
+UNIT = "tests/unit"
+MARKED = ("tests/systemd", "tests/reboot", "tests/frameworks")
 
 
 class Collected:
@@ -58,11 +62,11 @@ class Collected:
             self.marks[item.nodeid] = {mark.name for mark in item.iter_markers()}
 
 
-def collect(expression: str) -> dict[str, set[str]]:
-    """Returns the tests of these marks, as pytest finds them. Exits where it cannot."""
+def collect(folders: Sequence[str]) -> dict[str, set[str]]:
+    """Returns the tests of these folders, as pytest finds them. Exits where it cannot."""
     found, said = Collected(), io.StringIO()
     with contextlib.redirect_stdout(said):
-        status = pytest.main(["--collect-only", "-q", "-m", expression], plugins=[found])
+        status = pytest.main(["--collect-only", "-q", *folders], plugins=[found])
     if status == pytest.ExitCode.INTERRUPTED:
         sys.exit(128 + signal.SIGINT)
     if status != pytest.ExitCode.OK or not found.marks:
@@ -76,21 +80,49 @@ def file_of(test: str) -> str:
     return test.partition("::")[0]
 
 
-def by_file(tests: Iterable[str], seconds: Mapping[str, float]) -> dict[str, list[str]]:
-    """Returns the tests in groups, by name; those of a long file in several, dealt out like cards.
+def room_of(test: str) -> str:
+    """Returns what has an entry of its own in seconds.json: a room of the unit tests, or a file."""
+    file = file_of(test)
+    return "/".join(file.split("/")[:3]) if file.startswith(f"{UNIT}/") else file
 
-    So each group gets its share of the cases of one parametrized test, which take equally long.
+
+def by_file(tests: Iterable[str], seconds: Mapping[str, float]) -> dict[str, list[str]]:
+    """Returns the tests in groups, by name, of at most MOST seconds each.
+
+    Those of a long file are dealt out like cards: each group gets its share of the cases of one
+    parametrized test, which take equally long. Short files share a group.
     """
     files = defaultdict(list)
     for test in tests:
         files[file_of(test)].append(test)
     groups = {}
+    short = {}
     for file, members in files.items():
-        count = min(len(members), max(1, math.ceil(seconds.get(file, 0.0) / MOST)))
-        for number in range(count):
+        took = seconds.get(file, UNKNOWN)
+        count = min(len(members), math.ceil(took / MOST)) if file in seconds else 1
+        if took < MOST / 2:
+            short[file] = took
+        for number in range(count) if file not in short else ():
             name = file if count == 1 else f"{file} ({number + 1} of {count})"
             groups[name] = members[number::count]
+    for together in packed(short):
+        groups[", ".join(together)] = [test for file in together for test in files[file]]
     return groups
+
+
+def packed(seconds: Mapping[str, float]) -> list[list[str]]:
+    """Returns the names in groups of at most MOST seconds: each into the first that has room."""
+    groups: list[tuple[float, list[str]]] = []
+    for name in sorted(seconds, key=lambda name: (-seconds[name], name)):
+        place = next(
+            (i for i, (sum_, _) in enumerate(groups) if sum_ + seconds[name] <= MOST), None
+        )
+        if place is None:
+            groups.append((seconds[name], [name]))
+        else:
+            taken, names = groups[place]
+            groups[place] = (taken + seconds[name], [*names, name])
+    return [names for _, names in groups]
 
 
 def by_framework(tests: Iterable[str], _seconds: Mapping[str, float]) -> dict[str, list[str]]:
@@ -120,6 +152,7 @@ class Suite:
 
     def __init__(self, seconds: Mapping[str, float]) -> None:
         self._seconds = seconds
+        self._folders: Sequence[str] = MARKED
         self._marks: dict[str, set[str]] | None = None
 
     def jobs(self, part: str, arguments: Sequence[str]) -> list[Job]:
@@ -130,7 +163,7 @@ class Suite:
             case "core":
                 return self.core(arguments)
             case "fast":
-                return [*self.lint(), *self.core()]
+                return [*self.lint(), *self.core(long=False)]
             case "systemd":
                 return self.systemd(arguments)
             case "reboot":
@@ -139,11 +172,12 @@ class Suite:
                 return self.frameworks(arguments)
             case "all":
                 return [*self.daily(long=True), *self.reboot(), *self.frameworks(quick=True)]
+        self._folders = MARKED[:1]
         return self.daily(long=False)
 
     def daily(self, *, long: bool) -> list[Job]:
         """What a change has to pass before it is proposed; `long` adds tests of that mark."""
-        return [*self.lint(), *self.core(), *self.systemd(long=long)]
+        return [*self.lint(), *self.core(long=long), *self.systemd(long=long)]
 
     def lint(self) -> list[Job]:
         """Style, types, boundaries."""
@@ -153,10 +187,23 @@ class Suite:
         }  # fmt: skip
         return [self._computing(name, *command) for name, command in commands.items()]
 
-    def core(self, arguments: Sequence[str] = ()) -> list[Job]:
-        """What needs no systemd."""
-        mark = "not systemd and not reboot and not frameworks"
-        return [self._computing("tests without systemd", *PYTEST, "-m", mark, *arguments)]
+    def core(self, arguments: Sequence[str] = (), *, long: bool = True) -> list[Job]:
+        """What needs no systemd: a process for several rooms, as one would keep one core busy."""
+        title, marks = "tests without systemd", ("systemd", "reboot", "frameworks")
+        expression = " and ".join(f"not {mark}" for mark in (*marks, *(() if long else ("long",))))
+        command = (*GIVING_WAY, *PYTEST, "-m", expression)
+        if arguments:
+            return [Job(title, (*command, *arguments))]
+        rooms = {
+            room: self._seconds.get(room, UNKNOWN)
+            for path in Path(UNIT).iterdir()
+            if path.is_dir() or path.match("test_*.py")
+            if "__pycache__" not in (room := str(path))
+        }
+        return [
+            Job(f"{title}: {', '.join(group)}", command, sum(rooms[r] for r in group), tuple(group))
+            for group in packed(rooms)
+        ]
 
     def systemd(self, arguments: Sequence[str] = (), *, long: bool = True) -> list[Job]:
         """Against a real systemd: each group in a sandbox of its own."""
@@ -214,18 +261,19 @@ class Suite:
 
     def _all(self) -> dict[str, set[str]]:
         if self._marks is None:
-            self._marks = collect("systemd or reboot or frameworks")
+            self._marks = collect(self._folders)
         return self._marks
 
 
 def measured(ends: Iterable[End]) -> dict[str, float]:
-    """Returns the table: seconds by file, or by the name of what is no test."""
-    found: dict[str, float] = defaultdict(float)
+    """Returns the table: seconds by room or file, or by the name of what is no test."""
+    table: dict[str, float] = defaultdict(float)
     for end in ends:
-        files = [file_of(test) for test in end.job.tests] or [end.job.name]
-        for file in files:
-            found[file] += end.seconds / len(files)
-    return {name: math.ceil(seconds) for name, seconds in sorted(found.items())}
+        if not end.job.tests:
+            table[end.job.name] += end.seconds
+        for file, seconds in end.measured.items():
+            table[room_of(file)] += seconds
+    return {name: math.ceil(seconds) for name, seconds in sorted(table.items())}
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from unitq.instances.state import Seen
+from unitq.instances.state import Observed
 from unitq.model.names import InstanceName
 from unitq.model.settings import Duration, Promote, RolloutSettings, Share
 from unitq.rollout.engine.groups import Trait
@@ -91,17 +91,19 @@ class World:
     fates: dict[InstanceName, Fate]
     target: str = NEW  # OLD: a restart of what is there
     now: float = 1000.0
-    seen: dict[InstanceName, Seen] = field(default_factory=dict)
+    seen: dict[InstanceName, Observed] = field(default_factory=dict)
     ordered: dict[InstanceName, float] = field(default_factory=dict)
     orders: list[tuple[InstanceName, ActionKind, float]] = field(default_factory=list)
-    changed: dict[InstanceName, Seen] = field(default_factory=dict)  # since it was last asked for
+    changed: dict[InstanceName, Observed] = field(
+        default_factory=dict
+    )  # since it was last asked for
     ends: dict[str, End] = field(default_factory=dict)  # how each process really ended
     shown: set[InstanceName] = field(default_factory=set)  # whose end could be seen
     pins: dict[InstanceName, str] = field(default_factory=dict)  # what the next start runs
     answers: list[tuple[InstanceName, bool]] = field(default_factory=list)  # of probes, not heard
     said: dict[InstanceName, list[tuple[str, bool, float]]] = field(default_factory=dict)
     run: int = 0  # whose orders these are: that of the first rollout, or of the next
-    _events: list[tuple[float, int, InstanceName, Callable[[Seen], Seen]]] = field(
+    _events: list[tuple[float, int, InstanceName, Callable[[Observed], Observed]]] = field(
         default_factory=list
     )
     _count: count[int] = field(default_factory=count)
@@ -119,10 +121,10 @@ class World:
             for after, back in fate.meddled:
                 self._at(name, after, self._meddling(name, back=back), always=True)
 
-    def see(self, name: InstanceName, seen: Seen) -> None:
+    def see(self, name: InstanceName, seen: Observed) -> None:
         self.seen[name] = self.changed[name] = seen
 
-    def changes(self) -> dict[InstanceName, Seen]:
+    def changes(self) -> dict[InstanceName, Observed]:
         """What has changed since the last call, as StateTracker.take_changes()."""
         changed, self.changed = self.changed, {}
         return {name: seen for name, seen in changed.items() if name in self.fates}
@@ -140,26 +142,26 @@ class World:
         for name, seen in list(self.seen.items()):
             self.see(name, replace(seen, job=False))
 
-    def _first(self, name: InstanceName, there: str) -> Seen:
+    def _first(self, name: InstanceName, there: str) -> Observed:
         match there:
             case "serving":
                 since = self.now - MIN_HEALTHY * (0.5 if self.fates[name].unproven else 5)
                 runs = self.target if self.fates[name].current else OLD
                 self.pins[name] = runs
-                return replace(self._serving(name, "old", runs)(Seen()), since=since)
+                return replace(self._serving(name, "old", runs)(Observed()), since=since)
             case "restarting":
-                return Seen(
+                return Observed(
                     "activating", "auto-restart", invocation=f"{name} old", code=1, status=1
                 )
             case "failed":
-                return Seen("failed", "failed", result="exit-code", code=1, status=1)
-        return Seen()
+                return Observed("failed", "failed", result="exit-code", code=1, status=1)
+        return Observed()
 
     def _serving(
         self, name: InstanceName, life: str, revision: str = OLD
-    ) -> Callable[[Seen], Seen]:
-        def change(_: Seen) -> Seen:
-            return Seen(
+    ) -> Callable[[Observed], Observed]:
+        def change(_: Observed) -> Observed:
+            return Observed(
                 "active",
                 "running",
                 invocation=f"{name} {life}",
@@ -174,13 +176,13 @@ class World:
         self,
         name: InstanceName,
         after: float,
-        change: Callable[[Seen], Seen],
+        change: Callable[[Observed], Observed],
         *,
         always: bool = False,
     ) -> None:
         epoch = self._epoch.setdefault(name, 0)
 
-        def guarded(seen: Seen) -> Seen:
+        def guarded(seen: Observed) -> Observed:
             # An order makes void what would have happened without it.
             return change(seen) if always or self._epoch[name] == epoch else seen
 
@@ -191,7 +193,7 @@ class World:
     ) -> None:
         """It ends by itself. systemd shows "dead" or "failed" in passing, then restarts it."""
 
-        def down(seen: Seen) -> Seen:
+        def down(seen: Observed) -> Observed:
             state, result = ("failed", "exit-code") if status else ("inactive", "success")
             sub = state if status else "dead"
             self.ends[seen.invocation] = End.DIED if status else End.DRAINED
@@ -210,10 +212,10 @@ class World:
             life = f"after crash {next(self._crashes)}"
             self._at(name, after + RESTART_DELAY, self._serving(name, life))
 
-    def _meddling(self, name: InstanceName, *, back: bool) -> Callable[[Seen], Seen]:
+    def _meddling(self, name: InstanceName, *, back: bool) -> Callable[[Observed], Observed]:
         """Somebody else's `systemctl restart`, or `stop`."""
 
-        def change(seen: Seen) -> Seen:
+        def change(seen: Observed) -> Observed:
             if not seen.serving or seen.job:
                 return seen
             self._epoch[name] += 1
@@ -227,11 +229,13 @@ class World:
             if back:
                 life = f"{seen.invocation} again"
                 runs = self.pins.get(name, OLD)
-                self._at(name, after, lambda _: Seen("activating", "start", invocation=life, pid=1))
+                self._at(
+                    name, after, lambda _: Observed("activating", "start", invocation=life, pid=1)
+                )
                 self._at(
                     name,
                     after + 0.1,
-                    lambda _: replace(self._serving(name, "", runs)(Seen()), invocation=life),
+                    lambda _: replace(self._serving(name, "", runs)(Observed()), invocation=life),
                 )
             return replace(seen, active="deactivating", sub="stop-sigterm")
 
@@ -297,7 +301,7 @@ class World:
         )
         answers, run = self.fates[name].probes, self.run
 
-        def answered(seen: Seen) -> Seen:
+        def answered(seen: Observed) -> Observed:
             if run == self.run:
                 ok = answers[min(asked, len(answers) - 1)]
                 said.append((life, ok, self.now))
@@ -324,10 +328,10 @@ class World:
     def _start(self, name: InstanceName, fate: Fate, after: float) -> None:
         life, run = f"new {self.run}" if self.run else "new", self.run
 
-        def starting(_: Seen) -> Seen:
+        def starting(_: Observed) -> Observed:
             self.pins[name] = self.target
             ours = run == self.run
-            return Seen(
+            return Observed(
                 "activating", "start", job=ours, invocation=f"{name} {life}", pid=1,
                 revision=revision,
             )  # fmt: skip

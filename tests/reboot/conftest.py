@@ -129,9 +129,12 @@ class Shop:
         """Release 2, and other keys for the worker."""
         self._do("change", json.dumps(worker))
 
-    def hold(self, *numbers: int) -> None:
-        """These instances go on draining once they are told to stop; no other does."""
-        self._do("hold", *map(str, numbers))
+    def hold(self, *what: str) -> None:
+        """Keeps instances from finishing their drain ("3"), or their proof ("proof-2").
+
+        All others are let go.
+        """
+        self._do("hold", *what)
 
     def make(self) -> None:
         """The app's directory; nothing is deployed yet."""

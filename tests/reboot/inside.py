@@ -8,7 +8,8 @@
     SCOPE unitq ARGUMENTS…     runs unitq as the scope's user, in place of this process
     SCOPE facts                prints JSON: each instance as systemd, the kernel and the disk see it
     SCOPE wait NAME STATE      waits until the instance is up, old, draining or new
-    SCOPE hold NUMBER…         these instances go on draining; without a number: none does
+    SCOPE hold WHAT…           N: instance N does not finish its drain; proof-N: its probe does not
+                               agree; nothing: all of them are let go
 
 It goes by the `Site` of the other tests, which a test out there cannot use: all that a site asks
 for is asked on the machine that it is on, and that one goes away.
@@ -63,7 +64,7 @@ def main() -> None:
             wait_until(lambda: _state(site, name) in states, what=f"{name} is {state}")
         case "hold":
             site.let_go()
-            site.hold(*map(int, arguments))
+            site.hold(*arguments)
             _on_disk()
         case _:
             sys.exit(f"unknown: {verb}")
@@ -113,7 +114,9 @@ def _told(port: int) -> dict[str, list[str]]:
 
 
 def _config(site: Site, table: dict[str, Any]) -> None:
-    worker = {"command": site.holding(), "instances": INSTANCES, **table}
+    proof = f"/bin/sh -c 'test ! -e {site.out}/hold-proof-%i'"
+    probe = {"command": proof, "successes": 1}
+    worker = {"command": site.holding(), "probe": probe, "instances": INSTANCES, **table}
     rollout = {"on_failure": None, "min_healthy": "2s"}
     site.config(workers={"sms": worker}, rollout=rollout)
 

@@ -182,7 +182,8 @@ def test_the_plug_is_pulled_while_instances_are_added(machine: Machine, way: str
 def _under_way(shop: Shop, text: dict[str, Any], moment: str, *arguments: str) -> Popen[str]:
     """A deploy that has come as far as the second instance's proof, or to the third one's drain."""
     shop.change(**text)
-    shop.hold(*([3] if moment == "draining" else []))
+    # However long it takes until the machine goes down, the deploy is there still.
+    shop.hold("3" if moment == "draining" else "proof-2")
     deploy = shop.start("deploy", *arguments)
     shop.wait(*(("sms@3", "draining") if moment == "draining" else ("sms@2", "new")))
     return deploy

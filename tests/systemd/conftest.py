@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.harness import leftovers
+from tests.harness.daily import SCOPES
 from tests.harness.observed import Record
 from tests.harness.observer import Observer
 from tests.harness.redis_server import RedisServer
@@ -408,7 +409,7 @@ class Site:
         """The command line of a worker that drains for as long as a test wants: see `hold`."""
         return self.odd("hold", f"{self.out}/hold-%i")
 
-    def hold(self, *numbers: int) -> None:
+    def hold(self, *numbers: int | str) -> None:
         """From now on these instances of `holding` do not end when they are told to stop …"""
         for number in numbers:
             (self.out / f"hold-{number}").touch()
@@ -460,6 +461,14 @@ class Site:
         self._background.append(running)
         self._commands.append(_Command(arguments, running, self._configured()))
         return running
+
+    def python(self, code: str, *command: str) -> Result:
+        """Runs Python in the app's directory; `command` is the unitq command that it stands for."""
+        running = self.scope.start(sys.executable, "-c", code, cwd=self.home, environment=None)
+        self._background.append(running)
+        if command:
+            self._commands.append(_Command(command, running, self._configured()))
+        return running.wait(TIMEOUT)
 
     def deploy(self, *arguments: str, code: int = 0, timeout: float = TIMEOUT) -> Result:
         """`unitq deploy`, which must exit with `code`."""
@@ -718,7 +727,7 @@ def _witness(scope: Scope) -> Observer:
     return _WITNESSES[scope]
 
 
-@pytest.fixture(params=["system", "user"])
+@pytest.fixture(params=SCOPES)
 def scope(request: pytest.FixtureRequest) -> Scope:
     """Every test that uses it runs in both scopes."""
     return Scope(request.param)

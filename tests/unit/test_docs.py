@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from tests.harness.build import PRESETS
 from unitq.cli.main import _COMMANDS, GROUPS, cli
 from unitq.errors import Exit
 from unitq.presets import NONE
-from unitq.presets.detect import recognised
+from unitq.presets.detect import framework_of
 from unitq.presets.facts import PresetFacts
 from unitq.presets.file import parse
 
@@ -188,7 +189,7 @@ def test_the_preset_that_the_page_shows_is_a_good_one() -> None:
     given = {key for table in _tables(tomllib.loads(text)) for key in table}
     source = (DOCS.parent / "unitq/presets/file.py").read_text()
     assert given >= set(re.findall(r'\b(?:get|need|table|tables)\("(\w+)"', source)) - {"redis"}
-    found = recognised(presets, "bundle exec bin/acme-worker --verbose", {})
+    found = framework_of(presets, "bundle exec bin/acme-worker --verbose", {})
     assert found is not None
     assert found[0] is preset
 
@@ -211,6 +212,7 @@ PAGES = (*ROOT.glob("*.md"), *DOCS.glob("*.md"))
 WORDS = {
     "README.md": 1100,
     "CONTRIBUTING.md": 750,
+    "api.md": 450,
     "commands.md": 900,
     "comparison.md": 750,
     "concepts.md": 750,
@@ -270,6 +272,58 @@ def _headings(page: Path) -> set[str]:
     text = re.sub(r"(?s)```.*?```", "", page.read_text(encoding="utf-8"))
     titles = re.findall(r"(?m)^#+ (.*)$", text)
     return {re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-") for title in titles}
+
+
+# Up to what ends a command in the shell, or to a gap with a remark behind it.
+_IN_A_BLOCK = re.compile(
+    r"(?:^|[$\"'(] ?|sudo |@web1 |command: )unitq (.*?)(?=[\"')`;|]|&&| #| {3,}|$)"
+)
+_IN_TEXT = re.compile(r"`(?:sudo )?unitq ([^`|]+)`")
+
+
+def printed_commands(page: Path) -> Iterator[list[str]]:
+    """Yields the arguments of each `unitq …` in a page's blocks of shell and in its code spans."""
+    text = page.read_text(encoding="utf-8")
+    fences = re.findall(r"(?ms)^```(\S*)\n(.*?)^```$", text)
+    blocks = [block for word, block in fences if word in ("", "sh", "yaml", "ruby", "php")]
+    lines = [line.partition(" #")[0] for block in blocks for line in block.splitlines()]
+    commands = [command for line in lines for command in _IN_A_BLOCK.findall(line)]
+    commands += _IN_TEXT.findall(re.sub(r"(?ms)^```.*?^```", "", text))
+    for command in commands:
+        words = shlex.split(command)
+        if not any("…" in word or word in ("COMMAND", "*") for word in words):
+            yield words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_printed_command_is_one_that_unitq_takes(page: Path) -> None:
+    for words in printed_commands(page):
+        refused = refusal(words)
+        assert not refused, f"unitq {shlex.join(words)}: {refused}"
+
+
+@pytest.mark.parametrize(
+    "words", [["deploi"], ["deploy", "--fast"], ["rollout", "again"], ["show", "1", "2", "3"]]
+)
+def test_a_printed_command_that_there_is_not_is_seen(words: list[str]) -> None:
+    assert refusal(words)
+
+
+def refusal(words: list[str]) -> str:
+    """Returns why unitq would not take such a command line; "" if it would."""
+    command: click.Command = cli
+    context = click.Context(cli, info_name="unitq", **cli.context_settings)
+    try:
+        while True:
+            _, rest, _ = command.make_parser(context).parse_args(list(words))
+            if not isinstance(command, click.Group) or not rest:
+                return f"too many arguments: {rest}" if rest else ""
+            name, inner, words = command.resolve_command(context, rest)
+            assert inner is not None
+            command = inner
+            context = click.Context(inner, parent=context, info_name=name)
+    except click.UsageError as error:
+        return error.format_message()
 
 
 def test_every_page_that_the_code_cites_exists() -> None:

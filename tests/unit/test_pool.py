@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from tests.harness.pool import AGAIN, Job, Pool, failed_tests, next_of, report
-from tests.harness.suite import MOST, UNKNOWN, by_file, by_framework, by_test, expected
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.harness.pool import AGAIN, End, Job, Pool, failed_tests, next_of, report
+from tests.harness.seconds import seconds_of_files
+from tests.harness.suite import (
+    MOST,
+    UNKNOWN,
+    Suite,
+    by_file,
+    by_framework,
+    by_test,
+    expected,
+    measured,
+    packed,
+)
 
 # --- what is run when -----------------------------------------------------------------------------
 
@@ -35,7 +44,7 @@ def test_the_longest_first_and_what_others_wait_for_takes_as_long_as_they_do() -
     assert next_of([], []) is None
 
 
-TESTS = ["t.py::a", "t.py::a[1]", "t.py::a[1] - b]", "t.py::a b", "u.py::a"]
+TESTS = ["t.py::a", "t.py::a[1]", "t.py::a[1] - b]", "t.py::a b", "u.py::a", "unit/cli", "v.py"]
 
 
 @pytest.mark.parametrize(
@@ -48,6 +57,10 @@ TESTS = ["t.py::a", "t.py::a[1]", "t.py::a[1] - b]", "t.py::a b", "u.py::a"]
         # A parameter may hold what divides a name from its message.
         ("FAILED t.py::a[1] - b] - KeyError", "t.py::a[1] - b]"),
         ("FAILED t.py::a b - KeyError: 'x'", "t.py::a b"),
+        # Of a folder, or of a file.
+        ("FAILED unit/cli/x.py::a[1] - KeyError - 'x'", "unit/cli/x.py::a[1]"),
+        ("ERROR v.py::b", "v.py::b"),
+        ("FAILED unit/client/x.py::a", None),
         ("FAILED t.py::other - it is not of this job", None),
         ("XFAIL t.py::a - known", None),
         ("E   FAILED t.py::a", None),
@@ -73,6 +86,35 @@ def test_long_files_are_dealt_out_and_no_test_is_forgotten() -> None:
     assert expected(groups["tests/new.py"], tests, seconds) == pytest.approx(UNKNOWN)
     # Never more groups than tests.
     assert len(by_file(tests[:1], {"tests/long.py": 1e6})) == 1
+
+
+def test_short_files_share_a_sandbox_and_what_nobody_has_measured_has_its_own() -> None:
+    seconds = {"a.py": MOST / 3, "b.py": MOST / 3, "c.py": MOST / 4, "d.py": 1.0, "long.py": MOST}
+    tests = [f"{file}::t[{n}]" for file in (*seconds, "new.py") for n in range(2)]
+    groups = by_file(tests, seconds)
+    assert sorted(groups) == ["a.py, b.py, c.py, d.py", "long.py", "new.py"]
+    assert sorted(test for group in groups.values() for test in group) == sorted(tests)
+    assert packed({"a": MOST, "b": 1.0, "c": 2 * MOST, "d": MOST - 1}) == [["c"], ["a"], ["d", "b"]]
+    assert packed({}) == []
+
+
+def test_every_room_of_the_unit_tests_is_in_one_process() -> None:
+    rooms = [room for job in Suite({}).core(long=False) for room in job.tests]
+    files = Path("tests/unit").rglob("test_*.py")
+    assert all(sum(path.is_relative_to(room) for room in rooms) == 1 for path in files)
+
+
+def test_the_seconds_of_files_are_read_from_what_pytest_prints() -> None:
+    output = "..F\nseconds of tests/unit/cli/test_a.py: 1.20\nseconds of tests/b.py: 3.00\n1 failed"
+    found = seconds_of_files(output)
+    assert found == {"tests/unit/cli/test_a.py": 1.2, "tests/b.py": 3.0}
+    again = {"tests/unit/cli/test_c.py": 2.1, "tests/b.py": 0.5}
+    ends = [
+        End(Job("one", (), tests=("t",)), 0, 9.0, measured=found),
+        End(Job("two", (), tests=("t",)), 0, 9.0, measured=again),
+        End(Job("mypy", ()), 0, 6.5),
+    ]
+    assert measured(ends) == {"mypy": 7, "tests/b.py": 4, "tests/unit/cli": 4}
 
 
 def test_frameworks_and_reboots() -> None:
@@ -105,8 +147,8 @@ def test_what_they_print_is_not_mixed_and_never_more_run_than_there_are_slots(
     printed = capfd.readouterr().out
     for n in range(6):
         assert f"\n=== job {n}\njob-{n} 1\njob-{n} 2\njob-{n} 3\n--- job {n}: " in printed
-    assert "--- job 1: FAILED with status 1, 0 s" in printed
-    assert "--- job 2: ok, 0 s" in printed
+    assert re.search("^--- job 1: FAILED with status 1, [0-9]+ s$", printed, re.MULTILINE)
+    assert re.search("^--- job 2: ok, [0-9]+ s$", printed, re.MULTILINE)
     seen = {int(line) for line in (tmp_path.parent / "most").read_text().split()}
     assert max(seen) == 3
     assert report(summary, 1.0) == 1

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from unitq.errors import Exit
 from unitq.revisions import history as core
 from unitq.revisions import store
-from unitq.revisions.in_place import deployed_commit, overwritten, updated_in_place
-from unitq.rollout.archive import looked, stored
+from unitq.revisions.in_place import commit_of, overwritten_workers, updated_in_place
+from unitq.rollout.archive import observe_instances, open_archive
 from unitq.rollout.report import Report
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from unitq.context import Scope
     from unitq.instances.observe import Instance
     from unitq.revisions.model import Revision, WorkerRevision
-    from unitq.rollout.archive import Stored
+    from unitq.rollout.archive import AppArchive
     from unitq.units.changes import FileChange
 
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class History:
     """The revisions of an app that are kept, newest first."""
 
-    archive: Stored
+    archive: AppArchive
     entries: tuple[core.Entry, ...]
     last_stable: str | None  # where a rollback goes; None: there is nothing to go back to
     overwritten: frozenset[str]  # revisions whose code was replaced in place
@@ -58,7 +58,7 @@ class History:
 class RevisionView:
     """One revision: what it runs, with which settings, and the reports about it."""
 
-    archive: Stored
+    archive: AppArchive
     entry: core.Entry
     environments: core.Environments  # by worker; None: it cannot be read
     releases: Mapping[str, bool | None]  # whether each is there; None: it may not be looked at
@@ -115,7 +115,7 @@ class RevisionView:
 class RevisionDiff:
     """How two revisions differ."""
 
-    archive: Stored
+    archive: AppArchive
     before: Revision
     after: Revision
     difference: core.Difference
@@ -152,8 +152,8 @@ class RevisionDiff:
 
 def history(scope: Scope) -> History:
     """Returns what was deployed, and what became of it. Raises NoMatchError, SystemdError."""
-    archive = stored(scope)
-    in_use = _in_use(tuple(looked(archive, scope.systemd()).values()))
+    archive = open_archive(scope)
+    in_use = _in_use(tuple(observe_instances(archive, scope.systemd()).values()))
     entries = core.entries(archive.revisions, archive.verdicts, in_use, archive.current.id)
     complete = store.complete(archive.place, archive.revisions)
     target = core.last_stable(entries, archive.current, complete)
@@ -162,14 +162,16 @@ def history(scope: Scope) -> History:
         entries,
         target.revision.id if target else None,
         frozenset(
-            entry.revision.id for entry in entries if overwritten(entry.revision, archive.current)
+            entry.revision.id
+            for entry in entries
+            if overwritten_workers(entry.revision, archive.current)
         ),
     )
 
 
 def revision_view(scope: Scope, wanted: str | None) -> RevisionView:
     """Returns one revision; the current one by default. Raises NoMatchError."""
-    archive = stored(scope)
+    archive = open_archive(scope)
     revision = archive.find(wanted)
     (entry,) = core.entries((revision,), archive.verdicts, None, archive.current.id)
     about = [each for each in archive.reports if each.verdict.revision == revision.id]
@@ -188,7 +190,7 @@ def revision_view(scope: Scope, wanted: str | None) -> RevisionView:
 
 def revision_diff(scope: Scope, before: str, after: str | None) -> RevisionDiff:
     """Returns how two revisions differ; `after` is the current one by default."""
-    archive = stored(scope)
+    archive = open_archive(scope)
     old, new = archive.find(before), archive.find(after)
     difference = core.difference(
         old,
@@ -206,7 +208,7 @@ def _in_use(instances: Sequence[Instance]) -> Counter[str] | None:
     return Counter(name for instance in instances for name in instance.revisions)
 
 
-def _environments(archive: Stored, revision: Revision, other: Revision) -> core.Environments:
+def _environments(archive: AppArchive, revision: Revision, other: Revision) -> core.Environments:
     """The environments of those workers that run something else in the other revision."""
     same = {(worker.name, worker.fingerprint) for worker in other.workers}
     return {
@@ -240,7 +242,7 @@ def _worker(worker: WorkerRevision) -> dict[str, Any]:
         "instances": worker.instances,
         "release": worker.release,
         "code_version": worker.code_version,
-        "commit": deployed_commit(worker) or None,
+        "commit": commit_of(worker) or None,
         "in_place": updated_in_place(worker),
     }
 

@@ -12,13 +12,13 @@ from unitq.model.release_names import within
 from unitq.revisions import history, state, store
 from unitq.revisions.release_folder import (
     delete,
+    hold,
     one_level_below,
-    opened,
     running_in,
     surplus,
 )
 from unitq.rollout import ledger_store
-from unitq.rollout.archive import Stored, stored
+from unitq.rollout.archive import AppArchive, open_archive
 from unitq.rollout.releases_in_use import uses_of
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def prune(scope: Scope, path: str, keep: int, *, dry_run: bool) -> Pruned:
     none of this app's is there: then it is another directory than was meant.
     """
     app = scope.installed().app
-    with opened(path) as folder, ExitStack() as locks:
+    with hold(path) as folder, ExitStack() as locks:
         # A release may be shared: another app's must stay as well.
         sharing = [
             other
@@ -88,7 +88,7 @@ def prune(scope: Scope, path: str, keep: int, *, dry_run: bool) -> Pruned:
             locks.enter_context(state.lock(scope.layout, other, state.command_name()))
         kept: dict[str, str] = {}
         for other in sharing:
-            kept = {**dict(_needed(stored(scope.replace(app=other)), folder)), **kept}
+            kept = {**dict(_needed(open_archive(scope.replace(app=other)), folder)), **kept}
         for name, pids in running_in(folder).items():
             kept.setdefault(name, f"process {min(pids)} is in it")
         for name, link in folder.linked.items():
@@ -118,17 +118,17 @@ def _by_worker(scope: Scope, app: str) -> dict[str, set[str]]:
     """Every release of each worker of the app."""
     place = scope.layout.app(app)
     found: dict[str, set[str]] = {}
-    for each in [*store.every(place, lambda _: None), state.current(place)]:
+    for each in [*store.read_all(place, lambda _: None), state.current(place)]:
         for worker in each.workers if each else ():
             found.setdefault(worker.name, set()).add(worker.release)
     return found
 
 
-def _needed(found: Stored, folder: Folder) -> Iterator[tuple[str, str]]:
+def _needed(found: AppArchive, folder: Folder) -> Iterator[tuple[str, str]]:
     """The names of releases that must stay, and why."""
     app = found.current.app
     uses = uses_of(found)
-    story = ledger_store.in_the_way(found.place)
+    story = ledger_store.blocking(found.place)
     rows = history.entries(found.revisions, found.verdicts, None, found.current.id)
     back = history.last_stable(rows, found.current, store.complete(found.place, found.revisions))
     reasons = dict.fromkeys([*uses.pids, *uses.orphans], f"{app} runs from it")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from unitq.rollout.archive import stored
+from unitq.rollout.archive import open_archive
 from unitq.rollout.releases_in_use import uses_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from unitq.context import Scope
-    from unitq.rollout.archive import Stored
+    from unitq.rollout.archive import AppArchive
     from unitq.rollout.releases_in_use import Uses
 
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class ReleaseList:
     """The releases of all revisions that are kept, or those in use."""
 
-    archive: Stored
+    archive: AppArchive
     kept: Mapping[str, list[str]]  # by release, the revisions that have it
     uses: Uses | None  # None: all that are kept were asked for
 
@@ -54,7 +54,7 @@ def releases(scope: Scope, *, in_use: bool) -> ReleaseList:
 
     Raises NotPermittedError or UnitqError where that cannot be told for sure.
     """
-    archive = stored(scope)
+    archive = open_archive(scope)
     kept: dict[str, list[str]] = {}
     for revision in archive.revisions:
         for release in {worker.release for worker in revision.workers}:

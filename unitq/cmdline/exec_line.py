@@ -6,8 +6,6 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from unitq.cmdline.shell import BUILTINS
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -83,7 +81,24 @@ def words(command: str) -> list[str]:
 
     Quotes are the shell's: what systemd's escapes (systemd.syntax(7)) mean is not read.
     """
-    return shlex.split(command.strip()[len(prefixes(command)) :])
+    return shlex.split(_without_prefixes(command))
+
+
+def words_of(command: str) -> list[str]:
+    """Returns the same, as well as that can be where a quote is open."""
+    return split(_without_prefixes(command))
+
+
+def split(text: str) -> list[str]:
+    """Returns the words of a text, as well as that can be where its quotes are not closed."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+def _without_prefixes(command: str) -> str:
+    return command.strip()[len(prefixes(command)) :]
 
 
 def line(arguments: Sequence[str], *, keep: str = "") -> str:
@@ -141,14 +156,3 @@ def names_folder(command: str, folder: str) -> bool:
     """Whether the command names this directory, or something in it, by its whole path."""
     folder = folder.rstrip("/")
     return bool(folder) and bool(re.search(rf"(?<![\w./~-]){re.escape(folder)}(?![\w.-])", command))
-
-
-def of_the_shell(program: str) -> str:
-    """What to write in place of this, where it is no program but what a shell would understand."""
-    if program == "cd":
-        return "`directory` says where a worker runs; systemd knows no `cd`"
-    if program in BUILTINS:
-        return f"`{program}` is the shell's: command = '/bin/bash -c \"{program} … && exec …\"'"
-    if re.match(r"[A-Za-z_]\w*=", program):
-        return "variables are set in `environment`, not before the command"
-    return ""

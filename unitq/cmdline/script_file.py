@@ -1,45 +1,19 @@
-"""The file that an interpreter is told to run, where a command line tells it for certain.
+"""The file that a command line has an interpreter run, where that is certain. Pure.
 
-Pure. It serves an error: every option that is not known here, and all that only a shell, systemd or
-the interpreter itself could tell, makes it say nothing.
+It serves an error. So an option that is not known, and all that only a shell, systemd or the
+interpreter itself could tell, mean: no file.
 """
 
 from __future__ import annotations
 
 import posixpath
-import re
 from typing import NamedTuple
 
 from unitq.cmdline.exec_line import prefixes, words
+from unitq.cmdline.invocation import INTERPRETERS, invocation
 from unitq.cmdline.without_shell import plain
-from unitq.cmdline.wrappers import SHELLS, Kind, unwrap
-from unitq.presets.detect import interpreter
+from unitq.cmdline.wrappers import unwrap
 
-# Options without a value of their own in the next word, by interpreter. What stands for "runs no
-# file", "looks for it on the search path" or "goes elsewhere first" is left out on purpose.
-_FLAGS = {
-    "php": re.compile(r"-[qnCHe]|-[dcz].+"),
-    "python": re.compile(r"-[bBdEiIOPqsSuvx]+|-[WX].+"),
-    "ruby": re.compile(
-        r"-[wvdU]|-W.*|-[IrEK].+|--(yjit|jit|enable|disable|external-encoding"
-        r"|internal-encoding|encoding)(=.*)?|--(disable|enable)-\w+"
-    ),
-    "node": re.compile(
-        r"--(?!eval|print|check|test|run|watch)[\w-]+=.*"
-        r"|--(expose[-_]gc|inspect|inspect-brk|enable-source-maps|no-warnings|trace-warnings"
-        r"|no-deprecation|trace-deprecation|throw-deprecation|trace-uncaught|use-openssl-ca)"
-    ),
-    "perl": re.compile(r"-[wWXtTU]|-[ImM].+"),
-    "sh": re.compile(r"-[euxfahv]+"),
-}
-_VALUED = {
-    "php": ("-d", "-c", "-z"),
-    "python": ("-W", "-X"),
-    "ruby": ("-I", "-r", "-E"),
-    "node": ("-r", "--require", "--import", "--loader", "--env-file", "-C", "--conditions"),
-    "perl": ("-I",),
-    "sh": ("-o",),
-}
 # What node puts behind a name, and what its loaders have such a name stand for (TypeScript).
 _NODE = (".js", ".json", ".node", ".mjs", ".cjs", ".ts", ".tsx", ".mts", ".cts", ".jsx")
 # Files that are made when the service starts, or that each service may have of its own.
@@ -54,7 +28,7 @@ class ScriptFile(NamedTuple):
 
 
 def script_file(command: str) -> ScriptFile | None:
-    """The file; None where there is none, or where it cannot be told."""
+    """Returns the file; None where there is none, or where it is not certain."""
     # systemd's escapes are not the shell's, and with "@" the second word is a name.
     if "\\" in command or "@" in prefixes(command):
         return None
@@ -69,38 +43,30 @@ def script_file(command: str) -> ScriptFile | None:
     # Where a link is on the way, `cd ..` leads elsewhere than a path does.
     if below.script or ".." in folder.split("/"):
         return None
-    return _of_words(list(below.arguments), "" if folder == "." else folder)
+    return _of_words(below.arguments, "" if folder == "." else folder)
 
 
-def _of_words(words: list[str], folder: str) -> ScriptFile | None:
-    around = unwrap(words)
+def _of_words(words: tuple[str, ...], folder: str) -> ScriptFile | None:
+    unwrapped = unwrap(words)
     # What stays may look elsewhere, or be told where to.
-    if any(use.kind is not Kind.REPLACES or use.moves for use in around.uses):
+    if not unwrapped.replaced or any(use.moves for use in unwrapped.uses):
         return None
-    rest = list(around.words)
-    if not rest:
+    runs = invocation(unwrapped.words)
+    if runs is None or not runs.interpreter or runs.module or runs.inline:
         return None
-    program = rest.pop(0)
-    base = posixpath.basename(program)
-    kind = "sh" if base in SHELLS else interpreter(program)
-    if kind not in _FLAGS or base.startswith("bun"):
+    kind, known, path = runs.interpreter, INTERPRETERS[runs.interpreter], runs.program
+    program = unwrapped.words[0]
+    if posixpath.basename(program).startswith(("bun", "-")):
         return None
-    skipped = [program]
-    while rest and rest[0].startswith("-"):
-        option = rest.pop(0)
-        skipped.append(option)
-        if option in _VALUED[kind] and rest:
-            skipped.append(rest.pop(0))
-        elif kind == "php" and option == "-f":
-            break
-        elif not _FLAGS[kind].fullmatch(option):
+    for option, value in runs.options:
+        if option in known.moves or "$" in option + value:
             return None
-    if not rest or any("$" in word for word in skipped):
-        return None
-    path = rest[0]
+        php_file = kind == "php" and option == "-f"
+        if not (value or php_file or known.flags.fullmatch(option)):
+            return None
     # A shell looks for a bare name on the search path, too; node has commands of its own.
     bare_name = "/" not in path and (kind == "sh" or (kind == "node" and "." not in path))
-    if not path or bare_name or "$" in path or "%" in path or path.startswith(("-", "~")):
+    if not path or bare_name or "$" in program + path or "%" in path or path[0] in "-~":
         return None
     path = posixpath.join(folder, path)
     return None if path.startswith(_OF_ITS_OWN) else ScriptFile(program, _paths(kind, path))
@@ -110,6 +76,5 @@ def _paths(kind: str, path: str) -> tuple[str, ...]:
     if kind != "node":
         return (path,)
     stem, _ = posixpath.splitext(path)
-    return tuple(
-        dict.fromkeys([path, *(f"{begin}{end}" for begin in (path, stem) for end in _NODE)])
-    )
+    endings = (f"{begin}{end}" for begin in (path, stem) for end in _NODE)
+    return tuple(dict.fromkeys([path, *endings]))

@@ -234,7 +234,7 @@ def inside(folder: str, path: str) -> str:
     return there if "/" in there else f"./{there}"
 
 
-def changed(folder: str, to: str) -> str:
+def folder_after(folder: str, to: str) -> str:
     """Returns the folder that `cd TO` leads to; empty: where the shell began."""
     if not to:
         return folder
@@ -242,6 +242,17 @@ def changed(folder: str, to: str) -> str:
         return _UNKNOWN
     there = os.path.normpath(os.path.join(folder, to))
     return "" if there == "." else there
+
+
+def program_instead(program: str) -> str:
+    """Returns what to write in place of this, where only a shell would understand it."""
+    if program == "cd":
+        return "`directory` says where a worker runs; systemd knows no `cd`"
+    if program in BUILTINS:
+        return f"`{program}` is the shell's: command = '/bin/bash -c \"{program} … && exec …\"'"
+    if re.match(r"[A-Za-z_]\w*=", program):
+        return "variables are set in `environment`, not before the command"
+    return ""
 
 
 def script_of(words: Sequence[str]) -> str:
@@ -692,7 +703,7 @@ class _Reader:
         )  # fmt: skip
         self.commands.append(command)
         if texts[:1] in (["cd"], ["pushd"], ["popd"]):
-            self._folder = changed(self._folder, _operand(texts))
+            self._folder = folder_after(self._folder, _operand(texts))
             self._moves += 1
         return _Simple(len(self.commands) - 1, self.commands)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.cmdline.exec_line import split
 from unitq.model import signals
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Wrapper:
     limit: tuple[str, ...] = ()  # it has a time limit: options that name its signal, else SIGTERM
     leader: bool = False  # only where it leads its process group; else it replaces itself
     # Signals at which it ends the worker its own way, whatever its job; empty: it leaves it alone.
-    kills_on: tuple[str, ...] = ()
+    kills_on: frozenset[str] = frozenset()
     kills: str = ""  # how, in words
     does: str = ""  # one that keeps, or runs elsewhere: why the job is lost
     instead: str = ""  # what to write
@@ -90,584 +91,361 @@ class Wrapper:
         return Kind.KEEPS in kinds or bool(self.kills_on)
 
 
-def _replaces(
-    *names: str, valued: str = "", operands: int = 0, runner: str = "", moves: str | None = None
-) -> Wrapper:
+REPLACES, PASSES_ON, KEEPS, ELSEWHERE = Kind
+
+
+def _with(
+    options: str, kind: Kind | None = None, *, group: bool | None = None, kills: str = "",
+    spares: bool = False,
+) -> Variant:  # fmt: skip
+    return Variant(tuple(options.split()), kind, group, kills, spares)
+
+
+def _row(
+    names: str, kind: Kind, valued: str = "", *, operands: int = 0,
+    runner: str | tuple[str, ...] = "", separators: str = "", script: str = "", account: str = "",
+    moves: str = "", passes: str = "", kills_on: str = "", limit: str = "", below: str = "",
+    does: str = "", kills: str = "", instead: str = "", variants: tuple[Variant, ...] = (),
+    **flags: bool,
+) -> Wrapper:  # fmt: skip
+    """Returns a row whose lists are texts of words; `below` is the daemon of a client."""
     return Wrapper(
-        names, Kind.REPLACES, tuple(valued.split()), operands, tuple(runner.split()),
-        moves=frozenset() if moves is None else frozenset(moves.split() or [""]),
-    )  # fmt: skip
+        tuple(names.split()),
+        kind,
+        tuple(valued.split()),
+        operands,
+        tuple(runner.split()) if isinstance(runner, str) else runner,
+        tuple(separators.split()),
+        tuple(script.split()),
+        account=tuple(account.split()),
+        moves=frozenset(("",) if moves == "always" else moves.split()),
+        passes=_signals(passes) if passes else _COMMON,
+        kills_on=_signals(kills_on),
+        limit=tuple(limit.split()),
+        client=bool(below),
+        does=_CLIENT.replace("{daemon}", below) if below else does,
+        kills=kills,
+        instead=instead,
+        variants=variants,
+        **flags,
+    )
+
+
+def _signals(words: str) -> frozenset[str]:
+    return frozenset(f"SIG{word}" for word in words.split())
 
 
 _MANY = 99  # operands: all up to an option or "--"
 _AS_USER = 'user = "{account}", and the command without {name}'
 _RESTARTS = "leave it out: `unitq deploy` starts new code, and systemd what has crashed"
-_TERM_INT = ("SIGTERM", "SIGINT")
+_NO_INIT = "leave it out: systemd collects orphans, and a worker needs no init of its own"
 _GONE = "{name} dies of the signal, and systemd kills the worker below it at once"
-_SU_VALUED = ("-g", "--group", "-G", "--supp-group", "-s", "--shell", "-w", "-T", "--type",
-              "--whitelist-environment")  # fmt: skip
-
-# GNU, BSD and util-linux tools call execvp(3) on what follows their options.
-_REPLACING = (
-    _replaces("env", valued="-u --unset -C --chdir", moves="-C --chdir"),
-    _replaces("command"),
-    _replaces("nice", valued="-n --adjustment"),
-    _replaces("ionice", valued="-c -n --class --classdata"),
-    _replaces("nohup"),
-    _replaces("stdbuf", valued="-i -o -e --input --output --error"),
-    _replaces(
-        "setpriv",
-        valued="--reuid --regid --ruid --euid --rgid --egid --groups --securebits --pdeathsig "
-        "--ambient-caps --inh-caps --bounding-set --selinux-label --apparmor-profile",
-    ),
-    _replaces("chrt", valued="-T -P -D --sched-runtime --sched-period --sched-deadline",
-              operands=1),
-    _replaces("taskset", operands=1),
-    _replaces("prlimit", valued="-o --output"),
-    _replaces("setarch", operands=1),
-    _replaces("linux32", "linux64"),  # setarch by the name of what it sets
-    # An applet is a program of its own: busybox runs it in its place.
-    _replaces("busybox", "toybox"),
-    # iproute2, ipnetns.c (execvp); libselinux; valgrind, coregrind/launcher-linux.c (execve).
-    _replaces("ip", operands=2, valued="-n -netns", runner="netns"),
-    _replaces("runcon", valued="-t -u -r -l --type --user --role --range"),
-    _replaces("valgrind"),
-    _replaces("choom", valued="-n --adjust"),
-    _replaces("chroot", operands=1, moves=""),
-    _replaces("numactl", valued="-C -N -m -i -p -l --physcpubind --cpunodebind --membind "
-              "--interleave --preferred"),
-    _replaces("systemd-cat", valued="-t -p --identifier --priority --stderr-priority "
-              "--level-prefix"),
-    # runit, daemontools and s6: each execs its program (man chpst, setuidgid, envdir, setlock).
-    _replaces("chpst", valued=" ".join(f"-{letter}" for letter in "uUbenlLmdopftcr/"), moves="-/"),
-    Wrapper(("setuidgid", "s6-setuidgid"), Kind.REPLACES, as_operand=True),
-    _replaces("envuidgid", "s6-envuidgid", operands=1),
-    _replaces("envdir", "s6-envdir", operands=1, valued="-c"),
-    _replaces("softlimit", "s6-softlimit",
-              valued=" ".join(f"-{letter}" for letter in "adsmlofcprt")),
-    _replaces("setlock", operands=1),
-    _replaces("s6-applyuidgid", valued="-u -g -G"),
-    # s6-overlay, rootfs/command/with-contenv: a chain of execline, which only execs.
-    _replaces("with-contenv"),
-    # libexec/NAME-exec ends in `exec -a "$NAME_COMMAND" …`, in all that were made after rbenv.
-    _replaces("rbenv", "pyenv", "nodenv", "goenv", "phpenv", "plenv", runner="exec"),
-    # rvm: bin/rvm-exec ends in exec "$@", its first word being the Ruby; scripts/cli and
-    # scripts/set (__rvm_attempt_single_exec) do so too where rvm is no shell function.
-    _replaces("rvm-exec", operands=1),
-    _replaces("rvm", runner="do"),
-    # asdf, lib/commands/command-exec.bash (exec) and internal/exec (syscall.Exec, since 0.16).
-    _replaces("asdf", runner="exec"),
-    # mise, src/cli/exec.rs (exec_program): exec::Command::exec; -c is for a shell.
-    Wrapper(
-        ("mise", "rtx"), Kind.REPLACES,
-        ("-C", "--cd", "-j", "--jobs", "-E", "--env", "-P", "--profile", "--allow-env",
-         "--allow-net", "--allow-read", "--allow-write"),
-        operands=_MANY, runner=("exec", "x"), script=("-c", "--command"),
-        moves=frozenset({"-C", "--cd"}),
-    ),
-    # direnv, internal/cmd/cmd_exec.go: syscall.Exec, in the folder that it was started in.
-    _replaces("direnv", operands=1, runner="exec"),
-    # chamber, cmd/exec_unix.go: unix.Exec.
-    Wrapper(
-        ("chamber",), Kind.REPLACES,
-        ("-b", "--backend", "-r", "--retries", "--backend-s3-bucket", "--kms-key-alias",
-         "--min-throttle-delay"),
-        operands=_MANY, runner=("exec",),
-    ),
-    # aws-vault, cli/exec.go: syscall.Exec; beside its own servers it stays and passes all on.
-    Wrapper(
-        ("aws-vault",), Kind.REPLACES,
-        ("-d", "--duration", "--region", "-t", "--mfa-token", "--backend", "--prompt",
-         "--keychain", "--pass-dir", "--pass-cmd", "--pass-prefix", "--file-dir"),
-        operands=1, runner=("exec",),
-        variants=(Variant(("-s", "--server", "--ec2-server", "--ecs-server"), Kind.PASSES_ON),),
-        instead="leave the server out: aws-vault then becomes the worker by exec",
-    ),
-    # nix, develop.cc: the shell's file ends in `exec COMMAND`; run.cc: execvp.
-    Wrapper(
-        ("nix",), Kind.REPLACES,
-        ("-f", "--file", "--profile", "-I", "--include", "-k", "--keep", "-u", "--unset",
-         "--expr", "--override-input", "--option", "--argstr", "--arg"),
-        runner=("develop", "shell"), separators=("-c", "--command"),
-    ),
-    # nix-build.cc: it becomes bash, and that runs the text of --run.
-    Wrapper(
-        ("nix-shell",), Kind.REPLACES,
-        ("-A", "--attr", "-I", "-E", "--expr", "--keep", "--option", "--argstr", "--arg", "-i"),
-        operands=_MANY, script=("--run", "--command"),
-    ),
-    # proxychains-ng, src/main.c: execvp; eatmydata is a script that ends in exec.
-    _replaces("proxychains", "proxychains4", valued="-f"),
-    _replaces("eatmydata"),
-    # gosu(1) and su-exec: "exec's the process directly".
-    Wrapper(("gosu",), Kind.REPLACES, as_operand=True),
-    Wrapper(("su-exec",), Kind.REPLACES, as_operand=True),
-    # Python's agents: os.execl at the end (ddtrace/commands/ddtrace_run.py,
-    # newrelic/admin/run_program.py, opentelemetry/instrumentation/auto_instrumentation).
-    _replaces("ddtrace-run"),
-    Wrapper(("newrelic-admin",), Kind.REPLACES, runner=("run-program", "run-python")),
-    _replaces("opentelemetry-instrument", valued="--traces_exporter --metrics_exporter "
-              "--logs_exporter --service_name --exporter_otlp_endpoint --id_generator"),
-    # bundler: Kernel.load of a Ruby script in its own process, else Kernel.exec (cli/exec.rb).
-    Wrapper(("bundle",), Kind.REPLACES, ("--gemfile",), runner=("exec",)),
-    # os.execvpe on POSIX: poetry utils/env/base_env.py, pipenv routines/shell.py,
-    # hatch utils/platform.py.
-    _replaces("poetry", valued="-C -P --directory --project", runner="run", moves="-C --directory"),
-    Wrapper(("pipenv",), Kind.REPLACES, ("--python",), runner=("run",)),
-    Wrapper(("hatch",), Kind.REPLACES, ("-e", "--env", "-p", "--project"), runner=("run",)),
-    # setsid forks where it leads its process group, as each main process of systemd's does.
-    Wrapper(
-        ("setsid",), Kind.KEEPS, kills_on=tuple(_COMMON), does=_GONE, leader=True,
-        kills="setsid forks and ends at once here, and systemd kills the worker as what is left",
-        variants=(Variant(("-w", "--wait"), spares=True),),
-        instead="leave it out: systemd starts each worker in a session of its own",
-    ),
-    # Without --fork it execs; with it, it ignores SIGTERM and SIGINT (sys-utils/unshare.c).
-    Wrapper(
-        ("unshare",), Kind.REPLACES,
-        ("-S", "-G", "-R", "-w", "--setuid", "--setgid", "--root", "--wd", "--map-user",
-         "--map-group", "--map-users", "--map-groups", "--propagation", "--setgroups",
-         "--monotonic", "--boottime"),
-        variants=(Variant(("-f", "--fork", "--kill-child"), Kind.KEEPS),),
-        moves=frozenset({"-R", "--root", "-w", "--wd"}),
-        does="unshare --fork ignores SIGTERM and dies of SIGQUIT; the worker is not told",
-        instead="`service = { PrivateMounts = true }` and its likes (systemd.exec(5)) need no fork",
-    ),
-)  # fmt: skip
-
-_PASSING_ON = (
-    Wrapper(
-        ("timeout",),
-        Kind.PASSES_ON,
-        ("-s", "-k", "--signal", "--kill-after"),
-        operands=1,
-        # coreutils, src/timeout.c: cleanup() tells the child and, unless in the foreground, the
-        # whole group; with -k it kills them so long after any signal.
-        variants=(
-            Variant(("--foreground",), group=False),
-            Variant(
-                ("-k", "--kill-after"),
-                kills="with -k it kills the worker so soon after the stop signal, whatever its job",
-            ),
-        ),
-        passes=frozenset({"SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"}),
-        group=True,
-        limit=("-s", "--signal"),
-        instead='recycle = { age = "1h" } lets a job finish; without timeout in the command',
-    ),
-    Wrapper(
-        ("tini", "tini-static"),
-        Kind.PASSES_ON,
-        ("-p", "-e"),
-        variants=(Variant(("-g",), group=True),),
-        instead="leave it out: systemd collects orphans, and a worker needs no init of its own",
-    ),
-    Wrapper(
-        ("dumb-init",),
-        Kind.PASSES_ON,
-        ("-r", "--rewrite"),
-        group=True,
-        variants=(Variant(("-c", "--single-child"), group=False),),
-        instead="leave it out: systemd collects orphans, and a worker needs no init of its own",
-    ),
-    Wrapper(
-        ("catatonit",),
-        Kind.PASSES_ON,
-        variants=(Variant(("-g",), group=True),),
-        instead="leave it out: systemd collects orphans, and a worker needs no init of its own",
-    ),
-    # crates/uv/src/child.rs: since 0.5.1 it passes SIGTERM on; all others since 0.6.15.
-    Wrapper(
-        ("uv",),
-        Kind.PASSES_ON,
-        (
-            "--env-file",
-            "--with",
-            "-w",
-            "--with-editable",
-            "--with-requirements",
-            "--extra",
-            "--no-extra",
-            "--group",
-            "--no-group",
-            "--only-group",
-            "--package",
-            "--python",
-            "-p",
-            "--python-platform",
-            "--index",
-            "--default-index",
-            "-i",
-            "--index-url",
-            "--extra-index-url",
-            "-f",
-            "--find-links",
-            "--directory",
-            "--project",
-            "--config-file",
-            "--cache-dir",
-            "-P",
-            "--upgrade-package",
-            "--upgrade-group",
-            "--refresh-package",
-            "--reinstall-package",
-            "-C",
-            "--config-setting",
-            "--config-settings-package",
-            "--link-mode",
-            "--index-strategy",
-            "--keyring-provider",
-            "--resolution",
-            "--prerelease",
-            "--prerelease-package",
-            "--fork-strategy",
-            "--exclude-newer",
-            "--exclude-newer-package",
-            "--no-build-isolation-package",
-            "--no-build-package",
-            "--no-binary-package",
-            "--no-sources-package",
-            "--no-editable-package",
-            "--color",
-            "--allow-insecure-host",
-        ),
-        runner=("run",),
-        python=True,
-        instead="the program in the environment, such as .venv/bin/celery, starts without uv",
-    ),
-    # pdm, cli/commands/run.py: SIGTERM is passed on, SIGINT ignored, and it dies of the others.
-    Wrapper(
-        ("pdm",),
-        Kind.PASSES_ON,
-        ("-p", "--project", "-c", "--config"),
-        runner=("run",),
-        passes=frozenset({"SIGTERM"}),
-        instead="the program in the environment, such as .venv/bin/celery, starts without pdm",
-    ),
-    # dotenv-cli of npm (cli.js) passes these on; `dotenv run` is Python's (dotenv/cli.py): execvpe.
-    Wrapper(
-        ("dotenv",),
-        Kind.PASSES_ON,
-        ("-e", "-c", "-p", "-v", "-f", "--file", "-q", "--quote"),
-        runner=("", "run"),
-        variants=(Variant(("run",), Kind.REPLACES),),
-        passes=_COMMON - {"SIGQUIT"},
-        instead='environment_file = ".env"',
-    ),
-    # dotenvx, src/lib/helpers/executeCommand.js: SIGTERM and SIGINT after 1 s, others at once.
-    Wrapper(
-        ("dotenvx",),
-        Kind.PASSES_ON,
-        (
-            "-e",
-            "--env",
-            "-f",
-            "--env-file",
-            "-fk",
-            "--env-keys-file",
-            "--profile",
-            "--convention",
-            "--ignore",
-            "--token",
-        ),
-        runner=("run",),
-        separators=("--",),
-        instead="environment_file, where the values are not encrypted",
-    ),
-    # doppler, pkg/cmd/run_signals.go: all that it gets, unless it has a terminal.
-    Wrapper(
-        ("doppler",),
-        Kind.PASSES_ON,
-        (
-            "-p",
-            "--project",
-            "-c",
-            "--config",
-            "-t",
-            "--token",
-            "--fallback",
-            "--passphrase",
-            "--name-transformer",
-            "--mount",
-            "--mount-format",
-            "--mount-template",
-            "--mount-max-reads",
-            "--api-host",
-            "--scope",
-            "--configuration",
-        ),
-        runner=("run",),
-        separators=("--",),
-        script=("--command",),
-        instead="a file that a step of the deploy writes (`doppler secrets download`), as "
-        "environment_file",
-    ),
-    # infisical, packages/cmd/run.go (execCmd): all that it gets.
-    Wrapper(
-        ("infisical",),
-        Kind.PASSES_ON,
-        (
-            "-e",
-            "--env",
-            "--path",
-            "--token",
-            "--projectId",
-            "-t",
-            "--tags",
-            "--domain",
-            "--project-config-dir",
-            "--watch-interval",
-        ),
-        runner=("run",),
-        separators=("--",),
-        script=("-c", "--command"),
-        instead="a file that a step of the deploy writes (`infisical export`), as environment_file",
-    ),
-    Wrapper(
-        ("cross-env",),
-        Kind.PASSES_ON,
-        passes=frozenset({"SIGTERM", "SIGINT", "SIGHUP"}),
-        instead="environment = { … }",
-    ),
-    # supervisor/pidproxy.py: it tells the PID in a file, and waits for its child.
-    Wrapper(
-        ("pidproxy",),
-        Kind.PASSES_ON,
-        operands=1,
-        passes=frozenset({"SIGTERM", "SIGHUP", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGQUIT"}),
-        instead="leave it out: systemd tells the worker itself",
-    ),
-)
-
-_KEEPING = (
-    *(
-        Wrapper((name,), Kind.KEEPS, script=("-c", "--call") if name == "npx" else (),
-                opaque=True, does=_GONE, instead=f"start the program that {name} starts")
-        for name in ("npm", "npx", "pnpm", "yarn")
-    ),
-    # `time` waits for its child, and dies of the signal.
-    Wrapper(("time",), Kind.KEEPS, ("-f", "-o", "--format", "--output"), word=True, does=_GONE,
-            instead="leave it out: `unitq status` and the journal say how long it ran"),
-    Wrapper(
-        ("flock",), Kind.KEEPS,
-        ("-w", "-E", "--wait", "--timeout", "--conflict-exit-code"), operands=1,
-        script=("-c", "--command"),
-        # util-linux, sys-utils/flock.c: with -F it execs and the worker holds the lock.
-        variants=(Variant(("-F", "--no-fork"), Kind.REPLACES),),
-        does=_GONE,
-        instead="singleton = true, and the command without flock; if the lock is for others, too: "
-        "flock --no-fork",
-    ),
-    Wrapper(
-        ("xvfb-run",), Kind.KEEPS,
-        ("-e", "-f", "-n", "-p", "-s", "-w", "--error-file", "--auth-file", "--server-num",
-         "--xauth-protocol", "--server-args", "--wait"),
-        does=_GONE,
-        instead="a service of its own for Xvfb, `after` it, and DISPLAY in `environment`",
-    ),
-    # term-utils/script.c: at its own SIGTERM it ends the child's terminal, and the child 2 s later.
-    Wrapper(
-        ("script",), Kind.KEEPS,
-        ("-I", "-O", "-B", "-T", "-m", "-E", "-o", "--log-in", "--log-out", "--log-io",
-         "--log-timing", "--logging-format", "--echo", "--output-limit"),
-        script=("-c", "--command"), word=True,
-        kills_on=("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"),
-        kills="it closes the worker's terminal, and kills it 2 s after the stop signal",
-        instead="leave it out: `unitq logs` has what a worker prints, line by line",
-    ),
-    Wrapper(
-        ("watchmedo",), Kind.KEEPS,
-        ("-d", "--directory", "-p", "--pattern", "--patterns", "-i", "--ignore-pattern",
-         "--ignore-patterns", "--interval", "--timeout", "--signal", "--kill-after",
-         "--debounce-interval"),
-        runner=("auto-restart",), kills_on=_TERM_INT,
-        kills="it sends SIGINT to the worker and kills it 10 s later (--signal, --kill-after)",
-        does=_GONE, instead=_RESTARTS,
-    ),
-    Wrapper(
-        ("nodemon",), Kind.KEEPS,
-        ("-w", "--watch", "-e", "--ext", "-i", "--ignore", "-d", "--delay", "-s", "--signal",
-         "--config", "--cwd"),
-        script=("-x", "--exec"), kills_on=_TERM_INT,
-        kills="it ends at once and leaves the worker to systemd, which kills it", does=_GONE,
-        instead=_RESTARTS,
-    ),
-    Wrapper(
-        ("watchexec",), Kind.KEEPS,
-        ("-w", "--watch", "-e", "--exts", "-f", "--filter", "-i", "--ignore", "-s", "--signal",
-         "-d", "--debounce", "--stop-signal", "--stop-timeout", "--shell", "--workdir"),
-        kills_on=_TERM_INT, kills="it kills the worker 10 s after the stop signal "
-        "(--stop-timeout)", does=_GONE, instead=_RESTARTS,
-    ),
-    # conda/gateways/subprocess.py: Popen.communicate, without a handler; a bash script runs it.
-    Wrapper(
-        ("conda",), Kind.KEEPS,
-        ("-n", "--name", "-p", "--prefix", "--cwd"), runner=("run",), does=_GONE,
-        instead="the program in the environment, such as ENVIRONMENT/bin/celery, starts without "
-        "conda, which also holds back what the worker prints",
-    ),
-    # libmamba/src/core/run.cpp: SIGTERM, after 3 s SIGKILL; it has no handler for others.
-    Wrapper(
-        ("micromamba", "mamba"), Kind.KEEPS,
-        ("-n", "--name", "-p", "--prefix", "-r", "--root-prefix", "-a", "--attach", "--cwd", "-e",
-         "--env", "--label", "--rc-file"),
-        runner=("run",), kills_on=("SIGTERM",), kills="it kills the worker 3 s after SIGTERM",
-        does=_GONE,
-        instead="the program in the environment, such as ENVIRONMENT/bin/celery, starts without "
-        "{name}",
-    ),
-    # op is closed source, and its manual does not say what it does with a signal.
-    Wrapper(
-        ("op",), Kind.KEEPS, ("--env-file", "--account", "--environment", "--session", "--config"),
-        runner=("run",), separators=("--",),
-        does="its manual does not say that it passes the signal on",
-        instead="a file that a step of the deploy writes (`op inject`), as environment_file",
-    ),
-    # scl-utils, src/scllib.c (run_command): system(3), or execvp with -x.
-    Wrapper(
-        ("scl",), Kind.KEEPS, runner=("enable", "run"), separators=("--",), last=True,
-        variants=(Variant(("-x", "--exec"), Kind.REPLACES),),
-        does="{name} dies of SIGTERM and ignores SIGQUIT and SIGINT; the worker is not told",
-        instead="scl enable -x, or a script with `source scl_source enable …` and exec",
-    ),
-    # chruby, bin/chruby-exec: exec "$SHELL" -c "source …; chruby RUBY && COMMAND".
-    Wrapper(("chruby-exec",), Kind.KEEPS, separators=("--",), does=_GONE,
-            instead="the Ruby's own program, such as /opt/rubies/RUBY/bin/bundle"),
-    # env-cmd, dist/signal-termination.js: it passes the signal on and ends by it at once.
-    Wrapper(("env-cmd",), Kind.KEEPS,
-            ("-f", "--file", "-e", "--environments", "-r", "--rc-file"), does=_GONE,
-            instead='environment_file = ".env"'),
-    # glibc up to 2.34, debug/catchsegv.sh: a shell that waits.
-    Wrapper(("catchsegv",), Kind.KEEPS, does=_GONE,
-            instead="leave it out: systemd-coredump keeps what a crash leaves"),
-    # A script of expect, which has no handlers: its end closes the worker's terminal (SIGHUP).
-    Wrapper(("unbuffer",), Kind.KEEPS, does=_GONE,
-            kills_on=("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"),
-            kills="it ends with the signal, and the worker with its terminal",
-            instead="leave it out: stdbuf -oL, or the interpreter's own (PYTHONUNBUFFERED=1)"),
-    Wrapper(("faketime",), Kind.KEEPS, ("-p",), operands=1, does=_GONE,
-            instead="LD_PRELOAD and FAKETIME in `environment`"),
-    Wrapper(("entr",), Kind.KEEPS, opaque=True, does=_GONE, instead=_RESTARTS),
-    # honcho, manager.py: KILL_WAIT = 5; foreman, engine.rb: --timeout, 5 s.
-    *(
-        Wrapper(
-            (name,), Kind.KEEPS,
-            ("-f", "--procfile", "-e", "--env", "-d", "--app-root", "-p", "--port", "-m",
-             "--formation", "-c", "--concurrency", "-t", "--timeout"),
-            runner=("run",), opaque=True, kills_on=_TERM_INT,
-            kills="it kills its processes 5 s after the stop signal", does=_GONE,
-            instead="one worker for each line of the Procfile: `unitq import Procfile` writes them",
-        )
-        for name in ("honcho", "foreman", "overmind", "hivemind")
-    ),
-    *(
-        Wrapper((name,), Kind.KEEPS, opaque=True, kills_on=("SIGTERM", "SIGINT", "SIGQUIT"),
-                kills="it stops its workers its own way and by its own time limit",
-                does=_GONE, instead="one worker for each of its programs" + more)
-        for name, more in (
-            ("supervisord", ": `unitq import` writes them"), ("circusd", ""), ("pm2-runtime", ""),
-            ("pm2", ""), ("concurrently", ""),
-        )
-    ),
-    Wrapper(("strace", "ltrace"), Kind.KEEPS, ("-e", "-o", "-p", "-s", "-u"), does=_GONE,
-            kills_on=_TERM_INT, kills="it ends with the signal, and the worker with it",
-            instead="attach it to a running worker: strace -p PID"),
-    # sys-utils/runuser and login-utils/su-common.c: the child gets SIGTERM, and SIGKILL 2 s later;
-    # without a login shell the PAM service has no pam_systemd (Debian, Fedora).
-    Wrapper(
-        ("runuser",), Kind.KEEPS, _SU_VALUED, as_operand=True,
-        script=("-c", "--command", "--session-command"), account=("-u", "--user"),
-        variants=(Variant(("-", "-l", "--login"), Kind.ELSEWHERE),),
-        kills_on=("SIGTERM",), kills="it kills the worker 2 s after SIGTERM",
-        does="a login session of the account's runs the worker in a scope of its own",
-        instead=_AS_USER,
-    ),
-)  # fmt: skip
-
 _CLIENT = (
     "{name} only starts it: the worker runs below {daemon}, and lives on when {name} has ended"
 )
-
-
-def _client(
-    names: tuple[str, ...], daemon: str, instead: str, *, valued: str = "", operands: int = 0,
-    runner: tuple[str, ...] = (), separators: tuple[str, ...] = (), joined: bool = False,
-    word: bool = False,
-) -> Wrapper:  # fmt: skip
-    return Wrapper(
-        names, Kind.ELSEWHERE, tuple(valued.split()), operands, runner, separators, joined=joined,
-        word=word, does=_CLIENT.replace("{daemon}", daemon), instead=instead, client=True,
-    )  # fmt: skip
-
-
 _IN_CONTAINER = (
     "start the worker's program itself here, or stop it where it runs: a container has its own "
     "restart policy and stop signal"
 )
-_DOCKER_VALUED = (
-    "-u --user -w --workdir -e --env --env-file -v --volume --name --network --net -p --publish "
-    "--entrypoint -m --memory --cpus --mount -h --hostname -l --label --restart --stop-signal "
-    "--stop-timeout --log-driver --log-opt --add-host --link --ulimit --tmpfs --pull --platform "
-    "--detach-keys -f --file --profile --project-name --project-directory -H --host --context"
-)
-_ELSEWHERE = (
+_SU_VALUED = "-g --group -G --supp-group -s --shell -w -T --type --whitelist-environment"
+
+WRAPPERS: tuple[Wrapper, ...] = (
+    # These become the worker. GNU, BSD and util-linux tools call execvp(3) on what follows.
+    _row("env", REPLACES, "-u --unset -C --chdir", moves="--chdir -C"),
+    _row("command", REPLACES),
+    _row("nice", REPLACES, "-n --adjustment"),
+    _row("ionice", REPLACES, "-c -n --class --classdata"),
+    _row("nohup", REPLACES),
+    _row("stdbuf", REPLACES, "-i -o -e --input --output --error"),
+    _row("setpriv", REPLACES,
+         "--reuid --regid --ruid --euid --rgid --egid --groups --securebits --pdeathsig "
+         "--ambient-caps --inh-caps --bounding-set --selinux-label --apparmor-profile"),
+    _row("chrt", REPLACES, "-T -P -D --sched-runtime --sched-period --sched-deadline", operands=1),
+    _row("taskset", REPLACES, operands=1),
+    _row("prlimit", REPLACES, "-o --output"),
+    _row("setarch", REPLACES, operands=1),
+    _row("linux32 linux64", REPLACES),  # setarch by the name of what it sets
+    # An applet is a program of its own: busybox runs it in its place.
+    _row("busybox toybox", REPLACES),
+    # iproute2, ipnetns.c (execvp); libselinux; valgrind, coregrind/launcher-linux.c (execve).
+    _row("ip", REPLACES, "-n -netns", operands=2, runner="netns"),
+    _row("runcon", REPLACES, "-t -u -r -l --type --user --role --range"),
+    _row("valgrind", REPLACES),
+    _row("choom", REPLACES, "-n --adjust"),
+    _row("chroot", REPLACES, operands=1, moves="always"),
+    _row("numactl", REPLACES,
+         "-C -N -m -i -p -l --physcpubind --cpunodebind --membind --interleave --preferred"),
+    _row("systemd-cat", REPLACES, "-t -p --identifier --priority --stderr-priority --level-prefix"),
+    # runit, daemontools and s6: each execs its program (man chpst, setuidgid, envdir, setlock).
+    _row("chpst", REPLACES, "-u -U -b -e -n -l -L -m -d -o -p -f -t -c -r -/", moves="-/"),
+    _row("setuidgid s6-setuidgid", REPLACES, as_operand=True),
+    _row("envuidgid s6-envuidgid", REPLACES, operands=1),
+    _row("envdir s6-envdir", REPLACES, "-c", operands=1),
+    _row("softlimit s6-softlimit", REPLACES, "-a -d -s -m -l -o -f -c -p -r -t"),
+    _row("setlock", REPLACES, operands=1),
+    _row("s6-applyuidgid", REPLACES, "-u -g -G"),
+    # s6-overlay, rootfs/command/with-contenv: a chain of execline, which only execs.
+    _row("with-contenv", REPLACES),
+    # libexec/NAME-exec ends in `exec -a "$NAME_COMMAND" …`, in all that were made after rbenv.
+    _row("rbenv pyenv nodenv goenv phpenv plenv", REPLACES, runner="exec"),
+    # rvm: bin/rvm-exec ends in exec "$@", its first word being the Ruby; scripts/cli and
+    # scripts/set (__rvm_attempt_single_exec) do so too where rvm is no shell function.
+    _row("rvm-exec", REPLACES, operands=1),
+    _row("rvm", REPLACES, runner="do"),
+    # asdf, lib/commands/command-exec.bash (exec) and internal/exec (syscall.Exec, since 0.16).
+    _row("asdf", REPLACES, runner="exec"),
+    # mise, src/cli/exec.rs (exec_program): exec::Command::exec; -c is for a shell.
+    _row("mise rtx", REPLACES,
+         "-C --cd -j --jobs -E --env -P --profile --allow-env --allow-net --allow-read "
+         "--allow-write", operands=_MANY, runner="exec x", script="-c --command", moves="--cd -C"),
+    # direnv, internal/cmd/cmd_exec.go: syscall.Exec, in the folder that it was started in.
+    _row("direnv", REPLACES, operands=1, runner="exec"),
+    # chamber, cmd/exec_unix.go: unix.Exec.
+    _row("chamber", REPLACES,
+         "-b --backend -r --retries --backend-s3-bucket --kms-key-alias --min-throttle-delay",
+         operands=_MANY, runner="exec"),
+    # aws-vault, cli/exec.go: syscall.Exec; beside its own servers it stays and passes all on.
+    _row("aws-vault", REPLACES,
+         "-d --duration --region -t --mfa-token --backend --prompt --keychain --pass-dir "
+         "--pass-cmd --pass-prefix --file-dir", operands=1, runner="exec",
+         variants=(_with("-s --server --ec2-server --ecs-server", PASSES_ON),),
+         instead="leave the server out: aws-vault then becomes the worker by exec"),
+    # nix, develop.cc: the shell's file ends in `exec COMMAND`; run.cc: execvp.
+    _row("nix", REPLACES,
+         "-f --file --profile -I --include -k --keep -u --unset --expr --override-input --option "
+         "--argstr --arg", runner="develop shell", separators="-c --command"),
+    # nix-build.cc: it becomes bash, and that runs the text of --run.
+    _row("nix-shell", REPLACES, "-A --attr -I -E --expr --keep --option --argstr --arg -i",
+         operands=_MANY, script="--run --command"),
+    # proxychains-ng, src/main.c: execvp; eatmydata is a script that ends in exec.
+    _row("proxychains proxychains4", REPLACES, "-f"),
+    _row("eatmydata", REPLACES),
+    # gosu(1) and su-exec: "exec's the process directly".
+    _row("gosu su-exec", REPLACES, as_operand=True),
+    # Python's agents: os.execl at the end (ddtrace/commands/ddtrace_run.py,
+    # newrelic/admin/run_program.py, opentelemetry/instrumentation/auto_instrumentation).
+    _row("ddtrace-run", REPLACES),
+    _row("newrelic-admin", REPLACES, runner="run-program run-python"),
+    _row("opentelemetry-instrument", REPLACES,
+         "--traces_exporter --metrics_exporter --logs_exporter --service_name "
+         "--exporter_otlp_endpoint --id_generator"),
+    # bundler: Kernel.load of a Ruby script in its own process, else Kernel.exec (cli/exec.rb).
+    _row("bundle", REPLACES, "--gemfile", runner="exec"),
+    # os.execvpe on POSIX: poetry utils/env/base_env.py, pipenv routines/shell.py,
+    # hatch utils/platform.py.
+    _row("poetry", REPLACES, "-C -P --directory --project", runner="run", moves="--directory -C"),
+    _row("pipenv", REPLACES, "--python", runner="run"),
+    _row("hatch", REPLACES, "-e --env -p --project", runner="run"),
+    # setsid forks where it leads its process group, as each main process of systemd's does.
+    _row("setsid", KEEPS, leader=True, variants=(_with("-w --wait", spares=True),),
+         kills_on="TERM INT QUIT HUP USR1 USR2",
+         kills="setsid forks and ends at once here, and systemd kills the worker as what is left",
+         does=_GONE, instead="leave it out: systemd starts each worker in a session of its own"),
+    # Without --fork it execs; with it, it ignores SIGTERM and SIGINT (sys-utils/unshare.c).
+    _row("unshare", REPLACES,
+         "-S -G -R -w --setuid --setgid --root --wd --map-user --map-group --map-users "
+         "--map-groups --propagation --setgroups --monotonic --boottime", moves="--root --wd -R -w",
+         variants=(_with("-f --fork --kill-child", KEEPS),),
+         does="unshare --fork ignores SIGTERM and dies of SIGQUIT; the worker is not told",
+         instead="`service = { PrivateMounts = true }` and its likes (systemd.exec(5)) need no "
+         "fork"),
+    # These stay, and pass the signal on.
+    # coreutils, src/timeout.c: cleanup() tells the child and, unless in the foreground, the whole
+    # group; with -k it kills them so long after any signal.
+    _row("timeout", PASSES_ON, "-s -k --signal --kill-after", operands=1, limit="-s --signal",
+         group=True,
+         variants=(_with("--foreground", group=False),
+                   _with("-k --kill-after", kills="with -k it kills the worker so soon after the "
+                         "stop signal, whatever its job")),
+         passes="TERM INT QUIT HUP",
+         instead='recycle = { age = "1h" } lets a job finish; without timeout in the command'),
+    _row("tini tini-static", PASSES_ON, "-p -e", variants=(_with("-g", group=True),),
+         instead=_NO_INIT),
+    _row("dumb-init", PASSES_ON, "-r --rewrite", group=True,
+         variants=(_with("-c --single-child", group=False),),
+         instead=_NO_INIT),
+    _row("catatonit", PASSES_ON, variants=(_with("-g", group=True),),
+         instead=_NO_INIT),
+    # crates/uv/src/child.rs: since 0.5.1 it passes SIGTERM on; all others since 0.6.15.
+    _row("uv", PASSES_ON,
+         "--env-file --with -w --with-editable --with-requirements --extra --no-extra --group "
+         "--no-group --only-group --package --python -p --python-platform --index --default-index "
+         "-i --index-url --extra-index-url -f --find-links --directory --project --config-file "
+         "--cache-dir -P --upgrade-package --upgrade-group --refresh-package --reinstall-package "
+         "-C --config-setting --config-settings-package --link-mode --index-strategy "
+         "--keyring-provider --resolution --prerelease --prerelease-package --fork-strategy "
+         "--exclude-newer --exclude-newer-package --no-build-isolation-package --no-build-package "
+         "--no-binary-package --no-sources-package --no-editable-package --color "
+         "--allow-insecure-host", runner="run", python=True,
+         instead="the program in the environment, such as .venv/bin/celery, starts without uv"),
+    # pdm, cli/commands/run.py: SIGTERM is passed on, SIGINT ignored, and it dies of the others.
+    _row("pdm", PASSES_ON, "-p --project -c --config", runner="run", passes="TERM",
+         instead="the program in the environment, such as .venv/bin/celery, starts without pdm"),
+    # dotenv-cli of npm (cli.js) passes these on; `dotenv run` is Python's (dotenv/cli.py): execvpe.
+    _row("dotenv", PASSES_ON, "-e -c -p -v -f --file -q --quote", runner=("", "run"),
+         variants=(_with("run", REPLACES),), passes="TERM INT HUP USR1 USR2",
+         instead='environment_file = ".env"'),
+    # dotenvx, src/lib/helpers/executeCommand.js: SIGTERM and SIGINT after 1 s, others at once.
+    _row("dotenvx", PASSES_ON,
+         "-e --env -f --env-file -fk --env-keys-file --profile --convention --ignore --token",
+         runner="run", separators="--",
+         instead="environment_file, where the values are not encrypted"),
+    # doppler, pkg/cmd/run_signals.go: all that it gets, unless it has a terminal.
+    _row("doppler", PASSES_ON,
+         "-p --project -c --config -t --token --fallback --passphrase --name-transformer --mount "
+         "--mount-format --mount-template --mount-max-reads --api-host --scope --configuration",
+         runner="run", separators="--", script="--command",
+         instead="a file that a step of the deploy writes (`doppler secrets download`), as "
+         "environment_file"),
+    # infisical, packages/cmd/run.go (execCmd): all that it gets.
+    _row("infisical", PASSES_ON,
+         "-e --env --path --token --projectId -t --tags --domain --project-config-dir "
+         "--watch-interval", runner="run", separators="--", script="-c --command",
+         instead="a file that a step of the deploy writes (`infisical export`), as "
+         "environment_file"),
+    _row("cross-env", PASSES_ON, passes="TERM INT HUP", instead="environment = { … }"),
+    # supervisor/pidproxy.py: it tells the PID in a file, and waits for its child.
+    _row("pidproxy", PASSES_ON, operands=1,
+         instead="leave it out: systemd tells the worker itself"),
+    # These stay, and the worker does not get the signal from them.
+    _row("npm pnpm yarn", KEEPS, opaque=True, does=_GONE,
+         instead="start the program that {name} starts"),
+    _row("npx", KEEPS, script="-c --call", opaque=True, does=_GONE,
+         instead="start the program that {name} starts"),
+    # `time` waits for its child, and dies of the signal.
+    _row("time", KEEPS, "-f -o --format --output", word=True, does=_GONE,
+         instead="leave it out: `unitq status` and the journal say how long it ran"),
+    # util-linux, sys-utils/flock.c: with -F it execs and the worker holds the lock.
+    _row("flock", KEEPS, "-w -E --wait --timeout --conflict-exit-code", operands=1,
+         script="-c --command", variants=(_with("-F --no-fork", REPLACES),), does=_GONE,
+         instead="singleton = true, and the command without flock; if the lock is for others, "
+         "too: flock --no-fork"),
+    _row("xvfb-run", KEEPS,
+         "-e -f -n -p -s -w --error-file --auth-file --server-num --xauth-protocol --server-args "
+         "--wait", does=_GONE,
+         instead="a service of its own for Xvfb, `after` it, and DISPLAY in `environment`"),
+    # term-utils/script.c: at its own SIGTERM it ends the child's terminal, and the child 2 s later.
+    _row("script", KEEPS,
+         "-I -O -B -T -m -E -o --log-in --log-out --log-io --log-timing --logging-format --echo "
+         "--output-limit", script="-c --command", word=True, kills_on="TERM INT QUIT HUP",
+         kills="it closes the worker's terminal, and kills it 2 s after the stop signal",
+         instead="leave it out: `unitq logs` has what a worker prints, line by line"),
+    _row("watchmedo", KEEPS,
+         "-d --directory -p --pattern --patterns -i --ignore-pattern --ignore-patterns --interval "
+         "--timeout --signal --kill-after --debounce-interval", runner="auto-restart",
+         kills_on="TERM INT",
+         kills="it sends SIGINT to the worker and kills it 10 s later (--signal, --kill-after)",
+         does=_GONE, instead=_RESTARTS),
+    _row("nodemon", KEEPS, "-w --watch -e --ext -i --ignore -d --delay -s --signal --config --cwd",
+         script="-x --exec", kills_on="TERM INT",
+         kills="it ends at once and leaves the worker to systemd, which kills it", does=_GONE,
+         instead=_RESTARTS),
+    _row("watchexec", KEEPS,
+         "-w --watch -e --exts -f --filter -i --ignore -s --signal -d --debounce --stop-signal "
+         "--stop-timeout --shell --workdir", kills_on="TERM INT",
+         kills="it kills the worker 10 s after the stop signal (--stop-timeout)", does=_GONE,
+         instead=_RESTARTS),
+    # conda/gateways/subprocess.py: Popen.communicate, without a handler; a bash script runs it.
+    _row("conda", KEEPS, "-n --name -p --prefix --cwd", runner="run", does=_GONE,
+         instead="the program in the environment, such as ENVIRONMENT/bin/celery, starts without "
+         "conda, which also holds back what the worker prints"),
+    # libmamba/src/core/run.cpp: SIGTERM, after 3 s SIGKILL; it has no handler for others.
+    _row("micromamba mamba", KEEPS,
+         "-n --name -p --prefix -r --root-prefix -a --attach --cwd -e --env --label --rc-file",
+         runner="run", kills_on="TERM", kills="it kills the worker 3 s after SIGTERM", does=_GONE,
+         instead="the program in the environment, such as ENVIRONMENT/bin/celery, starts without "
+         "{name}"),
+    # op is closed source, and its manual does not say what it does with a signal.
+    _row("op", KEEPS, "--env-file --account --environment --session --config", runner="run",
+         separators="--", does="its manual does not say that it passes the signal on",
+         instead="a file that a step of the deploy writes (`op inject`), as environment_file"),
+    # scl-utils, src/scllib.c (run_command): system(3), or execvp with -x.
+    _row("scl", KEEPS, runner="enable run", separators="--", last=True,
+         variants=(_with("-x --exec", REPLACES),),
+         does="{name} dies of SIGTERM and ignores SIGQUIT and SIGINT; the worker is not told",
+         instead="scl enable -x, or a script with `source scl_source enable …` and exec"),
+    # chruby, bin/chruby-exec: exec "$SHELL" -c "source …; chruby RUBY && COMMAND".
+    _row("chruby-exec", KEEPS, separators="--", does=_GONE,
+         instead="the Ruby's own program, such as /opt/rubies/RUBY/bin/bundle"),
+    # env-cmd, dist/signal-termination.js: it passes the signal on and ends by it at once.
+    _row("env-cmd", KEEPS, "-f --file -e --environments -r --rc-file", does=_GONE,
+         instead='environment_file = ".env"'),
+    # glibc up to 2.34, debug/catchsegv.sh: a shell that waits.
+    _row("catchsegv", KEEPS, does=_GONE,
+         instead="leave it out: systemd-coredump keeps what a crash leaves"),
+    # A script of expect, which has no handlers: its end closes the worker's terminal (SIGHUP).
+    _row("unbuffer", KEEPS, kills_on="TERM INT QUIT HUP",
+         kills="it ends with the signal, and the worker with its terminal", does=_GONE,
+         instead="leave it out: stdbuf -oL, or the interpreter's own (PYTHONUNBUFFERED=1)"),
+    _row("faketime", KEEPS, "-p", operands=1, does=_GONE,
+         instead="LD_PRELOAD and FAKETIME in `environment`"),
+    _row("entr", KEEPS, opaque=True, does=_GONE, instead=_RESTARTS),
+    # honcho, manager.py: KILL_WAIT = 5; foreman, engine.rb: --timeout, 5 s.
+    _row("honcho foreman overmind hivemind", KEEPS,
+         "-f --procfile -e --env -d --app-root -p --port -m --formation -c --concurrency -t "
+         "--timeout", runner="run", opaque=True, kills_on="TERM INT",
+         kills="it kills its processes 5 s after the stop signal", does=_GONE,
+         instead="one worker for each line of the Procfile: `unitq import Procfile` writes them"),
+    _row("supervisord", KEEPS, opaque=True, kills_on="TERM INT QUIT",
+         kills="it stops its workers its own way and by its own time limit", does=_GONE,
+         instead="one worker for each of its programs: `unitq import` writes them"),
+    _row("circusd pm2-runtime pm2 concurrently", KEEPS, opaque=True, kills_on="TERM INT QUIT",
+         kills="it stops its workers its own way and by its own time limit", does=_GONE,
+         instead="one worker for each of its programs"),
+    _row("strace ltrace", KEEPS, "-e -o -p -s -u", kills_on="TERM INT",
+         kills="it ends with the signal, and the worker with it", does=_GONE,
+         instead="attach it to a running worker: strace -p PID"),
+    # sys-utils/runuser and login-utils/su-common.c: the child gets SIGTERM, and SIGKILL 2 s later;
+    # without a login shell the PAM service has no pam_systemd (Debian, Fedora).
+    _row("runuser", KEEPS, _SU_VALUED, script="-c --command --session-command", account="-u --user",
+         as_operand=True, variants=(_with("- -l --login", ELSEWHERE),), kills_on="TERM",
+         kills="it kills the worker 2 s after SIGTERM",
+         does="a login session of the account's runs the worker in a scope of its own",
+         instead=_AS_USER),
+    # What these start runs outside of the unit.
     # PAM: su opens a session, and pam_systemd moves it out of the unit; and it kills after 2 s.
-    Wrapper(
-        ("su",), Kind.ELSEWHERE, _SU_VALUED, as_operand=True,
-        script=("-c", "--command", "--session-command"), kills_on=("SIGTERM",),
-        kills="it kills the worker 2 s after SIGTERM",
-        does="PAM moves what su starts into a session outside of the unit, and su kills it 2 s "
-        "after SIGTERM",
-        instead=_AS_USER,
-    ),
+    _row("su", ELSEWHERE, _SU_VALUED, script="-c --command --session-command", as_operand=True,
+         kills_on="TERM", kills="it kills the worker 2 s after SIGTERM",
+         does="PAM moves what su starts into a session outside of the unit, and su kills it 2 s "
+         "after SIGTERM", instead=_AS_USER),
     # sudo(8), "Signal handling": it relays signals. Where its PAM service has pam_systemd (Fedora,
     # RHEL) the worker leaves the unit; SIGKILL at stop_timeout reaches sudo alone there.
-    Wrapper(
-        ("sudo",), Kind.ELSEWHERE,
-        valued=("-u", "-g", "-p", "-C", "-r", "-t", "-T", "-D", "-h", "-R", "-U", "-c", "--user",
-         "--group", "--prompt", "--close-from", "--role", "--type", "--command-timeout", "--chdir",
-         "--host", "--chroot", "--other-user"),
-        account=("-u", "--user"),
-        does="sudo stays above the worker as root, and where its PAM service opens a session the "
-        "worker leaves the unit",
-        instead=_AS_USER,
-    ),
-    Wrapper(
-        ("doas",), Kind.ELSEWHERE, ("-u", "-C", "-a"), account=("-u",),
-        does="doas stays above the worker as root (PAM), or opens a session outside of the unit",
-        instead=_AS_USER,
-    ),
-    Wrapper(
-        ("pkexec",), Kind.ELSEWHERE, ("--user",), account=("--user",),
-        does="pkexec opens a session outside of the unit", instead=_AS_USER,
-    ),
-    _client(("docker", "podman", "nerdctl"), "the container's own init", _IN_CONTAINER,
-            valued=_DOCKER_VALUED, operands=1, runner=("run", "exec", "start", "up")),
-    _client(("docker-compose", "podman-compose"), "the container's own init", _IN_CONTAINER,
-            valued=_DOCKER_VALUED, operands=1, runner=("run", "exec", "start", "up")),
-    _client(("kubectl", "oc"), "a node of the cluster", "run the worker as a Deployment there",
-            valued="-n --namespace -c --container --context --kubeconfig", separators=("--",),
-            runner=("exec",)),
-    _client(("lxc", "incus", "lxc-attach"), "the container's own init", _IN_CONTAINER,
-            separators=("--",)),
-    _client(
-        ("machinectl",), "another systemd",
-        'user = "ACCOUNT" for an account of this host; for another machine, unitq there',
-        operands=1, runner=("shell", "login"),
-    ),
-    _client(
-        ("systemd-run", "run0"), "a unit of its own",
-        "leave it out: unitq makes the unit; what it sets by -p is written in `service`",
-        valued="-p --property --unit -u --uid --gid --slice -E --setenv -d --working-directory "
-        "--description --nice -M --machine -H --host --service-type --on-active --on-calendar",
-    ),
-    _client(("ssh", "mosh", "autossh"), "sshd of that host", "install unitq on that host",
-            valued=" ".join(f"-{letter}" for letter in "BbcDEeFIiJLlmOopQRSWw"), operands=1,
-            joined=True),
-    _client(("at", "batch"), "atd", "start the worker itself", word=True),
+    _row("sudo", ELSEWHERE,
+         "-u -g -p -C -r -t -T -D -h -R -U -c --user --group --prompt --close-from --role --type "
+         "--command-timeout --chdir --host --chroot --other-user", account="-u --user",
+         does="sudo stays above the worker as root, and where its PAM service opens a session the "
+         "worker leaves the unit", instead=_AS_USER),
+    _row("doas", ELSEWHERE, "-u -C -a", account="-u",
+         does="doas stays above the worker as root (PAM), or opens a session outside of the unit",
+         instead=_AS_USER),
+    _row("pkexec", ELSEWHERE, "--user", account="--user",
+         does="pkexec opens a session outside of the unit", instead=_AS_USER),
+    _row("docker podman nerdctl docker-compose podman-compose", ELSEWHERE,
+         "-u --user -w --workdir -e --env --env-file -v --volume --name --network --net -p "
+         "--publish --entrypoint -m --memory --cpus --mount -h --hostname -l --label --restart "
+         "--stop-signal --stop-timeout --log-driver --log-opt --add-host --link --ulimit --tmpfs "
+         "--pull --platform --detach-keys -f --file --profile --project-name --project-directory "
+         "-H --host --context", operands=1, runner="run exec start up",
+         below="the container's own init", instead=_IN_CONTAINER),
+    _row("kubectl oc", ELSEWHERE, "-n --namespace -c --container --context --kubeconfig",
+         runner="exec", separators="--", below="a node of the cluster",
+         instead="run the worker as a Deployment there"),
+    _row("lxc incus lxc-attach", ELSEWHERE, separators="--", below="the container's own init",
+         instead=_IN_CONTAINER),
+    _row("machinectl", ELSEWHERE, operands=1, runner="shell login", below="another systemd",
+         instead='user = "ACCOUNT" for an account of this host; for another machine, unitq there'),
+    _row("systemd-run run0", ELSEWHERE,
+         "-p --property --unit -u --uid --gid --slice -E --setenv -d --working-directory "
+         "--description --nice -M --machine -H --host --service-type --on-active --on-calendar",
+         below="a unit of its own",
+         instead="leave it out: unitq makes the unit; what it sets by -p is written in `service`"),
+    _row("ssh mosh autossh", ELSEWHERE,
+         "-B -b -c -D -E -e -F -I -i -J -L -l -m -O -o -p -Q -R -S -W -w", operands=1, joined=True,
+         below="sshd of that host", instead="install unitq on that host"),
+    _row("at batch", ELSEWHERE, word=True, below="atd",
+         instead="start the worker itself"),
 )  # fmt: skip
 
-WRAPPERS: tuple[Wrapper, ...] = (*_REPLACING, *_PASSING_ON, *_KEEPING, *_ELSEWHERE)
 # Where the system's own programs are; without a folder they are looked for there.
 _OF_THE_SYSTEM = frozenset(
     {"", "/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"}
@@ -691,14 +469,14 @@ WAITING = frozenset(
 )
 
 
-def named(name: str) -> Wrapper | None:
+def wrapper_of(name: str) -> Wrapper | None:
     """Returns the row of a program, given with or without its path."""
     folder, _, program = name.rpartition("/")
-    row = _BY_NAME.get(program) or _BY_NAME.get(unversioned(program))
+    row = _BY_NAME.get(program) or _BY_NAME.get(without_version(program))
     return None if row and row.word and folder not in _OF_THE_SYSTEM else row
 
 
-def unversioned(program: str) -> str:
+def without_version(program: str) -> str:
     """Returns `bundle` for "bundle-2.1", `python` for "python3.11"."""
     return _VERSION.sub("", program) or program
 
@@ -749,6 +527,11 @@ class Unwrapped(NamedTuple):
     words: tuple[str, ...] = ()  # what they run; empty where a shell runs `script`
     script: str = ""
 
+    @property
+    def replaced(self) -> bool:
+        """Whether every wrapper becomes what it runs."""
+        return all(use.kind is Kind.REPLACES for use in self.uses)
+
 
 def unwrap(words: Sequence[str]) -> Unwrapped:
     """Returns the wrappers before a command, and the command."""
@@ -758,7 +541,7 @@ def unwrap(words: Sequence[str]) -> Unwrapped:
         if _is_assignment(rest[0]):
             rest.pop(0)
             continue
-        row = named(rest[0])
+        row = wrapper_of(rest[0])
         if row is None or (len(rest) == 1 and not row.opaque):
             break
         taken = take(row, rest)
@@ -910,13 +693,3 @@ def _split_string(option: str, rest: list[str]) -> list[str] | None:
                 return [*split(text), *rest]
             return [*split(rest[0]), *rest[1:]] if rest else []
     return None
-
-
-def split(text: str) -> list[str]:
-    """Returns a command line's words, as well as that can be where its quotes are not closed."""
-    import shlex
-
-    try:
-        return shlex.split(text)
-    except ValueError:
-        return text.split()

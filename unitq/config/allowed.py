@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from unitq.model.app import App
 
 
-def without_allowed(findings: Iterable[Finding], app: App) -> list[Finding]:
+def remove_allowed(findings: Iterable[Finding], app: App) -> list[Finding]:
     """Returns the findings that nobody allows, and a note for each name that silences nothing.
 
     A worker's `allow` is for its own findings, the app's for all.

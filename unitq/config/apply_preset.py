@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cmdline.launchers import shell_wrapped, stands_between, stays_above
-from unitq.model.app import Fit, KillMode
+from unitq.cmdline.invocation import inline_script, shell_script, stands_between, stays_above
+from unitq.model.app import KillMode, PresetDefaults
 from unitq.model.suggest import either, nearest
 from unitq.presets import NONE
-from unitq.presets.detect import shell_script
-from unitq.toml.document import quoted
+from unitq.toml.document import quote
 from unitq.toml.messages import Clash
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from unitq.toml.values import Path
 
 
-class Fitted(NamedTuple):
+class Settings(NamedTuple):
     """The settings that a worker gets."""
 
     stop_signal: str
@@ -37,7 +36,7 @@ class Fitted(NamedTuple):
     queues: tuple[str, ...]  # also those that only the command names
     quiet: str
     resume: str
-    fit: Fit
+    from_preset: PresetDefaults
 
 
 class Given(NamedTuple):
@@ -52,12 +51,12 @@ class Given(NamedTuple):
     keys: Set[str]
 
 
-def fitted(given: Given, preset: Preset | None) -> Fitted:
+def settings(given: Given, preset: Preset | None) -> Settings:
     """The worker's settings with those of the preset."""
     if preset is None or preset.name == NONE:
         plain = (given.stop_signal, given.kill_mode, given.stop_timeout)
-        return Fitted(*plain, given.queues, quiet="", resume="", fit=Fit())
-    preset = preset.fitted(given.command)
+        return Settings(*plain, given.queues, quiet="", resume="", from_preset=PresetDefaults())
+    preset = preset.for_command(given.command)
     stop = preset.stop
     between, above = stands_between(given.command), stays_above(given.command)
     mode, why = stop.kill_mode, stop.why
@@ -68,7 +67,7 @@ def fitted(given: Given, preset: Preset | None) -> Fitted:
         why = f"{between} stands before the worker, which would not be told otherwise."
     own = {directive for directive, _ in given.service}
     variables, arguments = _queues(preset.queues, given.queues)
-    fit = Fit(
+    fit = PresetDefaults(
         why=f"preset {preset.name}: {why}" if why else "",
         service=tuple(
             pair
@@ -83,14 +82,14 @@ def fitted(given: Given, preset: Preset | None) -> Fitted:
         arguments=arguments,
         leave_out=preset.hardening.leave_out,
     )
-    return Fitted(
+    return Settings(
         stop_signal=given.stop_signal if "stop_signal" in given.keys else stop.signal,
         kill_mode=mode,
         stop_timeout=given.stop_timeout if "stop_timeout" in given.keys else stop.timeout,
-        queues=given.queues or preset.queues.named(given.command),
+        queues=given.queues or preset.queues.in_command(given.command),
         quiet=preset.quiet.signal,
         resume=preset.quiet.resume,
-        fit=fit,
+        from_preset=fit,
     )
 
 
@@ -104,12 +103,12 @@ def below_scripts(app: App, seen: Mapping[str, Seen]) -> App:
 
 
 def _below_script(worker: Worker, seen: Mapping[str, Seen]) -> Worker:
-    kept = tuple(pair for pair in worker.fit.service if pair[0] != "WatchdogSec")
-    if kept == worker.fit.service or worker.name not in seen:
+    kept = tuple(pair for pair in worker.from_preset.service if pair[0] != "WatchdogSec")
+    if kept == worker.from_preset.service or worker.name not in seen:
         return worker
     if not shell_script(worker.command, seen[worker.name].heads):
         return worker
-    return replace(worker, fit=replace(worker.fit, service=kept))
+    return replace(worker, from_preset=replace(worker.from_preset, service=kept))
 
 
 def _queues(
@@ -138,7 +137,7 @@ def clashes(
         return
     if name not in presets:
         near = nearest(name, presets)
-        known = f" (did you mean {quoted(near)}?)" if near else ""
+        known = f" (did you mean {quote(near)}?)" if near else ""
         why = f"no such preset{known}; there are {either(list(presets), last='and')}"
         yield Clash((*place, "preset"), why)
         return
@@ -146,10 +145,10 @@ def clashes(
     if not queues:
         return
     if how.given and (found := how.given.search(command)):
-        why = f"the command names queues already ({quoted(found[0].strip())}); say it in one place"
+        why = f"the command names queues already ({quote(found[0].strip())}); say it in one place"
     elif name != NONE and how.variable in dict((*shared, *worker.environment)):
         why = f"{how.variable} in environment names queues already; say it in one place"
-    elif how.by_arguments and (shell_wrapped(command) or stands_between(command)):
+    elif how.by_arguments and (inline_script(command) or stands_between(command)):
         why = (
             "they are arguments of the worker's command, and cannot be put behind a shell's: name "
             "them in the command itself, or leave the shell out"
@@ -159,7 +158,7 @@ def clashes(
         return
     for index, queue in enumerate(queues):
         if len(queues) > 1 and how.separator in queue and (how.variable or how.arguments):
-            yield Clash((*at, index), f"{quoted(how.separator)} stands between queues")
+            yield Clash((*at, index), f"{quote(how.separator)} stands between queues")
         if queue.startswith("-") and how.each[:1] == ("{queue}",):
             why = 'begins with "-": the worker would take it for an option'
             yield Clash((*at, index), why)

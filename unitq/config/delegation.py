@@ -78,7 +78,7 @@ class Delegation(NamedTuple):
 def parse(text: str, source: str) -> tuple[Delegation, ...]:
     """Returns what the list says. Raises ConfigError where it is damaged."""
     try:
-        document = toml_document.parsed(text, source)
+        document = toml_document.load(text, source)
     except ConfigError as error:
         raise ConfigError(error.message, problems=error.problems, hint=_AGAIN) from error
     return tuple(_entry(path, table, source) for path, table in document.items())
@@ -144,7 +144,7 @@ def plausible(app: str) -> bool:
     return NAME_RE.fullmatch(app) is not None
 
 
-def applied(app: App, delegation: Delegation) -> App:
+def apply(app: App, delegation: Delegation) -> App:
     """Returns the app with its hooks run, and its files read, as the account that decides."""
     hooks = {
         name: hook if hook.user else replace(hook, user=delegation.owner)

@@ -10,8 +10,8 @@ from pydantic import Field
 from unitq.model import duration
 from unitq.model.app import Directives
 from unitq.model.suggest import either
-from unitq.toml.kinds import DIRECTIVE, TYPES, Items, Kind, forms
-from unitq.toml.values import LINE, MistakeError, MistakesError, line
+from unitq.toml.types import DIRECTIVE, TYPES, Items, Kind, forms
+from unitq.toml.values import LINE, InvalidValueError, line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,10 +71,10 @@ def instead(directive: str, owned: dict[str, str]) -> str | None:
 def _section(table: dict[str, tuple[str, ...]]) -> Directives:
     lines = table.get("Type", TYPES[:1])
     if why := next((why for word, why in _OTHER_TYPES.items() if word in lines), ""):
-        raise MistakesError([MistakeError(why=f'Type "{lines[0]}" {why}', at=("Type",))])
+        raise InvalidValueError(why=f'Type "{lines[0]}" {why}', at=("Type",))
     if len(lines) > 1 or lines[0] not in TYPES:
         expected = either([f'"{word}"' for word in TYPES])
-        raise MistakesError([MistakeError(expected, at=("Type",), words=TYPES)])
+        raise InvalidValueError(expected, at=("Type",), words=TYPES)
     return tuple(table.items())
 
 
@@ -83,7 +83,7 @@ def _of(owned: dict[str, str]) -> Kind:
 
     def check(name: str) -> str:
         if advice := instead(name, owned):
-            raise MistakeError(why=f"unitq writes this directive itself: {advice}")
+            raise InvalidValueError(why=f"unitq writes this directive itself: {advice}")
         return name
 
     name = Kind('the name of a directive such as "MemoryMax"', DIRECTIVE, check)
@@ -116,11 +116,11 @@ def _limits(table: dict[str, str | int]) -> tuple[tuple[str, str], ...]:
     for name, value in table.items():
         try:
             found.append((name, _limit(name, str(value))))
-        except MistakeError as mistake:
+        except InvalidValueError as mistake:
             mistake.at = (name,)
             wrong.append(mistake)
     if wrong:
-        raise MistakesError(wrong)
+        raise InvalidValueError.of(wrong)
     return tuple(found)
 
 
@@ -133,12 +133,12 @@ def _limit(key: str, text: str) -> str:
             _INFINITE if part == "infinity" and infinity else read(part) for part in text.split(":")
         ]
     except ValueError:
-        raise MistakeError(expected) from None
+        raise InvalidValueError(expected) from None
     if len(bounds) > 2:
-        raise MistakeError(expected)
+        raise InvalidValueError(expected)
     if bounds[0] > bounds[-1]:
         # systemd would drop the line with a warning, and the limit with it.
-        raise MistakeError(why=f'the soft limit is above the hard one in "{text}"')
+        raise InvalidValueError(why=f'the soft limit is above the hard one in "{text}"')
     return text
 
 

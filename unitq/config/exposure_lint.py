@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from unitq.model.app import App, Worker
 
 
-def rated(
+def exposure_notes(
     app: App,
     scores: Mapping[str, float],
     words: Mapping[Hardening, Mapping[str, float]],
@@ -65,7 +65,7 @@ def _sandbox(worker: Worker, *, user_scope: bool) -> Sandbox:
         user_scope=user_scope,
         root=worker.root,
         own=dict(worker.service),
-        leave_out=worker.fit.leave_out,
+        leave_out=worker.from_preset.leave_out,
     )
 
 

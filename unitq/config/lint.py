@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SHORT_STOP = 30.0  # seconds
 
 
-def advice(
+def lint_app(
     app: App, presets: Mapping[str, Preset] | None = None, seen: Mapping[str, Seen] | None = None
 ) -> list[Finding]:
     """What can be said of a configuration.
@@ -36,7 +36,7 @@ def advice(
         wait = app.rollout.on_drain_timeout is OnDrainTimeout.WAIT
         found += _of_signs(worker)
         preset = (presets or {}).get(worker.preset or "")
-        own = preset.fitted(worker.command) if preset and preset.name != NONE else None
+        own = preset.for_command(worker.command) if preset and preset.name != NONE else None
         found += wrapper_lint.of_worker(worker, presets or {}, own, there)
         found += preset_lint.of_worker(worker, presets or {}, there)
         found += option_lint.of_worker(worker, presets or {}, there, app.rollout, wait=wait)

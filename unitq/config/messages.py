@@ -6,8 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from unitq.config import directives
-from unitq.config.schema import AppFile, HooksTable, RolloutTable, WorkerTable
-from unitq.config.tables import RedisTable
+from unitq.config.schema import AppFile, HooksTable, RedisTable, RolloutTable, WorkerTable
 from unitq.model.suggest import either, nearest
 from unitq.toml.document import place
 from unitq.toml.messages import Words

@@ -9,7 +9,7 @@ from unitq.config.scripts import heads
 from unitq.linux.links import release_link
 from unitq.model.finding import Finding, Level
 from unitq.model.release_names import within
-from unitq.revisions.around import Used, paths_in, paths_used
+from unitq.revisions.around import Used, command_paths, value_paths
 from unitq.systemd.envfile import assignments
 
 if TYPE_CHECKING:
@@ -47,18 +47,18 @@ def of_app(app: App, code: Mapping[str, Code], layout: Layout) -> list[Finding]:
 def _places(worker: Worker, code: Code) -> Iterator[_Place]:
     """Yields every path that the worker is started with."""
     release = code.release
-    for used in paths_used(worker.command, release, heads(worker.command, release)):
+    for used in command_paths(worker.command, release, heads(worker.command, release)):
         yield _Place("command", used)
     for name, value in worker.environment:
-        for used in paths_in(value, release):
+        for used in value_paths(value, release):
             yield _Place(f"environment.{name}", used)
     for index, content in enumerate(code.files):
         for name, value in assignments(content.decode(errors="replace")).items():
-            for used in paths_in(value, release):
+            for used in value_paths(value, release):
                 yield _Place(f"environment_file[{index}]", used, name)
     for directive, values in worker.service:
         for value in values:
-            for used in paths_in(value, release):
+            for used in value_paths(value, release):
                 yield _Place(f"service.{directive}", used)
 
 

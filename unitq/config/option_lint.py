@@ -9,18 +9,18 @@ import re
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.cmdline.invocation import invocations
 from unitq.model import duration
 from unitq.model.app import Worker
 from unitq.model.finding import Certainty, Finding, Level, Seen
 from unitq.presets import NONE
-from unitq.presets.detect import invocations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from unitq.cmdline.invocation import Invocation
     from unitq.model.app import Directives
     from unitq.model.settings import RolloutSettings
-    from unitq.presets.detect import Invocation
     from unitq.presets.model import Check, Limit, Preset
 
 _NUMBER_MAX = 10**9  # of a limit; nobody waits so long
@@ -64,7 +64,7 @@ def of_worker(
 def _programs(worker: Worker, preset: Preset, heads: Mapping[str, str]) -> list[_Program]:
     written = len(invocations(worker.command, {}))
     # What `queues` adds stands behind the last, each a word for patterns, whatever is in it.
-    added = [re.sub(r"\s", "_", word) for word in worker.fit.arguments]
+    added = [re.sub(r"\s", "_", word) for word in worker.from_preset.arguments]
     found = [
         _Program(
             tuple(
@@ -150,7 +150,9 @@ def _table_with(worker: Worker, check: Check) -> str:
 
 
 def _has_variable(worker: Worker, check: Check, seen: Seen) -> bool:
-    variables = dict(seen.environment) | dict(worker.environment) | dict(worker.fit.environment)
+    variables = (
+        dict(seen.environment) | dict(worker.environment) | dict(worker.from_preset.environment)
+    )
     # Before a command in a shell's script, too, or as rake takes it.
     inline = re.search(rf"(?<!\w){check.variable}=[\"']?([^\s\"';]*)", worker.command)
     value = inline[1] if inline else variables.get(check.variable)

@@ -17,13 +17,12 @@ from unitq.model.settings import OnKilled, RolloutSettings
 from unitq.model.suggest import either
 from unitq.presets.redis_keys import WITH_JOBS, WITH_PIDS
 from unitq.toml import document as toml_document
-from unitq.toml.messages import Clash, validated
+from unitq.toml.messages import Clash, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from unitq.config.schema import RolloutTable
-    from unitq.config.tables import RecycleTable, RedisTable
+    from unitq.config.schema import RecycleTable, RedisTable, RolloutTable
     from unitq.presets.model import Preset
 
 
@@ -43,7 +42,7 @@ def parse(
     data, order, problems = toml_document.read(text, source)
     if rollout and isinstance(data.get("rollout", {}), dict):
         data["rollout"] = data.get("rollout", {}) | rollout
-    file, wrongs = validated(AppFile, data, lambda file: _clashes(file, presets), WORDS)
+    file, wrongs = validate(AppFile, data, lambda file: _clashes(file, presets), WORDS)
     problems = wrongs | problems
     if wrong := [key for key in rollout if ("rollout", key) in problems]:
         flags = [f"--{key.replace('_', '-')}: {problems['rollout', key]}" for key in wrong]
@@ -207,20 +206,20 @@ def _worker(name: str, table: WorkerTable, file: AppFile, presets: Mapping[str, 
         table.service, table.model_fields_set,
     )  # fmt: skip
     # A preset that there is not is a mistake of the file, and said as that.
-    fitted = apply_preset.fitted(given, presets.get(table.preset or ""))
+    settings = apply_preset.settings(given, presets.get(table.preset or ""))
     return Worker(
         name=name,
         command=table.command,
         instances=table.instances,
         directory=table.directory or file.directory or "",
-        queues=fitted.queues,
+        queues=settings.queues,
         user=table.user or file.user,
         group=table.group or file.group,
         environment=tuple(environment.items()),
         environment_files=files or (),
-        stop_timeout=fitted.stop_timeout,
-        stop_signal=fitted.stop_signal,
-        kill_mode=fitted.kill_mode,
+        stop_timeout=settings.stop_timeout,
+        stop_signal=settings.stop_signal,
+        kill_mode=settings.kill_mode,
         restart_delay=table.restart_delay,
         start_limit=table.start_limit,
         nice=table.nice,
@@ -237,11 +236,11 @@ def _worker(name: str, table: WorkerTable, file: AppFile, presets: Mapping[str, 
         on_killed=table.on_killed,
         recycle=_recycle(table.recycle),
         preset=table.preset,
-        quiet=fitted.quiet,
-        resume=fitted.resume,
+        quiet=settings.quiet,
+        resume=settings.resume,
         supervisor_name=table.supervisor_name or "",
         allow=table.allow,
-        fit=fitted.fit,
+        from_preset=settings.from_preset,
     )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.cmdline.launchers import stands_between
+from unitq.cmdline.invocation import shell_script, stands_between
 from unitq.model.app import KillMode
 from unitq.model.finding import Finding, Level
 from unitq.presets import NONE
-from unitq.presets.detect import recognised, shell_script
+from unitq.presets.detect import framework_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ def of_worker(worker: Worker, presets: Mapping[str, Preset], seen: Seen) -> list
     place = f"workers.{worker.name}"
     if worker.preset == NONE:
         return []
-    looks = recognised(presets, worker.command, seen.heads)
+    looks = framework_of(presets, worker.command, seen.heads)
     if worker.preset is None:
         return [_refused(worker, place, *looks)] if looks else []
     preset = presets.get(worker.preset)
@@ -32,14 +32,14 @@ def of_worker(worker: Worker, presets: Mapping[str, Preset], seen: Seen) -> list
     found = []
     if looks and looks[0].name != preset.name and preset.recognise.command:
         found.append(_another(preset, place, *looks))
-    preset = preset.fitted(worker.command)
+    preset = preset.for_command(worker.command)
     found += _of_stop(worker, preset, place, seen)
     found += _of_prints(worker, preset, place)
     return found
 
 
 def _refused(worker: Worker, place: str, preset: Preset, told: str) -> Finding:
-    fitted = preset.fitted(worker.command)
+    fitted = preset.for_command(worker.command)
     whom = "the main process" if fitted.stop.kill_mode is KillMode.MIXED else "every process"
     return Finding(
         Level.ERROR,
@@ -113,7 +113,7 @@ def _of_stop(worker: Worker, preset: Preset, place: str, seen: Seen) -> Iterator
 def _of_prints(worker: Worker, preset: Preset, place: str) -> Iterator[Finding]:
     prints = preset.prints
     # A script may have the option where the command does not.
-    if prints.given is None or recognised({preset.name: preset}, worker.command, {}) is None:
+    if prints.given is None or framework_of({preset.name: preset}, worker.command, {}) is None:
         return
     if not prints.given.search(worker.command):
         yield Finding(

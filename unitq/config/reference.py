@@ -9,12 +9,20 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from unitq.config import directives
-from unitq.config.schema import AppFile, HooksTable, ProbeTable, RolloutTable, WorkerTable, plain
-from unitq.config.tables import RecycleTable, RedisTable
+from unitq.config.schema import (
+    AppFile,
+    HooksTable,
+    ProbeTable,
+    RecycleTable,
+    RedisTable,
+    RolloutTable,
+    WorkerTable,
+    plain,
+)
 from unitq.config.types import HookTable, SecretTable
 from unitq.model.suggest import either
 from unitq.toml.document import toml
-from unitq.toml.kinds import TYPES, Choice, Kind
+from unitq.toml.types import TYPES, Choice, Kind
 from unitq.toml.values import RESERVED_VARIABLES
 
 if TYPE_CHECKING:

@@ -8,16 +8,32 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from unitq.config import directives, types
-from unitq.config.tables import RecycleTable, RedisTable
 from unitq.model.app import ROLLOUT, App, CodeVersion, Probe, StartLimit, Worker
 from unitq.model.hardening import Hardening
+from unitq.model.recycle import Recycle
 from unitq.model.settings import Duration, OnDrainTimeout, OnFailure, OnKilled, Promote, Share
-from unitq.toml import kinds
-from unitq.toml.kinds import Kind, Table, forms
+from unitq.toml.types import (
+    AnySpan,
+    Command,
+    Flag,
+    KillModeWord,
+    Kind,
+    LongSpan,
+    Name,
+    PresetName,
+    ShortSpan,
+    StopSignal,
+    Table,
+    Variables,
+    Word,
+    forms,
+    key,
+    required,
+)
 
 if TYPE_CHECKING:
     from pydantic_core import core_schema
@@ -33,182 +49,231 @@ def _default(key: str, model: type[App | Probe | Worker] = Worker) -> Any:
     return field.default
 
 
+class RecycleTable(Table):
+    """When an instance is replaced without new code: workers leak, and grow old."""
+
+    memory: types.Size | None = key(
+        "How much an instance may use, as `unitq status` shows it.", "256M"
+    )
+    age: LongSpan | None = key("How long it may run.", "6h")
+    jitter: types.Percentage = key(
+        "How much earlier, different for each instance, so that they are not all due together.",
+        "10%",
+        default=Recycle().jitter,
+    )
+
+
+class RedisTable(Table):
+    """Where the queues are. unitq only reads there. More in [queues.md](queues.md)."""
+
+    url: types.RedisUrl | None = key(
+        "`redis://`, `rediss://` (TLS) or `unix://`. A password in it is shown "
+        "nowhere. With `sentinels` only database, user and TLS count.",
+        "redis://127.0.0.1:6379/0",
+    )
+    preset: PresetName | None = key(
+        "The framework of the keys, for workers without a `preset`.", "php-resque"
+    )
+    prefix: types.KeyPrefix | None = key(
+        "What stands before the keys, with the separator; by default the preset's.", "resque:"
+    )
+    registry_prefix: types.KeyPrefix | None = key(
+        "The same for Horizon's own keys.", "laravel_horizon:"
+    )
+    username: types.PlainText | None = key(
+        "The user (ACL), with `+@read`, and `+select` for a database other than 0.", "unitq"
+    )
+    password_variable: types.VariableName | None = key(
+        "The workers' variable that holds the password.", "REDIS_PASSWORD"
+    )
+    password_file: types.Directory | None = key(
+        "A file with the password and nothing else.", "/etc/shop/redis-password"
+    )
+    password_credential: types.CredentialName | None = key(
+        "A credential of systemd's (`systemd-creds`), in `/etc/credstore` or "
+        "`/etc/credstore.encrypted`.",
+        "shop.redis",
+    )
+    sentinels: types.Sentinels = key(
+        "The Sentinels that know the master.", ["10.0.0.1:26379", "10.0.0.2:26379"], default=()
+    )
+    master: types.PlainText | None = key("The Sentinels' name for the master.", "mymaster")
+    sentinel_username: types.PlainText | None = key("The Sentinels' user.", "unitq")
+    sentinel_password_variable: types.VariableName | None = key(
+        "As `password_variable`.", "SENTINEL_PASSWORD"
+    )
+    sentinel_password_file: types.Directory | None = key(
+        "As `password_file`.", "/etc/shop/sentinel-password"
+    )
+    ca_file: types.Directory | None = key(
+        "Who signed Redis's certificate; by default the system's authorities.",
+        "/etc/ssl/redis-ca.pem",
+    )
+    cert_file: types.Directory | None = key("A client certificate.", "/etc/ssl/unitq.pem")
+    key_file: types.Directory | None = key("The client certificate's key.", "/etc/ssl/unitq.key")
+
+
 class RolloutTable(Table):
     """How a deploy replaces the instances, and when one counts as healthy."""
 
-    max_unavailable: types.Amount = Field(
-        default=ROLLOUT.max_unavailable,
-        description="How many instances of a worker may be down at once. A percentage is rounded "
+    max_unavailable: types.Amount = key(
+        "How many instances of a worker may be down at once. A percentage is rounded "
         "down, to 1 at least without `max_surge`. 0 needs `max_surge`.",
-        examples=[1, "25%"],
+        1,
+        "25%",
+        default=ROLLOUT.max_unavailable,
     )
-    max_surge: types.Amount = Field(
-        default=ROLLOUT.max_surge,
-        description="How many more processes than `instances` there may be meanwhile, draining "
+    max_surge: types.Amount = key(
+        "How many more processes than `instances` there may be meanwhile, draining "
         "ones included. A percentage is rounded up.",
-        examples=[1, "25%"],
+        1,
+        "25%",
+        default=ROLLOUT.max_surge,
     )
-    min_healthy: kinds.ShortSpan = Field(
-        default=ROLLOUT.min_healthy,
-        description="How long a new process must run to count as healthy.",
-        examples=["10s"],
+    min_healthy: ShortSpan = key(
+        "How long a new process must run to count as healthy.", "10s", default=ROLLOUT.min_healthy
     )
-    start_timeout: kinds.LongSpan = Field(
-        default=ROLLOUT.start_timeout,
-        description="How long until there is a new process; with `Type=notify`, until it is "
+    start_timeout: LongSpan = key(
+        "How long until there is a new process; with `Type=notify`, until it is "
         "ready. Then it has failed. systemd's own limit is `TimeoutStartSec`.",
-        examples=["90s"],
+        "90s",
+        default=ROLLOUT.start_timeout,
     )
-    healthy_deadline: kinds.LongSpan = Field(
-        default=ROLLOUT.healthy_deadline,
-        description="How long, from its start, until it is healthy. Then it has failed. Longer "
+    healthy_deadline: LongSpan = key(
+        "How long, from its start, until it is healthy. Then it has failed. Longer "
         "than `min_healthy`.",
-        examples=["2min"],
+        "2min",
+        default=ROLLOUT.healthy_deadline,
     )
-    canary: types.Amount = Field(
+    canary: types.Amount = key(
+        "How many instances of each worker go first. A percentage is rounded up.",
+        1,
+        "10%",
         default=ROLLOUT.canary,
-        description="How many instances of each worker go first. A percentage is rounded up.",
-        examples=[1, "10%"],
     )
-    canary_soak: kinds.ShortSpan = Field(
+    canary_soak: ShortSpan = key(
+        "How long the canaries stay healthy before the others follow.",
+        "5min",
         default=ROLLOUT.canary_soak,
-        description="How long the canaries stay healthy before the others follow.",
-        examples=["5min"],
     )
-    promote: kinds.Word[Promote] = Field(
+    promote: Word[Promote] = key(
+        "After `canary_soak`: `auto` continues, `manual` waits for `unitq rollout promote`.",
+        "auto",
         default=ROLLOUT.promote,
-        description="After `canary_soak`: `auto` continues, `manual` waits for `unitq rollout "
-        "promote`.",
-        examples=["auto"],
     )
-    max_failures: types.Failures = Field(
-        default=ROLLOUT.max_failures,
-        description="How many instances may fail before the rollout stops.",
-        examples=[0],
+    max_failures: types.Failures = key(
+        "How many instances may fail before the rollout stops.", 0, default=ROLLOUT.max_failures
     )
-    on_failure: kinds.Word[OnFailure] = Field(
-        default=ROLLOUT.on_failure,
-        description="After more failures: `rollback` goes back to the last stable revision, "
+    on_failure: Word[OnFailure] = key(
+        "After more failures: `rollback` goes back to the last stable revision, "
         "`pause` leaves all as it is.",
-        examples=["rollback"],
+        "rollback",
+        default=ROLLOUT.on_failure,
     )
-    on_drain_timeout: kinds.Word[OnDrainTimeout] = Field(
-        default=ROLLOUT.on_drain_timeout,
-        description="After `stop_timeout`: `kill` the worker and name it, or `wait` without "
+    on_drain_timeout: Word[OnDrainTimeout] = key(
+        "After `stop_timeout`: `kill` the worker and name it, or `wait` without "
         "limit. A shutdown [has its own limit](operating.md#shutdown-and-reboot).",
-        examples=["kill"],
+        "kill",
+        default=ROLLOUT.on_drain_timeout,
     )
 
 
 class HooksTable(Table):
     """Programs of your own that unitq runs around a deploy."""
 
-    before_deploy: types.Program | None = Field(
-        default=None,
-        description="Before anything changes. If it fails, nothing does.",
-        examples=[["/usr/local/bin/before-deploy"]],
+    before_deploy: types.Program | None = key(
+        "Before anything changes. If it fails, nothing does.", ["/usr/local/bin/before-deploy"]
     )
-    after_deploy: types.Program | None = Field(
-        default=None,
-        description="After a deploy that went well.",
-        examples=[["/usr/local/bin/after-deploy", "shop"]],
+    after_deploy: types.Program | None = key(
+        "After a deploy that went well.", ["/usr/local/bin/after-deploy", "shop"]
     )
-    on_failure: types.Program | None = Field(
-        default=None,
-        description="After one that failed.",
-        examples=[{"command": ["/usr/local/bin/alert"], "timeout": "30s"}],
+    on_failure: types.Program | None = key(
+        "After one that failed.", {"command": ["/usr/local/bin/alert"], "timeout": "30s"}
     )
 
 
 class ProbeTable(Table):
     """Asks a new process whether it does its work, where that it runs does not say enough."""
 
-    command: kinds.Command = Field(
-        description="What asks, in the syntax of the worker's `command`. Exit status 0 says that "
-        "it works.",
-        examples=["bin/probe %i"],
+    command: Command = required(
+        "What asks, in the syntax of the worker's `command`. Exit status 0 says that it works.",
+        "bin/probe %i",
     )
-    timeout: kinds.LongSpan = Field(
+    timeout: LongSpan = key(
+        "How long it may take. Then it has failed, and is ended.",
+        "5s",
         default=_default("timeout", Probe),
-        description="How long it may take. Then it has failed, and is ended.",
-        examples=["5s"],
     )
-    successes: types.Successes = Field(
-        default=_default("successes", Probe),
-        description="How often in a row it must succeed.",
-        examples=[3],
+    successes: types.Successes = key(
+        "How often in a row it must succeed.", 3, default=_default("successes", Probe)
     )
 
 
 class WorkerTable(Table):
     """A worker: a named group of identical instances. `NAME` becomes part of unit names."""
 
-    command: kinds.Command = Field(
-        description="What each instance runs, in systemd's syntax, not a shell's. `%i` is the "
+    command: Command = required(
+        "What each instance runs, in systemd's syntax, not a shell's. `%i` is the "
         "number of the instance. A relative program is one in `directory`.",
-        examples=["/usr/bin/php bin/resque"],
+        "/usr/bin/php bin/resque",
     )
-    preset: kinds.PresetName | None = Field(
-        default=None,
-        description="The framework, of those that `unitq presets` lists. See "
+    preset: PresetName | None = key(
+        "The framework, of those that `unitq presets` lists. See "
         "[frameworks.md](frameworks.md). A framework's command needs it; `none` says "
         "that it is something else.",
-        examples=["php-resque"],
+        "php-resque",
     )
-    queues: types.Queues = Field(
-        default=_default("queues"),
-        description="The queues, the most urgent first. They reach the worker the framework's "
+    queues: types.Queues = key(
+        "The queues, the most urgent first. They reach the worker the framework's "
         "way; without a preset as `QUEUE`, with commas.",
-        examples=[["sms", "default"]],
+        ["sms", "default"],
+        default=_default("queues"),
     )
-    instances: types.Instances = Field(
-        default=1, description="How many run side by side.", examples=[4]
-    )
-    stop_timeout: kinds.AnySpan = Field(
+    instances: types.Instances = key("How many run side by side.", 4, default=1)
+    stop_timeout: AnySpan = key(
+        "How long a job may take to finish when an instance stops. Then it is killed, and named.",
+        "10min",
         default=_default("stop_timeout"),
-        description="How long a job may take to finish when an instance stops. Then it is killed, "
-        "and named.",
-        examples=["10min"],
     )
-    stop_signal: kinds.StopSignal = Field(
+    stop_signal: StopSignal = key(
+        "What tells the worker to finish and exit. Better left to `preset`.",
+        "SIGQUIT",
         default=_default("stop_signal"),
-        description="What tells the worker to finish and exit. Better left to `preset`.",
-        examples=["SIGQUIT"],
     )
-    kill_mode: kinds.KillModeWord = Field(
-        default=_default("kill_mode"),
-        description="Who gets the stop signal: every process, or with `mixed` the main process. "
+    kill_mode: KillModeWord = key(
+        "Who gets the stop signal: every process, or with `mixed` the main process. "
         "Better left to `preset`.",
-        examples=["control-group"],
+        "control-group",
+        default=_default("kill_mode"),
     )
-    restart_delay: kinds.ShortSpan = Field(
+    restart_delay: ShortSpan = key(
+        "How long systemd waits before it restarts an instance that ended.",
+        "1s",
         default=_default("restart_delay"),
-        description="How long systemd waits before it restarts an instance that ended.",
-        examples=["1s"],
     )
-    start_limit: types.Starts = Field(
-        default=_default("start_limit"),
-        description='How often systemd restarts an instance before it gives up: `"5/1min"` is five '
+    start_limit: types.Starts = key(
+        'How often systemd restarts an instance before it gives up: `"5/1min"` is five '
         "times a minute.",
-        examples=["5/1min"],
+        "5/1min",
+        default=_default("start_limit"),
     )
-    allow: types.FindingNames = Field(
+    allow: types.FindingNames = key(
+        "Findings of `unitq check` to silence, by name; added to the app's.",
+        ["pipe"],
         default=_default("allow"),
-        description="Findings of `unitq check` to silence, by name; added to the app's.",
-        examples=[["pipe"]],
     )
-    singleton: kinds.Flag = Field(
-        default=_default("singleton"),
-        description="Whether there are never two processes, as of a scheduler: one instance, no "
+    singleton: Flag = key(
+        "Whether there are never two processes, as of a scheduler: one instance, no "
         "surge, the old process ends first.",
-        examples=[True],
+        True,
+        default=_default("singleton"),
     )
-    on_killed: kinds.Word[OnKilled] = Field(
-        default=_default("on_killed"),
-        description="The job of a killed worker: `report` names it, `requeue` also puts it back "
+    on_killed: Word[OnKilled] = key(
+        "The job of a killed worker: `report` names it, `requeue` also puts it back "
         "at the head of its queue; nearly done, it is then done twice. Only for "
         "php-resque, resque and node-resque; needs `[redis]`.",
-        examples=["report"],
+        "report",
+        default=_default("on_killed"),
     )
     probe: (
         Annotated[
@@ -220,172 +285,131 @@ class WorkerTable(Table):
             ),
         ]
         | None
-    ) = Field(
-        default=None,
-        description="Asks a new process whether it works.",
-        examples=[{"command": "bin/probe %i", "timeout": "5s", "successes": 1}],
+    ) = key(
+        "Asks a new process whether it works.",
+        {"command": "bin/probe %i", "timeout": "5s", "successes": 1},
     )
     recycle: (
         Annotated[RecycleTable, Kind("a table", words="table, see [Recycling](#recycling)")] | None
-    ) = Field(
-        default=None,
-        description="Replaces instances that are too large or too old.",
-        examples=[{"memory": "256M", "age": "6h", "jitter": "10%"}],
+    ) = key(
+        "Replaces instances that are too large or too old.",
+        {"memory": "256M", "age": "6h", "jitter": "10%"},
     )
-    supervisor_name: types.SupervisorName | None = Field(
-        default=None,
-        description="What Supervisor called the first instance ([`unitq "
+    supervisor_name: types.SupervisorName | None = key(
+        "What Supervisor called the first instance ([`unitq "
         "ctl`](leaving-supervisor.md)); the others count on from its last number.",
-        examples=["shop:sms-8000"],
+        "shop:sms-8000",
     )
-    nice: types.Nice | None = Field(
-        default=None, description="Scheduling priority; 19 is the most modest.", examples=[5]
+    nice: types.Nice | None = key("Scheduling priority; 19 is the most modest.", 5)
+    umask: types.Umask | None = key("Permissions that new files do not get.", "0022")
+    limits: directives.Limits = key(
+        "Resource limits.", {"LimitNOFILE": 65536}, default=_default("limits")
     )
-    umask: types.Umask | None = Field(
-        default=None,
-        description="Permissions that new files do not get.",
-        examples=["0022"],
+    user: types.User | None = key("In place of the app's.", "www-data")
+    group: types.User | None = key("In place of the app's.", "www-data")
+    directory: types.Directory | None = key("In place of the app's.", "/srv/shop/current")
+    environment: Variables = key(
+        "Added to the app's; the same name here wins.", {"QUEUE_WAIT": 5}, default=()
     )
-    limits: directives.Limits = Field(
-        default=_default("limits"),
-        description="Resource limits.",
-        examples=[{"LimitNOFILE": 65536}],
+    environment_file: types.Files | None = key("In place of the app's.", "/etc/shop/sms.env")
+    hardening: Word[Hardening] | None = key("In place of the app's.", "strict")
+    writable: types.Writable | None = key(
+        "In place of the app's.", ["storage", "/srv/shop/shared/log"]
     )
-    user: types.User | None = Field(
-        default=None, description="In place of the app's.", examples=["www-data"]
-    )
-    group: types.User | None = Field(
-        default=None, description="In place of the app's.", examples=["www-data"]
-    )
-    directory: types.Directory | None = Field(
-        default=None,
-        description="In place of the app's.",
-        examples=["/srv/shop/current"],
-    )
-    environment: kinds.Variables = Field(
+    credentials: types.Credentials = key(
+        "Added to the app's; the same name here wins.",
+        {"SMS_KEY": "/etc/credstore.encrypted/shop.sms"},
         default=(),
-        description="Added to the app's; the same name here wins.",
-        examples=[{"QUEUE_WAIT": 5}],
     )
-    environment_file: types.Files | None = Field(
-        default=None,
-        description="In place of the app's.",
-        examples=["/etc/shop/sms.env"],
-    )
-    hardening: kinds.Word[Hardening] | None = Field(
-        default=None, description="In place of the app's.", examples=["strict"]
-    )
-    writable: types.Writable | None = Field(
-        default=None,
-        description="In place of the app's.",
-        examples=[["storage", "/srv/shop/shared/log"]],
-    )
-    credentials: types.Credentials = Field(
-        default=(),
-        description="Added to the app's; the same name here wins.",
-        examples=[{"SMS_KEY": "/etc/credstore.encrypted/shop.sms"}],
-    )
-    unit: directives.UnitSection = Field(
+    unit: directives.UnitSection = key(
+        "Other directives for `[Unit]`.",
+        {"OnFailure": "alert@%n.service"},
         default=_default("unit"),
-        description="Other directives for `[Unit]`.",
-        examples=[{"OnFailure": "alert@%n.service"}],
     )
-    service: directives.ServiceSection = Field(
+    service: directives.ServiceSection = key(
+        "Other directives for `[Service]`.",
+        {"MemoryMax": "512M", "ProtectHome": True},
         default=_default("service"),
-        description="Other directives for `[Service]`.",
-        examples=[{"MemoryMax": "512M", "ProtectHome": True}],
     )
 
 
 class AppFile(Table):
     """One app: its workers, and what they have in common."""
 
-    app: kinds.Name = Field(
-        description="The app's name, a part of unit names. Another name is another app.",
-        examples=["shop"],
+    app: Name = required(
+        "The app's name, a part of unit names. Another name is another app.", "shop"
     )
-    user: types.User | None = Field(
-        default=None,
-        description='The account of the workers. Required, except with `--user`. `"root"` has to '
+    user: types.User | None = key(
+        'The account of the workers. Required, except with `--user`. `"root"` has to '
         "be written out.",
-        examples=["www-data"],
+        "www-data",
     )
-    group: types.User | None = Field(
-        default=None, description="Their group; by default the user's.", examples=["www-data"]
-    )
-    directory: types.Directory | None = Field(
-        default=None,
-        description="Where the code is and the workers start. A symlink is followed at deploy. "
+    group: types.User | None = key("Their group; by default the user's.", "www-data")
+    directory: types.Directory | None = key(
+        "Where the code is and the workers start. A symlink is followed at deploy. "
         "Required here or in every worker.",
-        examples=["/srv/shop/current"],
+        "/srv/shop/current",
     )
-    environment: kinds.Variables = Field(
+    environment: Variables = key(
+        "Variables, literally: `%`, `$` and quotes mean nothing. Only root can read them.",
+        {"APP_ENV": "production"},
         default=(),
-        description="Variables, literally: `%`, `$` and quotes mean nothing. Only root can read "
-        "them.",
-        examples=[{"APP_ENV": "production"}],
     )
-    environment_file: types.Files | None = Field(
-        default=None,
-        description="Files with more variables ([how they are "
+    environment_file: types.Files | None = key(
+        "Files with more variables ([how they are "
         "read](your-worker.md#environment-files)). A deploy copies them.",
-        examples=["/etc/shop/env"],
+        "/etc/shop/env",
     )
-    hardening: kinds.Word[Hardening] | None = Field(
-        default=None,
-        description="How much of the machine workers can reach: [hardening.md](hardening.md).",
-        examples=["standard"],
+    hardening: Word[Hardening] | None = key(
+        "How much of the machine workers can reach: [hardening.md](hardening.md).", "standard"
     )
-    writable: types.Writable = Field(
-        default=(),
-        description='What `hardening = "strict"` lets them write to. A relative path is in the '
+    writable: types.Writable = key(
+        'What `hardening = "strict"` lets them write to. A relative path is in the '
         "instance's own release.",
-        examples=[["storage", "/srv/shop/shared/log"]],
-    )
-    credentials: types.Credentials = Field(
+        ["storage", "/srv/shop/shared/log"],
         default=(),
-        description="Secrets, as files in `$CREDENTIALS_DIRECTORY`.",
-        examples=[{"DB_PASSWORD": "/etc/credstore.encrypted/shop.db"}],
     )
-    allow: types.FindingNames = Field(
-        default=_default("allow", App),
-        description="Findings of `unitq check` to silence, by [name](your-worker.md#findings), "
+    credentials: types.Credentials = key(
+        "Secrets, as files in `$CREDENTIALS_DIRECTORY`.",
+        {"DB_PASSWORD": "/etc/credstore.encrypted/shop.db"},
+        default=(),
+    )
+    allow: types.FindingNames = key(
+        "Findings of `unitq check` to silence, by [name](your-worker.md#findings), "
         "for all workers.",
-        examples=[["env-file"]],
+        ["env-file"],
+        default=_default("allow", App),
     )
-    code_version: kinds.Word[CodeVersion] = Field(
-        default=CodeVersion.AUTO,
-        description="What makes new code: `release` is the directory that `directory` leads to, "
+    code_version: Word[CodeVersion] = key(
+        "What makes new code: `release` is the directory that `directory` leads to, "
         "`git` is HEAD and whether files differ from it, `always` is each deploy. "
         "`auto` is `release` for a symlink, else `git` if there is one, else "
         "`always`.",
-        examples=["auto"],
+        "auto",
+        default=CodeVersion.AUTO,
     )
-    history: types.History = Field(
+    history: types.History = key(
+        "How many revisions are kept. Those in use are kept anyway.",
+        10,
         default=_default("history", App),
-        description="How many revisions are kept. Those in use are kept anyway.",
-        examples=[10],
     )
-    after: types.UnitNames = Field(
-        default=_default("after", App),
-        description="Units of this machine that workers need: started before them, stopped after "
+    after: types.UnitNames = key(
+        "Units of this machine that workers need: started before them, stopped after "
         "them. Redis and RabbitMQ [are found](operating.md#shutdown-and-reboot).",
-        examples=[["postgresql.service"]],
+        ["postgresql.service"],
+        default=_default("after", App),
     )
-    redis: RedisTable = Field(
-        default=RedisTable.model_construct(), description="Where the queues are."
+    redis: RedisTable = key("Where the queues are.", default=RedisTable.model_construct())
+    rollout: RolloutTable = key(
+        "How a deploy replaces the instances.", default=RolloutTable.model_construct()
     )
-    rollout: RolloutTable = Field(
-        default=RolloutTable.model_construct(), description="How a deploy replaces the instances."
+    hooks: HooksTable = key(
+        "Programs that unitq runs around a deploy.", default=HooksTable.model_construct()
     )
-    hooks: HooksTable = Field(
-        default=HooksTable.model_construct(),
-        description="Programs that unitq runs around a deploy.",
-    )
-    workers: dict[kinds.Name, WorkerTable] = Field(
-        description="The workers by name; at least one.",
+    workers: dict[Name, WorkerTable] = required(
+        "The workers by name; at least one.",
+        {"sms": {"command": "/usr/bin/php bin/resque"}},
         min_length=1,
-        examples=[{"sms": {"command": "/usr/bin/php bin/resque"}}],
     )
 
 

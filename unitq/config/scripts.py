@@ -7,12 +7,12 @@ import shutil
 import stat
 from typing import TYPE_CHECKING
 
+from unitq.cmdline.invocation import HEAD_MAX, main_process, scripts
 from unitq.config.apply_preset import below_scripts
 from unitq.config.option_lint import settings_files
 from unitq.linux.links import changes_in_place
-from unitq.linux.trust import resolved
+from unitq.linux.trust import resolve
 from unitq.model.finding import Seen
-from unitq.presets.detect import HEAD_MAX, main_process, scripts
 from unitq.systemd.envfile import assignments
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def of_app(
     return found
 
 
-def fitted(app: App, code: Mapping[str, Code]) -> App:
+def adapt(app: App, code: Mapping[str, Code]) -> App:
     """The app as its units are to be, where that depends on what scripts say."""
     return below_scripts(app, of_app(app, code))
 
@@ -106,7 +106,7 @@ def _beginning(path: str, count: int) -> bytes:
     if "\0" in path:
         return b""
     try:
-        with resolved(path) as found:
+        with resolve(path) as found:
             # Looked at before it is opened: to open a device can be an order, as to a watchdog.
             # The kernel's own files, in /proc, have no size, and some are changed by being read.
             status = os.fstat(found.descriptor)

@@ -61,7 +61,7 @@ def _of_watchdog(worker: Worker) -> Iterator[Finding]:
     values = _values(worker, "WatchdogSec")
     if not values or values[-1] in ("", "0", "infinity"):
         return
-    preset = dict(worker.fit.service)
+    preset = dict(worker.from_preset.service)
     kinds = _values(worker, "Type") or [preset.get("Type", "exec")]
     answers = _values(worker, "NotifyAccess") or "NotifyAccess" in preset
     if answers or kinds[-1].startswith("notify"):

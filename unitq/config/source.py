@@ -12,7 +12,7 @@ from unitq.config.delegation import Delegation
 from unitq.errors import ConfigError, NoMatchError, PreflightError, UnitqError
 from unitq.linux import files, obeyed, text_file
 from unitq.linux.account import account, name_of
-from unitq.linux.trust import ANYONE, ROOT, resolved
+from unitq.linux.trust import ANYONE, ROOT, resolve
 from unitq.model import layout
 from unitq.revisions import state
 from unitq.toml import document as toml_document
@@ -82,7 +82,7 @@ def around(every: Sequence[Candidate], cwd: str) -> list[Candidate]:
 def glance(path: Path) -> Candidate:
     """Returns what a file says it is about. Checks nothing else, and obeys nothing."""
     try:
-        document = toml_document.parsed(text_file.text(path, FILE_MAX, _WHAT), str(path))
+        document = toml_document.load(text_file.text(path, FILE_MAX, _WHAT), str(path))
     except (OSError, UnitqError):
         return Candidate(path, None, ())
     workers = document.get("workers")
@@ -98,7 +98,7 @@ def same(one: str | Path, other: str | Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def remembered(path: Path, app: App) -> str:
+def path_to_remember(path: Path, app: App) -> str:
     """Returns the path to remember a file by: through the link that each release moves.
 
     The next deploy then reads the file of the next release.
@@ -117,13 +117,13 @@ def _by_link(path: Path, found: str, directories: Sequence[str]) -> str:
     return os.path.abspath(path)
 
 
-def moved_from(path: Path, before: str, app: App) -> str | None:
+def conflicting_file(path: Path, before: str, app: App) -> str | None:
     """Returns the other file that this app was installed from; None where there is no conflict.
 
     A file that is gone, or is about another app by now, is none, unless an account that is not
     root decides what this one says.
     """
-    if _real(path, app) == os.path.realpath(before) or remembered(path, app) == before:
+    if _real(path, app) == os.path.realpath(before) or path_to_remember(path, app) == before:
         return None
     if app.owner is None and glance(Path(before)).app != app.name:
         return None
@@ -154,7 +154,7 @@ def read(path: Path) -> Read:
     except obeyed.ForeignFileError as error:
         refusal, listed = error, False
     # A link may lead one trusted file to another: each account has a say over its own only.
-    for entry in (each for each in trusted_files() if same(each.path, path)):
+    for entry in (each for each in trust_list() if same(each.path, path)):
         trusted, listed = (_owner(path, entry),), True
         try:
             found = Read(*obeyed.read(path, FILE_MAX, _WHAT, trusted=trusted), entry)
@@ -281,7 +281,7 @@ def _ways_out(path: Path, control: Control) -> tuple[str, str]:
 
 def others(places: Layout, path: Path, app: App) -> list[str]:
     """Returns the installed apps that were deployed from this file under another name."""
-    names = (str(path), remembered(path, app))
+    names = (str(path), path_to_remember(path, app))
     found = []
     for name in state.apps(places):
         try:
@@ -298,7 +298,7 @@ def list_path() -> Path:
     return Path(layout.system().config_dir) / "trust"
 
 
-def trusted_files() -> tuple[Delegation, ...]:
+def trust_list() -> tuple[Delegation, ...]:
     """Returns the list. Raises ForeignFileError where others may write to it."""
     path = list_path()
     try:
@@ -331,8 +331,7 @@ class TrustedFile(NamedTuple):
 def trusted_list() -> list[TrustedFile]:
     """Returns the list with what is to be seen of each file. Raises ForeignFileError."""
     return [
-        TrustedFile(entry, glance(Path(entry.path)).app, obstacle(entry))
-        for entry in trusted_files()
+        TrustedFile(entry, glance(Path(entry.path)).app, obstacle(entry)) for entry in trust_list()
     ]
 
 
@@ -370,7 +369,7 @@ def trust(path: Path, owner: str, run_as: Sequence[str]) -> Delegation:
             )
     entry = Delegation(os.path.abspath(path), owner, tuple(dict.fromkeys(run_as)))
     try:
-        with resolved(path) as found:
+        with resolve(path) as found:
             wrong, needed = found.beyond(account(owner).uid), found.controls
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
@@ -387,13 +386,13 @@ def trust(path: Path, owner: str, run_as: Sequence[str]) -> Delegation:
             f"{path}: only root can change it, so root obeys it without that",
             hint=f"unitq -c {shlex.quote(entry.path)} deploy",
         )
-    _write([each for each in trusted_files() if not same(each.path, path)] + [entry])
+    _write([each for each in trust_list() if not same(each.path, path)] + [entry])
     return entry
 
 
 def distrust(path: Path) -> Delegation:
     """Takes a file off the list. Raises NoMatchError where it is not on it."""
-    known = trusted_files()
+    known = trust_list()
     entry = next((each for each in known if os.path.abspath(path) == each.path), None)
     entry = entry or next((each for each in known if same(each.path, path)), None)
     if entry is None:
@@ -407,7 +406,7 @@ def distrust(path: Path) -> Delegation:
 
 def _write(entries: list[Delegation]) -> None:
     path = list_path()
-    with files.nothing_changed("cannot write"):
+    with files.preflight_errors("cannot write"):
         files.folder(path.parent)
         files.replace(path, delegation.dump(entries).encode(), 0o644)
 

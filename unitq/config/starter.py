@@ -53,7 +53,7 @@ def write(
     path = Path(config or ("unitq.toml" if user else layout.config_dir / f"{name}.toml"))
     if os.path.exists(path) and not force:
         raise ConfigError(f"{path} is there already", hint="--force replaces it")
-    with files.nothing_changed("cannot write"):
+    with files.preflight_errors("cannot write"):
         text = starter(
             app=name,
             directory=str(code),
@@ -74,7 +74,7 @@ def _defaults(preset: Preset) -> dict[str, str]:
     """What a worker of this framework has where the file says nothing."""
     if preset.name == NONE:
         return {}
-    stop = preset.fitted(preset.command).stop
+    stop = preset.for_command(preset.command).stop
     return {
         "stop_timeout": str(stop.timeout),
         "stop_signal": stop.signal,

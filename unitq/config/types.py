@@ -13,7 +13,7 @@ from unitq.model.app import INSTANCES_MAX, Credential, Hook, StartLimit
 from unitq.model.names import UNIT_NAME
 from unitq.model.settings import Duration, Share
 from unitq.toml import values
-from unitq.toml.kinds import (
+from unitq.toml.types import (
     FINDING,
     SOME,
     Flag,
@@ -22,12 +22,14 @@ from unitq.toml.kinds import (
     LongSpan,
     Table,
     all_of,
-    bounded,
+    at_most,
     forms,
-    listed,
+    key,
+    list_of,
+    required,
     whole,
 )
-from unitq.toml.values import MistakeError, MistakesError
+from unitq.toml.values import InvalidValueError
 
 TEXT_MAX = 255
 
@@ -49,7 +51,7 @@ Files = Annotated[
     tuple[str, ...],
     Kind(
         _FILES,
-        forms(Annotated[str, _File], items=Annotated[tuple[str, ...], listed(_File, _FILES)]),
+        forms(Annotated[str, _File], items=Annotated[tuple[str, ...], list_of(_File, _FILES)]),
         lambda given: (given,) if isinstance(given, str) else given,
         "absolute path, or list of them",
     ),
@@ -65,27 +67,27 @@ def _writable(value: str) -> str:
 
 _WRITABLE = Kind('a path such as "storage" or "/srv/shop/shared/log"', SOME, _writable)
 _WRITABLES = 'a list of paths such as ["storage", "/srv/shop/shared/log"]'
-Writable = Annotated[tuple[str, ...], listed(_WRITABLE, _WRITABLES, "list of paths")]
+Writable = Annotated[tuple[str, ...], list_of(_WRITABLE, _WRITABLES, "list of paths")]
 
 
 def _queue(name: str) -> str:
     if not name.strip() or name != name.strip():
         raise ValueError(name)
     if "," in name:
-        raise MistakeError(why="a comma stands between queues; write them as a list")
-    return bounded(TEXT_MAX)(name)
+        raise InvalidValueError(why="a comma stands between queues; write them as a list")
+    return at_most(TEXT_MAX)(name)
 
 
 _QUEUE = Kind('the name of a queue such as "default"', SOME, _queue)
 _QUEUES = 'a list of names such as ["sms", "default"]'
-Queues = Annotated[tuple[str, ...], listed(_QUEUE, _QUEUES, "list of strings")]
+Queues = Annotated[tuple[str, ...], list_of(_QUEUE, _QUEUES, "list of strings")]
 
 _UNIT = Kind('the name of a unit such as "postgresql.service"', all_of(UNIT_NAME, TEXT_MAX))
 _UNITS = 'a list of units such as ["postgresql.service"]'
-UnitNames = Annotated[tuple[str, ...], listed(_UNIT, _UNITS, "list of units")]
+UnitNames = Annotated[tuple[str, ...], list_of(_UNIT, _UNITS, "list of units")]
 FindingNames = Annotated[
     tuple[str, ...],
-    listed(FINDING, 'a list of names such as ["pipe"]', "list of names of findings"),
+    list_of(FINDING, 'a list of names such as ["pipe"]', "list of names of findings"),
 ]
 
 # What Supervisor takes for a name, and a script can say: no blanks, no ":", "/" or "*".
@@ -152,7 +154,7 @@ Registered = Annotated[str, Kind(PROBE, REGISTERED)]
 def _secret(path: str) -> str:
     path = values.path(path)
     if path.endswith((" ", "\\")):
-        raise MistakeError(why="must end neither in a blank nor in a backslash")
+        raise InvalidValueError(why="must end neither in a blank nor in a backslash")
     return path
 
 
@@ -167,15 +169,14 @@ class SecretTable(Table):
     ([how](hardening.md#credentials)).
     """
 
-    path: _SecretFile = Field(
-        description="The file. The whole path belongs to root (with `--user`, or to you).",
-        examples=["/etc/credstore.encrypted/shop.db"],
+    path: _SecretFile = required(
+        "The file. The whole path belongs to root (with `--user`, or to you).",
+        "/etc/credstore.encrypted/shop.db",
     )
-    encrypted: Flag | None = Field(
-        default=None,
-        description="Whether `systemd-creds encrypt --name=NAME` wrote it; in a directory that "
+    encrypted: Flag | None = key(
+        "Whether `systemd-creds encrypt --name=NAME` wrote it; in a directory that "
         "ends with `.encrypted`: yes. With `--user` files are plain.",
-        examples=[False],
+        False,
     )
 
 
@@ -213,7 +214,7 @@ Credentials = Annotated[
 
 def _program(words: tuple[str, ...]) -> tuple[str, ...]:
     if not words[0]:
-        raise MistakesError([MistakeError("the program to run", at=(0,))])
+        raise InvalidValueError("the program to run", at=(0,))
     return words
 
 
@@ -229,21 +230,17 @@ Arguments = Annotated[tuple[str, ...], Kind(_ARGUMENTS, _Words, _program, "list 
 class HookTable(Table):
     """A hook is a program and its arguments, or a table ([when they run](deploying.md#hooks))."""
 
-    command: Arguments = Field(
-        description="Program and arguments, without a shell or `$PATH`. It runs in the directory "
+    command: Arguments = required(
+        "Program and arguments, without a shell or `$PATH`. It runs in the directory "
         "of unitq.toml, where a relative path begins.",
-        examples=[["bin/hook", "shop"]],
+        ["bin/hook", "shop"],
     )
-    timeout: LongSpan = Field(
+    timeout: LongSpan = key(
+        "Then its process group gets SIGTERM, after five more seconds SIGKILL.",
+        "30s",
         default=Hook(()).timeout,
-        description="Then its process group gets SIGTERM, after five more seconds SIGKILL.",
-        examples=["30s"],
     )
-    user: User | None = Field(
-        default=None,
-        description="Its account; else the one that runs unitq.",
-        examples=["www-data"],
-    )
+    user: User | None = key("Its account; else the one that runs unitq.", "www-data")
 
 
 Program = Annotated[
@@ -259,7 +256,7 @@ Program = Annotated[
 def _text(shortest: int) -> Kind:
     shape = Annotated[str, Field(min_length=shortest, max_length=TEXT_MAX)]
     expected = f"a string of {shortest} to {TEXT_MAX} characters"
-    return Kind(expected, shape, bounded(TEXT_MAX), "string")
+    return Kind(expected, shape, at_most(TEXT_MAX), "string")
 
 
 KeyPrefix = Annotated[str, _text(0)]
@@ -282,7 +279,7 @@ def _sentinel(place: str) -> str:
 _PLACE = r"([^\s:/@]+|\[[0-9A-Fa-f:.]+\]):[1-9][0-9]{0,4}"
 _SENTINEL = Kind('a place such as "10.0.0.1:26379"', _PLACE, _sentinel)
 _SENTINELS = 'a list of places such as ["10.0.0.1:26379", "10.0.0.2:26379"]'
-Sentinels = Annotated[tuple[str, ...], listed(_SENTINEL, _SENTINELS, "list of `host:port`", 1)]
+Sentinels = Annotated[tuple[str, ...], list_of(_SENTINEL, _SENTINELS, "list of `host:port`", 1)]
 
 
 def _redis_url(value: str) -> str:
@@ -292,18 +289,20 @@ def _redis_url(value: str) -> str:
     if any(c.isspace() for c in value) or port == 0:
         raise ValueError
     if url.fragment:
-        raise MistakeError(why='"#" in a URL is written as "%23"')
+        raise InvalidValueError(why='"#" in a URL is written as "%23"')
     if url.scheme == "unix" and not url.path.startswith("/"):
-        raise MistakeError('an absolute path in the URL: "unix:///run/redis.sock"')
+        raise InvalidValueError('an absolute path in the URL: "unix:///run/redis.sock"')
     if url.scheme != "unix" and not url.hostname:
-        raise MistakeError('a host in the URL: "redis://127.0.0.1:6379/0"')
+        raise InvalidValueError('a host in the URL: "redis://127.0.0.1:6379/0"')
     if url.scheme != "unix" and not re.fullmatch(r"/?|/[0-9]{1,9}", url.path):
-        raise MistakeError('a database number at the end of the URL: "redis://127.0.0.1:6379/0"')
+        raise InvalidValueError(
+            'a database number at the end of the URL: "redis://127.0.0.1:6379/0"'
+        )
     for part in url.query.split("&") if url.query else []:
         key, _, number = part.partition("=")
         if key != "db" or not re.fullmatch(r"[0-9]{1,9}", number):
             # redis-py would take any option of its own here, a switched-off check of TLS too.
-            raise MistakeError(why='after "?" there may be "db=NUMBER" and nothing else')
+            raise InvalidValueError(why='after "?" there may be "db=NUMBER" and nothing else')
     return value
 
 

@@ -6,13 +6,14 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cmdline.launchers import rewritten, shell_wrapped, words_of
+from unitq.cmdline.exec_line import words_of
+from unitq.cmdline.invocation import command_with_exec, inline_script, parse_head, script_run
 from unitq.cmdline.shell import Command, Script, parse, script_of, with_exec
 from unitq.cmdline.wrappers import LAUNCHERS, Kind, Use, unwrap
 from unitq.model.app import KillMode
 from unitq.model.finding import Certainty, Finding, Level
-from unitq.presets.detect import is_known, parse_head, script_run
-from unitq.toml.document import quoted
+from unitq.presets.detect import is_known
+from unitq.toml.document import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -355,7 +356,7 @@ def _script(ground: _Ground, below: Below) -> Iterator[Finding]:
 def _one_line(ground: _Ground, below: Below) -> Iterator[Finding]:
     """A shell with `-c` that stays above the worker."""
     worker, place = ground.worker, ground.place
-    text = shell_wrapped(worker.command)
+    text = inline_script(worker.command)
     better = (with_exec(text) if text else "") or "the last of its script"
     if ground.mixed:
         yield Finding(
@@ -367,7 +368,7 @@ def _one_line(ground: _Ground, below: Below) -> Iterator[Finding]:
             "shell",
         )
     elif not ground.drains_all:
-        line = rewritten(worker.command)
+        line = command_with_exec(worker.command)
         hint = "start the worker's command itself, or by `exec`"
         yield ground.every_process("a shell", f"command = {_toml(line)}" if line else hint, "shell")
     elif worker.stop_signal in ("SIGQUIT", "SIGINT") and below.command.background:
@@ -399,7 +400,7 @@ def _without_pipe(script: Script) -> str:
         if command.piped == "right" and command.words[:1] == ("tee",):
             files = [word for word in command.words[1:] if not word.startswith("-")]
             if files and files[0].startswith("/"):
-                to = quoted(f"append:{files[0]}")
+                to = quote(f"append:{files[0]}")
                 return (
                     "leave the pipe out, and write: "
                     f"service = {{ StandardOutput = {to}, StandardError = {to} }}"

@@ -57,10 +57,10 @@ def _of_polkit() -> Iterator[Finding]:
 
 def _of_the_configuration(path: Path) -> Iterator[Finding]:
     try:
-        with trust.resolved(path) as found:
+        with trust.resolve(path) as found:
             if other := found.beyond():
                 mend = f"`chown root {other.path} && chmod go-w {other.path}`"
-                yield Finding(Level.ERROR, str(path), trust.spelled(other), mend, _NOT_ROOTS)
+                yield Finding(Level.ERROR, str(path), trust.describe(other), mend, _NOT_ROOTS)
     except OSError as error:
         yield Finding(
             Level.ERROR,
@@ -76,9 +76,9 @@ def _of_the_program() -> Iterator[Finding]:
     places = [sys.executable, *{sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}]
     folder = str(Path(__file__).parents[1])
     for place in (*places, folder):
-        with trust.resolved(place) as found:
+        with trust.resolve(place) as found:
             if other := found.beyond():
-                yield Finding(Level.ERROR, place, trust.spelled(other), _ELSEWHERE, _NOT_ROOTS)
+                yield Finding(Level.ERROR, place, trust.describe(other), _ELSEWHERE, _NOT_ROOTS)
                 return
     for place in (*places[1:], folder):
         if other_file := next(_not_roots(place), None):

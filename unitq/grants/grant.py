@@ -80,13 +80,13 @@ def grant_list(scope: Scope) -> GrantList:
 
 def preview(scope: Scope, group: str) -> dict[Path, str]:
     """Returns the files that a grant would write, with their texts."""
-    return store.files_of({*store.grants(), _new(scope, group)})
+    return store.file_texts({*store.grants(), _new(scope, group)})
 
 
 def install(scope: Scope, group: str | None) -> Granted:
     """Grants it; without a group, all that is granted is written again, where it still may be."""
     _need_root()
-    with store.locked():
+    with store.lock():
         before = set(store.grants())
         if group is None and not before:
             raise ConfigError("nothing is granted yet", hint="--group GROUP -a APP says to whom")
@@ -103,7 +103,7 @@ def install(scope: Scope, group: str | None) -> Granted:
 def revoke(scope: Scope, group: str | None) -> Revoked:
     """Takes back what was granted: of the app, the group, or both; or all."""
     _need_root()
-    with store.locked():
+    with store.lock():
         before = set(store.grants())
         gone = {
             grant
@@ -129,7 +129,7 @@ def _readable_by(grant: Grant) -> bool:
 def _new(scope: Scope, group: str) -> Grant:
     """The grant that is meant, checked. Raises UnitqError where it must not be given."""
     app = scope.app or _only_app(scope)
-    new = model.checked(app, group)
+    new = model.validate(app, group)
     path = checks.config(app)
     if not os.path.exists(path):
         raise NoMatchError(

@@ -41,7 +41,7 @@ class Grant(NamedTuple):
     group: str
 
 
-def checked(app: str, group: str) -> Grant:
+def validate(app: str, group: str) -> Grant:
     """A grant of these names. Raises ConfigError where one could mean something else in a rule."""
     if not _APP.fullmatch(app):
         raise ConfigError(f"{app!r} is no name of an app", hint="letters, digits, - and _")
@@ -68,19 +68,19 @@ def unit(verb: str, app: str, member: str) -> str:
 
     The account is part of the name, so that polkit, which knows who asks, vouches for it.
     """
-    return f"{prefix(verb, app)}{_escaped(member)}.service"
+    return f"{prefix(verb, app)}{_escape(member)}.service"
 
 
 def instance(text: str) -> tuple[str, str]:
     """The app and the member that a unit's instance names. Raises ConfigError."""
     app, colon, escaped = text.partition(":")
     member = unquote(escaped.replace("\\x", "%"))
-    if not colon or not _APP.fullmatch(app) or not member or _escaped(member) != escaped:
+    if not colon or not _APP.fullmatch(app) or not member or _escape(member) != escaped:
         raise ConfigError(f"{text!r} names no app and account", hint="expected APP:ACCOUNT")
     return app, member
 
 
-def _escaped(member: str) -> str:
+def _escape(member: str) -> str:
     # As encodeURIComponent() of the rule's JavaScript does it, with the "\x" of systemd-escape(1)
     # for the "%" that a unit's name may not hold.
     return quote(member, safe="").replace("~", "%7E").replace("%", "\\x")
@@ -96,7 +96,7 @@ def parse(text: str, source: str) -> tuple[Grant, ...]:
     """The grants that such a file holds. Raises ConfigError where it is none."""
     try:
         rows = json.loads(text)["grants"]
-        return tuple(sorted({checked(row["app"], row["group"]) for row in rows}))
+        return tuple(sorted({validate(row["app"], row["group"]) for row in rows}))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(
             f"{source}: no record of grants: {error!r}",

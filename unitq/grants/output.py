@@ -57,7 +57,7 @@ class Reader:
 
 
 @contextmanager
-def kept(unit: str, invocation: str, group: int) -> Iterator[tuple[io.TextIOWrapper, ...]]:
+def keep(unit: str, invocation: str, group: int) -> Iterator[tuple[io.TextIOWrapper, ...]]:
     """Two streams, for output and errors: into the journal, and for this group. Raises OSError.
 
     What the unit's earlier runs have printed goes.

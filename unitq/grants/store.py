@@ -47,10 +47,10 @@ class State(StrEnum):
 def grants() -> tuple[Grant, ...]:
     """All grants. Raises ConfigError, and NotPermittedError where others than root wrote them."""
     try:
-        with trust.resolved(RECORD) as found:
+        with trust.resolve(RECORD) as found:
             if other := found.beyond():
                 raise NotPermittedError(
-                    f"{RECORD} is not obeyed: {trust.spelled(other)}",
+                    f"{RECORD} is not obeyed: {trust.describe(other)}",
                     hint=f"`ls -ld {other.path}`; only root may own and write it",
                 )
             with open(found.open(), "rb") as file:
@@ -65,7 +65,7 @@ def program() -> tuple[str, ...]:
     return (sys.executable, "-I", "-m", "unitq.cli.grant.granted")
 
 
-def files_of(wanted: Iterable[Grant]) -> dict[Path, str]:
+def file_texts(wanted: Iterable[Grant]) -> dict[Path, str]:
     """The text of every file that these grants need; none for none."""
     from unitq.grants.units import TEMPLATE, units
 
@@ -82,7 +82,7 @@ def files_of(wanted: Iterable[Grant]) -> dict[Path, str]:
 
 def states(wanted: Iterable[Grant]) -> dict[Path, State]:
     """How each file is that these grants need."""
-    return {path: _state(path, text) for path, text in files_of(wanted).items()}
+    return {path: _state(path, text) for path, text in file_texts(wanted).items()}
 
 
 def _state(path: Path, text: str) -> State:
@@ -96,9 +96,9 @@ def _state(path: Path, text: str) -> State:
 
 
 @contextmanager
-def locked() -> Iterator[None]:
+def lock() -> Iterator[None]:
     """Holds the grants against another `unitq grant`, which waits meanwhile."""
-    with files.nothing_changed("cannot take the lock"):
+    with files.preflight_errors("cannot take the lock"):
         files.folder(_LOCK.parent)
         descriptor = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -114,7 +114,7 @@ def install(systemd: Systemd, wanted: Iterable[Grant]) -> bool:
     Raises PreflightError where a file is in the way, or the disk says no. What is taken away ends
     before what belongs to it goes, and what is given begins once all that belongs to it is there.
     """
-    texts = files_of(wanted)
+    texts = file_texts(wanted)
     ours = {RECORD, RULE, *(UNITS / model.template(verb) for verb in model.VERBS)}
     for path in ours - {RECORD}:
         _refuse_foreign(path)
@@ -124,7 +124,7 @@ def install(systemd: Systemd, wanted: Iterable[Grant]) -> bool:
     order = [RULE, RECORD] if taken_away else [RECORD, RULE]
     units = [path for path in (*fresh, *stale) if path.parent == UNITS]
     before, after = ([], units) if taken_away else (units, [])
-    with files.nothing_changed("cannot grant"):
+    with files.preflight_errors("cannot grant"):
         for path in (*before, *(path for path in order if path in (*fresh, *stale)), *after):
             if path in texts:
                 files.folder(path.parent)

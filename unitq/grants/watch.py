@@ -54,7 +54,7 @@ def follow(scope: Scope, show: Callable[[], None]) -> Followed:
     else:
         _wait_unseen(scope, app, show)
     # Connected anew: hours may have passed.
-    for granted, found in _failed(scope.systemd(), app):
+    for granted, found in _failures(scope.systemd(), app):
         if found.at > last.at:
             unit, last = granted, found
     show()
@@ -86,7 +86,7 @@ def _wait_unseen(scope: Scope, app: str, show: Callable[[], None]) -> None:
         state.wait_for(story.pid if story and at_work else os.getpid(), _LOOK_AGAIN)
 
 
-def _failed(systemd: Systemd, app: str) -> Iterator[tuple[str, Ended]]:
+def _failures(systemd: Systemd, app: str) -> Iterator[tuple[str, Ended]]:
     """Yields the units of members that have failed, and how."""
     # What else a member may start is none that one leaves and comes back to.
     for row in systemd.units(_units(app, ("deploy", "rollback"))):

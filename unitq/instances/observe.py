@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.cmdline.wrappers import CLIENTS, WAITING
-from unitq.instances.state import STOPPING, keeper
+from unitq.instances.state import STOPPING, wrapper
 from unitq.linux import proc
 from unitq.model import names
 from unitq.model.release_names import in_another
@@ -55,7 +55,7 @@ class Instance(NamedTuple):
     since: float | None = None  # seconds since 1970 when it got into its state
     restarts: int | None = None  # by systemd, since the last deliberate start
     memory: int | None = None  # bytes
-    # See `compared`:
+    # See `compare_code`:
     moved: str = ""  # the commit that it runs in place of the deployed one
     doubtful: bool = False  # its checkout has moved, and nothing tells what it runs
     uncompared: bool = False  # updated in place, and nothing tells which commit is there
@@ -67,8 +67,8 @@ class Instance(NamedTuple):
         return self.active == "active" and self.sub == "running"
 
     @property
-    def ending(self) -> bool:
-        """Has been told to stop, and its main process is still there; see Seen.told_to_stop."""
+    def draining(self) -> bool:
+        """Whether systemd stops it and its main process still runs; see Observed.stop_requested."""
         return self.active == "deactivating" and self.sub in STOPPING and bool(self.main_pid)
 
     @property
@@ -87,13 +87,13 @@ class Instance(NamedTuple):
         return None if self._silent else True
 
     @property
-    def untold(self) -> bool:
+    def code_unknown(self) -> bool:
         """Whether there is a process, and nothing tells which code it runs though we may look."""
         unknown = self.doubtful or not self.revisions or self._silent
         return bool(self.pids) and self.readable and unknown
 
     @property
-    def told(self) -> str | None:
+    def known_revision(self) -> str | None:
         """The revision that all of it runs; None: there is none, or not one, or nothing tells."""
         # One process that differs is enough to make the instance not what is wanted.
         alone = len(self.revisions) == 1 and not (self._silent and self.readable)
@@ -118,7 +118,7 @@ def machine(systemd: Systemd, layout: Layout) -> Machine:
     """Where this manager's cgroups and run-time files are."""
     runtime = str(layout.runtime_dir.parent)
     cgroup = proc.cgroup_root() + systemd.control_group()
-    return Machine(cgroup, runtime, proc.accounted(cgroup), layout)
+    return Machine(cgroup, runtime, proc.counts_memory(cgroup), layout)
 
 
 def instances(
@@ -164,15 +164,15 @@ def running(
     systemd: Systemd, layout: Layout, where: Machine, revision: Revision
 ) -> dict[InstanceName, Instance]:
     """Every instance of the app: those that systemd knows and those that should be there."""
-    pinned = state.pinned_instances(layout.app(revision.app))
+    pinned = state.instances_with_pin(layout.app(revision.app))
     workers = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
     known = pinned | set(revision.instances)
-    seen = compared(revision, instances(systemd, where, revision.app, workers, known))
+    seen = compare_code(revision, instances(systemd, where, revision.app, workers, known))
     # What is loaded, not wanted, not there and not pinned is only a memory of systemd's.
     return {
         name: instance
         for name, instance in seen.items()
-        if name in known or instance.present or revision.wanted(name)
+        if name in known or instance.present or revision.goal(name)
     }
 
 
@@ -265,7 +265,7 @@ def elsewhere(members: Sequence[int], main_pid: int) -> str:
 def _client(members: Sequence[int], main_pid: int) -> str:
     """The client that is all that a unit runs, in words; empty: there is a worker."""
     main = proc.name_of(main_pid)
-    waits = main in WAITING or keeper((main,), 0) is not None
+    waits = main in WAITING or wrapper((main,), 0) is not None
     if main not in CLIENTS and not (waits and len(members) > 1):
         return ""
     clients = {}
@@ -273,7 +273,7 @@ def _client(members: Sequence[int], main_pid: int) -> str:
         name = main if pid == main_pid else proc.name_of(pid)
         if name in CLIENTS:
             clients[pid] = name
-        elif name not in _HELPERS and name not in WAITING and keeper((name,), 0) is None:
+        elif name not in _HELPERS and name not in WAITING and wrapper((name,), 0) is None:
             return ""
     if not clients or any(_serves_itself(pid, name) for pid, name in clients.items()):
         return ""
@@ -297,18 +297,18 @@ def _serves_itself(pid: int, name: str) -> bool:
     return name == "kubectl" and any(word in ("port-forward", "proxy") for word in words)
 
 
-def moved_heads(revision: Revision) -> dict[str, str]:
+def different_heads(revision: Revision) -> dict[str, str]:
     """The commit that is checked out now, by worker: of those where another one was deployed."""
     if not _checked_out(revision):
         return {}
     from unitq.revisions import checkout
-    from unitq.revisions.in_place import deployed_commit, same_commit
+    from unitq.revisions.in_place import commit_of, same_commit
 
     workers = {worker.name: worker for worker in revision.workers}
     return {
         name: head.commit
         for name, head in checkout.heads(revision.workers).items()
-        if head and not same_commit(head.commit, deployed_commit(workers[name]))
+        if head and not same_commit(head.commit, commit_of(workers[name]))
     }
 
 
@@ -318,24 +318,24 @@ def _checked_out(revision: Revision) -> bool:
 
 def started_from(where: Machine, app: str, name: InstanceName, pid: int) -> str | None:
     """The revision of a main process that does not say it; None: nothing tells for certain."""
-    from unitq.revisions import started_from as by_pin
+    from unitq.revisions import process_revision as by_pin
 
     found = proc.places(pid)
     if not found and proc.is_gone(pid):
         return None  # the times alone would speak for it
     place = where.layout.app(app)
-    pinned, since = state.pinned(place, name), state.pinned_at(place, name)
+    pinned, since = state.pin_of(place, name), state.pin_time(place, name)
     own = proc.evidence(pid).invocation
     life = proc.invocation(names.unit(app, name), where.runtime, pid, own)
-    return by_pin.started_from(
+    return by_pin.process_revision(
         by_pin.Pin(pinned, since) if pinned and since is not None else None,
         life.begun if life else None,
-        store.made(place, name.worker),
+        store.worker_releases(place, name.worker),
         found,
     )
 
 
-def compared(
+def compare_code(
     revision: Revision, found: Mapping[InstanceName, Instance]
 ) -> dict[InstanceName, Instance]:
     """The same instances, with what the disk says of those that seem to run what is wanted.
@@ -351,7 +351,7 @@ def compared(
 
     begun = {name: one.begun for name, one in alike.items() if not compared[name].replaced}
     blind = checkout.unreadable(revision.workers)
-    for name, commit in checkout.moved(revision, begun).items():
+    for name, commit in checkout.other_commits(revision, begun).items():
         compared[name] = found[name]._replace(moved=commit or "", doubtful=commit is None)
     for name in begun:
         if name.worker in blind:

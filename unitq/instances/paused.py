@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def notes(layout: Layout, app: str) -> dict[InstanceName, str]:
     """By instance the invocation that was paused. Whether it is still there, the caller knows."""
-    folder = layout.paused(app)
+    folder = layout.paused_notes(app)
     found = {}
     with suppress(OSError):
         for name in os.listdir(folder):
@@ -36,7 +36,7 @@ def notes(layout: Layout, app: str) -> dict[InstanceName, str]:
 
 def note(layout: Layout, app: str, instance: InstanceName, invocation: str) -> None:
     """Notes that this life of the instance is paused. Raises NotPermittedError."""
-    folder = Path(layout.paused(app))
+    folder = Path(layout.paused_notes(app))
     try:
         files.folder(folder)
         files.link(folder / str(instance), invocation, synced=False)
@@ -46,7 +46,7 @@ def note(layout: Layout, app: str, instance: InstanceName, invocation: str) -> N
 
 def forget(layout: Layout, app: str, instances: Iterable[InstanceName] | None = None) -> None:
     """Takes these notes away; without instances all of them."""
-    folder = Path(layout.paused(app))
+    folder = Path(layout.paused_notes(app))
     every = notes(layout, app) if instances is None else instances
     for instance in every:
         (folder / str(instance)).unlink(missing_ok=True)

@@ -96,7 +96,7 @@ def _require_harmless(
 ) -> None:
     """Raises PreflightError where the signal would end workers or lose jobs."""
     instances = [instance for instance in instances if instance.pids]
-    draining = {instance.name for instance in instances if instance.ending}
+    draining = {instance.name for instance in instances if instance.draining}
     recipients = {
         instance.name: [
             Recipient(proc.name_of(pid), proc.handles(pid, number))
@@ -127,4 +127,4 @@ def _framework(scope: Scope, revision: Revision, worker: str) -> Framework | Non
     unit = told(text, str(scope.layout.app(revision.app).pins(worker)))
     if unit is None:
         return Framework(preset, preset.stop.signal)
-    return Framework(preset.fitted(unit.command), unit.stop_signal)
+    return Framework(preset.for_command(unit.command), unit.stop_signal)

@@ -23,5 +23,5 @@ def send(pid: int, number: int, still: Callable[[], Iterable[int]]) -> bool:
 
     Returns False where it is gone. Raises NotPermittedError.
     """
-    with pidfd.held((pid,)) as held:
+    with pidfd.hold((pid,)) as held:
         return pid in held and pid in still() and held[pid].send(number)

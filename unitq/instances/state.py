@@ -7,7 +7,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cmdline.wrappers import SHELLS, named
+from unitq.cmdline.wrappers import SHELLS, wrapper_of
 from unitq.model import signals
 from unitq.systemd.exit_status import (
     AT_STOP_TIMEOUT,
@@ -33,7 +33,7 @@ _KILLING = frozenset({"stop-sigkill", "final-sigkill"})
 STOPPING = frozenset({"stop", "stop-sigterm", "stop-sigkill"})
 
 
-class Keeper(NamedTuple):
+class Wrapper(NamedTuple):
     """A main process that is no worker, but has one below it."""
 
     program: str  # bash, watchmedo
@@ -46,49 +46,49 @@ class Keeper(NamedTuple):
         return bool(self.caught >> (number - 1) & 1)
 
 
-def keeper(names: Iterable[str], caught: int) -> Keeper | None:
+def wrapper(names: Iterable[str], caught: int) -> Wrapper | None:
     """Returns what a main process with processes below it is; None: the worker itself.
 
-    `names` are those of its interpreter and its program. What passes a signal on is no keeper: it
+    `names` are those of its interpreter and its program. What passes a signal on is no wrapper: it
     ends with the worker, and as the worker did.
     """
     for name in names:
-        row = named(name)
+        row = wrapper_of(name)
         if name in SHELLS:
-            return Keeper(name, caught=caught)
+            return Wrapper(name, caught=caught)
         if row is not None and row.keeps:
-            return Keeper(name, kills=bool(row.kills_on), caught=caught)
+            return Wrapper(name, kills=bool(row.kills_on), caught=caught)
     return None
 
 
-class Unreached(NamedTuple):
+class UnsafeStop(NamedTuple):
     """A worker that the stop signal of its unit does not reach, or that gets no time after it."""
 
-    keeper: Keeper  # its unit's main process
+    wrapper: Wrapper  # its unit's main process
     worker: str  # the program below it: php
     signal: str  # SIGQUIT
 
     def words(self, pid: int) -> str:
         """Returns what is wrong, of a main process with this PID."""
-        main = f"its main process is {self.keeper.program} (PID {pid})"
-        if self.keeper.kills:
+        main = f"its main process is {self.wrapper.program} (PID {pid})"
+        if self.wrapper.kills:
             return f"{main}, which soon ends {self.worker} below it once it gets {self.signal}"
         return f"{main}; {self.worker} below it does not get {self.signal}"
 
 
-def unreached(
-    keeper: Keeper, worker: str, number: int, *, mixed: bool, caught: int
-) -> Unreached | None:
-    """Returns what keeps the stop signal from a worker below a keeper; None: nothing is known.
+def unsafe_stop(
+    wrapper: Wrapper, worker: str, number: int, *, mixed: bool, caught: int
+) -> UnsafeStop | None:
+    """Returns what keeps the stop signal from a worker below a wrapper; None: nothing is known.
 
     `mixed`: only the main process gets the signal (systemd.kill(5)); `caught` are the signals that
-    the main process has a handler for, as Keeper.caught. What has one may pass the signal on: bash,
-    dash and zsh have none but for their own purposes (CHLD, WINCH, HUP; INT while they wait) unless
+    the main process handles, as Wrapper.caught. What handles a signal may pass it on: bash, dash
+    and zsh handle some for their own purposes only (CHLD, WINCH, HUP; INT while they wait), unless
     a script has a `trap` (measured).
     """
     traps = number != signal.SIGINT and bool(caught >> (number - 1) & 1)
-    if keeper.kills or (mixed and not traps):
-        return Unreached(keeper, worker, signals.name(number))
+    if wrapper.kills or (mixed and not traps):
+        return UnsafeStop(wrapper, worker, signals.name(number))
     return None
 
 
@@ -110,7 +110,7 @@ def program_names(words: Sequence[str]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observed:
     """An instance as systemd and /proc show it now."""
 
     active: str = "inactive"  # ActiveState
@@ -123,9 +123,9 @@ class Seen:
     result: str = "success"
     code: int = 0  # ExecMainCode
     status: int = 0  # ExecMainStatus
-    keeper: Keeper | None = None  # since it was told to stop: what its main process is
+    wrapper: Wrapper | None = None  # since it was told to stop: what its main process is
     elsewhere: str = ""  # where the worker runs that has left its unit, in words
-    unreached: Unreached | None = None  # since it was about to be called healthy
+    unsafe_stop: UnsafeStop | None = None  # since it was about to be called healthy
 
     @property
     def serving(self) -> bool:
@@ -138,7 +138,7 @@ class Seen:
         return self.active in ("inactive", "failed") and not self.job
 
     @property
-    def told_to_stop(self) -> bool:
+    def stop_requested(self) -> bool:
         """Whether somebody told systemd to stop it: it is being stopped, and did nothing wrong.
 
         Also in the first half of a restart. Not after a crash, an exit, a time-out, an OOM kill.
@@ -151,7 +151,7 @@ class Seen:
 LEFT_BEHIND = "it left processes behind, which systemd killed"
 
 
-def ending_of(seen: Seen) -> Ending | None:
+def ending_of(seen: Observed) -> Ending | None:
     """How the process of this invocation ended; None: not to be seen (yet).
 
     systemd sends SIGKILL to what is left of a worker whenever its main process has ended; only
@@ -161,12 +161,12 @@ def ending_of(seen: Seen) -> Ending | None:
     timed_out = seen.result == "timeout"
     if killing and not seen.code:
         return Ending(End.KILLED, AT_STOP_TIMEOUT)  # its main process is still there
-    if timed_out and (seen.status == signal.SIGKILL or (seen.keeper and seen.code)):
+    if timed_out and (seen.status == signal.SIGKILL or (seen.wrapper and seen.code)):
         return Ending(End.KILLED, AT_STOP_TIMEOUT)
-    if killing and seen.keeper and seen.code:
-        return Ending(End.KILLED, f"SIGKILL when {seen.keeper.program} above it had ended")
-    if seen.keeper and seen.keeper.kills and seen.code and seen.status != signal.SIGKILL:
-        program = seen.keeper.program
+    if killing and seen.wrapper and seen.code:
+        return Ending(End.KILLED, f"SIGKILL when {seen.wrapper.program} above it had ended")
+    if seen.wrapper and seen.wrapper.kills and seen.code and seen.status != signal.SIGKILL:
+        program = seen.wrapper.program
         return Ending(
             End.UNKNOWN,
             f"{program} ended the worker below it, and nobody saw whether its job was finished",
@@ -177,7 +177,7 @@ def ending_of(seen: Seen) -> Ending | None:
         if seen.status == signal.SIGKILL:
             return Ending(End.KILLED, "died of SIGKILL")
         clean = seen.result == "success" and seen.active in ("deactivating", "inactive")
-        if clean and seen.keeper and seen.keeper.handled(seen.status):
+        if clean and seen.wrapper and seen.wrapper.handled(seen.status):
             # The shell died of the signal, the worker below it has a handler for it.
             return Ending(End.DRAINED)
         return Ending(End.DIED, f"died of {signals.name(seen.status)}")
@@ -191,7 +191,7 @@ def left_behind(killed: Sequence[tuple[str, str]]) -> Ending:
     return Ending(End.DRAINED, words)
 
 
-def _exited(seen: Seen, *, left: bool) -> Ending:
+def _exited(seen: Observed, *, left: bool) -> Ending:
     # With another status it is a success if the unit says so (SuccessExitStatus=). The result
     # is forgotten when the next start begins, the status a moment later.
     success = seen.result == "success" and seen.active in ("deactivating", "inactive")
@@ -200,7 +200,7 @@ def _exited(seen: Seen, *, left: bool) -> Ending:
     return Ending(End.DIED, f"exited with status {seen.status}")
 
 
-def failure(seen: Seen) -> str:
+def failure(seen: Observed) -> str:
     """Why a process is not running, in words."""
     if seen.result in RESULTS:
         return RESULTS[seen.result]

@@ -28,10 +28,10 @@ class InstanceStatus(NamedTuple):
     wanted: str | None  # the revision that it should run; None: it should not run
     code: str | None  # the revision that its worker should run
     paused: bool = False  # told to take no jobs, and that holds for this life of it
-    young: bool = False  # it has not lived for min_healthy
+    unproven: bool = False  # it has not lived for min_healthy
     crashed: bool = False  # it ended, and not with 0, and is being started again
     loop: CrashLoop | None = None
-    unproved: bool = False  # it has ended again and again, and the journal does not tell how
+    unexplained: bool = False  # it has ended again and again, and the journal does not tell how
     age: float | None = None  # seconds in its state, by no clock that anybody sets
 
     @property
@@ -42,7 +42,7 @@ class InstanceStatus(NamedTuple):
     @property
     def serving(self) -> bool:
         """Whether it takes jobs."""
-        bad = self.paused or self.loop or self.unproved or self.instance.elsewhere
+        bad = self.paused or self.loop or self.unexplained or self.instance.elsewhere
         return self.instance.serving and not bad
 
     def code_state(self, worker: WorkerRevision | None) -> str:
@@ -69,9 +69,9 @@ class InstanceStatus(NamedTuple):
             return "left its unit"
         if self.paused:
             return "paused"
-        if self.unproved:
+        if self.unexplained:
             return "starting, again and again"
-        if self.instance.serving and self.young:
+        if self.instance.serving and self.unproven:
             return "starting"
         return f"{self.instance.active} ({self.instance.sub})"
 
@@ -96,10 +96,10 @@ def statuses(
     rows = tuple(
         InstanceStatus(
             instance,
-            revision.wanted(name),
+            revision.goal(name),
             revision.code(name),
             name in notes and notes[name] == instance.invocation,
-            young=_young(instance, least),
+            unproven=_unproven(instance, least),
             crashed=_crashed(systemd, instance),
             age=_age(systemd, instance),
         )
@@ -124,7 +124,7 @@ def _age(systemd: Systemd, instance: observe.Instance) -> float | None:
     return max(0.0, time.monotonic() - stamp / 1e6)
 
 
-def _young(instance: observe.Instance, least: float) -> bool:
+def _unproven(instance: observe.Instance, least: float) -> bool:
     """Whether it runs, and has not lived for so many seconds; by no clock that anybody sets.
 
     Also where its process has ended since systemd was asked: what follows is younger still.
@@ -165,7 +165,7 @@ def _with_loops(
         if unit in told:
             loop = crash_loop(told[unit], now, least, ends[unit])
             known = lives_known(told[unit]) >= 3
-            row = row._replace(loop=loop, unproved=loop is None and not known)  # noqa: PLW2901
+            row = row._replace(loop=loop, unexplained=loop is None and not known)  # noqa: PLW2901
         found.append(row)
     return tuple(found)
 
@@ -174,5 +174,5 @@ def _ends(row: InstanceStatus) -> int:
     """How often it has ended since the last deliberate start, where it is not healthy now."""
     instance = row.instance
     between = instance.sub.startswith("auto-restart")
-    starting = instance.active == "activating" or row.young
+    starting = instance.active == "activating" or row.unproven
     return (instance.restarts or 0) + between if row.wanted and starting else 0

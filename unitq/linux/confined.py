@@ -35,7 +35,7 @@ class Account(NamedTuple):
     groups: tuple[int, ...] = ()
 
 
-class Ended(NamedTuple):
+class ChildResult(NamedTuple):
     """What became of it."""
 
     status: int | None  # exit status; None: a signal, too much output, or no end in time
@@ -62,7 +62,7 @@ def run(
     most: int,
     folder: int,
     keep: int | None = None,
-) -> Ended:
+) -> ChildResult:
     """Does `work` in a child, in the directory of that descriptor; what it returns is written.
 
     `rights` None: ours. `most` are the bytes of output, with more it is ended. `keep` is a
@@ -83,7 +83,7 @@ def run(
         _child(work, rights, folder, write, keep, prctl)
     os.close(write)
     try:
-        return _ended(pid, read, monotonic() + seconds, most)
+        return _wait(pid, read, monotonic() + seconds, most)
     finally:
         os.close(read)
 
@@ -144,7 +144,7 @@ def _limit() -> None:
         resource.setrlimit(kind, (most, most))
 
 
-def _ended(pid: int, read: int, until: float, most: int) -> Ended:
+def _wait(pid: int, read: int, until: float, most: int) -> ChildResult:
     pidfd = os.pidfd_open(pid)
     output = b""
     in_time = True
@@ -172,4 +172,4 @@ def _ended(pid: int, read: int, until: float, most: int) -> Ended:
         os.close(pidfd)
         _, found = os.waitpid(pid, 0)
     whole = in_time and len(output) <= most and os.WIFEXITED(found)
-    return Ended(os.WEXITSTATUS(found) if whole else None, output[:most])
+    return ChildResult(os.WEXITSTATUS(found) if whole else None, output[:most])

@@ -12,7 +12,7 @@ _KEPT = 3  # see confined.run
 _MOST = 16  # bytes: the number of an error
 
 
-def connected(path: str, uid: int, *, seconds: float) -> socket.socket:
+def connect(path: str, uid: int, *, seconds: float) -> socket.socket:
     """Returns a connection that a child with the rights of the account has made. Raises OSError.
 
     Who listens there is told that it is the account and not root (SO_PEERCRED, unix(7)).

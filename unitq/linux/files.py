@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unitq.errors import NotPermittedError, PreflightError
 from unitq.linux.folder import beside as temporary
-from unitq.linux.folder import held, without_temporary
+from unitq.linux.folder import hold, without_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def write(path: Path, content: bytes, mode: int) -> None:
     """Creates a new file, on disk when this returns. Raises OSError and leaves nothing then."""
-    with held(path.parent) as here:
+    with hold(path.parent) as here:
         here.create(path.name, content, mode)
 
 
@@ -35,7 +35,7 @@ def for_journal_readers(descriptor: int) -> None:
 
 def replace(path: Path, content: bytes, mode: int) -> None:
     """Writes a file beside and renames it over: readers see the old or the new one."""
-    with held(path.parent) as here:
+    with hold(path.parent) as here:
         here.replace(path.name, content, mode)
 
 
@@ -49,7 +49,7 @@ def link(path: Path, target: str, *, synced: bool = True) -> None:
 def linking(path: Path, target: str, *, synced: bool = True) -> Iterator[None]:
     """The same at the end of the block, if it ends well. What it takes on disk is taken before."""
     staged = temporary(path.name)
-    with held(path.parent) as here:
+    with hold(path.parent) as here:
         here.unlink(staged)
         here.symlink(staged, target)
         try:
@@ -69,7 +69,7 @@ def beside(path: Path) -> Path:
 
 def sync(folder: Path) -> None:
     """Makes renames in this folder survive a power cut."""
-    with held(folder) as here:
+    with hold(folder) as here:
         here.sync()
 
 
@@ -84,7 +84,7 @@ def folder(path: Path) -> None:
 
 
 @contextmanager
-def nothing_changed(what: str) -> Iterator[None]:
+def preflight_errors(what: str) -> Iterator[None]:
     """Turns an OSError before the first change into words: the disk, or the permissions."""
     try:
         yield

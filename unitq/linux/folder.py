@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.errors import PreflightError
 from unitq.linux import changes
 from unitq.linux.account import name_of
-from unitq.linux.trust import ANYONE, ROOT, Control, Why, resolved
+from unitq.linux.trust import ANYONE, ROOT, Control, Why, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,7 +176,7 @@ class Folder(NamedTuple):
 
 
 @contextmanager
-def held(path: str | os.PathLike[str]) -> Iterator[Folder]:
+def hold(path: str | os.PathLike[str]) -> Iterator[Folder]:
     """Opens a directory, whoever owns it. Raises OSError."""
     descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -191,7 +191,7 @@ def alone(path: str | os.PathLike[str]) -> Iterator[Folder]:
 
     Raises SharedError and OSError.
     """
-    with resolved(path) as found:
+    with resolve(path) as found:
         if os.geteuid() == ROOT and (control := _shared(found)):
             raise SharedError(control, found.path)
         yield Folder(found.descriptor, found.path)
@@ -217,7 +217,7 @@ def output(path: str | os.PathLike[str], *, make: bool = False) -> Iterator[Fold
     while make and not os.path.lexists(there):
         there, name = os.path.split(there)
         missing.insert(0, name)
-    with resolved(there) as found:
+    with resolve(there) as found:
         owner = os.fstat(found.descriptor)
         if os.geteuid() == ROOT:
             trusted = (ROOT, owner.st_uid)
@@ -227,14 +227,14 @@ def output(path: str | os.PathLike[str], *, make: bool = False) -> Iterator[Fold
         with ExitStack() as opened:
             descriptor = found.descriptor
             for name in missing:
-                descriptor = _made(descriptor, name, owner)
+                descriptor = _make(descriptor, name, owner)
                 opened.callback(os.close, descriptor)
             if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), there)
             yield Folder(descriptor, os.fspath(path))
 
 
-def _made(parent: int, name: str, owner: os.stat_result) -> int:
+def _make(parent: int, name: str, owner: os.stat_result) -> int:
     """Makes a directory that belongs to the parent's owner; returns its descriptor."""
     os.mkdir(name, dir_fd=parent)
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

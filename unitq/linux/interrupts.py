@@ -17,7 +17,7 @@ _COUNTED = (signal.SIGINT, signal.SIGTERM, PAUSE)
 
 
 @contextmanager
-def held() -> Iterator[None]:
+def defer() -> Iterator[None]:
     """Signals that are counted come after this block: for a call that one would break off.
 
     sd_bus_call(3) ends with EINTR at any signal, and then nobody knows whether systemd took the

@@ -102,12 +102,12 @@ def holders(inodes: Collection[int]) -> dict[int, tuple[Process, ...]]:
     """Returns by inode the processes that have this socket open, as far as we may see."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
     found: dict[int, list[Process]] = {inode: [] for inode in inodes}
-    for pid in proc.every_pid() if wanted else ():
+    for pid in proc.all_pids() if wanted else ():
         opened: set[str] = set()
         # Who it is, before and after: a PID may be used again in between.
         before = alive(pid)
         with suppress(OSError):
-            opened = {path for _, path in proc.opened(pid) if path in wanted}
+            opened = {path for _, path in proc.open_files(pid) if path in wanted}
         if before and opened and same(before, alive(pid)):
             for each in opened:
                 found[wanted[each]].append(before)

@@ -48,7 +48,7 @@ class Handle(NamedTuple):
 
 
 @contextmanager
-def held(pids: Iterable[int]) -> Iterator[dict[int, Handle]]:
+def hold(pids: Iterable[int]) -> Iterator[dict[int, Handle]]:
     """Each of these that lives, held in this block; by PID."""
     found: dict[int, Handle] = {}
     try:

@@ -39,7 +39,7 @@ class Stat(NamedTuple):
     ticks: int  # when it began, since the boot: with the PID it is this process and no other
 
 
-def every_pid() -> Iterator[int]:
+def all_pids() -> Iterator[int]:
     """All processes of this host, as far as they are not hidden."""
     return map(int, filter(str.isdecimal, os.listdir("/proc")))
 
@@ -47,12 +47,12 @@ def every_pid() -> Iterator[int]:
 def stat(pid: int) -> Stat | None:
     """Returns it of a process, of a zombie too; None: there is none."""
     try:
-        return parsed_stat(content(f"/proc/{pid}/stat"))
+        return parse_stat(content(f"/proc/{pid}/stat"))
     except (OSError, ValueError, IndexError):
         return None
 
 
-def parsed_stat(text: bytes) -> Stat:
+def parse_stat(text: bytes) -> Stat:
     """Raises ValueError and IndexError where it is cut off."""
     # What follows the name, which may hold anything: state, parent, …; starttime is field 22.
     fields = text.rpartition(b")")[2].split()
@@ -115,12 +115,12 @@ def _value(environ: bytes, name: bytes) -> str | None:
 
 def _revision_of_stdin(pid: int) -> str | None:
     try:
-        return started_for(os.readlink(f"/proc/{pid}/fd/0"))[1] or None
+        return stdin_origin(os.readlink(f"/proc/{pid}/fd/0"))[1] or None
     except OSError:
         return None
 
 
-def started_for(stdin: str) -> tuple[str, str, str]:
+def stdin_origin(stdin: str) -> tuple[str, str, str]:
     """App, revision and worker by a standard input (units/worker@.service.j2), or nothing."""
     parts = stdin.removesuffix(DELETED).split("/")
     # …/shop/revisions/42-3fa9c1/sms/stdin
@@ -152,7 +152,7 @@ def command_line(raw: bytes) -> tuple[str, ...]:
     return tuple(text.split("\0")) if text else ()
 
 
-def caught(pid: int) -> int:
+def handled_signals(pid: int) -> int:
     """The signals that it has a handler for, bit 0 is signal 1 (proc(5), SigCgt); 0: it is gone."""
     try:
         return signals(content(f"/proc/{pid}/status"), b"SigCgt")
@@ -216,19 +216,19 @@ def places(pid: int) -> tuple[str, ...]:
     found = []
     with suppress(OSError):  # it is gone, or another user's
         found.append(os.readlink(f"/proc/{pid}/cwd"))
-        found += [path for number, path in opened(pid) if number > 2]
+        found += [path for number, path in open_files(pid) if number > 2]
     shown = (path.removesuffix(DELETED) for path in found)
     return tuple(path for path in shown if path.startswith("/") and not path.startswith(_NO_DISK))
 
 
-def every_path(pid: int) -> set[str]:
+def all_paths(pid: int) -> set[str]:
     """The directory of a process, its root, program, open and mapped files; what may be read."""
     found = set()
     for name in ("cwd", "root", "exe"):
         with suppress(OSError):
             found.add(os.readlink(f"/proc/{pid}/{name}"))
     with suppress(OSError):
-        found.update(path for _, path in opened(pid))
+        found.update(path for _, path in open_files(pid))
     # A line of it may be longer than what content() takes for the end.
     with suppress(OSError), open(f"/proc/{pid}/maps", "rb") as file:
         lines = os.fsdecode(file.read()).split("\n")
@@ -236,7 +236,7 @@ def every_path(pid: int) -> set[str]:
     return {path.removesuffix(DELETED) for path in found}
 
 
-def opened(pid: int) -> Iterator[tuple[int, str]]:
+def open_files(pid: int) -> Iterator[tuple[int, str]]:
     """The number of each descriptor that a process has open, and what of. Raises OSError."""
     for number in os.listdir(f"/proc/{pid}/fd"):
         try:
@@ -257,7 +257,7 @@ def is_gone(pid: int) -> bool:
     return False
 
 
-def accounted(cgroup: str) -> bool:
+def counts_memory(cgroup: str) -> bool:
     """Whether the memory of this cgroup and of those below it is counted by the kernel."""
     try:
         return b"memory" in content(f"{cgroup}/cgroup.controllers").split()
@@ -355,12 +355,12 @@ def control_group(pid: int) -> str | None:
     None: it is gone. Empty: it is not to be found out.
     """
     try:
-        return parsed_cgroup(content(f"/proc/{pid}/cgroup"))
+        return parse_cgroup(content(f"/proc/{pid}/cgroup"))
     except OSError:
         return None
 
 
-def parsed_cgroup(raw: bytes) -> str:
+def parse_cgroup(raw: bytes) -> str:
     """The one of systemd's own hierarchy in /proc/PID/cgroup; empty: there is none."""
     lines = os.fsdecode(raw).removesuffix("\n").split("\n")
     # Where there are several hierarchies (cgroups(7)), version 2 may be there and unused.

@@ -42,7 +42,7 @@ class Status(NamedTuple):
     caught: int
 
 
-def parsed_status(status: bytes) -> Status:
+def parse_status(status: bytes) -> Status:
     """Returns it; without accounts where it is cut off."""
     users = proc.numbers(status, b"Uid")
     caught = proc.signals(status, b"SigCgt")
@@ -62,8 +62,8 @@ def process(pid: int, *, program: bool = False) -> Process | None:
                     executable = os.readlink("exe", dir_fd=here).removesuffix(proc.DELETED)
                 with suppress(OSError):
                     words = proc.command_line(proc.content("cmdline", here))
-            stat = proc.parsed_stat(proc.content("stat", here))
-            status = parsed_status(proc.content("status", here))
+            stat = proc.parse_stat(proc.content("stat", here))
+            status = parse_status(proc.content("status", here))
     except (OSError, ValueError, IndexError):
         return None
     return Process(pid, stat.parent, stat.ticks, stat.state, stat.group, *status, executable, words)
@@ -80,7 +80,7 @@ def same(before: Process, now: Process | None) -> bool:
     return now is not None and (now.identity, now.uids) == (before.identity, before.uids)
 
 
-def own_line() -> frozenset[int]:
+def ancestry() -> frozenset[int]:
     """Returns the PIDs of this process and of all above it: the shell, sudo, sshd, PID 1."""
     found = {1, os.getpid()}
     one = alive(os.getpid())

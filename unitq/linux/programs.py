@@ -49,7 +49,7 @@ _CODE = re.compile(
 )
 
 
-def itself() -> tuple[str, ...]:
+def own_command() -> tuple[str, ...]:
     """The beginning of a command line that runs this unitq.
 
     Python is isolated: neither the directory nor the PYTHON* variables of who starts it add code
@@ -79,7 +79,7 @@ def path_of(name: str) -> str:
         found = f"{folder}/{name}"
         if not os.access(found, os.X_OK):
             continue
-        if (part := decided_by_another(found)) is None:
+        if (part := foreign_part(found)) is None:
             return found
         why = f"{found} is not run as root: {part} is not root's alone"
     raise FileNotFoundError(errno.ENOENT, why, name)
@@ -102,7 +102,7 @@ def environment(*, whole: bool = False) -> dict[str, str]:
         } | found
     for name in _PLACES:
         value = os.environ.get(name)
-        if value and decided_by_another(value) is None:
+        if value and foreign_part(value) is None:
             found[name] = value
     return found
 
@@ -127,7 +127,7 @@ def places() -> dict[str, str]:
     if os.geteuid() != 0:
         return {"HOME": os.path.expanduser("~")} | found | _runtime()
     for name, value in found.items():
-        if part := decided_by_another(value):
+        if part := foreign_part(value):
             raise NotPermittedError(
                 f"{name}={value}: {part} is not root's alone",
                 hint="with --user as root: `sudo -H` without kept variables; for the units of "
@@ -165,7 +165,7 @@ def temporary(prefix: str) -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix=prefix, dir=place)
 
 
-def decided_by_another(path: str) -> str | None:
+def foreign_part(path: str) -> str | None:
     """The part of a path that others than root decide about; None: there is none.
 
     Of what is not there yet: where others could make it. What cannot be looked at is not root's.

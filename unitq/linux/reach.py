@@ -113,7 +113,7 @@ def _of_need(need: Need, may: May) -> Obstacle | None:
     first = None
     for path in need.paths:
         if need.search and need.use == EXECUTE:
-            found = _looked_for(path, need.search, may)
+            found = _search_path(path, need.search, may)
         else:
             found = _obstacle(path, need.use, may, need.search)
         if found is None or not found.missing:
@@ -122,7 +122,7 @@ def _of_need(need: Need, may: May) -> Obstacle | None:
     return first
 
 
-def _looked_for(
+def _search_path(
     name: str, search: Search, may: May, depth: int = 0, script: str = ""
 ) -> Obstacle | None:
     """What is in the way of a program that execvp(3) starts: the next of its name is tried."""
@@ -146,11 +146,11 @@ def _obstacle(
     path: str, use: str, may: May, search: Search | None, depth: int = 0, script: str = ""
 ) -> Obstacle | None:
     try:
-        place = _followed(path, may)
+        place = _follow(path, may)
         if isinstance(place, Obstacle):
             return place._replace(script=script)
         if not may(place, os.R_OK if use == READ else os.X_OK):
-            return _blocked(place, use)._replace(script=script)
+            return _refusal(place, use)._replace(script=script)
         if use != EXECUTE:
             return None
         interpreter, argument = _interpreter(place)
@@ -166,10 +166,10 @@ def _obstacle(
         return None
     if program.path is not None:
         search = search._replace(folders=tuple(program.path.split(":")))
-    return _looked_for(program.name, search, may, depth + 1, path)
+    return _search_path(program.name, search, may, depth + 1, path)
 
 
-def _followed(path: str, may: May) -> str | Obstacle:
+def _follow(path: str, may: May) -> str | Obstacle:
     """Where the path leads, links followed, or what is in the way there."""
     here, parts, links = "/", path.split("/")[::-1], 0
     while parts:
@@ -177,7 +177,7 @@ def _followed(path: str, may: May) -> str | Obstacle:
         if name in ("", "."):
             continue
         if not may(here, os.X_OK):
-            return _blocked(here, ENTER)
+            return _refusal(here, ENTER)
         if name == "..":
             here = os.path.dirname(here)
             continue
@@ -198,7 +198,7 @@ def _followed(path: str, may: May) -> str | Obstacle:
     return here
 
 
-def _blocked(path: str, use: str) -> Obstacle:
+def _refusal(path: str, use: str) -> Obstacle:
     found = os.stat(path)
     noexec = use == EXECUTE and bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
     mode = stat.S_IMODE(found.st_mode)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from unitq.linux import trust
 from unitq.linux.account import account as find_account
 from unitq.linux.account import name_of
-from unitq.linux.trust import ANYONE, Control, Why, resolved
+from unitq.linux.trust import ANYONE, Control, Why, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,8 +56,8 @@ def read(
     text = os.fspath(path)
     try:
         if os.geteuid() != 0:
-            return _content(_opened(text), most)
-        with resolved(text) as found:
+            return _content(_open(text), most)
+        with resolve(text) as found:
             say = [*told_by, *_on_the_way(found)]
             if not say:
                 return _content(found.open(), most)
@@ -142,7 +142,7 @@ def _as_account(path: str, say: Control, most: int) -> bytes:
 
     def work() -> bytes:
         try:
-            return _OK + _content(_opened(path), most)
+            return _OK + _content(_open(path), most)
         except OSError as error:
             return _FAILED + str(error.errno or errno.EIO).encode()
         except UnreadableError as error:
@@ -176,7 +176,7 @@ def _as_account(path: str, say: Control, most: int) -> bytes:
     )
 
 
-def _opened(path: str) -> int:
+def _open(path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
 
 

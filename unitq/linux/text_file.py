@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from unitq.errors import ConfigError
-from unitq.linux.trust import resolved
+from unitq.linux.trust import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ def text(
     `check` may raise: what it was shown is what is read. Never blocks. Raises OSError where the
     file cannot be read, ConfigError where it is larger or no UTF-8.
     """
-    with resolved(path) as found:
+    with resolve(path) as found:
         mode = os.fstat(found.descriptor).st_mode
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -37,10 +37,10 @@ def text(
             content = file.read(most + 1)
     if len(content) > most:
         raise ConfigError(f"{path}: larger than {most >> 20} MiB: not a {what}")
-    return decoded(content, path)
+    return decode(content, path)
 
 
-def decoded(content: bytes, path: Path) -> str:
+def decode(content: bytes, path: Path) -> str:
     """Returns the text of what was read from there. Raises ConfigError where it is no UTF-8."""
     try:
         return content.decode()

@@ -57,7 +57,7 @@ class Resolved(NamedTuple):
 
 
 @contextmanager
-def resolved(path: str | os.PathLike[str]) -> Iterator[Resolved]:
+def resolve(path: str | os.PathLike[str]) -> Iterator[Resolved]:
     """Walks the path as the kernel would. Raises OSError where it leads nowhere.
 
     The descriptor is closed at the end of the block.
@@ -197,7 +197,7 @@ def _open(name: str, folder: int | None) -> int:
     return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
 
 
-def spelled(control: Control) -> str:
+def describe(control: Control) -> str:
     """Whose say it is, in words: `deploy owns /srv/shop`."""
     import pwd
 

@@ -105,7 +105,7 @@ Directives = tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class PresetDefaults:
     """What a preset adds to a worker, besides the settings that a user could give, too."""
 
     why: str = ""  # the kill mode is what it is
@@ -155,7 +155,7 @@ class Worker:
     resume: str = ""  # the one after which it does again
     supervisor_name: str = ""  # what Supervisor called the first instance; "": as by default
     allow: tuple[str, ...] = ()  # findings of `check` that are meant so
-    fit: Fit = field(default_factory=Fit)
+    from_preset: PresetDefaults = field(default_factory=PresetDefaults)
 
     @property
     def root(self) -> bool:

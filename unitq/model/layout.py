@@ -37,11 +37,11 @@ class Layout(NamedTuple):
         """The places of one app."""
         return AppLayout(self.state_dir / app, self.runtime_dir / f"{app}.lock")
 
-    def paused(self, app: str) -> Path:
+    def paused_notes(self, app: str) -> Path:
         """Where it is noted which instances are paused."""
         return self.runtime_dir / f"{app}.paused"
 
-    def told(self, app: str) -> Path:
+    def takeover_notes(self, app: str) -> Path:
         """Where a takeover notes which of Supervisor's workers have got their signal."""
         return self.runtime_dir / f"{app}.told"
 

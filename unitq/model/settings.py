@@ -95,7 +95,7 @@ class RolloutSettings(NamedTuple):
     on_failure: OnFailure = OnFailure.ROLLBACK
     on_drain_timeout: OnDrainTimeout = OnDrainTimeout.KILL
 
-    def paced(self, max_unavailable: Share | None) -> RolloutSettings:
+    def with_max_unavailable(self, max_unavailable: Share | None) -> RolloutSettings:
         """The same with what the command line says; None: it says nothing."""
         if max_unavailable is None:
             return self

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from unitq.instances.signals import recipients_of
 from unitq.linux import pidfd
-from unitq.linux.process import alive, own_line
+from unitq.linux.process import alive, ancestry
 from unitq.model import signals
-from unitq.orphans.find import Look, look
-from unitq.queues.job_text import job_text, shown
+from unitq.orphans.find import Scan, scan
+from unitq.queues.job_text import job_text, short_text
 from unitq.text import duration
 
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     from unitq.linux.pidfd import Handle
     from unitq.orphans.evidence import Orphan
-    from unitq.orphans.find import Known
+    from unitq.orphans.find import Search
     from unitq.queues.model import Job, Registration
 
 _DEATH = 10.0  # seconds that a killed process may take: one in the kernel's hands cannot die yet
 
 
 @dataclass
-class Drained:
+class DrainResult:
     """What became of one orphan."""
 
     orphan: Orphan
@@ -54,26 +54,26 @@ class Drained:
 class Drain:
     """All that were found."""
 
-    what: Known
+    what: Search
     ask: Callable[[], list[Registration] | None]  # the workers that Redis has
     say: Callable[[str], None]
     # Whether to kill what is left; None: nobody answers any more, which ends the drain.
-    confirm: Callable[[Sequence[Drained]], bool | None]
-    every: list[Drained] = field(default_factory=list)
+    confirm: Callable[[Sequence[DrainResult]], bool | None]
+    every: list[DrainResult] = field(default_factory=list)
     interrupted: bool = False
 
-    def run(self, found: Look) -> None:
+    def run(self, found: Scan) -> None:
         """Tells them all, waits, and kills what is left if that is wanted."""
         wanted = {each.identity: each for each in found.orphans}
-        with pidfd.held({pid for each in found.orphans for pid in each.pids}) as held:
+        with pidfd.hold({pid for each in found.orphans for pid in each.pids}) as held:
             # Looked at once more, now that no PID among them can become another's unnoticed.
-            now = look(self.what, self.ask())
+            now = scan(self.what, self.ask())
             for orphan in now.every:
                 if orphan.identity in wanted:
                     self.every.append(self._told(orphan, held))
             there = {each.orphan.identity for each in self.every}
             self.every += [
-                Drained(orphan, "", None, why_not="it has ended meanwhile", ended=True)
+                DrainResult(orphan, "", None, why_not="it has ended meanwhile", ended=True)
                 for key, orphan in wanted.items()
                 if key not in there
             ]
@@ -90,11 +90,11 @@ class Drain:
             self._kill(left)
         self.interrupted = kill is None
 
-    def _told(self, orphan: Orphan, held: Mapping[int, Handle]) -> Drained:
+    def _told(self, orphan: Orphan, held: Mapping[int, Handle]) -> DrainResult:
         stop = self.what.stops[orphan.worker]
-        one = Drained(orphan, stop.signal, stop.seconds)
+        one = DrainResult(orphan, stop.signal, stop.seconds)
         number = signals.number(stop.signal)
-        own = own_line()
+        own = ancestry()
         if own & set(orphan.pids):
             one.why_not = "not told: this command runs below it"
             return one
@@ -115,7 +115,7 @@ class Drain:
     def _wait(self, held: Mapping[int, Handle]) -> None:
         began = monotonic()
         until: dict[Handle, float | None] = {}
-        waiting: dict[Handle, tuple[Drained, set[Handle]]] = {}
+        waiting: dict[Handle, tuple[DrainResult, set[Handle]]] = {}
         for one in self.every:
             if one.ended or one.why_not:
                 continue
@@ -134,26 +134,26 @@ class Drain:
 
         pidfd.wait(until, ended)
 
-    def in_hand(self, left: Sequence[Drained]) -> list[str]:
+    def in_hand(self, left: Sequence[DrainResult]) -> list[str]:
         """Looks once more: a line for each job that one of these has in hand."""
         wanted = {one.orphan.identity for one in left}
         return [
             f"{_name(orphan)}: in hand: {job_text(job, time())}"
-            for orphan in look(self.what, self.ask()).every
+            for orphan in scan(self.what, self.ask()).every
             if orphan.identity in wanted
             for job in _jobs(orphan) or ()
         ]
 
-    def _kill(self, left: Sequence[Drained]) -> None:
+    def _kill(self, left: Sequence[DrainResult]) -> None:
         wanted = {one.orphan.identity: one for one in left}
         # Its children are others by now; and the last look at what it has in hand.
         registered = self.ask()
-        first = look(self.what, registered)
+        first = scan(self.what, registered)
         pids = {pid for each in first.every if each.identity in wanted for pid in each.pids}
-        with pidfd.held(pids) as held:
-            now = look(self.what, registered)
+        with pidfd.hold(pids) as held:
+            now = scan(self.what, registered)
             there = {each.identity: each for each in now.every}
-            own, spared = own_line(), set[tuple[int, int]]()
+            own, spared = ancestry(), set[tuple[int, int]]()
             until: dict[Handle, float | None] = {}
             for key, one in wanted.items():
                 orphan = there.get(key)
@@ -202,12 +202,12 @@ def _jobs(orphan: Orphan) -> tuple[Job, ...] | None:
     return tuple(job for each in orphan.registrations for job in each.jobs)
 
 
-def _killed(one: Drained) -> str:
+def _killed(one: DrainResult) -> str:
     words = "killed" if one.ended else "killed, and not gone yet"
     if one.jobs is None:
         return f"{words}; the job in hand may be lost"
     if not one.jobs:
         return f"{words}; it had no job in hand"
     return f"{words}; lost with it: " + ", ".join(
-        f"{job_text(job, time())} of queue {shown(job.queue)}" for job in one.jobs
+        f"{job_text(job, time())} of queue {short_text(job.queue)}" for job in one.jobs
     )

@@ -32,12 +32,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from unitq.cmdline.invocation import interpreter
+from unitq.cmdline.invocation import program as program_of
 from unitq.model import names
 from unitq.model.release_names import within
-from unitq.orphans.program_match import Likeness, engine_of, likeness
-from unitq.presets.detect import interpreter
-from unitq.presets.detect import program as program_of
-from unitq.queues.registrations import whose
+from unitq.orphans.program_match import Match, engine_of, match_program
+from unitq.queues.registrations import instance_and_unit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -146,7 +146,7 @@ class Orphan:
         return process.contained or placed
 
 
-def judged(
+def find_orphans(
     app: App,
     processes: Iterable[Process],
     registered: Mapping[int, Registration] | None = None,
@@ -226,7 +226,7 @@ def _own_titles(app: App, processes: Iterable[Process]) -> frozenset[tuple[str, 
     """Worker, interpreter and title of the app's instances that have written themselves one."""
     found = set()
     for process in processes:
-        instance, _ = whose(app.name, process.cgroup)
+        instance, _ = instance_and_unit(app.name, process.cgroup)
         if instance and process.words and _dark(process):
             found.add((instance.partition("@")[0], engine_of(process.executable), _title(process)))
     return frozenset(found)
@@ -295,17 +295,17 @@ def _marks(
     """What says that it works as this worker; nothing: it does not suffice."""
     same_engine = work.runs_on(process.executable)
     one = program_of(process.words, process.executable)
-    like = Likeness.NONE
+    like = Match.NONE
     if one is not None:
         like = max(
             (
-                likeness(
+                match_program(
                     one, process.paths, process.executable, program, app.releases, work.patterns,
                     work.arguments,
                 )
                 for program in work.programs
             ),
-            default=Likeness.NONE,
+            default=Match.NONE,
         )  # fmt: skip
     # Its command line says nothing of what it runs.
     dark = _dark(process)
@@ -318,9 +318,9 @@ def _marks(
     taking = taking and (same_engine or bool(like))
     known = taking and counts
     enough = (
-        like is Likeness.OWN
-        or ((like is Likeness.SHARED or title) and (inside or told or known))
-        or (like is Likeness.UNSURE and (told or queues or known))
+        like is Match.OWN
+        or ((like is Match.SHARED or title) and (inside or told or known))
+        or (like is Match.UNSURE and (told or queues or known))
         or (not like and dark and same_engine and inside and (told or queues))
         or known
     )

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.cmdline.invocation import engine, interpreter, shebang
 from unitq.cmdline.wrappers import SHELLS
 from unitq.config import scripts
 from unitq.config.source import glance
@@ -21,11 +22,9 @@ from unitq.linux import proc
 from unitq.linux.links import beside, links_on
 from unitq.model import names
 from unitq.orphans import containers, ownership, process_table
-from unitq.orphans.evidence import App, Code, Work, ancestors, in_a_session, judged
+from unitq.orphans.evidence import App, Code, Work, ancestors, find_orphans, in_a_session
 from unitq.orphans.program_match import Program, Releases, by_shell, engine_of, workers_of
-from unitq.presets.detect import engine, interpreter, shebang
-from unitq.queues.registrations import Living, Standing, whose
-from unitq.queues.registrations import judged as registrations_judged
+from unitq.queues.registrations import Living, Status, classify, instance_and_unit
 from unitq.revisions import store
 from unitq.units.parse import told
 
@@ -33,11 +32,11 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from unitq.cmdline.invocation import Invocation
     from unitq.context import Scope
     from unitq.model.process import Process
     from unitq.orphans.evidence import Orphan
-    from unitq.orphans.ownership import Keeper
-    from unitq.presets.detect import Invocation
+    from unitq.orphans.ownership import Owner
     from unitq.presets.model import Preset
     from unitq.queues.model import Registration
     from unitq.revisions.model import Revision, WorkerRevision
@@ -57,7 +56,7 @@ class Stop(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Search:
     """What is known of the app without a look at what runs."""
 
     scope: Scope
@@ -69,7 +68,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Scan:
     """What was found."""
 
     table: process_table.Table
@@ -88,11 +87,11 @@ class Look:
         return tuple(each for each in self.orphans if each.current is False)
 
 
-def known(scope: Scope, revision: Revision) -> Known:
+def prepare_search(scope: Scope, revision: Revision) -> Search:
     """Reads what is known of the app, also of what it was before."""
     place = scope.layout.app(revision.app)
     notes: list[str] = []
-    kept = store.every(place, notes.append)
+    kept = store.read_all(place, notes.append)
     if revision.id not in {each.id for each in kept}:
         kept.append(revision)
     presets = scope.presets()
@@ -119,7 +118,7 @@ def known(scope: Scope, revision: Revision) -> Known:
     variables = {"UNITQ_APP", "UNITQ_REVISION", "UNITQ_WORKER"}
     variables |= {work.variable for work in works if work.variable}
     wanted = process_table.Wanted(may_be_one(works), frozenset(variables), words_before(works))
-    return Known(scope, revision, app, stops, wanted, notes)
+    return Search(scope, revision, app, stops, wanted, notes)
 
 
 def words_before(works: Sequence[Work]) -> dict[str, frozenset[int]]:
@@ -148,7 +147,7 @@ def may_be_one(works: Sequence[Work]) -> Callable[[str], bool]:
     return may
 
 
-def look(what: Known, registered: Iterable[Registration] | None = None) -> Look:
+def scan(what: Search, registered: Iterable[Registration] | None = None) -> Scan:
     """Looks at every process. `registered`: the workers that Redis has of this app's framework."""
     table = process_table.table(what.wanted)
     if table.hidden and not what.scope.user:
@@ -164,12 +163,12 @@ def look(what: Known, registered: Iterable[Registration] | None = None) -> Look:
         every = containers.seen_from_here(registered, table.processes.values(), host)
         app = _with_queues(app, every, table)
         mine = _outside(app.name, every, table)
-    found = judged(app, table.processes.values(), mine, _serving(what))
+    found = find_orphans(app, table.processes.values(), mine, _serving(what))
     sure = tuple(each for each in found if each.claim is None)
-    return Look(table, sure, mine, tuple(each for each in found if each.claim is not None))
+    return Scan(table, sure, mine, tuple(each for each in found if each.claim is not None))
 
 
-def _serving(what: Known) -> frozenset[str]:
+def _serving(what: Search) -> frozenset[str]:
     """The session scopes that running instances have moved to: PAM does that to `su - USER`."""
     systemd, app = what.scope.systemd(), what.app.name
     rows = {row.name: row for row in systemd.units([f"unitq-{app}-*@*.service"])}
@@ -187,7 +186,7 @@ def _serving(what: Known) -> frozenset[str]:
     return frozenset(found)
 
 
-def keeper(systemd: Systemd, found: Look, orphan: Orphan) -> Keeper:
+def owner(systemd: Systemd, found: Scan, orphan: Orphan) -> Owner:
     """What keeps an orphan. Asks systemd for the main process of the unit that it is in, if any."""
     process = orphan.process
     mains = {}
@@ -198,7 +197,7 @@ def keeper(systemd: Systemd, found: Look, orphan: Orphan) -> Keeper:
         except UnitqError:
             mains = {}  # of another manager than ours: only told from the processes then
     table = _with_environment(found.table.processes, process)
-    return ownership.keeper(table.get(process.pid, process), table, mains)
+    return ownership.owner(table.get(process.pid, process), table, mains)
 
 
 def _with_environment(table: Mapping[int, Process], process: Process) -> Mapping[int, Process]:
@@ -219,7 +218,7 @@ def _with_queues(app: App, every: Sequence[Registration], table: process_table.T
     for one in every:
         process = table.processes.get(one.pid or 0)
         if process is not None and one.host == host and one.queues:
-            instance, _ = whose(app.name, process.cgroup)
+            instance, _ = instance_and_unit(app.name, process.cgroup)
             own.setdefault(instance.partition("@")[0], set()).update(one.queues)
     works = (replace(each, queues=each.queues | own.get(each.worker, set())) for each in app.works)
     return replace(app, works=tuple(works))
@@ -234,13 +233,11 @@ def _outside(
         process = table.processes.get(pid)
         return Living(process.began, process.cgroup) if process else None
 
-    found = registrations_judged(
-        every, app=app, host=os.uname().nodename, living=living, now=time.time()
-    )
+    found = classify(every, app=app, host=os.uname().nodename, living=living, now=time.time())
     return {
         each.registration.pid: each.registration
         for each in found
-        if each.standing is Standing.ORPHAN and each.registration.pid is not None
+        if each.status is Status.ORPHAN and each.registration.pid is not None
     }
 
 

@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from unitq.context import Scope
-    from unitq.orphans.drain import Drain, Drained
+    from unitq.orphans.drain import Drain, DrainResult
     from unitq.orphans.evidence import Orphan
-    from unitq.orphans.find import Known, Look
-    from unitq.orphans.ownership import Keeper
+    from unitq.orphans.find import Scan, Search
+    from unitq.orphans.ownership import Owner
 
 
 @dataclass(frozen=True, slots=True)
 class OrphanList:
     """The orphans of an app, at one moment."""
 
-    what: Known
-    look: Look  # those that are shown: as they are now, or as they were before they ended
-    others: Look  # those that were not named
+    what: Search
+    look: Scan  # those that are shown: as they are now, or as they were before they ended
+    others: Scan  # those that were not named
     redis: Redis
-    keepers: Mapping[int, Keeper]  # by PID
-    drained: Mapping[int, Drained]
+    owners: Mapping[int, Owner]  # by PID
+    drained: Mapping[int, DrainResult]
     left: frozenset[int]  # the PIDs of those that are still there
     exit_code: Exit
     now: float  # seconds since 1970
@@ -75,7 +75,7 @@ class OrphanList:
         }
 
     def _orphan(self, orphan: Orphan) -> dict[str, Any]:
-        process, keeper = orphan.process, self.keepers[orphan.process.pid]
+        process, owner = orphan.process, self.owners[orphan.process.pid]
         drained, presets = self.drained.get(process.pid), self.redis.presets
         jobs = [
             job.to_json(presets[registration.id])
@@ -94,10 +94,10 @@ class OrphanList:
             "release": orphan.release or None,
             "revision": process.revision or None,
             "current": orphan.current,
-            "kept_by": str(keeper.kind),
-            "keeper": keeper.words,
-            "unit": keeper.unit or None,
-            "program": keeper.program or None,
+            "kept_by": str(owner.kind),
+            "keeper": owner.words,
+            "unit": owner.unit or None,
+            "program": owner.program or None,
             "known_by": [str(mark) for mark in orphan.marks],
             "claim": orphan.claim and str(orphan.claim),
             "queues": queues(orphan) if orphan.registrations else None,
@@ -105,7 +105,7 @@ class OrphanList:
             "drain": drained and self._drain(drained),
         }
 
-    def _drain(self, drained: Drained) -> dict[str, Any]:
+    def _drain(self, drained: DrainResult) -> dict[str, Any]:
         presets, jobs = self.redis.presets, drained.jobs
         return {
             "signal": drained.signal or None,
@@ -145,7 +145,7 @@ def drain(
     scope: Scope,
     pids: Sequence[int],
     say: Callable[[str], None],
-    may_kill: Callable[[Drain, Sequence[Drained]], bool | None],
+    may_kill: Callable[[Drain, Sequence[DrainResult]], bool | None],
 ) -> OrphanList:
     """Tells them to finish their jobs, and waits for up to their stop_timeout.
 
@@ -160,15 +160,15 @@ class _Search:
     def __init__(self, scope: Scope, pids: Sequence[int]) -> None:
         revision = scope.installed()
         self._pids = pids
-        self._what = find.known(scope, revision)
+        self._what = find.prepare_search(scope, revision)
         self._redis = Redis(scope, revision)
         self._systemd = scope.systemd()
         every = self._look()
         self._first = only(self._what, every, pids) if pids else every
         self._others = without(every, self._first)
 
-    def _look(self) -> Look:
-        return named(find.look(self._what, self._redis.registered()), self._pids)
+    def _look(self) -> Scan:
+        return named(find.scan(self._what, self._redis.registered()), self._pids)
 
     def result(self) -> OrphanList:
         return self._list(self._first, self._others, {}, exit_code(self._first))
@@ -176,7 +176,7 @@ class _Search:
     def drain(
         self,
         say: Callable[[str], None],
-        may_kill: Callable[[Drain, Sequence[Drained]], bool | None],
+        may_kill: Callable[[Drain, Sequence[DrainResult]], bool | None],
     ) -> OrphanList:
         if not self._first.orphans:
             return self.result()
@@ -193,18 +193,18 @@ class _Search:
         return self._list(after, without(every, after), drained, exit_code_after(done, after))
 
     def _list(
-        self, after: Look, others: Look, drained: Mapping[int, Drained], code: Exit
+        self, after: Scan, others: Scan, drained: Mapping[int, DrainResult], code: Exit
     ) -> OrphanList:
         left = {orphan.identity: orphan for orphan in after.orphans}
         # What has come meanwhile is shown with what was there.
         shown = {orphan.identity: orphan for orphan in self._first.orphans} | left
         return OrphanList(
             self._what,
-            find.Look(after.table, tuple(shown.values()), after.registered, after.claimed),
+            find.Scan(after.table, tuple(shown.values()), after.registered, after.claimed),
             others,
             self._redis,
             {
-                orphan.process.pid: find.keeper(
+                orphan.process.pid: find.owner(
                     self._systemd, after if orphan.identity in left else self._first, orphan
                 )
                 for orphan in (*shown.values(), *after.claimed)
@@ -216,7 +216,7 @@ class _Search:
         )
 
 
-def exit_code(found: Look) -> Exit:
+def exit_code(found: Scan) -> Exit:
     """Returns the exit code for what there is."""
     if not found.orphans:
         # Whoever it is has to look: it may be an older copy of the app, under another account.
@@ -224,7 +224,7 @@ def exit_code(found: Look) -> Exit:
     return Exit.STALE if found.stale else Exit.NOT_AS_WANTED
 
 
-def exit_code_after(done: Drain, after: Look) -> Exit:
+def exit_code_after(done: Drain, after: Scan) -> Exit:
     """Returns the exit code of a drain, by what there is after it."""
     if done.interrupted:
         return Exit.INTERRUPTED

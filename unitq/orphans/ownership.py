@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from unitq.cmdline.invocation import program
 from unitq.orphans.evidence import ancestors
 from unitq.orphans.program_match import engine_of
-from unitq.presets.detect import program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,8 +28,8 @@ PROCESS_NAME, GROUP_NAME = "SUPERVISOR_PROCESS_NAME", "SUPERVISOR_GROUP_NAME"
 _SESSION = re.compile(r"session-(?P<number>\w+)\.scope")
 
 
-class Kept(StrEnum):
-    """The kinds of keepers."""
+class OwnerKind(StrEnum):
+    """The kinds of owners."""
 
     INIT = "init"  # its parent is gone, and PID 1 (or the user's manager) has adopted it
     SUPERVISORD = "supervisord"
@@ -40,10 +40,10 @@ class Kept(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Keeper:
+class Owner:
     """What keeps a process, and in words."""
 
-    kind: Kept
+    kind: OwnerKind
     words: str
     pid: int | None = None  # of supervisord, or of the parent
     unit: str = ""  # that its cgroup is of; empty: none
@@ -56,34 +56,36 @@ def unit_of(cgroup: str) -> str:
     return units[-1] if units and units[-1] != "init.scope" else ""
 
 
-def keeper(process: Process, table: Mapping[int, Process], mains: Mapping[str, int]) -> Keeper:
+def owner(process: Process, table: Mapping[int, Process], mains: Mapping[str, int]) -> Owner:
     """What keeps it. `table` are all processes, `mains` the main processes of units."""
     above = ancestors(table, process.pid)
     unit = unit_of(process.cgroup)
     if process.contained or _CONTAINER.search(process.cgroup):
-        return Keeper(Kept.CONTAINER, f"a container{f' ({unit})' * bool(unit)}", None, unit)
+        return Owner(OwnerKind.CONTAINER, f"a container{f' ({unit})' * bool(unit)}", None, unit)
     if own := supervised((process, *above)):
         daemon = above[len(own) - 1]
         # What supervisord itself has started knows best: further down anything may be said.
         name = next(filter(None, map(_supervisors_name, reversed(own))), "")
         words = f"supervisord (PID {daemon.pid}){f', as {name}' * bool(name)}"
-        return Keeper(Kept.SUPERVISORD, words, daemon.pid, unit, name)
+        return Owner(OwnerKind.SUPERVISORD, words, daemon.pid, unit, name)
     parent = above[0] if above else None
     session = _SESSION.search(process.cgroup)
     if unit and unit.endswith(".service") and not unit.startswith("user@"):
         main = mains.get(unit)
         # What PID 1 has started is its child as well as what it has adopted.
         if main in (process.pid, *(each.pid for each in above)) and main:
-            return Keeper(Kept.UNIT, f"unit {unit}", main, unit)
+            return Owner(OwnerKind.UNIT, f"unit {unit}", main, unit)
     if parent is None or _is_manager(parent):
         who = "PID 1" if process.parent <= 1 else f"the user's manager (PID {process.parent})"
-        return Keeper(Kept.INIT, f"{who} adopted it{f', in {unit}' * bool(unit)}", None, unit)
+        return Owner(OwnerKind.INIT, f"{who} adopted it{f', in {unit}' * bool(unit)}", None, unit)
     what = f"{_called(parent)}, PID {parent.pid}"
     if session:
-        return Keeper(Kept.SESSION, f"login session {session['number']} ({what})", parent.pid, unit)
+        return Owner(
+            OwnerKind.SESSION, f"login session {session['number']} ({what})", parent.pid, unit
+        )
     if unit:
-        return Keeper(Kept.UNIT, f"unit {unit} ({what})", parent.pid, unit)
-    return Keeper(Kept.PROCESS, what, parent.pid, unit)
+        return Owner(OwnerKind.UNIT, f"unit {unit} ({what})", parent.pid, unit)
+    return Owner(OwnerKind.PROCESS, what, parent.pid, unit)
 
 
 def _is_manager(process: Process) -> bool:

@@ -15,10 +15,10 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.cmdline.invocation import interpreter, program
 from unitq.linux import proc
-from unitq.linux.process import folder, parsed_status
+from unitq.linux.process import folder, parse_status
 from unitq.model.process import Process
-from unitq.presets.detect import interpreter, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -56,7 +56,7 @@ def table(wanted: Wanted) -> Table:
     here = _here(wanted)
     found: dict[int, Process] = {}
     hidden = 0
-    for pid in proc.every_pid():
+    for pid in proc.all_pids():
         process = _read(pid, here)
         if process is None:
             continue
@@ -91,7 +91,7 @@ def _process(pid: int, folder: int, here: _Here) -> Process | None:
         executable = ""
     except FileNotFoundError:
         return None  # a kernel thread, a zombie, or on its way out
-    stat = proc.parsed_stat(proc.content("stat", folder))
+    stat = proc.parse_stat(proc.content("stat", folder))
     closer = executable and here.wanted.executable(executable)
     words: tuple[str, ...] = ()
     if closer or _interpreter(executable):
@@ -122,18 +122,18 @@ def _closer(process: Process, folder: int, here: _Here) -> Process:
     environment = _environment(proc.content("environ", folder), here.wanted.variables)
     app = revision = worker = ""
     with suppress(OSError):
-        app, revision, worker = proc.started_for(os.readlink("fd/0", dir_fd=folder))
+        app, revision, worker = proc.stdin_origin(os.readlink("fd/0", dir_fd=folder))
     if worker:
         environment.setdefault("UNITQ_WORKER", worker)
     raw = proc.content("status", folder)
-    status = parsed_status(raw)
+    status = parse_status(raw)
     inner = proc.numbers(raw, b"NSpid")  # its PID in each namespace, its own last (proc(5))
     return replace(
         process,
         uids=status.uids,
         uid=status.uid,
         caught=status.caught,
-        cgroup=proc.parsed_cgroup(proc.content("cgroup", folder)),
+        cgroup=proc.parse_cgroup(proc.content("cgroup", folder)),
         directory=directory,
         deleted=deleted,
         paths=paths,

@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from unitq.cmdline.shell import QUICK
-from unitq.cmdline.wrappers import LAUNCHERS, SHELLS
-from unitq.model.release_names import within
-from unitq.presets.detect import (
+from unitq.cmdline.invocation import (
     PACKAGE,
     becomes,
     engine,
@@ -22,12 +19,15 @@ from unitq.presets.detect import (
     is_shell,
     main_process,
 )
+from unitq.cmdline.shell import QUICK
+from unitq.cmdline.wrappers import LAUNCHERS, SHELLS
+from unitq.model.release_names import within
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterable, Mapping, Sequence
 
-    from unitq.presets.detect import Invocation
+    from unitq.cmdline.invocation import Invocation
 
 _DELETED = " (deleted)"
 
@@ -127,7 +127,7 @@ def _worker_of(
     return (*shells, *rest[-1:])
 
 
-class Likeness(IntEnum):
+class Match(IntEnum):
     """How far a process runs a worker's program."""
 
     NONE = 0
@@ -136,7 +136,7 @@ class Likeness(IntEnum):
     OWN = 3  # the same program, out of a release
 
 
-def likeness(
+def match_program(
     one: Invocation,
     paths: Iterable[str],
     executable: str,
@@ -144,31 +144,31 @@ def likeness(
     releases: Releases,
     patterns: Sequence[re.Pattern[str]],
     arguments: re.Pattern[str] | None = None,
-) -> Likeness:
+) -> Match:
     """How far a process that runs `one` runs the program.
 
     `paths` are those of its script, as written and with links followed; `executable` is the file
     that the kernel runs, which no command line can hide.
     """
     if one.inline != program.inline or not _same_engine(one, executable, program):
-        return Likeness.NONE
+        return Match.NONE
     if program.before and not one.interpreter:
         script = _scripts_words(one, program)
         if script is None:
-            return Likeness.NONE
+            return Match.NONE
         one = script
     # What the kernel runs lies where it says, whatever stands on the command line.
     executable = executable.removesuffix(_DELETED)
     here = (executable,) if program.machine_code else tuple(paths)
     found = _place(one, here, executable, program, releases)
-    if found is Likeness.NONE:
+    if found is Match.NONE:
         return found
     fits = _arguments_fit(one, program, patterns, arguments)
     if program.machine_code and not fits and _base(one.program) not in program.files:
         fits = None  # a title is written over its arguments
     if fits is None:
-        return Likeness.UNSURE
-    return found if fits else Likeness.NONE
+        return Match.UNSURE
+    return found if fits else Match.NONE
 
 
 def engine_of(executable: str) -> str:
@@ -201,19 +201,19 @@ def _scripts_words(one: Invocation, program: Program) -> Invocation | None:
 
 def _place(
     one: Invocation, paths: tuple[str, ...], executable: str, program: Program, releases: Releases
-) -> Likeness:
+) -> Match:
     for path in paths:
         release = releases.of(path)
         if release and path[len(release) :].lstrip("/") in program.inside:
-            return Likeness.OWN
+            return Match.OWN
         if path in program.outside:
-            return Likeness.SHARED
+            return Match.SHARED
     if program.inline:
-        return Likeness.SHARED if one.program == program.name else Likeness.NONE
+        return Match.SHARED if one.program == program.name else Match.NONE
     if program.name and _base(one.program) == program.name:
         native = _base(executable) == program.name and releases.of(executable)
-        return Likeness.OWN if native else Likeness.SHARED
-    return Likeness.NONE
+        return Match.OWN if native else Match.SHARED
+    return Match.NONE
 
 
 def _arguments_fit(

@@ -16,13 +16,13 @@ class Redis:
     """The app's registrations, where the configuration says how to get them. Fails once."""
 
     def __init__(self, scope: Scope, revision: Revision) -> None:
-        from unitq.queues.sources import NoRedisError, of_installed
+        from unitq.queues.sources import NoRedisError, access_for_revision
 
         self.notes: list[str] = []
         self.presets: dict[str, str] = {}  # by the id of a registration
         self._way = None
         try:
-            _, self._way = of_installed(scope, revision)
+            _, self._way = access_for_revision(scope, revision)
         except NoRedisError:
             pass  # it need not be configured
         except UnitqError as error:

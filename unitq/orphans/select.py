@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 from unitq.errors import NoMatchError
 from unitq.linux import proc
 from unitq.orphans.evidence import Claim, in_a_unit
-from unitq.orphans.find import Look
+from unitq.orphans.find import Scan
 from unitq.orphans.program_match import engine_of
-from unitq.queues.registrations import whose
+from unitq.queues.registrations import instance_and_unit
 from unitq.text import plural, unitq
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unitq.orphans.find import Known
+    from unitq.orphans.find import Search
 
 
-def named(found: Look, pids: Sequence[int]) -> Look:
+def named(found: Scan, pids: Sequence[int]) -> Scan:
     """The same, with what is only claimed among the orphans where its PID is named."""
     chosen = {
         each.identity
@@ -29,10 +29,10 @@ def named(found: Look, pids: Sequence[int]) -> Look:
     more = tuple(each for each in found.claimed if each.identity in chosen)
     rest = tuple(each for each in found.claimed if each.identity not in chosen)
     every = sorted((*found.orphans, *more), key=lambda each: each.process.pid)
-    return Look(found.table, tuple(every), found.registered, rest)
+    return Scan(found.table, tuple(every), found.registered, rest)
 
 
-def only(what: Known, found: Look, pids: Sequence[int]) -> Look:
+def only(what: Search, found: Scan, pids: Sequence[int]) -> Scan:
     """Those of the orphans that are named. Raises NoMatchError where a PID is none's."""
     wanted = set(pids)
     orphans = tuple(each for each in found.orphans if each.process.pid in wanted)
@@ -48,20 +48,20 @@ def only(what: Known, found: Look, pids: Sequence[int]) -> Look:
             problems=told,
             hint=hint,
         )
-    return Look(found.table, orphans, found.registered)
+    return Scan(found.table, orphans, found.registered)
 
 
-def without(found: Look, others: Look) -> Look:
+def without(found: Scan, others: Scan) -> Scan:
     """Those of the first look that are not in the other."""
     out = {each.identity for each in others.every}
     sure, claimed = (
         tuple(each for each in some if each.identity not in out)
         for some in (found.orphans, found.claimed)
     )
-    return Look(found.table, sure, found.registered, claimed)
+    return Scan(found.table, sure, found.registered, claimed)
 
 
-def _told(what: Known, found: Look, pid: int) -> str:
+def _told(what: Search, found: Scan, pid: int) -> str:
     """What a process is that is no orphan, in words."""
     app = what.app.name
     for each in found.orphans:
@@ -82,7 +82,7 @@ def _told(what: Known, found: Look, pid: int) -> str:
     process = found.table.processes.get(pid)
     if began is None or (process and not process.executable):
         return f"PID {pid} is another user's and may not be looked at"
-    instance, unit = whose(app, cgroup)
+    instance, unit = instance_and_unit(app, cgroup)
     if instance:
         return f"PID {pid} is no orphan but of {instance}, an instance of {app}"
     if in_a_unit(cgroup):

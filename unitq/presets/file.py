@@ -8,7 +8,7 @@ from unitq.model.app import NAME_RE
 from unitq.model.suggest import either
 from unitq.presets.model import File, Part, Preset
 from unitq.toml import document
-from unitq.toml.messages import Clash, validated
+from unitq.toml.messages import Clash, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ def parse(text: str, *, name: str, source: str) -> Preset:
         what = 'letters, digits, "-" and "_", first a letter or digit'
         raise document.refusal(source, [f"not a name for a preset: {what}"])
     data, order, unsafe = document.read(text, source)
-    file, problems = validated(File, data, clashes)
+    file, problems = validate(File, data, clashes)
     # The keys of Redis may hold any character: they reach no unit.
     problems |= {path: said for path, said in unsafe.items() if path[:1] != ("redis",)}
     if file is None or problems:

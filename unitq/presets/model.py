@@ -15,9 +15,9 @@ from unitq.model.app import KillMode
 from unitq.model.finding import BY_LEVEL, Certainty, Level
 from unitq.model.settings import Duration
 from unitq.model.suggest import either
-from unitq.presets import kinds
+from unitq.presets import types
 from unitq.presets.redis_keys import Keys
-from unitq.toml.kinds import (
+from unitq.toml.types import (
     AnySignal,
     AnySpan,
     Command,
@@ -58,11 +58,11 @@ class Part(Table):
 class Recognise(Part):
     """How a command line, or the script that it runs, gives the framework away."""
 
-    command: kinds.CommandPatterns = ()  # see `recognise.Invocation.texts`
-    script: kinds.Patterns = ()  # anywhere in the head of a script
-    arguments: kinds.Pattern | None = None  # which the script then needs as well
-    title: kinds.Patterns = ()  # the beginning of what it calls itself in `ps`
-    valued: kinds.OptionSet = frozenset()  # its options whose value may be the next word
+    command: types.CommandPatterns = ()  # see `recognise.Invocation.texts`
+    script: types.Patterns = ()  # anywhere in the head of a script
+    arguments: types.Pattern | None = None  # which the script then needs as well
+    title: types.Patterns = ()  # the beginning of what it calls itself in `ps`
+    valued: types.OptionSet = frozenset()  # its options whose value may be the next word
 
 
 def _signal(given: dict[str, Any]) -> tuple[str, ...]:
@@ -80,16 +80,16 @@ class Stop(Part):
     signal: StopSignal = Field(examples=["SIGTERM"])
     kill_mode: KillModeWord = KillMode.CONTROL_GROUP
     # Signals that let the job finish, sent to the main process …
-    drains: kinds.Signals = Field(default_factory=_signal)
+    drains: types.Signals = Field(default_factory=_signal)
     # … and where every process of the cgroup gets them.
-    drains_all: kinds.Signals = Field(default_factory=_signal_to_all)
+    drains_all: types.Signals = Field(default_factory=_signal_to_all)
     timeout: AnySpan = Duration("5min", 300.0)
-    why: kinds.Text = ""
-    timeout_why: kinds.Text = ""
-    success_exit_status: kinds.Statuses = ()
-    source: kinds.Text = ""
-    loses: kinds.AnySignals = ()  # signals that end it in the middle of a job, or cost a job
-    again: kinds.AnySignals = ()  # signals that do so where it has been told to stop before
+    why: types.Text = ""
+    timeout_why: types.Text = ""
+    success_exit_status: types.Statuses = ()
+    source: types.Text = ""
+    loses: types.AnySignals = ()  # signals that end it in the middle of a job, or cost a job
+    again: types.AnySignals = ()  # signals that do so where it has been told to stop before
 
     def clashes(self) -> Iterator[tuple[str, ...]]:
         """Signals that are said to do two things."""
@@ -106,8 +106,8 @@ class Stop(Part):
 class Service(Part):
     """Directives that it needs."""
 
-    type: kinds.UnitType | None = None
-    notify_access: Annotated[str, kinds.word("main", "exec", "all")] | None = None
+    type: types.UnitType | None = None
+    notify_access: Annotated[str, types.word("main", "exec", "all")] | None = None
     watchdog: LongSpan | None = None
 
 
@@ -121,7 +121,7 @@ class Quiet(Part):
 
     signal: AnySignal = ""
     resume: AnySignal = ""
-    instead: kinds.Text = ""
+    instead: types.Text = ""
 
     def clashes(self) -> Iterator[tuple[str, ...]]:
         """One signal without the other."""
@@ -132,20 +132,20 @@ class Quiet(Part):
 class Hardened(Part):
     """Directives of `hardening` with which it does not work."""
 
-    leave_out: kinds.Hardenings = ()
-    why: kinds.Text = ""
-    source: kinds.Text = ""
+    leave_out: types.Hardenings = ()
+    why: types.Text = ""
+    source: types.Text = ""
 
 
 class Queues(Part):
     """How `queues = […]` reaches the worker: by a variable, by arguments, or not at all."""
 
-    variable: kinds.Variable = ""
-    separator: kinds.Separator = ","
-    arguments: kinds.Texts = ()  # "{queues}" stands for all of them
-    each: kinds.Texts = ()  # once for each of them, as "{queue}"
-    given: kinds.Pattern | None = None  # a command that names queues itself
-    note: kinds.Text = ""
+    variable: types.Variable = ""
+    separator: types.Separator = ","
+    arguments: types.Texts = ()  # "{queues}" stands for all of them
+    each: types.Texts = ()  # once for each of them, as "{queue}"
+    given: types.Pattern | None = None  # a command that names queues itself
+    note: types.Text = ""
 
     def clashes(self) -> Iterator[tuple[str, ...]]:
         """Queues that reach the worker twice, or not at all."""
@@ -160,7 +160,7 @@ class Queues(Part):
     def by_arguments(self) -> bool:
         return bool(self.arguments or self.each)
 
-    def named(self, command: str) -> tuple[str, ...]:
+    def in_command(self, command: str) -> tuple[str, ...]:
         """Those that the command names itself, where the preset tells how to read them."""
         if self.given is None or "queues" not in self.given.groupindex:
             return ()
@@ -172,13 +172,13 @@ class Queues(Part):
 class Case(Part):
     """A command line to which something else applies."""
 
-    command: kinds.Pattern = Field(examples=["--workers[ =]"])
-    why: kinds.Text = Field(examples=["the children must be told, too"])
+    command: types.Pattern = Field(examples=["--workers[ =]"])
+    why: types.Text = Field(examples=["the children must be told, too"])
     signal: StopSignal = ""
     kill_mode: KillModeWord | None = None
-    drains: kinds.Signals | None = None
-    drains_all: kinds.Signals | None = None
-    source: kinds.Text = ""
+    drains: types.Signals | None = None
+    drains_all: types.Signals | None = None
+    source: types.Text = ""
 
     def clashes(self) -> Iterator[tuple[str, ...]]:
         """A signal that would lose the job."""
@@ -197,25 +197,25 @@ class Check(Part):
     All the conditions that a row has must hold; those of the command line for one program of it.
     """
 
-    says: kinds.Text = Field(examples=["loses the job"])
-    name: kinds.FindingName = (
+    says: types.Text = Field(examples=["loses the job"])
+    name: types.FindingName = (
         ""  # for `allow`; of the rows with one name the first that holds counts
     )
     level: Word[Level] = Level.WARNING
     sure: Word[Certainty] | None = None  # None: as the level says
-    why: kinds.Text = ""
-    instead: kinds.Text = ""
-    source: kinds.Text = ""
-    command: kinds.Pattern | None = None  # anywhere in the command, or in a program it runs
-    options: kinds.Options = ()  # one of these is given
-    lacks: kinds.Options = ()  # none of these is given
-    variable: kinds.Variable = ""
-    directive: kinds.Directive = ""  # the worker has it in its `service` or `unit`
-    value: kinds.Pattern | None = None  # all of the variable's, directive's or option's value
+    why: types.Text = ""
+    instead: types.Text = ""
+    source: types.Text = ""
+    command: types.Pattern | None = None  # anywhere in the command, or in a program it runs
+    options: types.Options = ()  # one of these is given
+    lacks: types.Options = ()  # none of these is given
+    variable: types.Variable = ""
+    directive: types.Directive = ""  # the worker has it in its `service` or `unit`
+    value: types.Pattern | None = None  # all of the variable's, directive's or option's value
     instances: Annotated[int, whole(1, 1000)] = 1  # only where so many may run at a time
     kill_mode: KillModeWord | None = None  # only under this one
     stop_signal: StopSignal = ""  # only with this one
-    unless: kinds.Text = ""  # not where the user gives this directive; or DIRECTIVE=VALUE
+    unless: types.Text = ""  # not where the user gives this directive; or DIRECTIVE=VALUE
 
     @property
     def certainty(self) -> Certainty:
@@ -238,16 +238,16 @@ class Check(Part):
 class Limit(Part):
     """A time limit of the framework's own that `stop_timeout` must leave room for."""
 
-    command: kinds.NumberPattern | None = None  # its first group is the number
-    unit: Annotated[str, kinds.word("ms", "s", "min", "h")] = "s"
+    command: types.NumberPattern | None = None  # its first group is the number
+    unit: Annotated[str, types.word("ms", "s", "min", "h")] = "s"
     margin: ShortSpan = Duration("5s", 5.0)
-    options: kinds.Options = ()  # that have the number as their value
-    files: kinds.Files = ()  # below the release, where no option says it; the first that is
-    file_options: kinds.Options = ()  # that name another file
-    line: kinds.NumberPattern | None = None  # of the file; its first group is the number
+    options: types.Options = ()  # that have the number as their value
+    files: types.Files = ()  # below the release, where no option says it; the first that is
+    file_options: types.Options = ()  # that name another file
+    line: types.NumberPattern | None = None  # of the file; its first group is the number
     default: Annotated[int, whole(0, 10**9)] | None = None  # the framework's own
-    says: kinds.Text = ""
-    source: kinds.Text = ""
+    says: types.Text = ""
+    source: types.Text = ""
 
     def clashes(self) -> Iterator[tuple[str, ...]]:
         """A number that stands nowhere."""
@@ -263,12 +263,12 @@ class Limit(Part):
 class Prints(Part):
     """What a worker prints of its jobs, for frameworks that keep nothing of them in Redis."""
 
-    begun: kinds.JobPatterns = ()  # their groups: id, and name
-    ended: kinds.JobPatterns = ()  # their group: id
+    begun: types.JobPatterns = ()  # their groups: id, and name
+    ended: types.JobPatterns = ()  # their group: id
     ahead: Flag = False  # the beginning is printed of what is fetched, and may begin later
-    needs: kinds.Text = ""  # an option without which it does not print that …
-    given: kinds.Pattern | None = None  # … and a command that has it
-    source: kinds.Text = ""
+    needs: types.Text = ""  # an option without which it does not print that …
+    given: types.Pattern | None = None  # … and a command that has it
+    source: types.Text = ""
 
     def clashes(self) -> Iterator[tuple[str, ...]]:
         """One half of a pair."""
@@ -283,25 +283,25 @@ class Prints(Part):
 class Fact(Part):
     """What is known, how, and from where."""
 
-    says: kinds.Text = Field(examples=["a second SIGTERM kills the job"])
+    says: types.Text = Field(examples=["a second SIGTERM kills the job"])
     basis: Word[Basis] = Basis.UNVERIFIED
-    source: kinds.Text = ""
+    source: types.Text = ""
 
 
 class File(Table):
     """What the file of a preset says."""
 
-    title: kinds.Text = Field(examples=["Our framework"])
+    title: types.Text = Field(examples=["Our framework"])
     stop: Stop = Field(examples=[{"signal": "SIGTERM"}])
-    about: kinds.Text = ""
+    about: types.Text = ""
     command: Command = ""  # an example
-    versions: kinds.Texts = ()  # that it was tried with
+    versions: types.Texts = ()  # that it was tried with
     recognise: Recognise = Recognise.model_construct()
     service: Annotated[tuple[tuple[str, str], ...], Kind("a table", Service, _directives)] = ()
     quiet: Quiet = Quiet.model_construct()
     environment: Variables = ()
     queues: Queues = Queues.model_construct()
-    signals: kinds.Notes = ()
+    signals: types.Notes = ()
     cases: Items[Case] = ()
     checks: Items[Check] = ()
     limits: Items[Limit] = ()
@@ -320,7 +320,7 @@ class Preset(File):
         """The case that this command line is, if it is one."""
         return next((case for case in self.cases if case.command.search(command)), None)
 
-    def fitted(self, command: str) -> Preset:
+    def for_command(self, command: str) -> Preset:
         """The preset as it applies to this command line."""
         case = self.case(command)
         if case is None:

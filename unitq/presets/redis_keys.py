@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from unitq.toml.kinds import Items, Kind, Table, bounded, forms
-from unitq.toml.values import MistakeError, MistakesError
+from unitq.toml.types import Items, Kind, Table, at_most, forms
+from unitq.toml.values import InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Words = tuple[str, ...]
 
-# Reading, and bounded: KEYS and SCAN walk through everything that a server holds.
+# Reading, and at_most: KEYS and SCAN walk through everything that a server holds.
 READING = frozenset({
     "EXISTS", "GET", "GETRANGE", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET", "HVALS",
     "LINDEX", "LLEN", "LRANGE", "MGET", "PTTL", "SCARD", "SISMEMBER", "SMEMBERS", "SMISMEMBER",
@@ -71,8 +71,8 @@ def _with_places(places: Sequence[str]) -> Callable[[str], str]:
         for place in _PLACE.findall(value):
             if place not in places:
                 known = ", ".join(f"{{{name}}}" for name in places)
-                raise MistakeError(why=f"{{{place}}} stands for nothing; there are {known}")
-        return bounded(_WORD_MAX)(value)
+                raise InvalidValueError(why=f"{{{place}}} stands for nothing; there are {known}")
+        return at_most(_WORD_MAX)(value)
 
     return check
 
@@ -83,9 +83,9 @@ def _reading(words: Words) -> Words:
     if name not in READING:
         known = ", ".join(sorted(READING))
         why = f"{words[0]} is not among the commands that only read: {known}"
-        raise MistakesError([MistakeError(why=why, at=(0,))])
+        raise InvalidValueError(why=why, at=(0,))
     if name == "XINFO" and words[1].upper() not in _STREAM:
-        raise MistakesError([MistakeError(why=f"XINFO takes {', '.join(_STREAM)} here", at=(1,))])
+        raise InvalidValueError(why=f"XINFO takes {', '.join(_STREAM)} here", at=(1,))
     return (name, *words[1:])
 
 
@@ -96,7 +96,7 @@ def _command(places: Sequence[str]) -> Kind:
     return Kind(expected, shape, _reading)
 
 
-_Text = Annotated[str, Kind("a string", str, bounded(_WORD_MAX))]
+_Text = Annotated[str, Kind("a string", str, at_most(_WORD_MAX))]
 _Command = Annotated[Words, _command(PLACES)]
 
 
@@ -127,7 +127,7 @@ def _count(given: Count | Words) -> Count:
     count = given if isinstance(given, Count) else Count.model_construct(command=given)
     if count.row and not count.field:
         why = "missing; of the row, it is the number that counts"
-        raise MistakesError([MistakeError(why=why, at=("field",))])
+        raise InvalidValueError(why=why, at=("field",))
     return count
 
 
@@ -143,7 +143,7 @@ class Keys(Table):
     """What a framework keeps in Redis, and how to read it."""
 
     prefix: _Text = ""
-    # Who reads the workers and the jobs in hand: unitq/queues/frameworks.py
+    # Who reads the workers and the jobs in hand: READERS of unitq/queues/snapshot.py
     registry: Annotated[str, _REGISTRY] = ""
     registry_prefix: _Text = ""  # where that keeps its own, if elsewhere: {r}
     # Commands that give the names of the queues …
@@ -174,7 +174,7 @@ class Keys(Table):
             yield ("oldest",), 'needs either "field", of a job in JSON, or "then", a command'
 
 
-def filled(words: Words, values: Mapping[str, str]) -> Words:
+def fill_in(words: Words, values: Mapping[str, str]) -> Words:
     """The command with the values in their places; what has none stays, as {q} for a later one."""
     return tuple(
         _PLACE.sub(lambda found: values.get(found[1], found[0]), word) if "{" in word else word

@@ -1,7 +1,7 @@
 """A socket whose answers end in time and fit into memory, however hostile the other side.
 
-redis-py's time-out begins anew with each `recv`, and neither its parser nor hiredis limits how much
-an answer may hold: `*300000000` alone reserves 2.4 GB.
+redis-py's time-out begins anew with each `recv_into`, and hiredis does not limit how much an answer
+may hold: `*300000000` alone reserves 2.4 GB.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from unitq.queues.errors import QueuesError
+from unitq.queues.commands import QueuesError
 
 if TYPE_CHECKING:
     import socket
@@ -27,9 +27,9 @@ _HEADER_SIZE = 32
 
 
 class Budget:
-    """What all answers together may take."""
+    """What all answers of one look together may take."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float = 0.0) -> None:
         self.renew(deadline)
 
     def renew(self, deadline: float) -> None:
@@ -37,7 +37,7 @@ class Budget:
         self.deadline = deadline
         self._bytes = BYTES
         self._items = ITEMS
-        self._rest = b""  # of a line whose end is not there yet
+        self._rest = b""  # of a line whose end has not come yet
 
     def spend(self, content: bytes) -> None:
         """Counts what was received. Raises QueuesError where it is too much.
@@ -52,7 +52,7 @@ class Budget:
             raise QueuesError(
                 f"cannot read the queues: the answers are larger than {BYTES >> 20} MiB, "
                 f"or lists of more than {ITEMS:,} values",
-                hint="is it a Redis? which keys are that large, `redis-cli --bigkeys` tells",
+                hint="is it a Redis? `redis-cli --bigkeys` lists its large keys",
             )
         self._rest = content[content.rfind(b"\n") + 1 :][:_HEADER_SIZE]
 
@@ -67,22 +67,12 @@ class BoundedSocket:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
 
-    def recv(self, size: int, *flags: int) -> bytes:
-        """As a socket's. Raises TimeoutError after the deadline, QueuesError above the budget."""
-        self._wait()
-        content = self._socket.recv(size, *flags)
-        self._budget.spend(content)
-        return content
-
     def recv_into(self, buffer: bytearray) -> int:
-        """The same into a buffer."""
-        self._wait()
-        size = self._socket.recv_into(buffer)
-        self._budget.spend(bytes(memoryview(buffer)[:size]))
-        return size
-
-    def _wait(self) -> None:
+        """As a socket's. Raises TimeoutError after the deadline, QueuesError above the budget."""
         left = self._budget.deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("no answer in time")
         self._socket.settimeout(left)
+        size = self._socket.recv_into(buffer)
+        self._budget.spend(bytes(memoryview(buffer)[:size]))
+        return size

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.errors import NotPermittedError
 from unitq.model.finding import Finding, Level
-from unitq.queues.commands import ErrorReply, command
-from unitq.queues.errors import QueuesError
+from unitq.queues.commands import QueuesError, command
 from unitq.queues.snapshot import take_snapshot
+from unitq.queues.values import text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _WHY = "without it a report cannot name the jobs of a worker that had to be killed"
 
 
-class Answered(NamedTuple):
-    """What a Redis told in one look."""
+class RedisCheck(NamedTuple):
+    """The outcome of one look at a Redis."""
 
     where: str
     findings: tuple[Finding, ...]
@@ -50,18 +50,18 @@ class Answered(NamedTuple):
         return f"{self.where}: {', '.join(parts)}"
 
 
-def unreachable(error: UnitqError, where: str = "") -> Answered:
+def unreachable(error: UnitqError, where: str = "") -> RedisCheck:
     """Returns the same where there is nothing to ask, or no answer."""
     add = "; ".join(error.problems)
     hint = ": ".join(part for part in (error.hint, add) if part) or "correct [redis], or start it"
     finding = Finding(Level.ERROR, "redis", error.message, hint, _WHY)
-    return Answered(where, (finding,), denied=isinstance(error, NotPermittedError))
+    return RedisCheck(where, (finding,), denied=isinstance(error, NotPermittedError))
 
 
-def answered(connection: Connection, sources: Sequence[Source]) -> Answered:
-    """Asks it: a look at the queues, and what it does when its memory is full.
+def check_redis(connection: Connection, sources: Sequence[Source]) -> RedisCheck:
+    """Looks at the queues, and at what Redis does when its memory is full.
 
-    Takes two seconds at the most. What an account of Redis may not ask says nothing.
+    Takes two seconds at the most. What the account of Redis may not ask is left out.
     """
     try:
         samples = take_snapshot(connection, sources, ages=False)
@@ -69,21 +69,21 @@ def answered(connection: Connection, sources: Sequence[Source]) -> Answered:
     except QueuesError as error:
         return unreachable(error, connection.where)
     lists = [sample.registry.workers for sample in samples if sample.registry.workers is not None]
-    found = [
+    findings = [
         *(Finding(Level.NOTE, "redis", note) for sample in samples for note in sample.notes),
         *(_empty(sample, source) for sample, source in zip(samples, sources, strict=True)
-          if not _seen(sample)),
+          if not _has_keys(sample)),
         *_eviction(memory),
     ]  # fmt: skip
-    return Answered(
+    return RedisCheck(
         connection.where,
-        tuple(found),
+        tuple(findings),
         sum(len(sample.queues) for sample in samples),
         sum(map(len, lists)) if lists else None,
     )
 
 
-def _seen(sample: Sample) -> bool:
+def _has_keys(sample: Sample) -> bool:
     """Whether any key of the framework is there."""
     numbers = [number for lengths in sample.queues.values() for number in lengths]
     return any(numbers) or any(sample.whole) or bool(sample.registry.workers)
@@ -102,23 +102,23 @@ def _empty(sample: Sample, source: Source) -> Finding:
 
 
 def _eviction(memory: Any) -> list[Finding]:
-    """What follows where Redis throws keys away to make room (redis.io, Key eviction)."""
-    if isinstance(memory, ErrorReply) or not isinstance(memory, bytes | str):
+    """Returns a finding where Redis deletes keys to make room (redis.io, Key eviction)."""
+    if not isinstance(memory, bytes):
         return []
-    text = memory.decode(errors="replace") if isinstance(memory, bytes) else memory
-    told = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    policy, limit = told.get("maxmemory_policy", "noeviction"), told.get("maxmemory", "0")
-    if limit == "0" or policy == "noeviction":
+    lines = text(memory).splitlines()
+    memory_info = dict(line.split(":", 1) for line in lines if ":" in line)
+    policy, limit = memory_info.get("maxmemory_policy"), memory_info.get("maxmemory", "0")
+    if limit == "0" or policy in (None, "noeviction"):
         return []
-    every = policy.startswith("allkeys")
+    any_key = policy.startswith("allkeys")
     return [
         Finding(
-            Level.WARNING if every else Level.NOTE,
+            Level.WARNING if any_key else Level.NOTE,
             "redis",
             f"maxmemory-policy is {policy}",
             "`maxmemory-policy noeviction` in redis.conf; a cache belongs in a Redis of its own",
             "when its memory is full, Redis deletes "
-            + ("any key, queues and their jobs too" if every else "keys that expire, jobs too")
+            + ("any key, queues and their jobs too" if any_key else "keys that expire, jobs too")
             + ", and nothing says so",
             name="redis-eviction",
         )

@@ -1,8 +1,4 @@
-"""A connection to Redis, by redis-py: TLS, users, unix sockets, pipelines. Never waits long.
-
-hiredis parses and packs where it is installed. Without it the same takes two to three times as
-long.
-"""
+"""A connection to Redis, by redis-py and hiredis: TLS, users, unix sockets. Never waits long."""
 
 from __future__ import annotations
 
@@ -14,13 +10,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from unitq.linux import changes
 from unitq.linux.account import name_of
-from unitq.linux.connect_as import connected
+from unitq.linux.connect_as import connect
 from unitq.linux.read_as import UnreadableError, read
 from unitq.queues.bounded import BoundedSocket, Budget
-from unitq.queues.commands import ErrorReply
-from unitq.queues.errors import QueuesError
-from unitq.queues.kinds import misfit
+from unitq.queues.commands import ErrorReply, QueuesError, misfit
 
 if TYPE_CHECKING:
     import socket
@@ -41,7 +36,23 @@ _PIECE = 2000  # commands, on which Redis works while the next are packed
 
 # What Redis answers to any command while it cannot serve at all.
 _NOT_NOW = ("NOAUTH", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "BUSY")
-_NO_REDIS = "is it a Redis, or what stands before it a proxy that changes its answers?"
+_NO_REDIS = "is it a Redis, or a proxy that changes its answers?"
+_NO_PROTOCOL = "answers with what is none of its protocol"
+
+_WRONG_USER = "the user or the password in [redis] is not the right one"
+_LOG_IN = "[redis] takes password_variable, password_file or password_credential"
+_CLUSTER = "a Redis Cluster, which unitq does not read"
+# By the first word of an error, Redis's own or redis-py's.
+_HINTS = {
+    "NOAUTH": _LOG_IN,
+    "Authentication": _LOG_IN,
+    "WRONGPASS": _WRONG_USER,
+    "invalid": _WRONG_USER,
+    "NOPERM": "the user needs `+@read`, and `+select` for a database other than 0",
+    "LOADING": "it is reading its data from disk; try again later",
+    "MOVED": _CLUSTER,
+    "CLUSTERDOWN": _CLUSTER,
+}
 
 
 class Secrets(NamedTuple):
@@ -55,39 +66,32 @@ class Secrets(NamedTuple):
 
 
 def within(seconds: float, work: Callable[[], T], what: str) -> T:
-    """The result of `work`, or QueuesError once the time is over, wherever it is stuck by then.
+    """Returns the result of `work`. Raises QueuesError once the time is over, wherever it is stuck.
 
-    The look-up of a host's name knows no limit of time, and a socket's begins anew with each
-    answer. So the work is done in a thread, which ends by itself a little later, or with us.
+    The look-up of a host's name knows no limit of time. So the work is done in a thread, which
+    ends a little later, or with this process.
     """
     result: list[T] = []
-    failed: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def run() -> None:
         try:
             result.append(work())
         except BaseException as error:  # noqa: BLE001  (raised again below, by who asked)
-            failed.append(error)
+            errors.append(error)
 
     thread = threading.Thread(target=run, name="redis", daemon=True)
     thread.start()
     # What is in time is not cut off by the thread's own start.
     thread.join(seconds + 0.05)
-    if failed:
-        raise failed[0]
+    if errors:
+        raise errors[0]
     if not result:
         raise QueuesError(
             f"{what}: no answer within {seconds:g} s",
             hint="is Redis stopped, overloaded, or behind a firewall that drops?",
         )
     return result[0]
-
-
-class _Link(NamedTuple):
-    """An open connection, and what its answers may take."""
-
-    connection: Any  # redis-py's
-    budget: Budget
 
 
 class Connection:
@@ -106,9 +110,10 @@ class Connection:
         self._told_by = told_by
         self._secrets = secrets or Secrets()
         self._patience = patience
-        self._link: _Link | None = None
+        self._budget = Budget()
+        self._redis: Any = None  # redis-py's connection, where it is open
         self._tls: dict[str, bytes] = {}  # by path
-        self._given: socket.socket | None = None  # that another account's rights have opened
+        self._given: socket.socket | None = None  # opened with another account's rights
         self.trips = 0  # to Redis and back, for the tests
 
     @property
@@ -123,80 +128,92 @@ class Connection:
         Raises QueuesError, and nothing of redis-py's own.
         """
         end = time.monotonic() + self._patience
+        # Closed while nobody asked: Redis's `timeout`, its restart, `client kill`.
+        may_be_closed = repeatable and self._redis is not None and not self._given
 
-        def once() -> T:
-            if self._link is None:
-                self._link = self._opened(Budget(end))
-            self._link.budget.renew(end)
-            return work()
-
-        def attempt() -> T:
+        def attempt(*, again: bool) -> T:
             from redis.exceptions import ConnectionError as Closed
             from redis.exceptions import RedisError
 
-            used = repeatable and self._link is not None and not self._given
             try:
-                try:
-                    return once()
-                except (Closed, ConnectionError):
-                    if not used:
-                        raise
-                    # Closed while nobody asked: Redis's `timeout`, its restart, `client kill`.
-                    self._link = None
-                    return once()
-            except (RedisError, OSError) as error:
-                raise self._failed(error) from error
-            except (ValueError, ArithmeticError, MemoryError, RecursionError) as error:
-                # What a parser makes of bytes that are none of Redis's protocol.
-                raise self._unreadable("answers with what is none of its protocol") from error
+                self._budget.renew(end)
+                if self._redis is None:
+                    self._redis = self._open()
+                return work()
+            except (RedisError, OSError, ValueError, ArithmeticError, MemoryError,
+                    RecursionError) as error:  # fmt: skip
+                if again and isinstance(error, (Closed, ConnectionError)):
+                    self._redis = None
+                    return attempt(again=False)
+                raise self._failure(error) from error
 
-        if self._link is None:  # not in the thread: these may take a process
+        if self._redis is None:  # not in the thread: these may take a process
             self._tls = self._tls_files()
-            self._given = self._connected()
+            self._given = self._connect_as_another()
         try:
-            return within(self._patience, attempt, self.where)
+            return within(self._patience, lambda: attempt(again=may_be_closed), self.where)
         except BaseException:
             # Answers to what was asked may still come: the connection is of no more use.
-            self._link = None
+            self._redis = None
             raise
 
-    def _failed(self, error: Exception) -> QueuesError:
-        from redis.exceptions import InvalidResponse
+    def _failure(self, error: Exception) -> QueuesError:
+        from redis.exceptions import InvalidResponse, RedisError
 
-        if isinstance(error, InvalidResponse):
-            return self._unreadable("answers with what is none of its protocol")
-        words = _plain(error)
-        return QueuesError(f"{self.where}: {words}", hint=_hint(words.partition(" ")[0]))
+        if isinstance(error, InvalidResponse) or not isinstance(error, (RedisError, OSError)):
+            # Other errors are what a parser makes of bytes that are none of Redis's protocol.
+            return self._unreadable(_NO_PROTOCOL)
+        words = _one_line(error)
+        return QueuesError(f"{self.where}: {words}", hint=_HINTS.get(words.partition(" ")[0], ""))
 
     def _unreadable(self, what: str) -> QueuesError:
         return QueuesError(f"cannot read the queues: {self.where} {what}", hint=_NO_REDIS)
 
     def ask(self, commands: Commands) -> list[Answer]:
-        """The answer to each command; one trip. Only within `run`."""
+        """Returns the answer to each command; one trip. Only within `run`."""
+        from hiredis import pack_command
+
         if not commands:
             return []
-        assert self._link is not None, "asked outside of `run`"
         self.trips += 1
-        connection = self._link.connection
-        # All are sent before an answer is read: what Redis cannot send, it keeps.
+        # All are sent before an answer is read: what Redis cannot send, it keeps. redis-py's own
+        # packer takes four times as long around hiredis's, its read_response twice.
         for at in range(0, len(commands), _PIECE):
-            connection.send_packed_command(_packed(connection, commands[at : at + _PIECE]))
-        answers = _answers(connection, len(commands))
-        if ErrorReply in set(map(type, answers)):
-            for answer in answers:
-                if isinstance(answer, ErrorReply) and answer.code in _NOT_NOW:
-                    raise QueuesError(f"{self.where}: {answer.words}", hint=_hint(answer.code))
+            piece = b"".join(map(pack_command, commands[at : at + _PIECE]))  # type: ignore[arg-type]
+            self._redis.send_packed_command([piece])
+        read_response = self._redis._parser.read_response
+        answers: list[Answer] = [read_response() for _ in commands]
+        for answer in set(filter(lambda answer: isinstance(answer, ErrorReply), answers)):
+            if answer.code in _NOT_NOW:
+                hint = _HINTS.get(answer.code, "")
+                raise QueuesError(f"{self.where}: {answer.words}", hint=hint)
         if name := misfit(commands, answers):
             raise self._unreadable(f"answers {name} with what is no answer to it")
         return answers
 
+    def script(self, what: str, text: str, keys: Sequence[str], values: Sequence[Any]) -> Answer:
+        """Runs a script, which Redis runs as a whole, and returns its answer. Raises QueuesError.
+
+        `what` names what it does in the message where the user may not.
+        """
+        words = ("EVAL", text, str(len(keys)), *keys, *values)
+        call = tuple(word if isinstance(word, bytes) else word.encode() for word in words)
+        changes.note()
+        (answer,) = self.run(lambda: self.ask([call]), repeatable=False)
+        if isinstance(answer, ErrorReply):
+            raise QueuesError(
+                f"{self.where}: cannot {what}: {answer.words}",
+                hint="the Redis user needs the rights of a worker, and +eval",
+            )
+        return answer
+
     def close(self) -> None:
         """Closes the connection."""
-        if self._link is not None:
-            self._link.connection.disconnect()
-        self._link = None
+        if self._redis is not None:
+            self._redis.disconnect()
+        self._redis = None
 
-    def _opened(self, budget: Budget) -> _Link:
+    def _open(self) -> Any:
         import redis
 
         settings = self._settings
@@ -214,14 +231,14 @@ class Connection:
             "ssl_certfile": settings.cert_file,
             "ssl_keyfile": settings.key_file,
         }
-        with ExitStack() as opened:
-            options |= {name: self._file(path, opened) for name, path in tls.items() if path}
-            made = _made(kind, options, self._patience, budget, self._given)
+        with ExitStack() as files:
+            options |= {name: self._tls_path(path, files) for name, path in tls.items() if path}
+            made = _connection(kind, options, self._patience, self._budget, self._given)
             made.connect()
-        return _Link(made, budget)
+        return made
 
-    def _connected(self) -> socket.socket | None:
-        """A connection to a unix socket that others have named to root; None: root makes its own.
+    def _connect_as_another(self) -> socket.socket | None:
+        """Returns a connection to a unix socket that others have named; None: root needs none.
 
         Root may connect to any, and would be taken at its word there.
         """
@@ -231,35 +248,33 @@ class Connection:
             return None
         try:
             (uid,) = deciding
-            return connected(unquote(url.path), uid, seconds=self._patience)
+            return connect(unquote(url.path), uid, seconds=self._patience)
         except OSError as error:
             raise QueuesError(f"{self.where}: {error.strerror} for {name_of(uid)}") from None
 
     def _tls_files(self) -> dict[str, bytes]:
-        """What root reads of them, by path; OpenSSL would follow whatever the path leads to."""
+        """Returns what root reads of them, by path; OpenSSL would follow any link."""
         settings = self._settings
         paths = (settings.ca_file, settings.cert_file, settings.key_file)
-        found = {}
-        for path in paths if os.geteuid() == 0 else ():
+        contents = {}
+        for path in filter(None, paths) if os.geteuid() == 0 else ():
             try:
-                if path:
-                    found[path] = read(path, _TLS_FILE_MAX, told_by=self._told_by)
+                contents[path] = read(path, _TLS_FILE_MAX, told_by=self._told_by)
             except UnreadableError as error:
-                raise QueuesError(
-                    f"{self.where}: {path}: {error.reason}", hint=error.hint
-                ) from None
-        return found
+                message = f"{self.where}: {path}: {error.reason}"
+                raise QueuesError(message, hint=error.hint) from None
+        return contents
 
-    def _file(self, path: str, opened: ExitStack) -> str:
-        """A path for OpenSSL, which takes nothing else."""
+    def _tls_path(self, path: str, files: ExitStack) -> str:
+        """Returns a path for OpenSSL, which takes nothing else."""
         if path not in self._tls:
             return path
-        file = opened.enter_context(os.fdopen(os.memfd_create("unitq-tls"), "wb", buffering=0))
+        file = files.enter_context(os.fdopen(os.memfd_create("unitq-tls"), "wb", buffering=0))
         file.write(self._tls[path])
         return f"/proc/self/fd/{file.fileno()}"
 
     def _master(self) -> tuple[str, int]:
-        """Where the master is, from the first Sentinel that knows it.
+        """Returns where the master is, from the first Sentinel that knows it.
 
         By a question of our own: redis-py's own reads an answer to SENTINEL MASTERS, of any length,
         without a look at its kind.
@@ -268,8 +283,8 @@ class Connection:
 
         settings = self._settings
         patience = self._patience / (len(settings.sentinels) + 1)
-        for place in settings.sentinels:
-            host, _, port = place.rpartition(":")
+        for address in settings.sentinels:
+            host, _, port = address.rpartition(":")
             options = {
                 "host": host,
                 "port": int(port),
@@ -277,12 +292,12 @@ class Connection:
                 "password": self._secrets.sentinel_password,
             }
             budget = Budget(time.monotonic() + patience)
-            sentinel = _made(redis.Connection, options, patience, budget)
+            sentinel = _connection(redis.Connection, options, patience, budget)
             try:
                 sentinel.send_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", settings.master)
                 answer = sentinel.read_response()
             except (redis.ConnectionError, redis.TimeoutError):
-                continue  # the next one may be there
+                continue  # the next one may be up
             finally:
                 sentinel.disconnect()
             if answer is None:
@@ -299,23 +314,30 @@ class Connection:
         )
 
 
-def _made(
+def _connection(
     kind: Any,
     options: dict[str, Any],
     patience: float,
     budget: Budget,
     given: socket.socket | None = None,
 ) -> Any:
-    """redis-py's connection, not yet open, over a socket with limits. `given`: over this one."""
+    """Returns redis-py's connection, not yet open, over a socket with limits.
+
+    `given`: over this socket.
+    """
     import redis
 
-    # redis-py's own takes the code from some errors, and makes others exceptions of their own.
-    # Of thousands of queues comes the same error: one object.
-    plain = {"parse_error": staticmethod(lru_cache(64)(redis.ResponseError))}
+    # redis-py takes the code away from some errors. Thousands of queues get the same: one object.
+    refusal = type("Refusal", (ErrorReply, redis.ResponseError), {})
+    parser = type(
+        "Parser",
+        (redis.connection.DefaultParser,),
+        {"parse_error": staticmethod(lru_cache(64)(refusal))},
+    )
     made = kind(
         **options,
         protocol=2,  # any server has it, and a user with +@read needs no HELLO
-        parser_class=type("Parser", (redis.connection.DefaultParser,), plain),
+        parser_class=parser,
         socket_timeout=patience,
         socket_connect_timeout=patience,
         retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0),
@@ -327,34 +349,8 @@ def _made(
     return made
 
 
-def _packed(connection: Any, commands: Commands) -> list[bytes]:
-    """redis-py's own packer takes four times as long, around hiredis's."""
-    try:
-        from hiredis import pack_command
-    except ImportError:
-        packed: list[bytes] = connection.pack_commands(commands)
-    else:
-        packed = [b"".join([pack_command(words) for words in commands])]  # type: ignore[arg-type]
-    return packed
-
-
-def _answers(connection: Any, amount: int) -> list[Answer]:
-    from redis.exceptions import ResponseError
-
-    read = connection._parser.read_response  # the connection's own takes twice as long
-    answers: list[Answer] = [read() for _ in range(amount)]
-    if ResponseError in set(map(type, answers)):
-        refusals: dict[ResponseError, ErrorReply] = {}
-        for index, answer in enumerate(answers):
-            if type(answer) is ResponseError:
-                if answer not in refusals:
-                    refusals[answer] = ErrorReply(str(answer))
-                answers[index] = refusals[answer]
-    return answers
-
-
 def place(settings: Redis) -> str:
-    """`Redis at 127.0.0.1:6379/0`; never a password."""
+    """Returns `Redis at 127.0.0.1:6379/0`; never a password."""
     if settings.sentinels:
         return f"Redis master {settings.master}"
     url = urlsplit(settings.url or "")
@@ -364,25 +360,10 @@ def place(settings: Redis) -> str:
     return f"Redis at {host}:{url.port or 6379}{url.path.rstrip('/')}"
 
 
-def _plain(error: BaseException) -> str:
-    """What went wrong, in one line."""
-    # redis-py's own is a class of its own.
-    if isinstance(error, TimeoutError) or type(error).__name__ == "TimeoutError":
+def _one_line(error: BaseException) -> str:
+    # redis-py's TimeoutError is a class of its own.
+    if type(error).__name__ == "TimeoutError":
         return f"no answer within {PATIENCE:g} s"
     text = " ".join(str(error).split()).rstrip(".")
     # redis-py: "Error 111 connecting to 127.0.0.1:6379. Connection refused."
     return text.rpartition(". ")[2] if text.startswith("Error ") else text or type(error).__name__
-
-
-def _hint(code: str) -> str:
-    return {
-        "NOAUTH": "it wants a password: password_variable, password_file or password_credential",
-        "WRONGPASS": "the user or the password in [redis] is not the right one",
-        "NOPERM": "the user needs `+@read`, and `+select` for a database other than 0",
-        "Authentication": "it wants a password: password_variable, password_file, "
-        "password_credential in [redis]",
-        "invalid": "the user or the password in [redis] is not the right one",
-        "LOADING": "it is reading its data from disk; try again later",
-        "MOVED": "a Redis Cluster, which unitq does not read",
-        "CLUSTERDOWN": "a Redis Cluster, which unitq does not read",
-    }.get(code, "")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unitq.errors import Exit
 from unitq.linux import proc
 from unitq.queues.prune import FAMILIES, Pruned, prune
-from unitq.queues.registrations import Finding, Living, Standing, judged
+from unitq.queues.registrations import Finding, Living, Status, classify
 from unitq.queues.snapshot import take_snapshot
-from unitq.queues.sources import loaded, way
+from unitq.queues.sources import load_app, queue_access
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from unitq.context import Scope
     from unitq.queues.model import Job, Sample
     from unitq.queues.reader import Source
-    from unitq.queues.sources import Way
+    from unitq.queues.sources import QueueAccess
 
 
 class Registered(NamedTuple):
@@ -33,13 +33,13 @@ class Registered(NamedTuple):
     @property
     def bad(self) -> bool:
         """Whether somebody has to do something about it."""
-        return self.finding.standing.bad and not (self.pruned and self.pruned.done)
+        return self.finding.status.bad and not (self.pruned and self.pruned.done)
 
     @property
     def prunable(self) -> bool:
         """Whether it is dead, and can be removed as its framework would."""
         known = self.source.keys.registry in FAMILIES
-        return known and self.finding.standing is Standing.DEAD and self.pruned is None
+        return known and self.finding.status is Status.DEAD and self.pruned is None
 
     def to_json(self) -> dict[str, Any]:
         """Returns one of the `workers` that docs/json.md describes."""
@@ -53,8 +53,8 @@ class Registered(NamedTuple):
             "queues": None if registration.queues is None else list(registration.queues),
             "since": _rounded(registration.since),
             "heartbeat": _rounded(registration.heartbeat),
-            "state": finding.standing.value,
-            "stale": finding.standing.bad,
+            "state": finding.status.value,
+            "stale": finding.status.bad,
             "why": finding.why,
             "instance": finding.instance or None,
             "unit": finding.unit or None,
@@ -80,9 +80,9 @@ class RegistrationList:
         return [(sample.preset, job) for sample in self.samples for job in sample.jobs if job.stale]
 
     @property
-    def states(self) -> list[Standing]:
+    def states(self) -> list[Status]:
         """Every state that a worker may be in, in order."""
-        return list(Standing)
+        return list(Status)
 
     @property
     def notes(self) -> list[str]:
@@ -123,9 +123,9 @@ class Doctor:
 
     def __init__(self, scope: Scope, *, prune: bool) -> None:
         """`prune`: it is going to. Raises ConfigError where unitq.toml does not say enough."""
-        app, path = loaded(scope, reading=not prune)
+        app, path = load_app(scope, reading=not prune)
         self._app, self._host = app.name, os.uname().nodename
-        self._way: Way = way(app, scope.presets(), str(path))
+        self._way: QueueAccess = queue_access(app, scope.presets(), str(path))
 
     def examine(self) -> RegistrationList:
         """Reads what is registered and looks for the processes. Raises QueuesError."""
@@ -146,7 +146,7 @@ class Doctor:
         return [
             Registered(source, finding)
             for source, sample in zip(self._way.sources, samples, strict=True)
-            for finding in judged(
+            for finding in classify(
                 sample.registry.workers or (),
                 app=self._app, host=self._host, living=_living, now=time.time(),
             )
@@ -155,7 +155,7 @@ class Doctor:
     def _prune(self, worker: Registered, now: Finding) -> Registered:
         if not worker.prunable:
             return worker
-        if now.standing is not Standing.DEAD:
+        if now.status is not Status.DEAD:
             return worker._replace(finding=now, pruned=Pruned(done=False, words="it lives again"))
         pruned = prune(self._way.connection, worker.source, now.registration, now.why)
         return worker._replace(pruned=pruned)

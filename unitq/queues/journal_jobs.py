@@ -1,10 +1,10 @@
-"""What workers have in hand, from what they print: the journal's part of rollout/in_flight.py."""
+"""The in-flight jobs of workers, from their log lines in the journal."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from unitq.queues.log_lines import Held, Said, follow, held
+from unitq.queues.log_lines import InFlight, JobLog, follow, in_flight_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence, Set
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # The last lines of a start that are searched for what it has begun: two for each job, or more …
 FEW = 500
-# … and where it did not end by itself, and it is worth the second that it takes.
+# … and where it was killed, and it is worth the second that it takes.
 MANY = 20_000
 
 # Of all starts that are asked for at once.
@@ -44,18 +44,14 @@ class Read(Protocol):
     ) -> Mapping[str, Sequence[Print]]: ...
 
 
-class Printed:
+class JournalJobs:
     """The jobs that instances have begun and not ended, by what they printed."""
 
-    def __init__(
-        self,
-        printing: Mapping[str, Printing],
-        read: Read,
-    ) -> None:
+    def __init__(self, printing: Mapping[str, Printing], read: Read) -> None:
         """`printing` is by worker."""
         self._printing = printing
         self._read = read
-        self._said: dict[str, Said] = {}  # by invocation
+        self._logs: dict[str, JobLog] = {}  # by invocation
         self._until: dict[str, float] = {}  # the time of the last line that was read
 
     def tells(self, name: InstanceName) -> bool:
@@ -68,33 +64,33 @@ class Printed:
         fetched: Mapping[str, Set[str]],
         *,
         ended: bool = False,
-    ) -> dict[InstanceName, Held]:
-        """What each of these starts (invocations) has in hand now, as far as it prints it.
+    ) -> dict[InstanceName, InFlight]:
+        """Returns the in-flight jobs of each of these starts (invocations), as far as it logs them.
 
-        `fetched` is by framework: see unitq.queues.log_lines.held. `ended`: they have come to their
-        end, and no more is coming. Raises UnitqError where the journal cannot be read.
+        `fetched` is by framework: see log_lines.in_flight_jobs. `ended`: the starts are over, and
+        no more lines come. Raises UnitqError where the journal cannot be read.
         """
-        mine = {name: start for name, start in starts.items() if start and self.tells(name)}
+        own = {name: start for name, start in starts.items() if start and self.tells(name)}
         if ended:
-            for start in mine.values():
+            for start in own.values():
                 self._until.pop(start, None)
-        known = {start for start in mine.values() if start in self._until}
+        known = {start for start in own.values() if start in self._until}
         lines: dict[str, Sequence[Print]] = {}
-        if new := [start for start in mine.values() if start not in known]:
+        if new := [start for start in own.values() if start not in known]:
             last = min((MANY if ended else FEW) * len(new), _MOST)
             lines |= self._read(new, None, last, ended=ended)
             whole = sum(map(len, lines.values())) < last
             for start in new:
-                self._said[start] = self._said.get(start, Said())._replace(whole=whole)
+                self._logs[start] = self._logs.get(start, JobLog())._replace(whole=whole)
         if known:
-            since = min(self._until[each] for each in known) - _OVERLAP
+            since = min(self._until[start] for start in known) - _OVERLAP
             lines |= self._read(sorted(known), since, 0, ended=False)
-        found = {}
-        for name, start in mine.items():
-            how, own = self._printing[name.worker], lines.get(start, ())
-            said = follow(self._said[start], how.prints, own, how.queue)
-            self._said[start] = said
-            if own:
-                self._until[start] = own[-1].time
-            found[name] = held(said, how.prints, fetched.get(how.preset))
-        return found
+        jobs = {}
+        for name, start in own.items():
+            printing, printed = self._printing[name.worker], lines.get(start, ())
+            log = follow(self._logs[start], printing.prints, printed, printing.queue)
+            self._logs[start] = log
+            if printed:
+                self._until[start] = printed[-1].time
+            jobs[name] = in_flight_jobs(log, printing.prints, fetched.get(printing.preset))
+        return jobs

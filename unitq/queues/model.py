@@ -1,25 +1,26 @@
-"""Queues as they are: their lengths, the workers registered, the jobs in hand, and how fast.
+"""Queues as they are: their lengths, the registered workers, the in-flight jobs, and how fast.
 
-Values only. Reading them is the business of unitq.queues, the clock that of whoever asks.
+Values only; unitq.queues.snapshot reads them.
 """
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 
 class Job(NamedTuple):
-    """A job that a worker has in hand."""
+    """An in-flight job: one that a worker has."""
 
     queue: str
-    name: str  # of the class or function; "" where the framework does not say
-    id: str
-    since: float | None  # seconds since 1970
-    hash: str  # of what the framework keeps of it, to tell two jobs apart without showing them
-    worker: str | None  # the id of the registration that has it
+    name: str = ""  # of the class or function; "" where the framework does not say
+    id: str = ""
+    since: float | None = None  # seconds since 1970
+    hash: str = ""  # of what the framework keeps of it, to tell two jobs apart
+    worker: str | None = None  # the id of the registration that has it
     stale: str = ""  # why the framework itself takes it for lost, if so
     note: str = ""  # what the framework does with it then
 
@@ -40,11 +41,11 @@ class Registration(NamedTuple):
     """A worker as it has registered itself."""
 
     id: str
-    host: str | None
-    pid: int | None
-    queues: tuple[str, ...] | None  # None: it does not say
-    since: float | None  # seconds since 1970 when it registered
-    heartbeat: float | None  # seconds since 1970
+    host: str | None = None
+    pid: int | None = None
+    queues: tuple[str, ...] | None = None  # None: it does not say
+    since: float | None = None  # seconds since 1970 when it registered
+    heartbeat: float | None = None  # seconds since 1970
     stale: str = ""  # why the framework's own rule calls it dead
     quiet: str = ""  # why it takes no new jobs, if so
     jobs: tuple[Job, ...] = ()
@@ -53,8 +54,6 @@ class Registration(NamedTuple):
 
     def serves(self, queue: str) -> bool:
         """Whether it takes jobs from this queue, as far as it says."""
-        from fnmatch import fnmatchcase
-
         return any(name == queue or fnmatchcase(queue, name) for name in self.queues or ())
 
 
@@ -62,8 +61,8 @@ class Registry(NamedTuple):
     """What a framework knows of its workers."""
 
     workers: tuple[Registration, ...] | None = None  # None: it keeps no list of them
-    jobs: tuple[Job, ...] | None = None  # None: what they have in hand is not in Redis
-    held: Mapping[str, int] | None = None  # so many jobs of each queue in hand
+    jobs: tuple[Job, ...] | None = None  # None: in-flight jobs are not in Redis
+    in_flight: Mapping[str, int] | None = None  # so many of each queue
     paused: str = ""  # why no worker takes jobs, if so
     # Ids of the jobs that are fetched and not acknowledged; None: not known, or not asked for.
     fetched: frozenset[str] | None = None
@@ -76,13 +75,22 @@ class Lengths(NamedTuple):
 
     waiting: int | None = None
     delayed: int | None = None
-    in_hand: int | None = None
+    in_hand: int | None = None  # in-flight jobs; the name that presets and JSON documents have
     failed: int | None = None
     retry: int | None = None
     dead: int | None = None
     added: int | None = None  # ever
     done: int | None = None  # ever
     oldest: float | None = None  # seconds since 1970 when the next job was enqueued
+
+    def or_else(self, others: Lengths) -> Lengths:
+        """Returns the same, with the others' numbers where these are not known."""
+        known = {name: value for name, value in self._asdict().items() if value is not None}
+        return others._replace(**known)
+
+    def with_in_flight(self, count: int | None) -> Lengths:
+        """Returns the same, with so many in-flight jobs where the framework does not count them."""
+        return self if self.in_hand is not None else self._replace(in_hand=count)
 
 
 class Sample(NamedTuple):
@@ -99,12 +107,12 @@ class Sample(NamedTuple):
 
     @property
     def jobs(self) -> tuple[Job, ...]:
-        """Every job in hand that the framework names."""
+        """Every in-flight job that the framework names."""
         return self.registry.jobs or ()
 
 
 class Flow(NamedTuple):
-    """How fast jobs come and go, per second. None: there is nothing to tell it from."""
+    """How fast jobs come and go, per second. None: not known."""
 
     arrivals: float | None = None
     completions: float | None = None
@@ -118,29 +126,29 @@ class Row(NamedTuple):
     name: str
     lengths: Lengths
     workers: int | None
-    flow: Flow | None  # None: it was looked at only once
+    flow: Flow | None  # None: there was one look only
 
 
 def flow(before: Lengths, after: Lengths, seconds: float) -> Flow:
-    """How fast jobs came and went between two looks.
+    """Returns how fast jobs came and went between two looks.
 
-    From the lengths alone only the difference of the two is known: jobs that came and went
-    in between are not seen.
+    From the lengths alone only their difference is known: jobs that came and went in between are
+    not seen.
     """
     if seconds <= 0 or before.waiting is None or after.waiting is None:
         return Flow()
-    grown = (after.waiting - before.waiting) / seconds
-    drain = 0.0 if after.waiting == 0 else after.waiting / -grown if grown < 0 else None
+    growth = (after.waiting - before.waiting) / seconds
+    drain = 0.0 if after.waiting == 0 else after.waiting / -growth if growth < 0 else None
     done = _rate(before.done, after.done, seconds)
     added = _rate(before.added, after.added, seconds)
     if done is None and added is None:
-        return Flow(max(0.0, grown), max(0.0, -grown), drain)
+        return Flow(max(0.0, growth), max(0.0, -growth), drain)
     if done is None:
-        done = max(0.0, (added or 0.0) - grown)
+        done = max(0.0, (added or 0.0) - growth)
     if added is None:
-        # What left a queue for a worker's hand is not done yet, and has arrived.
-        held = ((after.in_hand or 0) - (before.in_hand or 0)) / seconds
-        added = max(0.0, grown + held + done)
+        # What left a queue for a worker is not done yet, and has arrived.
+        begun = ((after.in_hand or 0) - (before.in_hand or 0)) / seconds
+        added = max(0.0, growth + begun + done)
     return Flow(added, done, drain, counted=True)
 
 
@@ -152,44 +160,42 @@ def _rate(before: int | None, after: int | None, seconds: float) -> float | None
 
 
 def pauses(sample: Sample) -> list[str]:
-    """Who takes no new jobs, as the framework itself says it: paused by whomever, or stopping."""
+    """Returns who takes no new jobs, as the framework itself says: paused, or stopping."""
     registry = sample.registry
     if registry.paused:
         return [f"{sample.preset}: paused: {registry.paused}"]
-    known = registry.workers or ()
     return [
         f"{sample.preset}: {worker.id} takes no new jobs: {worker.quiet}"
-        for worker in known
+        for worker in registry.workers or ()
         if worker.quiet
     ]
 
 
 def rows(after: Sample, before: Sample | None = None) -> list[Row]:
-    """Every queue, by name; with rates where there was an earlier look."""
-    lonely = len(after.queues) == 1
-    held = _held(after)
-    earlier = {} if before is None else _held(before)
+    """Returns every queue, by name; with rates where there was an earlier look."""
+    # What is counted for all queues is the only one's.
+    only = len(after.queues) == 1
+    now, earlier = _in_flight(after), _in_flight(before) if before else {}
     workers = _workers(after)
-    found = []
+    result = []
     for name in sorted(after.queues):
-        lengths = _with_held(after.queues[name], held.get(name))
+        lengths = after.queues[name].with_in_flight(now.get(name))
         rate = None
         if before is not None:
-            old = _with_held(before.queues.get(name, Lengths()), earlier.get(name))
+            old = before.queues.get(name, Lengths()).with_in_flight(earlier.get(name))
             new = lengths
-            if lonely:
-                # What is counted for all queues is this one's.
-                old, new = _filled(old, before.whole), _filled(new, after.whole)
+            if only:
+                old, new = old.or_else(before.whole), new.or_else(after.whole)
             rate = flow(old, new, after.at - before.at)
-        found.append(Row(name, lengths, None if workers is None else workers[name], rate))
-    return found
+        result.append(Row(name, lengths, None if workers is None else workers[name], rate))
+    return result
 
 
 def whole(after: Sample, before: Sample | None = None) -> Row:
-    """All queues together."""
+    """Returns all queues together."""
     lengths = together(after)
-    registered = after.registry.workers
-    count = None if registered is None else len(registered)
+    workers = after.registry.workers
+    count = None if workers is None else len(workers)
     rate = None
     if before is not None:
         rate = flow(together(before), lengths, after.at - before.at)
@@ -197,62 +203,45 @@ def whole(after: Sample, before: Sample | None = None) -> Row:
 
 
 def together(sample: Sample) -> Lengths:
-    """The sums of all queues, or what the framework counts for all of them at once."""
-    sums: dict[str, int | None] = {}
-    for field in Lengths._fields[:-1]:
-        own = getattr(sample.whole, field)
-        sums[field] = own if own is not None else _sum(sample.queues.values(), field)
-    if sums["in_hand"] is None and (held := _held(sample)):
-        sums["in_hand"] = sum(held.values())
-    elif sums["in_hand"] is None and sample.registry.jobs is not None:
-        sums["in_hand"] = len(sample.registry.jobs)
-    oldest = [each.oldest for each in sample.queues.values() if each.oldest is not None]
-    return Lengths(**sums, oldest=min(oldest, default=None))
+    """Returns the sums of all queues, or what the framework counts for all of them at once."""
+    columns = dict(zip(Lengths._fields, zip(*sample.queues.values(), strict=True), strict=False))
+    oldest = [at for at in columns.pop("oldest", ()) if at is not None]
+    sums = sample.whole.or_else(Lengths(**{k: _sum(v) for k, v in columns.items()}))
+    if sums.in_hand is None and (counts := _in_flight(sample)):
+        sums = sums._replace(in_hand=sum(counts.values()))
+    elif sums.in_hand is None and sample.registry.jobs is not None:
+        sums = sums._replace(in_hand=len(sample.registry.jobs))
+    return sums._replace(oldest=min(oldest, default=None))
 
 
-def _sum(every: Iterable[Lengths], field: str) -> int | None:
-    known = [value for each in every if (value := getattr(each, field)) is not None]
+def _sum(numbers: Iterable[int | None]) -> int | None:
+    known = [number for number in numbers if number is not None]
     return sum(known) if known else None
 
 
-def _filled(own: Lengths, of_all: Lengths) -> Lengths:
-    return own._replace(
-        **{name: value for name, value in of_all._asdict().items() if getattr(own, name) is None}
-    )
-
-
-def _with_held(lengths: Lengths, held: int | None) -> Lengths:
-    return lengths if lengths.in_hand is not None else lengths._replace(in_hand=held)
-
-
-def _held(sample: Sample) -> dict[str, int]:
-    """How many jobs of each queue are in hand, where the workers tell."""
+def _in_flight(sample: Sample) -> dict[str, int]:
+    """Returns how many in-flight jobs each queue has, where the workers tell."""
     registry = sample.registry
-    if registry.held is None and registry.jobs is None:
+    if registry.in_flight is None and registry.jobs is None:
         return {}
-    counted = dict.fromkeys(sample.queues, 0)
-    for name, count in (registry.held or {}).items():
-        counted[name] = counted.get(name, 0) + count
-    if registry.held is None:
-        for job in registry.jobs or ():
-            counted[job.queue] = counted.get(job.queue, 0) + 1
-    return counted
+    counts = dict.fromkeys(sample.queues, 0)
+    if registry.in_flight is not None:
+        return counts | dict(registry.in_flight)
+    for job in registry.jobs or ():
+        counts[job.queue] = counts.get(job.queue, 0) + 1
+    return counts
 
 
 def _workers(sample: Sample) -> dict[str, int] | None:
-    """How many workers serve each queue; None: they do not say."""
-    registered = sample.registry.workers
-    if registered is None or any(worker.queues is None for worker in registered):
+    """Returns how many workers serve each queue; None: they do not say."""
+    workers = sample.registry.workers
+    if workers is None or any(worker.queues is None for worker in workers):
         return None
-    counted = dict.fromkeys(sample.queues, 0)
-    for worker in registered:
-        for name in _served(worker, counted):
-            counted[name] += 1
-    return counted
-
-
-def _served(worker: Registration, queues: Mapping[str, int]) -> Sequence[str]:
-    names = worker.queues or ()
-    if any(c in name for name in names for c in "*?["):
-        return [name for name in queues if worker.serves(name)]
-    return [name for name in dict.fromkeys(names) if name in queues]
+    counts = dict.fromkeys(sample.queues, 0)
+    for worker in workers:
+        names = dict.fromkeys(worker.queues or ())
+        patterns = any(c in name for name in names for c in "*?[")
+        # Matched against all only where there is a pattern: there may be thousands.
+        for name in filter(worker.serves, counts) if patterns else names.keys() & counts.keys():
+            counts[name] += 1
+    return counts

@@ -1,7 +1,7 @@
 """Removes the registration of a dead worker, the way its framework does it.
 
 Each is one script, which Redis runs as a whole. It first looks whether everything is as it was
-when the worker was found dead: one that has come back, or that somebody else has pruned
+when the worker was found dead: one that has come back, or that another command has pruned
 meanwhile, is left alone.
 """
 
@@ -9,25 +9,25 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unitq.linux import changes
-from unitq.queues.commands import ErrorReply, command
-from unitq.queues.errors import QueuesError
+from unitq.queues.commands import QueuesError
 from unitq.queues.values import table, text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from unitq.queues.client import Connection
     from unitq.queues.model import Registration
     from unitq.queues.reader import Source
 
 FAMILIES = ("resque", "node-resque", "sidekiq", "rq")
 
+# A script, its keys and its values.
+_Call = tuple[str, Sequence[str], Sequence[str | bytes]]
+
 
 class Pruned(NamedTuple):
-    """What came of it."""
+    """Whether a registration was removed, and the outcome in words."""
 
     done: bool
     words: str
@@ -78,25 +78,15 @@ return "pruned"
 
 def prune(connection: Connection, source: Source, dead: Registration, why: str) -> Pruned:
     """Removes it, unless something has changed since it was read. Raises QueuesError."""
-    script, keys, values = _order(source, dead, why)
-    script_call = command("EVAL", script, str(len(keys)), *keys, *values)
-    changes.note()
-    (answer,) = connection.run(lambda: connection.ask([script_call]), repeatable=False)
-    if isinstance(answer, ErrorReply):
-        raise QueuesError(
-            f"{connection.where}: cannot prune {dead.id}: {answer.words}",
-            hint="to prune, the Redis user needs the rights of a worker, and +eval",
-        )
+    answer = connection.script(f"prune {dead.id}", *_call(source, dead, why))
     if answer == b"changed":
         return Pruned(done=False, words="changed in the meantime, left alone")
     if answer == b"gone":
         return Pruned(done=False, words="somebody else has removed it")
-    return Pruned(done=True, words=_after(source, dead))
+    return Pruned(done=True, words=_outcome(source, dead))
 
 
-def _order(
-    source: Source, dead: Registration, why: str
-) -> tuple[str, Sequence[str | bytes], Sequence[str | bytes]]:
+def _call(source: Source, dead: Registration, why: str) -> _Call:
     p, evidence = source.prefix, dict(dead.evidence)
     match source.keys.registry:
         case "resque" | "node-resque":
@@ -114,16 +104,15 @@ def _order(
     raise QueuesError(f"{source.preset} clears its own workers away; there is nothing to prune")
 
 
-def _resque(
-    source: Source, dead: Registration, why: str
-) -> tuple[str, Sequence[str | bytes], Sequence[str | bytes]]:
+def _resque(source: Source, dead: Registration, why: str) -> _Call:
     p, evidence = source.prefix, dict(dead.evidence)
     working = evidence["working"] or b""
     record = table(working)
-    payload = record.get("payload")
-    identity = str(payload.get("id") or "") if isinstance(payload, dict) else ""
+    value = record.get("payload")
+    payload = value if isinstance(value, dict) else {}
+    identity = str(payload.get("id") or "")
     # resque/php-resque lets the application put something before the id.
-    own = str(payload.get("prefix") or "") if isinstance(payload, dict) else ""
+    own = str(payload.get("prefix") or "")
     host_and_pid = ":".join(dead.id.split(":")[:2])
     keys = (
         f"{p}workers",
@@ -153,7 +142,7 @@ def _resque(
 
 
 def _failure(preset: str, dead: Registration, record: dict[str, Any], why: str) -> dict[str, Any]:
-    """What the framework writes of a job whose worker has died, with its own name for that."""
+    """Returns what the framework writes of a job whose worker has died, with its own names."""
     now = time.localtime()
     exception, at = {
         "resque": ("Resque::DirtyExit", time.strftime("%Y/%m/%d %H:%M:%S %Z", now)),
@@ -163,20 +152,21 @@ def _failure(preset: str, dead: Registration, record: dict[str, Any], why: str) 
         "failed_at": at,
         "payload": record.get("payload"),
         "exception": exception,
-        "error": f"The worker died with this job in hand: {why}",
+        "error": f"The worker died while it ran this job: {why}",
         "backtrace": [],
         "worker": dead.id,
         "queue": text(record.get("queue")),
     }
 
 
-def _after(source: Source, dead: Registration) -> str:
+def _outcome(source: Source, dead: Registration) -> str:
+    """Returns what the framework does with its jobs."""
     if not dead.jobs:
         return "unregistered"
-    named = ", ".join(f"{job.name or 'job'} {job.id or job.hash}" for job in dead.jobs)
+    jobs = ", ".join(f"{job.name or 'job'} {job.id or job.hash}" for job in dead.jobs)
     match source.keys.registry:
         case "sidekiq":
-            return f"unregistered; lost, as Sidekiq keeps nothing to repeat it from: {named}"
+            return f"unregistered; lost, as Sidekiq keeps nothing to repeat it from: {jobs}"
         case "rq":
-            return f"unregistered; RQ itself marks as failed, once its time is over: {named}"
-    return f"unregistered; marked as failed: {named}"
+            return f"unregistered; RQ itself marks as failed, once its time is over: {jobs}"
+    return f"unregistered; marked as failed: {jobs}"

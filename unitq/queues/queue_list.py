@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unitq.errors import Exit, UnitqError
 from unitq.queues import model
 from unitq.queues.snapshot import take_snapshot
-from unitq.queues.sources import loaded, way
+from unitq.queues.sources import load_app, queue_access
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from unitq.context import Scope
-    from unitq.queues.model import Job, Row, Sample
-    from unitq.queues.sources import Way
+    from unitq.queues.model import Job, Lengths, Row, Sample
+    from unitq.queues.sources import QueueAccess
 
 LENGTHS = ("waiting", "delayed", "in_hand", "failed", "retry", "dead")
 NO_QUEUES = 'no queue is known: name them in the workers\' `queues = ["…"]`'
@@ -32,6 +32,11 @@ class QueueRow(NamedTuple):
     def queue(self) -> str:
         """Its name."""
         return self.row.name
+
+    @property
+    def lengths(self) -> Lengths:
+        """How much waits, is delayed, in hand, has failed; None: not known."""
+        return self.row.lengths
 
     def to_json(self, time: float) -> dict[str, Any]:
         """Returns what docs/json.md describes; `queue` is null for all together."""
@@ -137,9 +142,9 @@ class Look:
 
     def __init__(self, scope: Scope) -> None:
         """Reads where they are. Raises ConfigError where unitq.toml does not say it."""
-        app, path = loaded(scope)
+        app, path = load_app(scope)
         self._app = app.name
-        self._way: Way = way(app, scope.presets(), str(path))
+        self._way: QueueAccess = queue_access(app, scope.presets(), str(path))
 
     @property
     def redis(self) -> str:

@@ -1,7 +1,7 @@
-"""Queues to be read, and the readers' own language.
+"""Queues to be read, and what the readers share.
 
-A reader is a generator: it yields commands, gets their answers, and ends with what it has found. So
-several of them share each trip to Redis, and none knows of connections.
+A reader is a generator of commands, so several of them share each trip to Redis, and none knows of
+connections.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unitq.queues.commands import ErrorReply
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from unitq.presets.redis_keys import Keys
-    from unitq.queues.commands import Answer, Commands
+    from unitq.queues.commands import Answer, Commands, Reading
+
+SHOWN = "999"  # jobs that are read of one queue
 
 
 class Source(NamedTuple):
@@ -27,10 +29,10 @@ class Source(NamedTuple):
     prefix: str
     registry_prefix: str
     now: float = 0.0  # seconds since 1970
-    named: bool = False  # also jobs that are fetched only, and may be at work, are to be named
+    named: bool = False  # whether jobs that are fetched and perhaps not begun are read, too
 
     def places(self) -> dict[str, str]:
-        """What stands for the places of the commands, but that of the queue."""
+        """Returns what stands for the places of the commands, but that of the queue."""
         return {
             "p": self.prefix,
             "r": self.registry_prefix,
@@ -40,37 +42,33 @@ class Source(NamedTuple):
 
 
 class Notes:
-    """What could not be read, each said once."""
+    """What could not be read, each once."""
 
     def __init__(self) -> None:
-        self._found: dict[str, None] = {}
-        self.refused = False  # some of it Redis has refused
+        self._words: dict[str, None] = {}
+        self.refused = False  # whether Redis has refused some of it
 
     def __call__(self, words: str) -> None:
-        self._found[words] = None
+        self._words[words] = None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
+        return iter(self._words)
 
 
 def without_errors(answers: Sequence[Answer], notes: Notes) -> list[Answer]:
-    """The answers, with nil for each that is an error; that is noted."""
-    if ErrorReply not in set(map(type, answers)):
-        return list(answers)
-    found: list[Answer] = []
-    for answer in answers:
-        if isinstance(answer, ErrorReply):
-            note_error(answer, notes)
-            found.append(None)
-        else:
-            found.append(answer)
-    return found
+    """Returns the answers, with nil for each error; notes the errors."""
+    if any(issubclass(each, ErrorReply) for each in set(map(type, answers))):
+        for answer in answers:
+            if isinstance(answer, ErrorReply):
+                note_error(answer, notes)
+        return [None if isinstance(answer, ErrorReply) else answer for answer in answers]
+    return list(answers)
 
 
 def note_error(answer: ErrorReply, notes: Notes) -> None:
     """Notes an error, in words that say what to do."""
-    if answer.code == "NOGROUP" or "no such key" in answer.words:
-        return  # a stream that nobody has written to, or read from, yet
+    if is_missing(answer):
+        return
     notes.refused = True
     if answer.code == "WRONGTYPE":
         notes("a key holds something else than the preset says: is the prefix right?")
@@ -80,24 +78,38 @@ def note_error(answer: ErrorReply, notes: Notes) -> None:
         notes(f"Redis answers: {answer.words}")
 
 
-def side_by_side(
-    readings: Sequence[Generator[Commands, list[Answer], Any]],
-) -> Generator[Commands, list[Answer], list[Any]]:
-    """Runs them side by side: what they ask at the same time is one trip."""
+def is_missing(answer: ErrorReply) -> bool:
+    """Whether an error is of a stream that nobody has written to, or read from, yet."""
+    return answer.code == "NOGROUP" or "no such key" in answer.words
+
+
+def by_queue(queues: Iterable[str], answers: Iterable[Answer]) -> list[tuple[str, Any]]:
+    """Returns the items of each queue's list, with the queue's name."""
+    rows = zip(queues, answers, strict=True)
+    return [(queue, item) for queue, items in rows for item in items or ()]
+
+
+def two_by_two(items: Sequence[Any] | None) -> list[tuple[Any, Any]]:
+    """Returns members and scores (WITHSCORES) as pairs."""
+    return list(zip((items or [])[::2], (items or [])[1::2], strict=True))
+
+
+def side_by_side(readings: Sequence[Reading[Any]]) -> Reading[list[Any]]:
+    """Runs readers side by side: what they ask at the same time is one trip."""
     results: list[Any] = [None] * len(readings)
     asked: dict[int, Commands] = {}
 
-    def on(index: int, answers: list[Answer] | None) -> None:
+    def resume(index: int, answers: list[Answer] | None) -> None:
         try:
             asked[index] = readings[index].send(answers)  # type: ignore[arg-type]
         except StopIteration as end:
             results[index] = end.value
 
     for index in range(len(readings)):
-        on(index, None)
+        resume(index, None)
     while asked:
         batch, asked = asked, {}
         answers = iter((yield list(chain.from_iterable(batch.values()))))
         for index, commands in batch.items():
-            on(index, list(islice(answers, len(commands))))
+            resume(index, list(islice(answers, len(commands))))
     return results

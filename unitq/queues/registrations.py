@@ -1,4 +1,4 @@
-"""What registered workers are worth: those whose process is gone, or is not where it should be.
+"""What registrations are worth: whether their process serves, is gone, or runs elsewhere.
 
 Pure: what Redis and the kernel say are arguments. In doubt a registration is named and kept.
 """
@@ -19,33 +19,33 @@ if TYPE_CHECKING:
 # Redis and a clock that was set a little are allowed for; PIDs come round much later.
 REUSED_AFTER = 60.0
 
-# Who was heard of so many seconds ago may live where we do not see it: another container or
-# machine of this name. Longer than Resque's interval, the longest that there is, of 60 s.
+# A worker with a heartbeat as young as this, in seconds, may live where we do not see it: in
+# another container or machine of this name. Longer than Resque's interval of 60 s, the longest.
 RECENTLY = 90.0
 
 
-class Standing(StrEnum):
+class Status(StrEnum):
     """What a registration is."""
 
     SERVING = "serving"  # a process of an instance
     DEAD = "dead"  # of this host, and its process is gone
     ORPHAN = "orphan"  # its process lives outside every unit of the app
     STALE = "stale"  # no heartbeat for too long; whether its process lives is not known
-    UNCLEAR = "unclear"  # nobody can tell whose its PID is now
+    UNCLEAR = "unclear"  # whose its PID is now is not known
     OTHER_APP = "other app"  # its process is another app's of unitq
     ELSEWHERE = "elsewhere"  # of another host
     UNKNOWN = "unknown"  # the framework does not say enough to tell
 
     @property
     def bad(self) -> bool:
-        """Whether somebody should look at it."""
-        return self in (Standing.DEAD, Standing.ORPHAN, Standing.STALE, Standing.UNCLEAR)
+        """Whether an operator should look at it."""
+        return self in (Status.DEAD, Status.ORPHAN, Status.STALE, Status.UNCLEAR)
 
 
 class Living(NamedTuple):
-    """A process that there is."""
+    """A process that runs."""
 
-    started: float | None  # seconds since 1970; None: it may not be looked at
+    started: float | None  # seconds since 1970; None: it may not be read
     cgroup: str  # as /proc/PID/cgroup shows it
 
 
@@ -53,18 +53,18 @@ class Finding(NamedTuple):
     """A registration, and what it is worth."""
 
     registration: Registration
-    standing: Standing
+    status: Status
     why: str
     instance: str = ""  # sms@3, where its process is an instance's
     unit: str = ""  # of systemd, where its process is in one
 
     @property
     def jobs(self) -> tuple[Job, ...]:
-        """What it had in hand."""
+        """Its in-flight jobs."""
         return self.registration.jobs
 
 
-def judged(
+def classify(
     registrations: Iterable[Registration],
     *,
     app: str,
@@ -72,98 +72,88 @@ def judged(
     living: Callable[[int], Living | None],
     now: float,
 ) -> list[Finding]:
-    """Each of them, in their order. `now` is in seconds since 1970."""
-    # Who says that it began in the future says nothing of when it did.
-    every = tuple(
-        each._replace(since=None)
-        if each.since is not None and not each.since <= now + REUSED_AFTER
-        else each
-        for each in registrations
-    )
-    newest = _newest(every, host)
-    found = [_judged(each, app, host, living, newest) for each in every]
-    return [_doubted(each, now) if each.standing is Standing.DEAD else each for each in found]
+    """Returns each of them with its status, in their order. `now` is in seconds since 1970."""
+    known = [_without_future(registration, now) for registration in registrations]
+    newest: dict[int, Registration] = {}  # by PID of this host
+    for registration in known:
+        if registration.host == host and registration.pid is not None:
+            other = newest.setdefault(registration.pid, registration)
+            if (registration.since or 0.0) > (other.since or 0.0):
+                newest[registration.pid] = registration
+    findings = [_classify(registration, app, host, living, newest) for registration in known]
+    return [_with_heartbeat(finding, now) for finding in findings]
 
 
-def _doubted(dead: Finding, now: float) -> Finding:
-    """The same, or unclear where its heartbeat says otherwise."""
-    heartbeat = dead.registration.heartbeat
-    if heartbeat is None or now - heartbeat > RECENTLY:
-        return dead
+def _without_future(registration: Registration, now: float) -> Registration:
+    # A start in the future says nothing of when it was.
+    if registration.since is None or registration.since <= now + REUSED_AFTER:
+        return registration
+    return registration._replace(since=None)
+
+
+def _with_heartbeat(finding: Finding, now: float) -> Finding:
+    """Returns the same; what seems dead is unclear where its heartbeat is young."""
+    heartbeat = finding.registration.heartbeat
+    if finding.status is not Status.DEAD or heartbeat is None or now - heartbeat > RECENTLY:
+        return finding
     why = (
-        f"{dead.why}, but its heartbeat is {max(0.0, now - heartbeat):.0f} s old: killed just now, "
-        "or of another machine or container of this name; look again in two minutes"
+        f"{finding.why}, but its heartbeat is {max(0.0, now - heartbeat):.0f} s old: killed just "
+        "now, or of another machine or container of this name; look again in two minutes"
     )
-    return dead._replace(standing=Standing.UNCLEAR, why=why)
+    return finding._replace(status=Status.UNCLEAR, why=why)
 
 
-def _newest(every: Iterable[Registration], host: str) -> dict[int, Registration]:
-    """Of several registrations with one PID of this host, the one that was made last."""
-    found: dict[int, Registration] = {}
-    for each in every:
-        if each.host == host and each.pid is not None:
-            other = found.get(each.pid)
-            if other is None or (each.since or 0.0) > (other.since or 0.0):
-                found[each.pid] = each
-    return found
-
-
-def _judged(
-    one: Registration,
+def _classify(
+    registration: Registration,
     app: str,
     host: str,
     living: Callable[[int], Living | None],
     newest: dict[int, Registration],
 ) -> Finding:
-    if one.host is not None and one.host != host:
-        return Finding(one, Standing.ELSEWHERE, one.stale or f"of host {one.host}")
-    if one.host is None or one.pid is None:
-        if one.stale:
-            return Finding(one, Standing.STALE, one.stale)
-        return Finding(one, Standing.UNKNOWN, "the framework does not say which process it is")
-    process = living(one.pid)
+    instance = unit = ""
+
+    def finding(status: Status, why: str) -> Finding:
+        return Finding(registration, status, why, instance, unit)
+
+    pid, since, stale = registration.pid, registration.since, registration.stale
+    if registration.host is not None and registration.host != host:
+        return finding(Status.ELSEWHERE, stale or f"of host {registration.host}")
+    if registration.host is None or pid is None:
+        if stale:
+            return finding(Status.STALE, stale)
+        return finding(Status.UNKNOWN, "the framework does not say which process it is")
+    process = living(pid)
     if process is None:
-        return Finding(one, Standing.DEAD, f"its process {one.pid} is gone")
-    instance, unit = whose(app, process.cgroup)
+        return finding(Status.DEAD, f"its process {pid} is gone")
     if process.started is None:
-        why = f"PID {one.pid} may not be looked at: as root it can be"
-        return Finding(one, Standing.UNCLEAR, why)
-    late = one.since is not None and process.started - one.since > REUSED_AFTER
+        return finding(Status.UNCLEAR, f"PID {pid} may not be looked at: as root it can be")
+    instance, unit = instance_and_unit(app, process.cgroup)
+    late = since is not None and process.started - since > REUSED_AFTER
     if instance:
-        return _of_instance(one, instance, unit, late=late, newest=newest[one.pid])
+        last = newest[pid]
+        if last is not registration and last.since is not None and since is not None:
+            return finding(Status.DEAD, f"PID {pid} is a later worker's, {last.id}")
+        if late:
+            # Ours, so it is only named: a clock that was set must not unregister a living worker.
+            return finding(Status.UNCLEAR, f"PID {pid} is {instance}'s, which began later")
+        if stale:
+            return finding(Status.STALE, f"{stale}, but {instance} lives")
+        return finding(Status.SERVING, "")
     if late:
         # The clock that is compared here may have been set; but what lives outside is no
         # process of ours, and it did not make this registration.
-        why = f"PID {one.pid} is another process now, which began later"
-        return Finding(one, Standing.DEAD, why, unit=unit)
-    if other := _other_app(process.cgroup):
-        why = f"its process {one.pid} belongs to {other}"
-        return Finding(one, Standing.OTHER_APP, why, unit=unit)
-    if one.since is None:
-        why = f"PID {one.pid} lives outside every unit of {app}, and may be another process now"
-        return Finding(one, Standing.UNCLEAR, why, unit=unit)
-    where = unit or process.cgroup
-    why = f"its process {one.pid} lives outside every unit of {app}{where and f', in {where}'}"
-    return Finding(one, Standing.ORPHAN, why, unit=unit)
+        return finding(Status.DEAD, f"PID {pid} is another process now, which began later")
+    if other := next(filter(names.is_instance, process.cgroup.split("/")), ""):
+        return finding(Status.OTHER_APP, f"its process {pid} belongs to {other}")
+    outside = f"lives outside every unit of {app}"
+    if since is None:
+        return finding(Status.UNCLEAR, f"PID {pid} {outside}, and may be another process now")
+    place = unit or process.cgroup
+    return finding(Status.ORPHAN, f"its process {pid} {outside}{place and f', in {place}'}")
 
 
-def _of_instance(
-    one: Registration, instance: str, unit: str, *, late: bool, newest: Registration
-) -> Finding:
-    if newest is not one and newest.since is not None and one.since is not None:
-        why = f"PID {one.pid} is a later worker's, {newest.id}"
-        return Finding(one, Standing.DEAD, why, instance, unit)
-    if late:
-        # Ours, so it is only named: a clock that was set must not cost a living worker its place.
-        why = f"PID {one.pid} is {instance}'s, which began later"
-        return Finding(one, Standing.UNCLEAR, why, instance, unit)
-    if one.stale:
-        return Finding(one, Standing.STALE, f"{one.stale}, but {instance} lives", instance, unit)
-    return Finding(one, Standing.SERVING, "", instance, unit)
-
-
-def whose(app: str, cgroup: str) -> tuple[str, str]:
-    """The instance of the app and the unit that a cgroup is of; empty where it is none."""
+def instance_and_unit(app: str, cgroup: str) -> tuple[str, str]:
+    """Returns the instance of the app and the unit that a cgroup is of; empty where it is none."""
     parts = [part for part in cgroup.split("/") if part]
     units = [part for part in parts if part.endswith((".service", ".scope"))]
     for part in units:
@@ -182,10 +172,3 @@ def _in_app(app: str, parts: list[str], worker: str) -> bool:
     """
     slices = [part for part in parts if part.startswith("unitq-") and part.endswith(".slice")]
     return not slices or names.worker_slice(app, worker) in slices
-
-
-def _other_app(cgroup: str) -> str:
-    """Another app's unit that the cgroup is in."""
-    parts = cgroup.split("/")
-    found = [part for part in parts if names.is_instance(part)]
-    return found[0] if found else ""

@@ -2,7 +2,7 @@
 
 One script, which Redis runs as a whole. php-resque's next worker deletes a dead one's record and
 says nothing of its job (lib/Resque/Worker.php, pruneDeadWorkers), so there it is put back from what
-was seen before. Ruby's and node's mark it as failed; then it is left to whoever looks there.
+was read before. Ruby's and node's mark it as failed; then it stays among the failed jobs.
 """
 
 from __future__ import annotations
@@ -10,9 +10,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from unitq.linux import changes
-from unitq.queues.commands import ErrorReply, command
-from unitq.queues.errors import QueuesError
 from unitq.queues.values import table, text
 
 if TYPE_CHECKING:
@@ -21,7 +18,7 @@ if TYPE_CHECKING:
     from unitq.queues.reader import Source
 
 # KEYS: record, workers, started, processed, failed, queues, queue.
-# ARGV: id, record, payload, name of the queue, 1: nobody else has told of it if the record is gone.
+# ARGV: id, record, payload, name of the queue, 1: no other worker reports it if the record is gone.
 _SCRIPT = """
 local found = redis.call("GET", KEYS[1])
 if found and found ~= ARGV[2] then return "changed" end
@@ -62,14 +59,5 @@ def requeue(connection: Connection, source: Source, killed: Registration) -> str
     )
     body = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
     silent = "1" if source.preset == "php-resque" else "0"
-    script_call = command(
-        "EVAL", _SCRIPT, str(len(keys)), *keys, killed.id, working, body, queue, silent
-    )
-    changes.note()
-    (answer,) = connection.run(lambda: connection.ask([script_call]), repeatable=False)
-    if isinstance(answer, ErrorReply):
-        raise QueuesError(
-            f"{connection.where}: cannot put a job back: {answer.words}",
-            hint="the Redis user needs the rights of a worker, and +eval",
-        )
-    return _SAYS[answer]
+    values = (killed.id, working, body, queue, silent)
+    return _SAYS[connection.script("put a job back", _SCRIPT, keys, values)]

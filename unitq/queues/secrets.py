@@ -26,21 +26,20 @@ _STORES = ("/etc/credstore", "/run/credstore", "/usr/local/lib/credstore", "/usr
 def from_variable(
     name: str, workers: Iterable[Worker], key: str, told_by: Sequence[Control] = ()
 ) -> str:
-    """The value of a variable of the workers' environment. Raises ConfigError where none has it.
+    """Returns a variable of the workers' environment. Raises ConfigError where none has it.
 
     As systemd does it: a variable of an `environment_file` wins over one of `environment`, and one
     of a later file over one of an earlier. `told_by`: see linux/read_as.py.
     """
-    looked: list[str] = []
+    paths: dict[str, None] = {}
     for worker in workers:
-        found = dict(worker.environment).get(name)
+        value = dict(worker.environment).get(name)
         for path in worker.environment_files:
-            if path not in looked:
-                looked.append(path)
-            found = assignments(_read(Path(path), key, told_by)).get(name, found)
-        if found is not None:
-            return found
-    files = ", ".join(looked) or "no environment_file is given"
+            paths[path] = None
+            value = assignments(_read(Path(path), key, told_by)).get(name, value)
+        if value is not None:
+            return value
+    files = ", ".join(paths) or "no environment_file is given"
     raise ConfigError(
         f"redis.{key}: no worker has a variable {name} (looked in environment; {files})",
         hint=f"write {name}=… into an environment_file of the app, which only root can read",
@@ -48,19 +47,19 @@ def from_variable(
 
 
 def from_file(path: str, key: str, told_by: Sequence[Control] = ()) -> str:
-    """The content of a file, without the line break at its end."""
+    """Returns the content of a file, without the line break at its end."""
     return _read(Path(path), key, told_by).rstrip("\r\n")
 
 
 def from_credential(name: str, key: str) -> str:
-    """The content of a credential of systemd's, decrypted where it is encrypted."""
+    """Returns a credential of systemd's, decrypted where it is encrypted."""
     own = os.environ.get("CREDENTIALS_DIRECTORY")
     for folder in (*([own] if own else []), *_STORES):
-        if _there(path := Path(folder) / name, key):
+        if _exists(path := Path(folder) / name, key):
             return _read(path, key).rstrip("\r\n")
     for folder in _STORES:
-        if _there(path := Path(f"{folder}.encrypted") / name, key):
-            return _decrypted(path, name, key)
+        if _exists(path := Path(f"{folder}.encrypted") / name, key):
+            return _decrypt(path, name, key)
     raise ConfigError(
         f"redis.{key}: there is no credential {name} in {', '.join(_STORES)}, "
         "nor in their .encrypted neighbours",
@@ -68,7 +67,7 @@ def from_credential(name: str, key: str) -> str:
     )
 
 
-def _there(path: Path, key: str) -> bool:
+def _exists(path: Path, key: str) -> bool:
     try:
         path.stat()
     except PermissionError:  # the store's folder is root's
@@ -80,7 +79,7 @@ def _there(path: Path, key: str) -> bool:
     return True
 
 
-def _decrypted(path: Path, name: str, key: str) -> str:
+def _decrypt(path: Path, name: str, key: str) -> str:
     try:
         content = decrypt(path, name)
     except DecryptError as error:

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from unitq.queues import frameworks, lengths
+from unitq.queues import lengths
 from unitq.queues.model import Lengths, Registry, Sample
 from unitq.queues.reader import Notes, side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Sequence
 
     from unitq.queues.client import Connection
-    from unitq.queues.commands import Answer, Commands
+    from unitq.queues.commands import Answer, Reading
     from unitq.queues.reader import Source
 
-    Reading = Generator[Commands, list[Answer], Any]
+# Who reads a framework's workers and in-flight jobs: `registry` of a preset -> module:function.
+READERS = {
+    "arq": "arq:read",
+    "bullmq": "bullmq:read",
+    "celery": "celery:read",
+    "dramatiq": "dramatiq:read",
+    "horizon": "laravel:read_horizon",
+    "laravel": "laravel:read",
+    "node-resque": "resque:read",
+    "resque": "resque:read",
+    "rq": "rq:read",
+    "saq": "saq:read",
+    "sidekiq": "sidekiq:read",
+    "symfony": "streams:read",
+    "taskiq": "streams:read",
+}
 
 
 def take_snapshot(
@@ -28,71 +44,71 @@ def take_snapshot(
     ages: bool = True,
     named: bool = False,
 ) -> list[Sample]:
-    """What is there, one sample per source. Raises QueuesError within a second or so.
+    """Returns one sample per source. Raises QueuesError within a second or so.
 
     `named`: where a framework keeps only what a worker has fetched, those jobs, one trip more.
     """
-    sources = [source._replace(named=named) for source in sources]
-    return connection.run(
-        lambda: _read(connection.ask, sources, numbers=numbers, workers=workers, ages=ages)
-    )
+
+    def work() -> list[Sample]:
+        now, at = time.time(), time.monotonic()
+        asked = [
+            source._replace(now=now, named=named, queues=tuple(dict.fromkeys(source.queues)))
+            for source in sources
+        ]
+        notes = [Notes() for _ in asked]
+        readings: list[Reading[Any]] = []
+        for source, note in zip(asked, notes, strict=True):
+            readings += [
+                lengths.read(source, note, ages=ages) if numbers else _nothing(None),
+                read_registry(source, note) if workers else _nothing(Registry()),
+            ]
+        results = _drive(connection, side_by_side(readings))
+        return [
+            Sample(
+                preset=source.preset,
+                at=at,
+                time=now,
+                queues=counted.queues if counted else {},
+                whole=counted.whole if counted else Lengths(),
+                registry=registry,
+                notes=tuple(note),
+                refused=note.refused,
+            )
+            for source, note, counted, registry in zip(
+                asked, notes, results[::2], results[1::2], strict=True
+            )
+        ]
+
+    return connection.run(work)
 
 
-def _read(
-    ask: Callable[[Commands], list[Answer]],
-    sources: Sequence[Source],
-    *,
-    numbers: bool,
-    workers: bool,
-    ages: bool,
-) -> list[Sample]:
-    now = time.time()
-    at = time.monotonic()
-    stamped = [
-        source._replace(now=now, queues=tuple(dict.fromkeys(source.queues))) for source in sources
-    ]
-    notes = [Notes() for _ in sources]
-    readings: list[Reading] = []
-    for source, note in zip(stamped, notes, strict=True):
-        readings.append(lengths.read(source, note, aged=ages) if numbers else _nothing(None))
-        registry = source.keys.registry
-        readings.append(
-            frameworks.reader(registry)(source, note)
-            if registry and workers
-            else _nothing(Registry())
-        )
-    reading = side_by_side(readings)
+def read_registry(source: Source, notes: Notes) -> Reading[Registry]:
+    """Returns what the framework of the source knows of its workers and their jobs."""
+    if not source.keys.registry:
+        return _nothing(Registry())
+    module, _, function = READERS[source.keys.registry].partition(":")
+    # Imported when it is used: an app has one or two of them.
+    reader = getattr(import_module(f"unitq.queues.readers.{module}"), function)
+    reading: Reading[Registry] = reader(source, notes)
+    return reading
+
+
+def _drive(connection: Connection, reading: Reading[list[Any]]) -> list[Any]:
     answers: list[Answer] | None = None
     while True:
         try:
             commands = reading.send(answers)  # type: ignore[arg-type]
         except StopIteration as end:
-            results = end.value
-            break
-        # What two readers ask, the same of all queues, is sent once.
+            results: list[Any] = end.value
+            return results
+        # What two readers ask, such as the same of all queues, is sent once.
         sent = list(dict.fromkeys(commands))
-        answers = ask(sent)
+        answers = connection.ask(sent)
         if len(sent) < len(commands):
-            told = dict(zip(sent, answers, strict=True))
-            answers = [told[command] for command in commands]
-    samples = []
-    for index, source in enumerate(stamped):
-        read, registry = results[2 * index : 2 * index + 2]
-        samples.append(
-            Sample(
-                preset=source.preset,
-                at=at,
-                time=now,
-                queues=read.queues if read else {},
-                whole=read.whole if read else Lengths(),
-                registry=registry,
-                notes=tuple(notes[index]),
-                refused=notes[index].refused,
-            )
-        )
-    return samples
+            known = dict(zip(sent, answers, strict=True))
+            answers = [known[command] for command in commands]
 
 
-def _nothing(result: Any) -> Reading:
+def _nothing(result: Any) -> Reading[Any]:
     yield from ()
     return result

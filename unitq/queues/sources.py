@@ -1,4 +1,4 @@
-"""From the configuration to the queues: which there are, whose keys, and a way to Redis."""
+"""From the configuration to the queues: which queues, whose keys, and how to reach Redis."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from unitq.errors import ConfigError
 from unitq.presets import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from unitq.context import Scope
@@ -22,9 +22,11 @@ _LINES = ("[redis]", 'url = "redis://127.0.0.1:6379/0"')
 _PRESET = 'preset = "php-resque"'
 
 
-def loaded(scope: Scope, *, reading: bool = True) -> tuple[App, Path]:
-    """The app as its file describes it: also of one that -a names and that is installed from
-    elsewhere. Raises ConfigError. See Scope.load for `reading`."""
+def load_app(scope: Scope, *, reading: bool = True) -> tuple[App, Path]:
+    """Returns the app as its file describes it: also one that -a names, installed from elsewhere.
+
+    Raises ConfigError. See Scope.load for `reading`.
+    """
     from unitq.revisions import state
 
     try:
@@ -42,14 +44,14 @@ class NoRedisError(ConfigError):
     """The configuration does not say where the queues are: it need not."""
 
 
-class Way(NamedTuple):
+class QueueAccess(NamedTuple):
     """How to look at the queues of an app."""
 
     connection: Connection
     sources: tuple[Source, ...]
 
 
-def way(app: App, presets: Mapping[str, Preset], source: str) -> Way:
+def queue_access(app: App, presets: Mapping[str, Preset], source: str) -> QueueAccess:
     """Raises ConfigError where the configuration does not say enough. Asks Redis nothing yet."""
     from unitq.linux.read_as import deciding
     from unitq.queues.client import Connection
@@ -61,60 +63,58 @@ def way(app: App, presets: Mapping[str, Preset], source: str) -> Way:
             problems=_LINES if named else (*_LINES, _PRESET),
             hint="add these lines",
         )
-    found = sources(app, presets, source)
-    return Way(Connection(app.redis, _secrets(app), told_by=deciding(app.owner)), found)
+    sources = _sources(app, presets, source)
+    return QueueAccess(Connection(app.redis, _secrets(app), told_by=deciding(app.owner)), sources)
 
 
-def of_installed(scope: Scope, revision: Revision, *, reading: bool = True) -> tuple[App, Way]:
-    """The same for an installed app. Raises UnitqError.
+def access_for_revision(
+    scope: Scope, revision: Revision, *, reading: bool = True
+) -> tuple[App, QueueAccess]:
+    """Returns the same for an installed app. Raises UnitqError.
 
     What is installed does not say where Redis is; the file that it was made from does.
     """
     app, path = scope.replace(config=scope.config or revision.config).load(reading=reading)
-    return app, way(app, scope.presets(), str(path))
+    return app, queue_access(app, scope.presets(), str(path))
 
 
-def sources(app: App, presets: Mapping[str, Preset], source: str) -> tuple[Source, ...]:
-    """The queues of the app, by framework."""
+def _sources(app: App, presets: Mapping[str, Preset], source: str) -> tuple[Source, ...]:
+    """Returns the queues of the app, by framework."""
     from unitq.queues.reader import Source
 
-    by_preset: dict[str, list[Worker]] = {}
+    queues: dict[str, dict[str, None]] = {}
     for worker in app.workers:
         if name := preset_of(app, worker):
-            by_preset.setdefault(name, []).append(worker)
-    if not by_preset:
+            # Not patterns such as Resque's `*`.
+            plain = [queue for queue in worker.queues if not set("*?[") & set(queue)]
+            queues.setdefault(name, {}).update(dict.fromkeys(plain))
+    if not queues:
         raise ConfigError(
             f"{source}: it does not say whose queues they are",
             hint='add preset = "php-resque", or another one, to the workers or to [redis]',
         )
-    found = []
-    for name, workers in by_preset.items():
+    sources = []
+    for name, own in queues.items():
         preset = presets.get(name)
         keys = preset.redis if preset else None
         if keys is None:
             raise ConfigError(f"{source}: the preset {name} does not say where its queues are")
         prefix, registry = app.redis.prefix, app.redis.registry_prefix
-        found.append(
+        sources.append(
             Source(
                 preset=name,
                 keys=keys,
-                queues=_queues(workers),
+                queues=tuple(own),
                 prefix=keys.prefix if prefix is None else prefix,
                 registry_prefix=keys.registry_prefix if registry is None else registry,
             )
         )
-    return tuple(found)
+    return tuple(sources)
 
 
 def preset_of(app: App, worker: Worker) -> str | None:
-    """Whose keys this worker's queues have."""
+    """Returns whose keys this worker's queues have."""
     return app.redis.preset if worker.preset in (None, NONE) else worker.preset
-
-
-def _queues(workers: Iterable[Worker]) -> tuple[str, ...]:
-    """Those that the workers name; not patterns such as Resque's `*`."""
-    named = dict.fromkeys(queue for worker in workers for queue in worker.queues)
-    return tuple(queue for queue in named if not set("*?[") & set(queue))
 
 
 def _secrets(app: App) -> Secrets:
@@ -124,17 +124,17 @@ def _secrets(app: App) -> Secrets:
 
     redis, told_by = app.redis, deciding(app.owner)
 
-    def found(stem: str, variable: str | None, file: str | None) -> str | None:
+    def secret(stem: str, variable: str | None, file: str | None) -> str | None:
         if variable is not None:
             return secrets.from_variable(variable, app.workers, f"{stem}password_variable", told_by)
         if file is not None:
             return secrets.from_file(file, f"{stem}password_file", told_by)
         return None
 
-    password = found("", redis.password_variable, redis.password_file)
+    password = secret("", redis.password_variable, redis.password_file)
     if redis.password_credential is not None:
         password = secrets.from_credential(redis.password_credential, "password_credential")
     return Secrets(
         password,
-        found("sentinel_", redis.sentinel_password_variable, redis.sentinel_password_file),
+        secret("sentinel_", redis.sentinel_password_variable, redis.sentinel_password_file),
     )

@@ -24,24 +24,29 @@ _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)?")
 
 
 def text(value: object) -> str:
-    """Bytes as text; what is no UTF-8 is shown as such."""
+    """Returns bytes as text; what is no UTF-8 is shown as such."""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
 
 
+def split_commas(words: str) -> tuple[str, ...]:
+    """Returns the names in `sms, mail`."""
+    return tuple(name.strip() for name in words.split(",") if name.strip())
+
+
 def table(value: Any) -> dict[str, Any]:
-    """A JSON object; empty where it is none."""
+    """Returns a JSON object; empty where it is none."""
     try:
         # A str: json.loads would first look which encoding bytes have.
         words = value.decode() if isinstance(value, bytes) else value
-        found = _decode(words)
-        if _deep(words):
+        record = _decode(words)
+        if _is_deep(words):
             return {}
     except (ValueError, TypeError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return record if isinstance(record, dict) else {}
 
 
-def _deep(words: str) -> bool:
+def _is_deep(words: str) -> bool:
     if words.count("[") + words.count("{") <= _DEPTH:
         return False
     depth = 0
@@ -53,24 +58,24 @@ def _deep(words: str) -> bool:
 
 
 def pairs(answer: object) -> dict[str, Any]:
-    """The answer to HGETALL, or a row of XINFO: names and values."""
+    """Returns the answer to HGETALL, or a row of XINFO: names and values."""
     if not isinstance(answer, list):
         return {}
     return {text(key): value for key, value in zip(answer[::2], answer[1::2], strict=False)}
 
 
 def row_of(answer: object, name: bytes) -> dict[bytes, Any] | None:
-    """The row of that name among rows such as those of XINFO; None where there is none."""
+    """Returns the row of that name among rows such as those of XINFO; None where there is none."""
     for row in answer if isinstance(answer, list) else ():
         if isinstance(row, list) and name in row:
-            found = dict(zip(row[::2], row[1::2], strict=False))
-            if found.get(b"name") == name:
-                return found
+            fields = dict(zip(row[::2], row[1::2], strict=False))
+            if fields.get(b"name") == name:
+                return fields
     return None
 
 
 def number(value: object) -> int | None:
-    """A whole number, however Redis sends it."""
+    """Returns a whole number, however Redis sends it."""
     if not isinstance(value, int):
         words = text(value)
         # Python refuses to read some thousands of digits, and takes those of every script.
@@ -84,13 +89,13 @@ def number(value: object) -> int | None:
 
 
 def pid(value: object) -> int | None:
-    """The number of a process; None where it can be none."""
-    found = number(value)
-    return found if found is not None and 0 < found <= _PID_MAX else None
+    """Returns the number of a process; None where it can be none."""
+    result = number(value)
+    return result if result is not None and 0 < result <= _PID_MAX else None
 
 
 def moment(value: object) -> float | None:
-    """Seconds since 1970 from a number (of seconds or milliseconds) or a date as text."""
+    """Returns seconds since 1970 from a number (of seconds or milliseconds) or a date as text."""
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     if isinstance(value, str):
@@ -103,50 +108,46 @@ def moment(value: object) -> float | None:
             return _date(words)
     elif isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
+    return _seconds(value)
+
+
+def _seconds(value: float) -> float | None:
     if not 0 < value < 1e15:
         return None
     return value / 1000 if value > _MILLISECONDS else float(value)
 
 
 def moments(values: Sequence[object]) -> list[float | None]:
-    """`moment` of each; quick where all are numbers, or nothing."""
+    """Returns `moment` of each; quick where all are numbers, or nothing."""
     try:
         plain = [0.0 if each is None else float(each) for each in values]  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return list(map(moment, values))
-    return [
-        (each / 1000 if each > _MILLISECONDS else each) if 0 < each < 1e15 else None
-        for each in plain
-    ]
+    return list(map(_seconds, plain))
 
 
 def _date(words: str) -> float | None:
+    # ISO 8601, with a blank or a T, also Ruby's "2026-11-23 10:00:00 +0100" and "… UTC".
+    iso = re.sub(r" (?=[+-]\d)", "", words.removesuffix(" UTC") + "Z" * words.endswith(" UTC"))
     try:
-        found = datetime.fromisoformat(words)  # nearly always
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        at = datetime.fromisoformat(iso)
     except ValueError:
-        pass
-    try:
-        # ISO 8601, with a blank or a T, also Ruby's "2026-11-23 10:00:00 +0100" and "… UTC".
-        iso = re.sub(r" (?=[+-]\d)", "", words.removesuffix(" UTC") + "Z" * words.endswith(" UTC"))
-        found = datetime.fromisoformat(iso)
-    except ValueError:
-        return _php(words)
+        return _php_date(words)
     # RQ writes UTC without saying so in some versions, and nobody else leaves the zone out.
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
-def _php(words: str) -> float | None:
-    """`Mon Nov 23 09:14:00 CET 2026`, as php-resque writes it."""
+def _php_date(words: str) -> float | None:
+    """Reads `Mon Nov 23 09:14:00 CET 2026`, as php-resque writes it."""
     parts = words.split()
     if len(parts) != 6:
         return None
     try:
         zone = _zone(parts.pop(4))
-        found = datetime.strptime(" ".join(parts), "%a %b %d %H:%M:%S %Y").replace(tzinfo=zone)
+        at = datetime.strptime(" ".join(parts), "%a %b %d %H:%M:%S %Y").replace(tzinfo=zone)
     except (ValueError, OverflowError):
         return None
-    return found.timestamp() if zone else None
+    return at.timestamp() if zone else None
 
 
 def _zone(name: str) -> timezone | None:
@@ -163,6 +164,6 @@ def _zone(name: str) -> timezone | None:
 
 
 def digest(value: bytes | str) -> str:
-    """A short hash, to tell two jobs apart without showing what is in them."""
+    """Returns a short hash, to tell two jobs apart without showing what is in them."""
     raw = value.encode() if isinstance(value, str) else value
     return hashlib.sha256(raw).hexdigest()[:12]

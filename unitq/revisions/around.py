@@ -20,7 +20,7 @@ class Used(NamedTuple):
     script: str = ""  # whose first line it stands in; empty: the command itself
 
 
-def paths_used(command: str, release: str, heads: Mapping[str, str]) -> list[Used]:
+def command_paths(command: str, release: str, heads: Mapping[str, str]) -> list[Used]:
     """Returns the paths in a command, and in the first lines of the scripts that it runs.
 
     `release` is the directory that it is started in, `heads` the beginnings of scripts by their
@@ -42,7 +42,7 @@ def paths_used(command: str, release: str, heads: Mapping[str, str]) -> list[Use
     return list(dict.fromkeys(found))
 
 
-def paths_in(value: str, release: str) -> list[Used]:
+def value_paths(value: str, release: str) -> list[Used]:
     """Returns the paths in the value of a variable or of a directive: one, or a list of them.
 
     Lists have ":" between them, as PATH has, or blanks, commas, semicolons.

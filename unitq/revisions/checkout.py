@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from unitq.linux.account import name_of
 from unitq.revisions import git_files
 from unitq.revisions.in_place import (
-    deployed_commit,
+    commit_of,
     restore_commands,
     runs_instead,
     updated_in_place,
@@ -30,7 +30,7 @@ def heads(workers: Iterable[WorkerRevision]) -> dict[str, Head | None]:
     None: git's files do not tell, as in a repository of the `reftable` format, or may not be read.
     One whose checkout is gone is left out.
     """
-    workers = [worker for worker in workers if deployed_commit(worker)]
+    workers = [worker for worker in workers if commit_of(worker)]
     folders = {each: git_files.git_folder(each) for each in {w.release for w in workers}}
     found = {release: git_files.head(git) for release, git in folders.items() if git}
     return {worker.name: found[worker.release] for worker in workers if worker.release in found}
@@ -41,12 +41,12 @@ def unreadable(workers: Iterable[WorkerRevision]) -> frozenset[str]:
 
     Of those whose code is updated in place, and that were deployed from a commit.
     """
-    asked = [each for each in workers if updated_in_place(each) and deployed_commit(each)]
+    asked = [each for each in workers if updated_in_place(each) and commit_of(each)]
     there = heads(asked)
     return frozenset(each.name for each in asked if each.name not in there)
 
 
-def moved(
+def other_commits(
     revision: Revision, begun: Mapping[InstanceName, float | None]
 ) -> dict[InstanceName, str | None]:
     """Returns the commit that an instance runs in place of the deployed one; None: nothing tells.

@@ -36,32 +36,34 @@ class _Version(NamedTuple):
     commit: str = ""  # that is checked out
 
 
-class Refused(NamedTuple):
+class CodeProblem(NamedTuple):
     """What keeps a deploy from the code, or from an environment file."""
 
     finding: Finding
     denied: bool = False  # it is there, but not for us
 
 
-class Looked(NamedTuple):
+class AppCode(NamedTuple):
     """What each worker would run now; what is not there is empty, and refused."""
 
     code: dict[str, Code]
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[CodeProblem, ...] = ()
 
 
-def look(app: App, label: str | None = None, *, certain: bool = False) -> Looked:
+def find_code(app: App, label: str | None = None, *, certain: bool = False) -> AppCode:
     """Returns what each worker would run now, and all that cannot be found or read.
 
     `label` is what the caller calls the code (a commit, a build number); it takes the place of
     what `code_version` would find out. `certain`: a version that root would be told another of is
     refused.
     """
-    refused: list[Refused] = []
+    refused: list[CodeProblem] = []
 
     def refuse(key: str, places: Sequence[str], error: _RefusedError) -> None:
         refused.extend(
-            Refused(Finding(Level.ERROR, place, error.what, error.hint, error.why), error.denied)
+            CodeProblem(
+                Finding(Level.ERROR, place, error.what, error.hint, error.why), error.denied
+            )
             for place in shared(key, places, len(app.workers))
         )
 
@@ -102,7 +104,7 @@ def look(app: App, label: str | None = None, *, certain: bool = False) -> Looked
         )
         for worker in app.workers
     }
-    return Looked(found, tuple(refused))
+    return AppCode(found, tuple(refused))
 
 
 class _RefusedError(Exception):
@@ -190,7 +192,7 @@ def is_changed(code: Code) -> bool:
     return bool(code.commit) and CHANGED in code.version
 
 
-def untold(version: str) -> str:
+def ambiguous_part(version: str) -> str:
     """What a version that tells no two trees apart has in common with others; empty: it tells.
 
     A dirty checkout at one commit is as little told from another as a directory without git.
@@ -200,7 +202,7 @@ def untold(version: str) -> str:
     return version.partition(CHANGED)[0] if CHANGED in version else ""
 
 
-def as_installed(found: Mapping[str, Code], installed: Revision) -> dict[str, Code]:
+def keep_installed(found: Mapping[str, Code], installed: Revision) -> dict[str, Code]:
     """The same, but what nothing tells from what is installed is taken for that.
 
     For who installs something beside it, and has no reason to restart it.
@@ -209,8 +211,8 @@ def as_installed(found: Mapping[str, Code], installed: Revision) -> dict[str, Co
     for name, one in found.items():
         was = installed.worker(name)
         same_place = was is not None and was.release == one.release
-        common = untold(one.version)
-        if was and same_place and common and common == untold(was.code_version):
+        common = ambiguous_part(one.version)
+        if was and same_place and common and common == ambiguous_part(was.code_version):
             one = replace(one, version=was.code_version)  # noqa: PLW2901
         same[name] = one
     return same

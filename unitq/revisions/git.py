@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.linux import confined, programs
 from unitq.linux.read_as import UnreadableError, read
-from unitq.linux.trust import resolved
+from unitq.linux.trust import resolve
 
 if TYPE_CHECKING:
     from pathlib import PurePath
@@ -132,7 +132,7 @@ def _rights(git: str) -> confined.Account | None:
     if os.geteuid() != 0:
         return None
     try:
-        with resolved(git) as found:
+        with resolve(git) as found:
             owner = os.fstat(found.descriptor).st_uid
             say = found.beyond()
         if owner != 0:
@@ -150,16 +150,16 @@ def _rights(git: str) -> confined.Account | None:
 def _all_roots(git: str) -> None:
     """Raises RefusedError where anything in a repository of root's is not, and OSError."""
     folders = [git]
-    with resolved(git) as found:
+    with resolve(git) as found:
         if stat.S_ISREG(os.fstat(found.descriptor).st_mode):
-            folders = [_pointed(git, "gitdir: ")]
+            folders = [_read_pointer(git, "gitdir: ")]
     common = os.path.join(folders[0], "commondir")
     if os.path.lexists(common):
-        folders.append(_pointed(common, ""))
+        folders.append(_read_pointer(common, ""))
     for folder in folders:
         names = (folder, *(os.path.join(folder, name) for name in _entries(folder)))
         for name in names:
-            if part := programs.decided_by_another(name):
+            if part := programs.foreign_part(name):
                 raise RefusedError(
                     f"{git} is root's, but {part} is not: as root, git would obey what others wrote"
                 )
@@ -171,7 +171,7 @@ def _entries(folder: str) -> list[str]:
     return [*names, *(f"info/{name}" for name in os.listdir(info))] if "info" in names else names
 
 
-def _pointed(path: str, before: str) -> str:
+def _read_pointer(path: str, before: str) -> str:
     """The directory that a file of git's names (gitrepository-layout(5))."""
     try:
         text = read(path, _FILE).decode(errors="surrogateescape").rstrip("\n")
@@ -192,9 +192,9 @@ def _git(
     """What git prints; None where it fails, takes too long, or prints more than that."""
     try:
         program = programs.path_of("git")
-        with resolved(checkout.release) as place:
+        with resolve(checkout.release) as place:
             options = [word for option in _OPTIONS for word in ("-c", option)]
-            command = [program, "--no-pager", *_pinned(checkout), *options, *arguments]
+            command = [program, "--no-pager", *_explicit_paths(checkout), *options, *arguments]
             ended = confined.run(
                 lambda: os.execve(program, command, _ENVIRONMENT),  # noqa: S606
                 checkout.rights,
@@ -222,7 +222,7 @@ def _no_filters(checkout: Checkout, until: float) -> list[str]:
     ]
 
 
-def _pinned(checkout: Checkout) -> tuple[str, ...]:
+def _explicit_paths(checkout: Checkout) -> tuple[str, ...]:
     """As root git does not look for a repository: others could put one nearer."""
     if checkout.rights is None or checkout.rights.uid != 0:
         return ()

@@ -68,7 +68,7 @@ def head(git: str) -> Head | None:
             if commit:
                 changed = max(changed, os.lstat(os.path.join(common, name)).st_mtime)
             else:
-                commit = _packed(common, name, owner)
+                commit = _packed_ref(common, name, owner)
         if not _COMMIT.fullmatch(commit):
             return None
         moves = _moves(folder, owner)
@@ -96,7 +96,7 @@ def _text(folder: str, name: str, owner: int) -> str:
     return _content(folder, name, owner, _POINTER_MAX).decode(errors="replace").rstrip("\n")
 
 
-def _packed(folder: str, name: str, owner: int) -> str:
+def _packed_ref(folder: str, name: str, owner: int) -> str:
     line = re.search(
         rb"^([0-9a-f]{40,64}) " + re.escape(os.fsencode(name)) + rb"$",
         _content(folder, "packed-refs", owner, _PACKED_MAX),
@@ -127,7 +127,7 @@ def _content(folder: str, name: str, owner: int, most: int, *, last: bool = Fals
     Also where it is no file of the owner's, or too large.
     """
     try:
-        descriptor = _opened(folder, name)
+        descriptor = _open(folder, name)
     except (FileNotFoundError, NotADirectoryError):
         return b""
     try:
@@ -140,7 +140,7 @@ def _content(folder: str, name: str, owner: int, most: int, *, last: bool = Fals
         os.close(descriptor)
 
 
-def _opened(folder: str, name: str) -> int:
+def _open(folder: str, name: str) -> int:
     """A descriptor of a file below a directory; no link on the way below it is followed."""
     above = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -127,7 +127,7 @@ def last_stable(
     """
     every = sorted((entry.revision for entry in found), key=_age)
     same = contents([*every, before])
-    left = _left_behind(every, same)
+    left = _rollbacks_by_content(every, same)
     numbers = {entry.revision.number: entry.revision for entry in found}
     limit = before.number
     base: Revision | None = before
@@ -150,7 +150,7 @@ def last_stable(
     return None
 
 
-def _left_behind(
+def _rollbacks_by_content(
     revisions: Sequence[Revision], same: Mapping[str, object]
 ) -> dict[object, list[int]]:
     """What was rolled back from, by content: the numbers of the rollbacks that left it."""
@@ -191,7 +191,7 @@ def contents(revisions: Sequence[Revision]) -> dict[str, object]:
     }
 
 
-def needed(
+def to_keep(
     found: Sequence[Entry],
     current: Revision,
     *,
@@ -219,11 +219,11 @@ def needed(
     return stay | {
         rollback.id
         for name in stay & by_id.keys()
-        if (rollback := _rolled_back(by_id[name], rollbacks))
+        if (rollback := _rollback_past(by_id[name], rollbacks))
     }
 
 
-def _rolled_back(revision: Revision, rollbacks: Iterable[Revision]) -> Revision | None:
+def _rollback_past(revision: Revision, rollbacks: Iterable[Revision]) -> Revision | None:
     """The first of the rollbacks that left this revision behind."""
     return next(
         (

@@ -23,7 +23,7 @@ _PLACES = ("commit ", "code as of ")
 SHOWN = 12  # hexadecimal digits of a commit that people get to see
 
 
-def deployed_commit(worker: WorkerRevision) -> str:
+def commit_of(worker: WorkerRevision) -> str:
     """Returns the commit that was checked out, or the beginning of it; empty: not known."""
     if worker.commit or worker.in_place is not None:
         return worker.commit
@@ -40,7 +40,7 @@ def updated_in_place(worker: WorkerRevision) -> bool:
 
 def nothing_to_compare(worker: WorkerRevision) -> bool:
     """Whether files are replaced in place and have no commit that says which they are."""
-    return updated_in_place(worker) and not deployed_commit(worker)
+    return updated_in_place(worker) and not commit_of(worker)
 
 
 def same_commit(one: str, other: str) -> bool:
@@ -53,7 +53,7 @@ def with_changes(workers: Iterable[WorkerRevision]) -> list[WorkerRevision]:
     return [worker for worker in workers if CHANGED in worker.code_version]
 
 
-def overwritten(goal: Revision, now: Revision) -> tuple[WorkerRevision, ...]:
+def overwritten_workers(goal: Revision, now: Revision) -> tuple[WorkerRevision, ...]:
     """Returns the workers of `goal` whose files those of `now` have replaced.
 
     To start `goal` again would start the code of `now`.
@@ -68,7 +68,7 @@ def _replaced(worker: WorkerRevision, now: Revision) -> bool:
     if any(updated_in_place(each) for each in (worker, *there)):
         return True
     # A release that somebody has pulled into.
-    mine, theirs = deployed_commit(worker), [deployed_commit(each) for each in there]
+    mine, theirs = commit_of(worker), [commit_of(each) for each in there]
     return bool(mine) and all(each and not same_commit(mine, each) for each in theirs)
 
 
@@ -100,7 +100,7 @@ def runs_instead(worker: WorkerRevision, head: Head, begun: float | None) -> str
 
     None: nothing tells. `begun` is when it was started, in seconds since 1970.
     """
-    deployed = deployed_commit(worker)
+    deployed = commit_of(worker)
     ran = commit_at(head, begun)
     if _left_within(head, deployed, begun):
         return None
@@ -138,7 +138,7 @@ def restore_commands(
     found: dict[str, None] = {}
     switch = "sudo -u {} " if sudo else "runuser -u {} -- "
     for worker, owner in zip(workers, owners, strict=True):
-        commit = deployed_commit(worker)
+        commit = commit_of(worker)
         if not commit:
             return ()
         account = switch.format(shlex.quote(owner)) if owner else ""

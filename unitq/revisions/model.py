@@ -56,6 +56,15 @@ class WorkerRevision(NamedTuple):
     sealed: str = ""  # the keyed hash of its environment; "": made before there was one
 
 
+class Origin(NamedTuple):
+    """Who made a revision, when, from which file."""
+
+    created: float
+    by: str
+    config: str
+    why: str = ""
+
+
 class Revision(NamedTuple):
     """What a deploy installed: read by every command that needs no configuration file."""
 
@@ -111,19 +120,38 @@ class Revision(NamedTuple):
         worker = self.worker(instance.worker)
         return worker.revision if worker else None
 
-    def wanted(self, instance: InstanceName) -> str | None:
+    def goal(self, instance: InstanceName) -> str | None:
         """The revision that this instance should run; None where it should not run at all."""
         worker = self.worker(instance.worker)
         return worker.revision if worker and instance.number <= worker.instances else None
 
+    def with_origin(self, origin: Origin) -> Revision:
+        """Returns the next revision: it has the same, and is made by another or of another file."""
+        return self._replace(number=self.number + 1, **origin._asdict())
 
-class Origin(NamedTuple):
-    """Who made a revision, when, from which file."""
+    def with_instances(self, counts: Mapping[str, int], origin: Origin) -> Revision:
+        """Returns the next revision, with other numbers of instances; itself where none differs."""
+        workers = tuple(
+            worker._replace(instances=counts.get(worker.name, worker.instances))
+            for worker in self.workers
+        )
+        return (
+            self if workers == self.workers else self.with_origin(origin)._replace(workers=workers)
+        )
 
-    created: float
-    by: str
-    config: str
-    why: str = ""
+    def back_to(self, goal: Revision, origin: Origin) -> Revision:
+        """Returns the next revision, with what `goal` had: history only ever goes forward.
+
+        Its workers refer to the revisions that they referred to then, so an instance that still
+        runs one of those is as it should be.
+        """
+        return goal._replace(
+            number=self.number + 1,
+            created=origin.created,
+            by=origin.by,
+            why=origin.why,
+            restores=goal.restores or goal.number,
+        )
 
 
 def successor(
@@ -210,50 +238,6 @@ def _parts(worker: RenderedWorker) -> tuple[str, ...]:
     )
 
 
-def scaled(current: Revision, counts: Mapping[str, int], origin: Origin) -> Revision:
-    """The revision that only changes how many instances there are."""
-    workers = tuple(
-        worker._replace(instances=counts.get(worker.name, worker.instances))
-        for worker in current.workers
-    )
-    if workers == current.workers:
-        return current
-    return current._replace(
-        number=current.number + 1,
-        created=origin.created,
-        by=origin.by,
-        config=origin.config,
-        why=origin.why,
-        workers=workers,
-    )
-
-
-def adopted(current: Revision, origin: Origin) -> Revision:
-    """Returns the same as a new revision, made from another file."""
-    return current._replace(
-        number=current.number + 1,
-        created=origin.created,
-        by=origin.by,
-        config=origin.config,
-        why=origin.why,
-    )
-
-
-def restored(current: Revision, target: Revision, origin: Origin) -> Revision:
-    """A revision with what `target` had. A new number: history only ever goes forward.
-
-    Its workers refer to the revisions that they referred to then, so an instance that still runs
-    one of those is as it should be.
-    """
-    return target._replace(
-        number=current.number + 1,
-        created=origin.created,
-        by=origin.by,
-        why=origin.why,
-        restores=target.restores or target.number,
-    )
-
-
 def dump(revision: Revision) -> str:
     """The revision as JSON text."""
     return json.dumps({"format": FORMAT, "id": revision.id} | plain(revision), indent=2) + "\n"
@@ -284,7 +268,7 @@ def load(text: str | bytes, where: str) -> Revision:
             config=found["config"],
             workers=tuple(_worker(worker) for worker in found["workers"]),
             units=tuple(found["units"]),
-            rollout=settings_of(found["rollout"]),
+            rollout=load_settings(found["rollout"]),
             restores=found.get("restores"),
             why=found.get("why", ""),
         )
@@ -331,7 +315,7 @@ _SETTINGS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def settings_of(found: Mapping[str, Any]) -> RolloutSettings:
+def load_settings(found: Mapping[str, Any]) -> RolloutSettings:
     """The settings that `plain` made an object of."""
     # What an older unitq did not know has its default.
     known = {name: read(found[name]) for name, read in _SETTINGS.items() if name in found}

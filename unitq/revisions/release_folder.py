@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.errors import PreflightError
 from unitq.linux import proc
 from unitq.linux.account import name_of
-from unitq.linux.trust import ANYONE, ROOT, resolved, spelled
+from unitq.linux.trust import ANYONE, ROOT, describe, resolve
 from unitq.model.release_names import within
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Folder(NamedTuple):
 
 
 @contextmanager
-def opened(path: str) -> Iterator[Folder]:
+def hold(path: str) -> Iterator[Folder]:
     """Holds the directory that a path leads to.
 
     Raises PreflightError where root would delete what another account only pointed it to.
@@ -55,7 +55,7 @@ def opened(path: str) -> Iterator[Folder]:
     if not path:  # a script's variable that was never set, and not "here"
         raise PreflightError("--prune: the name of the directory is empty; nothing was deleted")
     try:
-        with resolved(path) as found:
+        with resolve(path) as found:
             owner = os.fstat(found.descriptor).st_uid
             if os.geteuid() == ROOT:
                 for control in found.controls:
@@ -63,7 +63,7 @@ def opened(path: str) -> Iterator[Folder]:
                         continue
                     whose = "others decide" if control.uid == ANYONE else name_of(control.uid)
                     raise PreflightError(
-                        f"{path}: nothing was deleted: {spelled(control)}, and so decides whose "
+                        f"{path}: nothing was deleted: {describe(control)}, and so decides whose "
                         "directories root would delete",
                         hint=f"name the directory without that link, or mend it ({whose})",
                     )
@@ -74,7 +74,7 @@ def opened(path: str) -> Iterator[Folder]:
     except OSError as error:
         raise PreflightError(f"{path}: {error.strerror}; nothing was deleted") from None
     try:
-        yield Folder(real, descriptor, _releases(descriptor), _linked(real))
+        yield Folder(real, descriptor, _releases(descriptor), _links(real))
     finally:
         os.close(descriptor)
 
@@ -101,7 +101,7 @@ def _number(name: str) -> tuple[tuple[int, ...], str]:
     return tuple(int(part) for part in re.findall(r"\d+", name)), name
 
 
-def _linked(real: str) -> dict[str, str]:
+def _links(real: str) -> dict[str, str]:
     """By name the link beside or in it that leads there: `current`, or what a deploy prepares."""
     found: dict[str, str] = {}
     for folder in (os.path.dirname(real), real):
@@ -119,10 +119,10 @@ def running_in(folder: Folder) -> dict[str, set[int]]:
     By their directory, root, program, open and mapped files; of those that may be looked at.
     """
     found: dict[str, set[int]] = {}
-    for pid in proc.every_pid():
+    for pid in proc.all_pids():
         if pid == os.getpid():
             continue
-        for path in proc.every_path(pid):
+        for path in proc.all_paths(pid):
             if name := folder.release_of(path):
                 found.setdefault(name, set()).add(pid)
     return found

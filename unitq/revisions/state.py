@@ -57,7 +57,7 @@ def _not_yours(error: OSError, path: PurePath) -> NotPermittedError:
     )
 
 
-def installed(layout: Layout, app: str) -> Revision:
+def require_current(layout: Layout, app: str) -> Revision:
     """The revision that is wanted. Raises NoMatchError where there is no such app."""
     # What can be no app's name must not lead out of our folders.
     plausible = len(app) < 64 and "/" not in app and not app.startswith(".")
@@ -71,7 +71,7 @@ def installed(layout: Layout, app: str) -> Revision:
     return revision
 
 
-def becoming_current(place: AppLayout, revision: Revision) -> AbstractContextManager[None]:
+def make_current(place: AppLayout, revision: Revision) -> AbstractContextManager[None]:
     """From the end of the block on this is what is wanted; if the block fails, nothing is."""
     return files.linking(Path(place.current), f"revisions/{revision.id}")
 
@@ -81,7 +81,7 @@ def pin(place: AppLayout, instance: InstanceName, revision: str) -> None:
     files.folder(Path(place.pins(instance.worker)))
     target = f"../../revisions/{revision}/{instance.worker}"
     path = Path(place.pin(instance.worker, instance.number))
-    if pinned(place, instance) != revision:
+    if pin_of(place, instance) != revision:
         # Not synced one by one, see sync_pins: a power cut may bring an older pin back, whole.
         files.link(path, target, synced=False)
 
@@ -93,7 +93,7 @@ def sync_pins(place: AppLayout, workers: Iterable[str]) -> None:
             files.sync(Path(folder))
 
 
-def pinned(place: AppLayout, instance: InstanceName) -> str | None:
+def pin_of(place: AppLayout, instance: InstanceName) -> str | None:
     """The revision that the next start of this instance gets."""
     try:
         return os.readlink(place.pin(instance.worker, instance.number)).split("/")[-2]
@@ -101,7 +101,7 @@ def pinned(place: AppLayout, instance: InstanceName) -> str | None:
         return None
 
 
-def pinned_at(place: AppLayout, instance: InstanceName) -> float | None:
+def pin_time(place: AppLayout, instance: InstanceName) -> float | None:
     """When the pin of this instance was moved to where it leads, in seconds since 1970."""
     try:
         return os.lstat(place.pin(instance.worker, instance.number)).st_mtime
@@ -152,7 +152,7 @@ def lock(layout: Layout, app: str, doing: str) -> Iterator[None]:
     close-on-exec, so nothing that we start can keep it.
     """
     path = Path(layout.app(app).lock)
-    with files.nothing_changed("cannot take the lock"):
+    with files.preflight_errors("cannot take the lock"):
         files.folder(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
@@ -275,7 +275,7 @@ def command_name() -> str:
     return " ".join(["unitq", *sys.argv[1:]])[:200]
 
 
-def pinned_instances(place: AppLayout) -> set[InstanceName]:
+def instances_with_pin(place: AppLayout) -> set[InstanceName]:
     """Every instance that has a pin."""
     found = set()
     with suppress(FileNotFoundError):

@@ -17,7 +17,7 @@ from unitq.linux.folder import TEMPORARY
 from unitq.revisions import state
 from unitq.revisions.in_place import updated_in_place
 from unitq.revisions.model import Revision, dump, load
-from unitq.revisions.started_from import Made
+from unitq.revisions.process_revision import Made
 from unitq.systemd.envfile import assignments, environment_file, file_names
 
 if TYPE_CHECKING:
@@ -132,13 +132,13 @@ def remove(place: AppLayout) -> None:
 
 def ids(place: AppLayout) -> list[str]:
     """The ids of all revisions on disk, newest first; none of them is read."""
-    return [path.name for _, path in sorted(numbered(Path(place.revisions)), reverse=True)]
+    return [path.name for _, path in sorted(by_number(Path(place.revisions)), reverse=True)]
 
 
-def every(place: AppLayout, note: Note) -> list[Revision]:
+def read_all(place: AppLayout, note: Note) -> list[Revision]:
     """All revisions on disk that can be read, oldest first."""
     found = []
-    for _, path in sorted(numbered(Path(place.revisions))):
+    for _, path in sorted(by_number(Path(place.revisions))):
         try:
             found.append(load((path / "revision.json").read_bytes(), str(path / "revision.json")))
         except UnitqError as error:
@@ -159,7 +159,7 @@ REPORT: dict[str, type | tuple[type, ...]] = {
 }
 
 
-def still_there(worker: WorkerRevision) -> bool:
+def release_exists(worker: WorkerRevision) -> bool:
     """Whether the path of a release still leads to it.
 
     A directory that was updated in place may have become a link since, with other code behind it.
@@ -176,15 +176,16 @@ def complete(place: AppLayout, revisions: Sequence[Revision]) -> set[str]:
         revision.id
         for revision in revisions
         if all(
-            os.path.isdir(place.revisions / worker.revision / worker.name) and still_there(worker)
+            os.path.isdir(place.revisions / worker.revision / worker.name)
+            and release_exists(worker)
             for worker in revision.workers
         )
     }
 
 
-def pinned(place: AppLayout) -> set[str]:
+def revisions_in_pins(place: AppLayout) -> set[str]:
     """The ids of the revisions that the next start of any instance gets."""
-    found = {state.pinned(place, instance) for instance in state.pinned_instances(place)}
+    found = {state.pin_of(place, instance) for instance in state.instances_with_pin(place)}
     return {name for name in found if name}
 
 
@@ -232,17 +233,17 @@ def release(place: AppLayout, revision: str, worker: str) -> str | None:
         return None
 
 
-def made(place: AppLayout, worker: str) -> dict[str, Made]:
+def worker_releases(place: AppLayout, worker: str) -> dict[str, Made]:
     """What is on disk of a worker: by the id of each revision, the release and when it was made."""
     found = {}
-    for _, path in sorted(numbered(Path(place.revisions))):
+    for _, path in sorted(by_number(Path(place.revisions))):
         with suppress(OSError):
             link = path / worker / "release"
             found[path.name] = Made(os.readlink(link), os.lstat(link).st_mtime)
     return found
 
 
-def numbered(folder: Path) -> list[tuple[int, Path]]:
+def by_number(folder: Path) -> list[tuple[int, Path]]:
     """What has a number as its name, or before the first dash of it."""
     try:
         found = list(folder.iterdir())

@@ -1,7 +1,6 @@
-"""Questions that a rollout asks besides: Redis, the journal, git, hooks, orphans.
+"""Questions whose answers a rollout does not depend on: Redis, the journal, git, hooks, orphans.
 
-Their answers say more about a rollout, and decide nothing in it. So nothing that they raise may end
-it.
+They add to the report and decide nothing. So nothing that they raise may end the rollout.
 """
 
 from __future__ import annotations
@@ -20,27 +19,27 @@ class Advisory:
     """The one place where such questions are asked."""
 
     def __init__(self, warn: Callable[[str], None]) -> None:
-        self._warn = warn
-        self._said: set[str] = set()
+        self._show = warn
+        self._warned: set[str] = set()
 
     def ask(self, consequence: str, question: Callable[[], T], otherwise: T) -> T:
         """Returns the answer, or `otherwise` where the question fails, however it does.
 
-        The failure is said, with its `consequence` in words; each consequence once.
+        The failure is a warning with its `consequence` in words; each consequence once.
         """
         try:
             return question()
         except Exception as error:  # noqa: BLE001  (that is what this is for)
-            self.said(error, consequence)
+            self.warn(error, consequence)
             return otherwise
 
-    def said(self, error: Exception, consequence: str) -> None:
-        """Says what failed and what follows, once for each consequence."""
-        if consequence in self._said:
+    def warn(self, error: Exception, consequence: str) -> None:
+        """Warns of what failed and what follows, once for each consequence."""
+        if consequence in self._warned:
             return
-        self._said.add(consequence)
+        self._warned.add(consequence)
         try:
-            self._warn(f"{in_words(error)}: {consequence}")
+            self._show(f"{in_words(error)}: {consequence}")
         except OSError:
             return  # nobody reads it any more
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from unitq.systemd.manager import Systemd
 
 
-class Stored(NamedTuple):
+class AppArchive(NamedTuple):
     """All that is on disk about one app."""
 
     scope: Scope
@@ -51,20 +51,20 @@ class Stored(NamedTuple):
         return head | values | {"notes": self.notes}
 
 
-def stored(scope: Scope) -> Stored:
+def open_archive(scope: Scope) -> AppArchive:
     """What is on disk about the one app that is meant. Raises NoMatchError."""
     revision = scope.installed()
     place = scope.layout.app(revision.app)
     notes: list[str] = []
-    found = store.every(place, notes.append)
+    found = store.read_all(place, notes.append)
     told = reports.reports(place, notes.append)
-    return Stored(scope, place, revision, tuple(found), tuple(told), notes)
+    return AppArchive(scope, place, revision, tuple(found), tuple(told), notes)
 
 
-def looked(found: Stored, systemd: Systemd) -> dict[InstanceName, observe.Instance]:
+def observe_instances(found: AppArchive, systemd: Systemd) -> dict[InstanceName, observe.Instance]:
     """Every instance of any revision that systemd knows, with its processes."""
     where = observe.machine(systemd, found.scope.layout)
     # Also workers that nobody wants any more: a process of one may still drain.
     workers = {worker.name for revision in found.revisions for worker in revision.workers}
-    workers |= {name.worker for name in state.pinned_instances(found.place)}
+    workers |= {name.worker for name in state.instances_with_pin(found.place)}
     return observe.instances(systemd, where, found.current.app, workers)

@@ -15,9 +15,9 @@ from unitq.config import (
     scripts,
     service_lint,
 )
-from unitq.config.allowed import without_allowed
-from unitq.config.exposure_lint import limits_of_user_scope, rated
-from unitq.config.lint import advice
+from unitq.config.allowed import remove_allowed
+from unitq.config.exposure_lint import exposure_notes, limits_of_user_scope
+from unitq.config.lint import lint_app
 from unitq.errors import (
     ConfigError,
     Exit,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from unitq.context import Scope
     from unitq.model.app import App
-    from unitq.queues.check import Answered
+    from unitq.queues.check import RedisCheck
     from unitq.rollout.wanted_units import Inputs
     from unitq.units.render import Code, Rendered
 
@@ -58,7 +58,7 @@ class Checked:
     app: App
     path: Path
     findings: tuple[Finding, ...]
-    redis: Answered | None = None  # None: it was not asked
+    redis: RedisCheck | None = None  # None: it was not asked
     broken: UnitqError | None = None  # why there are no units
     denied: bool = False  # something can only be read as root
 
@@ -97,7 +97,7 @@ class Checked:
 def check(scope: Scope, *, ask_redis: bool = False) -> Checked:
     """Looks at the configuration file and the machine; changes nothing. Raises ConfigError."""
     app, path = scope.load()
-    found, refused = code.look(app)
+    found, refused = code.find_code(app)
     inputs = read(scope, app, path, found)
     units: Rendered | None = None
     broken: UnitqError | None = None
@@ -116,7 +116,7 @@ def check(scope: Scope, *, ask_redis: bool = False) -> Checked:
         *(redis.findings if redis else ()),
     ]
     denied = any(each.denied for each in refused) or bool(redis and redis.denied)
-    findings = without_allowed(findings, app)
+    findings = remove_allowed(findings, app)
     return Checked(app, path, tuple(findings), redis, broken, denied)
 
 
@@ -136,7 +136,7 @@ def findings_of(inputs: Inputs, wanted: Rendered | None) -> list[Finding]:
         *moving_paths.of_app(app, found, scope.layout),
         *preflight.of_owner(app, inputs.path),
         *(preflight.verify(wanted.units, user_scope=scope.user) if wanted else ()),
-        *advice(app, scope.presets(), scripts.of_app(app, found, scope.presets())),
+        *lint_app(app, scope.presets(), scripts.of_app(app, found, scope.presets())),
         *envfile_lint.of_app(app, found),
         *service_lint.of_app(app),
         *(_dropins(scope, app, wanted) if wanted else ()),
@@ -218,20 +218,20 @@ def _exposure(scope: Scope, app: App, found: Mapping[str, Code]) -> list[Finding
         for word in (Hardening.STANDARD, Hardening.STRICT)
     }
     own = {worker.name: worker.unit for worker in rendered(scope, app, found).workers}
-    return rated(
+    return exposure_notes(
         app,
         exposure.scores(own),
         {word: exposure.scores(units) for word, units in words.items()},
     )
 
 
-def _redis(scope: Scope, app: App, path: Path) -> Answered:
+def _redis(scope: Scope, app: App, path: Path) -> RedisCheck:
     """What the configured Redis answers, in two seconds at the most."""
-    from unitq.queues.check import answered, unreachable
-    from unitq.queues.sources import way
+    from unitq.queues.check import check_redis, unreachable
+    from unitq.queues.sources import queue_access
 
     try:
-        there = way(app, scope.presets(), str(path))
-        return answered(there.connection, there.sources)
+        there = queue_access(app, scope.presets(), str(path))
+        return check_redis(there.connection, there.sources)
     except (ConfigError, NotPermittedError) as error:  # its password is nowhere, or not for us
         return unreachable(error)

@@ -10,7 +10,7 @@ from unitq.errors import Exit, NoMatchError, NotPermittedError
 from unitq.linux.interrupts import PAUSE
 from unitq.revisions import state
 from unitq.rollout import ledger_store
-from unitq.rollout.in_the_way import ways_out
+from unitq.rollout.blocking_rollout import ways_out
 from unitq.rollout.observed_report import result
 from unitq.rollout.resume import latest
 
@@ -64,7 +64,7 @@ def status(scope: Scope) -> Status:
     words, code = stands(story, at_work=holder is not None)
     if code is Exit.LOCKED and state.busy(scope.layout, app):
         words, code = "at work, or cut off: only root can tell", Exit.OK
-    elif code is Exit.LOCKED and not ledger_store.in_the_way(scope.layout.app(app)):
+    elif code is Exit.LOCKED and not ledger_store.blocking(scope.layout.app(app)):
         words, code = "cut off before anything was changed", Exit.OK
     out = code in (Exit.LOCKED, Exit.PAUSED)
     return Status(

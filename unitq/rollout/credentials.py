@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.errors import NotPermittedError
 from unitq.linux import trust
 from unitq.model.finding import Certainty, Finding, Level
-from unitq.systemd.creds import _KEY_BYTES, DecryptError, decrypt, encrypted
+from unitq.systemd.creds import _KEY_BYTES, DecryptError, decrypt, is_encrypted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -83,7 +83,7 @@ def _not_in_user_scope(credential: Credential, place: str) -> Finding:
 def _content(credential: Credential, trusted: tuple[int, ...]) -> bytes:
     path = credential.path
     try:
-        with trust.resolved(path) as found:
+        with trust.resolve(path) as found:
             if say := found.beyond(*trusted):
                 # systemd opens it as root at each start: a link of theirs could name any file.
                 raise _RefusedError(
@@ -100,7 +100,7 @@ def _content(credential: Credential, trusted: tuple[int, ...]) -> bytes:
     except OSError as error:
         raise _RefusedError(f"{path}: {error.strerror}", _made(credential)) from None
     if not credential.encrypted:
-        if encrypted(content):
+        if is_encrypted(content):
             raise _RefusedError(
                 f"{path}: is encrypted",
                 f'`{credential.name} = {{ path = "{path}", encrypted = true }}`',

@@ -24,10 +24,10 @@ def as_running(
     return {
         name: Running(
             active=instance.present,
-            revision=instance.told,
+            revision=instance.known_revision,
             moved=instance.moved or ("a commit that nothing tells" if instance.doubtful else ""),
             serving=instance.serving,
-            ending=instance.ending,
+            ending=instance.draining,
             replaced=bool(instance.replaced),
             unproven=instance.begun is not None and _age(instance) < min_healthy,
             paused=name in notes and notes[name] == instance.invocation,
@@ -39,7 +39,7 @@ def as_running(
 def _age(instance: observe.Instance) -> float:
     """Seconds that its main process has lived, whatever the wall clock says; inf: it is gone.
 
-    Not where it has ended since systemd called it running: then what follows is young.
+    Not where it has ended since systemd called it running: then what follows is unproven.
     """
     age = proc.age(instance.main_pid) if instance.main_pid else None
     if age is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from unitq.linux.trust import absolute
 from unitq.model import names
 from unitq.revisions import state
-from unitq.rollout import detach, hooks, in_the_way
+from unitq.rollout import blocking_rollout, detach, hooks
 from unitq.rollout.deployment import Deployment
 from unitq.rollout.observed_report import replaces
 from unitq.rollout.plan_summary import if_it_fails
@@ -30,13 +30,13 @@ def deploy(operation: Operation, request: Request) -> Report:
     """
     app, path = request.app, request.path
     with state.lock(operation.scope.layout, app.name, state.command_name()):
-        in_the_way.require_none(operation.scope, app.name)
+        blocking_rollout.require_none(operation.scope, app.name)
         operation.configured = app, path
         prepared = prepare(operation, request)
         plan, presenter = prepared.plan, operation.presenter
         previous = plan.current.id if plan.current else None
         if not plan.pending and not plan.unproved:
-            return operation.unchanged(plan.target, previous, orphans=True)
+            return operation.close_unchanged(plan.target, previous, orphans_too=True)
         deployment = Deployment(
             operation, plan, prepared.rendered, prepared.settings, prepared.rollback_target,
             keep=app.history, then=partial(hooks.after, app, path, presenter),
@@ -49,13 +49,13 @@ def deploy(operation: Operation, request: Request) -> Report:
 
 
 def deploy_detached(operation: Operation, request: Request, typed: Sequence[str]) -> str:
-    """Lets systemd run this very command, once all that can be said now has been said.
+    """Lets systemd run this very command once its checks have passed.
 
     `typed` are the words after `unitq`. Returns the unit that runs it. Raises as `deploy` does.
     """
     scope, app = operation.scope, request.app.name
     with state.lock(scope.layout, app, state.command_name()):
-        in_the_way.require_none(scope, app)
+        blocking_rollout.require_none(scope, app)
         prepare(operation, request)
     unit = names.rollout(app)
     # It has another working directory; the last of several options counts.

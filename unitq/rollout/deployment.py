@@ -17,15 +17,15 @@ from unitq.errors import (
 from unitq.linux import files
 from unitq.model.settings import OnFailure, Share
 from unitq.revisions import in_place, state, store
-from unitq.revisions.model import Origin, Revision, plain, restored
+from unitq.revisions.model import Origin, Revision
 from unitq.rollout import install, ledger_store, reports
 from unitq.rollout.advisory import Advisory, end_in_words, in_words
 from unitq.rollout.engine.instance import IN_FLIGHT
 from unitq.rollout.engine.rollout import begin
 from unitq.rollout.executor import forget, out_of_reach
 from unitq.rollout.ledger import story
-from unitq.rollout.observed_report import NO_WAY_BACK, Back
-from unitq.rollout.outcome import Outcome
+from unitq.rollout.observed_report import NO_TARGET
+from unitq.rollout.outcome import Outcome, RollbackOutcome
 from unitq.rollout.plan import Change, Plan
 from unitq.rollout.rollback_target import restore
 from unitq.text import unitq
@@ -81,7 +81,7 @@ class Deployment:
         PreflightError on a full disk.
         """
         with self.operation.interrupts.caught():
-            with files.nothing_changed("cannot write the ledger"):
+            with files.preflight_errors("cannot write the ledger"):
                 ledger = ledger_store.begin(
                     self.scope.layout.app(self.app),
                     self.operation.verb,
@@ -89,7 +89,7 @@ class Deployment:
                     previous=self.previous,
                     instances=len(self.plan.changes),
                     max_unavailable=None if max_unavailable is None else str(max_unavailable),
-                    settings=None if settings is None else plain(settings),
+                    settings=settings,
                 )
             with ledger:
                 return self._carry_out(ledger)
@@ -100,7 +100,7 @@ class Deployment:
         `promote`: somebody has said that its canaries are good.
         """
         with self.operation.interrupts.caught():
-            with files.nothing_changed("cannot write the ledger"):
+            with files.preflight_errors("cannot write the ledger"):
                 place = self.scope.layout.app(self.app)
                 ledger = ledger_store.resume(place, number, len(self.plan.changes))
             with ledger:
@@ -127,7 +127,7 @@ class Deployment:
             raise
         except Exception as error:  # noqa: BLE001  (told in the report, and gone back from)
             outcome = self._broken(end_in_words(error))
-        back: Back | str | None = None
+        back: RollbackOutcome | str | None = None
         # What somebody else stopped says nothing about the release.
         to_blame = [slot for slot in outcome.failed if not slot.stopped_externally]
         if ((outcome.rollout.failed and to_blame) or outcome.broken) and not outcome.detached:
@@ -164,12 +164,12 @@ class Deployment:
                 if self.keep is not None:
                     reports.prune(layout.app(self.app), self.target, self.keep, alive)
             except OSError as error:
-                Advisory(self.operation.presenter.warn).said(
+                Advisory(self.operation.presenter.warn).warn(
                     error, "what is no longer wanted stays until the next deploy"
                 )
         return outcome
 
-    def _roll_back(self, failed: Outcome, ledger: Ledger) -> Back | str | None:
+    def _roll_back(self, failed: Outcome, ledger: Ledger) -> RollbackOutcome | str | None:
         """The rollback after a failure, or why it could not begin.
 
         None: there is nothing to go back to, or it is not wanted. A rollback is never rolled back.
@@ -177,12 +177,12 @@ class Deployment:
         goal = self.rollback_target
         if goal is None or self.settings.on_failure is not OnFailure.ROLLBACK:
             return None
-        if in_place.overwritten(goal, self.target):
+        if in_place.overwritten_workers(goal, self.target):
             return None  # it would start the same files, also where the old ones are in memory
         origin = Origin(
             time.time(), state.whoami(), goal.config, f"revision {self.target.number} failed"
         )
-        target = restored(self.target, goal, origin)
+        target = self.target.back_to(goal, origin)
         try:
             return self._roll_back_to(goal, target, failed, ledger)
         except GoingDownError:
@@ -202,7 +202,7 @@ class Deployment:
 
     def _roll_back_to(
         self, goal: Revision, target: Revision, failed: Outcome, ledger: Ledger
-    ) -> Back:
+    ) -> RollbackOutcome:
         """Goes back to `goal`, as the revision `target`."""
         place = self.scope.layout.app(self.app)
         ledger_store.give_up_way_back(place)
@@ -235,7 +235,7 @@ class Deployment:
         words = f"{self.app}: rolling back to revision {goal.number}, as {target.number}"
         self.operation.presenter.say(words)
         ledger.progress(words)
-        return Back(target, back._roll_out(ledger))
+        return RollbackOutcome(target, back._roll_out(ledger))
 
     def _broken(self, why: str) -> Outcome:
         """What became of a rollout that ended before its first look, by what nobody expected."""
@@ -266,10 +266,10 @@ class Deployment:
             return "this is a rollback, which is never rolled back"
         if settings.on_failure is not OnFailure.ROLLBACK:
             return f'on_failure = "{settings.on_failure}"'
-        if goal is not None and (gone := in_place.overwritten(goal, target)):
+        if goal is not None and (gone := in_place.overwritten_workers(goal, target)):
             return (
                 f"the code in {', '.join(in_place.directories(gone))} is updated in place, so a "
                 "rollback would start the same files again; instances that were not restarted "
                 "still run the old code, from memory"
             )
-        return NO_WAY_BACK
+        return NO_TARGET

@@ -34,7 +34,7 @@ def start(
     `systemctl stop` of the unit is a Ctrl-C: it ends at a safe point, for which it has all the time
     that it needs. Raises LockedError where it runs already.
     """
-    command = [*programs.itself(), *arguments]
+    command = [*programs.own_command(), *arguments]
     environment = _environment(user=user)
     encoded = [os.fsencode(word) for word in command]
     # One that failed stays for people to look at, until the next one.

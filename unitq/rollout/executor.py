@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from unitq.errors import NoMatchError, SystemdError, UnitqError
 from unitq.instances import observe
-from unitq.instances.state import LEFT_BEHIND, keeper, left_behind, program_names, unreached
+from unitq.instances.state import LEFT_BEHIND, left_behind, program_names, unsafe_stop, wrapper
 from unitq.linux import proc
+from unitq.linux.interrupts import Interrupts
 from unitq.model import names
 from unitq.revisions import state as state_files
 from unitq.rollout import out_of_memory
@@ -36,8 +37,7 @@ from unitq.systemd.manager import Event, JobDone, Systemd
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from unitq.instances.state import Keeper, Seen
-    from unitq.linux.interrupts import Interrupts
+    from unitq.instances.state import Observed, Wrapper
     from unitq.model.layout import Layout
     from unitq.model.names import InstanceName
     from unitq.rollout.engine.instance import InstanceState
@@ -82,7 +82,7 @@ class Progress(Protocol):
     # Seconds between two updates though nothing happens, to count time; None: not needed.
     interval: float | None
 
-    def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:
+    def update(self, rollout: Rollout, seen: Mapping[InstanceName, Observed], now: float) -> None:
         """Called after each step of the loop."""
 
     def stopping(self, stop: Stop) -> None:
@@ -119,6 +119,7 @@ class Executor:
         self._tracker = StateTracker(systemd, self._where, app, ())
         self._probes: dict[str, InstanceName] = {}  # by the path of their unit job
         self._started: set[InstanceName] = set()  # and not yet inspected
+        self._interrupts = Interrupts()
 
     def run(
         self,
@@ -134,6 +135,7 @@ class Executor:
         ordered. An unexpected error ends the rollout, and is in the outcome: `broken`.
         """
         begun = monotonic()
+        self._interrupts = interrupts
         self._tracker = StateTracker(self._systemd, self._where, self._app, rollout.instances)
         end, broken = _End(), ""
         try:
@@ -260,21 +262,21 @@ class Executor:
         pids = proc.pids(self._cgroup(name))
         if main_pid not in pids:
             pids = observe.members(self._systemd, unit)
-        above = _keeper(main_pid, pids)
+        above = _wrapper(main_pid, pids)
         why = None
         if above and (worker := _worker_below(main_pid, pids)):
             kill = self._systemd.properties(unit, "KillMode", "KillSignal")
-            why = unreached(
+            why = unsafe_stop(
                 above,
                 worker,
                 kill["KillSignal"],
                 mixed=kill["KillMode"] == "mixed",
-                caught=proc.caught(main_pid),
+                caught=proc.handled_signals(main_pid),
             )
         where = observe.elsewhere(pids, main_pid)
-        self._tracker.record(name, elsewhere=where, unreached=why)
+        self._tracker.record(name, elsewhere=where, unsafe_stop=why)
 
-    def _stopped_by(self, actions: Iterable[Action]) -> list[tuple[InstanceName, Seen]]:
+    def _stopped_by(self, actions: Iterable[Action]) -> list[tuple[InstanceName, Observed]]:
         """Returns the instances with a process that these actions stop."""
         kinds = (ActionKind.STOP, ActionKind.RESTART)
         stopped = (action.state.instance for action in actions if action.kind in kinds)
@@ -283,7 +285,7 @@ class Executor:
     def _look_at_main_processes(self, actions: Iterable[Action]) -> None:
         """Records what the main processes are that are about to be told to stop."""
         for name, seen in self._stopped_by(actions):
-            self._tracker.record(name, keeper=_keeper(seen.pid, self._members(name, seen)))
+            self._tracker.record(name, wrapper=_wrapper(seen.pid, self._members(name, seen)))
 
     def _look_at_jobs(self, rollout: Rollout, actions: Iterable[Action]) -> None:
         """Records the jobs in flight of those that are about to be told to stop."""
@@ -313,7 +315,7 @@ class Executor:
             None if None in left else longest,
         )
 
-    def _members(self, name: InstanceName, seen: Seen) -> tuple[int, ...]:
+    def _members(self, name: InstanceName, seen: Observed) -> tuple[int, ...]:
         """Returns the processes of an instance."""
         return proc.pids(self._cgroup(name)) or (seen.pid,)
 
@@ -413,7 +415,10 @@ class Executor:
             rollout.record_probe(name, False, "nobody heard what it said", monotonic())
         self._probes.clear()
         while True:
-            self._systemd.reconnect()
+            try:
+                self._systemd.reconnect(lambda: self._interrupts.count > 0)
+            except SystemdError as error:
+                raise self._orders.cut_off("systemd does not answer any more") from error
             with suppress(BusLostError):
                 self._read_state(rollout, everything=True)
                 return
@@ -472,7 +477,7 @@ class Executor:
                 ending = journal.ending(state.before, since, user=user)
                 rollout.record_ending(state.instance, ending)
             elif state.ending.detail == LEFT_BEHIND:
-                killed = journal.killed(state.before, since, user=user)
+                killed = journal.sigkills(state.before, since, user=user)
                 rollout.record_ending(state.instance, left_behind(killed))
 
     def _out_of_memory(self, rollout: Rollout, seconds: float) -> None:
@@ -483,7 +488,7 @@ class Executor:
         new = {one.instance: one.invocation or self._last_start(one) for one in suspects}
         starts = [each for one in suspects for each in (one.before, new[one.instance]) if each]
         named = journal.out_of_memory(starts, user=self._layout.user)
-        pids = out_of_memory.killed_pids(journal.of_the_kernel(seconds + _CLOCKS_DIFFER))
+        pids = out_of_memory.killed_pids(journal.kernel_messages(seconds + _CLOCKS_DIFFER))
         out_of_memory.record_causes(
             rollout,
             {one.instance for one in suspects if one.before in named or one.pid_before in pids},
@@ -513,24 +518,24 @@ class Executor:
         return self._orders.logs(state.instance, invocation, probed=bool(state.detail))
 
 
-def _keeper(main_pid: int, members: Iterable[int]) -> Keeper | None:
+def _wrapper(main_pid: int, members: Iterable[int]) -> Wrapper | None:
     """What a main process is that has processes below it; None: it has none, or is the worker."""
     below = [pid for pid in members if pid != main_pid]
-    if not below or (found := keeper(program_names(proc.words_of(main_pid)), 0)) is None:
+    if not below or (found := wrapper(program_names(proc.words_of(main_pid)), 0)) is None:
         return None
     caught = -1
     for pid in below:
         # A loop sleeps between two workers.
         if proc.name_of(pid) != "sleep":
-            caught &= proc.caught(pid)
+            caught &= proc.handled_signals(pid)
     return found._replace(caught=caught)
 
 
 def _worker_below(main_pid: int, members: Iterable[int]) -> str:
-    """The program of the worker below a keeper; empty: there is none just now."""
+    """The program of the worker below a wrapper; empty: there is none just now."""
     names_of_programs = (proc.name_of(pid) for pid in members if pid != main_pid)
     return next(
-        (name for name in names_of_programs if name != "sleep" and not keeper((name,), 0)), ""
+        (name for name in names_of_programs if name != "sleep" and not wrapper((name,), 0)), ""
     )
 
 
@@ -557,7 +562,7 @@ class Quiet:
 
     interval: float | None = None
 
-    def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:
+    def update(self, rollout: Rollout, seen: Mapping[InstanceName, Observed], now: float) -> None:
         """Shows nothing."""
 
     def stopping(self, stop: Stop) -> None:

@@ -48,7 +48,7 @@ def before_deploy(app: App, config: Path, plan: Plan) -> None:
 
 def after(app: App, config: Path, presenter: Presenter, report: Report) -> None:
     """Runs the hook that fits how the deploy ended. What it does changes nothing any more."""
-    code = report.last.exit_code
+    code = report.exit_code
     if code == Exit.OK:
         name, hook = "after_deploy", app.hooks.after_deploy
     elif code in (Exit.DEGRADED, Exit.ROLLED_BACK):

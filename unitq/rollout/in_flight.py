@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from unitq.model.names import InstanceName
-    from unitq.queues.journal_jobs import Printed
+    from unitq.queues.journal_jobs import JournalJobs
     from unitq.queues.model import Job, Registration
     from unitq.rollout.advisory import Advisory
     from unitq.rollout.engine.rollout import Rollout
@@ -110,7 +110,7 @@ class InFlightTracker:
         ask: Callable[[], Snapshot] | None,
         advisory: Advisory,
         consumes: Mapping[str, Consumes] | None = None,
-        printed: Printed | None = None,
+        printed: JournalJobs | None = None,
     ) -> None:
         """`ask` returns which jobs are in flight; None: it is not known where Redis is.
 

@@ -1,4 +1,4 @@
-"""The way from an installed app to what its workers have in hand."""
+"""Finds what tracks the in-flight jobs of an installed app: its Redis, or its journal."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from unitq.context import Scope
     from unitq.model.app import App
     from unitq.model.names import InstanceName
-    from unitq.queues.journal_jobs import Printed
+    from unitq.queues.journal_jobs import JournalJobs
     from unitq.queues.model import Sample
-    from unitq.queues.sources import Way
+    from unitq.queues.sources import QueueAccess
     from unitq.revisions.model import Revision
     from unitq.rollout.advisory import Advisory
     from unitq.rollout.in_flight import Consumes, InFlightTracker, Presence, Snapshot
@@ -32,23 +32,23 @@ class Queues(NamedTuple):
     revision: Revision
     configured: tuple[App, Path] | None  # the file, where this command has read it already
 
-    def way(self, *, reading: bool = True) -> tuple[App, Way]:
-        """The app and the way to its queues. Raises UnitqError. See Scope.load for `reading`."""
-        from unitq.queues.sources import of_installed, way
+    def queue_access(self, *, reading: bool = True) -> tuple[App, QueueAccess]:
+        """Returns the app and how to read its queues. Raises UnitqError. See Scope.load."""
+        from unitq.queues.sources import access_for_revision, queue_access
 
         if self.configured is None:
-            return of_installed(self.scope, self.revision, reading=reading)
+            return access_for_revision(self.scope, self.revision, reading=reading)
         app, path = self.configured
-        return app, way(app, self.scope.presets(), str(path))
+        return app, queue_access(app, self.scope.presets(), str(path))
 
 
-def looks(
+def trackers(
     queues: Queues, advisory: Advisory, *, ending: bool
 ) -> tuple[InFlightTracker | None, Presence | None]:
-    """What tells the jobs of those that drain, if any do, and whether new workers are registered.
+    """Returns what tracks the jobs of draining workers, and what says which have registered.
 
-    None where nobody knows where the jobs are, and where no health depends on Redis. Raises
-    UnitqError where it does, and the configuration does not say where Redis is.
+    None where the jobs are nowhere to be read, and where no health depends on Redis. Raises
+    UnitqError where it does, and nothing says where Redis is.
     """
     from unitq.rollout.in_flight import InFlightTracker, Presence
 
@@ -60,28 +60,30 @@ def looks(
     unknown = "which jobs are in flight is not known"
     printed = None
     if named:
-        printed = advisory.ask(unknown, partial(printed_by, scope, revision), None)
-    there = queues.way() if waiting else advisory.ask(unknown, partial(_where, queues), None)
-    if there is None:
+        printed = advisory.ask(unknown, partial(printed_jobs, scope, revision), None)
+    known = (
+        queues.queue_access() if waiting else advisory.ask(unknown, partial(_access, queues), None)
+    )
+    if known is None:
         return InFlightTracker(None, advisory, printed=printed) if printed else None, None
-    app, found = there
-    ask = partial(_in_hand, found)
-    hands = InFlightTracker(ask, advisory, taken(app, revision), printed) if named else None
-    return hands, Presence(ask, waiting) if waiting else None
+    app, access = known
+    ask = partial(_snapshot, access)
+    jobs = InFlightTracker(ask, advisory, consumption(app, revision), printed) if named else None
+    return jobs, Presence(ask, waiting) if waiting else None
 
 
-def _where(queues: Queues) -> tuple[App, Way] | None:
-    """The way to the queues; None where the configuration names no Redis, as it need not."""
+def _access(queues: Queues) -> tuple[App, QueueAccess] | None:
+    """Returns how to read the queues; None where no Redis is named, which is allowed."""
     from unitq.queues.sources import NoRedisError
 
     try:
-        return queues.way()
+        return queues.queue_access()
     except NoRedisError:  # `unitq queues` says how to name one
         return None
 
 
-def taken(app: App, revision: Revision) -> dict[str, Consumes]:
-    """What each worker takes its jobs from."""
+def consumption(app: App, revision: Revision) -> dict[str, Consumes]:
+    """Returns what each worker takes its jobs from."""
     from unitq.rollout.in_flight import Consumes
 
     return {
@@ -91,12 +93,12 @@ def taken(app: App, revision: Revision) -> dict[str, Consumes]:
     }
 
 
-def printed_by(scope: Scope, revision: Revision) -> Printed | None:
-    """Who reads the jobs of these workers in the journal; None: none of them prints any.
+def printed_jobs(scope: Scope, revision: Revision) -> JournalJobs | None:
+    """Returns what reads the jobs of these workers in the journal; None: none prints any.
 
     Raises ConfigError where a preset of the operator's own is wrong.
     """
-    from unitq.queues.journal_jobs import Printed, Printing
+    from unitq.queues.journal_jobs import JournalJobs, Printing
     from unitq.systemd import journal
 
     presets = scope.presets()
@@ -109,45 +111,51 @@ def printed_by(scope: Scope, revision: Revision) -> Printed | None:
     }
     if not printing:
         return None
-    return Printed(printing, partial(journal.printed_by, user=scope.layout.user))
+    return JournalJobs(printing, partial(journal.output_by_invocation, user=scope.layout.user))
 
 
-def put_back(queues: Queues, outcome: Outcome, held: InFlightTracker) -> dict[InstanceName, str]:
-    """Puts the jobs of killed workers back where that is wanted; why not, by instance.
+def requeue_jobs(
+    queues: Queues, outcome: Outcome, tracker: InFlightTracker
+) -> dict[InstanceName, str]:
+    """Puts jobs of killed workers back where that is wanted.
 
-    Empty words: it was.
+    Returns why it was not done, by instance; empty words: it was.
     """
     from unitq.queues.requeue import requeue
     from unitq.queues.sources import preset_of
 
     wanted = {worker.name for worker in queues.revision.workers if worker.requeue}
     killed = [s.instance for s in outcome.killed if s.instance.worker in wanted]
-    told: dict[InstanceName, str] = {}
-    if not any(held.workers.get(name) for name in killed):
-        return told
-    app, found = queues.way(reading=False)
-    sources = {source.preset: source for source in found.sources}
+    reasons: dict[InstanceName, str] = {}
+    if not any(tracker.workers.get(name) for name in killed):
+        return reasons
+    app, access = queues.queue_access(reading=False)
+    sources = {source.preset: source for source in access.sources}
     for name in killed:
         worker = app.worker(name.worker)
         source = sources.get(preset_of(app, worker) or "") if worker else None
-        for each in held.workers.get(name, ()):
+        for registration in tracker.workers.get(name, ()):
             try:
-                told[name] = requeue(found.connection, source, each) if source else "no preset"
+                reasons[name] = (
+                    requeue(access.connection, source, registration) if source else "no preset"
+                )
             except UnitqError as error:
-                told[name] = error.message
-    return told
+                reasons[name] = error.message
+    return reasons
 
 
-def _in_hand(found: Way) -> Snapshot:
-    """What Redis tells of this host's workers and of all jobs in hand. Raises QueuesError."""
+def _snapshot(access: QueueAccess) -> Snapshot:
+    """Returns this host's workers and all in-flight jobs, from Redis. Raises QueuesError."""
     from unitq.queues.snapshot import take_snapshot
 
-    samples = take_snapshot(found.connection, found.sources, numbers=False, ages=False, named=True)
-    return told(found, samples)
+    samples = take_snapshot(
+        access.connection, access.sources, numbers=False, ages=False, named=True
+    )
+    return snapshot_of(access, samples)
 
 
-def told(found: Way, samples: Sequence[Sample]) -> Snapshot:
-    """The part of a look that is about the workers of this host and the jobs in hand."""
+def snapshot_of(access: QueueAccess, samples: Sequence[Sample]) -> Snapshot:
+    """Returns the workers of this host and the in-flight jobs out of samples of the queues."""
     from unitq.presets.redis_keys import WITH_PIDS
     from unitq.rollout.in_flight import Snapshot
 
@@ -155,19 +163,19 @@ def told(found: Way, samples: Sequence[Sample]) -> Snapshot:
     return Snapshot(
         time=samples[0].time,
         workers=tuple(
-            each
+            worker
             for sample in samples
-            for each in sample.registry.workers or ()
-            if each.host == host
+            for worker in sample.registry.workers or ()
+            if worker.host == host
         ),
         unsigned={
             source.preset: sample.registry.jobs
-            for source, sample in zip(found.sources, samples, strict=True)
+            for source, sample in zip(access.sources, samples, strict=True)
             if sample.registry.jobs is not None and source.keys.registry not in WITH_PIDS
         },
         fetched={
             source.preset: sample.registry.fetched
-            for source, sample in zip(found.sources, samples, strict=True)
+            for source, sample in zip(access.sources, samples, strict=True)
             if sample.registry.fetched is not None
         },
         unbegun=tuple(job for sample in samples for job in sample.registry.unbegun),

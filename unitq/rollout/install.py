@@ -40,9 +40,9 @@ def install(
     # The pins first: should only some be written, the template is still the old one.
     written = [*plan.pins, *(change for change in plan.files if change.after is not None)]
     # systemd will start at boot what has never been started: it must find its code by then.
-    unpinned = [name for name in plan.target.instances if state.pinned(place, name) is None]
+    unpinned = [name for name in plan.target.instances if state.pin_of(place, name) is None]
     with (
-        files.nothing_changed("cannot install"),
+        files.preflight_errors("cannot install"),
         _undone(place, plan, unpinned),
         ExitStack() as stack,
     ):
@@ -51,9 +51,9 @@ def install(
                 store.write_copy(place, content, plan.target)
             elif content is not None:
                 store.write(place, plan.target, content)
-            stack.enter_context(state.becoming_current(place, plan.target))
+            stack.enter_context(state.make_current(place, plan.target))
         for name in unpinned:
-            state.pin(place, name, str(plan.target.wanted(name)))
+            state.pin(place, name, str(plan.target.goal(name)))
         if unpinned:
             state.sync_pins(place, {name.worker for name in unpinned})
         if plan.links:

@@ -1,7 +1,7 @@
-"""The ledger of a rollout: what was about to be done, written down before it was done.
+"""The ledger of a rollout: each intention, written down before it is acted on.
 
-JSON lines, each with a checksum. A rollout that was killed is told from one that ended by the last
-line; what became of the instances is never told from here but from systemd and /proc.
+JSON lines, each with a checksum. The last line says whether the rollout has ended. What became of
+the instances is never read from here: systemd and /proc are asked.
 """
 
 from __future__ import annotations
@@ -9,11 +9,15 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.errors import Exit
+from unitq.revisions.model import load_settings
 
-# After each of these somebody has to say how to go on before anything else is deployed.
+if TYPE_CHECKING:
+    from unitq.model.settings import RolloutSettings
+
+# Of these an unfinished one blocks the next deploy until an operator decides.
 _CHANGES_CODE = frozenset({"deploy", "rollback", "scale"})
 
 _LINE = re.compile(rb'(?P<body>\{.*),"crc":"(?P<crc>[0-9a-f]{8})"\}')
@@ -29,7 +33,7 @@ class Record(NamedTuple):
 
 
 class Story(NamedTuple):
-    """What the ledger of one rollout tells."""
+    """What the ledger of one rollout says."""
 
     number: int
     kind: str  # the command: deploy, rollback, restart …
@@ -41,11 +45,11 @@ class Story(NamedTuple):
     max_unavailable: str | None  # from the command line; None: as the revision says
     promoted: bool
     back_to: str | None  # the revision of a rollback that followed
-    ended: float | None  # None: it was killed, or is at work
+    ended: float | None  # None: it was killed, or is running
     code: int | None  # its exit code
     awaiting: bool = False  # for promotion: the canaries are healthy
-    pid: int = 0  # of the unitq that began it, or went on with it last
-    settings: dict[str, Any] | None = None  # of [rollout], where the command line has changed them
+    pid: int = 0  # of the unitq that began it, or resumed it last
+    settings: RolloutSettings | None = None  # where the command line has changed [rollout]
     cut_short: bool = False  # a rollback that followed was interrupted before it was complete
 
     @property
@@ -55,19 +59,19 @@ class Story(NamedTuple):
 
     @property
     def paused(self) -> bool:
-        """Whether it waits for a person's word."""
+        """Whether it waits for an operator."""
         return self.code == Exit.PAUSED
 
     @property
     def state(self) -> str:
-        """One word, or two, for a machine."""
+        """Its state, as JSON has it."""
         if self.awaiting:
             return "awaiting promotion"
         return "paused" if self.paused else "cut off" if self.unfinished else "ended"
 
     @property
     def how(self) -> str:
-        """The same for a person."""
+        """Its state as the end of a sentence: `is paused`."""
         return {
             "awaiting promotion": "waits for promotion",
             "paused": "is paused",
@@ -75,7 +79,7 @@ class Story(NamedTuple):
         }.get(self.state, "has ended")
 
     @property
-    def in_the_way(self) -> bool:
+    def blocks(self) -> bool:
         """Whether it must be resumed, rolled back or aborted before another deploy."""
         return self.kind in _CHANGES_CODE and (self.unfinished or self.paused)
 
@@ -86,35 +90,35 @@ class Story(NamedTuple):
 
 
 def line(record: Record) -> bytes:
-    """The record as one line of JSON that ends with its checksum (CRC-32 of all before it)."""
-    told = {"seq": record.seq, "at": round(record.at, 6), "what": record.what} | record.data
-    body = json.dumps(told, separators=(",", ":")).encode()[:-1]
+    """Returns the record as a line of JSON that ends with its checksum: CRC-32 of all before it."""
+    fields = {"seq": record.seq, "at": round(record.at, 6), "what": record.what} | record.data
+    body = json.dumps(fields, separators=(",", ":")).encode()[:-1]
     return body + b',"crc":"%08x"}\n' % zlib.crc32(body)
 
 
 def records(content: bytes) -> tuple[Record, ...]:
-    """The records up to the first that is torn or damaged: what follows it was never promised."""
-    found: list[Record] = []
+    """Returns the records up to the first that is torn or damaged; what follows was not synced."""
+    whole: list[Record] = []
     for text in content.partition(b"\0")[0].split(b"\n"):
         match = _LINE.fullmatch(text)
         if not match or zlib.crc32(match["body"]) != int(match["crc"], 16):
             break
         data = json.loads(match["body"] + b"}")
-        if data.get("seq") != len(found) + 1:
+        if data.get("seq") != len(whole) + 1:
             break
-        found.append(Record(data.pop("seq"), data.pop("at"), data.pop("what"), data))
-    return tuple(found)
+        whole.append(Record(data.pop("seq"), data.pop("at"), data.pop("what"), data))
+    return tuple(whole)
 
 
-def story(number: int, told: tuple[Record, ...]) -> Story | None:
-    """What they tell; None: it was cut off before it had begun, so nothing was changed."""
-    if not told or told[0].what != "begin":
+def story(number: int, records: tuple[Record, ...]) -> Story | None:
+    """Returns what the records say; None: it was cut off before it began, nothing was changed."""
+    if not records or records[0].what != "begin":
         return None
-    begin, last = told[0], told[-1]
-    pids = [record.data["pid"] for record in told if "pid" in record.data]
+    begin, last = records[0], records[-1]
+    pids = [record.data["pid"] for record in records if "pid" in record.data]
     # A rollback that could not begin is followed by "stay".
-    ways = [record for record in told if record.what in ("rollback", "stay")]
-    back = ways if ways and ways[-1].what == "rollback" else []
+    rollbacks = [record for record in records if record.what in ("rollback", "stay")]
+    back = rollbacks if rollbacks and rollbacks[-1].what == "rollback" else []
     return Story(
         number=number,
         kind=begin.data["kind"],
@@ -124,12 +128,12 @@ def story(number: int, told: tuple[Record, ...]) -> Story | None:
         began=begin.at,
         command=begin.data["command"],
         max_unavailable=begin.data["max_unavailable"],
-        promoted=any(record.what == "promote" for record in told),
+        promoted=any(record.what == "promote" for record in records),
         back_to=back[-1].data["revision"] if back else None,
         ended=last.at if last.what == "end" else None,
         code=last.data["code"] if last.what == "end" else None,
         awaiting=last.what == "end" and last.data.get("awaiting", False),
         pid=pids[-1] if pids else 0,
-        settings=begin.data.get("settings"),
+        settings=load_settings(settings) if (settings := begin.data.get("settings")) else None,
         cut_short=last.what == "end" and last.data.get("cut_short", False),
     )

@@ -1,4 +1,8 @@
-"""The ledgers on disk, one for each rollout. What they mean: rollout/ledger.py."""
+"""The ledgers on disk, one for each rollout, and the report beside each. See rollout/ledger.py.
+
+Every account may read that a worker failed. What it printed, and which jobs it had, is for those
+who may read the journal: that part of a report is in a file of its own.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +18,16 @@ from unitq.errors import UnitqError
 from unitq.linux import files
 from unitq.printable import one_line
 from unitq.revisions import state
-from unitq.rollout import withheld
+from unitq.revisions.model import plain
 from unitq.rollout.ledger import Record, Story, line, records, story
+from unitq.rollout.report import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import Self
 
     from unitq.model.layout import AppLayout
+    from unitq.model.settings import RolloutSettings
 
 _LEDGER = "ledger.jsonl"
 _REPORT = "report.json"
@@ -139,20 +145,20 @@ class Ledger:
         with self._in_words():
             os.fdatasync(self._descriptor)
 
-    def report(self, document: dict[str, Any]) -> None:
+    def keep(self, report: Report) -> None:
         """Keeps the closing report beside it. Raises OSError."""
-        public, private = withheld.split(document)
+        document, private = _split(report.to_json())
         if private:
             _fill(self._staged_logs, private)
             self._staged_logs.replace(self._folder / _LOGS)
-        _fill(self._staged, public)
+        _fill(self._staged, document)
         self._staged.replace(self._folder / _REPORT)
         files.sync(self._folder)
         if not private:
             (self._folder / _LOGS).unlink(missing_ok=True)
 
     def progress(self, words: str, jobs: str = "") -> None:
-        """Keeps a line for who looks on; `jobs` is its end for those who may read the journal.
+        """Keeps a line for those who watch; `jobs` is its end for those who may read the journal.
 
         Nothing depends on it: on a full disk it is left out.
         """
@@ -164,13 +170,16 @@ class Ledger:
                         _open_to_readers(file.fileno(), private=private)
                     file.write(f"{one_line(text)}\n")
 
-    def kept(self) -> dict[str, Any] | None:
-        """The closing report of an earlier command of this rollout. Raises OSError, ValueError."""
+    def earlier_report(self) -> Report | None:
+        """Returns the report of an earlier command of this rollout.
+
+        Raises OSError, and LookupError, TypeError or ValueError: damaged.
+        """
         try:
-            report = json.loads((self._folder / _REPORT).read_bytes())
+            document = json.loads((self._folder / _REPORT).read_bytes())
         except FileNotFoundError:
             return None
-        return whole(self._folder, report)
+        return Report.from_json(whole(self._folder, document))
 
     def _append(self, what: str, data: dict[str, Any]) -> None:
         text = line(Record(self._seq + 1, time(), what, data))
@@ -243,15 +252,55 @@ def _open_to_readers(descriptor: int, *, private: bool) -> None:
         os.fchmod(descriptor, 0o644)
 
 
-def whole(folder: Path, report: dict[str, Any]) -> dict[str, Any]:
-    """The report with what is kept apart from it. Raises OSError, and ValueError: damaged."""
-    if not report.get(withheld.MARK):
-        return report
-    return withheld.joined(report, json.loads((folder / _LOGS).read_bytes()))
+# What only those may see who may read the journal. The mark says that it is left out.
+_PRIVATE = ("log", "jobs", "possible_jobs", "dropped_jobs")
+_MARK = "withheld"
 
 
-def _tidied(place: AppLayout) -> None:
-    """Deletes what was left by unitqs that were killed; whoever begins a rollout is alone here."""
+def public(report: Report) -> Report:
+    """Returns the report without what only those may see who may read the journal."""
+    return Report.from_json(_split(report.to_json())[0])
+
+
+def whole(folder: Path, document: dict[str, Any]) -> dict[str, Any]:
+    """Returns a report with its private part. Raises OSError, and ValueError: damaged."""
+    if not document.get(_MARK):
+        return document
+    private = json.loads((folder / _LOGS).read_bytes())
+    rows = list(_private_rows(document))
+    if [row.get("instance") for row in rows] != [row.get("instance") for row in private]:
+        raise ValueError("not of this report")
+    for row, hidden in zip(rows, private, strict=True):
+        row |= {key: hidden[key] for key in _PRIVATE if key in hidden}
+    document.pop(_MARK, None)
+    return document
+
+
+def _split(report: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Returns the report for everybody, and its private part; nothing where all is public."""
+    document: dict[str, Any] = json.loads(json.dumps(report))
+    private = []
+    for row in _private_rows(document):
+        hidden = {key: row[key] for key in _PRIVATE if row.get(key)}
+        private.append({"instance": row.get("instance"), **hidden})
+        row |= {key: [] if key == "log" else None for key in hidden}
+    if not any(len(row) > 1 for row in private):
+        return document, []
+    document[_MARK] = True
+    return document, private
+
+
+def _private_rows(report: Mapping[str, Any]) -> Iterator[Any]:
+    """Yields what has private keys: the instances, and each attempt itself."""
+    for command in (report, *report.get("earlier", ())):
+        for attempt in (command, command.get("rollback") or {}):
+            if "dropped_jobs" in attempt:  # not in a report of an older unitq
+                yield attempt
+            yield from attempt.get("instances", ())
+
+
+def _sweep(place: AppLayout) -> None:
+    """Deletes what killed unitqs left behind; the lock says that no other is at work."""
     for name in os.listdir(place.rollouts):
         for kept in (_REPORT, _LOGS):
             with suppress(OSError):
@@ -265,7 +314,7 @@ def _tighten(place: AppLayout) -> None:
         if not os.path.exists(folder / _PROGRESS_OF_JOBS):
             _close(folder / _PROGRESS)
         try:
-            public, private = withheld.split(json.loads((folder / _REPORT).read_bytes()))
+            document, private = _split(json.loads((folder / _REPORT).read_bytes()))
         except FileNotFoundError:
             continue
         except (ValueError, TypeError, AttributeError):
@@ -277,7 +326,7 @@ def _tighten(place: AppLayout) -> None:
             with suppress(OSError):
                 files.replace(folder / _LOGS, f"{json.dumps(private)}\n".encode(), 0o600)
                 _close(folder / _LOGS)
-                files.replace(folder / _REPORT, f"{json.dumps(public)}\n".encode(), 0o644)
+                files.replace(folder / _REPORT, f"{json.dumps(document)}\n".encode(), 0o644)
 
 
 def _close(path: Path) -> None:
@@ -297,17 +346,17 @@ def begin(
     previous: str | None,
     instances: int,
     max_unavailable: str | None,
-    settings: dict[str, Any] | None = None,
+    settings: RolloutSettings | None = None,
 ) -> Ledger:
-    """A new ledger with its first record. Raises OSError.
+    """Returns a new ledger with its first record. Raises OSError.
 
-    Of a rollback it takes the room that was held for it, of anything else it holds that room.
+    A rollback takes the room that was held for it; anything else holds room for one.
     """
     if kind == "rollback":
         give_up_way_back(place)
     if os.path.isdir(place.rollouts):
         _tighten(place)
-        _tidied(place)
+        _sweep(place)
     ledger = Ledger(place, _last(place) + 1, instances)
     ledger.open_with(
         "begin",
@@ -317,7 +366,7 @@ def begin(
         by=state.whoami(),
         command=state.command_name(),
         max_unavailable=max_unavailable,
-        settings=settings,
+        settings=None if settings is None else plain(settings),
         pid=os.getpid(),
         boot=_boot(),
     )
@@ -347,10 +396,10 @@ def latest(place: AppLayout) -> Story | None:
     return None
 
 
-def in_the_way(place: AppLayout) -> Story | None:
+def blocking(place: AppLayout) -> Story | None:
     """A rollout that has to be dealt with before another; None: there is none, or it is at work."""
     story = latest(place)
-    if story is None or not story.in_the_way:
+    if story is None or not story.blocks:
         return None
     if story.unfinished and not os.path.exists(place.revisions / story.revision):
         # Its revision is what a deploy writes first: nothing was changed.

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from math import isinf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unitq.errors import Exit
 from unitq.model import names
@@ -16,17 +16,15 @@ from unitq.revisions import state
 from unitq.rollout.engine.instance import Phase
 from unitq.rollout.plan import Change
 from unitq.rollout.report import (
-    Command,
     OldCode,
     Report,
     ReportedInstance,
     ReportedJob,
     ReportedOrphan,
     Requeued,
+    Rollback,
     SlowestDrain,
     StopTimeout,
-    Way,
-    WayBack,
 )
 from unitq.systemd.exit_status import End
 from unitq.text import duration, number, plural, unitq
@@ -39,8 +37,9 @@ if TYPE_CHECKING:
     from unitq.queues.model import Job
     from unitq.revisions.model import Revision
     from unitq.rollout.engine.instance import InstanceState
-    from unitq.rollout.outcome import Outcome
+    from unitq.rollout.outcome import Outcome, RollbackOutcome
     from unitq.rollout.plan import DrainLimit
+    from unitq.rollout.report import Command
 
 _RESULTS = {
     Exit.OK: "ok",
@@ -55,11 +54,11 @@ _RESULTS = {
 }
 
 # Why no rollback followed a failure.
-NO_WAY_BACK = "no earlier revision was stable and is still there"
+NO_TARGET = "no earlier revision was stable and is still there"
 
 
 def result(code: int | None) -> str:
-    """One word for how a rollout ended."""
+    """Returns a word or two for how a rollout ended."""
     return _RESULTS.get(Exit(code), "failed") if code in list(Exit) else "unknown"
 
 
@@ -67,7 +66,7 @@ def result(code: int | None) -> str:
 class Run:
     """One command that rolled: what was typed, where, when and by whom."""
 
-    verb: str  # deploy, rollback, restart …: of a rollout that goes on, the one that began it
+    verb: str  # deploy, rollback, restart …: of a rollout that was resumed, the one that began it
     began: float  # seconds since 1970
     user: bool = False  # in the scope of a user
     rollout: int | None = None  # its number; None: it has no ledger
@@ -81,33 +80,6 @@ class Run:
     ended: float = field(default_factory=time.time)
 
 
-@dataclass(frozen=True, slots=True)
-class Back:
-    """A rollback that followed a failure."""
-
-    revision: Revision
-    outcome: Outcome
-
-    @property
-    def whole(self) -> bool:
-        """Whether everything is healthy on the old revision again."""
-        done = self.outcome
-        return done.rollout.complete and not done.failed and not done.broken
-
-    @property
-    def cut_short(self) -> bool:
-        """Whether somebody ended it, or the wait for it, before it was complete."""
-        ended = self.outcome.interrupted or self.outcome.paused or self.outcome.gave_up
-        return ended and not self.outcome.rollout.complete
-
-    @property
-    def exit(self) -> Exit:
-        """The exit code of a rollout that it followed."""
-        if self.outcome.detached:
-            return Exit.DETACHED
-        return Exit.ROLLED_BACK if self.whole else Exit.DEGRADED
-
-
 def report_of(
     run: Run,
     revision: Revision,
@@ -115,7 +87,7 @@ def report_of(
     outcome: Outcome | None,
     leftovers: Sequence[observe.Instance] | None,
     code: Exit,
-    back: Back | None = None,
+    back: RollbackOutcome | None = None,
     orphans: Sequence[Orphan] | None = None,
 ) -> Report:
     """Returns the report. `outcome` None: nothing was to be done; `orphans` None: not looked for.
@@ -135,148 +107,144 @@ def report_of(
         lost = code in (Exit.OK, Exit.STALE) and (outcome.killed or outcome.died or outcome.dropped)
         first = f"{word}, but jobs may be lost" if lost else word
         summary = [_summary(first, revision, outcome, leftovers, orphans or ())]
-    last = Command(
+    errors = [part.broken for part in (outcome, back and back.outcome) if part and part.broken]
+    return Report(
         command=run.verb,
         command_line=run.typed,
+        host=run.host,
+        scope="user" if run.user else "system",
+        app=revision.app,
+        rollout=run.rollout,
         by=run.by,
         began=round(run.began, 3),
         ended=round(run.ended, 3),
         result=word,
         exit_code=int(code),
         summary=tuple(summary),
-        revision=revision.id,
-        way=_way(revision, outcome),
-        rollback=_way_back(back) if back else None,
-    )
-    return Report(
-        last=last,
-        host=run.host,
-        user=run.user,
-        app=revision.app,
-        rollout=run.rollout,
-        previous=previous,
+        previous_revision=previous,
         restores=revision.restores,
         code_versions={worker.name: worker.code_version for worker in revision.workers},
-        old_code=None if leftovers is None else tuple(_old_code(one) for one in leftovers),
-        orphans=None if orphans is None else tuple(_orphan(one) for one in orphans),
-        error=_broken(outcome, back),
+        **_attempt(revision, outcome),
+        old_code=None if leftovers is None else tuple(map(_old_code, leftovers)),
+        orphans=None if orphans is None else tuple(map(_orphan, orphans)),
+        rollback=Rollback(**_attempt(back.revision, back.outcome), restores=back.revision.restores)
+        if back
+        else None,
+        error=errors[0] if errors else None,
         no_rollback=run.why_not,
         next=_next(run, revision, outcome, code, back) if outcome else None,
         earlier=run.earlier,
     )
 
 
-def _broken(outcome: Outcome | None, back: Back | None) -> str | None:
-    return (outcome and outcome.broken) or (back and back.outcome.broken) or None
+def _old_code(instance: observe.Instance) -> OldCode:
+    return OldCode(str(instance.name), tuple(instance.pids), instance.moved or None)
 
 
-def _old_code(one: observe.Instance) -> OldCode:
-    return OldCode(str(one.name), tuple(one.pids), one.moved or None)
+def _orphan(orphan: Orphan) -> ReportedOrphan:
+    pid, pids = orphan.process.pid, tuple(orphan.pids)
+    return ReportedOrphan(pid, pids, orphan.worker, orphan.release or None, orphan.current)
 
 
-def _orphan(one: Orphan) -> ReportedOrphan:
-    return ReportedOrphan(
-        one.process.pid, tuple(one.pids), one.worker, one.release or None, one.current
-    )
+def _attempt(revision: Revision, outcome: Outcome | None) -> dict[str, Any]:
+    """Returns the fields of an Attempt; `outcome` None: nothing was to be done."""
+    count = len(revision.instances)
+    states = tuple(outcome.rollout.instances.values()) if outcome else ()
+    on_revision, serving = _counts(revision, outcome) if outcome else (count, count)
+    slow = _slowest(states)
+    return {
+        "revision": revision.id,
+        "seconds": round(outcome.seconds, 3) if outcome else 0.0,
+        "on_revision": on_revision,
+        "serving": serving,
+        "least_serving": dict(outcome.least_serving) if outcome else {},
+        "slowest_drain": slow and SlowestDrain(slow.instance, round(slow.seconds, 3)),
+        "instances": tuple(
+            reported(revision.app, state, outcome) for state in states if outcome is not None
+        ),
+        "killed": _names(outcome.killed) if outcome else (),
+        "died": _names(outcome.died) if outcome else (),
+        "failed": _names(outcome.failed) if outcome else (),
+        "stop_timeouts": stop_timeouts(outcome.limits) if outcome else (),
+        "dropped_jobs": tuple(map(_job, outcome.dropped)) if outcome else (),
+    }
 
 
-def _way_back(back: Back) -> WayBack:
-    way = _way(back.revision, back.outcome)
-    return WayBack(back.revision.id, back.revision.restores, way)
-
-
-def _way(revision: Revision, outcome: Outcome | None) -> Way:
-    """What is told of the way there, and of the way back."""
-    if outcome is None:
-        count = len(revision.instances)
-        return Way(0.0, count, count, {}, None, (), (), (), (), (), ())
-    slots = tuple(outcome.rollout.instances.values())
-    on_revision, serving = _counts(revision, outcome)
-    slow = max(slots, key=_drained_for, default=None)
-    return Way(
-        seconds=round(outcome.seconds, 3),
-        on_revision=on_revision,
-        serving=serving,
-        least_serving=dict(outcome.least_serving),
-        slowest_drain=SlowestDrain(str(slow.instance), round(slow.drained_for, 3))
-        if slow and slow.drained_for is not None
-        else None,
-        instances=tuple(instance(revision.app, slot, outcome) for slot in slots),
-        killed=tuple(str(slot.instance) for slot in outcome.killed),
-        died=tuple(str(slot.instance) for slot in outcome.died),
-        failed=tuple(str(slot.instance) for slot in outcome.failed),
-        stop_timeouts=stop_timeouts(outcome.limits),
-        dropped_jobs=tuple(_job(job) for job in outcome.dropped),
-    )
+def _names(states: Iterable[InstanceState]) -> tuple[str, ...]:
+    return tuple(str(state.instance) for state in states)
 
 
 def stop_timeouts(limits: Iterable[DrainLimit]) -> tuple[StopTimeout, ...]:
-    """How long old processes may take to end where a deploy changes that."""
+    """Returns how long old processes may take to end where a deploy changes that."""
     return tuple(
         StopTimeout(
-            limit.worker, _finite(limit.seconds), _finite(limit.before), _finite(limit.after)
+            limit.worker,
+            *(None if isinf(s) else s for s in (limit.seconds, limit.before, limit.after)),
         )
         for limit in limits
     )
 
 
-def _finite(seconds: float) -> float | None:
-    return None if isinf(seconds) else seconds
-
-
-def _drained_for(slot: InstanceState) -> float:
-    return -1.0 if slot.drained_for is None else slot.drained_for
+def _slowest(states: Iterable[InstanceState]) -> SlowestDrain | None:
+    drains = [
+        SlowestDrain(str(state.instance), state.drained_for)
+        for state in states
+        if state.drained_for is not None
+    ]
+    return max(drains, key=lambda drain: drain.seconds, default=None)
 
 
 def _staying(outcome: Outcome) -> list[InstanceState]:
-    slots = outcome.rollout.instances.values()
-    return [slot for slot in slots if slot.planned.change not in (Change.STOP, Change.SURGE)]
+    states = outcome.rollout.instances.values()
+    return [state for state in states if state.planned.change not in (Change.STOP, Change.SURGE)]
 
 
 def _counts(revision: Revision, outcome: Outcome) -> tuple[int, int]:
-    """How many of those that stay serve on the revision, and how many serve at all."""
-    seen = {
-        name: found
-        for name in (slot.instance for slot in _staying(outcome))
-        if (found := outcome.seen.get(name)) and found.serving and not found.elsewhere
+    """Returns how many of those that stay serve on the revision, and how many serve at all."""
+    serving = {
+        state.instance: observed
+        for state in _staying(outcome)
+        if (observed := outcome.seen.get(state.instance))
+        and observed.serving
+        and not observed.elsewhere
     }
-    fresh = sum(found.revision == revision.wanted(name) for name, found in seen.items())
-    return fresh, len(seen)
+    current = sum(observed.revision == revision.goal(name) for name, observed in serving.items())
+    return current, len(serving)
 
 
-def instance(app: str, slot: InstanceState, outcome: Outcome) -> ReportedInstance:
-    """What there is to say of one instance."""
-    seen = outcome.seen.get(slot.instance)
+def reported(app: str, state: InstanceState, outcome: Outcome) -> ReportedInstance:
+    """Returns what became of one instance."""
+    name, ending = state.instance, state.ending
+    observed = outcome.seen.get(name)
+    why_not = outcome.requeued.get(name)
     return ReportedInstance(
-        instance=str(slot.instance),
-        unit=names.unit(app, slot.instance),
-        action=str(slot.planned.change),
-        why=slot.planned.why,
-        phase=str(slot.phase),
-        revision=seen.revision if seen else None,
-        pid_before=slot.pid_before or None,
-        ending=str(slot.ending.end) if slot.ending else None,
-        ending_detail=slot.ending.detail if slot.ending else "",
-        drain_seconds=None if slot.drained_for is None else round(slot.drained_for, 3),
-        reason=slot.reason,
-        foreign=tuple(slot.external_changes),
-        unreached=seen.unreached.words(seen.pid) if seen and seen.unreached else None,
-        log=tuple(outcome.logs.get(slot.instance, ())),
-        jobs=_in_hand(slot, outcome.jobs.get(slot.instance)),
-        possible_jobs=_in_hand(slot, outcome.possible.get(slot.instance)),
-        requeued=_requeued(outcome.requeued.get(slot.instance)),
+        instance=str(name),
+        unit=names.unit(app, name),
+        action=str(state.planned.change),
+        why=state.planned.why,
+        phase=str(state.phase),
+        revision=observed.revision if observed else None,
+        pid_before=state.pid_before or None,
+        ending=str(ending.end) if ending else None,
+        ending_detail=ending.detail if ending else "",
+        drain_seconds=None if state.drained_for is None else round(state.drained_for, 3),
+        reason=state.reason,
+        external_changes=tuple(state.external_changes),
+        unreached=observed.unsafe_stop.words(observed.pid)
+        if observed and observed.unsafe_stop
+        else None,
+        log=tuple(outcome.logs.get(name, ())),
+        jobs=_jobs(state, outcome.jobs.get(name)),
+        possible_jobs=_jobs(state, outcome.possible.get(name)),
+        requeued=None if why_not is None else Requeued(not why_not, why_not),
     )
 
 
-def _requeued(why_not: str | None) -> Requeued | None:
-    return None if why_not is None else Requeued(not why_not, why_not)
-
-
-def _in_hand(slot: InstanceState, jobs: Sequence[Job] | None) -> tuple[ReportedJob, ...] | None:
-    """The jobs that it had in hand when it ended otherwise than by itself; None: not known."""
-    if slot.ending is None or slot.ending.end is End.DRAINED:
+def _jobs(state: InstanceState, jobs: Sequence[Job] | None) -> tuple[ReportedJob, ...] | None:
+    """Returns the in-flight jobs of one that did not end as a drain ends; None: not known."""
+    if state.ending is None or state.ending.end is End.DRAINED:
         return ()
-    return None if jobs is None else tuple(_job(job) for job in jobs)
+    return None if jobs is None else tuple(map(_job, jobs))
 
 
 def _job(job: Job) -> ReportedJob:
@@ -296,127 +264,129 @@ def _summary(
     leftovers: Sequence[observe.Instance] | None,
     orphans: Sequence[Orphan] = (),
 ) -> str:
-    """The closing line. `leftovers` None: what comes after it says what is left of the old code."""
-    slots = outcome.rollout.instances.values()
+    """Returns the closing line. `leftovers` None: the line after it says what runs old code."""
+    states = outcome.rollout.instances.values()
     staying = _staying(outcome)
-    stopped = [s for s in slots if s.phase is Phase.STOPPED and s.planned.change is Change.STOP]
+    stopped = sum(
+        state.phase is Phase.STOPPED and state.planned.change is Change.STOP for state in states
+    )
     parts = []
     if staying:
-        fresh, serving = _counts(revision, outcome)
-        parts.append(f"{fresh} of {len(staying)} on {revision.number}")
-        if serving != fresh:
+        current, serving = _counts(revision, outcome)
+        parts.append(f"{current} of {len(staying)} on {revision.number}")
+        if serving != current:
             parts.append(f"{serving} serving")
-        if outcome.least_serving and any(slot.planned.change is Change.RESTART for slot in staying):
+        restarted = any(state.planned.change is Change.RESTART for state in staying)
+        if outcome.least_serving and restarted:
             parts.append(f"least serving: {_least(staying, outcome)}")
     if stopped:
-        parts.append(f"{len(stopped)} stopped")
+        parts.append(f"{stopped} stopped")
     parts.append(f"{len(outcome.killed)} killed")
     if outcome.died:
         parts.append(f"{len(outcome.died)} did not drain")
     if leftovers is not None:
-        old = sum(len(one.pids) for one in leftovers)
+        old = sum(len(instance.pids) for instance in leftovers)
         # The line is a proof for the whole host.
-        old += sum(len(one.pids) for one in orphans if one.current is False)
+        old += sum(len(orphan.pids) for orphan in orphans if orphan.current is False)
         parts.append(f"{plural(old, 'process')} on old code")
-    slow = max(slots, key=_drained_for, default=None)
-    if slow and slow.drained_for is not None:
-        parts.append(f"slowest drain: {slow.instance} {duration(slow.drained_for)}")
-    parts.append(duration(outcome.seconds))
-    return f"{word}: {' · '.join(parts)}"
+    if slow := _slowest(states):
+        parts.append(f"slowest drain: {slow.instance} {duration(slow.seconds)}")
+    return f"{word}: {' · '.join([*parts, duration(outcome.seconds)])}"
 
 
 def _least(staying: Sequence[InstanceState], outcome: Outcome) -> str:
     """`sms 3 of 4, mail 0 of 1`: a worker's only instance cannot serve while it is replaced."""
-    of = Counter(slot.instance.worker for slot in staying)
+    sizes = Counter(state.instance.worker for state in staying)
     least = outcome.least_serving
-    if len(of) == 1:
-        (worker,) = of
-        return f"{least[worker]} of {of[worker]}"
-    return ", ".join(f"{worker} {least[worker]} of {of[worker]}" for worker in sorted(of))
+    if len(sizes) == 1:
+        ((worker, size),) = sizes.items()
+        return f"{least[worker]} of {size}"
+    return ", ".join(
+        f"{worker} {least[worker]} of {size}" for worker, size in sorted(sizes.items())
+    )
 
 
 def _next(
-    run: Run, revision: Revision, outcome: Outcome, code: Exit, back: Back | None
+    run: Run, revision: Revision, outcome: Outcome, code: Exit, back: RollbackOutcome | None
 ) -> str | None:
-    """What to type now, from whatever directory; None: nothing."""
+    """Returns what to type now, from whatever directory; None: nothing."""
     last = back.outcome if back else outcome
     left = _left(last)
     typed = unitq(revision.app, user=run.user)
     deploy = f"`unitq{' --user' * run.user} -c {shlex.quote(revision.config)} deploy`"
-    on, away = f"`{typed} rollout resume` goes on", f"`{typed} rollback` goes back"
+    resume, rollback = f"`{typed} rollout resume` continues", f"`{typed} rollback` goes back"
     if run.restore:
         # A rollback is refused before that. Once git proves the code, it restarts the least.
         plain = deploy.strip("`")
         then = (
-            f"{typed} rollback"
-            if "git -C " in run.restore
-            else (f"{typed} rollout abort && {plain}")
+            f"{typed} rollback" if "git -C " in run.restore else f"{typed} rollout abort && {plain}"
         )
-        away = f"to go back: {run.restore.replace(plain, then)}"
+        rollback = f"to go back: {run.restore.replace(plain, then)}"
     # `rollback` once more would go further back than what this one went to.
-    ways = on if run.verb == "rollback" or run.why_not == NO_WAY_BACK else f"{on}, {away}"
-    again = "the same command again goes on from here"
-    if code is Exit.STALE:
-        return (
-            f"`{typed} status` names what runs old code; where it says MOVED: {deploy}; where it "
-            "says NO: it outlived its stop (KillMode=process in a drop-in?), so end it once its "
-            "job is done"
-        )
-    if code is Exit.ROLLED_BACK:
-        return f"once the cause is mended, {deploy}"
-    if run.cut_off:
-        return f"{left}; once the cause is mended, {ways}"
-    if code is Exit.DEGRADED and back and back.cut_short:
-        return f"{left}; the rollback is not complete: {on} with it"
-    if code is Exit.DEGRADED and back:
-        return f"{left}; once the cause is mended, {on} with the way back; or {deploy}"
-    if code is Exit.DEGRADED and run.rollout is None:
-        return f"{left}; once the cause is mended, {again}"
-    if code is Exit.DEGRADED and run.verb == "rollback":
-        other = f"`{typed} history` lists what else `{typed} rollback N` may go to"
-        return f"{left}; once the cause is mended, {on}; {other}"
-    if code is Exit.DEGRADED and run.restore:
-        # Not `rollout resume`: it would start a commit that mends the code under the number of
-        # the one that failed.
-        return f"{left}; for the old code: {run.restore}; once the cause is mended, {deploy}"
-    if code is Exit.DEGRADED:
-        return f"{left}; once the cause is mended, {deploy}; or {ways}"
-    if code is Exit.PAUSED and last.rollout.awaiting:
-        return (
-            f"the canaries are healthy, {left}; `{typed} rollout promote` goes on with the others, "
-            f"{away}"
-        )
-    if code in (Exit.PAUSED, Exit.INTERRUPTED):
-        return f"{left}; {again if run.rollout is None else ways}"
-    if code in (Exit.DETACHED, Exit.GAVE_UP_WAITING):
-        then = again if run.rollout is None else ways
-        return f"{left}; what was begun goes on in systemd: `{typed} status` tells; then {then}"
+    ways = f"{resume}, {rollback}"
+    if run.verb == "rollback" or run.why_not == NO_TARGET:
+        ways = resume
+    again = "the same command continues from here" if run.rollout is None else ways
+    mended = f"{left}; once the cause is mended, "
+    match code:
+        case Exit.STALE:
+            return (
+                f"`{typed} status` names what runs old code; where it says MOVED: {deploy}; where "
+                "it says NO: it outlived its stop (KillMode=process in a drop-in?), so end it once "
+                "its job is done"
+            )
+        case Exit.ROLLED_BACK:
+            return f"once the cause is mended, {deploy}"
+        case _ if run.cut_off:
+            return f"{mended}{ways}"
+        case Exit.DEGRADED if back and back.cut_short:
+            return f"{left}; the rollback is not complete: {resume} it"
+        case Exit.DEGRADED if back:
+            return f"{mended}{resume} the rollback; or {deploy}"
+        case Exit.DEGRADED if run.rollout is None:
+            return f"{mended}{again}"
+        case Exit.DEGRADED if run.verb == "rollback":
+            other = f"`{typed} history` lists what else `{typed} rollback N` may go to"
+            return f"{mended}{resume}; {other}"
+        case Exit.DEGRADED if run.restore:
+            # Not `rollout resume`: it would start a commit that mends the code under the number of
+            # the one that failed.
+            return f"{left}; for the old code: {run.restore}; once the cause is mended, {deploy}"
+        case Exit.DEGRADED:
+            return f"{mended}{deploy}; or {ways}"
+        case Exit.PAUSED if last.rollout.awaiting:
+            promote = f"`{typed} rollout promote` continues with the others"
+            return f"the canaries are healthy, {left}; {promote}, {rollback}"
+        case Exit.PAUSED | Exit.INTERRUPTED:
+            return f"{left}; {again}"
+        case Exit.DETACHED | Exit.GAVE_UP_WAITING:
+            ordered = f"systemd finishes what was ordered: `{typed} status` shows it"
+            return f"{left}; {ordered}; then {again}"
     return None
 
 
 def _left(outcome: Outcome) -> str:
-    """How many instances are as they were, those included that could not be told anything."""
-    slots = [
-        each
-        for each in outcome.rollout.instances.values()
-        if each.planned.change is not Change.KEEP
-    ]
-    failed = [each for each in slots if each.phase is Phase.FAILED]
-    left = sum(each.phase is Phase.WAITING for each in outcome.rollout.instances.values())
-    left += sum(not each.touched for each in failed)
+    """Returns how many instances are as they were, also those that no order has reached."""
+    states = outcome.rollout.instances.values()
+    changing = [state for state in states if state.planned.change is not Change.KEEP]
+    failed = [state for state in changing if state.phase is Phase.FAILED]
+    left = sum(state.phase is Phase.WAITING for state in states)
+    left += sum(not state.touched for state in failed)
     if left:
         return f"{left} not touched"
-    return f"{len(slots)} of {len(slots)} instances were attempted; {len(failed)} failed"
+    total = len(changing)
+    return f"{total} of {total} instances were attempted; {len(failed)} failed"
 
 
 def replaces(revision: Revision, previous: str | None) -> str:
-    """The headline of a deploy, or a rollback."""
+    """Returns the headline of a deploy, or a rollback."""
     versions = sorted({worker.code_version for worker in revision.workers})
     code = versions[0] if len(versions) == 1 else f"{len(versions)} releases"
     before = ""
-    if previous:
-        goes_on = previous == revision.id
-        before = ", what differs from it" if goes_on else f" replaces {number(previous)}"
-        if revision.restores is not None and not goes_on:
+    if previous == revision.id:
+        before = ", what differs from it"
+    elif previous:
+        before = f" replaces {number(previous)}"
+        if revision.restores is not None:
             before += f", restores {revision.restores}"
     return f"{revision.app}: revision {revision.number} ({revision.hash}, {code}){before}"

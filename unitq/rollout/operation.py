@@ -1,4 +1,4 @@
-"""One command that starts, stops or replaces workers: it rolls, shows itself, and reports."""
+"""One command that starts, stops or replaces workers: runs the rollout, shows it, reports."""
 
 from __future__ import annotations
 
@@ -14,18 +14,16 @@ from unitq.linux import proc
 from unitq.linux.interrupts import Interrupts
 from unitq.model import names
 from unitq.revisions import state
-from unitq.rollout import report_text, withheld
+from unitq.rollout import ledger_store, report_text
 from unitq.rollout.advisory import Advisory
 from unitq.rollout.current_state import as_running
 from unitq.rollout.engine.rollout import begin
 from unitq.rollout.executor import Executor, Quiet
-from unitq.rollout.in_flight_setup import Queues, looks, put_back
+from unitq.rollout.in_flight_setup import Queues, requeue_jobs, trackers
 from unitq.rollout.ledger_store import LedgerError
-from unitq.rollout.observed_report import Run, report_of
-from unitq.rollout.observed_report import instance as reported
+from unitq.rollout.observed_report import Run, report_of, reported
 from unitq.rollout.plan import Change
 from unitq.rollout.plan import plan as make_plan
-from unitq.rollout.report import Report
 from unitq.systemd import journal_write
 from unitq.text import number, plural, unitq
 from unitq.units import unit_files
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from unitq.context import Scope
-    from unitq.instances.state import Seen
+    from unitq.instances.state import Observed
     from unitq.model.app import App
     from unitq.model.names import InstanceName
     from unitq.model.settings import RolloutSettings
@@ -45,11 +43,10 @@ if TYPE_CHECKING:
     from unitq.rollout.engine.rollout import Rollout
     from unitq.rollout.executor import Progress, Stop
     from unitq.rollout.ledger_store import Ledger
-    from unitq.rollout.observed_report import Back
-    from unitq.rollout.outcome import Outcome
+    from unitq.rollout.outcome import Outcome, RollbackOutcome
     from unitq.rollout.plan import Plan, PlannedChange
     from unitq.rollout.presenter import Presenter
-    from unitq.rollout.report import Command
+    from unitq.rollout.report import Command, Report
     from unitq.systemd.manager import Systemd
 
 
@@ -67,7 +64,7 @@ class Waiting:
 
 
 class Operation:
-    """What a command needs from its first look to its report."""
+    """What a command needs from its first read of the state to its report."""
 
     def __init__(
         self,
@@ -86,7 +83,7 @@ class Operation:
         self.waiting = waiting or Waiting()
         self.interrupts = interrupts or Interrupts()
         self._systemd = systemd
-        # unitq.toml, where the command has read it: it is not read again for the way to Redis.
+        # unitq.toml, where the command has read it: it is not read again to find Redis.
         self.configured: tuple[App, Path] | None = None
 
     @property
@@ -97,7 +94,7 @@ class Operation:
         return self._systemd
 
     def running(self, revision: Revision) -> dict[InstanceName, observe.Instance]:
-        """Every instance of the app, as it is now."""
+        """Returns every instance of the app, as it is now."""
         where = observe.machine(self.systemd, self.scope.layout)
         return observe.running(self.systemd, self.scope.layout, where, revision)
 
@@ -108,7 +105,10 @@ class Operation:
         units: Mapping[str, str],
         settings: RolloutSettings | None = None,
     ) -> Plan:
-        """The plan from what is there to `target`; `settings` if they are not the target's own."""
+        """Returns the plan from what runs now to `target`.
+
+        `settings` where they are not the target's own.
+        """
         layout = self.scope.layout
         settings = settings or target.rollout
         seen = self._by_pins(self.running(target), target.app)
@@ -127,20 +127,22 @@ class Operation:
     def _by_pins(
         self, seen: dict[InstanceName, observe.Instance], app: str
     ) -> dict[InstanceName, observe.Instance]:
-        """The same, but another account's processes run what they were to be started with.
+        """Returns the same, where processes of other accounts count as running what is pinned.
 
-        Only root may ask them, and a plan is for everybody; it says so.
+        Only root may read what they run, and a plan is for everybody; a note says so.
         """
         place = self.scope.layout.app(app)
-        unread = [name for name, one in seen.items() if one.present and not one.readable]
-        told = {name: pin for name in unread if (pin := state.pinned(place, name))}
+        unread = [
+            name for name, instance in seen.items() if instance.present and not instance.readable
+        ]
+        pins = {name: pin for name in unread if (pin := state.pin_of(place, name))}
         if unread:
             self.presenter.note(
-                f"note: {plural(len(unread), 'instance')} may be looked into by root only; taken "
-                "to run what was last started"
+                f"note: cannot read {plural(len(unread), 'instance')} (not root); each counts as "
+                "running what was last started"
             )
         return seen | {
-            name: seen[name]._replace(revisions=frozenset({pin})) for name, pin in told.items()
+            name: seen[name]._replace(revisions=frozenset({pin})) for name, pin in pins.items()
         }
 
     def roll(
@@ -152,43 +154,44 @@ class Operation:
         *,
         promoted: bool = False,
     ) -> Outcome:
-        """Carries the steps out, showing the progress.
+        """Runs the rollout and shows its progress; returns its outcome.
 
-        `promoted`: no canaries, they are judged already. Raises what the executor raises.
+        `promoted`: no canaries, they were healthy before. Raises what the executor raises.
         """
         gc.enable()  # it may go on for hours; __main__.py switched it off
         scope = self.scope
         steps = tuple(_switching(scope, revision.app, step) for step in steps)
         advisory = Advisory(self.presenter.warn)
-        question = partial(self._warn_of_paused, revision.app, steps)
+        question = partial(self._warn_of_paused_instances, revision.app, steps)
         advisory.ask("whether any of them is paused is not known", question, None)
-        question = partial(self._warn_of_moved, revision, steps)
+        question = partial(self._warn_of_moved_checkouts, revision, steps)
         advisory.ask("whether a checkout has moved is not known", question, None)
-        workers = {worker.name: worker for worker in revision.workers}
         wanted = {
-            step.instance: workers[step.instance.worker].revision
+            step.instance: code
             for step in steps
-            if step.change is not Change.STOP and step.instance.worker in workers
+            if step.change is not Change.STOP and (code := revision.code(step.instance))
         }
         probes = {worker.name: worker.probes for worker in revision.workers}
         ending = any(step.change not in (Change.KEEP, Change.START) for step in steps)
         queues = Queues(scope, revision, self.configured)
-        held, there = looks(queues, advisory, ending=ending)
-        executor = Executor(self.systemd, scope.layout, revision.app, ledger, held, there, advisory)
-        with self.presenter.progress(held, ledger.progress if ledger else None) as shown:
+        jobs, presence = trackers(queues, advisory, ending=ending)
+        executor = Executor(
+            self.systemd, scope.layout, revision.app, ledger, jobs, presence, advisory
+        )
+        with self.presenter.progress(jobs, ledger.progress if ledger else None) as progress:
             outcome = executor.run(
                 begin(steps, settings, wanted, probes=probes, promoted=promoted),
-                _Tolerant(shown, advisory),
+                _Tolerant(progress, advisory),
                 interrupts=self.interrupts,
                 limit=self.waiting.limit,
             )
-        if held and outcome.killed:
-            back = partial(put_back, queues, outcome, held)
-            outcome = replace(outcome, requeued=advisory.ask("no job was put back", back, {}))
-        for slot in outcome.killed:
-            # Reports of a restart or a stop are not kept, and whoever looks for a job looks there.
-            row = reported(revision.app, slot, outcome)
-            words = report_text.killed(row)
+        if jobs and outcome.killed:
+            requeue = partial(requeue_jobs, queues, outcome, jobs)
+            outcome = replace(outcome, requeued=advisory.ask("no job was put back", requeue, {}))
+        for killed in outcome.killed:
+            # Reports of a restart or a stop are not kept; people look for a job in the journal.
+            row = reported(revision.app, killed, outcome)
+            words = report_text.kill_notes(row)
             note = partial(journal_write.note, row.unit, words, user=scope.user)
             advisory.ask("the journal does not name who was killed", note, None)
         return outcome
@@ -200,15 +203,15 @@ class Operation:
         outcome: Outcome,
         *,
         ledger: Ledger | None = None,
-        back: Back | None = None,
+        back: RollbackOutcome | None = None,
         why_not: str | None = None,
         then: Callable[[Report], None] | None = None,
         restore: str = "",
     ) -> Report:
         """Keeps and shows the report, hands it to `then`, and returns it.
 
-        `why_not`: why no rollback (`back`) has followed a failure. `restore`: what brings code
-        back that was updated in place.
+        `back` is the rollback that followed a failure, `why_not` why there was none. `restore` is
+        what brings code back that was updated in place.
         """
         code = back.exit if back else outcome.exit(fail_on_kill=self.waiting.fail_on_kill)
         now_wanted = back.revision if back else revision
@@ -225,25 +228,31 @@ class Operation:
             self._earlier(ledger) if ledger else (), why_not, bool(ledger and ledger.failed),
             restore,
         )  # fmt: skip
-        left = self._orphans(now_wanted, advisory)
-        told = report_of(run, revision, previous, outcome, leftovers, code, back, left)
+        orphans = self._orphans(now_wanted, advisory)
+        report = report_of(run, revision, previous, outcome, leftovers, code, back, orphans)
         if ledger:
-            self.keep(ledger, told, outcome, back)
-        self._show(told)
+            self.keep(ledger, report, outcome, back)
+        self._show(report)
         if then:
-            advisory.ask("the hook after it was not run to its end", partial(then, told), None)
-        return told
+            advisory.ask("the hook after it was not run to its end", partial(then, report), None)
+        return report
 
-    def unchanged(self, revision: Revision, previous: str | None, *, orphans: bool) -> Report:
-        """Returns and shows a report of nothing done. `orphans`: looks for them, as a deploy."""
+    def close_unchanged(
+        self, revision: Revision, previous: str | None, *, orphans_too: bool = False
+    ) -> Report:
+        """Returns and shows the report of a command with nothing to do."""
         run = Run(self.verb, self.waiting.began, self.scope.user)
-        left = self._orphans(revision, Advisory(self.presenter.warn)) if orphans else None
-        told = report_of(run, revision, previous, None, (), Exit.OK, orphans=left)
-        self._show(told)
-        return told
+        orphans = None
+        if orphans_too:
+            orphans = self._orphans(revision, Advisory(self.presenter.warn))
+        report = report_of(run, revision, previous, None, (), Exit.OK, orphans=orphans)
+        self._show(report)
+        return report
 
-    def keep(self, ledger: Ledger, told: Report, outcome: Outcome, back: Back | None) -> None:
-        """Keeps the report, and that this is the end.
+    def keep(
+        self, ledger: Ledger, report: Report, outcome: Outcome, back: RollbackOutcome | None
+    ) -> None:
+        """Keeps the report, and that the rollout has ended.
 
         What cannot be kept has happened all the same: that is a warning.
         """
@@ -251,82 +260,82 @@ class Operation:
         if outcome.rollout.awaiting:
             more["awaiting"] = True
         try:
-            ledger.report(told.to_json())
+            ledger.keep(report)
         except OSError as error:
             self.presenter.warn(
                 f"the report of rollout {ledger.number} cannot be kept: {error.strerror}; no "
-                "rollback goes to this revision by itself"
+                "automatic rollback will go to this revision"
             )
         try:
-            ledger.write("end", code=told.last.exit_code, **more)
+            ledger.write("end", code=report.exit_code, **more)
         except LedgerError as error:
             self.presenter.warn(
                 f"{error.message}; before the next deploy, "
-                f"`{unitq(told.app, user=self.scope.user)} rollout resume` has to "
+                f"`{unitq(report.app, user=self.scope.user)} rollout resume` has to "
                 "look at it again"
             )
 
-    def _show(self, told: Report) -> None:
+    def _show(self, report: Report) -> None:
         """Shows the report, without what its readers may not see."""
-        public, hidden = withheld.split(told.to_json()) if state.shared_output() else ({}, [])
-        if hidden:
-            told = Report.from_json(public)
-            shown = f"{unitq(told.app, user=False)} show {number(told.last.revision)}"
+        if state.shared_output():
+            report = ledger_store.public(report)
+        if report.withheld:
+            shown = f"{unitq(report.app, user=False)} show {number(report.revision)}"
             self.presenter.warn(
                 "what workers printed, and which jobs they had, is for those who may read the "
                 f"journal (group systemd-journal): `{shown}`"
             )
-        self.presenter.report(told)
+        self.presenter.report(report)
 
     def _orphans(self, revision: Revision, advisory: Advisory) -> tuple[Orphan, ...] | None:
-        """What works for the app outside its units, by the processes alone; None: not known.
+        """Returns what works for the app outside its units; None: not known.
 
-        It is about the host and not about the rollout, whose outcome stands either way.
+        By the processes alone. It is about the host: the outcome of the rollout stands either way.
         """
         from unitq.orphans import find
 
-        def look() -> tuple[Orphan, ...]:
-            return find.look(find.known(self.scope, revision)).orphans
+        def scan() -> tuple[Orphan, ...]:
+            return find.scan(find.prepare_search(self.scope, revision)).orphans
 
-        return advisory.ask("orphans were not looked for", look, None)
+        return advisory.ask("orphans were not looked for", scan, None)
 
     def _earlier(self, ledger: Ledger) -> tuple[Command, ...]:
-        """What the commands before this one did in the same rollout."""
+        """Returns what the commands before this one did in the same rollout."""
         try:
-            kept = ledger.kept()
-            return Report.from_json(kept).for_the_next if kept else ()
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            earlier = ledger.earlier_report()
+            return earlier.for_the_next if earlier else ()
+        except (OSError, ValueError, LookupError, TypeError) as error:
             self.presenter.warn(
                 f"the earlier report of rollout {ledger.number} cannot be read: {error!r}; left out"
             )
             return ()
 
-    def _warn_of_paused(self, app: str, steps: Iterable[PlannedChange]) -> None:
-        """Says which of those that are replaced take no jobs now, while their successors will."""
+    def _warn_of_paused_instances(self, app: str, steps: Iterable[PlannedChange]) -> None:
+        """Warns of paused instances that are replaced: their successors will take jobs."""
         runtime = str(self.scope.layout.runtime_dir.parent)
         notes = paused.notes(self.scope.layout, app)
-        found = [
+        replaced = [
             str(step.instance)
             for step in steps
             if step.change is Change.RESTART
             and (note := notes.get(step.instance))
-            and (life := proc.invocation(names.unit(app, step.instance), runtime))
-            and life.id == note
+            and (invocation := proc.invocation(names.unit(app, step.instance), runtime))
+            and invocation.id == note
         ]
-        if found:
+        if replaced:
             self.presenter.warn(
-                f"{', '.join(found)} {'is' if len(found) == 1 else 'are'} paused, and what takes "
-                "the place will take jobs; `unitq pause` once it runs"
+                f"{', '.join(replaced)} {'is' if len(replaced) == 1 else 'are'} paused, and what "
+                "takes the place will take jobs; `unitq pause` once it runs"
             )
 
-    def _warn_of_moved(self, revision: Revision, steps: Iterable[PlannedChange]) -> None:
-        """Says where what is started now runs another commit than the deployed one."""
+    def _warn_of_moved_checkouts(self, revision: Revision, steps: Iterable[PlannedChange]) -> None:
+        """Warns where what is started now runs another commit than the deployed one."""
         starting = {
             step.instance.worker
             for step in steps
             if step.change in (Change.START, Change.RESTART, Change.SURGE)
         }
-        for name, head in observe.moved_heads(revision).items():
+        for name, head in observe.different_heads(revision).items():
             worker = revision.worker(name)
             if worker and name in starting:
                 self.presenter.warn(
@@ -337,7 +346,7 @@ class Operation:
 
 
 def _switching(scope: Scope, app: str, step: PlannedChange) -> PlannedChange:
-    """The step, knowing whether the instance must be stopped by the older text that it runs by."""
+    """Returns the step, with whether the instance must be stopped under its older unit text."""
     if step.change in (Change.KEEP, Change.STOP):
         return step
     folder = scope.layout.unit_dir
@@ -359,18 +368,18 @@ class _Tolerant:
 
     def stopping(self, stop: Stop) -> None:
         """Passes it on."""
-        self._passed(lambda: self._shown.stopping(stop))
+        self._pass(lambda: self._shown.stopping(stop))
 
-    def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:
+    def update(self, rollout: Rollout, seen: Mapping[InstanceName, Observed], now: float) -> None:
         """Passes on what has changed."""
-        self._passed(lambda: self._shown.update(rollout, seen, now))
+        self._pass(lambda: self._shown.update(rollout, seen, now))
 
-    def _passed(self, show: Callable[[], None]) -> None:
+    def _pass(self, show: Callable[[], None]) -> None:
         try:
             show()
             return
         except OSError:
             pass  # nobody reads it
         except Exception as error:  # noqa: BLE001  (the advisory says it)
-            self._advisory.said(error, "no more progress is shown")
+            self._advisory.warn(error, "no more progress is shown")
         self._shown, self.interval = Quiet(), None

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from unitq.errors import GoingDownError, NoMatchError, SystemdError
-from unitq.instances.state import Seen, failure
+from unitq.instances.state import Observed, failure
 from unitq.linux.account import account
 from unitq.linux.trust import ROOT
 from unitq.model import names
@@ -16,6 +16,7 @@ from unitq.rollout import install
 from unitq.rollout.engine.instance import Action, ActionKind
 from unitq.systemd import journal
 from unitq.systemd.errors import BusLostError
+from unitq.text import unitq
 from unitq.units import unit_files
 
 if TYPE_CHECKING:
@@ -53,12 +54,17 @@ class Orders:
         """
         with suppress(BusLostError):  # the next order will notice
             if self._systemd.stopping():
-                raise GoingDownError(
-                    f"systemd is shutting down: the work on {self._app} is cut off",
-                    hint=f"once it is up again, `unitq -a {self._app} status` tells how to go on",
-                )
+                raise self.cut_off("systemd is shutting down")
 
-    def write_down(self, actions: Iterable[Action], seen: Mapping[InstanceName, Seen]) -> None:
+    def cut_off(self, why: str) -> GoingDownError:
+        """Returns the error for a rollout that ends where it is, as by a power failure."""
+        return GoingDownError(
+            f"{why}: the rollout of {self._app} is cut off",
+            hint=f"once it is up again, `{unitq(self._app, user=self._layout.user)} status` says "
+            "what to type",
+        )
+
+    def write_down(self, actions: Iterable[Action], seen: Mapping[InstanceName, Observed]) -> None:
         """Puts all of them into the ledger: on disk when this returns.
 
         Raises LedgerError, and GoingDownError where none may be given any more.
@@ -104,7 +110,7 @@ class Orders:
         units = [names.unit(self._app, name) for name in instances]
         install.switch(self._systemd, self._layout, self._app, units)
 
-    def give(self, action: Action, wanted: str | None, seen: Seen) -> str:
+    def give(self, action: Action, wanted: str | None, seen: Observed) -> str:
         """Orders an action; returns the path of its unit job. Raises OSError, SystemdError."""
         name = action.state.instance
         if action.kind is ActionKind.PROBE:
@@ -133,7 +139,7 @@ class Orders:
         found = self._systemd.properties(unit, "Result", "ExecMainCode", "ExecMainStatus")
         # Else it would stay in systemd's list of failed units.
         self._systemd.reset_failed(unit)
-        seen = Seen(
+        seen = Observed(
             result=found["Result"], code=found["ExecMainCode"], status=found["ExecMainStatus"]
         )
         return f"its probe: {failure(seen)}"
@@ -144,7 +150,7 @@ class Orders:
         lines: tuple[str, ...] = ()
         if probed and (uid := self._uid(name)) is not None:
             identifier = names.probe_identifier(self._app, name)
-            lines = journal.said(identifier, _PROBE_LINES, uid=uid, user=user)
+            lines = journal.identifier_lines(identifier, _PROBE_LINES, uid=uid, user=user)
         return lines + (journal.tail(invocation, _LOG_LINES, user=user) if invocation else ())
 
     def _uid(self, name: InstanceName) -> int | None:
@@ -163,4 +169,4 @@ class Orders:
         """What the processes of that start printed last."""
         if not invocation:
             return ()
-        return journal.printed_last(invocation, _LAST_WORDS, user=self._layout.user)
+        return journal.last_output(invocation, _LAST_WORDS, user=self._layout.user)

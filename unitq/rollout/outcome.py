@@ -12,9 +12,10 @@ from unitq.systemd.exit_status import End
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from unitq.instances.state import Seen
+    from unitq.instances.state import Observed
     from unitq.model.names import InstanceName
     from unitq.queues.model import Job
+    from unitq.revisions.model import Revision
     from unitq.rollout.engine.instance import InstanceState
     from unitq.rollout.engine.rollout import Rollout
     from unitq.rollout.plan import DrainLimit
@@ -25,7 +26,7 @@ class Outcome:
     """The outcome of a rollout, as it was observed."""
 
     rollout: Rollout
-    seen: Mapping[InstanceName, Seen]
+    seen: Mapping[InstanceName, Observed]
     seconds: float
     least_serving: Mapping[str, int]  # per worker, while the rollout ran
     interrupted: bool = False
@@ -79,3 +80,30 @@ class Outcome:
         if (self.killed or self.dropped) and fail_on_kill:
             return Exit.KILLED
         return Exit.OK
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackOutcome:
+    """The outcome of the rollback that followed a failure."""
+
+    revision: Revision
+    outcome: Outcome
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything is healthy on the old revision again."""
+        outcome = self.outcome
+        return outcome.rollout.complete and not outcome.failed and not outcome.broken
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether somebody ended it, or the wait for it, before it was complete."""
+        ended = self.outcome.interrupted or self.outcome.paused or self.outcome.gave_up
+        return ended and not self.outcome.rollout.complete
+
+    @property
+    def exit(self) -> Exit:
+        """The exit code of a rollout that it followed."""
+        if self.outcome.detached:
+            return Exit.DETACHED
+        return Exit.ROLLED_BACK if self.whole else Exit.DEGRADED

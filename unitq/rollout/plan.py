@@ -263,7 +263,7 @@ def planned_change(
     instance: InstanceName, target: Revision, running: Running | None
 ) -> PlannedChange:
     """What happens to one instance."""
-    wanted = target.wanted(instance)
+    wanted = target.goal(instance)
     if wanted is None:
         return PlannedChange(instance, Change.STOP, "no longer wanted")
     if running is None or not running.active:

@@ -136,7 +136,7 @@ def _replaced_in_place(prepared: Prepared) -> tuple[str, ...]:
     old = prepared.rollback_target
     if old is None:
         return ()
-    return tuple(in_place.directories(in_place.overwritten(old, prepared.plan.target)))
+    return tuple(in_place.directories(in_place.overwritten_workers(old, prepared.plan.target)))
 
 
 def _verb(change: FileChange) -> str:

@@ -10,10 +10,12 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unitq.cmdline.exec_line import executable, keeps_to_user, of_the_shell
+from unitq.cmdline.exec_line import executable, keeps_to_user
+from unitq.cmdline.invocation import interpreter
 from unitq.cmdline.script_file import script_file
+from unitq.cmdline.shell import program_instead
 from unitq.cmdline.wrappers import SHELLS
-from unitq.cmdline.wrappers import named as wrapper_named
+from unitq.cmdline.wrappers import wrapper_of as wrapper_named
 from unitq.config.exposure_lint import applies
 from unitq.linux import obeyed, programs
 from unitq.linux.account import name_of
@@ -21,7 +23,6 @@ from unitq.linux.trust import ANYONE, ROOT, Control, Why, absolute
 from unitq.model.app import CodeVersion
 from unitq.model.finding import Certainty, Finding, Level
 from unitq.model.hardening import DIRECTIVES, Hardening
-from unitq.presets.detect import interpreter
 from unitq.revisions import git
 from unitq.revisions.code import is_changed
 from unitq.rollout import reachable
@@ -408,7 +409,7 @@ def _program(command: str, release: str, place: str, folders: Sequence[str]) -> 
                 f"there is no program {name} in {':'.join(folders)}",
                 f"write ./{name}: it is in `directory`"
                 if os.path.isfile(os.path.join(release, name))
-                else of_the_shell(name) or "install it, or write its whole path",
+                else program_instead(name) or "install it, or write its whole path",
                 "systemd looks nowhere else, and does not use your $PATH",
             )
         ]

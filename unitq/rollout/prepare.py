@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unitq.config import source
-from unitq.config.allowed import without_allowed
+from unitq.config.allowed import remove_allowed
 from unitq.errors import NotPermittedError, PreflightError
 from unitq.model.finding import Level
 from unitq.revisions import code, state
-from unitq.revisions.model import Origin, adopted, successor
+from unitq.revisions.model import Origin, successor
 from unitq.rollout.check import findings_of
 from unitq.rollout.rollback_target import restore, rollback_target
 from unitq.rollout.wanted_units import read, sealed
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from unitq.model.app import App
     from unitq.model.finding import Finding
     from unitq.model.settings import RolloutSettings, Share
-    from unitq.revisions.code import Looked
+    from unitq.revisions.code import AppCode
     from unitq.revisions.model import Revision
     from unitq.rollout.operation import Operation
     from unitq.rollout.plan import Plan
@@ -44,7 +44,7 @@ class Request:
     max_unavailable: Share | None = None  # of the command line
     settings: RolloutSettings | None = None  # of file and command line; None: the file's
     adopt: bool = False  # the app may have been installed from another file
-    # What is installed, where that is to stay and more to come: see code.as_installed.
+    # What is installed, where that is to stay and more to come: see code.keep_installed.
     beside: Revision | None = None
 
 
@@ -70,19 +70,19 @@ def prepare(operation: Operation, request: Request, *, warn: bool = True) -> Pre
     _ = operation.systemd  # without it, nothing else matters
     scope, app, path = operation.scope, request.app, request.path
     before = state.current(scope.layout.app(app.name))
-    moved = source.moved_from(path, before.config, app) if before else None
+    moved = source.conflicting_file(path, before.config, app) if before else None
     if moved is not None and not request.adopt:
         raise _foreign(scope, app, path, moved)
-    looked = code.look(app, request.label, certain=True)
+    looked = code.find_code(app, request.label, certain=True)
     _refuse_denied(looked)
     found = looked.code
     if request.beside:
-        found = code.as_installed(found, request.beside)
+        found = code.keep_installed(found, request.beside)
     inputs = read(scope, app, path, found)
     wanted, unknown = sealed(inputs, before)
     findings = [
         *(each.finding for each in looked.refused),
-        *without_allowed(findings_of(inputs, wanted), app),
+        *remove_allowed(findings_of(inputs, wanted), app),
         *unknown,
     ]
     if errors := [finding for finding in findings if finding.level is Level.ERROR]:
@@ -92,13 +92,14 @@ def prepare(operation: Operation, request: Request, *, warn: bool = True) -> Pre
         )
     if warn:
         _warn(operation, request, findings)
-    origin = Origin(time.time(), state.whoami(), source.remembered(path, app), request.message)
+    config = source.path_to_remember(path, app)
+    origin = Origin(time.time(), state.whoami(), config, request.message)
     target = successor(before, wanted, app.rollout, origin)
     if before is not None and moved is not None and target is before:
-        target = adopted(before, origin)
+        target = before.with_origin(origin)
     names = [unit.name for unit in wanted.units]
     unit_files.refuse_foreign(scope.layout.unit_dir, app.name, names)
-    settings = (request.settings or target.rollout).paced(request.max_unavailable)
+    settings = (request.settings or target.rollout).with_max_unavailable(request.max_unavailable)
     units = {unit.name: unit.text for unit in wanted.units}
     plan = operation.plan(before, target, units, settings)
     back = rollback_target(scope, target)
@@ -113,7 +114,7 @@ def prepare(operation: Operation, request: Request, *, warn: bool = True) -> Pre
     )
 
 
-def _refuse_denied(looked: Looked) -> None:
+def _refuse_denied(looked: AppCode) -> None:
     """Raises NotPermittedError where something is there, but not for us."""
     for finding, denied in looked.refused:
         if denied:

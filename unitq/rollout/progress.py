@@ -15,7 +15,7 @@ from unitq.text import duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from unitq.instances.state import Seen
+    from unitq.instances.state import Observed
     from unitq.model.names import InstanceName
     from unitq.rollout.engine.rollout import Rollout
     from unitq.rollout.executor import Stop
@@ -70,7 +70,7 @@ class Lines:
     def update(
         self,
         rollout: Rollout,
-        seen: Mapping[InstanceName, Seen],  # noqa: ARG002
+        seen: Mapping[InstanceName, Observed],  # noqa: ARG002
         now: float,
     ) -> None:
         """Tells what has changed, and who is in flight now."""
@@ -116,9 +116,9 @@ class Lines:
         jobs, possible = self._jobs.jobs.get(name), self._jobs.possible.get(name, ())
         if not (possible if jobs is None else jobs):
             return ""
-        from unitq.queues.job_text import held_text
+        from unitq.queues.job_text import in_flight_text
 
-        return f": {held_text(jobs, possible, time())}"
+        return f": {in_flight_text(jobs, possible, time())}"
 
     def _in_flight(self, rollout: Rollout, now: float) -> list[str]:
         """Returns a line per instance in flight, with its time, and a last one: how many wait."""

@@ -8,7 +8,7 @@ from unitq.instances import observe, paused
 from unitq.linux import proc
 from unitq.model.recycle import Due, Seen, due
 from unitq.model.settings import Share
-from unitq.rollout import in_the_way
+from unitq.rollout import blocking_rollout
 from unitq.rollout.plan import Change, PlannedChange, keep
 from unitq.rollout.workers import over
 
@@ -69,7 +69,7 @@ def replace_due(operation: Operation, found: RecycleList) -> Report:
     is in the way.
     """
     if not found.due:
-        return operation.unchanged(found.revision, found.revision.id, orphans=False)
+        return operation.close_unchanged(found.revision, found.revision.id)
     reasons = {one.name: one.why for one in found.due}
 
     def choose(name: InstanceName, instance: observe.Instance) -> PlannedChange:
@@ -77,12 +77,12 @@ def replace_due(operation: Operation, found: RecycleList) -> Report:
             return keep(name)  # somebody has replaced it meanwhile
         return PlannedChange(name, Change.RESTART, reasons[name])
 
-    in_the_way.require_none(operation.scope, found.revision.app)
+    blocking_rollout.require_none(operation.scope, found.revision.app)
     return over(
         operation,
         tuple(str(name) for name in reasons),
         choose,
-        settings=lambda settings: settings.paced(Share(1)),
+        settings=lambda settings: settings.with_max_unavailable(Share(1)),
     )
 
 

@@ -13,8 +13,8 @@ from unitq.linux import proc
 from unitq.linux.links import moving_link
 from unitq.model import names
 from unitq.revisions import state, store
-from unitq.revisions.around import paths_used
-from unitq.rollout.archive import Stored, looked
+from unitq.revisions.around import command_paths
+from unitq.rollout.archive import AppArchive, observe_instances
 from unitq.units.parse import told
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Uses:
         return {*self.pids, *self.pinned, *self.orphans}
 
 
-def uses_of(found: Stored) -> Uses:
+def uses_of(found: AppArchive) -> Uses:
     """What is in use. Raises NotPermittedError or UnitqError where that cannot be told for sure."""
     uses = Uses()
     kept = {worker.release for revision in found.revisions for worker in revision.workers}
@@ -47,7 +47,7 @@ def uses_of(found: Stored) -> Uses:
     for pid, worker in sorted(_processes(found).items()):
         _process(found, uses, kept, pid, worker)
     around = _around(found)
-    for one in looked(found, found.scope.systemd()).values() if around else ():
+    for one in observe_instances(found, found.scope.systemd()).values() if around else ():
         for link in around.get(one.name.worker, ()):
             _through(found, uses, link, one.pids)
     _orphans(found, uses)
@@ -55,15 +55,15 @@ def uses_of(found: Stored) -> Uses:
     return uses
 
 
-def _orphans(found: Stored, uses: Uses) -> None:
+def _orphans(found: AppArchive, uses: Uses) -> None:
     """What works for the app outside its units, in a release of a revision that is kept or not."""
     # Not for those who only ask what is kept.
-    from unitq.orphans.find import known, look
+    from unitq.orphans.find import prepare_search, scan
     from unitq.orphans.registered import Redis
 
-    what = known(found.scope, found.current)
+    what = prepare_search(found.scope, found.current)
     redis = Redis(found.scope, found.current)
-    for orphan in look(what, redis.registered()).every:
+    for orphan in scan(what, redis.registered()).every:
         pid = orphan.process.pid
         if orphan.release:
             uses.orphans.setdefault(orphan.release, set()).update(orphan.pids)
@@ -81,15 +81,15 @@ def _orphans(found: Stored, uses: Uses) -> None:
         found.note(words)
 
 
-def _typed(found: Stored) -> str:
+def _typed(found: AppArchive) -> str:
     from unitq.text import unitq
 
     return unitq(found.current.app, user=found.scope.user)
 
 
-def _pins(found: Stored, uses: Uses) -> None:
-    for instance in state.pinned_instances(found.place):
-        revision = state.pinned(found.place, instance)
+def _pins(found: AppArchive, uses: Uses) -> None:
+    for instance in state.instances_with_pin(found.place):
+        revision = state.pin_of(found.place, instance)
         release = store.release(found.place, revision, instance.worker) if revision else None
         if release:
             uses.pinned.setdefault(release, set()).add(instance)
@@ -97,7 +97,7 @@ def _pins(found: Stored, uses: Uses) -> None:
             found.note(f"the pin of {instance} leads nowhere: its next start would fail")
 
 
-def _processes(found: Stored) -> dict[int, str | None]:
+def _processes(found: AppArchive) -> dict[int, str | None]:
     """Every process of the app, with its worker where it is one's."""
     app = found.current.app
     systemd = found.scope.systemd()
@@ -105,12 +105,16 @@ def _processes(found: Stored) -> dict[int, str | None]:
     of_slice = proc.pids(f"{where.cgroup}/{names.slice_path(app)}")
     # A drop-in may have moved an instance to another slice: systemd knows where it is.
     of_instances = {
-        pid: one.name.worker for one in looked(found, systemd).values() for pid in one.pids
+        pid: one.name.worker
+        for one in observe_instances(found, systemd).values()
+        for pid in one.pids
     }
     return dict.fromkeys(of_slice) | of_instances
 
 
-def _process(found: Stored, uses: Uses, kept: Iterable[str], pid: int, worker: str | None) -> None:
+def _process(
+    found: AppArchive, uses: Uses, kept: Iterable[str], pid: int, worker: str | None
+) -> None:
     evidence = proc.evidence(pid)
     try:
         directory = proc.working_directory(pid)
@@ -145,7 +149,7 @@ def _sibling(release: str, directory: str | None) -> str:
     return found if os.path.isdir(found) else ""
 
 
-def _started_from(found: Stored, revision: str, worker: str | None) -> set[str]:
+def _started_from(found: AppArchive, revision: str, worker: str | None) -> set[str]:
     """The releases that a process of this revision may use: its worker's, or all there are."""
     known = {each.name for one in found.revisions for each in one.workers}
     workers = [worker] if worker else sorted(known)
@@ -153,7 +157,7 @@ def _started_from(found: Stored, revision: str, worker: str | None) -> set[str]:
     return {release for release in told if release}
 
 
-def _around(found: Stored) -> dict[str, set[Link]]:
+def _around(found: AppArchive) -> dict[str, set[Link]]:
     """By worker, the links that each release moves and that its command goes through.
 
     Its pin does not hold these: the release in use is another one than `directory` says.
@@ -166,13 +170,13 @@ def _around(found: Stored) -> dict[str, set[Link]]:
             said = told(text, str(found.place.pins(worker.name)))
             command = said.command if said else ""
             heads = scripts.heads(command, worker.release)
-            for used in paths_used(command, worker.release, heads):
+            for used in command_paths(command, worker.release, heads):
                 if link := moving_link(used.path):
                     links.setdefault(worker.name, set()).add(link)
     return links
 
 
-def _through(found: Stored, uses: Uses, link: Link, pids: Iterable[int]) -> None:
+def _through(found: AppArchive, uses: Uses, link: Link, pids: Iterable[int]) -> None:
     """Notes the release that an instance came to by a link.
 
     Raises UnitqError where the link has been moved since, and nothing tells.

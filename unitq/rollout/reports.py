@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unitq.errors import Exit
 from unitq.revisions import history
 from unitq.revisions.history import Verdict
-from unitq.revisions.store import REPORT, complete, every, numbered, pinned
+from unitq.revisions.store import REPORT, by_number, complete, read_all, revisions_in_pins
 from unitq.rollout import ledger
 from unitq.rollout import ledger_store as rollouts
 
@@ -45,20 +45,20 @@ def prune(
     revision that stays whether it is stable. A damaged revision goes in its turn.
     """
     told = reports(place, _unsaid)
-    known = every(place, _unsaid)
+    known = read_all(place, _unsaid)
     found = history.entries(known, [each.verdict for each in told], None, revision.id)
-    stay = history.needed(
+    stay = history.to_keep(
         found,
         revision,
-        in_use={*running, *pinned(place)},
+        in_use={*running, *revisions_in_pins(place)},
         complete=complete(place, known),
         keep=keep,
     )
-    folders = sorted(numbered(Path(place.revisions)))
+    folders = sorted(by_number(Path(place.revisions)))
     for _, path in folders[: max(0, len(folders) - keep)]:
         if path.name not in stay:
             shutil.rmtree(path, ignore_errors=True)
-    left = {path.name for _, path in numbered(Path(place.revisions))}
+    left = {path.name for _, path in by_number(Path(place.revisions))}
     _prune_rollouts(place, told, left)
 
 
@@ -69,7 +69,7 @@ def _prune_rollouts(
     for verdict, _ in told:
         about.get(verdict.revision, []).append(verdict)
     verdicts = {last.rollout for each in about.values() if (last := history.last_verdict(each))}
-    folders = sorted(numbered(Path(place.state) / "rollouts"))
+    folders = sorted(by_number(Path(place.state) / "rollouts"))
     for number, path in folders[: max(0, len(folders) - _ROLLOUTS)]:
         if number not in verdicts:
             shutil.rmtree(path, ignore_errors=True)
@@ -83,7 +83,7 @@ def reports(place: AppLayout, note: Note) -> list[StoredReport]:
     """
     found: list[StoredReport] = []
     hidden = False
-    folders = sorted(numbered(Path(place.state) / "rollouts"))
+    folders = sorted(by_number(Path(place.state) / "rollouts"))
     for number, path in folders:
         try:
             report = json.loads((path / "report.json").read_bytes())

@@ -1,4 +1,4 @@
-"""Goes on with a rollout that was cut off, is paused, or waits for promotion."""
+"""Continues a rollout that was cut off, is paused, or waits for promotion."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from unitq.errors import Exit, NoMatchError, PreflightError
 from unitq.linux import files
 from unitq.model.settings import Share
 from unitq.revisions import state, store
-from unitq.revisions.model import settings_of
 from unitq.rollout import ledger_store
 from unitq.rollout.deployment import Deployment
 from unitq.rollout.rollback_target import of_rollback, rollback_target
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def latest(scope: Scope) -> Story:
-    """What the ledger tells of the app's last rollout. Raises NoMatchError where there is none."""
+    """Returns what the ledger says of the app's last rollout. Raises NoMatchError."""
     app = scope.installed().app
     story = ledger_store.latest(scope.layout.app(app))
     if story is None:
@@ -36,8 +35,8 @@ def resume(
 ) -> Report:
     """Goes on with the last rollout from what is there.
 
-    `promote`: its canaries are good. Raises NoMatchError where there is nothing to go on with.
-    The report calls it what the command was that began it.
+    `promote`: an operator has said that its canaries are good. Raises NoMatchError where it has
+    ended. The report has the verb of the command that began it.
     """
     scope = operation.scope
     app = scope.installed().app
@@ -45,23 +44,23 @@ def resume(
         story = latest(scope)
         if not story.resumable:
             raise NoMatchError(
-                f"rollout {story.number} of {app} has ended: nothing to go on with",
+                f"rollout {story.number} of {app} has ended: there is nothing to resume",
                 hint=f"`{unitq(app, user=scope.user)} status` shows what runs",
             )
         if promote and not story.awaiting:
             raise NoMatchError(
                 f"rollout {story.number} of {app} {story.how} and does not wait for promotion",
-                hint=f"`{unitq(app, user=scope.user)} rollout resume` goes on with it",
+                hint=f"`{unitq(app, user=scope.user)} rollout resume` continues it",
             )
         operation.verb = story.kind
         before = scope.installed()
         target = _target(scope, story, before)
-        # Of a way back its own, else what the command line that began it said.
+        # A rollback has its own; a rollout has those of the command line that began it.
         given = story.settings if target.id == story.revision else None
-        base = settings_of(given) if given else target.rollout
+        base = given or target.rollout
         units = store.unit_texts(scope.layout.app(app), target)
         plan = operation.plan(before, target, units, base)
-        settings = base.paced(max_unavailable or _pace_of(story))
+        settings = base.with_max_unavailable(max_unavailable or _pace_of(story))
         back = rollback_target(scope, target)
         if story.kind == "rollback" or target.id == story.back_to:
             # One that fails now is not rolled back either.
@@ -70,7 +69,7 @@ def resume(
             operation, plan, None, settings, back, promoted=promote or story.promoted
         )
         operation.presenter.say(
-            f"{app}: rollout {story.number} goes on to revision {target.number}"
+            f"{app}: rollout {story.number} continues to revision {target.number}"
         )
         return deployment.resume(story.number, promote=promote)
 
@@ -84,9 +83,9 @@ def give_up(scope: Scope) -> Story:
     place = scope.layout.app(app)
     with state.lock(scope.layout, app, state.command_name()):
         story = latest(scope)
-        if not ledger_store.in_the_way(place):
+        if not ledger_store.blocking(place):
             raise NoMatchError(f"no rollout of {app} is under way, paused or cut off")
-        with files.nothing_changed("cannot write the ledger"):
+        with files.preflight_errors("cannot write the ledger"):
             ledger = ledger_store.resume(place, story.number, 0)
         with ledger:
             ledger.write("end", code=int(Exit.INTERRUPTED), aborted=True)
@@ -94,18 +93,18 @@ def give_up(scope: Scope) -> Story:
 
 
 def _pace_of(story: Story) -> Share | None:
-    """What the command line of the rollout said."""
+    """Returns --max-unavailable of the command that began the rollout."""
     text = story.max_unavailable
     return Share(int(text.removesuffix("%")), text.endswith("%")) if text else None
 
 
 def _target(scope: Scope, story: Story, before: Revision) -> Revision:
-    """Where a rollout that goes on goes to. Raises PreflightError where that was never written."""
+    """Returns the revision that the rollout leads to. Raises PreflightError: never written."""
     if before.id in (story.revision, story.back_to):
         return before
     place = scope.layout.app(before.app)
     notes: list[str] = []
-    known = store.every(place, notes.append)
+    known = store.read_all(place, notes.append)
     whole = store.complete(place, known)
     for revision in known:
         if revision.id == story.revision and revision.id in whole:

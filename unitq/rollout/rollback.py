@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from unitq.errors import PreflightError
 from unitq.revisions import checkout, code, history, in_place, state, store
-from unitq.revisions.model import Origin, restored
+from unitq.revisions.model import Origin
 from unitq.rollout import ledger_store
 from unitq.rollout.deployment import Deployment
 from unitq.rollout.observed_report import replaces
@@ -39,10 +39,10 @@ def rollback(
         goal = _goal(scope, before, named)
         _require_files(scope, before, goal)
         origin = Origin(time.time(), state.whoami(), goal.config, message)
-        target = restored(before, goal, origin)
+        target = before.back_to(goal, origin)
         units = store.unit_texts(scope.layout.app(app), goal)
         plan = operation.plan(before, target, units)
-        settings = of_rollback(target.rollout.paced(max_unavailable))
+        settings = of_rollback(target.rollout.with_max_unavailable(max_unavailable))
         operation.presenter.say(replaces(target, before.id))
         return Deployment(operation, plan, goal, settings, promoted=True).run(max_unavailable)
 
@@ -51,7 +51,7 @@ def _goal(scope: Scope, before: Revision, named: str | None) -> Revision:
     """The revision to go back to. Raises NoMatchError or PreflightError."""
     place = scope.layout.app(before.app)
     if named is None:
-        story = ledger_store.in_the_way(place)
+        story = ledger_store.blocking(place)
         if story and story.revision != before.id:
             # It was cut off before its revision became the wanted one, or on its way back.
             return before
@@ -66,10 +66,10 @@ def _goal(scope: Scope, before: Revision, named: str | None) -> Revision:
             )
         return found
     notes: list[str] = []
-    known = store.every(place, notes.append)
+    known = store.read_all(place, notes.append)
     goal = history.find(known, named, before.id)
     if goal.id not in store.complete(place, known):
-        gone = [w.release for w in goal.workers if not store.still_there(w)]
+        gone = [w.release for w in goal.workers if not store.release_exists(w)]
         raise PreflightError(
             f"{before.app}: revision {goal.number} cannot be rolled out again: "
             + (
@@ -87,10 +87,10 @@ def _require_files(scope: Scope, before: Revision, goal: Revision) -> None:
     """Raises PreflightError where files have been replaced since: they would be started again."""
     gone = [
         worker
-        for worker in in_place.overwritten(goal, before)
+        for worker in in_place.overwritten_workers(goal, before)
         # Somebody may have brought them back already. What was not committed nothing proves.
         if in_place.with_changes([worker])
-        or not (commit := in_place.deployed_commit(worker))
+        or not (commit := in_place.commit_of(worker))
         or not code.is_checked_out(worker.release, commit)
     ]
     if not gone:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def rollback_target(scope: Scope, revision: Revision) -> Revision | None:
     """The last stable revision before this one that is still there; None: there is none."""
     place = scope.layout.app(revision.app)
-    known = store.every(place, _unsaid)
+    known = store.read_all(place, _unsaid)
     told = reports.reports(place, _unsaid)
     found = history.entries(known, [each.verdict for each in told], None, None)
     entry = history.last_stable(found, revision, store.complete(place, known))
@@ -35,7 +35,7 @@ def restore(scope: Scope, goal: Revision, now: Revision) -> str:
 
     Empty where a rollback does.
     """
-    gone = in_place.overwritten(goal, now)
+    gone = in_place.overwritten_workers(goal, now)
     return checkout.how_to_restore(goal, gone, now, typed_deploy(scope, now)) if gone else ""
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unitq.instances import observe
-from unitq.instances.state import Seen
+from unitq.instances.state import Observed
 from unitq.linux import proc
 from unitq.model import names
 from unitq.systemd.manager import Changed, Event, Systemd
@@ -31,18 +31,18 @@ class StateTracker:
         self._where = where
         self._app = app
         self.units = {names.unit(app, name): name for name in instances}
-        self.seen: dict[InstanceName, Seen] = {}
-        self._changed: dict[InstanceName, Seen] = {}
+        self.seen: dict[InstanceName, Observed] = {}
+        self._changed: dict[InstanceName, Observed] = {}
         self._jobs: dict[InstanceName, str] = {}
         # Per worker: how many serve, and the least that there were.
         self._serving = {name.worker: 0 for name in self.units.values()}
         self.least = dict(self._serving)
 
-    def of(self, name: InstanceName) -> Seen:
+    def of(self, name: InstanceName) -> Observed:
         """Returns what was last seen of an instance."""
-        return self.seen.get(name, Seen())
+        return self.seen.get(name, Observed())
 
-    def take_changes(self) -> dict[InstanceName, Seen]:
+    def take_changes(self) -> dict[InstanceName, Observed]:
         """Returns what was seen since the last call."""
         changed, self._changed = self._changed, {}
         return changed
@@ -65,7 +65,7 @@ class StateTracker:
         self.record(name, revision=self._revision(name, self.of(name).pid))
 
     def record_all(
-        self, seen: Mapping[InstanceName, Seen], without_job: Iterable[InstanceName]
+        self, seen: Mapping[InstanceName, Observed], without_job: Iterable[InstanceName]
     ) -> None:
         """Records what a look at the state itself has found, and whose unit jobs are over."""
         for name, sight in seen.items():
@@ -82,7 +82,7 @@ class StateTracker:
             del self._jobs[name]
             self.record(name, job=False, revision=self._revision(name, seen.pid))
 
-    def _set(self, name: InstanceName, sight: Seen) -> None:
+    def _set(self, name: InstanceName, sight: Observed) -> None:
         """What is up again in a moment was down all the same: each change counts."""
         before = self.of(name)
         self.seen[name] = self._changed[name] = sight
@@ -96,11 +96,11 @@ class StateTracker:
         revision = proc.evidence(pid).revision
         return revision or observe.started_from(self._where, self._app, name, pid)
 
-    def sight(self, found: observe.Instance, *, everything: bool) -> Seen:
+    def sight(self, found: observe.Instance, *, everything: bool) -> Observed:
         """Returns what an instance is, as read; with `everything` also what only systemd knows."""
         before = self.seen.get(found.name)
         sight = replace(
-            before or Seen(),
+            before or Observed(),
             active=found.active,
             sub=found.sub,
             job=found.job and found.name in self._jobs,
@@ -125,7 +125,7 @@ class StateTracker:
         )
 
 
-def _changed(seen: Seen, properties: Mapping[str, object]) -> Seen:
+def _changed(seen: Observed, properties: Mapping[str, object]) -> Observed:
     """Returns what was seen, with what systemd says has changed."""
     fields = {
         "ActiveState": "active",

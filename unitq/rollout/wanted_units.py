@@ -51,13 +51,13 @@ def read(scope: Scope, app: App, path: Path, found: Mapping[str, Code]) -> Input
 
 def as_deployed(scope: Scope, app: App) -> Rendered:
     """Returns the units that a deploy would install now, to be shown; also without the code."""
-    found, _ = code.look(app)
+    found, _ = code.find_code(app)
     return rendered(scope, app, found, after=_stop_order(scope, app, found).after)
 
 
 def write(units: Iterable[UnitText], output: str) -> None:
     """Writes a file each into a directory, which is made. Raises PreflightError."""
-    with files.nothing_changed("cannot write"), folder.output(output, make=True) as place:
+    with files.preflight_errors("cannot write"), folder.output(output, make=True) as place:
         for unit in units:
             place.replace(unit.name, unit.text.encode(), 0o644)
 
@@ -70,8 +70,8 @@ def rendered(
     after: Mapping[str, Sequence[str]] | None = None,
 ) -> Rendered:
     """Returns the units, to be shown: nothing in them says which environment it is."""
-    texts, app = templates.texts(scope.layout.config_dir), scripts.fitted(app, found)
-    return render_units(app, scope.layout, found, texts, programs.itself(), after)
+    texts, app = templates.texts(scope.layout.config_dir), scripts.adapt(app, found)
+    return render_units(app, scope.layout, found, texts, programs.own_command(), after)
 
 
 def sealed(inputs: Inputs, before: Revision | None) -> tuple[Rendered, list[Finding]]:
@@ -81,7 +81,7 @@ def sealed(inputs: Inputs, before: Revision | None) -> tuple[Rendered, list[Find
     NotPermittedError where there are secrets to be sealed.
     """
     layout, secrets = inputs.scope.layout, inputs.secrets
-    app = scripts.fitted(inputs.app, inputs.code)
+    app = scripts.adapt(inputs.app, inputs.code)
     key, unknown = b"", []
     try:
         key = credentials.key(layout.app(app.name).key)
@@ -99,7 +99,9 @@ def sealed(inputs: Inputs, before: Revision | None) -> tuple[Rendered, list[Find
         for worker in app.workers
     }
     texts = templates.texts(layout.config_dir)
-    units = render_units(app, layout, found, texts, programs.itself(), inputs.order.after, seal)
+    units = render_units(
+        app, layout, found, texts, programs.own_command(), inputs.order.after, seal
+    )
     return replace(units, key=key), unknown
 
 
@@ -116,4 +118,4 @@ def _stop_order(scope: Scope, app: App, found: Mapping[str, Code]) -> ShutdownOr
     around = Surroundings(
         manager, names.target(app.name), own, [unit for unit in kept if unit not in app.after]
     )
-    return shutdown_order(scripts.fitted(app, found), found, scope.presets(), around)
+    return shutdown_order(scripts.adapt(app, found), found, scope.presets(), around)

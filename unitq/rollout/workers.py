@@ -13,8 +13,8 @@ from unitq.instances import paused
 from unitq.model import names
 from unitq.model.app import INSTANCES_MAX
 from unitq.revisions import state
-from unitq.revisions.model import Origin, scaled
-from unitq.rollout import in_the_way, install, startable
+from unitq.revisions.model import Origin
+from unitq.rollout import blocking_rollout, install, startable
 from unitq.rollout.current_state import as_running
 from unitq.rollout.deployment import Deployment
 from unitq.rollout.executor import forget
@@ -54,7 +54,10 @@ def restart(
 ) -> Report:
     """Restarts the targets, or the whole app; at most so many of a worker at a time."""
     return over(
-        operation, targets, to_restart, settings=lambda settings: settings.paced(max_unavailable)
+        operation,
+        targets,
+        to_restart,
+        settings=lambda settings: settings.with_max_unavailable(max_unavailable),
     )
 
 
@@ -96,7 +99,7 @@ def over(
             _to_prove(choose(name, instance), there[name]) if name in asked else keep(name)
             for name, instance in found.items()
         )
-        in_the_way.require_no_move(scope, revision, verb, steps)
+        blocking_rollout.require_no_move(scope, revision, verb, steps)
         startable.require(scope.layout, revision, _starting(steps))
         with operation.interrupts.caught():
             outcome = operation.roll(revision, steps, settings(revision.rollout))
@@ -140,10 +143,10 @@ def scale(operation: Operation, counts: Sequence[str]) -> Report:
     revision = scope.installed()
     wanted = _counts(counts, revision)
     with state.lock(scope.layout, revision.app, state.command_name()):
-        in_the_way.require_none(scope, revision.app)
+        blocking_rollout.require_none(scope, revision.app)
         before = scope.installed()
         origin = Origin(time.time(), state.whoami(), before.config, f"scale {' '.join(counts)}")
-        target = scaled(before, wanted, origin)
+        target = before.with_instances(wanted, origin)
         found = operation.running(target)
         steps = tuple(
             _scale_step(name, before, target, found) for name in sorted({*found, *target.instances})
@@ -161,7 +164,7 @@ def _scale_step(
     target: Revision,
     found: Mapping[InstanceName, observe.Instance],
 ) -> PlannedChange:
-    if before.wanted(name) and target.wanted(name):
+    if before.goal(name) and target.goal(name):
         return keep(name)
     return planned_change(name, target, as_running(found).get(name))
 

@@ -92,7 +92,7 @@ class Status:
         """15 before 3: old code is what nobody must overlook."""
         if any(instance.fresh is False for instance in self.instances):
             return Exit.STALE
-        if any(instance.instance.untold for instance in self.instances):
+        if any(instance.instance.code_unknown for instance in self.instances):
             return Exit.NOT_AS_WANTED
         if all(instance.serving and instance.wanted for instance in self.instances):
             return Exit.OK
@@ -210,15 +210,15 @@ def status(
     """
     where = observe.machine(systemd, scope.layout)
     place = scope.layout.app(revision.app)
-    pinned = state.pinned_instances(place)
+    pinned = state.instances_with_pin(place)
     known = {*revision.instances, *pinned}
     names_of = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
     seen = observe.instances(systemd, where, revision.app, names_of, known, detailed=True)
-    seen = observe.compared(revision, seen)
-    shown = {name: it for name, it in seen.items() if it.present or revision.wanted(name)}
+    seen = observe.compare_code(revision, seen)
+    shown = {name: it for name, it in seen.items() if it.present or revision.goal(name)}
     rows = statuses(scope, systemd, revision, targets, shown)
     story = last = ledger_store.latest(place)
-    if story and not (story.in_the_way and ledger_store.in_the_way(place)):
+    if story and not (story.blocks and ledger_store.blocking(place)):
         story = None
     if story and story.unfinished and state.busy(scope.layout, revision.app):
         story = None  # somebody is at work on it
@@ -231,7 +231,7 @@ def status(
         queued = ask(scope, revision, shown.values(), numbers=queues, jobs=jobs)
     deleted, heads, dropins = (
         _deleted(revision),
-        observe.moved_heads(revision),
+        observe.different_heads(revision),
         _dropins(scope, revision),
     )
     workers = [

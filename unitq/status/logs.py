@@ -62,7 +62,7 @@ def logs(
     Raises NotPermittedError where the journal may not be read.
     """
     revision = scope.installed()
-    known = {*revision.instances, *state.pinned_instances(scope.layout.app(revision.app))}
+    known = {*revision.instances, *state.instances_with_pin(scope.layout.app(revision.app))}
     units = [f"unitq-{revision.app}-{worker.name}@*.service" for worker in revision.workers]
     if targets:
         named = chosen(revision, targets, known)

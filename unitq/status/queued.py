@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from unitq.errors import UnitqError
 from unitq.queues import model
-from unitq.queues.job_text import held_text, job_text
-from unitq.queues.log_lines import Held
+from unitq.queues.job_text import in_flight_text, job_text
+from unitq.queues.log_lines import InFlight
 from unitq.queues.queue_list import NO_QUEUES, QueueRow
-from unitq.queues.sources import NoRedisError, of_installed, preset_of
-from unitq.rollout.in_flight_setup import printed_by, taken, told
+from unitq.queues.sources import NoRedisError, access_for_revision, preset_of
+from unitq.rollout.in_flight_setup import consumption, printed_jobs, snapshot_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from unitq.context import Scope
     from unitq.instances.observe import Instance
     from unitq.model.names import InstanceName
-    from unitq.queues.journal_jobs import Printed
+    from unitq.queues.journal_jobs import JournalJobs
     from unitq.revisions.model import Revision
     from unitq.rollout.in_flight import Consumes, Snapshot
 
@@ -33,7 +33,7 @@ class Queued:
     numbers: bool  # it was asked for how much waits
     jobs: bool  # and for what each instance has in hand
     rows: Mapping[str, Sequence[QueueRow]] = field(default_factory=dict)  # of each worker
-    held: Mapping[InstanceName, Held] = field(default_factory=dict)  # what each has in hand
+    held: Mapping[InstanceName, InFlight] = field(default_factory=dict)  # what each has in hand
     presets: Mapping[str, str] = field(default_factory=dict)  # of each worker's queues
     quiet: Mapping[int, str] = field(default_factory=dict)  # by PID why it takes no new jobs
     notes: tuple[str, ...] = ()
@@ -45,9 +45,9 @@ class Queued:
 
     def job_text(self, instance: Instance) -> str:
         """What an instance has in hand: `-` for nothing, `?` where that is not known."""
-        held = self.held.get(instance.name, Held((), ()))
+        held = self.held.get(instance.name, InFlight((), ()))
         jobs = ", ".join(job_text(job, self.at) for job in held.jobs or ())
-        jobs = jobs or held_text(None, held.possible, self.at)
+        jobs = jobs or in_flight_text(None, held.possible, self.at)
         why = self.why_quiet(instance.pids)
         if not why:
             return jobs or ("?" if held.jobs is None else "-")
@@ -62,7 +62,7 @@ class Queued:
         """Returns the `jobs` of an instance and why it takes no others, where asked for."""
         if not self.jobs:
             return {}
-        held = self.held.get(instance.name, Held((), ()))
+        held = self.held.get(instance.name, InFlight((), ()))
         preset = self.presets.get(instance.name.worker, "")
         jobs = None if held.jobs is None else [job.to_json(preset) for job in held.jobs]
         possible = [job.to_json(preset) for job in held.possible]
@@ -84,8 +84,8 @@ def ask(
     printed = None
     try:
         if jobs:
-            printed = printed_by(scope, revision)
-        app, found = of_installed(scope, revision)
+            printed = printed_jobs(scope, revision)
+        app, found = access_for_revision(scope, revision)
         samples = take_snapshot(found.connection, found.sources, numbers=numbers, named=jobs)
     except UnitqError as error:
         there, unread = _printed(printed, busy, {})
@@ -94,7 +94,7 @@ def ask(
         notes = (*([] if needless else [error.in_short]), *unread)
         held = {each.name: _held(each, there, None, {}) for each in busy}
         return Queued(numbers, jobs, held=held, presets=presets, notes=notes)
-    seen, host = told(found, samples), os.uname().nodename
+    seen, host = snapshot_of(found, samples), os.uname().nodename
     rows: dict[str, list[QueueRow]] = {}
     quiet: dict[int, str] = {}
     for sample in samples:
@@ -114,14 +114,14 @@ def ask(
     if numbers and not any(rows.values()):
         every_note.append(NO_QUEUES)
     there, unread = _printed(printed, busy, seen.fetched)
-    taking = taken(app, revision)
+    taking = consumption(app, revision)
     held = {each.name: _held(each, there, seen, taking) for each in busy}
     return Queued(numbers, jobs, rows, held, presets, quiet, (*every_note, *unread))
 
 
 def _printed(
-    printed: Printed | None, busy: Iterable[Instance], fetched: Mapping[str, frozenset[str]]
-) -> tuple[Mapping[InstanceName, Held], tuple[str, ...]]:
+    printed: JournalJobs | None, busy: Iterable[Instance], fetched: Mapping[str, frozenset[str]]
+) -> tuple[Mapping[InstanceName, InFlight], tuple[str, ...]]:
     """By what they print; and why that is not known."""
     if printed is None:
         return {}, ()
@@ -133,19 +133,19 @@ def _printed(
 
 def _held(
     instance: Instance,
-    printed: Mapping[InstanceName, Held],
+    printed: Mapping[InstanceName, InFlight],
     seen: Snapshot | None,
     taking: Mapping[str, Consumes],
-) -> Held:
+) -> InFlight:
     """What it has in hand, by itself, by its framework, or by what its queues have."""
-    nobody_knows = Held(None, ())
+    nobody_knows = InFlight(None, ())
     own = printed.get(instance.name, nobody_knows)
     if own != nobody_knows or seen is None:
         return own
     if mine := [each for each in seen.workers if each.pid in instance.pids]:
-        return Held(tuple(job for each in mine for job in each.jobs), ())
+        return InFlight(tuple(job for each in mine for job in each.jobs), ())
     take = taking.get(instance.name.worker)
     possible = take.jobs(seen) if take else None
     if possible is None:
         return nobody_knows
-    return Held(None, possible) if possible else Held((), ())
+    return InFlight(None, possible) if possible else InFlight((), ())

@@ -25,7 +25,7 @@ def watch(
     systemd = scope.systemd()
     while True:
         try:
-            revisions = [state.installed(scope.layout, app) for app in apps]
+            revisions = [state.require_current(scope.layout, app) for app in apps]
             looks = StatusList(
                 tuple(
                     status(scope, systemd, revision, targets, queues=queues, jobs=jobs)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def opened(*, user: bool) -> tuple[Any, bool]:
+def connect(*, user: bool) -> tuple[Any, bool]:
     """An open connection, and whether it is to systemd itself. Raises NoSystemdError."""
     from pystemd.dbuslib import DBus, DBusAddress
 

@@ -35,7 +35,7 @@ class DecryptError(Exception):
     """systemd-creds cannot decrypt it: the words of systemd, without the secret."""
 
 
-def encrypted(content: bytes) -> bool:
+def is_encrypted(content: bytes) -> bool:
     """Whether this is what `systemd-creds encrypt` writes."""
     try:
         head = base64.b64decode(b"".join(content[:64].split())[:24], validate=True)

@@ -62,14 +62,14 @@ def tail(invocation: str, lines: int, *, user: bool) -> tuple[str, ...]:
     return tuple(shown.splitlines())
 
 
-def printed_last(invocation: str, lines: int, *, user: bool) -> tuple[str, ...]:
+def last_output(invocation: str, lines: int, *, user: bool) -> tuple[str, ...]:
     """The last lines that the processes of that start wrote; nothing of systemd's about them."""
     arguments = [*_everywhere(user=user), f"--lines={lines}", "--output=cat"]
     arguments.append(f"_SYSTEMD_INVOCATION_ID={invocation}")
     return tuple(_journalctl(arguments, user=user).splitlines())
 
 
-def printed_by(
+def output_by_invocation(
     invocations: Sequence[str], since: float | None, lines: int, *, ended: bool, user: bool
 ) -> dict[str, list[Print]]:
     """What the processes of these starts wrote, by invocation, oldest first.
@@ -141,7 +141,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def said(identifier: str, lines: int, *, uid: int, user: bool) -> tuple[str, ...]:
+def identifier_lines(identifier: str, lines: int, *, uid: int, user: bool) -> tuple[str, ...]:
     """The last lines under this SyslogIdentifier, of processes of that account.
 
     Of a process that lives for milliseconds journald may not find out the invocation any more. The
@@ -199,7 +199,7 @@ def out_of_memory(invocations: Sequence[str], *, user: bool) -> frozenset[str]:
     return frozenset(json.loads(line).get(about, "") for line in shown.splitlines())
 
 
-def of_the_kernel(seconds: float) -> tuple[str, ...]:
+def kernel_messages(seconds: float) -> tuple[str, ...]:
     """What the kernel has said in the last seconds; nothing where its log may not be read."""
     since = f"--since=-{seconds:.0f}s"
     return tuple(
@@ -207,7 +207,7 @@ def of_the_kernel(seconds: float) -> tuple[str, ...]:
     )
 
 
-def killed(invocation: str, since: float, *, user: bool) -> list[tuple[str, str]]:
+def sigkills(invocation: str, since: float, *, user: bool) -> list[tuple[str, str]]:
     """PID and name of each process that systemd sent SIGKILL since then (CLOCK_MONOTONIC)."""
     messages = (_text(e.get("MESSAGE")) for e in _of_systemd(invocation, since, user=user))
     found = (_KILLING.search(message) for message in messages)
@@ -260,7 +260,7 @@ def lives(units: Sequence[str], *, user: bool) -> dict[str, list[Event]]:
     try:
         for group in groups:
             arguments = [*options, *(f"{about}={unit}" for unit in group)]
-            running.append(_begun(arguments))
+            running.append(_popen(arguments))
         for process in running:
             shown, _ = process.communicate(timeout=_PATIENCE)
             for line in shown.splitlines():
@@ -290,7 +290,7 @@ def _event(entry: dict[str, object]) -> Event:
     return Event(int(_text(entry["__MONOTONIC_TIMESTAMP"])) / 1e6, kind, how)
 
 
-def told_to_stop(invocations: Sequence[str], *, user: bool) -> frozenset[str]:
+def stop_orders(invocations: Sequence[str], *, user: bool) -> frozenset[str]:
     """Those of these starts that ended because somebody told systemd to stop the unit."""
     if not invocations:
         return frozenset()
@@ -302,7 +302,7 @@ def told_to_stop(invocations: Sequence[str], *, user: bool) -> frozenset[str]:
     return frozenset(json.loads(line).get(about, "") for line in shown.splitlines())
 
 
-def printed(unit: str, size: int, *, user: bool) -> bytes:
+def unit_output(unit: str, size: int, *, user: bool) -> bytes:
     """The last bytes, `size` at most, that the unit's processes have printed, all starts together.
 
     Raises UnitqError where the journal cannot be read.
@@ -453,7 +453,7 @@ def _journalctl(arguments: list[str], *, user: bool) -> str:
     return done.stdout.decode(errors="replace")
 
 
-def _begun(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+def _popen(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [programs.path_of("journalctl"), *arguments],
         stdin=subprocess.DEVNULL,

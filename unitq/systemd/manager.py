@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.errors import NoMatchError, SystemdError
 from unitq.linux import changes
-from unitq.linux.interrupts import held
+from unitq.linux.interrupts import defer
 from unitq.systemd import bus
 from unitq.systemd.errors import GONE, TIMEOUT, BusLostError, failure, number_of
 
@@ -78,6 +78,10 @@ _FEW = 50
 
 # How long PID 1 may be away while it re-executes itself.
 _RECONNECT_SECONDS = 60.0
+
+# The same once unitq itself was told to end: at the end of a shutdown all processes are
+# (systemd-shutdown sends SIGTERM), and then nobody comes back.
+_RECONNECT_INTERRUPTED = 5.0
 
 _SPECIAL = re.compile(rb"^[0-9]|[^A-Za-z0-9]")
 
@@ -301,9 +305,12 @@ class Systemd:
             if not same:
                 raise BusLostError("systemd has left the bus, or come back to it")
 
-    def reconnect(self) -> None:
-        """Connects again and subscribes as before. Waits for a manager that re-executes itself."""
-        end = monotonic() + _RECONNECT_SECONDS
+    def reconnect(self, interrupted: Callable[[], bool] = lambda: False) -> None:
+        """Connects again and subscribes as before. Waits for a manager that re-executes itself.
+
+        Not for long once `interrupted` is true. Raises SystemdError where nobody answers.
+        """
+        began = monotonic()
         self._pending.clear()
         while True:
             try:
@@ -314,7 +321,8 @@ class Systemd:
                 self._property(_OBJECT, _MANAGER, b"Version", b"s", once=True)
             except SystemdError:
                 # It was there a moment ago, so whatever is said of it now, it comes back.
-                if monotonic() > end:
+                patience = _RECONNECT_INTERRUPTED if interrupted() else _RECONNECT_SECONDS
+                if monotonic() > began + patience:
                     raise
                 # Nothing signals that the socket is back; this is rare and short.
                 select.select([], [], [], 0.05)
@@ -325,7 +333,7 @@ class Systemd:
 
     def _open(self) -> None:
         self._callbacks = ()
-        self._bus, self._private = bus.opened(user=self._user)
+        self._bus, self._private = bus.connect(user=self._user)
 
     def _owner(self) -> bytes:
         """The name that systemd has on the bus for as long as it is connected."""
@@ -426,7 +434,7 @@ class Systemd:
         while True:
             self.calls += 1
             try:
-                with held():
+                with defer():
                     return call()
             except Exception as error:
                 problem = failure(error, what, values, user=self._user)

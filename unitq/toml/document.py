@@ -39,11 +39,11 @@ def place(path: Path) -> str:
             text += f"[{key}]"
         else:
             bare = re.fullmatch(r"[A-Za-z0-9_-]+", key) and len(key) <= SHOWN_MAX
-            text += f"{'.' if text else ''}{key if bare else quoted(key)}"
+            text += f"{'.' if text else ''}{key if bare else quote(key)}"
     return text
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """The text in quotes, short and on one line; nothing in it can be an order to a terminal."""
     short = text if len(text) <= SHOWN_MAX else f"{text[: SHOWN_MAX - 1]}…"
     return '"' + "".join(_visible(c) for c in short) + '"'
@@ -72,7 +72,7 @@ def toml(value: Any) -> str:
     return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in escaped) + '"'
 
 
-def found(value: object, *, secret: bool = False) -> str:
+def describe(value: object, *, secret: bool = False) -> str:
     """What stands in the file, or only of what type it is."""
     match value:
         case dict():
@@ -84,7 +84,7 @@ def found(value: object, *, secret: bool = False) -> str:
         case int() | float() if secret:
             return "a number"
         case str():
-            return "a string" if secret else quoted(value)
+            return "a string" if secret else quote(value)
         case datetime() | date() | time():
             return "a date or time"
         case int() if not -_NUMBER_MAX <= value < _NUMBER_MAX:
@@ -98,7 +98,7 @@ def read(text: str, source: str) -> tuple[dict[str, Any], dict[Path, int], dict[
 
     Raises ConfigError where it is no TOML at all, or nested so deeply that nobody means it.
     """
-    data = parsed(text, source)
+    data = load(text, source)
     order: dict[Path, int] = {(): 0}
     problems: dict[Path, str] = {}
     for path, value in _walk(data):
@@ -127,7 +127,7 @@ def _in_environment(path: Path, value: object) -> bool:
 _MAY = {ord(character): None for character in "\n\t"}
 
 
-def parsed(text: str, source: str) -> dict[str, Any]:
+def load(text: str, source: str) -> dict[str, Any]:
     """The data, unchecked. Raises ConfigError where it is no TOML, or takes too long to read.
 
     Every TOML that another account may have written is read here: tomllib itself hangs on some.
@@ -158,10 +158,10 @@ def _syntax(said: str) -> str:
         r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", said, re.DOTALL
     )
     if parts is None:
-        return _shortened(said)
+        return _shorten(said)
     where = f"line {parts[2]}, column {parts[3]}" if parts[2] else "at the end of the file"
     what = parts[1][:1].lower() + parts[1][1:]
-    return f"{where}: {_shortened(what)}"
+    return f"{where}: {_shorten(what)}"
 
 
 def _syntax_hint(said: str) -> str:
@@ -176,7 +176,7 @@ def _syntax_hint(said: str) -> str:
     return ""
 
 
-def _shortened(said: str) -> str:
+def _shorten(said: str) -> str:
     line = "".join(c if c.isprintable() else " " for c in said)
     return line if len(line) <= 200 else f"{line[:199]}…"
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar, get_args,
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from unitq.model.suggest import either, nearest
-from unitq.toml.document import found, toml
-from unitq.toml.kinds import FORMS, Kind, Table
-from unitq.toml.values import MistakeError, MistakesError
+from unitq.toml.document import describe, toml
+from unitq.toml.types import FORMS, Kind, Table
+from unitq.toml.values import InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -37,7 +37,7 @@ class Words(NamedTuple):
     meant: Callable[[Path, type[BaseModel] | None], str | None]  # a known key, mistyped
 
 
-def validated(
+def validate(
     model: type[M],
     data: dict[str, Any],
     clashes: Callable[[M], Iterable[Clash]],
@@ -48,11 +48,11 @@ def validated(
     pydantic's own model validators are silent while any value of the table is wrong. `clashes` is
     asked all the same, of what is right: the rest is left out, or replaced by an example.
     """
-    words = words or Words(_unknown, meant)
+    words = words or Words(_unknown, meant_key)
     try:
         made = model.model_validate(data)
     except ValidationError as error:
-        every = [_tidied(item) for item in error.errors(include_url=False)[:WORDS_MAX]]
+        every = [_with_place(item) for item in error.errors(include_url=False)[:WORDS_MAX]]
         wrong = {item["loc"] for item in every}
         unknown = [item["loc"] for item in every if item["type"] == "extra_forbidden"]
         mistyped = {
@@ -63,7 +63,7 @@ def validated(
         problems: dict[Path, str] = {}
         for item in every:
             if item["type"] != "missing" or item["loc"] not in mistyped:
-                for path, problem in _in_plain_words(item, model, words):
+                for path, problem in _problems(item, model, words):
                     problems.setdefault(path, problem)
         rest = _right(model, data, wrong)
         if rest is not None:
@@ -117,7 +117,7 @@ def _cut(data: dict[str, Any], path: Path) -> None:
         path = path[:-1]
 
 
-def _tidied(item: Any) -> Any:
+def _with_place(item: Any) -> Any:
     """The same with the place in the file alone."""
     path = tuple(part for part in item["loc"] if part not in FORMS)
     if path[-1:] == ("[key]",) and path[-2:-1] == (item["input"],):
@@ -125,7 +125,7 @@ def _tidied(item: Any) -> Any:
     return item | {"loc": path}
 
 
-def _in_plain_words(item: Any, model: type[BaseModel], words: Words) -> Iterator[tuple[Path, str]]:
+def _problems(item: Any, model: type[BaseModel], words: Words) -> Iterator[tuple[Path, str]]:
     path: Path = item["loc"]
     cause = item.get("ctx", {}).get("error")
     match item["type"]:
@@ -135,26 +135,22 @@ def _in_plain_words(item: Any, model: type[BaseModel], words: Words) -> Iterator
             pass  # its items are wrong, and that is said already
         case "missing" | "too_short":
             yield path, _missing(path, table(model, path), item["type"])
-        case "value_error" if isinstance(cause, MistakesError):
-            for mistake in cause.every:
-                yield _said(mistake, path, item["input"])
-        case "value_error" if isinstance(cause, MistakeError):
-            yield _said(cause, path, item["input"])
+        case "value_error" if isinstance(cause, InvalidValueError):
+            for invalid in cause.all:
+                yield _in_words(invalid, path, item["input"])
         case "enum":
             choice = re.findall("'([^']+)'", item["ctx"]["expected"])
             expected = either([f'"{word}"' for word in choice])
-            yield _said(MistakeError(expected, words=choice), path, item["input"])
+            yield _in_words(InvalidValueError(expected, words=choice), path, item["input"])
         case "tuple_type":
-            problem = (
-                f"expected tables such as [[{path[-1]}]], got {found(item['input'], secret=True)}"
-            )
-            yield path, problem
+            got = describe(item["input"], secret=True)
+            yield path, f"expected tables such as [[{path[-1]}]], got {got}"
         case "too_long":
             yield path, f"more than {item['ctx']['max_length']} of them"
         case "default_factory_not_called":
             pass  # what it follows from is wrong, and that is said already
         case _:
-            yield path, f"expected a table, got {found(item['input'], secret=True)}"
+            yield path, f"expected a table, got {describe(item['input'], secret=True)}"
 
 
 def _missing(path: Path, there: type[BaseModel] | None, how: str) -> str:
@@ -193,13 +189,13 @@ def _container(kind: Any) -> Any:
     return next((item for form in (_is_table, get_args) for item in found if form(item)), None)
 
 
-def meant(path: Path, there: type[BaseModel] | None) -> str | None:
+def meant_key(path: Path, there: type[BaseModel] | None) -> str | None:
     """The key that somebody meant who wrote this one."""
     return nearest(str(path[-1]), there.model_fields) if there else None
 
 
 def _unknown(path: Path, there: type[BaseModel] | None) -> str:
-    if near := meant(path, there):
+    if near := meant_key(path, there):
         return f'unknown key, did you mean "{near}"?'
     keys = list(there.model_fields) if there else []
     return f"unknown key; the keys here are {either(keys, last='and')}"
@@ -215,16 +211,17 @@ def confidential(path: Path) -> bool:
     )
 
 
-def _said(mistake: MistakeError, path: Path, value: Any) -> tuple[Path, str]:
+def _in_words(invalid: InvalidValueError, path: Path, value: Any) -> tuple[Path, str]:
     """The place below `path` and the words for it; `value` is what stands at `path`."""
-    path = (*path, *mistake.at)
-    if mistake.why:
-        return path, mistake.why
-    for key in mistake.at:
+    path = (*path, *invalid.at)
+    if invalid.why:
+        return path, invalid.why
+    for key in invalid.at:
         value = value[key]
-    word = nearest(value, mistake.words) if isinstance(value, str) else None
+    word = nearest(value, invalid.words) if isinstance(value, str) else None
     near = f', did you mean "{word}"?' if word else ""
-    return path, f"expected {mistake.expected}, got {found(value, secret=confidential(path))}{near}"
+    got = describe(value, secret=confidential(path))
+    return path, f"expected {invalid.expected}, got {got}{near}"
 
 
 def refusal(kind: Any, value: object) -> str:
@@ -234,5 +231,5 @@ def refusal(kind: Any, value: object) -> str:
     except ValidationError as error:
         for item in error.errors(include_url=False):
             cause = item.get("ctx", {}).get("error")
-            return str(cause.every[0] if isinstance(cause, MistakesError) else cause)
+            return str(cause)
     return ""

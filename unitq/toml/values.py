@@ -51,7 +51,7 @@ RESERVED_VARIABLES = (
 )  # fmt: skip
 
 
-class MistakeError(ValueError):
+class InvalidValueError(ValueError):
     """What was expected, or `why` the value is refused; `at` leads on from the checked key."""
 
     def __init__(
@@ -62,23 +62,22 @@ class MistakeError(ValueError):
         self.why = why
         self.at = at
         self.words = words  # all that may stand there, if that is a closed set
+        self.all: list[InvalidValueError] = [self]  # those of one list or table
 
-
-class MistakesError(ValueError):
-    """Several of them in one list or table."""
-
-    def __init__(self, every: list[MistakeError]) -> None:
-        super().__init__("; ".join(str(mistake) for mistake in every))
-        self.every = every
+    @classmethod
+    def of(cls, errors: list[InvalidValueError]) -> InvalidValueError:
+        """Returns the first, which stands for all."""
+        errors[0].all = errors
+        return errors[0]
 
 
 def command(text: str) -> str:
     """A command line. Outer blanks go, as systemd strips them too."""
     text = text.strip(" ")
     if not text:
-        raise MistakeError(COMMAND)
+        raise InvalidValueError(COMMAND)
     if len(text.encode()) > COMMAND_MAX:
-        raise MistakeError(why=f"longer than {COMMAND_MAX} bytes; put it into a script")
+        raise InvalidValueError(why=f"longer than {COMMAND_MAX} bytes; put it into a script")
     return line(text)
 
 
@@ -88,7 +87,7 @@ def line(value: str | int) -> str:
         return "yes" if value else "no"
     text = str(value).strip(" ")
     if text.endswith("\\"):
-        raise MistakeError(
+        raise InvalidValueError(
             why="must not end in a backslash, which joins the unit file's next line to it"
         )
     return text
@@ -102,31 +101,31 @@ def user(text: str) -> str:
     number = int(text) if re.fullmatch(_UID, text) else -1
     if 0 <= number < 2**32 - 1 and number != 2**16 - 1:
         return text
-    raise MistakeError(USER)
+    raise InvalidValueError(USER)
 
 
 def path(text: str) -> str:
     """An absolute path, without "//", "/./" and a final "/"."""
     if not text.startswith("/"):
-        raise MistakeError(PATH)
+        raise InvalidValueError(PATH)
     if len(text.encode()) >= PATH_MAX:
-        raise MistakeError(why=f"a path has at most {PATH_MAX - 1} bytes")
+        raise InvalidValueError(why=f"a path has at most {PATH_MAX - 1} bytes")
     if ".." in text.split("/"):
         # Without looking at the disk nobody knows where it leads: the part before may be a symlink.
-        raise MistakeError('a path without ".."')
+        raise InvalidValueError('a path without ".."')
     return posixpath.normpath("/" + text.lstrip("/"))
 
 
 def variable(name: str) -> str:
     """The name of an environment variable that a worker may have."""
     if not re.fullmatch(VARIABLE, name):
-        raise MistakeError(
+        raise InvalidValueError(
             why='not a name for a variable: letters, digits and "_", first a letter or "_"'
         )
     if name.startswith("UNITQ_"):
-        raise MistakeError(why="names that begin with UNITQ_ are unitq's own")
+        raise InvalidValueError(why="names that begin with UNITQ_ are unitq's own")
     if name in RESERVED_VARIABLES:
-        raise MistakeError(why="systemd sets this variable itself")
+        raise InvalidValueError(why="systemd sets this variable itself")
     return name
 
 
@@ -144,12 +143,12 @@ def stop_signal(name: str) -> str:
     """The name, with "SIG", of a signal that can tell a worker to stop."""
     full = signal(name)
     if full == "SIGKILL":
-        raise MistakeError(
+        raise InvalidValueError(
             why="SIGKILL cannot be caught, so the job in hand would be lost; "
             "it is sent anyway to what is left after stop_timeout"
         )
     if full == "SIGSTOP":
-        raise MistakeError(why="SIGSTOP freezes a worker and does not stop it")
+        raise InvalidValueError(why="SIGSTOP freezes a worker and does not stop it")
     return full
 
 
@@ -160,7 +159,6 @@ def distinct(values: Sequence[str]) -> tuple[str, ...]:
         seen.setdefault(value, index)
     again = [index for index, value in enumerate(values) if seen[value] != index]
     if again:
-        raise MistakesError(
-            [MistakeError(why="stands in the list twice", at=(index,)) for index in again]
-        )
+        why = "stands in the list twice"
+        raise InvalidValueError.of([InvalidValueError(why=why, at=(index,)) for index in again])
     return tuple(values)

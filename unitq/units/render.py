@@ -224,12 +224,12 @@ def _worker(
         "group": worker.group,
         "environment_files": (*file_names(len(code.files)), "env"),
         "command": with_arguments(
-            command_line(worker.command, f"{pin}/release"), worker.fit.arguments
+            command_line(worker.command, f"{pin}/release"), worker.from_preset.arguments
         ),
-        "type": dict(worker.fit.service).get("Type", "exec"),
-        "readiness": [pair for pair in worker.fit.service if pair[0] != "Type"],
-        "why": textwrap.wrap(worker.fit.why, 98, break_on_hyphens=False),
-        "success": worker.fit.success,
+        "type": dict(worker.from_preset.service).get("Type", "exec"),
+        "readiness": [pair for pair in worker.from_preset.service if pair[0] != "Type"],
+        "why": textwrap.wrap(worker.from_preset.why, 98, break_on_hyphens=False),
+        "success": worker.from_preset.success,
         "kill_mode": str(worker.kill_mode),
         "stop_signal": worker.stop_signal,
         "clean_signal": worker.stop_signal in CLEAN_SIGNALS,
@@ -308,7 +308,7 @@ def _sandbox(worker: Worker, pin: str, *, user_scope: bool) -> dict[str, object]
         user_scope=user_scope,
         root=worker.root,
         own=own,
-        leave_out=worker.fit.leave_out,
+        leave_out=worker.from_preset.leave_out,
     )
     lines = [str(line) for line in found.lines]
     if not user_scope:
@@ -353,16 +353,16 @@ def _complete(unit: UnitText, template: str, values: Mapping[str, object]) -> No
 def environment_of(app: App, worker: Worker, code: Code) -> tuple[tuple[str, str], ...]:
     """Returns what a worker is started with, besides its environment files."""
     environment = dict(worker.environment)
-    if worker.fit.environment:
+    if worker.from_preset.environment:
         # This file is read last, and the user's own files must win.
         own = {name for file in code.files for name in assignments(file.decode(errors="replace"))}
-        for name, value in worker.fit.environment:
+        for name, value in worker.from_preset.environment:
             if name not in own:
                 environment.setdefault(name, value)
     if worker.queues and worker.preset in (None, NONE):
         # The Resque family's own variable (bin/resque, lib/resque/tasks.rb).
         environment.setdefault("QUEUE", ",".join(worker.queues))
-    environment |= dict(worker.fit.variables)
+    environment |= dict(worker.from_preset.variables)
     environment |= {"UNITQ_APP": app.name, "UNITQ_WORKER": worker.name}
     return tuple(sorted(environment.items()))
 

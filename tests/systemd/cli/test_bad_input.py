@@ -240,6 +240,7 @@ def test_a_missing_or_damaged_environment_file(bare: Site) -> None:
     refused(bare, "environment_file", "larger than", environment_file=str(path))
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(
     ("place", "says", "wrong"),
     [

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.systemd
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_deploy_goes_its_way(system_site: Site, closed: str) -> None:
     site = system_site

@@ -38,6 +38,7 @@ FORMS = [
 ]
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(("form", "mode", "signal", "name", "done"), FORMS)
 def test_what_happens_is_what_check_says(
     system_site: Site, form: str, mode: str, signal: str, name: str, done: bool

@@ -11,7 +11,7 @@ import pytest
 
 from tests.harness.build import PRESETS
 from tests.systemd.conftest import wait_until
-from unitq.queues.log_lines import Said, follow, held
+from unitq.queues.log_lines import JobLog, follow, in_flight_jobs
 from unitq.systemd import journal
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def test_no_line_is_left_out_and_nobody_is_restarted_for_that(system_site: Site)
     invocation = site.show("w")["w@1"]["InvocationID"]
 
     def lines() -> int:
-        found = journal.printed_by([invocation], None, 20_000, ended=True, user=False)
+        found = journal.output_by_invocation([invocation], None, 20_000, ended=True, user=False)
         return len(found[invocation])
 
     wait_until(lambda: lines() >= 15_001, 30, "all lines in the journal")
@@ -107,12 +107,12 @@ def test_where_lines_were_left_out_jobs_are_possible_only(system_site: Site) -> 
     site.deploy()
     invocation = site.show("w")["w@1"]["InvocationID"]
 
-    def said() -> Said:
-        found = journal.printed_by([invocation], None, 20_000, ended=True, user=False)
-        return follow(Said(), PRINTS, found[invocation], "")
+    def said() -> JobLog:
+        found = journal.output_by_invocation([invocation], None, 20_000, ended=True, user=False)
+        return follow(JobLog(), PRINTS, found[invocation], "")
 
     wait_until(lambda: said().gaps, 30, "journald says that it has left out lines")
-    found = held(said(), PRINTS, None)
+    found = in_flight_jobs(said(), PRINTS, None)
     assert found.jobs is None
     assert 0 < len(found.possible) < 2000
 

@@ -166,6 +166,7 @@ def test_a_failed_rollout_is_said_until_the_next_one(site: Site) -> None:
 # --- processes that are elsewhere -----------------------------------------------------------------
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(
     ("before", "where"),
     [
@@ -252,6 +253,7 @@ def test_a_deploy_that_leaves_old_code_behind_does_not_exit_with_0(system_site: 
                 os.kill(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("command", [("restart",), ("stop",), ("start",), ("scale", "sms=2")])
 def test_every_command_counts_the_old_code_outside_of_units(
     site: Site, command: tuple[str, ...]
@@ -275,6 +277,7 @@ def test_every_command_counts_the_old_code_outside_of_units(
 # --- what ends by a signal ------------------------------------------------------------------------
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 def test_a_detached_rollout_that_is_killed_was_cut_off(site: Site, number: int) -> None:
     site.config(
@@ -409,6 +412,7 @@ def test_a_loop_script_whose_worker_dies_of_the_signal_does_not_drain(site: Site
 # --- before anything drains -----------------------------------------------------------------------
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(
     "command", [("restart",), ("restart", "sms@1"), ("scale", "sms=3"), ("recycle",)]
 )
@@ -435,6 +439,7 @@ def test_a_deleted_release_is_met_before_a_worker_drains(
     assert site.unitq(*command).code == 0
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("how", ["gone", "not executable", "not for that account"])
 def test_a_program_that_cannot_be_started_any_more(system_site: Site, how: str) -> None:
     site = system_site

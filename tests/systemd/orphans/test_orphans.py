@@ -677,6 +677,7 @@ WAYS = {
 }
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_command_is_found_and_ended(system_site: Site, form: str) -> None:
     """With no Redis and no preset: what is in the release, and what the kernel runs."""

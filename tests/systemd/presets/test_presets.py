@@ -222,6 +222,7 @@ def test_a_framework_without_its_preset_is_refused_and_nothing_is_changed(site: 
     assert "KillSignal=15" in shown
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("through", ["itself", "exec", "bash"])
 def test_queues_reach_a_php_worker_and_no_job_is_lost(
     system_site: Site, redis: RedisServer, through: str

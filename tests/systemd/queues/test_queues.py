@@ -220,6 +220,7 @@ def _store(folder: str) -> Path:
     return Path(folder) / NAME
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("store", ["plain", "encrypted", "of its unit"])
 def test_a_password_comes_from_a_credential(
     system_site: Site, secured: RedisServer, store: str

@@ -197,6 +197,7 @@ def test_show_of_a_release_that_is_gone(site: Site) -> None:
     assert [each["release_exists"] for each in found["workers"]] == [False, False]
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("command", ["show", "diff"])
 def test_an_unknown_revision_is_a_no_match_that_names_the_known(shop: Site, command: str) -> None:
     for wanted in ("77", "77-abcdef", "zz"):

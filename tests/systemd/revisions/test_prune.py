@@ -71,6 +71,7 @@ def test_ten_comes_after_nine(system_site: Site) -> None:
     assert there(site) == {"7", "10", "11"}
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("way", ["link", "dot", "relative"])
 def test_a_way_through_a_link_is_the_same_directory(system_site: Site, way: str) -> None:
     # The script that the docs printed deleted the release in use.

@@ -302,7 +302,7 @@ def test_only_what_waits_for_promotion_is_promoted(system_site: Site) -> None:
     refused = site.unitq("rollout", "promote")
     assert refused.code == 4
     assert "is paused and does not wait for promotion" in refused.stderr
-    assert "rollout resume` goes on with it" in refused.stderr
+    assert "rollout resume` continues it" in refused.stderr
     assert list(_releases(site).values()).count("2") == 1
     assert site.unitq("rollout", "abort").code == 0
     # It was given up on purpose, and that needs no explanation later.

@@ -93,6 +93,7 @@ def _records(site: Site, rollout: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ledger.read_bytes().partition(b"\0")[0].splitlines()]
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(("where", "step"), [("system", HOUR), ("system", -HOUR), ("user", HOUR)])
 def test_a_rollout_takes_as_long_as_it_takes_whatever_the_clock_says(
     make_site: Callable[..., Site], where: str, step: int

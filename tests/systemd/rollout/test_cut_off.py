@@ -71,6 +71,7 @@ def _no_mix(site: Site) -> None:
         assert (release, nice) in (("1", 0), ("2", 5)), name
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("way", ["resume", "rollback", "abort"])
 def test_killed_after_any_record_a_deploy_is_resumed_rolled_back_or_left(
     system_site: Site, observe: Observe, way: str
@@ -133,7 +134,7 @@ def test_start_and_restart_do_not_go_on_with_a_rollout_that_was_cut_off(
         done = site.unitq(*words)
         assert done.code == 8, done
         assert "was cut off, and restart would take sms@" in done.stderr
-        assert "rollout resume` goes on" in done.stderr
+        assert "rollout resume` continues" in done.stderr
         assert _releases(site) == mixed
     # What changes nobody's code is done, and so is what stops.
     assert site.unitq("restart", "sms@1").code == 0

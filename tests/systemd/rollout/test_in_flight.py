@@ -48,6 +48,7 @@ def test_the_job_that_a_drain_waits_for_is_shown(system_site: Site, redis: Redis
     assert (tally.lost, tally.twice) == ((), ())
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_the_job_of_a_killed_worker_is_named(
     system_site: Site, redis: RedisServer, wrapped: bool
@@ -117,6 +118,7 @@ def test_a_redis_that_is_away_holds_nobody_up_and_is_said_once(
     assert "127.0.0.1:1" in result.stderr
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("how", ["closes its connections", "is restarted", "hangs"])
 def test_a_hiccup_of_redis_ends_no_rollout(system_site: Site, redis: RedisServer, how: str) -> None:
     """In the looks before a stop and before a kill. The workers have a Redis of their own."""
@@ -146,6 +148,7 @@ def test_a_hiccup_of_redis_ends_no_rollout(system_site: Site, redis: RedisServer
     assert site.active() == 3
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(
     "fault",
     [

@@ -47,6 +47,7 @@ def test_a_worker_below_a_shell_that_does_not_pass_the_signal_on(site: Site, she
     assert kept["unreached"] is None  # it was told when it was started
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(
     ("script_of_shell", "settings"),
     [
@@ -79,6 +80,7 @@ def client(site: Site, name: str) -> str:
     return str(path)
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("name", ["docker", "ssh", "kubectl"])
 @pytest.mark.parametrize(
     ("wrapped", "said"),

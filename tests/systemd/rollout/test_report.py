@@ -138,6 +138,7 @@ def test_a_failure_is_told_in_one_block_everywhere(site: Site) -> None:
     assert again.code == 12, again
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(
     ("how", "why"),
     [
@@ -241,7 +242,7 @@ def test_what_has_no_ledger_says_as_much(system_site: Site) -> None:
     assert re.search(
         rf"^restart of {site.app} on \S+: revision 1 \(\S+, release 1\)$", done.stdout, re.MULTILINE
     )
-    assert "the same command again goes on from here" in done.stderr
+    assert "the same command continues from here" in done.stderr
     assert "not rolled back" not in done.stderr
 
 

@@ -170,6 +170,7 @@ def test_a_worker_that_ignores_its_stop_signal_is_killed_and_named(
     assert len(set(site.revisions("sms").values())) == 1
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(("where", "verb"), [("system", "deploy"), ("user", "stop")])
 def test_of_a_worker_that_leaves_a_daemon_nothing_stays(
     make_site: Callable[..., Site], where: str, verb: str
@@ -287,6 +288,7 @@ def test_a_worker_that_crashes_in_a_loop_is_given_up_as_its_start_limit_says(
     assert site.active("sms") == 2
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("command", ["start", "restart", "deploy"])
 def test_a_start_limit_that_was_hit_is_forgotten_for_a_deliberate_start(
     system_site: Site, command: str
@@ -549,6 +551,7 @@ def _invocations(site: Site) -> dict[str, str]:
     }
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(
     "rollout",
     [

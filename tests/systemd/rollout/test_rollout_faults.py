@@ -444,6 +444,7 @@ def _leads_out(site: Site, release: int, *way: str) -> Result:
     return done
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_while_a_canary_soaks(system_site: Site, times: int) -> None:
     site = system_site
@@ -471,6 +472,7 @@ def test_ctrl_c_while_a_canary_soaks(system_site: Site, times: int) -> None:
     assert min(moments[name][0] for name in FOUR[1:]) - moments["sms@1"][1] >= 4.3
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_while_a_probe_is_waited_for(user_site: Site, times: int) -> None:
     site = user_site
@@ -493,6 +495,7 @@ def test_ctrl_c_while_a_probe_is_waited_for(user_site: Site, times: int) -> None
     assert site.pids("sms")["sms@1"] == first
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(("times", "way"), [(1, "resume"), (2, "rollback"), (2, "deploy")])
 def test_ctrl_c_while_there_are_more_than_usual(
     system_site: Site, observe: Observe, times: int, way: str
@@ -520,6 +523,7 @@ def test_ctrl_c_while_there_are_more_than_usual(
     assert _started(observer, site).get("sms@4", 0) == (way != "rollback")
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(("times", "way"), [(1, "resume"), (1, "rollback"), (2, "resume")])
 def test_ctrl_c_during_a_rollback(system_site: Site, times: int, way: str) -> None:
     site = system_site
@@ -544,6 +548,7 @@ def test_ctrl_c_during_a_rollback(system_site: Site, times: int, way: str) -> No
     assert site.pids("sms")["sms@4"] == before["sms@4"]
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("kind", ["by hand", "by itself"])
 def test_a_rollback_that_is_resumed_is_not_rolled_back_either(system_site: Site, kind: str) -> None:
     site = system_site
@@ -742,6 +747,7 @@ def _read_only(running: Running) -> Iterator[None]:
         tracer.wait(10)
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("text", [{}, {"nice": 5}, {"stop_timeout": "31s"}])
 @pytest.mark.parametrize("bad", [False, True])
 def test_a_file_system_that_becomes_read_only(
@@ -780,6 +786,7 @@ def test_a_file_system_that_becomes_read_only(
         _leads_out(site, 2, "rollout", "resume")
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("error", ["EIO", "EROFS"])
 def test_a_ledger_that_can_no_longer_be_written(system_site: Site, error: str) -> None:
     """As on a disk that dies, or is made read-only by its file system."""

@@ -30,6 +30,7 @@ def said(site: Site) -> str:
     return site.scope.journal(f"--{'user-' * site.scope.user}unit={site.unit('sms', 1)}")
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(
     ("settings", "rollout", "line"),
     [
@@ -114,6 +115,7 @@ def cut_off_while_it_drains(site: Site, **more: Any) -> float:
     return begun
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("more", [{}, {"stop_signal": "SIGTERM"}], ids=["plain", "signal"])
 @pytest.mark.parametrize("then", ["rollback", "resume", "deploy"])
 def test_what_drains_keeps_its_limit_whatever_follows_a_cut_off(
@@ -139,6 +141,7 @@ def test_what_drains_keeps_its_limit_whatever_follows_a_cut_off(
     assert shown.stdout.strip() == (LONG if then == "resume" else SHORT)
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("command", [("stop",), ("restart",)])
 def test_what_scale_has_added_has_the_same_limit(site: Site, command: tuple[str, ...]) -> None:
     configure(site, stop_timeout=SHORT)

@@ -78,7 +78,7 @@ def exited(accounts: None) -> str:
 def test_how_a_worker_ended_is_not_taken_from_others(exited: str, fields: tuple[str, ...]) -> None:
     forge(f"INVOCATION_ID={exited}", f"UNIT={UNIT}", *fields)
     assert journal.ending(exited, user=False).end is End.UNKNOWN
-    assert journal.told_to_stop([exited], user=False) == frozenset()
+    assert journal.stop_orders([exited], user=False) == frozenset()
 
 
 def test_nobody_puts_lines_among_those_of_a_worker(exited: str) -> None:
@@ -94,7 +94,7 @@ def test_nobody_speaks_for_a_probe(accounts: None) -> None:
     cat = ("systemd-cat", f"--identifier={identifier}", "echo")
     assert as_account("mallory", *cat, "all is well").wait().code == 0
     assert as_account(TESTER, *cat, "no database").wait().code == 0
-    assert set(journal.said(identifier, 20, uid=uid, user=False)) == {"no database"}
+    assert set(journal.identifier_lines(identifier, 20, uid=uid, user=False)) == {"no database"}
 
 
 def test_what_systemd_says_counts(accounts: None) -> None:
@@ -104,7 +104,7 @@ def test_what_systemd_says_counts(accounts: None) -> None:
     invocation = shown.stdout.strip()
     SYSTEM.systemctl("stop", UNIT)
     assert journal.ending(invocation, user=False).end is End.DRAINED
-    assert journal.told_to_stop([invocation], user=False) == {invocation}
+    assert journal.stop_orders([invocation], user=False) == {invocation}
 
 
 # --- files that root trusts another account with --------------------------------------------------

@@ -229,6 +229,7 @@ RAW = [
 ]  # fmt: skip
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("pid", [*PIDS, *(f"raw:{each}" for each in RAW), "own"], ids=repr)
 def test_what_is_no_pid_is_not_believed(host: Attacked, pid: object) -> None:
     where = str(host.theirs / "sock")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.systemd
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("case", CASES)
 def test_systemd_finds_nothing_wrong_with_what_was_imported(case: str) -> None:
     made = imported(case)

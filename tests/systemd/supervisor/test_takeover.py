@@ -391,6 +391,7 @@ def failing(site: Site, worker: str, instance: int) -> Iterator[None]:
         site.systemctl("daemon-reload")
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("program", ["mail", "sms"])
 def test_what_is_typed_leads_back_where_one_file_has_both(host: Host, program: str) -> None:
     """The program that failed is Supervisor's again, at a boot as well; nothing else changes."""
@@ -462,6 +463,7 @@ def test_ctrl_c_finishes_the_one_in_hand_and_the_same_command_goes_on(host: Host
     none_lost(load)
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("how", ["twice", "kill"])
 def test_cut_off_while_a_shell_is_held(host: Host, how: str) -> None:
     site = host.site
@@ -651,6 +653,7 @@ def told_in(output: str) -> set[str]:
     return {line.split(":")[1] for line in output.splitlines() if line.startswith("  sms:")}
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("name", ["drain", "hold", "stop"])
 def test_several_at_a_time_lose_nothing(host: Host, name: str) -> None:
     """All work when they are told: so many are told before the first has ended."""
@@ -771,6 +774,7 @@ def test_ctrl_c_finishes_all_in_hand(host: Host) -> None:
     assert site.active("sms") == 3
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("name", ["unexpected", "hold", "stop"])
 def test_the_way_back_while_jobs_are_finished(host: Host, name: str) -> None:
     """Who was told to end does so later, and Supervisor would not start it again."""

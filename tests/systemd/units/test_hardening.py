@@ -99,11 +99,13 @@ def attempts(site: Site, word: str | None, **settings: Any) -> dict[str, str]:
     return {name: how for name, how in told(site).items() if how != "yes"}
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("word", WORDS)
 def test_what_a_worker_can_reach(system_site: Site, word: str | None) -> None:
     assert attempts(system_site, word) == REACH[word]
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("word", ["standard", "strict"])
 def test_a_line_of_the_operators_own_wins(system_site: Site, word: str) -> None:
     own = {"NoNewPrivileges": False, "ProtectProc": "default"}
@@ -122,6 +124,7 @@ def test_a_framework_that_asks_ps_sees_the_workers_of_others(
     assert found.keys() >= RIGHTS.keys()
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("word", ["standard", "strict"])
 def test_in_a_users_own_scope_it_starts_and_says_what_is_missing(
     user_site: Site, word: str
@@ -145,6 +148,7 @@ def exposure(*arguments: str) -> float:
     return float(found[1])
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("word", WORDS)
 def test_the_exposure_is_what_the_page_and_check_say(system_site: Site, word: str | None) -> None:
     site = system_site
@@ -175,6 +179,7 @@ def _in_page(word: str | None) -> str:
     return f'`"{word}"`' if word else "none"
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("word", ["standard", "strict"])
 def test_status_and_deploy_tell_the_truth_in_namespaces(
     system_site: Site, redis: RedisServer, word: str
@@ -230,6 +235,7 @@ def test_status_and_deploy_tell_the_truth_in_namespaces(
         stray.end()
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("word", [None, "strict"])
 def test_a_probe_sees_what_its_instance_has_in_tmp(system_site: Site, word: str | None) -> None:
     site = system_site
@@ -242,6 +248,7 @@ def test_a_probe_sees_what_its_instance_has_in_tmp(system_site: Site, word: str 
     assert Path(f"/tmp/{site.app}-1").exists() is (word is None)
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("word", ["standard", "strict"])
 def test_a_word_that_a_worker_does_not_bear_is_rolled_back(system_site: Site, word: str) -> None:
     """The canary of the word is the first instance: the others never meet it."""
@@ -283,6 +290,7 @@ def test_writable_follows_the_release(system_site: Site) -> None:
     assert told(site)["write elsewhere"] == READ_ONLY
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("path", ["no such", "/srv/no such"])
 def test_a_writable_path_that_is_missing_stops_the_deploy(system_site: Site, path: str) -> None:
     site = system_site
@@ -386,6 +394,7 @@ def leaks(site: Site, secret: str) -> list[str]:
     ]
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize("word", [None, "strict"])
 @pytest.mark.parametrize("kind", ["encrypted", "plain"])
 def test_a_credential_reaches_the_worker_and_nobody_else(

@@ -485,7 +485,7 @@ def test_what_init_shows_behind_a_sign_is_what_holds(
     assert count == 5
     (same,) = parse(said, source="x", presets=PRESETS).workers
     # Only the reason that the unit gives is another: it is the user's choice then.
-    assert replace(same, fit=worker.fit) == worker
+    assert replace(same, from_preset=worker.from_preset) == worker
 
 
 def test_init_writes_plain_words(unitq: Callable[..., Done], tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ import time
 import pytest
 
 from tests.harness.build import PRESETS
-from unitq.cmdline.wrappers import WRAPPERS, Kind, named, split, unwrap
-from unitq.presets.detect import recognised
+from unitq.cmdline.exec_line import split
+from unitq.cmdline.wrappers import WRAPPERS, Kind, unwrap, wrapper_of
+from unitq.presets.detect import framework_of
 
 R, P, K, E = Kind.REPLACES, Kind.PASSES_ON, Kind.KEEPS, Kind.ELSEWHERE
 
@@ -107,7 +108,7 @@ def test_every_form_is_read_and_the_framework_behind_it_recognised(
         f'sh -c "exec {line(before)}"',
         f'bash -c "while true; do {line(before)}; done"',
     ):
-        looks = recognised(PRESETS, command, {})
+        looks = framework_of(PRESETS, command, {})
         assert looks is not None, command
         assert looks[0].name == "rq"
 
@@ -166,10 +167,10 @@ def test_rows_are_whole() -> None:
 @pytest.mark.parametrize("program", ["at", "batch", "script", "time"])
 @pytest.mark.parametrize("folder", ["bin", ".", "/srv/shop/bin", "/srv/shop/current/vendor/bin"])
 def test_a_program_of_the_app_s_own_is_no_tool_of_the_system(program: str, folder: str) -> None:
-    assert named(f"{folder}/{program}") is None
-    assert named(program) is named(f"/usr/bin/{program}") is not None
+    assert wrapper_of(f"{folder}/{program}") is None
+    assert wrapper_of(program) is wrapper_of(f"/usr/bin/{program}") is not None
 
 
 @pytest.mark.parametrize("program", ["venv/bin/honcho", "bin/bundle", "./tini", "/opt/uv/bin/uv"])
 def test_what_apps_bring_along_is_known_wherever_it_is(program: str) -> None:
-    assert named(program) is not None
+    assert wrapper_of(program) is not None

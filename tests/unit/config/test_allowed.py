@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.harness.build import app
-from unitq.config.allowed import without_allowed
+from unitq.config.allowed import remove_allowed
 from unitq.model.finding import Certainty, Finding, Level
 
 TWO = '[workers.sms]\ncommand = "bin/a"\n[workers.mail]\ncommand = "bin/b"\n'
@@ -21,7 +21,7 @@ def kept(*findings: Finding, sms: tuple[str, ...] = (), every: tuple[str, ...] =
     """The places and names of what is left."""
     it = app(TWO)
     workers = tuple(replace(w, allow=sms) if w.name == "sms" else w for w in it.workers)
-    found = without_allowed(findings, replace(it, workers=workers, allow=every))
+    found = remove_allowed(findings, replace(it, workers=workers, allow=every))
     return [f"{each.place} {each.name or each.message}" for each in found]
 
 
@@ -58,7 +58,7 @@ def test_a_name_that_silences_nothing_is_said(
 
 
 def test_a_mistyped_name_is_guessed_from_what_is_said() -> None:
-    note = without_allowed([SMS], replace(app(TWO), allow=("pip", "exposure")))[-2:]
+    note = remove_allowed([SMS], replace(app(TWO), allow=("pip", "exposure")))[-2:]
     assert [each.hint for each in note] == ["leave it out", 'did you mean "pipe"?']
 
 

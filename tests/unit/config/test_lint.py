@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.harness.build import app
-from unitq.cmdline.launchers import shell_wrapped
-from unitq.config.lint import advice
+from unitq.cmdline.invocation import inline_script
+from unitq.config.lint import lint_app
 from unitq.model.finding import Finding, Level, Seen
 
 
@@ -16,7 +16,7 @@ def worker(command: str, *keys: str) -> str:
 
 
 def findings(command: str, *keys: str) -> list[Finding]:
-    return advice(app(worker(command, *keys)))
+    return lint_app(app(worker(command, *keys)))
 
 
 def places(command: str, *keys: str) -> list[tuple[Level, str]]:
@@ -51,7 +51,7 @@ def test_nothing_to_say() -> None:
     ],
 )
 def test_a_shell_is_recognised(command: str, script: str) -> None:
-    assert shell_wrapped(command) == script
+    assert inline_script(command) == script
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_shell_under_mixed_is_refused_the_worker_below_would_not_be_told() -> 
 )
 def test_a_short_stop_timeout_gets_a_note(stop_timeout: str, said: bool) -> None:
     text = worker("/bin/worker").replace("10min", stop_timeout)
-    found = advice(app(text))
+    found = lint_app(app(text))
     assert [(f.level, f.place) for f in found] == (
         [(Level.NOTE, "workers.sms.stop_timeout")] if said else []
     )
@@ -113,8 +113,8 @@ def test_a_short_stop_timeout_gets_a_note(stop_timeout: str, said: bool) -> None
 
 def test_where_a_job_is_waited_for_no_stop_timeout_is_too_short() -> None:
     text = worker("/bin/worker").replace("10min", "1s")
-    assert advice(app(text))
-    assert not advice(app(f'[rollout]\non_drain_timeout = "wait"\n{text}'))
+    assert lint_app(app(text))
+    assert not lint_app(app(f'[rollout]\non_drain_timeout = "wait"\n{text}'))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_what_is_said_of_canaries_that_there_are_not_gets_a_note(
     lines: list[str], expected: list[str]
 ) -> None:
     text = "\n".join(["[rollout]", *lines, worker("/bin/worker")])
-    found = advice(app(text))
+    found = lint_app(app(text))
     assert [(each.level, each.place) for each in found] == [
         (Level.NOTE, f"rollout.{key}") for key in expected
     ]
@@ -171,14 +171,14 @@ stop_timeout = "1min"
 probe = { command = "/srv/shop/current/bin/probe" }
 """
     for seen, names in (({}, ["moving-path"] * 2), ({"w": Seen(in_place=True)}, [])):
-        assert [each.name for each in advice(app(lines), None, seen)] == names
+        assert [each.name for each in lint_app(app(lines), None, seen)] == names
 
 
 def test_every_worker_is_looked_at() -> None:
     text = "\n".join(
         f'[workers.{name}]\ncommand = "/bin/worker"\nstop_timeout = "1s"' for name in ("a", "b")
     )
-    assert [found.place for found in advice(app(text))] == [
+    assert [found.place for found in lint_app(app(text))] == [
         "workers.a.stop_timeout",
         "workers.b.stop_timeout",
     ]

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.harness.build import PRESETS, app
-from unitq.config.allowed import without_allowed
-from unitq.config.lint import advice
+from unitq.config.allowed import remove_allowed
+from unitq.config.lint import lint_app
 from unitq.config.option_lint import option_values, settings_files
 from unitq.model.finding import Certainty, Finding, Level, Seen
 
@@ -36,7 +36,7 @@ def worker_table(one: Row) -> str:
 
 
 def findings(one: Row) -> list[Finding]:
-    return advice(app(worker_table(one)), PRESETS, {"w": Seen(dict(one.heads))})
+    return lint_app(app(worker_table(one)), PRESETS, {"w": Seen(dict(one.heads))})
 
 
 NAMES = {check.name for preset in PRESETS.values() for check in preset.checks}
@@ -294,7 +294,7 @@ def test_each_finding_says_what_why_and_what_to_write(one: Row) -> None:
             assert f"[{each.name}, {each.certainty}]" in each.text
             lines = (*one.lines, f'allow = ["{each.name}"]')
             configured = app(worker_table(one._replace(lines=lines)))
-            assert each not in without_allowed([each], configured)
+            assert each not in remove_allowed([each], configured)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -322,7 +322,7 @@ def test_no_check_is_without_an_example_and_a_near_miss(name: str) -> None:
 
 def test_a_second_process_during_a_rollout_counts_as_an_instance() -> None:
     lines = '[workers.w]\ncommand = "rq worker -n shop"\npreset = "rq"\n[rollout]\nmax_surge = 1'
-    found = advice(app(lines), PRESETS)
+    found = lint_app(app(lines), PRESETS)
     assert [(each.name, each.level) for each in found] == [("worker-name", E)]
 
 
@@ -399,7 +399,7 @@ def test_a_limit_of_the_frameworks_own_is_read_where_it_is_set(
     assert set(settings) <= set(settings_files(worker, PRESETS[preset], {}))
     lines = f"[workers.w]\npreset = \"{preset}\"\ncommand = '''{command}'''"
     lines += '\nstop_timeout = "30s"' if preset == "sidekiq" else ""
-    found = advice(app(lines), PRESETS, {"w": Seen(settings=settings)})
+    found = lint_app(app(lines), PRESETS, {"w": Seen(settings=settings)})
     if preset == "celery":
         lines += '\nstop_timeout = "10min"'
     (limit,) = (each for each in found if each.name == "time-limit")
@@ -411,6 +411,6 @@ def test_the_command_line_goes_before_the_file_and_the_file_before_the_default()
     settings = {"config/sidekiq.yml": ":timeout: 120\n"}
     lines = '[workers.w]\npreset = "sidekiq"\nstop_timeout = "35s"\ncommand = "sidekiq{}"'
     seen = {"w": Seen(settings=settings)}
-    assert not [f for f in advice(app(lines.format(" -t 25")), PRESETS, seen) if f.name]
+    assert not [f for f in lint_app(app(lines.format(" -t 25")), PRESETS, seen) if f.name]
     seen = {"w": Seen(settings={"config/sidekiq.yml": ":timeout: <%= 5 %>\n"})}
-    assert not [f for f in advice(app(lines.format("")), PRESETS, seen) if f.name]
+    assert not [f for f in lint_app(app(lines.format("")), PRESETS, seen) if f.name]

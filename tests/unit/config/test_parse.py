@@ -26,10 +26,10 @@ from unitq.model.app import (
     App,
     CodeVersion,
     Credential,
-    Fit,
     Hook,
     Hooks,
     KillMode,
+    PresetDefaults,
     Probe,
     Redis,
     StartLimit,
@@ -258,7 +258,7 @@ def test_every_key_arrives_in_the_app() -> None:
                 stop_timeout=Duration("90s", 90),
                 quiet="SIGUSR2",
                 resume="SIGCONT",
-                fit=Fit(why=f"preset laravel: {PRESETS['laravel'].stop.why}"),
+                from_preset=PresetDefaults(why=f"preset laravel: {PRESETS['laravel'].stop.why}"),
             ),
             Worker(
                 name="push",
@@ -274,7 +274,7 @@ def test_every_key_arrives_in_the_app() -> None:
                 stop_signal="SIGTERM",
                 kill_mode=KillMode.MIXED,
                 stop_timeout=PRESETS["rq"].stop.timeout,
-                fit=Fit(why=f"preset rq: {PRESETS['rq'].stop.why}"),
+                from_preset=PresetDefaults(why=f"preset rq: {PRESETS['rq'].stop.why}"),
             ),
             Worker(
                 name="pull",
@@ -293,7 +293,7 @@ def test_every_key_arrives_in_the_app() -> None:
                 stop_timeout=PRESETS["php-resque"].stop.timeout,
                 quiet="SIGUSR2",
                 resume="SIGCONT",
-                fit=Fit(
+                from_preset=PresetDefaults(
                     why=f"preset php-resque: {PRESETS['php-resque'].stop.why}",
                     leave_out=("ProtectProc",),
                 ),

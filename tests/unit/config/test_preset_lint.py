@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.harness.build import HEAD, PRESETS, app
-from unitq.config.lint import advice
+from unitq.config.lint import lint_app
 from unitq.model.finding import Finding, Level, Seen
 
 
@@ -18,7 +18,7 @@ def findings(
 ) -> list[Finding]:
     text = "\n".join(["[workers.w]", f"command = '''{command}'''", *lines])
     seen = {"w": Seen(heads or {}, variables or {})}
-    return advice(app(text, head), PRESETS, seen)
+    return lint_app(app(text, head), PRESETS, seen)
 
 
 def places(*arguments: str) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.harness.build import PRESETS, app
-from unitq.config.lint import advice
+from unitq.config.lint import lint_app
 from unitq.model.finding import Finding, Level, Seen
 
 CONTROL, MIXED = 'kill_mode = "control-group"', 'kill_mode = "mixed"'
@@ -18,7 +18,7 @@ def findings(command: str, *lines: str, heads: dict[str, str] | None = None) -> 
     text = "\n".join(
         ["[workers.w]", f"command = '''{command}'''", 'stop_timeout = "10min"', *lines]
     )
-    found = advice(app(text), PRESETS, {"w": Seen(heads or {})})
+    found = lint_app(app(text), PRESETS, {"w": Seen(heads or {})})
     return [each for each in found if each.name in OURS]
 
 
@@ -291,8 +291,8 @@ def test_what_a_file_says_is_not_quoted() -> None:
 
 
 def test_it_can_be_silenced_by_its_name() -> None:
-    from unitq.config.allowed import without_allowed
+    from unitq.config.allowed import remove_allowed
 
     it = app(f"""[workers.w]\ncommand = "bash -c '{RQ} | cat'"\npreset = "rq"\nallow = ["pipe"]""")
-    kept = without_allowed(advice(it, PRESETS), it)
+    kept = remove_allowed(lint_app(it, PRESETS), it)
     assert not [each for each in kept if each.name == "pipe" or each.place.endswith("allow")]

@@ -56,13 +56,13 @@ def test_what_names_none_is_refused(text: str) -> None:
 @pytest.mark.parametrize("app", ["", "a/b", "a b", "a:b", "a@b", ".", 'x"', "é", "-a", "a" * 64])
 def test_apps_that_cannot_be(app: str) -> None:
     with pytest.raises(ConfigError):
-        model.checked(app, "deployers")
+        model.validate(app, "deployers")
 
 
 @pytest.mark.parametrize("group", ["", "a b", 'x");', "a\nb", "é", "-a", "a/b", "${x}", "a" * 65])
 def test_groups_that_cannot_be(group: str) -> None:
     with pytest.raises(ConfigError):
-        model.checked("shop", group)
+        model.validate("shop", group)
 
 
 def test_no_unit_of_a_worker_is_meant() -> None:

@@ -136,4 +136,4 @@ def test_how_one_ended_that_nobody_watched(
     found = journal.ending(START, 50.0, user=True)
     assert (str(found.end), found.detail) == expected
     named = [("4711", "sleep")] if CLEANED_UP in entries else []
-    assert journal.killed(START, 50.0, user=True) == named
+    assert journal.sigkills(START, 50.0, user=True) == named

@@ -70,7 +70,7 @@ def test_a_checkout_that_has_moved_is_not_fresh_and_a_doubt_is_none() -> None:
     ],
 )
 def test_untold(values: dict[str, Any], expected: bool) -> None:
-    assert instance(**values).untold is expected
+    assert instance(**values).code_unknown is expected
 
 
 class Wanted:
@@ -145,8 +145,8 @@ def test_a_child_does_not_speak_for_the_worker(
 ) -> None:
     found = instance(pids=(7, 8), revision=main, revisions=frozenset(children))
     assert found.fresh(NEW) is expected
-    assert found.untold is untold
-    assert found.told == main
+    assert found.code_unknown is untold
+    assert found.known_revision == main
     # Where there is no main process any more, what it has left says what it is.
     left = found._replace(pids=(8,))
     assert left.fresh(NEW) is (children == {NEW} if children else None)
@@ -164,9 +164,9 @@ def test_one_whose_process_has_just_ended_is_young() -> None:
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
     for pid in (ended.pid, 0):
-        assert status._young(instance(main_pid=pid, pids=()), 10.0)
-    assert not status._young(instance(main_pid=os.getpid()), 0.0)
-    assert not status._young(instance(active="inactive", sub="dead", main_pid=0), 10.0)
+        assert status._unproven(instance(main_pid=pid, pids=()), 10.0)
+    assert not status._unproven(instance(main_pid=os.getpid()), 0.0)
+    assert not status._unproven(instance(active="inactive", sub="dead", main_pid=0), 10.0)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def refused(
     recipients = {ONE: [Recipient("php", handles)]}
     known = {}
     if name:
-        fitted = preset(name).fitted(command)
+        fitted = preset(name).for_command(command)
         known = {"sms": Framework(fitted, own or fitted.stop.signal)}
     return "; ".join(problems(number, recipients, known))
 
@@ -86,7 +86,7 @@ def test_what_the_preset_says(name: str | None, number: int, reason: str) -> Non
 def test_what_drains_a_main_process_may_cost_jobs_where_all_get_it(
     name: str, number: int, command: str, count: int, reason: str
 ) -> None:
-    fitted = preset(name).fitted(command)
+    fitted = preset(name).for_command(command)
     known = {"sms": Framework(fitted, fitted.stop.signal)}
     found = "; ".join(problems(number, {ONE: [Recipient("x", True)] * count}, known))
     assert reason in found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from unitq.linux.folder import SharedError, alone, held, output
+from unitq.linux.folder import SharedError, alone, hold, output
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def test_what_is_written_stays_in_the_directory_that_was_opened(place: Path) -> 
     """Its path is another directory's by the time that something is written."""
     (place / "his").mkdir()
     (place / "ours").mkdir()
-    with held(place / "his") as folder:
+    with hold(place / "his") as folder:
         (place / "his").rename(place / "moved")
         (place / "his").symlink_to(place / "ours")
         folder.replace("a", b"text", 0o640)
@@ -48,7 +48,7 @@ def test_no_link_is_followed(place: Path, name: str) -> None:
     folder = place / "folder"
     folder.mkdir()
     (folder / name).symlink_to(secret)
-    with held(folder) as here:
+    with hold(folder) as here:
         if name == "a":
             with pytest.raises(OSError, match="Too many levels") as caught:
                 here.read("a", 100)
@@ -64,7 +64,7 @@ def test_only_regular_files_are_read_and_nothing_blocks(place: Path) -> None:
     os.mkfifo(place / "pipe")
     (place / "large").write_bytes(b"x" * 101)
     (place / "fits").write_bytes(b"x" * 100)
-    with held(place) as here:
+    with hold(place) as here:
         for name, number in (("pipe", errno.EINVAL), ("large", errno.EFBIG)):
             with pytest.raises(OSError, match=name) as caught:
                 here.read(name, 100)
@@ -74,7 +74,7 @@ def test_only_regular_files_are_read_and_nothing_blocks(place: Path) -> None:
 
 @root_only
 def test_the_owner_and_the_mode_are_kept(place: Path) -> None:
-    with held(place) as here:
+    with hold(place) as here:
         here.create("a", b"x", 0o604, (DEPLOY, OTHER))
         assert here.read("a", 10) == (b"x", 0o604, (DEPLOY, OTHER))
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from unitq.linux import peer
 from unitq.linux.proc import numbers
-from unitq.linux.process import alive, own_line, same
+from unitq.linux.process import alive, ancestry, same
 
 
 def sign(uid: int, mark: int) -> peer.Sign:
@@ -52,7 +52,7 @@ def test_a_port_is_of_all_that_listen_at_it() -> None:
 
 
 def test_whoever_runs_this_is_in_its_line() -> None:
-    assert {1, os.getpid(), os.getppid()} <= own_line()
+    assert {1, os.getpid(), os.getppid()} <= ancestry()
 
 
 def test_the_ids_of_a_process_are_all_four() -> None:

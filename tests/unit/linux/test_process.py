@@ -87,7 +87,7 @@ def test_each_that_is_held_is_waited_for_until_it_ends_or_its_time_is_over(
 ) -> None:
     ended = []
     with subprocess.Popen(["sleep", "60"]) as other:
-        with pidfd.held((child.pid, other.pid, 2**22 + 1)) as held:
+        with pidfd.hold((child.pid, other.pid, 2**22 + 1)) as held:
             assert list(held) == [child.pid, other.pid]
             assert held[child.pid].send(signal.SIGUSR2)
             until = {held[child.pid]: None, held[other.pid]: time.monotonic() + 0.1}

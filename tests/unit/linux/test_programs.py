@@ -18,11 +18,11 @@ HIS = pwd.getpwnam("daemon")
 
 
 def test_it_starts_itself_isolated(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert programs.itself() == (sys.executable, "-I", "-m", "unitq")
+    assert programs.own_command() == (sys.executable, "-I", "-m", "unitq")
     # Installed by `pip install --user`: then those packages are its own.
     parent = Path(programs.__file__).parents[2]
     monkeypatch.setattr("site.getusersitepackages", lambda: str(parent))
-    own = programs.itself()
+    own = programs.own_command()
     assert own == (
         (sys.executable, "-I", "-m", "unitq")
         if sys.flags.no_user_site

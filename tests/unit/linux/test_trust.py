@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from unitq.linux.read_as import authors
-from unitq.linux.trust import ANYONE, Control, Why, deciding, resolved
+from unitq.linux.trust import ANYONE, Control, Why, deciding, resolve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def place(tmp_path: Path) -> Path:
 
 def controls(path: Path | str, below: Path) -> list[Control]:
     """What is not the business of pytest's own folders."""
-    with resolved(path) as found:
+    with resolve(path) as found:
         return [
             control._replace(path=os.path.relpath(control.path, below))
             for control in found.controls
@@ -82,7 +82,7 @@ def test_dots_lead_back(place: Path) -> None:
     (place / "f").write_text("x")
     (place / "to").symlink_to("a/b")
     assert controls(f"{place}/to/../../f", place) == []
-    with resolved(f"{place}/to/../../f") as found:
+    with resolve(f"{place}/to/../../f") as found:
         assert found.path == str(place / "f")
 
 
@@ -99,7 +99,7 @@ def test_a_foreign_hard_link_in_a_shared_folder_counts(place: Path) -> None:
 def test_circles_end(place: Path) -> None:
     (place / "a").symlink_to("b")
     (place / "b").symlink_to("a")
-    with pytest.raises(OSError, match="symbolic links"), resolved(place / "a"):
+    with pytest.raises(OSError, match="symbolic links"), resolve(place / "a"):
         pass
 
 
@@ -107,17 +107,17 @@ def test_nothing_is_left_open(place: Path) -> None:
     (place / "a").symlink_to("b")
     (place / "b").write_text("x")
     before = sorted(os.listdir("/proc/self/fd"))
-    with resolved(place / "a") as found:
+    with resolve(place / "a") as found:
         os.close(found.open())
     for missing in ("a/c", "c", "c/d"):
-        with pytest.raises(OSError, match="directory"), resolved(place / missing):
+        with pytest.raises(OSError, match="directory"), resolve(place / missing):
             pass
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 
 def test_what_was_looked_at_is_what_is_read(place: Path) -> None:
     (place / "f").write_text("ours")
-    with resolved(place / "f") as found:
+    with resolve(place / "f") as found:
         (place / "f").rename(place / "old")
         (place / "f").write_text("theirs")
         with open(found.open()) as file:
@@ -126,7 +126,7 @@ def test_what_was_looked_at_is_what_is_read(place: Path) -> None:
 
 def test_a_pipe_does_not_block(place: Path) -> None:
     os.mkfifo(place / "f")
-    with resolved(place / "f") as found:
+    with resolve(place / "f") as found:
         os.close(found.open())
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.harness.build import HEAD, PRESETS, SYSTEM, TEXTS, USER, app, rendered
-from unitq.config.exposure_lint import limits_of_user_scope, rated
-from unitq.config.lint import advice
+from unitq.config.exposure_lint import exposure_notes, limits_of_user_scope
+from unitq.config.lint import lint_app
 from unitq.config.parse import parse
 from unitq.config.reference import starter
 from unitq.errors import ConfigError
@@ -241,19 +241,19 @@ def test_the_page_has_the_table() -> None:
 
 def test_what_check_says_of_each_word() -> None:
     found = app(f'{WORKER}hardening = "standard"')
-    (note,) = rated(found, {"sms": 4.9}, {Hardening.STRICT: {"sms": 1.8}})
+    (note,) = exposure_notes(found, {"sms": 4.9}, {Hardening.STRICT: {"sms": 1.8}})
     assert (note.level, note.place) == (Level.NOTE, "workers.sms.hardening")
     assert note.message == '"standard": exposure 4.9 of 10 (systemd-analyze security)'
     assert note.hint == 'hardening = "strict" would make it 1.8'
-    (note,) = rated(found, {"sms": 1.8}, {Hardening.STRICT: {"sms": 1.8}})
+    (note,) = exposure_notes(found, {"sms": 1.8}, {Hardening.STRICT: {"sms": 1.8}})
     assert note.hint == ""
     # What is the same for several workers is said once.
     three = app("".join(WORKER.replace("sms", name) for name in ("sms", "mail", "other")))
-    same, other = rated(three, {"sms": 8.9, "mail": 8.9, "other": 5.0}, {})
+    same, other = exposure_notes(three, {"sms": 8.9, "mail": 8.9, "other": 5.0}, {})
     assert (same.place, other.place) == ("hardening", "workers.other.hardening")
     assert same.message == "not set: exposure 8.9 of 10 (systemd-analyze security): sms, mail"
     # Where systemd-analyze rates no files.
-    assert rated(found, {}, {}) == []
+    assert exposure_notes(found, {}, {}) == []
     assert limits_of_user_scope(app(WORKER)) == []
     (note,) = limits_of_user_scope(app(STRICT.replace('user = "www-data"\n', "")))
     assert "`writable` among them" in note.why
@@ -262,7 +262,7 @@ def test_what_check_says_of_each_word() -> None:
 def test_what_cannot_work_under_a_word_is_refused() -> None:
     def levels(command: str, *lines: str) -> list[str]:
         text = "\n".join([f"[workers.w]\ncommand = {command!r}", *lines])
-        found = [each for each in advice(app(text)) if each.place == "workers.w.command"]
+        found = [each for each in lint_app(app(text)) if each.place == "workers.w.command"]
         return [str(each.level) for each in found]
 
     hard, user = 'hardening = "standard"', 'user = "www-data"'

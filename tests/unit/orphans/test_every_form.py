@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from unitq.orphans import process_table
-from unitq.orphans.evidence import App, Code, Work, judged
+from unitq.orphans.evidence import App, Code, Work, find_orphans
 from unitq.orphans.find import may_be_one, programs_of, words_before
 from unitq.orphans.program_match import Releases
 
@@ -285,7 +285,7 @@ def judge(of: App, pids: Iterable[int], cgroup: str = "") -> tuple[Orphan, ...]:
         may_be_one(of.works), frozenset({"UNITQ_APP"}), words_before(of.works)
     )
     found = [each for pid in pids if (each := process_table.again(pid, wanted))]
-    return judged(of, [replace(each, cgroup=cgroup or each.cgroup) for each in found])
+    return find_orphans(of, [replace(each, cgroup=cgroup or each.cgroup) for each in found])
 
 
 # What stands around a worker is no worker: it is shown neither alone nor with it.

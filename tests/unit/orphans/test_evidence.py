@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.build import PRESETS
+from unitq.cmdline.invocation import engine
 from unitq.linux.links import Link, beside
 from unitq.model.process import Process
 from unitq.model.release_names import in_another
-from unitq.orphans.evidence import App, Claim, Code, Mark, Orphan, Work, judged
+from unitq.orphans.evidence import App, Claim, Code, Mark, Orphan, Work, find_orphans
 from unitq.orphans.program_match import Program, Releases, workers_of
-from unitq.presets.detect import engine
 from unitq.queues.model import Registration
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def found(
     *processes: Process, of: App | None = None, registered: Iterable[Registration] = ()
 ) -> tuple[Orphan, ...]:
     known = {one.pid: one for one in registered if one.pid is not None}
-    return judged(of or app(), processes, known)
+    return find_orphans(of or app(), processes, known)
 
 
 WORKERS = [
@@ -343,10 +343,10 @@ def test_what_serves_in_a_session_of_the_app_s_own_is_only_shown() -> None:
     """`su - USER` in a command: PAM moves the worker out of its unit."""
     inside = titled(cgroup=f"{SESSION}/x")
     other = titled(pid=60, cgroup=SESSION.replace("session-4", "session-44"))
-    one, two = judged(app(), [inside, other], serving={SESSION})
+    one, two = find_orphans(app(), [inside, other], serving={SESSION})
     assert (one.process.pid, one.claim) == (50, Claim.SERVING)
     assert (two.process.pid, two.claim) == (60, None)
-    (found_again,) = judged(app(), [inside])
+    (found_again,) = find_orphans(app(), [inside])
     assert found_again.claim is None
 
 
@@ -387,7 +387,7 @@ def test_of_any_host(rows: list[tuple[Process, int, int, bool]], registered: set
         for one, pid, parent, inside in rows
     }
     known = {pid: registration(pid) for pid in registered}
-    orphans = judged(app(), table.values(), known)
+    orphans = find_orphans(app(), table.values(), known)
     heads = {one.process.pid for one in orphans}
     for one in orphans:
         # Nobody in a unit, nobody without a worker's interpreter, nobody of another app.
@@ -397,8 +397,10 @@ def test_of_any_host(rows: list[tuple[Process, int, int, bool]], registered: set
         assert one.marks
         assert not {child.pid for child in one.children} & heads
         assert all("unitq.slice" not in child.cgroup for child in one.children)
-    # Each by itself is as it is among others, but for those that another one has started.
-    alone = {pid for pid, each in table.items() if judged(app(), [each], known)}
+    # Each beside the app's instances, whose titles are evidence, is as it is among all others; but
+    # for those that another one has started.
+    instances = [each for each in table.values() if each.cgroup == UNIT]
+    alone = {pid for pid, each in table.items() if find_orphans(app(), [*instances, each], known)}
     assert heads <= alone
     circles = any(each.parent >= each.pid for each in table.values())
     if not circles:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from unitq.model.process import Process
-from unitq.orphans.ownership import Keeper, Kept, keeper, unit_of
+from unitq.orphans.ownership import Owner, OwnerKind, owner, unit_of
 
 SYSTEMD = "/usr/lib/systemd/systemd"
 SERVICE = "/system.slice/supervisor.service"
@@ -21,10 +21,10 @@ def process(pid: int, parent: int, executable: str = "/usr/bin/php", **more: Any
 INIT = process(1, 0, SYSTEMD)
 
 
-def kept(*processes: Process, **mains: int) -> Keeper:
+def kept(*processes: Process, **mains: int) -> Owner:
     """What keeps the first of them."""
     table = {one.pid: one for one in (*processes, INIT)}
-    return keeper(processes[0], table, {f"{name}.service": pid for name, pid in mains.items()})
+    return owner(processes[0], table, {f"{name}.service": pid for name, pid in mains.items()})
 
 
 @pytest.mark.parametrize(
@@ -43,15 +43,15 @@ def test_the_unit_of_a_cgroup(cgroup: str, unit: str) -> None:
 
 
 def test_adopted() -> None:
-    assert kept(process(50, 1)) == Keeper(Kept.INIT, "PID 1 adopted it")
+    assert kept(process(50, 1)) == Owner(OwnerKind.INIT, "PID 1 adopted it")
     one = kept(process(50, 1, cgroup=SERVICE), supervisor=7)
-    assert one == Keeper(
-        Kept.INIT, "PID 1 adopted it, in supervisor.service", None, "supervisor.service"
+    assert one == Owner(
+        OwnerKind.INIT, "PID 1 adopted it, in supervisor.service", None, "supervisor.service"
     )
     # Left from a login that is over.
     assert kept(process(50, 1, cgroup=SESSION)).words == "PID 1 adopted it, in session-5.scope"
     user = kept(process(50, 9), process(9, 1, SYSTEMD))
-    assert (user.kind, user.words) == (Kept.INIT, "the user's manager (PID 9) adopted it")
+    assert (user.kind, user.words) == (OwnerKind.INIT, "the user's manager (PID 9) adopted it")
 
 
 def test_a_child_of_supervisord() -> None:
@@ -63,10 +63,10 @@ def test_a_child_of_supervisord() -> None:
         kept(process(50, 7, cgroup=SERVICE), daemon, supervisor=7),
         kept(process(50, 40, cgroup=SERVICE), shell, daemon, supervisor=7),
     ):
-        assert one == Keeper(Kept.SUPERVISORD, "supervisord (PID 7)", 7, "supervisor.service")
+        assert one == Owner(OwnerKind.SUPERVISORD, "supervisord (PID 7)", 7, "supervisor.service")
     # What has its name among its arguments is none.
     other = process(7, 1, "/usr/bin/python3.11", words=("python3", "x.py", "/usr/bin/supervisord"))
-    assert kept(process(50, 7), other).kind is Kept.PROCESS
+    assert kept(process(50, 7), other).kind is OwnerKind.PROCESS
 
 
 def test_what_supervisord_calls_it_is_what_it_told_its_own_child() -> None:
@@ -80,24 +80,24 @@ def test_what_supervisord_calls_it_is_what_it_told_its_own_child() -> None:
     assert kept(process(50, 40, environment=other), shell, daemon).program == "sms:sms_00"
     assert kept(process(50, 7, environment=other), daemon).program == "mail"
     # Only what it keeps: this one it has lost.
-    assert kept(process(50, 1, environment=group)) == Keeper(Kept.INIT, "PID 1 adopted it")
+    assert kept(process(50, 1, environment=group)) == Owner(OwnerKind.INIT, "PID 1 adopted it")
 
 
 def test_another_unit() -> None:
     cgroup = "/system.slice/resque.service"
-    assert kept(process(50, 1, cgroup=cgroup), resque=50) == Keeper(
-        Kept.UNIT, "unit resque.service", 50, "resque.service"
+    assert kept(process(50, 1, cgroup=cgroup), resque=50) == Owner(
+        OwnerKind.UNIT, "unit resque.service", 50, "resque.service"
     )
     cron = kept(process(50, 40, cgroup="/system.slice/cron.service"), process(40, 1, "/bin/sh"))
-    assert (cron.kind, cron.words) == (Kept.UNIT, "unit cron.service (sh, PID 40)")
+    assert (cron.kind, cron.words) == (OwnerKind.UNIT, "unit cron.service (sh, PID 40)")
 
 
 def test_a_login_and_anything_else() -> None:
     shell = process(40, 1, "/bin/bash")
-    assert kept(process(50, 40, cgroup=SESSION), shell) == Keeper(
-        Kept.SESSION, "login session 5 (bash, PID 40)", 40, "session-5.scope"
+    assert kept(process(50, 40, cgroup=SESSION), shell) == Owner(
+        OwnerKind.SESSION, "login session 5 (bash, PID 40)", 40, "session-5.scope"
     )
-    assert kept(process(50, 40), shell) == Keeper(Kept.PROCESS, "bash, PID 40", 40)
+    assert kept(process(50, 40), shell) == Owner(OwnerKind.PROCESS, "bash, PID 40", 40)
     # A parent that may not be looked at.
     assert kept(process(50, 40), process(40, 1, "")).words == "a process, PID 40"
 
@@ -114,7 +114,7 @@ def test_a_login_and_anything_else() -> None:
     ],
 )
 def test_a_container_by_its_cgroup(cgroup: str) -> None:
-    assert kept(process(50, 1, cgroup=cgroup)).kind is Kept.CONTAINER
+    assert kept(process(50, 1, cgroup=cgroup)).kind is OwnerKind.CONTAINER
 
 
 def test_a_container_by_its_pids() -> None:
@@ -126,4 +126,4 @@ def test_what_is_only_called_so_is_no_container() -> None:
         one = kept(
             process(50, 1, cgroup=f"/system.slice/{name}"), **{name.removesuffix(".service"): 50}
         )
-        assert one.kind is Kept.UNIT, name
+        assert one.kind is OwnerKind.UNIT, name

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.harness.build import PRESETS
+from unitq.cmdline.invocation import HEAD_MAX, scripts, shell_script
 from unitq.config.scripts import heads
-from unitq.presets.detect import HEAD_MAX, recognised, scripts, shell_script
+from unitq.presets.detect import framework_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def name(command: str, **files: str) -> str:
-    found = recognised(PRESETS, command, files)
+    found = framework_of(PRESETS, command, files)
     return found[0].name if found else ""
 
 
@@ -254,10 +255,10 @@ def test_a_package_file_that_says_nothing(package: str) -> None:
 
 
 def test_it_says_what_gave_it_away() -> None:
-    found = recognised(PRESETS, "/venv/bin/celery -A shop worker -l info", {})
+    found = framework_of(PRESETS, "/venv/bin/celery -A shop worker -l info", {})
     assert found is not None
     assert found[1] == '"celery -A shop worker" in its command'
-    found = recognised(PRESETS, "php w.php", {"w.php": "new Resque_Worker()"})
+    found = framework_of(PRESETS, "php w.php", {"w.php": "new Resque_Worker()"})
     assert found is not None
     assert found[1] == "w.php says so"
 
@@ -267,7 +268,7 @@ def test_an_operators_own_comes_first() -> None:
 
     text = 'title = "X"\n[stop]\nsignal = "SIGTERM"\n[recognise]\ncommand = ["sidekiq"]'
     presets = {"acme": parse(text, name="acme", source="x"), **PRESETS}
-    found = recognised(presets, "bundle exec sidekiq", {})
+    found = framework_of(presets, "bundle exec sidekiq", {})
     assert found is not None
     assert found[0].name == "acme"
 
@@ -277,9 +278,9 @@ def test_a_pattern_ends_with_a_word_whichever_of_its_ways_that_takes() -> None:
 
     text = "title = 'X'\n[stop]\nsignal = 'SIGTERM'\n[recognise]\ncommand = ['acme|acme-worker']"
     presets = {"acme": parse(text, name="acme", source="x")}
-    assert recognised(presets, "acme-worker --x", {})
-    assert recognised(presets, "acme", {})
-    assert not recognised(presets, "acme-work", {})
+    assert framework_of(presets, "acme-worker --x", {})
+    assert framework_of(presets, "acme", {})
+    assert not framework_of(presets, "acme-work", {})
 
 
 def test_no_command_line_takes_long() -> None:

@@ -158,7 +158,7 @@ def test_quiet_and_resume(preset: str, quiet: str, resume: str) -> None:
 def test_behind_a_shell_every_process_gets_the_signal(command: str, mode: KillMode) -> None:
     found = of("php-resque", command)
     assert found.kill_mode is mode
-    assert ("stands before the worker" in found.fit.why) == (mode is KillMode.CONTROL_GROUP)
+    assert ("stands before the worker" in found.from_preset.why) == (mode is KillMode.CONTROL_GROUP)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_queues_that_are_in_the_command_already_clash(preset: str, command: str)
     lines = f'preset = "{preset}"\ncommand = "{command}"\nqueues = ["a"]'
     (problem,) = mistakes(f"[workers.w]\n{lines}")
     assert problem.startswith("workers.w.queues: the command names queues already (")
-    assert not worker(f'preset = "{preset}"\ncommand = "{command}"').fit.arguments
+    assert not worker(f'preset = "{preset}"\ncommand = "{command}"').from_preset.arguments
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ def test_queues_are_read_out_of_the_command(
 )
 def test_options_are_no_queues(preset: str, command: str) -> None:
     found = worker(f'preset = "{preset}"\ncommand = "{command}"\nqueues = ["a"]')
-    assert found.fit.arguments
+    assert found.from_preset.arguments
 
 
 def test_queues_in_the_environment_clash_as_well() -> None:

@@ -10,13 +10,13 @@ from unitq.presets import redis_keys
 from unitq.presets.file import clashes
 from unitq.presets.model import File
 from unitq.presets.redis_keys import READING, Count, Keys, Oldest
-from unitq.toml.messages import validated
+from unitq.toml.messages import validate
 
 
 def mistakes(table: object) -> dict[tuple[str | int, ...], str]:
     """What is wrong, by its place."""
     data = {"title": "X", "stop": {"signal": "SIGTERM"}, "redis": table}
-    made, problems = validated(File, data, clashes)
+    made, problems = validate(File, data, clashes)
     assert made is None
     assert all(place[0] == "redis" for place in problems)
     return {place[1:]: problem for place, problem in problems.items()}
@@ -138,6 +138,6 @@ def test_an_age_needs_one_way_to_be_read() -> None:
 def test_places_are_filled_once() -> None:
     """What stands for a place is data: a queue may be called {p}."""
     values = {"p": "x{q}:", "q": "{p}"}
-    assert redis_keys.filled(("LLEN", "{p}queue:{q}", "{now}"), values) == (
+    assert redis_keys.fill_in(("LLEN", "{p}queue:{q}", "{now}"), values) == (
         "LLEN", "x{q}:queue:{p}", "{now}",
     )  # fmt: skip

@@ -6,7 +6,6 @@ workers, and the source of the version that each test names.
 
 from __future__ import annotations
 
-import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,13 +64,3 @@ def sample(
     finally:
         connection.close()
     return found
-
-
-def without_hiredis(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From here on redis-py is as where nobody has installed it."""
-    import redis.connection
-    from redis._parsers import _RESP2Parser
-
-    monkeypatch.setitem(sys.modules, "hiredis", None)
-    monkeypatch.setattr(redis.connection, "DefaultParser", _RESP2Parser)
-    monkeypatch.setattr(redis.connection, "HIREDIS_AVAILABLE", False)

@@ -9,17 +9,17 @@ import pytest
 from tests.unit.queues.conftest import source
 from unitq.model.app import Redis
 from unitq.model.finding import Level
-from unitq.queues.check import Answered, answered
+from unitq.queues.check import RedisCheck, check_redis
 from unitq.queues.client import Connection, Secrets
 
 if TYPE_CHECKING:
     from tests.harness.redis_server import RedisServer
 
 
-def _asked(url: str, secrets: Secrets | None = None) -> Answered:
+def _asked(url: str, secrets: Secrets | None = None) -> RedisCheck:
     connection = Connection(Redis(url=url), secrets)
     try:
-        return answered(connection, [source("rq", "mail")])
+        return check_redis(connection, [source("rq", "mail")])
     finally:
         connection.close()
 

@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import bench.queues as bench
-from tests.unit.queues.conftest import PRESETS, layout, source, without_hiredis
+from tests.unit.queues.conftest import PRESETS, layout, source
 from unitq.linux.trust import Control, Why
 from unitq.model.app import Redis
 from unitq.presets.redis_keys import READING
 from unitq.queues.bounded import Budget
 from unitq.queues.client import PATIENCE, Connection, Secrets, place
-from unitq.queues.commands import HOLE, SECOND_HOLE, command, commands_for
-from unitq.queues.errors import QueuesError
+from unitq.queues.commands import HOLE, SECOND_HOLE, QueuesError, command, commands_for
 from unitq.queues.model import Lengths
 from unitq.queues.reader import Source
 from unitq.queues.snapshot import take_snapshot
@@ -288,6 +287,7 @@ def _fill(server: RedisServer, keys: Sequence[str], registry: str, job: str) -> 
     return names
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(
     ("preset", "keys", "registry"),
     [
@@ -607,19 +607,15 @@ HARMFUL = {
 }
 
 
-@pytest.mark.parametrize("parser", ["hiredis", "python"])
 @pytest.mark.parametrize("kind", HARMFUL)
-def test_an_answer_takes_neither_time_nor_memory(
-    kind: str, parser: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where hiredis is missing."""
-    if parser == "python":
-        without_hiredis(monkeypatch)
+def test_an_answer_takes_neither_time_nor_memory(kind: str) -> None:
+    """By this process's own time: what else the machine does counts only against the patience."""
     content, times, said = HARMFUL[kind]
-    before, begun = _largest(), time.monotonic()
+    before, begun, spent = _largest(), time.monotonic(), time.process_time()
     with answering(content, times) as url, pytest.raises(QueuesError, match=said):
         looked(Redis(url=url))
-    assert time.monotonic() - begun < PATIENCE + 1
+    assert time.process_time() - spent < PATIENCE + 1
+    assert time.monotonic() - begun < PATIENCE + 10
     assert _largest() - before < 400 << 20
 
 
@@ -645,29 +641,6 @@ def test_what_is_large_and_no_harm_is_read(server: RedisServer) -> None:
     found = looked(Redis(url=server.url))
     assert found.queues["sms"].waiting == 1
     assert len(found.queues) == 2001
-
-
-@pytest.mark.parametrize("preset", EVERY)
-def test_the_same_is_read_without_hiredis(
-    server: RedisServer, preset: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = [f"queue-{number}" for number in range(20)]
-    bench.fill(server, preset, names, 3)
-    connections = [Connection(Redis(url=server.url)) for _ in range(2)]
-    wanted = bench.source(preset, names)
-    (one,) = take_snapshot(connections[0], [wanted])
-    without_hiredis(monkeypatch)
-    (other,) = take_snapshot(connections[1], [wanted])
-    for connection in connections:
-        connection.close()
-    assert one.queues
-    assert one.queues == other.queues
-    assert len(one.registry.workers or ()) == len(other.registry.workers or ())
-    jobs = [
-        [job._replace(since=None) for job in each.jobs] for each in (one, other)
-    ]  # of a stream: by our clock
-    assert jobs[0] == jobs[1]
-    assert one.notes == other.notes == ()
 
 
 def _free_port() -> int:

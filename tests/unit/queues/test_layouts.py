@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.unit.queues.conftest import PRESETS, layout, sample, source
-from unitq.queues import frameworks, model
+from unitq.queues import model
 from unitq.queues.model import Lengths
 from unitq.queues.reader import Notes
+from unitq.queues.snapshot import READERS, read_registry
 
 if TYPE_CHECKING:
     from tests.harness.redis_server import RedisServer
@@ -623,10 +624,11 @@ def test_a_process_with_an_odd_number_is_none(server: RedisServer, odd: str) -> 
 def test_every_registry_that_presets_may_name_has_a_reader() -> None:
     from unitq.presets.redis_keys import REGISTRIES
 
-    assert set(REGISTRIES) == set(frameworks.names())
+    assert set(REGISTRIES) == set(READERS)
     for name in REGISTRIES:
-        reading = frameworks.reader(name)(source("php-resque", "sms"), Notes())
-        assert next(reading)
+        named = source("php-resque", "sms")
+        keys = named.keys.model_copy(update={"registry": name})
+        assert next(read_registry(named._replace(keys=keys), Notes()))
 
 
 def test_a_preset_without_a_registry_is_read_all_the_same(server: RedisServer) -> None:

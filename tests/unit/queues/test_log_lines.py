@@ -6,8 +6,8 @@ import pytest
 
 from tests.harness.build import PRESETS
 from unitq.model.names import InstanceName
-from unitq.queues.journal_jobs import FEW, MANY, Printed, Printing
-from unitq.queues.log_lines import Held, Said, follow, held
+from unitq.queues.journal_jobs import FEW, MANY, JournalJobs, Printing
+from unitq.queues.log_lines import InFlight, JobLog, follow, in_flight_jobs
 from unitq.systemd.journal_event import Print
 
 CELERY, HUEY = PRESETS["celery"].prints, PRESETS["huey"].prints
@@ -20,7 +20,7 @@ def lines(*texts: str, at: float = 100.0) -> list[Print]:
     return [Print(at + index, text) for index, text in enumerate(texts)]
 
 
-def open_ids(said: Said) -> list[str]:
+def open_ids(said: JobLog) -> list[str]:
     return list(said.open)
 
 
@@ -36,15 +36,15 @@ def open_ids(said: Said) -> list[str]:
     ],
 )
 def test_a_task_of_celery_begins_and_ends(end: str) -> None:
-    begun = follow(Said(), CELERY, lines(f"{MAIN}Task shop.send[{ONE}] received"), "sms")
+    begun = follow(JobLog(), CELERY, lines(f"{MAIN}Task shop.send[{ONE}] received"), "sms")
     (job,) = begun.open.values()
     assert (job.queue, job.name, job.id, job.since) == ("sms", "shop.send", ONE, 100.0)
     assert open_ids(
         follow(begun, CELERY, lines(f"{MAIN}Soft time limit (3s) exceeded for …"), "")
     ) == [ONE]
-    assert follow(begun, CELERY, lines(end), "sms") == Said({}, True)
+    assert follow(begun, CELERY, lines(end), "sms") == JobLog({}, True)
     # Before 5.1 it was said in another way.
-    old = follow(Said(), CELERY, lines(f"{MAIN}Received task: shop.send[{ONE}]  "), "sms")
+    old = follow(JobLog(), CELERY, lines(f"{MAIN}Received task: shop.send[{ONE}]  "), "sms")
     assert open_ids(old) == [ONE]
 
 
@@ -62,10 +62,10 @@ def test_a_task_of_celery_begins_and_ends(end: str) -> None:
 )
 def test_a_task_of_huey_begins_and_ends(end: str) -> None:
     texts = (f"{LINES}Executing shop.send: {ONE}, on error shop.sorry: 77", f"{LINES}hello: world")
-    begun = follow(Said(), HUEY, lines(*texts), "")
+    begun = follow(JobLog(), HUEY, lines(*texts), "")
     (job,) = begun.open.values()
     assert (job.name, job.id, job.hash) == ("shop.send", ONE, "")
-    assert follow(begun, HUEY, lines(end), "") == Said({}, True)
+    assert follow(begun, HUEY, lines(end), "") == JobLog({}, True)
 
 
 def test_lines_that_are_read_again_change_nothing() -> None:
@@ -74,25 +74,25 @@ def test_lines_that_are_read_again_change_nothing() -> None:
         f"{LINES}a.b: 1 executed in 1s",
         f"{LINES}Executing a.b: 2",
     ]
-    once = follow(Said(), HUEY, lines(*texts), "")
+    once = follow(JobLog(), HUEY, lines(*texts), "")
     assert follow(once, HUEY, lines(*texts[1:], at=101.0), "") == once
     assert open_ids(once) == ["2"]
 
 
 def test_a_job_may_have_been_begun_before_the_lines_that_were_read() -> None:
     journal = Journal()
-    printed = Printed({"mail": Printing("huey", HUEY, "mail")}, journal)
+    printed = JournalJobs({"mail": Printing("huey", HUEY, "mail")}, journal)
     name = InstanceName("mail", 1)
     # Others of its threads begin and end meanwhile.
     some = ["Executing a.b: 1", "huey: a.b: 1 executed in 1s"]
     journal.lines = {"a": lines("Executing a.b: 0", *some * FEW)[-FEW:]}
-    assert printed.look({name: "a"}, {})[name] == Held(None, ()), "it said that it has none"
+    assert printed.look({name: "a"}, {})[name] == InFlight(None, ()), "it said that it has none"
     journal.lines["a"] += lines("Executing a.b: 7", at=5000.0)
     (job,) = printed.look({name: "a"}, {})[name].jobs or ()
     assert job.id == "7"
     # Where all is read there is no doubt.
     journal.lines = {"a": lines(*some)}
-    printed = Printed({"mail": Printing("huey", HUEY, "mail")}, journal)
+    printed = JournalJobs({"mail": Printing("huey", HUEY, "mail")}, journal)
     assert printed.look({name: "a"}, {}, ended=True)[name].jobs == ()
 
 
@@ -103,35 +103,35 @@ def test_when_a_fetched_task_has_begun_is_known_of_the_only_one() -> None:
         "Task a[1] succeeded",
         "Task a[3] received",
     ]
-    said = follow(Said(), CELERY, lines(*texts), "")
+    said = follow(JobLog(), CELERY, lines(*texts), "")
     assert [(job.id, job.since) for job in said.open.values()] == [("2", 102.0), ("3", None)]
     assert follow(said, CELERY, lines(*texts[1:], at=101.0), "") == said
     # Huey prints what begins.
-    both = follow(Said(), HUEY, lines("Executing a: 1", "Executing a: 2"), "")
+    both = follow(JobLog(), HUEY, lines("Executing a: 1", "Executing a: 2"), "")
     assert [job.since for job in both.open.values()] == [100.0, 101.0]
 
 
 def test_what_is_fetched_ahead_is_told_from_what_is_at_work() -> None:
-    said = follow(Said(), CELERY, lines("Task a[1] received", "Task a[2] received"), "")
+    said = follow(JobLog(), CELERY, lines("Task a[1] received", "Task a[2] received"), "")
     (one, two) = said.open.values()
-    assert held(said, CELERY, frozenset({"2", "3"})) == Held((one,), ())
+    assert in_flight_jobs(said, CELERY, frozenset({"2", "3"})) == InFlight((one,), ())
     # With late acknowledgement both are still in Redis, and without Redis nobody knows.
-    assert held(said, CELERY, frozenset({"1", "2"})) == Held(None, (one, two))
-    assert held(said, CELERY, None) == Held(None, (one, two))
-    assert held(Said({}, True), CELERY, None) == Held((), ())
+    assert in_flight_jobs(said, CELERY, frozenset({"1", "2"})) == InFlight(None, (one, two))
+    assert in_flight_jobs(said, CELERY, None) == InFlight(None, (one, two))
+    assert in_flight_jobs(JobLog({}, True), CELERY, None) == InFlight((), ())
     # It may have jobs, and does not print them.
-    assert held(Said(), CELERY, frozenset()) == Held(None, ())
+    assert in_flight_jobs(JobLog(), CELERY, frozenset()) == InFlight(None, ())
 
 
 def test_where_the_journal_left_lines_out_nothing_is_certain() -> None:
     """What it began may have ended, and it may have begun another: j1 was done, j2 is lost."""
     gap = Print(101.0, "", gap=True)
-    said = follow(Said(), HUEY, [*lines("Executing a.b: j1"), gap], "mail")
-    assert held(said, HUEY, None) == Held(None, tuple(said.open.values()))
+    said = follow(JobLog(), HUEY, [*lines("Executing a.b: j1"), gap], "mail")
+    assert in_flight_jobs(said, HUEY, None) == InFlight(None, tuple(said.open.values()))
     assert open_ids(said) == ["j1"]
     # Also later, and where nothing is open: it may have begun what is not there.
     said = follow(said, HUEY, lines("a.b: j1 executed in 1s", at=110.0), "mail")
-    assert held(said, HUEY, None) == Held(None, ())
+    assert in_flight_jobs(said, HUEY, None) == InFlight(None, ())
 
 
 class Journal:
@@ -157,7 +157,7 @@ class Journal:
 
 def test_a_start_is_read_once_and_then_what_came_since() -> None:
     journal = Journal()
-    printed = Printed({"mail": Printing("huey", HUEY, "mail")}, journal)
+    printed = JournalJobs({"mail": Printing("huey", HUEY, "mail")}, journal)
     first, second = InstanceName("mail", 1), InstanceName("mail", 2)
     starts = {first: "a", second: "b", InstanceName("sms", 1): "c"}
     journal.lines = {"a": lines("Executing a.b: 1"), "b": lines("Executing a.b: 5", at=200.0)}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from unitq.queues import model
 from unitq.queues.model import Flow, Job, Lengths, Registration, Registry, Sample, flow
-from unitq.queues.registrations import Finding, Living, Standing, judged, whose
+from unitq.queues.registrations import Finding, Living, Status, classify, instance_and_unit
 
 
 def sample(
@@ -103,65 +103,65 @@ LIVING = {
 }
 
 
-def standing(*registrations: Registration) -> list[Finding]:
-    return judged(registrations, app="shop", host="web1", living=LIVING.get, now=10_000.0)
+def status(*registrations: Registration) -> list[Finding]:
+    return classify(registrations, app="shop", host="web1", living=LIVING.get, now=10_000.0)
 
 
 def test_the_cgroup_says_whose_a_process_is() -> None:
     expected = {
-        "web1:1:sms": Standing.SERVING,
-        "web1:2:sms": Standing.ORPHAN,
-        "web1:3:sms": Standing.OTHER_APP,
-        "web1:4:sms": Standing.DEAD,  # another process now: it began later
-        "web1:5:sms": Standing.UNCLEAR,  # ours, and a clock that was set must not cost it its place
-        "web1:6:sms": Standing.UNCLEAR,  # hidden is not gone
-        "web1:7:sms": Standing.DEAD,
-        "web2:7:sms": Standing.ELSEWHERE,
+        "web1:1:sms": Status.SERVING,
+        "web1:2:sms": Status.ORPHAN,
+        "web1:3:sms": Status.OTHER_APP,
+        "web1:4:sms": Status.DEAD,  # another process now: it began later
+        "web1:5:sms": Status.UNCLEAR,  # ours, and a clock that was set must not cost it its place
+        "web1:6:sms": Status.UNCLEAR,  # hidden is not gone
+        "web1:7:sms": Status.DEAD,
+        "web2:7:sms": Status.ELSEWHERE,
     }
-    found = standing(*map(worker, expected))
-    assert {each.registration.id: each.standing for each in found} == expected
+    found = status(*map(worker, expected))
+    assert {each.registration.id: each.status for each in found} == expected
     assert (found[0].instance, found[0].unit) == ("sms@3", "unitq-shop-sms@3.service")
     assert "session-1.scope" in found[1].why
 
 
 def test_a_fresh_heartbeat_without_a_process_is_no_dead_worker() -> None:
     """Two containers of one name share a Redis: neither sees the other's processes."""
-    fresh, old = standing(
+    fresh, old = status(
         worker("web1:7:sms", heartbeat=9_990.0), worker("web1:8:sms", heartbeat=9_000.0)
     )
-    assert (fresh.standing, old.standing) == (Standing.UNCLEAR, Standing.DEAD)
+    assert (fresh.status, old.status) == (Status.UNCLEAR, Status.DEAD)
     assert "its process 7 is gone, but its heartbeat is 10 s old" in fresh.why
 
 
 def test_without_a_time_a_pid_outside_is_unclear() -> None:
-    (found,) = standing(worker("web1:2:sms", since=None))
-    assert (found.standing, found.standing.bad) == (Standing.UNCLEAR, True)
+    (found,) = status(worker("web1:2:sms", since=None))
+    assert (found.status, found.status.bad) == (Status.UNCLEAR, True)
 
 
 def test_of_two_with_one_pid_the_later_one_is_the_process() -> None:
-    old, new = standing(worker("web1:1:old"), worker("web1:1:sms", since=2000.0))
-    assert (old.standing, new.standing) == (Standing.DEAD, Standing.SERVING)
+    old, new = status(worker("web1:1:old"), worker("web1:1:sms", since=2000.0))
+    assert (old.status, new.status) == (Status.DEAD, Status.SERVING)
     assert "web1:1:sms" in old.why
 
 
 def test_a_late_heartbeat_counts_where_no_process_can_be_looked_for() -> None:
-    found = standing(
+    found = status(
         worker("web1:1:sms", stale="no heartbeat for 400 s"),
         worker("web2:1:sms", stale="no heartbeat for 400 s"),
         worker("x:1:sms", host=None, stale="no heartbeat for 90 s"),
         worker("x:2:sms", host=None),
     )
-    assert [each.standing for each in found] == [
-        Standing.STALE, Standing.ELSEWHERE, Standing.STALE, Standing.UNKNOWN,
+    assert [each.status for each in found] == [
+        Status.STALE, Status.ELSEWHERE, Status.STALE, Status.UNKNOWN,
     ]  # fmt: skip
-    assert [each.standing.bad for each in found] == [True, False, True, False]
+    assert [each.status.bad for each in found] == [True, False, True, False]
 
 
 def test_apps_whose_names_begin_alike_are_told_apart() -> None:
     slices = "/unitq.slice/unitq-my\\x2dshop.slice/unitq-my\\x2dshop-sms.slice"
     mine = f"{slices}/unitq-my-shop-sms@1.service"
-    assert whose("my-shop", mine) == ("sms@1", "unitq-my-shop-sms@1.service")
-    assert whose("my", mine)[0] == ""
+    assert instance_and_unit("my-shop", mine) == ("sms@1", "unitq-my-shop-sms@1.service")
+    assert instance_and_unit("my", mine)[0] == ""
     # A drop-in may have moved it to a slice of its own.
-    assert whose("shop", "/system.slice/unitq-shop-sms@2.service")[0] == "sms@2"
-    assert whose("shop", "/") == ("", "")
+    assert instance_and_unit("shop", "/system.slice/unitq-shop-sms@2.service")[0] == "sms@2"
+    assert instance_and_unit("shop", "/") == ("", "")

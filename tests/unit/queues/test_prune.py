@@ -10,7 +10,7 @@ import pytest
 from tests.unit.queues.conftest import source
 from unitq.model.app import Redis
 from unitq.queues.client import Connection, Secrets
-from unitq.queues.errors import QueuesError
+from unitq.queues.commands import QueuesError
 from unitq.queues.prune import Pruned, prune
 from unitq.queues.snapshot import take_snapshot
 

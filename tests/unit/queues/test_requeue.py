@@ -11,7 +11,7 @@ from tests.unit.queues.conftest import source
 from tests.unit.queues.test_prune import ID, PAYLOAD, WORKING, connection, dead, resque
 from unitq.model.app import Redis
 from unitq.queues.client import Connection, Secrets
-from unitq.queues.errors import QueuesError
+from unitq.queues.commands import QueuesError
 from unitq.queues.requeue import requeue
 
 if TYPE_CHECKING:

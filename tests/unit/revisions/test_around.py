@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from unitq.linux.links import changes_in_place, moving_link, release_link
-from unitq.revisions.around import paths_in, paths_used
+from unitq.revisions.around import command_paths, value_paths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_paths_of_a_command(command: str, paths: list[str]) -> None:
-    assert [used.path for used in paths_used(command, "/srv/app", {})] == paths
+    assert [used.path for used in command_paths(command, "/srv/app", {})] == paths
 
 
 @pytest.mark.parametrize(
@@ -47,12 +47,12 @@ def test_paths_of_a_command(command: str, paths: list[str]) -> None:
     ],
 )
 def test_paths_of_a_value(value: str, paths: list[str]) -> None:
-    assert [used.path for used in paths_in(value, "/srv/app")] == paths
+    assert [used.path for used in value_paths(value, "/srv/app")] == paths
 
 
 def test_paths_of_a_first_line() -> None:
     heads = {"bin/w": "#!/srv/app/current/venv/bin/python -u\nimport x\n", "bin/x": "import x\n"}
-    (script, line) = paths_used("bin/w", "/srv/app/releases/1", heads)
+    (script, line) = command_paths("bin/w", "/srv/app/releases/1", heads)
     assert script.path == "/srv/app/releases/1/bin/w"
     assert (line.path, line.script) == ("/srv/app/current/venv/bin/python", "bin/w")
 

@@ -102,7 +102,7 @@ def test_what_an_instance_runs_that_was_started_after(
 ) -> None:
     one = deployed(place)
     move(place)
-    found = checkout.moved(one, {NAME: LATER})
+    found = checkout.other_commits(one, {NAME: LATER})
     if says == "HEAD":
         assert found == {NAME: git(place, "rev-parse", "HEAD")}
     else:
@@ -114,9 +114,9 @@ def test_a_commit_of_the_worktree_it_runs_from(place: Path) -> None:
     git(place, "worktree", "add", "-q", "--detach", str(other), "HEAD")
     one = deployed(other)
     git(place, "commit", "-q", "--allow-empty", "-m", "3")
-    assert checkout.moved(one, {NAME: LATER}) == {}
+    assert checkout.other_commits(one, {NAME: LATER}) == {}
     git(other, "checkout", "-q", "HEAD~")
-    assert checkout.moved(one, {NAME: LATER}) == {NAME: git(other, "rev-parse", "HEAD")}
+    assert checkout.other_commits(one, {NAME: LATER}) == {NAME: git(other, "rev-parse", "HEAD")}
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_whether_files_are_those_of_the_commit(place: Path, name: str, *, change
     git(place, "add", ".gitignore")
     git(place, "commit", "-q", "-m", "3")
     (place / name).write_text("x")
-    found = code.look(app(head=f'app = "shop"\ndirectory = "{place}"\n')).code["sms"]
+    found = code.find_code(app(head=f'app = "shop"\ndirectory = "{place}"\n')).code["sms"]
     assert code.is_changed(found) is changed
 
 
@@ -135,7 +135,7 @@ def test_whether_files_are_those_of_the_commit(place: Path, name: str, *, change
 def test_the_way_back_says_what_it_does_not_bring_back(place: Path, *, changed: bool) -> None:
     if changed:
         (place / "worker.py").write_text("by hand\n")
-    found = code.look(app(head=f'app = "shop"\ndirectory = "{place}"\n')).code["sms"]
+    found = code.find_code(app(head=f'app = "shop"\ndirectory = "{place}"\n')).code["sms"]
     (worker,) = deployed(place).workers
     made = revision(app())._replace(workers=(worker._replace(code_version=found.version),))
     said = checkout.how_to_restore(made, made.workers, made, "unitq deploy")

@@ -250,7 +250,7 @@ def test_many_slow_submodules_take_no_longer_than_one(
     assert told(outer)[1]
     now, run = [1000.0], confined.run
 
-    def slow(*arguments: Any, seconds: float, **more: Any) -> confined.Ended:
+    def slow(*arguments: Any, seconds: float, **more: Any) -> confined.ChildResult:
         now[0] += 0.9 * seconds
         return run(*arguments, seconds=10, **more)
 
@@ -402,7 +402,9 @@ def test_safe_directory_makes_root_trust_nobody(
 # What the child is
 
 
-def probe(account: confined.Account | None, script: str, seconds: float = 20.0) -> confined.Ended:
+def probe(
+    account: confined.Account | None, script: str, seconds: float = 20.0
+) -> confined.ChildResult:
     def work() -> bytes:
         os.execve("/bin/sh", ["sh", "-c", script], {"PATH": "/usr/bin:/bin"})
 
@@ -439,10 +441,10 @@ def test_a_pipe_in_a_repository_holds_nobody_up_for_long(
     (folder / ".git" / name).unlink()
     os.mkfifo(folder / ".git" / name)
     os.chown(folder / ".git" / name, DEPLOY.pw_uid, DEPLOY.pw_gid)
-    ended: list[confined.Ended] = []
+    ended: list[confined.ChildResult] = []
     run = confined.run
 
-    def hurried(*arguments: Any, seconds: float, **more: Any) -> confined.Ended:
+    def hurried(*arguments: Any, seconds: float, **more: Any) -> confined.ChildResult:
         assert seconds <= 60.0
         ended.append(run(*arguments, seconds=0.3, **more))
         return ended[-1]

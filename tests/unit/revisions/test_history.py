@@ -588,7 +588,7 @@ def test_a_damaged_revision_is_left_out_and_said(place: AppLayout) -> None:
     (stored(place, made(2)) / "revision.json").write_text("{")
     (stored(place, made(3)) / "revision.json").unlink()
     notes: list[str] = []
-    assert store.every(place, notes.append) == [made(1)]
+    assert store.read_all(place, notes.append) == [made(1)]
     assert len(notes) == 2
     assert all("left out" in note for note in notes)
 
@@ -744,7 +744,7 @@ class Shop:
         )
 
     def known(self) -> list[Revision]:
-        return store.every(self.place, pytest.fail)
+        return store.read_all(self.place, pytest.fail)
 
     def way_back(self) -> Revision | None:
         if self.current is None:
@@ -757,7 +757,7 @@ class Shop:
     def prune(self) -> None:
         assert self.current
         before, back = {each.id: each for each in self.known()}, self.way_back()
-        pinned = store.pinned(self.place)
+        pinned = store.revisions_in_pins(self.place)
         # One that stayed only because another referred to it may have lost what it refers to.
         there = set(Path(self.place.revisions).glob("*/*/env"))
         reports.prune(self.place, self.current, self.keep, self.running)

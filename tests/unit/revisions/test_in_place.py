@@ -8,7 +8,7 @@ import pytest
 
 from tests.harness.build import app, revision
 from unitq.revisions.git_files import Head, Move
-from unitq.revisions.in_place import overwritten, restore_commands, runs_instead
+from unitq.revisions.in_place import overwritten_workers, restore_commands, runs_instead
 
 if TYPE_CHECKING:
     from unitq.revisions.model import Revision
@@ -97,4 +97,4 @@ def test_a_command_to_paste_runs_nothing_else() -> None:
     ],
 )
 def test_which_code_is_gone(goal: Revision, now: Revision, gone: bool) -> None:
-    assert bool(overwritten(goal, now)) is gone
+    assert bool(overwritten_workers(goal, now)) is gone

@@ -18,8 +18,6 @@ from unitq.revisions.model import (
     WorkerRevision,
     dump,
     load,
-    restored,
-    scaled,
     successor,
 )
 from unitq.units.render import Code
@@ -63,12 +61,12 @@ def test_a_worker_that_did_not_change_keeps_its_revision() -> None:
     first = revision(app(TWO))
     second = revision(app(TWO.replace('mail"\n', 'mail --fast"\n')), first)
     assert second.number == 2
-    assert second.wanted(instance("sms@1")) == first.id
-    assert second.wanted(instance("mail@1")) == second.id
+    assert second.goal(instance("sms@1")) == first.id
+    assert second.goal(instance("mail@1")) == second.id
     third = revision(app(TWO.replace("worker sms", "worker sms --fast")), second)
-    assert third.wanted(instance("sms@1")) == third.id
+    assert third.goal(instance("sms@1")) == third.id
     # Back to what it was before: the process that runs is another one all the same.
-    assert third.wanted(instance("mail@1")) == third.id
+    assert third.goal(instance("mail@1")) == third.id
 
 
 @pytest.mark.parametrize(
@@ -86,8 +84,8 @@ def test_a_worker_that_did_not_change_keeps_its_revision() -> None:
 def test_whatever_changes_what_a_process_runs_or_how_restarts_it(change: tuple[str, str]) -> None:
     first = revision(app(TWO))
     second = revision(app(TWO.replace(*change)), first)
-    assert second.wanted(instance("sms@1")) == second.id
-    assert second.wanted(instance("mail@1")) == first.id
+    assert second.goal(instance("sms@1")) == second.id
+    assert second.goal(instance("mail@1")) == first.id
 
 
 def test_an_environment_file_of_other_content_restarts_its_worker() -> None:
@@ -101,8 +99,8 @@ def test_an_environment_file_of_other_content_restarts_its_worker() -> None:
     first = deployed(None, b"A=1\n")
     assert deployed(first, b"A=1\n") is first
     second = deployed(first, b"A=2\n")
-    assert second.wanted(instance("sms@1")) == second.id
-    assert second.wanted(instance("mail@1")) == first.id
+    assert second.goal(instance("sms@1")) == second.id
+    assert second.goal(instance("mail@1")) == first.id
 
 
 @pytest.mark.parametrize(
@@ -148,9 +146,9 @@ def test_another_command_of_a_probe_is_another_revision_that_restarts_nothing() 
     second = revision(app(text.replace("/bin/true", "/bin/false")), first)
     assert (second.number, second.units) == (2, first.units)
     assert second.workers == first.workers
-    assert scaled(second, {"sms": 5}, LATER).hash == second.hash
+    assert second.with_instances({"sms": 5}, LATER).hash == second.hash
     later = revision(
-        app(text.replace("/bin/true", "/bin/false")), scaled(second, {"sms": 5}, LATER)
+        app(text.replace("/bin/true", "/bin/false")), second.with_instances({"sms": 5}, LATER)
     )
     assert {worker.revision for worker in later.workers} == {first.id}
 
@@ -167,29 +165,29 @@ def test_a_worker_that_is_renamed_is_another_one() -> None:
     first = revision(app(TWO))
     second = revision(app(TWO.replace("workers.mail", "workers.post")), first)
     assert second.worker("mail") is None
-    assert second.wanted(instance("mail@1")) is None
-    assert second.wanted(instance("post@1")) == second.id
-    assert second.wanted(instance("sms@1")) == first.id
+    assert second.goal(instance("mail@1")) is None
+    assert second.goal(instance("post@1")) == second.id
+    assert second.goal(instance("sms@1")) == first.id
 
 
 def test_scale_changes_counts_only() -> None:
     first = revision(app(TWO))
-    second = scaled(first, {"sms": 5}, LATER)
+    second = first.with_instances({"sms": 5}, LATER)
     assert second.number == 2
     assert second.hash == first.hash
     assert second.by == "bob"
-    assert second.wanted(instance("sms@5")) == first.id
-    assert second.wanted(instance("sms@6")) is None
+    assert second.goal(instance("sms@5")) == first.id
+    assert second.goal(instance("sms@6")) is None
     assert second.worker("mail") == first.worker("mail")
-    assert scaled(second, {"sms": 5, "mail": 1}, LATER) is second
+    assert second.with_instances({"sms": 5, "mail": 1}, LATER) is second
 
 
 def test_what_repeats_an_earlier_revision_runs_the_same_under_another_number() -> None:
     first = revision(app())
     second = revision(app(), first, release="2")
-    back = restored(second, first, ORIGIN)
-    again = restored(revision(app(), back, release="3"), back, ORIGIN)
-    for each in (back, again, scaled(back, {"sms": 9}, ORIGIN)):
+    back = second.back_to(first, ORIGIN)
+    again = revision(app(), back, release="3").back_to(back, ORIGIN)
+    for each in (back, again, back.with_instances({"sms": 9}, ORIGIN)):
         assert each.repeats(first.id)
         assert each.repeats(back.id) is (each is not back)
         assert not each.repeats(second.id)
@@ -201,9 +199,9 @@ def test_what_repeats_an_earlier_revision_runs_the_same_under_another_number() -
 
 def test_a_deploy_after_scale_goes_by_the_file_again() -> None:
     found = app(TWO)
-    third = revision(found, scaled(revision(found), {"sms": 5}, LATER))
+    third = revision(found, revision(found).with_instances({"sms": 5}, LATER))
     assert third.number == 3
-    assert third.wanted(instance("sms@4")) is None
+    assert third.goal(instance("sms@4")) is None
 
 
 def test_endless_stop_timeouts_survive_the_disk() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tests.harness.build import app, rendered
+from tests.harness.build import app, rendered, report, reported
 from unitq.linux import files
 from unitq.linux.folder import TEMPORARY
 from unitq.model import names
@@ -147,33 +147,29 @@ def test_pins_are_on_disk_once_they_are_synced(
 
 
 def test_a_report_is_on_disk(place: AppLayout, monkeypatch: pytest.MonkeyPatch) -> None:
-    document: dict[str, Any] = {"app": "shop", "instances": [], "rollback": None, "earlier": []}
     with ledger_store.begin(
         place, "deploy", revision="1-a", previous=None, instances=1, max_unavailable=None
     ) as book:
         disk = Disk(monkeypatch)
-        book.report(document)
+        book.keep(report())
         disk.is_safe(Path(place.rollout(1)) / "report.json")
-    assert book.kept() == document
+    assert book.earlier_report() == report()
 
 
 def test_what_workers_printed_is_on_disk_and_apart_from_the_report(
     place: AppLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failed = {"instance": "sms@1", "phase": "failed", "log": ["no database"]}
-    document: dict[str, Any] = {
-        "app": "shop", "instances": [failed], "rollback": None, "earlier": [],
-    }  # fmt: skip
+    failed = report(instances=(reported("sms@1", phase="failed", log=("no database",)),))
     with ledger_store.begin(
         place, "deploy", revision="1-a", previous=None, instances=1, max_unavailable=None
     ) as book:
         disk = Disk(monkeypatch)
-        book.report(document)
+        book.keep(failed)
         folder = Path(place.rollout(1))
         for name in ("logs.json", "report.json"):
             disk.is_safe(folder / name)
     assert "no database" not in (folder / "report.json").read_text()
-    assert book.kept() == document
+    assert book.earlier_report() == failed
 
 
 def test_a_record_is_on_disk_before_anything_follows(
@@ -286,7 +282,7 @@ def test_pins_are_on_disk_before_a_start_at_boot_is_enabled(
     install.install(systemd, layout, made, units)  # type: ignore[arg-type]
     assert [unit for unit, _ in systemd.enabled_with] == list(target.links)
     for number in (1, 2):
-        assert state.pinned(place, InstanceName("sms", number)) == target.id
+        assert state.pin_of(place, InstanceName("sms", number)) == target.id
     (at,) = {at for _, at in systemd.enabled_with}
     synced = disk.calls[:at]
     last = max(disk.renamed(place.pin("sms", number)) for number in (1, 2))
@@ -328,7 +324,7 @@ def test_an_install_that_is_cut_off_anywhere_leaves_nobody_with_a_text_that_is_n
             for name in first.instances:
                 effective = texts.get(names.unit("shop", name), template)
                 assert "/bin/old" in effective, f"cut off at {disk.calls[-1]}"
-                assert state.pinned(place, name) == first.id
+                assert state.pin_of(place, name) == first.id
             # What systemd may not have read is marked, from before the first new name.
             changed = [call for call in disk.calls if call.path.startswith(str(layout.unit_dir))]
             renamed = any(call.what == "replace" for call in changed)
@@ -383,7 +379,7 @@ def test_what_is_cut_off_after_the_stop_is_marked_and_never_old_code_by_the_new_
             pinned = unit_files.pin(layout.unit_dir, names.unit("shop", ONE))
             if what == "switch" and pinned is None:
                 # The template holds from now on, and so must its code.
-                assert state.pinned(place, ONE) == second.id
+                assert state.pin_of(place, ONE) == second.id
             changed = [call for call in disk.calls if call.path.startswith(str(layout.unit_dir))]
             unread = any(call.what == "unlink" for call in changed) and pinned is None
             assert state.reload_pending(place) or not unread or Call("reload", "") in disk.calls

@@ -85,7 +85,7 @@ def test_the_last_rollout_is_what_it_was(scope: str, case: str, how: str) -> Non
     number, content = max((int(path.split("/")[-2]), content) for path, content in found.items())
     last = story(number, records(content))
     assert last
-    assert (last.state, last.in_the_way) == (how, how != "ended")
+    assert (last.state, last.blocks) == (how, how != "ended")
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -94,7 +94,7 @@ def test_all_that_is_on_disk_is_found_and_nothing_is_called_damaged(
 ) -> None:
     place = on_disk(state, tmp_path)
     said: list[str] = []
-    known = revisions.every(place, said.append)
+    known = revisions.read_all(place, said.append)
     reports = rollout_reports.reports(place, said.append)
     # Of a rollout that was cut off there is no report yet.
     assert [words for words in said if "has no report" not in words] == []

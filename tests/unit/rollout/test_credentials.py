@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.harness.build import app
 from unitq.rollout.credentials import Secrets, key, seals
-from unitq.systemd.creds import encrypted
+from unitq.systemd.creds import is_encrypted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def test_no_report_shows_a_secret() -> None:
 
 def test_what_systemd_creds_writes_is_told_from_a_password() -> None:
     # Its first line, by the host's key (systemd 252), and by host and TPM.
-    assert encrypted(b"Whxqht+dQJax1aZeCGLxmiAAAAABAAAADAAAABAA\nAAA=\n")
-    assert encrypted(b"k6iUCUh0RJCQyvL8k8q1UyAAAAABAAAADAAAABAA")
+    assert is_encrypted(b"Whxqht+dQJax1aZeCGLxmiAAAAABAAAADAAAABAA\nAAA=\n")
+    assert is_encrypted(b"k6iUCUh0RJCQyvL8k8q1UyAAAAABAAAADAAAABAA")
     for plain in (b"", b"secret", b"Whxqht+dQJax", b"\xff" * 64, os.urandom(64), b"A" * 64):
-        assert not encrypted(plain)
+        assert not is_encrypted(plain)

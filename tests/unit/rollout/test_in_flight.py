@@ -11,7 +11,7 @@ from tests.harness.world import pace
 from unitq.errors import UnitqError
 from unitq.model.names import InstanceName
 from unitq.presets.model import Prints
-from unitq.queues.journal_jobs import Printed, Printing
+from unitq.queues.journal_jobs import JournalJobs, Printing
 from unitq.queues.model import Job, Registration
 from unitq.rollout.advisory import Advisory
 from unitq.rollout.engine.instance import Phase
@@ -180,7 +180,7 @@ def test_jobs_of_other_queues_and_of_other_frameworks_are_not_its_own() -> None:
     assert hands.possible == {}
 
 
-def printing(texts: dict[str, list[str]]) -> Printed:
+def printing(texts: dict[str, list[str]]) -> JournalJobs:
     """Of `sms`, which prints what it begins and ends; each line is a second after the other."""
     prints = Prints.model_validate({"begun": ["begin (?P<id>.+)"], "ended": ["end (?P<id>.+)"]})
 
@@ -191,7 +191,7 @@ def printing(texts: dict[str, list[str]]) -> Printed:
         early = since or 0.0
         return {name: [one for one in own if one.time >= early] for name, own in found.items()}
 
-    return Printed({"sms": Printing("huey", prints, "sms")}, read)
+    return JournalJobs({"sms": Printing("huey", prints, "sms")}, read)
 
 
 def test_what_a_framework_only_prints_is_read_and_once_more_when_it_was_killed() -> None:
@@ -227,7 +227,7 @@ def test_what_was_begun_after_the_last_look_was_acknowledged_by_the_end() -> Non
     hands = InFlightTracker(
         lambda: Snapshot(100.0, (), {}, fetched),
         Advisory(lambda _: None),
-        printed=Printed({"sms": Printing("celery", prints, "sms")}, read),
+        printed=JournalJobs({"sms": Printing("celery", prints, "sms")}, read),
     )
     hands.track(draining(), [Draining(ONE, (11,), 60.0, "a")], 100.0)
     assert ids(hands, ONE) == ["1"]
@@ -248,7 +248,7 @@ def test_a_journal_that_does_not_answer_is_asked_seldom_and_that_is_said_once() 
 
     prints = Prints.model_validate({"begun": ["begin (?P<id>.+)"], "ended": ["end (?P<id>.+)"]})
     said: list[str] = []
-    printed = Printed({"sms": Printing("huey", prints, "")}, read)
+    printed = JournalJobs({"sms": Printing("huey", prints, "")}, read)
     hands = InFlightTracker(None, Advisory(said.append), printed=printed)
     for at in (100.0, 101.0, 106.0):
         hands.track(draining(ONE), [Draining(ONE, (11,), 60.0, "a")], at)

@@ -6,6 +6,7 @@ import errno
 import grp
 import json
 import os
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,10 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.harness.build import report, reported
 from unitq.errors import Exit
 from unitq.model.layout import AppLayout
 from unitq.rollout import ledger_store
 from unitq.rollout.ledger import Record, Story, line, records, story
+from unitq.rollout.report import Report, ReportedJob, Rollback
 
 WHATS = st.sampled_from(["begin", "order", "end"])
 DATA = st.dictionaries(
@@ -90,7 +93,7 @@ def test_a_rollout_without_an_end_is_in_the_way(place: AppLayout) -> None:
     found = latest(place)
     assert (found.number, found.revision, found.previous) == (1, "2-bbbbbb", "1-aaaaaa")
     assert found.unfinished
-    assert found.in_the_way
+    assert found.blocks
     assert found.resumable
 
 
@@ -112,13 +115,13 @@ def test_the_end_says_what_may_follow(
     with begun(place, kind) as opened:
         opened.write("end", code=int(code))
     found = latest(place)
-    assert (found.unfinished, found.in_the_way, found.resumable) == (False, in_the_way, resumable)
+    assert (found.unfinished, found.blocks, found.resumable) == (False, in_the_way, resumable)
 
 
 def test_a_killed_restart_is_not_in_the_way_of_a_deploy(place: AppLayout) -> None:
     with begun(place, "restart"):
         pass
-    assert not latest(place).in_the_way
+    assert not latest(place).blocks
 
 
 def test_a_resumed_rollout_goes_on_in_the_same_ledger(place: AppLayout) -> None:
@@ -162,26 +165,29 @@ def test_nothing_was_ever_rolled_out(place: AppLayout) -> None:
 
 def test_the_report_is_kept_beside(place: AppLayout) -> None:
     with begun(place) as opened:
-        assert opened.kept() is None
-        opened.report({"result": "paused"})
-    found = json.loads(Path(place.rollout(1), "report.json").read_text(encoding="utf-8"))
-    assert found == {"result": "paused"}
+        assert opened.earlier_report() is None
+        opened.keep(report(result="paused"))
+    document = json.loads(Path(place.rollout(1), "report.json").read_text(encoding="utf-8"))
+    assert document == report(result="paused").to_json()
     with ledger_store.resume(place, 1, 4) as again:
-        assert again.kept() == found
+        assert again.earlier_report() == report(result="paused")
 
 
-ROW: dict[str, Any] = {"instance": "sms@1", "log": [], "jobs": None, "possible_jobs": []}
-ROW_SAID = ROW | {"log": ["PASSWORD=x"], "jobs": [{"name": "SendSms"}]}
-SAID: dict[str, Any] = {
-    "result": "failed",
-    "instances": [ROW_SAID, ROW | {"instance": "sms@2"}],
-    "dropped_jobs": [{"name": "SendSms"}],
-    "rollback": {
-        "instances": [ROW_SAID | {"possible_jobs": [{"id": "7"}]}],
-        "dropped_jobs": [],
-    },
-    "earlier": [{"instances": [ROW_SAID], "rollback": None}],
-}
+JOB = ReportedJob("sms", "SendSms", "7", None, None)
+ROW = reported("sms@1", possible_jobs=())
+ROW_SAID = replace(ROW, log=("PASSWORD=x",), jobs=(JOB,))
+BACK = Rollback(
+    revision="2-b", restores=1, seconds=1.0, least_serving={}, slowest_drain=None, killed=(),
+    failed=(), instances=(replace(ROW_SAID, possible_jobs=(JOB,)),),
+)  # fmt: skip
+REPORT = report(
+    result="failed",
+    instances=(ROW_SAID, reported("sms@2")),
+    dropped_jobs=(JOB,),
+    rollback=BACK,
+    earlier=(replace(report(instances=(ROW_SAID,)).for_later(), instances=(ROW_SAID,)),),
+)
+SAID = REPORT.to_json()
 
 
 def private(path: Path) -> bool:
@@ -198,7 +204,7 @@ def private(path: Path) -> bool:
 
 def test_what_workers_printed_is_kept_apart(place: AppLayout) -> None:
     with begun(place) as opened:
-        opened.report(SAID)
+        opened.keep(REPORT)
         opened.progress("sms@1 draining", ": SendSms 7")
     folder = Path(place.rollout(1))
     for path in folder.iterdir():
@@ -210,16 +216,21 @@ def test_what_workers_printed_is_kept_apart(place: AppLayout) -> None:
             assert "SendSms" not in path.read_text()
     public = json.loads((folder / "report.json").read_text())
     assert public["withheld"] is True
-    assert public["instances"][0] == ROW | {"possible_jobs": []}
+    assert public["instances"][0] == report(instances=(ROW,)).to_json()["instances"][0]
+    assert ledger_store.public(REPORT) == Report.from_json(public)
     assert ledger_store.whole(folder, public) == SAID
     with ledger_store.resume(place, 1, 4) as again:
-        assert again.kept() == SAID
-        again.report({"result": "ok"})
+        assert again.earlier_report() == REPORT
+        again.keep(report())
     assert not (folder / "logs.json").exists()
 
 
 def test_what_an_older_unitq_left_open_is_closed(place: AppLayout) -> None:
-    for number, text in ((1, json.dumps(SAID)), (2, "{"), (3, json.dumps({"instances": [ROW]}))):
+    for number, text in (
+        (1, json.dumps(SAID)),
+        (2, "{"),
+        (3, json.dumps(report(instances=(ROW,)).to_json())),
+    ):
         folder = Path(place.rollout(number))
         folder.mkdir(parents=True)
         for name, content in (("report.json", text), ("progress.log", "sms@1 draining: SendSms")):
@@ -230,9 +241,9 @@ def test_what_an_older_unitq_left_open_is_closed(place: AppLayout) -> None:
     folder = Path(place.rollout(1))
     assert private(folder / "logs.json")
     assert private(folder / "progress.log")
-    report = json.loads((folder / "report.json").read_text())
-    assert "PASSWORD" not in json.dumps(report)
-    assert ledger_store.whole(folder, report) == SAID
+    document = json.loads((folder / "report.json").read_text())
+    assert "PASSWORD" not in json.dumps(document)
+    assert ledger_store.whole(folder, document) == SAID
     assert private(Path(place.rollout(2)) / "report.json")
     assert (Path(place.rollout(3)) / "report.json").stat().st_mode & 0o777 == 0o644
     # What is closed stays, and is not closed twice.
@@ -269,7 +280,7 @@ def test_a_report_has_its_room_from_the_beginning(place: AppLayout) -> None:
         reserved = {path.name: path.stat().st_size for path in Path(place.rollout(1)).iterdir()}
         assert all(size > 64 << 10 for size in reserved.values()), reserved
         assert len(reserved) == 3
-        opened.report({"result": "ok"})
+        opened.keep(report())
     assert sorted(os.listdir(place.rollout(1))) == ["ledger.jsonl", "report.json"]
     with ledger_store.resume(place, 1, 4):
         pass

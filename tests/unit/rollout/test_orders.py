@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from unitq.errors import GoingDownError, NoMatchError
-from unitq.instances.state import Seen
+from unitq.instances.state import Observed
 from unitq.model import names
 from unitq.model.layout import Layout, user
 from unitq.model.names import InstanceName
@@ -33,7 +33,7 @@ class Systemd:
 
     def __getattr__(self, verb: str) -> Any:
         def note(unit: str) -> str:
-            self.told.append((verb, unit, state.pinned(self._layout.app("shop"), ONE)))
+            self.told.append((verb, unit, state.pin_of(self._layout.app("shop"), ONE)))
             return f"/job/{verb}"
 
         return note
@@ -56,21 +56,21 @@ def order(what: ActionKind) -> Action:
 @pytest.mark.parametrize(
     ("what", "seen", "verbs"),
     [
-        (ActionKind.START, Seen(), ["reset_failed", "start"]),
+        (ActionKind.START, Observed(), ["reset_failed", "start"]),
         # A start limit was hit: systemd refuses what is not forgotten first.
         (
             ActionKind.START,
-            Seen("failed", "failed", result="start-limit-hit"),
+            Observed("failed", "failed", result="start-limit-hit"),
             ["reset_failed", "start"],
         ),
-        (ActionKind.RESTART, Seen("active", "running"), ["reset_failed", "restart"]),
-        (ActionKind.RESTART, Seen("activating", "auto-restart"), ["reset_failed", "restart"]),
-        (ActionKind.SWITCH, Seen(), ["reset_failed", "start"]),
-        (ActionKind.STOP, Seen("active", "running"), ["stop"]),
+        (ActionKind.RESTART, Observed("active", "running"), ["reset_failed", "restart"]),
+        (ActionKind.RESTART, Observed("activating", "auto-restart"), ["reset_failed", "restart"]),
+        (ActionKind.SWITCH, Observed(), ["reset_failed", "start"]),
+        (ActionKind.STOP, Observed("active", "running"), ["stop"]),
     ],
 )
 def test_earlier_starts_are_forgotten_and_the_code_is_there_before_a_start(
-    layout: Layout, what: ActionKind, seen: Seen, verbs: list[str]
+    layout: Layout, what: ActionKind, seen: Observed, verbs: list[str]
 ) -> None:
     systemd = Systemd(layout)
     orders = Orders(systemd, layout, "shop")  # type: ignore[arg-type]
@@ -123,7 +123,7 @@ class Manager:
 def test_orders_are_on_disk_before_they_are_given(layout: Layout) -> None:
     book = Book()
     orders = Orders(Manager(), layout, "shop", book)  # type: ignore[arg-type]
-    seen = {ONE: Seen("active", "running", invocation="old")}
+    seen = {ONE: Observed("active", "running", invocation="old")}
     orders.write_down([order(ActionKind.RESTART), order(ActionKind.STOP)], seen)
     told = [("order", {"instance": "sms@1", "do": what, "before": "old"})
             for what in ("restart", "stop")]  # fmt: skip

@@ -14,13 +14,13 @@ from tests.harness.build import app, instance, revision
 from tests.harness.world import pace
 from unitq.cli.presenter import show
 from unitq.errors import Exit
-from unitq.instances.state import Keeper, Seen, Unreached
+from unitq.instances.state import Observed, UnsafeStop, Wrapper
 from unitq.queues.model import Job
 from unitq.rollout import report_text
 from unitq.rollout.engine.instance import InstanceState, Phase
 from unitq.rollout.engine.rollout import Rollout
-from unitq.rollout.observed_report import Back, Run, report_of
-from unitq.rollout.outcome import Outcome
+from unitq.rollout.observed_report import Run, report_of
+from unitq.rollout.outcome import Outcome, RollbackOutcome
 from unitq.rollout.plan import Change, DrainLimit, PlannedChange
 from unitq.rollout.report import Command, Report
 from unitq.systemd.exit_status import End, Ending
@@ -40,7 +40,7 @@ FAILED = DRAINED | {
 }
 WAITING = {"phase": Phase.WAITING}
 SLOW = "slowest drain: sms@1 1.5 s · 58 s"
-LOST = "the job in hand may be lost"
+LOST = "its job may be lost"
 HANDLER = "(it has no handler for it, or was not up yet: is stop_signal the right one?)"
 
 
@@ -56,10 +56,10 @@ def outcome(target: Revision, *slots: dict[str, Any], **more: Any) -> Outcome:
         )
         for step, each in zip(steps, slots, strict=True)
     }
-    up = Seen("active", "running", revision=target.id)
+    up = Observed("active", "running", revision=target.id)
     old = replace(up, revision="0-000000")
     seen = {
-        name: {Phase.HEALTHY: up, Phase.FAILED: Seen()}.get(slot.phase, old)
+        name: {Phase.HEALTHY: up, Phase.FAILED: Observed()}.get(slot.phase, old)
         for name, slot in made.items()
     }
     values: dict[str, Any] = {"seconds": 58.0, "least_serving": {"sms": 2}} | more
@@ -174,7 +174,9 @@ def test_a_failure_is_the_whole_block_what_went_wrong_on_standard_error(
     failed = outcome(
         SECOND, FAILED, WAITING, WAITING, logs={instance("sms@1"): ("booting", "no database")}
     )
-    back = Back(THIRD, outcome(THIRD, {"phase": Phase.HEALTHY, "do": Change.START}, seconds=10.0))
+    back = RollbackOutcome(
+        THIRD, outcome(THIRD, {"phase": Phase.HEALTHY, "do": Change.START}, seconds=10.0)
+    )
     told = document(run(), SECOND, FIRST.id, failed, (), Exit.ROLLED_BACK, back)
     show(read(told))
     printed = capsys.readouterr()
@@ -213,11 +215,11 @@ def test_what_was_killed_or_touched_by_somebody_is_named_and_why() -> None:
 
 def test_where_a_stop_does_not_reach_the_worker_is_said_once_for_those_alike() -> None:
     done = outcome(SECOND, DRAINED, DRAINED, DRAINED, DRAINED)
-    bash = Unreached(Keeper("bash"), "php", "SIGQUIT")
-    honcho = Unreached(Keeper("honcho", kills=True), "php", "SIGTERM")
+    bash = UnsafeStop(Wrapper("bash"), "php", "SIGQUIT")
+    honcho = UnsafeStop(Wrapper("honcho", kills=True), "php", "SIGTERM")
     found = {"sms@1": bash, "sms@2": bash, "sms@3": honcho}
     seen = {
-        name: replace(sight, pid=name.number, unreached=found.get(str(name)))
+        name: replace(sight, pid=name.number, unsafe_stop=found.get(str(name)))
         for name, sight in done.seen.items()
     }
     told = document(run(), SECOND, FIRST.id, replace(done, seen=seen), (), Exit.OK)
@@ -266,13 +268,13 @@ def test_of_one_that_was_killed_the_jobs_that_it_may_have_had_are_named() -> Non
         return text(document(run(), SECOND, FIRST.id, done, (), Exit.OK))[2:-1]
 
     head, log, *rest = told(*jobs[:1])
-    assert head.endswith(f"{LOST}; which one it had, its framework does not write down")
+    assert head.endswith(f"{LOST}; its framework does not record which one")
     assert log == "  | Task Send[id0] received"
     assert rest == ["  perhaps lost with sms@1: Send id0 of queue sms, payload hash0"]
     _, _, *rest = told(*jobs)
     assert len(rest) == 6
     assert rest[-1] == "  and 2 more: --json has all of them"
-    assert told()[0].endswith("no job of its queues was in hand")
+    assert told()[0].endswith("its queues had no in-flight job")
 
 
 def test_without_a_drain_there_is_no_slowest() -> None:
@@ -315,35 +317,35 @@ def test_what_goes_on_keeps_what_came_before() -> None:
 
 
 def test_of_earlier_commands_only_instances_with_something_to_say_are_kept() -> None:
-    back = Back(THIRD, outcome(THIRD, DRAINED, FAILED))
+    back = RollbackOutcome(THIRD, outcome(THIRD, DRAINED, FAILED))
     told = document(
         run(), SECOND, FIRST.id, outcome(SECOND, FAILED, DRAINED), (), Exit.DEGRADED, back
     )
     (kept,) = before(told)
-    assert [row.instance for row in kept.way.instances] == ["sms@1"]
+    assert [row.instance for row in kept.instances] == ["sms@1"]
     assert kept.rollback
-    assert [row.instance for row in kept.rollback.way.instances] == ["sms@2"]
+    assert [row.instance for row in kept.rollback.instances] == ["sms@2"]
     assert len(told["instances"]) == 2
 
 
 def test_of_commands_without_number_the_newest_are_kept() -> None:
     told = document(run(), SECOND, FIRST.id, outcome(SECOND, FAILED, DRAINED), (), Exit.DEGRADED)
     for number in range(50):
-        told |= {"seconds": float(number), "earlier": [each.to_json() for each in before(told)]}
+        told |= replace(read(told), seconds=float(number), earlier=before(told)).to_json()
     assert [each["seconds"] for each in told["earlier"]] == [*map(float, range(29, 49))]
 
 
 TOML = "/srv/shop/unitq.toml"
-BACK = Back(THIRD, outcome(THIRD, FAILED))
-CUT = Back(THIRD, outcome(THIRD, WAITING, interrupted=True))
+BACK = RollbackOutcome(THIRD, outcome(THIRD, FAILED))
+CUT = RollbackOutcome(THIRD, outcome(THIRD, WAITING, interrupted=True))
 
 EACH = "1 of 1 instances were attempted; 1 failed"
 MENDED = "once the cause is mended"
 DEPLOY = f"`unitq -c {TOML} deploy`"
-ON, AWAY = "`unitq -a shop rollout resume` goes on", "`unitq -a shop rollback` goes back"
-SAME = "the same command again goes on from here"
+ON, AWAY = "`unitq -a shop rollout resume` continues", "`unitq -a shop rollback` goes back"
+SAME = "the same command continues from here"
 OTHER = "`unitq -a shop history` lists what else `unitq -a shop rollback N` may go to"
-AFTER = "what was begun goes on in systemd: `unitq -a shop status` tells; then"
+AFTER = "systemd finishes what was ordered: `unitq -a shop status` shows it; then"
 
 
 @pytest.mark.parametrize(
@@ -355,8 +357,8 @@ AFTER = "what was begun goes on in systemd: `unitq -a shop status` tells; then"
         (run(cut_off=True), Exit.DEGRADED, None, f"1 not touched; {MENDED}, {ON}, {AWAY}"),
         (run("restart", None), Exit.DEGRADED, None, f"1 not touched; {MENDED}, {SAME}"),
         (run(), Exit.DEGRADED, BACK,
-         f"{EACH}; {MENDED}, {ON} with the way back; or {DEPLOY}"),
-        (run(), Exit.DEGRADED, CUT, f"1 not touched; the rollback is not complete: {ON} with it"),
+         f"{EACH}; {MENDED}, {ON} the rollback; or {DEPLOY}"),
+        (run(), Exit.DEGRADED, CUT, f"1 not touched; the rollback is not complete: {ON} it"),
         (run(), Exit.ROLLED_BACK, BACK, f"{MENDED}, {DEPLOY}"),
         (run(), Exit.INTERRUPTED, None, f"1 not touched; {ON}, {AWAY}"),
         # Not `rollback`: that would go further back.
@@ -368,7 +370,9 @@ AFTER = "what was begun goes on in systemd: `unitq -a shop status` tells; then"
         (run(), Exit.KILLED, None, None),
     ],
 )  # fmt: skip
-def test_what_to_type_next(made: Run, code: Exit, back: Back | None, expected: str | None) -> None:
+def test_what_to_type_next(
+    made: Run, code: Exit, back: RollbackOutcome | None, expected: str | None
+) -> None:
     done = outcome(SECOND, FAILED, WAITING)
     told = document(made, SECOND, FIRST.id, done, (), code, back)
     assert told["next"] == expected
@@ -389,7 +393,7 @@ def test_one_that_could_not_be_told_anything_is_as_it_was() -> None:
 
 
 def test_a_way_back_that_broke_off_is_no_way_back() -> None:
-    back = Back(THIRD, outcome(THIRD, HEALTHY, broken="/var/x: Read-only file system"))
+    back = RollbackOutcome(THIRD, outcome(THIRD, HEALTHY, broken="/var/x: Read-only file system"))
     assert back.exit is Exit.DEGRADED
     told = document(run(), SECOND, FIRST.id, outcome(SECOND, FAILED), (), Exit.DEGRADED, back)
     assert told["error"] == "/var/x: Read-only file system"

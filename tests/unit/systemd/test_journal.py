@@ -77,7 +77,7 @@ def test_what_was_printed_twice_over_is_read(journalctl: Path) -> None:
     fields = WHOLE | {"MESSAGE": ["begins a", "begins b"]}
     with journalctl.open("a") as file:
         file.write(f"print({json.dumps(fields)!r})\n")
-    found = journal.printed_by([START], None, 5, ended=False, user=True)
+    found = journal.output_by_invocation([START], None, 5, ended=False, user=True)
     assert [each.text for each in found[START]] == ["begins a"]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import select
 from signal import SIGTERM
 from typing import Any
 
 import pytest
 
-from unitq.systemd import bus
+from unitq.errors import NoSystemdError
+from unitq.systemd import bus, manager
 from unitq.systemd.errors import BusLostError
 from unitq.systemd.manager import Systemd
 
@@ -51,7 +53,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     breaks = {"KillUnit", "StopUnit", "ResetFailedUnit", "RestartUnit"}
     monkeypatch.setattr(bus, "import_pystemd", lambda: None)
-    monkeypatch.setattr(bus, "opened", lambda **_: (Bus(calls, breaks), True))
+    monkeypatch.setattr(bus, "connect", lambda **_: (Bus(calls, breaks), True))
     return calls
 
 
@@ -92,3 +94,24 @@ def test_who_listens_is_told_that_something_was_missed(systemd: Systemd, called:
     systemd.unsubscribe()
     systemd.stop("a.service")
     assert called[2:] == ["StopUnit", "StopUnit"]
+
+
+@pytest.mark.parametrize(("interrupted", "seconds"), [(False, 60), (True, 5)])
+def test_who_was_told_to_end_does_not_wait_long_for_a_systemd_that_has_gone(
+    systemd: Systemd, monkeypatch: pytest.MonkeyPatch, interrupted: bool, seconds: int
+) -> None:
+    # At the end of a shutdown all processes get SIGTERM, and nobody answers any more.
+    clock = [0.0]
+
+    def gone(**_: object) -> None:
+        raise NoSystemdError("no systemd to talk to")
+
+    def sleep(*_: object) -> None:
+        clock[0] += 0.5
+
+    monkeypatch.setattr(bus, "connect", gone)
+    monkeypatch.setattr(manager, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(select, "select", sleep)
+    with pytest.raises(NoSystemdError):
+        systemd.reconnect(lambda: interrupted)
+    assert clock[0] == seconds + 0.5

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from unitq.cli.ctl.call import Call
     from unitq.instances import observe
-    from unitq.instances.state import Seen
+    from unitq.instances.state import Observed
     from unitq.rollout.engine.rollout import Rollout
     from unitq.rollout.executor import Progress, Stop
     from unitq.rollout.in_flight import InFlightTracker
@@ -51,7 +51,7 @@ class Teller(Notes):
     def update(
         self,
         rollout: Rollout,
-        seen: Mapping[InstanceName, Seen],  # noqa: ARG002
+        seen: Mapping[InstanceName, Observed],  # noqa: ARG002
         now: float,  # noqa: ARG002
     ) -> None:
         """Prints what has changed."""
@@ -98,7 +98,7 @@ class Teller(Notes):
 
     def _close(self, report: Report) -> None:
         well = report.exit_code == Exit.OK
-        for row in report.last.way.instances:
+        for row in report.instances:
             if row.phase == Phase.WAITING and not well:
                 worker, _, number = row.instance.rpartition("@")
                 name = self._name(InstanceName(worker, int(number)))

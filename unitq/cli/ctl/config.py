@@ -225,7 +225,7 @@ def _scopes(scope: Scope) -> list[Scope]:
         return [scope]
     found: dict[str, Path] = {}
     for app in state.apps(scope.layout):
-        path = Path(state.installed(scope.layout, app).config)
+        path = Path(state.require_current(scope.layout, app).config)
         if app_of(path) == app:
             found[app] = path
         elif scope.app in (None, app):

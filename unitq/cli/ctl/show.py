@@ -108,7 +108,7 @@ def tail(call: Call) -> Code:
         return _followed(journal.follow(unit, user=user))
     count = int(modifier[1:]) if modifier else _BYTES
     try:
-        text = journal.printed(unit, count, user=user)
+        text = journal.unit_output(unit, count, user=user)
     except UnitqError as problem:
         echo(error(name, "unknown error reading log"))
         say(problem.message)

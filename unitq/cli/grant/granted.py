@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> None:
     invocation = os.environ.get("INVOCATION_ID", "by-hand")
     unit = model.unit(verb, app, account)
     with (
-        output.kept(unit, invocation, group) as (out, errors),
+        output.keep(unit, invocation, group) as (out, errors),
         redirect_stdout(out),
         redirect_stderr(errors),
     ):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from unitq.api import App
-    from unitq.orphans.drain import Drain, Drained
+    from unitq.orphans.drain import Drain, DrainResult
 
 _PID_MAX = 1 << 22  # of Linux on 64 bits (proc(5))
 
@@ -69,7 +69,7 @@ def orphans(app: App, pids: tuple[int, ...], as_json: bool, drain: bool, yes: bo
         with suppress(OSError):
             echo(words, err=as_json)
 
-    def may_kill(drain: Drain, left: Sequence[Drained]) -> bool | None:
+    def may_kill(drain: Drain, left: Sequence[DrainResult]) -> bool | None:
         if yes or not sys.stdin.isatty():
             return yes
         for line in drain.in_hand(left):

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from unitq.errors import Exit
 from unitq.orphans.evidence import Claim, Mark
 from unitq.orphans.orphan_list import account, queues
-from unitq.orphans.ownership import Kept
+from unitq.orphans.ownership import OwnerKind
 from unitq.printable import one_line
-from unitq.queues.job_text import job_text, shown
+from unitq.queues.job_text import job_text, short_text
 from unitq.text import duration, plural, table, unitq
 
 if TYPE_CHECKING:
-    from unitq.orphans.drain import Drained
+    from unitq.orphans.drain import DrainResult
     from unitq.orphans.evidence import Orphan
     from unitq.orphans.orphan_list import OrphanList
 
@@ -102,12 +102,12 @@ def _command(orphan: Orphan) -> str:
 
 
 def _details(found: OrphanList, orphan: Orphan) -> list[str]:
-    lines = [f"kept by: {found.keepers[orphan.process.pid].words}"]
+    lines = [f"kept by: {found.owners[orphan.process.pid].words}"]
     if orphan.children:
         lines.append(f"its children: {', '.join(str(each.pid) for each in orphan.children)}")
     names = queues(orphan)
     if names:
-        lines.append(f"queues: {', '.join(map(shown, names))}")
+        lines.append(f"queues: {', '.join(map(short_text, names))}")
     for each in orphan.registrations:
         lines += [f"in hand: {job_text(job, found.now)}" for job in each.jobs]
     lines.append(f"known by: {', '.join(_KNOWN_BY[mark] for mark in orphan.marks)}")
@@ -140,7 +140,7 @@ def _how_many_claimed(found: OrphanList) -> str:
     return f" · {plural(count, 'process')} claimed, and left alone" if count else ""
 
 
-def _outcome(one: Drained) -> str:
+def _outcome(one: DrainResult) -> str:
     if one.killed:
         words = f"killed (PID {', '.join(map(str, one.killed))})"
         return words if one.ended else f"{words}, and not gone yet"
@@ -178,19 +178,19 @@ def next_steps(found: OrphanList) -> list[str]:
         return []
     lines = []
     left = [each.process.pid for each in found.look.orphans if each.process.pid in found.left]
-    kinds = {found.keepers[pid].kind for pid in left}
+    kinds = {found.owners[pid].kind for pid in left}
     typed = unitq(found.app, user=found.user)
     # What has a keeper that starts it again must be ended there first.
-    if Kept.SUPERVISORD in kinds:
-        programs = sorted({found.keepers[pid].program for pid in left} - {""})
+    if OwnerKind.SUPERVISORD in kinds:
+        programs = sorted({found.owners[pid].program for pid in left} - {""})
         stop = shlex.join(["supervisorctl", "stop", *(programs or ("NAME",))])
         lines.append(
             "supervisord may start another in its place: `unitq takeover FILE` lets jobs finish, "
             f"`{stop}` only if its stopsignal does"
         )
-    if Kept.UNIT in kinds:
+    if OwnerKind.UNIT in kinds:
         lines.append("`systemctl disable --now UNIT` first: it may start another in its place")
-    if Kept.CONTAINER in kinds:
+    if OwnerKind.CONTAINER in kinds:
         lines.append("end the container where it is managed: it may start another in its place")
     if left:
         again = "once more " if found.drained else ""

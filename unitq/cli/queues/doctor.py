@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from unitq.cli.output import confirm, echo, echo_json, echo_lines
 from unitq.errors import ConfigError, Exit
-from unitq.queues.job_text import job_text, shown
+from unitq.queues.job_text import job_text, short_text
 from unitq.text import plural, table
 
 if TYPE_CHECKING:
@@ -42,21 +42,21 @@ def examine(app: App, *, as_json: bool, prune: bool, yes: bool) -> int:
 def _lines(registered: RegistrationList) -> list[str]:
     lines = [f"{registered.app} · {registered.redis} · host {registered.host}"]
     workers, samples = registered.workers, registered.samples
-    now, counts = samples[0].time, Counter(worker.finding.standing for worker in workers)
+    now, counts = samples[0].time, Counter(worker.finding.status for worker in workers)
     rows = []
     for worker in workers:
         finding = worker.finding
-        if finding.standing != "serving":
+        if finding.status != "serving":
             jobs = ", ".join(job_text(job, now) for job in finding.jobs) or "-"
             outcome = worker.pruned.words if worker.pruned else finding.why
-            name = shown(finding.registration.id)
-            rows.append((name, finding.standing.value, jobs, outcome))
+            name = short_text(finding.registration.id)
+            rows.append((name, finding.status.value, jobs, outcome))
     if rows:
         # The last column is as long as it wants to be.
         lines += table(("WORKER", "STATE", "JOB IN HAND", "WHY"), rows)
     for _, job in registered.stale_jobs:
         note = f"; {job.note}" if job.note else ""
-        lines.append(f"{shown(job.queue)}: {job_text(job, now)}: {job.stale}{note}")
+        lines.append(f"{short_text(job.queue)}: {job_text(job, now)}: {job.stale}{note}")
     if workers:
         parts = [f"{counts[state]} {state}" for state in registered.states if counts[state]]
         lines.append(f"{plural(len(workers), 'worker')} registered: {', '.join(parts)}")

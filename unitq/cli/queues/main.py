@@ -12,7 +12,7 @@ from unitq.cli.output import echo, echo_json, echo_lines, is_terminal
 from unitq.cli.queues.text import cells
 from unitq.cli.scope import scope_options
 from unitq.errors import Exit, UnitqError
-from unitq.queues.job_text import job_text, shown
+from unitq.queues.job_text import job_text, short_text
 from unitq.text import duration, plural, table
 from unitq.toml.values import SPAN, span
 
@@ -114,9 +114,9 @@ def _print(queues: QueueList, *, as_json: bool) -> None:
     if jobs:
         lines += ["", f"in hand: {plural(len(jobs), 'job')}"]
     for job in jobs[:_JOBS_SHOWN]:
-        worker = f", {shown(job.worker)}" if job.worker else ""
+        worker = f", {short_text(job.worker)}" if job.worker else ""
         stale = f" · {job.stale}" if job.stale else ""
-        lines.append(f"  {job_text(job, time)} ({shown(job.queue)}{worker}){stale}")
+        lines.append(f"  {job_text(job, time)} ({short_text(job.queue)}{worker}){stale}")
     if len(jobs) > _JOBS_SHOWN:
         lines.append(f"  and {len(jobs) - _JOBS_SHOWN} more; --json has them all")
     echo_lines(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.queues.job_text import shown
+from unitq.queues.job_text import short_text
 from unitq.queues.queue_list import LENGTHS
 from unitq.text import duration
 
@@ -30,7 +30,7 @@ def cells(rows: Sequence[QueueRow], time: float) -> tuple[list[str], list[list[s
         lines.append(
             [
                 # Anybody who may write to Redis names queues: nothing in it orders a terminal.
-                f"{preset}: {shown(name)}" if several else shown(name),
+                f"{preset}: {short_text(name)}" if several else short_text(name),
                 *(_number(getattr(lengths, name)) for name in LENGTHS),
                 _number(row.workers),
                 *_flow(row.flow),

@@ -175,7 +175,7 @@ def _summary(worker: WorkerStatus, status: Status) -> list[str]:
         "paused": sum(row.paused for row in rows),
         "on OLD CODE": sum(row.fresh is False and not row.instance.moved for row in rows),
         "on ANOTHER COMMIT": sum(bool(row.instance.moved) for row in rows),
-        "of which nothing tells the code": sum(row.instance.untold for row in rows),
+        "of which nothing tells the code": sum(row.instance.code_unknown for row in rows),
         "not to be read (not root)": sum(not row.instance.readable for row in rows),
     }
     parts = [f"{worker.serving} of {len(rows)} serving"]
@@ -216,7 +216,7 @@ def _trouble(row: InstanceStatus) -> str:
             f"{name}: runs {instance.replaced} as it was before that was deleted or renamed; "
             "another is there now: restart it"
         )
-    if row.unproved:
+    if row.unexplained:
         return (
             f"{name}: {plural(instance.restarts or 0, 'restart')}, and whether it crashes in a "
             "loop only the journal tells, which cannot be read: root may, and group systemd-journal"

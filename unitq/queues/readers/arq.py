@@ -1,7 +1,7 @@
 """arq.
 
-    Q                     ids -> milliseconds when they are due; jobs in hand stay in it
-    arq:in-progress:J     there while it is in hand
+    Q                     ids -> milliseconds when they are due; in-flight jobs stay in it
+    arq:in-progress:J     exists while a worker has it
     Q:health-check        of all workers of the queue: one line of text
 
 What a job is called is in a pickle, which is not opened.
@@ -13,35 +13,27 @@ from typing import TYPE_CHECKING
 
 from unitq.queues.commands import HOLE, commands_for
 from unitq.queues.model import Job, Registry
-from unitq.queues.reader import without_errors
+from unitq.queues.reader import by_queue, without_errors
 from unitq.queues.values import digest, text
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from unitq.queues.commands import Answer, Commands
+    from unitq.queues.commands import Reading
     from unitq.queues.reader import Notes, Source
-
-    Reading = Generator[Commands, list[Answer], Registry]
 
 _SHOWN = "1000"  # jobs of a queue, the longest due
 
 
-def read(source: Source, notes: Notes) -> Reading:
-    """What is in hand."""
+def read(source: Source, notes: Notes) -> Reading[Registry]:
+    """Returns the in-flight jobs."""
     now_ms = f"{source.now * 1000:.0f}"
     due = commands_for(source.queues, "ZRANGEBYSCORE", HOLE, "-inf", now_ms, "LIMIT", "0", _SHOWN)
-    told = without_errors((yield due), notes)
-    ids = [
-        (queue, job)
-        for queue, answer in zip(source.queues, told, strict=True)
-        for job in answer or ()
-    ]
+    ids = by_queue(source.queues, without_errors((yield due), notes))
     marks = commands_for([job for _, job in ids], "EXISTS", f"{source.prefix}in-progress:{HOLE}")
-    found = without_errors((yield marks), notes)
-    jobs = tuple(
-        Job(queue=queue, name="", id=text(job), since=None, hash=digest(job), worker=None)
-        for (queue, job), there in zip(ids, found, strict=True)
-        if there
+    begun = without_errors((yield marks), notes)
+    return Registry(
+        jobs=tuple(
+            Job(queue, id=text(job), hash=digest(job))
+            for (queue, job), mark in zip(ids, begun, strict=True)
+            if mark
+        )
     )
-    return Registry(jobs=jobs)

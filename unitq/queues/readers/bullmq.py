@@ -1,6 +1,6 @@
 """BullMQ.
 
-    p Q:active     ids of the jobs in hand
+    p Q:active     ids of the in-flight jobs
     p Q:J          name, data, processedOn (ms), pb (the worker's name, if it has one)
     p Q:J:lock     renewed for 30 s at a time by the worker that has it
     p Q:meta       paused
@@ -15,52 +15,43 @@ from typing import TYPE_CHECKING
 
 from unitq.queues.commands import HOLE, command, commands_for
 from unitq.queues.model import Job, Registry
-from unitq.queues.reader import without_errors
+from unitq.queues.reader import SHOWN, by_queue, without_errors
 from unitq.queues.values import digest, moment, text
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from unitq.queues.commands import Answer, Commands
+    from unitq.queues.commands import Commands, Reading
     from unitq.queues.reader import Notes, Source
 
-    Reading = Generator[Commands, list[Answer], Registry]
-
-_SHOWN = "999"  # jobs of a queue
 _GONE = -2  # PTTL: there is no such key
 
 
-def read(source: Source, notes: Notes) -> Reading:
-    """What is in hand in each queue."""
-    p = source.prefix
-    held = commands_for(source.queues, "LRANGE", f"{p}{HOLE}:active", "0", _SHOWN)
-    pauses = commands_for(source.queues, "HGET", f"{p}{HOLE}:meta", "paused")
-    told = without_errors((yield [*held, *pauses]), notes)
-    actives, marks = told[: len(source.queues)], told[len(source.queues) :]
-    active = [
-        (queue, text(job))
-        for queue, jobs in zip(source.queues, actives, strict=True)
-        for job in jobs or ()
-    ]
-    paused = [q for q, mark in zip(source.queues, marks, strict=True) if mark is not None]
-    asked = []
-    for queue, job in active:
-        asked.append(command("HMGET", f"{p}{queue}:{job}", "name", "data", "processedOn", "pb"))
-        asked.append(command("PTTL", f"{p}{queue}:{job}:lock"))
-    records = without_errors((yield asked), notes)
+def read(source: Source, notes: Notes) -> Reading[Registry]:
+    """Returns the in-flight jobs of each queue."""
+    p, queues = source.prefix, source.queues
+    active = commands_for(queues, "LRANGE", f"{p}{HOLE}:active", "0", SHOWN)
+    pauses = commands_for(queues, "HGET", f"{p}{HOLE}:meta", "paused")
+    answers = without_errors((yield [*active, *pauses]), notes)
+    ids = by_queue(queues, answers[: len(queues)])
+    marks = zip(queues, answers[len(queues) :], strict=True)
+    paused = [queue for queue, mark in marks if mark is not None]
+    commands: Commands = []
+    for queue, job in ids:
+        key = f"{p}{queue}:{text(job)}"
+        commands.append(command("HMGET", key, "name", "data", "processedOn", "pb"))
+        commands.append(command("PTTL", f"{key}:lock"))
+    records = without_errors((yield commands), notes)
     jobs = []
-    for index, (queue, job) in enumerate(active):
-        record, lock = records[2 * index : 2 * index + 2]
+    for (queue, job), record, lock in zip(ids, records[::2], records[1::2], strict=True):
         name, data, processed, worker = record or (None,) * 4
         stalled = lock == _GONE
         jobs.append(
             Job(
-                queue=queue,
-                name=text(name),
-                id=job,
-                since=moment(processed),
-                hash=digest(data or b""),
-                worker=text(worker) or None,
+                queue,
+                text(name),
+                text(job),
+                moment(processed),
+                digest(data or b""),
+                text(worker) or None,
                 stale="its lock is gone: stalled" if stalled else "",
                 note="BullMQ's check for stalled jobs puts it back" if stalled else "",
             )

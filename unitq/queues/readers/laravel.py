@@ -1,6 +1,6 @@
 """Laravel's queue:work, and Horizon above it.
 
-    p queues:Q:reserved    payloads of the jobs in hand -> when they go back into the queue
+    p queues:Q:reserved    payloads of the in-flight jobs -> when they go back into the queue
     r masters              Horizon: names -> seconds of their last heartbeat
     r supervisors          the same
     r supervisor:NAME      name, master, pid, status, processes (JSON), options (JSON)
@@ -14,80 +14,67 @@ from typing import TYPE_CHECKING
 
 from unitq.queues.commands import HOLE, command, commands_for
 from unitq.queues.model import Job, Registration, Registry
-from unitq.queues.reader import without_errors
-from unitq.queues.values import digest, moment, table, text
-from unitq.queues.values import pid as process
+from unitq.queues.reader import SHOWN, by_queue, two_by_two, without_errors
+from unitq.queues.values import digest, moment, pid, split_commas, table, text
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from unitq.queues.commands import Answer, Commands
+    from unitq.queues.commands import Answer, Commands, Reading
     from unitq.queues.reader import Notes, Source
 
-    Reading = Generator[Commands, list[Answer], Registry]
-
-_SHOWN = "999"  # jobs of a queue
 _SUPERVISOR_LASTS = 29  # seconds, as Horizon's own repository asks
 
 
-def read(source: Source, notes: Notes) -> Reading:
-    """What is in hand; the workers are not in Redis."""
+def read(source: Source, notes: Notes) -> Reading[Registry]:
+    """Returns the in-flight jobs; the workers are not in Redis."""
     answers = without_errors((yield _payloads(source)), notes)
     return Registry(jobs=_jobs(source, answers))
 
 
-def read_horizon(source: Source, notes: Notes) -> Reading:
+def read_horizon(source: Source, notes: Notes) -> Reading[Registry]:
     """The same, with Horizon's supervisors as the workers."""
     r = source.registry_prefix
     since = f"{source.now - _SUPERVISOR_LASTS:.0f}"
     supervisors = command("ZRANGEBYSCORE", f"{r}supervisors", since, "+inf")
     names, *answers = without_errors((yield [supervisors, *_payloads(source)]), notes)
-    fields = ("pid", "status", "processes", "options")
+    fields = ("pid", "status", "options")
     asked = [command("HMGET", f"{r}supervisor:{text(name)}", *fields) for name in names or ()]
-    records = without_errors((yield asked), notes) if asked else []
+    records = without_errors((yield asked), notes)
     workers = []
     for name, record in zip(names or (), records, strict=True):
-        pid, status, _, options = record or (None,) * 4
-        queues = str(table(options).get("queue") or "")
+        process, status, options = record or (None,) * 3
         workers.append(
             Registration(
-                id=text(name),
-                # A slug of the host's name, which is not always to be told from another one.
-                host=None,
-                pid=process(pid),
-                queues=tuple(queue for queue in queues.split(",") if queue),
-                since=None,
-                heartbeat=None,
+                text(name),
+                # No host: a slug of its name is not always to be told from another one.
+                pid=pid(process),
+                queues=split_commas(str(table(options).get("queue") or "")),
                 quiet="the supervisor is paused" if status == b"paused" else "",
             )
         )
-    why = "every supervisor is paused" if workers and all(one.quiet for one in workers) else ""
+    all_quiet = workers and all(worker.quiet for worker in workers)
+    why = "every supervisor is paused" if all_quiet else ""
     return Registry(tuple(workers), _jobs(source, answers), paused=why)
 
 
 def _payloads(source: Source) -> Commands:
     reserved = f"{source.prefix}queues:{HOLE}:reserved"
-    return commands_for(source.queues, "ZRANGE", reserved, "0", _SHOWN, "WITHSCORES")
+    return commands_for(source.queues, "ZRANGE", reserved, "0", SHOWN, "WITHSCORES")
 
 
 def _jobs(source: Source, answers: list[Answer]) -> tuple[Job, ...]:
-    return tuple(
-        _job(queue, payload, moment(expires), source.now)
-        for queue, answer in zip(source.queues, answers, strict=True)
-        for payload, expires in zip((answer or [])[::2], (answer or [])[1::2], strict=True)
-    )
-
-
-def _job(queue: str, payload: bytes, expires: float | None, now: float) -> Job:
-    told = table(payload)
-    late = expires is not None and expires <= now
-    return Job(
-        queue=queue,
-        name=str(told.get("displayName") or told.get("job") or ""),
-        id=str(told.get("uuid") or told.get("id") or ""),
-        since=None,
-        hash=digest(payload),
-        worker=None,
-        stale="reserved for longer than retry_after" if late else "",
-        note="the next pop puts it back" if late else "",
-    )
+    jobs = []
+    for queue, (payload, expires) in by_queue(source.queues, map(two_by_two, answers)):
+        record = table(payload)
+        at = moment(expires)
+        late = at is not None and at <= source.now
+        jobs.append(
+            Job(
+                queue,
+                str(record.get("displayName") or record.get("job") or ""),
+                str(record.get("uuid") or record.get("id") or ""),
+                hash=digest(payload),
+                stale="reserved for longer than retry_after" if late else "",
+                note="the next pop puts it back" if late else "",
+            )
+        )
+    return tuple(jobs)

@@ -17,7 +17,7 @@ from unitq.rollout.plan import Change
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from unitq.instances.state import Seen
+    from unitq.instances.state import Observed
     from unitq.model.names import InstanceName
     from unitq.model.settings import RolloutSettings
     from unitq.rollout.engine.instance import InstanceState
@@ -71,12 +71,12 @@ _OF_CHANGE = {
 }
 
 
-def traits(state: InstanceState, seen: Seen, wanted: str | None) -> frozenset[Trait | Phase]:
+def traits(state: InstanceState, seen: Observed, wanted: str | None) -> frozenset[Trait | Phase]:
     """Returns the traits of an instance; `wanted` is the revision that it has to run."""
     return frozenset(_traits(state, seen, wanted))
 
 
-def _traits(state: InstanceState, seen: Seen, wanted: str | None) -> Iterator[Trait | Phase]:
+def _traits(state: InstanceState, seen: Observed, wanted: str | None) -> Iterator[Trait | Phase]:
     phase, change = state.phase, state.planned.change
     yield phase
     if phase in IN_FLIGHT:

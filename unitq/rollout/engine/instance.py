@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.instances.state import EXITED, LEFT_BEHIND, Seen, ending_of, failure
+from unitq.instances.state import EXITED, LEFT_BEHIND, Observed, ending_of, failure
 from unitq.model.settings import Duration
 from unitq.rollout.plan import Change
 from unitq.systemd.exit_status import End, Ending
@@ -155,7 +155,7 @@ class Terms(NamedTuple):
         return Duration(f"{seconds:g}s", seconds)
 
 
-def step(state: InstanceState, seen: Seen, now: float, terms: Terms) -> InstanceState:
+def step(state: InstanceState, seen: Observed, now: float, terms: Terms) -> InstanceState:
     """Returns the state after `seen` was observed at `now`.
 
     A second step with the same observation changes nothing before `next_step_at()`.
@@ -188,7 +188,7 @@ def step(state: InstanceState, seen: Seen, now: float, terms: Terms) -> Instance
     return state
 
 
-def next_step_at(state: InstanceState, seen: Seen, terms: Terms) -> float:
+def next_step_at(state: InstanceState, seen: Observed, terms: Terms) -> float:
     """Returns when time alone may change the state; NEVER if only an observation can."""
     times = [NEVER]
     if state.phase in (Phase.HEALTHY, Phase.WAITING) and state.down is not None:
@@ -225,7 +225,7 @@ def next_probe_at(state: InstanceState, terms: Terms) -> float:
 # --- what we have ordered -------------------------------------------------------------------------
 
 
-def _stopping(state: InstanceState, seen: Seen, now: float) -> InstanceState:
+def _stopping(state: InstanceState, seen: Observed, now: float) -> InstanceState:
     state = _record_ending(state, seen)
     if seen.job or seen.active == "deactivating":
         return state
@@ -236,19 +236,19 @@ def _stopping(state: InstanceState, seen: Seen, now: float) -> InstanceState:
     return _still_empty(state, seen)
 
 
-def _still_empty(state: InstanceState, seen: Seen) -> InstanceState:
+def _still_empty(state: InstanceState, seen: Observed) -> InstanceState:
     if seen.down:
         return state
     # draining, drained -> failed: somebody cancelled the stop or started it again
     return started_externally(state, seen)
 
 
-def started_externally(state: InstanceState, seen: Seen) -> InstanceState:
+def started_externally(state: InstanceState, seen: Observed) -> InstanceState:
     """Returns the failed state of an instance that runs though it was told to stop."""
     return fail(state, f"it is {seen.active} ({seen.sub}) again: something else started it")
 
 
-def _starting(state: InstanceState, seen: Seen, now: float, terms: Terms) -> InstanceState:
+def _starting(state: InstanceState, seen: Observed, now: float, terms: Terms) -> InstanceState:
     state = _record_ending(state, seen)
     is_new = bool(seen.invocation) and seen.invocation != state.before
     # One that was still being started when it was touched is "activating" until it is stopped.
@@ -275,7 +275,7 @@ def _starting(state: InstanceState, seen: Seen, now: float, terms: Terms) -> Ins
     return _settle(state, seen)
 
 
-def _waiting(state: InstanceState, seen: Seen, now: float) -> InstanceState:
+def _waiting(state: InstanceState, seen: Observed, now: float) -> InstanceState:
     """Finds out whether one that waits is down for good, or comes back with its own code."""
     if seen.serving:
         served = state.lost is None and not state.gone_for_good
@@ -293,7 +293,7 @@ def _waiting(state: InstanceState, seen: Seen, now: float) -> InstanceState:
     return state if same else replace(state, down=down, lost=lost)
 
 
-def _adopt_surge(state: InstanceState, seen: Seen, now: float, terms: Terms) -> InstanceState:
+def _adopt_surge(state: InstanceState, seen: Observed, now: float, terms: Terms) -> InstanceState:
     there = seen.serving and seen.revision is not None and seen.revision == terms.wanted
     if state.planned.change is not Change.SURGE or not there:
         return state
@@ -301,27 +301,27 @@ def _adopt_surge(state: InstanceState, seen: Seen, now: float, terms: Terms) -> 
     return _settle(replace(state, begun=now), seen)
 
 
-def _settle(state: InstanceState, seen: Seen) -> InstanceState:
+def _settle(state: InstanceState, seen: Observed) -> InstanceState:
     return replace(state, phase=Phase.SETTLING, invocation=seen.invocation, ready=None, passed=0)
 
 
 # --- what somebody else does ----------------------------------------------------------------------
 
 
-def _notice_external_stop(state: InstanceState, seen: Seen) -> InstanceState:
+def _notice_external_stop(state: InstanceState, seen: Observed) -> InstanceState:
     """Records that somebody else told systemd to stop it, perhaps to start it again."""
     if state.phase not in (Phase.WAITING, Phase.KEPT, Phase.SETTLING, Phase.HEALTHY) and not (
         state.phase is Phase.STARTING and state.notified
     ):
         return state
-    if seen.job or not seen.told_to_stop or state.notified == seen.invocation:
+    if seen.job or not seen.stop_requested or state.notified == seen.invocation:
         return state
     # settling -> starting: what comes back gets the rest of the time
     phase = Phase.STARTING if state.phase is Phase.SETTLING else state.phase
     return replace(state, phase=phase, notified=seen.invocation, bouncing=True)
 
 
-def _after_external_stop(state: InstanceState, seen: Seen, now: float) -> InstanceState:
+def _after_external_stop(state: InstanceState, seen: Observed, now: float) -> InstanceState:
     """Returns the state after somebody else's stop: back, lost, or not known yet."""
     again = seen.invocation not in ("", state.notified)
     died = again and (seen.active == "failed" or seen.sub == "auto-restart")
@@ -345,7 +345,7 @@ def _after_external_stop(state: InstanceState, seen: Seen, now: float) -> Instan
 # --- what is observed -----------------------------------------------------------------------------
 
 
-def _kept(state: InstanceState, seen: Seen, now: float, terms: Terms) -> InstanceState:
+def _kept(state: InstanceState, seen: Observed, now: float, terms: Terms) -> InstanceState:
     """What served when the rollout began must serve at its end; what was down then need not."""
     if state.phase is Phase.KEPT and state.invocation != seen.invocation:
         state = replace(state, invocation=seen.invocation)
@@ -357,7 +357,7 @@ def _kept(state: InstanceState, seen: Seen, now: float, terms: Terms) -> Instanc
     return replace(state, current=True, ready=ready)
 
 
-def _watch(state: InstanceState, seen: Seen, now: float, terms: Terms) -> InstanceState:
+def _watch(state: InstanceState, seen: Observed, now: float, terms: Terms) -> InstanceState:
     if state.phase is Phase.SETTLING and state.begun is None:
         state = replace(state, begun=now)  # one that is kept
     if state.phase is Phase.SETTLING and not state.invocation:  # also one that is kept
@@ -394,14 +394,14 @@ def _watch(state: InstanceState, seen: Seen, now: float, terms: Terms) -> Instan
     return state
 
 
-def _about_to_start(seen: Seen) -> bool:
+def _about_to_start(seen: Observed) -> bool:
     """Whether it is being started, or "dead" in passing without a process that has ended."""
     if seen.active == "activating":
         return seen.sub != "auto-restart"
     return seen.active == "inactive" and seen.result == "success" and seen.code == 0
 
 
-def _recycles(state: InstanceState, seen: Seen) -> bool:
+def _recycles(state: InstanceState, seen: Observed) -> bool:
     """Whether a healthy worker exited 0, as many do after N jobs, and systemd starts it again."""
     return (
         seen.active in ("inactive", "activating", "deactivating")
@@ -422,7 +422,7 @@ def _check_deadline(state: InstanceState, now: float, terms: Terms) -> InstanceS
     return fail(state, f"still not healthy after {terms.chance}{said}")
 
 
-def _watch_surge(state: InstanceState, seen: Seen, now: float) -> InstanceState:
+def _watch_surge(state: InstanceState, seen: Observed, now: float) -> InstanceState:
     """A surge instance serves in the place of others, which must not wait for it for ever."""
     if not seen.down:
         return replace(state, down=None) if state.down is not None else state
@@ -432,14 +432,14 @@ def _watch_surge(state: InstanceState, seen: Seen, now: float) -> InstanceState:
     return lose(state, seen) if now >= state.down + PASSING else state
 
 
-def lose(state: InstanceState, seen: Seen) -> InstanceState:
+def lose(state: InstanceState, seen: Observed) -> InstanceState:
     """Returns the failed state of an instance that served and stays down."""
     if state.notified:
         return _stopped_externally(state, "and it was not started again")
     return fail(state, f"it ended and was not started again: {failure(seen)}")
 
 
-def _record_ending(state: InstanceState, seen: Seen) -> InstanceState:
+def _record_ending(state: InstanceState, seen: Observed) -> InstanceState:
     """How the old process ends shows only while its invocation is still the unit's."""
     if not state.before or seen.invocation not in ("", state.before):
         return state
@@ -458,7 +458,7 @@ def _stopped_externally(state: InstanceState, rest: str) -> InstanceState:
     return fail(state, f"somebody else stopped it {rest}")
 
 
-def external_changes(state: InstanceState, seen: Seen) -> tuple[str, ...]:
+def external_changes(state: InstanceState, seen: Observed) -> tuple[str, ...]:
     """Returns what somebody else did to an instance, once an order of ours ends their part."""
     stopped = state.notified and seen.down
     return (*state.external_changes, _STOPPED) if stopped else state.external_changes

@@ -15,7 +15,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from unitq.instances.state import Seen
+from unitq.instances.state import Observed
 from unitq.model.settings import Promote
 from unitq.rollout.engine.groups import Canaries, Trait, WorkerGroup, traits
 from unitq.rollout.engine.instance import (
@@ -116,9 +116,9 @@ class Rollout:
             workers.setdefault(state.instance.worker, []).append(state.planned)
         self.groups = {worker: WorkerGroup(mine, settings) for worker, mine in workers.items()}
         self._instances = {state.instance: state for state in states}
-        self._seen = dict.fromkeys(self._instances, Seen())
+        self._seen = dict.fromkeys(self._instances, Observed())
         self.instances: Mapping[InstanceName, InstanceState] = self._instances
-        self.seen: Mapping[InstanceName, Seen] = self._seen  # what was last observed
+        self.seen: Mapping[InstanceName, Observed] = self._seen  # what was last observed
         self._by_trait: dict[Trait | Phase, set[InstanceName]] = {
             trait: set() for trait in (*Trait, *Phase)
         }
@@ -243,7 +243,7 @@ class Rollout:
 
     # --- what changes it --------------------------------------------------------------------------
 
-    def advance(self, seen: Mapping[InstanceName, Seen], now: float) -> None:
+    def advance(self, seen: Mapping[InstanceName, Observed], now: float) -> None:
         """Takes what was observed since the last call, of those that it was observed of.
 
         Instances whose time has come are looked at again, too.
@@ -290,7 +290,7 @@ class Rollout:
         self.probe_times.set(name, next_probe_at(state, terms))
         self._soaked_at = None
 
-    def record_action(self, action: Action, seen: Seen, now: float) -> None:
+    def record_action(self, action: Action, seen: Observed, now: float) -> None:
         """Takes that this action was ordered; `seen` is the instance as it was before."""
         state, kind = self._instances[action.state.instance], action.kind
         if state.phase is Phase.FAILED:
@@ -353,7 +353,7 @@ class Rollout:
             state = replace(state, passed=state.passed + 1 if ok else 0, detail=detail)
         self.update(state)
 
-    def confirm(self, seen: Mapping[InstanceName, Seen], now: float) -> None:
+    def confirm(self, seen: Mapping[InstanceName, Observed], now: float) -> None:
         """Takes a look at the state itself, when nothing seems left to do.
 
         Only now "down" means that nothing is going to start it: among signals, systemd shows

@@ -53,7 +53,7 @@ def read(path: Path) -> str:
 def _read(path: Path, told_by: Sequence[Control], place: str) -> str:
     """As `read`, with no more rights than those have who decide which file it is."""
     try:
-        return text_file.decoded(read_as(path, FILE_MAX, told_by=told_by, public=True), path)
+        return text_file.decode(read_as(path, FILE_MAX, told_by=told_by, public=True), path)
     except UnreadableError as error:
         kind = NotPermittedError if error.denied else ConfigError
         raise kind(f"{place}: {error.reason}", hint=error.hint) from None

@@ -49,7 +49,7 @@ class Fleet(NamedTuple):
             for process, found in last.items()
             if process in down and found["ExecMainExitTimestamp"] and found["InvocationID"]
         ]
-        told = journal.told_to_stop(ran, user=self.scope.user)
+        told = journal.stop_orders(ran, user=self.scope.user)
         # Who may not read the journal learns nothing from finding nothing.
         unsure = not self.scope.user and os.getuid() != 0
         states = {}
@@ -84,19 +84,19 @@ def look(scope: Scope) -> Fleet:
             "no app is installed here",
             hint="`unitq ctl update` (`unitq deploy`) installs one; --user looks at your own units",
         )
-    revisions = {app: state.installed(scope.layout, app) for app in apps}
+    revisions = {app: state.require_current(scope.layout, app) for app in apps}
     systemd = scope.systemd()
     where = observe.machine(systemd, scope.layout)
     instances: dict[Process, observe.Instance] = {}
     for app, revision in revisions.items():
-        pinned = state.pinned_instances(scope.layout.app(app))
+        pinned = state.instances_with_pin(scope.layout.app(app))
         workers = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
         known = {*revision.instances, *pinned}
         found = observe.instances(systemd, where, app, workers, known)
         instances |= {
             Process(app, name): one
             for name, one in found.items()
-            if one.present or revision.wanted(name)
+            if one.present or revision.goal(name)
         }
     wanted = {
         app: {

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.instances.state import EXITED, Seen, failure
+from unitq.instances.state import EXITED, Observed, failure
 from unitq.rollout.plan import Change
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def description(facts: Facts, state: State) -> str:
         return f"pid {facts.pid}, uptime {timedelta(seconds=int(facts.age or 0.0))}"
     if state in (State.FATAL, State.BACKOFF):
         return failure(
-            Seen(
+            Observed(
                 active=facts.active,
                 sub=facts.sub,
                 result=facts.result,

@@ -12,8 +12,8 @@ import re
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cmdline.wrappers import Kind, named, take, unwrap
-from unitq.toml.values import MistakeError
+from unitq.cmdline.wrappers import Kind, take, unwrap, wrapper_of
+from unitq.toml.values import InvalidValueError
 from unitq.toml.values import user as checked_user
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ _MEANING = {
 def without_account(arguments: Sequence[str]) -> Account | None:
     """Returns the command behind `su`, `sudo` …; None: it is none of these, or does more."""
     name = posixpath.basename(arguments[0])
-    wrapper = named(name)
+    wrapper = wrapper_of(name)
     if name not in _TOOLS or wrapper is None:
         return None
     taken = take(wrapper, list(arguments))
@@ -112,7 +112,7 @@ def _is_name(account: str) -> bool:
     """Whether it is one that unitq.toml takes: `sudo -u '#1000'` is not."""
     try:
         checked_user(account)
-    except MistakeError:
+    except InvalidValueError:
         return False
     return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.config.lint import advice
+from unitq.config.lint import lint_app
 from unitq.config.parse import parse
 from unitq.errors import ConfigError
 from unitq.model.finding import Level, Seen
@@ -32,7 +32,7 @@ def beside(file: File, looks: Mapping[str, Looks], report: Report) -> None:
         app = parse(text if on else uncommented(text), source="", presets=presets)
     except ConfigError:
         return  # whoever reads the text next says what is wrong with it
-    found = advice(app, presets, {name: Seen(one.heads) for name, one in looks.items()})
+    found = lint_app(app, presets, {name: Seen(one.heads) for name, one in looks.items()})
     for draft in file.drafts:
         begin = f"workers.{draft.name}."
         for one in found:

@@ -50,7 +50,7 @@ class Draft:
     def write(self, output: str) -> Path:
         """Writes the file. Raises PreflightError."""
         target = Path(output).absolute()
-        with files.nothing_changed("cannot write"), folder.output(target.parent) as place:
+        with files.preflight_errors("cannot write"), folder.output(target.parent) as place:
             place.replace(target.name, self.imported.text.encode(), self.mode)
         return target
 

@@ -6,8 +6,8 @@ import posixpath
 import re
 from typing import TYPE_CHECKING
 
+from unitq.cmdline.invocation import program
 from unitq.config.types import SUPERVISOR_NAME
-from unitq.presets.detect import program
 from unitq.supervisor.ctl.names import counted, default
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.cmdline import exec_line
-from unitq.presets.detect import invocations
-from unitq.presets.detect import program as invoked
+from unitq.cmdline.invocation import invocations
+from unitq.cmdline.invocation import program as invoked
 from unitq.supervisor.importer.loops import loop
 
 if TYPE_CHECKING:

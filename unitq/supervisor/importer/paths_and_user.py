@@ -10,7 +10,7 @@ from unitq.cmdline.script_file import script_file
 from unitq.cmdline.shell import parse
 from unitq.supervisor.importer.names import code_of
 from unitq.toml.document import unsafe
-from unitq.toml.values import MistakeError
+from unitq.toml.values import InvalidValueError
 from unitq.toml.values import path as checked_path
 from unitq.toml.values import user as checked_user
 
@@ -100,7 +100,7 @@ def _path(text: str) -> str | None:
         return None
     try:
         return checked_path(clean)
-    except MistakeError:
+    except InvalidValueError:
         return None
 
 
@@ -133,7 +133,7 @@ def user(
         return
     try:
         draft.keys["user"] = checked_user(name)
-    except MistakeError as mistake:
+    except InvalidValueError as mistake:
         if given:
             part.left("user", str(mistake))
         else:

@@ -19,7 +19,7 @@ from unitq.supervisor.importer.peel import peel
 from unitq.supervisor.importer.stop_options import above, by_preset
 from unitq.supervisor.importer.toml_draft import Draft, File, checked_line, variables
 from unitq.supervisor.importer.translate import Imported
-from unitq.toml.values import MistakeError
+from unitq.toml.values import InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -146,7 +146,7 @@ def _draft(
         found = replace(found, arguments=relative(found.arguments, found.directory))
     try:
         line = checked_line(exec_line.line(found.arguments))
-    except MistakeError as mistake:
+    except InvalidValueError as mistake:
         part.left("command", f"no worker is written: {mistake}")
         return False
     draft.keys["command"] = line

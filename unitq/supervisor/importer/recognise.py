@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from unitq.config.scripts import heads, unread
 from unitq.presets import NONE
-from unitq.presets.detect import recognised
+from unitq.presets.detect import framework_of
 from unitq.supervisor.importer.detect import Looks
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def recogniser(scope: Scope) -> Recognise:
 
     def recognise(command: str, directory: str) -> Looks:
         seen = heads(command, directory)
-        found = recognised(presets, command, seen)
+        found = framework_of(presets, command, seen)
         missing = () if found else unread(command, directory, seen)
         return Looks(found[0] if found else None, seen, presets.get(NONE), missing)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cmdline import launchers
+from unitq.cmdline import invocation
+from unitq.cmdline.invocation import scripts, shell_script
 from unitq.cmdline.without_shell import stands_between
 from unitq.cmdline.wrappers import LAUNCHERS
 from unitq.config.option_lint import time_limit
 from unitq.model import duration
 from unitq.model.app import KillMode
-from unitq.presets.detect import scripts, shell_script
 
 if TYPE_CHECKING:
     from unitq.cmdline.without_shell import Plain
@@ -34,7 +34,7 @@ def above(line: str, found: Plain, looks: Looks) -> str:
     heads = looks.heads
     if not found.hands_over:
         return "a shell"
-    between = launchers.stands_between(line) or shell_script(line, heads)
+    between = invocation.stands_between(line) or shell_script(line, heads)
     if between or any(heads.get(path) for path in scripts(line, heads)):
         return between
     if looks.preset is None and looks.unread:
@@ -62,7 +62,7 @@ def by_preset(draft: Draft, preset: Preset, between: str, wanted: str = "") -> S
     """
     command = str(draft.keys["command"])
     draft.keys["preset"] = preset.name
-    stop = preset.fitted(command).stop
+    stop = preset.for_command(command).stop
     longest = time_limit(preset, command)
     chosen = duration.parse(wanted) if wanted else stop.timeout
     limit = f"{longest:.15g}s" if longest > chosen.seconds else str(chosen)
@@ -77,7 +77,7 @@ def _whom(draft: Draft, stop: PresetStop, between: str) -> tuple[KillMode, str]:
     if stop.kill_mode is not KillMode.MIXED or not between:
         return stop.kill_mode, stop.why
     # What the command line shows makes the mode by itself: see fitting.py.
-    if not launchers.stands_between(str(draft.keys["command"])):
+    if not invocation.stands_between(str(draft.keys["command"])):
         if stop.signal not in stop.drains_all:
             return stop.kill_mode, (
                 f"{between} is the main process: write `exec` before the worker's command in it"
@@ -142,7 +142,7 @@ def _as_framework(part: Part, program: Program, draft: Draft, preset: Preset, be
     settings, given = program.settings, program.given
     chosen = "stopwaitsecs" in given and settings.stopwaitsecs > DEFAULT_WAIT
     now = by_preset(draft, preset, between, wait(settings) if chosen else "")
-    stop = preset.fitted(str(draft.keys["command"])).stop
+    stop = preset.for_command(str(draft.keys["command"])).stop
     before = (
         f"{settings.stopsignal} to {to(not settings.stopasgroup)} and SIGKILL after "
         f"{settings.stopwaitsecs} s"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from unitq.toml.document import VALUE_MAX, unsafe
 from unitq.toml.document import toml as basic
-from unitq.toml.values import MistakeError, variable
+from unitq.toml.values import InvalidValueError, variable
 from unitq.toml.values import command as checked_command
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ def toml(value: Any) -> str:
 
 
 def checked_line(line: str) -> str:
-    """The command line as unitq.toml takes it. Raises MistakeError where it does not."""
+    """The command line as unitq.toml takes it. Raises InvalidValueError where it does not."""
     if bad := unsafe(line, _LINE_MAX):
-        raise MistakeError(why=f"its command {bad}")
+        raise InvalidValueError(why=f"its command {bad}")
     return checked_command(line)
 
 
@@ -46,7 +46,7 @@ def variables(part: Part | None, pairs: Sequence[tuple[str, str]]) -> dict[str, 
         if not why:
             try:
                 variable(name)
-            except MistakeError as mistake:
+            except InvalidValueError as mistake:
                 why = str(mistake)
         if not why:
             kept[name] = value

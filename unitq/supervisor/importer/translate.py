@@ -26,7 +26,7 @@ from unitq.supervisor.importer.account import Report
 from unitq.supervisor.importer.options import options
 from unitq.supervisor.importer.peel import peel
 from unitq.supervisor.importer.toml_draft import Draft, File, checked_line, variables
-from unitq.toml.values import MistakeError
+from unitq.toml.values import InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -373,7 +373,7 @@ def _line(
         line = exec_line.line(found.arguments)
     try:
         return checked_line(line)
-    except MistakeError as mistake:
+    except InvalidValueError as mistake:
         raise _UnusableError(str(mistake)) from None
 
 

@@ -28,7 +28,7 @@ from unitq.supervisor.importer.peel import peel
 from unitq.supervisor.importer.toml_draft import Draft, File, checked_line, toml, variables
 from unitq.supervisor.importer.translate import Imported
 from unitq.toml.messages import refusal
-from unitq.toml.values import MistakeError
+from unitq.toml.values import InvalidValueError
 from unitq.toml.values import user as checked_user
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ class _Unit:
             line = command.lstrip("-@+!")
         try:
             line = checked_line(line)
-        except MistakeError as mistake:
+        except InvalidValueError as mistake:
             raise ConfigError(f"{self.wishes.source}: ExecStart: {mistake}") from None
         if named := sorted({one[1] for one in _SPECIFIER.finditer(line)} & _OF_THE_UNIT):
             self.part.decide(
@@ -320,7 +320,7 @@ class _Unit:
             try:
                 if name:
                     self.draft.keys[key] = checked_user(name)
-            except MistakeError as mistake:
+            except InvalidValueError as mistake:
                 self.part.left(key.capitalize(), str(mistake))
 
     def _given(self) -> list[tuple[str, str]]:
@@ -389,7 +389,7 @@ class _Unit:
             )
             return
         now = stop_options.by_preset(draft, preset, between, limit)
-        stop = preset.fitted(line).stop
+        stop = preset.for_command(line).stop
         alone = mode in ("mixed", "process")
         drains = (*stop.drains, *stop.drains_all) if alone else stop.drains_all
         if self.text.every("Service", "ExecStop"):

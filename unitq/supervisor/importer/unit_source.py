@@ -59,7 +59,7 @@ def files(source: Source) -> tuple[str, ...]:
 def _read(path: Path, main: Path) -> str:
     try:
         content = read_as(path, _MOST, told_by=authors(main), public=True)
-        return text_file.decoded(content, path)
+        return text_file.decode(content, path)
     except UnreadableError as error:
         kind = NotPermittedError if error.denied else ConfigError
         raise kind(f"{path}: {error.reason}", hint=error.hint) from None

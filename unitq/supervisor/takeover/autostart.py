@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.errors import ConfigError, PreflightError
 from unitq.linux import files
 from unitq.linux.folder import SharedError, alone, words
-from unitq.linux.trust import ROOT, resolved
+from unitq.linux.trust import ROOT, resolve
 from unitq.supervisor.conf import files as conf_files
 from unitq.supervisor.conf.ini import Ini
 from unitq.supervisor.conf.programs import include_patterns, read
@@ -96,7 +96,7 @@ def _place(file: str) -> Iterator[tuple[Folder, str]]:
     What a link leads to is changed, and the link stays. Raises SharedError where another account
     than root could put something else there. One that only owns the file itself cannot.
     """
-    with resolved(file) as found:
+    with resolve(file) as found:
         path = found.path
         control = next((each for each in found.controls if each.path != path), None)
         if os.geteuid() == ROOT and control:
@@ -113,7 +113,7 @@ def refused(found: Configuration, sections: Sequence[str]) -> tuple[str, ...]:
     wrong: dict[str, None] = {}
     for section in sections:
         file = _file(found, section)
-        with files.nothing_changed("cannot switch autostart off"):
+        with files.preflight_errors("cannot switch autostart off"):
             try:
                 with _place(file):
                     continue
@@ -139,7 +139,7 @@ def _by_hand(file: str, sections: Sequence[str], error: SharedError) -> tuple[st
 
 @contextmanager
 def _nothing_changed(file: str, sections: Sequence[str]) -> Iterator[None]:
-    with files.nothing_changed("cannot switch autostart off"):
+    with files.preflight_errors("cannot switch autostart off"):
         try:
             yield
         except SharedError as error:

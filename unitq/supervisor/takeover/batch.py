@@ -25,7 +25,7 @@ from unitq.text import duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from unitq.instances.state import Seen
+    from unitq.instances.state import Observed
     from unitq.linux.interrupts import Interrupts
     from unitq.model.names import InstanceName
     from unitq.model.process import Process
@@ -68,7 +68,7 @@ class Abreast:
         self._warn = presenter.warn
         self._handover = Handover(
             planned.supervisord,
-            Path(planned.scope.layout.told(planned.app.name)),
+            Path(planned.scope.layout.takeover_notes(planned.app.name)),
             interrupts,
             lambda line: presenter.say(f"  {line}"),
             deadline,
@@ -254,7 +254,7 @@ class _Meanwhile(Presenter):
         """It is the progress, too."""
         yield self
 
-    def update(self, rollout: Rollout, seen: Mapping[InstanceName, Seen], now: float) -> None:  # noqa: ARG002
+    def update(self, rollout: Rollout, seen: Mapping[InstanceName, Observed], now: float) -> None:  # noqa: ARG002
         """Called after each step of the rollout's loop."""
         self._turn()
 

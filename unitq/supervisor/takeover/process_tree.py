@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from unitq.errors import NotPermittedError, PreflightError, UnitqError
 from unitq.linux import proc
 from unitq.linux.account import name_of
-from unitq.linux.process import alive, own_line, process
+from unitq.linux.process import alive, ancestry, process
 from unitq.linux.trust import ROOT
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _WRITES = os.O_WRONLY | os.O_RDWR
 def below(top: int) -> tuple[Process, ...]:
     """The process and everything below it, the top first; nothing where it is gone."""
     children: dict[int, list[int]] = {}
-    for pid in proc.every_pid():
+    for pid in proc.all_pids():
         if stat := proc.stat(pid):
             children.setdefault(stat.parent, []).append(pid)
     found = []
@@ -46,7 +46,7 @@ def has_begun_work(pid: int) -> bool:
     Standard input, output and error do not count: Supervisor gave it those.
     """
     try:
-        return any(_is_a_way(pid, *each) for each in proc.opened(pid) if each[0] > 2)
+        return any(_is_a_way(pid, *each) for each in proc.open_files(pid) if each[0] > 2)
     except FileNotFoundError:
         return False  # it has ended
     except PermissionError as error:
@@ -76,7 +76,7 @@ def kin(name: str, top: int) -> tuple[Process, ...]:
     group, _, own = name.partition(":")
     marks = {f"SUPERVISOR_GROUP_NAME={group}".encode(), f"SUPERVISOR_PROCESS_NAME={own}".encode()}
     found = []
-    for pid in proc.every_pid():
+    for pid in proc.all_pids():
         stat = proc.stat(pid)
         if pid == top or stat is None:
             continue
@@ -104,7 +104,7 @@ def belongs(pid: int, daemon: Process, accounts: frozenset[int]) -> None:
     found = alive(pid)
     if found is None:
         return
-    if found.parent != daemon.pid or found.ticks < daemon.ticks or pid in own_line():
+    if found.parent != daemon.pid or found.ticks < daemon.ticks or pid in ancestry():
         raise PreflightError(
             f"PID {pid} is no child of supervisord, PID {daemon.pid}: is that in a container?",
             hint="run `unitq takeover` where supervisord runs",

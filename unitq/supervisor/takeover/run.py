@@ -14,7 +14,7 @@ from unitq.errors import Exit, PreflightError, UnitqError
 from unitq.instances import observe
 from unitq.linux import files
 from unitq.revisions import state, store
-from unitq.rollout import in_the_way, install, ledger_store
+from unitq.rollout import blocking_rollout, install, ledger_store
 from unitq.rollout.observed_report import Run, report_of
 from unitq.rollout.operation import Operation
 from unitq.rollout.plan import Change
@@ -74,7 +74,7 @@ class Mover:
         )
         self._began = time()
         self._place = self._scope.layout.app(planned.app.name)
-        self._notes = Path(self._scope.layout.told(planned.app.name))
+        self._notes = Path(self._scope.layout.takeover_notes(planned.app.name))
         self._abreast = Abreast(planned, systemd, interrupts, deadline, presenter)
         self._kept: list[Kept] = []
         self._failure = ""
@@ -83,7 +83,7 @@ class Mover:
     def run(self, *, fail_on_kill: bool) -> Exit:
         """Moves all; returns the exit code. Raises where nothing was changed yet."""
         planned = self._planned
-        in_the_way.require_none(self._scope, planned.app.name)
+        blocking_rollout.require_none(self._scope, planned.app.name)
         before = state.current(self._place)
         # Everything is checked before the first change.
         self._prepared(planned.moves, "", warn=True)
@@ -172,8 +172,8 @@ class Mover:
 
     def _closed(self, before: Revision | None) -> None:
         """Looks at all once more, and keeps that this revision is a good one."""
-        revision = state.installed(self._scope.layout, self._planned.app.name)
-        with files.nothing_changed("cannot write the ledger"):
+        revision = state.require_current(self._scope.layout, self._planned.app.name)
+        with files.preflight_errors("cannot write the ledger"):
             book = ledger_store.begin(
                 self._place, "takeover", revision=revision.id,
                 previous=before.id if before else None, instances=len(revision.instances),
@@ -192,7 +192,7 @@ class Mover:
             path.unlink(missing_ok=True)
         with suppress(OSError):
             self._notes.rmdir()
-        self._say(told.last.summary[0])
+        self._say(told.summary[0])
         again = [
             name
             for move in self._planned.moves
@@ -269,7 +269,7 @@ class Mover:
         names = {worker.name for worker in move.workers}
         known = [
             one
-            for one in store.every(self._place, lambda _: None)
+            for one in store.read_all(self._place, lambda _: None)
             if one.workers and not names & {worker.name for worker in one.workers}
         ]
         whole = store.complete(self._place, known)

@@ -226,7 +226,7 @@ class Ending:
                 if not workers:
                     break
                 self._tell(members, f"; the shell above it, PID {top.pid}, is held")
-                with pidfd.held(one.pid for one in workers) as handles:
+                with pidfd.hold(one.pid for one in workers) as handles:
                     yield from self._finished(handles.values())
             else:
                 raise HandoverError(
@@ -312,7 +312,7 @@ class Ending:
             return False
 
     def _note(self, one: Process) -> None:
-        with files.nothing_changed("cannot note who was told"):
+        with files.preflight_errors("cannot note who was told"):
             files.folder(self._notes)
             files.link(self._notes / str(one.pid), str(one.ticks), synced=False)
 
@@ -364,7 +364,7 @@ class Ending:
 
     @contextmanager
     def _handle(self, pid: int) -> Iterator[Handle | None]:
-        with pidfd.held((pid,)) as held:
+        with pidfd.hold((pid,)) as held:
             yield held.get(pid)
 
     @contextmanager

@@ -101,7 +101,7 @@ def _seconds(worker: Worker) -> float:
 def _gentle(settings: Settings, worker: Worker, preset: Preset | None) -> bool:
     """Whether Supervisor's stop signal lets the job in hand finish."""
     if preset is not None:
-        stop = preset.fitted(worker.command).stop
+        stop = preset.for_command(worker.command).stop
         good = stop.drains_all if settings.stopasgroup else (*stop.drains, *stop.drains_all)
         return settings.stopsignal in good
     if settings.stopasgroup and worker.kill_mode is not KillMode.CONTROL_GROUP:

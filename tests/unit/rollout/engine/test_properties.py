@@ -24,7 +24,7 @@ from tests.harness.world import (
     scenes,
     simulated,
 )
-from unitq.instances.state import LEFT_BEHIND, Keeper, Seen, ending_of, failure
+from unitq.instances.state import LEFT_BEHIND, Observed, Wrapper, ending_of, failure
 from unitq.model.names import InstanceName
 from unitq.model.settings import Promote, Share
 from unitq.rollout.engine.instance import IN_FLIGHT, Action, ActionKind, Phase
@@ -243,102 +243,102 @@ def test_cut_short_anywhere_and_begun_again_it_ends_the_same(scene: Scene, cut: 
 # --- how a process ended, in words ----------------------------------------------------------------
 
 
-WATCHMEDO = Keeper("watchmedo", kills=True)
-BASH = Keeper("bash", caught=1 << 14)  # what is below it has a handler for SIGTERM
+WATCHMEDO = Wrapper("watchmedo", kills=True)
+BASH = Wrapper("bash", caught=1 << 14)  # what is below it has a handler for SIGTERM
 
 
 @pytest.mark.parametrize(
     ("seen", "expected"),
     [
-        (Seen("active", "running"), None),
-        (Seen("deactivating", "stop-sigterm"), None),
-        (Seen("inactive", "dead", code=1, status=0), Ending(End.DRAINED)),
+        (Observed("active", "running"), None),
+        (Observed("deactivating", "stop-sigterm"), None),
+        (Observed("inactive", "dead", code=1, status=0), Ending(End.DRAINED)),
         (
-            Seen("failed", "failed", result="exit-code", code=1, status=7),
+            Observed("failed", "failed", result="exit-code", code=1, status=7),
             Ending(End.DIED, "exited with status 7"),
         ),
         # SuccessExitStatus=7; and the next start after a failure.
-        (Seen("inactive", "dead", code=1, status=7), Ending(End.DRAINED)),
-        (Seen("deactivating", "stop-post", code=1, status=7), Ending(End.DRAINED)),
+        (Observed("inactive", "dead", code=1, status=7), Ending(End.DRAINED)),
+        (Observed("deactivating", "stop-post", code=1, status=7), Ending(End.DRAINED)),
         (
-            Seen("activating", "start-pre", code=1, status=7),
+            Observed("activating", "start-pre", code=1, status=7),
             Ending(End.DIED, "exited with status 7"),
         ),
-        (Seen("inactive", "dead", code=2, status=3), Ending(End.DIED, "died of SIGQUIT")),
-        (Seen("failed", "failed", code=3, status=11), Ending(End.DIED, "died of SIGSEGV")),
-        (Seen("failed", "failed", code=2, status=9), Ending(End.KILLED, "died of SIGKILL")),
-        (Seen("failed", "failed", code=2, status=99), Ending(End.DIED, "died of signal 99")),
+        (Observed("inactive", "dead", code=2, status=3), Ending(End.DIED, "died of SIGQUIT")),
+        (Observed("failed", "failed", code=3, status=11), Ending(End.DIED, "died of SIGSEGV")),
+        (Observed("failed", "failed", code=2, status=9), Ending(End.KILLED, "died of SIGKILL")),
+        (Observed("failed", "failed", code=2, status=99), Ending(End.DIED, "died of signal 99")),
         # The main process is done, and what it left behind is being killed.
         (
-            Seen("deactivating", "stop-sigkill", code=1, status=0),
+            Observed("deactivating", "stop-sigkill", code=1, status=0),
             Ending(End.DRAINED, LEFT_BEHIND),
         ),
         (
-            Seen("failed", "failed", result="timeout", code=1, status=0),
+            Observed("failed", "failed", result="timeout", code=1, status=0),
             Ending(End.DRAINED, LEFT_BEHIND),
         ),
         # It crashed; systemd cleans up after it.
         (
-            Seen("deactivating", "stop-sigkill", result="exit-code", code=1, status=1),
+            Observed("deactivating", "stop-sigkill", result="exit-code", code=1, status=1),
             Ending(End.DIED, "exited with status 1"),
         ),
         (
-            Seen("deactivating", "final-sigkill", result="signal", code=3, status=11),
+            Observed("deactivating", "final-sigkill", result="signal", code=3, status=11),
             Ending(End.DIED, "died of SIGSEGV"),
         ),
         # stop_timeout was over: the main process is still there, or has just been killed.
         (
-            Seen("deactivating", "stop-sigkill", result="timeout"),
+            Observed("deactivating", "stop-sigkill", result="timeout"),
             Ending(End.KILLED, AT_STOP_TIMEOUT),
         ),
         (
-            Seen("failed", "failed", result="timeout", code=2, status=9),
+            Observed("failed", "failed", result="timeout", code=2, status=9),
             Ending(End.KILLED, AT_STOP_TIMEOUT),
         ),
         # RuntimeMaxSec=: a time-out as well, and time to drain.
-        (Seen("deactivating", "stop-sigterm", result="timeout"), None),
+        (Observed("deactivating", "stop-sigterm", result="timeout"), None),
         # The main process is no worker, but keeps one.
         (
-            Seen("inactive", "dead", code=1, status=0, keeper=WATCHMEDO),
+            Observed("inactive", "dead", code=1, status=0, wrapper=WATCHMEDO),
             Ending(
                 End.UNKNOWN,
                 "watchmedo ended the worker below it, and nobody saw whether its job was finished",
             ),
         ),
-        (Seen("inactive", "dead", code=1, status=0, keeper=BASH), Ending(End.DRAINED)),
-        (Seen("inactive", "dead", code=2, status=15, keeper=BASH), Ending(End.DRAINED)),
+        (Observed("inactive", "dead", code=1, status=0, wrapper=BASH), Ending(End.DRAINED)),
+        (Observed("inactive", "dead", code=2, status=15, wrapper=BASH), Ending(End.DRAINED)),
         (
-            Seen("inactive", "dead", code=2, status=15, keeper=BASH._replace(caught=0)),
+            Observed("inactive", "dead", code=2, status=15, wrapper=BASH._replace(caught=0)),
             Ending(End.DIED, "died of SIGTERM"),
         ),
         (
-            Seen("failed", "failed", result="signal", code=2, status=15, keeper=BASH),
+            Observed("failed", "failed", result="signal", code=2, status=15, wrapper=BASH),
             Ending(End.DIED, "died of SIGTERM"),
         ),
         (
-            Seen("deactivating", "stop-sigkill", code=2, status=15, keeper=BASH),
+            Observed("deactivating", "stop-sigkill", code=2, status=15, wrapper=BASH),
             Ending(End.KILLED, "SIGKILL when bash above it had ended"),
         ),
         (
-            Seen("failed", "failed", result="timeout", code=2, status=15, keeper=BASH),
+            Observed("failed", "failed", result="timeout", code=2, status=15, wrapper=BASH),
             Ending(End.KILLED, AT_STOP_TIMEOUT),
         ),
     ],
 )
-def test_how_a_process_ended(seen: Seen, expected: Ending | None) -> None:
+def test_how_a_process_ended(seen: Observed, expected: Ending | None) -> None:
     assert ending_of(seen) == expected
 
 
 def test_one_that_was_killed_stays_killed_whatever_is_seen_later() -> None:
     name = InstanceName("a", 1)
-    old = Seen("active", "running", invocation="old", pid=1)
+    old = Observed("active", "running", invocation="old", pid=1)
     rollout = begin((PlannedChange(name, Change.RESTART, ""),), pace(Share(1)), {name: NEW})
     rollout.record_action(Action(rollout.instances[name], ActionKind.RESTART), old, 0.0)
     for later in (
         replace(old, job=True, active="deactivating", sub="stop-sigkill"),
         replace(old, job=True, active="deactivating", sub="stop-sigkill", code=1, status=0),
         replace(old, job=True, active="inactive", sub="dead", code=1, status=0),
-        Seen("active", "running", invocation="new", pid=2, revision=NEW),
+        Observed("active", "running", invocation="new", pid=2, revision=NEW),
     ):
         rollout.advance({name: later}, 1.0)
     slot = rollout.instances[name]
@@ -349,18 +349,18 @@ def test_one_that_was_killed_stays_killed_whatever_is_seen_later() -> None:
 @pytest.mark.parametrize(
     ("seen", "expected"),
     [
-        (Seen("failed", result="start-limit-hit"), "crashed too often"),
-        (Seen("failed", result="oom-kill"), "ran out of memory"),
-        (Seen("failed", result="timeout"), "timeout"),
-        (Seen("failed", result="exit-code", code=1, status=200), "200/CHDIR"),
-        (Seen("failed", result="exit-code", code=1, status=203), "203/EXEC"),
-        (Seen("failed", result="exit-code", code=1, status=217), "user does not exist"),
-        (Seen("failed", result="exit-code", code=1, status=3), "exited with status 3"),
-        (Seen("activating", "auto-restart", code=1, status=0), "exited with status 0"),
-        (Seen("failed", result="signal", code=2, status=15), "died of SIGTERM"),
-        (Seen("failed", result="resources"), "systemd says: resources"),
-        (Seen("activating", "start"), "it is activating (start)"),
+        (Observed("failed", result="start-limit-hit"), "crashed too often"),
+        (Observed("failed", result="oom-kill"), "ran out of memory"),
+        (Observed("failed", result="timeout"), "timeout"),
+        (Observed("failed", result="exit-code", code=1, status=200), "200/CHDIR"),
+        (Observed("failed", result="exit-code", code=1, status=203), "203/EXEC"),
+        (Observed("failed", result="exit-code", code=1, status=217), "user does not exist"),
+        (Observed("failed", result="exit-code", code=1, status=3), "exited with status 3"),
+        (Observed("activating", "auto-restart", code=1, status=0), "exited with status 0"),
+        (Observed("failed", result="signal", code=2, status=15), "died of SIGTERM"),
+        (Observed("failed", result="resources"), "systemd says: resources"),
+        (Observed("activating", "start"), "it is activating (start)"),
     ],
 )
-def test_why_a_process_is_not_running(seen: Seen, expected: str) -> None:
+def test_why_a_process_is_not_running(seen: Observed, expected: str) -> None:
     assert expected in failure(seen)

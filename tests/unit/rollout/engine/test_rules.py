@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.harness.world import MIN_HEALTHY, NEW, OLD, START_TIMEOUT, pace
-from unitq.instances.state import Seen
+from unitq.instances.state import Observed
 from unitq.model.names import InstanceName
 from unitq.model.settings import Duration, Promote, RolloutSettings, Share
 from unitq.rollout.engine.instance import (
@@ -23,7 +23,7 @@ from unitq.rollout.engine.rollout import Stage, begin
 from unitq.rollout.engine.schedule import deadline, next_actions
 from unitq.rollout.plan import Change, PlannedChange
 
-DOWN = Seen()
+DOWN = Observed()
 
 
 def number(instance: int | InstanceName) -> InstanceName:
@@ -64,9 +64,9 @@ class Bench:
         self.rollout.advance(self.unseen, self.now)
         self.unseen = {}
 
-    def process(self, revision: str, since: float) -> Seen:
+    def process(self, revision: str, since: float) -> Observed:
         self.lives += 1
-        return Seen(
+        return Observed(
             "active", "running", invocation=f"life {self.lives}", pid=self.lives, since=since,
             revision=revision,
         )  # fmt: skip
@@ -112,7 +112,7 @@ class Bench:
         return [(str(action.state.instance), action.kind) for action in found]
 
     def see(
-        self, instance: int | InstanceName, seen: Seen | None = None, **changes: object
+        self, instance: int | InstanceName, seen: Observed | None = None, **changes: object
     ) -> InstanceState:
         """Something is seen of an instance."""
         name = number(instance)
@@ -176,7 +176,7 @@ def test_a_restart_is_one_order_and_its_phases_are_as_they_were() -> None:
 
 def test_one_that_was_just_being_started_is_not_gone_before_it_is_stopped() -> None:
     bench = Bench(restart(1))
-    starting = Seen("activating", "start", invocation="theirs", pid=7, revision=OLD)
+    starting = Observed("activating", "start", invocation="theirs", pid=7, revision=OLD)
     bench.see(1, starting)
     assert bench.give() == [("a@1", ActionKind.RESTART)]
     bench.see(1, starting, job=True)  # systemd has not begun with it
@@ -209,7 +209,7 @@ def test_a_unit_text_changes_between_the_old_process_and_the_new_one() -> None:
     assert bench.give() == [("a@2", ActionKind.STOP)]
 
 
-CRASHED = Seen("activating", "auto-restart", invocation="old", code=1, status=1)
+CRASHED = Observed("activating", "auto-restart", invocation="old", code=1, status=1)
 
 
 def test_an_old_one_that_crashes_does_not_follow_a_release_that_is_not_proved() -> None:
@@ -285,7 +285,7 @@ def test_what_is_down_is_switched_at_once() -> None:
 
 def test_what_is_about_to_start_again_by_itself_is_stopped_before_its_text_changes() -> None:
     bench = Bench(restart(1, switches_unit_text=True))
-    bench.see(1, Seen("activating", "auto-restart", invocation="old", code=1, status=1))
+    bench.see(1, Observed("activating", "auto-restart", invocation="old", code=1, status=1))
     assert bench.give() == [("a@1", ActionKind.STOP)]
     bench.see(1, active="inactive", sub="dead", job=False)
     assert bench.give() == [("a@1", ActionKind.SWITCH)]
@@ -421,7 +421,7 @@ def test_after_a_failure_the_surge_is_left_as_capacity() -> None:
     bench.give()
     bench.replaced(3)
     bench.give()
-    bench.see(1, Seen("failed", "failed", invocation="x", result="exit-code", code=1, status=7))
+    bench.see(1, Observed("failed", "failed", invocation="x", result="exit-code", code=1, status=7))
     assert bench.fails()
     assert bench.ends()
     assert bench.due() == []
@@ -434,7 +434,7 @@ def test_the_surge_makes_up_for_what_failed_within_the_budget() -> None:
     bench.give()
     bench.replaced(3, 4)
     assert bench.give() == [("a@1", ActionKind.RESTART), ("a@2", ActionKind.RESTART)]
-    bench.see(1, Seen("failed", "failed", invocation="x", code=1, status=7))
+    bench.see(1, Observed("failed", "failed", invocation="x", code=1, status=7))
     bench.replaced(2)
     # One of two serves, and two are to: one of the surge stays.
     assert bench.give() == [("a@4", ActionKind.STOP)]
@@ -447,7 +447,7 @@ def test_a_surge_that_fails_is_not_waited_for() -> None:
     settings = pace(Share(0), max_surge=Share(1), max_failures=3)
     bench = Bench([*restart(1), *surge(2)], settings)
     bench.give()
-    bench.see(2, Seen("failed", "failed", invocation="x", code=1, status=7))
+    bench.see(2, Observed("failed", "failed", invocation="x", code=1, status=7))
     # Nothing can be replaced without it.
     assert bench.fails()
     assert bench.ends()
@@ -574,7 +574,7 @@ def test_canaries_go_first_and_are_watched_before_any_other_goes() -> None:
 def test_a_canary_that_an_earlier_rollout_was_just_starting_is_one() -> None:
     settings = pace(Share(2), canary=Share(1), canary_soak=SOAK)
     bench = Bench([*steps(Change.KEEP, 1, unproven=True), *restart(2, 3)], settings)
-    bench.see(1, Seen("activating", "start", invocation="new", pid=7, revision=NEW))
+    bench.see(1, Observed("activating", "start", invocation="new", pid=7, revision=NEW))
     assert bench.due() == []
     bench.replaced(1)
     bench.passes(30.0)
@@ -682,24 +682,24 @@ def test_canaries_of_a_rollout_that_was_cut_short_count() -> None:
 
 def test_what_an_earlier_rollout_has_just_started_is_waited_for() -> None:
     bench = Bench([*steps(Change.KEEP, 1, unproven=True), *restart(2)])
-    bench.see(1, Seen("activating", "start", invocation="new", pid=7, revision=NEW))
+    bench.see(1, Observed("activating", "start", invocation="new", pid=7, revision=NEW))
     assert bench.phases == ["settling", "waiting"]
     assert bench.due() == []
     bench.replaced(1)
     assert bench.give() == [("a@2", ActionKind.RESTART)]
     # systemd shows "dead" for a moment when it starts a crashed one again.
     bench = Bench([*steps(Change.KEEP, 1, unproven=True), *restart(2)])
-    bench.see(1, Seen())
+    bench.see(1, Observed())
     assert bench.phases == ["settling", "waiting"]
     bench.replaced(1)
     assert bench.give() == [("a@2", ActionKind.RESTART)]
     # But not for ever, and what crashes in a loop is not just started.
     bench = Bench(steps(Change.KEEP, 1, unproven=True))
-    bench.see(1, Seen("activating", "start", invocation="new", pid=7, revision=NEW))
+    bench.see(1, Observed("activating", "start", invocation="new", pid=7, revision=NEW))
     bench.passes(120.0)
     assert bench.slot(1).reason == "still not healthy after 2min"
     bench = Bench(steps(Change.KEEP, 1, unproven=True))
-    bench.see(1, Seen("activating", "auto-restart", invocation="new", code=1, status=7))
+    bench.see(1, Observed("activating", "auto-restart", invocation="new", code=1, status=7))
     assert bench.slot(1).reason == "it ended soon after its start: exited with status 7"
 
 
@@ -748,12 +748,12 @@ def test_what_is_down_and_has_to_wait_for_a_canary_is_not_waited_for() -> None:
 def test_failures_within_the_budget_stay_unavailable() -> None:
     bench = Bench(restart(1, 2, 3, 4), pace(Share(2), max_failures=1))
     assert len(bench.give()) == 2
-    bench.see(1, Seen("failed", "failed", invocation="x", code=1, status=7))
+    bench.see(1, Observed("failed", "failed", invocation="x", code=1, status=7))
     assert not bench.fails()
     assert bench.due() == []
     bench.replaced(2)
     assert bench.give() == [("a@3", ActionKind.RESTART)]
-    bench.see(3, Seen("failed", "failed", invocation="y", code=1, status=7))
+    bench.see(3, Observed("failed", "failed", invocation="y", code=1, status=7))
     assert bench.fails()
     assert bench.ends()
     assert bench.due() == []
@@ -763,7 +763,7 @@ def test_where_failures_take_all_that_may_be_unavailable_the_rollout_has_failed(
     bench = Bench([*restart(1, 2), *restart(1, 2, worker="b")], pace(Share(1), max_failures=5))
     b1, b2 = InstanceName("b", 1), InstanceName("b", 2)
     bench.give()
-    bench.see(1, Seen("failed", "failed", invocation="x", code=1, status=7))
+    bench.see(1, Observed("failed", "failed", invocation="x", code=1, status=7))
     bench.replaced(b1)
     # The other worker goes on.
     assert not bench.fails()
@@ -859,7 +859,7 @@ def test_probes_go_on_after_ctrl_c_and_after_a_failure() -> None:
     bench = Bench(restart(1, 2), pace(Share(2)), probes=1)
     bench.give()
     bench.starts(1)
-    bench.see(2, Seen("failed", "failed", invocation="x", code=1, status=7))
+    bench.see(2, Observed("failed", "failed", invocation="x", code=1, status=7))
     bench.rollout.halted = True
     assert bench.give() == [("a@1", ActionKind.PROBE)]
 
@@ -915,7 +915,7 @@ def test_somebody_restarts_what_settles() -> None:
     bench.see(1, active="inactive", sub="dead", pid=0, code=1)
     assert bench.phases == ["starting"]
     assert deadline(bench.rollout) == begun + 120.0
-    bench.see(1, Seen("activating", "start", invocation="theirs", pid=9))
+    bench.see(1, Observed("activating", "start", invocation="theirs", pid=9))
     bench.starts(1)
     assert bench.phases == ["settling"]
     assert bench.slot(1).external_changes == SOMEBODY
@@ -992,7 +992,7 @@ def test_somebody_restarts_it_and_it_dies() -> None:
     bench.give()
     bench.replaced(1)
     bench.stops(1)
-    bench.see(1, Seen("failed", "failed", invocation="theirs", code=1, status=7))
+    bench.see(1, Observed("failed", "failed", invocation="theirs", code=1, status=7))
     assert bench.slot(1).reason == "restarted by somebody else, and then: exited with status 7"
 
 
@@ -1040,24 +1040,24 @@ def test_somebody_stops_what_waits_and_it_is_replaced_all_the_same() -> None:
 @pytest.mark.parametrize(
     ("seen", "told"),
     [
-        (Seen("deactivating", "stop-sigterm", pid=1), True),
-        (Seen("deactivating", "stop-sigkill", pid=1), True),
-        (Seen("deactivating", "stop", pid=1), True),
+        (Observed("deactivating", "stop-sigterm", pid=1), True),
+        (Observed("deactivating", "stop-sigkill", pid=1), True),
+        (Observed("deactivating", "stop", pid=1), True),
         # It ended by itself, and what it has left behind is being stopped.
-        (Seen("deactivating", "stop-sigterm", code=1, status=1), False),
-        (Seen("deactivating", "stop-post", pid=1), False),
-        (Seen("deactivating", "final-sigterm", pid=1), False),
+        (Observed("deactivating", "stop-sigterm", code=1, status=1), False),
+        (Observed("deactivating", "stop-post", pid=1), False),
+        (Observed("deactivating", "final-sigterm", pid=1), False),
         # systemd itself wants it gone.
-        (Seen("deactivating", "stop-watchdog", pid=1, result="watchdog"), False),
-        (Seen("deactivating", "stop-sigterm", pid=1, result="oom-kill"), False),
-        (Seen("deactivating", "stop-sigterm", pid=1, result="timeout"), False),
-        (Seen("activating", "auto-restart"), False),
-        (Seen("inactive", "dead"), False),
-        (Seen("active", "running", pid=1), False),
+        (Observed("deactivating", "stop-watchdog", pid=1, result="watchdog"), False),
+        (Observed("deactivating", "stop-sigterm", pid=1, result="oom-kill"), False),
+        (Observed("deactivating", "stop-sigterm", pid=1, result="timeout"), False),
+        (Observed("activating", "auto-restart"), False),
+        (Observed("inactive", "dead"), False),
+        (Observed("active", "running", pid=1), False),
     ],
 )
-def test_whether_somebody_told_systemd_to_stop_it(seen: Seen, told: bool) -> None:
-    assert seen.told_to_stop is told
+def test_whether_somebody_told_systemd_to_stop_it(seen: Observed, told: bool) -> None:
+    assert seen.stop_requested is told
 
 
 def test_a_crash_is_nobody_else() -> None:

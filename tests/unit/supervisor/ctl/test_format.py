@@ -223,7 +223,7 @@ def made(text: str, before: Revision | None = None) -> Revision:
 def planned(before: Revision | None, after: Revision, *, stopped: tuple[str, ...] = ()) -> Plan:
     running = (
         {
-            name: Running(active=str(name) not in stopped, revision=before.wanted(name))
+            name: Running(active=str(name) not in stopped, revision=before.goal(name))
             for name in before.instances
         }
         if before
@@ -265,8 +265,8 @@ def test_old_code_is_a_change() -> None:
     found = planned(before, before)
     running = {
         InstanceName("sms", 1): Running(True, "0-abcdef"),
-        InstanceName("sms", 2): Running(True, before.wanted(InstanceName("sms", 2))),
-        InstanceName("mail", 1): Running(True, before.wanted(InstanceName("mail", 1))),
+        InstanceName("sms", 2): Running(True, before.goal(InstanceName("sms", 2))),
+        InstanceName("mail", 1): Running(True, before.goal(InstanceName("mail", 1))),
     }
     units = dict.fromkeys(before.units, "")
     found = plan(

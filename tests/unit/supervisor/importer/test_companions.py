@@ -6,7 +6,7 @@ import pytest
 
 from tests.harness.build import PRESETS
 from tests.unit.supervisor.importer.test_smallest import decisions, imported, of, program
-from unitq.presets.detect import recognised
+from unitq.presets.detect import framework_of
 from unitq.supervisor.importer.not_workers import companion
 
 SCHEDULERS = [
@@ -29,7 +29,7 @@ WORKERS = [
 
 @pytest.mark.parametrize("command", SCHEDULERS)
 def test_a_scheduler_runs_once(command: str) -> None:
-    assert recognised(PRESETS, command, {}) is None
+    assert framework_of(PRESETS, command, {}) is None
     (worker,) = of(
         found := imported(program(command, "numprocs=2", "process_name=%(process_num)s"))
     )
@@ -43,7 +43,7 @@ def test_a_scheduler_runs_once(command: str) -> None:
 
 @pytest.mark.parametrize("command", MONITORS)
 def test_a_monitor_takes_no_jobs(command: str) -> None:
-    assert recognised(PRESETS, command, {}) is None
+    assert framework_of(PRESETS, command, {}) is None
     (worker,) = of(found := imported(program(command)))
     assert (worker.singleton, worker.preset) == (False, None)
     assert "it takes no jobs, so no preset applies" in found.text
@@ -67,5 +67,5 @@ def test_a_worker_is_none_of_these(command: str) -> None:
 )
 def test_their_scripts_are_no_workers_either(program: str, head: str) -> None:
     heads = {program.split(maxsplit=1)[0]: f"#!/usr/bin/env x\n{head}"}
-    assert recognised(PRESETS, program, heads) is None
+    assert framework_of(PRESETS, program, heads) is None
     assert companion(program, heads) is not None

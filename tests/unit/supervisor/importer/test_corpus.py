@@ -18,12 +18,12 @@ import pytest
 from tests.harness.build import PRESETS, rendered
 from tests.harness.import_corpus import CASES, GOLDEN, OF_SUPERVISOR, file, imported, neutral
 from tests.unit.cli.test_cli import Done, unitq
-from unitq.config.lint import advice
+from unitq.config.lint import lint_app
 from unitq.config.parse import parse
 from unitq.errors import Exit
 from unitq.model.app import ROLLOUT, App, KillMode
 from unitq.model.finding import Level, Seen
-from unitq.presets.detect import recognised
+from unitq.presets.detect import framework_of
 from unitq.supervisor.conf import files as conf_files
 from unitq.supervisor.conf.ini import Ini
 from unitq.supervisor.conf.programs import read
@@ -74,7 +74,7 @@ def test_it_is_a_valid_file_that_renders(case: str) -> None:
     found = app(case)
     units = rendered(found).units
     assert len(units) == 2 + 2 * len(found.workers)
-    errors = {one.name for one in advice(found, PRESETS) if one.level is Level.ERROR}
+    errors = {one.name for one in lint_app(found, PRESETS) if one.level is Level.ERROR}
     # What only its owner can rewrite or choose; the comment above the worker says how.
     assert errors <= {"pipe", "loop", "elsewhere", "listens"}
 
@@ -180,7 +180,7 @@ def test_each_app_of_a_host_keeps_its_user_and_directory() -> None:
 def test_what_check_warns_of_stands_beside_the_worker(case: str) -> None:
     text = imported(case).text
     told = " ".join(re.findall(r"(?m)^# (.*)$", text))
-    for one in advice(app(case), PRESETS):
+    for one in lint_app(app(case), PRESETS):
         if one.level is not Level.NOTE:
             key = one.place.split(".", 2)[2]
             assert f"check: {key}: {one.message}" in told
@@ -190,7 +190,7 @@ def test_only_what_no_setting_could_avoid_is_warned_of() -> None:
     found = {
         f"{case}: {one.place.split('.', 1)[1]}"
         for case in CASES
-        for one in advice(app(case), PRESETS)
+        for one in lint_app(app(case), PRESETS)
         if one.level is not Level.NOTE
     }
     below = {f"shells: {name}.command" for name in (
@@ -219,7 +219,7 @@ def one_program(
     ini.read(text, "x.conf")
 
     def recognise(line: str, _: str) -> Looks:
-        found = recognised(PRESETS, line, heads or {})
+        found = framework_of(PRESETS, line, heads or {})
         return Looks(found[0] if found else None, heads or {})
 
     found = translate(ini, read(ini, around, "x.conf"), Wishes("x.conf"), recognise)
@@ -257,7 +257,7 @@ def test_the_report_says_who_gets_the_signal(
     assert ("now: SIGQUIT to every process" in report) is not main
     assert ("stays the main process" in report) is not main
     assert ("the worker is the main process now" in report) <= main
-    found = advice(App("x", (worker,), ROLLOUT), PRESETS, {"w": Seen(heads)})
+    found = lint_app(App("x", (worker,), ROLLOUT), PRESETS, {"w": Seen(heads)})
     assert not [one.name for one in found if one.level is not Level.NOTE]
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.harness.build import PRESETS
-from unitq.config.lint import advice
+from unitq.config.lint import lint_app
 from unitq.config.parse import parse
 from unitq.errors import ConfigError
 from unitq.model.app import App, KillMode, Worker
 from unitq.model.finding import Level, Seen
-from unitq.presets.detect import recognised
+from unitq.presets.detect import framework_of
 from unitq.supervisor.conf.ini import Ini
 from unitq.supervisor.conf.programs import read
 from unitq.supervisor.conf.section import Surroundings
@@ -30,7 +30,7 @@ def imported(
     ini.read(text, "x.conf")
 
     def recognise(line: str, _: str) -> Looks:
-        found = recognised(PRESETS, line, heads or {})
+        found = framework_of(PRESETS, line, heads or {})
         missing = () if found else unread
         return Looks(found[0] if found else None, heads or {}, PRESETS["none"], missing)
 
@@ -46,7 +46,7 @@ def of(
     workers = parse(text, source="unitq.toml", presets=PRESETS).workers
     app = parse(text, source="unitq.toml", presets=PRESETS)
     seen = {worker.name: Seen(heads or {}) for worker in workers}
-    wrong = [one for one in advice(app, PRESETS, seen) if one.level is Level.ERROR]
+    wrong = [one for one in lint_app(app, PRESETS, seen) if one.level is Level.ERROR]
     assert {one.name for one in wrong} <= errors
     return workers
 
@@ -263,7 +263,7 @@ def test_a_loop_that_sleeps_is_a_timer(command: str, exec_start: str, seconds: i
 def test_what_check_will_say_is_to_be_decided() -> None:
     found = imported(program("sh -c 'sleep 5; while true; do rq worker; sleep 1; done'"))
     app = parse(found.text, source="unitq.toml", presets=PRESETS)
-    warned = [one for one in advice(app, PRESETS) if one.level is not Level.NOTE]
+    warned = [one for one in lint_app(app, PRESETS) if one.level is not Level.NOTE]
     assert warned
     assert all(one.message in decisions(found) for one in warned)
 
@@ -519,7 +519,7 @@ def test_nothing_to_decide_is_said_too() -> None:
 
 def test_a_procfile_s_lines_lose_the_same() -> None:
     def recognise(line: str, _: str) -> Looks:
-        found = recognised(PRESETS, line, {})
+        found = framework_of(PRESETS, line, {})
         return Looks(found[0] if found else None)
 
     text = (

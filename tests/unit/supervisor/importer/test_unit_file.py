@@ -9,7 +9,7 @@ import pytest
 
 from tests.harness.build import PRESETS
 from tests.unit.cli.test_cli import Done, unitq
-from unitq.config.lint import advice
+from unitq.config.lint import lint_app
 from unitq.config.parse import parse
 from unitq.errors import Exit
 from unitq.model.app import KillMode
@@ -104,7 +104,7 @@ def imported(unitq: Command, tmp_path: Path, name: str, text: str, *words: str) 
     done = unitq("import", name, *words)
     assert done.code == Exit.OK, done.stderr
     app = parse(done.stdout, source="unitq.toml", presets=PRESETS)
-    assert not [one for one in advice(app, PRESETS) if one.level is Level.ERROR]
+    assert not [one for one in lint_app(app, PRESETS) if one.level is Level.ERROR]
     assert len(done.stderr.splitlines()) <= 24
     return app, " ".join(done.stderr.split())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from unitq.revisions.started_from import Made, Pin, started_from
+from unitq.revisions.process_revision import Made, Pin, process_revision
 
 MADE = {
     "1-a": Made("/srv/shop/releases/1", 100.0),
@@ -36,4 +36,4 @@ ONE, TWO = "/srv/shop/releases/1", "/srv/shop/releases/2"
     ],
 )
 def test_table(pin: Pin | None, begun: float | None, places: list[str], expected: str) -> None:
-    assert started_from(pin, begun, MADE, places) == expected
+    assert process_revision(pin, begun, MADE, places) == expected

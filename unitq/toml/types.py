@@ -29,7 +29,7 @@ from unitq.model import duration
 from unitq.model.app import NAME, KillMode
 from unitq.model.settings import Duration
 from unitq.toml import values
-from unitq.toml.values import MistakeError, MistakesError
+from unitq.toml.values import InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -46,6 +46,16 @@ class Table(BaseModel):
 
     # Built once, as part of the file's: each table on its own would double the time.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+
+
+def key(description: str, *examples: Any, default: Any = None) -> Any:
+    """A key of a table that may be left out."""
+    return Field(default=default, description=description, examples=list(examples) or None)
+
+
+def required(description: str, *examples: Any, **constraints: Any) -> Any:
+    """A key that has to be there."""
+    return Field(description=description, examples=list(examples), **constraints)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,14 +83,14 @@ class Kind:
         except ValidationError as error:
             # Several are those of its items.
             if error.error_count() == 1 and _is_silent(error.errors(include_url=False)[0]):
-                raise MistakeError(self.expected, words=self.near) from None
+                raise InvalidValueError(self.expected, words=self.near) from None
             raise
 
 
 def _is_silent(error: Any) -> bool:
     """Whether pydantic's finding is about the value itself, and not in our words."""
     if error["type"] == "value_error":
-        return not isinstance(error["ctx"]["error"], MistakeError | MistakesError)
+        return not isinstance(error["ctx"]["error"], InvalidValueError)
     return all(part in FORMS for part in error["loc"]) and error["type"] not in ("enum", "too_long")
 
 
@@ -149,7 +159,7 @@ def all_of(pattern: str, longest: int | None = None) -> Any:
 SOME = Annotated[str, Field(min_length=1)]
 
 
-def listed(item: Kind, expected: str, words: str = "", least: int = 0) -> Kind:
+def list_of(item: Kind, expected: str, words: str = "", least: int = 0) -> Kind:
     """A list of them, of which none stands there twice."""
     items = Annotated[tuple[Annotated[str, item], ...], Field(strict=False, min_length=least)]
     return Kind(expected, Annotated[items, Distinct()], words=words)
@@ -162,12 +172,12 @@ def whole(low: int, high: int) -> Kind:
     return Kind(f"a whole number from {bounds}", shape, words=bounds)
 
 
-def bounded(longest: int) -> Callable[[str], str]:
+def at_most(longest: int) -> Callable[[str], str]:
     """Refuses what has more bytes."""
 
     def check(value: str) -> str:
         if len(value.encode()) > longest:
-            raise MistakeError(why=f"longer than {longest} bytes")
+            raise InvalidValueError(why=f"longer than {longest} bytes")
         return value
 
     return check
@@ -186,7 +196,7 @@ def _span(expected: str, pattern: str, low: int, words: str = "time span") -> Ki
 
 def _refuse_leftovers(mode: object) -> object:
     if mode in ("process", "none"):
-        raise MistakeError(
+        raise InvalidValueError(
             why=f'"{mode}" leaves processes behind that go on with the old code; '
             'use "control-group" or "mixed"'
         )

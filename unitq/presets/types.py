@@ -10,8 +10,8 @@ from pydantic import Field
 from unitq.model.hardening import DIRECTIVES
 from unitq.model.suggest import either
 from unitq.toml import values
-from unitq.toml.kinds import DIRECTIVE, SOME, TYPES, AnySignal, Items, Kind, StopSignal, forms
-from unitq.toml.values import MistakeError
+from unitq.toml.types import DIRECTIVE, SOME, TYPES, AnySignal, Items, Kind, StopSignal, forms
+from unitq.toml.values import InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,7 @@ def _pattern(then: Callable[[re.Pattern[str]], re.Pattern[str]] = lambda found: 
         try:
             found = re.compile(value, re.MULTILINE)
         except (re.error, RecursionError, OverflowError) as error:
-            raise MistakeError(why=f"not a regular expression: {error}") from None
+            raise InvalidValueError(why=f"not a regular expression: {error}") from None
         return then(found)
 
     expected = "a regular expression in single quotes such as 'rq worker'"
@@ -78,19 +78,19 @@ def _pattern(then: Callable[[re.Pattern[str]], re.Pattern[str]] = lambda found: 
 
 def _ending_a_word(found: re.Pattern[str]) -> re.Pattern[str]:
     if re.match(r"\(\?[aiLmsux]+\)", found.pattern):
-        raise MistakeError(why="flags must be those of a group, such as (?i:…)")
+        raise InvalidValueError(why="flags must be those of a group, such as (?i:…)")
     return re.compile(rf"(?:{found.pattern})(?!\S)")
 
 
 def _with_id(found: re.Pattern[str]) -> re.Pattern[str]:
     if "id" not in found.groupindex:
-        raise MistakeError(why="needs a group (?P<id>…)")
+        raise InvalidValueError(why="needs a group (?P<id>…)")
     return found
 
 
 def _with_number(found: re.Pattern[str]) -> re.Pattern[str]:
     if not found.groups:
-        raise MistakeError(why=r"needs a group that is the number, such as (\d+)")
+        raise InvalidValueError(why=r"needs a group that is the number, such as (\d+)")
     return found
 
 

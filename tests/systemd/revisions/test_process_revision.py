@@ -52,6 +52,7 @@ def test_another_environment_in_the_same_release_is_another_revision(system_site
     assert site.unitq("rollout", "promote").code == 0
 
 
+@pytest.mark.variants
 @pytest.mark.parametrize(
     "first",
     [

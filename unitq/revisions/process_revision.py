@@ -29,7 +29,7 @@ class Pin(NamedTuple):
     at: float  # seconds since 1970 when it was moved there
 
 
-def started_from(
+def process_revision(
     pin: Pin | None,
     begun: float | None,
     made: Mapping[str, Made],

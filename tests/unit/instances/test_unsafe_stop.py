@@ -6,10 +6,10 @@ import signal
 
 import pytest
 
-from unitq.instances.state import Keeper, unreached
+from unitq.instances.state import Wrapper, unsafe_stop
 
-BASH = Keeper("bash")
-HONCHO = Keeper("honcho", kills=True)
+BASH = Wrapper("bash")
+HONCHO = Wrapper("honcho", kills=True)
 
 
 def bits(*signals: int) -> int:
@@ -20,7 +20,7 @@ QUIET = bits(signal.SIGCHLD, signal.SIGINT)  # what bash has handlers for in any
 
 
 @pytest.mark.parametrize(
-    ("keeper", "number", "mixed", "caught", "expected"),
+    ("wrapper", "number", "mixed", "caught", "expected"),
     [
         (BASH, signal.SIGQUIT, True, QUIET, "bash (PID 12); php below it does not get SIGQUIT"),
         (BASH, signal.SIGTERM, True, QUIET, "bash (PID 12); php below it does not get SIGTERM"),
@@ -34,8 +34,8 @@ QUIET = bits(signal.SIGCHLD, signal.SIGINT)  # what bash has handlers for in any
         (HONCHO, signal.SIGTERM, True, bits(signal.SIGTERM), "soon ends php below it"),
     ],
 )
-def test_unreached(keeper: Keeper, number: int, mixed: bool, caught: int, expected: str) -> None:
-    found = unreached(keeper, "php", number, mixed=mixed, caught=caught)
+def test_unreached(wrapper: Wrapper, number: int, mixed: bool, caught: int, expected: str) -> None:
+    found = unsafe_stop(wrapper, "php", number, mixed=mixed, caught=caught)
     words = found.words(12) if found else ""
     assert expected in words
     assert bool(words) is bool(expected)

@@ -1,4 +1,4 @@
-"""An unfinished rollout that stands in the way of another command, and the ways out of it."""
+"""An unfinished rollout that blocks another command, and the ways out of it."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ _NAMED = 8  # instances that a message names
 
 def require_none(scope: Scope, app: str) -> None:
     """Raises LockedError where an unfinished rollout has to be dealt with first."""
-    story = ledger_store.in_the_way(scope.layout.app(app))
+    story = ledger_store.blocking(scope.layout.app(app))
     if story is not None:
         raise LockedError(
-            f"{_named(app, story)} {story.how}", hint=ways_out(app, story, user=scope.user)
+            f"{_title(app, story)} {story.how}", hint=ways_out(app, story, user=scope.user)
         )
 
 
 def require_no_move(
     scope: Scope, revision: Revision, verb: str, steps: Iterable[PlannedChange]
 ) -> None:
-    """Raises LockedError where this would go on with a rollout that was cut off or is paused.
+    """Raises LockedError where this would continue a rollout that was cut off or is paused.
 
-    What is started gets the code of the current revision. To stop is always possible.
+    What is started gets the code of the current revision. A stop is always possible.
     """
     place = scope.layout.app(revision.app)
-    story = ledger_store.in_the_way(place)
+    story = ledger_store.blocking(place)
     if story is None:
         return
     moved = [
         str(step.instance)
         for step in steps
         if step.change in (Change.START, Change.RESTART)
-        and (pin := state.pinned(place, step.instance)) is not None
+        and (pin := state.pin_of(place, step.instance)) is not None
         and pin != revision.code(step.instance)
     ]
     if moved:
         more = f" and {len(moved) - _NAMED} more" * (len(moved) > _NAMED)
         raise LockedError(
-            f"{_named(revision.app, story)} {story.how}, and {verb} would take "
+            f"{_title(revision.app, story)} {story.how}, and {verb} would take "
             f"{', '.join(moved[:_NAMED])}{more} to its revision",
             hint=ways_out(revision.app, story, user=scope.user),
         )
@@ -59,13 +59,13 @@ def require_no_move(
 
 def ways_out(app: str, story: Story, *, user: bool) -> str:
     """Returns what may follow a rollout that was cut off or is paused."""
-    on = "promote" if story.awaiting else "resume"
+    verb = "promote" if story.awaiting else "resume"
     typed = unitq(app, user=user)
     return (
-        f"`{typed} rollout {on}` goes on, `{typed} rollback` goes back, "
+        f"`{typed} rollout {verb}` continues, `{typed} rollback` goes back, "
         f"`{typed} rollout abort` leaves everything as it is"
     )
 
 
-def _named(app: str, story: Story) -> str:
+def _title(app: str, story: Story) -> str:
     return f"rollout {story.number} of {app} ({story.kind} of {story.revision} by {story.by})"
