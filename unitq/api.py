@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from unitq.archive.prune import Pruned
     from unitq.archive.releases import ReleaseList
     from unitq.config.delegation import Delegation
+    from unitq.config.init import Written
     from unitq.config.source import TrustedFile
-    from unitq.config.starter import Written
     from unitq.grants.grant import Granted, GrantList, Revoked
     from unitq.grants.member import Run as MemberRun
     from unitq.grants.watch import Followed
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from unitq.rollout.workers import Removal
     from unitq.status.app_status import Status, StatusList
     from unitq.status.logs import Logs
-    from unitq.supervisor.importer.draft import Comparison, Draft
+    from unitq.supervisor.importer.import_file import Comparison, ImportResult
     from unitq.supervisor.takeover.summary import Takeover
     from unitq.units.render import UnitText
 
@@ -270,7 +270,7 @@ class App:
 
     def init(self, preset: str, *, force: bool, ask: Callable[[], str | None]) -> Written:
         """Writes a commented unitq.toml to start from; `ask` for the account of the workers."""
-        from unitq.config.starter import write
+        from unitq.config.init import write
 
         scope, facts = self.scope, self.presets().named(preset)
         return write(
@@ -344,7 +344,7 @@ class App:
 
     # --- leaving Supervisor -----------------------------------------------------------------------
 
-    def draft(
+    def import_file(
         self,
         file: str | None = None,
         *,
@@ -352,20 +352,20 @@ class App:
         variables: Mapping[str, str],
         formation: Mapping[str, int],
         source: str,
-    ) -> Draft:
+    ) -> ImportResult:
         """Returns what a configuration of Supervisor, a unit or a Procfile says, as unitq.toml."""
-        from unitq.supervisor.importer.draft import draft
+        from unitq.supervisor.importer.import_file import import_file
 
-        return draft(
+        return import_file(
             self.scope, file, directory=directory, variables=variables, formation=formation,
             source=source,
         )  # fmt: skip
 
-    def compare(self, draft: Draft) -> Comparison:
+    def compare(self, result: ImportResult) -> Comparison:
         """Compares it with the unitq.toml of this app."""
-        from unitq.supervisor.importer.draft import compare
+        from unitq.supervisor.importer.import_file import compare
 
-        return compare(self.scope, draft)
+        return compare(self.scope, result)
 
     def takeover(
         self,

@@ -10,8 +10,8 @@ from unitq.supervisor.conf import files as conf_files
 from unitq.supervisor.conf.programs import Read, read
 from unitq.supervisor.conf.section import Surroundings
 from unitq.supervisor.importer import procfile
-from unitq.supervisor.importer.detect import Looks
-from unitq.supervisor.importer.translate import Imported, Wishes, translate
+from unitq.supervisor.importer.recognise import Looks, Wishes
+from unitq.supervisor.importer.translate import Imported, translate
 
 FOLDER = Path(__file__).resolve().parents[1] / "unit/supervisor/importer"
 CORPUS = FOLDER / "corpus"

@@ -19,9 +19,10 @@ from unitq.presets import NONE
 from unitq.presets.detect import framework_of
 from unitq.presets.facts import PresetFacts
 from unitq.presets.file import parse
+from unitq.supervisor.importer import options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from unitq.presets.model import Check, Preset
 
@@ -172,6 +173,49 @@ def test_the_page_of_frameworks_is_what_the_presets_say() -> None:
     if os.environ.get("UNITQ_UPDATE_DOCS"):
         page.write_text(frameworks_page(), encoding="utf-8")
     assert page.read_text(encoding="utf-8") == frameworks_page()
+
+
+_TABLES = {
+    "[program:x]": options.PROGRAM,
+    "[fcgi-program:x]": options.FCGI,
+    "[eventlistener:x]": options.LISTENER,
+    "[group:x]": options.GROUP,
+    "[supervisord]": options.DAEMON,
+}
+
+
+def _options(rows: Mapping[str, options.Row]) -> Iterator[tuple[str, str, str]]:
+    """The options that share their words, their marks, and the words."""
+    for row in dict.fromkeys(rows.values()):
+        names = ", ".join(f"`{name}`" for name, other in rows.items() if other == row)
+        marks = f"{row.fate.sign} {row.also.sign}" if row.also else row.fate.sign
+        yield names, marks, row.page or row.says or names
+
+
+def leaving_page() -> str:
+    """docs/leaving-supervisor.md with its tables of options."""
+    text = (DOCS / "leaving-supervisor.md").read_text(encoding="utf-8")
+    tables = {
+        title: [f"| {names} | {marks} | {words} |" for names, marks, words in _options(rows)]
+        for title, rows in _TABLES.items()
+    }
+    tables["The rest"] = [
+        f"| `[{section}{'x]' if section.endswith(':') else ']'}` | {names} | {marks} | {words} |"
+        for section, rows in {"include": options.INCLUDE, **options.MACHINERY}.items()
+        for names, marks, words in _options(rows)
+    ]
+    for title, rows in tables.items():
+        table = re.compile(rf"(?ms)^(### {re.escape(title)}\n.*?^\| --- .*?\n)(?:^\|.*?\n)+")
+        text, count = table.subn(lambda match: match[1] + "\n".join(rows) + "\n", text)  # noqa: B023
+        assert count == 1, title
+    return text
+
+
+def test_the_page_of_supervisor_s_options_is_what_the_import_says() -> None:
+    page = DOCS / "leaving-supervisor.md"
+    if os.environ.get("UNITQ_UPDATE_DOCS"):
+        page.write_text(leaving_page(), encoding="utf-8")
+    assert page.read_text(encoding="utf-8") == leaving_page()
 
 
 def example_preset() -> str:

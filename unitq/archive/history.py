@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from unitq.instances.observe import Instance
     from unitq.revisions.model import Revision, WorkerRevision
     from unitq.rollout.archive import AppArchive
-    from unitq.units.changes import FileChange
+    from unitq.units.text import FileChange
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from unitq.errors import ConfigError, Exit
 
 if TYPE_CHECKING:
     from unitq.api import App
-    from unitq.supervisor.importer.draft import Draft
+    from unitq.supervisor.importer.import_file import ImportResult
 
 _BESIDES = "every unit also gets a PATH, a umask, a read-only /etc and more: docs/your-worker.md"
 
@@ -109,23 +109,23 @@ def import_(
         raise ConfigError("--check writes nothing, so --output means nothing with it")
     if output and os.path.exists(output) and not force:
         raise ConfigError(f"{output} is there already", hint="--force replaces it")
-    draft = app.draft(
+    result = app.import_file(
         file, directory=directory, variables=variables, formation=formation,
         source=output or "what is imported",
     )  # fmt: skip
     if checking:
         return presenter(as_json=as_json).show(
-            app.compare(draft),
+            app.compare(result),
             lambda compared: compared.differences or [f"{compared.path} says the same"],
         )
-    _show(draft, output, explain=explain, as_json=as_json)
+    _show(result, output, explain=explain, as_json=as_json)
     return Exit.OK
 
 
-def _show(draft: Draft, output: str | None, *, explain: bool, as_json: bool) -> None:
-    imported, target = draft.imported, draft.write(output) if output is not None else None
+def _show(result: ImportResult, output: str | None, *, explain: bool, as_json: bool) -> None:
+    imported, target = result.imported, result.write(output) if output is not None else None
     if as_json:
-        echo_json(draft.to_json(target))
+        echo_json(result.to_json(target))
         return
     report = imported.report
     account = report.text() if explain else report.summary()

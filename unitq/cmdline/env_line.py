@@ -16,14 +16,14 @@ _SPLIT = re.compile(r"-v*S|--split-string=")
 _SIGNS = re.compile(r"[\\\"'$#]")
 
 
-class Started(NamedTuple):
+class EnvProgram(NamedTuple):
     """A program, and the PATH that it is looked for on."""
 
     name: str  # one with a slash is not looked for
     path: str | None = None  # None: the PATH that env itself has
 
 
-def started(words: Sequence[str]) -> Started | None:
+def env_program(words: Sequence[str]) -> EnvProgram | None:
     """Returns what env starts; None: nothing, or only env itself can tell."""
     rest = list(words)
     path: str | None = None
@@ -53,5 +53,5 @@ def started(words: Sequence[str]) -> Started | None:
             options = False  # as getopt(3) with "+"
             path = word.removeprefix("PATH=") if word.startswith("PATH=") else path
         else:
-            return Started(word, path)
+            return EnvProgram(word, path)
     return None

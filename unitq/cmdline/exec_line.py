@@ -32,7 +32,7 @@ def keeps_to_user(command: str) -> bool:
 
     "+" and "!" before the program are root's rights, and each " ; " begins another command.
     """
-    separated = any(found[0] == ";" for found in _RAW.finditer(command))
+    separated = any(match[0] == ";" for match in _RAW.finditer(command))
     return not separated and _KEEPS_TO_USER.match(command) is not None
 
 
@@ -103,14 +103,14 @@ def _without_prefixes(command: str) -> str:
 
 def line(arguments: Sequence[str], *, keep: str = "") -> str:
     """A command line of these words, which arrive as they stand here."""
-    rest = (word(each, keep=keep) for each in arguments[1:])
+    rest = (word(text, keep=keep) for text in arguments[1:])
     return " ".join([_program(arguments[0], keep), *rest])
 
 
 def with_arguments(command: str, arguments: tuple[str, ...]) -> str:
     """The command line with these words behind it, which arrive as they stand here."""
     dollar = ":" not in prefixes(command)  # systemd then replaces no variables
-    return " ".join([command, *(word(each, dollar=dollar) for each in arguments)])
+    return " ".join([command, *(word(text, dollar=dollar) for text in arguments)])
 
 
 def word(text: str, *, dollar: bool = True, keep: str = "") -> str:
@@ -143,8 +143,8 @@ def shell_sign(command: str) -> str:
 
     systemd passes it on as it is. In quotes, or behind a backslash, it is meant as a word.
     """
-    found = [each[0] for each in _RAW.finditer(command)][1:]
-    return next((each for each in found if is_sign(each)), "")
+    written = [text[0] for text in _RAW.finditer(command)][1:]
+    return next((text for text in written if is_sign(text)), "")
 
 
 def is_sign(text: str) -> bool:

@@ -155,7 +155,7 @@ class Script:
             return False
         after = self.commands[self.commands.index(command) + 1 :]
         return command.loop in ("", "for") and all(
-            each.background or not each.words or each.words[0] in _AT_ONCE for each in after
+            later.background or not later.words or later.words[0] in _AT_ONCE for later in after
         )
 
     @property
@@ -203,24 +203,31 @@ def simple(text: str) -> tuple[Step, ...]:
     Only `&&` and `;` stand between them, so each is run in turn and in the shell itself.
     """
     script = parse(text)
-    found = script.commands
+    commands = script.commands
     if (
-        not found
+        not commands
         or not script.known
         or "<<" in text
         or any(
-            each.piped or each.loop or each.condition or each.subshell or each.function
-            for each in found
+            command.piped
+            or command.loop
+            or command.condition
+            or command.subshell
+            or command.function
+            for command in commands
         )
     ):
         return ()
-    ends = [each.begin for each in found[1:]]
-    between = [text[each.end : end].strip() for each, end in zip(found, [*ends, None], strict=True)]
-    if text[: found[0].begin].strip() or between[-1] not in ("", ";"):
+    ends = [command.begin for command in commands[1:]]
+    between = [
+        text[command.end : end].strip()
+        for command, end in zip(commands, [*ends, None], strict=True)
+    ]
+    if text[: commands[0].begin].strip() or between[-1] not in ("", ";"):
         return ()
     if not all(then in ("&&", ";") for then in between[:-1]):
         return ()
-    return tuple(map(Step, found, [*between[:-1], ""]))
+    return tuple(map(Step, commands, [*between[:-1], ""]))
 
 
 def inside(folder: str, path: str) -> str:
@@ -274,16 +281,20 @@ def script_of(words: Sequence[str]) -> str:
 
 def with_exec(script: str) -> str:
     """Returns the script with `exec` before its last command; empty where more has to change."""
-    found = parse(script)
-    if not found.known or not found.commands:
+    parsed = parse(script)
+    if not parsed.known or not parsed.commands:
         return ""
-    *before, last = found.commands
-    apart = any(each.subshell or each.loop or each.condition for each in found.commands)
-    ends = [each.end for each in before]
-    between = [script[end : each.begin] for end, each in zip(ends, found.commands[1:], strict=True)]
+    *before, last = parsed.commands
+    apart = any(
+        command.subshell or command.loop or command.condition for command in parsed.commands
+    )
+    ends = [command.end for command in before]
+    between = [
+        script[end : command.begin] for end, command in zip(ends, parsed.commands[1:], strict=True)
+    ]
     if apart or not last.words or last.by_exec or last.quick:
         return ""
-    if any(each.strip() != "&&" for each in between):
+    if any(command.strip() != "&&" for command in between):
         return ""
     return f"{script[: last.start]}exec {script[last.start :].strip()}".strip()
 
@@ -371,24 +382,24 @@ class _Ways:
                 second = self.of(node.second)
                 # Where A fails, in `A && B` or `A || B`, it is no worker that was waited for.
                 if node.operator == "&&":
-                    return _joined(first, second) | _tested(first)
-                return first | _joined(_tested(first), second)
+                    return _join(first, second) | _as_test(first)
+                return first | _join(_as_test(first), second)
             case _Choice():
                 before = frozenset({_NOTHING})
                 for condition in node.conditions:
-                    before = _joined(before, _tested(self.of(condition)))
+                    before = _join(before, _as_test(self.of(condition)))
                 bodies = [self.of(body) for body in node.bodies]
-                every = frozenset[_Way]().union(*bodies, () if node.else_ else {_NOTHING})
-                return _joined(before, every)
+                ends = frozenset[_Way]().union(*bodies, () if node.else_ else {_NOTHING})
+                return _join(before, ends)
             case _Apart():
-                ways = frozenset[_Way]().union(*(self.of(each) for each in node.nodes))
-                found = frozenset(_Way(way.last) for way in ways if way.last)
-                return found or frozenset({_NOTHING})
+                ways = frozenset[_Way]().union(*(self.of(part) for part in node.nodes))
+                apart = frozenset(_Way(way.last) for way in ways if way.last)
+                return apart or frozenset({_NOTHING})
 
     def _sequence(self, nodes: tuple[_Node, ...]) -> frozenset[_Way]:
         ways = frozenset({_NOTHING})
-        for each in nodes:
-            ways = _joined(ways, self.of(each))
+        for part in nodes:
+            ways = _join(ways, self.of(part))
         return ways
 
     def _simple(self, command: Command) -> frozenset[_Way]:
@@ -403,13 +414,13 @@ class _Ways:
             self._open.add(name)
             ways = self.of(self._functions[name])
             self._open.discard(name)
-            found = frozenset(_Way(way.last, way.over and bool(way.last)) for way in ways)
-            self._followed[name] = found
-            return found
+            followed = frozenset(_Way(way.last, way.over and bool(way.last)) for way in ways)
+            self._followed[name] = followed
+            return followed
         return frozenset({_NOTHING if command.quick else _Way(command)})
 
 
-def _joined(first: frozenset[_Way], second: frozenset[_Way]) -> frozenset[_Way]:
+def _join(first: frozenset[_Way], second: frozenset[_Way]) -> frozenset[_Way]:
     done = frozenset(way for way in first if way.over)
     return done | frozenset(
         after if after.last else _Way(before.last, after.over)
@@ -418,7 +429,7 @@ def _joined(first: frozenset[_Way], second: frozenset[_Way]) -> frozenset[_Way]:
     )
 
 
-def _tested(ways: frozenset[_Way]) -> frozenset[_Way]:
+def _as_test(ways: frozenset[_Way]) -> frozenset[_Way]:
     """The same of a condition: what it runs is a test, and no worker."""
     return frozenset(way if way.over else _NOTHING for way in ways)
 
@@ -457,8 +468,8 @@ class _Reader:
             token = self.token()
             if token is None or token.operator in (")", ";;", ";&", ";;&"):
                 return _Sequence(tuple(nodes))
-            if self._reserved(token) in _ENDS:
-                if self._reserved(token) in ends:
+            if self._reserved_word(token) in _ENDS:
+                if self._reserved_word(token) in ends:
                     return _Sequence(tuple(nodes))
                 raise _UnreadableError
             begin, folder = len(self.commands), self._folder
@@ -485,9 +496,9 @@ class _Reader:
 
     def _pipeline(self, context: _Context) -> _Node:
         token = self.token()
-        while token is not None and self._reserved(token) in ("!", "time"):
+        while token is not None and self._reserved_word(token) in ("!", "time"):
             self._next()
-            if self._reserved(token) == "time" and self._text() == "-p":
+            if self._reserved_word(token) == "time" and self._text() == "-p":
                 self._next()
             context = context._replace(subshell=True)  # no exec behind it replaces what waits
             token = self.token()
@@ -519,7 +530,7 @@ class _Reader:
             "{": self._group, "if": self._if, "while": self._while, "until": self._while,
             "for": self._for, "select": self._for, "case": self._case,
             "function": self._function, "[[": self._test,
-        }.get(self._reserved(token))  # fmt: skip
+        }.get(self._reserved_word(token))  # fmt: skip
         if reader is None:
             return self._simple(context)
         moves = self._moves
@@ -790,7 +801,7 @@ class _Reader:
         token = self.token()
         return "" if token is None or token.word is None or token.word.quoted else token.word.text
 
-    def _reserved(self, token: _Token) -> str:
+    def _reserved_word(self, token: _Token) -> str:
         word = token.word
         return word.text if word and not word.quoted and word.text in _RESERVED else ""
 
@@ -833,11 +844,11 @@ class _Reader:
         if self.at >= len(text):
             return None
         start = self.at
-        if found := _OPERATOR.match(text, start):
-            substitution = found[0] in ("<", ">") and text[found.end() : found.end() + 1] == "("
+        if match := _OPERATOR.match(text, start):
+            substitution = match[0] in ("<", ">") and text[match.end() : match.end() + 1] == "("
             if not substitution:
-                self.at = found.end()
-                return _Token(None, found[0], start, self.at)
+                self.at = match.end()
+                return _Token(None, match[0], start, self.at)
         word = self._word()
         return _Token(word, "", start, self.at)
 
@@ -912,11 +923,11 @@ class _Reader:
             if end < 0:
                 raise _UnreadableError
             self.at = end + 1
-            return _looked_up(text[at + 1 : end]), False
+            return _which(text[at + 1 : end]), False
         following = text[at + 1 : at + 2]
         if following == "(":
             self.at = _closing(text, at + 2)
-            return _looked_up(text[at + 2 : self.at - 1]), False
+            return _which(text[at + 2 : self.at - 1]), False
         if following == "{":
             self.at = _closing(text, at + 2, "}")
             return "$_", False
@@ -933,15 +944,15 @@ class _Reader:
 
 
 def _operand(words: list[str]) -> str:
-    """The folder that `cd` is told (POSIX: -L, -P; "-" is the one before)."""
+    """The folder that `cd` gets (POSIX: -L, -P; "-" is the one before)."""
     operands = [word for word in words[1:] if word not in ("-L", "-P", "-e", "--")]
     known = len(operands) == 1 and words[0] != "popd" and operands[0][:1] not in ("", "-", "+", "~")
     return operands[0] if known else _UNKNOWN
 
 
-def _looked_up(script: str) -> str:
-    found = _LOOKED_UP.fullmatch(script.strip())
-    return found[1] if found else "$_"
+def _which(script: str) -> str:
+    match = _LOOKED_UP.fullmatch(script.strip())
+    return match[1] if match else "$_"
 
 
 def _without_exec(words: list[str]) -> list[str]:
@@ -975,7 +986,7 @@ def _closing(text: str, at: int, closer: str = ")", level: int = 0) -> int:
             if at < 0:
                 break
         elif c == '"':
-            at = _quoted(text, at + 1, level + 1)
+            at = _closing_quote(text, at + 1, level + 1)
         elif c == "`":
             at = text.find("`", at + 1)
             if at < 0:
@@ -990,7 +1001,7 @@ def _closing(text: str, at: int, closer: str = ")", level: int = 0) -> int:
     raise _UnreadableError
 
 
-def _quoted(text: str, at: int, level: int) -> int:
+def _closing_quote(text: str, at: int, level: int) -> int:
     """Where the double quotes end that were opened before `at`."""
     while at < len(text):
         c = text[at]

@@ -59,13 +59,13 @@ def plain(
     at, options = wrapped
     script = arguments[at]
     kept = Plain(arguments, directory, script=script)
-    found = simple(script)
-    if not found:
+    steps = simple(script)
+    if not steps:
         return replace(kept, why="its script is more than simple commands", hands_over=False)
-    kept = _with_exec(kept, at, found)
+    kept = _with_exec(kept, at, steps)
     if why := _outside(options, arguments[at + 1 :], {name for name, _ in environment}):
         return replace(kept, why=why)
-    return _without(found, kept)
+    return _without(steps, kept)
 
 
 def script_at(arguments: tuple[str, ...]) -> tuple[int, str] | None:
@@ -90,14 +90,14 @@ def _outside(options: str, more: tuple[str, ...], variables: set[str]) -> str:
         return "the shell has options of its own"
     if more:
         return "the script has arguments"
-    if found := variables & _STARTUP:
-        return f"{sorted(found)[0]} makes the shell read a file first"
+    if startup := variables & _STARTUP:
+        return f"{sorted(startup)[0]} makes the shell read a file first"
     return ""
 
 
-def _without(found: Sequence[Step], kept: Plain) -> Plain:
+def _without(steps: Sequence[Step], kept: Plain) -> Plain:
     directory, environment = kept.directory, dict[str, str]()
-    for command, then in found[:-1]:
+    for command, then in steps[:-1]:
         first = command.written[0].text
         if not command.literal:
             return replace(kept, why="what comes before the worker needs a shell")
@@ -107,7 +107,7 @@ def _without(found: Sequence[Step], kept: Plain) -> Plain:
             environment |= {word.name: word.value for word in command.written[1:]}
         else:
             return replace(kept, why=f'"{first}" before the worker is the shell\'s to do')
-    last = found[-1].command
+    last = steps[-1].command
     if not last.literal:
         return replace(kept, why="the shell replaces or redirects something in it")
     environment |= {word.name: word.value for word in last.assignments}
@@ -124,18 +124,18 @@ def _folder(words: tuple[str, ...]) -> bool:
     return len(words) == 2 and bool(words[1]) and words[1][0] not in "-~"
 
 
-def _with_exec(kept: Plain, at: int, found: Sequence[Step]) -> Plain:
+def _with_exec(kept: Plain, at: int, steps: Sequence[Step]) -> Plain:
     """The shell's command with `exec` before the last one, where that changes nothing else."""
-    last = found[-1].command
+    last = steps[-1].command
     if last.by_exec:
         return kept
-    started = [command.written[0].text for command, _ in found]
+    started = [command.written[0].text for command, _ in steps]
     # `worker; sleep 5`: what comes last is not the worker, and the shell is there all the while.
     longer = any(
         then != "&&" and command.words and command.written[0].text not in QUICK
-        for command, then in found[:-1]
+        for command, then in steps[:-1]
     )
-    if longer or (len(found) > 1 and started[-1] in _AFTERWARDS):
+    if longer or (len(steps) > 1 and started[-1] in _AFTERWARDS):
         return replace(kept, why="the worker is not its last command", hands_over=False)
     if "trap" in started or "exec" in started or started[-1] in BUILTINS or not last.words:
         return replace(kept, hands_over=False)

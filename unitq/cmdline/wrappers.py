@@ -9,7 +9,6 @@ faketime 0.9.10), unless a row names another source.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,8 +35,7 @@ class Kind(StrEnum):
 _COMMON = frozenset({"SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"})
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
+class Variant(NamedTuple):
     """Options that make another kind of a wrapper, or change whom it tells."""
 
     options: tuple[str, ...]
@@ -47,8 +45,7 @@ class Variant:
     spares: bool = False  # it kills nobody with this
 
 
-@dataclass(frozen=True, slots=True)
-class Wrapper:
+class Wrapper(NamedTuple):
     """One row: how its words are read, what it does, and what to write in its place."""
 
     names: tuple[str, ...]
@@ -86,7 +83,7 @@ class Wrapper:
 
     @property
     def keeps(self) -> bool:
-        """Whether it stays above the worker and ends by itself: its end says nothing of the job."""
+        """Whether it stays above the worker and ends on its own: that says nothing of the job."""
         kinds = {self.kind, *(variant.kind for variant in self.variants)}
         return Kind.KEEPS in kinds or bool(self.kills_on)
 
@@ -246,7 +243,7 @@ WRAPPERS: tuple[Wrapper, ...] = (
          "-S -G -R -w --setuid --setgid --root --wd --map-user --map-group --map-users "
          "--map-groups --propagation --setgroups --monotonic --boottime", moves="--root --wd -R -w",
          variants=(_with("-f --fork --kill-child", KEEPS),),
-         does="unshare --fork ignores SIGTERM and dies of SIGQUIT; the worker is not told",
+         does="unshare --fork ignores SIGTERM and dies of SIGQUIT; the worker gets no signal",
          instead="`service = { PrivateMounts = true }` and its likes (systemd.exec(5)) need no "
          "fork"),
     # These stay, and pass the signal on.
@@ -362,7 +359,7 @@ WRAPPERS: tuple[Wrapper, ...] = (
     # scl-utils, src/scllib.c (run_command): system(3), or execvp with -x.
     _row("scl", KEEPS, runner="enable run", separators="--", last=True,
          variants=(_with("-x --exec", REPLACES),),
-         does="{name} dies of SIGTERM and ignores SIGQUIT and SIGINT; the worker is not told",
+         does="{name} dies of SIGTERM and ignores SIGQUIT and SIGINT; the worker gets no signal",
          instead="scl enable -x, or a script with `source scl_source enable …` and exec"),
     # chruby, bin/chruby-exec: exec "$SHELL" -c "source …; chruby RUBY && COMMAND".
     _row("chruby-exec", KEEPS, separators="--", does=_GONE,
@@ -598,7 +595,7 @@ def take(row: Wrapper, words: list[str]) -> tuple[Use, list[str], str] | None:
         if not given_runner:
             if word not in row.runner:
                 # `docker compose exec`: the runner comes later.
-                if not any(each in rest for each in row.runner):
+                if not any(text in rest for text in row.runner):
                     break
                 rest.pop(0)
                 continue
@@ -617,9 +614,9 @@ def take(row: Wrapper, words: list[str]) -> tuple[Use, list[str], str] | None:
                     rest.pop(0)
                 break
             continue
-        if at := next((at for at, each in enumerate(rest, 1) if each in row.separators), 0):
+        if at := next((at for at, text in enumerate(rest, 1) if text in row.separators), 0):
             own, rest = rest[: at - 1], rest[at:]
-            options += [(each, "") for each in own if each.startswith("-")]
+            options += [(text, "") for text in own if text.startswith("-")]
         elif row.last:
             script, rest = rest[-1], []
         break
@@ -675,14 +672,14 @@ def _options(word: str, rest: list[str], valued: Sequence[str]) -> list[tuple[st
         return [(option, value)]
     if word in valued:  # also such as `-vS`, and long ones with one dash
         return [(word, rest.pop(0) if rest else "")]
-    found: list[tuple[str, str]] = []
+    options: list[tuple[str, str]] = []
     for at, letter in enumerate(word[1:], start=1):
         option = f"-{letter}"
         if option in valued:
             value = word[at + 1 :].removeprefix("=") or (rest.pop(0) if rest else "")
-            return [*found, (option, value)]
-        found.append((option, ""))
-    return found
+            return [*options, (option, value)]
+        options.append((option, ""))
+    return options
 
 
 def _split_string(option: str, rest: list[str]) -> list[str] | None:

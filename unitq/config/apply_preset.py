@@ -14,7 +14,7 @@ from unitq.model.app import KillMode, PresetDefaults
 from unitq.model.suggest import either, nearest
 from unitq.presets import NONE
 from unitq.toml.document import quote
-from unitq.toml.messages import Clash
+from unitq.toml.values import Clash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Set
@@ -99,7 +99,7 @@ def below_scripts(app: App, seen: Mapping[str, Seen]) -> App:
     The command does not show it, only the script does: `seen` has its beginning, for each worker.
     A WatchdogSec of the user's own is in `service`, and stays.
     """
-    return replace(app, workers=tuple(_below_script(one, seen) for one in app.workers))
+    return replace(app, workers=tuple(_below_script(worker, seen) for worker in app.workers))
 
 
 def _below_script(worker: Worker, seen: Mapping[str, Seen]) -> Worker:
@@ -117,12 +117,12 @@ def _queues(
     """The variables and the arguments by which the queues reach the worker."""
     if not queues:
         return (), ()
-    every = how.separator.join(queues)
+    joined = how.separator.join(queues)
     if how.variable:
-        return ((how.variable, every),), ()
-    once = tuple(word.replace("{queues}", every) for word in how.arguments)
-    each = tuple(word.replace("{queue}", queue) for queue in queues for word in how.each)
-    return (), (*once, *each)
+        return ((how.variable, joined),), ()
+    once = tuple(word.replace("{queues}", joined) for word in how.arguments)
+    for_each = tuple(word.replace("{queue}", queue) for queue in queues for word in how.each)
+    return (), (*once, *for_each)
 
 
 def clashes(
@@ -144,8 +144,8 @@ def clashes(
     at, how, why = (*place, "queues"), presets[name].queues, ""
     if not queues:
         return
-    if how.given and (found := how.given.search(command)):
-        why = f"the command names queues already ({quote(found[0].strip())}); say it in one place"
+    if how.given and (match := how.given.search(command)):
+        why = f"the command names queues already ({quote(match[0].strip())}); say it in one place"
     elif name != NONE and how.variable in dict((*shared, *worker.environment)):
         why = f"{how.variable} in environment names queues already; say it in one place"
     elif how.by_arguments and (inline_script(command) or stands_between(command)):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unitq.errors import ConfigError
 from unitq.model import names
 from unitq.model.app import NAME_RE, Hooks
-from unitq.model.finding import Finding, Level
+from unitq.model.finding import Finding, error
 from unitq.toml import document as toml_document
 from unitq.toml.values import USER_PATTERN
 
@@ -87,9 +87,9 @@ def parse(text: str, source: str) -> tuple[Delegation, ...]:
 def dump(entries: Iterable[Delegation]) -> str:
     """Returns the text that `parse` reads."""
     tables = [
-        f"\n[{json.dumps(each.path)}]\nowner = {json.dumps(each.owner)}\n"
-        f"run_as = {json.dumps(each.run_as)}\n"
-        for each in sorted(entries)
+        f"\n[{json.dumps(entry.path)}]\nowner = {json.dumps(entry.owner)}\n"
+        f"run_as = {json.dumps(entry.run_as)}\n"
+        for entry in sorted(entries)
     ]
     return HEAD + "".join(tables)
 
@@ -119,24 +119,23 @@ def findings(
 
     `member_of` tells whether an account is a member of a group.
     """
-    found = []
+    refused = []
     for worker in app.workers if not delegation.looking else ():
-        found += _of_worker(app, worker, delegation, member_of)
+        refused += _of_worker(app, worker, delegation, member_of)
     for name, hook in app.hooks:
         if delegation.looking or hook.user is None:
             continue
         if hook.user not in delegation.accounts:
-            found.append(_error(f"hooks.{name}.user", hook.user, delegation))
+            refused.append(_error(f"hooks.{name}.user", hook.user, delegation))
     if app.redis.password_credential is not None:
-        found.append(
-            Finding(
-                Level.ERROR,
+        refused.append(
+            error(
                 "redis.password_credential",
                 f"{delegation.owner} may not decide where root's credentials are sent",
                 f"use password_file, with a file that {delegation.owner} can read",
             )
         )
-    return found
+    return refused
 
 
 def plausible(app: str) -> bool:
@@ -157,13 +156,12 @@ def _of_worker(
     app: App, worker: Worker, delegation: Delegation, member_of: Callable[[str, str], bool]
 ) -> list[Finding]:
     place = f"workers.{worker.name}"
-    found = []
+    refused = []
     if worker.user is not None and worker.user not in delegation.accounts:
-        found.append(_error(f"{place}.user", worker.user, delegation))
+        refused.append(_error(f"{place}.user", worker.user, delegation))
     elif worker.user and worker.group and not member_of(worker.user, worker.group):
-        found.append(
-            Finding(
-                Level.ERROR,
+        refused.append(
+            error(
                 f"{place}.group",
                 f"{worker.user} is no member of the group {worker.group}",
                 f"root can: `usermod --append --groups {worker.group} {worker.user}`",
@@ -171,17 +169,15 @@ def _of_worker(
             )
         )
     if worker.credentials:
-        found.append(
-            Finding(
-                Level.ERROR,
+        refused.append(
+            error(
                 f"{place}.credentials",
                 f"{delegation.owner} may not decide who gets root's secrets",
                 _by_drop_in(app, worker),
             )
         )
-    found += [
-        Finding(
-            Level.ERROR,
+    refused += [
+        error(
             f"{place}.{key}",
             f"{delegation.owner} may not put workers before the rest of the machine",
             _by_drop_in(app, worker),
@@ -192,9 +188,8 @@ def _of_worker(
         ("unit", worker.unit, UNIT),
         ("service", worker.service, SERVICE),
     ):
-        found += [
-            Finding(
-                Level.ERROR,
+        refused += [
+            error(
                 f"{place}.{table}.{name}",
                 f"{delegation.owner} may not set this directive",
                 _by_drop_in(app, worker),
@@ -203,7 +198,7 @@ def _of_worker(
             for name, _ in directives
             if name not in allowed and not name.startswith("X-")
         ]
-    return found
+    return refused
 
 
 def _privileges(worker: Worker) -> Iterator[str]:
@@ -229,8 +224,7 @@ def _error(place: str, account: str, delegation: Delegation) -> Finding:
             f"as root: `unitq trust add {shlex.quote(delegation.path)} --owner {delegation.owner} "
             f"{' '.join(f'--run-as {name}' for name in (*delegation.run_as, account))}`"
         )
-    return Finding(
-        Level.ERROR,
+    return error(
         place,
         f"{account}: {delegation.owner} may only decide what runs as {allowed}",
         hint,

@@ -51,7 +51,7 @@ IN_UNIT: dict[str, str] = {
 
 _OTHER_TYPES = {
     "forking": "takes the starter's exit for the worker's start; run the worker in the foreground",
-    "oneshot": "is for commands that end; a worker goes on",
+    "oneshot": "is for commands that end, and a worker does not",
     "dbus": "waits for a D-Bus name, which a worker has not",
 }
 
@@ -112,16 +112,16 @@ ServiceSection = Annotated[Directives, _of(IN_SERVICE)]
 
 def _limits(table: dict[str, str | int]) -> tuple[tuple[str, str], ...]:
     """`limits`: setrlimit(2) by systemd's names."""
-    found, wrong = [], []
+    limits, wrong = [], []
     for name, value in table.items():
         try:
-            found.append((name, _limit(name, str(value))))
+            limits.append((name, _limit(name, str(value))))
         except InvalidValueError as mistake:
             mistake.at = (name,)
             wrong.append(mistake)
     if wrong:
         raise InvalidValueError.of(wrong)
-    return tuple(found)
+    return tuple(limits)
 
 
 def _limit(key: str, text: str) -> str:
@@ -157,10 +157,10 @@ def size(text: str) -> int:
     if parts is None:
         raise ValueError(text)
     factor: int = 1024 ** "BKMGTPE".index(parts[3] or "B")
-    found = int(parts[1]) * factor + int(float(parts[2] or "0") * factor)
-    if found >= _INFINITE:
+    count = int(parts[1]) * factor + int(float(parts[2] or "0") * factor)
+    if count >= _INFINITE:
         raise ValueError(text)
-    return found
+    return count
 
 
 def _seconds(text: str) -> int:

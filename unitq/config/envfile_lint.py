@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from unitq.model.app import environment_places
-from unitq.model.finding import Certainty, Finding, Level, shared
+from unitq.model.finding import Certainty, Finding, error, note, shared, warning
 from unitq.systemd.envfile import NAME, statements, undecodable
 
 if TYPE_CHECKING:
@@ -53,31 +53,31 @@ def of_app(app: App, code: Mapping[str, Code]) -> list[Finding]:
 def findings(content: bytes, path: str, place: str) -> list[Finding]:
     """Returns what systemd drops or changes in this file; `path` is what it is called."""
     text = content.decode(errors="surrogateescape")
-    found = statements(text)
-    said = [
-        *_refused(found, path, place),
-        *_dropped(found, path, place),
+    lines = statements(text)
+    listed = [
+        *_encoding(lines, path, place),
+        *_losses(lines, path, place),
         *_comments(text, path, place),
-        *_twice(found, path, place),
+        *_twice(lines, path, place),
     ]
-    known = {each.name for each in found if each.taken} | _OF_EVERYBODY
-    for statement in found:
+    known = {line.name for line in lines if line.taken} | _OF_EVERYBODY
+    for statement in lines:
         if statement.taken:
-            said += _changed(statement, known, path, place)
-    return _first_of_each(said, path)
+            listed += _alterations(statement, known, path, place)
+    return _first_of_each(listed, path)
 
 
-def _first_of_each(said: Sequence[Finding], path: str) -> list[Finding]:
+def _first_of_each(findings: Sequence[Finding], path: str) -> list[Finding]:
     """Returns a screen of them at most, also of a file in which each line begins with `export`."""
     kept: list[Finding] = []
     count: dict[str, int] = {}
-    for each in said:
-        count[each.name] = count.get(each.name, 0) + 1
-        if not each.name or count[each.name] <= _SHOWN:
-            kept.append(each)
+    for finding in findings:
+        count[finding.name] = count.get(finding.name, 0) + 1
+        if not finding.name or count[finding.name] <= _SHOWN:
+            kept.append(finding)
     for name, number in count.items():
         if name and number > _SHOWN:
-            first = next(each for each in kept if each.name == name)
+            first = next(finding for finding in kept if finding.name == name)
             more = number - _SHOWN
             kept.append(
                 replace(
@@ -89,33 +89,32 @@ def _first_of_each(said: Sequence[Finding], path: str) -> list[Finding]:
     return kept
 
 
-def _refused(found: Sequence[Statement], path: str, place: str) -> Iterator[Finding]:
-    lines = [each.line for each in found if undecodable(each)]
+def _encoding(entries: Sequence[Statement], path: str, place: str) -> Iterator[Finding]:
+    lines = [entry.line for entry in entries if undecodable(entry)]
     if lines:
-        yield Finding(
-            Level.ERROR,
+        yield error(
             place,
-            f"{path}, {_named(lines)}: not UTF-8",
+            f"{path}, {_line_numbers(lines)}: not UTF-8",
             "`iconv -f ISO-8859-1 -t UTF-8` converts what is Latin-1",
             "systemd refuses the whole file, and the worker does not start",
         )
 
 
-def _dropped(found: Sequence[Statement], path: str, place: str) -> Iterator[Finding]:
-    without = [each.line for each in found if each.value is None and not _of_the_mark(each)]
+def _losses(entries: Sequence[Statement], path: str, place: str) -> Iterator[Finding]:
+    without = [entry.line for entry in entries if entry.value is None and not _of_the_mark(entry)]
     if without:
         yield _warning(
-            place, f'{path}, {_named(without)}: no "="', "env-dropped",
+            place, f'{path}, {_line_numbers(without)}: no "="', "env-dropped",
             "NAME=value; a value of several lines needs double quotes around it",
             "systemd leaves it out",
         )  # fmt: skip
-    for each in found:
-        if each.value is None or each.taken:
+    for entry in entries:
+        if entry.value is None or entry.taken:
             continue
-        where = f"{path}, line {each.line}"
+        where = f"{path}, line {entry.line}"
         left_out = "systemd leaves the variable out"
-        if each.name.startswith(_BOM):
-            if not each.name.lstrip(_BOM).startswith(("#", ";")):
+        if entry.name.startswith(_BOM):
+            if not entry.name.lstrip(_BOM).startswith(("#", ";")):
                 yield _warning(
                     place,
                     f"{where}: the file begins with a byte order mark",
@@ -123,19 +122,19 @@ def _dropped(found: Sequence[Statement], path: str, place: str) -> Iterator[Find
                     f"`sed -i '1s/^\\xEF\\xBB\\xBF//' {path}`",
                     left_out,
                 )
-        elif export := _EXPORT.fullmatch(each.name):
+        elif export := _EXPORT.fullmatch(entry.name):
             name = export[1] if NAME.fullmatch(export[1]) else "NAME"
             yield _warning(
                 place, f"{where}: begins with `export`", "env-dropped",
                 f"write {name}=… without it", left_out,
             )  # fmt: skip
-        elif _LIKE_A_NAME.fullmatch(each.name):
-            better = re.sub(r"\W", "_", each.name)
+        elif _LIKE_A_NAME.fullmatch(entry.name):
+            better = re.sub(r"\W", "_", entry.name)
             better = f"_{better}" * better[0].isdigit() or better
             yield _warning(
-                place, f"{where}: {each.name} is no name that systemd takes", "env-dropped",
+                place, f"{where}: {entry.name} is no name that systemd takes", "env-dropped",
                 f"letters, digits and _ only, such as {better}; or let `command` begin with "
-                f"/usr/bin/env {each.name}=…", left_out,
+                f"/usr/bin/env {entry.name}=…", left_out,
             )  # fmt: skip
         else:
             yield _warning(
@@ -153,29 +152,28 @@ def _comments(text: str, path: str, place: str) -> Iterator[Finding]:
     """Yields assignments that an older systemd takes for a part of the comment above them."""
     if not _GOES_ON.search(text):
         return
-    kept = {each.line for each in statements(text, joins_comments=True)}
-    for each in statements(text):
-        if each.taken and each.line not in kept:
+    kept = {statement.line for statement in statements(text, joins_comments=True)}
+    for statement in statements(text):
+        if statement.taken and statement.line not in kept:
             yield _warning(
                 place,
-                f"{path}, line {each.line}: the comment above ends in a backslash",
+                f"{path}, line {statement.line}: the comment above ends in a backslash",
                 "env-dropped",
-                f"end line {each.line - 1} without the backslash",
-                f"systemd before 254 takes {each.name} for a part of it",
+                f"end line {statement.line - 1} without the backslash",
+                f"systemd before 254 takes {statement.name} for a part of it",
             )
 
 
-def _twice(found: Sequence[Statement], path: str, place: str) -> Iterator[Finding]:
+def _twice(entries: Sequence[Statement], path: str, place: str) -> Iterator[Finding]:
     lines: dict[str, list[int]] = {}
-    for each in found:
-        if each.taken:
-            lines.setdefault(each.name, []).append(each.line)
+    for statement in entries:
+        if statement.taken:
+            lines.setdefault(statement.name, []).append(statement.line)
     for name, where in lines.items():
         if len(where) > 1:
-            yield Finding(
-                Level.NOTE,
+            yield note(
                 place,
-                f"{path}: {name} is set in lines {_listed(where)}",
+                f"{path}: {name} is set in lines {_runs(where)}",
                 "delete all but one",
                 "the last one counts",
                 "env-twice",
@@ -183,7 +181,7 @@ def _twice(found: Sequence[Statement], path: str, place: str) -> Iterator[Findin
             )
 
 
-def _changed(
+def _alterations(
     statement: Statement, known: AbstractSet[str], path: str, place: str
 ) -> Iterator[Finding]:
     name, value = statement.name, statement.value or ""
@@ -231,20 +229,20 @@ def _reference(bare: str, known: AbstractSet[str]) -> str:
     if braces := _BRACES.search(bare):
         name = braces[1] or braces[2]
         return f"${{{name}}}" if name else "$(…)"
-    names = (found[1] for found in _DOLLAR.finditer(bare))
+    names = (match[1] for match in _DOLLAR.finditer(bare))
     return next((f"${name}" for name in names if name in known), "")
 
 
 def _warning(place: str, message: str, name: str, hint: str, why: str) -> Finding:
     sure = Certainty.CERTAIN if name in ("env-dropped", "env-crlf") else Certainty.LIKELY
-    return Finding(Level.WARNING, place, message, hint, why, name, sure)
+    return warning(place, message, hint, why, name, sure)
 
 
-def _named(lines: Sequence[int]) -> str:
-    return f"line{'s' * (len(lines) > 1)} {_listed(lines)}"
+def _line_numbers(lines: Sequence[int]) -> str:
+    return f"line{'s' * (len(lines) > 1)} {_runs(lines)}"
 
 
-def _listed(lines: Sequence[int]) -> str:
+def _runs(lines: Sequence[int]) -> str:
     """Returns line numbers in words: `3, 5 to 28`."""
     runs = [[lines[0], lines[0]]]
     for before, line in pairwise(lines):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.model.finding import Certainty, Finding, Level
+from unitq.model.finding import Certainty, Finding, note
 from unitq.model.hardening import LINES, Hardening, Sandbox, sandbox
 
 if TYPE_CHECKING:
@@ -32,18 +32,19 @@ def exposure_notes(
             for word, rates in words.items()
             if rates.get(worker.name, score) < score
         ]
-        said = f"{_word(worker)}: exposure {score:.1f} of 10 (systemd-analyze security)"
-        alike.setdefault((said, ", ".join(lower)), []).append(worker.name)
+        rating = f"{_word(worker)}: exposure {score:.1f} of 10 (systemd-analyze security)"
+        alike.setdefault((rating, ", ".join(lower)), []).append(worker.name)
     return [
-        _note(names, said, hint and f"hardening = {hint}") for (said, hint), names in alike.items()
+        _note(names, rating, hint and f"hardening = {hint}")
+        for (rating, hint), names in alike.items()
     ]
 
 
-def _note(names: list[str], said: str, hint: str) -> Finding:
+def _note(names: list[str], rating: str, hint: str) -> Finding:
     place = f"workers.{names[0]}.hardening"
     if len(names) > 1:
-        place, said = "hardening", f"{said}: {', '.join(names)}"
-    return Finding(Level.NOTE, place, said, hint, "", "exposure", Certainty.CERTAIN)
+        place, rating = "hardening", f"{rating}: {', '.join(names)}"
+    return note(place, rating, hint, "", "exposure", Certainty.CERTAIN)
 
 
 def _word(worker: Worker) -> str:
@@ -71,22 +72,21 @@ def _sandbox(worker: Worker, *, user_scope: bool) -> Sandbox:
 
 def limits_of_user_scope(app: App) -> list[Finding]:
     """What of `hardening` a user's own manager leaves out."""
-    found = []
+    notes = []
     for worker in app.workers:
         if worker.hardening in (None, Hardening.OFF):
             continue
         kept = _sandbox(worker, user_scope=True).lines
-        every = sum(worker.hardening in line.words for line in LINES)
+        total = sum(worker.hardening in line.words for line in LINES)
         writable = ", `writable` among them" if worker.writable else ""
-        found.append(
-            Finding(
-                Level.NOTE,
+        notes.append(
+            note(
                 f"workers.{worker.name}.hardening",
-                f'"{worker.hardening}" with --user is {len(kept)} of {every} lines',
+                f'"{worker.hardening}" with --user is {len(kept)} of {total} lines',
                 "in the system scope, with `user`, it is all of them",
                 f"the others need root{writable}",
                 "exposure",
                 Certainty.CERTAIN,
             )
         )
-    return found
+    return notes

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from unitq.cmdline.exec_line import names_folder, prefixes, shell_sign
 from unitq.config import option_lint, preset_lint, wrapper_lint
 from unitq.model.app import ROLLOUT
-from unitq.model.finding import Certainty, Finding, Level, Seen
+from unitq.model.finding import Certainty, Finding, Seen, note, warning
 from unitq.model.hardening import Hardening
 from unitq.model.settings import OnDrainTimeout
+from unitq.model.suggest import nearest
 from unitq.presets import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from unitq.model.app import App, Probe, Worker
     from unitq.model.settings import RolloutSettings
@@ -29,18 +30,18 @@ def lint_app(
 
     `seen` has what was found on the machine for each worker; without it less can be said.
     """
-    found = _of_rollout(app.rollout)
+    findings = _of_rollout(app.rollout)
     for worker in app.workers:
         there = (seen or {}).get(worker.name, Seen())
-        found += _of_worker(worker, app.rollout, there)
+        findings += _of_worker(worker, app.rollout, there)
         wait = app.rollout.on_drain_timeout is OnDrainTimeout.WAIT
-        found += _of_signs(worker)
+        findings += _of_signs(worker)
         preset = (presets or {}).get(worker.preset or "")
         own = preset.for_command(worker.command) if preset and preset.name != NONE else None
-        found += wrapper_lint.of_worker(worker, presets or {}, own, there)
-        found += preset_lint.of_worker(worker, presets or {}, there)
-        found += option_lint.of_worker(worker, presets or {}, there, app.rollout, wait=wait)
-    return found
+        findings += wrapper_lint.of_worker(worker, presets or {}, own, there)
+        findings += preset_lint.of_worker(worker, presets or {}, there)
+        findings += option_lint.of_worker(worker, presets or {}, there, app.rollout, wait=wait)
+    return findings
 
 
 def _of_rollout(rollout: RolloutSettings) -> list[Finding]:
@@ -48,8 +49,7 @@ def _of_rollout(rollout: RolloutSettings) -> list[Finding]:
     if rollout.canary.number:
         return []
     return [
-        Finding(
-            Level.NOTE,
+        note(
             f"rollout.{key}",
             "means nothing without canaries",
             "`canary` says how many instances of each worker go first",
@@ -63,12 +63,11 @@ def _of_rollout(rollout: RolloutSettings) -> list[Finding]:
 
 def _of_worker(worker: Worker, rollout: RolloutSettings, seen: Seen) -> list[Finding]:
     place = f"workers.{worker.name}"
-    found = []
+    findings = []
     killed = rollout.on_drain_timeout is OnDrainTimeout.KILL
     if killed and worker.stop_timeout.seconds < _SHORT_STOP:
-        found.append(
-            Finding(
-                Level.NOTE,
+        findings.append(
+            note(
                 f"{place}.stop_timeout",
                 f"a job that needs longer than {worker.stop_timeout} is killed by a deploy",
                 "give it the time of the longest job, and some more",
@@ -77,29 +76,27 @@ def _of_worker(worker: Worker, rollout: RolloutSettings, seen: Seen) -> list[Fin
         )
     # Without a link the whole path leads where the relative one does.
     if not seen.in_place and names_folder(worker.command, worker.directory):
-        found.append(
-            Finding(
-                Level.WARNING,
+        findings.append(
+            warning(
                 f"{place}.command",
                 f"names {worker.directory}",
                 "write paths relative to `directory`; the command runs in it",
-                "after a crash it would run what is there by then, deployed or not",
+                "after a crash it would run the release of that time, deployed or not",
                 "moving-path",
             )
         )
     if worker.probe:
         release = "" if seen.in_place else worker.directory
-        found += _of_probe(worker.probe, release, f"{place}.probe.command")
+        findings += _of_probe(worker.probe, release, f"{place}.probe.command")
     if worker.hardening not in (None, Hardening.OFF):
-        found += _of_hardening(worker, place)
-    return found
+        findings += _of_hardening(worker, place)
+    return findings
 
 
 def _of_hardening(worker: Worker, place: str) -> list[Finding]:
     if "+" in prefixes(worker.command):
         return [
-            Finding(
-                Level.WARNING,
+            warning(
                 f"{place}.command",
                 'begins with "+"',
                 'leave the "+" out',
@@ -117,8 +114,7 @@ def _of_signs(worker: Worker) -> list[Finding]:
     if worker.probe:
         commands.append((f"{place}.probe.command", worker.probe.command))
     return [
-        Finding(
-            Level.WARNING,
+        warning(
             where,
             f"the program gets {sign} as an argument",
             f"{_without_sign(sign)}; put {sign} into quotes if it is meant",
@@ -146,11 +142,10 @@ def _without_sign(sign: str) -> str:
 
 
 def _of_probe(probe: Probe, directory: str, place: str) -> list[Finding]:
-    found = []
+    findings = []
     if "-" in prefixes(probe.command):
-        found.append(
-            Finding(
-                Level.WARNING,
+        findings.append(
+            warning(
                 place,
                 'begins with "-"',
                 'leave the "-" out',
@@ -160,14 +155,57 @@ def _of_probe(probe: Probe, directory: str, place: str) -> list[Finding]:
             )
         )
     if names_folder(probe.command, directory):
-        found.append(
-            Finding(
-                Level.WARNING,
+        findings.append(
+            warning(
                 place,
                 f"names {directory}",
                 "write paths relative to `directory`; the command runs in it",
-                "it would ask with the code that is there by then, not with the instance's",
+                "it would ask with the newest release's code, not with the instance's",
                 "moving-path",
             )
         )
-    return found
+    return findings
+
+
+# --- `allow` --------------------------------------------------------------------------------------
+
+
+def remove_allowed(findings: Iterable[Finding], app: App) -> list[Finding]:
+    """Returns the findings that nobody allows, and a note for each name that silences nothing.
+
+    A worker's `allow` is for its own findings, the app's for all.
+    """
+    own = {worker.name: frozenset(worker.allow) for worker in app.workers}
+    shared = frozenset(app.allow)
+    kept: list[Finding] = []
+    used: set[tuple[str, str]] = set()  # name of the worker, or none; name of the finding
+    for finding in findings:
+        worker = _worker_of(finding.place)
+        if not finding.name:
+            kept.append(finding)
+        elif finding.name in own.get(worker, ()):
+            used.add((worker, finding.name))
+        elif finding.name in shared:
+            used.add(("", finding.name))
+        else:
+            kept.append(finding)
+    places = {"": shared, **own}
+    names_said = {finding.name for finding in kept if finding.name}
+    unused = [
+        note(
+            f"workers.{worker}.allow" if worker else "allow",
+            f'"{name}" silences nothing',
+            f'did you mean "{near}"?' if (near := nearest(name, names_said)) else "leave it out",
+            sure=Certainty.CERTAIN,
+        )
+        for worker, names in places.items()
+        for name in sorted(names)
+        if (worker, name) not in used
+    ]
+    return kept + unused
+
+
+def _worker_of(place: str) -> str:
+    """Returns the worker that a place is of; empty where it is of none."""
+    parts = place.split(".")
+    return parts[1] if parts[0] == "workers" and len(parts) > 1 else ""

@@ -6,7 +6,7 @@ from math import ceil, isinf
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.config.directives import size
-from unitq.model.finding import Certainty, Finding, Level
+from unitq.model.finding import Certainty, Finding, error, warning
 from unitq.model.settings import OnDrainTimeout
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ def of_memory(app: App) -> Iterator[Finding]:
             continue
         place, limit = f"workers.{worker.name}.recycle.memory", worker.recycle.memory
         if (most := _bytes(worker, "MemoryMax")) is not None and most <= limit:
-            yield Finding(
-                Level.ERROR,
+            yield error(
                 place,
                 f"is {_mib(limit)}, and MemoryMax= is {_mib(most)}",
                 "set it well below MemoryMax=",
@@ -39,8 +38,7 @@ def of_memory(app: App) -> Iterator[Finding]:
                 "recycle-memory",
             )
         if (high := _bytes(worker, "MemoryHigh")) is not None and high < limit:
-            yield Finding(
-                Level.ERROR,
+            yield error(
                 place,
                 f"is {_mib(limit)}, and MemoryHigh= is {_mib(high)}",
                 "set it below MemoryHigh=, or leave MemoryHigh= out",
@@ -72,8 +70,7 @@ def of_shutdown(app: App, patience: Patience) -> Iterator[Finding]:
             named = ", ".join(
                 f"{name} ({'wait' if wait else time})" for name, time in longer.items()
             )
-            yield Finding(
-                Level.WARNING,
+            yield warning(
                 "on_drain_timeout" if wait else "stop_timeout",
                 f"does not hold at {when} for {named}",
                 f"{edit}, on two lines: {section} {directive}={_enough(wait, longer.values())}",
@@ -93,8 +90,7 @@ def of_linger(account: str, *, lingers: bool) -> list[Finding]:
     if lingers:
         return []
     return [
-        Finding(
-            Level.WARNING,
+        warning(
             "--user",
             f"the workers end when {account} logs out, and none starts at a boot",
             f"`sudo loginctl enable-linger {account}`",

@@ -28,7 +28,7 @@ _SYNONYMS = {
 }  # fmt: skip
 
 
-def _meant(path: Path, there: type[BaseModel] | None) -> str | None:
+def _meant_key(path: Path, there: type[BaseModel] | None) -> str | None:
     """The key that somebody meant who wrote this one."""
     key, keys = str(path[-1]), there.model_fields if there else {}
     synonym = _SYNONYMS.get(key.lower().replace("-", "_"))
@@ -36,7 +36,7 @@ def _meant(path: Path, there: type[BaseModel] | None) -> str | None:
 
 
 def _unknown(path: Path, there: type[BaseModel] | None) -> str:
-    key, meant, home = str(path[-1]), _meant(path, there), _home(str(path[-1]))
+    key, meant, home = str(path[-1]), _meant_key(path, there), _home(str(path[-1]))
     if home:
         return f"unknown key here, it belongs {home}"
     if meant:
@@ -68,4 +68,4 @@ def _home(key: str) -> str | None:
     return next((words for model, words in homes if key in model.model_fields), None)
 
 
-WORDS = Words(_unknown, _meant)
+WORDS = Words(_unknown, _meant_key)

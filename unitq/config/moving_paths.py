@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.config.scripts import heads
 from unitq.linux.links import release_link
-from unitq.model.finding import Finding, Level
+from unitq.model.finding import Finding, warning
 from unitq.model.release_names import within
 from unitq.revisions.around import Used, command_paths, value_paths
 from unitq.systemd.envfile import assignments
@@ -32,16 +32,16 @@ def of_app(app: App, code: Mapping[str, Code], layout: Layout) -> list[Finding]:
     The pin holds `directory` alone.
     """
     pins = layout.app(app.name)
-    found: dict[tuple[str, str, str], Finding] = {}
+    findings: dict[tuple[str, str, str], Finding] = {}
     for worker in app.workers:
         release = f"{pins.pin(worker.name, '%i')}/release"
         for place in _places(worker, code[worker.name]):
             link = release_link(place.used.path)
             key = f"workers.{worker.name}.{place.key}"
             once = (key, place.variable, link.path if link else "")
-            if link and once not in found:
-                found[once] = _finding(worker, key, place, link.path, release)
-    return list(found.values())
+            if link and once not in findings:
+                findings[once] = _finding(worker, key, place, link.path, release)
+    return list(findings.values())
 
 
 def _places(worker: Worker, code: Code) -> Iterator[_Place]:
@@ -81,8 +81,7 @@ def _finding(worker: Worker, key: str, place: _Place, link: str, pinned: str) ->
         hint = f"write {write}" + ("" if in_unit else ", which is relative to `directory`")
     if place.variable:
         what = f"{place.variable}: {what}"
-    return Finding(
-        Level.WARNING,
+    return warning(
         key,
         f"{what} through {link}, which each release moves",
         hint,

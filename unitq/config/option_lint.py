@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.cmdline.invocation import invocations
 from unitq.model import duration
 from unitq.model.app import Worker
-from unitq.model.finding import Certainty, Finding, Level, Seen
+from unitq.model.finding import Certainty, Finding, Level, Seen, warning
 from unitq.presets import NONE
 
 if TYPE_CHECKING:
@@ -65,25 +65,26 @@ def _programs(worker: Worker, preset: Preset, heads: Mapping[str, str]) -> list[
     written = len(invocations(worker.command, {}))
     # What `queues` adds stands behind the last, each a word for patterns, whatever is in it.
     added = [re.sub(r"\s", "_", word) for word in worker.from_preset.arguments]
-    found = [
+    programs = [
         _Program(
             tuple(
-                " ".join((text, *added)) if number == written - 1 else text for text in one.texts()
+                " ".join((text, *added)) if number == written - 1 else text
+                for text in program.texts()
             ),
             # Only systemd expands `%i`, and only what stands in its unit.
-            one.arguments
+            program.arguments
             if number < written
-            else tuple(word.replace("%", "%%") for word in one.arguments),
-            _is_own(one, preset),
+            else tuple(word.replace("%", "%%") for word in program.arguments),
+            _is_own(program, preset),
         )
-        for number, one in enumerate(invocations(worker.command, heads))
+        for number, program in enumerate(invocations(worker.command, heads))
     ]
-    return [one for one in found if one.own] or found[:written][-1:]
+    return [program for program in programs if program.own] or programs[:written][-1:]
 
 
-def _is_own(one: Invocation, preset: Preset) -> bool:
+def _is_own(program: Invocation, preset: Preset) -> bool:
     patterns = preset.recognise.command
-    return any(pattern.match(text) for pattern in patterns for text in one.texts())
+    return any(pattern.match(text) for pattern in patterns for text in program.texts())
 
 
 def _of_check(
@@ -114,7 +115,7 @@ def _of_check(
             return
         # A script that hands its options on, perhaps; or one that may start another one instead.
         handed_on = not program.own and (check.options or check.lacks)
-        others = [one for one in programs if one.own and one is not program]
+        others = [other for other in programs if other.own and other is not program]
         if handed_on or (program.own and not all(_matches(o, check, preset) for o in others)):
             level, sure = min(level, Level.WARNING, key=_MILD.index), Certainty.POSSIBLE
     yield Finding(
@@ -135,7 +136,7 @@ def _has_directive(directives: Directives, wanted: str) -> bool:
     """Whether it is given; with `=VALUE`, given with this value."""
     name, _, value = wanted.partition("=")
     given = [values[-1] for directive, values in directives if directive == name]
-    return any(not value or one == value or {one, value} <= _YES for one in given)
+    return any(not value or last == value or {last, value} <= _YES for last in given)
 
 
 def _table_with(worker: Worker, check: Check) -> str:
@@ -163,14 +164,15 @@ def _matching(
     worker: Worker, check: Check, preset: Preset, programs: Sequence[_Program], seen: Seen
 ) -> _Program | None:
     """The first program for which all that the check says of the command line holds."""
-    found = list(programs)
+    candidates = list(programs)
     if not (check.options or check.lacks):
         # Any program of the command.
-        found += [
-            _Program(one.texts(), (), own=True) for one in invocations(worker.command, seen.heads)
+        candidates += [
+            _Program(program.texts(), (), own=True)
+            for program in invocations(worker.command, seen.heads)
         ]
-        found.append(_Program((worker.command,), (), own=True))
-    return next((one for one in found if _matches(one, check, preset)), None)
+        candidates.append(_Program((worker.command,), (), own=True))
+    return next((program for program in candidates if _matches(program, check, preset)), None)
 
 
 def _matches(program: _Program, check: Check, preset: Preset) -> bool:
@@ -223,7 +225,7 @@ def option_values(
 
 def _of_limits(worker: Worker, preset: Preset, seen: Seen) -> Iterator[Finding]:
     """Yields the longest of the framework's own limits, where stop_timeout is too short for it."""
-    programs = [one for one in _programs(worker, preset, seen.heads) if one.own]
+    programs = [program for program in _programs(worker, preset, seen.heads) if program.own]
     needed: dict[float, Finding] = {}
     for limit in preset.limits:
         number, place = _own_limit(worker, limit, preset, programs, seen)
@@ -233,8 +235,7 @@ def _of_limits(worker: Worker, preset: Preset, seen: Seen) -> Iterator[Finding]:
         least = own + limit.margin.seconds
         if least <= worker.stop_timeout.seconds:
             continue
-        needed[least] = Finding(
-            Level.WARNING,
+        needed[least] = warning(
             f"workers.{worker.name}.stop_timeout",
             f"{worker.stop_timeout} is too short",
             f'stop_timeout = "{least:.15g}s", or longer',
@@ -250,11 +251,11 @@ def _of_limits(worker: Worker, preset: Preset, seen: Seen) -> Iterator[Finding]:
 def time_limit(preset: Preset, command: str) -> float:
     """Returns the seconds that a stop must leave a job, by limits in the command; 0: none."""
     worker = Worker(name="", command=command, instances=1, directory="")
-    programs = [one for one in _programs(worker, preset, {}) if one.own]
+    programs = [program for program in _programs(worker, preset, {}) if program.own]
     longest = 0.0
     for limit in preset.limits:
-        said = limit.model_copy(update={"default": None})
-        number, _ = _own_limit(worker, said, preset, programs, Seen())
+        written = limit.model_copy(update={"default": None})
+        number, _ = _own_limit(worker, written, preset, programs, Seen())
         if number:  # 0 is no limit, in all of them
             own = duration.parse(f"{number}{limit.unit}").seconds
             longest = max(longest, own + limit.margin.seconds)
@@ -266,8 +267,8 @@ def _own_limit(
 ) -> tuple[int | None, str]:
     """The framework's limit, and where it is said; None: nowhere."""
     by_command = "on its command line"
-    if limit.command and (found := limit.command.search(worker.command)):
-        text = next((group for group in found.groups() if group), "")
+    if limit.command and (match := limit.command.search(worker.command)):
+        text = next((group for group in match.groups() if group), "")
         if text.isdecimal():
             return _number(text), by_command
     for program in programs:
@@ -277,7 +278,7 @@ def _own_limit(
     for path in settings_files(worker, preset, seen.heads, (limit,)):
         if path in seen.settings:
             text = seen.settings[path]
-            numbers = [_number(one[1]) for one in limit.line.finditer(text)] if limit.line else []
+            numbers = [_number(m[1]) for m in limit.line.finditer(text)] if limit.line else []
             if numbers:
                 # Of several environments, say: the longest.
                 return max(numbers), f"in {path}"
@@ -294,7 +295,7 @@ def settings_files(
     worker: Worker, preset: Preset, heads: Mapping[str, str], limits: Sequence[Limit] | None = None
 ) -> list[str]:
     """The files of the framework's settings that may say a limit, as written; the first counts."""
-    programs = [one for one in _programs(worker, preset, heads) if one.own]
+    programs = [own for own in _programs(worker, preset, heads) if own.own]
     paths: dict[str, None] = {}
     for limit in preset.limits if limits is None else limits:
         given = [

@@ -17,7 +17,8 @@ from unitq.model.settings import OnKilled, RolloutSettings
 from unitq.model.suggest import either
 from unitq.presets.redis_keys import WITH_JOBS, WITH_PIDS
 from unitq.toml import document as toml_document
-from unitq.toml.messages import Clash, validate
+from unitq.toml.messages import validate
+from unitq.toml.values import Clash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -109,7 +110,7 @@ def _of_redis(redis: RedisTable, presets: Mapping[str, Preset]) -> Iterator[Clas
     given = redis.model_fields_set
     url = redis.url or ""
     if redis.preset and redis.preset not in presets and presets:
-        known = [name for name, each in presets.items() if each.redis]
+        known = [name for name, preset in presets.items() if preset.redis]
         yield clash("preset", f"no such preset; there are {either(known, last='and')}")
     for stem in ("", "sentinel_"):
         sources = [f"{stem}password_{kind}" for kind in ("variable", "file", "credential")]
@@ -118,8 +119,8 @@ def _of_redis(redis: RedisTable, presets: Mapping[str, Preset]) -> Iterator[Clas
             yield clash(more[0], f"there is {first} already: one of them is enough")
         if first and not stem and _has_password(url):
             yield clash(first, "there is a password in the URL already", "url")
-    for one, other in (("sentinels", "master"), ("master", "sentinels")):
-        if one in given and other not in given:
+    for first, other in (("sentinels", "master"), ("master", "sentinels")):
+        if first in given and other not in given:
             yield clash(other, "missing; sentinels and master go together")
     if not url.startswith("rediss://"):
         for key in given & {"ca_file", "cert_file", "key_file"}:
@@ -170,14 +171,18 @@ def _unfit(
     presets: Mapping[str, Preset],
     registries: frozenset[str],
 ) -> str:
-    """Why a worker has none of these registries, up to what they have; empty: it has one."""
+    """Why a worker has none of these registries, up to what they keep; empty: it has one."""
     if redis.url is None and not redis.sentinels:
         return "needs [redis] url, and one of the presets"
     preset = presets.get(worker.preset or redis.preset or "")
     if preset and preset.redis and preset.redis.registry in registries:
         return ""
-    told = [each for each, one in presets.items() if one.redis and one.redis.registry in registries]
-    return f"needs one of the presets {either(told, last='or')},"
+    fit = [
+        name
+        for name, known in presets.items()
+        if known.redis and known.redis.registry in registries
+    ]
+    return f"needs one of the presets {either(fit, last='or')},"
 
 
 def _app(file: AppFile, presets: Mapping[str, Preset]) -> App:
@@ -195,12 +200,14 @@ def _app(file: AppFile, presets: Mapping[str, Preset]) -> App:
 
 
 def _worker(name: str, table: WorkerTable, file: AppFile, presets: Mapping[str, Preset]) -> Worker:
-    """The worker with what it has from its app and its preset; its own wins."""
+    """The worker with the values of its app and its preset; its own win."""
     environment = dict(file.environment) | dict(table.environment)
     files = table.environment_file if table.environment_file is not None else file.environment_file
     hardening = table.hardening or file.hardening
     writable = file.writable if table.writable is None else table.writable
-    credentials = {each.name: each for each in (*file.credentials, *table.credentials)}
+    credentials = {
+        credential.name: credential for credential in (*file.credentials, *table.credentials)
+    }
     given = apply_preset.Given(
         table.command, table.stop_signal, table.kill_mode, table.stop_timeout, table.queues,
         table.service, table.model_fields_set,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from unitq.cmdline.invocation import shell_script, stands_between
 from unitq.model.app import KillMode
-from unitq.model.finding import Finding, Level
+from unitq.model.finding import Finding, error, note, warning
 from unitq.presets import NONE
 from unitq.presets.detect import framework_of
 
@@ -25,24 +25,23 @@ def of_worker(worker: Worker, presets: Mapping[str, Preset], seen: Seen) -> list
         return []
     looks = framework_of(presets, worker.command, seen.heads)
     if worker.preset is None:
-        return [_refused(worker, place, *looks)] if looks else []
+        return [_no_preset(worker, place, *looks)] if looks else []
     preset = presets.get(worker.preset)
     if preset is None:
         return []
-    found = []
+    findings = []
     if looks and looks[0].name != preset.name and preset.recognise.command:
-        found.append(_another(preset, place, *looks))
+        findings.append(_other_preset(preset, place, *looks))
     preset = preset.for_command(worker.command)
-    found += _of_stop(worker, preset, place, seen)
-    found += _of_prints(worker, preset, place)
-    return found
+    findings += _of_stop(worker, preset, place, seen)
+    findings += _of_prints(worker, preset, place)
+    return findings
 
 
-def _refused(worker: Worker, place: str, preset: Preset, told: str) -> Finding:
+def _no_preset(worker: Worker, place: str, preset: Preset, told: str) -> Finding:
     fitted = preset.for_command(worker.command)
     whom = "the main process" if fitted.stop.kill_mode is KillMode.MIXED else "every process"
-    return Finding(
-        Level.ERROR,
+    return error(
         f"{place}.preset",
         f"missing: this is {preset.title} ({told})",
         f'add preset = "{preset.name}": {fitted.stop.signal} to {whom} stops it, within '
@@ -52,9 +51,8 @@ def _refused(worker: Worker, place: str, preset: Preset, told: str) -> Finding:
     )
 
 
-def _another(preset: Preset, place: str, looks: Preset, told: str) -> Finding:
-    return Finding(
-        Level.WARNING,
+def _other_preset(preset: Preset, place: str, looks: Preset, told: str) -> Finding:
+    return warning(
         f"{place}.preset",
         f"is {preset.name}, but this looks like {looks.title} ({told})",
         f'preset = "{looks.name}"',
@@ -68,8 +66,7 @@ def _of_stop(worker: Worker, preset: Preset, place: str, seen: Seen) -> Iterator
     does = dict(preset.signals).get(worker.stop_signal, "")
     why = f"{_sentence(stop.why)}{_source(stop.source)}"
     if worker.stop_signal not in stop.drains:
-        yield Finding(
-            Level.WARNING,
+        yield warning(
             f"{place}.stop_signal",
             f"{worker.stop_signal} is not known to let {preset.title} finish its job",
             f'stop_signal = "{stop.signal}"',
@@ -78,8 +75,7 @@ def _of_stop(worker: Worker, preset: Preset, place: str, seen: Seen) -> Iterator
         )
         return
     if worker.kill_mode is KillMode.MIXED and stop.kill_mode is KillMode.CONTROL_GROUP:
-        yield Finding(
-            Level.WARNING,
+        yield warning(
             f"{place}.kill_mode",
             f'with "mixed" {worker.stop_signal} reaches the main process only',
             'kill_mode = "control-group"',
@@ -91,8 +87,7 @@ def _of_stop(worker: Worker, preset: Preset, place: str, seen: Seen) -> Iterator
     if stands_between(worker.command) or shell_script(worker.command, seen.heads):
         return
     if worker.stop_signal not in stop.drains_all:
-        yield Finding(
-            Level.WARNING,
+        yield warning(
             f"{place}.kill_mode",
             f'with "control-group" and {worker.stop_signal} {preset.title} loses jobs',
             'kill_mode = "mixed"',
@@ -100,8 +95,7 @@ def _of_stop(worker: Worker, preset: Preset, place: str, seen: Seen) -> Iterator
             "kill-mode",
         )
     else:
-        yield Finding(
-            Level.NOTE,
+        yield note(
             f"{place}.kill_mode",
             f'with "control-group" {worker.stop_signal} reaches programs that a job has started',
             'kill_mode = "mixed"',
@@ -116,8 +110,7 @@ def _of_prints(worker: Worker, preset: Preset, place: str) -> Iterator[Finding]:
     if prints.given is None or framework_of({preset.name: preset}, worker.command, {}) is None:
         return
     if not prints.given.search(worker.command):
-        yield Finding(
-            Level.NOTE,
+        yield note(
             f"{place}.command",
             f"without {prints.needs} {preset.title} does not print which jobs it has",
             f"add {prints.needs}",

@@ -33,13 +33,13 @@ def of_app(
 
     With `presets`, the settings of its framework, too.
     """
-    found = {}
+    seen = {}
     for worker in app.workers:
         release = code[worker.name].release
         below = heads(worker.command, release)
         preset = presets.get(worker.preset) if presets and worker.preset else None
         paths = settings_files(worker, preset, below) if preset else []
-        found[worker.name] = Seen(
+        seen[worker.name] = Seen(
             below,
             {
                 name: value
@@ -49,7 +49,7 @@ def of_app(
             {path: text for path in paths if (text := _head(os.path.join(release, path)))},
             changes_in_place(worker.directory),
         )
-    return found
+    return seen
 
 
 def adapt(app: App, code: Mapping[str, Code]) -> App:
@@ -59,24 +59,24 @@ def adapt(app: App, code: Mapping[str, Code]) -> App:
 
 def heads(command: str, release: str) -> dict[str, str]:
     """The beginnings of the scripts that this command runs, by their paths as written."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for _ in range(_LEVELS):
-        for path in scripts(command, found)[:_FILES_MAX]:
-            if path not in found:
-                found[path] = _head(os.path.join(release, path))
-    return {path: head for path, head in found.items() if head}
+        for path in scripts(command, texts)[:_FILES_MAX]:
+            if path not in texts:
+                texts[path] = _head(os.path.join(release, path))
+    return {path: head for path, head in texts.items() if head}
 
 
 def unread(command: str, release: str, seen: Mapping[str, str]) -> tuple[str, ...]:
     """The main process's program, where it may be a shell's script, and could not be looked at."""
     paths = [
-        one.script
-        for one in main_process(command, seen)
-        if one.script
-        and one.interpreter in ("", "sh")
-        and one.script not in seen
+        program.script
+        for program in main_process(command, seen)
+        if program.script
+        and program.interpreter in ("", "sh")
+        and program.script not in seen
         # What a shell puts in is not known here.
-        and "$" not in one.script
+        and "$" not in program.script
     ]
     return tuple(path for path in paths if not is_machine_code(os.path.join(release, path)))
 
@@ -106,13 +106,13 @@ def _beginning(path: str, count: int) -> bytes:
     if "\0" in path:
         return b""
     try:
-        with resolve(path) as found:
+        with resolve(path) as place:
             # Looked at before it is opened: to open a device can be an order, as to a watchdog.
             # The kernel's own files, in /proc, have no size, and some are changed by being read.
-            status = os.fstat(found.descriptor)
+            status = os.fstat(place.descriptor)
             if not stat.S_ISREG(status.st_mode) or not status.st_size:
                 return b""
-            with open(found.open(), "rb", buffering=0) as file:
+            with open(place.open(), "rb", buffering=0) as file:
                 return file.read(count) or b""
     except OSError:
         return b""

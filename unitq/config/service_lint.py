@@ -1,17 +1,18 @@
-"""Directives of `[workers.NAME.service]` that work against how unitq stops a worker. Pure."""
+"""Directives that work against how unitq stops a worker: in `service`, and in drop-ins. Pure."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from unitq.model.finding import Finding, Level
-from unitq.units.parse import YES
+from unitq.model.finding import Certainty, Finding, warning
+from unitq.units.text import YES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from unitq.model.app import App, Worker
+    from unitq.units.dropins import Change
 
 _KILLS = re.compile(r"(?<![\w-])(?:p?kill|killall|skill)(?![\w-])")
 _SIGNAL = re.compile(r"(?:-s\s*|-{1,2}(?:signal[= ])?)(?:SIG)?([A-Z]{3,5}\d?)\b")
@@ -31,8 +32,7 @@ def _of_stop(worker: Worker) -> Iterator[Finding]:
         return
     signal = _SIGNAL.search(command)
     name = f"SIG{signal[1]}" if signal else "SIGTERM"  # kill(1)
-    yield Finding(
-        Level.WARNING,
+    yield warning(
         f"workers.{worker.name}.service.ExecStop",
         "sends a signal of its own",
         f'`stop_signal = "{name}"` in its place',
@@ -46,8 +46,7 @@ def _of_hangup(worker: Worker) -> Iterator[Finding]:
     values = _values(worker, "SendSIGHUP")
     if not values or values[-1] not in YES:
         return
-    yield Finding(
-        Level.WARNING,
+    yield warning(
         f"workers.{worker.name}.service.SendSIGHUP",
         "sends a signal of its own",
         "leave it out",
@@ -66,14 +65,33 @@ def _of_watchdog(worker: Worker) -> Iterator[Finding]:
     answers = _values(worker, "NotifyAccess") or "NotifyAccess" in preset
     if answers or kinds[-1].startswith("notify"):
         return
-    yield Finding(
-        Level.WARNING,
+    yield warning(
         f"workers.{worker.name}.service.WatchdogSec",
         f"{values[-1]}, but nothing says that this worker answers it",
         'leave it out; or, for a worker that does, add Type = "notify" or NotifyAccess = "main"',
         "systemd kills a worker (SIGABRT) that does not send WATCHDOG=1 that often, with its job",
         name="watchdog",
     )
+
+
+def of_dropins(
+    worker: str, template: str, changes: Iterable[Change], *, user: bool
+) -> list[Finding]:
+    """Returns a warning for each drop-in; `template` is the worker's unit."""
+    typed = f"systemctl {'--user ' * user}"
+    return [
+        warning(
+            f"workers.{worker}",
+            str(change),
+            f"say it in unitq.toml, and take it out there: `{typed}cat {template}` shows all, "
+            f"`{typed}revert {template}` deletes what `systemctl edit` made",
+            "systemd goes by the drop-in, so what unitq says of starts, drains and limits may not "
+            "hold",
+            name="drop-in",
+            sure=Certainty.CERTAIN,
+        )
+        for change in changes
+    ]
 
 
 def _values(worker: Worker, directive: str) -> list[str]:

@@ -43,23 +43,23 @@ class Candidate(NamedTuple):
 def candidates(places: Layout) -> list[Candidate]:
     """Returns the files in the configuration's folder, and those that apps were installed from."""
     installed = state.apps(places)
-    found = {path: glance(path) for path in sorted(Path(places.config_dir).glob("*.toml"))}
-    for path, each in found.items():
-        if each.app is None:
+    files_ = {path: glance(path) for path in sorted(Path(places.config_dir).glob("*.toml"))}
+    for path, candidate in files_.items():
+        if candidate.app is None:
             # As `unitq init` names it: the command that reads it says what is wrong with it.
             known = state.current(places.app(path.stem)) if path.stem in installed else None
             releases = tuple(worker.release for worker in known.workers) if known else ()
-            found[path] = each._replace(app=path.stem, directories=releases)
-    named = {each.app for each in found.values()}
+            files_[path] = candidate._replace(app=path.stem, directories=releases)
+    named = {candidate.app for candidate in files_.values()}
     for app in installed:
         if app not in named and (revision := state.current(places.app(app))):
             there = glance(Path(revision.config))
             if there.app == app:
-                found.setdefault(there.path, there)
-    return list(found.values())
+                files_.setdefault(there.path, there)
+    return list(files_.values())
 
 
-def around(every: Sequence[Candidate], cwd: str) -> list[Candidate]:
+def around(known: Sequence[Candidate], cwd: str) -> list[Candidate]:
     """Returns those whose code the directory is in; also beside a link such as `current`."""
     if not cwd:
         return []  # that directory was deleted
@@ -73,10 +73,16 @@ def around(every: Sequence[Candidate], cwd: str) -> list[Candidate]:
         # "/" holds every directory, which says nothing about this one.
         beside = Path(directory).parent.resolve() if os.path.islink(directory) else real
         return any(
-            here.is_relative_to(each) for each in (real, beside) if each != Path(each.anchor)
+            here.is_relative_to(candidate)
+            for candidate in (real, beside)
+            if candidate != Path(candidate.anchor)
         )
 
-    return [each for each in every if any(holds(directory) for directory in each.directories)]
+    return [
+        candidate
+        for candidate in known
+        if any(holds(directory) for directory in candidate.directories)
+    ]
 
 
 def glance(path: Path) -> Candidate:
@@ -87,8 +93,12 @@ def glance(path: Path) -> Candidate:
         return Candidate(path, None, ())
     workers = document.get("workers")
     tables = [document, *(workers.values() if isinstance(workers, dict) else ())]
-    found = [table.get("directory") for table in tables if isinstance(table, dict)]
-    directories = tuple(each for each in found if isinstance(each, str) and each.startswith("/"))
+    written = [table.get("directory") for table in tables if isinstance(table, dict)]
+    directories = tuple(
+        directory
+        for directory in written
+        if isinstance(directory, str) and directory.startswith("/")
+    )
     name = document.get("app")
     return Candidate(path, name if isinstance(name, str) else None, directories)
 
@@ -154,22 +164,22 @@ def read(path: Path) -> Read:
     except obeyed.ForeignFileError as error:
         refusal, listed = error, False
     # A link may lead one trusted file to another: each account has a say over its own only.
-    for entry in (each for each in trust_list() if same(each.path, path)):
+    for entry in (listed_ for listed_ in trust_list() if same(listed_.path, path)):
         trusted, listed = (_owner(path, entry),), True
         try:
-            found = Read(*obeyed.read(path, FILE_MAX, _WHAT, trusted=trusted), entry)
+            config = Read(*obeyed.read(path, FILE_MAX, _WHAT, trusted=trusted), entry)
         except obeyed.ForeignFileError as error:
             # A file of root's would be no longer the owner's to change.
             mend = obeyed.mend(error.control, owner=entry.owner)
             refusal = obeyed.ForeignFileError(error.path, _WHAT, error.control, hint=mend)
             continue
-        if obeyed.foreign(found.path) is None:
+        if obeyed.foreign(config.path) is None:
             raise PreflightError(
-                f"{path}: a link of {entry.owner} leads to {found.path}, which is root's own",
+                f"{path}: a link of {entry.owner} leads to {config.path}, which is root's own",
                 problems=("An account is trusted with its own file only. Nothing was changed.",),
-                hint=f"unitq -c {found.path} …, if that is meant",
+                hint=f"unitq -c {config.path} …, if that is meant",
             )
-        return found
+        return config
     if listed:
         raise refusal
     hint, otherwise = _ways_out(path, refusal.control)
@@ -207,8 +217,8 @@ def read_to_look(path: Path) -> Read:
         if uid == ANYONE:
             raise
         owner = name_of(uid)
-        found = obeyed.read(path, FILE_MAX, _WHAT, trusted=(uid,))
-        return Read(*found, Delegation(os.path.abspath(path), owner, looking=True))
+        config = obeyed.read(path, FILE_MAX, _WHAT, trusted=(uid,))
+        return Read(*config, Delegation(os.path.abspath(path), owner, looking=True))
 
 
 def foreign(path: Path) -> bool:
@@ -230,17 +240,17 @@ def vouch(path: Path, installed_from: str, app: str) -> None:
     It may do so of the app that was installed from just this file, and of no other.
     """
     try:
-        found = read(path)
+        config = read(path)
     except obeyed.ForeignFileError:
         if os.path.islink(path) or not same(path, installed_from):
             raise
         return
     except (OSError, UnitqError):
         return  # who reads it is told
-    if found.delegation is not None and found.path != os.path.realpath(installed_from):
+    if config.delegation is not None and config.path != os.path.realpath(installed_from):
         raise PreflightError(
             f"{app} was installed from another file, {installed_from}; "
-            f"{found.delegation.owner} may change {path}, which names it",
+            f"{config.delegation.owner} may change {path}, which names it",
             problems=("Nothing was changed.",),
             hint=f"name the app with -a; `-a {app}` if it is the one that you mean",
         )
@@ -282,15 +292,15 @@ def _ways_out(path: Path, control: Control) -> tuple[str, str]:
 def others(places: Layout, path: Path, app: App) -> list[str]:
     """Returns the installed apps that were deployed from this file under another name."""
     names = (str(path), path_to_remember(path, app))
-    found = []
+    apps = []
     for name in state.apps(places):
         try:
             current = state.current(places.app(name)) if name != app.name else None
         except UnitqError:
             continue  # damaged, and another app: its own commands say so
-        if current is not None and any(same(each, current.config) for each in names):
-            found.append(name)
-    return found
+        if current is not None and any(same(known, current.config) for known in names):
+            apps.append(name)
+    return apps
 
 
 def list_path() -> Path:
@@ -369,8 +379,8 @@ def trust(path: Path, owner: str, run_as: Sequence[str]) -> Delegation:
             )
     entry = Delegation(os.path.abspath(path), owner, tuple(dict.fromkeys(run_as)))
     try:
-        with resolve(path) as found:
-            wrong, needed = found.beyond(account(owner).uid), found.controls
+        with resolve(path) as place:
+            wrong, needed = place.beyond(account(owner).uid), place.controls
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     if wrong is not None:
@@ -386,21 +396,21 @@ def trust(path: Path, owner: str, run_as: Sequence[str]) -> Delegation:
             f"{path}: only root can change it, so root obeys it without that",
             hint=f"unitq -c {shlex.quote(entry.path)} deploy",
         )
-    _write([each for each in trust_list() if not same(each.path, path)] + [entry])
+    _write([known for known in trust_list() if not same(known.path, path)] + [entry])
     return entry
 
 
 def distrust(path: Path) -> Delegation:
     """Takes a file off the list. Raises NoMatchError where it is not on it."""
     known = trust_list()
-    entry = next((each for each in known if os.path.abspath(path) == each.path), None)
-    entry = entry or next((each for each in known if same(each.path, path)), None)
+    entry = next((listed for listed in known if os.path.abspath(path) == listed.path), None)
+    entry = entry or next((listed for listed in known if same(listed.path, path)), None)
     if entry is None:
         raise NoMatchError(
             f"{path} is not on the list of trusted files",
-            hint=f"on it: {', '.join(each.path for each in known) or 'none'}",
+            hint=f"on it: {', '.join(listed.path for listed in known) or 'none'}",
         )
-    _write([each for each in known if each != entry])
+    _write([listed for listed in known if listed != entry])
     return entry
 
 

@@ -1,105 +1,149 @@
-"""Writes a commented unitq.toml to start from."""
+"""The commented unitq.toml that `unitq init` writes, from the models."""
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+import textwrap
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-from unitq.config.reference import starter
-from unitq.errors import ConfigError
-from unitq.linux import files, folder
-from unitq.model.app import NAME_RE
-from unitq.presets import NONE
+from unitq.config.schema import AppFile, HooksTable, RedisTable, RolloutTable, WorkerTable, plain
+from unitq.toml.document import toml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
-    from unitq.model.layout import Layout
-    from unitq.presets.model import Preset
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
+# Left out of the starter file: each needs another one, or rules one out that is there.
+REDIS_RARE = (
+    "registry_prefix", "password_file", "password_credential", "sentinels", "master",
+    "sentinel_username", "sentinel_password_variable", "sentinel_password_file", "ca_file",
+    "cert_file", "key_file",
+)  # fmt: skip
+
+TABLES = ("redis", "rollout", "hooks", "workers")
+
+_STARTER = """\
+# The queue workers of one app. Change what follows, look at it with "unitq check" and "unitq plan",
+# then run "unitq deploy". A key behind a "#" shows its default, or an example where it has none.
+# All keys, and some more, in detail: docs/configuration.md.
+
+{app}
+# How a deploy replaces the instances.
+[rollout]
+
+{rollout}
+# Programs of your own that unitq runs around a deploy, without a shell.
+[hooks]
+
+{hooks}
+# Where the queues are.
+[redis]
+
+{redis}
+# A worker: a group of identical instances. Add another table like this one for each further worker.
+[workers.{worker}]
+
+{keys}
+# Any other systemd directive, by section. Keep these two behind the worker's own keys.
+#[workers.{worker}.unit]
+{unit}
+
+#[workers.{worker}.service]
+{service}
+"""
 
 
-class Written(NamedTuple):
-    """The file, and the options by which other commands find it."""
-
-    path: Path
-    options: str
-
-
-def write(
-    layout: Layout,
-    preset: Preset,
+def starter(
     *,
-    app: str | None,
-    config: str | None,
-    user: bool,
-    force: bool,
-    ask: Callable[[], str | None],
-) -> Written:
-    """Writes it for the code in this directory; into `config` where that is given.
+    app: str = "shop",
+    directory: str = "/srv/shop/current",
+    user: str | None = "www-data",
+    worker: str = "default",
+    command: str = "/usr/bin/php bin/resque",
+    instances: int = 4,
+    preset: str | None = None,
+    queues: bool = False,
+    defaults: Mapping[str, Any] | None = None,
+) -> str:
+    """The commented file that `unitq init` writes. Without `user` that key stays a comment.
 
-    `ask` is called for the account of the workers where nothing tells it; None: it stays a comment.
-    Raises ConfigError where the file exists, except with `force`.
+    `defaults` are those of the worker's keys that its preset has in place of ours.
     """
-    try:
-        here = Path.cwd()
-    except FileNotFoundError:
-        raise ConfigError("this directory is gone", hint="`cd` to where the code is") from None
-    code, home = _code(here)
-    name = app or re.sub(r"[^A-Za-z0-9_-]+", "-", home.name).strip("-_") or "app"
-    if not NAME_RE.fullmatch(name):
-        raise ConfigError(f"not a name for an app: {name}", hint="letters, digits, - and _")
-    path = Path(config or ("unitq.toml" if user else layout.config_dir / f"{name}.toml"))
-    if os.path.exists(path) and not force:
-        raise ConfigError(f"{path} is there already", hint="--force replaces it")
-    with files.preflight_errors("cannot write"):
-        text = starter(
-            app=name,
-            directory=str(code),
-            user=None if user else _owner(code) or ask(),
-            command=preset.command or "bin/worker",
-            preset=preset.name,
-            queues=bool(preset.queues.variable or preset.queues.by_arguments),
-            defaults=_defaults(preset),
+    given: dict[str, Any] = {"app": app, "directory": directory, "hardening": "standard"}
+    if user is not None:
+        given["user"] = user
+    known: dict[str, Any] = {"command": command, "instances": instances}
+    if preset is not None:
+        known["preset"] = preset
+    if queues:
+        known["queues"] = ["default"]
+    return _STARTER.format(
+        worker=worker,
+        app=_keys(AppFile, given, skip=TABLES),
+        rollout=_keys(RolloutTable, {}),
+        hooks=_keys(HooksTable, {}),
+        redis=_keys(RedisTable, {}, skip=REDIS_RARE),
+        keys=_keys(WorkerTable, known, skip=("unit", "service"), defaults=defaults or {}),
+        unit=_directives("unit"),
+        service=_directives("service"),
+    )
+
+
+def _keys(
+    model: type[BaseModel],
+    given: dict[str, Any],
+    skip: tuple[str, ...] = (),
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+) -> str:
+    """Each key below what it means: as given, else as a comment with its default or an example."""
+    lines = []
+    for key, field in model.model_fields.items():
+        if key in skip:
+            continue
+        lines += textwrap.wrap(
+            plain_words(field.description or ""),
+            100,
+            initial_indent="# ",
+            subsequent_indent="# ",
+            break_on_hyphens=False,
+            break_long_words=False,
         )
-        if not user and not config:
-            files.folder(path.parent)
-        with folder.output(path.absolute().parent) as place:
-            place.replace(path.name, text.encode(), 0o644)
-    return Written(path, f"-c {path}" if config else "--user" if user else f"-a {name}")
+        if key in given:
+            lines += [f"{key} = {toml(given[key])}", ""]
+        else:
+            value = defaults[key] if key in defaults else _example(field)
+            lines += [f"#{key} = {toml(value)}", ""]
+    return "\n".join(lines)
 
 
-def _defaults(preset: Preset) -> dict[str, str]:
-    """What a worker of this framework has where the file says nothing."""
-    if preset.name == NONE:
-        return {}
-    stop = preset.for_command(preset.command).stop
-    return {
-        "stop_timeout": str(stop.timeout),
-        "stop_signal": stop.signal,
-        "kill_mode": str(stop.kill_mode),
-    }
+def plain_words(text: str) -> str:
+    """A description for who reads it as it stands: no backticks, and links as files or addresses.
+
+    What stood between backticks stands in quotes, so that a key is told from a word.
+    """
+
+    def link(found: re.Match[str]) -> str:
+        words, target = found[1], found[2]
+        place = target if "://" in target else f"docs/{target}"
+        return place if words == target else f"{words}: {place}"
+
+    def quoted(found: re.Match[str]) -> str:
+        words = found[1].strip('"')
+        return found[1] if '"' in words else f'"{words}"'
+
+    text = re.sub(r"\[([^\]]*)\]\(([^)]*)\)", link, text)
+    return re.sub(r"`([^`]*)`", quoted, text)
 
 
-def _code(here: Path) -> tuple[Path, Path]:
-    """Returns what `directory` is to name, and the folder that the app is named after."""
-    # Where Capistrano, Deployer and the like keep the code: a link that each release moves.
-    for above in (here, *here.parents):
-        link = above / "current"
-        if os.path.islink(link) and os.path.isdir(link):
-            release = link.resolve()
-            if os.lstat(link).st_uid not in (0, release.stat().st_uid):
-                continue  # anybody may make a link in /tmp
-            if here in (above, release) or here.is_relative_to(release):
-                return link, above
-    return here, here
+def _example(field: FieldInfo) -> Any:
+    default = None if field.is_required() else plain(field.default)
+    # An empty list or table shows nothing.
+    return (field.examples or [""])[0] if default in (None, []) else default
 
 
-def _owner(place: Path) -> str | None:
-    """Whose code it is: a good first guess for who should run it. None for root."""
-    try:
-        name = place.owner()
-    except KeyError:
-        return None
-    return None if name == "root" else name
+def _directives(key: str) -> str:
+    example = _example(WorkerTable.model_fields[key])
+    return "\n".join(f"#{name} = {toml(value)}" for name, value in example.items())

@@ -100,10 +100,10 @@ def _starts(limit: str) -> StartLimit:
     if limit == "none":
         return StartLimit(0, Duration("0", 0.0))
     burst, interval = re.split(" */ *", limit, maxsplit=1)
-    found = values.span(interval)
-    if found.seconds in (0, float("inf")):
+    span = values.span(interval)
+    if span.seconds in (0, float("inf")):
         raise ValueError(limit)
-    return StartLimit(int(burst), found)
+    return StartLimit(int(burst), span)
 
 
 _STARTS = '"none", or starts per time span such as "5/1min"'
@@ -181,13 +181,13 @@ class SecretTable(Table):
 
 
 def _credentials(table: dict[str, SecretTable | str]) -> tuple[Credential, ...]:
-    found = []
+    credentials = []
     for name, value in table.items():
         path, encrypted = (value, None) if isinstance(value, str) else (value.path, value.encrypted)
         # As systemd itself has it: /etc/credstore.encrypted and its like (systemd.exec(5)).
         usual = posixpath.dirname(path).endswith(".encrypted")
-        found.append(Credential(name, path, usual if encrypted is None else encrypted))
-    return tuple(found)
+        credentials.append(Credential(name, path, usual if encrypted is None else encrypted))
+    return tuple(credentials)
 
 
 # systemd takes whatever names a file (credential_name_valid() in creds-util.c); a shell has to

@@ -11,7 +11,7 @@ from unitq.cmdline.invocation import command_with_exec, inline_script, parse_hea
 from unitq.cmdline.shell import Command, Script, parse, script_of, with_exec
 from unitq.cmdline.wrappers import LAUNCHERS, Kind, Use, unwrap
 from unitq.model.app import KillMode
-from unitq.model.finding import Certainty, Finding, Level
+from unitq.model.finding import Certainty, Finding, Level, error, note, warning
 from unitq.presets.detect import is_known
 from unitq.toml.document import quote
 
@@ -63,15 +63,17 @@ def of_worker(
         )
         for stand, known in _workers(worker.command, presets, seen)
     ]
-    if len(ways) < 2 or all(any(_may_not_be(each) for each in found) for found in ways):
+    if len(ways) < 2 or all(
+        any(_may_not_be(finding_) for finding_ in findings) for findings in ways
+    ):
         yield from ways[0] if ways else ()
         return
     # `case $1 in web) … ;; work) … ;; esac`: only the script knows which way it goes.
-    for each in dict.fromkeys(finding for found in ways for finding in found):
+    for finding_ in dict.fromkeys(finding for findings in ways for finding in findings):
         yield (
-            replace(each, level=Level.WARNING, sure=Certainty.POSSIBLE)
-            if _may_not_be(each)
-            else each
+            replace(finding_, level=Level.WARNING, sure=Certainty.POSSIBLE)
+            if _may_not_be(finding_)
+            else finding_
         )
 
 
@@ -98,9 +100,9 @@ def _of_stand(ground: _Ground) -> Iterator[Finding]:
             if layer.kind is Kind.PASSES_ON:
                 yield from _passes_on(ground, layer)
         else:
-            found = list(_shell(ground, layer))
-            yield from found
-            if any(each.level is Level.ERROR for each in found):
+            findings = list(_shell(ground, layer))
+            yield from findings
+            if any(finding.level is Level.ERROR for finding in findings):
                 return
             leads = leads and _becomes_last(layer)
 
@@ -117,12 +119,12 @@ def _workers(command: str, presets: Mapping[str, Preset], seen: Seen) -> list[tu
 
     Several where the script may come to one or another of a framework's. And whether it is one.
     """
-    every = list(_stands(words_of(command), seen.heads, (), frozenset()))
-    known = [each for each in every if is_known(presets, each.words, seen.heads)]
+    stands = list(_stands(words_of(command), seen.heads, (), frozenset()))
+    known = [stand for stand in stands if is_known(presets, stand.words, seen.heads)]
     if not known:
-        return [(each, False) for each in [*(e for e in reversed(every) if e.last), *every][:1]]
-    ways = [each for each in known if each.last] if known[0].last else known[:1]
-    return [(each, True) for each in ways]
+        return [(stand, False) for stand in [*(e for e in reversed(stands) if e.last), *stands][:1]]
+    ways = [stand for stand in known if stand.last] if known[0].last else known[:1]
+    return [(stand, True) for stand in ways]
 
 
 def _stands(
@@ -131,16 +133,16 @@ def _stands(
     above: tuple[Use | Below, ...],
     scripts: frozenset[str],
 ) -> Iterator[Stand]:
-    found = unwrap(words)
-    above = (*above, *found.uses)
-    text, path = found.script or script_of(found.words), ""
+    unwrapped = unwrap(words)
+    above = (*above, *unwrapped.uses)
+    text, path = unwrapped.script or script_of(unwrapped.words), ""
     script = parse(text) if text else None
-    if script is None and (run := script_run(found.words, heads)) and run not in scripts:
+    if script is None and (run := script_run(unwrapped.words, heads)) and run not in scripts:
         path, script = run, parse_head(heads[run])
     if script is None or sum(isinstance(layer, Below) for layer in above) >= _LEVELS:
-        if found.words:
-            yield Stand(found.words, above)
-        elif any(use.kind is Kind.ELSEWHERE for use in found.uses):
+        if unwrapped.words:
+            yield Stand(unwrapped.words, above)
+        elif any(use.kind is Kind.ELSEWHERE for use in unwrapped.uses):
             yield Stand(tuple(words), above)  # what it starts stands in the image
         return
     for command in script.commands:
@@ -180,8 +182,7 @@ class _Ground(NamedTuple):
     def every_process(self, what: str, hint: str, name: str) -> Finding:
         """The error that each process has to get a signal that not each may get."""
         assert self.preset
-        return Finding(
-            Level.ERROR,
+        return error(
             f"{self.place}.command",
             f"{what} stands before the worker",
             hint,
@@ -192,8 +193,7 @@ class _Ground(NamedTuple):
 
 
 def _elsewhere(ground: _Ground, use: Use) -> Finding:
-    return Finding(
-        Level.ERROR,
+    return error(
         f"{ground.place}.command",
         f"{use.name} stands before the worker, which is to run in its unit, as its main process",
         use.text(use.wrapper.instead),
@@ -208,11 +208,10 @@ def _keeps(ground: _Ground, use: Use) -> Iterator[Finding]:
     signal, hint = ground.worker.stop_signal, use.text(use.wrapper.instead)
     name = "launcher" if use.name in LAUNCHERS else "wrapper"
     if why := use.loses(signal):
-        message = f"{use.name} stands before the worker and ends it without regard to its job"
-        yield Finding(Level.ERROR, f"{ground.place}.command", message, hint, use.text(why), name)
+        message = f"{use.name} stands before the worker and ends it in the middle of its job"
+        yield error(f"{ground.place}.command", message, hint, use.text(why), name)
     elif ground.mixed:
-        yield Finding(
-            Level.ERROR,
+        yield error(
             f"{ground.place}.kill_mode",
             f'with "mixed" {use.name} gets {signal}, and the worker below it does not',
             hint,
@@ -222,12 +221,12 @@ def _keeps(ground: _Ground, use: Use) -> Iterator[Finding]:
     elif not ground.drains_all:
         yield ground.every_process(use.name, hint, name)
     elif use.name not in LAUNCHERS:
-        yield Finding(
-            Level.WARNING,
+        yield warning(
             f"{ground.place}.command",
             f"{use.name} stands between systemd and the worker",
             hint,
-            f"it gets {signal} with the worker and may end first; the worker is then told twice",
+            f"it gets {signal} with the worker and may end first; the worker then gets a second "
+            "signal",
             name,
         )
 
@@ -236,25 +235,23 @@ def _passes_on(ground: _Ground, use: Use) -> Iterator[Finding]:
     signal, hint = ground.worker.stop_signal, use.text(use.wrapper.instead)
     place = f"{ground.place}.command"
     if ground.loses(use.ends_by):
-        yield Finding(
-            Level.ERROR,
+        yield error(
             place,
             f"{use.name} ends the worker by {use.ends_by} when its time is over",
             hint,
-            f"{use.ends_by} ends it without regard to its job",
+            f"{use.ends_by} ends it in the middle of its job",
             "wrapper",
         )
     if why := use.loses(signal):
-        message = f"{use.name} stands before the worker and ends it without regard to its job"
-        yield Finding(Level.ERROR, place, message, hint, use.text(why), "wrapper")
+        message = f"{use.name} stands before the worker and ends it in the middle of its job"
+        yield error(place, message, hint, use.text(why), "wrapper")
     elif ground.mixed and signal not in use.wrapper.passes:
         message = f"{use.name} does not pass {signal} on to the worker"
         why = f"it dies of {signal}, and systemd kills the worker below it at once"
-        yield Finding(Level.ERROR, place, message, hint, why, "wrapper")
+        yield error(place, message, hint, why, "wrapper")
     elif ground.told_twice(signal) and signal in use.wrapper.passes:
         assert ground.preset
-        yield Finding(
-            Level.WARNING,
+        yield warning(
             place,
             f"{use.name} passes {signal} on to the worker, which gets it from systemd as well",
             hint,
@@ -265,8 +262,7 @@ def _passes_on(ground: _Ground, use: Use) -> Iterator[Finding]:
         assert ground.preset
         alone = next((v.options[-1] for v in use.wrapper.variants if v.group is False), "")
         message = f"{use.name} passes {signal} on to every process of the worker's group"
-        yield Finding(
-            Level.WARNING,
+        yield warning(
             place,
             message,
             f"{use.name} {alone}, or {hint}" if alone else hint,
@@ -280,8 +276,7 @@ def _shell(ground: _Ground, below: Below) -> Iterator[Finding]:
     command, place = below.command, f"{ground.place}.command"
     where = f"{below.path}, a shell script" if below.path else "the shell"
     if command.piped == "left" and not command.quick:
-        yield Finding(
-            Level.ERROR,
+        yield error(
             place,
             f"the worker stands at the left of a pipe in {where}",
             _without_pipe(below.script),
@@ -290,18 +285,16 @@ def _shell(ground: _Ground, below: Below) -> Iterator[Finding]:
             "pipe",
         )
     elif command.loop and not command.background and not command.quick:
-        yield Finding(
-            Level.ERROR,
+        yield error(
             place,
             f"the worker runs in a `{command.loop}` loop of {where}",
             _without_loop(below),
-            "the shell is told to stop and not the worker, or the loop starts another worker in "
-            "the middle of the stop, which takes jobs until it is killed",
+            "the shell gets the stop signal and not the worker, or the loop starts another worker "
+            "in the middle of the stop, which takes jobs until it is killed",
             "loop",
         )
     elif below.script.leaves(command):
-        yield Finding(
-            Level.ERROR,
+        yield error(
             place,
             f"{where} starts the worker with & and ends",
             "leave the & out, `nohup` too, and start the worker by `exec`",
@@ -322,12 +315,11 @@ def _shell(ground: _Ground, below: Below) -> Iterator[Finding]:
 def _unknown(ground: _Ground, below: Below) -> Finding:
     what = below.path or "the shell's script"
     says = "has a `trap`" if below.script.traps else "is not understood"
-    return Finding(
-        Level.WARNING,
+    return warning(
         f"{ground.place}.kill_mode",
         f"{what} {says}",
         "end the script in `exec` and the worker's command",
-        'whether the worker is told to stop is unknown: with "mixed" the shell alone gets the '
+        'whether the worker gets the stop signal is unknown: with "mixed" the shell alone gets the '
         "signal",
         "shell",
         Certainty.POSSIBLE,
@@ -339,14 +331,13 @@ def _script(ground: _Ground, below: Below) -> Iterator[Finding]:
     worker, path = ground.worker, below.path
     if ground.mixed:
         by_mode = ground.preset is not None and ground.drains_all
-        yield Finding(
-            Level.ERROR,
+        yield error(
             f"{ground.place}.command",
             f"{path} is a shell script, and stays above the worker",
             "write `exec` before the worker's command in it"
             + (', or set kill_mode = "control-group"' if by_mode else ""),
             f'with "mixed" the shell gets {worker.stop_signal}, and the worker below it is not '
-            "told, or killed at once",
+            "signalled, or killed at once",
             "shell",
         )
     elif not ground.drains_all:
@@ -359,8 +350,7 @@ def _one_line(ground: _Ground, below: Below) -> Iterator[Finding]:
     text = inline_script(worker.command)
     better = (with_exec(text) if text else "") or "the last of its script"
     if ground.mixed:
-        yield Finding(
-            Level.ERROR,
+        yield error(
             f"{place}.kill_mode",
             'with "mixed" the shell gets the stop signal and the worker below it does not',
             f"write `exec` before the worker's command in the shell: {better}",
@@ -372,19 +362,16 @@ def _one_line(ground: _Ground, below: Below) -> Iterator[Finding]:
         hint = "start the worker's command itself, or by `exec`"
         yield ground.every_process("a shell", f"command = {_toml(line)}" if line else hint, "shell")
     elif worker.stop_signal in ("SIGQUIT", "SIGINT") and below.command.background:
-        yield Finding(
-            Level.WARNING,
+        yield warning(
             f"{place}.command",
             f"what a shell starts with & ignores {worker.stop_signal}",
             "start the worker without &, by `exec`",
-            "unless it sets a handler of its own, it is never told to stop, and killed at "
-            "stop_timeout",
+            "without a handler of its own it does not stop, and is killed at stop_timeout",
             "background",
         )
     else:
         exec_hint = f"drop the shell, or write `exec` before the worker's command: {better}"
-        yield Finding(
-            Level.NOTE,
+        yield note(
             f"{place}.command",
             "a shell stands between systemd and the worker",
             # `exec` in a pipe replaces a subshell only.
@@ -415,9 +402,9 @@ def _without_loop(below: Below) -> str:
     """Returns the lines that do the same as a loop: systemd starts again what has ended."""
     pause = next(
         (
-            each.words[1]
-            for each in below.script.commands
-            if each.words[:1] == ("sleep",) and len(each.words) == 2 and each.loop
+            command.words[1]
+            for command in below.script.commands
+            if command.words[:1] == ("sleep",) and len(command.words) == 2 and command.loop
         ),
         "",
     )
@@ -427,10 +414,10 @@ def _without_loop(below: Below) -> str:
     # What a file says is not quoted, as root may read what others may not; and what else is done
     # before the worker is to stay.
     prepared = any(
-        each is not below.command
-        and (each.words or each.assigned)
-        and each.words[:1] not in _PAUSES
-        for each in below.script.commands
+        command is not below.command
+        and (command.words or command.assigned)
+        and command.words[:1] not in _PAUSES
+        for command in below.script.commands
     )
     line = "" if below.path or prepared else below.command.line
     begin = f"command = {_toml(line)}" if line else "start it by `exec`, without the loop"

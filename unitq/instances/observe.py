@@ -15,7 +15,7 @@ from unitq.instances.state import STOPPING, wrapper
 from unitq.linux import proc
 from unitq.model import names
 from unitq.model.release_names import in_another
-from unitq.revisions import state, store
+from unitq.revisions import state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -319,6 +319,7 @@ def _checked_out(revision: Revision) -> bool:
 def started_from(where: Machine, app: str, name: InstanceName, pid: int) -> str | None:
     """The revision of a main process that does not say it; None: nothing tells for certain."""
     from unitq.revisions import process_revision as by_pin
+    from unitq.revisions import store
 
     found = proc.places(pid)
     if not found and proc.is_gone(pid):
@@ -371,18 +372,15 @@ def _replaced(
     left = {
         name: one._replace(replaced=releases[name.worker])
         for name, one in instances.items()
-        if any(proc.in_deleted(pid, releases[name.worker]) for pid in one.pids)
-        or in_another(_directory(one.main_pid), releases[name.worker])
+        if _works_in_another(one, releases[name.worker])
     }
     return {name: one for name, one in left.items() if os.path.isdir(one.replaced)}
 
 
-def _directory(pid: int) -> str:
-    """Where a process is; empty where that may not be read, or it is gone."""
-    try:
-        return proc.working_directory(pid) or ""
-    except PermissionError:
-        return ""
+def _works_in_another(instance: Instance, release: str) -> bool:
+    directories = {pid: proc.directory_link(pid) for pid in (*instance.pids, instance.main_pid)}
+    deleted = f"{release}{proc.DELETED}"
+    return deleted in directories.values() or in_another(directories[instance.main_pid], release)
 
 
 def _absent(app: str, name: InstanceName) -> Instance:

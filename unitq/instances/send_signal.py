@@ -12,7 +12,7 @@ from unitq.instances.signal_harm import Framework, Recipient, problems
 from unitq.linux import proc
 from unitq.model import names, signals
 from unitq.units import unit_files
-from unitq.units.parse import told
+from unitq.units.text import read_unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,7 +124,7 @@ def _framework(scope: Scope, revision: Revision, worker: str) -> Framework | Non
     if preset is None:
         return None
     text = unit_files.text(scope.layout.unit_dir, names.template(revision.app, worker))
-    unit = told(text, str(scope.layout.app(revision.app).pins(worker)))
+    unit = read_unit(text, str(scope.layout.app(revision.app).pins(worker)))
     if unit is None:
         return Framework(preset, preset.stop.signal)
     return Framework(preset.for_command(unit.command), unit.stop_signal)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -93,7 +92,7 @@ def unsafe_stop(
 
 
 # Their arguments name the program: python3 /usr/bin/watchmedo, node /usr/bin/nodemon.
-_INTERPRETER = re.compile(r"(?:python|pypy|ruby|node|nodejs|perl)[\d.]*")
+_INTERPRETERS = frozenset({"python", "pypy", "ruby", "node", "nodejs", "perl"})
 
 
 def program_names(words: Sequence[str]) -> tuple[str, ...]:
@@ -102,7 +101,7 @@ def program_names(words: Sequence[str]) -> tuple[str, ...]:
         return ()
     name = words[0].rpartition("/")[2].lstrip("-")
     script = next((word for word in words[1:] if not word.startswith("-")), "")
-    if not script or not _INTERPRETER.fullmatch(name):
+    if not script or name.rstrip("0123456789.") not in _INTERPRETERS:
         return (name,)
     # As a module too: `python -m watchdog.watchmedo`.
     inner = script.rpartition("/")[2]

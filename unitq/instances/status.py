@@ -93,46 +93,49 @@ def statuses(
     least = revision.rollout.min_healthy.seconds
     # As in unitq.toml; what nobody wants any more comes last.
     order = {worker.name: index for index, worker in enumerate(revision.workers)}
-    rows = tuple(
-        InstanceStatus(
-            instance,
-            revision.goal(name),
-            revision.code(name),
-            name in notes and notes[name] == instance.invocation,
-            unproven=_unproven(instance, least),
-            crashed=_crashed(systemd, instance),
-            age=_age(systemd, instance),
+    rows = []
+    for name, instance in sorted(
+        shown.items(), key=lambda item: (order.get(item[0].worker, len(order)), item[0])
+    ):
+        if name not in asked:
+            continue
+        lived = _lived(instance)
+        rows.append(
+            InstanceStatus(
+                instance,
+                revision.goal(name),
+                revision.code(name),
+                name in notes and notes[name] == instance.invocation,
+                unproven=_unproven(instance, lived, least),
+                crashed=_crashed(systemd, instance),
+                age=_age(systemd, instance, lived),
+            )
         )
-        for name, instance in sorted(
-            shown.items(), key=lambda each: (order.get(each[0].worker, len(order)), each[0])
-        )
-        if name in asked
-    )
-    return _with_loops(rows, least, user=scope.user)
+    return _with_loops(tuple(rows), least, user=scope.user)
 
 
-def _age(systemd: Systemd, instance: observe.Instance) -> float | None:
-    """How long it has been what it is; the wall clock may be set meanwhile (clock_gettime(2))."""
-    if instance.since is None:
-        return None
-    if instance.serving and instance.main_pid:
-        age = proc.age(instance.main_pid)
-        if age is not None:
-            return age
-    name = "StateChangeTimestampMonotonic"
-    stamp: int = systemd.properties(instance.unit, name)[name]
-    return max(0.0, time.monotonic() - stamp / 1e6)
+def _lived(instance: observe.Instance) -> float | None:
+    """The age of the main process of one that serves; None: it does not, or has ended since."""
+    return proc.age(instance.main_pid) if instance.serving and instance.main_pid else None
 
 
-def _unproven(instance: observe.Instance, least: float) -> bool:
+def _unproven(instance: observe.Instance, lived: float | None, least: float) -> bool:
     """Whether it runs, and has not lived for so many seconds; by no clock that anybody sets.
 
     Also where its process has ended since systemd was asked: what follows is younger still.
     """
-    if not instance.serving:
-        return False
-    age = proc.age(instance.main_pid) if instance.main_pid else None
-    return age is None or age < least
+    return instance.serving and (lived is None or lived < least)
+
+
+def _age(systemd: Systemd, instance: observe.Instance, lived: float | None) -> float | None:
+    """How long it has been what it is; the wall clock may be set meanwhile (clock_gettime(2))."""
+    if instance.since is None:
+        return None
+    if lived is not None:
+        return lived
+    name = "StateChangeTimestampMonotonic"
+    stamp: int = systemd.properties(instance.unit, name)[name]
+    return max(0.0, time.monotonic() - stamp / 1e6)
 
 
 def _crashed(systemd: Systemd, instance: observe.Instance) -> bool:

@@ -196,15 +196,15 @@ def working_directory(pid: int) -> str | None:
         return None
 
 
-def in_deleted(pid: int, directory: str) -> bool:
-    """Whether the process is in a directory that was there, and that is deleted (proc(5), cwd).
+def directory_link(pid: int) -> str:
+    """Where the process is, with DELETED behind a directory that is no more (proc(5), cwd).
 
-    False where it may not be read.
+    Empty where it may not be read, or there is no such process.
     """
     try:
-        return os.readlink(f"/proc/{pid}/cwd") == f"{directory}{DELETED}"
+        return os.readlink(f"/proc/{pid}/cwd")
     except OSError:
-        return False
+        return ""
 
 
 def places(pid: int) -> tuple[str, ...]:

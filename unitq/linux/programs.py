@@ -27,16 +27,17 @@ PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
 _KEPT = frozenset(
     {"LANG", "LANGUAGE", "TZ", "TERM", "COLORTERM", "COLUMNS", "LINES", "NO_COLOR", "SUDO_USER"}
 )
-_LOCALE = re.compile("LC_[A-Z]+")
+# Patterns are compiled when one is needed: that takes 1 ms, and `status` starts no program.
+_LOCALE = "LC_[A-Z]+"
 # As sudo's env_check: no path to a file of the caller's choice, and no format.
-_HARMLESS = re.compile(r"[\w.,@:+-]*|\w[\w+-]*(/[\w+-]+)+", re.ASCII)
+_HARMLESS = r"(?a:[\w.,@:+-]*|\w[\w+-]*(/[\w+-]+)+)"
 
 # Directories of an account, whose place the environment may change.
 _PLACES = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")
 
 # What makes an interpreter, a shell or the loader run more than what it is told to: the list of
 # sudo (env_delete, sudoers(5)), and what is like it.
-_CODE = re.compile(
+_CODE = (
     "IFS|CDPATH|ENV|BASH_.*|BASHOPTS|SHELLOPTS|GLOBIGNORE|PS4|FPATH|NULLCMD|READNULLCMD|ZDOTDIR|"
     "LD_.*|GCONV_PATH|LOCPATH|NLSPATH|GETCONF_DIR|RES_OPTIONS|LOCALDOMAIN|HOSTALIASES|TERMINFO.*|"
     "TERMPATH|TERMCAP|TMPDIR|TMPPREFIX|PERL.*|PYTHON.*|RUBY(LIB|OPT)|GEM_(HOME|PATH)|BUNDLE_.*|"
@@ -98,7 +99,7 @@ def environment(*, whole: bool = False) -> dict[str, str]:
         found = {
             name: value
             for name, value in os.environ.items()
-            if not _CODE.fullmatch(name) and name not in _PLACES and not value.startswith("()")
+            if not re.fullmatch(_CODE, name) and name not in _PLACES and not value.startswith("()")
         } | found
     for name in _PLACES:
         value = os.environ.get(name)
@@ -112,7 +113,7 @@ def environment_of_root() -> dict[str, str]:
     found = {
         name: value
         for name, value in os.environ.items()
-        if (name in _KEPT or _LOCALE.fullmatch(name)) and _HARMLESS.fullmatch(value)
+        if (name in _KEPT or re.fullmatch(_LOCALE, name)) and re.fullmatch(_HARMLESS, value)
     }
     return found | {"HOME": _home(0), "PATH": PATH}
 

@@ -11,7 +11,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cmdline.env_line import started
+from unitq.cmdline.env_line import env_program
 from unitq.linux import confined
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _obstacle(
     found = _obstacle(interpreter, EXECUTE, may, search, depth + 1, path)
     if found or search is None or os.path.basename(interpreter) != "env":
         return found
-    program = started([argument] if argument else [])
+    program = env_program([argument] if argument else [])
     if program is None:
         return None
     if program.path is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class Finding:
     def text(self) -> str:
         """Returns the lines as one text."""
         return "\n".join(self.lines)
+
+
+error = partial(Finding, Level.ERROR)
+warning = partial(Finding, Level.WARNING)
+note = partial(Finding, Level.NOTE)
 
 
 def shared(key: str, places: Sequence[str], workers: int) -> Sequence[str]:

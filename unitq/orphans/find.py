@@ -26,7 +26,7 @@ from unitq.orphans.evidence import App, Code, Work, ancestors, find_orphans, in_
 from unitq.orphans.program_match import Program, Releases, by_shell, engine_of, workers_of
 from unitq.queues.registrations import Living, Status, classify, instance_and_unit
 from unitq.revisions import store
-from unitq.units.parse import told
+from unitq.units.text import read_unit
 
 if TYPE_CHECKING:
     import re
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from unitq.queues.model import Registration
     from unitq.revisions.model import Revision, WorkerRevision
     from unitq.systemd.manager import Systemd
-    from unitq.units.parse import Told
+    from unitq.units.text import WorkerUnit
 
 
 _RUNNING = ("active", "activating", "deactivating", "reloading")
@@ -269,7 +269,7 @@ def _work(
     for revision, worker in found:
         queues |= set(worker.queues)
         text = _unit_text(scope, revision, name)
-        said = told(text, str(place.pins(name))) if text else None
+        said = read_unit(text, str(place.pins(name))) if text else None
         if said is None:
             continue
         stop = Stop(said.stop_signal, None if said.unlimited else worker.stop_timeout)
@@ -295,7 +295,7 @@ def _work(
     return work, stop, users
 
 
-def _accounts(said: Told) -> set[int]:
+def _accounts(said: WorkerUnit) -> set[int]:
     """The user ID of a unit's `User=`; none where no such account is known."""
     if said.user.isdecimal():
         return {int(said.user)}

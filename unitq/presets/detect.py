@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class Recognised(NamedTuple):
-    """A framework that a command looks like, and what gave it away."""
+    """A framework that a command looks like, and the clue."""
 
     preset: Preset
-    by: str
+    clue: str
 
 
 def framework_of(

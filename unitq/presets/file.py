@@ -8,7 +8,8 @@ from unitq.model.app import NAME_RE
 from unitq.model.suggest import either
 from unitq.presets.model import File, Part, Preset
 from unitq.toml import document
-from unitq.toml.messages import Clash, validate
+from unitq.toml.messages import validate
+from unitq.toml.values import Clash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ def parse(text: str, *, name: str, source: str) -> Preset:
     data, order, unsafe = document.read(text, source)
     file, problems = validate(File, data, clashes)
     # The keys of Redis may hold any character: they reach no unit.
-    problems |= {path: said for path, said in unsafe.items() if path[:1] != ("redis",)}
+    problems |= {path: problem for path, problem in unsafe.items() if path[:1] != ("redis",)}
     if file is None or problems:
         raise document.refusal(source, document.lines(problems, order))
     return Preset.model_construct(name=name, **dict(file))

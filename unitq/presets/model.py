@@ -75,7 +75,7 @@ def _signal_to_all(given: dict[str, Any]) -> tuple[str, ...]:
 
 
 class Stop(Part):
-    """How it is told to finish the job in hand and exit."""
+    """How it gets to finish its in-flight job and exit."""
 
     signal: StopSignal = Field(examples=["SIGTERM"])
     kill_mode: KillModeWord = KillMode.CONTROL_GROUP
@@ -89,7 +89,7 @@ class Stop(Part):
     success_exit_status: types.Statuses = ()
     source: types.Text = ""
     loses: types.AnySignals = ()  # signals that end it in the middle of a job, or cost a job
-    again: types.AnySignals = ()  # signals that do so where it has been told to stop before
+    again: types.AnySignals = ()  # signals that do so after a first stop signal
 
     def clashes(self) -> Iterator[tuple[str, ...]]:
         """Signals that are said to do two things."""
@@ -117,7 +117,7 @@ def _directives(table: Service) -> tuple[tuple[str, str], ...]:
 
 
 class Quiet(Part):
-    """How it is told to take no new jobs, and to go on; "" where it has no such signal."""
+    """The signals to take no new jobs, and to take them again; "": it has none."""
 
     signal: AnySignal = ""
     resume: AnySignal = ""
@@ -164,9 +164,9 @@ class Queues(Part):
         """Those that the command names itself, where the preset tells how to read them."""
         if self.given is None or "queues" not in self.given.groupindex:
             return ()
-        found = [each["queues"] or "" for each in self.given.finditer(command)]
-        names = " ".join(found).replace(self.separator, " ").split()
-        return tuple(dict.fromkeys(name for each in names if (name := each.strip("\"'"))))
+        lists = [text["queues"] or "" for text in self.given.finditer(command)]
+        names = " ".join(lists).replace(self.separator, " ").split()
+        return tuple(dict.fromkeys(name for text in names if (name := text.strip("\"'"))))
 
 
 class Case(Part):
@@ -273,7 +273,7 @@ class Prints(Part):
     def clashes(self) -> Iterator[tuple[str, ...]]:
         """One half of a pair."""
         if self.begun and not self.ended:
-            yield "ended", "missing; without it every job would be in hand for ever", "begun"
+            yield "ended", "missing; without it every job would stay in flight", "begun"
         if self.ended and not self.begun:
             yield "begun", "missing; ended alone tells of no job", "ended"
         if bool(self.needs) != bool(self.given):

@@ -164,7 +164,7 @@ class Keys(Table):
 
     def counts(self) -> dict[str, tuple[Count, ...]]:
         """Every number that the framework keeps, by its name."""
-        return {name: found for name in COUNTS if (found := getattr(self, name))}
+        return {name: count for name in COUNTS if (count := getattr(self, name))}
 
     def clashes(self) -> Iterator[tuple[Path, str]]:
         """What only several keys together can get wrong, by its place."""
@@ -177,6 +177,6 @@ class Keys(Table):
 def fill_in(words: Words, values: Mapping[str, str]) -> Words:
     """The command with the values in their places; what has none stays, as {q} for a later one."""
     return tuple(
-        _PLACE.sub(lambda found: values.get(found[1], found[0]), word) if "{" in word else word
+        _PLACE.sub(lambda match: values.get(match[1], match[0]), word) if "{" in word else word
         for word in words
     )

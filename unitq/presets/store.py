@@ -32,10 +32,10 @@ class Presets(Mapping[str, "Preset"]):
         self._read: dict[str, Preset | UnitqError] = {}
 
     def __getitem__(self, name: str) -> Preset:
-        found = self._of(name)
-        if isinstance(found, UnitqError):
-            raise found
-        return found
+        preset = self._of(name)
+        if isinstance(preset, UnitqError):
+            raise preset
+        return preset
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in self._files if not isinstance(self._of(name), UnitqError))

@@ -25,7 +25,7 @@ def _some(value: str) -> str:
 
 def word(*words: str) -> Kind:
     """One of these words."""
-    return Kind(either([f'"{each}"' for each in words]), "|".join(words), near=words)
+    return Kind(either([f'"{text}"' for text in words]), "|".join(words), near=words)
 
 
 def items(item: Any, expected: str = "a list of strings") -> Kind:
@@ -67,31 +67,31 @@ def _pattern(then: Callable[[re.Pattern[str]], re.Pattern[str]] = lambda found: 
 
     def check(value: str) -> re.Pattern[str]:
         try:
-            found = re.compile(value, re.MULTILINE)
+            pattern = re.compile(value, re.MULTILINE)
         except (re.error, RecursionError, OverflowError) as error:
             raise InvalidValueError(why=f"not a regular expression: {error}") from None
-        return then(found)
+        return then(pattern)
 
     expected = "a regular expression in single quotes such as 'rq worker'"
     return Kind(expected, SOME, check)
 
 
-def _ending_a_word(found: re.Pattern[str]) -> re.Pattern[str]:
-    if re.match(r"\(\?[aiLmsux]+\)", found.pattern):
+def _ending_a_word(pattern: re.Pattern[str]) -> re.Pattern[str]:
+    if re.match(r"\(\?[aiLmsux]+\)", pattern.pattern):
         raise InvalidValueError(why="flags must be those of a group, such as (?i:…)")
-    return re.compile(rf"(?:{found.pattern})(?!\S)")
+    return re.compile(rf"(?:{pattern.pattern})(?!\S)")
 
 
-def _with_id(found: re.Pattern[str]) -> re.Pattern[str]:
-    if "id" not in found.groupindex:
+def _with_id(pattern: re.Pattern[str]) -> re.Pattern[str]:
+    if "id" not in pattern.groupindex:
         raise InvalidValueError(why="needs a group (?P<id>…)")
-    return found
+    return pattern
 
 
-def _with_number(found: re.Pattern[str]) -> re.Pattern[str]:
-    if not found.groups:
+def _with_number(pattern: re.Pattern[str]) -> re.Pattern[str]:
+    if not pattern.groups:
         raise InvalidValueError(why=r"needs a group that is the number, such as (\d+)")
-    return found
+    return pattern
 
 
 def _patterns(pattern: Kind) -> Kind:

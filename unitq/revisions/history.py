@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.errors import Exit, NoMatchError
-from unitq.units.changes import FileChange
+from unitq.units.text import FileChange
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

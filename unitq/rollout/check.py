@@ -7,17 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from unitq.config import (
-    dropin_lint,
-    envfile_lint,
-    machine_lint,
-    moving_paths,
-    scripts,
-    service_lint,
-)
-from unitq.config.allowed import remove_allowed
+from unitq.config import envfile_lint, machine_lint, moving_paths, scripts, service_lint
 from unitq.config.exposure_lint import exposure_notes, limits_of_user_scope
-from unitq.config.lint import lint_app
+from unitq.config.lint import lint_app, remove_allowed
 from unitq.errors import (
     ConfigError,
     Exit,
@@ -198,7 +190,7 @@ def _dropins(scope: Scope, app: App, wanted: Rendered) -> list[Finding]:
             names.unit(app.name, each) for each in names.instances(worker.name, worker.instances)
         ]
         changed = dropins.changes(worker.unit.text, there.of([worker.unit.name, *units]))
-        found += dropin_lint.findings(worker.name, worker.unit.name, changed, user=scope.user)
+        found += service_lint.of_dropins(worker.name, worker.unit.name, changed, user=scope.user)
     return found
 
 

@@ -11,7 +11,7 @@ from unitq.model import names
 from unitq.revisions import state, store
 from unitq.revisions.model import Revision
 from unitq.units import unit_files
-from unitq.units.changes import FileChange
+from unitq.units.text import FileChange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -95,7 +95,7 @@ def _link(systemd: Systemd, layout: Layout, target: Revision) -> None:
     """Makes exactly the wanted instances start at boot, and what looks after them."""
     app = target.app
     wanted = set(target.links)
-    there = unit_files.enabled(layout.unit_dir, names.target(app))
+    there = unit_files.started_by(layout.unit_dir, names.target(app))
     if missing := sorted(wanted - there):
         systemd.enable([names.target(app), *missing])
     if surplus := sorted(there - wanted):
@@ -142,7 +142,7 @@ def clean(
 def remove(systemd: Systemd, layout: Layout, app: str, units: Sequence[FileChange]) -> None:
     """Deletes all that deploy installed. The instances have stopped before."""
     target = names.target(app)
-    links = sorted(unit_files.enabled(layout.unit_dir, target))
+    links = sorted(unit_files.started_by(layout.unit_dir, target))
     with suppress(NoMatchError):
         systemd.stop(target)
     try:

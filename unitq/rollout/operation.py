@@ -117,9 +117,9 @@ class Operation:
             current,
             target,
             units=units,
-            installed=unit_files.installed(layout.unit_dir, target.app),
+            installed=unit_files.of_app(layout.unit_dir, target.app),
             running=as_running(seen, settings.min_healthy.seconds, notes),
-            linked=unit_files.enabled(layout.unit_dir, names.target(target.app)),
+            linked=unit_files.started_by(layout.unit_dir, names.target(target.app)),
             reload=state.reload_pending(layout.app(target.app)),
             settings=settings,
         )

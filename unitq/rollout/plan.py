@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from unitq.model import names
-from unitq.units.changes import PIN, FileChange
 from unitq.units.same_stop import stop_timeout, with_longer_limit
+from unitq.units.text import PIN, FileChange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from unitq.rollout.plan import PlannedChange
     from unitq.rollout.prepare import Prepared
     from unitq.rollout.report import StopTimeout
-    from unitq.units.changes import FileChange
+    from unitq.units.text import FileChange
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from unitq.revisions.code import is_changed
 from unitq.rollout import reachable
 from unitq.rollout.hook_process import program
 from unitq.rollout.reachable import ANOTHER_VIEW, SEARCH_PATH
-from unitq.units.parse import YES
+from unitq.units.text import YES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unitq.config import source
-from unitq.config.allowed import remove_allowed
+from unitq.config.lint import remove_allowed
 from unitq.errors import NotPermittedError, PreflightError
 from unitq.model.finding import Level
 from unitq.revisions import code, state

@@ -7,7 +7,7 @@ import shlex
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
-from unitq.cmdline.env_line import started
+from unitq.cmdline.env_line import env_program
 from unitq.cmdline.exec_line import executable, prefixes
 from unitq.cmdline.script_file import script_file
 from unitq.linux import confined, programs, reach
@@ -196,7 +196,7 @@ def _by_env(command: str, search: Search) -> Need | None:
         words = shlex.split(bare[len(prefixes(bare)) :])
     except ValueError:
         return None
-    program = started(words[1:])
+    program = env_program(words[1:])
     if program is None or any(sign in f"{program.name}{program.path}" for sign in "%$"):
         return None
     if program.path is not None:

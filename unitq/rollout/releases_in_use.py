@@ -15,7 +15,7 @@ from unitq.model import names
 from unitq.revisions import state, store
 from unitq.revisions.around import command_paths
 from unitq.rollout.archive import AppArchive, observe_instances
-from unitq.units.parse import told
+from unitq.units.text import read_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -167,7 +167,7 @@ def _around(found: AppArchive) -> dict[str, set[Link]]:
         texts = store.unit_texts(found.place, revision)
         for worker in revision.workers:
             text = texts.get(names.template(revision.app, worker.name), "")
-            said = told(text, str(found.place.pins(worker.name)))
+            said = read_unit(text, str(found.place.pins(worker.name)))
             command = said.command if said else ""
             heads = scripts.heads(command, worker.release)
             for used in command_paths(command, worker.release, heads):

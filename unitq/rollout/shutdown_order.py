@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.linux.read_as import UnreadableError, read
 from unitq.model.finding import Certainty, Finding, Level
 from unitq.systemd.envfile import assignments, dotenv
-from unitq.units.local_services import obstacle, served, unknown
+from unitq.units.local_services import obstacle, services_of, unknown
 from unitq.units.ordering import addresses
 from unitq.units.render import environment_of
 
@@ -60,7 +60,7 @@ def shutdown_order(
         for worker in app.workers
     }
     once = dict.fromkeys(each for some in known.values() for each in some)
-    found = {each.address: each for each in served(once, around)}
+    found = {each.address: each for each in services_of(once, around)}
     after = {
         name: tuple(
             dict.fromkeys((*app.after, *(s.unit for a in some if (s := found.get(a)) and s.unit)))

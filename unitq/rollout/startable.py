@@ -14,14 +14,14 @@ from unitq.model import names
 from unitq.model.finding import Level
 from unitq.rollout import preflight, reachable
 from unitq.units import unit_files
-from unitq.units.parse import told
+from unitq.units.text import read_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from unitq.model.layout import Layout
     from unitq.revisions.model import Revision, WorkerRevision
-    from unitq.units.parse import Told
+    from unitq.units.text import WorkerUnit
 
 
 def require(layout: Layout, revision: Revision, workers: Iterable[str]) -> None:
@@ -50,12 +50,12 @@ def require(layout: Layout, revision: Revision, workers: Iterable[str]) -> None:
         )
 
 
-def _unit(layout: Layout, revision: Revision, worker: WorkerRevision) -> Told | None:
+def _unit(layout: Layout, revision: Revision, worker: WorkerRevision) -> WorkerUnit | None:
     text = unit_files.text(layout.unit_dir, names.template(revision.app, worker.name))
-    return told(text, str(layout.app(revision.app).pins(worker.name)))
+    return read_unit(text, str(layout.app(revision.app).pins(worker.name)))
 
 
-def _problems(worker: WorkerRevision, unit: Told | None) -> list[str]:
+def _problems(worker: WorkerRevision, unit: WorkerUnit | None) -> list[str]:
     place = f"workers.{worker.name}"
     try:
         os.stat(worker.release)
@@ -69,7 +69,7 @@ def _problems(worker: WorkerRevision, unit: Told | None) -> list[str]:
     return [finding.text for finding in found]
 
 
-def _start(worker: WorkerRevision, unit: Told) -> reachable.Start:
+def _start(worker: WorkerRevision, unit: WorkerUnit) -> reachable.Start:
     return reachable.Start(
         f"workers.{worker.name}",
         (("command", unit.command),),

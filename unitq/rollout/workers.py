@@ -20,7 +20,7 @@ from unitq.rollout.deployment import Deployment
 from unitq.rollout.executor import forget
 from unitq.rollout.plan import Change, Plan, PlannedChange, keep, planned_change
 from unitq.units import unit_files
-from unitq.units.changes import FileChange
+from unitq.units.text import FileChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -151,7 +151,7 @@ def scale(operation: Operation, counts: Sequence[str]) -> Report:
         steps = tuple(
             _scale_step(name, before, target, found) for name in sorted({*found, *target.instances})
         )
-        linked = unit_files.enabled(scope.layout.unit_dir, names.target(before.app))
+        linked = unit_files.started_by(scope.layout.unit_dir, names.target(before.app))
         links = set(target.links) ^ linked
         startable.require(scope.layout, target, _starting(steps))
         plan = Plan(before, target, (), steps, tuple(sorted(links)))
@@ -212,7 +212,7 @@ class Removal(NamedTuple):
 def removal(scope: Scope) -> Removal:
     """What `remove` would stop and delete now. Raises NoMatchError."""
     layout, revision = scope.layout, scope.installed()
-    units = unit_files.installed(layout.unit_dir, revision.app)
+    units = unit_files.of_app(layout.unit_dir, revision.app)
     paths = (*(layout.unit_dir / name for name in units), layout.app(revision.app).state)
     return Removal(revision.app, len(revision.instances), units, paths)
 

@@ -367,8 +367,21 @@ class Systemd:
             if (unit := paths.get(message.get_path())) and not foreign(message):
                 message.process_reply(False)
                 # pystemd reads an empty dictionary, of a signal that only invalidates, as a list.
-                if isinstance(changes := message.body[1], dict):
-                    pending.append(Changed(unit, _plain(changes)))
+                interface, changes, _ = message.body
+                if not isinstance(changes, dict):
+                    return
+                properties = _plain(changes)
+                # Of one change systemd sends two signals: what is a service's own, and right behind
+                # it what all units have (dbus-unit.c, send_changed_signal).
+                last = pending[-1] if interface == _UNIT and pending else None
+                if (
+                    isinstance(last, Changed)
+                    and last.unit == unit
+                    and "ActiveState" not in last.properties
+                ):
+                    last.properties.update(properties)
+                else:
+                    pending.append(Changed(unit, properties))
 
         def removed(message: Any, error: Any = None, userdata: Any = None) -> None:  # noqa: ARG001
             if foreign(message):

@@ -134,9 +134,9 @@ def load(text: str, source: str) -> dict[str, Any]:
     """
     if len(text) > TEXT_MAX:
         raise refusal(source, [f"longer than {TEXT_MAX // 1024} KiB"])
-    if found := re.search("[\ud800-\udfff]", text):
+    if match := re.search("[\ud800-\udfff]", text):
         # This is how Python reads bytes that are not UTF-8 when it is told to go on.
-        line = text.count("\n", 0, found.start()) + 1
+        line = text.count("\n", 0, match.start()) + 1
         raise refusal(source, [f"line {line}: not UTF-8; save the file in that encoding"])
     if _ENDLESS_KEY.search(text):
         raise refusal(source, ["a key has hundreds of parts"])

@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from unitq.model.suggest import either, nearest
 from unitq.toml.document import describe, toml
 from unitq.toml.types import FORMS, Kind, Table
-from unitq.toml.values import InvalidValueError
+from unitq.toml.values import Clash, InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=BaseModel)
 WORDS_MAX = 200  # mistakes that are put into words at all: looking for near words takes time
-
-
-class Clash(NamedTuple):
-    """What only several values together can get wrong, each of them being right by itself."""
-
-    at: Path
-    why: str
-    needs: tuple[Path, ...] = ()  # not said where something at one of these is wrong by itself
 
 
 class Words(NamedTuple):
@@ -52,16 +44,16 @@ def validate(
     try:
         made = model.model_validate(data)
     except ValidationError as error:
-        every = [_with_place(item) for item in error.errors(include_url=False)[:WORDS_MAX]]
-        wrong = {item["loc"] for item in every}
-        unknown = [item["loc"] for item in every if item["type"] == "extra_forbidden"]
+        errors = [_with_place(item) for item in error.errors(include_url=False)[:WORDS_MAX]]
+        wrong = {item["loc"] for item in errors}
+        unknown = [item["loc"] for item in errors if item["type"] == "extra_forbidden"]
         mistyped = {
             (*path[:-1], near)
             for path in unknown
             if (near := words.meant(path, table(model, path)))
         }
         problems: dict[Path, str] = {}
-        for item in every:
+        for item in errors:
             if item["type"] != "missing" or item["loc"] not in mistyped:
                 for path, problem in _problems(item, model, words):
                     problems.setdefault(path, problem)
@@ -185,8 +177,10 @@ def _container(kind: Any) -> Any:
     if _is_table(kind) or get_origin(kind) in (dict, tuple):
         return kind
     shapes = [item.shape for item in getattr(kind, "__metadata__", ()) if isinstance(item, Kind)]
-    found = [_container(part) for part in (*shapes, *get_args(kind)) if not isinstance(part, Kind)]
-    return next((item for form in (_is_table, get_args) for item in found if form(item)), None)
+    containers = [
+        _container(part) for part in (*shapes, *get_args(kind)) if not isinstance(part, Kind)
+    ]
+    return next((item for form in (_is_table, get_args) for item in containers if form(item)), None)
 
 
 def meant_key(path: Path, there: type[BaseModel] | None) -> str | None:

@@ -185,10 +185,10 @@ def at_most(longest: int) -> Callable[[str], str]:
 
 def _span(expected: str, pattern: str, low: int, words: str = "time span") -> Kind:
     def check(value: str | int) -> Duration:
-        found = values.span(value)
-        if low and not found.seconds:
+        span = values.span(value)
+        if low and not span.seconds:
             raise ValueError(value)
-        return found
+        return span
 
     word, number = Annotated[str, Field(pattern=pattern)], Annotated[int, Field(ge=low)]
     return Kind(expected, forms(word, number), check, words)
@@ -197,7 +197,7 @@ def _span(expected: str, pattern: str, low: int, words: str = "time span") -> Ki
 def _refuse_leftovers(mode: object) -> object:
     if mode in ("process", "none"):
         raise InvalidValueError(
-            why=f'"{mode}" leaves processes behind that go on with the old code; '
+            why=f'"{mode}" leaves processes behind that still run the old code; '
             'use "control-group" or "mixed"'
         )
     return mode

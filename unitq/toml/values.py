@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.model import duration
 
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from unitq.model.settings import Duration
 
 Path = tuple[str | int, ...]
+
+
+class Clash(NamedTuple):
+    """What only several values together can get wrong, each of them being right alone."""
+
+    at: Path
+    why: str
+    needs: tuple[Path, ...] = ()  # not said where something at one of these is wrong alone
+
 
 COMMAND_MAX = 32 * 1024
 PATH_MAX = 4096  # Linux's own, with the final NUL
@@ -144,7 +153,7 @@ def stop_signal(name: str) -> str:
     full = signal(name)
     if full == "SIGKILL":
         raise InvalidValueError(
-            why="SIGKILL cannot be caught, so the job in hand would be lost; "
+            why="SIGKILL cannot be caught, so the in-flight job would be lost; "
             "it is sent anyway to what is left after stop_timeout"
         )
     if full == "SIGSTOP":

@@ -24,7 +24,7 @@ _FILE_MAX = 1 << 16  # bytes
 
 
 class DropIns:
-    """Reads each directory once, whatever the number of units that are asked for."""
+    """Those of unitq's units. Reads each directory once, however many units are asked for."""
 
     def __init__(self, unit_dir: str, *, user: bool) -> None:
         """`unit_dir` is where unitq writes its units."""
@@ -38,12 +38,12 @@ class DropIns:
 
     def of(self, units: Iterable[str]) -> list[DropIn]:
         """Returns the drop-ins of these units, each once, in the order in which systemd reads."""
-        found: dict[str, DropIn] = {}
+        dropins: dict[str, DropIn] = {}
         for unit in units:
             for path in self._paths(unit):
-                if path not in found and (text := _text(path)):
-                    found[path] = DropIn(path, text)
-        return list(found.values())
+                if path not in dropins and (text := _text(path)):
+                    dropins[path] = DropIn(path, text)
+        return list(dropins.values())
 
     def _paths(self, unit: str) -> list[str]:
         if not self._any:
@@ -62,8 +62,11 @@ class DropIns:
 
 def _folders(place: str) -> frozenset[str]:
     try:
-        return frozenset(name for name in os.listdir(place) if name.endswith(".service.d")
-                         or name == "service.d")  # fmt: skip
+        return frozenset(
+            name
+            for name in os.listdir(place)
+            if name == "service.d" or (name.startswith("unitq-") and name.endswith(".service.d"))
+        )
     except OSError:
         return frozenset()
 

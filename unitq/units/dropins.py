@@ -6,11 +6,12 @@ them, and what unitq says of drains and limits no longer holds.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.units.text import settings
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 # systemd.kill(5), systemd.service(5), systemd.unit(5).
 DIRECTIVES = frozenset(
@@ -58,49 +59,40 @@ def folders(unit: str) -> list[str]:
     parts = prefix.split("-")
     prefixes = [prefix, *("-".join(parts[:count]) + "-" for count in range(len(parts) - 1, 0, -1))]
     names = []
-    for each in prefixes:
+    for name in prefixes:
         if at and instance:
-            names.append(f"{each}@{instance}.{kind}.d")
-        names.append(f"{each}{at}.{kind}.d")
+            names.append(f"{name}@{instance}.{kind}.d")
+        names.append(f"{name}{at}.{kind}.d")
     return [*names, f"{kind}.d"]
 
 
 def changes(text: str, dropins: Sequence[DropIn]) -> list[Change]:
     """Returns the drop-ins that set something else than the unit's own text, in their order."""
-    own = dict(_settings(text))
-    found = []
+    own = dict(settings(text))
+    differences = []
     for dropin in dropins:
         sets = {
-            name: value for name, value in _settings(dropin.text)
+            name: value for name, value in settings(dropin.text)
             if name in DIRECTIVES and own.get(name, "") != value
         }  # fmt: skip
         if sets:
-            found.append(
+            differences.append(
                 Change(
                     dropin.path,
-                    tuple(_shown(name, value) for name, value in sets.items()),
-                    tuple(_shown(name, own[name]) for name in sets if name in own),
+                    tuple(_setting(name, value) for name, value in sets.items()),
+                    tuple(_setting(name, own[name]) for name in sets if name in own),
                 )
             )
-    return found
+    return differences
 
 
 def last(text: str, dropins: Sequence[DropIn], directive: str) -> str:
     """Returns the value that counts of a directive that takes one; empty: nothing sets it."""
     texts = [text, *(dropin.text for dropin in dropins)]
-    values = [value for each in texts for name, value in _settings(each) if name == directive]
+    values = [value for text_ in texts for name, value in settings(text_) if name == directive]
     return values[-1] if values else ""
 
 
-def _shown(name: str, value: str) -> str:
+def _setting(name: str, value: str) -> str:
     # A command may be long, and what is in it is of no use here.
     return f"{name}=…" if name in _LONG and value else f"{name}={value}"
-
-
-def _settings(text: str) -> Iterator[tuple[str, str]]:
-    """Yields names and values, lines that go on joined (systemd.syntax(7))."""
-    joined = re.sub(r"\\\n(?:[ \t]*[#;].*\n)*", " ", text)
-    for line in joined.splitlines():
-        name, sign, value = line.strip().partition("=")
-        if sign and name[:1] not in ("#", ";", "["):
-            yield name.strip(), value.strip()

@@ -38,7 +38,9 @@ def scores(units: Mapping[str, UnitText]) -> dict[str, float]:
             )
         except (OSError, subprocess.TimeoutExpired):
             return {}
-    told = dict(_SCORE.findall(done.stdout.decode(errors="replace")))
+    printed = dict(_SCORE.findall(done.stdout.decode(errors="replace")))
     # Of a template it rates an instance: "unitq-shop-sms@i.service".
-    found = {re.sub(r"@[^@]*\.service$", "@.service", name): float(s) for name, s in told.items()}
-    return {key: found[unit.name] for key, unit in units.items() if unit.name in found}
+    by_unit = {
+        re.sub(r"@[^@]*\.service$", "@.service", name): float(s) for name, s in printed.items()
+    }
+    return {key: by_unit[unit.name] for key, unit in units.items() if unit.name in by_unit}

@@ -45,9 +45,9 @@ class Surroundings(NamedTuple):
     kept: Collection[str] = ()  # what the installed units are ordered after
 
 
-def served(addresses: Iterable[Address], around: Surroundings) -> tuple[Served, ...]:
+def services_of(addresses: Iterable[Address], around: Surroundings) -> tuple[Served, ...]:
     """Returns those of the addresses that are on this machine, each with its unit."""
-    found = []
+    services = []
     for address in addresses:
         if address.path:
             inodes = frozenset[int]().union(*map(_unix_inodes, _spellings(address.path)))
@@ -58,10 +58,10 @@ def served(addresses: Iterable[Address], around: Surroundings) -> tuple[Served, 
             if not own:
                 continue
             inodes = peer.port_inodes(address.port, own)
-        one = _served(address, inodes, around)
-        if inodes or address.certain or one.unit in around.kept:
-            found.append(one)
-    return tuple(found)
+        service = _serving(address, inodes, around)
+        if inodes or address.certain or service.unit in around.kept:
+            services.append(service)
+    return tuple(services)
 
 
 def _spellings(path: str) -> set[str]:
@@ -77,8 +77,8 @@ def _unix_inodes(path: str) -> frozenset[int]:
         return frozenset()
 
 
-def _served(address: Address, inodes: Collection[int], around: Surroundings) -> Served:
-    owners = {one.pid for each in peer.holders(inodes).values() for one in each}
+def _serving(address: Address, inodes: Collection[int], around: Surroundings) -> Served:
+    owners = {process.pid for processes in peer.holders(inodes).values() for process in processes}
     # PID 1 listens for others (systemd.socket(5)): which, the usual names tell.
     cgroups = {pid: control_group(pid) or "" for pid in sorted(owners) if pid != 1}
     units = {unit_of(cgroup, around.own) for cgroup in cgroups.values()} - {""}
@@ -108,18 +108,18 @@ def _usual(address: Address, around: Surroundings) -> list[str]:
     kept = [unit for unit in around.kept if unit not in others]
     if around.manager is None:
         return kept
-    found = []
+    units = []
     for unit in (*kept, *BROKERS[address.kind].units):
         try:
-            told = around.manager.properties(
+            state = around.manager.properties(
                 unit, "Id", "LoadState", "ActiveState", "UnitFileState"
             )
         except UnitqError:
             continue
-        used = told["ActiveState"] == "active" or told["UnitFileState"] in _ENABLED
-        if told["LoadState"] == "loaded" and (used or unit in kept):
-            found.append(str(told["Id"]))
-    return found
+        used = state["ActiveState"] == "active" or state["UnitFileState"] in _ENABLED
+        if state["LoadState"] == "loaded" and (used or unit in kept):
+            units.append(str(state["Id"]))
+    return units
 
 
 def obstacle(unit: str, around: Surroundings) -> str:
@@ -150,11 +150,11 @@ def obstacle(unit: str, around: Surroundings) -> str:
 
 def unknown(units: Iterable[str], manager: Manager | None) -> tuple[str, ...]:
     """Returns those of the units that are not on this machine."""
-    found = []
+    missing = []
     for unit in units:
         try:
             if manager and manager.properties(unit, "LoadState")["LoadState"] == "not-found":
-                found.append(unit)
+                missing.append(unit)
         except UnitqError:
-            found.append(unit)
-    return tuple(found)
+            missing.append(unit)
+    return tuple(missing)

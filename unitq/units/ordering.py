@@ -79,25 +79,25 @@ def addresses(
     (phpdotenv's createImmutable(), dotenv-rails, python-dotenv).
     `default`: its framework keeps its queues in Redis, at 127.0.0.1:6379 unless told otherwise.
     """
-    found = [*_of_url(url or "", "[redis] url", "redis")]
-    found += [
+    places = [*_of_url(url or "", "[redis] url", "redis")]
+    places += [
         Address("redis", host, port, source="[redis] sentinels")
-        for host, port in (_host_port(each, 26379) for each in sentinels)
+        for host, port in (_host_port(place, 26379) for place in sentinels)
         if host
     ]
-    every = {**dotenv, **environment}
+    variables = {**dotenv, **environment}
     for name, value in environment.items():
-        found += _of_variable(name, value, every)
-    found += [
-        each._replace(source=f"{name} in .env", certain=False)
+        places += _of_variable(name, value, variables)
+    places += [
+        place._replace(source=f"{name} in .env", certain=False)
         for name, value in dotenv.items()
         if name not in environment
-        for each in _of_variable(name, value, every)
+        for place in _of_variable(name, value, variables)
     ]
-    if default and not any(each.kind == "redis" for each in found):
-        found.append(Address("redis", "127.0.0.1", BROKERS["redis"].port, certain=False))
-    once = {each[:4]: each for each in reversed(found)}
-    return tuple(sorted(once.values(), key=found.index))
+    if default and not any(place.kind == "redis" for place in places):
+        places.append(Address("redis", "127.0.0.1", BROKERS["redis"].port, certain=False))
+    once = {place[:4]: place for place in reversed(places)}
+    return tuple(sorted(once.values(), key=places.index))
 
 
 def _of_variable(name: str, value: str, environment: Mapping[str, str]) -> Iterator[Address]:
@@ -182,7 +182,7 @@ def lines(units: Collection[str]) -> tuple[str, ...]:
 
 def units_in(text: str) -> tuple[str, ...]:
     """Returns the units that `lines` has put into a unit text."""
-    (said, _) = lines(("",))
-    before, found, after = text.partition(f"{said}\n")
+    (comment, _) = lines(("",))
+    before, mark, after = text.partition(f"{comment}\n")
     first = after.partition("\n")[0]
-    return tuple(first.removeprefix("After=").split()) if before and found else ()
+    return tuple(first.removeprefix("After=").split()) if before and mark else ()

@@ -13,9 +13,6 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jinja2 import DictLoader, StrictUndefined, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment as Environment
-
 from unitq.cmdline.exec_line import command_line, with_arguments
 from unitq.errors import ConfigError
 from unitq.model import hardening, names
@@ -26,6 +23,8 @@ from unitq.units import ordering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from jinja2.sandbox import ImmutableSandboxedEnvironment as Environment
 
     from unitq.model.app import App, Credential, Directives, Worker
     from unitq.model.layout import Layout
@@ -49,13 +48,13 @@ CLEAN_SIGNALS = frozenset({"SIGHUP", "SIGINT", "SIGTERM", "SIGPIPE"})
 
 
 # What an expression of a template can end in, besides Jinja's own errors.
-_TEMPLATE_FAILS = (
-    TemplateError, ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError,
-    TypeError, ValueError,
+_EXPRESSION_FAILS = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError,
+    ValueError,
 )  # fmt: skip
 
 
-def _unkeyed(_: str, content: bytes) -> str:
+def _plain_hash(_: str, content: bytes) -> str:
     """For what is only shown, and never written."""
     return hashlib.sha256(content).hexdigest()
 
@@ -147,7 +146,7 @@ def render(
     templates: Mapping[str, str],
     program: Sequence[str] = ("unitq",),
     after: Mapping[str, Sequence[str]] | None = None,
-    seal: Seal = _unkeyed,
+    seal: Seal = _plain_hash,
 ) -> Rendered:
     """The app's units and environments.
 
@@ -157,6 +156,10 @@ def render(
     Raises ConfigError where a template (an operator's own, say) is broken.
     """
     # A template says how a unit looks, and runs nothing.
+    # Here: 15 ms, and a restart only needs to know what Code is.
+    from jinja2 import DictLoader, StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment as Environment
+
     jinja = Environment(
         loader=DictLoader(dict(templates)),
         undefined=StrictUndefined,
@@ -244,7 +247,7 @@ def _worker(
         "whole_output": not layout.user,  # journald limits a user's manager as one unit
         "unit": _lines(worker.unit),
         "service": _lines(worker.service),
-        "credentials": [_credential(each) for each in worker.credentials],
+        "credentials": [_credential(credential) for credential in worker.credentials],
     }
     values |= _sandbox(worker, pin, user_scope=layout.user)
     unit = _text(jinja, "worker@.service.j2", names.template(app.name, worker.name), values)
@@ -303,23 +306,25 @@ def _sandbox(worker: Worker, pin: str, *, user_scope: bool) -> dict[str, object]
     if worker.hardening is None:
         return {"hardening": "", "sandbox": [], "probe_sandbox": [], "private_tmp": False}
     own = dict(worker.service)
-    found = hardening.sandbox(
+    sandbox = hardening.sandbox(
         worker.hardening,
         user_scope=user_scope,
         root=worker.root,
         own=own,
         leave_out=worker.from_preset.leave_out,
     )
-    lines = [str(line) for line in found.lines]
+    lines = [str(line) for line in sandbox.lines]
     if not user_scope:
         lines += [f"ReadWritePaths={_one_of(where, pin)}" for where in worker.writable]
     # What the operator changed of the sandbox counts for the probe as well.
-    changed = tuple(each for each in worker.service if each[0] in hardening.DIRECTIVES)
+    changed = tuple(
+        directive for directive in worker.service if directive[0] in hardening.DIRECTIVES
+    )
     return {
         "hardening": str(worker.hardening),
         "sandbox": lines,
         "probe_sandbox": lines + _lines(changed),
-        "private_tmp": any(line.directive == "PrivateTmp" for line in found.lines),
+        "private_tmp": any(line.directive == "PrivateTmp" for line in sandbox.lines),
     }
 
 
@@ -376,9 +381,11 @@ def _hash(*parts: object) -> str:
 
 
 def _text(jinja: Environment, template: str, name: str, values: dict[str, object]) -> UnitText:
+    from jinja2 import TemplateError
+
     try:
         return UnitText(name, jinja.get_template(template).render(values))
-    except _TEMPLATE_FAILS as error:
+    except (TemplateError, *_EXPRESSION_FAILS) as error:
         line = getattr(error, "lineno", None)
         where = f"{template}, line {line}" if line else template
         raise ConfigError(
@@ -388,7 +395,7 @@ def _text(jinja: Environment, template: str, name: str, values: dict[str, object
 
 
 def _lines(directives: Directives) -> list[str]:
-    return [f"{name}={value}" for name, found in directives for value in found]
+    return [f"{name}={value}" for name, values in directives for value in values]
 
 
 def path(text: str) -> str:

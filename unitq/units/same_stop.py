@@ -36,13 +36,13 @@ def alike(before: str, after: str) -> bool:
 
 def _lines(text: str) -> set[tuple[str, str]]:
     """The lines, each with the section that it is in."""
-    found, section = set(), ""
+    lines, section = set(), ""
     for line in text.splitlines():
         word = line.strip()
         section = word if word.startswith("[") else section
         if word:
-            found.add((section, word))
-    return found
+            lines.add((section, word))
+    return lines
 
 
 def _harmless(line: str) -> bool:
@@ -86,9 +86,9 @@ def _limit(text: str) -> re.Match[str] | None:
     """The last line of that kind, which wins (systemd.syntax(7)); None: there is none to go by."""
     if _BOTH.search(text):
         return None
-    found = list(_LIMIT.finditer(text))
-    if not found or found[-1]["value"].endswith("\\"):
+    limits = list(_LIMIT.finditer(text))
+    if not limits or limits[-1]["value"].endswith("\\"):
         return None
     # It may be the rest of the line before.
-    before = text[: found[-1].start()].removesuffix("\n")
-    return None if before.endswith("\\") else found[-1]
+    before = text[: limits[-1].start()].removesuffix("\n")
+    return None if before.endswith("\\") else limits[-1]

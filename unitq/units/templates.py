@@ -22,17 +22,17 @@ def texts(config_dir: PurePosixPath) -> dict[str, str]:
 
     As root, ForeignFileError where it is another account's.
     """
-    found = {}
+    templates = {}
     for name in TEMPLATES:
         own = Path(config_dir) / "units" / name
         theirs = os.path.exists(own)
         path = own if theirs else _ours() / name
         read = obeyed.text if theirs else text_file.text
         try:
-            found[name] = read(path, _FILE_MAX, "unit template")
+            templates[name] = read(path, _FILE_MAX, "unit template")
         except OSError as error:
             raise ConfigError(f"unit template {path}: {error.strerror}") from error
-    return found
+    return templates
 
 
 def ours(name: str) -> str:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from unitq.errors import PreflightError
 from unitq.linux import files
-from unitq.units.changes import PIN
+from unitq.units.text import PIN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import PurePosixPath
 
-    from unitq.units.changes import FileChange
+    from unitq.units.text import FileChange
 
 
-def installed(unit_dir: PurePosixPath, app: str) -> dict[str, str]:
+def of_app(unit_dir: PurePosixPath, app: str) -> dict[str, str]:
     """The texts of the unit files that unitq wrote for this app, by name."""
     return {
         path.name: text
@@ -30,8 +30,8 @@ def installed(unit_dir: PurePosixPath, app: str) -> dict[str, str]:
 
 def pin(unit_dir: PurePosixPath, unit: str) -> str | None:
     """The pin of an instance's unit, an older text than its template's; None: it has none."""
-    found = _text(Path(unit_dir) / unit)
-    return found if found and found.startswith(PIN) else None
+    content = _text(Path(unit_dir) / unit)
+    return content if content and content.startswith(PIN) else None
 
 
 def text(unit_dir: PurePosixPath, unit: str) -> str:
@@ -56,12 +56,16 @@ def refuse_foreign(unit_dir: PurePosixPath, app: str, wanted: Sequence[str]) -> 
         path = Path(unit_dir) / name
         if not os.path.lexists(path):
             continue
-        found = owner(_text(path) or "")
-        if found == app and not os.path.islink(path):
+        app_of_file = owner(_text(path) or "")
+        if app_of_file == app and not os.path.islink(path):
             continue
-        whose = f"app {found} has it" if found and found != app else "unitq did not write it"
+        reason = (
+            f"app {app_of_file} has it"
+            if app_of_file and app_of_file != app
+            else "unitq did not write it"
+        )
         raise PreflightError(
-            f"{path} exists, and {whose}",
+            f"{path} exists, and {reason}",
             hint="rename the app or the worker, or move that file away (`systemctl unmask` if it "
             "is a mask)",
         )
@@ -95,7 +99,7 @@ def apply(unit_dir: PurePosixPath, changes: Sequence[FileChange]) -> None:
     files.sync(folder)
 
 
-def enabled(unit_dir: PurePosixPath, target: str) -> set[str]:
+def started_by(unit_dir: PurePosixPath, target: str) -> set[str]:
     """The units that the target starts: the names of its links."""
     wants = Path(unit_dir) / f"{target}.wants"
     try:
@@ -108,9 +112,9 @@ def sync_links(unit_dir: PurePosixPath, target: str) -> None:
     """Makes what systemd has enabled or disabled survive a power cut: it does not itself."""
     folder = Path(unit_dir)
     above = [link.parent for link in folder.glob(f"*.wants/{target}")]
-    for each in (folder / f"{target}.wants", *above, folder):
+    for place in (folder / f"{target}.wants", *above, folder):
         with suppress(FileNotFoundError):  # with its last link systemd removes it
-            files.sync(each)
+            files.sync(place)
 
 
 def probe(unit_dir: PurePosixPath, target: str) -> None:

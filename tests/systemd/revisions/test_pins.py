@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.systemd.conftest import wait_until
-from unitq.units.changes import PIN
+from unitq.units.text import PIN
 
 if TYPE_CHECKING:
     from tests.systemd.conftest import Running, Site

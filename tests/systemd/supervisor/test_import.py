@@ -23,8 +23,8 @@ from tests.harness.import_corpus import CASES, imported
 from tests.systemd.conftest import wait_until
 from unitq.config.parse import parse
 from unitq.rollout.preflight import verify
-from unitq.supervisor.importer import account
-from unitq.supervisor.importer.toml_draft import uncommented
+from unitq.supervisor.importer import report as import_report
+from unitq.supervisor.importer.draft import uncomment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.systemd
 @pytest.mark.parametrize("case", CASES)
 def test_systemd_finds_nothing_wrong_with_what_was_imported(case: str) -> None:
     made = imported(case)
-    text = made.text if made.report.written else uncommented(made.text)
+    text = made.text if made.report.written else uncomment(made.text)
     found = parse(text, source="unitq.toml", presets=PRESETS)
     wrong = verify(rendered(found).units, user_scope=False)
     if 'user = "nobody"' in made.text:
@@ -204,7 +204,7 @@ def test_every_process_is_started_as_supervisord_started_it(system_site: Site) -
         before = collected(system_site)
     done = system_site.unitq("-a", system_site.app, "import", str(conf), "-o", "unitq.toml")
     assert done.code == 0, str(done)
-    assert max(map(len, done.stdout.splitlines())) <= account.WIDTH
+    assert max(map(len, done.stdout.splitlines())) <= import_report.WIDTH
     assert system_site.unitq("check").code == 0
     assert system_site.unitq("import", str(conf), "--check").code == 0
     deployed = system_site.unitq("deploy")

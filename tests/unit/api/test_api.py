@@ -33,10 +33,11 @@ def test_another_name_is_none() -> None:
 
 @pytest.mark.parametrize("name", ["Status", "Report", "Plan", "OrphanList", "QueueList"])
 def test_values_are_frozen_and_become_json(name: str) -> None:
-    value = getattr(unitq, name)
+    value: Any = getattr(unitq, name)
     assert dataclasses.is_dataclass(value)
-    assert value.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    assert callable(value.to_json)
+    params: Any = getattr(value, "__dataclass_params__")  # noqa: B009
+    assert params.frozen
+    assert callable(getattr(value, "to_json"))  # noqa: B009
 
 
 def test_importing_it_loads_nothing() -> None:

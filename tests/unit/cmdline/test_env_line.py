@@ -8,40 +8,40 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from unitq.cmdline.env_line import Started, started
+from unitq.cmdline.env_line import EnvProgram, env_program
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 TOLD = [
-    ("php", Started("php")),
-    ("-S php -d x=y", Started("php")),
-    ("-vS php", Started("php")),
-    ("--split-string=php -q", Started("php")),
-    ("A=1 php B=2", Started("php")),
-    ("-u A php", Started("php")),
-    ("-uA --unset=B php", Started("php")),
-    ("-- A=1 php", Started("php")),
-    ("PATH=/x:/y php", Started("php", "/x:/y")),
-    ("-i php", Started("php", "/bin:/usr/bin")),
-    ("- PATH=/x php", Started("php", "/x")),
-    ("-u PATH php", Started("php", "/bin:/usr/bin")),
-    ("--unset=PATH php", Started("php", "/bin:/usr/bin")),
-    ("./bin/php", Started("./bin/php")),
+    ("php", EnvProgram("php")),
+    ("-S php -d x=y", EnvProgram("php")),
+    ("-vS php", EnvProgram("php")),
+    ("--split-string=php -q", EnvProgram("php")),
+    ("A=1 php B=2", EnvProgram("php")),
+    ("-u A php", EnvProgram("php")),
+    ("-uA --unset=B php", EnvProgram("php")),
+    ("-- A=1 php", EnvProgram("php")),
+    ("PATH=/x:/y php", EnvProgram("php", "/x:/y")),
+    ("-i php", EnvProgram("php", "/bin:/usr/bin")),
+    ("- PATH=/x php", EnvProgram("php", "/x")),
+    ("-u PATH php", EnvProgram("php", "/bin:/usr/bin")),
+    ("--unset=PATH php", EnvProgram("php", "/bin:/usr/bin")),
+    ("./bin/php", EnvProgram("./bin/php")),
 ]
 
 
 @pytest.mark.parametrize(("line", "told"), TOLD)
-def test_what_is_told(line: str, told: Started) -> None:
-    assert started(line.split()) == told
+def test_what_is_told(line: str, told: EnvProgram) -> None:
+    assert env_program(line.split()) == told
 
 
 @pytest.mark.parametrize("line", ["", "A=1", "-C /srv php", "--block-signal php", "-S ${X} php"])
 def test_what_only_env_can_tell(line: str) -> None:
-    assert started(line.split()) is None
+    assert env_program(line.split()) is None
 
 
-@pytest.mark.parametrize("line", [line for line, told in TOLD if told == Started("php")])
+@pytest.mark.parametrize("line", [line for line, told in TOLD if told == EnvProgram("php")])
 def test_env_does_so(line: str, tmp_path: Path) -> None:
     (tmp_path / "php").write_text("#!/bin/sh\necho found\n")
     (tmp_path / "php").chmod(0o755)

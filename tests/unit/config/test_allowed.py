@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.harness.build import app
-from unitq.config.allowed import remove_allowed
+from unitq.config.lint import remove_allowed
 from unitq.model.finding import Certainty, Finding, Level
 
 TWO = '[workers.sms]\ncommand = "bin/a"\n[workers.mail]\ncommand = "bin/b"\n'

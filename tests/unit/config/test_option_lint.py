@@ -7,8 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.harness.build import PRESETS, app
-from unitq.config.allowed import remove_allowed
-from unitq.config.lint import lint_app
+from unitq.config.lint import lint_app, remove_allowed
 from unitq.config.option_lint import option_values, settings_files
 from unitq.model.finding import Certainty, Finding, Level, Seen
 

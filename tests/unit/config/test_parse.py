@@ -18,9 +18,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.harness.build import PRESETS
+from tests.harness.config_page import reference
 from unitq.config import directives, parse, types
-from unitq.config.reference import REDIS_RARE, reference, starter
 from unitq.config.schema import RolloutTable, json_schema
+from unitq.config.starter import REDIS_RARE, starter
 from unitq.errors import ConfigError, Exit
 from unitq.model.app import (
     App,
@@ -732,14 +733,14 @@ WORKER_MISTAKES = [
     ("stop_timeout = -5", "stop_timeout",
      'expected a time span such as "90s", "10min" or "infinity", longer than zero, got -5'),
     ("stop_signal = 'SIGKILL'", "stop_signal",
-     ("SIGKILL cannot be caught, so the job in hand would be lost; it is sent anyway to what is "
+     ("SIGKILL cannot be caught, so the in-flight job would be lost; it is sent anyway to what is "
      "left after stop_timeout")),
     ("stop_signal = 'STOP'", "stop_signal", "SIGSTOP freezes a worker and does not stop it"),
     ("stop_signal = 'SIGTREM'", "stop_signal",
      'expected a signal such as "SIGTERM", got "SIGTREM", did you mean "SIGTERM"?'),
     ("stop_signal = 3", "stop_signal", 'expected a signal such as "SIGTERM", got 3'),
     ("kill_mode = 'process'", "kill_mode",
-     ('"process" leaves processes behind that go on with the '
+     ('"process" leaves processes behind that still run the '
       'old code; use "control-group" or "mixed"')),
     ("kill_mode = 'mxed'", "kill_mode",
      'expected "control-group" or "mixed", got "mxed", did you mean "mixed"?'),

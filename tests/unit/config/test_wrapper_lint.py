@@ -291,7 +291,7 @@ def test_what_a_file_says_is_not_quoted() -> None:
 
 
 def test_it_can_be_silenced_by_its_name() -> None:
-    from unitq.config.allowed import remove_allowed
+    from unitq.config.lint import remove_allowed
 
     it = app(f"""[workers.w]\ncommand = "bash -c '{RQ} | cat'"\npreset = "rq"\nallow = ["pipe"]""")
     kept = remove_allowed(lint_app(it, PRESETS), it)

@@ -163,10 +163,14 @@ def test_one_whose_process_has_just_ended_is_young() -> None:
     """Between two looks of one crash loop: systemd still says running, /proc has nothing."""
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
+
+    def unproven(one: observe.Instance, least: float) -> bool:
+        return status._unproven(one, status._lived(one), least)
+
     for pid in (ended.pid, 0):
-        assert status._unproven(instance(main_pid=pid, pids=()), 10.0)
-    assert not status._unproven(instance(main_pid=os.getpid()), 0.0)
-    assert not status._unproven(instance(active="inactive", sub="dead", main_pid=0), 10.0)
+        assert unproven(instance(main_pid=pid, pids=()), 10.0)
+    assert not unproven(instance(main_pid=os.getpid()), 0.0)
+    assert not unproven(instance(active="inactive", sub="dead", main_pid=0), 10.0)
 
 
 @pytest.mark.parametrize(

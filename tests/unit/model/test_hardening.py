@@ -12,7 +12,7 @@ from tests.harness.build import HEAD, PRESETS, SYSTEM, TEXTS, USER, app, rendere
 from unitq.config.exposure_lint import exposure_notes, limits_of_user_scope
 from unitq.config.lint import lint_app
 from unitq.config.parse import parse
-from unitq.config.reference import starter
+from unitq.config.starter import starter
 from unitq.errors import ConfigError
 from unitq.model.finding import Level
 from unitq.model.hardening import LINES, Hardening, sandbox, table

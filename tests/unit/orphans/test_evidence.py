@@ -515,7 +515,7 @@ def test_a_title_that_no_preset_knows_is_known_by_the_app_s_own_instances(
         (f"{ROOT}/1.old (deleted)", f"{ROOT}/1", True),
         (f"{ROOT}/1.old/backend", f"{ROOT}/1/backend", True),
         (f"{ROOT}/1", f"{ROOT}/1", False),
-        (f"{ROOT}/1 (deleted)", f"{ROOT}/1", False),  # see processes.in_deleted
+        (f"{ROOT}/1 (deleted)", f"{ROOT}/1", False),  # see proc.directory_link
         (f"{ROOT}/1/sub", f"{ROOT}/1", False),
         (f"{ROOT}/1", f"{ROOT}/1/backend", False),
         (ROOT, f"{ROOT}/1", False),

@@ -27,7 +27,7 @@ from unitq.rollout.engine.instance import Action, ActionKind, InstanceState, Pha
 from unitq.rollout.orders import Orders
 from unitq.rollout.plan import Change, PlannedChange, plan
 from unitq.units import unit_files
-from unitq.units.changes import PIN
+from unitq.units.text import PIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,7 +202,7 @@ def test_what_killed_unitqs_left_behind_goes(place: AppLayout) -> None:
 def test_unit_files_are_on_disk_under_another_name_before_the_first_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unitq.units.changes import FileChange
+    from unitq.units.text import FileChange
 
     disk = Disk(monkeypatch)
     unit_dir = tmp_path / "units"
@@ -261,9 +261,9 @@ def _plan(layout: Layout, command: str, current: Revision | None) -> tuple[Any, 
         current,
         target,
         units={unit.name: unit.text for unit in units.units},
-        installed=unit_files.installed(layout.unit_dir, "shop"),
+        installed=unit_files.of_app(layout.unit_dir, "shop"),
         running=running,
-        linked=unit_files.enabled(layout.unit_dir, names.target("shop")),
+        linked=unit_files.started_by(layout.unit_dir, names.target("shop")),
         reload=state.reload_pending(layout.app("shop")),
     )
     return made, units, target
@@ -319,7 +319,7 @@ def test_an_install_that_is_cut_off_anywhere_leaves_nobody_with_a_text_that_is_n
             except Killed:
                 cut_off = True
             disk.stop_at = None
-            texts = unit_files.installed(layout.unit_dir, "shop")
+            texts = unit_files.of_app(layout.unit_dir, "shop")
             template = texts[names.template("shop", "sms")]
             for name in first.instances:
                 effective = texts.get(names.unit("shop", name), template)

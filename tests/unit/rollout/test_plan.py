@@ -11,7 +11,7 @@ from tests.harness.build import app, instance, rendered, revision
 from unitq.model import names
 from unitq.model.settings import Share
 from unitq.rollout.plan import Change, DrainLimit, Plan, Running, plan, planned_change
-from unitq.units.changes import PIN, FileChange
+from unitq.units.text import PIN, FileChange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

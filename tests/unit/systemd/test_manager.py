@@ -115,3 +115,40 @@ def test_who_was_told_to_end_does_not_wait_long_for_a_systemd_that_has_gone(
     with pytest.raises(NoSystemdError):
         systemd.reconnect(lambda: interrupted)
     assert clock[0] == seconds + 0.5
+
+
+class Signal:
+    """PropertiesChanged of a unit, as pystemd hands it over."""
+
+    def __init__(self, unit: str, interface: bytes, changes: object) -> None:
+        self.body = [interface, changes, []]
+        self._path = manager._UNIT_PATH + manager._escape(unit)
+
+    def get_path(self) -> bytes:
+        return self._path
+
+    def process_reply(self, _headers: bool) -> None:
+        pass
+
+
+def test_two_signals_of_one_change_are_one_event(systemd: Systemd) -> None:
+    """The service's own properties first, then the unit's; a state in passing stays an event."""
+    systemd.subscribe(["a.service", "b.service"])
+    changed = systemd._callbacks[0]
+    service, unit = b"org.freedesktop.systemd1.Service", b"org.freedesktop.systemd1.Unit"
+    for signal in (
+        Signal("a.service", service, {b"MainPID": 0, b"ExecMainCode": 1}),
+        Signal("a.service", unit, {b"ActiveState": b"inactive"}),
+        Signal("a.service", unit, {b"ActiveState": b"activating"}),
+        Signal("a.service", service, {b"MainPID": 7}),
+        Signal("b.service", unit, {b"ActiveState": b"active"}),
+        Signal("c.service", unit, {b"ActiveState": b"failed"}),
+        Signal("b.service", service, []),  # it only invalidates
+    ):
+        changed(signal)
+    assert systemd._taken() == [
+        manager.Changed("a.service", {"MainPID": 0, "ExecMainCode": 1, "ActiveState": "inactive"}),
+        manager.Changed("a.service", {"ActiveState": "activating"}),
+        manager.Changed("a.service", {"MainPID": 7}),
+        manager.Changed("b.service", {"ActiveState": "active"}),
+    ]

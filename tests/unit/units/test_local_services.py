@@ -13,7 +13,7 @@ from unitq.errors import NoMatchError
 from unitq.linux import own_address, peer
 from unitq.linux.proc import control_group
 from unitq.units import local_services
-from unitq.units.local_services import Surroundings, obstacle, served, unknown
+from unitq.units.local_services import Surroundings, obstacle, services_of, unknown
 from unitq.units.ordering import Address
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ def _in(monkeypatch: pytest.MonkeyPatch, cgroup: str) -> None:
 def test_who_listens_at_the_port_is_in_the_unit(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     address = Address("redis", "localhost", port, source="REDIS_URL")
     _in(monkeypatch, "/system.slice/my-redis.service")
-    assert served([address], around()) == ((address, "my-redis.service", ""),)
+    assert services_of([address], around()) == ((address, "my-redis.service", ""),)
     _in(monkeypatch, "/user.slice/user-0.slice/session-4.scope")
-    ((_, unit, why),) = served([address], around())
+    ((_, unit, why),) = services_of([address], around())
     assert (unit, why) == (
         "",
         f"PID {os.getpid()} serves it, in session-4.scope, which is no service",
@@ -75,9 +75,9 @@ def test_who_listens_at_a_socket_is_in_the_unit(
         server.listen()
         for path in ("real/r.sock", "link/r.sock"):
             address = Address("redis", path=str(tmp_path / path), source="REDIS_URL")
-            assert served([address], around()) == ((address, "my-redis.service", ""),)
+            assert services_of([address], around()) == ((address, "my-redis.service", ""),)
     elsewhere = Address("redis", path=str(tmp_path / "none.sock"), source="REDIS_URL")
-    assert served([elsewhere], around()) == ()
+    assert services_of([elsewhere], around()) == ()
 
 
 def test_a_unit_of_the_systems_is_none_for_a_users_manager(
@@ -86,18 +86,18 @@ def test_a_unit_of_the_systems_is_none_for_a_users_manager(
     address = Address("redis", LOCAL, port, source="REDIS_URL")
     own = "/user.slice/user-1000.slice/user@1000.service"
     _in(monkeypatch, "/system.slice/redis-server.service")
-    ((_, unit, why),) = served([address], around(own=own))
+    ((_, unit, why),) = services_of([address], around(own=own))
     assert not unit
     assert why.startswith("redis-server.service is a unit of the system")
     _in(monkeypatch, f"{own}/app.slice/redis.service")
-    assert served([address], around(own=own))[0].unit == "redis.service"
+    assert services_of([address], around(own=own))[0].unit == "redis.service"
 
 
 def test_another_machines_service_is_none_of_this_one() -> None:
     # TEST-NET-1, RFC 5737, and a name that there never is, RFC 6761.
     for host in ("192.0.2.1", "2001:db8::1", "redis.invalid"):
         assert own_address.own_addresses(host) == ()
-        assert served([Address("redis", host, 6379, source="X")], around()) == ()
+        assert services_of([Address("redis", host, 6379, source="X")], around()) == ()
     assert own_address.own_addresses("127.0.0.2") == ("127.0.0.2",)
     assert own_address.own_addresses("localhost") == (LOCAL, "::1")
 
@@ -105,44 +105,53 @@ def test_another_machines_service_is_none_of_this_one() -> None:
 def test_a_service_that_is_down_is_known_by_the_usual_names() -> None:
     address = Address("redis", LOCAL, 1, source="REDIS_URL")
     enabled = {"UnitFileState": "enabled"}
-    assert served([address], around(Units(redis_server=enabled)))[0].unit == "redis-server.service"
+    assert (
+        services_of([address], around(Units(redis_server=enabled)))[0].unit
+        == "redis-server.service"
+    )
     alias = {"Id": "redis-server.service", "ActiveState": "active"}
-    assert served([address], around(Units(redis=alias)))[0].unit == "redis-server.service"
+    assert services_of([address], around(Units(redis=alias)))[0].unit == "redis-server.service"
     # Installed, and used for nothing.
-    ((_, unit, why),) = served([address], around(Units(redis_server={})))
+    ((_, unit, why),) = services_of([address], around(Units(redis_server={})))
     assert (unit, why) == ("", "no unit is known that serves 127.0.0.1:1")
     rabbit = Address("rabbitmq", LOCAL, 1, source="BROKER")
-    assert served([rabbit], around(Units(redis_server=enabled)))[0].unit == ""
+    assert services_of([rabbit], around(Units(redis_server=enabled)))[0].unit == ""
     # What nothing says and nobody serves is nothing to be told of.
-    assert served([address._replace(certain=False)], around(Units(redis_server=enabled))) == ()
+    assert services_of([address._replace(certain=False)], around(Units(redis_server=enabled))) == ()
 
 
 def test_what_was_found_once_is_kept_while_it_is_down() -> None:
     address = Address("redis", LOCAL, 1, source="REDIS_URL")
     units = Units(my_redis={}, redis_server={"ActiveState": "active"})
-    assert served([address], around(units, kept=["my-redis.service"]))[0].unit == "my-redis.service"
-    assert served([address], around(units, kept=["gone.service"]))[0].unit == "redis-server.service"
+    assert (
+        services_of([address], around(units, kept=["my-redis.service"]))[0].unit
+        == "my-redis.service"
+    )
+    assert (
+        services_of([address], around(units, kept=["gone.service"]))[0].unit
+        == "redis-server.service"
+    )
     # Also where only the framework's default says that it is there; and not another kind's.
     both = around(
         Units(my_redis={}, rabbitmq_server={}), kept=["rabbitmq-server.service", "my-redis.service"]
     )
     default = address._replace(source="", certain=False)
     for each in (address, default):
-        assert served([each], both)[0].unit == "my-redis.service"
-    assert served([default], around(units, kept=["gone.service"])) == ()
+        assert services_of([each], both)[0].unit == "my-redis.service"
+    assert services_of([default], around(units, kept=["gone.service"])) == ()
     blind = Surroundings(None, TARGET, kept=["my-redis.service"])
-    assert served([address], blind)[0].unit == "my-redis.service"
+    assert services_of([address], blind)[0].unit == "my-redis.service"
 
 
 def test_an_order_in_a_circle_is_none(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     address = Address("redis", LOCAL, port, source="REDIS_URL")
     _in(monkeypatch, "/system.slice/late.service")
     late = Units(late={"After": ["between.service"]}, between={"After": ["multi-user.target"]})
-    ((_, unit, why),) = served([address], around(late))
+    ((_, unit, why),) = services_of([address], around(late))
     assert not unit
     assert why == "late.service itself starts after multi-user.target, and so after the workers"
     early = Units(late={"After": ["between.service"]}, between={"After": ["late.service"]})
-    assert served([address], around(early))[0].unit == "late.service"
+    assert services_of([address], around(early))[0].unit == "late.service"
     assert obstacle("unitq-shop-redis@1.service", around())
     assert obstacle(TARGET, around())
     assert obstacle("multi-user.target", around())

@@ -6,8 +6,8 @@ import pytest
 
 from tests.harness.build import app, rendered
 from unitq.model import names
-from unitq.units.changes import PIN
 from unitq.units.same_stop import alike, stop_timeout, with_longer_limit
+from unitq.units.text import PIN
 
 TEMPLATE = names.template("shop", "sms")
 

@@ -230,7 +230,7 @@ def signal(call: Call) -> Code:
     fleet = look(call.scope)
     states = {process: state for process, (state, _) in fleet.states().items()}
     if "all" in call.words[1:]:
-        return _signalled(fleet, number, [(one, "") for one in fleet.names.ordered()], states)
+        return _signalled(fleet, number, [(one, "") for one in fleet.names.in_order()], states)
     code = Code.OK
     for word in call.words[1:]:
         found = fleet.names.find(word)

@@ -11,7 +11,7 @@ from unitq.supervisor.ctl.help import USAGE
 
 if TYPE_CHECKING:
     from unitq.context import Scope
-    from unitq.supervisor.ctl.names import Found
+    from unitq.supervisor.ctl.names import Match
 
 
 class Call(NamedTuple):
@@ -33,13 +33,13 @@ def say(words: str) -> None:
     echo(f"unitq: {words}", err=True)
 
 
-def why(found: Found) -> str:
+def why(found: Match) -> str:
     """Returns why a name stands for nothing; says what to type in its place, where there is any."""
     if found.hint:
         say(found.hint)
     return found.why
 
 
-def refuse(found: Found) -> None:
+def refuse(found: Match) -> None:
     """Says that a name stands for nothing."""
     echo(error_line(found.name, why(found)))

@@ -24,12 +24,12 @@ def status(call: Call) -> Code:
     """The state of each process."""
     fleet = look(call.scope)
     code = Code.OK
-    asked = list(fleet.names.ordered())
+    asked = list(fleet.names.in_order())
     if call.words and "all" not in call.words:
         asked = []
         for word in call.words:
             found = fleet.names.find(word)
-            asked += [one for one in fleet.names.ordered() if one in found.processes]
+            asked += [one for one in fleet.names.in_order() if one in found.processes]
             if not found.processes:
                 refuse(found)
                 code = Code.STATUS_UNKNOWN
@@ -46,7 +46,7 @@ def pid(call: Call) -> Code:
     """The PID of each process."""
     fleet = look(call.scope)
     if "all" in call.words:
-        for process in fleet.names.ordered():
+        for process in fleet.names.in_order():
             echo(str(fleet.pid(process)))
         return Code.OK
     code = Code.OK

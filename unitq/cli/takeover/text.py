@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from unitq.printable import one_line
-from unitq.supervisor.importer.account import WIDTH
+from unitq.supervisor.importer.report import WIDTH
 from unitq.supervisor.takeover.strategy import UP, Way
 from unitq.supervisor.takeover.summary import way_of
 from unitq.text import plural

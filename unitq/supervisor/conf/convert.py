@@ -1,7 +1,4 @@
-"""Values of options, as Supervisor's own converters take them.
-
-A ValueError says what was expected.
-"""
+"""Values of options, as Supervisor's own converters take them; a ValueError says what is wrong."""
 
 from __future__ import annotations
 
@@ -15,13 +12,15 @@ FALSE = ("no", "false", "off", "0")
 _SIZES = {"kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
 
 
+def _refusal(expected: str, text: str) -> ValueError:
+    return ValueError(f'expected {expected}, got "{text[:40]}"')
+
+
 def boolean(text: str) -> bool:
     """yes, true, on, 1, or no, false, off, 0; capitals do not matter."""
-    if text.lower() in TRUE:
-        return True
-    if text.lower() in FALSE:
-        return False
-    raise ValueError(f'expected true or false, got "{text}"')
+    if text.lower() in (*TRUE, *FALSE):
+        return text.lower() in TRUE
+    raise _refusal("true or false", text)
 
 
 def integer(text: str) -> int:
@@ -29,7 +28,7 @@ def integer(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ValueError(f'expected a whole number, got "{text[:40]}"') from None
+        raise _refusal("a whole number", text) from None
 
 
 def exit_codes(text: str) -> tuple[int, ...]:
@@ -39,7 +38,7 @@ def exit_codes(text: str) -> tuple[int, ...]:
     except ValueError:
         codes = (-1,)
     if any(not 0 <= code <= 255 for code in codes):
-        raise ValueError(f'expected exit codes such as 0,2, got "{text[:40]}"')
+        raise _refusal("exit codes such as 0,2", text)
     return codes
 
 
@@ -50,7 +49,7 @@ def size(text: str) -> int:
     try:
         return int(lower[:-2]) * factor if factor else int(lower)
     except ValueError:
-        raise ValueError(f'expected a size such as 50MB, got "{text[:40]}"') from None
+        raise _refusal("a size such as 50MB", text) from None
 
 
 def octal(text: str) -> int:
@@ -58,7 +57,7 @@ def octal(text: str) -> int:
     try:
         return int(text, 8)
     except ValueError:
-        raise ValueError(f'expected an octal number such as 022, got "{text[:40]}"') from None
+        raise _refusal("an octal number such as 022", text) from None
 
 
 def signal_name(text: str) -> str:
@@ -69,19 +68,17 @@ def signal_name(text: str) -> str:
         number = signals.number(short) if short.isalnum() and not short.isdigit() else int(short)
         return signal.Signals(number).name
     except ValueError:
-        raise ValueError(f'expected a signal such as TERM, got "{text[:40]}"') from None
+        raise _refusal("a signal such as TERM", text) from None
 
 
 def autorestart(text: str) -> str:
     """`always`, `never` or `unexpected`."""
     lower = text.lower()
-    if lower in TRUE:
-        return "always"
-    if lower in FALSE:
-        return "never"
+    if lower in (*TRUE, *FALSE):
+        return "always" if lower in TRUE else "never"
     if lower == "unexpected":
         return lower
-    raise ValueError(f'expected true, false or unexpected, got "{text[:40]}"')
+    raise _refusal("true, false or unexpected", text)
 
 
 def name(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ def expand(
     instead: Callable[[str, str], str | None] | None = None,
     used: set[str] | None = None,
 ) -> str:
-    """The text with its expansions: Python's `%` with a dictionary, which is what Supervisor does.
+    """Returns the text with its expansions: Python's `%` with a dictionary, as Supervisor does it.
 
     `instead` may answer for a name and its format (`02d`) in place of the value; `used` collects
     the names. Raises ExpansionError, with every variable that is missing.
@@ -43,16 +43,16 @@ def expand(
     parts = []
     missing: dict[str, ExpansionError] = {}
     at = 0
-    while (found := text.find("%", at)) >= 0:
-        parts.append(text[at:found])
-        if text.startswith("%%", found):
+    while (percent := text.find("%", at)) >= 0:
+        parts.append(text[at:percent])
+        if text.startswith("%%", percent):
             parts.append("%")
-            at = found + 2
+            at = percent + 2
             continue
-        spec = _SPEC.match(text, found)
+        spec = _SPEC.match(text, percent)
         if spec is None:
             raise ExpansionError(
-                f'"{text[found : found + 12]}" is no expansion such as %(process_num)02d; '
+                f'"{text[percent : percent + 12]}" is no expansion such as %(process_num)02d; '
                 "a percent sign is written %%"
             )
         try:
@@ -91,54 +91,24 @@ def _one(
         raise ExpansionError(f"%({name}){spec['format']}: {error}") from None
 
 
-class Pairs(NamedTuple):
-    """Variables, and what is odd about how they stand there."""
+def pairs(text: str, *, letters: str = "") -> tuple[tuple[str, str], ...]:
+    """Returns the variables of `KEY="value",OTHER=value` as Supervisor splits it.
 
-    values: tuple[tuple[str, str], ...]
-    odd: tuple[str, ...] = ()
-
-
-def pairs(text: str, *, letters: str = "") -> Pairs:
-    """`KEY="value",OTHER=value` as Supervisor splits it; `letters` are part of words besides.
-
-    Raises ValueError. Supervisor takes whatever stands between two of them for the comma.
+    `letters` are part of words besides. Raises ValueError. Supervisor takes whatever stands
+    between two of them for the comma.
     """
-    tokens = _tokens(text, letters, "#")
-    found: dict[str, str] = {}
-    odd = []
-    at = 0
-    while at < len(tokens):
+    lexer = shlex.shlex(text)
+    lexer.wordchars += "/.+-():" + letters
+    try:
+        tokens = list(lexer)
+    except ValueError as error:
+        raise ValueError(f"{str(error).lower()}") from None
+    variables: dict[str, str] = {}
+    for at in range(0, len(tokens), 4):
         if len(tokens) < at + 3 or tokens[at + 1] != "=":
             raise ValueError(
                 'expected KEY="value", with a comma before the next; a value that has other '
                 "characters than letters, digits and /.+-():_ needs quotes"
             )
-        name = tokens[at]
-        if name in found:
-            odd.append(f"{name} stands there twice; the last counts")
-        value = tokens[at + 2]
-        found[name] = value.strip("'\"")
-        if value[:1] in "'\"" and found[name] != value[1:-1]:
-            odd.append(f"of {name} Supervisor takes all quotes at either end away, not one pair")
-        between = tokens[at + 3 : at + 4]
-        if between not in ([], [","]):
-            odd.append(
-                f"behind {name} stands no comma where Supervisor expects one; it goes on behind "
-                "it: quotes are missing around the value"
-            )
-        at += 4
-    if len(tokens) != len(_tokens(text, letters, "", strict=False)):
-        odd.append('what follows "#" is a comment to Supervisor; quotes keep it')
-    return Pairs(tuple(found.items()), tuple(odd))
-
-
-def _tokens(text: str, letters: str, comments: str, *, strict: bool = True) -> list[str]:
-    lexer = shlex.shlex(text)
-    lexer.wordchars += "/.+-():" + letters
-    lexer.commenters = comments
-    try:
-        return list(lexer)
-    except ValueError as error:
-        if not strict:
-            return []
-        raise ValueError(f"{str(error).lower()}") from None
+        variables[tokens[at]] = tokens[at + 2].strip("'\"")
+    return tuple(variables.items())

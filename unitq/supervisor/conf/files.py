@@ -18,7 +18,7 @@ from unitq.supervisor.conf.programs import include_patterns
 from unitq.supervisor.conf.section import Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from unitq.linux.trust import Control
 
@@ -98,10 +98,10 @@ def load(path: Path, text: str, around: Surroundings) -> tuple[Ini, tuple[str, .
     base = os.path.dirname(os.path.abspath(path))
     told_by = authors(path)
     for pattern in include_patterns(ini, around):
-        found = list(_matching(os.path.join(base, pattern)))
-        if not found:
+        names = _matching(os.path.join(base, pattern))
+        if not names:
             notes.append(f"[include] names {pattern}, which no file matches")
-        for name in found:
+        for name in names:
             if os.path.isdir(name):
                 notes.append(f"[include] matches {name}, which is a directory, and not read")
                 continue
@@ -118,10 +118,10 @@ def _included_again(ini: Ini, source: str) -> bool:
     return option is not None and option.file != source
 
 
-def _matching(pattern: str) -> Iterator[str]:
+def _matching(pattern: str) -> list[str]:
     if "\0" in pattern:
         raise ConfigError("[include] files: a NUL in a file's name")
     names = sorted(glob.glob(pattern))
     if len(names) > _FILES_MAX:
         raise ConfigError(f"[include] {pattern}: more than {_FILES_MAX} files")
-    yield from names
+    return names

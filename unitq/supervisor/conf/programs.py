@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from unitq.model.app import INSTANCES_MAX
@@ -10,10 +10,10 @@ from unitq.supervisor.conf import convert
 from unitq.supervisor.conf.expand import ExpansionError, expand
 from unitq.supervisor.conf.ini import mistakes
 from unitq.supervisor.conf.section import Section, names_of, refusal
-from unitq.supervisor.conf.symbols import LETTERS, Pattern, Symbols, proved
+from unitq.supervisor.conf.symbols import LETTERS, Pattern, proved, sign
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from unitq.supervisor.conf.ini import Ini, Option
     from unitq.supervisor.conf.section import Names, Surroundings
@@ -38,23 +38,42 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The options of a program that all its processes share."""
+    """The options of a program that all its processes share, with Supervisor's defaults."""
 
-    priority: int
-    autostart: bool
-    autorestart: str  # always, never, unexpected
-    startsecs: int
-    startretries: int
-    stopsignal: str
-    stopwaitsecs: int
-    stopasgroup: bool
-    killasgroup: bool
-    exitcodes: tuple[int, ...]
-    redirect_stderr: bool
-    numprocs: int
-    numprocs_start: int
-    user: str | None
-    umask: int | None
+    priority: int = 999
+    autostart: bool = True
+    autorestart: str = "unexpected"  # always, never, unexpected
+    startsecs: int = 1
+    startretries: int = 3
+    stopsignal: str = "SIGTERM"
+    stopwaitsecs: int = 10
+    stopasgroup: bool = False
+    killasgroup: bool = False
+    exitcodes: tuple[int, ...] = (0,)
+    redirect_stderr: bool = False
+    numprocs: int = 1
+    numprocs_start: int = 0
+    user: str | None = None
+    umask: int | None = None
+
+
+_READERS: Mapping[str, Callable[[str], object]] = {
+    "priority": convert.integer,
+    "autostart": convert.boolean,
+    "autorestart": convert.autorestart,
+    "startsecs": convert.integer,
+    "startretries": convert.integer,
+    "stopsignal": convert.signal_name,
+    "stopwaitsecs": convert.integer,
+    "stopasgroup": convert.boolean,
+    "killasgroup": convert.boolean,
+    "exitcodes": convert.exit_codes,
+    "redirect_stderr": convert.boolean,
+    "numprocs": convert.integer,
+    "numprocs_start": convert.integer,
+    "user": str,
+    "umask": convert.octal,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +89,6 @@ class Program:
     settings: Settings
     processes: tuple[Process, ...]
     pattern: Pattern | None  # what their commands and environments have in common
-    odd: tuple[tuple[str, str], ...] = ()  # what is odd about an option
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +101,6 @@ class Daemon:
     directory: str | None = None
     umask: int | None = None
     minfds: int | None = None
-    odd: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,25 +138,25 @@ def read(ini: Ini, around: Surroundings, source: str) -> Read:
     names.environment |= {f"ENV_{key}": value for key, value in daemon.environment}
     inside = {f"ENV_{key}" for key, _ in daemon.environment}
     groups = []
-    found: list[Program] = []
+    programs: list[Program] = []
     grouped: set[str] = set()
-    for section in ini.named("group:"):
+    for section in ini.of_kind("group:"):
         group, members = _group(ini, section, names)
         for member in members:
             grouped.add(member)
-            found += _program(ini, member, group, names)
+            programs += _program(ini, member, group, names)
         groups.append((group, members))
     for kind in KINDS:
-        for section in ini.named(f"{kind}:"):
+        for section in ini.of_kind(f"{kind}:"):
             if section not in grouped:
-                found += _program(ini, section, None, names)
+                programs += _program(ini, section, None, names)
     if names.wrong:
         raise refusal(source, names)
     # What [supervisord] sets is still the outside's where that was used to say so.
     of_outside = (names.used & outside) - inside
     host = around.host if "host_node_name" in names.used else ""
     outside_names = tuple(sorted(name[4:] for name in of_outside))
-    return Read(daemon, tuple(groups), tuple(found), outside_names, host)
+    return Read(daemon, tuple(groups), tuple(programs), outside_names, host)
 
 
 def _daemon(ini: Ini, names: Names) -> Daemon:
@@ -147,15 +164,13 @@ def _daemon(ini: Ini, names: Names) -> Daemon:
     if DAEMON not in ini.sections:
         return Daemon({})
     text = section.text("environment") or ""
-    found = section.pairs("environment", section.expanded("environment", text) or "")
     return Daemon(
         given=ini.options(DAEMON),
-        environment=found.values,
+        environment=section.pairs("environment", section.expand("environment", text) or ""),
         user=section.text("user"),
         directory=section.text("directory"),
         umask=section.value("umask", convert.octal, None),
         minfds=section.value("minfds", convert.integer, None),
-        odd=tuple(("environment", what) for what in found.odd),
     )
 
 
@@ -195,16 +210,13 @@ def _program(ini: Ini, section: str, group: str | None, names: Names) -> Iterabl
     _own_rules(reader, kind, settings)
     if not _countable(settings):
         return []
-    every = [*_processes(reader, settings)]
+    processes = tuple(_processes(reader, settings))
     if len(names.wrong) > before:
         return []
     numbers = range(settings.numprocs_start, settings.numprocs_start + settings.numprocs)
     pattern = _pattern(reader) if settings.numprocs > 1 and numbers[0] >= 0 else None
-    if pattern and not proved(pattern, [(p.command, p.environment) for p in every], numbers):
+    if pattern and not proved(pattern, [(p.command, p.environment) for p in processes], numbers):
         pattern = None
-    odd = [(option.name, what) for option in ini.options(section).values() for what in option.odd]
-    for _, process_odd in _environments(reader, settings):
-        odd += [("environment", what) for what in process_odd]
     return [
         Program(
             kind,
@@ -214,32 +226,20 @@ def _program(ini: Ini, section: str, group: str | None, names: Names) -> Iterabl
             ini.files.get(section, ""),
             ini.options(section),
             settings,
-            tuple(every),
+            processes,
             pattern,
-            tuple(dict.fromkeys(odd)),
         )
     ]
 
 
 def _settings(section: Section) -> Settings:
-    stopasgroup = section.value("stopasgroup", convert.boolean, False)
-    return Settings(
-        priority=section.value("priority", convert.integer, 999),
-        autostart=section.value("autostart", convert.boolean, True),
-        autorestart=section.value("autorestart", convert.autorestart, "unexpected"),
-        startsecs=section.value("startsecs", convert.integer, 1),
-        startretries=section.value("startretries", convert.integer, 3),
-        stopsignal=section.value("stopsignal", convert.signal_name, "SIGTERM"),
-        stopwaitsecs=section.value("stopwaitsecs", convert.integer, 10),
-        stopasgroup=stopasgroup,
-        killasgroup=section.value("killasgroup", convert.boolean, stopasgroup),
-        exitcodes=section.value("exitcodes", convert.exit_codes, (0,)),
-        redirect_stderr=section.value("redirect_stderr", convert.boolean, False),
-        numprocs=section.value("numprocs", convert.integer, 1),
-        numprocs_start=section.value("numprocs_start", convert.integer, 0),
-        user=section.text("user"),
-        umask=section.value("umask", convert.octal, None),
-    )
+    settings = Settings()
+    for option, read_value in _READERS.items():
+        # Where killasgroup is not there it is as stopasgroup, which stands before it.
+        default = getattr(settings, "stopasgroup" if option == "killasgroup" else option)
+        value = section.value(option, read_value, default)
+        settings = replace(settings, **{option: value})
+    return settings
 
 
 def _countable(settings: Settings) -> bool:
@@ -272,31 +272,28 @@ def _own_rules(section: Section, kind: str, settings: Settings) -> None:
         wrong.append(f"{place} socket: missing")
 
 
-def _environments(
-    section: Section, settings: Settings
-) -> Iterator[tuple[tuple[tuple[str, str], ...], tuple[str, ...]]]:
-    """The variables of each process, and what is odd about them. Sets the section's values so that
-    what is expanded while the caller has one finds that process's."""
+def _environments(section: Section, settings: Settings) -> Iterator[tuple[tuple[str, str], ...]]:
+    """Yields the variables of each process, and sets the section's values to that process's."""
     numbers = range(settings.numprocs_start, settings.numprocs_start + settings.numprocs)
     text = section.raw("environment", "")
     for number in numbers:
         section.values |= {"process_num": number, "numprocs": settings.numprocs}
         section.values |= section.names.environment
-        found = section.pairs("environment", section.expanded("environment", text) or "")
-        section.values |= {f"ENV_{key}": value for key, value in found.values}
-        yield found.values, found.odd
+        variables = section.pairs("environment", section.expand("environment", text) or "")
+        section.values |= {f"ENV_{key}": value for key, value in variables}
+        yield variables
 
 
 def _processes(section: Section, settings: Settings) -> Iterator[Process]:
-    for index, (environment, _) in enumerate(_environments(section, settings)):
+    for index, environment in enumerate(_environments(section, settings)):
         before = len(section.names.wrong)
-        name = section.expanded("process_name", section.raw("process_name", "%(program_name)s"))
+        name = section.expand("process_name", section.raw("process_name", "%(program_name)s"))
         logs = {}
         for stream in ("stdout", "stderr"):
             option = f"{stream}_logfile"
             log = section.text(option)
             # Supervisor expands log files twice.
-            logs[stream] = None if log is None else section.expanded(option, log)
+            logs[stream] = None if log is None else section.expand(option, log)
             section.value(f"{option}_maxbytes", convert.size, 0)
             section.value(f"{option}_backups", convert.integer, 0)
             section.value(f"{stream}_syslog", convert.boolean, False)
@@ -315,14 +312,11 @@ def _processes(section: Section, settings: Settings) -> Iterator[Process]:
 
 def _pattern(section: Section) -> Pattern | None:
     """The command and the environment with a sign in place of each number."""
-    symbols = Symbols()
     section.values |= {"process_num": 0} | section.names.environment
-    text = section.expanded("environment", section.raw("environment", ""), symbols.instead)
+    text = section.expand("environment", section.raw("environment", ""), sign)
     if text is None:
         return None
-    environment = section.pairs("environment", text, letters=LETTERS).values
+    environment = section.pairs("environment", text, letters=LETTERS)
     section.values |= {f"ENV_{key}": value for key, value in environment}
-    command = section.expanded("command", section.raw("command", ""), symbols.instead)
-    if command is None:
-        return None
-    return Pattern(command, environment, tuple(symbols.formats))
+    command = section.expand("command", section.raw("command", ""), sign)
+    return None if command is None else Pattern(command, environment)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from unitq.supervisor.conf.expand import ExpansionError, Pairs, expand, pairs
+from unitq.supervisor.conf.expand import ExpansionError, expand, pairs
 from unitq.supervisor.conf.ini import mistakes
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What whoever is logged in has otherwise than a daemon: not taken for supervisord's.
+# What a login session has and a daemon has otherwise: not taken for supervisord's.
 OF_SESSION = frozenset({"PATH", "HOME", "USER", "LOGNAME", "SHELL", "PWD", "OLDPWD", "MAIL"})
 
 
@@ -76,10 +76,10 @@ class Section:
 
     def text(self, option: str) -> str | None:
         """The option, expanded; None where it is not there, or wrong."""
-        found = self.ini.get(self.name, option)
-        return None if found is None else self.expanded(option, found.value)
+        written = self.ini.get(self.name, option)
+        return None if written is None else self.expand(option, written.value)
 
-    def expanded(
+    def expand(
         self,
         option: str,
         text: str,
@@ -94,8 +94,8 @@ class Section:
 
     def raw(self, option: str, default: str) -> str:
         """The option as it stands there."""
-        found = self.ini.get(self.name, option)
-        return default if found is None else found.value
+        written = self.ini.get(self.name, option)
+        return default if written is None else written.value
 
     def value(self, option: str, read: Callable[[str], T], default: T) -> T:
         """The option, expanded and converted."""
@@ -108,10 +108,10 @@ class Section:
             self.names.problem(self.name, option, error)
             return default
 
-    def pairs(self, option: str, text: str, letters: str = "") -> Pairs:
+    def pairs(self, option: str, text: str, letters: str = "") -> tuple[tuple[str, str], ...]:
         """Variables out of a text that is expanded already."""
         try:
             return pairs(text, letters=letters)
         except ValueError as error:
             self.names.problem(self.name, option, error)
-            return Pairs(())
+            return ()

@@ -35,13 +35,13 @@ class Address(NamedTuple):
 def addresses(ini: Ini, around: Surroundings) -> tuple[Address, ...]:
     """Its addresses on this machine, sockets first. Raises ConfigError where there is none."""
     names = names_of(around)
-    found: list[Address] = []
+    local: list[Address] = []
     foreign: list[str] = []
     for section in _servers(ini, "unix_http_server"):
         path = _value(ini, names, section, "file")
         if path:
             path = os.path.normpath(os.path.join(around.here, path.strip()))
-            found.append(Address(path, "", 0, *_account(ini, names, section)))
+            local.append(Address(path, "", 0, *_account(ini, names, section)))
     for section in _servers(ini, "inet_http_server"):
         host, _, number = (_value(ini, names, section, "port") or "").strip().rpartition(":")
         if not number.isascii() or not number.isdigit() or not 0 < int(number[:6]) < 65536:
@@ -52,10 +52,10 @@ def addresses(ini: Ini, around: Surroundings) -> tuple[Address, ...]:
         if host not in _LOOPBACK:
             foreign.append(f"{host}:{number}")
             continue
-        found.append(Address("", host, int(number), *_account(ini, names, section)))
+        local.append(Address("", host, int(number), *_account(ini, names, section)))
     if names.wrong:
         raise refusal(ini.sources[0] if ini.sources else "", names)
-    if not found:
+    if not local:
         where = ini.sources[0] if ini.sources else ""
         raise ConfigError(
             f"{where}: says no way to supervisord on this machine"
@@ -64,7 +64,7 @@ def addresses(ini: Ini, around: Surroundings) -> tuple[Address, ...]:
             if not foreign
             else "only unix sockets and 127.0.0.1 are used: everything else could be another host",
         )
-    return tuple(found)
+    return tuple(local)
 
 
 def pidfile(ini: Ini, around: Surroundings) -> str:
@@ -79,11 +79,11 @@ def _servers(ini: Ini, kind: str) -> list[str]:
 
 
 def _value(ini: Ini, names: Names, section: str, option: str) -> str | None:
-    found = ini.get(section, option)
-    if found is None:
+    written = ini.get(section, option)
+    if written is None:
         return None
     try:
-        return expand(found.value, names.base | names.environment)
+        return expand(written.value, names.base | names.environment)
     except ExpansionError as error:
         names.problem(section, option, error)
         return None

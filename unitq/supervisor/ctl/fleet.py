@@ -53,7 +53,7 @@ class Fleet(NamedTuple):
         # Who may not read the journal learns nothing from finding nothing.
         unsure = not self.scope.user and os.getuid() != 0
         states = {}
-        for process in self.names.ordered():
+        for process in self.names.in_order():
             one = self.instances[process]
             facts = _facts(one, now)
             if found := last.get(process):

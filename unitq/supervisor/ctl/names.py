@@ -16,13 +16,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from unitq.model.names import InstanceName
 
 _NUMBER = re.compile(r"[_-]?(?P<number>[0-9]{1,4})")
 _LAST_NUMBER = re.compile(r"(?P<before>.*?)(?P<number>[0-9]+)(?P<after>[^0-9]*)")
-_OWN = re.compile(r"(?P<worker>.+)@(?P<number>[1-9][0-9]{0,3})")
 
 
 class Process(NamedTuple):
@@ -39,7 +38,7 @@ class Wanted(NamedTuple):
     name: str = ""  # its supervisor_name
 
 
-class Found(NamedTuple):
+class Match(NamedTuple):
     """What a name stands for."""
 
     processes: tuple[Process, ...] = ()
@@ -65,29 +64,29 @@ class Found(NamedTuple):
         )
 
 
-def split(name: str) -> tuple[str, str | None]:
-    """Group and process of a name; None: all of the group. As Supervisor's split_namespec."""
+def split_name(name: str) -> tuple[str, str | None]:
+    """Returns group and process of a name; None: all of it. As Supervisor's split_namespec."""
     group, colon, process = name.partition(":")
     if not colon:
         return name, name
     return group, None if process in ("", "*") else process
 
 
-def joined(group: str, process: str) -> str:
-    """The name of a process in a group. As Supervisor's make_namespec."""
+def process_name(group: str, process: str) -> str:
+    """Returns the name of a process in a group. As Supervisor's make_namespec."""
     return process if group == process else f"{group}:{process}"
 
 
-def default(worker: str, count: int, number: int) -> str:
-    """The name of an instance that nobody has named."""
+def default_name(worker: str, count: int, number: int) -> str:
+    """Returns the name of an instance whose worker has no supervisor_name."""
     return worker if count == number == 1 else f"{worker}:{worker}_{number - 1:02d}"
 
 
-def counted(first: str, number: int) -> str:
-    """The name of an instance by the first one's: `x-8000` is followed by `x-8001`."""
+def numbered_name(first: str, number: int) -> str:
+    """Returns the name of an instance by the first one's: `x-8000` is followed by `x-8001`."""
     if number == 1:
         return first
-    group, name = split(first)
+    group, name = split_name(first)
     match = _LAST_NUMBER.fullmatch(name or group)
     if match is None:
         return f"{group}:{name}_{number - 1:02d}"
@@ -105,134 +104,114 @@ class Names:
         """`wanted` says what there is to be of each worker of each app."""
         self._wanted = wanted
         self._processes = tuple(sorted(processes))
-        names = {process: self._named(process) for process in self._processes}
+        names = {process: self._own_name(process) for process in self._processes}
         often = Counter(names.values())
         # What two have is neither's: those are called by their app.
         self._names = {
-            process: name if often[name] == 1 else self._by_app(process)
+            process: name if often[name] == 1 else self._name_in_app(process)
             for process, name in names.items()
         }
 
     def group(self, app: str, worker: str) -> str:
-        """The group of a worker's processes: its own, or the app where its name is not enough."""
+        """Returns the group of a worker: its own, or the app where its name is not enough."""
         wanted = self._wanted.get(app, {}).get(worker)
         if wanted and wanted.name:
-            return split(wanted.name)[0]
+            return split_name(wanted.name)[0]
         having = {name for name, workers in self._wanted.items() if worker in workers}
         return app if having - {app} else worker
 
     def of(self, process: Process) -> str:
-        """What a process is called."""
-        return self._names.get(process) or self._named(process)
+        """Returns what a process is called."""
+        return self._names.get(process) or self._own_name(process)
 
-    def ordered(self) -> list[Process]:
-        """Every process, in Supervisor's order."""
-        return sorted(self._processes, key=lambda process: split(self.of(process)))
+    def in_order(self) -> list[Process]:
+        """Returns every process, in Supervisor's order."""
+        return sorted(self._processes, key=lambda process: split_name(self.of(process)))
 
-    def find(self, said: str) -> Found:
-        """What a name stands for; without processes: nothing."""
-        group, name = split(said)
+    def find(self, said: str) -> Match:
+        """Returns what a name stands for: those that it fits closest; without processes: nothing.
+
+        Of several apps it is none, and one name for two workers is none either.
+        """
+        group, name = split_name(said)
+        whole = name is None
+        known = group if name is None else process_name(group, name)
+        ranks = {process: self._rank(process, said) for process in self._processes}
+        best = min((rank for rank in ranks.values() if rank is not None), default=None)
+        closest = tuple(
+            process for process, rank in ranks.items() if best is not None and rank == best
+        )
+        apps = tuple(sorted({process.app for process in closest}))
+        if len(apps) > 1:
+            return Match((), not whole, known, apps)
+        several = len({process.instance.worker for process in closest}) > 1
+        if not closest or (several and not whole):
+            return Match((), not whole, known)
+        single = not whole and len(closest) == 1
+        return Match(closest, single, self.of(closest[0]) if "@" in known else known)
+
+    def _rank(self, process: Process, said: str) -> int | None:
+        """How closely a name fits a process: 0 is its own name; None: it does not fit."""
+        app, (worker, _) = process
+        group, name = split_name(said)
+        within = worker.removeprefix(f"{group}-")  # of worker shop-mail in group shop: mail
+        fits: tuple[bool, ...]
         if name is None:
-            return self._first(
-                group,
-                (
-                    lambda one: self._has_name(one) and split(self.of(one))[0] == group,
-                    lambda one: one.instance.worker == group,
-                    lambda one: one.app == group,
-                    lambda one: one.instance.worker.startswith(f"{group}-"),
-                ),
-                whole=True,
+            named = self._has_name(process) and split_name(self.of(process))[0] == group
+            fits = (named, worker == group, app == group, within != worker)
+        elif ":" in said:
+            fits = (
+                self.of(process) == process_name(group, name),
+                worker == group
+                and (self._stands_for(process, name, group) or self._counts(process, name)),
+                app == group and self._stands_for(process, name, worker),
+                within != worker and self._stands_for(process, name, within),
             )
-        known = joined(group, name)
-        exact = self._first(known, (lambda one: self.of(one) == known,))
-        if exact.processes:
-            return exact
-        ways = _within(self, group, name) if ":" in said else self._bare(said)
-        return self._first(known, ways)
+        else:
+            fits = (
+                self.of(process) == said,
+                str(process.instance) == said and "@" in said,
+                said == worker and self._is_meant(process),
+                # Not without a sign between: queue2 is no way to say "the third of queue".
+                said.startswith((f"{worker}_", f"{worker}-"))
+                and self._counts(process, said.removeprefix(worker)),
+            )
+        return next((rank for rank, fit in enumerate(fits) if fit), None)
 
-    def _named(self, process: Process) -> str:
+    def _own_name(self, process: Process) -> str:
         app, (worker, number) = process
         wanted = self._wanted.get(app, {}).get(worker)
         if wanted and wanted.name:
-            return counted(wanted.name, number)
-        name = default(worker, wanted.instances if wanted else 0, number)
-        return joined(self.group(app, worker), split(name)[1] or worker)
+            return numbered_name(wanted.name, number)
+        name = default_name(worker, wanted.instances if wanted else 0, number)
+        return process_name(self.group(app, worker), split_name(name)[1] or worker)
 
-    def _by_app(self, process: Process) -> str:
+    def _name_in_app(self, process: Process) -> str:
         app, (worker, number) = process
-        return joined(app, f"{worker}_{number - 1:02d}")
+        return process_name(app, f"{worker}_{number - 1:02d}")
 
-    def _has_name(self, one: Process) -> bool:
-        wanted = self._wanted.get(one.app, {}).get(one.instance.worker)
+    def _has_name(self, process: Process) -> bool:
+        wanted = self._wanted.get(process.app, {}).get(process.instance.worker)
         return bool(wanted and wanted.name)
 
-    def _bare(self, said: str) -> tuple[Callable[[Process], bool], ...]:
-        own = _OWN.fullmatch(said)
-        return (
-            lambda one: bool(own) and str(one.instance) == said,
-            lambda one: said == one.instance.worker and self.whole(one),
-            # Not without a sign between: queue2 is no way to say "the third of queue".
-            lambda one: (
-                not self._has_name(one)
-                and said.startswith(one.instance.worker)
-                and said[len(one.instance.worker) :][:1] in ("_", "-")
-                and _number(said.removeprefix(one.instance.worker)) == one.instance.number
-            ),
-        )
-
-    def whole(self, one: Process) -> bool:
+    def _is_meant(self, process: Process) -> bool:
         """Whether the worker's name means this instance too; its only one is all of it."""
-        wanted = self._wanted.get(one.app, {}).get(one.instance.worker)
-        return wanted is None or wanted.instances != 1 or one.instance.number == 1
+        wanted = self._wanted.get(process.app, {}).get(process.instance.worker)
+        return wanted is None or wanted.instances != 1 or process.instance.number == 1
 
-    def stands_for(self, one: Process, name: str, short: str) -> bool:
+    def _stands_for(self, process: Process, name: str, short: str) -> bool:
         """Whether a name within a group is the process's; `short` is its worker's there."""
         if name == short:
-            return self.whole(one)
-        if name == str(one.instance):
+            return self._is_meant(process)
+        if name == str(process.instance):
             return True
-        # Whose names are known is not to be guessed at: it may count from another number.
-        guess = name.startswith(short) and not self._has_name(one)
-        return guess and _number(name[len(short) :]) == one.instance.number
+        return name.startswith(short) and self._counts(process, name[len(short) :])
 
-    def counts(self, one: Process, name: str) -> bool:
-        """`sms:0`, which process_name=%(process_num)d makes."""
-        return not self._has_name(one) and _number(name) == one.instance.number
+    def _counts(self, process: Process, text: str) -> bool:
+        """Whether it is the instance's number; Supervisor counts from 0.
 
-    def _first(
-        self, said: str, ways: Iterable[Callable[[Process], bool]], *, whole: bool = False
-    ) -> Found:
-        """By the first way to read the name that anything fits."""
-        for way in ways:
-            found = tuple(filter(way, self._processes))
-            apps = tuple(sorted({one.app for one in found}))
-            if len(apps) > 1:
-                return Found((), not whole, said, apps)
-            if found and not whole and len({one.instance.worker for one in found}) > 1:
-                return Found((), True, said)  # one name, two meanings: none
-            if found:
-                single = not whole and len(found) == 1
-                return Found(found, single, self.of(found[0]) if "@" in said else said)
-        return Found((), not whole, said)
-
-
-def _within(names: Names, group: str, name: str) -> tuple[Callable[[Process], bool], ...]:
-    """The ways to read a name within a group."""
-    return (
-        lambda one: (
-            one.instance.worker == group
-            and (names.stands_for(one, name, group) or names.counts(one, name))
-        ),
-        lambda one: one.app == group and names.stands_for(one, name, one.instance.worker),
-        # Of worker shop-mail, `mail`: `mail_00` in group shop.
-        lambda one: (
-            one.instance.worker.startswith(f"{group}-")
-            and names.stands_for(one, name, one.instance.worker.removeprefix(f"{group}-"))
-        ),
-    )
-
-
-def _number(text: str) -> int | None:
-    """The instance's number by what stands behind the worker's name: Supervisor counts from 0."""
-    match = _NUMBER.fullmatch(text)
-    return int(match["number"]) + 1 if match else None
+        Whose names are known may count from another number.
+        """
+        match = _NUMBER.fullmatch(text)
+        is_number = match and int(match["number"]) + 1 == process.instance.number
+        return bool(is_number) and not self._has_name(process)

@@ -26,7 +26,7 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 class Account(NamedTuple):
     """A command without what changed the account before it."""
 
-    by: str  # su, sudo …
+    tool: str  # su, sudo …
     arguments: tuple[str, ...]
     user: str
     group: str = ""
@@ -95,8 +95,8 @@ def without_account(arguments: Sequence[str]) -> Account | None:
     elif name == "su" or (name == "runuser" and "user" not in means):
         return None  # a shell, for somebody to type into
     else:
-        while words and (found := _ASSIGNMENT.fullmatch(words[0])):
-            environment.append((found[1], found[2]))
+        while words and (pair := _ASSIGNMENT.fullmatch(words[0])):
+            environment.append((pair[1], pair[2]))
             words = words[1:]
         if words and (login or "through" in means):
             words = [SHELL, "-lc" if login else "-c", shlex.join(words)]

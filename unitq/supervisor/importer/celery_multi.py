@@ -44,8 +44,8 @@ def multi(words: Sequence[str]) -> Multi | None:
         word = rest.pop(0)
         name = word.partition("=")[0]
         takes_next = "=" not in word and bool(rest) and not rest[0].startswith("-")
-        if found := _FOR_ONE_NODE.fullmatch(word):
-            single.append(word if found[3] or not takes_next else f"{word} {rest.pop(0)}")
+        if match := _FOR_ONE_NODE.fullmatch(word):
+            single.append(word if match[3] or not takes_next else f"{word} {rest.pop(0)}")
         elif name in _DAEMONS:
             if takes_next:
                 rest.pop(0)

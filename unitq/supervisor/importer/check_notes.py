@@ -8,39 +8,38 @@ from unitq.config.lint import lint_app
 from unitq.config.parse import parse
 from unitq.errors import ConfigError
 from unitq.model.finding import Level, Seen
-from unitq.supervisor.importer.toml_draft import uncommented
+from unitq.supervisor.importer.draft import uncomment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from unitq.supervisor.importer.account import Report
-    from unitq.supervisor.importer.detect import Looks
-    from unitq.supervisor.importer.toml_draft import File
+    from unitq.supervisor.importer.draft import File
+    from unitq.supervisor.importer.recognise import Looks
+    from unitq.supervisor.importer.report import Report
 
 
-def beside(file: File, looks: Mapping[str, Looks], report: Report) -> None:
+def add(file: File, looks: Mapping[str, Looks], report: Report) -> None:
     """Puts each warning above its worker, where no setting of ours could avoid it.
 
     It is to be decided, too, but for workers that are comments.
     """
     parts = {name: part for part in report.parts for name in part.workers}
-    every = (preset for one in looks.values() for preset in (one.preset, one.common))
-    presets = {preset.name: preset for preset in every if preset}
+    known = (preset for look in looks.values() for preset in (look.preset, look.common))
+    presets = {preset.name: preset for preset in known if preset}
     try:
-        text = file.text()
-        on = any(not draft.off for draft in file.drafts)
-        app = parse(text if on else uncommented(text), source="", presets=presets)
+        text = file.text() if report.written else uncomment(file.text())
+        app = parse(text, source="", presets=presets)
     except ConfigError:
-        return  # whoever reads the text next says what is wrong with it
-    found = lint_app(app, presets, {name: Seen(one.heads) for name, one in looks.items()})
+        return  # the command reads the text next, and says what is wrong with it
+    findings = lint_app(app, presets, {name: Seen(look.heads) for name, look in looks.items()})
     for draft in file.drafts:
         begin = f"workers.{draft.name}."
-        for one in found:
-            if one.level is Level.NOTE or not one.place.startswith(begin):
+        for finding in findings:
+            if finding.level is Level.NOTE or not finding.place.startswith(begin):
                 continue
-            key = one.place.removeprefix(begin)
-            draft.comments.append(f"check: {key}: {one.message}")
-            draft.comments += [f"  {part}" for part in (one.why, one.hint) if part]
+            key = finding.place.removeprefix(begin)
+            draft.comments.append(f"check: {key}: {finding.message}")
+            draft.comments += [f"  {part}" for part in (finding.why, finding.hint) if part]
             if not draft.off and draft.name in parts:
-                hint = f"; {one.hint}" if one.hint else ""
-                parts[draft.name].decide(f"{key}: {one.message}{hint}")
+                hint = f"; {finding.hint}" if finding.hint else ""
+                parts[draft.name].decide(f"{key}: {finding.message}{hint}")

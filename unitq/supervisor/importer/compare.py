@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from unitq.model.app import StartLimit
 from unitq.model.settings import Duration
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _SKIPPED = frozenset(
 
 
 def differences(ours: App, imported: App) -> tuple[str, ...]:
-    """What is otherwise in `ours`: one line each; values of variables are not shown."""
+    """Returns what is otherwise in `ours`: one line each, without values of variables."""
     return tuple(_differences(ours, imported))
 
 
@@ -36,34 +37,29 @@ def _differences(ours: App, imported: App) -> Iterator[str]:
 
 
 def _of_worker(ours: Worker, imported: Worker) -> Iterator[str]:
+    place = f"workers.{ours.name}"
     for field in dataclasses.fields(ours):
-        if field.name in _SKIPPED:
-            continue
         mine, theirs = getattr(ours, field.name), getattr(imported, field.name)
-        if mine != theirs:
-            place = f"workers.{ours.name}.{field.name}"
-            yield f"{place}: {_shown(mine)}, and the import has {_shown(theirs)}"
+        if field.name not in _SKIPPED and mine != theirs:
+            yield f"{place}.{field.name}: {_text(mine)}, and the import has {_text(theirs)}"
     mine, theirs = dict(ours.environment), dict(imported.environment)
     for name in sorted(mine.keys() | theirs.keys()):
         if mine.get(name) != theirs.get(name):
             what = "is not there" if name not in mine else "is not in the import"
             what = "has another value" if name in mine and name in theirs else what
-            yield f"workers.{ours.name}.environment.{name}: {what}"
+            yield f"{place}.environment.{name}: {what}"
 
 
-def _shown(value: object) -> str:
-    if value is None or value == ():
-        return "nothing"
-    if isinstance(value, tuple) and not isinstance(value, Duration):
-        return ", ".join(_pair(item) for item in value)
-    burst = getattr(value, "burst", None)
-    if burst is not None:
-        return f"{burst}/{getattr(value, 'interval', '')}" if burst else "none"
+def _text(value: object) -> str:
+    match value:
+        case None | ():
+            return "nothing"
+        case Duration():
+            return str(value)
+        case StartLimit():
+            return f"{value.burst}/{value.interval}" if value.burst else "none"
+        case (str(name), tuple(words)):
+            return f"{name}={' '.join(words)}"
+        case tuple():
+            return ", ".join(_text(item) for item in value)
     return str(value)
-
-
-def _pair(item: object) -> str:
-    if isinstance(item, tuple) and len(item) == 2:
-        name, found = item
-        return f"{name}={' '.join(found) if isinstance(found, tuple) else found}"
-    return str(item)

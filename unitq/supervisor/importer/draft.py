@@ -1,177 +1,163 @@
-"""Reads a configuration of Supervisor, a systemd unit or a Procfile, and writes a unitq.toml."""
+"""A unitq.toml in the making: tables of workers, and its text."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from unitq.config.parse import parse
-from unitq.errors import ConfigError, Exit
-from unitq.linux import files, folder
-from unitq.model.app import NAME_RE
-from unitq.printable import one_line
-from unitq.supervisor.conf import files as conf_files
-from unitq.supervisor.conf.programs import read
-from unitq.supervisor.conf.section import OF_SESSION
-from unitq.supervisor.importer import procfile, unit_file, unit_source, unit_text
-from unitq.supervisor.importer.compare import differences
-from unitq.supervisor.importer.recognise import recogniser
-from unitq.supervisor.importer.toml_draft import uncommented
-from unitq.supervisor.importer.translate import Wishes, translate
+from unitq.toml.document import VALUE_MAX, unsafe
+from unitq.toml.document import toml as basic
+from unitq.toml.values import InvalidValueError, variable
+from unitq.toml.values import command as checked_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import TypeAlias
 
-    from unitq.context import Scope
-    from unitq.model.app import App
-    from unitq.supervisor.importer.translate import Imported
+    from unitq.supervisor.importer.report import Part
 
-_SECRET = 0o600
-_READABLE = 0o644
+    Value: TypeAlias = str | int | Sequence[str] | Mapping[str, str | int]
+
+# The order in which keys stand in a worker's table.
+_ORDER = (
+    "command", "preset", "queues", "instances", "singleton", "user", "group", "directory",
+    "stop_signal", "stop_timeout", "kill_mode", "restart_delay", "start_limit", "nice", "umask",
+    "limits", "environment_file", "supervisor_name",
+)  # fmt: skip
+_LINE_MAX = 32 * 1024  # bytes
+_SHARED = ("user", "group", "directory", "environment_file")
 
 
-@dataclass(frozen=True, slots=True)
+def toml(value: Value) -> str:
+    """Returns a value; text with quotes or backslashes in TOML's single quotes if it can be."""
+    if not isinstance(value, str) or "'" in value or not value.isprintable():
+        return basic(value)
+    return f"'{value}'" if '"' in value or "\\" in value else basic(value)
+
+
+def valid_line(line: str) -> str:
+    """Returns the command line as unitq.toml takes it; raises InvalidValueError if it does not."""
+    if bad := unsafe(line, _LINE_MAX):
+        raise InvalidValueError(why=f"its command {bad}")
+    return checked_command(line)
+
+
+def variables(part: Part | None, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Returns those that unitq takes; the part says why of the others, but none of their values."""
+    kept = {}
+    for name, value in pairs:
+        why = unsafe(value, VALUE_MAX)
+        if not why:
+            try:
+                variable(name)
+            except InvalidValueError as mistake:
+                why = str(mistake)
+        if not why:
+            kept[name] = value
+        elif part is not None:
+            shown = "".join(c if c.isprintable() else "?" for c in name[:60])
+            part.note(f"environment: {shown} is not carried over: {why}")
+    return kept
+
+
+@dataclass(slots=True)
 class Draft:
-    """What was read, and the unitq.toml that says the same."""
+    """One worker."""
 
-    imported: Imported
-    app: App  # as that file describes it
-    mode: int  # of a file with it: it may hold secrets
-
-    def to_json(self, output: Path | None = None) -> dict[str, Any]:
-        """Returns what docs/json.md describes."""
-        document = self.imported.report.document()
-        if output is not None:
-            return document | {"output": str(output)}
-        return document | {"output": None, "unitq_toml": self.imported.text}
-
-    def write(self, output: str) -> Path:
-        """Writes the file. Raises PreflightError."""
-        target = Path(output).absolute()
-        with files.preflight_errors("cannot write"), folder.output(target.parent) as place:
-            place.replace(target.name, self.imported.text.encode(), self.mode)
-        return target
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Where a unitq.toml says something else than what was read."""
-
-    path: Path
-    app: str
-    differences: Sequence[str]
+    name: str
+    keys: dict[str, Value] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    service: dict[str, Value] = field(default_factory=dict)
+    unit: dict[str, Value] = field(default_factory=dict)
+    hints: list[str] = field(default_factory=list)  # lines to be had by taking the "#" away
+    comments: list[str] = field(default_factory=list)
+    off: bool = False  # written as a comment: not to be started
 
     @property
-    def exit_code(self) -> Exit:
-        """NOT_AS_WANTED where there is a difference."""
-        return Exit.NOT_AS_WANTED if self.differences else Exit.OK
+    def directory(self) -> str:
+        """Where it runs; set before all else."""
+        return str(self.keys["directory"])
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns what docs/json.md describes."""
+    def switch_off(self, *comments: str) -> None:
+        """Has it written as a comment, below these."""
+        self.off = True
+        self.comments += comments
+
+
+@dataclass(slots=True)
+class File:
+    """All of it."""
+
+    app: str
+    head: Sequence[str]
+    drafts: list[Draft]
+    environment: dict[str, str] = field(default_factory=dict)
+    rollout: Mapping[str, Value] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """The file."""
+        shared, environment = self._shared(), self.environment | self._common()
+        lines = [*(f"# {line}".rstrip() for line in self.head), ""]
+        lines.append(f"app = {toml(self.app)}")
+        lines += [f"{key} = {toml(value)}" for key, value in shared.items()]
+        lines += _table("environment", environment)
+        lines += _table("rollout", self.rollout)
+        for draft in self.drafts:
+            lines += _draft(draft, shared, environment)
+        return "\n".join(lines) + "\n"
+
+    def _shared(self) -> dict[str, Value]:
+        """What all workers have in common, and the app may have in their place."""
+        shared = {}
+        on = [draft for draft in self.drafts if not draft.off] or self.drafts
+        for key in _SHARED:
+            values = [draft.keys.get(key) for draft in on]
+            if values and values[0] is not None and all(value == values[0] for value in values):
+                shared[key] = values[0]
+        if any("group" not in draft.keys for draft in self.drafts):
+            shared.pop("group", None)  # one that is a comment would have it too
+        return shared
+
+    def _common(self) -> dict[str, str]:
+        """The variables that each of several workers has, with the same value."""
+        first, *others = self.drafts or [Draft("")]
         return {
-            "format": 1,
-            "config": str(self.path),
-            "app": self.app,
-            "exit_code": int(self.exit_code),
-            "differences": list(self.differences),
+            name: value
+            for name, value in first.environment.items()
+            if others and all(draft.environment.get(name) == value for draft in others)
         }
 
 
-def draft(
-    scope: Scope,
-    file: str | None,
-    *,
-    directory: str | None = None,
-    variables: Mapping[str, str],
-    formation: Mapping[str, int],
-    source: str,
-) -> Draft:
-    """Returns what the file says, by default the one that supervisord would take.
-
-    `source` is what messages call the unitq.toml. Raises ConfigError where there is nothing to run.
-    """
-    path = Path(file) if file is not None else conf_files.default()
-    presets = scope.presets()
-    imported, mode = _imported(scope, path, directory, dict(variables), dict(formation))
-    _refuse_nothing(imported)
-    # Comments alone are for the operator to choose from: they have to be as good.
-    text = imported.text if imported.report.written else uncommented(imported.text)
-    return Draft(imported, parse(text, source=source, presets=presets), mode)
+def uncomment(text: str) -> str:
+    """The file with every worker in it that is a comment."""
+    lines, inside = [], False
+    for line in text.splitlines():
+        inside = line.startswith("#") and (inside or line.startswith("# [workers."))
+        lines.append(line[2:] if inside else line)
+    return "\n".join(lines) + "\n"
 
 
-def compare(scope: Scope, draft: Draft) -> Comparison:
-    """Compares it with the unitq.toml that is meant."""
-    app, path = scope.replace(app=None).load()
-    return Comparison(path, app.name, differences(app, draft.app))
+def _draft(draft: Draft, shared: Mapping[str, Value], environment: Mapping[str, str]) -> list[str]:
+    lines = [f"[workers.{draft.name}]"]
+    for key in _ORDER:
+        value = draft.keys.get(key)
+        if value is not None and shared.get(key) != value:
+            lines.append(f"{key} = {toml(value)}")
+    own = {name: value for name, value in draft.environment.items()
+           if environment.get(name) != value}  # fmt: skip
+    lines += _table(f"workers.{draft.name}.environment", own)
+    lines += _table(f"workers.{draft.name}.unit", draft.unit)
+    if draft.service or draft.hints:
+        begin = "" if draft.service else "# "
+        lines += ["", f"{begin}[workers.{draft.name}.service]"]
+        lines += [f"{key} = {toml(value)}" for key, value in draft.service.items()]
+        lines += [f"# {hint}" for hint in draft.hints]
+    if draft.off:
+        lines = [f"# {line}".rstrip() for line in lines]
+    return ["", *(f"# {line}".rstrip() for line in draft.comments), *lines]
 
 
-def _refuse_nothing(imported: Imported) -> None:
-    """Raises ConfigError where not even a comment could become a worker."""
-    report = imported.report
-    named = {part.section.partition(":")[0] for part in report.parts if part.workers}
-    if report.written or named - {"fcgi-program"}:
-        return
-    if named:
-        raise ConfigError(
-            f"{report.source}: it has only [fcgi-program:x], of which unitq can run none",
-            problems=(
-                "Supervisor opens the socket and hands it over on descriptor 0; unitq opens none.",
-            ),
-            hint="write a .socket unit with ListenStream= and a .service with StandardInput=socket "
-            "(systemd.socket(5)), or have the program open its socket itself, as php-fpm does",
-        )
-    raise ConfigError(
-        f"{report.source}: there is no program that could be a worker",
-        problems=tuple(report.summary().splitlines()),
-    )
-
-
-def _imported(
-    scope: Scope,
-    path: Path,
-    directory: str | None,
-    variables: dict[str, str],
-    formation: dict[str, int],
-) -> tuple[Imported, int]:
-    """What the file says, and who may read what is written: it may hold secrets."""
-    if scope.app is not None and not NAME_RE.fullmatch(scope.app):
-        raise ConfigError(f"not a name for an app: {scope.app}", hint="letters, digits, - and _")
-    if directory is not None:
-        directory = os.path.abspath(directory)
-    text = conf_files.read(path)
-    wishes = Wishes(one_line(str(path)), scope.app, directory, scope.user, conf_files.home)
-    if not unit_text.looks_like_unit(path.name, text) and procfile.looks_like(path.name, text):
-        mode = _SECRET if conf_files.secret([str(path)]) else _READABLE
-        return _procfile(scope, path, text, wishes, formation), mode
-    if formation:
-        raise ConfigError("--formation is for a Procfile; numprocs says it here")
-    if unit_text.looks_like_unit(path.name, text):
-        unit = unit_source.load(path, text, variables)
-        mode = _SECRET if conf_files.secret(unit_source.files(unit)) else _READABLE
-        return unit_file.translate(unit, wishes, recogniser(scope)), mode
-    own = {name: value for name, value in os.environ.items() if name not in OF_SESSION}
-    environment = own | variables
-    around = conf_files.surroundings(path, environment)
-    ini, notes = conf_files.load(path, text, around)
-    found = read(ini, around, str(path))
-    imported = translate(ini, found, wishes, recogniser(scope))
-    imported.report.notes[:0] = notes
-    hidden = found.from_outside or conf_files.secret(ini.sources)
-    return imported, _SECRET if hidden else _READABLE
-
-
-def _procfile(
-    scope: Scope, path: Path, text: str, wishes: Wishes, formation: dict[str, int]
-) -> Imported:
-    folder = path.absolute().parent
-    env = folder / ".env"
-    return procfile.read(
-        text,
-        wishes,
-        recogniser(scope),
-        directory=wishes.directory or os.path.normpath(folder),
-        env_file=os.path.normpath(env) if os.path.isfile(env) else None,
-        formation=formation,
-    )
+def _table(name: str, values: Mapping[str, Value]) -> list[str]:
+    if not values:
+        return []
+    return ["", f"[{name}]", *(f"{key} = {toml(value)}" for key, value in values.items())]

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from unitq.cmdline.shell import simple
 from unitq.model import duration
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _LOOP = re.compile(
     r"(?:while\s+(?:true|:|/bin/true|\[+\s*1\s*\]+|(?P<first>sleep\s+\S+?))|until\s+false"
@@ -32,37 +28,20 @@ class Loop(NamedTuple):
     interval: float  # seconds; 0: none
 
 
-def watched(arguments: Sequence[str]) -> Loop | None:
-    """Returns what `watch -n 60 COMMAND` runs (watch(1)); None: it is something else."""
-    if posixpath.basename(arguments[0]) != "watch":
-        return None
-    interval, rest = "2", list(arguments[1:])
-    while rest and rest[0].startswith("-"):
-        option, _, value = rest.pop(0).partition("=")
-        if option.startswith(("-n", "--interval")):
-            interval = value or option.removeprefix("--interval").removeprefix("-n")
-            interval = interval or (rest.pop(0) if rest else "")
-    if not rest or not re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", interval):
-        return None
-    # watch hands its words to a shell, joined by blanks.
-    words = tuple(rest) if len(rest) > 1 else ("/bin/sh", "-c", rest[0])
-    return Loop(" ".join(rest), words, float(interval))
-
-
 def loop(script: str, *, whole: bool = True) -> Loop | None:
     """Returns the endless loop that a script is; None: it is none.
 
     Not `whole`: that it has, as one in a file does after its preparations.
     """
-    found = _LOOP.fullmatch(script.strip().rstrip("; ")) if whole else _LOOP.search(script)
-    if found is None:
+    match = _LOOP.fullmatch(script.strip().rstrip("; ")) if whole else _LOOP.search(script)
+    if match is None:
         return None
-    body = found["body"].strip()
-    sleeps = _SLEEP.finditer(f"{found['first'] or ''};{body}")
+    body = match["body"].strip()
+    sleeps = _SLEEP.finditer(f"{match['first'] or ''};{body}")
     # sleep(1) has systemd's units, of which none is a month.
-    interval = sum(duration.parse(each["time"] + each["unit"]).seconds for each in sleeps)
+    interval = sum(duration.parse(sleep["time"] + sleep["unit"]).seconds for sleep in sleeps)
     commands = [command for command, _ in simple(body)]
-    work = [one for one in commands if one.written[0].text not in _BESIDES]
+    work = [command for command in commands if command.written[0].text not in _BESIDES]
     if len(work) != 1 or not work[0].literal or work[0].assignments:
         return Loop(_AT_AN_END.sub("", body), (), interval)
     # `exec` in a loop: it is none, as the shell is gone after the first time.

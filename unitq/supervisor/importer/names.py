@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import re
 from typing import TYPE_CHECKING
 
 from unitq.cmdline.invocation import program
 from unitq.config.types import SUPERVISOR_NAME
-from unitq.supervisor.ctl.names import counted, default
+from unitq.supervisor.ctl.names import default_name, numbered_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from unitq.supervisor.importer.account import Part
-    from unitq.supervisor.importer.toml_draft import Draft
+    from unitq.supervisor.importer.draft import Draft
+    from unitq.supervisor.importer.report import Part
 
 LONGEST = 40  # with the app's name it becomes part of a unit's name
 
@@ -31,33 +32,31 @@ _INNER = frozenset({"bin", "script", "scripts", "sbin"})
 
 
 def identifier(text: str) -> str:
-    """A name that unitq takes, as close to the text as can be; empty where nothing is left."""
+    """Returns a name that unitq takes, as close to the text as can be; maybe empty."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-_")[:LONGEST].rstrip("-_")
 
 
 def unique(name: str, taken: Iterable[str]) -> str:
-    """The name, with a number behind it where it is taken."""
+    """Returns the name, with a number behind it where it is taken."""
     known = set(taken)
-    number = 2
-    found = name
-    while found in known:
-        found = f"{name}-{number}"
-        number += 1
-    return found
+    candidates = (f"{name}-{number}" for number in itertools.count(2))
+    return name if name not in known else next(new for new in candidates if new not in known)
 
 
 def supervisor_name(worker: str, processes: Sequence[str]) -> str | None:
-    """What tells `unitq ctl` the names that these processes had; "": nothing has to.
+    """Returns what tells `unitq ctl` the names that these processes had; "": nothing has to.
 
     None where it cannot know them.
     """
     numbers = range(1, len(processes) + 1)
-    if [default(worker, len(processes), number) for number in numbers] == list(processes):
+    if [default_name(worker, len(processes), number) for number in numbers] == list(processes):
         return ""
     first = processes[0]
     if not re.fullmatch(SUPERVISOR_NAME, first):
         return None
-    return first if [counted(first, number) for number in numbers] == list(processes) else None
+    return (
+        first if [numbered_name(first, number) for number in numbers] == list(processes) else None
+    )
 
 
 def for_ctl(part: Part, drafts: Sequence[Draft], processes: Sequence[str]) -> None:
@@ -72,7 +71,7 @@ def for_ctl(part: Part, drafts: Sequence[Draft], processes: Sequence[str]) -> No
 
 
 def app(source: str, directories: Sequence[str], groups: Sequence[str]) -> str:
-    """What to call the app: the only group's name, the code's folder, or the file's name."""
+    """Returns what to call the app: the only group's, the code's folder's, or the file's name."""
     candidates = [groups[0]] if len(groups) == 1 else []
     common = posixpath.commonpath(directories) if directories else "/"
     candidates += reversed(common.split("/"))
@@ -85,14 +84,15 @@ def app(source: str, directories: Sequence[str], groups: Sequence[str]) -> str:
 
 
 def code_of(arguments: Sequence[str]) -> str | None:
-    """The folder of the code that a command line runs, where it names a script by its whole path.
+    """Returns the folder of a command line's code, where it names a script by its whole path.
 
     `php /srv/shop/artisan` is in /srv/shop, `/srv/shop/bin/worker` nowhere that is certain.
     """
-    found = program(arguments)
-    if found is None:
+    invocation = program(arguments)
+    if invocation is None:
         return None
-    if found.interpreter and not found.module and (folder := _folder(found.program)):
+    by_script = invocation.interpreter and not invocation.module
+    if by_script and (folder := _folder(invocation.program)):
         return folder
     # `venv/bin/rq`, `venv/bin/python -m rq`: the program is the app's, though no script is.
     first = next((word for word in arguments if word.startswith("/")), "")

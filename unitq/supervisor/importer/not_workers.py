@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from unitq.supervisor.conf.programs import Program
-    from unitq.supervisor.importer.account import Part
-    from unitq.supervisor.importer.detect import Looks
+    from unitq.supervisor.importer.draft import Draft
     from unitq.supervisor.importer.loops import Loop
     from unitq.supervisor.importer.peel import Peeled
-    from unitq.supervisor.importer.toml_draft import Draft
+    from unitq.supervisor.importer.recognise import Looks
+    from unitq.supervisor.importer.report import Part
 
 _IN_A_FILE = 10  # seconds: a script that sleeps less between two runs may be a worker's own loop
 
@@ -33,45 +33,45 @@ class Command(NamedTuple):
     looks: Looks
 
 
-def aside(part: Part, draft: Draft, command: Command, *, once: str = "") -> None:
+def set_aside(part: Part, draft: Draft, command: Command, *, once: str = "") -> None:
     """Writes the draft as a comment where it is no worker, and says what takes its place.
 
     `once`: why it is known to end; see runs_once.
     """
     if command.looks.preset is not None:
         return
-    beside_workers(part, draft, command.line, command.looks.heads)
+    note_companion(part, draft, command.line, command.looks.heads)
     first = invoked(command.arguments)
-    found = service(first.program) if first and not first.interpreter else None
-    if found:
-        _off(draft, [
-            f"{found.program}: distributions have a unit for it, {found.unit}.",
+    service = find_service(first.program) if first and not first.interpreter else None
+    if service:
+        draft.switch_off(
+            f"{service.program}: distributions have a unit for it, {service.unit}.",
             "Use that; its options belong into its own configuration. As it was:",
-        ])  # fmt: skip
-        part.only(
-            f"{found.program} has a unit of the distribution's, {found.unit}: use that. Here it is "
-            "a comment"
+        )
+        part.decide_only(
+            f"{service.program} has a unit of the distribution's, {service.unit}: use that. Here "
+            "it is a comment"
         )
     elif timer := command.peeled.timer or _in_file(command):
         in_file = command.peeled.timer is None
-        _off(draft, [
+        draft.switch_off(
             "A job that runs every so often, and not the worker of a queue: a timer starts it.",
             *(["What its script does before the loop has to be done in there, too."] * in_file),
             *_every(_task(draft, command, timer), timer.interval),
             "", "As it was:",
-        ])  # fmt: skip
-        part.only(
+        )  # fmt: skip
+        part.decide_only(
             f"a loop that sleeps {timer.interval:.15g} s is a timer: its units stand in a comment, "
             "to be copied"
         )
     elif once:
-        _off(draft, [
+        draft.switch_off(
             f"It runs once ({once}): as a worker it would fail each deploy, which waits for it to",
             "stay. Before or after each deploy: before_deploy, after_deploy in [hooks].",
             *_once(_task(draft, command, None)),
             "", "If it is to stay, and never ends of itself:",
-        ])  # fmt: skip
-        part.only(
+        )  # fmt: skip
+        part.decide_only(
             f"it runs once ({once}): a oneshot unit stands in a comment, to be copied; [hooks] can "
             "run it with each deploy"
         )
@@ -95,9 +95,9 @@ def _in_file(command: Command) -> Loop | None:
     """The endless loop in a shell's script, where it sleeps for long."""
     for head in command.looks.heads.values():
         lines = [line for line in head.splitlines() if not line.lstrip().startswith("#")]
-        found = loop("\n".join(lines), whole=False)
-        if found and found.interval >= _IN_A_FILE:
-            return found._replace(words=())
+        endless = loop("\n".join(lines), whole=False)
+        if endless and endless.interval >= _IN_A_FILE:
+            return endless._replace(words=())
     return None
 
 
@@ -108,15 +108,10 @@ def _task(draft: Draft, command: Command, timer: Loop | None) -> _Task:
     return _Task(
         draft.name,
         exec_line.line(arguments),
-        str(draft.keys["directory"]),
+        draft.directory,
         str(draft.keys.get("user", "")),
         tuple(draft.environment.items()),
     )
-
-
-def _off(draft: Draft, comments: list[str]) -> None:
-    draft.off = True
-    draft.comments += comments
 
 
 # --- schedulers and web pages, which run beside workers -------------------------------------------
@@ -156,30 +151,29 @@ _COMPANIONS = tuple(
 
 def companion(command: str, heads: Mapping[str, str]) -> Companion | None:
     """Returns what the command, a line in systemd's syntax, runs beside workers; None: nothing."""
-    for one in invocations(command, heads):
-        for text in one.texts():
-            for pattern, found in _COMPANIONS:
-                if pattern.match(text):
-                    return found
-    return None
+    texts = [text for run in invocations(command, heads) for text in run.texts()]
+    fits = (who for text in texts for pattern, who in _COMPANIONS if pattern.match(text))
+    return next(fits, None)
 
 
-def beside_workers(part: Part, draft: Draft, command: str, heads: Mapping[str, str]) -> None:
+def note_companion(part: Part, draft: Draft, command: str, heads: Mapping[str, str]) -> None:
     """Writes into the draft, and says, that its program is no worker, where that is known."""
-    found = companion(command, heads)
-    if found is None:
+    program = companion(command, heads)
+    if program is None:
         return
-    if not found.scheduler:
-        draft.comments.append(f"{found.name}: it takes no jobs, so no preset applies.")
-        part.note(f"{found.name} takes no jobs: no framework's preset applies to it")
+    if not program.scheduler:
+        draft.comments.append(f"{program.name}: it takes no jobs, so no preset applies.")
+        part.note(f"{program.name} takes no jobs: no framework's preset applies to it")
         return
     draft.keys["singleton"] = True
-    draft.comments.append(f"{found.name}: one is enough, and two may send each job twice.")
+    draft.comments.append(f"{program.name}: one is enough, and two may send each job twice.")
     several = draft.keys.pop("instances", 1)
-    if several > 1:
-        part.decide(f"{found.name} ran {several} times, which may send each job as often: once now")
+    if isinstance(several, int) and several > 1:
+        part.decide(
+            f"{program.name} ran {several} times, which may send each job as often: once now"
+        )
     else:
-        part.note(f"{found.name} runs once (singleton): two may send each job twice")
+        part.note(f"{program.name} runs once (singleton): two may send each job twice")
 
 
 # --- programs that a distribution has units for ---------------------------------------------------
@@ -237,7 +231,7 @@ class Service(NamedTuple):
     unit: str
 
 
-def service(program: str) -> Service | None:
+def find_service(program: str) -> Service | None:
     """Returns the unit that distributions have for this program; None: it is none of theirs."""
     name = posixpath.basename(program)
     unit = next((unit for pattern, unit in _BY_NAME if pattern.fullmatch(name)), None)

@@ -1,4 +1,7 @@
-"""Every option of Supervisor 4 by its section, and what becomes of it."""
+"""Every option of Supervisor 4 by its section, and what becomes of it.
+
+The tables of docs/leaving-supervisor.md are made of it (tests/unit/test_docs.py).
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,11 @@ class Fate(StrEnum):
     CHANGED = "changed"
     LEFT = "left"
 
+    @property
+    def sign(self) -> str:
+        """How reports and docs mark it."""
+        return {Fate.SAME: "=", Fate.CHANGED: "~", Fate.LEFT: "-"}[self]
+
 
 SAME, CHANGED, LEFT = Fate
 
@@ -27,133 +35,153 @@ class Row(NamedTuple):
 
     fate: Fate
     says: str = ""
+    also: Fate | None = None  # with some values
+    page: str = ""  # what docs say, where that is more
 
 
-JOURNAL = "the journal: `unitq logs`, `journalctl`"
-_ROTATES = Row(LEFT, "the journal rotates: SystemMaxUse= in journald.conf")
+KILLED = "what is left when the main process has ended gets SIGKILL"
+_ROTATES = Row(LEFT, "`SystemMaxUse=` of the journal")
 _STREAM = {
-    "logfile": Row(CHANGED, f"{JOURNAL}; a comment keeps the file, if that is wanted"),
+    "logfile": Row(CHANGED, "the journal; a comment keeps the file", page=(
+        "journal; `NONE`: `StandardOutput=null`. A comment keeps the file")),
     "logfile_maxbytes": _ROTATES,
     "logfile_backups": _ROTATES,
-    "capture_maxbytes": Row(LEFT, "there is no capture mode"),
-    "events_enabled": Row(LEFT, "there are no events; follow the journal"),
-    "syslog": Row(CHANGED, f"{JOURNAL}; for syslog, ForwardToSyslog= in journald.conf"),
-}
-KILLED = "what is left when the main process has ended gets SIGKILL"
-_TOGETHER = Row(LEFT, "workers start together; one that needs another has to try again, or says "
-                "so in [workers.NAME.unit]")  # fmt: skip
+    "capture_maxbytes": Row(LEFT, "no capture mode"),
+    "events_enabled": Row(LEFT, "`journalctl -f -u 'unitq-*'`"),
+    "syslog": Row(CHANGED, "journal; `ForwardToSyslog=`"),
+}  # fmt: skip
+_TOGETHER = Row(LEFT, "workers start together; `After=` in `[workers.NAME.unit]`")
 
 PROGRAM = {
     "command": Row(SAME),
-    "process_name": Row(CHANGED, "instances are NAME@1 and on; `unitq ctl` knows the names"),
-    "numprocs": Row(SAME, "instances"),
-    "numprocs_start": Row(CHANGED, "instances are counted from 1"),
+    "process_name": Row(CHANGED, "`NAME@1` and on; `supervisor_name`"),
+    "numprocs": Row(SAME, "`instances`"),
+    "numprocs_start": Row(CHANGED, "counted from 1", page=(
+        "counted from 1; the command computes it")),
     "priority": _TOGETHER,
-    "autostart": Row(SAME),
-    "startsecs": Row(CHANGED, "[rollout] min_healthy, which all workers share: the shortest, where "
-                     "each says one"),
-    "startretries": Row(SAME, "start_limit: as many starts in the time in which they can fail"),
-    "autorestart": Row(SAME),
-    "exitcodes": Row(SAME, "they count with autorestart=unexpected, and without a preset"),
-    "stopsignal": Row(SAME),
-    "stopwaitsecs": Row(SAME),
-    "stopasgroup": Row(SAME),
-    "killasgroup": Row(CHANGED, f"always: {KILLED}"),
-    "user": Row(SAME),
-    "redirect_stderr": Row(SAME, "both go to the journal in any case"),
-    "environment": Row(SAME),
-    "directory": Row(SAME),
+    "autostart": Row(SAME, also=LEFT, page="`false`: a comment"),
+    "startsecs": Row(CHANGED, "`[rollout] min_healthy`: the shortest, else 10 s"),
+    "startretries": Row(SAME, "`start_limit`; without it unitq never gives up"),
+    "autorestart": Row(SAME, also=CHANGED, page=(
+        "`unexpected`: `RestartPreventExitStatus=`; `false`: a comment; with a preset always")),
+    "exitcodes": Row(SAME, "`RestartPreventExitStatus=`, `SuccessExitStatus=`"),
+    "stopsignal": Row(SAME, also=CHANGED, page=(
+        "`stop_signal`, or the preset's. KILL becomes SIGTERM")),
+    "stopwaitsecs": Row(SAME, also=CHANGED, page="`stop_timeout`, or the preset's. 0 becomes 1 s"),
+    "stopasgroup": Row(SAME, also=CHANGED, page=(
+        "`kill_mode`: `control-group` if true, else `mixed`")),
+    "killasgroup": Row(CHANGED, f"always: {KILLED}", page="always"),
+    "user": Row(SAME, also=CHANGED, page=(
+        "`user`; HOME, USER, LOGNAME, SHELL are set. Not with `--user`")),
+    "redirect_stderr": Row(SAME, "the journal has both"),
+    "environment": Row(SAME, page=(
+        "`environment`; what differs by number by `env`. No names of unitq's or systemd's, no line "
+        "breaks")),
+    "directory": Row(SAME, also=CHANGED, page=(
+        "`directory`; else that of `[supervisord]`, `--directory`, the script's folder, `/`")),
     "umask": Row(SAME),
-    "serverurl": Row(LEFT, "there is no server whose URL a program could be told"),
+    "serverurl": Row(LEFT, "no server"),
 }  # fmt: skip
-PROGRAM |= {f"{name}_{end}": row for name in ("stdout", "stderr") for end, row in _STREAM.items()}
+PROGRAM |= {f"{name}_{end}": row for end, row in _STREAM.items() for name in ("stdout", "stderr")}
 FCGI = {
-    "socket": Row(LEFT, "unitq makes no sockets, so the worker is a comment: a .socket unit of "
-                  "your own with ListenStream= and a service with StandardInput=socket take its "
-                  "place, or a program that opens its socket itself, as php-fpm does"),
-    "socket_backlog": Row(LEFT, "Backlog= of that .socket unit"),
-    "socket_owner": Row(LEFT, "SocketUser= and SocketGroup= of that .socket unit"),
-    "socket_mode": Row(LEFT, "SocketMode= of that .socket unit, whose default is 0666"),
+    "socket": Row(LEFT, "`ListenStream=` of a .socket unit of yours, and `StandardInput=socket`"),
+    "socket_backlog": Row(LEFT, "`Backlog=` of that unit"),
+    "socket_owner": Row(LEFT, "`SocketUser=`, `SocketGroup=` of that unit"),
+    "socket_mode": Row(LEFT, "`SocketMode=` of that unit (0666; Supervisor 0700)"),
+}
+LISTENER = {
+    "events": Row(LEFT, "no events", page=(
+        "`TICK_60`: a timer. `PROCESS_STATE_…`: `OnFailure=`, or `unitq status`. `PROCESS_LOG`: "
+        "`unitq logs -f --json`")),
+    "buffer_size": Row(LEFT, "no events"),
+    "result_handler": Row(LEFT, "no events"),
 }  # fmt: skip
-LISTENER = dict.fromkeys(
-    ("events", "buffer_size", "result_handler"), Row(LEFT, "there are no events")
-)
 GROUP = {
-    "programs": Row(CHANGED, "there are no groups: it is the beginning of the workers' names"),
+    "programs": Row(CHANGED, "the beginning of the workers' names"),
     "priority": _TOGETHER,
 }
 
-_OF_EACH = Row(CHANGED, "each worker without one of its own has this one")
-_LOG = Row(LEFT, "there is no daemon with a log of its own: `journalctl -u 'unitq-*'` has what "
-           "systemd did")  # fmt: skip
-_NO_FILES = Row(LEFT, "there are no temporary log files: what workers print is in the journal")
+_OF_EACH = Row(CHANGED, "of workers without their own")
+_LOG = Row(LEFT, "`journalctl -u 'unitq-*'`")
+_NO_DAEMON = Row(LEFT, "no daemon")
 DAEMON = {
-    "environment": Row(CHANGED, "the app's environment"),
-    "user": _OF_EACH,
-    "directory": _OF_EACH,
-    "umask": _OF_EACH,
-    "minfds": Row(CHANGED, "above 1024 it is LimitNOFILE of every worker"),
-    "minprocs": Row(LEFT, "what Supervisor demanded for itself; set LimitNPROC in `limits` if you "
-                    "mean it"),
-    **dict.fromkeys(("logfile", "logfile_maxbytes", "logfile_backups", "loglevel", "silent"), _LOG),
-    "pidfile": Row(LEFT, "there is no daemon and no such file"),
-    "nodaemon": Row(LEFT, "there is no daemon; in a container systemd has to be the first process"),
-    "nocleanup": _NO_FILES,
-    "childlogdir": _NO_FILES,
-    "strip_ansi": Row(LEFT, "the journal keeps what was printed; `journalctl -o cat | sed` can "
-                      "strip it"),
-    "identifier": Row(LEFT, "units are named after the app"),
-    "profile_options": Row(LEFT, "there is no daemon to profile"),
+    "environment": Row(CHANGED, "the app's `environment`"),
+    **dict.fromkeys(("user", "directory", "umask"), _OF_EACH),
+    "minfds": Row(CHANGED, "above 1024: `LimitNOFILE`", also=LEFT),
+    "minprocs": Row(LEFT, "`LimitNPROC` in `limits`", page=(
+        "[`limits`](configuration.md#limits)")),
+    **dict.fromkeys(("logfile", "logfile_maxbytes", "logfile_backups", "loglevel"), _LOG),
+    "nodaemon": Row(LEFT, "in a container systemd is the first process, or its runtime starts one "
+                    "worker each"),
+    "strip_ansi": Row(LEFT, "the journal keeps what was printed"),
+    **dict.fromkeys(("pidfile", "silent", "nocleanup", "childlogdir", "identifier",
+                     "profile_options"), _NO_DAEMON),
 }  # fmt: skip
 
 
-def _machinery(says: str, *names: str) -> dict[str, Row]:
-    return dict.fromkeys(names, Row(LEFT, says))
+def _machinery(says: str, *names: str, page: str = "") -> dict[str, Row]:
+    return dict.fromkeys(names, Row(LEFT, says, page=page))
 
 
 # Sections of Supervisor's own machinery, by how they begin.
 MACHINERY = {
     "unix_http_server": _machinery(
-        "there is no socket: commands go to systemd, as root, with sudo or by a polkit rule; "
-        "`unitq --user` manages your own", "file", "chmod", "chown", "username", "password"),
+        "there is no socket: sudo, polkit or `--user`",
+        "file", "chmod", "chown", "username", "password",
+        page="[sudo, polkit or `--user`](operating.md#deploys-without-root)"),
     "inet_http_server": _machinery(
-        "nothing listens on the network: ssh to the host, and `unitq status --json`",
+        "ssh, `unitq status --json`; no web page: `unitq status --watch`, Cockpit",
         "port", "username", "password"),
     "supervisorctl": _machinery(
-        "there is no server to connect to",
-        "serverurl", "username", "password", "prompt", "history_file"),
+        "`unitq`, `unitq ctl`", "serverurl", "username", "password", "prompt", "history_file"),
     "rpcinterface:": _machinery(
-        "there is no XML-RPC: scripts use `unitq --json`, or systemd's D-Bus interface",
-        "supervisor.rpcinterface_factory"),
-    "ctlplugin:": _machinery("there is no supervisorctl to extend", "supervisor.ctl_factory"),
+        "`unitq … --json`, systemd's D-Bus", "supervisor.rpcinterface_factory"),
+    "ctlplugin:": _machinery("no supervisorctl", "supervisor.ctl_factory"),
 }  # fmt: skip
+INCLUDE = {"files": Row(SAME, "what it names is read")}
 _SECTIONS: Mapping[str, Mapping[str, Row]] = {
     "supervisord": DAEMON,
-    "include": {"files": Row(SAME, "what it names was read")},
+    "include": INCLUDE,
     "program:": PROGRAM,
     "fcgi-program:": PROGRAM | FCGI,
     "eventlistener:": dict.fromkeys(PROGRAM, Row(LEFT, "no worker is written")) | LISTENER,
     "group:": GROUP,
 }
 
+# What takes the place of a listener that many have (superlance's), or that waits for an event.
+_ON_FAILURE = "`OnFailure=` in `[workers.NAME.unit]`"
+LISTENERS = {
+    "memmon": "`recycle = { memory = … }` replaces a worker that has grown too large",
+    "httpok": "`probe` of a worker asks a new process whether it works",
+    "crashmail": _ON_FAILURE,
+    "fatalmail": _ON_FAILURE,
+    "crashsms": _ON_FAILURE,
+    "oomwatch": f"{_ON_FAILURE}; `journalctl -u` says oom-kill",
+}
+EVENTS = {
+    "TICK": "a systemd timer",
+    "PROCESS_STATE": f"{_ON_FAILURE}, or `unitq status` with its exit status",
+    "PROCESS_LOG": "`journalctl -f -u 'unitq-*'`",
+    "PROCESS_COMMUNICATION": "nothing: the program can say it where it is wanted",
+    "SUPERVISOR_STATE": "a unit of yours that is WantedBy= the app's target",
+}
+
 
 def options(section: str) -> Mapping[str, Row] | None:
     """Returns the options that Supervisor knows in this section; None: it does not know it."""
     kind, colon, _ = section.partition(":")
-    if found := _SECTIONS.get(kind + colon):
-        return found
     # Supervisor takes [inet_http_server:second] too.
-    return MACHINERY.get(kind + colon) or MACHINERY.get(kind)
+    return _SECTIONS.get(kind + colon) or MACHINERY.get(kind + colon) or MACHINERY.get(kind)
 
 
 def row(section: str, option: str) -> Row:
     """Returns what becomes of an option, also of one that Supervisor does not know."""
-    there = options(section) or {}
-    if option in there:
-        return there[option]
+    rows = options(section) or {}
+    if option in rows:
+        return rows[option]
     # Those of a plug-in are its own business.
     if section.startswith(("rpcinterface:", "ctlplugin:")):
-        return next(iter(there.values()))
-    near = nearest(option, there)
+        return next(iter(rows.values()))
+    near = nearest(option, rows)
     meant = f"; {near} is probably meant" if near else ""
     return Row(LEFT, f"unknown to Supervisor, which ignores it{meant}")

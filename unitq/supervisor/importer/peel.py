@@ -12,13 +12,13 @@ from unitq.cmdline import exec_line
 from unitq.cmdline.shell import simple
 from unitq.cmdline.without_shell import Plain, plain, script_at
 from unitq.supervisor.importer.accounts import before_account, without_account, without_init
-from unitq.supervisor.importer.loops import Loop, loop, watched
+from unitq.supervisor.importer.loops import Loop, loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from unitq.supervisor.importer.accounts import Account
-    from unitq.supervisor.importer.detect import Recognise
+    from unitq.supervisor.importer.recognise import Recognise
 
 _LEVELS = 10  # sudo behind a shell behind su …
 
@@ -68,8 +68,9 @@ def peel(
     """
 
     def is_worker(words: tuple[str, ...]) -> bool:
-        known = words and words[0] and recognise(exec_line.line(words), directory or "/").preset
-        return bool(known)
+        return bool(
+            words and words[0] and recognise(exec_line.line(words), directory or "/").preset
+        )
 
     around = Peeled(Plain(arguments, directory))
     more: dict[str, str] = {}
@@ -87,59 +88,57 @@ def peel(
             directory = home(account.user) if account.login else directory
             arguments = account.arguments
             continue
-        if (found := watched(arguments)) and not is_worker(found.words):
-            one = _with(plain(arguments, directory, environment), more)
-            return replace(around, plain=one, timer=found)
         if place := script_at(arguments):
             at, script = place[0], arguments[place[0]]
             if piped := _without_pipe(script):
                 arguments = (*arguments[:at], piped[0], *arguments[at + 1 :])
                 around = replace(around, sink=piped[1])
                 continue
-            if (found := loop(script)) and found.interval and not is_worker(found.words):
-                return replace(around, plain=_with(plain(arguments, directory, environment), more),
-                               timer=found)  # fmt: skip
-            if found and found.words and is_worker(found.words):
-                around = replace(around, loop=found, shell=arguments[0])
-                arguments = found.words
+            endless = loop(script)
+            if endless and is_worker(endless.words):
+                around = replace(around, loop=endless, shell=arguments[0])
+                arguments = endless.words
                 continue
-        one = plain(arguments, directory, (*environment, *more.items()))
-        if not one.unwrapped:
+            if endless and endless.interval:
+                around = replace(around, timer=endless)
+                break
+        inner = plain(arguments, directory, (*environment, *more.items()))
+        if not inner.unwrapped:
             break
         around = replace(around, shell=arguments[0])
-        more |= dict(one.environment)
-        arguments, directory = one.arguments, one.directory
+        more |= dict(inner.environment)
+        arguments, directory = inner.arguments, inner.directory
         if arguments[0].rpartition("/")[2] in ("", "."):
             break
-    if directory is None:
-        directory, arguments = _changed(arguments)
-    one = _with(plain(arguments, directory, environment), more)
-    one = replace(one, arguments=(*ahead, *one.arguments))
-    return replace(around, plain=replace(one, unwrapped=bool(around.shell) and not one.script))
+    if directory is None and not around.timer:
+        directory, arguments = _without_cd(arguments)
+    command = plain(arguments, directory, environment)
+    command = replace(
+        command,
+        arguments=(*ahead, *command.arguments),
+        environment=tuple((more | dict(command.environment)).items()),
+        unwrapped=bool(around.shell) and not command.script,
+    )
+    return replace(around, plain=command)
 
 
-def _changed(arguments: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+def _without_cd(arguments: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     """Where a shell's script changes to at once, by a whole path, and the command without that."""
     place = script_at(arguments)
-    found = simple(arguments[place[0]]) if place else ()
-    if place is None or len(found) < 2:
+    steps = simple(arguments[place[0]]) if place else ()
+    if place is None or len(steps) < 2:
         return None, arguments
-    at, (first, then) = place[0], found[0]
+    at, (first, then) = place[0], steps[0]
     changes = first.literal and then == "&&" and first.words[:1] == ("cd",)
     if not changes or len(first.words) != 2 or not first.words[1].startswith("/"):
         return None, arguments
-    rest = arguments[at][found[1].command.begin :]
+    rest = arguments[at][steps[1].command.begin :]
     return first.words[1], (*arguments[:at], rest, *arguments[at + 1 :])
-
-
-def _with(found: Plain, more: dict[str, str]) -> Plain:
-    return replace(found, environment=tuple((more | dict(found.environment)).items()))
 
 
 def _without_pipe(script: str) -> tuple[str, tuple[str, ...]] | None:
     """The script without its last pipe, and what that led to; None: to no log, or to more."""
-    pieces = [(found.start(), found[0]) for found in _PIECES.finditer(script)]
-    pipes = [at for at, piece in pieces if piece == "|"]
+    pipes = [piece.start() for piece in _PIECES.finditer(script) if piece[0] == "|"]
     if not pipes or script[: pipes[-1]].endswith(">"):
         return None
     right = script[pipes[-1] + 1 :].removeprefix("&")

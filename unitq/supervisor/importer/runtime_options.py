@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.supervisor.importer.toml_draft import toml
+from unitq.supervisor.importer.draft import toml
 from unitq.toml.document import unsafe
 
 if TYPE_CHECKING:
     from unitq.presets.model import Preset
     from unitq.supervisor.conf.programs import Process, Program
-    from unitq.supervisor.importer.account import Part
-    from unitq.supervisor.importer.toml_draft import Draft
+    from unitq.supervisor.importer.draft import Draft
+    from unitq.supervisor.importer.report import Part
 
 _DELAY = 1  # seconds: unitq's restart_delay, unless a worker has its own
 _BURST_MAX = 999_999
@@ -27,36 +27,25 @@ def restarting(part: Part, program: Program, draft: Draft, preset: Preset | None
     settings, given = program.settings, program.given
     if "startretries" in given:
         draft.keys["start_limit"] = start_limit(settings.startsecs, settings.startretries)
-    there = "autorestart" in given
     if settings.autorestart == "never":
         draft.service["Restart"] = "no"
-        part.changed(
+        part.change(
             "autorestart", "Restart=no; Supervisor still tried again what ended within startsecs"
         )
-    elif settings.autorestart == "always":
-        return
-    elif preset is not None:
-        part.changed(
-            "autorestart",
-            "always: an exit with status 0 leaves no queue without its worker; Supervisor left it "
-            "stopped then",
-            given=there,
-        )
-    elif settings.exitcodes:
+    elif settings.autorestart == "unexpected" and preset is not None:
+        says = "always: after an exit with status 0 the queue would have no worker"
+        part.change("autorestart", says, given="autorestart" in given)
+    elif settings.autorestart == "unexpected" and settings.exitcodes:
         codes = " ".join(map(str, settings.exitcodes))
         draft.service["RestartPreventExitStatus"] = codes
         if others := " ".join(str(code) for code in settings.exitcodes if code):
             draft.service["SuccessExitStatus"] = others
-        part.changed(
-            "autorestart",
-            f"RestartPreventExitStatus={codes}: stays down after such an exit, as under "
-            "Supervisor. For the worker of a queue take the line out",
-            given=there,
-        )
+        says = f"RestartPreventExitStatus={codes}. For the worker of a queue take the line out"
+        part.change("autorestart", says, given="autorestart" in given)
 
 
 def start_limit(startsecs: int, retries: int) -> str:
-    """As many starts, and the time in which they fail if none lives for `startsecs`."""
+    """Returns as many starts, and the time in which they fail if none lives for `startsecs`."""
     burst = max(retries, 0) + 1
     if startsecs <= 0 or burst > _BURST_MAX or startsecs > 10**6:
         return "none"
@@ -66,16 +55,16 @@ def start_limit(startsecs: int, retries: int) -> str:
 def logs(program: Program, draft: Draft, first: Process) -> None:
     """Where its output goes. The journal has all of it, with time, instance and rotation."""
     redirected = program.settings.redirect_stderr
-    nowhere = _nowhere(program, draft, "stdout", first.stdout)
+    nowhere = _is_nowhere(program, draft, "stdout", first.stdout)
     if nowhere:
         draft.service["StandardOutput"] = "null"
-    if not redirected and _nowhere(program, draft, "stderr", first.stderr):
+    if not redirected and _is_nowhere(program, draft, "stderr", first.stderr):
         draft.service["StandardError"] = "null"
     elif nowhere and not redirected:
         draft.service["StandardError"] = "journal"
 
 
-def _nowhere(program: Program, draft: Draft, stream: str, value: str | None) -> bool:
+def _is_nowhere(program: Program, draft: Draft, stream: str, value: str | None) -> bool:
     """Whether its output is thrown away; a file of its own is offered."""
     if f"{stream}_logfile" not in program.given or value is None:
         return False

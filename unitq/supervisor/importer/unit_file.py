@@ -6,26 +6,21 @@ import re
 import shlex
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.cmdline import exec_line
 from unitq.cmdline.without_shell import Plain
 from unitq.config.directives import ServiceSection, UnitSection
 from unitq.errors import ConfigError
 from unitq.model import duration, signals
-from unitq.model.app import KillMode
 from unitq.supervisor.conf.ini import mistakes
-from unitq.supervisor.importer import (
-    check_notes,
-    not_workers,
-    paths_and_user,
-    stop_options,
-)
+from unitq.supervisor.importer import check_notes, not_workers, paths_and_user
 from unitq.supervisor.importer import names as import_names
-from unitq.supervisor.importer.account import Report
 from unitq.supervisor.importer.celery_multi import multi, node_name
+from unitq.supervisor.importer.draft import Draft, File, toml, valid_line, variables
 from unitq.supervisor.importer.peel import peel
-from unitq.supervisor.importer.toml_draft import Draft, File, checked_line, toml, variables
+from unitq.supervisor.importer.report import Report
+from unitq.supervisor.importer.stop_options import Stop, above, stopping
 from unitq.supervisor.importer.translate import Imported
 from unitq.toml.messages import refusal
 from unitq.toml.values import InvalidValueError
@@ -35,17 +30,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from unitq.presets.model import Preset
-    from unitq.supervisor.importer.account import Part
     from unitq.supervisor.importer.celery_multi import Multi
-    from unitq.supervisor.importer.detect import Looks, Recognise
+    from unitq.supervisor.importer.draft import Value
     from unitq.supervisor.importer.peel import Peeled
-    from unitq.supervisor.importer.translate import Wishes
+    from unitq.supervisor.importer.recognise import Looks, Recognise, Wishes
+    from unitq.supervisor.importer.report import Part
     from unitq.supervisor.importer.unit_text import UnitText
 
 _SYSTEMD_WAIT = "90s"  # DefaultTimeoutStopSec=, systemd-system.conf(5)
 _VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
 _SPECIFIER = re.compile(r"%(.)")
 _OF_THE_UNIT = frozenset("nNpPjJ")  # its name, which is another one here
+_TRUE = ("yes", "true", "on", "1")
 
 # What a worker of unitq has anyway, or what stands in its own place here. The rest is looked up in
 # config/directives.py: it is taken over where a worker's own tables may have it.
@@ -57,6 +53,7 @@ _SAME = frozenset({
 _GONE = {
     "PIDFile": "systemd starts the worker itself and knows its process",
     "ExecStop": "stop_signal lets the job finish; a command beside it would be a second way",
+    "ExecStopPost": "unitq's own account ends with the process",
     "ExecReload": "a deploy restarts the worker, a few instances at a time",
     "RemainAfterExit": "a worker that has exited must not count as running",
     "GuessMainPID": "systemd starts the worker itself and knows its process",
@@ -68,6 +65,10 @@ _GONE_UNIT = {
     "PartOf": "every worker is part of its app's target",
 }
 _STRONG = ("Requires", "BindsTo", "Requisite")
+_ALWAYS = frozenset({
+    "network.target", "syslog.target", "multi-user.target", "basic.target", "sysinit.target",
+    "local-fs.target", "remote-fs.target",
+})  # fmt: skip
 
 
 class Source(NamedTuple):
@@ -91,29 +92,32 @@ def translate(source: Source, wishes: Wishes, recognise: Recognise) -> Imported:
     for instance in named or [""]:
         name = import_names.identifier(f"{source.name}-{instance}" if instance else source.name)
         part = report.part(f"{source.name}{'@' * source.template}.service", wishes.source)
-        draft = Draft(import_names.unique(name or "worker", [one.name for one in drafts]))
-        unit = _Unit(source, instance, wishes, part, draft)
-        looks[draft.name] = unit.fill(recognise)
+        draft = Draft(import_names.unique(name or "worker", [other.name for other in drafts]))
+        looks[draft.name] = _Unit(source, instance, wishes, part, draft).fill(recognise)
         part.workers = [draft.name]
         drafts.append(draft)
-        if not named and source.template:
+        if not named and source.template and not draft.keys.get("singleton"):
             _numbers(source, part, draft)
     report.written = len(drafts)
     report.app = wishes.app or import_names.app(
-        f"{source.name}.service", [str(draft.keys["directory"]) for draft in drafts], []
+        f"{source.name}.service", [draft.directory for draft in drafts], []
     )
-    _switching(report, source)
+    unit = f"{source.name}{'@*' * source.template}.service"
+    report.decisions.append(
+        f"to switch over: `systemctl disable --now '{unit}'`, which stops it as it always did, "
+        "then `unitq deploy`. Both at once are two sets of workers"
+    )
     head = (
         f"Written by `unitq import` from {wishes.source}; the same command with --explain says",
         "what became of each directive. Look at this with `unitq check` and `unitq plan`.",
     )
     file = File(report.app, head, drafts)
-    check_notes.beside(file, looks, report)
+    check_notes.add(file, looks, report)
     return Imported(file.text(), report)
 
 
 def _refuse(source: Source, wishes: Wishes) -> None:
-    commands = source.text.every("Service", "ExecStart")
+    commands = source.text.values("Service", "ExecStart")
     if source.text.last("Service", "Type") == "oneshot" or len(commands) > 1:
         raise ConfigError(
             f"{wishes.source}: it runs once (Type=oneshot), so it is no worker",
@@ -126,8 +130,7 @@ def _refuse(source: Source, wishes: Wishes) -> None:
 
 
 def _numbers(source: Source, part: Part, draft: Draft) -> None:
-    if draft.keys.get("singleton"):
-        return
+    """How many instances of a template whose instances are numbers."""
     if source.instances:
         draft.keys["instances"] = len(source.instances)
         part.same("instances", f"{len(source.instances)} are enabled: counted from 1")
@@ -136,14 +139,6 @@ def _numbers(source: Source, part: Part, draft: Draft) -> None:
             "it is a template, and none of its instances was found enabled: `systemctl list-units "
             f"'{source.name}@*'` shows those that run; write their number as `instances`"
         )
-
-
-def _switching(report: Report, source: Source) -> None:
-    name = f"{source.name}@*.service" if source.template else f"{source.name}.service"
-    report.decide(
-        f"to switch over: `systemctl disable --now '{name}'`, which stops it as it always did, "
-        "then `unitq deploy`. Both at once are two sets of workers"
-    )
 
 
 class _Unit:
@@ -155,39 +150,44 @@ class _Unit:
         self.source, self.instance, self.wishes = source, instance, wishes
         self.part, self.draft = part, draft
         self.text = source.text
+        self.given = self._variables()
 
     def fill(self, recognise: Recognise) -> Looks:
         """Fills the draft in; returns what its command looks like."""
         self.part.same("ExecStart")
         command = self.value("ExecStart")
-        peeled = self._peeled(command, recognise)
+        peeled = self._peel(command, recognise)
         self._account(peeled)
         line = self._where_and_what(command, peeled)
-        looks = recognise(line, str(self.draft.keys["directory"]))
-        filled = self._filled(line)
+        looks = recognise(line, self.draft.directory)
+        filled = self._with_values(line)
         if looks.preset is None and filled != line:
-            looks = recognise(filled, str(self.draft.keys["directory"]))
+            looks = recognise(filled, self.draft.directory)
         if looks.preset is None:
-            not_workers.beside_workers(self.part, self.draft, filled, looks.heads)
+            not_workers.note_companion(self.part, self.draft, filled, looks.heads)
         self._environment(peeled)
         self._type()
         self._stop(line, looks, peeled)
         self._restart(looks.preset)
-        self._others()
+        self._service_directives()
+        self._unit_directives()
+        for name in self.text.names("Install"):
+            self.part.leave(name, "workers start with their app's target, at each boot")
         return looks
 
     def value(self, name: str, section: str = "Service") -> str:
-        """The directive's value, with the name of a template's instance in it."""
-        return self._named(self.text.last(section, name))
+        """Returns the directive's value, with the name of a template's instance in it."""
+        return self._with_instance(self.text.last(section, name))
 
-    def _named(self, value: str) -> str:
-        if not self.instance:
-            return value
-        return _SPECIFIER.sub(lambda found: self.instance if found[1] in "iI" else found[0], value)
+    def _with_instance(self, value: str) -> str:
+        def name(match: re.Match[str]) -> str:
+            return self.instance if match[1] in "iI" else match[0]
+
+        return _SPECIFIER.sub(name, value) if self.instance else value
 
     # --- the command ------------------------------------------------------------------------------
 
-    def _peeled(self, command: str, recognise: Recognise) -> Peeled | None:
+    def _peel(self, command: str, recognise: Recognise) -> Peeled | None:
         """The command's words without their wrappers; None where it has to stay as it is written.
 
         Variables and specifiers are systemd's to put in, so what has any stays, but for Celery's
@@ -199,63 +199,55 @@ class _Unit:
             return None
         if not arguments:
             return None
-        several = any(word == "multi" for word in command.split())
-        if several:
-            arguments = self._expanded(arguments)
-        plain = command.replace("%%", "")
-        if not several and ("$" in plain or "%" in plain or "\\" in plain):
+        if "multi" in command.split():
+            arguments = self._expand(arguments)
+        elif set(command.replace("%%", "")) & set("$%\\"):
             return None
         arguments = tuple(word.replace("%%", "%").replace("$$", "$") for word in arguments)
-
         directory = self.value("WorkingDirectory").removeprefix("-") or None
         return peel(arguments, directory, (), home=self.wishes.home, recognise=recognise)
 
-    def _filled(self, line: str) -> str:
+    def _with_values(self, line: str) -> str:
         """The command with the values of variables, as far as they are known, to be recognised."""
-        known = dict(self._given()) | dict(self.source.variables)
-        text = line.replace("$$", "")
-        used = {found[1] or found[2] for found in _VARIABLE.finditer(text)}
+        known = dict(self.given) | dict(self.source.variables)
+        used = {match[1] or match[2] for match in _VARIABLE.finditer(line.replace("$$", ""))}
         if unknown := sorted(used - known.keys()):
             self.part.decide(
                 f"its command uses {', '.join(unknown)}, which nothing that could be read here sets"
             )
-        return _VARIABLE.sub(lambda found: known.get(found[1] or found[2], found[0]), line)
+        return _VARIABLE.sub(lambda match: known.get(match[1] or match[2], match[0]), line)
 
-    def _expanded(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
+    def _expand(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
         """With the values of variables. Raises ConfigError with all that are not known."""
-        known = dict(self._given()) | dict(self.source.variables)
-        missing = {
-            name for word in arguments for found in _VARIABLE.finditer(word)
-            if (name := found[1] or found[2]) not in known
-        }  # fmt: skip
-        if missing:
-            options = " ".join(f"--env {name}=…" for name in sorted(missing))
-            files = self.text.every("Service", "EnvironmentFile")
+        known = dict(self.given) | dict(self.source.variables)
+        used = {match[1] or match[2] for word in arguments for match in _VARIABLE.finditer(word)}
+        if missing := sorted(used - known.keys()):
+            files = self.text.values("Service", "EnvironmentFile")
             of = f", and not in {', '.join(files)}" if files else ""
             raise mistakes(
                 self.wishes.source,
-                [f"ExecStart: the value of {name} is not known{of}" for name in sorted(missing)],
-                f"say it: {options}",
+                [f"ExecStart: the value of {name} is not known{of}" for name in missing],
+                f"say it: {' '.join(f'--env {name}=…' for name in missing)}",
             )
-        found = []
+        words = []
         for word in arguments:
-            filled = _VARIABLE.sub(lambda one: known[one[1] or one[2]], word)
+            filled = _VARIABLE.sub(lambda match: known[match[1] or match[2]], word)
             # A variable that is a word of its own is split at its blanks (systemd.service(5)).
-            found += filled.split() if re.fullmatch(r"\$\w+", word) else [filled]
-        return tuple(found)
+            words += filled.split() if re.fullmatch(r"\$\w+", word) else [filled]
+        return tuple(words)
 
     def _where_and_what(self, command: str, peeled: Peeled | None) -> str:
         """Sets directory and command; returns the command."""
-        prefixes = command[: len(command) - len(command.lstrip("-:@+!"))]
+        prefixes = exec_line.prefixes(command)
         if set(prefixes) & set("+!"):
             self.part.decide(f'"{prefixes}" before the command gave it rights beyond `user`: gone')
-        found = peeled.plain if peeled else None
-        directory = (found.directory if found else None) or self.value("WorkingDirectory")
+        arguments = peeled.plain.arguments if peeled else ()
+        directory = (peeled and peeled.plain.directory) or self.value("WorkingDirectory")
         directory = directory.removeprefix("-")
         if directory == "~":
             directory = self.wishes.home(str(self.draft.keys.get("user", "root"))) or ""
-        if not directory and found:
-            directory = import_names.code_of(found.arguments) or ""
+        if not directory and arguments:
+            directory = import_names.code_of(arguments) or ""
         if not directory.startswith("/"):
             directory = self.wishes.directory or "/"
             self.part.decide(
@@ -263,57 +255,54 @@ class _Unit:
                 "with --directory; until then every deploy restarts it"
             )
         self.draft.keys["directory"] = directory.rstrip("/") or "/"
-        several = multi(found.arguments) if found else None
-        if several and found:
-            line = self._of_multi(several)
-        elif found:
-            line = exec_line.line(
-                paths_and_user.relative(found.arguments, str(self.draft.keys["directory"]))
-            )
-        else:
+        several = multi(arguments)
+        if not arguments:
             line = command.lstrip("-@+!")
+        else:
+            words = several.words if several else arguments
+            line = exec_line.line(paths_and_user.relative(words, self.draft.directory))
+        if several:
+            self._note_multi(several)
+            line += f" -n {node_name(several.nodes)}"
         try:
-            line = checked_line(line)
+            line = valid_line(line)
         except InvalidValueError as mistake:
             raise ConfigError(f"{self.wishes.source}: ExecStart: {mistake}") from None
-        if named := sorted({one[1] for one in _SPECIFIER.finditer(line)} & _OF_THE_UNIT):
+        if names := sorted(set(_SPECIFIER.findall(line)) & _OF_THE_UNIT):
             self.part.decide(
-                f"%{named[0]} in its command is the unit's name, which is another here"
+                f"%{names[0]} in its command is the unit's name, which is another here"
             )
         self.draft.keys["command"] = line
         return line
 
-    def _of_multi(self, several: Multi) -> str:
+    def _note_multi(self, several: Multi) -> None:
         count = len(several.nodes)
         if count > 1:
             self.draft.keys["instances"] = count
-        self.part.decide(
-            f"`celery multi` is gone: its {count} nodes are instances of one worker, which systemd "
-            "watches one by one. Their nodes are called "
-            f"{node_name(several.nodes).replace('%%h', 'HOST').replace('%i', '1')} and on"
-            if count > 1
-            else "`celery multi` is gone: systemd runs the worker itself, in the foreground"
-        )
+            name = node_name(several.nodes).replace("%%h", "HOST").replace("%i", "1")
+            self.part.decide(
+                f"`celery multi` is gone: its {count} nodes are instances of one worker, which "
+                f"systemd watches one by one. Their nodes are called {name} and on"
+            )
+        else:
+            self.part.decide(
+                "`celery multi` is gone: systemd runs the worker itself, in the foreground"
+            )
         if several.single:
             self.part.decide(
                 f"options for one node are left out ({', '.join(several.single)}): a node that is "
                 "to be otherwise is a worker of its own"
             )
-        line = exec_line.line(
-            paths_and_user.relative(several.words, str(self.draft.keys["directory"]))
-        )
-        return f"{line} -n {node_name(several.nodes)}"
 
     # --- whose rights, which variables ------------------------------------------------------------
 
     def _account(self, peeled: Peeled | None) -> None:
-        user = (peeled.user if peeled else "") or self.value("User")
-        group = (peeled.group if peeled else "") or self.value("Group")
         if self.wishes.user_scope:
             return
-        if not user and self.value("DynamicUser").lower() in ("yes", "true", "on", "1"):
-            pass  # systemd makes one up; with user = "root" it would be root (systemd.exec(5))
-        elif not user:
+        user = (peeled.user if peeled else "") or self.value("User")
+        group = (peeled.group if peeled else "") or self.value("Group")
+        # DynamicUser=: systemd makes one up; user = "root" would make it root (systemd.exec(5)).
+        if not user and self.value("DynamicUser").lower() not in _TRUE:
             self.part.decide('user = "root": the unit names none. Does it need to be root?')
             user = "root"
         for key, name in (("user", user), ("group", group)):
@@ -321,33 +310,33 @@ class _Unit:
                 if name:
                     self.draft.keys[key] = checked_user(name)
             except InvalidValueError as mistake:
-                self.part.left(key.capitalize(), str(mistake))
+                self.part.leave(key.capitalize(), str(mistake))
 
-    def _given(self) -> list[tuple[str, str]]:
-        found = []
-        for value in self.text.every("Service", "Environment"):
+    def _variables(self) -> tuple[tuple[str, str], ...]:
+        """What Environment= sets."""
+        pairs = []
+        for value in self.text.values("Service", "Environment"):
             try:
-                pairs = shlex.split(self._named(value))
+                assignments = shlex.split(self._with_instance(value))
             except ValueError:
-                pairs = value.split()
-            for pair in pairs:
-                name, _, text = pair.partition("=")
-                letters = {one[1] for one in _SPECIFIER.finditer(text)} - {"%"}
-                if letters:
+                assignments = value.split()
+            for assignment in assignments:
+                name, _, text = assignment.partition("=")
+                if letters := set(_SPECIFIER.findall(text)) - {"%"}:
                     self.part.decide(
                         f"environment: {name} has %{min(letters)} in it, which stays as it is: "
                         "systemd expands nothing there. Write the value out, or in `command` "
                         "/usr/bin/env NAME=VALUE, where it does"
                     )
-                found.append((name, text.replace("%%", "%")))
-        return found
+                pairs.append((name, text.replace("%%", "%")))
+        return tuple(pairs)
 
     def _environment(self, peeled: Peeled | None) -> None:
-        every = dict(self._given()) | dict(peeled.plain.environment if peeled else ())
-        self.draft.environment = variables(self.part, tuple(every.items()))
+        pairs = dict(self.given) | dict(peeled.plain.environment if peeled else ())
+        self.draft.environment = variables(self.part, tuple(pairs.items()))
         files = []
-        for value in self.text.every("Service", "EnvironmentFile"):
-            path = self._named(value).removeprefix("-")
+        for value in self.text.values("Service", "EnvironmentFile"):
+            path = self._with_instance(value).removeprefix("-")
             if path in self.source.missing and value.startswith("-"):
                 self.part.decide(f"{path} is not there (EnvironmentFile=-{path}): left out")
             else:
@@ -368,51 +357,31 @@ class _Unit:
             )
 
     def _stop(self, line: str, looks: Looks, peeled: Peeled | None) -> None:
-        draft, preset = self.draft, looks.preset
-        found = replace(peeled.plain, arguments=tuple(shlex.split(line)) or ("",)) if peeled else (
-            Plain(tuple(line.split()))
-        )  # fmt: skip
-        between = stop_options.above(line, found, looks)
-        given = self.value("TimeoutStopSec") or self.value("TimeoutSec")
-        limit = self._span(given)
-        signal, mode = self.value("KillSignal") or "SIGTERM", self.value("KillMode")
+        words = tuple(shlex.split(line)) if peeled else tuple(line.split())
+        command = peeled.plain if peeled else Plain(())
+        between = above(line, replace(command, arguments=words or ("",)), looks)
+        signal = self.value("KillSignal") or "SIGTERM"
         with suppress(ValueError):
             signal = signals.name(signals.number(signal))
-        if preset is None:
-            draft.keys["stop_signal"] = signal if signal != "SIGKILL" else "SIGTERM"
-            draft.keys["stop_timeout"] = limit or _SYSTEMD_WAIT
-            everyone = mode in ("", "control-group") or bool(between)
-            draft.keys["kill_mode"] = str(KillMode.CONTROL_GROUP if everyone else KillMode.MIXED)
-            self.part.decide(
-                f"stop_timeout = {draft.keys['stop_timeout']}: a job that takes longer is killed "
-                "by a restart. No framework was recognised: say how long a job may take"
-            )
-            return
-        now = stop_options.by_preset(draft, preset, between, limit)
-        stop = preset.for_command(line).stop
-        alone = mode in ("mixed", "process")
-        drains = (*stop.drains, *stop.drains_all) if alone else stop.drains_all
-        if self.text.every("Service", "ExecStop"):
-            self.part.decide(f"ExecStop= is gone: {now}")
-        elif signal not in drains:
-            self.part.decide(
-                f"{preset.title}: the unit sent {signal} to {stop_options.to(alone)}, which is not "
-                f"known to let a job finish; now {now}"
-            )
-        else:
-            self.part.note(f"recognised: {preset.title}: now {now}. {now.why}".strip())
+        limit = self._span(self.value("TimeoutStopSec") or self.value("TimeoutSec"))
+        everyone = self.value("KillMode") in ("", "control-group")
+        before = Stop(signal, everyone, limit or _SYSTEMD_WAIT, bool(limit and looks.preset))
+        stopping(self.part, self.draft, before, looks.preset, between, "the unit")
+        if looks.preset and self.text.values("Service", "ExecStop"):
+            self.part.decide("ExecStop= is gone: the preset's signal lets the job finish")
 
     def _span(self, text: str) -> str:
         """A time span as unitq takes it; 0 is no limit to systemd (systemd.service(5))."""
-        if not text:
-            return ""
         try:
-            found = duration.parse(text)
+            span = duration.parse(text) if text else None
         except ValueError:
             return ""
-        return "infinity" if not found.seconds else found.text + ("s" * text.isdecimal())
+        if span is None:
+            return ""
+        return span.text + ("s" * text.isdecimal()) if span.seconds else "infinity"
 
     def _restart(self, preset: Preset | None) -> None:
+        keys = self.draft.keys
         word = self.value("Restart") or "no"
         if word != "always":
             self.part.decide(
@@ -422,83 +391,67 @@ class _Unit:
             )
         delay = self._span(self.value("RestartSec"))
         if delay and delay != "infinity":
-            self.draft.keys["restart_delay"] = delay
+            keys["restart_delay"] = delay
         if umask := self.value("UMask"):
-            self.draft.keys["umask"] = umask.zfill(4)
+            keys["umask"] = umask.zfill(4)
         if (nice := self.value("Nice")) and nice.lstrip("-").isdecimal():
-            self.draft.keys["nice"] = int(nice)
+            keys["nice"] = int(nice)
         burst = self.value("StartLimitBurst", "Unit") or self.value("StartLimitBurst")
         interval = self.value("StartLimitIntervalSec", "Unit") or self.value("StartLimitInterval")
         if self._span(interval) == "infinity":
-            self.draft.keys["start_limit"] = "none"
+            keys["start_limit"] = "none"
         elif burst.isdecimal() and int(burst):
-            self.draft.keys["start_limit"] = f"{burst}/{self._span(interval) or '10s'}"
+            keys["start_limit"] = f"{burst}/{self._span(interval) or '10s'}"
 
     # --- the rest ---------------------------------------------------------------------------------
 
-    def _others(self) -> None:
-        limits = {}
+    def _service_directives(self) -> None:
+        limits: dict[str, str | int] = {}
         for name in self.text.names("Service"):
-            values = [self._named(value) for value in self.text.every("Service", name)]
-            if name in _GONE or name == "ExecStopPost" or not values:
-                self.part.left(name, _GONE.get(name, "unitq's own account ends with the process"))
-            elif name in _SAME:
-                self.part.same(name)
+            values = [self._with_instance(value) for value in self.text.values("Service", name)]
+            if name in _GONE or not values:
+                self.part.leave(name, _GONE.get(name, "it takes back what stood before it"))
             elif name.startswith("Limit"):
                 limits[name] = int(values[-1]) if values[-1].isdecimal() else values[-1]
                 self.part.same(name)
-            elif name.startswith("StartLimit"):
+            elif name in _SAME or name.startswith("StartLimit"):
                 self.part.same(name)
             else:
                 self._keep(name, values, self.draft.service, ServiceSection)
         if limits:
             self.draft.keys["limits"] = limits
+
+    def _unit_directives(self) -> None:
+        table = self.draft.unit
         for name in self.text.names("Unit"):
-            values = [self._named(value) for value in self.text.every("Unit", name)]
+            values = [self._with_instance(value) for value in self.text.values("Unit", name)]
+            units = [unit for unit in " ".join(values).split() if unit not in _ALWAYS]
             if name in _GONE_UNIT or name.startswith("StartLimit") or not values:
-                self.part.left(name, _GONE_UNIT.get(name, "start_limit"))
-            elif name in _STRONG:
-                self._weaker(name, values)
-            elif name in ("After", "Wants"):
-                units = [one for one in " ".join(values).split() if one not in _ALWAYS]
-                if units:
-                    self.draft.unit[name] = " ".join(
-                        [self.draft.unit.get(name, ""), *units]
-                    ).strip()
+                self.part.leave(name, _GONE_UNIT.get(name, "start_limit"))
+                continue
+            if name not in (*_STRONG, "After", "Wants"):
+                self._keep(name, values, table, UnitSection)
+                continue
+            key = "Wants" if name in _STRONG else name
+            if units:
+                table[key] = " ".join([str(table.get(key, "")), *units]).strip()
+            if key == name:
                 self.part.same(name)
+            elif not units:
+                self.part.leave(name, "every worker starts after it")
             else:
-                self._keep(name, values, self.draft.unit, UnitSection)
-        for name in self.text.names("Install"):
-            self.part.left(name, "workers start with their app's target, at each boot")
+                self.part.decide(
+                    f"{name}={' '.join(units)} is Wants= here: it would stop the worker with it, "
+                    "and not start it again. If it is on this machine: after = "
+                    f"{toml(units)} for the app"
+                )
 
-    def _weaker(self, name: str, values: list[str]) -> None:
-        units = [one for one in " ".join(values).split() if one not in _ALWAYS]
-        if not units:
-            self.part.left(name, "every worker starts after it")
-            return
-        self.draft.unit["Wants"] = " ".join([self.draft.unit.get("Wants", ""), *units]).strip()
-        self.part.decide(
-            f"{name}={' '.join(units)} is Wants= here: it would stop the worker with it, and not "
-            f"start it again. If it is on this machine: after = {toml(units)} for the app"
-        )
-
-    def _keep(
-        self,
-        name: str,
-        values: list[str],
-        table: dict[str, Any],
-        kind: object,
-    ) -> None:
-        value: Any = values[-1] if len(values) == 1 else values
+    def _keep(self, name: str, values: list[str], table: dict[str, Value], kind: object) -> None:
+        """Takes a directive over into the worker's table, where that may have it."""
+        value: Value = values[-1] if len(values) == 1 else values
         if why := refusal(kind, {name: value}):
-            self.part.left(name, why)
+            self.part.leave(name, why)
             self.part.decide(f"{name}= is not carried over: {why}")
             return
         table[name] = value
         self.part.same(name)
-
-
-_ALWAYS = frozenset({
-    "network.target", "syslog.target", "multi-user.target", "basic.target", "sysinit.target",
-    "local-fs.target", "remote-fs.target",
-})  # fmt: skip

@@ -40,13 +40,13 @@ def load(path: Path, text: str, given: Mapping[str, str]) -> Source:
     texts = [(str(path), text)]
     texts += [(str(file), _read(file, path)) for file in _drop_ins(path)]
     unit = UnitText(texts)
-    found, missing = _variables(unit, path)
+    from_files, missing = _variables(unit, path)
     return Source(
         name,
         unit,
         template=bool(at),
-        instances=(instance,) if instance else _enabled(path, name) if at else (),
-        variables=found | dict(given),
+        instances=(instance,) if instance else _enabled_instances(path, name) if at else (),
+        variables=from_files | dict(given),
         missing=missing,
     )
 
@@ -73,14 +73,14 @@ def _places(path: Path) -> tuple[str, ...]:
 
 def _drop_ins(path: Path) -> list[Path]:
     """In the order in which systemd reads them: by name; of one name the highest folder's."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for folder in _places(path):
         for file in Path(folder, f"{path.name}.d").glob("*.conf"):
-            found.setdefault(file.name, file)
-    return [found[name] for name in sorted(found)]
+            files.setdefault(file.name, file)
+    return [files[name] for name in sorted(files)]
 
 
-def _enabled(path: Path, name: str) -> tuple[str, ...]:
+def _enabled_instances(path: Path, name: str) -> tuple[str, ...]:
     """The instances of a template that some target wants."""
     links = [
         os.path.basename(link)
@@ -88,18 +88,18 @@ def _enabled(path: Path, name: str) -> tuple[str, ...]:
         for link in glob.glob(f"{glob.escape(folder)}/*.wants/{glob.escape(name)}@*.service")
     ]
     names = {link.partition("@")[2].removesuffix(".service") for link in links}
-    return tuple(sorted(names - {""}, key=lambda one: (not one.isdecimal(), one.zfill(9))))
+    return tuple(sorted(names - {""}, key=lambda name: (not name.isdecimal(), name.zfill(9))))
 
 
 def _variables(unit: UnitText, path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     """What its environment files set, and which of them are not there or not for us."""
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     missing = []
-    for value in unit.every("Service", "EnvironmentFile"):
+    for value in unit.values("Service", "EnvironmentFile"):
         file = value.removeprefix("-")
         try:
-            found |= assignments(_read(Path(file), path))
+            variables |= assignments(_read(Path(file), path))
         except (ConfigError, NotPermittedError):
             # The unit names it all the same: what it would set is asked for where it is needed.
             missing.append(file)
-    return found, tuple(missing)
+    return variables, tuple(missing)

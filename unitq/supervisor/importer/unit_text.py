@@ -26,17 +26,17 @@ class UnitText:
         """`texts`: pairs of a file's path and its text. Raises ConfigError."""
         self.lines = [line for file, text in texts for line in _lines(file, text)]
 
-    def every(self, section: str, name: str) -> list[str]:
+    def values(self, section: str, name: str) -> list[str]:
         """Returns the values of a directive; an empty one takes those before it back."""
-        found: list[str] = []
+        values: list[str] = []
         for line in self.lines:
             if line.section == section and line.name == name:
-                found = [*found, line.value] if line.value else []
-        return found
+                values = [*values, line.value] if line.value else []
+        return values
 
     def last(self, section: str, name: str) -> str:
         """Returns the value that counts; empty: there is none."""
-        return (self.every(section, name) or [""])[-1]
+        return (self.values(section, name) or [""])[-1]
 
     def names(self, section: str) -> list[str]:
         """Returns the directives of a section, each once."""
@@ -50,7 +50,7 @@ def looks_like_unit(name: str, text: str) -> bool:
 
 
 def _lines(file: str, text: str) -> list[Line]:
-    found: list[Line] = []
+    directives: list[Line] = []
     wrong: list[str] = []
     section = ""
     waiting = ""  # what a backslash at a line's end joins to the next
@@ -72,8 +72,8 @@ def _lines(file: str, text: str) -> list[Line]:
         if not equals or not section:
             wrong.append(f"line {number}: neither a [Section] nor a directive")
             continue
-        found.append(Line(section, name.strip(), value.strip(), file))
+        directives.append(Line(section, name.strip(), value.strip(), file))
     if wrong:
         hint = "a unit file has [Service] and lines such as ExecStart=/usr/bin/worker"
         raise mistakes(file, wrong, hint)
-    return found
+    return directives

@@ -14,10 +14,12 @@ from unitq.errors import ConfigError, PreflightError
 from unitq.linux import files
 from unitq.linux.folder import SharedError, alone, words
 from unitq.linux.trust import ROOT, resolve
+from unitq.supervisor.conf import convert
 from unitq.supervisor.conf import files as conf_files
 from unitq.supervisor.conf.ini import Ini
 from unitq.supervisor.conf.programs import include_patterns, read
-from unitq.supervisor.takeover.autostart_edit import switched_off
+from unitq.supervisor.takeover.autostart_edit import OPTION
+from unitq.supervisor.takeover.autostart_edit import switch_off as edit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,23 +62,23 @@ def switch_off(
 
     The running one goes by what it has read before. Raises PreflightError, having changed nothing.
     """
-    found = load(path, environment)
-    texts = {file: conf_files.read(Path(file)) for file in found.ini.sources}
-    changed = switched_off(texts, found.ini, sections)
+    conf = load(path, environment)
+    texts = {file: conf_files.read(Path(file)) for file in conf.ini.sources}
+    changed = edit(texts, conf.ini, sections)
     kept = []
     for file, text in changed.items():
-        with _nothing_changed(file, sections), _place(file) as (folder, name):
+        with _as_preflight(file, sections), _place(file) as (folder, name):
             there = folder.read(name, conf_files.FILE_MAX)
             if there.content.decode() != texts[file]:
                 raise ConfigError(f"{file} has just been changed", hint="call this again")
-            copy = copy_for(found, file)
+            copy = copy_for(conf, file)
             if not folder.exists(copy.name):
                 folder.replace(copy.name, there.content, there.mode, there.owner)
             folder.replace(name, text.encode(), there.mode, there.owner)
         kept.append(Kept(str(copy.with_name(name)), str(copy)))
     again = load(path, environment)
     on = _on(again.read, sections)
-    if on or set(again.ini.sources) != set(found.ini.sources):
+    if on or set(again.ini.sources) != set(conf.ini.sources):
         for file in changed:
             with _place(file) as (folder, name):
                 there = folder.read(name, conf_files.FILE_MAX)
@@ -96,23 +98,24 @@ def _place(file: str) -> Iterator[tuple[Folder, str]]:
     What a link leads to is changed, and the link stays. Raises SharedError where another account
     than root could put something else there. One that only owns the file itself cannot.
     """
-    with resolve(file) as found:
-        path = found.path
-        control = next((each for each in found.controls if each.path != path), None)
+    with resolve(file) as walk:
+        path = walk.path
+        controls = (control for control in walk.controls if control.path != path)
+        control = next(controls, None)
         if os.geteuid() == ROOT and control:
             raise SharedError(control, path)
     with alone(os.path.dirname(path)) as folder:
         yield folder, os.path.basename(path)
 
 
-def refused(found: Configuration, sections: Sequence[str]) -> tuple[str, ...]:
-    """Why autostart of these is not switched off here, and what to type; nothing: it can be.
+def refusals(conf: Configuration, sections: Sequence[str]) -> tuple[str, ...]:
+    """Returns why autostart of these is not switched off here, and what to type; empty: it can be.
 
     Raises NotPermittedError and PreflightError where a file cannot be looked at.
     """
     wrong: dict[str, None] = {}
     for section in sections:
-        file = _file(found, section)
+        file = _file(conf, section)
         with files.preflight_errors("cannot switch autostart off"):
             try:
                 with _place(file):
@@ -122,10 +125,10 @@ def refused(found: Configuration, sections: Sequence[str]) -> tuple[str, ...]:
     return tuple(wrong)
 
 
-def _file(found: Configuration, section: str) -> str:
+def _file(conf: Configuration, section: str) -> str:
     """The file that has a section's autostart, or would get it."""
-    own = found.ini.sections[section].get("autostart")
-    return own.file if own else found.ini.files[section]
+    own = conf.ini.sections[section].get("autostart")
+    return own.file if own else conf.ini.files[section]
 
 
 def _by_hand(file: str, sections: Sequence[str], error: SharedError) -> tuple[str, str]:
@@ -133,12 +136,12 @@ def _by_hand(file: str, sections: Sequence[str], error: SharedError) -> tuple[st
     why = f"{file}: root does not switch autostart off there: {error.control.path} {who}"
     return (
         f"{why}, who could lead what root writes to another file",
-        f"type autostart=false into {names} there, as its owner; then the same command goes on",
+        f"type autostart=false into {names} there, as its owner; then the same command continues",
     )
 
 
 @contextmanager
-def _nothing_changed(file: str, sections: Sequence[str]) -> Iterator[None]:
+def _as_preflight(file: str, sections: Sequence[str]) -> Iterator[None]:
     with files.preflight_errors("cannot switch autostart off"):
         try:
             yield
@@ -148,80 +151,38 @@ def _nothing_changed(file: str, sections: Sequence[str]) -> Iterator[None]:
 
 
 def way_back(path: Path, environment: Mapping[str, str], section: str) -> list[str]:
-    """What to type to have a program's autostart as it was; nothing where it is.
+    """Returns what to type to have a program's autostart as it was; nothing where it is.
 
-    The whole file is put back where nothing else in it was changed, and else this one line.
+    sed(1) goes by what stands there and not by the number of a line, which somebody else may move.
     """
-    found = load(path, environment)
-    if section in _on(found.read, [section]):
+    conf = load(path, environment)
+    file = _file(conf, section)
+    target, copy = Path(os.path.realpath(file)), copy_for(conf, file)
+    if _on(conf.read, [section]):
         return []
-    file = _file(found, section)
-    target, copy = Path(os.path.realpath(file)), copy_for(found, file)
-    if refused(found, [section]):
-        # Somebody else could have put something in the copy's place: nothing there is typed.
+    if refusals(conf, [section]):
+        # Another account could have put something in the copy's place: nothing there is typed.
         return [f"# autostart of [{section}] in {target} again as it was"]
     if not os.path.exists(copy):
         return []
-    before = conf_files.read(copy)
-    ini = Ini()
-    ini.read(before, file)
-    now = conf_files.read(target)
-    if switched_off({file: before}, ini, [section]) == {file: now}:
-        return [shlex.join(["mv", str(copy), str(target)])]
-    edit = _edit(section, before, now)
-    if edit is None:
-        return [f"# autostart of [{section}] in {target} again as in {copy}"]
-    return [shlex.join(["sed", "-i", edit, str(target)])]
+    before = Ini()
+    before.read(conf_files.read(copy), file)
+    was = before.get(section, OPTION)
+    if was and was.value.lower() in convert.FALSE:
+        return []
+    header = re.sub(r"([][\\/.*+?^$(){}|])", r"\\\1", f"[{section}]")
+    script = rf"/^\s*{header}/,/^\s*\[/s/^(\s*{OPTION}\s*[=:]\s*)false/\1true/I"
+    return [shlex.join(["sed", "-Ei", script, str(target)])]
 
 
-def _edit(section: str, before: str, now: str) -> str | None:
-    """What sed(1) does to the text as it is now, so that this section is as it was before.
-
-    None: a person has to look. It goes by what stands there and not by the number of a line, which
-    somebody else may move until it is typed.
-    """
-    if "\r" in before + now:
-        return None
-    was, there = _autostart(section, before), _autostart(section, now)
-    header = f"[{section}]"
-    if there is None or not there.isprintable() or not (was or "").isprintable():
-        return None
-    lines = now.split("\n")
-    begins = [number for number, line in enumerate(lines) if line.startswith(header)]
-    if len(begins) != 1:
-        return None
-    end = next(
-        (number for number in range(begins[0] + 1, len(lines)) if lines[number].startswith("[")),
-        len(lines),
-    )
-    if lines[begins[0] : end].count(there) != 1:
-        return None
-    line = _escaped(there)
-    if was is None:
-        what = f"/^{line}$/d"
-    else:
-        new = re.sub(r"([&/\\])", r"\\\1", was)
-        what = f"s/^{line}$/{new}/"
-    return f"/^{_escaped(header)}/,/^\\[/{{{what}}}"
-
-
-def _autostart(section: str, text: str) -> str | None:
-    """The line of a section's own autostart; None: it has none."""
-    ini = Ini()
-    ini.read(text, "")
-    own = ini.sections.get(section, {}).get("autostart")
-    return None if own is None else text.split("\n")[own.line - 1]
-
-
-def _escaped(text: str) -> str:
-    """What matches just this text in sed's basic regular expressions, between slashes."""
-    return re.sub(r"([][\\/.*^$])", r"\\\1", text)
-
-
-def _on(found: Read, sections: Iterable[str]) -> list[str]:
+def _on(read_in: Read, sections: Iterable[str]) -> list[str]:
     wanted = set(sections)
     return sorted(
-        {one.section for one in found.programs if one.section in wanted and one.settings.autostart}
+        {
+            program.section
+            for program in read_in.programs
+            if program.section in wanted and program.settings.autostart
+        }
     )
 
 
@@ -233,14 +194,14 @@ def copy_of(target: Path, patterns: Iterable[str]) -> Path:
     return copy
 
 
-def copy_for(found: Configuration, file: str) -> Path:
+def copy_for(conf: Configuration, file: str) -> Path:
     """The same for a file of this configuration."""
-    return copy_of(Path(os.path.realpath(file)), _patterns(found))
+    return copy_of(Path(os.path.realpath(file)), _patterns(conf))
 
 
-def _patterns(found: Configuration) -> tuple[str, ...]:
+def _patterns(conf: Configuration) -> tuple[str, ...]:
     """The globs of [include], as whole paths; also with the folder that a link leads to."""
-    base = os.path.dirname(os.path.abspath(found.path))
-    every = [os.path.join(base, pattern) for pattern in include_patterns(found.ini, found.around)]
-    real = [os.path.join(os.path.realpath(os.path.dirname(p)), os.path.basename(p)) for p in every]
-    return tuple(dict.fromkeys([*every, *real]))
+    base = os.path.dirname(os.path.abspath(conf.path))
+    whole = [os.path.join(base, pattern) for pattern in include_patterns(conf.ini, conf.around)]
+    real = [os.path.join(os.path.realpath(os.path.dirname(p)), os.path.basename(p)) for p in whole]
+    return tuple(dict.fromkeys([*whole, *real]))

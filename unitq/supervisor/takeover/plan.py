@@ -20,8 +20,8 @@ from unitq.presets import NONE
 from unitq.revisions import state
 from unitq.supervisor.conf import files as conf_files
 from unitq.supervisor.conf.server import addresses
-from unitq.supervisor.importer.recognise import recogniser
-from unitq.supervisor.importer.translate import Wishes, translate
+from unitq.supervisor.importer.recognise import Wishes, recogniser
+from unitq.supervisor.importer.translate import translate
 from unitq.supervisor.takeover import autostart
 from unitq.supervisor.takeover.answering import accounts, expected
 from unitq.supervisor.takeover.rpc import Supervisord
@@ -170,7 +170,7 @@ def plan(
         )
     allowed = max_unavailable or app.rollout.max_unavailable
     wrong += _in_the_way(conf, moves, allowed)
-    wrong += autostart.refused(conf, [move.section for move in moves if move.autostart])
+    wrong += autostart.refusals(conf, [move.section for move in moves if move.autostart])
     if wrong:
         raise PreflightError(
             f"{app.name}: cannot be taken over; nothing was changed", problems=tuple(wrong)
@@ -189,7 +189,7 @@ def plan(
 def _workers(scope: Scope, conf: Configuration) -> Iterable[tuple[Program, list[str]]]:
     """Each program with the workers that an import makes of it."""
     wishes = Wishes(str(conf.path), scope.app, None, scope.user)
-    report = translate(conf.ini, conf.read, wishes, recogniser(scope)).report
+    report = translate(conf.ini, conf.read, wishes, recogniser(scope.presets())).report
     sections = {program.section for program in conf.read.programs}
     parts = [part for part in report.parts if part.section in sections]
     return zip(conf.read.programs, (part.workers for part in parts), strict=True)

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from supervisor.options import make_namespec, split_namespec
 
 from unitq.model.names import InstanceName, instances
-from unitq.supervisor.ctl.names import Names, Process, Wanted, counted, joined, split
+from unitq.supervisor.ctl.names import (
+    Names,
+    Process,
+    Wanted,
+    numbered_name,
+    process_name,
+    split_name,
+)
 
 
 def names(wanted: dict[str, dict[str, int]], *more: str, **said: str) -> Names:
@@ -38,15 +45,15 @@ TWO = {"shop": {"sms": 2, "mail": 1}, "blog": {"sms": 1, "feed": 2}}
 
 @given(st.text("ab:*", max_size=6))
 def test_a_name_is_split_as_supervisor_splits_it(name: str) -> None:
-    group, process_name = split(name)
-    assert (group, process_name) == split_namespec(name)
-    if process_name is not None:
-        assert joined(group, process_name) == make_namespec(group, process_name)
+    group, process = split_name(name)
+    assert (group, process) == split_namespec(name)
+    if process is not None:
+        assert process_name(group, process) == make_namespec(group, process)
 
 
 def test_what_instances_are_called() -> None:
     found = names(ONE)
-    assert [found.of(one) for one in found.ordered()] == [
+    assert [found.of(one) for one in found.in_order()] == [
         "mail", "shop-push:shop-push_00", "shop-push:shop-push_01", "shop-push:shop-push_02",
         "sms:sms_00", "sms:sms_01",
     ]  # fmt: skip
@@ -54,7 +61,7 @@ def test_what_instances_are_called() -> None:
 
 def test_a_worker_that_two_apps_have_is_called_by_its_app() -> None:
     found = names(TWO)
-    assert [found.of(one) for one in found.ordered()] == [
+    assert [found.of(one) for one in found.in_order()] == [
         "blog:sms", "feed:feed_00", "feed:feed_01", "mail", "shop:sms_00", "shop:sms_01",
     ]  # fmt: skip
 
@@ -71,7 +78,7 @@ def test_one_that_is_there_for_a_while_renames_no_other() -> None:
 @pytest.mark.parametrize("wanted", [ONE, TWO])
 def test_every_name_that_status_shows_leads_back(wanted: dict[str, dict[str, int]]) -> None:
     found = names(wanted)
-    for one in found.ordered():
+    for one in found.in_order():
         back = found.find(found.of(one))
         assert back.processes == (one,)
         assert back.single
@@ -179,14 +186,14 @@ def test_the_others_count_on_from_the_first_name() -> None:
         ("q:9", "q:11"), ("q2:q2-1-x", "q2:q2-3-x"), ("shop:mail", "shop:mail_02"),
         ("mail", "mail:mail_02"), ("worker7", "worker7:worker9"),
     ):  # fmt: skip
-        assert counted(first, 1) == first
-        assert counted(first, 3) == third
+        assert numbered_name(first, 1) == first
+        assert numbered_name(first, 3) == third
 
 
 def test_the_names_of_a_worker_that_has_some() -> None:
     found = names({"app": {"web": 3, "mail": 1, "sms": 2}}, web="tornado:tornado-8000",
                   mail="shop:mail", sms="shop:sms_1")  # fmt: skip
-    assert [found.of(one) for one in found.ordered()] == [
+    assert [found.of(one) for one in found.in_order()] == [
         "shop:mail", "shop:sms_1", "shop:sms_2",
         "tornado:tornado-8000", "tornado:tornado-8001", "tornado:tornado-8002",
     ]  # fmt: skip
@@ -204,11 +211,11 @@ def test_the_names_of_a_worker_that_has_some() -> None:
 
 def test_a_name_that_two_would_have_is_nobodys() -> None:
     found = names({"shop": {"a": 2, "b": 2}}, a="x:x_1", b="x:x_2")
-    assert [found.of(one) for one in found.ordered()] == [
+    assert [found.of(one) for one in found.in_order()] == [
         "shop:a_01", "shop:b_00", "x:x_1", "x:x_3",
     ]  # fmt: skip
     assert not found.find("x:x_2").processes
-    for one in found.ordered():
+    for one in found.in_order():
         assert found.find(found.of(one)).processes in ((one,), ())
     found = names({"shop": {"a": 2, "a_00": 1}})
     assert found.find("shop:a_00").processes == ()

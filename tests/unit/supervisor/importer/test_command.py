@@ -11,7 +11,7 @@ from tests.unit.cli.test_cli import Done, unitq
 from unitq.config.parse import parse
 from unitq.errors import Exit
 from unitq.model.app import KillMode
-from unitq.supervisor.importer.toml_draft import uncommented
+from unitq.supervisor.importer.draft import uncomment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ def test_only_comments_are_written_too(unitq: Command, tmp_path: Path) -> None:
     assert "wrote unitq.toml: take the # away from what is to run" in done.stdout
     text = (tmp_path / "unitq.toml").read_text()
     assert "\n[workers" not in text
-    app = parse(uncommented(text), source="x", presets=PRESETS)
+    app = parse(uncomment(text), source="x", presets=PRESETS)
     assert [one.name for one in app.workers] == ["w", "nginx"]
 
 

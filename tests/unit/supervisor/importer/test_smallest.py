@@ -15,9 +15,9 @@ from unitq.supervisor.conf.ini import Ini
 from unitq.supervisor.conf.programs import read
 from unitq.supervisor.conf.section import Surroundings
 from unitq.supervisor.importer import procfile
-from unitq.supervisor.importer.detect import Looks
-from unitq.supervisor.importer.toml_draft import uncommented
-from unitq.supervisor.importer.translate import Imported, Wishes, translate
+from unitq.supervisor.importer.draft import uncomment
+from unitq.supervisor.importer.recognise import Looks, Wishes
+from unitq.supervisor.importer.translate import Imported, translate
 
 HOMES = {"app": "/home/app"}
 
@@ -42,7 +42,7 @@ def of(
     found: Imported, heads: dict[str, str] | None = None, *, errors: frozenset[str] = frozenset()
 ) -> tuple[Worker, ...]:
     """Its workers, with those that are comments where nothing else is there."""
-    text = found.text if found.report.written else uncommented(found.text)
+    text = found.text if found.report.written else uncomment(found.text)
     workers = parse(text, source="unitq.toml", presets=PRESETS).workers
     app = parse(text, source="unitq.toml", presets=PRESETS)
     seen = {worker.name: Seen(heads or {}) for worker in workers}
@@ -57,7 +57,7 @@ def program(command: str, *options: str, directory: str = "/srv/a") -> str:
 
 
 def decisions(found: Imported) -> str:
-    return " ".join(found.report.decided())
+    return " ".join(found.report.by_decision())
 
 
 # --- whose rights ---------------------------------------------------------------------------------
@@ -244,8 +244,6 @@ def test_a_loop_around_a_worker_is_what_systemd_does(script: str) -> None:
     [
         ('bash -c "while true; do php artisan schedule:run; sleep 60; done"',
          "php artisan schedule:run", 60),
-        ("watch -n 60 php artisan schedule:run", "php artisan schedule:run", 60),
-        ("/usr/bin/watch --interval=5 -t 'bin/a && bin/b'", '/bin/sh -c "bin/a && bin/b"', 5),
         ('sh -c "while :; do /srv/a/report >> /var/log/r; sleep 5m; done"',
          '/bin/sh -c "/srv/a/report >> /var/log/r"', 300),
         ('sudo -u app bash -c "while sleep 10; do bin/poll; done"', "bin/poll", 10),

@@ -194,7 +194,8 @@ def test_a_template_is_a_worker_for_each_queue_that_is_enabled(
     assert (mail.directory, mail.stop_signal, mail.stop_timeout.seconds) == (
         *("/var/www/app", "SIGTERM", 605),
     )
-    assert "SIGINT to every process, which is not known to let a job finish" in said
+    explained = " ".join(unitq("import", "queue-worker@.service", "--explain").stderr.split())
+    assert "The unit: SIGINT to every process, and 90s for the job; it ended the job" in explained
     assert "Restart=on-failure" in said
     assert "Requires=redis-server.service is Wants= here" in said
     assert dict(mail.unit)["Wants"] == ("redis-server.service",)

@@ -29,8 +29,9 @@ from unitq.errors import ConfigError
 from unitq.supervisor.conf.ini import Ini
 from unitq.supervisor.conf.programs import read
 from unitq.supervisor.conf.section import Surroundings
-from unitq.supervisor.conf.symbols import LETTERS, filled, numbered
-from unitq.supervisor.importer.translate import Imported, Wishes, translate
+from unitq.supervisor.conf.symbols import fill, numbered_line, sign
+from unitq.supervisor.importer.recognise import Wishes
+from unitq.supervisor.importer.translate import Imported, translate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,11 +109,13 @@ SHOW = "import json,os,sys; print(json.dumps([sys.argv[1:], os.environ.get('NUMB
 
 
 @pytest.mark.parametrize("start", [0, 1, 2, 30, 999])
-@pytest.mark.parametrize("spec", ["d", "02d", "s", "05d", "3d", "x", "04x", "X", "o", "i", "u"])
+@pytest.mark.parametrize("spec", ["d", "02d", "s", "05d", "0d", "i", "03u"])
 def test_each_instance_gets_the_number_that_supervisor_gave(start: int, spec: str) -> None:
-    words = [sys.executable, "-c", SHOW, f"a{LETTERS[0]}b", "$x `y` \"z\" 'q' \\", "plain"]
-    written, shell = numbered(words, [("NUMBER", f"n {LETTERS[0]}")], [spec], start)
-    assert shell is (start != 1 or spec not in ("d", "s", "i", "u"))
+    number = sign("process_num", spec)
+    assert number
+    words = [sys.executable, "-c", SHOW, f"a{number}b", "$x `y` \"z\" 'q' \\", "plain"]
+    written, shell = numbered_line(words, [("NUMBER", f"n {number}")], start)
+    assert shell is (start != 1 or spec not in ("d", "s", "i", "0d"))
     for instance in (1, 2, 12):
         arguments = plainly(split(written, instance))
         done = subprocess.run(
@@ -122,9 +125,22 @@ def test_each_instance_gets_the_number_that_supervisor_gave(start: int, spec: st
             check=True,
             timeout=30,
         )
-        expected = [filled(word, [spec], start + instance - 1) for word in words[3:]]
-        number = f"n {f'%{spec}' % (start + instance - 1)}"
-        assert json.loads(done.stdout) == [expected, number]
+        expected = [fill(word, start + instance - 1) for word in words[3:]]
+        assert expected[0] == f"a{f'%{spec}' % (start + instance - 1)}b"
+        assert json.loads(done.stdout) == [expected, f"n {expected[0][1:-1]}"]
+
+
+@pytest.mark.parametrize("spec", ["5d", "x", "04x", "X", "o", "010d", "+d"])
+def test_what_is_no_plain_number_makes_a_worker_each(spec: str) -> None:
+    assert sign("process_num", spec) is None
+    found = imported(
+        f"[program:p]\ncommand=/bin/x %(process_num){spec}\ndirectory=/srv\nnumprocs=2\n"
+        "process_name=%(process_num)d\nnumprocs_start=9\n"
+    )
+    workers = parse(found.text, source="unitq.toml").workers
+    assert [worker.command.split() for worker in workers] == [
+        f"/bin/x {f'%{spec}' % number}".split() for number in (9, 10)
+    ]
 
 
 # --- shells ---------------------------------------------------------------------------------------
@@ -386,7 +402,7 @@ def test_any_file_is_an_error_with_a_place_or_a_valid_unitq_toml(text: str) -> N
     except ConfigError:
         return
     assert found.report.text()
-    json.dumps(found.report.document())
+    json.dumps(found.report.to_json())
     if re.search(r"(?m)^\[workers\.", found.text):
         app = parse(found.text, source="unitq.toml", presets=PRESETS)
         assert app.workers

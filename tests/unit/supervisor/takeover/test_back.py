@@ -30,45 +30,46 @@ def typed(commands: list[str]) -> None:
         subprocess.run(["/bin/sh", "-ec", command], check=True, timeout=30)
 
 
+def autostarts(conf: Path) -> dict[str, bool]:
+    programs = autostart.load(conf, {}).read.programs
+    return {program.name: program.settings.autostart for program in programs}
+
+
 @pytest.mark.parametrize("first", ["", "autostart=true", "autostart = yes ; at a boot"])
 @pytest.mark.parametrize("second", ["", " AUTOSTART : on ; a/b & c\\d [e] $f* .^", "priority=1"])
-def test_one_program_of_a_file_with_several(tmp_path: Path, first: str, second: str) -> None:
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_one_program_of_a_file_with_several(
+    tmp_path: Path, first: str, second: str, end: str
+) -> None:
     conf = tmp_path / "s.conf"
-    before = TWO.format(a=first, b=second)
-    conf.write_text(before)
-    autostart.switch_off(conf, {}, ["program:a"])
-    only = conf.read_text()
-    autostart.switch_off(conf, {}, ["program:b"])
-    both = conf.read_text()
-    assert before != only != both
-    back = autostart.way_back(conf, {}, "program:b")
-    assert not back[0].startswith("#"), back
-    typed(back)
-    assert conf.read_text() == only
+    before = TWO.format(a=first, b=second).replace("\n", end)
+    conf.write_bytes(before.encode())
+    autostart.switch_off(conf, {}, ["program:a", "program:b"])
+    off = conf.read_bytes()
+    assert autostarts(conf) == {"a": False, "b": False, "ab": True}
+    typed(autostart.way_back(conf, {}, "program:b"))
+    assert autostarts(conf) == {"a": False, "b": True, "ab": True}
     assert autostart.way_back(conf, {}, "program:b") == []
-    # The other one is the last, so the whole file is put back.
-    back = autostart.way_back(conf, {}, "program:a")
-    assert back == [f"mv {conf}.before-unitq {conf}"]
-    typed(back)
-    assert conf.read_text() == before
+    typed(autostart.way_back(conf, {}, "program:a"))
+    assert autostarts(conf) == {"a": True, "b": True, "ab": True}
+    # Nothing but the two values has changed.
+    assert conf.read_bytes() == off.replace(b"false", b"true")
 
 
 def test_lines_that_came_later_stay(tmp_path: Path) -> None:
     conf = tmp_path / "s.conf"
     conf.write_text(TWO.format(a="", b="autostart=true"))
     autostart.switch_off(conf, {}, ["program:a", "program:b"])
-    conf.write_text("; new\n[program:c]\nautostart=false\ncommand=z\n" + conf.read_text())
+    more = "; new\n[program:c]\nautostart=false\ncommand=z\n"
+    conf.write_text(more + conf.read_text())
     for section in ("program:a", "program:b"):
         typed(autostart.way_back(conf, {}, section))
-    assert conf.read_text() == "; new\n[program:c]\nautostart=false\ncommand=z\n" + TWO.format(
-        a="", b="autostart=true"
-    )
+    assert conf.read_text().startswith(more)
+    assert autostarts(conf) == {"a": True, "b": True, "ab": True, "c": False}
 
 
-def test_what_cannot_be_typed_is_said(tmp_path: Path) -> None:
-    """sed(1) would leave half a line end."""
+def test_what_was_off_before_stays_off(tmp_path: Path) -> None:
     conf = tmp_path / "s.conf"
-    conf.write_bytes(TWO.format(a="", b="").replace("\n", "\r\n").encode())
-    autostart.switch_off(conf, {}, ["program:a", "program:b"])
-    (back,) = autostart.way_back(conf, {}, "program:b")
-    assert back == f"# autostart of [program:b] in {conf} again as in {conf}.before-unitq"
+    conf.write_text(TWO.format(a="autostart=off", b=""))
+    autostart.switch_off(conf, {}, ["program:b"])
+    assert autostart.way_back(conf, {}, "program:a") == []
