@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from unitq.queues.queue_list import Look as QueueLook
     from unitq.queues.queue_list import QueueList
     from unitq.revisions.model import Revision
-    from unitq.rollout.check import Checked
+    from unitq.rollout.check import CheckResult
     from unitq.rollout.control import Holder
     from unitq.rollout.control import Status as RolloutStatus
     from unitq.rollout.operation import Operation
@@ -284,7 +284,7 @@ class App:
 
         return json_schema()
 
-    def check(self, *, redis: bool = False) -> Checked:
+    def check(self, *, redis: bool = False) -> CheckResult:
         """Looks for mistakes in unitq.toml and on this machine; changes nothing."""
         from unitq.rollout.check import check
 
@@ -294,7 +294,7 @@ class App:
         """Returns the units that a deploy would install now; writes them where `output` says."""
         from unitq.rollout import wanted_units
 
-        units = wanted_units.as_deployed(self.scope, self.scope.load()[0]).units
+        units = wanted_units.units_to_deploy(self.scope, self.scope.load()[0]).units
         if output is not None:
             wanted_units.write(units, output)
         return units

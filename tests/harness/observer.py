@@ -4,7 +4,8 @@ It shares nothing with unitq, not even a process with the test: its own bus conn
 clock, its own reading of the cgroup files. Three accounts go into one file, and a promise must
 hold in each of them:
 
-- a sample every 50 ms: the state of each unit (one D-Bus call) and the processes of each cgroup;
+- a sample every 50 ms, once there are units: the state of each (one D-Bus call) and the processes
+  of each cgroup;
 - every PropertiesChanged of a unit and every JobRemoved, so that what happens between two samples
   is seen as well;
 - systemd's own timestamps in these signals (when a unit became active, when it ceased to be), so
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from typing import Self
 
 INTERVAL = 0.05
+# Where no unit is: the first one wakes it, and the other scope's observer costs a test nothing.
+IDLE = 0.25
 
 _SYSTEMD = b"org.freedesktop.systemd1"
 _OBJECT = b"/org/freedesktop/systemd1"
@@ -252,6 +255,7 @@ class _Watch:
         self._below = Path("unitq.slice", below)
         self._last_units: dict[str, list[str]] | None = None
         self._last_cgroups: dict[str, list[int]] | None = None
+        self._sampled = 0.0
         self._ready = False
         self._stopped = False
         self._write("start", app=app, user=user)
@@ -269,11 +273,13 @@ class _Watch:
             if last:
                 break
             # Late samples are not made up for: a burst of them would say nothing new.
-            due = max(due + self._interval, time.monotonic())
+            idle = self._last_units == {} and not self._last_cgroups
+            due = max(due + (IDLE if idle else self._interval), time.monotonic())
             self._listen_until(due)
         self._write("end")
 
     def _sample(self) -> None:
+        self._sampled = time.monotonic()
         units = self._units()
         cgroups = self._cgroups()
         news: dict[str, Any] = {}
@@ -327,9 +333,13 @@ class _Watch:
             readable, _, _ = select.select([self._bus.descriptor()], [], [], left)
             if readable:
                 try:
-                    self._note(self._bus.listen())
+                    heard = self._bus.listen()
+                    self._note(heard)
                 except Exception as error:  # noqa: BLE001  (as above)
                     self._lost(error)
+                    continue
+                if heard:
+                    due = min(due, self._sampled + self._interval)
 
     def _note(self, heard: list[tuple[bytes, bytes, Any]]) -> None:
         from pystemd.dbuslib import path_decode

@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,7 +86,14 @@ def room_of(test: str) -> str:
     return "/".join(file.split("/")[:3]) if file.startswith(f"{UNIT}/") else file
 
 
-def by_file(tests: Iterable[str], seconds: Mapping[str, float]) -> dict[str, list[str]]:
+def costs(tests: Iterable[str], seconds: Mapping[str, float]) -> dict[str, float]:
+    """Returns the seconds of each test: all of a file take the same share of what it takes."""
+    tests = list(tests)
+    counts = Counter(map(file_of, tests))
+    return {test: seconds.get(file_of(test), UNKNOWN) / counts[file_of(test)] for test in tests}
+
+
+def by_file(tests: Mapping[str, float]) -> dict[str, list[str]]:
     """Returns the tests in groups, by name, of at most MOST seconds each.
 
     Those of a long file are dealt out like cards: each group gets its share of the cases of one
@@ -98,11 +105,12 @@ def by_file(tests: Iterable[str], seconds: Mapping[str, float]) -> dict[str, lis
     groups = {}
     short = {}
     for file, members in files.items():
-        took = seconds.get(file, UNKNOWN)
-        count = min(len(members), math.ceil(took / MOST)) if file in seconds else 1
-        if took < MOST / 2:
-            short[file] = took
-        for number in range(count) if file not in short else ():
+        seconds = sum(tests[test] for test in members)
+        if seconds < MOST / 2:
+            short[file] = seconds
+            continue
+        count = min(len(members), math.ceil(round(seconds / MOST, 3)))
+        for number in range(count):
             name = file if count == 1 else f"{file} ({number + 1} of {count})"
             groups[name] = members[number::count]
     for together in packed(short):
@@ -125,7 +133,7 @@ def packed(seconds: Mapping[str, float]) -> list[list[str]]:
     return [names for _, names in groups]
 
 
-def by_framework(tests: Iterable[str], _seconds: Mapping[str, float]) -> dict[str, list[str]]:
+def by_framework(tests: Iterable[str]) -> dict[str, list[str]]:
     """Returns the tests in groups by their parameter, the framework; or by their own name."""
     groups = defaultdict(list)
     for test in tests:
@@ -134,17 +142,9 @@ def by_framework(tests: Iterable[str], _seconds: Mapping[str, float]) -> dict[st
     return dict(groups)
 
 
-def by_test(tests: Iterable[str], _seconds: Mapping[str, float]) -> dict[str, list[str]]:
+def by_test(tests: Iterable[str]) -> dict[str, list[str]]:
     """Returns a group for each test."""
     return {test.partition("::")[2]: [test] for test in tests}
-
-
-def expected(tests: Sequence[str], every: Iterable[str], seconds: Mapping[str, float]) -> float:
-    """Returns what a group takes: of each file its share."""
-    whole: dict[str, int] = defaultdict(int)
-    for test in every:
-        whole[file_of(test)] += 1
-    return sum(seconds.get(file_of(test), UNKNOWN) / whole[file_of(test)] for test in tests)
 
 
 class Suite:
@@ -239,18 +239,15 @@ class Suite:
         title: str,
         command: tuple[str, ...],
         tests: Sequence[str],
-        grouping: Callable[[Iterable[str], Mapping[str, float]], dict[str, list[str]]],
+        grouping: Callable[[Mapping[str, float]], dict[str, list[str]]],
         after: str = "",
     ) -> list[Job]:
+        every = costs(self._all(), self._seconds)
         return [
             Job(
-                f"{title}: {name}",
-                command,
-                expected(group, tests, self._seconds),
-                tuple(group),
-                after,
+                f"{title}: {name}", command, sum(every[test] for test in group), tuple(group), after
             )
-            for name, group in grouping(tests, self._seconds).items()
+            for name, group in grouping({test: every[test] for test in tests}).items()
         ]
 
     def _marked(self, mark: str) -> list[str]:

@@ -43,6 +43,7 @@ import pytest
 
 from tests.harness import leftovers
 from tests.harness.daily import SCOPES
+from tests.harness.forked import run_forked
 from tests.harness.observed import Record
 from tests.harness.observer import Observer
 from tests.harness.redis_server import RedisServer
@@ -271,6 +272,14 @@ class Scope:
         """The same in the background. `before` is a command that execs the rest, run as root."""
         argv = (*before, *self.prefix, *argv)
         return Running(argv, cwd, self.environment | dict(environment or {}))
+
+    def remove(self, app: str) -> Result:
+        """Run `unitq remove --yes`, in a process that costs little: every test ends with it."""
+        words = (*(("--user",) if self.user else ()), "-a", app, "remove", "--yes")
+        account = TESTER if self.user else "root"
+        return Result(
+            *run_forked(words, user=account, environment=self.environment, timeout=TIMEOUT)
+        )
 
     def systemctl(self, *arguments: str, check: bool = True) -> Result:
         """Run systemctl in this scope."""
@@ -626,7 +635,7 @@ class Site:
         self.let_go()
         problems = []
         if (self.scope.state_dir / self.app / "current").is_symlink():
-            result = self.unitq("-a", self.app, "remove", "--yes", cwd=Path("/"))
+            result = self.scope.remove(self.app)
             if result.code != 0:
                 problems.append(f"unitq remove: {result}")
         stay = leftovers.wait_gone(self.workers, 5.0)

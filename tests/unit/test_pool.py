@@ -21,7 +21,7 @@ from tests.harness.suite import (
     by_file,
     by_framework,
     by_test,
-    expected,
+    costs,
     measured,
     packed,
 )
@@ -74,25 +74,26 @@ def test_what_failed_is_read_from_the_summary(line: str, found: str | None) -> N
 def test_long_files_are_dealt_out_and_no_test_is_forgotten() -> None:
     tests = [f"tests/{file}.py::t[{n}]" for file in ("long", "short", "new") for n in range(7)]
     seconds = {"tests/long.py": 2 * MOST + 1, "tests/short.py": MOST}
-    groups = by_file(tests, seconds)
-    assert sorted(groups) == [
-        "tests/long.py (1 of 3)", "tests/long.py (2 of 3)", "tests/long.py (3 of 3)",
-        "tests/new.py", "tests/short.py",
-    ]  # fmt: skip
+    cost = costs(tests, seconds)
+    assert sum(cost.values()) == pytest.approx(2 * MOST + 1 + MOST + UNKNOWN)
+    assert cost["tests/new.py::t[1]"] == pytest.approx(UNKNOWN / 7)
+    groups = by_file(cost)
+    new = [f"tests/new.py ({n} of 4)" for n in (1, 2, 3, 4)]
+    long = [f"tests/long.py ({n} of 3)" for n in (1, 2, 3)]
+    assert sorted(groups) == [*long, *new, "tests/short.py"]
     assert sorted(test for group in groups.values() for test in group) == sorted(tests)
-    assert [len(group) for group in groups.values()] == [3, 2, 2, 7, 7]
-    shares = [expected(group, tests, seconds) for group in groups.values()]
-    assert sum(shares) == pytest.approx(2 * MOST + 1 + MOST + UNKNOWN)
-    assert expected(groups["tests/new.py"], tests, seconds) == pytest.approx(UNKNOWN)
+    assert [len(groups[name]) for name in long] == [3, 2, 2]
     # Never more groups than tests.
-    assert len(by_file(tests[:1], {"tests/long.py": 1e6})) == 1
+    assert len(by_file({tests[0]: 1e6})) == 1
+    # What does not run today costs nothing.
+    assert list(by_file({test: cost[test] for test in tests[:2]})) == ["tests/long.py"]
 
 
-def test_short_files_share_a_sandbox_and_what_nobody_has_measured_has_its_own() -> None:
+def test_short_files_share_a_sandbox() -> None:
     seconds = {"a.py": MOST / 3, "b.py": MOST / 3, "c.py": MOST / 4, "d.py": 1.0, "long.py": MOST}
-    tests = [f"{file}::t[{n}]" for file in (*seconds, "new.py") for n in range(2)]
-    groups = by_file(tests, seconds)
-    assert sorted(groups) == ["a.py, b.py, c.py, d.py", "long.py", "new.py"]
+    tests = [f"{file}::t[{n}]" for file in seconds for n in range(2)]
+    groups = by_file(costs(tests, seconds))
+    assert sorted(groups) == ["a.py, b.py, c.py, d.py", "long.py"]
     assert sorted(test for group in groups.values() for test in group) == sorted(tests)
     assert packed({"a": MOST, "b": 1.0, "c": 2 * MOST, "d": MOST - 1}) == [["c"], ["a"], ["d", "b"]]
     assert packed({}) == []
@@ -119,11 +120,11 @@ def test_the_seconds_of_files_are_read_from_what_pytest_prints() -> None:
 
 def test_frameworks_and_reboots() -> None:
     tests = ["f.py::proof[rq]", "f.py::proof[celery]", "f.py::more[rq]", "f.py::alone"]
-    assert by_framework(tests, {}) == {
+    assert by_framework(tests) == {
         "rq": ["f.py::proof[rq]", "f.py::more[rq]"], "celery": ["f.py::proof[celery]"],
         "alone": ["f.py::alone"],
     }  # fmt: skip
-    assert list(by_test(tests, {}).values()) == [[test] for test in tests]
+    assert list(by_test(tests).values()) == [[test] for test in tests]
 
 
 # --- how it is run --------------------------------------------------------------------------------

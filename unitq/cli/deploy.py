@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from unitq.api import App, Deploy
     from unitq.cli.presenter import Screen
     from unitq.model.settings import Share
-    from unitq.rollout.check import Checked
+    from unitq.rollout.check import CheckResult
 
 
 @click.command(
@@ -57,7 +57,7 @@ def check(app: App, ask_redis: bool, as_json: bool) -> int:
     return presenter(as_json=as_json).show(app.check(redis=ask_redis), _check_lines)
 
 
-def _check_lines(checked: Checked) -> Iterator[str]:
+def _check_lines(checked: CheckResult) -> Iterator[str]:
     for finding in checked.findings:
         yield from finding.lines
     if checked.redis and checked.redis.reachable:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from unitq.context import Scope
-    from unitq.rollout.detach import Ended
+    from unitq.rollout.detach import UnitEnd
     from unitq.rollout.ledger import Story
     from unitq.systemd.manager import Systemd
 
@@ -30,7 +30,7 @@ class Followed(NamedTuple):
 
     app: str
     story: Story  # of the last rollout
-    last: Ended  # how the unit ended that ran it last
+    last: UnitEnd  # how the unit ended that ran it last
     unit: str  # that unit, where it did not end as the rollout did; empty: it did
     code: int  # what to exit with
     began: bool = True  # False: that command ended before it began a rollout
@@ -48,7 +48,7 @@ def follow(scope: Scope, show: Callable[[], None]) -> Followed:
     """
     app = scope.installed().app
     unit = names.rollout(app)
-    last = detach.ended(scope.systemd(), unit, show)
+    last = detach.wait_for_end(scope.systemd(), unit, show)
     if scope.user or os.geteuid() == 0:
         state.wait_until_idle(scope.layout, app, show)
     else:
@@ -86,7 +86,7 @@ def _wait_unseen(scope: Scope, app: str, show: Callable[[], None]) -> None:
         state.wait_for(story.pid if story and at_work else os.getpid(), _LOOK_AGAIN)
 
 
-def _failures(systemd: Systemd, app: str) -> Iterator[tuple[str, Ended]]:
+def _failures(systemd: Systemd, app: str) -> Iterator[tuple[str, UnitEnd]]:
     """Yields the units of members that have failed, and how."""
     # What else a member may start is none that one leaves and comes back to.
     for row in systemd.units(_units(app, ("deploy", "rollback"))):

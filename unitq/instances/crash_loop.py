@@ -31,8 +31,8 @@ class _Life(NamedTuple):
     restarted: bool
 
 
-def lives_known(events: Iterable[Event]) -> int:
-    """Returns how many lives are told of from their begin to their end."""
+def count_lives(events: Iterable[Event]) -> int:
+    """Returns how many lives the journal shows from their begin to their end."""
     return sum(life.begun is not None for life in _lives(events))
 
 

@@ -1,4 +1,4 @@
-"""What is there: systemd, /proc and the cgroup files put together. Reads only.
+"""Reads what runs now: from systemd, /proc and the cgroup files.
 
 Whatever can be read from a file is: a D-Bus call per instance takes 50 µs and a thousand of them
 are felt, reading a small file takes 5.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from unitq.systemd.manager import Systemd, UnitStatus
 
 
-class _Told(NamedTuple):
+class _Files(NamedTuple):
     """What files tell of an instance."""
 
     processes: dict[int, proc.Evidence]
@@ -39,17 +39,17 @@ class Instance(NamedTuple):
 
     name: InstanceName
     unit: str
-    load: str  # LoadState
-    active: str  # ActiveState
-    sub: str  # SubState
-    job: bool  # a unit job waits or runs
-    invocation: str
-    begun: float | None  # seconds since 1970 when this invocation began
-    main_pid: int
-    pids: tuple[int, ...]  # every process in its cgroup
-    revision: str | None  # of the main process, from the process itself
-    revisions: frozenset[str]  # of every process that tells
-    readable: bool  # False: the processes are another user's, and we are not root
+    load: str = "not-loaded"  # LoadState
+    active: str = "inactive"  # ActiveState
+    sub: str = "dead"  # SubState
+    job: bool = False  # a unit job waits or runs
+    invocation: str = ""
+    begun: float | None = None  # seconds since 1970 when this invocation began
+    main_pid: int = 0
+    pids: tuple[int, ...] = ()  # every process in its cgroup
+    revision: str | None = None  # of the main process, from the process itself
+    revisions: frozenset[str] = frozenset()  # of every process that tells
+    readable: bool = True  # False: the processes are another user's, and we are not root
     elsewhere: str = ""  # where the worker runs that has left its unit, in words
     # Only where they were asked for:
     since: float | None = None  # seconds since 1970 when it got into its state
@@ -73,11 +73,11 @@ class Instance(NamedTuple):
 
     @property
     def present(self) -> bool:
-        """There is a process, be it starting, running or draining."""
+        """Whether there is a process: starting, running or draining."""
         return self.active not in ("inactive", "failed") or bool(self.pids)
 
     def fresh(self, wanted: str | None) -> bool | None:
-        """Whether all its processes run what is wanted; None: there is none, or nobody can tell."""
+        """Whether all its processes run what is wanted; None: there is none, or it is not known."""
         if self.moved or self.replaced:
             return False
         if not self.revisions or not self.readable or self.doubtful:
@@ -115,7 +115,7 @@ class Machine(NamedTuple):
 
 
 def machine(systemd: Systemd, layout: Layout) -> Machine:
-    """Where this manager's cgroups and run-time files are."""
+    """Returns where this manager's cgroups and run-time files are."""
     runtime = str(layout.runtime_dir.parent)
     cgroup = proc.cgroup_root() + systemd.control_group()
     return Machine(cgroup, runtime, proc.counts_memory(cgroup), layout)
@@ -130,34 +130,38 @@ def instances(
     *,
     detailed: bool = False,
 ) -> dict[InstanceName, Instance]:
-    """Every instance that systemd has loaded, and the `known` ones that it has not.
+    """Returns every instance that systemd has loaded, and the `known` ones that it has not.
 
     `detailed` adds what only `status` shows: since when, restarts, memory.
     """
-    names_of_workers = sorted(set(workers))
-    found: dict[InstanceName, Instance] = {}
-    if names_of_workers:
-        patterns = [f"unitq-{app}-{worker}@*.service" for worker in names_of_workers]
+    worker_names = sorted(set(workers))
+    result: dict[InstanceName, Instance] = {}
+    if worker_names:
+        patterns = [f"unitq-{app}-{worker}@*.service" for worker in worker_names]
         rows = {row.name: row for row in systemd.units(patterns)}
-        named = [
-            (name, unit)
-            for worker in names_of_workers
+        units = {
+            name: unit
+            for worker in worker_names
             for name, unit in names.of_worker(app, worker, rows).items()
-        ]
-        files = [_told(where, app, name, unit, memory=detailed) for name, unit in named]
-        restarts = systemd.restarts([unit for _, unit in named]) if detailed else {}
-        for (name, unit), told in zip(named, files, strict=True):
-            one = _instance(systemd, where, app, name, rows[unit], told)
+        }
+        files = {
+            name: _read_files(where, app, name, unit, memory=detailed)
+            for name, unit in units.items()
+        }
+        restarts = systemd.restarts(list(units.values())) if detailed else {}
+        for name, unit in units.items():
+            instance = _instance(systemd, where, app, name, rows[unit], files[name])
             if detailed:
-                one = one._replace(since=_since(systemd, one), restarts=restarts.get(unit))
-                if one.pids and one.memory is None:
+                since = _since(systemd, instance)
+                instance = instance._replace(since=since, restarts=restarts.get(unit))
+                if instance.pids and instance.memory is None:
                     # It lives in another slice.
-                    one = one._replace(memory=proc.proportional_memory(one.pids))
-            found[name] = one
+                    instance = instance._replace(memory=proc.proportional_memory(instance.pids))
+            result[name] = instance
     for name in known:
-        if name not in found:
-            found[name] = _absent(app, name)
-    return dict(sorted(found.items()))
+        if name not in result:
+            result[name] = Instance(name, names.unit(app, name))
+    return dict(sorted(result.items()))
 
 
 def running(
@@ -176,14 +180,18 @@ def running(
     }
 
 
-def _told(where: Machine, app: str, name: InstanceName, unit: str, *, memory: bool) -> _Told:
+def _read_files(where: Machine, app: str, name: InstanceName, unit: str, *, memory: bool) -> _Files:
     cgroup = f"{where.cgroup}/{names.cgroup_path(app, name)}"
-    found = {pid: proc.evidence(pid) for pid in proc.pids(cgroup)}
-    used = _memory(where, cgroup, found) if memory and found else None
+    processes = {pid: proc.evidence(pid) for pid in proc.pids(cgroup)}
+    used = _memory(where, cgroup, processes) if memory and processes else None
     # Of the main process, or of what it has started, which inherits it.
-    own = {e.main_pid: e.invocation for e in found.values() if e.invocation and e.main_pid in found}
-    pid, said = own.popitem() if len(own) == 1 else (0, None)
-    return _Told(found, proc.invocation(unit, where.runtime, pid or 0, said), used)
+    ids = {
+        each.main_pid: each.invocation
+        for each in processes.values()
+        if each.invocation and each.main_pid in processes
+    }
+    pid, own = ids.popitem() if len(ids) == 1 else (0, None)
+    return _Files(processes, proc.invocation(unit, where.runtime, pid or 0, own), used)
 
 
 def _instance(
@@ -192,30 +200,27 @@ def _instance(
     app: str,
     name: InstanceName,
     row: UnitStatus,
-    told: _Told,
+    files: _Files,
 ) -> Instance:
-    found, link, memory = told
+    processes, life, memory = files
     running = row.active in ("active", "activating", "deactivating", "reloading")
-    if running and not found and row.sub != "auto-restart":
+    if running and not processes and row.sub != "auto-restart":
         # A drop-in may have moved it to another slice: systemd knows where it is.
-        found = {pid: proc.evidence(pid) for pid in members(systemd, row.name)}
-    readable = all(evidence.readable for evidence in found.values())
-    mains = {e.main_pid for e in found.values() if e.main_pid in found}
+        processes = {pid: proc.evidence(pid) for pid in members(systemd, row.name)}
+    readable = all(evidence.readable for evidence in processes.values())
+    mains = {each.main_pid for each in processes.values() if each.main_pid in processes}
     # What an earlier start left behind (KillMode=process, none) names itself as well.
     main_pid = mains.pop() if len(mains) == 1 else None
     serves = row.active == "active" and row.sub == "running"
-    if main_pid is None and (found or serves):
+    if main_pid is None and (processes or serves):
         main_pid = systemd.properties(row.name, "MainPID")["MainPID"]
-    invocation, begun = "", None
-    if running:
-        if link:
-            invocation, begun = link
-        if not invocation:
-            invocation = systemd.properties(row.name, "InvocationID")["InvocationID"]
-    revision = found[main_pid].revision if main_pid in found else None
-    revisions = frozenset(e.revision for e in found.values() if e.revision)
-    if main_pid in found and revision is None and readable:
-        revision = started_from(where, app, name, main_pid)
+    invocation, begun = life if running and life else ("", None)
+    if running and not invocation:
+        invocation = systemd.properties(row.name, "InvocationID")["InvocationID"]
+    revision = processes[main_pid].revision if main_pid in processes else None
+    revisions = frozenset(each.revision for each in processes.values() if each.revision)
+    if main_pid in processes and revision is None and readable:
+        revision = revision_by_pin(where, app, name, main_pid)
         revisions |= {revision} if revision else frozenset()
     return Instance(
         name=name,
@@ -227,17 +232,17 @@ def _instance(
         invocation=invocation,
         begun=begun,
         main_pid=main_pid or 0,
-        pids=tuple(found),
+        pids=tuple(processes),
         revision=revision,
         revisions=revisions,
         readable=readable,
-        elsewhere=elsewhere(tuple(found), main_pid or 0) if serves else "",
+        elsewhere=elsewhere(tuple(processes), main_pid or 0) if serves else "",
         memory=memory,
     )
 
 
 def members(systemd: Systemd, unit: str) -> tuple[int, ...]:
-    """The processes in a unit's cgroup, wherever that is. Raises SystemdError."""
+    """Returns the processes in a unit's cgroup, wherever that is. Raises SystemdError."""
     cgroup = systemd.properties(unit, "ControlGroup")["ControlGroup"]
     return proc.pids(proc.cgroup_root() + cgroup) if cgroup else ()
 
@@ -250,7 +255,7 @@ _AT_ONCE = 2.0  # seconds
 
 
 def elsewhere(members: Sequence[int], main_pid: int) -> str:
-    """Where the worker of an active unit runs if not in its cgroup, in words; empty: in it.
+    """Returns where the worker of an active unit runs, in words; empty: in its cgroup.
 
     `members` are the processes in the cgroup. PAM moves `su -` into a session of its own.
     """
@@ -263,7 +268,7 @@ def elsewhere(members: Sequence[int], main_pid: int) -> str:
 
 
 def _client(members: Sequence[int], main_pid: int) -> str:
-    """The client that is all that a unit runs, in words; empty: there is a worker."""
+    """Returns the client that is all that a unit runs, in words; empty: there is a worker."""
     main = proc.name_of(main_pid)
     waits = main in WAITING or wrapper((main,), 0) is not None
     if main not in CLIENTS and not (waits and len(members) > 1):
@@ -289,8 +294,10 @@ def _client(members: Sequence[int], main_pid: int) -> str:
 
 
 def _serves_itself(pid: int, name: str) -> bool:
-    """Whether a client does here what it is there for: it forwards ports, and starts nothing."""
+    """Whether a client is the worker: it forwards ports, and starts nothing elsewhere."""
     words = proc.words_of(pid)[1:]
+    if not words:
+        return True  # the kernel sets the name first, the command line a moment later (execve(2))
     if name in ("ssh", "autossh"):
         # ssh(1): -N, also among others that take no value, as in -fNT.
         return any(re.fullmatch(r"-[46AaCfGgKkMNnqsTtVvXxYy]*N[^-]*", word) for word in words)
@@ -298,7 +305,7 @@ def _serves_itself(pid: int, name: str) -> bool:
 
 
 def different_heads(revision: Revision) -> dict[str, str]:
-    """The commit that is checked out now, by worker: of those where another one was deployed."""
+    """Returns the commit that is checked out now, by worker, where another one was deployed."""
     if not _checked_out(revision):
         return {}
     from unitq.revisions import checkout
@@ -316,13 +323,13 @@ def _checked_out(revision: Revision) -> bool:
     return any(worker.commit or worker.in_place is None for worker in revision.workers)
 
 
-def started_from(where: Machine, app: str, name: InstanceName, pid: int) -> str | None:
-    """The revision of a main process that does not say it; None: nothing tells for certain."""
+def revision_by_pin(where: Machine, app: str, name: InstanceName, pid: int) -> str | None:
+    """Returns the revision of a main process that does not say it; None: not certain."""
     from unitq.revisions import process_revision as by_pin
     from unitq.revisions import store
 
-    found = proc.places(pid)
-    if not found and proc.is_gone(pid):
+    places = proc.places(pid)
+    if not places and proc.is_gone(pid):
         return None  # the times alone would speak for it
     place = where.layout.app(app)
     pinned, since = state.pin_of(place, name), state.pin_time(place, name)
@@ -332,73 +339,55 @@ def started_from(where: Machine, app: str, name: InstanceName, pid: int) -> str 
         by_pin.Pin(pinned, since) if pinned and since is not None else None,
         life.begun if life else None,
         store.worker_releases(place, name.worker),
-        found,
+        places,
     )
 
 
 def compare_code(
-    revision: Revision, found: Mapping[InstanceName, Instance]
+    revision: Revision, seen: Mapping[InstanceName, Instance]
 ) -> dict[InstanceName, Instance]:
-    """The same instances, with what the disk says of those that seem to run what is wanted.
+    """Returns the same instances, with what the disk says of those that seem to run what is wanted.
 
     Also a process of the right revision runs other code if it was started after HEAD had moved, or
     before its release was deleted and another was put in its place.
     """
-    alike = {name: one for name, one in found.items() if one.fresh(revision.code(name))}
-    compared = dict(found) | _replaced(revision, alike)
+    fresh = {name: each for name, each in seen.items() if each.fresh(revision.code(name))}
+    compared = dict(seen) | _in_other_code(revision, fresh)
     if not _checked_out(revision):
         return compared
     from unitq.revisions import checkout
 
-    begun = {name: one.begun for name, one in alike.items() if not compared[name].replaced}
+    begun = {name: each.begun for name, each in fresh.items() if not compared[name].replaced}
     blind = checkout.unreadable(revision.workers)
     for name, commit in checkout.other_commits(revision, begun).items():
-        compared[name] = found[name]._replace(moved=commit or "", doubtful=commit is None)
+        compared[name] = seen[name]._replace(moved=commit or "", doubtful=commit is None)
     for name in begun:
         if name.worker in blind:
-            compared[name] = found[name]._replace(uncompared=True)
+            compared[name] = seen[name]._replace(uncompared=True)
     return compared
 
 
-def _replaced(
+def _in_other_code(
     revision: Revision, instances: Mapping[InstanceName, Instance]
 ) -> dict[InstanceName, Instance]:
-    """Those whose code is not what is at their release's path by now: another was put there.
+    """Returns those whose code is not what is at their release's path now: another was put there.
 
     A process is in the release that was deleted; or the main one in what has another name now,
     or was another release before.
     """
     releases = {worker.name: worker.release for worker in revision.workers}
     left = {
-        name: one._replace(replaced=releases[name.worker])
-        for name, one in instances.items()
-        if _works_in_another(one, releases[name.worker])
+        name: each._replace(replaced=releases[name.worker])
+        for name, each in instances.items()
+        if _works_in_another(each, releases[name.worker])
     }
-    return {name: one for name, one in left.items() if os.path.isdir(one.replaced)}
+    return {name: each for name, each in left.items() if os.path.isdir(each.replaced)}
 
 
 def _works_in_another(instance: Instance, release: str) -> bool:
     directories = {pid: proc.directory_link(pid) for pid in (*instance.pids, instance.main_pid)}
     deleted = f"{release}{proc.DELETED}"
     return deleted in directories.values() or in_another(directories[instance.main_pid], release)
-
-
-def _absent(app: str, name: InstanceName) -> Instance:
-    return Instance(
-        name=name,
-        unit=names.unit(app, name),
-        load="not-loaded",
-        active="inactive",
-        sub="dead",
-        job=False,
-        invocation="",
-        begun=None,
-        main_pid=0,
-        pids=(),
-        revision=None,
-        revisions=frozenset(),
-        readable=True,
-    )
 
 
 def _memory(where: Machine, cgroup: str, pids: Iterable[int]) -> int | None:
@@ -418,17 +407,16 @@ def _since(systemd: Systemd, instance: Instance) -> float | None:
 
 
 def leftovers(revision: Revision, seen: Iterable[Instance]) -> list[Instance]:
-    """The instances with a process that does not run what is wanted now, and only those PIDs."""
-    found = []
-    for one in seen:
-        wanted = revision.code(one.name)
-        if not one.pids or one.fresh(wanted) is not False:
+    """Returns instances with a process that does not run what is wanted, and only those PIDs."""
+    result = []
+    for instance in seen:
+        wanted, pids = revision.code(instance.name), instance.pids
+        if not pids or instance.fresh(wanted) is not False:
             continue
-        pids = one.pids
         # After a moved HEAD a process has the mark of what is wanted, and runs other code.
-        if wanted in one.revisions and not (one.moved or one.replaced):
-            told = {pid: proc.evidence(pid).revision for pid in pids}
-            pids = tuple(pid for pid in pids if told[pid] not in (None, wanted))
+        if wanted in instance.revisions and not (instance.moved or instance.replaced):
+            revisions = {pid: proc.evidence(pid).revision for pid in pids}
+            pids = tuple(pid for pid in pids if revisions[pid] not in (None, wanted))
         if pids:  # else they have ended meanwhile
-            found.append(one._replace(pids=pids))
-    return found
+            result.append(instance._replace(pids=pids))
+    return result

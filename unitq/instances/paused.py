@@ -1,8 +1,7 @@
-"""Which instances are paused: said by a note for each, which holds for one life of it only.
+"""Notes of which instances are paused. A note holds for one life of the instance.
 
-No framework shows in /proc that it takes no jobs. The note names the invocation that was told, so
-that it means nothing any more once the process has been replaced, by whomever; it is in /run, and
-goes with the processes when the machine does.
+No framework shows in /proc that it takes no jobs. The note names the invocation that was paused, so
+it means nothing once the process has been replaced; it is in /run, which a reboot empties.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ if TYPE_CHECKING:
 
 
 def notes(layout: Layout, app: str) -> dict[InstanceName, str]:
-    """By instance the invocation that was paused. Whether it is still there, the caller knows."""
+    """Returns the invocation that was paused, by instance. It may have ended since."""
     folder = layout.paused_notes(app)
-    found = {}
+    by_instance = {}
     with suppress(OSError):
         for name in os.listdir(folder):
             worker, _, number = name.rpartition("@")
             with suppress(OSError, ValueError):
-                found[InstanceName(worker, int(number))] = os.readlink(folder / name)
-    return found
+                by_instance[InstanceName(worker, int(number))] = os.readlink(folder / name)
+    return by_instance
 
 
 def note(layout: Layout, app: str, instance: InstanceName, invocation: str) -> None:
@@ -45,10 +44,9 @@ def note(layout: Layout, app: str, instance: InstanceName, invocation: str) -> N
 
 
 def forget(layout: Layout, app: str, instances: Iterable[InstanceName] | None = None) -> None:
-    """Takes these notes away; without instances all of them."""
+    """Removes these notes; without instances all of them."""
     folder = Path(layout.paused_notes(app))
-    every = notes(layout, app) if instances is None else instances
-    for instance in every:
+    for instance in notes(layout, app) if instances is None else instances:
         (folder / str(instance)).unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()  # not while another note is there

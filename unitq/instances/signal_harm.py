@@ -48,15 +48,15 @@ def problems(
     `frameworks` are those of workers with a preset, by the name of the worker; `draining` are the
     instances that systemd has told to stop.
     """
-    found: dict[str, list[str]] = {}
+    by_reason: dict[str, list[str]] = {}
     for name, processes in recipients.items():
         framework = frameworks.get(name.worker)
         reason = _deadly(number, processes)
         if not reason and framework:
             reason = _harmful(number, framework, whole=len(processes) > 1, again=name in draining)
         if reason:
-            found.setdefault(reason, []).append(str(name))
-    return tuple(f"{_listed(names)}: {reason}" for reason, names in found.items())
+            by_reason.setdefault(reason, []).append(str(name))
+    return tuple(f"{_list(names)}: {reason}" for reason, names in by_reason.items())
 
 
 def _deadly(number: int, processes: Iterable[Recipient]) -> str:
@@ -64,7 +64,7 @@ def _deadly(number: int, processes: Iterable[Recipient]) -> str:
     name = signals.name(number)
     if number in _HARMLESS:
         return ""
-    programs = dict.fromkeys(each.program for each in processes if each.handles is False)
+    programs = dict.fromkeys(process.program for process in processes if process.handles is False)
     if not programs:
         return ""
     if number == signal.SIGKILL:
@@ -90,6 +90,6 @@ def _harmful(number: int, framework: Framework, *, whole: bool, again: bool) -> 
     return f"{framework.preset.title}, {name}: {dict(framework.preset.signals)[name]}"
 
 
-def _listed(names: Sequence[str]) -> str:
+def _list(names: Sequence[str]) -> str:
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -23,7 +23,7 @@ def recipients(
     strict: bool = True,
     top: int | None = None,
 ) -> tuple[Process, ...]:
-    """The processes that get the signal; none: nobody has a handler for it.
+    """Returns the processes that get the signal; none: no process has a handler for it.
 
     `passed_over` says of a process that it only stands above a worker, whatever it has handlers
     for. Not `strict`: on a branch without any handler the first process that is not passed over
@@ -42,9 +42,9 @@ def recipients(
             return [process]
         # What has no handler itself may stand above one that has.
         children = below.get(process.pid, ())
-        found = [one for child in children for one in first(child, strict=strict or not above)]
-        return found or ([] if strict or above else [process])
+        below_it = [p for child in children for p in first(child, strict=strict or not above)]
+        return below_it or ([] if strict or above else [process])
 
-    # A PID that was used again could make a circle: nobody in it is below one of these.
-    tops = [one for one in known.values() if one.parent not in known and top in (None, one.pid)]
-    return tuple(one for each in tops for one in first(each, strict=strict))
+    # A PID that was used again could make a circle: none in it is below one of these.
+    tops = [p for p in known.values() if p.parent not in known and top in (None, p.pid)]
+    return tuple(process for head in tops for process in first(head, strict=strict))

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 def recipients_of(pids: Iterable[int], number: int) -> tuple[int, ...]:
     """Returns those of these processes that get the signal; none: they would die of it."""
-    found = [one for pid in pids if (one := process(pid))]
-    return tuple(one.pid for one in recipients(found, number))
+    return tuple(each.pid for each in recipients(filter(None, map(process, pids)), number))
 
 
 def send(pid: int, number: int, still: Callable[[], Iterable[int]]) -> bool:

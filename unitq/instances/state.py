@@ -1,4 +1,4 @@
-"""An instance as it is seen, and what that says: how a process ended, why one is not there."""
+"""An instance as it is observed: how its process ended, and why it does not run."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ _INTERPRETERS = frozenset({"python", "pypy", "ruby", "node", "nodejs", "perl"})
 
 
 def program_names(words: Sequence[str]) -> tuple[str, ...]:
-    """What a process is called by its command line: its program, and what an interpreter runs."""
+    """Returns the names of a process by its words: its program, and its interpreter's script."""
     if not words:
         return ()
     name = words[0].rpartition("/")[2].lstrip("-")
@@ -133,17 +133,17 @@ class Observed:
 
     @property
     def down(self) -> bool:
-        """Not there, and nothing is about to start it."""
+        """Whether it does not run, and nothing is about to start it."""
         return self.active in ("inactive", "failed") and not self.job
 
     @property
     def stop_requested(self) -> bool:
-        """Whether somebody told systemd to stop it: it is being stopped, and did nothing wrong.
+        """Whether systemd stops it because of an order: it is being stopped, and did nothing wrong.
 
         Also in the first half of a restart. Not after a crash, an exit, a time-out, an OOM kill.
         """
-        told = self.active == "deactivating" and self.sub in STOPPING
-        return told and bool(self.pid) and self.result == "success"
+        stops = self.active == "deactivating" and self.sub in STOPPING
+        return stops and bool(self.pid) and self.result == "success"
 
 
 # What a worker that ended unasked had left running; systemd/journal.py names them.
@@ -151,7 +151,7 @@ LEFT_BEHIND = "it left processes behind, which systemd killed"
 
 
 def ending_of(seen: Observed) -> Ending | None:
-    """How the process of this invocation ended; None: not to be seen (yet).
+    """Returns how the process of this invocation ended; None: not known (yet).
 
     systemd sends SIGKILL to what is left of a worker whenever its main process has ended; only
     `Result=timeout` says that stop_timeout was over before (systemd's service_dispatch_timer).
@@ -171,7 +171,7 @@ def ending_of(seen: Observed) -> Ending | None:
             f"{program} ended the worker below it, and nobody saw whether its job was finished",
         )
     if seen.code == EXITED:
-        return _exited(seen, left=killing or timed_out)
+        return _after_exit(seen, left=killing or timed_out)
     if seen.code in (_KILLED, _DUMPED):
         if seen.status == signal.SIGKILL:
             return Ending(End.KILLED, "died of SIGKILL")
@@ -184,13 +184,13 @@ def ending_of(seen: Observed) -> Ending | None:
 
 
 def left_behind(killed: Sequence[tuple[str, str]]) -> Ending:
-    """How a worker ended that left processes behind: PID and name of each that systemd killed."""
+    """Returns how a worker ended that left these behind: PID and name of each that was killed."""
     named = ", ".join(f"PID {pid} ({name})" for pid, name in killed)
     words = f"it left {named} behind, killed by systemd" if named else LEFT_BEHIND
     return Ending(End.DRAINED, words)
 
 
-def _exited(seen: Observed, *, left: bool) -> Ending:
+def _after_exit(seen: Observed, *, left: bool) -> Ending:
     # With another status it is a success if the unit says so (SuccessExitStatus=). The result
     # is forgotten when the next start begins, the status a moment later.
     success = seen.result == "success" and seen.active in ("deactivating", "inactive")
@@ -200,7 +200,7 @@ def _exited(seen: Observed, *, left: bool) -> Ending:
 
 
 def failure(seen: Observed) -> str:
-    """Why a process is not running, in words."""
+    """Returns why a process is not running, in words."""
     if seen.result in RESULTS:
         return RESULTS[seen.result]
     if seen.code == EXITED:

@@ -1,4 +1,4 @@
-"""Instances as `unitq status` shows them: what each is, and whether that is what it should be."""
+"""Instances as `unitq status` shows them: the state of each, and whether it is as wanted."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class InstanceStatus(NamedTuple):
 
     @property
     def state(self) -> str:
-        """What it is, in words."""
+        """Its state, in words."""
         if self.instance.active == "deactivating":
             return "draining"
         if self.loop:
@@ -91,7 +91,7 @@ def statuses(
     asked: set[InstanceName] = chosen(revision, wanted, shown)
     notes = paused.notes(scope.layout, revision.app)
     least = revision.rollout.min_healthy.seconds
-    # As in unitq.toml; what nobody wants any more comes last.
+    # As in unitq.toml; removed workers come last.
     order = {worker.name: index for index, worker in enumerate(revision.workers)}
     rows = []
     for name, instance in sorted(
@@ -99,7 +99,7 @@ def statuses(
     ):
         if name not in asked:
             continue
-        lived = _lived(instance)
+        lived = _uptime(instance)
         rows.append(
             InstanceStatus(
                 instance,
@@ -114,7 +114,7 @@ def statuses(
     return _with_loops(tuple(rows), least, user=scope.user)
 
 
-def _lived(instance: observe.Instance) -> float | None:
+def _uptime(instance: observe.Instance) -> float | None:
     """The age of the main process of one that serves; None: it does not, or has ended since."""
     return proc.age(instance.main_pid) if instance.serving and instance.main_pid else None
 
@@ -146,31 +146,31 @@ def _crashed(systemd: Systemd, instance: observe.Instance) -> bool:
     """
     if not instance.sub.startswith("auto-restart"):
         return False
-    told = systemd.properties(instance.unit, "ExecMainCode", "ExecMainStatus")
-    return (told["ExecMainCode"], told["ExecMainStatus"]) not in ((0, 0), (os.CLD_EXITED, 0))
+    end = systemd.properties(instance.unit, "ExecMainCode", "ExecMainStatus")
+    return (end["ExecMainCode"], end["ExecMainStatus"]) not in ((0, 0), (os.CLD_EXITED, 0))
 
 
 def _with_loops(
     rows: tuple[InstanceStatus, ...], least: float, *, user: bool
 ) -> tuple[InstanceStatus, ...]:
-    """The rows, with the crash loops. The journal is asked only for those that it may be about."""
+    """Returns the rows, with crash loops. Only of those that may be in one the journal is asked."""
     ends = {row.instance.unit: _ends(row) for row in rows}
     suspects = [unit for unit, count in ends.items() if count >= 3]
     if not suspects:
         return rows
-    from unitq.instances.crash_loop import crash_loop, lives_known
+    from unitq.instances.crash_loop import count_lives, crash_loop
     from unitq.systemd import journal
 
-    told, now = journal.lives(suspects, user=user), time.monotonic()
-    found = []
+    lives, now = journal.lives(suspects, user=user), time.monotonic()
+    result = []
     for row in rows:
         unit = row.instance.unit
-        if unit in told:
-            loop = crash_loop(told[unit], now, least, ends[unit])
-            known = lives_known(told[unit]) >= 3
+        if unit in lives:
+            loop = crash_loop(lives[unit], now, least, ends[unit])
+            known = count_lives(lives[unit]) >= 3
             row = row._replace(loop=loop, unexplained=loop is None and not known)  # noqa: PLW2901
-        found.append(row)
-    return tuple(found)
+        result.append(row)
+    return tuple(result)
 
 
 def _ends(row: InstanceStatus) -> int:

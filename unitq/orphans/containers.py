@@ -23,25 +23,27 @@ _NAME = 12  # digits of the id
 
 
 def name(cgroup: str) -> str:
-    """The host name that its manager gives a container by default; empty: it is in none.
+    """Returns the host name that its manager gives a container by default; empty: it is in none.
 
     Of a container in a container, the innermost.
     """
-    found = _ID.findall(cgroup)
-    return found[-1][:_NAME] if found else ""
+    ids = _ID.findall(cgroup)
+    return ids[-1][:_NAME] if ids else ""
 
 
-def seen_from_here(
+def translate(
     registrations: Iterable[Registration], processes: Iterable[Process], host: str
 ) -> tuple[Registration, ...]:
-    """Each of them, in their order; of a container of ours with our host name and PID."""
+    """Returns each, in their order; one from a container of ours with our host name and PID."""
     inside: dict[tuple[str, int], list[int]] = {}
     for process in processes:
-        if process.inner and (called := name(process.cgroup)):
-            inside.setdefault((called, process.inner), []).append(process.pid)
-    seen = []
-    for one in registrations:
-        pids = inside.get((one.host or "", one.pid or 0), ())
-        # With several, such as those of a namespace in the container, nobody can tell.
-        seen.append(one._replace(host=host, pid=pids[0]) if len(pids) == 1 else one)
-    return tuple(seen)
+        if process.inner and (host_name := name(process.cgroup)):
+            inside.setdefault((host_name, process.inner), []).append(process.pid)
+    translated = []
+    for registration in registrations:
+        pids = inside.get((registration.host or "", registration.pid or 0), ())
+        # With several, such as those of a namespace in the container, it is not known which.
+        if len(pids) == 1:
+            registration = registration._replace(host=host, pid=pids[0])  # noqa: PLW2901
+        translated.append(registration)
+    return tuple(translated)

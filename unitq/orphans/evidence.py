@@ -1,11 +1,10 @@
-"""Processes that work for an app and are in none of its units' cgroups. Pure: evidence in, verdict
-out.
+"""Processes that work for an app and are in none of its units' cgroups. Pure.
 
 No single mark is proof. An editor has the worker's script on its command line, a shell is in the
 release's directory, a job's helper has inherited the worker's environment, another app's worker
-runs the same framework, and a PID in Redis may be somebody else's by now. These together are:
+runs the same framework, and a PID in Redis may be reused. These together are:
 
-    the program out of a release                                       by itself
+    the program out of a release                                       alone
     the same program, shared with others, or a framework's own title   + one of: it is in a release;
                                                                        the app in its environment;
                                                                        registered for our queues
@@ -16,12 +15,11 @@ runs the same framework, and a PID in Redis may be somebody else's by now. These
                                                                        its environment
     the same interpreter                                               + registered for our queues
 
-What a process has in its environment of another app, or a place in any unit of unitq's, rules it
-out.
+Another app in its environment, or a cgroup of any unit of unitq's, rules a process out.
 
 All of this but the registration only the process itself can say. A record in Redis many can write:
 it is no proof against a process of another account than the workers', nor ever against root's. What
-only that gives away is `claimed`: shown, and drained only where a person names its PID. So is an
+only that gives away is `claimed`: shown, and drained only where an operator names its PID. So is an
 instance of the app's that PAM has moved out of its unit (`su -`), and that one is never drained.
 """
 
@@ -30,7 +28,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.cmdline.invocation import interpreter
 from unitq.cmdline.invocation import program as program_of
@@ -46,6 +44,9 @@ if TYPE_CHECKING:
     from unitq.orphans.program_match import Program, Releases
     from unitq.queues.model import Registration
 
+# Worker, interpreter and title of the app's instances that have written themselves one.
+Titles = frozenset[tuple[str, str, str]]
+
 
 class Mark(StrEnum):
     """What gives a process away."""
@@ -59,7 +60,7 @@ class Mark(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class WorkerProfile:
     """A worker of the app, as far as it takes to know its processes."""
 
     worker: str
@@ -70,7 +71,7 @@ class Work:
     queues: frozenset[str] = frozenset()
     variable: str = ""  # that names the queues to a process
     separator: str = ","
-    code: Code | None = None  # that it should run; None: nobody wants this worker any more
+    code: WantedCode | None = None  # None: the worker has been removed
 
     def runs_on(self, executable: str) -> bool:
         """Whether one of its programs is run by this interpreter, as far as that is known."""
@@ -81,7 +82,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class WantedCode:
     """What a worker should run."""
 
     revision: str
@@ -95,16 +96,16 @@ class Claim(StrEnum):
 
     ACCOUNT = "account"  # it runs as none of the workers' accounts, and only Redis says so
     ROOT = "root"  # it is root's, and only Redis says so
-    SESSION = "session"  # it is in somebody's login session, and only Redis says so
+    SESSION = "session"  # it is in a login session, and only Redis says so
     SERVING = "serving"  # it is a running instance that has left its unit, as below `su -`
 
 
 @dataclass(frozen=True, slots=True)
-class App:
-    """What is known of the app."""
+class AppProfile:
+    """The app, as far as it takes to know its processes."""
 
     name: str
-    works: tuple[Work, ...]
+    workers: tuple[WorkerProfile, ...]
     releases: Releases
     started_from: Mapping[tuple[str, str], str]  # revision and worker -> release
     accounts: frozenset[int]  # user IDs that its workers run as
@@ -118,8 +119,8 @@ class Orphan:
     children: tuple[Process, ...]
     worker: str
     marks: tuple[Mark, ...]
-    release: str  # empty: nobody can tell
-    current: bool | None  # whether it runs what is wanted; None: nobody can tell
+    release: str  # empty: not known
+    current: bool | None  # whether it runs what is wanted; None: not known
     registrations: tuple[Registration, ...] = ()  # its own, and those of its children
     claim: Claim | None = None  # None: what gives it away suffices
 
@@ -137,54 +138,60 @@ class Orphan:
     def elsewhere(self) -> bool:
         """Whether its code is known to lie outside of all releases: in a container, another copy.
 
-        False too where nobody can tell: by way of a link that has been changed, or nowhere.
+        False too where that is not known: by way of a link that has been changed, or nowhere.
         """
         process = self.process
         if self.release or process.moved:
             return False
-        placed = bool(process.paths) or process.directory not in ("", "/")
-        return process.contained or placed
+        has_place = bool(process.paths) or process.directory not in ("", "/")
+        return process.contained or has_place
+
+
+class _Verdict(NamedTuple):
+    worker: WorkerProfile
+    marks: tuple[Mark, ...]
+    claim: Claim | None = None
 
 
 def find_orphans(
-    app: App,
+    app: AppProfile,
     processes: Iterable[Process],
     registered: Mapping[int, Registration] | None = None,
     serving: Collection[str] = (),
 ) -> tuple[Orphan, ...]:
-    """The orphans among all processes of this host, by PID, and those that are only claimed to be.
+    """Returns the orphans among all processes of this host, by PID, and the claimed ones.
 
     `registered` are the registrations of this host in Redis that were made by the process that
     has the PID now. `serving` are cgroups outside all units that running instances have moved to.
     """
     known = registered or {}
     table = {process.pid: process for process in processes}
-    own = _own_titles(app, table.values())
-    verdicts: dict[int, tuple[Work, tuple[Mark, ...], Claim | None]] = {}
-    for process in table.values():
-        if verdict := _weighed(app, process, known.get(process.pid), own):
-            if any(within(process.cgroup, cgroup) for cgroup in serving):
-                verdict = (*verdict[:2], Claim.SERVING)
-            verdicts[process.pid] = verdict
+    titles = _own_titles(app, table.values())
+    verdicts: dict[int, _Verdict] = {}
     below: dict[int, list[Process]] = {}
     for process in table.values():
         below.setdefault(process.parent, []).append(process)
-    found = []
-    for pid, (work, marks, claim) in sorted(verdicts.items()):
+        if verdict := _judge(app, process, known.get(process.pid), titles):
+            if any(within(process.cgroup, cgroup) for cgroup in serving):
+                verdict = verdict._replace(claim=Claim.SERVING)
+            verdicts[process.pid] = verdict
+    orphans = []
+    for pid, (worker, marks, claim) in sorted(verdicts.items()):
         above = [verdicts[one.pid] for one in ancestors(table, pid) if one.pid in verdicts]
-        if any(claim or not each[2] for each in above):
+        if any(claim or not verdict.claim for verdict in above):
             continue  # shown with the one that started it
         children = _descendants(below, pid)
-        release, current = _code(app, work, table[pid])
-        mine = tuple(known[each] for each in (pid, *(c.pid for c in children)) if each in known)
-        found.append(
-            Orphan(table[pid], children, work.worker, marks, release, current, mine, claim)
+        release, current = _code(app, worker, table[pid])
+        family = (pid, *(child.pid for child in children))
+        own = tuple(known[member] for member in family if member in known)
+        orphans.append(
+            Orphan(table[pid], children, worker.worker, marks, release, current, own, claim)
         )
-    return tuple(found)
+    return tuple(orphans)
 
 
 def in_a_unit(cgroup: str) -> bool:
-    """Whether a cgroup is of a unit of unitq's: an instance, a probe, a rollout by itself."""
+    """Whether a cgroup is of a unit of unitq's: an instance, a probe, a detached rollout."""
     parts = cgroup.split("/")
     return names.ROOT_SLICE in parts or any(
         names.is_instance(part) or part.startswith("unitq-rollout-") for part in parts
@@ -199,161 +206,153 @@ def in_a_session(cgroup: str) -> bool:
 
 
 def ancestors(table: Mapping[int, Process], pid: int) -> list[Process]:
-    """Its parent, and so on, as far as they are in the table."""
-    found: list[Process] = []
+    """Returns its parent, and so on, as far as they are in the table."""
+    line: list[Process] = []
     seen = {pid}
     process = table.get(pid)
     while process is not None and process.parent not in seen:
         seen.add(process.parent)
         process = table.get(process.parent)
         if process is not None:
-            found.append(process)
-    return found
+            line.append(process)
+    return line
 
 
 def _descendants(below: Mapping[int, Sequence[Process]], pid: int) -> tuple[Process, ...]:
-    found: dict[int, Process] = {}
+    family: dict[int, Process] = {}
     waiting = list(below.get(pid, ()))
     while waiting:
         process = waiting.pop()
-        if process.pid not in found and process.pid != pid and not in_a_unit(process.cgroup):
-            found[process.pid] = process
+        if process.pid not in family and process.pid != pid and not in_a_unit(process.cgroup):
+            family[process.pid] = process
             waiting += below.get(process.pid, ())
-    return tuple(found[pid] for pid in sorted(found))
+    return tuple(family[pid] for pid in sorted(family))
 
 
-def _own_titles(app: App, processes: Iterable[Process]) -> frozenset[tuple[str, str, str]]:
-    """Worker, interpreter and title of the app's instances that have written themselves one."""
-    found = set()
+def _own_titles(app: AppProfile, processes: Iterable[Process]) -> Titles:
+    titles = set()
     for process in processes:
         instance, _ = instance_and_unit(app.name, process.cgroup)
-        if instance and process.words and _dark(process):
-            found.add((instance.partition("@")[0], engine_of(process.executable), _title(process)))
-    return frozenset(found)
+        if instance and process.words and _hides_program(process):
+            titles.add(_title(instance.partition("@")[0], process))
+    return frozenset(titles)
 
 
-def _title(process: Process) -> str:
+def _title(worker: str, process: Process) -> tuple[str, str, str]:
     """What it has written over its command line; numbers in it change (PIDs, counts)."""
-    return re.sub(r"\d+", "0", " ".join(process.words))
+    title = re.sub(r"\d+", "0", " ".join(process.words))
+    return worker, engine_of(process.executable), title
 
 
-def _weighed(
-    app: App,
-    process: Process,
-    registration: Registration | None,
-    own: frozenset[tuple[str, str, str]],
-) -> tuple[Work, tuple[Mark, ...], Claim | None] | None:
-    """The verdict by what suffices; else the one by all that there is, with why it does not."""
+def _judge(
+    app: AppProfile, process: Process, registration: Registration | None, titles: Titles
+) -> _Verdict | None:
+    """Returns the verdict by what suffices; else the one by all marks, with why it does not."""
+    if in_a_unit(process.cgroup) or process.app not in ("", app.name):
+        return None
     ours = bool(process.uids) and process.uids <= app.accounts
     reason = Claim.ACCOUNT if not ours else Claim.ROOT if 0 in process.uids else None
     if reason is None and in_a_session(process.cgroup):
         reason = Claim.SESSION
-    if verdict := _verdict(app, process, registration, own, counts=reason is None):
-        return *verdict, None
-    if verdict := _verdict(app, process, registration, own, counts=True):
-        return *verdict, reason
-    return None
+    verdict = _best(app, process, registration, titles, trusted=reason is None)
+    if verdict or reason is None:
+        return verdict
+    verdict = _best(app, process, registration, titles, trusted=True)
+    return verdict._replace(claim=reason) if verdict else None
 
 
-def _verdict(
-    app: App,
+def _best(
+    app: AppProfile,
     process: Process,
     registration: Registration | None,
-    own: frozenset[tuple[str, str, str]],
+    titles: Titles,
     *,
-    counts: bool,
-) -> tuple[Work, tuple[Mark, ...]] | None:
-    """The worker that it works as, and what says so; None: it does not.
+    trusted: bool,
+) -> _Verdict | None:
+    """Returns the worker that it works as, and what says so; None: it does not.
 
-    `counts`: whether its registration is evidence, or is only named beside what is.
+    `trusted`: whether its registration is evidence, or is only named beside what is.
     """
-    if in_a_unit(process.cgroup) or process.app not in ("", app.name):
-        return None
-    found = []
-    for work in app.works:
-        marks = _marks(app, work, process, registration, own, counts=counts)
+    ranked = []
+    for worker in app.workers:
+        marks = _marks(app, worker, process, registration, titles, trusted=trusted)
         if marks:
             # Of several workers with the same program, the one whose queues it takes.
-            named = process.environment.get("UNITQ_WORKER") == work.worker
+            named = process.environment.get("UNITQ_WORKER") == worker.worker
             ours = Mark.QUEUES in marks or Mark.REGISTERED in marks
-            found.append((named, ours, work.code is not None, len(marks), work, marks))
-    if not found:
-        return None
-    best = max(found, key=lambda each: each[:4])
-    return best[4], best[5]
+            rank = named, ours, worker.code is not None, len(marks)
+            ranked.append((rank, _Verdict(worker, marks)))
+    return max(ranked, key=lambda pair: pair[0])[1] if ranked else None
 
 
 def _marks(
-    app: App,
-    work: Work,
+    app: AppProfile,
+    worker: WorkerProfile,
     process: Process,
     registration: Registration | None,
-    own: frozenset[tuple[str, str, str]],
+    titles: Titles,
     *,
-    counts: bool,
+    trusted: bool,
 ) -> tuple[Mark, ...]:
-    """What says that it works as this worker; nothing: it does not suffice."""
-    same_engine = work.runs_on(process.executable)
-    one = program_of(process.words, process.executable)
-    like = Match.NONE
-    if one is not None:
-        like = max(
-            (
-                match_program(
-                    one, process.paths, process.executable, program, app.releases, work.patterns,
-                    work.arguments,
-                )
-                for program in work.programs
-            ),
-            default=Match.NONE,
+    """Returns what says that it works as this worker; nothing where that does not suffice."""
+    same_engine = worker.runs_on(process.executable)
+    match = Match.NONE
+    if invocation := program_of(process.words, process.executable):
+        matches = (
+            match_program(
+                invocation, process.paths, process.executable, program, app.releases,
+                worker.patterns, worker.arguments,
+            )
+            for program in worker.programs
         )  # fmt: skip
-    # Its command line says nothing of what it runs.
-    dark = _dark(process)
-    alike = dark and (work.worker, engine_of(process.executable), _title(process)) in own
-    title = not like and same_engine and (alike or _titled(work, process))
+        match = max(matches, default=Match.NONE)
+    hidden = _hides_program(process)
+    alike = hidden and _title(worker.worker, process) in titles
+    title = not match and same_engine and (alike or _has_title(worker, process))
     inside = bool(app.releases.of(process.directory))
-    told = process.app == app.name
-    queues = bool(_queues(work, process) & work.queues)
-    taking = registration is not None and _takes(registration, work.queues)
-    taking = taking and (same_engine or bool(like))
-    known = taking and counts
+    in_environment = process.app == app.name
+    queues = bool(_queues(worker, process) & worker.queues)
+    takes = registration is not None and _takes(registration, worker.queues)
+    takes = takes and (same_engine or bool(match))
+    proof = takes and trusted
     enough = (
-        like is Match.OWN
-        or ((like is Match.SHARED or title) and (inside or told or known))
-        or (like is Match.UNSURE and (told or queues or known))
-        or (not like and dark and same_engine and inside and (told or queues))
-        or known
+        match is Match.OWN
+        or ((match is Match.SHARED or title) and (inside or in_environment or proof))
+        or (match is Match.UNSURE and (in_environment or queues or proof))
+        or (not match and hidden and same_engine and inside and (in_environment or queues))
+        or proof
     )
     if not enough:
         return ()
-    every = {
-        Mark.PROGRAM: bool(like),
+    marks = {
+        Mark.PROGRAM: bool(match),
         Mark.TITLE: title,
         Mark.DIRECTORY: inside,
-        Mark.ENVIRONMENT: told,
+        Mark.ENVIRONMENT: in_environment,
         Mark.QUEUES: queues,
-        Mark.REGISTERED: taking,
+        Mark.REGISTERED: takes,
     }
-    return tuple(mark for mark, there in every.items() if there)
+    return tuple(mark for mark, present in marks.items() if present)
 
 
-def _dark(process: Process) -> bool:
-    one = program_of(process.words)
+def _hides_program(process: Process) -> bool:
+    """Whether its command line says nothing of what it runs."""
+    invocation = program_of(process.words)
     return not process.words or (
-        one is not None
-        and not one.interpreter
-        and engine_of(one.program) != engine_of(process.executable)
+        invocation is not None
+        and not invocation.interpreter
+        and engine_of(invocation.program) != engine_of(process.executable)
     )
 
 
-def _titled(work: Work, process: Process) -> bool:
+def _has_title(worker: WorkerProfile, process: Process) -> bool:
     title = process.words[0] if process.words else ""
-    return any(pattern.match(title) for pattern in work.titles)
+    return any(pattern.match(title) for pattern in worker.titles)
 
 
-def _queues(work: Work, process: Process) -> set[str]:
-    text = process.environment.get(work.variable, "") if work.variable else ""
-    return {name.strip() for name in text.split(work.separator) if name.strip()}
+def _queues(worker: WorkerProfile, process: Process) -> set[str]:
+    text = process.environment.get(worker.variable, "") if worker.variable else ""
+    return {name.strip() for name in text.split(worker.separator) if name.strip()}
 
 
 def _takes(registration: Registration, queues: frozenset[str]) -> bool:
@@ -365,17 +364,17 @@ def _takes(registration: Registration, queues: frozenset[str]) -> bool:
     return any(registration.serves(name) for name in queues)
 
 
-def _code(app: App, work: Work, process: Process) -> tuple[str, bool | None]:
-    """The release that it was started from, and whether that is the wanted code."""
-    wanted = work.code
+def _code(app: AppProfile, worker: WorkerProfile, process: Process) -> tuple[str, bool | None]:
+    """Returns the release that it was started from, and whether that is the wanted code."""
+    wanted = worker.code
     if process.revision:
-        worker = process.environment.get("UNITQ_WORKER") or work.worker
-        release = app.started_from.get((process.revision, worker), "")
+        name = process.environment.get("UNITQ_WORKER") or worker.worker
+        release = app.started_from.get((process.revision, name), "")
         return release, wanted is not None and process.revision == wanted.revision
     release = app.releases.of(process.executable) or app.releases.of(process.directory)
     if not release and not process.moved:
-        found = (app.releases.of(path) for path in reversed(process.paths))
-        release = next(filter(None, found), "")
+        releases = (app.releases.of(path) for path in reversed(process.paths))
+        release = next(filter(None, releases), "")
     if wanted is None:
         return release, False
     before = wanted.since is not None and process.began < wanted.since

@@ -1,4 +1,4 @@
-"""From an installed app to its orphans: what is known of it, what runs here, what Redis tells.
+"""From an installed app to its orphans: its profile, what runs here, what Redis tells.
 
 Redis is only asked by `unitq orphans`; the report of a deploy goes by the processes alone.
 """
@@ -22,7 +22,14 @@ from unitq.linux import proc
 from unitq.linux.links import beside, links_on
 from unitq.model import names
 from unitq.orphans import containers, ownership, process_table
-from unitq.orphans.evidence import App, Code, Work, ancestors, find_orphans, in_a_session
+from unitq.orphans.evidence import (
+    AppProfile,
+    WantedCode,
+    WorkerProfile,
+    ancestors,
+    find_orphans,
+    in_a_session,
+)
 from unitq.orphans.program_match import Program, Releases, by_shell, engine_of, workers_of
 from unitq.queues.registrations import Living, Status, classify, instance_and_unit
 from unitq.revisions import store
@@ -41,15 +48,15 @@ if TYPE_CHECKING:
     from unitq.queues.model import Registration
     from unitq.revisions.model import Revision, WorkerRevision
     from unitq.systemd.manager import Systemd
-    from unitq.units.text import WorkerUnit
 
+    History = Sequence[tuple[Revision, WorkerRevision]]  # of one worker, the oldest first
 
 _RUNNING = ("active", "activating", "deactivating", "reloading")
 _SUPERVISORS = frozenset({ownership.PROCESS_NAME, ownership.GROUP_NAME})
 
 
 class Stop(NamedTuple):
-    """How a worker is told to finish, and how long it may take."""
+    """The signal that drains a worker, and how long that may take."""
 
     signal: str
     seconds: float | None  # None: any time
@@ -57,11 +64,11 @@ class Stop(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is known of the app without a look at what runs."""
+    """What is known of the app before any process is looked at."""
 
     scope: Scope
     revision: Revision
-    app: App
+    app: AppProfile
     stops: Mapping[str, Stop]  # by worker
     wanted: process_table.Wanted
     notes: list[str] = field(default_factory=list)
@@ -69,7 +76,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What was found."""
+    """What one look at all processes shows."""
 
     table: process_table.Table
     orphans: tuple[Orphan, ...]
@@ -78,116 +85,120 @@ class Scan:
 
     @property
     def every(self) -> tuple[Orphan, ...]:
-        """Those of which it is certain, and the others."""
+        """The certain ones, and the claimed ones."""
         return (*self.orphans, *self.claimed)
 
     @property
     def stale(self) -> tuple[Orphan, ...]:
         """Those that run old code."""
-        return tuple(each for each in self.orphans if each.current is False)
+        return tuple(orphan for orphan in self.orphans if orphan.current is False)
 
 
 def prepare_search(scope: Scope, revision: Revision) -> Search:
-    """Reads what is known of the app, also of what it was before."""
-    place = scope.layout.app(revision.app)
+    """Reads what is known of the app, also of its kept revisions."""
     notes: list[str] = []
-    kept = store.read_all(place, notes.append)
-    if revision.id not in {each.id for each in kept}:
-        kept.append(revision)
+    revisions = store.read_all(scope.layout.app(revision.app), notes.append)
+    if revision.id not in {each.id for each in revisions}:
+        revisions.append(revision)
+    history: dict[str, list[tuple[Revision, WorkerRevision]]] = {}
+    for kept in revisions:
+        for worker in kept.workers:
+            history.setdefault(worker.name, []).append((kept, worker))
+    places = {(kept.id, w.name): w.release for kept in revisions for w in kept.workers}
+    releases = Releases(tuple(sorted(set(places.values()))), _beside(revision, notes.append))
     presets = scope.presets()
-    roots = tuple(sorted({worker.release for each in kept for worker in each.workers}))
-    releases = Releases(roots, _beside(revision, notes.append))
-    workers: dict[str, list[tuple[Revision, WorkerRevision]]] = {}
-    for each in kept:
-        for worker in each.workers:
-            workers.setdefault(worker.name, []).append((each, worker))
-    works, stops = [], {}
+    profiles, stops = [], {}
     accounts = {os.getuid()} if scope.user else set[int]()
-    for name, found in workers.items():
-        work, stop, users = _work(scope, revision, name, found, presets, releases, notes.append)
-        works.append(work)
-        stops[name] = stop
+    for name, own in history.items():
+        profile, stops[name], users = _profile(
+            scope, revision, name, own, presets, releases, notes.append
+        )
+        profiles.append(profile)
         accounts |= set() if scope.user else users
-    app = App(
-        revision.app,
-        tuple(works),
-        releases,
-        {(each.id, w.name): w.release for each in kept for w in each.workers},
-        frozenset(accounts),
-    )
+    app = AppProfile(revision.app, tuple(profiles), releases, places, frozenset(accounts))
     variables = {"UNITQ_APP", "UNITQ_REVISION", "UNITQ_WORKER"}
-    variables |= {work.variable for work in works if work.variable}
-    wanted = process_table.Wanted(may_be_one(works), frozenset(variables), words_before(works))
+    variables |= {profile.variable for profile in profiles if profile.variable}
+    wanted = process_table.Wanted(
+        may_be_one(profiles), frozenset(variables), words_before(profiles)
+    )
     return Search(scope, revision, app, stops, wanted, notes)
 
 
-def words_before(works: Sequence[Work]) -> dict[str, frozenset[int]]:
-    """How many words stand before a script, by interpreter, where it is none of ours."""
-    found: dict[str, set[int]] = {}
-    for work in works:
-        for program in work.programs:
+def words_before(profiles: Sequence[WorkerProfile]) -> dict[str, frozenset[int]]:
+    """Returns how many words stand before a script, by interpreter, where it is none of ours."""
+    counts: dict[str, set[int]] = {}
+    for profile in profiles:
+        for program in profile.programs:
             if program.before:
-                found.setdefault(program.engine, set()).add(len(program.before))
-    return {name: frozenset(counts) for name, counts in found.items()}
+                counts.setdefault(program.engine, set()).add(len(program.before))
+    return {name: frozenset(numbers) for name, numbers in counts.items()}
 
 
-def may_be_one(works: Sequence[Work]) -> Callable[[str], bool]:
-    """Whether a process that runs this file could be a worker's."""
-    programs = [program for work in works for program in work.programs]
+def may_be_one(profiles: Sequence[WorkerProfile]) -> Callable[[str], bool]:
+    """Returns whether a process that runs this file could be a worker's."""
+    programs = [program for profile in profiles for program in profile.programs]
     engines = {program.engine for program in programs}
-    names_of = {name for program in programs for name in program.files}
+    files = {name for program in programs for name in program.files}
 
     @cache
     def may(executable: str) -> bool:
-        found = engine_of(executable)
-        if found in SHELLS:
+        name = engine_of(executable)
+        if name in SHELLS:
             return "sh" in engines
-        return found in engines or found in names_of or ("" in engines and bool(interpreter(found)))
+        return name in engines or name in files or ("" in engines and bool(interpreter(name)))
 
     return may
 
 
-def scan(what: Search, registered: Iterable[Registration] | None = None) -> Scan:
-    """Looks at every process. `registered`: the workers that Redis has of this app's framework."""
-    table = process_table.table(what.wanted)
-    if table.hidden and not what.scope.user:
+def scan(search: Search, registered: Iterable[Registration] | None = None) -> Scan:
+    """Looks at every process. `registered`: the workers that Redis has of this app's framework.
+
+    Raises NotPermittedError where root is needed.
+    """
+    table = process_table.table(search.wanted)
+    if table.hidden and not search.scope.user:
         raise NotPermittedError(
-            f"{table.hidden} processes may not be looked at, so nobody can say what they work for",
+            f"cannot read {table.hidden} processes (not root), so their owner is unknown",
             hint="run it as root (sudo)",
         )
     table.processes.pop(os.getpid(), None)
-    mine: dict[int, Registration] = {}
-    app = what.app
+    outside: dict[int, Registration] = {}
+    app = search.app
     if registered is not None:
         host = os.uname().nodename
-        every = containers.seen_from_here(registered, table.processes.values(), host)
-        app = _with_queues(app, every, table)
-        mine = _outside(app.name, every, table)
-    found = find_orphans(app, table.processes.values(), mine, _serving(what))
-    sure = tuple(each for each in found if each.claim is None)
-    return Scan(table, sure, mine, tuple(each for each in found if each.claim is not None))
+        local = containers.translate(registered, table.processes.values(), host)
+        app = _with_queues(app, local, table, host)
+        outside = _outside(app.name, local, table, host)
+    orphans = find_orphans(app, table.processes.values(), outside, _sessions(search))
+    return Scan(
+        table,
+        tuple(orphan for orphan in orphans if orphan.claim is None),
+        outside,
+        tuple(orphan for orphan in orphans if orphan.claim is not None),
+    )
 
 
-def _serving(what: Search) -> frozenset[str]:
-    """The session scopes that running instances have moved to: PAM does that to `su - USER`."""
-    systemd, app = what.scope.systemd(), what.app.name
+def _sessions(search: Search) -> frozenset[str]:
+    """Returns the session scopes that running instances moved to: PAM does that to `su - USER`."""
+    systemd, app = search.scope.systemd(), search.app.name
     rows = {row.name: row for row in systemd.units([f"unitq-{app}-*@*.service"])}
     root = proc.cgroup_root() + systemd.control_group()
     read_all = process_table.Wanted(lambda _: True, frozenset())
-    found = set()
-    for work in what.app.works:
-        for name, unit in names.of_worker(app, work.worker, rows).items():
-            here = f"{root}/{names.cgroup_path(app, name)}"
-            if rows[unit].active not in _RUNNING or proc.pids(here):
+    scopes = set()
+    for worker in search.app.workers:
+        for name, unit in names.of_worker(app, worker.worker, rows).items():
+            if rows[unit].active not in _RUNNING:
+                continue
+            if proc.pids(f"{root}/{names.cgroup_path(app, name)}"):
                 continue
             main = process_table.again(systemd.properties(unit, "MainPID")["MainPID"], read_all)
             if main and in_a_session(main.cgroup):
-                found.add(main.cgroup)
-    return frozenset(found)
+                scopes.add(main.cgroup)
+    return frozenset(scopes)
 
 
-def owner(systemd: Systemd, found: Scan, orphan: Orphan) -> Owner:
-    """What keeps an orphan. Asks systemd for the main process of the unit that it is in, if any."""
+def owner(systemd: Systemd, look: Scan, orphan: Orphan) -> Owner:
+    """Returns what keeps an orphan. Asks systemd for the main process of its unit, if any."""
     process = orphan.process
     mains = {}
     unit = ownership.unit_of(process.cgroup)
@@ -195,93 +206,92 @@ def owner(systemd: Systemd, found: Scan, orphan: Orphan) -> Owner:
         try:
             mains[unit] = systemd.properties(unit, "MainPID")["MainPID"]
         except UnitqError:
-            mains = {}  # of another manager than ours: only told from the processes then
-    table = _with_environment(found.table.processes, process)
+            mains = {}  # of another manager than ours: only the processes tell then
+    # What supervisord told those between it and this process. A worker may have written its title
+    # over it, and of a shell it was not read.
+    table: Mapping[int, Process] = look.table.processes
+    chain = ownership.below_supervisord((process, *ancestors(table, process.pid)))
+    wanted = process_table.Wanted(lambda _: True, _SUPERVISORS)
+    read = (process_table.again(member.pid, wanted) for member in chain)
+    table = {**table, **{member.pid: member for member in read if member}}
     return ownership.owner(table.get(process.pid, process), table, mains)
 
 
-def _with_environment(table: Mapping[int, Process], process: Process) -> Mapping[int, Process]:
-    """The table, with what supervisord told those between it and this process.
-
-    A worker may have written its title over it, and of a shell it was not read.
-    """
-    chain = ownership.supervised((process, *ancestors(table, process.pid)))
-    wanted = process_table.Wanted(lambda _: True, _SUPERVISORS)
-    read = (process_table.again(each.pid, wanted) for each in chain)
-    return {**table, **{each.pid: each for each in read if each}} if chain else table
-
-
-def _with_queues(app: App, every: Sequence[Registration], table: process_table.Table) -> App:
-    """The app with the queues that its own instances have registered for, too."""
-    host = os.uname().nodename
-    own: dict[str, set[str]] = {}
-    for one in every:
-        process = table.processes.get(one.pid or 0)
-        if process is not None and one.host == host and one.queues:
+def _with_queues(
+    app: AppProfile, registrations: Sequence[Registration], table: process_table.Table, host: str
+) -> AppProfile:
+    """Returns the app with the queues that its own instances have registered for, too."""
+    queues: dict[str, set[str]] = {}
+    for registration in registrations:
+        process = table.processes.get(registration.pid or 0)
+        if process is not None and registration.host == host and registration.queues:
             instance, _ = instance_and_unit(app.name, process.cgroup)
-            own.setdefault(instance.partition("@")[0], set()).update(one.queues)
-    works = (replace(each, queues=each.queues | own.get(each.worker, set())) for each in app.works)
-    return replace(app, works=tuple(works))
+            queues.setdefault(instance.partition("@")[0], set()).update(registration.queues)
+    workers = (
+        replace(worker, queues=worker.queues | queues.get(worker.worker, set()))
+        for worker in app.workers
+    )
+    return replace(app, workers=tuple(workers))
 
 
 def _outside(
-    app: str, every: Sequence[Registration], table: process_table.Table
+    app: str, registrations: Sequence[Registration], table: process_table.Table, host: str
 ) -> dict[int, Registration]:
-    """The registrations of this host whose process lives outside the app's units."""
+    """Returns the registrations of this host whose process lives outside the app's units."""
 
     def living(pid: int) -> Living | None:
         process = table.processes.get(pid)
         return Living(process.began, process.cgroup) if process else None
 
-    found = classify(every, app=app, host=os.uname().nodename, living=living, now=time.time())
+    findings = classify(registrations, app=app, host=host, living=living, now=time.time())
     return {
-        each.registration.pid: each.registration
-        for each in found
-        if each.status is Status.ORPHAN and each.registration.pid is not None
+        finding.registration.pid: finding.registration
+        for finding in findings
+        if finding.status is Status.ORPHAN and finding.registration.pid is not None
     }
 
 
-def _work(
+def _profile(
     scope: Scope,
     current: Revision,
     name: str,
-    found: Sequence[tuple[Revision, WorkerRevision]],
+    history: History,
     presets: Mapping[str, Preset],
     releases: Releases,
     note: Callable[[str], None],
-) -> tuple[Work, Stop, set[int]]:
-    """A worker of any revision that is kept, how it is stopped, and the accounts that it runs as.
+) -> tuple[WorkerProfile, Stop, set[int]]:
+    """Returns a worker of any kept revision, how it is stopped, and its accounts.
 
     Those of the system scope.
     """
     place = scope.layout.app(current.app)
-    programs: dict[Program, None] = {}
-    queues: set[str] = set()
-    last = current.worker(name) or found[-1][1]
+    last = current.worker(name) or history[-1][1]
     stop = Stop("SIGTERM", last.stop_timeout)  # systemd's own signal, should no text say more
     preset = presets.get(last.preset or "")
     recognise = preset.recognise if preset else None
     patterns = recognise.command if recognise else ()
     variable = preset.queues.variable if preset else "QUEUE"
     separator = preset.queues.separator if preset else ","
-    seen: set[tuple[str, str]] = set()
+    queues = {queue for _, worker in history for queue in worker.queues}
+    commands: dict[tuple[str, str], None] = {}
     users: set[int] = set()
-    for revision, worker in found:
-        queues |= set(worker.queues)
+    for revision, worker in history:
         text = _unit_text(scope, revision, name)
-        said = read_unit(text, str(place.pins(name))) if text else None
-        if said is None:
+        unit = read_unit(text, str(place.pins(name))) if text else None
+        if unit is None:
             continue
-        stop = Stop(said.stop_signal, None if said.unlimited else worker.stop_timeout)
-        users |= _accounts(said)
-        if (said.command, worker.release) not in seen:
-            seen.add((said.command, worker.release))
-            for one in programs_of(said.command, worker.release, releases, patterns):
-                programs[one] = None
+        stop = Stop(unit.stop_signal, None if unit.unlimited else worker.stop_timeout)
+        users |= _accounts(unit.user, dynamic=unit.dynamic)
+        commands[unit.command, worker.release] = None
+    programs = {
+        program: None
+        for command, release in commands
+        for program in programs_of(command, release, releases, patterns)
+    }
     if variable:
         text = (store.environment(place, last, note) or {}).get(variable, "")
         queues |= {queue.strip() for queue in text.split(separator) if queue.strip()}
-    work = Work(
+    profile = WorkerProfile(
         name,
         tuple(programs),
         patterns,
@@ -290,19 +300,19 @@ def _work(
         frozenset(queues),
         variable,
         separator,
-        _code(current.worker(name), found),
+        _wanted_code(current.worker(name), history),
     )
-    return work, stop, users
+    return profile, stop, users
 
 
-def _accounts(said: WorkerUnit) -> set[int]:
-    """The user ID of a unit's `User=`; none where no such account is known."""
-    if said.user.isdecimal():
-        return {int(said.user)}
-    if not said.user:
-        return set() if said.dynamic else {0}
+def _accounts(user: str, *, dynamic: bool) -> set[int]:
+    """Returns the user ID of a unit's `User=`; none where no such account is known."""
+    if user.isdecimal():
+        return {int(user)}
+    if not user:
+        return set() if dynamic else {0}
     try:
-        return {pwd.getpwnam(said.user).pw_uid}
+        return {pwd.getpwnam(user).pw_uid}
     except KeyError:
         return set()
 
@@ -310,10 +320,9 @@ def _accounts(said: WorkerUnit) -> set[int]:
 def _unit_text(scope: Scope, revision: Revision, worker: str) -> str:
     folder = scope.layout.app(revision.app).revisions / revision.id / "_units"
     try:
-        with open(folder / names.template(revision.app, worker), encoding="utf-8") as file:
-            return file.read()
+        return Path(folder, names.template(revision.app, worker)).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        return ""  # a revision that is half there: the others tell
+        return ""  # an incomplete revision: the others tell
 
 
 def programs_of(
@@ -322,74 +331,66 @@ def programs_of(
     releases: Releases,
     patterns: Sequence[re.Pattern[str]],
 ) -> list[Program]:
-    """Returns what a command comes to in a release: what may be left of it."""
+    """Returns what a command runs in a release, and may still run."""
     heads = scripts.heads(command, release)
-    every = workers_of(command, heads, patterns)
     # What a variable names, only the shell knows; its last part may tell.
     return [
-        _program(one, heads.get(one.script, ""), release, releases)
-        for one in every
-        if one.inline or "$" not in os.path.basename(one.program)
+        _program(invocation, heads.get(invocation.script, ""), release, releases)
+        for invocation in workers_of(command, heads, patterns)
+        if invocation.inline or "$" not in os.path.basename(invocation.program)
     ]
 
 
-def _program(one: Invocation, head: str, release: str, releases: Releases) -> Program:
+def _program(invocation: Invocation, head: str, release: str, releases: Releases) -> Program:
     inside, outside = set(), set()
+    script, inline = invocation.script, invocation.inline
     # Behind a `cd` that only the shell knows, the path may be another one.
-    known = bool(one.script) and "$" not in one.script + one.folder
-    name = "" if known else one.program if one.inline else os.path.basename(one.program)
-    runs = "sh" if by_shell(one, head) else engine(one, head)
+    known = bool(script) and "$" not in script + invocation.folder
+    name = "" if known else invocation.program if inline else os.path.basename(invocation.program)
+    runs = "sh" if by_shell(invocation, head) else engine(invocation, head)
     before: tuple[str, ...] = ()
     if not runs and (words := tuple(shebang(head))):
         runs, before = scripts.real_name(words[0], release), words
     machine_code = False
-    if one.script and "$" not in one.script:
-        machine_code = not (runs or head) and scripts.is_machine_code(
-            os.path.join(release, one.script)
-        )
-        path = os.path.normpath(os.path.join(release, one.script))
-        for each in (path, os.path.realpath(path)):
-            root = releases.of(each)
+    if script and "$" not in script:
+        path = os.path.normpath(os.path.join(release, script))
+        machine_code = not (runs or head) and scripts.is_machine_code(os.path.join(release, script))
+        for place in (path, os.path.realpath(path)):
+            root = releases.of(place)
             if root:
-                inside.add(each[len(root) :].lstrip("/"))
+                inside.add(place[len(root) :].lstrip("/"))
             else:
-                outside.add(each)
+                outside.add(place)
     return Program(
-        runs, one.arguments, one.texts(runs), frozenset(inside), frozenset(outside),
-        name, before, machine_code, one.inline,
+        runs, invocation.arguments, invocation.texts(runs), frozenset(inside), frozenset(outside),
+        name, before, machine_code, inline,
     )  # fmt: skip
 
 
-def _code(
-    wanted: WorkerRevision | None, found: Sequence[tuple[Revision, WorkerRevision]]
-) -> Code | None:
+def _wanted_code(wanted: WorkerRevision | None, history: History) -> WantedCode | None:
     if wanted is None:
         return None
-    since, in_place = None, False
-    other = False
-    for revision, worker in found:  # oldest first
-        same = (worker.release, worker.code_version) == (wanted.release, wanted.code_version)
-        if not same:
+    since, other, in_place = None, False, False
+    for revision, worker in history:
+        if (worker.release, worker.code_version) != (wanted.release, wanted.code_version):
             other, since = True, None
             in_place = in_place or worker.release == wanted.release
         elif other and since is None:
             since = revision.created
-    return Code(wanted.revision, wanted.release, since, in_place)
+    return WantedCode(wanted.revision, wanted.release, since, in_place)
 
 
 def _beside(revision: Revision, note: Callable[[str], None]) -> tuple[tuple[str, str], ...]:
-    """Where the siblings of its releases are, by `directory` in the file that it was made from."""
-    found: dict[tuple[str, str], None] = {}
+    """Returns where the siblings of its releases are, by `directory` in unitq.toml."""
+    patterns: dict[tuple[str, str], None] = {}
     for worker in revision.workers:
         folder, _, name = worker.release.rpartition("/")
         if name and folder.endswith("/releases"):
-            found[folder, ""] = None
-    there = glance(Path(revision.config))
-    if there.app is None and not found:
+            patterns[folder, ""] = None
+    source = glance(Path(revision.config))
+    if source.app is None and not patterns:
         note(f"{revision.config} cannot be read: only releases of kept revisions are known")
-    for directory in there.directories:
-        if "\0" not in directory:
-            pattern = beside(links_on(directory))
-            if pattern:
-                found[pattern] = None
-    return tuple(found)
+    for directory in source.directories:
+        if "\0" not in directory and (pattern := beside(links_on(directory))):
+            patterns[pattern] = None
+    return tuple(patterns)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from unitq.errors import Exit
 from unitq.orphans import find
-from unitq.orphans.registered import Redis
-from unitq.orphans.select import named, only, without
+from unitq.orphans.registered import RegistrationReader
+from unitq.orphans.select import exclude, include_claimed, select
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 class OrphanList:
     """The orphans of an app, at one moment."""
 
-    what: Search
+    search: Search
     look: Scan  # those that are shown: as they are now, or as they were before they ended
     others: Scan  # those that were not named
-    redis: Redis
+    redis: RegistrationReader
     owners: Mapping[int, Owner]  # by PID
     drained: Mapping[int, DrainResult]
     left: frozenset[int]  # the PIDs of those that are still there
@@ -47,17 +47,17 @@ class OrphanList:
     @property
     def app(self) -> str:
         """The app that they work for."""
-        return self.what.app.name
+        return self.search.app.name
 
     @property
     def user(self) -> bool:
         """Whether it is one of a user's own systemd."""
-        return self.what.scope.user
+        return self.search.scope.user
 
     @property
     def notes(self) -> list[str]:
         """What could not be read."""
-        return list(dict.fromkeys((*self.what.notes, *self.redis.notes)))
+        return list(dict.fromkeys((*self.search.notes, *self.redis.notes)))
 
     def to_json(self) -> dict[str, Any]:
         """Returns what docs/json.md describes."""
@@ -109,7 +109,7 @@ class OrphanList:
         presets, jobs = self.redis.presets, drained.jobs
         return {
             "signal": drained.signal or None,
-            "told": list(drained.told),
+            "told": list(drained.signalled),
             "why_not": drained.why_not or None,
             "ended": drained.ended,
             "seconds": None if drained.seconds is None else round(drained.seconds, 3),
@@ -161,14 +161,14 @@ class _Search:
         revision = scope.installed()
         self._pids = pids
         self._what = find.prepare_search(scope, revision)
-        self._redis = Redis(scope, revision)
+        self._redis = RegistrationReader(scope, revision)
         self._systemd = scope.systemd()
         every = self._look()
-        self._first = only(self._what, every, pids) if pids else every
-        self._others = without(every, self._first)
+        self._first = select(self._what, every, pids) if pids else every
+        self._others = exclude(every, self._first)
 
     def _look(self) -> Scan:
-        return named(find.scan(self._what, self._redis.registered()), self._pids)
+        return include_claimed(find.scan(self._what, self._redis.read()), self._pids)
 
     def result(self) -> OrphanList:
         return self._list(self._first, self._others, {}, exit_code(self._first))
@@ -182,15 +182,15 @@ class _Search:
             return self.result()
         from unitq.orphans.drain import Drain
 
-        done = Drain(self._what, self._redis.registered, say, lambda left: may_kill(done, left))
+        done = Drain(self._what, self._redis.read, say, lambda left: may_kill(done, left))
         done.run(self._first)
         every = self._look()
-        after = without(every, self._others)
-        drained = {one.pid: one for one in done.every}
+        after = exclude(every, self._others)
+        drained = {one.pid: one for one in done.results}
         left = {orphan.identity for orphan in after.orphans}
         for one in drained.values():
             one.ended = one.ended or one.orphan.identity not in left
-        return self._list(after, without(every, after), drained, exit_code_after(done, after))
+        return self._list(after, exclude(every, after), drained, exit_code_after(done, after))
 
     def _list(
         self, after: Scan, others: Scan, drained: Mapping[int, DrainResult], code: Exit
@@ -216,19 +216,19 @@ class _Search:
         )
 
 
-def exit_code(found: Scan) -> Exit:
-    """Returns the exit code for what there is."""
-    if not found.orphans:
-        # Whoever it is has to look: it may be an older copy of the app, under another account.
-        return Exit.NOT_AS_WANTED if found.claimed else Exit.OK
-    return Exit.STALE if found.stale else Exit.NOT_AS_WANTED
+def exit_code(look: Scan) -> Exit:
+    """Returns the exit code for these orphans."""
+    if not look.orphans:
+        # An operator has to look: it may be an older copy of the app, under another account.
+        return Exit.NOT_AS_WANTED if look.claimed else Exit.OK
+    return Exit.STALE if look.stale else Exit.NOT_AS_WANTED
 
 
-def exit_code_after(done: Drain, after: Scan) -> Exit:
-    """Returns the exit code of a drain, by what there is after it."""
-    if done.interrupted:
+def exit_code_after(drain: Drain, after: Scan) -> Exit:
+    """Returns the exit code of a drain, by the orphans after it."""
+    if drain.interrupted:
         return Exit.INTERRUPTED
-    at_work = {one.pid for one in done.every if one.left and one.told}
+    at_work = {result.pid for result in drain.results if result.left and result.signalled}
     if at_work & {orphan.process.pid for orphan in after.orphans}:
         return Exit.GAVE_UP_WAITING
     return exit_code(after)

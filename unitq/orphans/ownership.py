@@ -36,12 +36,12 @@ class OwnerKind(StrEnum):
     SESSION = "session"  # a login
     CONTAINER = "container"
     UNIT = "unit"  # another one of systemd's
-    PROCESS = "process"  # whatever its parent is
+    PROCESS = "process"  # its parent
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What keeps a process, and in words."""
+    """What keeps a process."""
 
     kind: OwnerKind
     words: str
@@ -51,21 +51,21 @@ class Owner:
 
 
 def unit_of(cgroup: str) -> str:
-    """The innermost service or scope of a cgroup; empty where it is in none."""
+    """Returns the innermost service or scope of a cgroup; empty where it is in none."""
     units = [part for part in cgroup.split("/") if part.endswith((".service", ".scope"))]
     return units[-1] if units and units[-1] != "init.scope" else ""
 
 
 def owner(process: Process, table: Mapping[int, Process], mains: Mapping[str, int]) -> Owner:
-    """What keeps it. `table` are all processes, `mains` the main processes of units."""
+    """Returns what keeps it. `table` are all processes, `mains` the main processes of units."""
     above = ancestors(table, process.pid)
     unit = unit_of(process.cgroup)
     if process.contained or _CONTAINER.search(process.cgroup):
         return Owner(OwnerKind.CONTAINER, f"a container{f' ({unit})' * bool(unit)}", None, unit)
-    if own := supervised((process, *above)):
-        daemon = above[len(own) - 1]
+    if line := below_supervisord((process, *above)):
+        daemon = above[len(line) - 1]
         # What supervisord itself has started knows best: further down anything may be said.
-        name = next(filter(None, map(_supervisors_name, reversed(own))), "")
+        name = next(filter(None, map(_supervisors_name, reversed(line))), "")
         words = f"supervisord (PID {daemon.pid}){f', as {name}' * bool(name)}"
         return Owner(OwnerKind.SUPERVISORD, words, daemon.pid, unit, name)
     parent = above[0] if above else None
@@ -73,12 +73,12 @@ def owner(process: Process, table: Mapping[int, Process], mains: Mapping[str, in
     if unit and unit.endswith(".service") and not unit.startswith("user@"):
         main = mains.get(unit)
         # What PID 1 has started is its child as well as what it has adopted.
-        if main in (process.pid, *(each.pid for each in above)) and main:
+        if main in (process.pid, *(member.pid for member in above)) and main:
             return Owner(OwnerKind.UNIT, f"unit {unit}", main, unit)
     if parent is None or _is_manager(parent):
         who = "PID 1" if process.parent <= 1 else f"the user's manager (PID {process.parent})"
         return Owner(OwnerKind.INIT, f"{who} adopted it{f', in {unit}' * bool(unit)}", None, unit)
-    what = f"{_called(parent)}, PID {parent.pid}"
+    what = f"{_program_name(parent)}, PID {parent.pid}"
     if session:
         return Owner(
             OwnerKind.SESSION, f"login session {session['number']} ({what})", parent.pid, unit
@@ -92,30 +92,29 @@ def _is_manager(process: Process) -> bool:
     return process.pid == 1 or engine_of(process.executable) == "systemd"
 
 
-def supervised(processes: Sequence[Process]) -> Sequence[Process]:
-    """Of a process and its ancestors, those below supervisord; none: there is none above it."""
-    for index, each in enumerate(processes):
-        if index and is_supervisord(each.words):
+def below_supervisord(processes: Sequence[Process]) -> Sequence[Process]:
+    """Returns those of a process and its ancestors that are below supervisord; none: it is not."""
+    for index, process in enumerate(processes):
+        if index and is_supervisord(process.words):
             return processes[:index]
     return ()
 
 
 def is_supervisord(words: Sequence[str]) -> bool:
     """Whether a command line is supervisord's."""
-    one = program(words)
-    if one is None:
-        return False
+    invocation = program(words)
     # As a module too: `python -m supervisor.supervisord`.
-    return one.program.rpartition("/")[2] in ("supervisord", "supervisor.supervisord")
+    names = ("supervisord", "supervisor.supervisord")
+    return invocation is not None and invocation.program.rpartition("/")[2] in names
 
 
 def _supervisors_name(process: Process) -> str:
-    """What supervisorctl calls it, by its environment."""
+    """Returns what supervisorctl calls it, by its environment."""
     name = process.environment.get(PROCESS_NAME, "")
     group = process.environment.get(GROUP_NAME, "")
     return name if group in ("", name) or not name else f"{group}:{name}"
 
 
-def _called(process: Process) -> str:
-    """The name of its program, as it is known."""
+def _program_name(process: Process) -> str:
+    """Returns the name of its program, as far as it is known."""
     return engine_of(process.executable) or (process.words[0] if process.words else "a process")

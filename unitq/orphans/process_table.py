@@ -35,10 +35,10 @@ class Wanted(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What there is."""
+    """All processes of this host."""
 
     processes: dict[int, Process]  # by PID; without zombies and kernel threads
-    hidden: int  # so many may not be looked at
+    hidden: int  # so many may not be read
 
 
 class _Here(NamedTuple):
@@ -52,21 +52,16 @@ class _Here(NamedTuple):
 
 
 def table(wanted: Wanted) -> Table:
-    """Every process that there is."""
+    """Reads every process."""
     here = _here(wanted)
-    found: dict[int, Process] = {}
-    hidden = 0
-    for pid in proc.all_pids():
-        process = _read(pid, here)
-        if process is None:
-            continue
-        found[process.pid] = process
-        hidden += not process.executable
-    return Table(found, hidden)
+    read = (_read(pid, here) for pid in proc.all_pids())
+    processes = {process.pid: process for process in read if process}
+    hidden = sum(not process.executable for process in processes.values())
+    return Table(processes, hidden)
 
 
 def again(pid: int, wanted: Wanted) -> Process | None:
-    """The process that has this PID now; None: there is none."""
+    """Returns the process that has this PID now; None: there is none."""
     return _read(pid, _here(wanted))
 
 
@@ -110,7 +105,7 @@ def _process(pid: int, folder: int, here: _Here) -> Process | None:
 
 
 def _closer(process: Process, folder: int, here: _Here) -> Process:
-    """The same with what takes longer to read. Raises PermissionError."""
+    """Returns the same with what takes longer to read. Raises PermissionError."""
     contained = os.readlink("ns/pid", dir_fd=folder) != here.pids
     same_files = os.readlink("ns/mnt", dir_fd=folder) == here.mounts
     written = os.readlink("cwd", dir_fd=folder)
@@ -175,15 +170,15 @@ def _script(
     *,
     same_files: bool,
 ) -> tuple[tuple[str, ...], bool]:
-    """The paths of the script that it runs, and whether one of the links there is younger."""
-    one = program(process.words, process.executable)
-    if one is None:
+    """Returns the paths of its script, and whether one of the links there is younger than it."""
+    invocation = program(process.words, process.executable)
+    if invocation is None:
         return (), False
-    scripts = [one.script]
-    if not one.interpreter:
+    scripts = [invocation.script]
+    if not invocation.interpreter:
         counts = before.get(os.path.basename(process.executable), ())
         scripts += [process.words[n] for n in sorted(counts) if n < len(process.words)]
-    found: dict[str, None] = {}
+    paths: dict[str, None] = {}
     moved = False
     for script in scripts:
         if not script or "\0" in script or (not script.startswith("/") and not directory):
@@ -191,14 +186,14 @@ def _script(
         path = os.path.normpath(os.path.join(directory, script))
         if not same_files and not _same(f"/proc/self/fd/{folder}/root{path}", path, deleted=False):
             continue
-        real, youngest = _followed(path)
-        found |= dict.fromkeys((path, real))
+        real, youngest = _follow(path)
+        paths |= dict.fromkeys((path, real))
         moved = moved or youngest > process.began
-    return tuple(found), moved
+    return tuple(paths), moved
 
 
-def _followed(path: str) -> tuple[str, float]:
-    """The path with all links followed, and when the youngest of them was made."""
+def _follow(path: str) -> tuple[str, float]:
+    """Returns the path with all links followed, and when the youngest of them was made."""
     at, rest, youngest, hops = "", path.split("/")[1:], 0.0, 0
     while rest:
         part = rest.pop(0)
@@ -208,8 +203,8 @@ def _followed(path: str) -> tuple[str, float]:
             at = os.path.dirname(at)
             continue
         try:
-            found = os.lstat(f"{at}/{part}")
-            target = os.readlink(f"{at}/{part}") if stat.S_ISLNK(found.st_mode) else None
+            entry = os.lstat(f"{at}/{part}")
+            target = os.readlink(f"{at}/{part}") if stat.S_ISLNK(entry.st_mode) else None
         except OSError:
             return os.path.normpath("/".join((at, part, *rest))), youngest
         if target is None:
@@ -218,7 +213,7 @@ def _followed(path: str) -> tuple[str, float]:
         hops += 1
         if hops > _LINKS_MAX:
             return path, youngest
-        youngest = max(youngest, found.st_mtime)
+        youngest = max(youngest, entry.st_mtime)
         rest = [*target.split("/"), *rest]
         if target.startswith("/"):
             at = ""
@@ -226,11 +221,11 @@ def _followed(path: str) -> tuple[str, float]:
 
 
 def _environment(raw: bytes, names: Collection[str]) -> dict[str, str]:
-    """These variables of it, as they were at exec; what a title was written over has none."""
-    found = {}
+    """Returns these variables, as they were at exec; what a title was written over has none."""
+    values = {}
     for item in raw.split(b"\0"):
         name, sign, value = item.partition(b"=")
         text = name.decode(errors="replace")
         if sign and text in names:
-            found[text] = value.decode(errors="replace")
-    return found
+            values[text] = value.decode(errors="replace")
+    return values

@@ -43,22 +43,22 @@ class Releases:
     beside: tuple[tuple[str, str], ...] = ()  # a folder of releases, and what follows their names
 
     def of(self, path: str) -> str:
-        """The release that a path lies in, empty: in none. The innermost one."""
-        found = [root for root in self.known if root != "/" and within(path, root)]
+        """Returns the innermost release that a path lies in; empty: none."""
+        roots = [root for root in self.known if root != "/" and within(path, root)]
         for folder, rest in self.beside:
             if within(path, folder) and path != folder:
                 name = path[len(folder) + 1 :].partition("/")[0]
                 root = f"{folder}/{name}{rest}"
                 if within(path, root):
-                    found.append(root)
-        return max(found, key=len, default="")
+                    roots.append(root)
+        return max(roots, key=len, default="")
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What a worker's command comes to: one program, what stands before it taken away."""
+    """The program that a worker's command runs, without its wrappers."""
 
-    engine: str  # the interpreter; "sh": any shell; empty: it runs directly, or nobody knows
+    engine: str  # the interpreter; "sh": any shell; empty: it runs directly, or that is not known
     arguments: tuple[str, ...]
     texts: tuple[str, ...]  # see `recognise.Invocation.texts`
     inside: frozenset[str] = frozenset()  # paths below a release that are this script
@@ -75,21 +75,21 @@ class Program:
         return frozenset(filter(None, names))
 
 
-def by_shell(one: Invocation, head: str) -> bool:
+def by_shell(invocation: Invocation, head: str) -> bool:
     """Whether a shell runs it: also a text without `#!`, by what calls execvp(3), such as env."""
-    bare = bool(head) and not head.startswith("#!") and one.script != PACKAGE
-    return is_shell(one, head) or (not one.interpreter and bare)
+    bare = bool(head) and not head.startswith("#!") and invocation.script != PACKAGE
+    return is_shell(invocation, head) or (not invocation.interpreter and bare)
 
 
 def workers_of(
     command: str, heads: Mapping[str, str], patterns: Sequence[re.Pattern[str]]
 ) -> tuple[Invocation, ...]:
-    """The programs that take the jobs, of all that a command line runs, and the script around them.
+    """Returns the programs of a command line that take the jobs, and the script around them.
 
     `patterns` are those by which the framework is known; `heads` has the beginnings of scripts.
     """
-    stages = [one for one in main_process(command, heads) if one.script != PACKAGE]
-    around = [one for one in stages if by_shell(one, heads.get(one.script, ""))]
+    stages = [stage for stage in main_process(command, heads) if stage.script != PACKAGE]
+    around = [stage for stage in stages if by_shell(stage, heads.get(stage.script, ""))]
     last = _worker_of(command, heads, patterns, stages)
     return tuple(dict.fromkeys((*around, *last)))
 
@@ -100,29 +100,28 @@ def _worker_of(
     patterns: Sequence[re.Pattern[str]],
     stages: Sequence[Invocation],
 ) -> Sequence[Invocation]:
-    def shell(one: Invocation) -> bool:
-        return by_shell(one, heads.get(one.script, ""))
+    def shell(run: Invocation) -> bool:
+        return by_shell(run, heads.get(run.script, ""))
 
-    found = [one for one in invocations(command, heads) if one.script != PACKAGE]
-    for one in reversed(found):
-        texts = one.texts(engine(one, heads.get(one.script, "")))
+    runs = [run for run in invocations(command, heads) if run.script != PACKAGE]
+    for run in reversed(runs):
+        texts = run.texts(engine(run, heads.get(run.script, "")))
         if any(pattern.match(text) for pattern in patterns for text in texts):
-            return (one,)
+            return (run,)
     # What a script becomes does the work, whatever it has run before.
-    if final := [one for one in stages if not shell(one) and _base(one.program) not in _NO_WORKERS]:
+    if final := [run for run in stages if not shell(run) and _base(run.program) not in _NO_WORKERS]:
         return final
-    runs = [one for one in found if one.interpreter not in ("", "sh")]
-    if runs:
-        return runs[-1:]
+    if scripts := [run for run in runs if run.interpreter not in ("", "sh")]:
+        return scripts[-1:]
     # A shell stays. What it starts does the work where that is a program of the app's, or all that
     # stands on the command line; a script's `sleep` is nobody's worker.
-    shells = becomes([one for one in found if shell(one)][:1], heads)
+    shells = becomes([run for run in runs if shell(run)][:1], heads)
     rest = [
-        one
-        for one in found
-        if not shell(one)
-        and _base(one.program) not in (_NO_WORKERS | QUICK)
-        and ("/" in one.program or not shells)
+        run
+        for run in runs
+        if not shell(run)
+        and _base(run.program) not in (_NO_WORKERS | QUICK)
+        and ("/" in run.program or not shells)
     ]
     return (*shells, *rest[-1:])
 
@@ -137,7 +136,7 @@ class Match(IntEnum):
 
 
 def match_program(
-    one: Invocation,
+    invocation: Invocation,
     paths: Iterable[str],
     executable: str,
     program: Program,
@@ -145,30 +144,30 @@ def match_program(
     patterns: Sequence[re.Pattern[str]],
     arguments: re.Pattern[str] | None = None,
 ) -> Match:
-    """How far a process that runs `one` runs the program.
+    """Returns how far a process that runs this invocation runs the program.
 
     `paths` are those of its script, as written and with links followed; `executable` is the file
     that the kernel runs, which no command line can hide.
     """
-    if one.inline != program.inline or not _same_engine(one, executable, program):
+    if invocation.inline != program.inline or not _same_engine(invocation, executable, program):
         return Match.NONE
-    if program.before and not one.interpreter:
-        script = _scripts_words(one, program)
+    if program.before and not invocation.interpreter:
+        script = _scripts_words(invocation, program)
         if script is None:
             return Match.NONE
-        one = script
+        invocation = script
     # What the kernel runs lies where it says, whatever stands on the command line.
     executable = executable.removesuffix(_DELETED)
     here = (executable,) if program.machine_code else tuple(paths)
-    found = _place(one, here, executable, program, releases)
-    if found is Match.NONE:
-        return found
-    fits = _arguments_fit(one, program, patterns, arguments)
-    if program.machine_code and not fits and _base(one.program) not in program.files:
+    match = _place(invocation, here, executable, program, releases)
+    if match is Match.NONE:
+        return match
+    fits = _arguments_fit(invocation, program, patterns, arguments)
+    if program.machine_code and not fits and _base(invocation.program) not in program.files:
         fits = None  # a title is written over its arguments
     if fits is None:
         return Match.UNSURE
-    return found if fits else Match.NONE
+    return match if fits else Match.NONE
 
 
 def engine_of(executable: str) -> str:
@@ -177,30 +176,34 @@ def engine_of(executable: str) -> str:
     return interpreter(name) or name
 
 
-def _same_engine(one: Invocation, executable: str, program: Program) -> bool:
+def _same_engine(invocation: Invocation, executable: str, program: Program) -> bool:
     runs = engine_of(executable)
     if program.machine_code:
         return True  # its place tells
-    if one.interpreter == "sh":
+    if invocation.interpreter == "sh":
         return runs in SHELLS and program.engine == "sh"
-    if one.interpreter:
+    if invocation.interpreter:
         # A console script such as `celery` has an interpreter that its name does not tell.
-        return runs == one.interpreter and program.engine in ("", runs)
+        return runs == invocation.interpreter and program.engine in ("", runs)
     if program.before:
         return runs == program.engine
-    return not program.engine and runs == engine_of(one.program)
+    return not program.engine and runs == engine_of(invocation.program)
 
 
-def _scripts_words(one: Invocation, program: Program) -> Invocation | None:
+def _scripts_words(invocation: Invocation, program: Program) -> Invocation | None:
     """The script and its words, where an interpreter that is none of ours runs it (execve(2))."""
-    if one.arguments[: len(program.before) - 1] != program.before[1:]:
+    if invocation.arguments[: len(program.before) - 1] != program.before[1:]:
         return None
-    words = one.arguments[len(program.before) - 1 :]
-    return one._replace(program=words[0], arguments=words[1:]) if words else None
+    words = invocation.arguments[len(program.before) - 1 :]
+    return invocation._replace(program=words[0], arguments=words[1:]) if words else None
 
 
 def _place(
-    one: Invocation, paths: tuple[str, ...], executable: str, program: Program, releases: Releases
+    invocation: Invocation,
+    paths: tuple[str, ...],
+    executable: str,
+    program: Program,
+    releases: Releases,
 ) -> Match:
     for path in paths:
         release = releases.of(path)
@@ -209,28 +212,28 @@ def _place(
         if path in program.outside:
             return Match.SHARED
     if program.inline:
-        return Match.SHARED if one.program == program.name else Match.NONE
-    if program.name and _base(one.program) == program.name:
+        return Match.SHARED if invocation.program == program.name else Match.NONE
+    if program.name and _base(invocation.program) == program.name:
         native = _base(executable) == program.name and releases.of(executable)
         return Match.OWN if native else Match.SHARED
     return Match.NONE
 
 
 def _arguments_fit(
-    one: Invocation,
+    invocation: Invocation,
     program: Program,
     patterns: Sequence[re.Pattern[str]],
     arguments: re.Pattern[str] | None,
 ) -> bool | None:
     """Whether it is the same subcommand; None: that cannot be told."""
-    if one.arguments == program.arguments:
+    if invocation.arguments == program.arguments:
         return True
     if any(pattern.match(text) for pattern in patterns for text in program.texts):
-        return any(pattern.match(text) for pattern in patterns for text in one.texts())
+        return any(pattern.match(text) for pattern in patterns for text in invocation.texts())
     if arguments and arguments.search(" ".join(program.arguments)):
-        return bool(arguments.search(" ".join(one.arguments)))
-    mine, his = _subcommand(program.arguments), _subcommand(one.arguments)
-    return None if mine is None or his is None else mine == his
+        return bool(arguments.search(" ".join(invocation.arguments)))
+    wanted, runs = _subcommand(program.arguments), _subcommand(invocation.arguments)
+    return None if wanted is None or runs is None else wanted == runs
 
 
 def _subcommand(arguments: Sequence[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""The registrations of an app's workers in Redis, for who looks for orphans."""
+"""Reads the registrations of an app's workers in Redis."""
 
 from __future__ import annotations
 
@@ -12,41 +12,39 @@ if TYPE_CHECKING:
     from unitq.revisions.model import Revision
 
 
-class Redis:
-    """The app's registrations, where the configuration says how to get them. Fails once."""
+class RegistrationReader:
+    """Reads them where the configuration says how to. Fails once."""
 
     def __init__(self, scope: Scope, revision: Revision) -> None:
         from unitq.queues.sources import NoRedisError, access_for_revision
 
         self.notes: list[str] = []
         self.presets: dict[str, str] = {}  # by the id of a registration
-        self._way = None
+        self._access = None
         try:
-            _, self._way = access_for_revision(scope, revision)
+            _, self._access = access_for_revision(scope, revision)
         except NoRedisError:
             pass  # it need not be configured
         except UnitqError as error:
             self.notes.append(f"{error.message}: Redis is not asked")
 
-    def registered(self) -> list[Registration] | None:
-        """Every worker that Redis has; None: it is not configured, or does not answer."""
+    def read(self) -> list[Registration] | None:
+        """Returns every worker that Redis has; None: it is not configured, or does not answer."""
         from unitq.queues.snapshot import take_snapshot
 
-        if self._way is None:
+        if self._access is None:
             return None
+        connection, sources = self._access
         try:
-            samples = take_snapshot(
-                self._way.connection, self._way.sources, numbers=False, ages=False
-            )
+            samples = take_snapshot(connection, sources, numbers=False, ages=False)
         except UnitqError as error:
-            self.notes.append(f"{error.message}: queues and jobs in hand are not known")
-            self._way = None
+            self.notes.append(f"{error.message}: queues and in-flight jobs are not known")
+            self._access = None
             return None
-        found = []
+        registrations = []
         for sample in samples:
-            for words in sample.notes:
-                self.notes.append(f"{words}: not all that works for the app may be known")
-            for one in sample.registry.workers or ():
-                self.presets[one.id] = sample.preset
-                found.append(one)
-        return found
+            self.notes += [f"{note}: some orphans may be missing" for note in sample.notes]
+            for registration in sample.registry.workers or ():
+                self.presets[registration.id] = sample.preset
+                registrations.append(registration)
+        return registrations

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unitq.errors import NoMatchError
 from unitq.linux import proc
 from unitq.orphans.evidence import Claim, in_a_unit
-from unitq.orphans.find import Scan
 from unitq.orphans.program_match import engine_of
 from unitq.queues.registrations import instance_and_unit
 from unitq.text import plural, unitq
@@ -16,72 +16,69 @@ from unitq.text import plural, unitq
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unitq.orphans.find import Search
+    from unitq.orphans.find import Scan, Search
 
 
-def named(found: Scan, pids: Sequence[int]) -> Scan:
-    """The same, with what is only claimed among the orphans where its PID is named."""
-    chosen = {
-        each.identity
-        for each in found.claimed
-        if each.process.pid in pids and each.claim is not Claim.SERVING
-    }
-    more = tuple(each for each in found.claimed if each.identity in chosen)
-    rest = tuple(each for each in found.claimed if each.identity not in chosen)
-    every = sorted((*found.orphans, *more), key=lambda each: each.process.pid)
-    return Scan(found.table, tuple(every), found.registered, rest)
+def include_claimed(look: Scan, pids: Sequence[int]) -> Scan:
+    """Returns the same, with a claimed process among the orphans where its PID is named."""
+    named = [
+        orphan
+        for orphan in look.claimed
+        if orphan.process.pid in pids and orphan.claim is not Claim.SERVING
+    ]
+    orphans = sorted((*look.orphans, *named), key=lambda orphan: orphan.process.pid)
+    rest = tuple(orphan for orphan in look.claimed if orphan not in named)
+    return replace(look, orphans=tuple(orphans), claimed=rest)
 
 
-def only(what: Search, found: Scan, pids: Sequence[int]) -> Scan:
-    """Those of the orphans that are named. Raises NoMatchError where a PID is none's."""
+def select(search: Search, look: Scan, pids: Sequence[int]) -> Scan:
+    """Returns those of the orphans that are named. Raises NoMatchError where a PID is none's."""
     wanted = set(pids)
-    orphans = tuple(each for each in found.orphans if each.process.pid in wanted)
-    others = sorted(wanted - {each.process.pid for each in orphans})
+    orphans = tuple(orphan for orphan in look.orphans if orphan.process.pid in wanted)
+    others = sorted(wanted - {orphan.process.pid for orphan in orphans})
     if others:
-        app = what.app.name
-        told = tuple(_told(what, found, pid) for pid in others)
-        hint = f"`{unitq(app, user=what.scope.user)} orphans` shows those that there are"
-        if len(told) == 1:
-            raise NoMatchError(f"{told[0]}: nothing is done", hint=hint)
+        app = search.app.name
+        problems = tuple(_describe(search, look, pid) for pid in others)
+        hint = f"`{unitq(app, user=search.scope.user)} orphans` lists the orphans"
+        if len(problems) == 1:
+            raise NoMatchError(f"{problems[0]}: nothing is done", hint=hint)
         raise NoMatchError(
-            f"{plural(len(told), 'PID')} of no orphan of {app}: nothing is done",
-            problems=told,
+            f"{plural(len(problems), 'PID')} of no orphan of {app}: nothing is done",
+            problems=problems,
             hint=hint,
         )
-    return Scan(found.table, orphans, found.registered)
+    return replace(look, orphans=orphans, claimed=())
 
 
-def without(found: Scan, others: Scan) -> Scan:
-    """Those of the first look that are not in the other."""
-    out = {each.identity for each in others.every}
-    sure, claimed = (
-        tuple(each for each in some if each.identity not in out)
-        for some in (found.orphans, found.claimed)
+def exclude(look: Scan, others: Scan) -> Scan:
+    """Returns those of the first look that are not in the other."""
+    out = {orphan.identity for orphan in others.every}
+    orphans, claimed = (
+        tuple(orphan for orphan in part if orphan.identity not in out)
+        for part in (look.orphans, look.claimed)
     )
-    return Scan(found.table, sure, found.registered, claimed)
+    return replace(look, orphans=orphans, claimed=claimed)
 
 
-def _told(what: Search, found: Scan, pid: int) -> str:
-    """What a process is that is no orphan, in words."""
-    app = what.app.name
-    for each in found.orphans:
-        if pid in each.pids:
+def _describe(search: Search, look: Scan, pid: int) -> str:
+    """Returns what a process is that is no orphan, in words."""
+    app = search.app.name
+    for orphan in look.orphans:
+        if pid in orphan.pids:
+            return f"PID {pid} is a child of the orphan {orphan.process.pid}: name that one"
+    for orphan in look.claimed:
+        if orphan.claim is Claim.SERVING and pid in orphan.pids:
             return (
-                f"PID {pid} is a child of the orphan {each.process.pid}, which is the one to name"
-            )
-    for each in found.claimed:
-        if each.claim is Claim.SERVING and pid in each.pids:
-            return (
-                f"PID {pid} serves as {each.worker}, in a login session outside of its unit: "
+                f"PID {pid} serves as {orphan.worker}, in a login session outside of its unit: "
                 "`unitq stop` ends it"
             )
     living = proc.living(pid)
     if living is None:
         return f"there is no process {pid}: it is gone"
     began, cgroup = living
-    process = found.table.processes.get(pid)
+    process = look.table.processes.get(pid)
     if began is None or (process and not process.executable):
-        return f"PID {pid} is another user's and may not be looked at"
+        return f"PID {pid} is another user's, and only root can read it"
     instance, unit = instance_and_unit(app, cgroup)
     if instance:
         return f"PID {pid} is no orphan but of {instance}, an instance of {app}"

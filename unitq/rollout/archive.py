@@ -30,7 +30,7 @@ class AppArchive(NamedTuple):
     @property
     def verdicts(self) -> list[history.Verdict]:
         """What the reports say of revisions, oldest first."""
-        return [each.verdict for each in self.reports]
+        return [report.verdict for report in self.reports]
 
     def note(self, words: str) -> None:
         """Keeps what is to be said at the end, once."""
@@ -56,15 +56,17 @@ def open_archive(scope: Scope) -> AppArchive:
     revision = scope.installed()
     place = scope.layout.app(revision.app)
     notes: list[str] = []
-    found = store.read_all(place, notes.append)
-    told = reports.reports(place, notes.append)
-    return AppArchive(scope, place, revision, tuple(found), tuple(told), notes)
+    revisions = store.read_all(place, notes.append)
+    kept = reports.reports(place, notes.append)
+    return AppArchive(scope, place, revision, tuple(revisions), tuple(kept), notes)
 
 
-def observe_instances(found: AppArchive, systemd: Systemd) -> dict[InstanceName, observe.Instance]:
+def observe_instances(
+    archive: AppArchive, systemd: Systemd
+) -> dict[InstanceName, observe.Instance]:
     """Every instance of any revision that systemd knows, with its processes."""
-    where = observe.machine(systemd, found.scope.layout)
+    where = observe.machine(systemd, archive.scope.layout)
     # Also workers that nobody wants any more: a process of one may still drain.
-    workers = {worker.name for revision in found.revisions for worker in revision.workers}
-    workers |= {name.worker for name in state.instances_with_pin(found.place)}
-    return observe.instances(systemd, where, found.current.app, workers)
+    workers = {worker.name for revision in archive.revisions for worker in revision.workers}
+    workers |= {name.worker for name in state.instances_with_pin(archive.place)}
+    return observe.instances(systemd, where, archive.current.app, workers)

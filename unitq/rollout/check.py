@@ -25,7 +25,7 @@ from unitq.model.finding import Certainty, Finding, Level
 from unitq.model.hardening import Hardening
 from unitq.revisions import code
 from unitq.rollout import preflight
-from unitq.rollout.wanted_units import read, rendered
+from unitq.rollout.wanted_units import read_inputs, render_units
 from unitq.units import dropins, exposure
 from unitq.units.dropin_files import DropIns
 
@@ -44,7 +44,7 @@ _NO_LIMIT = 2**64 - 1  # µs; what systemd says of "infinity"
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckResult:
     """What a look at a configuration file found."""
 
     app: App
@@ -86,50 +86,50 @@ class Checked:
         return {"format": 1, "file": str(self.path), "findings": rows, **redis}
 
 
-def check(scope: Scope, *, ask_redis: bool = False) -> Checked:
+def check(scope: Scope, *, ask_redis: bool = False) -> CheckResult:
     """Looks at the configuration file and the machine; changes nothing. Raises ConfigError."""
     app, path = scope.load()
-    found, refused = code.find_code(app)
-    inputs = read(scope, app, path, found)
+    code_versions, refused = code.find_code(app)
+    inputs = read_inputs(scope, app, path, code_versions)
     units: Rendered | None = None
     broken: UnitqError | None = None
     try:
-        units = rendered(scope, app, found, after=inputs.order.after)
+        units = render_units(scope, app, code_versions, after=inputs.order.after)
     except (ConfigError, PreflightError) as error:  # an operator's own template
         broken = error
     redis = _redis(scope, app, path) if ask_redis else None
     findings = [
-        *(each.finding for each in refused),
+        *(problem.finding for problem in refused),
         *([Finding(Level.ERROR, "units", broken.message, broken.hint)] if broken else ()),
         *findings_of(inputs, units),
         *inputs.order.findings,
         *machine_lint.of_shutdown(app, _patience(scope)),
-        *(_exposure(scope, app, found) if units else ()),
+        *(_exposure(scope, app, code_versions) if units else ()),
         *(redis.findings if redis else ()),
     ]
-    denied = any(each.denied for each in refused) or bool(redis and redis.denied)
+    denied = any(problem.denied for problem in refused) or bool(redis and redis.denied)
     findings = remove_allowed(findings, app)
-    return Checked(app, path, tuple(findings), redis, broken, denied)
+    return CheckResult(app, path, tuple(findings), redis, broken, denied)
 
 
 def findings_of(inputs: Inputs, wanted: Rendered | None) -> list[Finding]:
     """Returns what a deploy looks for as well. `wanted` is None where units cannot be made."""
-    scope, app, found = inputs.scope, inputs.app, inputs.code
+    scope, app, code_versions = inputs.scope, inputs.app, inputs.code
     return [
         *inputs.order.refused,
         *inputs.secrets.findings,
         *preflight.of_app(
             app,
-            found,
+            code_versions,
             user_scope=scope.user,
             folder=inputs.path.parent,
             path=_search_path(scope),
         ),
-        *moving_paths.of_app(app, found, scope.layout),
+        *moving_paths.of_app(app, code_versions, scope.layout),
         *preflight.of_owner(app, inputs.path),
         *(preflight.verify(wanted.units, user_scope=scope.user) if wanted else ()),
-        *lint_app(app, scope.presets(), scripts.of_app(app, found, scope.presets())),
-        *envfile_lint.of_app(app, found),
+        *lint_app(app, scope.presets(), scripts.of_app(app, code_versions, scope.presets())),
+        *envfile_lint.of_app(app, code_versions),
         *service_lint.of_app(app),
         *(_dropins(scope, app, wanted) if wanted else ()),
         *_linger(scope),
@@ -153,7 +153,7 @@ def _patience(scope: Scope) -> machine_lint.Patience:
     """How long systemd waits at a shutdown, as far as it can be asked."""
     from unitq.systemd.manager import Systemd
 
-    found = {}
+    limits = {}
     # Also of a user's scope: it is the machine's systemd that goes down.
     for unit, name in (("reboot.target", "JobTimeoutUSec"), (_MANAGER, "TimeoutStopUSec")):
         if unit == _MANAGER and not scope.user:
@@ -161,8 +161,8 @@ def _patience(scope: Scope) -> machine_lint.Patience:
         with suppress(SystemdError, NoMatchError, NotPermittedError):
             micros = Systemd().properties(unit.format(os.getuid()), name)[name]
             if micros < _NO_LIMIT:
-                found[name] = micros / 1e6
-    return machine_lint.Patience(found.get("JobTimeoutUSec"), found.get("TimeoutStopUSec"))
+                limits[name] = micros / 1e6
+    return machine_lint.Patience(limits.get("JobTimeoutUSec"), limits.get("TimeoutStopUSec"))
 
 
 def _search_path(scope: Scope) -> str | None:
@@ -183,33 +183,33 @@ def _linger(scope: Scope) -> list[Finding]:
 
 def _dropins(scope: Scope, app: App, wanted: Rendered) -> list[Finding]:
     """What drop-ins change of the units that are to be."""
-    there = DropIns(str(scope.layout.unit_dir), user=scope.user)
-    found = []
+    installed = DropIns(str(scope.layout.unit_dir), user=scope.user)
+    findings = []
     for worker in wanted.workers:
         units = [
             names.unit(app.name, each) for each in names.instances(worker.name, worker.instances)
         ]
-        changed = dropins.changes(worker.unit.text, there.of([worker.unit.name, *units]))
-        found += service_lint.of_dropins(worker.name, worker.unit.name, changed, user=scope.user)
-    return found
+        changed = dropins.changes(worker.unit.text, installed.of([worker.unit.name, *units]))
+        findings += service_lint.of_dropins(worker.name, worker.unit.name, changed, user=scope.user)
+    return findings
 
 
-def _exposure(scope: Scope, app: App, found: Mapping[str, Code]) -> list[Finding]:
+def _exposure(scope: Scope, app: App, code_versions: Mapping[str, Code]) -> list[Finding]:
     """How much of the machine each worker can reach, now and with another word."""
     if scope.user:
         return limits_of_user_scope(app)  # systemd rates the services of the system only
     words = {
         word: {
             worker.name: worker.unit
-            for worker in rendered(
+            for worker in render_units(
                 scope,
                 replace(app, workers=tuple(replace(w, hardening=word) for w in app.workers)),
-                found,
+                code_versions,
             ).workers
         }
         for word in (Hardening.STANDARD, Hardening.STRICT)
     }
-    own = {worker.name: worker.unit for worker in rendered(scope, app, found).workers}
+    own = {worker.name: worker.unit for worker in render_units(scope, app, code_versions).workers}
     return exposure_notes(
         app,
         exposure.scores(own),

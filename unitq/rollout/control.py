@@ -119,5 +119,5 @@ def _tell(scope: Scope, app: str, number: int) -> Holder:
 
 
 def _holder(scope: Scope, app: str) -> Holder | None:
-    found = state.at_work(scope.layout, app)
-    return Holder(found["doing"], found["pid"]) if found else None
+    record = state.at_work(scope.layout, app)
+    return Holder(record["doing"], record["pid"]) if record else None

@@ -42,19 +42,19 @@ def read(app: App, *, user_scope: bool) -> Secrets:
     """Reads every credential of the app as systemd will: as root, or in the user's own scope."""
     content: dict[Credential, bytes] = {}
     findings: list[Finding] = []
-    looked: set[Credential] = set()
+    read_already: set[Credential] = set()
     trusted = (os.getuid(),) if user_scope else ()
     for worker in app.workers:
-        for each in worker.credentials:
-            if each in looked:
+        for credential in worker.credentials:
+            if credential in read_already:
                 continue
-            looked.add(each)
-            place = f"workers.{worker.name}.credentials.{each.name}"
-            if user_scope and each.encrypted:
-                findings.append(_not_in_user_scope(each, place))
+            read_already.add(credential)
+            place = f"workers.{worker.name}.credentials.{credential.name}"
+            if user_scope and credential.encrypted:
+                findings.append(_not_in_user_scope(credential, place))
                 continue
             try:
-                content[each] = _content(each, trusted)
+                content[credential] = _content(credential, trusted)
             except _RefusedError as refused:
                 message, hint, why = refused.message, refused.hint, refused.why
                 findings.append(Finding(Level.ERROR, place, message, hint, why))
@@ -83,22 +83,22 @@ def _not_in_user_scope(credential: Credential, place: str) -> Finding:
 def _content(credential: Credential, trusted: tuple[int, ...]) -> bytes:
     path = credential.path
     try:
-        with trust.resolve(path) as found:
-            if say := found.beyond(*trusted):
+        with trust.resolve(path) as resolved:
+            if control := resolved.beyond(*trusted):
                 # systemd opens it as root at each start: a link of theirs could name any file.
                 raise _RefusedError(
-                    f"{path}: {_who(say.uid)} {say.why} {say.path}",
+                    f"{path}: {_who(control.uid)} {control.why} {control.path}",
                     f"`install -o root -g root -m 0600 {path} /etc/credstore/` and name it there",
                     "another account than root decides which file systemd reads as root",
                 )
-            if not stat.S_ISREG(os.fstat(found.descriptor).st_mode):
-                raise _RefusedError(f"{path}: not a file", _made(credential))
-            with open(found.open(), "rb") as file:
+            if not stat.S_ISREG(os.fstat(resolved.descriptor).st_mode):
+                raise _RefusedError(f"{path}: not a file", _creation(credential))
+            with open(resolved.open(), "rb") as file:
                 content = file.read(2 * SIZE_MAX + 1)  # in base64 it is larger
     except PermissionError as error:
         raise _RefusedError(f"{path}: {error.strerror}", "as root it can be read") from None
     except OSError as error:
-        raise _RefusedError(f"{path}: {error.strerror}", _made(credential)) from None
+        raise _RefusedError(f"{path}: {error.strerror}", _creation(credential)) from None
     if not credential.encrypted:
         if is_encrypted(content):
             raise _RefusedError(
@@ -110,10 +110,12 @@ def _content(credential: Credential, trusted: tuple[int, ...]) -> bytes:
     try:
         return decrypt(path, credential.name)
     except DecryptError as error:
-        raise _RefusedError(f"{path}: cannot be decrypted: {error}", _made(credential)) from None
+        raise _RefusedError(
+            f"{path}: cannot be decrypted: {error}", _creation(credential)
+        ) from None
 
 
-def _made(credential: Credential) -> str:
+def _creation(credential: Credential) -> str:
     """The command that makes such a credential."""
     name, path = credential.name, shlex.quote(credential.path)
     if not credential.encrypted:
@@ -136,7 +138,7 @@ def _who(uid: int) -> str:
 
 
 def _too_large(worker: Worker, content: Mapping[Credential, bytes]) -> Iterator[Finding]:
-    if sum(len(content.get(each, b"")) for each in worker.credentials) > SIZE_MAX:
+    if sum(len(content.get(credential, b"")) for credential in worker.credentials) > SIZE_MAX:
         yield Finding(
             Level.ERROR,
             f"workers.{worker.name}.credentials",
@@ -148,18 +150,18 @@ def _too_large(worker: Worker, content: Mapping[Credential, bytes]) -> Iterator[
 
 def _open_to_all(content: Iterable[Credential], app: App) -> Iterator[Finding]:
     """Plain files that other accounts can read as well."""
-    for each in content:
+    for credential in content:
         try:
-            readable = not each.encrypted and os.stat(each.path).st_mode & stat.S_IROTH
+            readable = not credential.encrypted and os.stat(credential.path).st_mode & stat.S_IROTH
         except OSError:
             continue
         if readable:
-            where = next(w.name for w in app.workers if each in w.credentials)
+            where = next(w.name for w in app.workers if credential in w.credentials)
             yield Finding(
                 Level.WARNING,
-                f"workers.{where}.credentials.{each.name}",
-                f"{each.path}: every account of this machine can read it",
-                f"`chmod 0600 {each.path}`; systemd reads it as root",
+                f"workers.{where}.credentials.{credential.name}",
+                f"{credential.path}: every account of this machine can read it",
+                f"`chmod 0600 {credential.path}`; systemd reads it as root",
                 name="open-credential",
                 sure=Certainty.CERTAIN,
             )
@@ -176,12 +178,12 @@ def key(path: PurePath) -> bytes:
     """The app's key, or a new one where there is none yet; `keep` puts it there."""
     try:
         with open(path, "rb") as file:
-            found = file.read(_KEY_BYTES)
+            content = file.read(_KEY_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return os.urandom(_KEY_BYTES)
     except PermissionError as error:
         raise NotPermittedError(f"{path}: {error.strerror}", hint="run it as root") from error
-    return found if len(found) == _KEY_BYTES else os.urandom(_KEY_BYTES)
+    return content if len(content) == _KEY_BYTES else os.urandom(_KEY_BYTES)
 
 
 def seals(
@@ -189,9 +191,9 @@ def seals(
 ) -> tuple[tuple[str, str], ...]:
     """Each credential's name and the keyed hash of its secret: equal only for an equal secret."""
     return tuple(
-        (each.name, hmac.digest(sealing, content[each], "sha256").hex())
-        for each in worker.credentials
-        if each in content
+        (credential.name, hmac.digest(sealing, content[credential], "sha256").hex())
+        for credential in worker.credentials
+        if credential in content
     )
 
 
@@ -204,7 +206,7 @@ def sealing(key: bytes) -> Seal:
     return seal
 
 
-def as_before(revision: Revision | None) -> Seal:
+def earlier_seals(revision: Revision | None) -> Seal:
     """Returns the seals of a revision, for who has no key: whatever the environment is now."""
     workers = revision.workers if revision else ()
     seals = {worker.name: worker.sealed for worker in workers}

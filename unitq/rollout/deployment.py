@@ -22,12 +22,12 @@ from unitq.rollout import install, ledger_store, reports
 from unitq.rollout.advisory import Advisory, end_in_words, in_words
 from unitq.rollout.engine.instance import IN_FLIGHT
 from unitq.rollout.engine.rollout import begin
-from unitq.rollout.executor import forget, out_of_reach
+from unitq.rollout.executor import forget, is_unreachable
 from unitq.rollout.ledger import story
 from unitq.rollout.observed_report import NO_TARGET
 from unitq.rollout.outcome import Outcome, RollbackOutcome
 from unitq.rollout.plan import Change, Plan
-from unitq.rollout.rollback_target import restore
+from unitq.rollout.rollback_target import restore_commands
 from unitq.text import unitq
 
 if TYPE_CHECKING:
@@ -74,11 +74,11 @@ class Deployment:
     def run(
         self, max_unavailable: Share | None = None, settings: RolloutSettings | None = None
     ) -> Report:
-        """Begins a rollout and carries it out, under the app's lock.
+        """Begins a rollout and runs it, under the app's lock.
 
-        `max_unavailable` and `settings` are what the command line says: the ledger keeps them for
-        who goes on with the rollout. Nothing is changed before the ledger is open. Raises
-        PreflightError on a full disk.
+        `max_unavailable` and `settings` are those of the command line: the ledger keeps them for
+        `rollout resume`. Nothing is changed before the ledger is open. Raises PreflightError on a
+        full disk.
         """
         with self.operation.interrupts.caught():
             with files.preflight_errors("cannot write the ledger"):
@@ -92,12 +92,12 @@ class Deployment:
                     settings=settings,
                 )
             with ledger:
-                return self._carry_out(ledger)
+                return self._run(ledger)
 
     def resume(self, number: int, *, promote: bool = False) -> Report:
-        """Goes on with a rollout that has begun.
+        """Continues a rollout that has begun.
 
-        `promote`: somebody has said that its canaries are good.
+        `promote`: an operator has said that its canaries are good.
         """
         with self.operation.interrupts.caught():
             with files.preflight_errors("cannot write the ledger"):
@@ -106,42 +106,39 @@ class Deployment:
             with ledger:
                 if promote:
                     ledger.write("promote", by=state.whoami())
-                return self._carry_out(ledger)
+                return self._run(ledger)
 
-    def _carry_out(self, ledger: Ledger) -> Report:
-        """Takes the app there, or back; shows, keeps and returns the report."""
-        operation = self.operation
+    def _run(self, ledger: Ledger) -> Report:
+        """Rolls out, and back after a failure; keeps and shows the report."""
+        outcome = self._roll_out_to_the_end(ledger)
+        back, why_not = self._roll_back(outcome, ledger)
+        return self.operation.close(
+            self.target, self._replaced_revision(ledger), outcome,
+            ledger=ledger, back=back, why_not=why_not, then=self.then,
+            restore="" if back else self._restore(),
+        )  # fmt: skip
+
+    def _roll_out_to_the_end(self, ledger: Ledger) -> Outcome:
+        """Returns the outcome, also of an unexpected error; raises what says itself what to do.
+
+        A rollout that was cut off has no `end` in the ledger, and has to be looked at again.
+        """
         try:
-            outcome = self._roll_out(ledger)
+            return self._roll_out(ledger)
         except (PreflightError, NotPermittedError):
             ledger.void()
             raise
         except (ledger_store.LedgerError, GoingDownError):
-            raise  # cut off: what it was about to do has to be looked at again
+            raise  # cut off
         except UnitqError as error:
-            if out_of_reach(operation.systemd):
-                raise  # cut off as well, whatever the last words were
-            # It ended with an error that was told: the same command again goes on.
+            if is_unreachable(self.operation.systemd):
+                raise  # cut off as well, whatever it says
+            # It has ended: the same command again continues.
             with suppress(ledger_store.LedgerError):
                 ledger.write("end", code=int(error.exit))
             raise
-        except Exception as error:  # noqa: BLE001  (told in the report, and gone back from)
-            outcome = self._broken(end_in_words(error))
-        back: RollbackOutcome | str | None = None
-        # What somebody else stopped says nothing about the release.
-        to_blame = [slot for slot in outcome.failed if not slot.stopped_externally]
-        if ((outcome.rollout.failed and to_blame) or outcome.broken) and not outcome.detached:
-            back = self._roll_back(outcome, ledger)
-        why_not = None
-        if isinstance(back, str):
-            why_not, back = f"it could not begin: {back}", None
-        elif (outcome.failed or outcome.broken) and back is None:
-            why_not = self._why_no_rollback(outcome)
-        return operation.close(
-            self.target, self._replaced(ledger), outcome,
-            ledger=ledger, back=back, why_not=why_not, then=self.then,
-            restore="" if back else self._restore(),
-        )  # fmt: skip
+        except Exception as error:  # noqa: BLE001  (the report says it, and a rollback follows)
+            return self._unexpected_end(end_in_words(error))
 
     def _roll_out(self, ledger: Ledger) -> Outcome:
         """Installs the revision and rolls it out; clears up after a good end."""
@@ -169,26 +166,37 @@ class Deployment:
                 )
         return outcome
 
-    def _roll_back(self, failed: Outcome, ledger: Ledger) -> RollbackOutcome | str | None:
-        """The rollback after a failure, or why it could not begin.
+    def _roll_back(
+        self, outcome: Outcome, ledger: Ledger
+    ) -> tuple[RollbackOutcome | None, str | None]:
+        """Returns the rollback after a failure, or why there was none.
 
-        None: there is nothing to go back to, or it is not wanted. A rollback is never rolled back.
+        Neither where nothing has failed. A rollback is never rolled back.
         """
+        if not outcome.failed and not outcome.broken:
+            return None, None
         goal = self.rollback_target
-        if goal is None or self.settings.on_failure is not OnFailure.ROLLBACK:
-            return None
-        if in_place.overwritten_workers(goal, self.target):
-            return None  # it would start the same files, also where the old ones are in memory
+        # What somebody else stopped says nothing about the release.
+        to_blame = [state for state in outcome.failed if not state.stopped_externally]
+        failed = (outcome.rollout.failed and to_blame) or outcome.broken
+        if (
+            not failed
+            or outcome.detached
+            or goal is None
+            or self.settings.on_failure is not OnFailure.ROLLBACK
+            or in_place.overwritten_workers(goal, self.target)  # it would start the same files
+        ):
+            return None, self._why_no_rollback(outcome)
         origin = Origin(
             time.time(), state.whoami(), goal.config, f"revision {self.target.number} failed"
         )
         target = self.target.back_to(goal, origin)
         try:
-            return self._roll_back_to(goal, target, failed, ledger)
+            return self._roll_back_to(goal, target, outcome, ledger), None
         except GoingDownError:
             raise
         except Exception as error:
-            if isinstance(error, SystemdError) and out_of_reach(self.operation.systemd):
+            if isinstance(error, SystemdError) and is_unreachable(self.operation.systemd):
                 raise
             # A disk that is full, or read-only, mostly.
             with suppress(ledger_store.LedgerError):
@@ -198,7 +206,7 @@ class Deployment:
                 f"no rollback, all is left as it is: {why}; once that is mended, "
                 f"`{unitq(self.app, user=self.scope.user)} rollback` goes back"
             )
-            return why
+            return None, f"it could not begin: {why}"
 
     def _roll_back_to(
         self, goal: Revision, target: Revision, failed: Outcome, ledger: Ledger
@@ -207,14 +215,14 @@ class Deployment:
         place = self.scope.layout.app(self.app)
         ledger_store.give_up_way_back(place)
         plan = self.operation.plan(self.target, target, store.unit_texts(place, goal))
-        urgent: set[InstanceName] = {slot.instance for slot in failed.failed}
-        # Where the rollout broke off, some may still be on their way to what has failed, whatever
-        # runs at this moment.
+        failed_before: set[InstanceName] = {state.instance for state in failed.failed}
+        # Where the rollout broke off, some may still be about to start the failed code, whatever
+        # they run at this moment.
         if failed.broken:
-            urgent |= {
-                slot.instance
-                for slot in failed.rollout.instances.values()
-                if slot.phase in IN_FLIGHT
+            failed_before |= {
+                state.instance
+                for state in failed.rollout.instances.values()
+                if state.phase in IN_FLIGHT
             }
         steps = tuple(
             replace(
@@ -222,7 +230,7 @@ class Deployment:
                 failed_before=True,
                 change=Change.RESTART if step.change is Change.KEEP else step.change,
             )
-            if step.instance in urgent
+            if step.instance in failed_before
             else step
             for step in plan.changes
         )
@@ -237,30 +245,31 @@ class Deployment:
         ledger.progress(words)
         return RollbackOutcome(target, back._roll_out(ledger))
 
-    def _broken(self, why: str) -> Outcome:
-        """What became of a rollout that ended before its first look, by what nobody expected."""
+    def _unexpected_end(self, why: str) -> Outcome:
+        """Returns the outcome where an unexpected error came before the first order."""
         rollout = begin(self.plan.changes, self.settings, {}, probes={})
         return Outcome(rollout=rollout, seen={}, seconds=0.0, least_serving={}, broken=why)
 
-    def _replaced(self, ledger: Ledger) -> str | None:
-        """What it replaces: of a rollout that goes on, what it replaced when it began."""
+    def _replaced_revision(self, ledger: Ledger) -> str | None:
+        """Returns what it replaces; of a resumed rollout, what it replaced when it began."""
         records = ledger_store.read(self.scope.layout.app(self.app), ledger.number)
-        told = story(ledger.number, records)
-        return told.previous if told and told.revision == self.target.id else self.previous
+        resumed = story(ledger.number, records)
+        same = resumed and resumed.revision == self.target.id
+        return resumed.previous if resumed and same else self.previous
 
     def _restore(self) -> str:
-        """What brings the old code back where it was updated in place; empty: a rollback does."""
+        """Returns what brings back old code that was updated in place; empty: a rollback does."""
         goal = self.rollback_target
-        return restore(self.scope, goal, self.target) if goal else ""
+        return restore_commands(self.scope, goal, self.target) if goal else ""
 
     def _why_no_rollback(self, outcome: Outcome) -> str:
-        """Why a failure is followed by no rollback, in words."""
+        """Returns why no rollback follows a failure."""
         goal, target, settings = self.rollback_target, self.target, self.settings
         if outcome.detached:
             return "nobody waited for the end"
         if not outcome.rollout.failed and not outcome.broken:
             return f"no more have failed than max_failures ({settings.max_failures}) allows"
-        if outcome.failed and all(slot.stopped_externally for slot in outcome.failed):
+        if outcome.failed and all(state.stopped_externally for state in outcome.failed):
             return "somebody stopped what failed, which says nothing about the release"
         if goal is None and target.restores is not None:
             return "this is a rollback, which is never rolled back"

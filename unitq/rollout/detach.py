@@ -65,12 +65,12 @@ def _environment(*, user: bool) -> list[str]:
         kept = programs.environment_of_root()
     else:
         kept = programs.environment() if os.geteuid() == 0 else _of_a_user()
-    found = kept | {name: value for name in _MORE if (value := os.environ.get(name))}
+    environment = kept | {name: value for name in _MORE if (value := os.environ.get(name))}
     if user and (bus := os.environ.get("DBUS_SESSION_BUS_ADDRESS")):
-        found["DBUS_SESSION_BUS_ADDRESS"] = bus
-    if "UNITQ_CONFIG" in found:
-        found["UNITQ_CONFIG"] = absolute(found["UNITQ_CONFIG"])
-    return [f"{name}={value}" for name, value in sorted(found.items())]
+        environment["DBUS_SESSION_BUS_ADDRESS"] = bus
+    if "UNITQ_CONFIG" in environment:
+        environment["UNITQ_CONFIG"] = absolute(environment["UNITQ_CONFIG"])
+    return [f"{name}={value}" for name, value in sorted(environment.items())]
 
 
 def _of_a_user() -> dict[str, str]:
@@ -78,7 +78,7 @@ def _of_a_user() -> dict[str, str]:
     return programs.places() | {name: os.environ[name] for name in names if name in os.environ}
 
 
-class Ended(NamedTuple):
+class UnitEnd(NamedTuple):
     """How a unit of unitq's own failed, as far as systemd remembers."""
 
     code: int  # its exit code; 0: it did not fail, or was killed
@@ -95,16 +95,20 @@ class Ended(NamedTuple):
         )
 
 
-def failure_of(systemd: Systemd, unit: str) -> Ended:
+def failure_of(systemd: Systemd, unit: str) -> UnitEnd:
     """How the unit failed. Raises SystemdError."""
     names = ("ExecMainCode", "ExecMainStatus", "ExecMainExitTimestamp")
-    found = systemd.properties(unit, *names)
-    status, at = found["ExecMainStatus"], found["ExecMainExitTimestamp"] / 1e6
+    properties = systemd.properties(unit, *names)
+    status, at = properties["ExecMainStatus"], properties["ExecMainExitTimestamp"] / 1e6
     # The status of what a signal has killed is the number of the signal (waitid(2)).
-    return Ended(status, 0, at) if found["ExecMainCode"] in (0, EXITED) else Ended(0, status, at)
+    return (
+        UnitEnd(status, 0, at)
+        if properties["ExecMainCode"] in (0, EXITED)
+        else UnitEnd(0, status, at)
+    )
 
 
-def ended(systemd: Systemd, unit: str, meanwhile: Callable[[], None]) -> Ended:
+def wait_for_end(systemd: Systemd, unit: str, meanwhile: Callable[[], None]) -> UnitEnd:
     """Waits until no such unit runs; calls `meanwhile` now and then, and as something happens."""
     while True:
         try:

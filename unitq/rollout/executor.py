@@ -1,8 +1,8 @@
 """Executes a rollout: the only loop, the only clock.
 
-rollout/engine/schedule.py decides what to do next. This file orders it, listens, and passes on
-what it observes. Signals from systemd only shorten the wait: after a lost connection, and before
-anything is called done, the state itself is read again.
+rollout/engine/schedule.py decides what to do next. The executor orders it, listens, and tells the
+rollout what it observes. Signals from systemd only shorten the wait: after a lost connection, and
+before anything counts as done, the state itself is read again.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ _READS = 10
 _CLOCKS_DIFFER = 5.0  # seconds more of the kernel's log than a rollout took
 
 
-def out_of_reach(systemd: Systemd) -> bool:
-    """Whether systemd stops everything, or does not answer any more."""
+def is_unreachable(systemd: Systemd) -> bool:
+    """Whether systemd is shutting down, or does not answer."""
     try:
         return systemd.stopping()
     except SystemdError:
@@ -68,11 +68,11 @@ class _End(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """A rollout that somebody has asked to stop, and what it still finishes."""
+    """What a rollout still finishes once it was asked to stop."""
 
     interrupted: bool  # by a signal; else paused
     draining: tuple[str, ...]
-    starting: tuple[str, ...]  # or about to prove themselves
+    starting: tuple[str, ...]  # or not healthy yet
     seconds: float | None  # that the drains may take at most; None: any time
 
 
@@ -86,7 +86,7 @@ class Progress(Protocol):
         """Called after each step of the loop."""
 
     def stopping(self, stop: Stop) -> None:
-        """Called once, when somebody has asked the rollout to stop."""
+        """Called once, when the rollout was asked to stop."""
 
 
 class Executor:
@@ -131,8 +131,8 @@ class Executor:
     ) -> Outcome:
         """Executes the rollout and returns its outcome; waits at most `limit` seconds.
 
-        With the limit or a second Ctrl-C the wait ends, not the work: systemd finishes what was
-        ordered. An unexpected error ends the rollout, and is in the outcome: `broken`.
+        At the limit, or at a second Ctrl-C, only the wait ends: systemd finishes what was ordered.
+        An unexpected error ends the rollout and is in the outcome, as `broken`.
         """
         begun = monotonic()
         self._interrupts = interrupts
@@ -141,13 +141,13 @@ class Executor:
         try:
             end = self._roll(rollout, progress, interrupts, begun, limit)
         except (SystemdError, NoMatchError) as error:
-            if out_of_reach(self._systemd):
+            if is_unreachable(self._systemd):
                 raise
             broken = error.message
         except LedgerError as error:
             broken = error.message
         except UnitqError:
-            raise  # it has a message of its own
+            raise  # it carries its own message
         except Exception as error:  # noqa: BLE001  (a rollout without its end helps nobody)
             broken = end_in_words(error)
         ask = self._advisory.ask
@@ -161,7 +161,7 @@ class Executor:
         ask("systemd still tells unitq what happens", self._systemd.unsubscribe, None)
         if self._jobs:
             states = rollout.instances.values()
-            self._jobs.read_rest(state.instance for state in states if not _drained(state))
+            self._jobs.read_rest(state.instance for state in states if not _has_drained(state))
         workers = {name.worker for name in rollout.instances}
         ask(
             "a power cut could bring older pins back",
@@ -182,7 +182,7 @@ class Executor:
             logs=ask("what failed workers printed is not known", partial(self._logs, rollout), {}),
             jobs=dict(self._jobs.jobs) if self._jobs else {},
             possible=dict(self._jobs.possible) if self._jobs else {},
-            dropped=self._jobs.dropped(sleep) if self._jobs else (),
+            dropped=self._jobs.find_dropped(sleep) if self._jobs else (),
         )
 
     def _roll(
@@ -220,7 +220,7 @@ class Executor:
             self._orders.unless_going_down()
             progress.update(rollout, tracker.seen, now)
             if rollout.finished:
-                if self._confirmed(rollout):
+                if self._confirm(rollout):
                     return _End()
                 continue
             end = _End(interrupts.count > 1, limit is not None and now - begun >= limit)
@@ -238,7 +238,7 @@ class Executor:
             self._listen(rollout, _wait(times, progress.interval), interrupts)
 
     def _advance(self, rollout: Rollout) -> float:
-        """Tells the rollout what has changed, and returns the time that it was told."""
+        """Advances the rollout by what was observed; returns the time."""
         now = monotonic()
         for name in rollout.step_times.due(now):
             if name in self._started and rollout.instances[name].phase is Phase.SETTLING:
@@ -247,7 +247,7 @@ class Executor:
         return now
 
     def _inspect(self, rollout: Rollout, name: InstanceName, now: float) -> None:
-        """Records what an instance runs that is about to be called healthy, and where."""
+        """Records what code an instance runs, and where, before it counts as healthy."""
         seen = self._tracker.of(name)
         if not seen.serving or now < seen.since + rollout.settings.min_healthy.seconds:
             return
@@ -276,24 +276,24 @@ class Executor:
         where = observe.elsewhere(pids, main_pid)
         self._tracker.record(name, elsewhere=where, unsafe_stop=why)
 
-    def _stopped_by(self, actions: Iterable[Action]) -> list[tuple[InstanceName, Observed]]:
+    def _stopping(self, actions: Iterable[Action]) -> list[tuple[InstanceName, Observed]]:
         """Returns the instances with a process that these actions stop."""
         kinds = (ActionKind.STOP, ActionKind.RESTART)
         stopped = (action.state.instance for action in actions if action.kind in kinds)
         return [(name, seen) for name in stopped if (seen := self._tracker.of(name)).pid]
 
     def _look_at_main_processes(self, actions: Iterable[Action]) -> None:
-        """Records what the main processes are that are about to be told to stop."""
-        for name, seen in self._stopped_by(actions):
+        """Records what the main processes are that are about to stop."""
+        for name, seen in self._stopping(actions):
             self._tracker.record(name, wrapper=_wrapper(seen.pid, self._members(name, seen)))
 
     def _look_at_jobs(self, rollout: Rollout, actions: Iterable[Action]) -> None:
-        """Records the jobs in flight of those that are about to be told to stop."""
+        """Records the in-flight jobs of the instances that are about to stop."""
         if self._jobs is None:
             return
         draining = [
             Draining(name, self._members(name, seen), self._orders.limit(name), seen.invocation)
-            for name, seen in self._stopped_by(actions)
+            for name, seen in self._stopping(actions)
         ]
         if draining:
             self._jobs.track(rollout, draining, monotonic())
@@ -324,7 +324,7 @@ class Executor:
 
     def _switch_unit_texts(self, rollout: Rollout, actions: Sequence[Action]) -> bool:
         """Makes the next starts go by the new unit texts; returns whether any has another one."""
-        pinned = self._orders.pinned(actions)
+        pinned = self._orders.with_pin(actions)
         while pinned:
             try:
                 self._orders.switch(pinned, rollout.wanted)
@@ -389,30 +389,30 @@ class Executor:
             self._hear(rollout, events)
 
     def _hear(self, rollout: Rollout, events: Iterable[Event]) -> None:
-        """Tells the rollout what systemd says."""
+        """Takes what systemd signals."""
         for event in events:
             if isinstance(event, JobDone) and event.job in self._probes:
-                self._probe_ended(rollout, self._probes.pop(event.job), event.result)
+                self._record_probe_end(rollout, self._probes.pop(event.job), event.result)
             # One by one: how a process ended, or that it was down, shows in passing only.
             if name := self._tracker.units.get(event.unit):
                 self._tracker.hear(name, event)
                 self._advance(rollout)
 
-    def _probe_ended(self, rollout: Rollout, name: InstanceName, result: str) -> None:
+    def _record_probe_end(self, rollout: Rollout, name: InstanceName, result: str) -> None:
         if result == "done":
             rollout.record_probe(name, True, "", monotonic())
             return
         try:
-            said = self._orders.probe_failed(name)
+            answer = self._orders.probe_failure(name)
         except BusLostError:
-            said = "the connection to systemd broke while it was asked"
-        rollout.record_probe(name, False, said, monotonic())
+            answer = "the connection to systemd broke while it was asked"
+        rollout.record_probe(name, False, answer, monotonic())
 
     def _reconnect(self, rollout: Rollout) -> None:
         """Connects again after a lost connection, and reads what was missed."""
         for name in self._probes.values():
-            # Its answer may be lost: it is asked again.
-            rollout.record_probe(name, False, "nobody heard what it said", monotonic())
+            # Its answer may be lost: the probe runs again.
+            rollout.record_probe(name, False, "its answer was lost", monotonic())
         self._probes.clear()
         while True:
             try:
@@ -431,17 +431,17 @@ class Executor:
         """
         tracker, workers = self._tracker, set(rollout.groups)
         for _ in range(_READS):
-            found = observe.instances(
+            instances = observe.instances(
                 self._systemd, self._where, self._app, workers, rollout.instances
             )
-            sights = {
-                name: tracker.sight(
-                    found[name],
+            states = {
+                name: tracker.observed_state(
+                    instances[name],
                     # All that was not seen yet, but not of each instance that just runs on.
                     everything=everything
                     and (
                         name in tracker.seen
-                        or not found[name].serving
+                        or not instances[name].serving
                         or state.phase is Phase.SETTLING
                     ),
                 )
@@ -451,15 +451,15 @@ class Executor:
             if not events:
                 break
             self._hear(rollout, events)
-        tracker.record_all(sights, [name for name in sights if not found[name].job])
+        tracker.record_all(states, [name for name in states if not instances[name].job])
 
     def _concerns(self, event: Event) -> bool:
         return event.unit in self._tracker.units or (
             isinstance(event, JobDone) and event.job in self._probes
         )
 
-    def _confirmed(self, rollout: Rollout) -> bool:
-        """Reads the state itself once more: nothing is called done by hearsay."""
+    def _confirm(self, rollout: Rollout) -> bool:
+        """Reads the state itself once more; returns whether nothing is left to do."""
         try:
             self._read_state(rollout)
         except BusLostError:
@@ -485,13 +485,19 @@ class Executor:
         suspects = out_of_memory.suspects(rollout)
         if not suspects:
             return
-        new = {one.instance: one.invocation or self._last_start(one) for one in suspects}
-        starts = [each for one in suspects for each in (one.before, new[one.instance]) if each]
+        new = {state.instance: state.invocation or self._last_start(state) for state in suspects}
+        starts = [
+            start for state in suspects for start in (state.before, new[state.instance]) if start
+        ]
         named = journal.out_of_memory(starts, user=self._layout.user)
         pids = out_of_memory.killed_pids(journal.kernel_messages(seconds + _CLOCKS_DIFFER))
         out_of_memory.record_causes(
             rollout,
-            {one.instance for one in suspects if one.before in named or one.pid_before in pids},
+            {
+                state.instance
+                for state in suspects
+                if state.before in named or state.pid_before in pids
+            },
             {name for name, start in new.items() if start in named},
         )
 
@@ -507,7 +513,7 @@ class Executor:
             lines: tuple[str, ...] = ()
             if state.phase is Phase.FAILED:
                 lines = self._log(state)
-            elif _killed(state) and name not in known:
+            elif _was_killed(state) and name not in known:
                 lines = self._orders.last_words(state.before)
             if lines:
                 logs[name] = lines
@@ -539,12 +545,12 @@ def _worker_below(main_pid: int, members: Iterable[int]) -> str:
     )
 
 
-def _drained(state: InstanceState) -> bool:
+def _has_drained(state: InstanceState) -> bool:
     """Whether it ended after its drain, as far as its end was observed."""
     return state.ending is None or state.ending.end is End.DRAINED
 
 
-def _killed(state: InstanceState) -> bool:
+def _was_killed(state: InstanceState) -> bool:
     return state.ending is not None and state.ending.end is End.KILLED
 
 

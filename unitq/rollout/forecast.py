@@ -84,12 +84,12 @@ def _drain(
     """Returns the seconds that a drain may take; of a worker that is gone it is not known."""
     if longest := [limit.seconds for limit in limits if limit.worker == worker]:
         return max(longest)
-    found = target.worker(worker)
+    revised = target.worker(worker)
     if settings.on_drain_timeout is OnDrainTimeout.WAIT:
         return math.inf
-    if found is None:
+    if revised is None:
         return 0.0
-    return math.inf if found.stop_timeout is None else found.stop_timeout
+    return math.inf if revised.stop_timeout is None else revised.stop_timeout
 
 
 def _worst(counts: Counter[Change], width: int, settings: RolloutSettings, drain: float) -> float:

@@ -105,7 +105,7 @@ def run(hook: Hook, document: Mapping[str, object], *, directory: PurePath) -> H
         os.set_blocking(stdout.fileno(), False)
         output = _Tail(stdout.fileno())
         try:
-            in_time = _ended(process, output, begun + hook.timeout.seconds)
+            in_time = _wait_for_end(process, output, begun + hook.timeout.seconds)
             if not in_time:
                 _end(process, output)
             output.rest()
@@ -169,7 +169,7 @@ class _Tail:
         return self._kept.decode(errors="replace")
 
 
-def _ended(process: subprocess.Popen[bytes], output: _Tail, until: float) -> bool:
+def _wait_for_end(process: subprocess.Popen[bytes], output: _Tail, until: float) -> bool:
     """Reads until the process has ended, or until that time: then false. It is not reaped yet."""
     pidfd = os.pidfd_open(process.pid)
     try:
@@ -194,7 +194,7 @@ def _ended(process: subprocess.Popen[bytes], output: _Tail, until: float) -> boo
 def _end(process: subprocess.Popen[bytes], output: _Tail) -> None:
     """SIGTERM, and SIGKILL for what is left of its group once it has ended, or has not in time."""
     _signal(process, signal.SIGTERM)
-    _ended(process, output, monotonic() + GRACE)
+    _wait_for_end(process, output, monotonic() + GRACE)
     # Until it is reaped, nobody else can have its number.
     _signal(process, signal.SIGKILL)
     process.wait()

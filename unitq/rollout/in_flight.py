@@ -133,7 +133,7 @@ class InFlightTracker:
 
     def track(self, rollout: Rollout, draining: Iterable[Draining], now: float) -> None:
         """Reads the jobs of these instances, which are about to be told to stop."""
-        new = {one.name: one for one in draining}
+        new = {instance.name: instance for instance in draining}
         self._draining |= new
         # Not of those that have ended: another process may have their PIDs by now.
         self._read([*new, *self._still_draining(rollout)], now)
@@ -155,7 +155,7 @@ class InFlightTracker:
             self._read_redis((), self._read_at)
             self._read_journal(names, ended=True)
 
-    def dropped(self, wait: Callable[[float], None]) -> tuple[Job, ...]:
+    def find_dropped(self, wait: Callable[[float], None]) -> tuple[Job, ...]:
         """Returns the jobs that were taken from a queue, and that no worker will begin.
 
         RQ ends at a stop signal as if it were idle, between taking a job and beginning it. A worker
@@ -164,14 +164,14 @@ class InFlightTracker:
         """
         if not self._draining or self._ask is None:
             return ()
-        first = self._unbegun()
+        first = self._read_unbegun()
         if not first:
             return ()
         wait(_TO_BEGIN)
         known = {job.id for job in first}
-        return tuple(job for job in self._unbegun() if job.id in known)
+        return tuple(job for job in self._read_unbegun() if job.id in known)
 
-    def _unbegun(self) -> tuple[Job, ...]:
+    def _read_unbegun(self) -> tuple[Job, ...]:
         snapshot = self._advisory.ask(self._unknown, self._ask, None) if self._ask else None
         return snapshot.unbegun if snapshot else ()
 
@@ -222,7 +222,7 @@ class InFlightTracker:
         self._fetched = snapshot.fetched
         registered = {worker.pid: worker for worker in snapshot.workers if worker.pid is not None}
         for name in names:
-            self._read_unsigned(name, snapshot)
+            self._read_possible_jobs(name, snapshot)
             mine = [registered[pid] for pid in self._draining[name].pids if pid in registered]
             # One that is not registered any more has had its record deleted: what was seen before
             # counts. Had it finished, it would have said so before it went.
@@ -247,7 +247,7 @@ class InFlightTracker:
                 self.possible[name] = held.possible
                 self.jobs.pop(name, None)
 
-    def _read_unsigned(self, name: InstanceName, snapshot: Snapshot) -> None:
+    def _read_possible_jobs(self, name: InstanceName, snapshot: Snapshot) -> None:
         consumes = self._consumes.get(name.worker)
         jobs = consumes.jobs(snapshot) if consumes else None
         if jobs is None:

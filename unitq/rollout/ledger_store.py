@@ -72,9 +72,9 @@ class Ledger:
                 path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
             )
             content = path.read_bytes()
-            told = records(content)
-            self._seq = len(told)
-            self._end = sum(len(line(record)) for record in told)
+            kept = records(content)
+            self._seq = len(kept)
+            self._end = sum(len(line(record)) for record in kept)
             # What is torn goes, so that nothing of it can follow what is written now.
             os.ftruncate(self._descriptor, self._end)
             room = _RESERVED + instances * _RESERVED_PER_INSTANCE
@@ -390,9 +390,9 @@ def resume(place: AppLayout, number: int, instances: int) -> Ledger:
 def latest(place: AppLayout) -> Story | None:
     """What the newest ledger tells; None: there was no rollout yet."""
     for number in range(_last(place), 0, -1):
-        told = read(place, number)
-        if (found := story(number, told)) is not None:
-            return found
+        kept = read(place, number)
+        if (newest := story(number, kept)) is not None:
+            return newest
     return None
 
 

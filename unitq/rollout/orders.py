@@ -1,4 +1,4 @@
-"""What is ordered of systemd in a rollout, and what has to be on disk before it is."""
+"""The orders to systemd in a rollout, and what has to be on disk before each."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PROBE_LINES = 5  # and of its probe
 
 
 class Orders:
-    """Gives the orders of one app. With a ledger, each is written down there before it is given."""
+    """Gives the orders of one app; where there is a ledger, each is in it before it is given."""
 
     def __init__(
         self, systemd: Systemd, layout: Layout, app: str, book: Ledger | None = None
@@ -47,10 +47,10 @@ class Orders:
         self._book = book
 
     def unless_going_down(self) -> None:
-        """Raises GoingDownError where systemd stops everything.
+        """Raises GoingDownError where systemd is shutting down.
 
-        What is down then has not failed, nor does it wait for its turn. systemd says so before it
-        stops the first: so it is asked after something was seen, and before that is acted upon.
+        An instance that is down then has not failed. systemd says so before it stops the first one:
+        so it is asked after each observation and before the observation is acted upon.
         """
         with suppress(BusLostError):  # the next order will notice
             if self._systemd.stopping():
@@ -67,7 +67,7 @@ class Orders:
     def write_down(self, actions: Iterable[Action], seen: Mapping[InstanceName, Observed]) -> None:
         """Puts all of them into the ledger: on disk when this returns.
 
-        Raises LedgerError, and GoingDownError where none may be given any more.
+        Raises LedgerError, and GoingDownError at a shutdown.
         """
         actions = tuple(actions)
         if actions:
@@ -87,8 +87,8 @@ class Orders:
             )
         self._book.sync()
 
-    def pinned(self, actions: Iterable[Action]) -> list[Action]:
-        """Those that start an instance which still runs by an older unit text."""
+    def with_pin(self, actions: Iterable[Action]) -> list[Action]:
+        """Returns the actions that start an instance which still has an older unit text."""
         starting = (ActionKind.START, ActionKind.RESTART, ActionKind.SWITCH)
         folder = self._layout.unit_dir
         return [
@@ -99,7 +99,7 @@ class Orders:
         ]
 
     def switch(self, actions: Iterable[Action], wanted: Mapping[InstanceName, str]) -> None:
-        """From now on these are started with the new code and by the new text, both or neither.
+        """Gives these instances the new code and the new unit text, both or neither.
 
         One daemon-reload for all of them. Raises OSError, SystemdError.
         """
@@ -125,27 +125,29 @@ class Orders:
         return self._systemd.start(unit) if seen.down else self._systemd.restart(unit)
 
     def limit(self, name: InstanceName) -> float | None:
-        """Seconds that systemd gives it to stop; None: any time, or it is not loaded."""
+        """Returns the seconds that it may take to stop; None: no limit, or it is not loaded."""
         try:
-            found = self._systemd.properties(names.unit(self._app, name), "TimeoutStopUSec")
+            properties = self._systemd.properties(names.unit(self._app, name), "TimeoutStopUSec")
         except (NoMatchError, SystemdError):
             return None
-        seconds: float = found["TimeoutStopUSec"] / 1e6
+        seconds: float = properties["TimeoutStopUSec"] / 1e6
         return seconds if seconds < _FOREVER else None
 
-    def probe_failed(self, name: InstanceName) -> str:
-        """How a probe that failed ended."""
+    def probe_failure(self, name: InstanceName) -> str:
+        """Returns how a probe failed."""
         unit = names.probe(self._app, name)
-        found = self._systemd.properties(unit, "Result", "ExecMainCode", "ExecMainStatus")
+        properties = self._systemd.properties(unit, "Result", "ExecMainCode", "ExecMainStatus")
         # Else it would stay in systemd's list of failed units.
         self._systemd.reset_failed(unit)
         seen = Observed(
-            result=found["Result"], code=found["ExecMainCode"], status=found["ExecMainStatus"]
+            result=properties["Result"],
+            code=properties["ExecMainCode"],
+            status=properties["ExecMainStatus"],
         )
         return f"its probe: {failure(seen)}"
 
     def logs(self, name: InstanceName, invocation: str, *, probed: bool) -> tuple[str, ...]:
-        """The last lines of that start of an instance, and of its probe before them."""
+        """Returns the last lines of a start of an instance, after those of its probe."""
         user = self._layout.user
         lines: tuple[str, ...] = ()
         if probed and (uid := self._uid(name)) is not None:
@@ -154,7 +156,7 @@ class Orders:
         return lines + (journal.tail(invocation, _LOG_LINES, user=user) if invocation else ())
 
     def _uid(self, name: InstanceName) -> int | None:
-        """The user ID that a probe's command runs as; None: it cannot be found out."""
+        """Returns the user ID that a probe's command runs as; None: unknown."""
         if self._layout.user:
             return os.getuid()
         try:
@@ -166,7 +168,7 @@ class Orders:
             return None
 
     def last_words(self, invocation: str) -> tuple[str, ...]:
-        """What the processes of that start printed last."""
+        """Returns what the processes of a start printed last."""
         if not invocation:
             return ()
         return journal.last_output(invocation, _LAST_WORDS, user=self._layout.user)

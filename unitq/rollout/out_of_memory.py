@@ -29,7 +29,7 @@ _KILLED = re.compile(r"(?i:out of memory): Killed process (\d+) \(")
 
 def killed_pids(log: Iterable[str]) -> frozenset[int]:
     """Returns the processes that the kernel's log says it killed."""
-    return frozenset(int(found[1]) for line in log if (found := _KILLED.search(line)))
+    return frozenset(int(match[1]) for line in log if (match := _KILLED.search(line)))
 
 
 def suspects(rollout: Rollout) -> tuple[InstanceState, ...]:

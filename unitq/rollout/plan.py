@@ -237,10 +237,10 @@ def _limits(
     units: Mapping[str, str],
 ) -> tuple[DrainLimit, ...]:
     """What changes for the processes that are about to end."""
-    found = set()
+    limits = set()
     for planned in changes:
-        there = running.get(planned.instance)
-        if planned.change is Change.KEEP or there is None or not there.active:
+        current = running.get(planned.instance)
+        if planned.change is Change.KEEP or current is None or not current.active:
             continue
         worker = planned.instance.worker
         template = names.template(app, worker)
@@ -250,8 +250,8 @@ def _limits(
         old = installed.get(unit, installed.get(template, ""))
         before, after = stop_timeout(old), stop_timeout(units.get(template, ""))
         if before is not None and after is not None and before != after:
-            found.add(DrainLimit(worker, before, after))
-    return tuple(sorted(found))
+            limits.add(DrainLimit(worker, before, after))
+    return tuple(sorted(limits))
 
 
 def keep(instance: InstanceName) -> PlannedChange:

@@ -105,7 +105,7 @@ def summary(prepared: Prepared) -> PlanSummary:
         daemon_reloads=plan.reloads,
         shared=settings.max_unavailable != Share(1),
         rollback_to=back.id if back and not prepared.restore else None,
-        in_place=_replaced_in_place(prepared),
+        in_place=_overwritten_directories(prepared),
         restore=prepared.restore,
         stop_timeouts=stop_timeouts(plan.limits),
         workers=forecast(plan.changes, plan.target, settings, plan.limits),
@@ -118,7 +118,7 @@ def summary(prepared: Prepared) -> PlanSummary:
 def if_it_fails(prepared: Prepared) -> str:
     """Returns what follows a failure, in words."""
     if prepared.restore:
-        places = ", ".join(_replaced_in_place(prepared))
+        places = ", ".join(_overwritten_directories(prepared))
         return (
             f"code in place ({places}): if it fails, there is no rollback, as the old files are "
             "gone (settings and environment are kept, code is not). Instances that were not "
@@ -131,7 +131,7 @@ def if_it_fails(prepared: Prepared) -> str:
     return f"if it fails: back to revision {prepared.rollback_target.number}"
 
 
-def _replaced_in_place(prepared: Prepared) -> tuple[str, ...]:
+def _overwritten_directories(prepared: Prepared) -> tuple[str, ...]:
     """Returns the directories whose files the code of this plan has replaced."""
     old = prepared.rollback_target
     if old is None:

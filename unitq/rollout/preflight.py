@@ -55,7 +55,7 @@ def of_app(
     where it is unknown.
     """
     missing = [] if user_scope else _rootless(app)
-    found = missing + [
+    findings = missing + [
         finding
         for worker in app.workers
         for finding in (
@@ -64,22 +64,22 @@ def of_app(
             *_writable(worker, code[worker.name].release, user_scope=user_scope),
         )
     ]
-    found += of_hooks(app.hooks, folder, user_scope=user_scope)
+    findings += of_hooks(app.hooks, folder, user_scope=user_scope)
     # Of what is missing altogether something is said already.
-    wrong = {finding.place for finding in found if finding.level is Level.ERROR}
-    said = reachable.of_app(app, code, user_scope=user_scope, path=path, folder=folder)
-    found += [finding for finding in said if finding.place not in wrong]
-    return found + _mail(app) + _checkouts(app, code)
+    wrong = {finding.place for finding in findings if finding.level is Level.ERROR}
+    unreachable = reachable.of_app(app, code, user_scope=user_scope, path=path, folder=folder)
+    findings += [finding for finding in unreachable if finding.place not in wrong]
+    return findings + _mail(app) + _checkouts(app, code)
 
 
 def _checkouts(app: App, code: Mapping[str, Code]) -> list[Finding]:
     """Where no commit says which code it is, and so every deploy restarts the workers."""
-    found: dict[str, Finding] = {}
+    findings: dict[str, Finding] = {}
     for worker in app.workers:
         place = f"workers.{worker.name}.directory"
         version = code[worker.name]
         if is_changed(version):
-            found.setdefault(
+            findings.setdefault(
                 version.release,
                 Finding(
                     Level.WARNING,
@@ -97,7 +97,7 @@ def _checkouts(app: App, code: Mapping[str, Code]) -> list[Finding]:
         try:
             git.find(os.path.realpath(worker.directory))
         except git.RefusedError as error:
-            found[str(error)] = Finding(
+            findings[str(error)] = Finding(
                 Level.WARNING,
                 place,
                 f"git is not asked for the version: {error}",
@@ -106,14 +106,14 @@ def _checkouts(app: App, code: Mapping[str, Code]) -> list[Finding]:
                 "no-git",
                 Certainty.CERTAIN,
             )
-    return list(found.values())
+    return list(findings.values())
 
 
 def _writable(worker: Worker, release: str, *, user_scope: bool) -> list[Finding]:
     """Paths that are to be writable and are not there: systemd would not start the worker."""
     if user_scope or worker.hardening is not Hardening.STRICT or not os.path.isdir(release):
         return []
-    place, found = f"workers.{worker.name}.writable", []
+    place, findings = f"workers.{worker.name}.writable", []
     private = _TMP if applies(worker, "PrivateTmp") else ()
     for key, named in (("directory", [release]), ("writable", worker.writable)):
         for path in named:
@@ -122,7 +122,7 @@ def _writable(worker: Worker, release: str, *, user_scope: bool) -> list[Finding
                 hint = "move it, or set PrivateTmp = false in [service]"
                 why = "what others have there is not there for it"
                 key_place = f"workers.{worker.name}.{key}"
-                found.append(Finding(Level.ERROR, key_place, message, hint, why))
+                findings.append(Finding(Level.ERROR, key_place, message, hint, why))
     for path in worker.writable:
         where = Path(release, path)
         try:
@@ -133,8 +133,8 @@ def _writable(worker: Worker, release: str, *, user_scope: bool) -> list[Finding
             below = "" if path.startswith("/") else ", in the code that `directory` leads to"
             message = f"{path}{below}: {where}: {error.strerror}"
             why = "the worker would not start (226/NAMESPACE)"
-            found.append(Finding(Level.ERROR, place, message, "make it, or leave it out", why))
-    return found
+            findings.append(Finding(Level.ERROR, place, message, "make it, or leave it out", why))
+    return findings
 
 
 _TMP = ("/tmp", "/var/tmp")  # noqa: S108  (we write nothing there)
@@ -168,7 +168,7 @@ def _mail(app: App) -> list[Finding]:
 
 def of_hooks(hooks: Hooks, directory: PurePath, *, user_scope: bool) -> list[Finding]:
     """Which programs of hooks cannot be run; `directory` is the one of unitq.toml."""
-    found = []
+    findings = []
     for name, hook in hooks:
         path = program(hook, directory)
         hint = ""
@@ -177,18 +177,18 @@ def of_hooks(hooks: Hooks, directory: PurePath, *, user_scope: bool) -> list[Fin
         elif not hook.command[0].startswith("/"):
             hint = f"a relative path starts at the directory of the configuration, {directory}"
         missing = _runnable(path, f"hooks.{name}", hint)
-        found += missing
+        findings += missing
         if hook.user is not None:
-            found += _account(hook.user, "user", f"hooks.{name}", user_scope=user_scope)
+            findings += _account(hook.user, "user", f"hooks.{name}", user_scope=user_scope)
         elif not missing and not user_scope:
-            found += _of_roots_hook(hook, directory, f"hooks.{name}")
-    return found
+            findings += _of_roots_hook(hook, directory, f"hooks.{name}")
+    return findings
 
 
 def _of_roots_hook(hook: Hook, directory: PurePath, place: str) -> list[Finding]:
     """What another account than root could make this hook do as root."""
     for file in _run_by(hook, directory):
-        if control := _foreign(file):
+        if control := _other_owner(file):
             owner = "" if control.uid == ANYONE else name_of(control.uid)
             return [
                 Finding(
@@ -233,7 +233,7 @@ def of_owner(app: App, path: PurePath) -> list[Finding]:
     ]
 
 
-def _foreign(path: PurePath) -> Control | None:
+def _other_owner(path: PurePath) -> Control | None:
     try:
         return obeyed.foreign(path)
     except OSError as error:
@@ -244,13 +244,13 @@ def _foreign(path: PurePath) -> Control | None:
 
 def _accounts(worker: Worker, release: str, *, user_scope: bool) -> list[Finding]:
     place = f"workers.{worker.name}"
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for key, name in (("user", worker.user), ("group", worker.group)):
         if name:
-            found += _account(name, key, place, user_scope=user_scope)
+            findings += _account(name, key, place, user_scope=user_scope)
     if not user_scope:
-        found += _of_root(worker, place, release)
-    return found
+        findings += _of_root(worker, place, release)
+    return findings
 
 
 def _account(name: str, key: str, place: str, *, user_scope: bool) -> list[Finding]:
@@ -265,7 +265,7 @@ def _account(name: str, key: str, place: str, *, user_scope: bool) -> list[Findi
                 "a user's systemd cannot change that",
             )
         ]
-    if _known(name, "passwd" if key == "user" else "group"):
+    if _exists(name, "passwd" if key == "user" else "group"):
         return []
     return [
         Finding(
@@ -281,10 +281,10 @@ def _of_root(worker: Worker, place: str, release: str) -> list[Finding]:
     """What others could make a worker run that runs as root."""
     if worker.user is None or not _is_root(worker.user):
         return _of_prefixes(worker, place)
-    found = []
+    findings = []
     for number, path in enumerate(worker.environment_files):
-        if control := _foreign(Path(path)):
-            found.append(
+        if control := _other_owner(Path(path)):
+            findings.append(
                 Finding(
                     Level.ERROR,
                     f"{place}.environment_file[{number}]",
@@ -293,8 +293,8 @@ def _of_root(worker: Worker, place: str, release: str) -> list[Finding]:
                     obeyed.describe(path, control),
                 )
             )
-    if control := _foreign(Path(release)):
-        found.append(
+    if control := _other_owner(Path(release)):
+        findings.append(
             Finding(
                 Level.WARNING,
                 f"{place}.user",
@@ -303,7 +303,7 @@ def _of_root(worker: Worker, place: str, release: str) -> list[Finding]:
                 obeyed.describe(release, control),
             )
         )
-    return found
+    return findings
 
 
 def _of_prefixes(worker: Worker, place: str) -> list[Finding]:
@@ -357,7 +357,7 @@ def _is_root(user: str) -> bool:
         return False
 
 
-def _known(name: str, database: str) -> bool:
+def _exists(name: str, database: str) -> bool:
     import grp
     import pwd
 
@@ -380,12 +380,12 @@ def _programs(worker: Worker, release: str) -> list[Finding]:
     own = dict(worker.service)
     search = own.get("ExecSearchPath", ())
     folders = ":".join(search).split(":") if search else SEARCH_PATH
-    found = []
+    findings = []
     for command, where in commands:
-        found += _program(command, release, where, folders) or (
+        findings += _program(command, release, where, folders) or (
             [] if own.keys() & ANOTHER_VIEW else _script(command, release, where)
         )
-    return found
+    return findings
 
 
 def of_command(command: str, release: str, place: str, directives: frozenset[str]) -> list[Finding]:
@@ -491,19 +491,19 @@ def verify(units: Sequence[UnitText], *, user_scope: bool) -> list[Finding]:
                     "mistakes in the units would be found by the first start only",
                 )
             ]
-        said = done.stderr.decode(errors="replace").replace(f"{folder}/", "")
-    found = list(dict.fromkeys(_complaints(said, units)))
-    if done.returncode and not found and "is not executable" not in said:
+        output = done.stderr.decode(errors="replace").replace(f"{folder}/", "")
+    complaints = list(dict.fromkeys(_complaints(output, units)))
+    if done.returncode and not complaints and "is not executable" not in output:
         # A failure in words that we do not know must not pass as success.
-        lines = said.strip().splitlines() or [f"exit status {done.returncode}"]
+        lines = output.strip().splitlines() or [f"exit status {done.returncode}"]
         message = f"systemd-analyze verify: {lines[-1]}"
-        found.append(Finding(Level.ERROR, "units", message, _RENDER))
-    return found
+        complaints.append(Finding(Level.ERROR, "units", message, _RENDER))
+    return complaints
 
 
-def _complaints(said: str, units: Sequence[UnitText]) -> list[Finding]:
-    found = []
-    for line in said.splitlines():
+def _complaints(output: str, units: Sequence[UnitText]) -> list[Finding]:
+    findings = []
+    for line in output.splitlines():
         # "unitq-shop-sms@.service:14: …", or of a loaded instance "unitq-shop-sms@i.service: …"
         match = re.match(r"(?P<unit>unitq-[^\s:]+?):(?:(?P<line>\d+):)? (?P<what>.*)", line)
         # Programs are checked by us: the pin that leads to a relative one may not be there yet.
@@ -519,6 +519,6 @@ def _complaints(said: str, units: Sequence[UnitText]) -> list[Finding]:
         unknown = re.match(r"Unknown (?:key name|lvalue) '(\w+)'", match["what"])
         level = Level.NOTE if unknown and unknown[1] in DIRECTIVES else Level.ERROR
         why = "it leaves that line out" if level is Level.NOTE else ""
-        says = match["what"].removesuffix(".")
-        found.append(Finding(level, place, f"systemd says: {says}", _RENDER, why))
-    return found
+        message = match["what"].removesuffix(".")
+        findings.append(Finding(level, place, f"systemd says: {message}", _RENDER, why))
+    return findings

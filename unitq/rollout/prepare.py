@@ -13,8 +13,8 @@ from unitq.model.finding import Level
 from unitq.revisions import code, state
 from unitq.revisions.model import Origin, successor
 from unitq.rollout.check import findings_of
-from unitq.rollout.rollback_target import restore, rollback_target
-from unitq.rollout.wanted_units import read, sealed
+from unitq.rollout.rollback_target import restore_commands, rollback_target
+from unitq.rollout.wanted_units import read_inputs, render_sealed
 from unitq.text import unitq
 from unitq.units import unit_files
 
@@ -72,16 +72,16 @@ def prepare(operation: Operation, request: Request, *, warn: bool = True) -> Pre
     before = state.current(scope.layout.app(app.name))
     moved = source.conflicting_file(path, before.config, app) if before else None
     if moved is not None and not request.adopt:
-        raise _foreign(scope, app, path, moved)
-    looked = code.find_code(app, request.label, certain=True)
-    _refuse_denied(looked)
-    found = looked.code
+        raise _other_file_error(scope, app, path, moved)
+    code_read = code.find_code(app, request.label, certain=True)
+    _refuse_denied(code_read)
+    code_versions = code_read.code
     if request.beside:
-        found = code.keep_installed(found, request.beside)
-    inputs = read(scope, app, path, found)
-    wanted, unknown = sealed(inputs, before)
+        code_versions = code.keep_installed(code_versions, request.beside)
+    inputs = read_inputs(scope, app, path, code_versions)
+    wanted, unknown = render_sealed(inputs, before)
     findings = [
-        *(each.finding for each in looked.refused),
+        *(each.finding for each in code_read.refused),
         *remove_allowed(findings_of(inputs, wanted), app),
         *unknown,
     ]
@@ -109,7 +109,7 @@ def prepare(operation: Operation, request: Request, *, warn: bool = True) -> Pre
         plan,
         back,
         settings,
-        restore(scope, back, target) if back else "",
+        restore_commands(scope, back, target) if back else "",
         bool(unknown),
     )
 
@@ -122,7 +122,7 @@ def _refuse_denied(looked: AppCode) -> None:
             raise NotPermittedError(message, hint=finding.hint)
 
 
-def _foreign(scope: Scope, app: App, path: Path, other: str) -> PreflightError:
+def _other_file_error(scope: Scope, app: App, path: Path, other: str) -> PreflightError:
     return PreflightError(
         f"{app.name} was installed from another file, {other}; this is {path}",
         problems=(f"Its workers would be replaced by those of {path}. Nothing was changed.",),

@@ -127,8 +127,8 @@ def findings(starts: Sequence[Start], *, user_scope: bool) -> list[Finding]:
         except LookupError:
             continue  # another finding says so
         by_rights.setdefault(rights, []).extend((start, *need) for need in _needs(start))
-    found: list[Finding] = []
-    said: set[tuple[str, str]] = set()
+    results: list[Finding] = []
+    named: set[tuple[str, str]] = set()
     for rights, asked in by_rights.items():
         answers = reach.obstacles([need for _, _, need in asked], rights)
         for (start, key, need), obstacle in zip(asked, answers or (), strict=False):
@@ -137,11 +137,11 @@ def findings(starts: Sequence[Start], *, user_scope: bool) -> list[Finding]:
             ):
                 continue  # what is missing itself is for others to say
             # One that is in the way of all that a worker needs is said once.
-            if (start.place, obstacle.path) not in said:
-                said.add((start.place, obstacle.path))
+            if (start.place, obstacle.path) not in named:
+                named.add((start.place, obstacle.path))
                 who = start.user or name_of(os.geteuid())
-                found.append(_finding(start, key, who, need, obstacle))
-    return found
+                results.append(_finding(start, key, who, need, obstacle))
+    return results
 
 
 def _rights(start: Start) -> confined.Account:
@@ -167,7 +167,7 @@ def _rights(start: Start) -> confined.Account:
 
 
 def _needs(start: Start) -> list[tuple[str, Need]]:
-    found = [] if start.hook else [("directory", Need((start.release,), ENTER))]
+    needs = [] if start.hook else [("directory", Need((start.release,), ENTER))]
     search = None
     if start.path is not None:
         search = Search(tuple(start.path.split(":")), start.release)
@@ -178,13 +178,13 @@ def _needs(start: Start) -> list[tuple[str, Need]]:
         if script and not by_env:
             words.append(script.interpreter)
         paths = (_program(word, start.release) for word in dict.fromkeys(words))
-        found += [(key, Need((path,), EXECUTE, search)) for path in paths if path]
+        needs += [(key, Need((path,), EXECUTE, search)) for path in paths if path]
         if by_env:
-            found.append((key, by_env))
+            needs.append((key, by_env))
         if script:
             files = tuple(os.path.join(start.release, p.removeprefix("./")) for p in script.paths)
-            found.append((key, Need(files, READ)))
-    return found
+            needs.append((key, Need(files, READ)))
+    return needs
 
 
 def _by_env(command: str, search: Search) -> Need | None:
@@ -223,12 +223,12 @@ def _finding(start: Start, key: str, who: str, need: Need, obstacle: Obstacle) -
         return _missing(place, obstacle, script, why)
     owner = f"{name_of(obstacle.uid)}:{_group_of(obstacle.gid)}"
     what = f"{obstacle.path} (mode {obstacle.mode:04o}, {owner})"
-    way = f", on the way to {asked}" if obstacle.path != asked and not script else script
+    detour = f", on the way to {asked}" if obstacle.path != asked and not script else script
     if not obstacle.certain:
         return Finding(
             Level.NOTE,
             place,
-            f"by its mode {who} may not {obstacle.use} {what}{way}",
+            f"by its mode {who} may not {obstacle.use} {what}{detour}",
             "`sudo unitq check` asks as that account",
             "only root can tell for certain",
             "not-root",
@@ -237,11 +237,11 @@ def _finding(start: Start, key: str, who: str, need: Need, obstacle: Obstacle) -
         return Finding(
             Level.ERROR,
             place,
-            f"{obstacle.path} is on a file system that is mounted `noexec`{way}",
+            f"{obstacle.path} is on a file system that is mounted `noexec`{detour}",
             "move it, or mount the file system with `exec`",
             why,
         )
-    message = f"{who} may not {obstacle.use} {what}{way}"
+    message = f"{who} may not {obstacle.use} {what}{detour}"
     return Finding(Level.ERROR, place, message, _remedy(obstacle, asked, start), why)
 
 

@@ -31,7 +31,7 @@ class RecycleList(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """Returns what docs/json.md describes."""
-        rows = [{"instance": str(due.name), "why": due.why} for due in self.due]
+        rows = [{"instance": str(item.name), "why": item.why} for item in self.due]
         return {"format": 1, "app": self.revision.app, "due": rows}
 
 
@@ -41,43 +41,43 @@ def look(operation: Operation) -> RecycleList:
     revision = scope.installed()
     where = observe.machine(operation.systemd, scope.layout)
     workers = {worker.name: worker for worker in revision.workers if worker.recycle}
-    found = observe.instances(
+    instances = observe.instances(
         operation.systemd, where, revision.app, workers, revision.instances, detailed=True
     )
     notes = paused.notes(scope.layout, revision.app)
-    every: list[Due] = []
+    due_instances: list[Due] = []
     held_back = []
     for worker in workers.values():
         # What somebody has paused must not take jobs again because of a timer.
-        mine = [
-            one
-            for name, one in found.items()
-            if name.worker == worker.name and notes.get(name) != (one.invocation or None)
+        members = [
+            instance
+            for name, instance in instances.items()
+            if name.worker == worker.name and notes.get(name) != (instance.invocation or None)
         ]
-        if reason := _held_back(mine):
+        if reason := _reason_to_wait(members):
             held_back.append((worker.name, reason))
             continue
-        every += _due(worker, mine, revision.rollout.min_healthy.seconds)
-    lives = {one.name: found[one.name].invocation for one in every}
-    return RecycleList(revision, tuple(every), tuple(held_back), lives)
+        due_instances += _due(worker, members, revision.rollout.min_healthy.seconds)
+    lives = {instance.name: instances[instance.name].invocation for instance in due_instances}
+    return RecycleList(revision, tuple(due_instances), tuple(held_back), lives)
 
 
-def replace_due(operation: Operation, found: RecycleList) -> Report:
+def replace_due(operation: Operation, look: RecycleList) -> Report:
     """Replaces those that are due, one of a worker at a time.
 
     One that somebody has replaced since the look is left alone. Raises LockedError where a rollout
     is in the way.
     """
-    if not found.due:
-        return operation.close_unchanged(found.revision, found.revision.id)
-    reasons = {one.name: one.why for one in found.due}
+    if not look.due:
+        return operation.close_unchanged(look.revision, look.revision.id)
+    reasons = {item.name: item.why for item in look.due}
 
     def choose(name: InstanceName, instance: observe.Instance) -> PlannedChange:
-        if name not in reasons or instance.invocation != found.lives[name]:
+        if name not in reasons or instance.invocation != look.lives[name]:
             return keep(name)  # somebody has replaced it meanwhile
         return PlannedChange(name, Change.RESTART, reasons[name])
 
-    blocking_rollout.require_none(operation.scope, found.revision.app)
+    blocking_rollout.require_none(operation.scope, look.revision.app)
     return over(
         operation,
         tuple(str(name) for name in reasons),
@@ -87,21 +87,23 @@ def replace_due(operation: Operation, found: RecycleList) -> Report:
 
 
 def _due(
-    worker: WorkerRevision, found: Iterable[observe.Instance], least_age: float
+    worker: WorkerRevision, instances: Iterable[observe.Instance], least_age: float
 ) -> tuple[Due, ...]:
     assert worker.recycle
     seen = [
-        Seen(one.name, one.invocation, proc.age(one.main_pid) or 0.0, one.memory)
-        for one in found
-        if one.serving
+        Seen(
+            instance.name, instance.invocation, proc.age(instance.main_pid) or 0.0, instance.memory
+        )
+        for instance in instances
+        if instance.serving
     ]
     return due(worker.recycle, seen, least_age)
 
 
-def _held_back(found: Iterable[observe.Instance]) -> str:
+def _reason_to_wait(instances: Iterable[observe.Instance]) -> str:
     """Why a worker's instances had better go on as they are; empty: they need not."""
-    for one in found:
+    for instance in instances:
         # What somebody has stopped is no sign of trouble.
-        if one.active == "failed" or one.sub == "auto-restart":
-            return f"{one.name} is {one.active} ({one.sub})"
+        if instance.active == "failed" or instance.sub == "auto-restart":
+            return f"{instance.name} is {instance.active} ({instance.sub})"
     return ""

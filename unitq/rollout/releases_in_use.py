@@ -38,82 +38,82 @@ class Uses:
         return {*self.pids, *self.pinned, *self.orphans}
 
 
-def uses_of(found: AppArchive) -> Uses:
+def uses_of(archive: AppArchive) -> Uses:
     """What is in use. Raises NotPermittedError or UnitqError where that cannot be told for sure."""
     uses = Uses()
-    kept = {worker.release for revision in found.revisions for worker in revision.workers}
+    kept = {worker.release for revision in archive.revisions for worker in revision.workers}
     # Pins first and last: one that moves meanwhile counts with what it was and what it is.
-    _pins(found, uses)
-    for pid, worker in sorted(_processes(found).items()):
-        _process(found, uses, kept, pid, worker)
-    around = _around(found)
-    for one in observe_instances(found, found.scope.systemd()).values() if around else ():
-        for link in around.get(one.name.worker, ()):
-            _through(found, uses, link, one.pids)
-    _orphans(found, uses)
-    _pins(found, uses)
+    _pins(archive, uses)
+    for pid, worker in sorted(_processes(archive).items()):
+        _process(archive, uses, kept, pid, worker)
+    around = _around(archive)
+    for instance in observe_instances(archive, archive.scope.systemd()).values() if around else ():
+        for link in around.get(instance.name.worker, ()):
+            _through(archive, uses, link, instance.pids)
+    _orphans(archive, uses)
+    _pins(archive, uses)
     return uses
 
 
-def _orphans(found: AppArchive, uses: Uses) -> None:
+def _orphans(archive: AppArchive, uses: Uses) -> None:
     """What works for the app outside its units, in a release of a revision that is kept or not."""
     # Not for those who only ask what is kept.
     from unitq.orphans.find import prepare_search, scan
-    from unitq.orphans.registered import Redis
+    from unitq.orphans.registered import RegistrationReader
 
-    what = prepare_search(found.scope, found.current)
-    redis = Redis(found.scope, found.current)
-    for orphan in scan(what, redis.registered()).every:
+    what = prepare_search(archive.scope, archive.current)
+    redis = RegistrationReader(archive.scope, archive.current)
+    for orphan in scan(what, redis.read()).every:
         pid = orphan.process.pid
         if orphan.release:
             uses.orphans.setdefault(orphan.release, set()).update(orphan.pids)
             uses.told.append(
                 f"process {pid}, an orphan that works as {orphan.worker}, runs from "
-                f"{orphan.release}: `{_typed(found)} orphans` shows more, --drain ends it"
+                f"{orphan.release}: `{_typed(archive)} orphans` shows more, --drain ends it"
             )
         elif orphan.claim is None and not orphan.elsewhere:
             raise UnitqError(
                 f"process {pid} works as {orphan.worker} outside the units of "
-                f"{found.current.app}, and nobody can say from which release",
-                hint=f"`{_typed(found)} orphans --drain {pid}` lets it finish and end",
+                f"{archive.current.app}; its release is unknown",
+                hint=f"`{_typed(archive)} orphans --drain {pid}` lets it finish and end",
             )
     for words in (*what.notes, *redis.notes):
-        found.note(words)
+        archive.note(words)
 
 
-def _typed(found: AppArchive) -> str:
+def _typed(archive: AppArchive) -> str:
     from unitq.text import unitq
 
-    return unitq(found.current.app, user=found.scope.user)
+    return unitq(archive.current.app, user=archive.scope.user)
 
 
-def _pins(found: AppArchive, uses: Uses) -> None:
-    for instance in state.instances_with_pin(found.place):
-        revision = state.pin_of(found.place, instance)
-        release = store.release(found.place, revision, instance.worker) if revision else None
+def _pins(archive: AppArchive, uses: Uses) -> None:
+    for instance in state.instances_with_pin(archive.place):
+        revision = state.pin_of(archive.place, instance)
+        release = store.release(archive.place, revision, instance.worker) if revision else None
         if release:
             uses.pinned.setdefault(release, set()).add(instance)
         else:
-            found.note(f"the pin of {instance} leads nowhere: its next start would fail")
+            archive.note(f"the pin of {instance} leads nowhere: its next start would fail")
 
 
-def _processes(found: AppArchive) -> dict[int, str | None]:
+def _processes(archive: AppArchive) -> dict[int, str | None]:
     """Every process of the app, with its worker where it is one's."""
-    app = found.current.app
-    systemd = found.scope.systemd()
-    where = observe.machine(systemd, found.scope.layout)
+    app = archive.current.app
+    systemd = archive.scope.systemd()
+    where = observe.machine(systemd, archive.scope.layout)
     of_slice = proc.pids(f"{where.cgroup}/{names.slice_path(app)}")
     # A drop-in may have moved an instance to another slice: systemd knows where it is.
     of_instances = {
-        pid: one.name.worker
-        for one in observe_instances(found, systemd).values()
-        for pid in one.pids
+        pid: instance.name.worker
+        for instance in observe_instances(archive, systemd).values()
+        for pid in instance.pids
     }
     return dict.fromkeys(of_slice) | of_instances
 
 
 def _process(
-    found: AppArchive, uses: Uses, kept: Iterable[str], pid: int, worker: str | None
+    archive: AppArchive, uses: Uses, kept: Iterable[str], pid: int, worker: str | None
 ) -> None:
     evidence = proc.evidence(pid)
     try:
@@ -122,20 +122,19 @@ def _process(
         directory, evidence = None, evidence._replace(readable=False)
     if not evidence.readable:
         raise NotPermittedError(
-            f"{found.current.app}: process {pid} may not be read, so nobody can say which release "
-            "it uses",
+            f"{archive.current.app}: cannot read process {pid}, so its release is unknown",
             hint="run it as root (sudo)",
         )
     inside = {release for release in kept if directory and Path(directory).is_relative_to(release)}
-    started = _started_from(found, evidence.revision, worker) if evidence.revision else set()
+    started = _releases_of(archive, evidence.revision, worker) if evidence.revision else set()
     # One that was renamed under it is in use as well, by another name.
     renamed = {other for release in kept if (other := _sibling(release, directory))}
     for release in inside | started | (set() if inside else renamed):
         uses.pids.setdefault(release, set()).add(pid)
     if evidence.revision and not started and directory is not None and not inside:
         raise UnitqError(
-            f"process {pid} runs revision {evidence.revision}, of which nothing is left, so nobody "
-            "can say which release it uses",
+            f"process {pid} runs revision {evidence.revision}, of which nothing is left, so its "
+            "release is unknown",
             hint="`unitq restart` brings it to the current revision",
         )
 
@@ -145,30 +144,32 @@ def _sibling(release: str, directory: str | None) -> str:
     folder = f"{Path(release).parent}/"
     if directory is None or folder == "//" or not directory.startswith(folder):
         return ""
-    found = f"{folder}{directory[len(folder) :].partition('/')[0]}"
-    return found if os.path.isdir(found) else ""
+    sibling = f"{folder}{directory[len(folder) :].partition('/')[0]}"
+    return sibling if os.path.isdir(sibling) else ""
 
 
-def _started_from(found: AppArchive, revision: str, worker: str | None) -> set[str]:
+def _releases_of(archive: AppArchive, revision: str, worker: str | None) -> set[str]:
     """The releases that a process of this revision may use: its worker's, or all there are."""
-    known = {each.name for one in found.revisions for each in one.workers}
+    known = {
+        worker_revision.name for other in archive.revisions for worker_revision in other.workers
+    }
     workers = [worker] if worker else sorted(known)
-    told = {store.release(found.place, revision, name) for name in workers}
-    return {release for release in told if release}
+    releases = {store.release(archive.place, revision, name) for name in workers}
+    return {release for release in releases if release}
 
 
-def _around(found: AppArchive) -> dict[str, set[Link]]:
+def _around(archive: AppArchive) -> dict[str, set[Link]]:
     """By worker, the links that each release moves and that its command goes through.
 
     Its pin does not hold these: the release in use is another one than `directory` says.
     """
     links: dict[str, set[Link]] = {}
-    for revision in found.revisions:
-        texts = store.unit_texts(found.place, revision)
+    for revision in archive.revisions:
+        texts = store.unit_texts(archive.place, revision)
         for worker in revision.workers:
             text = texts.get(names.template(revision.app, worker.name), "")
-            said = read_unit(text, str(found.place.pins(worker.name)))
-            command = said.command if said else ""
+            unit = read_unit(text, str(archive.place.pins(worker.name)))
+            command = unit.command if unit else ""
             heads = scripts.heads(command, worker.release)
             for used in command_paths(command, worker.release, heads):
                 if link := moving_link(used.path):
@@ -176,7 +177,7 @@ def _around(found: AppArchive) -> dict[str, set[Link]]:
     return links
 
 
-def _through(found: AppArchive, uses: Uses, link: Link, pids: Iterable[int]) -> None:
+def _through(archive: AppArchive, uses: Uses, link: Link, pids: Iterable[int]) -> None:
     """Notes the release that an instance came to by a link.
 
     Raises UnitqError where the link has been moved since, and nothing tells.
@@ -192,10 +193,10 @@ def _through(found: AppArchive, uses: Uses, link: Link, pids: Iterable[int]) -> 
                 inside.setdefault(release, set()).add(pid)
     if not inside and (alive := [pid for pid in pids if proc.age(pid) is not None]):
         raise UnitqError(
-            f"process {alive[0]} was started by way of {link.path}, which was moved since, so "
-            "nothing tells which release it uses",
-            hint=f"`{_typed(found)} restart` brings it to the current one; `{_typed(found)} check` "
-            "says what to write",
+            f"process {alive[0]} was started through {link.path}, which was moved since, so its "
+            "release is unknown",
+            hint=f"`{_typed(archive)} restart` brings it to the current one; "
+            f"`{_typed(archive)} check` says what to write",
         )
     for release, users in inside.items():
         uses.pids.setdefault(release, set()).update(users)

@@ -44,11 +44,11 @@ def prune(
     the one that a rollback would go to, nor what one of these needs; nor a report that says of a
     revision that stays whether it is stable. A damaged revision goes in its turn.
     """
-    told = reports(place, _unsaid)
-    known = read_all(place, _unsaid)
-    found = history.entries(known, [each.verdict for each in told], None, revision.id)
+    kept = reports(place, _ignore)
+    known = read_all(place, _ignore)
+    history_entries = history.entries(known, [each.verdict for each in kept], None, revision.id)
     stay = history.to_keep(
-        found,
+        history_entries,
         revision,
         in_use={*running, *revisions_in_pins(place)},
         complete=complete(place, known),
@@ -59,16 +59,16 @@ def prune(
         if path.name not in stay:
             shutil.rmtree(path, ignore_errors=True)
     left = {path.name for _, path in by_number(Path(place.revisions))}
-    _prune_rollouts(place, told, left)
+    _prune_rollouts(place, kept, left)
 
 
 def _prune_rollouts(
-    place: AppLayout, told: Sequence[StoredReport], revisions: Collection[str]
+    place: AppLayout, kept: Sequence[StoredReport], revisions: Collection[str]
 ) -> None:
     about: dict[str, list[Verdict]] = {name: [] for name in revisions}
-    for verdict, _ in told:
+    for verdict, _ in kept:
         about.get(verdict.revision, []).append(verdict)
-    verdicts = {last.rollout for each in about.values() if (last := history.last_verdict(each))}
+    verdicts = {last.rollout for group in about.values() if (last := history.last_verdict(group))}
     folders = sorted(by_number(Path(place.state) / "rollouts"))
     for number, path in folders[: max(0, len(folders) - _ROLLOUTS)]:
         if number not in verdicts:
@@ -81,7 +81,7 @@ def reports(place: AppLayout, note: Note) -> list[StoredReport]:
     One that tells of several revisions, as that of a failure with a rollback does, is there for
     each of them.
     """
-    found: list[StoredReport] = []
+    stored: list[StoredReport] = []
     hidden = False
     folders = sorted(by_number(Path(place.state) / "rollouts"))
     for number, path in folders:
@@ -89,16 +89,16 @@ def reports(place: AppLayout, note: Note) -> list[StoredReport]:
             report = json.loads((path / "report.json").read_bytes())
             wrong = [
                 key
-                for told in (report, *_earlier(report))
+                for part in (report, *_earlier(report))
                 for key, kind in REPORT.items()
-                if not isinstance(told[key], kind)
+                if not isinstance(part[key], kind)
             ]
             if wrong:
                 raise ValueError(f"{', '.join(wrong)}: not what belongs there")
             verdict = Verdict.from_json(report | {"rollout": number})
         except FileNotFoundError:
             # Of one that was cut off, the next one tells what became of it.
-            if number == folders[-1][0] and not _given_up(path):
+            if number == folders[-1][0] and not _was_aborted(path):
                 note(f"rollout {number} has no report: it goes on, or it was killed")
         except OSError as error:
             note(f"{path / 'report.json'}: {error.strerror}: left out")
@@ -114,31 +114,31 @@ def reports(place: AppLayout, note: Note) -> list[StoredReport]:
             except (ValueError, TypeError, AttributeError, RecursionError) as error:
                 note(f"{path / 'logs.json'}: damaged: {error}: what workers printed is left out")
             report = {"began": None, "ended": None, "by": None, **report, "rollout": number}
-            found += [StoredReport(each, report) for each in _before(report)]
-            found.append(StoredReport(verdict, report))
+            stored += [StoredReport(verdict_before, report) for verdict_before in _before(report)]
+            stored.append(StoredReport(verdict, report))
             if isinstance(back := report.get("rollback"), dict):
                 # The revision that it was rolled back to has no other report.
                 whole = report["exit_code"] == Exit.ROLLED_BACK
                 result, code = ("ok", Exit.OK) if whole else ("failed", Exit.DEGRADED)
                 of_back = {"command": "rollback", "result": result, "exit_code": int(code)}
                 verdict = Verdict.from_json({**report, **back, **of_back})
-                found.append(StoredReport(verdict, report))
+                stored.append(StoredReport(verdict, report))
     if hidden:
         note(
             "what workers printed, and the jobs they had, may be read by root and the group "
             "systemd-journal only: not shown"
         )
-    return found
+    return stored
 
 
 def _earlier(report: dict[str, Any]) -> list[dict[str, Any]]:
     """What commands before the last one of this rollout did. Raises TypeError."""
     if not isinstance(report, dict):
         raise TypeError("not a JSON object")
-    found = report.get("earlier", [])
-    if not isinstance(found, list):
+    earlier = report.get("earlier", [])
+    if not isinstance(earlier, list):
         raise TypeError("earlier: not what belongs there")
-    return found
+    return earlier
 
 
 def _before(report: dict[str, Any]) -> list[Verdict]:
@@ -147,19 +147,19 @@ def _before(report: dict[str, Any]) -> list[Verdict]:
     Oldest first.
     """
     return [
-        Verdict.from_json({**each, "rollout": report["rollout"]})
-        for each in _earlier(report)
-        if each["revision"] != report["revision"]
+        Verdict.from_json({**command, "rollout": report["rollout"]})
+        for command in _earlier(report)
+        if command["revision"] != report["revision"]
     ]
 
 
-def _given_up(folder: Path) -> bool:
+def _was_aborted(folder: Path) -> bool:
     """Whether an operator ended this rollout by `abort`: then it is known why it has no report."""
     with suppress(OSError):
-        told = ledger.records((folder / "ledger.jsonl").read_bytes())
-        return bool(told) and bool(told[-1].data.get("aborted"))
+        written = ledger.records((folder / "ledger.jsonl").read_bytes())
+        return bool(written) and bool(written[-1].data.get("aborted"))
     return False
 
 
-def _unsaid(words: str) -> None:
+def _ignore(words: str) -> None:
     """For who deletes: what cannot be read is said by those commands that show it."""

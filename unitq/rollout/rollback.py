@@ -11,7 +11,7 @@ from unitq.revisions.model import Origin
 from unitq.rollout import ledger_store
 from unitq.rollout.deployment import Deployment
 from unitq.rollout.observed_report import replaces
-from unitq.rollout.rollback_target import of_rollback, rollback_target, typed_deploy
+from unitq.rollout.rollback_target import deploy_command, of_rollback, rollback_target
 from unitq.text import unitq
 
 if TYPE_CHECKING:
@@ -58,13 +58,13 @@ def _goal(scope: Scope, before: Revision, named: str | None) -> Revision:
         last = ledger_store.latest(place)
         if last and last.cut_short and last.back_to == before.id:
             return before  # interrupted on its way back: that is the way meant
-        if (found := rollback_target(scope, before)) is None:
+        if (target := rollback_target(scope, before)) is None:
             raise PreflightError(
                 f"{before.app}: no stable revision before {before.number} to go back to",
                 hint=f"`{unitq(before.app, user=scope.user)} history` lists what there is; "
                 "`rollback N` takes one by its number",
             )
-        return found
+        return target
     notes: list[str] = []
     known = store.read_all(place, notes.append)
     goal = history.find(known, named, before.id)
@@ -103,5 +103,5 @@ def _require_files(scope: Scope, before: Revision, goal: Revision) -> None:
             f"It would start the files of revision {before.number} or later again.",
             "Only settings and environment would come back. Nothing was changed.",
         ),
-        hint=checkout.how_to_restore(goal, gone, before, typed_deploy(scope, before)),
+        hint=checkout.how_to_restore(goal, gone, before, deploy_command(scope, before)),
     )

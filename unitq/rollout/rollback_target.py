@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 def rollback_target(scope: Scope, revision: Revision) -> Revision | None:
     """The last stable revision before this one that is still there; None: there is none."""
     place = scope.layout.app(revision.app)
-    known = store.read_all(place, _unsaid)
-    told = reports.reports(place, _unsaid)
-    found = history.entries(known, [each.verdict for each in told], None, None)
-    entry = history.last_stable(found, revision, store.complete(place, known))
+    known = store.read_all(place, _ignore)
+    kept = reports.reports(place, _ignore)
+    history_entries = history.entries(known, [report.verdict for report in kept], None, None)
+    entry = history.last_stable(history_entries, revision, store.complete(place, known))
     return entry.revision if entry else None
 
 
@@ -30,19 +30,19 @@ def of_rollback(settings: RolloutSettings) -> RolloutSettings:
     return settings._replace(on_failure=OnFailure.PAUSE, canary=Share(0))
 
 
-def restore(scope: Scope, goal: Revision, now: Revision) -> str:
+def restore_commands(scope: Scope, goal: Revision, now: Revision) -> str:
     """What brings the code of `goal` back where that of `now` has replaced its files.
 
     Empty where a rollback does.
     """
     gone = in_place.overwritten_workers(goal, now)
-    return checkout.how_to_restore(goal, gone, now, typed_deploy(scope, now)) if gone else ""
+    return checkout.how_to_restore(goal, gone, now, deploy_command(scope, now)) if gone else ""
 
 
-def typed_deploy(scope: Scope, revision: Revision) -> str:
+def deploy_command(scope: Scope, revision: Revision) -> str:
     """The command that deploys this app, from whatever directory."""
     return f"unitq{' --user' * scope.user} -c {shlex.quote(revision.config)} deploy"
 
 
-def _unsaid(words: str) -> None:
+def _ignore(words: str) -> None:
     """What cannot be read is no way back; `unitq history` says why."""

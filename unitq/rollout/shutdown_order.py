@@ -59,11 +59,13 @@ def shutdown_order(
         worker.name: _addresses(app, worker, code[worker.name], presets, own)
         for worker in app.workers
     }
-    once = dict.fromkeys(each for some in known.values() for each in some)
-    found = {each.address: each for each in services_of(once, around)}
+    distinct = dict.fromkeys(address for some in known.values() for address in some)
+    by_address = {address.address: address for address in services_of(distinct, around)}
     after = {
         name: tuple(
-            dict.fromkeys((*app.after, *(s.unit for a in some if (s := found.get(a)) and s.unit)))
+            dict.fromkeys(
+                (*app.after, *(s.unit for a in some if (s := by_address.get(a)) and s.unit))
+            )
         )
         for name, some in known.items()
     }
@@ -80,24 +82,24 @@ def shutdown_order(
         for unit in unknown(app.after, around.manager)
     ]
     findings += unread
-    findings += [_said(each, bool(app.after)) for each in found.values()]
+    findings += [_finding(address, bool(app.after)) for address in by_address.values()]
     return ShutdownOrder(after, tuple(findings), refused)
 
 
 def _dotenv(release: str, unread: list[Finding]) -> dict[str, str]:
     """Returns what the worker's own files say. With no more rights than who may write them."""
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     for name in _DOTENV:
         path = os.path.join(release, name)
         if not os.path.lexists(path):
             continue
         try:
-            found |= dotenv(read(path, _DOTENV_MAX, public=True).decode(errors="replace"))
+            variables |= dotenv(read(path, _DOTENV_MAX, public=True).decode(errors="replace"))
         except UnreadableError as error:
             message = f"{path} is not asked where queues are: {error.reason}"
             why = "workers may need a Redis of this machine until they have stopped"
             unread.append(Finding(Level.NOTE, "after", message, error.hint, why, "dotenv"))
-    return found
+    return variables
 
 
 def _addresses(
@@ -121,7 +123,7 @@ def _addresses(
     )
 
 
-def _said(one: Served, named: bool) -> Finding:
+def _finding(one: Served, named: bool) -> Finding:
     source = f" ({one.address.source})" if one.address.source else ""
     if one.unit:
         return Finding(

@@ -1,4 +1,4 @@
-"""Whether workers could start again, asked before any of them is told to stop.
+"""Whether workers could start again, asked before any of them drains.
 
 deploy checks what it is about to install. restart, scale and recycle start what was installed
 before: meanwhile a clean-up may have deleted the release, or an upgrade the interpreter.
@@ -7,11 +7,13 @@ before: meanwhile a clean-up may have deleted the release, or an upgrade the int
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from unitq.errors import PreflightError
 from unitq.model import names
 from unitq.model.finding import Level
+from unitq.revisions import store
 from unitq.rollout import preflight, reachable
 from unitq.units import unit_files
 from unitq.units.text import read_unit
@@ -19,23 +21,47 @@ from unitq.units.text import read_unit
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from unitq.model.layout import Layout
+    from unitq.model.layout import AppLayout, Layout
     from unitq.revisions.model import Revision, WorkerRevision
-    from unitq.units.text import WorkerUnit
 
 
-def require(layout: Layout, revision: Revision, workers: Iterable[str]) -> None:
-    """Raises PreflightError where one of these workers could not start: nothing was changed."""
+def require(
+    layout: Layout, revision: Revision, workers: Iterable[str], path: str | None = None
+) -> None:
+    """Raises PreflightError where one of these workers could not start: nothing was changed.
+
+    `path` is the PATH that systemd gives to services, None where it is unknown.
+    """
+    place = layout.app(revision.app)
     problems: list[str] = []
     starts: list[reachable.Start] = []
     for name in sorted(set(workers)):
         if (worker := revision.worker(name)) is None:
             continue
-        unit = _unit(layout, revision, worker)
-        if found := _problems(worker, unit):
-            problems += found
-        elif unit and not unit.dynamic:
-            starts.append(_start(worker, unit))
+        text = unit_files.text(layout.unit_dir, names.template(revision.app, name))
+        unit = read_unit(text, str(place.pins(name)))
+        release = _release_problem(worker)
+        if release is not None:
+            problems += [release] if release else []
+        elif unit is None:
+            continue
+        elif findings := preflight.of_command(
+            unit.command, worker.release, f"workers.{name}", unit.directives
+        ):
+            problems += [finding.text for finding in findings]
+        elif not unit.dynamic:
+            starts.append(
+                reachable.Start(
+                    f"workers.{name}",
+                    (("command", unit.command),),
+                    worker.release,
+                    unit.user or None,
+                    unit.group,
+                    unit.groups,
+                    unit.directives - {"DynamicUser"},
+                    _path(place, worker, text, path),
+                )
+            )
     problems += [
         finding.text
         for finding in reachable.findings(starts, user_scope=layout.user)
@@ -46,36 +72,27 @@ def require(layout: Layout, revision: Revision, workers: Iterable[str]) -> None:
         raise PreflightError(
             f"{revision.app}: what ends now could not start again; nothing was touched",
             problems=tuple(problems),
-            hint=f"put it back, or deploy what is there; `{typed} status` shows what runs",
+            hint=f"restore it, or deploy what is there now; `{typed} status` shows what runs",
         )
 
 
-def _unit(layout: Layout, revision: Revision, worker: WorkerRevision) -> WorkerUnit | None:
-    text = unit_files.text(layout.unit_dir, names.template(revision.app, worker.name))
-    return read_unit(text, str(layout.app(revision.app).pins(worker.name)))
-
-
-def _problems(worker: WorkerRevision, unit: WorkerUnit | None) -> list[str]:
-    place = f"workers.{worker.name}"
+def _release_problem(worker: WorkerRevision) -> str | None:
+    """Returns what is wrong with the release; empty: we may not look; None: nothing."""
     try:
         os.stat(worker.release)
     except (FileNotFoundError, NotADirectoryError):
-        return [f"{place}: its release {worker.release} was deleted"]
+        return f"workers.{worker.name}: its release {worker.release} was deleted"
     except OSError:
-        return []  # not for us to see
-    if unit is None:
-        return []
-    found = preflight.of_command(unit.command, worker.release, place, unit.directives)
-    return [finding.text for finding in found]
+        return ""
+    return None
 
 
-def _start(worker: WorkerRevision, unit: WorkerUnit) -> reachable.Start:
-    return reachable.Start(
-        f"workers.{worker.name}",
-        (("command", unit.command),),
-        worker.release,
-        unit.user or None,
-        unit.group,
-        unit.groups,
-        unit.directives - {"DynamicUser"},
-    )
+def _path(place: AppLayout, worker: WorkerRevision, text: str, path: str | None) -> str | None:
+    """Returns the PATH that the worker gets at its next start; None: unknown."""
+    pins = re.escape(str(place.pins(worker.name)).replace("%", "%%"))
+    # Besides these two, which every unit has, directives are the operator's.
+    own = re.sub(rf"(?m)^(EnvironmentFile={pins}/.*|Environment=UNITQ_INSTANCE=%i)$", "", text)
+    if re.search(r"(?m)^(Environment|EnvironmentFile|PassEnvironment|UnsetEnvironment)=", own):
+        return None
+    variables = store.environment(place, worker, lambda _: None)
+    return None if variables is None else variables.get("PATH", path)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class StateTracker:
-    """What was last seen of each instance, the unit jobs under way, and how many serve."""
+    """What was last observed of each instance, the open unit jobs, and how many instances serve."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class StateTracker:
         return changed
 
     def count_from_now(self) -> None:
-        """Counts the least that serve from here: what serves now is what there is to lose."""
+        """Starts the count of the fewest serving instances at what serves now."""
         self.least = dict(self._serving)
 
     def record(self, name: InstanceName, **fields: object) -> None:
@@ -61,15 +61,15 @@ class StateTracker:
         self.record(name, job=True)
 
     def record_code(self, name: InstanceName) -> None:
-        """Records which code an instance runs now: it may have been started as a shell's."""
+        """Records which code an instance runs now: a shell may have started it meanwhile."""
         self.record(name, revision=self._revision(name, self.of(name).pid))
 
     def record_all(
         self, seen: Mapping[InstanceName, Observed], without_job: Iterable[InstanceName]
     ) -> None:
-        """Records what a look at the state itself has found, and whose unit jobs are over."""
-        for name, sight in seen.items():
-            self._set(name, sight)
+        """Records a read of the state itself, and whose unit jobs are over."""
+        for name, observed in seen.items():
+            self._set(name, observed)
         for name in without_job:
             self._jobs.pop(name, None)
 
@@ -77,16 +77,16 @@ class StateTracker:
         """Records what a signal says of an instance."""
         seen = self.of(name)
         if isinstance(event, Changed):
-            self._set(name, _changed(seen, event.properties))
+            self._set(name, _apply(seen, event.properties))
         elif self._jobs.get(name) == event.job:
             del self._jobs[name]
             self.record(name, job=False, revision=self._revision(name, seen.pid))
 
-    def _set(self, name: InstanceName, sight: Observed) -> None:
-        """What is up again in a moment was down all the same: each change counts."""
+    def _set(self, name: InstanceName, observed: Observed) -> None:
+        """Counts each change: an instance that is down for a moment counts as down."""
         before = self.of(name)
-        self.seen[name] = self._changed[name] = sight
-        self._serving[name.worker] += sight.serving - before.serving
+        self.seen[name] = self._changed[name] = observed
+        self._serving[name.worker] += observed.serving - before.serving
         self.least[name.worker] = min(self.least[name.worker], self._serving[name.worker])
 
     def _revision(self, name: InstanceName, pid: int) -> str | None:
@@ -94,12 +94,12 @@ class StateTracker:
         if not pid:
             return None
         revision = proc.evidence(pid).revision
-        return revision or observe.started_from(self._where, self._app, name, pid)
+        return revision or observe.revision_by_pin(self._where, self._app, name, pid)
 
-    def sight(self, found: observe.Instance, *, everything: bool) -> Observed:
+    def observed_state(self, found: observe.Instance, *, everything: bool) -> Observed:
         """Returns what an instance is, as read; with `everything` also what only systemd knows."""
         before = self.seen.get(found.name)
-        sight = replace(
+        observed = replace(
             before or Observed(),
             active=found.active,
             sub=found.sub,
@@ -110,10 +110,10 @@ class StateTracker:
             elsewhere=found.elsewhere if found.serving else "",
         )
         if not everything or found.load == "not-loaded":
-            return sight
+            return observed
         # After a lost connection: what the missed signals would have said.
-        return _changed(
-            sight,
+        return _apply(
+            observed,
             self._systemd.properties(
                 found.unit,
                 "InvocationID",
@@ -125,7 +125,7 @@ class StateTracker:
         )
 
 
-def _changed(seen: Observed, properties: Mapping[str, object]) -> Observed:
+def _apply(seen: Observed, properties: Mapping[str, object]) -> Observed:
     """Returns what was seen, with what systemd says has changed."""
     fields = {
         "ActiveState": "active",

@@ -16,8 +16,7 @@ from unitq.rollout import credentials
 from unitq.rollout.shutdown_order import shutdown_order
 from unitq.units import ordering, templates, unit_files
 from unitq.units.local_services import Surroundings
-from unitq.units.render import Code, Rendered
-from unitq.units.render import render as render_units
+from unitq.units.render import Code, Rendered, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,16 +42,18 @@ class Inputs:
     order: ShutdownOrder  # what the workers stop before
 
 
-def read(scope: Scope, app: App, path: Path, found: Mapping[str, Code]) -> Inputs:
-    """Reads what else it takes, next to the code that was found."""
+def read_inputs(scope: Scope, app: App, path: Path, code_versions: Mapping[str, Code]) -> Inputs:
+    """Reads what else units are made of, besides the code."""
     secrets = credentials.read(app, user_scope=scope.user)
-    return Inputs(scope, app, path, found, secrets, _stop_order(scope, app, found))
+    return Inputs(scope, app, path, code_versions, secrets, _stop_order(scope, app, code_versions))
 
 
-def as_deployed(scope: Scope, app: App) -> Rendered:
+def units_to_deploy(scope: Scope, app: App) -> Rendered:
     """Returns the units that a deploy would install now, to be shown; also without the code."""
-    found, _ = code.find_code(app)
-    return rendered(scope, app, found, after=_stop_order(scope, app, found).after)
+    code_versions, _ = code.find_code(app)
+    return render_units(
+        scope, app, code_versions, after=_stop_order(scope, app, code_versions).after
+    )
 
 
 def write(units: Iterable[UnitText], output: str) -> None:
@@ -62,19 +63,19 @@ def write(units: Iterable[UnitText], output: str) -> None:
             place.replace(unit.name, unit.text.encode(), 0o644)
 
 
-def rendered(
+def render_units(
     scope: Scope,
     app: App,
-    found: Mapping[str, Code],
+    code_versions: Mapping[str, Code],
     *,
     after: Mapping[str, Sequence[str]] | None = None,
 ) -> Rendered:
-    """Returns the units, to be shown: nothing in them says which environment it is."""
-    texts, app = templates.texts(scope.layout.config_dir), scripts.adapt(app, found)
-    return render_units(app, scope.layout, found, texts, programs.own_command(), after)
+    """Returns the units, to be shown: their fingerprints do not say which environment it is."""
+    texts, app = templates.texts(scope.layout.config_dir), scripts.adapt(app, code_versions)
+    return render(app, scope.layout, code_versions, texts, programs.own_command(), after)
 
 
-def sealed(inputs: Inputs, before: Revision | None) -> tuple[Rendered, list[Finding]]:
+def render_sealed(inputs: Inputs, before: Revision | None) -> tuple[Rendered, list[Finding]]:
     """Returns the units to be installed, and what could not be found out about environments.
 
     Who may not read the app's key takes environments for those of `before`, and says so. Raises
@@ -89,24 +90,24 @@ def sealed(inputs: Inputs, before: Revision | None) -> tuple[Rendered, list[Find
     except NotPermittedError as error:
         if secrets.content:
             raise
-        seal = credentials.as_before(before)
+        seal = credentials.earlier_seals(before)
         message = "whether it has changed since the last deploy is unknown"
         unknown.append(Finding(Level.WARNING, "environment", message, error.hint, error.message))
-    found = {
+    with_secrets = {
         worker.name: replace(
             inputs.code[worker.name], secrets=credentials.seals(worker, secrets.content, key)
         )
         for worker in app.workers
     }
     texts = templates.texts(layout.config_dir)
-    units = render_units(
-        app, layout, found, texts, programs.own_command(), inputs.order.after, seal
+    units = render(
+        app, layout, with_secrets, texts, programs.own_command(), inputs.order.after, seal
     )
     return replace(units, key=key), unknown
 
 
-def _stop_order(scope: Scope, app: App, found: Mapping[str, Code]) -> ShutdownOrder:
-    """What the workers stop before; what is asked of systemd is left out where there is none."""
+def _stop_order(scope: Scope, app: App, code_versions: Mapping[str, Code]) -> ShutdownOrder:
+    """Returns what the workers stop before; without a systemd, as far as it is known."""
     layout, manager, own = scope.layout, None, ""
     with suppress(SystemdError, NotPermittedError):
         manager = scope.systemd()
@@ -118,4 +119,4 @@ def _stop_order(scope: Scope, app: App, found: Mapping[str, Code]) -> ShutdownOr
     around = Surroundings(
         manager, names.target(app.name), own, [unit for unit in kept if unit not in app.after]
     )
-    return shutdown_order(scripts.adapt(app, found), found, scope.presets(), around)
+    return shutdown_order(scripts.adapt(app, code_versions), code_versions, scope.presets(), around)

@@ -92,15 +92,15 @@ def over(
     revision = scope.installed()
     with state.lock(scope.layout, revision.app, state.command_name()):
         revision = scope.installed()
-        found = operation.running(revision)
-        asked = chosen(revision, targets, found)
-        there = as_running(found, revision.rollout.min_healthy.seconds)
+        instances = operation.running(revision)
+        targeted = chosen(revision, targets, instances)
+        states = as_running(instances, revision.rollout.min_healthy.seconds)
         steps = tuple(
-            _to_prove(choose(name, instance), there[name]) if name in asked else keep(name)
-            for name, instance in found.items()
+            _to_prove(choose(name, instance), states[name]) if name in targeted else keep(name)
+            for name, instance in instances.items()
         )
         blocking_rollout.require_no_move(scope, revision, verb, steps)
-        startable.require(scope.layout, revision, _starting(steps))
+        startable.require(scope.layout, revision, _starting(steps), operation.systemd.search_path())
         with operation.interrupts.caught():
             outcome = operation.roll(revision, steps, settings(revision.rollout))
             _follow_with_target(operation.systemd, revision, verb, everything=not targets)
@@ -147,13 +147,14 @@ def scale(operation: Operation, counts: Sequence[str]) -> Report:
         before = scope.installed()
         origin = Origin(time.time(), state.whoami(), before.config, f"scale {' '.join(counts)}")
         target = before.with_instances(wanted, origin)
-        found = operation.running(target)
+        instances = operation.running(target)
         steps = tuple(
-            _scale_step(name, before, target, found) for name in sorted({*found, *target.instances})
+            _scale_step(name, before, target, instances)
+            for name in sorted({*instances, *target.instances})
         )
         linked = unit_files.started_by(scope.layout.unit_dir, names.target(before.app))
         links = set(target.links) ^ linked
-        startable.require(scope.layout, target, _starting(steps))
+        startable.require(scope.layout, target, _starting(steps), operation.systemd.search_path())
         plan = Plan(before, target, (), steps, tuple(sorted(links)))
         return Deployment(operation, plan, before, target.rollout).run()
 
@@ -162,15 +163,15 @@ def _scale_step(
     name: InstanceName,
     before: Revision,
     target: Revision,
-    found: Mapping[InstanceName, observe.Instance],
+    instances: Mapping[InstanceName, observe.Instance],
 ) -> PlannedChange:
     if before.goal(name) and target.goal(name):
         return keep(name)
-    return planned_change(name, target, as_running(found).get(name))
+    return planned_change(name, target, as_running(instances).get(name))
 
 
 def _counts(words: Sequence[str], revision: Revision) -> dict[str, int]:
-    found = {}
+    numbers = {}
     for word in words:
         worker, equals, count = word.partition("=")
         # Four digits at most: Python refuses to convert some thousands of them.
@@ -193,8 +194,8 @@ def _counts(words: Sequence[str], revision: Revision) -> dict[str, int]:
                 f"{word}: {worker} is a singleton: there must never be two of it",
                 hint="take `singleton` out of unitq.toml, then deploy",
             )
-        found[worker] = int(count)
-    return found
+        numbers[worker] = int(count)
+    return numbers
 
 
 # --- remove ---------------------------------------------------------------------------------------
@@ -226,17 +227,17 @@ def remove(operation: Operation, what: Removal, removed: Callable[[str], None]) 
     scope = operation.scope
     with state.lock(scope.layout, what.app, state.command_name()):
         revision, systemd = scope.installed(), operation.systemd
-        found = operation.running(revision)
+        instances = operation.running(revision)
         steps = tuple(
             PlannedChange(name, Change.STOP, "removed")
-            for name, instance in found.items()
+            for name, instance in instances.items()
             if instance.present
         )
         with operation.interrupts.caught():
             outcome = operation.roll(revision, steps, revision.rollout)
             if outcome.rollout.complete and not outcome.failed and not outcome.detached:
                 # Else one that had to be killed stays in systemd's list of failed units.
-                forget(systemd, scope.layout, revision.app, iter(found))
+                forget(systemd, scope.layout, revision.app, iter(instances))
                 changes = [FileChange(name, text, None) for name, text in what.units.items()]
                 install.remove(systemd, scope.layout, revision.app, changes)
                 paused.forget(scope.layout, revision.app)

@@ -297,6 +297,23 @@ def test_the_path_is_the_one_that_the_unit_gets(system_site: Site) -> None:
     assert "/usr/local/bin" in done.stdout
 
 
+def test_a_restart_looks_for_it_on_the_same_path(system_site: Site) -> None:
+    site = system_site
+    _python_in(site.home, "own")
+    command = _by_env("/usr/bin/env python9")(site.home)
+    environment = {"PATH": f"{site.home}/own:/usr/bin"}
+    site.config(workers={"w": {"command": command, "environment": environment}})
+    site.deploy()
+    before = site.pids("w")
+    (site.home / "own/python9").rename(site.home / "own/python8")
+    done = site.unitq("restart")
+    assert done.code == 13, done
+    assert "there is no program python9 on the PATH that it gets" in done.stderr
+    assert site.pids("w") == before
+    (site.home / "own/python8").rename(site.home / "own/python9")
+    assert site.unitq("restart").code == 0
+
+
 def _words(command: str) -> list[str]:
     import shlex
 

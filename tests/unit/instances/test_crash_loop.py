@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from unitq.instances.crash_loop import CrashLoop, crash_loop, lives_known
+from unitq.instances.crash_loop import CrashLoop, count_lives, crash_loop
 from unitq.linux import programs
 from unitq.systemd import journal
 from unitq.systemd.journal_event import Event, Kind
@@ -75,7 +75,7 @@ def test_a_start_that_fails_is_no_life() -> None:
 def test_a_life_whose_begin_is_not_known_is_not_called_short() -> None:
     events = lives(1, 1, 1)[1:]
     assert crash_loop(events, 6.0, LEAST, 3) is None
-    assert lives_known(events) == 2
+    assert count_lives(events) == 2
 
 
 def test_only_what_the_manager_said_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

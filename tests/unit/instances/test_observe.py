@@ -69,7 +69,7 @@ def test_a_checkout_that_has_moved_is_not_fresh_and_a_doubt_is_none() -> None:
         ({"doubtful": True, "readable": False}, False),
     ],
 )
-def test_untold(values: dict[str, Any], expected: bool) -> None:
+def test_code_unknown(values: dict[str, Any], expected: bool) -> None:
     assert instance(**values).code_unknown is expected
 
 
@@ -124,7 +124,7 @@ def test_what_the_processes_of_an_instance_tell(
     where: Any = None
     row = UnitStatus("unitq-shop-sms@1.service", "loaded", "active", "running", False)
     processes = {pid: proc.Evidence(*values) for pid, values in evidence.items()}
-    told = observe._Told(processes, proc.Invocation("i", 1.0), None)
+    told = observe._Files(processes, proc.Invocation("i", 1.0), None)
     found = observe._instance(systemd, where, "shop", RUNS["name"], row, told)
     assert (found.readable, found.main_pid) == (readable, 7)
     assert (found.revision, found.revisions) == (revision, frozenset(revisions))
@@ -165,7 +165,7 @@ def test_one_whose_process_has_just_ended_is_young() -> None:
         ended.wait()
 
     def unproven(one: observe.Instance, least: float) -> bool:
-        return status._unproven(one, status._lived(one), least)
+        return status._unproven(one, status._uptime(one), least)
 
     for pid in (ended.pid, 0):
         assert unproven(instance(main_pid=pid, pids=()), 10.0)
@@ -214,7 +214,8 @@ def programs(tmp_path: Path) -> Iterator[Callable[..., int]]:
             stack.enter_context(process)
             stack.callback(process.kill)
             wanted = name[:15]
-            while proc.name_of(process.pid) != wanted:
+            # The kernel sets the name first, the command line a moment later (execve(2)).
+            while proc.name_of(process.pid) != wanted or not proc.words_of(process.pid):
                 pass
             return process.pid
 

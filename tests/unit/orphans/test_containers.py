@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from unitq.model.process import Process
-from unitq.orphans.containers import name, seen_from_here
+from unitq.orphans.containers import name, translate
 from unitq.queues.model import Registration
 
 ID, OTHER = "0a1b2c3d4e5f" + "0" * 52, "aa1b2c3d4e5f" + "1" * 52
@@ -55,7 +55,7 @@ def registration(host: str | None, pid: int | None) -> Registration:
 
 def test_it_leads_to_the_process_and_keeps_its_id() -> None:
     one, mine = registration("0a1b2c3d4e5f", 7), registration("web1", 7)
-    seen = seen_from_here((one, mine), (process(900, 7), process(7, 0, "/x.service")), "web1")
+    seen = translate((one, mine), (process(900, 7), process(7, 0, "/x.service")), "web1")
     assert seen == (one._replace(host="web1", pid=900), mine)
     assert seen[0].id == "0a1b2c3d4e5f:7:sms"
 
@@ -73,6 +73,6 @@ def test_it_leads_to_the_process_and_keeps_its_id() -> None:
 )
 def test_in_doubt_it_stays_another_host_s(there: tuple[Process, ...]) -> None:
     one = registration("0a1b2c3d4e5f", 7)
-    assert seen_from_here((one,), there, "web1") == (one,)
+    assert translate((one,), there, "web1") == (one,)
     nothing = registration(None, None)
-    assert seen_from_here((nothing,), there, "web1") == (nothing,)
+    assert translate((nothing,), there, "web1") == (nothing,)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from unitq.orphans import process_table
-from unitq.orphans.evidence import App, Code, Work, find_orphans
+from unitq.orphans.evidence import AppProfile, WantedCode, WorkerProfile, find_orphans
 from unitq.orphans.find import may_be_one, programs_of, words_before
 from unitq.orphans.program_match import Releases
 
@@ -273,16 +273,16 @@ def command_line(pid: int) -> bytes:
         return b""
 
 
-def app(command: str, place: Place) -> App:
+def app(command: str, place: Place) -> AppProfile:
     releases = Releases((str(place.release),), ((str(place.out / "releases"), ""),))
     found = tuple(programs_of(command, str(place.release), releases, ()))
-    work = Work("w", found, code=Code("1-aaaaaa", str(place.release)))
-    return App("shop", (work,), releases, {}, frozenset({os.getuid()}))
+    work = WorkerProfile("w", found, code=WantedCode("1-aaaaaa", str(place.release)))
+    return AppProfile("shop", (work,), releases, {}, frozenset({os.getuid()}))
 
 
-def judge(of: App, pids: Iterable[int], cgroup: str = "") -> tuple[Orphan, ...]:
+def judge(of: AppProfile, pids: Iterable[int], cgroup: str = "") -> tuple[Orphan, ...]:
     wanted = process_table.Wanted(
-        may_be_one(of.works), frozenset({"UNITQ_APP"}), words_before(of.works)
+        may_be_one(of.workers), frozenset({"UNITQ_APP"}), words_before(of.workers)
     )
     found = [each for pid in pids if (each := process_table.again(pid, wanted))]
     return find_orphans(of, [replace(each, cgroup=cgroup or each.cgroup) for each in found])

@@ -15,7 +15,15 @@ from unitq.cmdline.invocation import engine
 from unitq.linux.links import Link, beside
 from unitq.model.process import Process
 from unitq.model.release_names import in_another
-from unitq.orphans.evidence import App, Claim, Code, Mark, Orphan, Work, find_orphans
+from unitq.orphans.evidence import (
+    AppProfile,
+    Claim,
+    Mark,
+    Orphan,
+    WantedCode,
+    WorkerProfile,
+    find_orphans,
+)
 from unitq.orphans.program_match import Program, Releases, workers_of
 from unitq.queues.model import Registration
 
@@ -25,7 +33,7 @@ if TYPE_CHECKING:
 ROOT = "/srv/shop/releases"
 RELEASES = Releases((f"{ROOT}/1", f"{ROOT}/2"), ((ROOT, ""),))
 UNIT = "/unitq.slice/unitq-shop.slice/unitq-shop-sms.slice/unitq-shop-sms@1.service"
-CODE = Code("2-bbbbbb", f"{ROOT}/2")
+CODE = WantedCode("2-bbbbbb", f"{ROOT}/2")
 
 
 def program(command: str, preset: str = "php-resque") -> Program:
@@ -42,14 +50,16 @@ def program(command: str, preset: str = "php-resque") -> Program:
     )
 
 
-def work(command: str = "php vendor/bin/resque", preset: str = "php-resque", **more: Any) -> Work:
+def work(
+    command: str = "php vendor/bin/resque", preset: str = "php-resque", **more: Any
+) -> WorkerProfile:
     found = PRESETS[preset]
     values: dict[str, Any] = {
         "queues": frozenset({"sms"}),
         "variable": found.queues.variable,
         "code": CODE,
     } | more
-    return Work(
+    return WorkerProfile(
         "sms",
         (program(command, preset),),
         found.recognise.command,
@@ -59,8 +69,8 @@ def work(command: str = "php vendor/bin/resque", preset: str = "php-resque", **m
     )
 
 
-def app(*works: Work) -> App:
-    return App(
+def app(*works: WorkerProfile) -> AppProfile:
+    return AppProfile(
         "shop", works or (work(),), RELEASES,
         {("1-aaaaaa", "sms"): f"{ROOT}/1", ("2-bbbbbb", "sms"): f"{ROOT}/2"},
         frozenset({33}),
@@ -92,7 +102,7 @@ def registration(pid: int = 50, queues: tuple[str, ...] | None = ("sms",)) -> Re
 
 
 def found(
-    *processes: Process, of: App | None = None, registered: Iterable[Registration] = ()
+    *processes: Process, of: AppProfile | None = None, registered: Iterable[Registration] = ()
 ) -> tuple[Orphan, ...]:
     known = {one.pid: one for one in registered if one.pid is not None}
     return find_orphans(of or app(), processes, known)

@@ -114,7 +114,7 @@ def server(kind: bytes, only: str = "") -> Iterator[tuple[str, list[str]]]:
 def outcome(preset: str, kind: bytes, only: str = "") -> tuple[str, list[str], bool]:
     """What went wrong, or is noted; what was asked; whether some of it was refused."""
     with server(kind, only) as (url, asked):
-        connection = Connection(Redis(url=url))
+        connection = Connection(Redis(url=url), patience=10.0)  # of a busy machine
         try:
             (sample,) = take_snapshot(connection, [source(preset, "sms")], named=True)
         except QueuesError as error:

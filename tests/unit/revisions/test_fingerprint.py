@@ -10,7 +10,7 @@ import pytest
 
 from tests.harness.build import ORIGIN, SYSTEM, TEXTS, app
 from unitq.revisions.model import dump, load, successor
-from unitq.rollout.credentials import as_before, sealing
+from unitq.rollout.credentials import earlier_seals, sealing
 from unitq.units.render import Code, render
 
 if TYPE_CHECKING:
@@ -105,14 +105,14 @@ def test_what_the_version_before_has_deployed(now: Rendered, restarts: list[str]
 
 def test_without_the_key_the_environment_is_taken_for_what_it_was() -> None:
     before = deployed(made())
-    blind = made(secret="other", seal=as_before(before))
+    blind = made(secret="other", seal=earlier_seals(before))
     assert deployed(blind, before) is before
     old = as_once(made())
-    assert changed(old, deployed(made(seal=as_before(old)), old)) == []
+    assert changed(old, deployed(made(seal=earlier_seals(old)), old)) == []
     # What is no secret is seen.
-    other = made(seal=as_before(before)).workers[0].code
+    other = made(seal=earlier_seals(before)).workers[0].code
     moved = render(
         app('[workers.sms]\ncommand = "/bin/other"'), SYSTEM, {"sms": other}, TEXTS,
-        seal=as_before(before),
+        seal=earlier_seals(before),
     )  # fmt: skip
     assert changed(before, deployed(moved, before)) == ["sms"]

@@ -234,7 +234,7 @@ def test_our_own_way_out_leaves_no_hook_behind(
         until(lambda: pids.exists() and pids.read_text(), "the hook runs")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(hook_process, "_ended", interrupted)
+    monkeypatch.setattr(hook_process, "_wait_for_end", interrupted)
     with pytest.raises(KeyboardInterrupt):
         shell(tmp_path, f"echo $$ > {pids}; sleep 1000")
     until(lambda: not alive(int(pids.read_text())), "it is killed")

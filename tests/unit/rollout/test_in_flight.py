@@ -331,7 +331,7 @@ def dropped(redis: Redis, *looks: tuple[str, ...]) -> list[str]:
         pauses.append(seconds)
         redis.unbegun = waiting.pop(0)
 
-    found = [job.id for job in hands.dropped(wait)]
+    found = [job.id for job in hands.find_dropped(wait)]
     assert len(pauses) == len(looks) - 1, "it waits only where there is something to see"
     return found
 
@@ -348,10 +348,10 @@ def test_what_nobody_has_told_to_stop_drops_nothing_and_redis_may_fail() -> None
     redis = Redis()
     redis.unbegun = ("a",)
     hands = redis.hands()
-    assert hands.dropped(lambda _: None) == ()
+    assert hands.find_dropped(lambda _: None) == ()
     assert redis.asked == 0
     redis.unbegun = ()
     hands.track(draining(), [Draining(ONE, (11,), 60.0)], 100.0)
     redis.told = UnitqError("redis is gone")
-    assert hands.dropped(lambda _: None) == ()
+    assert hands.find_dropped(lambda _: None) == ()
     assert redis.said == ["redis is gone: jobs in flight are not known"]

@@ -106,7 +106,7 @@ def test_status_says_so(counts: dict[str, int], words: str) -> None:
     from unitq.instances import observe
 
     made = revision(app())
-    row = InstanceStatus(observe._absent("shop", ONE), None, None)
+    row = InstanceStatus(observe.Instance(ONE, "unitq-shop-sms@1.service"), None, None)
     worker = WorkerStatus("sms", made.worker("sms"), (row,), counts.get("sms"))
     statuses = StatusList((Status(made, (worker,), (row,), None, None),))
     line = text.lines(statuses)[-1]

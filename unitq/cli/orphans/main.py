@@ -72,9 +72,9 @@ def orphans(app: App, pids: tuple[int, ...], as_json: bool, drain: bool, yes: bo
     def may_kill(drain: Drain, left: Sequence[DrainResult]) -> bool | None:
         if yes or not sys.stdin.isatty():
             return yes
-        for line in drain.in_hand(left):
+        for line in drain.in_flight_lines(left):
             say(line)
-        question = f"Kill {plural(len(left), 'orphan')} (SIGKILL)? What is in hand may be lost"
+        question = f"Kill {plural(len(left), 'orphan')} (SIGKILL)? Its jobs may be lost"
         try:
             return confirm(question, err=True)
         except click.Abort:

@@ -178,7 +178,7 @@ def step(state: InstanceState, seen: Observed, now: float, terms: Terms) -> Inst
     elif state.phase is Phase.WAITING:
         state = _adopt_surge(state, seen, now, terms)
     if state.planned.change is Change.KEEP and (seen.serving or state.phase is Phase.SETTLING):
-        state = _kept(state, seen, now, terms)
+        state = _watch_kept(state, seen, now, terms)
     if state.phase in (Phase.SETTLING, Phase.HEALTHY) and not state.notified:
         state = _watch(state, seen, now, terms)
     if state.phase in (Phase.STARTING, Phase.SETTLING):
@@ -240,10 +240,10 @@ def _still_empty(state: InstanceState, seen: Observed) -> InstanceState:
     if seen.down:
         return state
     # draining, drained -> failed: somebody cancelled the stop or started it again
-    return started_externally(state, seen)
+    return fail_external_start(state, seen)
 
 
-def started_externally(state: InstanceState, seen: Observed) -> InstanceState:
+def fail_external_start(state: InstanceState, seen: Observed) -> InstanceState:
     """Returns the failed state of an instance that runs though it was told to stop."""
     return fail(state, f"it is {seen.active} ({seen.sub}) again: something else started it")
 
@@ -345,7 +345,7 @@ def _after_external_stop(state: InstanceState, seen: Observed, now: float) -> In
 # --- what is observed -----------------------------------------------------------------------------
 
 
-def _kept(state: InstanceState, seen: Observed, now: float, terms: Terms) -> InstanceState:
+def _watch_kept(state: InstanceState, seen: Observed, now: float, terms: Terms) -> InstanceState:
     """What served when the rollout began must serve at its end; what was down then need not."""
     if state.phase is Phase.KEPT and state.invocation != seen.invocation:
         state = replace(state, invocation=seen.invocation)
@@ -416,10 +416,10 @@ def _check_deadline(state: InstanceState, now: float, terms: Terms) -> InstanceS
         return state
     if state.notified:
         # starting -> failed: it never came back
-        return _stopped_externally(state, "and it did not come back in time")
-    said = f": {state.detail}" if state.detail else ""
+        return _fail_external_stop(state, "and it did not come back in time")
+    answer = f": {state.detail}" if state.detail else ""
     # starting, settling -> failed: healthy_deadline
-    return fail(state, f"still not healthy after {terms.chance}{said}")
+    return fail(state, f"still not healthy after {terms.chance}{answer}")
 
 
 def _watch_surge(state: InstanceState, seen: Observed, now: float) -> InstanceState:
@@ -435,7 +435,7 @@ def _watch_surge(state: InstanceState, seen: Observed, now: float) -> InstanceSt
 def lose(state: InstanceState, seen: Observed) -> InstanceState:
     """Returns the failed state of an instance that served and stays down."""
     if state.notified:
-        return _stopped_externally(state, "and it was not started again")
+        return _fail_external_stop(state, "and it was not started again")
     return fail(state, f"it ended and was not started again: {failure(seen)}")
 
 
@@ -453,7 +453,7 @@ def _record_ending(state: InstanceState, seen: Observed) -> InstanceState:
     return replace(state, ending=ending)
 
 
-def _stopped_externally(state: InstanceState, rest: str) -> InstanceState:
+def _fail_external_stop(state: InstanceState, rest: str) -> InstanceState:
     state = replace(state, external_changes=(*state.external_changes, _STOPPED))
     return fail(state, f"somebody else stopped it {rest}")
 

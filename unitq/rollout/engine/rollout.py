@@ -1,8 +1,8 @@
 """A rollout: the state of each instance, how fast they may change, and how far it has come.
 
-It changes only by what it is told: what was observed, ordered, refused, probed. It knows no clock
-and does no I/O. slot.py has the states of one instance, crew.py the counts of one worker, pace.py
-what to do next; `apply.py` does it.
+It changes only by what it is given: what was observed, ordered, refused, probed. It knows no clock
+and does no I/O. instance.py has the states of one instance, groups.py the counts of one worker,
+schedule.py what to order next; rollout/executor.py orders it.
 
 Each event costs the same with 10 instances and with 2,000: only what has changed, and what is due,
 is looked at.
@@ -27,10 +27,10 @@ from unitq.rollout.engine.instance import (
     Terms,
     external_changes,
     fail,
+    fail_external_start,
     lose,
     next_probe_at,
     next_step_at,
-    started_externally,
     step,
 )
 from unitq.rollout.plan import Change
@@ -99,7 +99,7 @@ class Rollout:
         *,
         promoted: bool = False,
     ) -> None:
-        """Takes the same as begin(), with a state for each instance."""
+        """See begin(); `instances` has a state for each instance."""
         self.settings = settings
         self.wanted = wanted or {}
         self.probes = probes or {}
@@ -370,7 +370,7 @@ class Rollout:
                 self.update(lose(state, self._seen[name]))
             elif state.phase is Phase.STOPPED and not self._seen[name].down:
                 # stopped -> failed: there is a process where there should be none
-                self.update(started_externally(state, self._seen[name]))
+                self.update(fail_external_start(state, self._seen[name]))
 
 
 def begin(

@@ -46,14 +46,13 @@ def next_actions(rollout: Rollout, now: float) -> list[Action]:
 
 def next_changes(rollout: Rollout) -> list[Action]:
     """Returns all actions but probes: these do not depend on the time."""
-    # Finish what is half done.
-    actions = _actions(rollout, ActionKind.SWITCH, rollout.names(Phase.DRAINED))
+    switches = _actions(rollout, ActionKind.SWITCH, rollout.names(Phase.DRAINED))
     if rollout.failed:
-        return actions
-    if not rollout.halted:
-        states = (rollout.instances[name] for name in eligible(rollout))
-        actions += [Action(state, _kind(rollout, state.instance)) for state in states]
-    return actions + _actions(rollout, ActionKind.STOP, rollout.surplus)
+        return switches  # finish what is half done, touch nothing new
+    stops = _actions(rollout, ActionKind.STOP, rollout.surplus)
+    if rollout.halted:
+        return [*switches, *stops]
+    return [*switches, *_touch(rollout, eligible(rollout)), *stops]
 
 
 def eligible(rollout: Rollout) -> list[InstanceName]:
@@ -79,34 +78,52 @@ def _new(group: WorkerGroup) -> list[InstanceName]:
 
 
 def _restarts(group: WorkerGroup, rollout: Rollout) -> list[InstanceName]:
-    """Returns the instances that may be restarted now."""
-    first = group.count(Trait.TO_RESTART)
-    if rollout.canary_first:
-        first = group.canaries.next
-    if not first or (group.count(Trait.NEW_WAITING) + group.count(Trait.NEW_IN_FLIGHT)):
-        # New capacity is healthy before old capacity is touched: a broken release stops here.
+    """Returns the instances that may be restarted now; `first` are those whose turn it can be."""
+    first = group.canaries.next if rollout.canary_first else group.count(Trait.TO_RESTART)
+    if not first:
         return []
-    if (not group.budget and not group.count(Trait.SURGE_HEALTHY)) or group.budget_exhausted:
-        return []
-    room = group.budget + group.count(Trait.SURGE_SERVING)
-    budget = room - group.count(Trait.UNAVAILABLE)
-    # What is down and must not be touched before the canaries would be waited for in vain.
-    budget += group.count(Trait.DOWN) - group.count(Trait.DOWN, among=first)
-    room -= group.count(Trait.STAYING_IN_FLIGHT) + group.count(Trait.STAYING_FAILED)
+    if group.count(Trait.NEW_WAITING) + group.count(Trait.NEW_IN_FLIGHT):
+        return []  # new capacity first: a broken release stops here
+    if group.budget_exhausted or not group.budget + group.count(Trait.SURGE_HEALTHY):
+        return []  # there is no capacity to lose
     if not group.count(Trait.PROVES) and not rollout.promoted:
-        # One that is down proves it at no cost; but what is down is not free: no other follows it.
-        # What systemd starts again would be waited for in vain where it crashes in a loop.
-        surges = group.count(Trait.SURGE_WAITING) + group.count(Trait.SURGE_IN_FLIGHT)
-        trying = group.count(Trait.STAYING_IN_FLIGHT) + surges
-        if not trying and (group.count(Trait.GONE, among=first) or budget <= 0):
-            gone = group.names(Trait.GONE, 1, among=first)
-            return gone or group.names(Trait.RETURNING, 1, among=first)
-        return group.names(Trait.SERVING, min(budget, group.trials - trying), among=first)
+        return _trials(group, first)
     # What is down for good costs no capacity any more, whatever the budget.
     gone = group.names(Trait.GONE, among=first)
+    room = _capacity(group) - group.count(Trait.STAYING_IN_FLIGHT)
+    room -= group.count(Trait.STAYING_FAILED)
     returning = group.names(Trait.RETURNING, room, among=first)
-    serving = group.names(Trait.SERVING, min(budget, room - len(returning)), among=first)
-    return gone + returning + serving
+    free = min(_free(group, first), room - len(returning))
+    return gone + returning + group.names(Trait.SERVING, free, among=first)
+
+
+def _trials(group: WorkerGroup, first: int) -> list[InstanceName]:
+    """Returns the instances that may try a revision that has not been healthy on any yet."""
+    surges = group.count(Trait.SURGE_WAITING) + group.count(Trait.SURGE_IN_FLIGHT)
+    trying = group.count(Trait.STAYING_IN_FLIGHT) + surges
+    free = _free(group, first)
+    if not trying and (group.count(Trait.GONE, among=first) or free <= 0):
+        # One that is down tries it at no cost; but what is down is not free: no other follows it.
+        # What systemd starts again would be waited for in vain where it crashes in a loop.
+        gone = group.names(Trait.GONE, 1, among=first)
+        return gone or group.names(Trait.RETURNING, 1, among=first)
+    return group.names(Trait.SERVING, min(free, group.trials - trying), among=first)
+
+
+def _capacity(group: WorkerGroup) -> int:
+    """Returns how many may be unavailable: each serving surge instance adds one."""
+    return group.budget + group.count(Trait.SURGE_SERVING)
+
+
+def _free(group: WorkerGroup, first: int) -> int:
+    """Returns how many more may become unavailable."""
+    free = _capacity(group) - group.count(Trait.UNAVAILABLE)
+    # What is down and must not be touched before the canaries would be waited for in vain.
+    return free + group.count(Trait.DOWN) - group.count(Trait.DOWN, among=first)
+
+
+def _touch(rollout: Rollout, names: list[InstanceName]) -> list[Action]:
+    return [Action(rollout.instances[name], _kind(rollout, name)) for name in names]
 
 
 def _kind(rollout: Rollout, name: InstanceName) -> ActionKind:
