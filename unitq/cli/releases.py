@@ -80,7 +80,7 @@ def releases(
     else:
         _refuse_unprintable(needed.releases)
         echo_lines(needed.releases)
-        for words in needed.uses.told if needed.uses else ():
+        for words in needed.uses.orphan_notes if needed.uses else ():
             echo(f"note: {words}", err=True)
     for words in needed.archive.notes:
         echo(f"note: {words}", err=True)

@@ -38,11 +38,11 @@ class AppArchive(NamedTuple):
             self.notes.append(words)
 
     def find(self, wanted: str | None) -> Revision:
-        """The revision that is meant, the current one by default. Raises NoMatchError."""
+        """Returns the revision that is meant, the current one by default. Raises NoMatchError."""
         return history.find(self.revisions, wanted, self.current.id) if wanted else self.current
 
     def document(self, **values: Any) -> dict[str, Any]:
-        """What every command here prints as JSON."""
+        """Returns what every command here prints as JSON."""
         head = {
             "format": 1,
             "scope": "user" if self.scope.user else "system",
@@ -52,7 +52,7 @@ class AppArchive(NamedTuple):
 
 
 def open_archive(scope: Scope) -> AppArchive:
-    """What is on disk about the one app that is meant. Raises NoMatchError."""
+    """Returns what is on disk about the one app that is meant. Raises NoMatchError."""
     revision = scope.installed()
     place = scope.layout.app(revision.app)
     notes: list[str] = []
@@ -64,7 +64,7 @@ def open_archive(scope: Scope) -> AppArchive:
 def observe_instances(
     archive: AppArchive, systemd: Systemd
 ) -> dict[InstanceName, observe.Instance]:
-    """Every instance of any revision that systemd knows, with its processes."""
+    """Returns every instance of any revision that systemd knows, with its processes."""
     where = observe.machine(systemd, archive.scope.layout)
     # Also workers that nobody wants any more: a process of one may still drain.
     workers = {worker.name for revision in archive.revisions for worker in revision.workers}

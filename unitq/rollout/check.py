@@ -150,7 +150,7 @@ def findings_of(inputs: Inputs, wanted: Rendered | None) -> list[Finding]:
 
 
 def _patience(scope: Scope) -> machine_lint.Patience:
-    """How long systemd waits at a shutdown, as far as it can be asked."""
+    """Returns how long systemd waits at a shutdown, as far as it can be asked."""
     from unitq.systemd.manager import Systemd
 
     limits = {}
@@ -166,14 +166,14 @@ def _patience(scope: Scope) -> machine_lint.Patience:
 
 
 def _search_path(scope: Scope) -> str | None:
-    """The PATH that services get; None where systemd cannot be asked."""
+    """Returns the PATH that services get; None where systemd cannot be asked."""
     with suppress(SystemdError, NotPermittedError):
         return scope.systemd().search_path()
     return None
 
 
 def _linger(scope: Scope) -> list[Finding]:
-    """Whether the user's manager outlives the session that it was started by."""
+    """Returns whether the user's manager outlives the session that it was started by."""
     if not scope.user:
         return []
     who = name_of(os.getuid())
@@ -182,7 +182,7 @@ def _linger(scope: Scope) -> list[Finding]:
 
 
 def _dropins(scope: Scope, app: App, wanted: Rendered) -> list[Finding]:
-    """What drop-ins change of the units that are to be."""
+    """Returns what drop-ins change of the units that are to be."""
     installed = DropIns(str(scope.layout.unit_dir), user=scope.user)
     findings = []
     for worker in wanted.workers:
@@ -195,7 +195,7 @@ def _dropins(scope: Scope, app: App, wanted: Rendered) -> list[Finding]:
 
 
 def _exposure(scope: Scope, app: App, code_versions: Mapping[str, Code]) -> list[Finding]:
-    """How much of the machine each worker can reach, now and with another word."""
+    """Returns how much of the machine each worker can reach, now and with another word."""
     if scope.user:
         return limits_of_user_scope(app)  # systemd rates the services of the system only
     words = {
@@ -218,7 +218,7 @@ def _exposure(scope: Scope, app: App, code_versions: Mapping[str, Code]) -> list
 
 
 def _redis(scope: Scope, app: App, path: Path) -> RedisCheck:
-    """What the configured Redis answers, in two seconds at the most."""
+    """Returns what the configured Redis answers, in two seconds at the most."""
     from unitq.queues.check import check_redis, unreachable
     from unitq.queues.sources import queue_access
 

@@ -57,7 +57,7 @@ class Holder(NamedTuple):
 
 
 def status(scope: Scope) -> Status:
-    """How the last rollout stands. Raises NoMatchError where there was none."""
+    """Returns how the last rollout stands. Raises NoMatchError where there was none."""
     app = scope.installed().app
     story = latest(scope)
     holder = _holder(scope, app)

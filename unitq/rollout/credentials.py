@@ -116,7 +116,7 @@ def _content(credential: Credential, trusted: tuple[int, ...]) -> bytes:
 
 
 def _creation(credential: Credential) -> str:
-    """The command that makes such a credential."""
+    """Returns the command that makes such a credential."""
     name, path = credential.name, shlex.quote(credential.path)
     if not credential.encrypted:
         return f"`install -D -m 0600 /dev/stdin {path}`"
@@ -175,7 +175,7 @@ def _open_to_all(content: Iterable[Credential], app: App) -> Iterator[Finding]:
 
 
 def key(path: PurePath) -> bytes:
-    """The app's key, or a new one where there is none yet; `keep` puts it there."""
+    """Returns the app's key, or a new one where there is none yet; `keep` puts it there."""
     try:
         with open(path, "rb") as file:
             content = file.read(_KEY_BYTES)

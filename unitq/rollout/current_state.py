@@ -37,9 +37,9 @@ def as_running(
 
 
 def _age(instance: observe.Instance) -> float:
-    """Seconds that its main process has lived, whatever the wall clock says; inf: it is gone.
+    """Returns how many seconds its main process has lived; inf: it is gone.
 
-    Not where it has ended since systemd called it running: then what follows is unproven.
+    0 where it has ended since systemd called it running: what follows is unproven.
     """
     age = proc.age(instance.main_pid) if instance.main_pid else None
     if age is None:

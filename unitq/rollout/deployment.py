@@ -213,7 +213,7 @@ class Deployment:
     ) -> RollbackOutcome:
         """Goes back to `goal`, as the revision `target`."""
         place = self.scope.layout.app(self.app)
-        ledger_store.give_up_way_back(place)
+        ledger_store.free_rollback_space(place)
         plan = self.operation.plan(self.target, target, store.unit_texts(place, goal))
         failed_before: set[InstanceName] = {state.instance for state in failed.failed}
         # Where the rollout broke off, some may still be about to start the failed code, whatever

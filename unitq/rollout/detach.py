@@ -1,4 +1,4 @@
-"""A unitq that runs by itself: as a transient unit of systemd's, whatever becomes of its caller."""
+"""Runs unitq as a transient unit of systemd, whatever becomes of its caller."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def start(
 
 
 def _environment(*, user: bool) -> list[str]:
-    """Little of the caller's: the environment of a login may hold anything."""
+    """Returns little of the caller's: the environment of a login may hold anything."""
     if not user:
         kept = programs.environment_of_root()
     else:
@@ -96,7 +96,7 @@ class UnitEnd(NamedTuple):
 
 
 def failure_of(systemd: Systemd, unit: str) -> UnitEnd:
-    """How the unit failed. Raises SystemdError."""
+    """Returns how the unit failed. Raises SystemdError."""
     names = ("ExecMainCode", "ExecMainStatus", "ExecMainExitTimestamp")
     properties = systemd.properties(unit, *names)
     status, at = properties["ExecMainStatus"], properties["ExecMainExitTimestamp"] / 1e6

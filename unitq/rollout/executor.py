@@ -53,7 +53,7 @@ _CLOCKS_DIFFER = 5.0  # seconds more of the kernel's log than a rollout took
 
 
 def is_unreachable(systemd: Systemd) -> bool:
-    """Whether systemd is shutting down, or does not answer."""
+    """Returns whether systemd is shutting down, or does not answer."""
     try:
         return systemd.stopping()
     except SystemdError:
@@ -97,7 +97,7 @@ class Executor:
         systemd: Systemd,
         layout: Layout,
         app: str,
-        book: Ledger | None = None,
+        ledger: Ledger | None = None,
         jobs: InFlightTracker | None = None,
         presence: Presence | None = None,
         advisory: Advisory | None = None,
@@ -110,7 +110,7 @@ class Executor:
         self._jobs = jobs
         self._presence = presence
         self._advisory = advisory or Advisory(lambda _: None)
-        self._orders = Orders(systemd, layout, app, book)
+        self._orders = Orders(systemd, layout, app, ledger)
         self._systemd = systemd
         self._layout = layout
         self._place = layout.app(app)
@@ -193,7 +193,7 @@ class Executor:
         begun: float,
         limit: float | None,
     ) -> _End:
-        """The loop."""
+        """Returns the loop."""
         tracker = self._tracker
         try:
             self._systemd.subscribe(tracker.units)
@@ -525,20 +525,20 @@ class Executor:
 
 
 def _wrapper(main_pid: int, members: Iterable[int]) -> Wrapper | None:
-    """What a main process is that has processes below it; None: it has none, or is the worker."""
+    """Returns what a main process is that has others below it; None: the worker, or alone."""
     below = [pid for pid in members if pid != main_pid]
-    if not below or (found := wrapper(program_names(proc.words_of(main_pid)), 0)) is None:
+    if not below or (kind := wrapper(program_names(proc.words_of(main_pid)), 0)) is None:
         return None
     caught = -1
     for pid in below:
         # A loop sleeps between two workers.
         if proc.name_of(pid) != "sleep":
             caught &= proc.handled_signals(pid)
-    return found._replace(caught=caught)
+    return kind._replace(caught=caught)
 
 
 def _worker_below(main_pid: int, members: Iterable[int]) -> str:
-    """The program of the worker below a wrapper; empty: there is none just now."""
+    """Returns the program of the worker below a wrapper; empty: there is none just now."""
     names_of_programs = (proc.name_of(pid) for pid in members if pid != main_pid)
     return next(
         (name for name in names_of_programs if name != "sleep" and not wrapper((name,), 0)), ""
@@ -546,7 +546,7 @@ def _worker_below(main_pid: int, members: Iterable[int]) -> str:
 
 
 def _has_drained(state: InstanceState) -> bool:
-    """Whether it ended after its drain, as far as its end was observed."""
+    """Returns whether it ended after its drain, as far as its end was observed."""
     return state.ending is None or state.ending.end is End.DRAINED
 
 
@@ -555,7 +555,7 @@ def _was_killed(state: InstanceState) -> bool:
 
 
 def _wait(times: Iterable[float | None], interval: float | None) -> float | None:
-    """Seconds until the first of these times; None: until something happens."""
+    """Returns seconds until the first of these times; None: until something happens."""
     now = monotonic()
     known = [time for time in times if time is not None]
     if interval is not None:

@@ -62,7 +62,7 @@ class HookResult:
 
 
 def program(hook: Hook, directory: PurePath) -> Path:
-    """The file that the hook runs; `directory` is the one of unitq.toml."""
+    """Returns the file that the hook runs; `directory` is the one of unitq.toml."""
     return Path(absolute(directory)) / hook.command[0]
 
 
@@ -124,7 +124,7 @@ def run(hook: Hook, document: Mapping[str, object], *, directory: PurePath) -> H
 
 
 def _rights(hook: Hook) -> dict[str, Any]:
-    """What Popen needs to give it its account's rights, and nothing of our environment."""
+    """Returns what Popen needs to give it its account's rights, and nothing of our environment."""
     if hook.user is None:
         return {"env": programs.environment(whole=True)}
     try:
@@ -149,7 +149,7 @@ class _Tail:
         self._kept = b""
 
     def read(self) -> bool:
-        """Takes what is there; false where nothing is."""
+        """Reads what can be read now; returns whether there was anything."""
         try:
             part = os.read(self.descriptor, _PART)
         except BlockingIOError:

@@ -28,13 +28,12 @@ def install(
 ) -> None:
     """Puts the plan's revision and unit files in place; no instance is touched.
 
-    `content` is what the revision is made of, or the one whose units it has; None: it is there.
+    `content` is what the revision is made of, or the one whose units it has; None: it is on disk.
 
-    Ordered so that a crash anywhere is mended by the next deploy: the revision is whole before
-    anything names it, pins are on disk before systemd is told to start their instances at boot,
-    and what systemd may not have read yet is marked. Units that are no longer
-    wanted keep their file until they have stopped: without it systemd would forget their time
-    limit and signal.
+    Ordered so that the next deploy mends a crash anywhere: the revision is whole before anything
+    names it, pins are on disk before their instances start at boot, and what systemd may not have
+    read yet is marked. Units that are no longer wanted keep their file until they have stopped:
+    without it systemd would forget their time limit and signal.
     """
     place = layout.app(plan.target.app)
     # The pins first: should only some be written, the template is still the old one.

@@ -39,15 +39,15 @@ _PROGRESS_OF_JOBS = "progress-jobs.log"  # the same lines, with the jobs; as pri
 _RESERVED = 64 << 10
 _RESERVED_PER_INSTANCE = 2 << 10
 
-# A rollback is a revision of its own, with a ledger and a report. What it takes is held from before
-# the deploy that it may have to undo, and given up when it begins.
-_WAY_BACK = ".way-back"
+# A rollback is a revision of its own, with a ledger and a report. Its space is taken before the
+# deploy that it may have to undo, and freed when it begins.
+_ROLLBACK_SPACE = ".way-back"
 _HELD = 448 << 10
 _HELD_PER_INSTANCE = 18 << 10
 
 
 class LedgerError(UnitqError):
-    """What is to be done cannot be written down any more, and so is not done."""
+    """The next step cannot be written into the ledger, and so is not taken."""
 
 
 class Ledger:
@@ -116,9 +116,9 @@ class Ledger:
             self.__exit__()
             raise
 
-    def hold_way_back(self, instances: int) -> None:
-        """Sees to it that a rollback finds room on disk. Raises OSError; it is closed then."""
-        path = Path(self._place.state) / _WAY_BACK
+    def hold_rollback_space(self, instances: int) -> None:
+        """Takes the disk space of a rollback. Raises OSError; the ledger is closed then."""
+        path = Path(self._place.state) / _ROLLBACK_SPACE
         try:
             with open(path, "ab") as file:
                 self._held = file.tell()
@@ -201,9 +201,9 @@ class Ledger:
         place = self._place
         if self._held:
             with suppress(OSError):
-                os.truncate(Path(place.state) / _WAY_BACK, self._held)
+                os.truncate(Path(place.state) / _ROLLBACK_SPACE, self._held)
         elif self._held == 0:
-            give_up_way_back(place)
+            free_rollback_space(place)
         for folder in (self._folder, place.rollouts, place.state, place.state.parent):
             with suppress(OSError):
                 Path(folder).rmdir()  # only if nothing is in it
@@ -219,7 +219,7 @@ class Ledger:
             raise LedgerError(
                 f"the ledger cannot be written any more: {self._folder / _LEDGER}: "
                 f"{error.strerror}; nothing further is touched",
-                hint="what was begun goes on in systemd; `unitq rollout status` tells how to go on",
+                hint="systemd finishes what was ordered; `unitq rollout status` says what to type",
             ) from error
 
 
@@ -353,7 +353,7 @@ def begin(
     A rollback takes the room that was held for it; anything else holds room for one.
     """
     if kind == "rollback":
-        give_up_way_back(place)
+        free_rollback_space(place)
     if os.path.isdir(place.rollouts):
         _tighten(place)
         _sweep(place)
@@ -371,24 +371,24 @@ def begin(
         boot=_boot(),
     )
     if kind != "rollback":
-        ledger.hold_way_back(instances)
+        ledger.hold_rollback_space(instances)
     return ledger
 
 
-def give_up_way_back(place: AppLayout) -> None:
-    """Makes room for a rollback: what was held for it is free."""
-    (Path(place.state) / _WAY_BACK).unlink(missing_ok=True)
+def free_rollback_space(place: AppLayout) -> None:
+    """Frees the disk space that was held for a rollback."""
+    (Path(place.state) / _ROLLBACK_SPACE).unlink(missing_ok=True)
 
 
 def resume(place: AppLayout, number: int, instances: int) -> Ledger:
-    """The ledger of a rollout that goes on, with a record that says so. Raises OSError."""
+    """Returns the ledger of a rollout that continues, with a record of it. Raises OSError."""
     ledger = Ledger(place, number, instances)
     ledger.open_with("resume", by=state.whoami(), pid=os.getpid(), boot=_boot())
     return ledger
 
 
 def latest(place: AppLayout) -> Story | None:
-    """What the newest ledger tells; None: there was no rollout yet."""
+    """Returns what the newest ledger says; None: there was no rollout yet."""
     for number in range(_last(place), 0, -1):
         kept = read(place, number)
         if (newest := story(number, kept)) is not None:
@@ -397,7 +397,7 @@ def latest(place: AppLayout) -> Story | None:
 
 
 def blocking(place: AppLayout) -> Story | None:
-    """A rollout that has to be dealt with before another; None: there is none, or it is at work."""
+    """Returns a rollout that blocks the next one; None: there is none, or it is running."""
     story = latest(place)
     if story is None or not story.blocks:
         return None
@@ -408,7 +408,7 @@ def blocking(place: AppLayout) -> Story | None:
 
 
 def read(place: AppLayout, number: int) -> tuple[Record, ...]:
-    """The records of one rollout; none where there is no such ledger."""
+    """Returns the records of one rollout; none where there is no such ledger."""
     try:
         return records((Path(place.rollout(number)) / _LEDGER).read_bytes())
     except FileNotFoundError:
@@ -420,13 +420,13 @@ class Progress:
 
     def __init__(self, place: AppLayout) -> None:
         self._place = place
-        found = latest(place)
+        last = latest(place)
         # One that has ended is no news.
-        self._number = _last(place) + (found is not None and not found.unfinished)
+        self._number = _last(place) + (last is not None and not last.unfinished)
         self._at = 0
 
     def news(self) -> list[str]:
-        """Those that were written since the last call."""
+        """Returns those that were written since the last call."""
         number = max(_last(self._place), self._number)
         if number != self._number:
             self._number, self._at = number, 0

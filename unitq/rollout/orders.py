@@ -38,13 +38,13 @@ class Orders:
     """Gives the orders of one app; where there is a ledger, each is in it before it is given."""
 
     def __init__(
-        self, systemd: Systemd, layout: Layout, app: str, book: Ledger | None = None
+        self, systemd: Systemd, layout: Layout, app: str, ledger: Ledger | None = None
     ) -> None:
         self._systemd = systemd
         self._layout = layout
         self._place = layout.app(app)
         self._app = app
-        self._book = book
+        self._ledger = ledger
 
     def unless_going_down(self) -> None:
         """Raises GoingDownError where systemd is shutting down.
@@ -74,18 +74,18 @@ class Orders:
             self.unless_going_down()
         # A probe changes nothing.
         real = [action for action in actions if action.kind is not ActionKind.PROBE]
-        if self._book is None or not real:
+        if self._ledger is None or not real:
             return
         for action in real:
             name = action.state.instance
-            sight = seen.get(name)
-            self._book.note(
+            observed = seen.get(name)
+            self._ledger.note(
                 "order",
                 instance=str(name),
                 do=str(action.kind),
-                before=sight.invocation if sight else "",
+                before=observed.invocation if observed else "",
             )
-        self._book.sync()
+        self._ledger.sync()
 
     def with_pin(self, actions: Iterable[Action]) -> list[Action]:
         """Returns the actions that start an instance which still has an older unit text."""

@@ -163,7 +163,7 @@ def _surges(
     settings: RolloutSettings,
     running: Mapping[InstanceName, Running],
 ) -> list[PlannedChange]:
-    """The instances that there are more while others are replaced; they take the next numbers.
+    """Returns the surge instances; they take the next numbers.
 
     One that an interrupted rollout has started already is used again: `changes` loses its entry.
     """
@@ -198,7 +198,7 @@ def _pins(
     running: Mapping[InstanceName, Running],
     units: Mapping[str, str],
 ) -> tuple[FileChange, ...]:
-    """The unit files of single instances that hold them to the text that they run by.
+    """Returns the unit files of single instances that hold them to the text that they run by.
 
     A template that changes would at once change how the running processes are stopped, and what a
     crash or a reboot in mid-rollout starts. So each instance keeps the old text, in a file of its
@@ -236,7 +236,7 @@ def _limits(
     installed: Mapping[str, str],
     units: Mapping[str, str],
 ) -> tuple[DrainLimit, ...]:
-    """What changes for the processes that are about to end."""
+    """Returns what changes for the processes that are about to end."""
     limits = set()
     for planned in changes:
         current = running.get(planned.instance)
@@ -262,7 +262,7 @@ def keep(instance: InstanceName) -> PlannedChange:
 def planned_change(
     instance: InstanceName, target: Revision, running: Running | None
 ) -> PlannedChange:
-    """What happens to one instance."""
+    """Returns what happens to one instance."""
     wanted = target.goal(instance)
     if wanted is None:
         return PlannedChange(instance, Change.STOP, "no longer wanted")

@@ -49,7 +49,7 @@ def of_app(
     folder: PurePath,
     path: str | None = None,
 ) -> list[Finding]:
-    """What is missing on this machine: users, groups, programs, of workers and of hooks.
+    """Returns what is missing on this machine: users, groups, programs, of workers and of hooks.
 
     `folder` is the directory of unitq.toml; `path` the PATH that systemd gives to services, None
     where it is unknown.
@@ -73,7 +73,7 @@ def of_app(
 
 
 def _checkouts(app: App, code: Mapping[str, Code]) -> list[Finding]:
-    """Where no commit says which code it is, and so every deploy restarts the workers."""
+    """Returns where no commit says which code it is, and so every deploy restarts the workers."""
     findings: dict[str, Finding] = {}
     for worker in app.workers:
         place = f"workers.{worker.name}.directory"
@@ -144,7 +144,7 @@ _MAILERS = ("/usr/sbin/postdrop", "/usr/sbin/exim4", "/usr/sbin/exim", "/usr/sbi
 
 
 def _mail(app: App) -> list[Finding]:
-    """Whether jobs can still send mail by this machine's `sendmail`."""
+    """Returns whether jobs can still send mail by this machine's `sendmail`."""
     if not any(applies(worker, "NoNewPrivileges") and not worker.root for worker in app.workers):
         return []
     for mailer in _MAILERS:
@@ -167,7 +167,7 @@ def _mail(app: App) -> list[Finding]:
 
 
 def of_hooks(hooks: Hooks, directory: PurePath, *, user_scope: bool) -> list[Finding]:
-    """Which programs of hooks cannot be run; `directory` is the one of unitq.toml."""
+    """Returns which programs of hooks cannot be run; `directory` is the one of unitq.toml."""
     findings = []
     for name, hook in hooks:
         path = program(hook, directory)
@@ -186,7 +186,7 @@ def of_hooks(hooks: Hooks, directory: PurePath, *, user_scope: bool) -> list[Fin
 
 
 def _of_roots_hook(hook: Hook, directory: PurePath, place: str) -> list[Finding]:
-    """What another account than root could make this hook do as root."""
+    """Returns what another account than root could make this hook do as root."""
     for file in _run_by(hook, directory):
         if control := _other_owner(file):
             owner = "" if control.uid == ANYONE else name_of(control.uid)
@@ -204,7 +204,7 @@ def _of_roots_hook(hook: Hook, directory: PurePath, place: str) -> list[Finding]
 
 
 def _run_by(hook: Hook, directory: PurePath) -> Iterator[Path]:
-    """The program of a hook; behind an interpreter and the like, the files up to its script.
+    """Yields the program of a hook; behind an interpreter and the like, the files up to its script.
 
     As they are found at the hook's start: relative paths are below the directory of unitq.toml.
     """
@@ -219,7 +219,7 @@ def _run_by(hook: Hook, directory: PurePath) -> Iterator[Path]:
 
 
 def of_owner(app: App, path: PurePath) -> list[Finding]:
-    """What is said each time of a file that another account than root decides about."""
+    """Returns what is said each time of a file that another account than root decides about."""
     if app.owner is None:
         return []
     return [
@@ -254,7 +254,7 @@ def _accounts(worker: Worker, release: str, *, user_scope: bool) -> list[Finding
 
 
 def _account(name: str, key: str, place: str, *, user_scope: bool) -> list[Finding]:
-    """An account or group that does not exist, or that cannot be had."""
+    """Returns an account or group that does not exist, or that cannot be had."""
     if user_scope:
         return [
             Finding(
@@ -278,7 +278,7 @@ def _account(name: str, key: str, place: str, *, user_scope: bool) -> list[Findi
 
 
 def _of_root(worker: Worker, place: str, release: str) -> list[Finding]:
-    """What others could make a worker run that runs as root."""
+    """Returns what others could make a worker run that runs as root."""
     if worker.user is None or not _is_root(worker.user):
         return _of_prefixes(worker, place)
     findings = []
@@ -324,7 +324,7 @@ def _of_prefixes(worker: Worker, place: str) -> list[Finding]:
 
 
 def _rootless(app: App) -> list[Finding]:
-    """Where it is not said as whom workers run: once where it is said for none."""
+    """Returns where it is not said as whom workers run: once where it is said for none."""
     without = [
         f"workers.{worker.name}.user"
         for worker in app.workers
@@ -389,7 +389,7 @@ def _programs(worker: Worker, release: str) -> list[Finding]:
 
 
 def of_command(command: str, release: str, place: str, directives: frozenset[str]) -> list[Finding]:
-    """What keeps an installed command from starting; `directives` are those of its unit."""
+    """Returns what keeps an installed command from starting; `directives` are those of its unit."""
     if directives & (ANOTHER_VIEW | {"ExecSearchPath"}):
         return []  # it may see other files than we do
     return _program(command, release, place, SEARCH_PATH) or _script(command, release, place)
@@ -419,7 +419,7 @@ def _program(command: str, release: str, place: str, folders: Sequence[str]) -> 
 
 
 def _script(command: str, release: str, place: str) -> list[Finding]:
-    """A file that its interpreter will not find. What may not be looked at says nothing."""
+    """Returns a file that its interpreter will not find. What may not be looked at says nothing."""
     wanted = script_file(command)
     if wanted is None or not (wanted.paths[0].startswith("/") or os.path.isdir(release)):
         return []
@@ -458,7 +458,7 @@ def _runnable(path: Path, place: str, hint: str = "") -> list[Finding]:
 
 
 def verify(units: Sequence[UnitText], *, user_scope: bool) -> list[Finding]:
-    """What systemd's own parser says of the unit texts, before any of them is installed."""
+    """Returns what systemd's own parser says of the unit texts, before any of them is installed."""
     with programs.temporary("unitq-verify-") as folder:
         for unit in units:
             Path(folder, unit.name).write_text(unit.text, encoding="utf-8")

@@ -188,7 +188,7 @@ def _needs(start: Start) -> list[tuple[str, Need]]:
 
 
 def _by_env(command: str, search: Search) -> Need | None:
-    """The program that `env NAME …` looks for; None where only its start tells."""
+    """Returns the program that `env NAME …` looks for; None where only its start tells."""
     bare = command.strip()
     if "\\" in bare or os.path.basename(executable(bare)) != "env":
         return None
@@ -205,7 +205,7 @@ def _by_env(command: str, search: Search) -> Need | None:
 
 
 def _program(word: str, release: str) -> str:
-    """The file that a program's name means; empty where only its start tells."""
+    """Returns the file that a program's name means; empty where only its start tells."""
     if not word or any(sign in word for sign in "%$\0"):
         return ""
     if "/" in word:

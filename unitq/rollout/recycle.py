@@ -101,7 +101,7 @@ def _due(
 
 
 def _reason_to_wait(instances: Iterable[observe.Instance]) -> str:
-    """Why a worker's instances had better go on as they are; empty: they need not."""
+    """Returns why a worker's instances had better go on as they are; empty: they need not."""
     for instance in instances:
         # What somebody has stopped is no sign of trouble.
         if instance.active == "failed" or instance.sub == "auto-restart":

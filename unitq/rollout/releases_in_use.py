@@ -30,7 +30,7 @@ class Uses:
         self.pids: dict[str, set[int]] = {}
         self.pinned: dict[str, set[names.InstanceName]] = {}
         self.orphans: dict[str, set[int]] = {}  # their PIDs, and those of their children
-        self.told: list[str] = []  # of these, in words
+        self.orphan_notes: list[str] = []  # of these, in words
 
     @property
     def releases(self) -> set[str]:
@@ -39,7 +39,7 @@ class Uses:
 
 
 def uses_of(archive: AppArchive) -> Uses:
-    """What is in use. Raises NotPermittedError or UnitqError where that cannot be told for sure."""
+    """Returns who uses which release. Raises NotPermittedError, UnitqError: one is unknown."""
     uses = Uses()
     kept = {worker.release for revision in archive.revisions for worker in revision.workers}
     # Pins first and last: one that moves meanwhile counts with what it was and what it is.
@@ -67,7 +67,7 @@ def _orphans(archive: AppArchive, uses: Uses) -> None:
         pid = orphan.process.pid
         if orphan.release:
             uses.orphans.setdefault(orphan.release, set()).update(orphan.pids)
-            uses.told.append(
+            uses.orphan_notes.append(
                 f"process {pid}, an orphan that works as {orphan.worker}, runs from "
                 f"{orphan.release}: `{_typed(archive)} orphans` shows more, --drain ends it"
             )
@@ -98,7 +98,7 @@ def _pins(archive: AppArchive, uses: Uses) -> None:
 
 
 def _processes(archive: AppArchive) -> dict[int, str | None]:
-    """Every process of the app, with its worker where it is one's."""
+    """Returns every process of the app, with its worker where it is one's."""
     app = archive.current.app
     systemd = archive.scope.systemd()
     where = observe.machine(systemd, archive.scope.layout)
@@ -140,7 +140,7 @@ def _process(
 
 
 def _sibling(release: str, directory: str | None) -> str:
-    """The directory beside a release that a process is in; empty where there is none."""
+    """Returns the directory beside a release that a process is in; empty where there is none."""
     folder = f"{Path(release).parent}/"
     if directory is None or folder == "//" or not directory.startswith(folder):
         return ""
@@ -149,7 +149,7 @@ def _sibling(release: str, directory: str | None) -> str:
 
 
 def _releases_of(archive: AppArchive, revision: str, worker: str | None) -> set[str]:
-    """The releases that a process of this revision may use: its worker's, or all there are."""
+    """Returns the releases that a process of this revision may use: its worker's, or all."""
     known = {
         worker_revision.name for other in archive.revisions for worker_revision in other.workers
     }

@@ -76,7 +76,7 @@ def _prune_rollouts(
 
 
 def reports(place: AppLayout, note: Note) -> list[StoredReport]:
-    """The reports of all rollouts, oldest first; `rollout` of each document is its number.
+    """Returns the reports of all rollouts, oldest first; `rollout` of each document is its number.
 
     One that tells of several revisions, as that of a failure with a rollback does, is there for
     each of them.
@@ -99,7 +99,7 @@ def reports(place: AppLayout, note: Note) -> list[StoredReport]:
         except FileNotFoundError:
             # Of one that was cut off, the next one tells what became of it.
             if number == folders[-1][0] and not _was_aborted(path):
-                note(f"rollout {number} has no report: it goes on, or it was killed")
+                note(f"rollout {number} has no report: it is running, or it was killed")
         except OSError as error:
             note(f"{path / 'report.json'}: {error.strerror}: left out")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -132,7 +132,7 @@ def reports(place: AppLayout, note: Note) -> list[StoredReport]:
 
 
 def _earlier(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """What commands before the last one of this rollout did. Raises TypeError."""
+    """Returns what commands before the last one of this rollout did. Raises TypeError."""
     if not isinstance(report, dict):
         raise TypeError("not a JSON object")
     earlier = report.get("earlier", [])
@@ -142,7 +142,7 @@ def _earlier(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _before(report: dict[str, Any]) -> list[Verdict]:
-    """What it says of another revision: a way back that went on replaced the report of a failure.
+    """Returns what it says of other revisions: a resumed rollback replaces a failure's report.
 
     Oldest first.
     """
@@ -154,7 +154,7 @@ def _before(report: dict[str, Any]) -> list[Verdict]:
 
 
 def _was_aborted(folder: Path) -> bool:
-    """Whether an operator ended this rollout by `abort`: then it is known why it has no report."""
+    """Whether an operator ended this rollout by `abort`, which leaves no report."""
     with suppress(OSError):
         written = ledger.records((folder / "ledger.jsonl").read_bytes())
         return bool(written) and bool(written[-1].data.get("aborted"))

@@ -48,7 +48,7 @@ def rollback(
 
 
 def _goal(scope: Scope, before: Revision, named: str | None) -> Revision:
-    """The revision to go back to. Raises NoMatchError or PreflightError."""
+    """Returns the revision to go back to. Raises NoMatchError or PreflightError."""
     place = scope.layout.app(before.app)
     if named is None:
         story = ledger_store.blocking(place)

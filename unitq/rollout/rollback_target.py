@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def rollback_target(scope: Scope, revision: Revision) -> Revision | None:
-    """The last stable revision before this one that is still there; None: there is none."""
+    """Returns the last stable revision before this one that is still there; None: there is none."""
     place = scope.layout.app(revision.app)
     known = store.read_all(place, _ignore)
     kept = reports.reports(place, _ignore)
@@ -26,12 +26,12 @@ def rollback_target(scope: Scope, revision: Revision) -> Revision | None:
 
 
 def of_rollback(settings: RolloutSettings) -> RolloutSettings:
-    """How a rollback goes: without canaries, for it is known to work; nothing follows a failure."""
+    """Returns the settings of a rollback: no canaries, as its code has worked; none follows."""
     return settings._replace(on_failure=OnFailure.PAUSE, canary=Share(0))
 
 
 def restore_commands(scope: Scope, goal: Revision, now: Revision) -> str:
-    """What brings the code of `goal` back where that of `now` has replaced its files.
+    """Returns what brings the code of `goal` back where that of `now` has replaced its files.
 
     Empty where a rollback does.
     """
@@ -40,7 +40,7 @@ def restore_commands(scope: Scope, goal: Revision, now: Revision) -> str:
 
 
 def deploy_command(scope: Scope, revision: Revision) -> str:
-    """The command that deploys this app, from whatever directory."""
+    """Returns the command that deploys this app, from whatever directory."""
     return f"unitq{' --user' * scope.user} -c {shlex.quote(revision.config)} deploy"
 
 

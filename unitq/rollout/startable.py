@@ -72,7 +72,7 @@ def require(
         raise PreflightError(
             f"{revision.app}: what ends now could not start again; nothing was touched",
             problems=tuple(problems),
-            hint=f"restore it, or deploy what is there now; `{typed} status` shows what runs",
+            hint=f"restore it, or deploy again; `{typed} status` shows what runs",
         )
 
 

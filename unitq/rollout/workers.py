@@ -62,17 +62,17 @@ def restart(
 
 
 def to_start(name: InstanceName, instance: observe.Instance) -> PlannedChange:
-    """What `start` does to an instance that was named."""
+    """Returns what `start` does to an instance that was named."""
     return keep(name) if instance.serving else PlannedChange(name, Change.START, "not running")
 
 
 def to_stop(name: InstanceName, instance: observe.Instance) -> PlannedChange:
-    """What `stop` does to an instance that was named."""
+    """Returns what `stop` does to an instance that was named."""
     return PlannedChange(name, Change.STOP, "asked for") if instance.present else keep(name)
 
 
 def to_restart(name: InstanceName, instance: observe.Instance) -> PlannedChange:
-    """What `restart` does to an instance that was named."""
+    """Returns what `restart` does to an instance that was named."""
     return PlannedChange(name, Change.RESTART if instance.present else Change.START, "asked for")
 
 
@@ -108,12 +108,12 @@ def over(
 
 
 def _to_prove(step: PlannedChange, running: Running) -> PlannedChange:
-    """The same step; what was asked for and only just runs may be crashing in a loop."""
+    """Returns the same step; what was asked for and only just runs may be crashing in a loop."""
     return replace(step, unproven=running.unproven) if step.change is Change.KEEP else step
 
 
 def _starting(steps: Iterable[PlannedChange]) -> set[str]:
-    """The workers of which an instance is to start."""
+    """Returns the workers of which an instance is to start."""
     return {step.instance.worker for step in steps if step.change not in (Change.KEEP, Change.STOP)}
 
 
@@ -211,7 +211,7 @@ class Removal(NamedTuple):
 
 
 def removal(scope: Scope) -> Removal:
-    """What `remove` would stop and delete now. Raises NoMatchError."""
+    """Returns what `remove` would stop and delete now. Raises NoMatchError."""
     layout, revision = scope.layout, scope.installed()
     units = unit_files.of_app(layout.unit_dir, revision.app)
     paths = (*(layout.unit_dir / name for name in units), layout.app(revision.app).state)

@@ -188,6 +188,41 @@ def test_present(active: str, pids: tuple[int, ...], expected: bool) -> None:
     assert instance(active=active, pids=pids).present is expected
 
 
+@pytest.mark.parametrize("detailed", [False, True])
+def test_what_files_tell_costs_no_call_of_systemd(
+    monkeypatch: pytest.MonkeyPatch, *, detailed: bool
+) -> None:
+    """Of fifty instances: one call for the list, and one more for how often they restarted."""
+    calls = []
+
+    class Counted:
+        def units(self, _: list[str]) -> list[UnitStatus]:
+            calls.append("units")
+            return [
+                UnitStatus(f"unitq-shop-sms@{n}.service", "loaded", "active", "running", False)
+                for n in range(1, 51)
+            ]
+
+        def restarts(self, units: list[str]) -> dict[str, int]:
+            calls.append("restarts")
+            return dict.fromkeys(units, 2)
+
+    monkeypatch.setattr(proc, "pids", lambda cgroup: (int(cgroup.rpartition("@")[2][:-8]),))
+    monkeypatch.setattr(proc, "evidence", lambda pid: proc.Evidence(NEW, pid, True, "i"))
+    monkeypatch.setattr(proc, "invocation", lambda *_: proc.Invocation("i", 1.0))
+    monkeypatch.setattr(proc, "name_of", lambda _: "php")
+    monkeypatch.setattr(proc, "cgroup_memory", lambda _: 4096)
+    systemd: Any = Counted()
+    layout: Any = None
+    where = observe.Machine("/sys/fs/cgroup", "/run", accounted=True, layout=layout)
+    found = observe.instances(systemd, where, "shop", ["sms"], detailed=detailed)
+    assert calls == ["units", *(["restarts"] if detailed else [])]
+    assert len(found) == 50
+    one = found[InstanceName("sms", 7)]
+    assert (one.main_pid, one.pids, one.revision, one.invocation) == (7, (7,), NEW, "i")
+    assert (one.since, one.restarts, one.memory) == ((1.0, 2, 4096) if detailed else (None,) * 3)
+
+
 def test_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     cgroups = {7: "/user.slice/user-0.slice/session-4.scope", 8: "", 9: None}
     monkeypatch.setattr(proc, "cgroup_of", cgroups.__getitem__)

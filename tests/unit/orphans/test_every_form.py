@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from unitq.linux.process import alive
 from unitq.orphans import process_table
 from unitq.orphans.evidence import AppProfile, WantedCode, WorkerProfile, find_orphans
 from unitq.orphans.find import may_be_one, programs_of, words_before
@@ -186,7 +187,15 @@ def below(pids: Iterable[int]) -> set[int]:
         pid = waiting.pop()
         found.add(pid)
         waiting += children(pid)
-    return {pid for pid in found if command_line(pid)}
+    return {pid for pid in found if runs(pid)}
+
+
+def runs(pid: int) -> bool:
+    """Whether it has a command line, which a process lacks for a moment in execve(2), too."""
+    until = time.monotonic() + 1
+    while not command_line(pid) and alive(pid) and time.monotonic() < until:
+        time.sleep(0.001)
+    return bool(command_line(pid))
 
 
 def argv(command: str, release: Path) -> list[str]:

@@ -575,7 +575,7 @@ def test_a_rollout_without_a_report_is_said(place: AppLayout) -> None:
     told(place, report(1, made(1))).unlink()
     notes: list[str] = []
     assert reports.reports(place, notes.append) == []
-    assert notes == ["rollout 1 has no report: it goes on, or it was killed"]
+    assert notes == ["rollout 1 has no report: it is running, or it was killed"]
     # It was cut off, and somebody has gone back from it since.
     told(place, report(2, made(1)))
     notes.clear()

@@ -161,7 +161,7 @@ class WorkerGroup:
         return old
 
     def count(self, trait: Trait | Phase, *, among: int | None = None) -> int:
-        """How many have it; `among`: of those in the first so many of TO_RESTART."""
+        """Returns how many have it; `among`: of those in the first so many of TO_RESTART."""
         ranks = self._by_trait[trait]
         return len(ranks) if among is None else self._within(ranks, among)
 

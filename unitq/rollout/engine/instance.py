@@ -346,7 +346,7 @@ def _after_external_stop(state: InstanceState, seen: Observed, now: float) -> In
 
 
 def _watch_kept(state: InstanceState, seen: Observed, now: float, terms: Terms) -> InstanceState:
-    """What served when the rollout began must serve at its end; what was down then need not."""
+    """Watches a kept instance: one that served when the rollout began must serve at its end."""
     if state.phase is Phase.KEPT and state.invocation != seen.invocation:
         state = replace(state, invocation=seen.invocation)
     if state.current or seen.revision is None or seen.revision != terms.wanted:
@@ -423,7 +423,7 @@ def _check_deadline(state: InstanceState, now: float, terms: Terms) -> InstanceS
 
 
 def _watch_surge(state: InstanceState, seen: Observed, now: float) -> InstanceState:
-    """A surge instance serves in the place of others, which must not wait for it for ever."""
+    """Fails a surge instance that stays down: others wait for what serves in their place."""
     if not seen.down:
         return replace(state, down=None) if state.down is not None else state
     if state.down is None:
@@ -440,7 +440,7 @@ def lose(state: InstanceState, seen: Observed) -> InstanceState:
 
 
 def _record_ending(state: InstanceState, seen: Observed) -> InstanceState:
-    """How the old process ends shows only while its invocation is still the unit's."""
+    """Returns how the old process ends shows only while its invocation is still the unit's."""
     if not state.before or seen.invocation not in ("", state.before):
         return state
     ending = ending_of(seen)

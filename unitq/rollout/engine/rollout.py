@@ -131,7 +131,7 @@ class Rollout:
             self._refresh(name)
 
     def count(self, trait: Trait | Phase) -> int:
-        """How many instances have it."""
+        """Returns how many instances have it."""
         return len(self._by_trait[trait])
 
     def names(self, trait: Trait | Phase) -> list[InstanceName]:
@@ -326,7 +326,7 @@ class Rollout:
         )
 
     def _leaves(self, state: InstanceState, kind: ActionKind) -> bool:
-        """Whether nothing follows once its process has ended."""
+        """Returns whether nothing follows once its process has ended."""
         change = state.planned.change
         if change is not Change.SURGE or kind is not ActionKind.STOP:
             return change is Change.STOP
