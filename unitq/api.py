@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from unitq.queues.queue_list import Look as QueueLook
     from unitq.queues.queue_list import QueueList
     from unitq.revisions.model import Revision
+    from unitq.revisions.state import Holder
     from unitq.rollout.check import CheckResult
-    from unitq.rollout.control import Holder
     from unitq.rollout.control import Status as RolloutStatus
     from unitq.rollout.operation import Operation
     from unitq.rollout.plan_summary import PlanSummary

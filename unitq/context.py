@@ -48,7 +48,7 @@ class Scope:
         """Where things are in this scope."""
         if not self.user:
             return layout.system()
-        places = programs.places()
+        places = programs.own_places()
         return layout.user(home=places["HOME"], uid=os.getuid(), environment=places)
 
     def systemd(self) -> Systemd:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from unitq.api import App, Run
     from unitq.model.settings import Share
-    from unitq.rollout.control import Holder
+    from unitq.revisions.state import Holder
     from unitq.rollout.control import Status as RolloutStatus
 
 

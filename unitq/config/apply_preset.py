@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from unitq.config.schema import WorkerTable
     from unitq.model.app import App, Directives, Worker
-    from unitq.model.finding import Seen
+    from unitq.model.finding import WorkerFacts
     from unitq.model.settings import Duration
     from unitq.presets.model import Preset, Queues
     from unitq.toml.values import Path
@@ -93,7 +93,7 @@ def settings(given: Given, preset: Preset | None) -> Settings:
     )
 
 
-def below_scripts(app: App, seen: Mapping[str, Seen]) -> App:
+def below_scripts(app: App, seen: Mapping[str, WorkerFacts]) -> App:
     """The app without a preset's watchdog where a shell's script stays above the worker.
 
     The command does not show it, only the script does: `seen` has its beginning, for each worker.
@@ -102,7 +102,7 @@ def below_scripts(app: App, seen: Mapping[str, Seen]) -> App:
     return replace(app, workers=tuple(_below_script(worker, seen) for worker in app.workers))
 
 
-def _below_script(worker: Worker, seen: Mapping[str, Seen]) -> Worker:
+def _below_script(worker: Worker, seen: Mapping[str, WorkerFacts]) -> Worker:
     kept = tuple(pair for pair in worker.from_preset.service if pair[0] != "WatchdogSec")
     if kept == worker.from_preset.service or worker.name not in seen:
         return worker

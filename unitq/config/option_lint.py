@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.cmdline.invocation import invocations
 from unitq.model import duration
 from unitq.model.app import Worker
-from unitq.model.finding import Certainty, Finding, Level, Seen, warning
+from unitq.model.finding import Certainty, Finding, Level, WorkerFacts, warning
 from unitq.presets import NONE
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class _Program(NamedTuple):
 def of_worker(
     worker: Worker,
     presets: Mapping[str, Preset],
-    seen: Seen,
+    seen: WorkerFacts,
     rollout: RolloutSettings,
     *,
     wait: bool,
@@ -88,7 +88,7 @@ def _is_own(program: Invocation, preset: Preset) -> bool:
 
 
 def _of_check(
-    worker: Worker, check: Check, preset: Preset, programs: Sequence[_Program], seen: Seen
+    worker: Worker, check: Check, preset: Preset, programs: Sequence[_Program], seen: WorkerFacts
 ) -> Iterator[Finding]:
     """Yields the finding, where all conditions of the check hold."""
     if check.kill_mode and worker.kill_mode is not check.kill_mode:
@@ -150,7 +150,7 @@ def _table_with(worker: Worker, check: Check) -> str:
     return ""
 
 
-def _has_variable(worker: Worker, check: Check, seen: Seen) -> bool:
+def _has_variable(worker: Worker, check: Check, seen: WorkerFacts) -> bool:
     variables = (
         dict(seen.environment) | dict(worker.environment) | dict(worker.from_preset.environment)
     )
@@ -161,7 +161,7 @@ def _has_variable(worker: Worker, check: Check, seen: Seen) -> bool:
 
 
 def _matching(
-    worker: Worker, check: Check, preset: Preset, programs: Sequence[_Program], seen: Seen
+    worker: Worker, check: Check, preset: Preset, programs: Sequence[_Program], seen: WorkerFacts
 ) -> _Program | None:
     """The first program for which all that the check says of the command line holds."""
     candidates = list(programs)
@@ -223,7 +223,7 @@ def option_values(
                 break
 
 
-def _of_limits(worker: Worker, preset: Preset, seen: Seen) -> Iterator[Finding]:
+def _of_limits(worker: Worker, preset: Preset, seen: WorkerFacts) -> Iterator[Finding]:
     """Yields the longest of the framework's own limits, where stop_timeout is too short for it."""
     programs = [program for program in _programs(worker, preset, seen.heads) if program.own]
     needed: dict[float, Finding] = {}
@@ -255,7 +255,7 @@ def time_limit(preset: Preset, command: str) -> float:
     longest = 0.0
     for limit in preset.limits:
         written = limit.model_copy(update={"default": None})
-        number, _ = _own_limit(worker, written, preset, programs, Seen())
+        number, _ = _own_limit(worker, written, preset, programs, WorkerFacts())
         if number:  # 0 is no limit, in all of them
             own = duration.parse(f"{number}{limit.unit}").seconds
             longest = max(longest, own + limit.margin.seconds)
@@ -263,7 +263,7 @@ def time_limit(preset: Preset, command: str) -> float:
 
 
 def _own_limit(
-    worker: Worker, limit: Limit, preset: Preset, programs: Sequence[_Program], seen: Seen
+    worker: Worker, limit: Limit, preset: Preset, programs: Sequence[_Program], seen: WorkerFacts
 ) -> tuple[int | None, str]:
     """The framework's limit, and where it is said; None: nowhere."""
     by_command = "on its command line"

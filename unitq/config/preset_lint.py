@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from unitq.model.app import Worker
-    from unitq.model.finding import Seen
+    from unitq.model.finding import WorkerFacts
     from unitq.presets.model import Preset
 
 
-def of_worker(worker: Worker, presets: Mapping[str, Preset], seen: Seen) -> list[Finding]:
+def of_worker(worker: Worker, presets: Mapping[str, Preset], seen: WorkerFacts) -> list[Finding]:
     """What speaks against this worker's settings."""
     place = f"workers.{worker.name}"
     if worker.preset == NONE:
@@ -61,7 +61,7 @@ def _other_preset(preset: Preset, place: str, looks: Preset, told: str) -> Findi
     )
 
 
-def _of_stop(worker: Worker, preset: Preset, place: str, seen: Seen) -> Iterator[Finding]:
+def _of_stop(worker: Worker, preset: Preset, place: str, seen: WorkerFacts) -> Iterator[Finding]:
     stop = preset.stop
     does = dict(preset.signals).get(worker.stop_signal, "")
     why = f"{_sentence(stop.why)}{_source(stop.source)}"

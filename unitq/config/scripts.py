@@ -12,7 +12,7 @@ from unitq.config.apply_preset import below_scripts
 from unitq.config.option_lint import settings_files
 from unitq.linux.links import changes_in_place
 from unitq.linux.trust import resolve
-from unitq.model.finding import Seen
+from unitq.model.finding import WorkerFacts
 from unitq.systemd.envfile import assignments
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _LEVELS = 2  # a shell's script, and what it starts
 
 def of_app(
     app: App, code: Mapping[str, Code], presets: Mapping[str, Preset] | None = None
-) -> dict[str, Seen]:
+) -> dict[str, WorkerFacts]:
     """What was found of each worker. What cannot be read says nothing: it is no mistake.
 
     With `presets`, the settings of its framework, too.
@@ -39,7 +39,7 @@ def of_app(
         below = heads(worker.command, release)
         preset = presets.get(worker.preset) if presets and worker.preset else None
         paths = settings_files(worker, preset, below) if preset else []
-        seen[worker.name] = Seen(
+        seen[worker.name] = WorkerFacts(
             below,
             {
                 name: value

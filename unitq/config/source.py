@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unitq.config import delegation
 from unitq.config.delegation import Delegation
 from unitq.errors import ConfigError, NoMatchError, PreflightError, UnitqError
-from unitq.linux import files, obeyed, text_file
+from unitq.linux import files, text_file
 from unitq.linux.account import account, name_of
 from unitq.linux.trust import ANYONE, ROOT, resolve
 from unitq.model import layout
@@ -160,20 +160,20 @@ def read(path: Path) -> Read:
     """Returns the file. Raises ForeignFileError where root may not obey it, OSError and ConfigError
     where it cannot be read."""
     try:
-        return Read(*obeyed.read(path, FILE_MAX, _WHAT), None)
-    except obeyed.ForeignFileError as error:
+        return Read(*text_file.read_trusted(path, FILE_MAX, _WHAT), None)
+    except text_file.ForeignFileError as error:
         refusal, listed = error, False
     # A link may lead one trusted file to another: each account has a say over its own only.
     for entry in (listed_ for listed_ in trust_list() if same(listed_.path, path)):
         trusted, listed = (_owner(path, entry),), True
         try:
-            config = Read(*obeyed.read(path, FILE_MAX, _WHAT, trusted=trusted), entry)
-        except obeyed.ForeignFileError as error:
+            config = Read(*text_file.read_trusted(path, FILE_MAX, _WHAT, trusted=trusted), entry)
+        except text_file.ForeignFileError as error:
             # A file of root's would be no longer the owner's to change.
-            mend = obeyed.mend(error.control, owner=entry.owner)
-            refusal = obeyed.ForeignFileError(error.path, _WHAT, error.control, hint=mend)
+            mend = text_file.mend(error.control, owner=entry.owner)
+            refusal = text_file.ForeignFileError(error.path, _WHAT, error.control, hint=mend)
             continue
-        if obeyed.foreign(config.path) is None:
+        if text_file.foreign(config.path) is None:
             raise PreflightError(
                 f"{path}: a link of {entry.owner} leads to {config.path}, which is root's own",
                 problems=("An account is trusted with its own file only. Nothing was changed.",),
@@ -183,7 +183,7 @@ def read(path: Path) -> Read:
     if listed:
         raise refusal
     hint, otherwise = _ways_out(path, refusal.control)
-    raise obeyed.ForeignFileError(
+    raise text_file.ForeignFileError(
         refusal.path, _WHAT, refusal.control, hint=hint, otherwise=otherwise
     )
 
@@ -207,7 +207,7 @@ def read_to_look(path: Path) -> Read:
     """
     try:
         return read(path)
-    except obeyed.ForeignFileError as error:
+    except text_file.ForeignFileError as error:
         seen = glance(path)
         place = layout.system().app(seen.app) if seen.app else None
         installed = state.current(place) if place else None
@@ -217,7 +217,7 @@ def read_to_look(path: Path) -> Read:
         if uid == ANYONE:
             raise
         owner = name_of(uid)
-        config = obeyed.read(path, FILE_MAX, _WHAT, trusted=(uid,))
+        config = text_file.read_trusted(path, FILE_MAX, _WHAT, trusted=(uid,))
         return Read(*config, Delegation(os.path.abspath(path), owner, looking=True))
 
 
@@ -227,7 +227,7 @@ def foreign(path: Path) -> bool:
         return False
     try:
         read(path)
-    except obeyed.ForeignFileError:
+    except text_file.ForeignFileError:
         return True
     except (OSError, UnitqError):
         pass  # who reads it is told
@@ -241,7 +241,7 @@ def vouch(path: Path, installed_from: str, app: str) -> None:
     """
     try:
         config = read(path)
-    except obeyed.ForeignFileError:
+    except text_file.ForeignFileError:
         if os.path.islink(path) or not same(path, installed_from):
             raise
         return
@@ -264,7 +264,7 @@ def _ways_out(path: Path, control: Control) -> tuple[str, str]:
     places = layout.system()
     place = f"{places.config_dir}/{name}.toml"
     if os.path.abspath(path) == place:
-        return obeyed.mend(control), ""
+        return text_file.mend(control), ""
     revision = state.current(places.app(app)) if app else None
     adopt = " --adopt" if revision and not same(revision.config, place) else ""
     # -D: nothing has made /etc/unitq on a new machine.
@@ -312,7 +312,9 @@ def trust_list() -> tuple[Delegation, ...]:
     """Returns the list. Raises ForeignFileError where others may write to it."""
     path = list_path()
     try:
-        return delegation.parse(obeyed.text(path, _LIST_MAX, "list of trusted files"), str(path))
+        return delegation.parse(
+            text_file.trusted_text(path, _LIST_MAX, "list of trusted files"), str(path)
+        )
     except FileNotFoundError:
         return ()
     except OSError as error:
@@ -352,11 +354,11 @@ def obstacle(entry: Delegation) -> str:
     except LookupError:
         return f"there is no account {entry.owner}"
     try:
-        control = obeyed.foreign(entry.path, owner.uid)
+        control = text_file.foreign(entry.path, owner.uid)
     except OSError as error:
         return error.strerror or "it cannot be looked at"
     if control is not None:
-        return obeyed.describe(entry.path, control)
+        return text_file.describe(entry.path, control)
     return "" if os.path.exists(entry.path) else "there is no such file"
 
 
@@ -386,8 +388,8 @@ def trust(path: Path, owner: str, run_as: Sequence[str]) -> Delegation:
     if wrong is not None:
         raise ConfigError(
             f"{path}: {owner} is not the only account that can change it: "
-            f"{obeyed.describe(entry.path, wrong)}",
-            hint=obeyed.mend(wrong, owner=owner)
+            f"{text_file.describe(entry.path, wrong)}",
+            hint=text_file.mend(wrong, owner=owner)
             if wrong.uid == ANYONE
             else f"--owner {name_of(wrong.uid)}, if that account may decide what these workers run",
         )

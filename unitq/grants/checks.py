@@ -94,7 +94,7 @@ def _not_roots(folder: str) -> Iterator[str]:
     for at, folders, names in os.walk(folder):
         for name in (*folders, *names):
             path = os.path.join(at, name)
-            found = os.lstat(path)
-            link = stat.S_ISLNK(found.st_mode)
-            if found.st_uid != trust.ROOT or (found.st_mode & 0o022 and not link):
+            status = os.lstat(path)
+            link = stat.S_ISLNK(status.st_mode)
+            if status.st_uid != trust.ROOT or (status.st_mode & 0o022 and not link):
                 yield path

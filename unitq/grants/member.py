@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from unitq.grants.model import Grant
     from unitq.grants.output import Line
-    from unitq.systemd.manager import Event, Systemd, UnitStatus
+    from unitq.systemd.manager import Event, Properties, Systemd, UnitStatus
 
 _LOOK = 0.2  # seconds between two looks for lines
 _OVER = frozenset({"inactive", "failed"})
@@ -74,7 +74,7 @@ class Run:
         self._before = ""  # the invocation of the last run
         self._invocation = ""
         self._started = self._over = False
-        self._seen: dict[str, int] = {}
+        self._exit: Properties = {}  # how its main process ended, as far as signals told
         self._reader: output.Reader | None = None
 
     def start(self) -> None:
@@ -105,7 +105,7 @@ class Run:
             self._wait()
             self._show(show, last=False)
         self._show(show, last=True)
-        return self._ended()
+        return self._end()
 
     @property
     def hidden(self) -> bool:
@@ -118,8 +118,8 @@ class Run:
             for event in events:
                 self._note(event)
             if not self._invocation and self._started:
-                found = self._read_invocation()
-                self._invocation = "" if found == self._before else found
+                invocation = self._read_invocation()
+                self._invocation = "" if invocation == self._before else invocation
             if not events and self._started:
                 # After a lost connection no signal tells. What came while we asked still does.
                 row = self._row()
@@ -127,7 +127,7 @@ class Run:
                     self._note(event)
                 self._over |= row is None or row.active in _OVER
         except BusLostError:
-            self._seen.clear()
+            self._exit = {}
             self._systemd.reconnect()
 
     def _note(self, event: Event) -> None:
@@ -136,22 +136,27 @@ class Run:
                 self._started = True
                 self._over |= event.result != "done"
             return
-        told = event.properties
+        properties = event.properties
         # Those of the service come before those of the unit, which say whose they are. The first
         # ones of a run still have the state of the last, but no exit code any more.
-        self._seen |= {key: told[key] for key in told if key.startswith("ExecMain")}
-        life = told.get("InvocationID", "")
+        if "ExecMainCode" in properties:
+            self._exit["ExecMainCode"] = properties["ExecMainCode"]
+        if "ExecMainStatus" in properties:
+            self._exit["ExecMainStatus"] = properties["ExecMainStatus"]
+        life = properties.get("InvocationID", "")
         if life and life != self._before:
             if self._invocation and life != self._invocation:
-                self._seen.clear()  # it was started anew: that is another run
+                self._exit = {}  # it was started anew: that is another run
                 self._over = True
                 return
             self._invocation = life
-        if self._invocation and "ActiveState" in told:
-            self._over |= told["ActiveState"] in _OVER and bool(self._seen.get("ExecMainCode"))
+        if self._invocation and "ActiveState" in properties:
+            self._over |= properties["ActiveState"] in _OVER and bool(
+                self._exit.get("ExecMainCode")
+            )
 
     def _read_invocation(self) -> str:
-        return str(self._systemd.properties(self.unit, "InvocationID")["InvocationID"])
+        return self._systemd.properties(self.unit, "InvocationID")["InvocationID"]
 
     def _row(self) -> UnitStatus | None:
         """The unit's state; None: systemd does not know it, or not any more."""
@@ -163,15 +168,15 @@ class Run:
         for line in self._reader.news(last=last) if self._reader else ():
             show(line)
 
-    def _ended(self) -> Ended:
-        seen = self._seen
-        if not seen.get("ExecMainCode"):
-            found = self._systemd.properties(
+    def _end(self) -> Ended:
+        ending = self._exit
+        if not ending.get("ExecMainCode"):
+            now = self._systemd.properties(
                 self.unit, "InvocationID", "ExecMainCode", "ExecMainStatus"
             )
-            if found["InvocationID"] == self._invocation:
-                seen = found
-        code, status = seen.get("ExecMainCode", 0), seen.get("ExecMainStatus", 0)
+            if now["InvocationID"] == self._invocation:
+                ending = now
+        code, status = ending.get("ExecMainCode", 0), ending.get("ExecMainStatus", 0)
         if not code:
             return Ended(None, "has ended, and nobody has seen how")
         if code != _EXITED:

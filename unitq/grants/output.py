@@ -37,7 +37,7 @@ class Reader:
 
     def news(self, *, last: bool = False) -> list[Line]:
         """Those since the last call; `last`: what has no end of line yet is one, too."""
-        found = []
+        lines_read = []
         for which, path in enumerate(self._paths):
             try:
                 with path.open("rb") as file:
@@ -52,8 +52,8 @@ class Reader:
                 content = content[: content.rfind(b"\n") + 1]
             self._at[which] += len(content)
             lines = content.decode(errors="replace").splitlines()
-            found += [Line(text, error=bool(which)) for text in lines]
-        return found
+            lines_read += [Line(text, error=bool(which)) for text in lines]
+        return lines_read
 
 
 @contextmanager
@@ -96,7 +96,9 @@ class _Both(io.RawIOBase):
     """Writes to a stream of ours, and to a file."""
 
     def __init__(self, stream: int, copy: int) -> None:
-        self._stream, self._copy = (io.FileIO(each, "w", closefd=False) for each in (stream, copy))
+        self._stream, self._copy = (
+            io.FileIO(number, "w", closefd=False) for number in (stream, copy)
+        )
 
     def writable(self) -> bool:
         return True

@@ -69,14 +69,14 @@ def file_texts(wanted: Iterable[Grant]) -> dict[Path, str]:
     """The text of every file that these grants need; none for none."""
     from unitq.grants.units import TEMPLATE, units
 
-    every = tuple(wanted)
-    if not every:
+    grants_given = tuple(wanted)
+    if not grants_given:
         return {}
     texts = units(templates.ours(TEMPLATE), program())
     return {
         **{UNITS / name: text for name, text in texts.items()},
-        RECORD: model.record(every),
-        RULE: rule.rule(every),
+        RECORD: model.record(grants_given),
+        RULE: rule.rule(grants_given),
     }
 
 
@@ -87,12 +87,12 @@ def states(wanted: Iterable[Grant]) -> dict[Path, State]:
 
 def _state(path: Path, text: str) -> State:
     try:
-        found = path.read_bytes()
+        content = path.read_bytes()
     except PermissionError:
         return State.UNREADABLE
     except OSError:
         return State.MISSING
-    return State.AS_WRITTEN if found == text.encode() else State.CHANGED
+    return State.AS_WRITTEN if content == text.encode() else State.CHANGED
 
 
 @contextmanager

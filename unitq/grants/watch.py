@@ -54,9 +54,9 @@ def follow(scope: Scope, show: Callable[[], None]) -> Followed:
     else:
         _wait_unseen(scope, app, show)
     # Connected anew: hours may have passed.
-    for granted, found in _failures(scope.systemd(), app):
-        if found.at > last.at:
-            unit, last = granted, found
+    for granted, end in _failures(scope.systemd(), app):
+        if end.at > last.at:
+            unit, last = granted, end
     show()
     story = latest(scope)
     code = Exit.LOCKED if story.code is None else story.code

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from unitq.instances.signal_targets import recipients
 from unitq.linux import pidfd
-from unitq.linux.process import process
+from unitq.linux.proc import process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

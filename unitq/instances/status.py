@@ -133,9 +133,8 @@ def _age(systemd: Systemd, instance: observe.Instance, lived: float | None) -> f
         return None
     if lived is not None:
         return lived
-    name = "StateChangeTimestampMonotonic"
-    stamp: int = systemd.properties(instance.unit, name)[name]
-    return max(0.0, time.monotonic() - stamp / 1e6)
+    changed = systemd.properties(instance.unit, "StateChangeTimestampMonotonic")
+    return max(0.0, time.monotonic() - changed["StateChangeTimestampMonotonic"] / 1e6)
 
 
 def _crashed(systemd: Systemd, instance: observe.Instance) -> bool:

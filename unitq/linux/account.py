@@ -34,10 +34,10 @@ def account(name: str) -> Account:
     """Returns the account of that name or number. Raises LookupError where there is none."""
     import pwd
 
-    found = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
-    groups = os.getgrouplist(found.pw_name, found.pw_gid)
+    entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
+    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
     return Account(
-        found.pw_name, found.pw_uid, found.pw_gid, tuple(groups), found.pw_dir, found.pw_shell
+        entry.pw_name, entry.pw_uid, entry.pw_gid, tuple(groups), entry.pw_dir, entry.pw_shell
     )
 
 

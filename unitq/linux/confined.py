@@ -7,11 +7,13 @@ ends.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import resource
 import select
 import signal
+import socket
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -24,10 +26,12 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 _MEMORY = 1 << 30  # bytes of address space
 _PART = 1 << 16
+_KEPT = 3  # the descriptor that a child may keep
+_ERROR_BYTES = 16  # the number of an error
 _BROKEN = 127  # exit status where the work could not begin
 
 
-class Account(NamedTuple):
+class Rights(NamedTuple):
     """Whose rights: user, group and the groups besides."""
 
     uid: int
@@ -42,21 +46,21 @@ class ChildResult(NamedTuple):
     output: bytes  # what it wrote to standard output
 
 
-def account(uid: int) -> Account:
+def rights_of(uid: int) -> Rights:
     """The account with its groups, as at a login. One without a name has only `nogroup`."""
     import pwd
 
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
-        return Account(uid, 65534)
+        return Rights(uid, 65534)
     groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
-    return Account(uid, entry.pw_gid, tuple(groups))
+    return Rights(uid, entry.pw_gid, tuple(groups))
 
 
 def run(
     work: Callable[[], bytes],
-    rights: Account | None,
+    rights: Rights | None,
     *,
     seconds: float,
     most: int,
@@ -90,7 +94,7 @@ def run(
 
 def _child(
     work: Callable[[], bytes],
-    rights: Account | None,
+    rights: Rights | None,
     folder: int,
     write: int,
     keep: int | None,
@@ -106,8 +110,8 @@ def _child(
         os.dup2(null, 0)
         os.dup2(null, 2)
         if keep is not None:
-            os.dup2(keep, 3)
-        os.closerange(3 if keep is None else 4, 1 << 20)
+            os.dup2(keep, _KEPT)
+        os.closerange(_KEPT if keep is None else _KEPT + 1, 1 << 20)
         _take(rights)
         prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)  # once the account is changed
@@ -122,7 +126,7 @@ def _child(
         os._exit(status)
 
 
-def _take(rights: Account | None) -> None:
+def _take(rights: Rights | None) -> None:
     if rights is not None:
         os.setgroups(rights.groups)
         os.setresgid(rights.gid, rights.gid, rights.gid)
@@ -154,7 +158,9 @@ def _wait(pid: int, read: int, until: float, most: int) -> ChildResult:
         poll.register(read, select.POLLIN)
         gone = False
         while not gone and len(output) <= most:
-            ready = {each for each, _ in poll.poll(max(0.0, until - monotonic()) * 1000)}
+            ready = {
+                descriptor for descriptor, _ in poll.poll(max(0.0, until - monotonic()) * 1000)
+            }
             if not ready:
                 in_time = False
                 break
@@ -170,6 +176,43 @@ def _wait(pid: int, read: int, until: float, most: int) -> ChildResult:
             with suppress(ProcessLookupError):
                 end(pid, signal.SIGKILL)
         os.close(pidfd)
-        _, found = os.waitpid(pid, 0)
-    whole = in_time and len(output) <= most and os.WIFEXITED(found)
-    return ChildResult(os.WEXITSTATUS(found) if whole else None, output[:most])
+        _, wait_status = os.waitpid(pid, 0)
+    whole = in_time and len(output) <= most and os.WIFEXITED(wait_status)
+    return ChildResult(os.WEXITSTATUS(wait_status) if whole else None, output[:most])
+
+
+def connect(path: str, uid: int, *, seconds: float) -> socket.socket:
+    """Returns a connection that a child with the rights of the account has made. Raises OSError.
+
+    Who listens there is told that it is the account and not root (SO_PEERCRED, unix(7)).
+    """
+
+    def work() -> bytes:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as made:
+                made.settimeout(seconds)
+                made.connect(path)
+                with socket.socket(fileno=_KEPT) as way:
+                    socket.send_fds(way, [b"+"], [made.fileno()])
+            return b"0"
+        except OSError as error:
+            return str(error.errno or errno.EIO).encode()
+
+    ours, theirs = socket.socketpair()
+    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    try:
+        rights = rights_of(uid)
+        ended = run(
+            work, rights, seconds=seconds, most=_ERROR_BYTES, folder=root, keep=theirs.fileno()
+        )
+        if ended.status != 0 or not ended.output.isdigit():
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), path)
+        if number := int(ended.output):
+            raise OSError(number, os.strerror(number), path)
+        ours.setblocking(False)
+        _, (descriptor,), _, _ = socket.recv_fds(ours, 1, 1)
+        return socket.socket(fileno=descriptor)
+    finally:
+        os.close(root)
+        ours.close()
+        theirs.close()

@@ -1,6 +1,6 @@
 """Files in a directory that is held by a descriptor.
 
-By path, each call walks the directories anew, and whoever owns one of them may put a symlink there
+By path, each call walks the directories anew, and the owner of any of them can put a symlink there
 in between. Here the directory is opened once, and names in it are never followed (openat(2)).
 """
 
@@ -40,7 +40,7 @@ class SharedError(PreflightError):
         )
 
 
-class Found(NamedTuple):
+class FileContent(NamedTuple):
     """A regular file."""
 
     content: bytes
@@ -90,7 +90,7 @@ class Folder(NamedTuple):
                     file.write(content)
                 if owner not in (None, (os.geteuid(), os.getegid())):
                     os.fchown(descriptor, *owner)
-                # The umask of whoever runs us must not decide who may read a unit file.
+                # The umask of who runs us must not decide who may read a unit file.
                 os.fchmod(descriptor, mode)
                 os.fsync(descriptor)
             except OSError:
@@ -140,7 +140,7 @@ class Folder(NamedTuple):
                 return False
             return True
 
-    def read(self, name: str, most: int) -> Found:
+    def read(self, name: str, most: int) -> FileContent:
         """Returns a regular file of `most` bytes or less; anything else is an OSError."""
         with self._errors(name):
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -152,7 +152,7 @@ class Folder(NamedTuple):
                 content = file.read(most + 1)
                 if len(content) > most:
                     raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-                return Found(content, seen.st_mode & 0o777, (seen.st_uid, seen.st_gid))
+                return FileContent(content, seen.st_mode & 0o777, (seen.st_uid, seen.st_gid))
 
     def sync(self) -> None:
         """Makes renames in it survive a power cut."""
@@ -177,7 +177,7 @@ class Folder(NamedTuple):
 
 @contextmanager
 def hold(path: str | os.PathLike[str]) -> Iterator[Folder]:
-    """Opens a directory, whoever owns it. Raises OSError."""
+    """Opens a directory of any owner. Raises OSError."""
     descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield Folder(descriptor, os.fspath(path))
@@ -210,8 +210,8 @@ def output(path: str | os.PathLike[str], *, make: bool = False) -> Iterator[Fold
     """Opens a directory that a person has named to write into; `make`: makes what is missing.
 
     It may be another account's. But as root no account leads to a directory that is not its own:
-    whoever could have put a symlink on the way has to own what it ends in. Raises SharedError and
-    OSError.
+    an account that could have put a symlink on the way has to own what it ends in. Raises
+    SharedError and OSError.
     """
     there, missing = os.path.abspath(path), list[str]()
     while make and not os.path.lexists(there):

@@ -18,9 +18,9 @@ _COUNTED = (signal.SIGINT, signal.SIGTERM, PAUSE)
 
 @contextmanager
 def defer() -> Iterator[None]:
-    """Signals that are counted come after this block: for a call that one would break off.
+    """Lets counted signals come after this block: for a call that one would break off.
 
-    sd_bus_call(3) ends with EINTR at any signal, and then nobody knows whether systemd took the
+    sd_bus_call(3) ends with EINTR at any signal, and then it is unknown whether systemd took the
     order. Where Ctrl-C just ends us it may end the call as well.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -38,7 +38,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.count = 0
-        self.paused = False  # stop at a safe point, but to go on later
+        self.paused = False  # stop at a safe point, to be resumed later
         self.wake = -1  # can be read once a signal came: a wait on it ends at once
 
     def _note(self, number: int, frame: object) -> None:  # noqa: ARG002

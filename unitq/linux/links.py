@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 def links_on(directory: str) -> list[Link]:
     """Returns the symlinks on the way to a directory, the directory itself included."""
-    found, above = [], "/"
+    links, above = [], "/"
     parts = os.path.normpath(directory).strip("/").split("/")
     for index, part in enumerate(parts):
         at = os.path.join(above, part)
         target = os.path.realpath(at)
         if os.path.islink(at):
-            rest = "".join(f"/{each}" for each in parts[index + 1 :])
-            found.append(Link(at, target, rest))
+            rest = "".join(f"/{name}" for name in parts[index + 1 :])
+            links.append(Link(at, target, rest))
         above = target
-    return found
+    return links
 
 
 def changes_in_place(directory: str) -> bool:

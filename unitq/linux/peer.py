@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import struct
 import sys
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.linux import proc
-from unitq.linux.process import alive, same
+from unitq.linux.proc import alive, same
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -43,11 +45,14 @@ def of_unix(connection: socket.socket) -> Sign:
 
 def of_port(port: int) -> Sign:
     """Returns it of all that listens at a port of this machine (proc_net_tcp(5))."""
-    found = []
+    sockets = []
     for name in ("tcp", "tcp6"):
         with suppress(FileNotFoundError):
-            found += [fields for fields in _lines(name) if _listens(fields, port)]
-    return Sign(frozenset(int(one[7]) for one in found), frozenset(int(one[9]) for one in found))
+            sockets += [fields for fields in _lines(name) if _listens(fields, port)]
+    return Sign(
+        frozenset(int(socket_fields[7]) for socket_fields in sockets),
+        frozenset(int(socket_fields[9]) for socket_fields in sockets),
+    )
 
 
 def _listens(fields: list[str], port: int, here: Collection[str] = _HERE) -> bool:
@@ -57,12 +62,12 @@ def _listens(fields: list[str], port: int, here: Collection[str] = _HERE) -> boo
 
 def port_inodes(port: int, addresses: Collection[str]) -> frozenset[int]:
     """Returns the sockets that take connections to this port at any of our own addresses."""
-    here = _HERE | {each for address in addresses for each in _in_hex(address)}
-    found = set()
+    here = _HERE | {written for address in addresses for written in _in_hex(address)}
+    inodes = set()
     for name in ("tcp", "tcp6"):
         with suppress(FileNotFoundError):
-            found |= {int(fields[9]) for fields in _lines(name) if _listens(fields, port, here)}
-    return frozenset(found)
+            inodes |= {int(fields[9]) for fields in _lines(name) if _listens(fields, port, here)}
+    return frozenset(inodes)
 
 
 def _in_hex(address: str) -> tuple[str, ...]:
@@ -81,13 +86,13 @@ def unix_inodes(path: str) -> frozenset[int]:
     supervisord makes its socket as PATH.PID and then links it to PATH. The name is what the
     process has said: any process may have one of that name. Raises OSError.
     """
-    found = set()
+    inodes = set()
     for fields in _lines("unix"):
         if len(fields) > 7 and int(fields[3], 16) & _LISTENS:
             name, _, number = fields[7].rpartition(".")
             if path == fields[7] or (path == name and number.isdecimal()):
-                found.add(int(fields[6]))
-    return frozenset(found)
+                inodes.add(int(fields[6]))
+    return frozenset(inodes)
 
 
 def _lines(name: str) -> Iterator[list[str]]:
@@ -101,7 +106,7 @@ def _lines(name: str) -> Iterator[list[str]]:
 def holders(inodes: Collection[int]) -> dict[int, tuple[Process, ...]]:
     """Returns by inode the processes that have this socket open, as far as we may see."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
-    found: dict[int, list[Process]] = {inode: [] for inode in inodes}
+    processes: dict[int, list[Process]] = {inode: [] for inode in inodes}
     for pid in proc.all_pids() if wanted else ():
         opened: set[str] = set()
         # Who it is, before and after: a PID may be used again in between.
@@ -109,6 +114,42 @@ def holders(inodes: Collection[int]) -> dict[int, tuple[Process, ...]]:
         with suppress(OSError):
             opened = {path for _, path in proc.open_files(pid) if path in wanted}
         if before and opened and same(before, alive(pid)):
-            for each in opened:
-                found[wanted[each]].append(before)
-    return {inode: tuple(each) for inode, each in found.items()}
+            for path in opened:
+                processes[wanted[path]].append(before)
+    return {inode: tuple(users) for inode, users in processes.items()}
+
+
+_LOOK_UP_SECONDS = 1.0  # for the look-up of a name, which knows no limit of its own
+_ANYWHERE_PORT = 9  # nothing is sent there
+
+
+def own_addresses(host: str) -> tuple[str, ...]:
+    """Returns the addresses of this machine that the host has; none: it is another machine.
+
+    None either where its name is not to be found within a second.
+    """
+    if host in ("localhost", "localhost.localdomain", "0.0.0.0", "::"):  # noqa: S104  (compared)
+        return ("127.0.0.1", "::1")
+    answers: list[str] = []
+
+    def look_up() -> None:
+        with suppress(OSError, UnicodeError):
+            for _, _, _, _, address in socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM):
+                answers.append(str(address[0]))
+
+    thread = threading.Thread(target=look_up, name="look-up", daemon=True)
+    thread.start()
+    thread.join(_LOOK_UP_SECONDS)
+    return tuple(dict.fromkeys(address for address in tuple(answers) if _is_own(address)))
+
+
+def _is_own(address: str) -> bool:
+    if ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+        return True
+    # To its own addresses a machine speaks from that same address (ip-route(8), table local).
+    # To bind it would tell less: net.ipv4.ip_nonlocal_bind allows any.
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((address, _ANYWHERE_PORT))
+        return bool(probe.getsockname()[0] == address.partition("%")[0])
+    return False

@@ -50,14 +50,14 @@ class Handle(NamedTuple):
 @contextmanager
 def hold(pids: Iterable[int]) -> Iterator[dict[int, Handle]]:
     """Each of these that lives, held in this block; by PID."""
-    found: dict[int, Handle] = {}
+    handles: dict[int, Handle] = {}
     try:
         for pid in pids:
             with suppress(ProcessLookupError):
-                found[pid] = Handle(pid, os.pidfd_open(pid))
-        yield found
+                handles[pid] = Handle(pid, os.pidfd_open(pid))
+        yield handles
     finally:
-        for handle in found.values():
+        for handle in handles.values():
             os.close(handle.descriptor)
 
 

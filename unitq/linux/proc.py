@@ -1,14 +1,17 @@
 """What the kernel shows of processes and cgroups: files of /proc and of the cgroup file system.
 
-A fact at a time, by PID. What has to be of one and the same process is read by process.py.
+A fact at a time, by PID. Where all has to be of one process, whose PID another may get meanwhile,
+`process` reads it through a descriptor.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
+
+from unitq.model.process import Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -69,16 +72,16 @@ def cgroup_root() -> str:
 
 def pids(cgroup: str) -> tuple[int, ...]:
     """Every process in this cgroup and in those below it; none where there is no such cgroup."""
-    found = _pids_of(cgroup)
+    own = _pids_of(cgroup)
     try:
         # "." and the entry above: a folder without folders has two links. Spares a listing.
         if os.stat(cgroup).st_nlink == 2:
-            return found
+            return own
         with os.scandir(cgroup) as entries:
             below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return ()
-    return found + tuple(pid for path in below for pid in pids(path))
+    return own + tuple(pid for path in below for pid in pids(path))
 
 
 def evidence(pid: int) -> Evidence:
@@ -170,8 +173,8 @@ def handles(pid: int, number: int) -> bool | None:
         status = content(f"/proc/{pid}/status")
     except OSError:
         return None
-    every = signals(status, b"SigCgt") | signals(status, b"SigIgn") | signals(status, b"SigBlk")
-    return bool(every >> (number - 1) & 1)
+    mask = signals(status, b"SigCgt") | signals(status, b"SigIgn") | signals(status, b"SigBlk")
+    return bool(mask >> (number - 1) & 1)
 
 
 def signals(status: bytes, field: bytes) -> int:
@@ -182,8 +185,8 @@ def signals(status: bytes, field: bytes) -> int:
 
 def numbers(status: bytes, field: bytes, base: int = 10) -> tuple[int, ...]:
     """The numbers of a field of /proc/PID/status; none where it has no such field."""
-    _, found, rest = status.partition(b"\n" + field + b":")
-    return tuple(int(each, base) for each in rest.partition(b"\n")[0].split()) if found else ()
+    _, colon, rest = status.partition(b"\n" + field + b":")
+    return tuple(int(number, base) for number in rest.partition(b"\n")[0].split()) if colon else ()
 
 
 def working_directory(pid: int) -> str | None:
@@ -213,27 +216,27 @@ def places(pid: int) -> tuple[str, ...]:
     Without its standard streams, and what is no file of a disk. A file that is deleted has
     " (deleted)" behind its name (proc(5)).
     """
-    found = []
+    paths = []
     with suppress(OSError):  # it is gone, or another user's
-        found.append(os.readlink(f"/proc/{pid}/cwd"))
-        found += [path for number, path in open_files(pid) if number > 2]
-    shown = (path.removesuffix(DELETED) for path in found)
+        paths.append(os.readlink(f"/proc/{pid}/cwd"))
+        paths += [path for number, path in open_files(pid) if number > 2]
+    shown = (path.removesuffix(DELETED) for path in paths)
     return tuple(path for path in shown if path.startswith("/") and not path.startswith(_NO_DISK))
 
 
 def all_paths(pid: int) -> set[str]:
     """The directory of a process, its root, program, open and mapped files; what may be read."""
-    found = set()
+    paths = set()
     for name in ("cwd", "root", "exe"):
         with suppress(OSError):
-            found.add(os.readlink(f"/proc/{pid}/{name}"))
+            paths.add(os.readlink(f"/proc/{pid}/{name}"))
     with suppress(OSError):
-        found.update(path for _, path in open_files(pid))
+        paths.update(path for _, path in open_files(pid))
     # A line of it may be longer than what content() takes for the end.
     with suppress(OSError), open(f"/proc/{pid}/maps", "rb") as file:
         lines = os.fsdecode(file.read()).split("\n")
-        found.update(line.split(maxsplit=5)[5] for line in lines if "/" in line)
-    return {path.removesuffix(DELETED) for path in found}
+        paths.update(line.split(maxsplit=5)[5] for line in lines if "/" in line)
+    return {path.removesuffix(DELETED) for path in paths}
 
 
 def open_files(pid: int) -> Iterator[tuple[int, str]]:
@@ -308,10 +311,10 @@ def age(pid: int) -> float | None:
 
     By the clock that nobody sets (CLOCK_BOOTTIME, proc(5)).
     """
-    found = stat(pid)
-    if found is None:
+    fields = stat(pid)
+    if fields is None:
         return None
-    started = found.ticks / os.sysconf("SC_CLK_TCK")
+    started = fields.ticks / os.sysconf("SC_CLK_TCK")
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
 
 
@@ -345,8 +348,8 @@ def living(pid: int) -> tuple[float | None, str] | None:
 
 def cgroup_of(pid: int) -> str | None:
     """The cgroup that a living process is in, from the root of the hierarchy; None: it is gone."""
-    found = stat(pid)
-    return None if found is None or found.state in ("Z", "X") else control_group(pid)
+    fields = stat(pid)
+    return None if fields is None or fields.state in ("Z", "X") else control_group(pid)
 
 
 def control_group(pid: int) -> str | None:
@@ -410,11 +413,11 @@ def invocation(unit: str, runtime: str, pid: int = 0, own: str | None = None) ->
     """
     link = f"{runtime}/systemd/units/invocation:{unit}"
     try:
-        found = Invocation(os.readlink(link), os.lstat(link).st_mtime)
+        linked = Invocation(os.readlink(link), os.lstat(link).st_mtime)
     except OSError:
         return None
-    if not pid or own in (None, found.id):
-        return found
+    if not pid or own in (None, linked.id):
+        return linked
     seconds = age(pid)
     return None if seconds is None else Invocation("", time.time() - seconds)
 
@@ -425,3 +428,80 @@ def runs(pid: int, name: str) -> bool:
         return name.encode() in content(f"/proc/{pid}/cmdline")
     except OSError:
         return False
+
+
+# One process, and never another that has its PID by then
+
+PID_MAX = 1 << 22  # of Linux on 64 bits, proc(5)
+
+# A descriptor of a folder in /proc stays that process's, whoever gets the PID next (proc(5)).
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@contextmanager
+def folder(pid: int) -> Iterator[int]:
+    """Holds the folder of a process in / Raises OSError and ValueError: there is none."""
+    descriptor = os.open(f"/proc/{pid}", _FOLDER)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+class Status(NamedTuple):
+    """What /proc/PID/status says of a process's accounts and handlers; see Process.
+
+    Not the owner of /proc/PID: that is root for a process that may not be dumped (proc(5)).
+    """
+
+    uids: frozenset[int]
+    uid: int
+    caught: int
+
+
+def parse_status(status: bytes) -> Status:
+    """Returns it; without accounts where it is cut off."""
+    users = numbers(status, b"Uid")
+    caught = signals(status, b"SigCgt")
+    return Status(frozenset(users), users[1] if users else -1, caught)
+
+
+def process(pid: int, *, program: bool = False) -> Process | None:
+    """Returns who has this PID now, also a zombie; None: there is none.
+
+    `program`: with its file and its command line.
+    """
+    executable, words = "", tuple[str, ...]()
+    try:
+        with folder(pid) as here:
+            if program:
+                with suppress(OSError):
+                    executable = os.readlink("exe", dir_fd=here).removesuffix(DELETED)
+                with suppress(OSError):
+                    words = command_line(content("cmdline", here))
+            stat = parse_stat(content("stat", here))
+            status = parse_status(content("status", here))
+    except (OSError, ValueError, IndexError):
+        return None
+    return Process(pid, stat.parent, stat.ticks, stat.state, stat.group, *status, executable, words)
+
+
+def alive(pid: int) -> Process | None:
+    """Returns who has this PID now; None: there is none, or it is a zombie."""
+    holder = process(pid)
+    return None if holder is None or holder.dead else holder
+
+
+def same(before: Process, now: Process | None) -> bool:
+    """Whether who has a PID now is the process that had it before, of the same accounts."""
+    return now is not None and (now.identity, now.uids) == (before.identity, before.uids)
+
+
+def ancestry() -> frozenset[int]:
+    """Returns the PIDs of this process and of all above it: the shell, sudo, sshd, PID 1."""
+    pids = {1, os.getpid()}
+    process = alive(os.getpid())
+    while process and process.parent not in pids | {0}:
+        pids.add(process.parent)
+        process = alive(process.parent)
+    return frozenset(pids)

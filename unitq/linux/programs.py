@@ -73,16 +73,16 @@ def path_of(name: str) -> str:
     if os.geteuid() != 0:
         import shutil
 
-        if found := shutil.which(name):
-            return found
+        if path := shutil.which(name):
+            return path
         raise FileNotFoundError(errno.ENOENT, why, name)
     for folder in PATH.split(":"):
-        found = f"{folder}/{name}"
-        if not os.access(found, os.X_OK):
+        path = f"{folder}/{name}"
+        if not os.access(path, os.X_OK):
             continue
-        if (part := foreign_part(found)) is None:
-            return found
-        why = f"{found} is not run as root: {part} is not root's alone"
+        if (part := foreign_part(path)) is None:
+            return path
+        why = f"{path} is not run as root: {part} is not root's alone"
     raise FileNotFoundError(errno.ENOENT, why, name)
 
 
@@ -94,47 +94,47 @@ def environment(*, whole: bool = False) -> dict[str, str]:
     """
     if os.geteuid() != 0:
         return dict(os.environ) | _runtime()
-    found = environment_of_root()
+    variables = environment_of_root()
     if whole:
-        found = {
+        variables = {
             name: value
             for name, value in os.environ.items()
             if not re.fullmatch(_CODE, name) and name not in _PLACES and not value.startswith("()")
-        } | found
+        } | variables
     for name in _PLACES:
         value = os.environ.get(name)
         if value and foreign_part(value) is None:
-            found[name] = value
-    return found
+            variables[name] = value
+    return variables
 
 
 def environment_of_root() -> dict[str, str]:
     """The system's PATH, root's HOME, and of the caller's only the locale and the terminal."""
-    found = {
+    variables = {
         name: value
         for name, value in os.environ.items()
         if (name in _KEPT or re.fullmatch(_LOCALE, name)) and re.fullmatch(_HARMLESS, value)
     }
-    return found | {"HOME": _home(0), "PATH": PATH}
+    return variables | {"HOME": _home(0), "PATH": PATH}
 
 
-def places() -> dict[str, str]:
+def own_places() -> dict[str, str]:
     """Where the environment says that an account's own files are: HOME and the XDG directories.
 
     Raises NotPermittedError where root was told of a directory that another account decides about:
     what root writes there would follow that account's links.
     """
-    found = {name: value for name in _PLACES if (value := os.environ.get(name))}
+    variables = {name: value for name in _PLACES if (value := os.environ.get(name))}
     if os.geteuid() != 0:
-        return {"HOME": os.path.expanduser("~")} | found | _runtime()
-    for name, value in found.items():
+        return {"HOME": os.path.expanduser("~")} | variables | _runtime()
+    for name, value in variables.items():
         if part := foreign_part(value):
             raise NotPermittedError(
                 f"{name}={value}: {part} is not root's alone",
                 hint="with --user as root: `sudo -H` without kept variables; for the units of "
                 "another account, run it as that account",
             )
-    return {"HOME": _home(0)} | found
+    return {"HOME": _home(0)} | variables
 
 
 def _runtime() -> dict[str, str]:
@@ -172,7 +172,7 @@ def foreign_part(path: str) -> str | None:
     Of what is not there yet: where others could make it. What cannot be looked at is not root's.
     """
     try:
-        return next((each.path for each in deciding(path)), None)
+        return next((control.path for control in deciding(path)), None)
     except OSError:
         return path
 

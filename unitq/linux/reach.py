@@ -63,15 +63,15 @@ class Obstacle(NamedTuple):
 
 
 def obstacles(
-    needs: Sequence[Need], rights: confined.Account | None
+    needs: Sequence[Need], rights: confined.Rights | None
 ) -> list[Obstacle | None] | None:
-    """Returns for each need what keeps the account from it; None: nobody can tell.
+    """Returns for each need what keeps the account from it; None: unknown.
 
     `rights` None: our own. One child for all of them.
     """
     if rights is not None and os.geteuid() not in (0, rights.uid):
         by_mode = _by_mode(rights)
-        return [found and found._replace(certain=False) for found in _all(needs, by_mode)]
+        return [obstacle and obstacle._replace(certain=False) for obstacle in _all(needs, by_mode)]
 
     def work() -> bytes:
         return json.dumps(_all(needs, os.access)).encode()
@@ -86,21 +86,21 @@ def obstacles(
         os.close(root)
     if ended.status != 0:
         return None
-    return [None if each is None else Obstacle(*each) for each in json.loads(ended.output)]
+    return [None if fields is None else Obstacle(*fields) for fields in json.loads(ended.output)]
 
 
-def _by_mode(rights: confined.Account) -> May:
+def _by_mode(rights: confined.Rights) -> May:
     def may(path: str, mode: int) -> bool:
         try:
-            found = os.stat(path)
+            status = os.stat(path)
         except OSError:
             return False
         if rights.uid == 0:  # capabilities(7), CAP_DAC_OVERRIDE
-            return mode != os.X_OK or stat.S_ISDIR(found.st_mode) or bool(found.st_mode & 0o111)
-        shift = 6 if found.st_uid == rights.uid else 0
-        if not shift and found.st_gid in (rights.gid, *rights.groups):
+            return mode != os.X_OK or stat.S_ISDIR(status.st_mode) or bool(status.st_mode & 0o111)
+        shift = 6 if status.st_uid == rights.uid else 0
+        if not shift and status.st_gid in (rights.gid, *rights.groups):
             shift = 3
-        return (found.st_mode >> shift) & mode == mode
+        return (status.st_mode >> shift) & mode == mode
 
     return may
 
@@ -113,12 +113,12 @@ def _of_need(need: Need, may: May) -> Obstacle | None:
     first = None
     for path in need.paths:
         if need.search and need.use == EXECUTE:
-            found = _search_path(path, need.search, may)
+            obstacle = _search_path(path, need.search, may)
         else:
-            found = _obstacle(path, need.use, may, need.search)
-        if found is None or not found.missing:
-            return found
-        first = first or found
+            obstacle = _obstacle(path, need.use, may, need.search)
+        if obstacle is None or not obstacle.missing:
+            return obstacle
+        first = first or obstacle
     return first
 
 
@@ -132,11 +132,11 @@ def _search_path(
     first = None
     for folder in search.folders:
         path = os.path.join(search.directory, folder, name)
-        found = _obstacle(path, EXECUTE, may, search, depth, script)
-        if found is None:
+        obstacle = _obstacle(path, EXECUTE, may, search, depth, script)
+        if obstacle is None:
             return None
-        if not found.missing or found.script == path:
-            first = first or found
+        if not obstacle.missing or obstacle.script == path:
+            first = first or obstacle
     if first is None:
         first = Obstacle(name, EXECUTE, missing=True, script=script)
     return first._replace(searched=search.folders)
@@ -158,9 +158,9 @@ def _obstacle(
         return None  # it changes under our eyes
     if depth >= _INTERPRETERS or not interpreter.startswith("/"):
         return None
-    found = _obstacle(interpreter, EXECUTE, may, search, depth + 1, path)
-    if found or search is None or os.path.basename(interpreter) != "env":
-        return found
+    obstacle = _obstacle(interpreter, EXECUTE, may, search, depth + 1, path)
+    if obstacle or search is None or os.path.basename(interpreter) != "env":
+        return obstacle
     program = env_program([argument] if argument else [])
     if program is None:
         return None
@@ -199,10 +199,10 @@ def _follow(path: str, may: May) -> str | Obstacle:
 
 
 def _refusal(path: str, use: str) -> Obstacle:
-    found = os.stat(path)
+    status = os.stat(path)
     noexec = use == EXECUTE and bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
-    mode = stat.S_IMODE(found.st_mode)
-    return Obstacle(path, use, mode, found.st_uid, found.st_gid, noexec=noexec)
+    mode = stat.S_IMODE(status.st_mode)
+    return Obstacle(path, use, mode, status.st_uid, status.st_gid, noexec=noexec)
 
 
 def _interpreter(path: str) -> tuple[str, str]:

@@ -152,16 +152,16 @@ def _as_account(path: str, say: Control, most: int) -> bytes:
     root = os.open("/", os.O_PATH | os.O_CLOEXEC)
     try:
         ended = confined.run(
-            work, confined.account(say.uid), seconds=_SECONDS, most=most + 1, folder=root
+            work, confined.rights_of(say.uid), seconds=_SECONDS, most=most + 1, folder=root
         )
     except OSError as error:
         raise UnreadableError(f"cannot be read as {name}: {error.strerror}") from None
     finally:
         os.close(root)
-    told, content = ended.output[:1], ended.output[1:]
-    if ended.status != 0 or told not in (_OK, _FAILED):
+    outcome, content = ended.output[:1], ended.output[1:]
+    if ended.status != 0 or outcome not in (_OK, _FAILED):
         raise UnreadableError(f"could not be read as {name} within {_SECONDS:g} s")
-    if told == _OK:
+    if outcome == _OK:
         return content
     reason = content.decode(errors="replace")
     if not reason.isdigit():

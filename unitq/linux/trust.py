@@ -48,7 +48,7 @@ class Resolved(NamedTuple):
 
     def beyond(self, *trusted: int) -> Control | None:
         """Returns the first say of an account that is neither root nor one of these."""
-        return next((each for each in self.controls if each.uid not in trusted), None)
+        return next((control for control in self.controls if control.uid not in trusted), None)
 
     def open(self) -> int:
         """Returns a descriptor for reading the very file. Never blocks. Raises OSError."""
@@ -130,11 +130,11 @@ class _Walk:
 
     def _step(self, entry: int, name: str, path: str) -> list[str]:
         """Takes one step into `entry`; returns the parts that a link puts before the others."""
-        parent, found = os.fstat(self.here), os.fstat(entry)
+        parent, status = os.fstat(self.here), os.fstat(entry)
         at = os.path.join(self.place, name)
         shared = bool(parent.st_mode & stat.S_ISVTX and parent.st_mode & _OTHERS_WRITE)
         self._judge(entry, at, shared=shared)
-        if not stat.S_ISLNK(found.st_mode):
+        if not stat.S_ISLNK(status.st_mode):
             os.close(self.here)
             self.here = entry
             return []
@@ -152,20 +152,20 @@ class _Walk:
 
     def _judge(self, entry: int, at: str, *, shared: bool) -> None:
         """Notes who could change this part of the way, or what it leads to."""
-        found = os.fstat(entry)
-        if found.st_uid != ROOT:
-            self.controls.append(Control(found.st_uid, at, Why.OWNS))
-        if stat.S_ISLNK(found.st_mode):
+        status = os.fstat(entry)
+        if status.st_uid != ROOT:
+            self.controls.append(Control(status.st_uid, at, Why.OWNS))
+        if stat.S_ISLNK(status.st_mode):
             return
-        sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
-        others = found.st_mode & _OTHERS_WRITE and not _of_one_account(found, entry)
+        sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+        others = status.st_mode & _OTHERS_WRITE and not _of_one_account(status, entry)
         if others and not sticky:
             self.controls.append(Control(ANYONE, at, Why.MAY_WRITE))
-        if shared and found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
+        if shared and status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
             self.controls.append(Control(ANYONE, at, Why.LINKED))
 
 
-def _of_one_account(found: os.stat_result, entry: int) -> bool:
+def _of_one_account(status: os.stat_result, entry: int) -> bool:
     """Whether only the group may write besides, and is the owner's own (useradd(8), -U).
 
     With a umask of 002 all that such an account makes is so. Not root's: its group may be shared.
@@ -173,16 +173,19 @@ def _of_one_account(found: os.stat_result, entry: int) -> bool:
     import grp
     import pwd
 
-    if found.st_mode & stat.S_IWOTH or found.st_uid == ROOT:
+    if status.st_mode & stat.S_IWOTH or status.st_uid == ROOT:
         return False
     try:
-        owner, group = pwd.getpwuid(found.st_uid), grp.getgrgid(found.st_gid)
+        owner, group = pwd.getpwuid(status.st_uid), grp.getgrgid(status.st_gid)
     except KeyError:
         return False
-    own = owner.pw_gid == found.st_gid and owner.pw_name == group.gr_name
+    own = owner.pw_gid == status.st_gid and owner.pw_name == group.gr_name
     if not own or set(group.gr_mem) - {owner.pw_name}:
         return False
-    if any(each.pw_gid == found.st_gid and each.pw_uid != found.st_uid for each in pwd.getpwall()):
+    if any(
+        account.pw_gid == status.st_gid and account.pw_uid != status.st_uid
+        for account in pwd.getpwall()
+    ):
         return False
     try:
         os.getxattr(f"/proc/self/fd/{entry}", "system.posix_acl_access")

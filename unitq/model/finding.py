@@ -78,7 +78,7 @@ def shared(key: str, places: Sequence[str], workers: int) -> Sequence[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class WorkerFacts:
     """What was found on this machine of one worker."""
 
     heads: Mapping[str, str] = field(default_factory=dict)  # of scripts, by path as written

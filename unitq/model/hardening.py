@@ -220,29 +220,3 @@ def sandbox(
         else:
             kept.append(line)
     return Sandbox(tuple(kept), tuple(left_out))
-
-
-def table() -> str:
-    """The lines of both words, for docs/hardening.md."""
-    rows = [
-        "| line | keeps a worker from | can break | `--user` |",
-        "| --- | --- | --- | --- |",
-    ]
-    for words, title in (
-        ((Hardening.STANDARD, Hardening.STRICT), "**both words**"),
-        (_STANDARD, "**`standard`**"),
-        (_STRICT, "**`strict`**"),
-    ):
-        rows.append(f"| {title} | | | |")
-        rows += [
-            f"| `{line}`{_mark(line)} | {line.keeps} | {line.breaks} | "
-            f"{'yes' if line.by_user else ''} |"
-            for line in LINES
-            if line.words == words
-        ]
-    return "\n".join(rows) + "\n"
-
-
-def _mark(line: Line) -> str:
-    implies = line.no_new_privileges and line.directive != "NoNewPrivileges"
-    return " †" if implies else ""

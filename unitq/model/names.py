@@ -61,7 +61,7 @@ def target(app: str) -> str:
 
 
 def rollout(app: str) -> str:
-    """The unit of a rollout that runs by itself: `unitq-rollout-shop.service`."""
+    """The unit of a detached rollout: `unitq-rollout-shop.service`."""
     return f"unitq-rollout-{app}.service"
 
 
@@ -110,12 +110,12 @@ def of_worker(app: str, worker: str, units: Iterable[str]) -> dict[InstanceName,
     here are instances that unitq did not make, such as `…@old.service`.
     """
     prefix = f"unitq-{app}-{worker}"
-    found = {}
+    instances = {}
     for name in units:
         match = _INSTANCE.fullmatch(name)
         if match and match["prefix"] == prefix:
-            found[InstanceName(worker, int(match["number"]))] = name
-    return found
+            instances[InstanceName(worker, int(match["number"]))] = name
+    return instances
 
 
 def is_instance(unit: str) -> bool:
@@ -131,17 +131,17 @@ def matching(
     A pattern is a worker (`sms`), an instance (`sms@3`), a glob of either (`s*`, `sms@[12]`) or
     a unit's name. No pattern at all means every instance.
     """
-    every = tuple(sorted(known))
+    instances = tuple(sorted(known))
     wanted = tuple(patterns)
     if not wanted:
-        return every, ()
+        return instances, ()
     hits: dict[str, list[InstanceName]] = {pattern: [] for pattern in wanted}
-    for instance in every:
+    for instance in instances:
         for pattern in wanted:
             names = (instance.worker, str(instance), unit(app, instance))
             if any(fnmatchcase(name, pattern) for name in names):
                 hits[pattern].append(instance)
-    chosen = {instance for found in hits.values() for instance in found}
+    chosen = {instance for matches in hits.values() for instance in matches}
     return tuple(sorted(chosen)), tuple(pattern for pattern in wanted if not hits[pattern])
 
 

@@ -1,7 +1,6 @@
 """Recycling: instances that have become too large or too old are replaced before they do harm.
 
-systemd's MemoryMax= kills a worker that leaks, with the job in hand; here it drains. Pure: what is
-seen goes in, who is due comes out.
+systemd's MemoryMax= kills a worker that leaks, and its in-flight job with it; here it drains. Pure.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class Recycle(NamedTuple):
     jitter: Share = Share(10, percent=True)
 
 
-class Seen(NamedTuple):
+class Usage(NamedTuple):
     """What there is to know of an instance that serves."""
 
     name: InstanceName
@@ -43,23 +42,31 @@ class Due(NamedTuple):
     why: str
 
 
-def due(limits: Recycle, seen: Iterable[Seen], least_age: float) -> tuple[Due, ...]:
+def due(limits: Recycle, seen: Iterable[Usage], least_age: float) -> tuple[Due, ...]:
     """Who is beyond the limits, the oldest first.
 
     What has not run for `least_age` seconds is left alone, whatever its size: a memory limit that
     a new process exceeds already would make it start for ever.
     """
-    found = []
-    for one in sorted(seen, key=lambda one: -one.age):
-        if one.age < least_age:
+    instances = []
+    for instance in sorted(seen, key=lambda instance: -instance.age):
+        if instance.age < least_age:
             continue
-        share = 1.0 - limits.jitter.number / 100 * _luck(one.invocation)
-        if limits.age and one.age >= limits.age.seconds * share:
-            found.append(Due(one.name, f"{one.age / 60:.0f} min old, and {limits.age} is the age"))
-        elif limits.memory and one.memory is not None and one.memory >= limits.memory * share:
-            held = f"{one.memory / 2**20:.0f}M in use"
-            found.append(Due(one.name, f"{held}, and {limits.memory / 2**20:.0f}M is the limit"))
-    return tuple(found)
+        share = 1.0 - limits.jitter.number / 100 * _luck(instance.invocation)
+        if limits.age and instance.age >= limits.age.seconds * share:
+            instances.append(
+                Due(instance.name, f"{instance.age / 60:.0f} min old, and {limits.age} is the age")
+            )
+        elif (
+            limits.memory
+            and instance.memory is not None
+            and instance.memory >= limits.memory * share
+        ):
+            reason = f"{instance.memory / 2**20:.0f}M in use"
+            instances.append(
+                Due(instance.name, f"{reason}, and {limits.memory / 2**20:.0f}M is the limit")
+            )
+    return tuple(instances)
 
 
 def _luck(invocation: str) -> float:

@@ -26,6 +26,11 @@ class Share(NamedTuple):
     number: int
     percent: bool = False
 
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """Returns the share that "3" or "50%" is. Raises ValueError."""
+        return cls(int(text.removesuffix("%")), text.endswith("%"))
+
     def down(self, instances: int) -> int:
         """The number meant for that many instances, a percentage rounded down."""
         return instances * self.number // 100 if self.percent else self.number
@@ -52,7 +57,7 @@ def share(value: Share | str | int | None) -> Share | None:
 class Promote(StrEnum):
     """What follows when the canaries are healthy."""
 
-    AUTO = "auto"  # the rollout goes on
+    AUTO = "auto"  # the rollout continues
     MANUAL = "manual"  # it waits for `unitq rollout promote`
 
 
@@ -64,7 +69,7 @@ class OnFailure(StrEnum):
 
 
 class OnKilled(StrEnum):
-    """What becomes of the job that a killed worker had in hand."""
+    """What becomes of the in-flight job of a killed worker."""
 
     REPORT = "report"  # it is named
     REQUEUE = "requeue"  # and put back into its queue

@@ -16,10 +16,10 @@ def number(text: str) -> int:
     if re.fullmatch("[0-9]{1,3}", text) and int(text) in signal.valid_signals():
         return int(text)
     short = text.upper().removeprefix("SIG")
-    if found := _REAL_TIME.fullmatch(short):
+    if match := _REAL_TIME.fullmatch(short):
         least, most = int(signal.SIGRTMIN), int(signal.SIGRTMAX)
         from_top = short.startswith("RTMAX")
-        value = most - int(found["below"] or 0) if from_top else least + int(found["above"] or 0)
+        value = most - int(match["below"] or 0) if from_top else least + int(match["above"] or 0)
         if least <= value <= most:
             return value
     if f"SIG{short}" in signal.Signals.__members__:

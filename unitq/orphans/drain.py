@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from unitq.instances.signals import recipients_of
 from unitq.linux import pidfd
-from unitq.linux.process import alive, ancestry
+from unitq.linux.proc import alive, ancestry
 from unitq.model import signals
 from unitq.orphans.find import Scan, scan
 from unitq.queues.job_text import job_text, short_text

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.cmdline.invocation import interpreter, program
 from unitq.linux import proc
-from unitq.linux.process import folder, parse_status
+from unitq.linux.proc import folder, parse_status
 from unitq.model.process import Process
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unitq import shipped
 from unitq.errors import ConfigError, UnitqError
-from unitq.linux import obeyed, text_file
+from unitq.linux import text_file
 from unitq.presets import NONE
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _text(path: Path) -> str:
     # Who can change ours can change unitq.
-    read = text_file.text if path.parent == ours() else obeyed.text
+    read = text_file.text if path.parent == ours() else text_file.trusted_text
     try:
         return read(path, _FILE_MAX, "preset")
     except OSError as error:

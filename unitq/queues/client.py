@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from unitq.linux import changes
 from unitq.linux.account import name_of
-from unitq.linux.connect_as import connect
+from unitq.linux.confined import connect
 from unitq.linux.read_as import UnreadableError, read
 from unitq.queues.bounded import BoundedSocket, Budget
 from unitq.queues.commands import ErrorReply, QueuesError, misfit

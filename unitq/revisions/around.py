@@ -26,7 +26,7 @@ def command_paths(command: str, release: str, heads: Mapping[str, str]) -> list[
     `release` is the directory that it is started in, `heads` the beginnings of scripts by their
     paths as written.
     """
-    found = [
+    paths = [
         Used(os.path.normpath(os.path.join(release, path)), path)
         for word in _words(command)
         if (path := _path(word))
@@ -34,12 +34,12 @@ def command_paths(command: str, release: str, heads: Mapping[str, str]) -> list[
     for script, head in heads.items():
         first, _, _ = head.partition("\n")
         if first.startswith("#!"):
-            found += [
+            paths += [
                 Used(os.path.normpath(word), word, script)
                 for word in first[2:].split()
                 if word.startswith("/")
             ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(paths))
 
 
 def value_paths(value: str, release: str) -> list[Used]:
@@ -47,22 +47,27 @@ def value_paths(value: str, release: str) -> list[Used]:
 
     Lists have ":" between them, as PATH has, or blanks, commas, semicolons.
     """
-    found = (
+    paths = (
         Used(os.path.normpath(os.path.join(release, path)), path)
         for piece in re.split(r"[:;,'\"\s]+", value)
         if (path := _path(piece))
     )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(paths))
 
 
 def _words(command: str, depth: int = 2) -> list[str]:
     """The words, also those of a script that a shell gets as one."""
     try:
-        found = words(command)
+        top = words(command)
     except ValueError:
         return []
-    inner = [each for word in found if depth and " " in word for each in _words(word, depth - 1)]
-    return found + inner
+    inner = [
+        inner_word
+        for word in top
+        if depth and " " in word
+        for inner_word in _words(word, depth - 1)
+    ]
+    return top + inner
 
 
 def _path(word: str) -> str:

@@ -31,9 +31,13 @@ def heads(workers: Iterable[WorkerRevision]) -> dict[str, Head | None]:
     One whose checkout is gone is left out.
     """
     workers = [worker for worker in workers if commit_of(worker)]
-    folders = {each: git_files.git_folder(each) for each in {w.release for w in workers}}
-    found = {release: git_files.head(git) for release, git in folders.items() if git}
-    return {worker.name: found[worker.release] for worker in workers if worker.release in found}
+    folders = {release: git_files.git_folder(release) for release in {w.release for w in workers}}
+    by_release = {release: git_files.head(git) for release, git in folders.items() if git}
+    return {
+        worker.name: by_release[worker.release]
+        for worker in workers
+        if worker.release in by_release
+    }
 
 
 def unreadable(workers: Iterable[WorkerRevision]) -> frozenset[str]:
@@ -41,9 +45,9 @@ def unreadable(workers: Iterable[WorkerRevision]) -> frozenset[str]:
 
     Of those whose code is updated in place, and that were deployed from a commit.
     """
-    asked = [each for each in workers if updated_in_place(each) and commit_of(each)]
+    asked = [worker for worker in workers if updated_in_place(worker) and commit_of(worker)]
     there = heads(asked)
-    return frozenset(each.name for each in asked if each.name not in there)
+    return frozenset(worker.name for worker in asked if worker.name not in there)
 
 
 def other_commits(
@@ -57,13 +61,13 @@ def other_commits(
     names = {name.worker for name in begun}
     workers = {worker.name: worker for worker in revision.workers if worker.name in names}
     there = heads(workers.values())
-    found = {
+    commits = {
         name: runs_instead(workers[name.worker], head, when) if head else None
         for name, when in begun.items()
         for head in (there.get(name.worker),)
         if name.worker in there
     }
-    return {name: commit for name, commit in found.items() if commit != ""}
+    return {name: commit for name, commit in commits.items() if commit != ""}
 
 
 def how_to_restore(

@@ -97,14 +97,14 @@ def find_code(app: App, label: str | None = None, *, certain: bool = False) -> A
         except _RefusedError as error:
             content[path] = b""
             refuse("environment_file", places, error)
-    found = {
+    by_worker = {
         worker.name: replace(
             versions[worker.directory],
             files=tuple(content[path] for path in worker.environment_files),
         )
         for worker in app.workers
     }
-    return AppCode(found, tuple(refused))
+    return AppCode(by_worker, tuple(refused))
 
 
 class _RefusedError(Exception):
@@ -208,13 +208,13 @@ def keep_installed(found: Mapping[str, Code], installed: Revision) -> dict[str, 
     For who installs something beside it, and has no reason to restart it.
     """
     same = {}
-    for name, one in found.items():
+    for name, now in found.items():
         was = installed.worker(name)
-        same_place = was is not None and was.release == one.release
-        common = ambiguous_part(one.version)
+        same_place = was is not None and was.release == now.release
+        common = ambiguous_part(now.version)
         if was and same_place and common and common == ambiguous_part(was.code_version):
-            one = replace(one, version=was.code_version)  # noqa: PLW2901
-        same[name] = one
+            now = replace(now, version=was.code_version)  # noqa: PLW2901
+        same[name] = now
     return same
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.linux import confined, programs
 from unitq.linux.read_as import UnreadableError, read
 from unitq.linux.trust import resolve
+from unitq.revisions.git_files import git_folder
 
 if TYPE_CHECKING:
     from pathlib import PurePath
@@ -65,7 +66,7 @@ class Checkout(NamedTuple):
 
     release: str
     git: str
-    rights: confined.Account | None  # None: those of who runs this
+    rights: confined.Rights | None  # None: those of who runs this
 
 
 class RefusedError(Exception):
@@ -74,20 +75,14 @@ class RefusedError(Exception):
 
 def find(release: str | PurePath) -> Checkout | None:
     """The checkout that a directory is in; None where it is in none. Raises RefusedError."""
-    folder = os.path.join("/", release)
-    while True:
-        git = os.path.join(folder, ".git")
-        if os.path.lexists(git):
-            return Checkout(str(release), git, _rights(git))
-        if folder == "/":
-            return None
-        folder = os.path.dirname(folder)
+    git = git_folder(os.path.join("/", release))
+    return Checkout(str(release), git, _rights(git)) if git else None
 
 
 def head(checkout: Checkout) -> str | None:
     """The commit that is checked out; None where there is none, or git failed."""
-    told = _git(checkout, "rev-parse", "--verify", "--quiet", "HEAD")
-    return told.decode(errors="replace").strip() or None if told else None
+    output = _git(checkout, "rev-parse", "--verify", "--quiet", "HEAD")
+    return output.decode(errors="replace").strip() or None if output else None
 
 
 def clean(checkout: Checkout) -> bool:
@@ -96,7 +91,7 @@ def clean(checkout: Checkout) -> bool:
 
 
 def _clean(checkout: Checkout, left: int, until: float) -> int:
-    """How many submodules may still be looked at; below 0: it is not clean, or nobody knows.
+    """How many submodules may still be looked at; below 0: it is not clean, or unknown.
 
     `until` is when all of it has to be done, on the monotonic clock.
     """
@@ -127,7 +122,7 @@ def _clean(checkout: Checkout, left: int, until: float) -> int:
     return left
 
 
-def _rights(git: str) -> confined.Account | None:
+def _rights(git: str) -> confined.Rights | None:
     """With whose rights git may look at it. Raises RefusedError."""
     if os.geteuid() != 0:
         return None
@@ -136,10 +131,10 @@ def _rights(git: str) -> confined.Account | None:
             owner = os.fstat(found.descriptor).st_uid
             say = found.beyond()
         if owner != 0:
-            return confined.account(owner)._replace(groups=())
+            return confined.rights_of(owner)._replace(groups=())
         if say is None:
             _all_roots(git)
-            return confined.Account(0, 0)
+            return confined.Rights(0, 0)
     except OSError as error:
         raise RefusedError(f"{git}: {error.strerror}") from None
     raise RefusedError(
@@ -211,8 +206,8 @@ def _no_filters(checkout: Checkout, until: float) -> list[str]:
     """Options that switch off what the repository has: root's could run, and is not wanted."""
     pattern = r"^filter\..*\.(clean|smudge|process|required)$"
     listing = ("config", "-z", "--name-only", "--get-regexp", pattern)
-    told = _git(checkout, *listing, until=until) or b""
-    names = {os.fsdecode(name).rpartition(".")[0] for name in told.split(b"\0") if name}
+    output = _git(checkout, *listing, until=until) or b""
+    names = {os.fsdecode(name).rpartition(".")[0] for name in output.split(b"\0") if name}
     return [
         word
         for name in sorted(names)

@@ -80,15 +80,15 @@ def head(git: str) -> Head | None:
 
 def _folder(git: str) -> tuple[str, int]:
     """The repository's directory, which `.git` is or names, and who owns it. Raises OSError."""
-    found = os.lstat(git)
-    if stat.S_ISDIR(found.st_mode):
-        return git, found.st_uid
-    text = _text(os.path.dirname(git), ".git", found.st_uid)
+    dot_git = os.lstat(git)
+    if stat.S_ISDIR(dot_git.st_mode):
+        return git, dot_git.st_uid
+    text = _text(os.path.dirname(git), ".git", dot_git.st_uid)
     folder = os.path.join(os.path.dirname(git), text.removeprefix("gitdir: "))
     there = os.lstat(folder)
-    if not text.startswith("gitdir: ") or there.st_uid != found.st_uid:
+    if not text.startswith("gitdir: ") or there.st_uid != dot_git.st_uid:
         raise PermissionError(git)
-    return folder, found.st_uid
+    return folder, dot_git.st_uid
 
 
 def _text(folder: str, name: str, owner: int) -> str:
@@ -113,12 +113,14 @@ def _moves(folder: str, owner: int) -> tuple[Move, ...]:
     """
     lines = _content(folder, "logs/HEAD", owner, _LOG_MAX, last=True).split(b"\n")
     matches = (_ENTRY.match(line) for line in lines)
-    found = [Move(int(each[3]), each[1].decode(), each[2].decode()) for each in matches if each]
-    if not found:
+    moves = [
+        Move(int(match[3]), match[1].decode(), match[2].decode()) for match in matches if match
+    ]
+    if not moves:
         return ()
-    times = [move.at for move in found]
+    times = [move.at for move in moves]
     written = os.lstat(os.path.join(folder, "logs/HEAD")).st_mtime
-    return tuple(found) if times == sorted(times) and times[-1] <= written + 1 else ()
+    return tuple(moves) if times == sorted(times) and times[-1] <= written + 1 else ()
 
 
 def _content(folder: str, name: str, owner: int, most: int, *, last: bool = False) -> bytes:
@@ -131,11 +133,11 @@ def _content(folder: str, name: str, owner: int, most: int, *, last: bool = Fals
     except (FileNotFoundError, NotADirectoryError):
         return b""
     try:
-        found = os.fstat(descriptor)
-        told = found.st_uid == owner or found.st_mode & stat.S_IROTH
-        if not stat.S_ISREG(found.st_mode) or not told or (found.st_size > most and not last):
+        status = os.fstat(descriptor)
+        readable = status.st_uid == owner or status.st_mode & stat.S_IROTH
+        if not stat.S_ISREG(status.st_mode) or not readable or (status.st_size > most and not last):
             raise PermissionError(os.path.join(folder, name))
-        return os.pread(descriptor, most, max(0, found.st_size - most) if last else 0)
+        return os.pread(descriptor, most, max(0, status.st_size - most) if last else 0)
     finally:
         os.close(descriptor)
 
@@ -145,9 +147,9 @@ def _open(folder: str, name: str) -> int:
     above = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         *folders, file = name.split("/")
-        for each in folders:
+        for name in folders:
             flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            below = os.open(each, flags, dir_fd=above)
+            below = os.open(name, flags, dir_fd=above)
             os.close(above)
             above = below
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY

@@ -37,7 +37,7 @@ class Verdict(NamedTuple):
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Verdict:
         """The same out of a report. Raises LookupError or TypeError."""
-        moved = any(each.get("commit") for each in told.get("old_code") or ())
+        moved = any(instance.get("commit") for instance in told.get("old_code") or ())
         return cls(
             told["rollout"], told["revision"], told["command"], told["result"],
             told["exit_code"], told["seconds"], moved,
@@ -77,26 +77,26 @@ def entries(
     `verdicts` are those of all rollouts, oldest first; `in_use` says of how many instances a living
     process was started from the revision of that id, None where that cannot be read.
     """
-    found = []
+    history = []
     for revision in revisions:
-        about = [each for each in verdicts if each.revision == revision.id]
+        about = [verdict for verdict in verdicts if verdict.revision == revision.id]
         last = last_verdict(about)
-        found.append(
+        history.append(
             Entry(
                 revision=revision,
                 state=_state(last) if last else State.UNKNOWN,
-                reports=tuple(each.rollout for each in about),
+                reports=tuple(verdict.rollout for verdict in about),
                 seconds=last.seconds if last else None,
                 in_use=None if in_use is None else in_use.get(revision.id, 0),
                 current=revision.id == current,
             )
         )
-    return tuple(sorted(found, key=lambda entry: _age(entry.revision), reverse=True))
+    return tuple(sorted(history, key=lambda entry: _age(entry.revision), reverse=True))
 
 
 def last_verdict(verdicts: Sequence[Verdict]) -> Verdict | None:
     """Of those about one revision, oldest first, the one that its state is read from."""
-    whole = [each for each in verdicts if each.command not in _PARTIAL]
+    whole = [verdict for verdict in verdicts if verdict.command not in _PARTIAL]
     return whole[-1] if whole else None
 
 
@@ -125,9 +125,9 @@ def last_stable(
     to what was rolled back from: between a revision and the one that it restores, nothing counts.
     Nor does an earlier revision that runs the same as one that was rolled back from since.
     """
-    every = sorted((entry.revision for entry in found), key=_age)
-    same = contents([*every, before])
-    left = _rollbacks_by_content(every, same)
+    revisions = sorted((entry.revision for entry in found), key=_age)
+    same = contents([*revisions, before])
+    left = _rollbacks_by_content(revisions, same)
     numbers = {entry.revision.number: entry.revision for entry in found}
     limit = before.number
     base: Revision | None = before
@@ -154,16 +154,19 @@ def _rollbacks_by_content(
     revisions: Sequence[Revision], same: Mapping[str, object]
 ) -> dict[object, list[int]]:
     """What was rolled back from, by content: the numbers of the rollbacks that left it."""
-    found: dict[object, list[int]] = {}
+    rollbacks: dict[object, list[int]] = {}
     for rollback in revisions:
         goal = rollback.restores
         if goal is None:
             continue
-        for each in revisions:
+        for revision in revisions:
             # A rollback by number may go forth again: it leaves nothing that is older.
-            if goal < each.number < rollback.number and (each.restores or each.number) > goal:
-                found.setdefault(same[each.id], []).append(rollback.number)
-    return found
+            if (
+                goal < revision.number < rollback.number
+                and (revision.restores or revision.number) > goal
+            ):
+                rollbacks.setdefault(same[revision.id], []).append(rollback.number)
+    return rollbacks
 
 
 def contents(revisions: Sequence[Revision]) -> dict[str, object]:

@@ -62,14 +62,14 @@ def overwritten_workers(goal: Revision, now: Revision) -> tuple[WorkerRevision, 
 
 
 def _replaced(worker: WorkerRevision, now: Revision) -> bool:
-    there = [each for each in now.workers if each.release == worker.release]
-    if not there or any(each.code_version == worker.code_version for each in there):
+    there = [other for other in now.workers if other.release == worker.release]
+    if not there or any(other.code_version == worker.code_version for other in there):
         return False
-    if any(updated_in_place(each) for each in (worker, *there)):
+    if any(updated_in_place(other) for other in (worker, *there)):
         return True
     # A release that somebody has pulled into.
-    mine, theirs = commit_of(worker), [commit_of(each) for each in there]
-    return bool(mine) and all(each and not same_commit(mine, each) for each in theirs)
+    mine, theirs = commit_of(worker), [commit_of(other) for other in there]
+    return bool(mine) and all(other and not same_commit(mine, other) for other in theirs)
 
 
 def directories(workers: Iterable[WorkerRevision]) -> list[str]:
@@ -86,13 +86,13 @@ def commit_at(head: Head, seconds: float | None) -> str | None:
         return None
     if not head.moves:
         return head.commit if seconds >= head.changed else None
-    found = None
+    commit = None
     for move in head.moves:
         if move.at > seconds:
             # What was before the first line that there is may have been moved to shortly before.
-            return found
-        found = move.after
-    return found
+            return commit
+        commit = move.after
+    return commit
 
 
 def runs_instead(worker: WorkerRevision, head: Head, begun: float | None) -> str | None:
@@ -131,11 +131,11 @@ def restore_commands(
     """Returns the commands that check the commits of these workers out again.
 
     Nothing where git cannot: the files are of no commit. `owners` are the accounts to do it as, by
-    worker; empty: whoever types it. Without `sudo` on this machine it is util-linux's runuser(1).
-    `changed` are the directories with changes that are not committed: a checkout keeps them, so
-    they are stashed first.
+    worker; empty: the account that types it. Without `sudo` on this machine it is util-linux's
+    runuser(1). `changed` are the directories with changes that are not committed: a checkout keeps
+    them, so they are stashed first.
     """
-    found: dict[str, None] = {}
+    commands: dict[str, None] = {}
     switch = "sudo -u {} " if sudo else "runuser -u {} -- "
     for worker, owner in zip(workers, owners, strict=True):
         commit = commit_of(worker)
@@ -144,6 +144,6 @@ def restore_commands(
         account = switch.format(shlex.quote(owner)) if owner else ""
         git = f"{account}git -C {shlex.quote(worker.release)}"
         if worker.release in changed:
-            found[f"{git} stash"] = None
-        found[f"{git} checkout {commit[:SHOWN]}"] = None
-    return tuple(found)
+            commands[f"{git} stash"] = None
+        commands[f"{git} checkout {commit[:SHOWN]}"] = None
+    return tuple(commands)

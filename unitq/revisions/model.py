@@ -246,31 +246,31 @@ def dump(revision: Revision) -> str:
 def plain(value: Any) -> Any:
     """Named tuples as objects: JSON would make lists of them."""
     if hasattr(value, "_asdict"):
-        return {name: plain(each) for name, each in value._asdict().items()}
-    return [plain(each) for each in value] if isinstance(value, tuple) else value
+        return {name: plain(item) for name, item in value._asdict().items()}
+    return [plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def load(text: str | bytes, where: str) -> Revision:
     """The revision that `dump` wrote. Raises UnitqError where it is damaged or of a later unitq."""
     try:
-        found: dict[str, Any] = json.loads(text)
-        if found["format"] > FORMAT:
+        document: dict[str, Any] = json.loads(text)
+        if document["format"] > FORMAT:
             raise UnitqError(
-                f"{where}: written by a later unitq (format {found['format']})",
+                f"{where}: written by a later unitq (format {document['format']})",
                 hint="install that version again",
             )
         return Revision(
-            number=found["number"],
-            hash=found["hash"],
-            app=found["app"],
-            created=found["created"],
-            by=found["by"],
-            config=found["config"],
-            workers=tuple(_worker(worker) for worker in found["workers"]),
-            units=tuple(found["units"]),
-            rollout=load_settings(found["rollout"]),
-            restores=found.get("restores"),
-            why=found.get("why", ""),
+            number=document["number"],
+            hash=document["hash"],
+            app=document["app"],
+            created=document["created"],
+            by=document["by"],
+            config=document["config"],
+            workers=tuple(_worker(worker) for worker in document["workers"]),
+            units=tuple(document["units"]),
+            rollout=load_settings(document["rollout"]),
+            restores=document.get("restores"),
+            why=document.get("why", ""),
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UnitqError(

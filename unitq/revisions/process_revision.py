@@ -54,8 +54,8 @@ def process_revision(
 
 def _inside(made: Mapping[str, Made], places: Iterable[str]) -> set[str]:
     """The revisions whose release one of these places is in, the innermost of several."""
-    found = set()
+    releases = set()
     for place in places:
-        around = {each.release for each in made.values() if within(place, each.release)}
-        found |= {max(around, key=len)} if around else set()
-    return {name for name, each in made.items() if each.release in found}
+        around = {part.release for part in made.values() if within(place, part.release)}
+        releases |= {max(around, key=len)} if around else set()
+    return {name for name, part in made.items() if part.release in releases}

@@ -1,4 +1,4 @@
-"""The directory that releases are in: what is there, who uses it, and how some of it is deleted.
+"""The directory that releases are in: its releases, the processes that use them, their deletion.
 
 All that is deleted lies in a directory that is held by its descriptor, and no link is followed.
 """
@@ -61,11 +61,11 @@ def hold(path: str) -> Iterator[Folder]:
                 for control in found.controls:
                     if control.path == found.path or control.uid == owner:
                         continue
-                    whose = "others decide" if control.uid == ANYONE else name_of(control.uid)
+                    who = "others decide" if control.uid == ANYONE else name_of(control.uid)
                     raise PreflightError(
                         f"{path}: nothing was deleted: {describe(control)}, and so decides whose "
                         "directories root would delete",
-                        hint=f"name the directory without that link, or mend it ({whose})",
+                        hint=f"name the directory without that link, or mend it ({who})",
                     )
             descriptor = os.open(
                 f"/proc/self/fd/{found.descriptor}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -82,7 +82,7 @@ def hold(path: str) -> Iterator[Folder]:
 def _releases(descriptor: int) -> tuple[Release, ...]:
     """Oldest first: by number where all are named by one, else by when they were written."""
     device = os.fstat(descriptor).st_dev
-    found = []
+    releases = []
     for name in os.listdir(descriptor):
         try:
             there = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
@@ -90,10 +90,10 @@ def _releases(descriptor: int) -> tuple[Release, ...]:
             continue
         # What is mounted there is no release.
         if stat.S_ISDIR(there.st_mode) and there.st_dev == device:
-            found.append(Release(name, there.st_mtime))
-    if all(_NUMBERED.fullmatch(each.name) for each in found):
-        return tuple(sorted(found, key=lambda each: _number(each.name)))
-    return tuple(sorted(found, key=lambda each: (each.written, each.name)))
+            releases.append(Release(name, there.st_mtime))
+    if all(_NUMBERED.fullmatch(release.name) for release in releases):
+        return tuple(sorted(releases, key=lambda release: _number(release.name)))
+    return tuple(sorted(releases, key=lambda release: (release.written, release.name)))
 
 
 def _number(name: str) -> tuple[tuple[int, ...], str]:
@@ -103,14 +103,14 @@ def _number(name: str) -> tuple[tuple[int, ...], str]:
 
 def _links(real: str) -> dict[str, str]:
     """By name the link beside or in it that leads there: `current`, or what a deploy prepares."""
-    found: dict[str, str] = {}
+    links: dict[str, str] = {}
     for folder in (os.path.dirname(real), real):
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
                 target = os.path.realpath(entry.path) if entry.is_symlink() else ""
                 if target != real and within(target, real):
-                    found[target[len(real) :].lstrip("/").partition("/")[0]] = entry.path
-    return found
+                    links[target[len(real) :].lstrip("/").partition("/")[0]] = entry.path
+    return links
 
 
 def running_in(folder: Folder) -> dict[str, set[int]]:
@@ -118,21 +118,21 @@ def running_in(folder: Folder) -> dict[str, set[int]]:
 
     By their directory, root, program, open and mapped files; of those that may be looked at.
     """
-    found: dict[str, set[int]] = {}
+    pids: dict[str, set[int]] = {}
     for pid in proc.all_pids():
         if pid == os.getpid():
             continue
         for path in proc.all_paths(pid):
             if name := folder.release_of(path):
-                found.setdefault(name, set()).add(pid)
-    return found
+                pids.setdefault(name, set()).add(pid)
+    return pids
 
 
 def surplus(folder: Folder, needed: Collection[str], keep: int) -> list[str]:
     """Returns the releases that may go: all but the newest `keep`, and none that is needed."""
     old = folder.releases[: max(0, len(folder.releases) - keep)]
     stay = {*needed, *folder.linked}
-    return [each.name for each in old if each.name not in stay]
+    return [release.name for release in old if release.name not in stay]
 
 
 def one_level_below(folder: Folder, releases: Mapping[str, Collection[str]]) -> str:
@@ -141,9 +141,9 @@ def one_level_below(folder: Folder, releases: Mapping[str, Collection[str]]) -> 
     Empty where it is not, or nothing tells. `releases` are those of each worker: two of one worker
     are two directories of the right one.
     """
-    for found in releases.values():
-        entries = {entry for each in found if (entry := folder.release_of(each))}
-        inside = [each for each in found if folder.release_of(each)]
+    for directories in releases.values():
+        entries = {entry for directory in directories if (entry := folder.release_of(directory))}
+        inside = [directory for directory in directories if folder.release_of(directory)]
         if len(inside) > 1 and len(entries) == 1:
             return f"{folder.path}/{entries.pop()}"
     return ""

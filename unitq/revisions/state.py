@@ -9,7 +9,7 @@ import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.errors import LockedError, NoMatchError, NotPermittedError, UnitqError
 from unitq.linux import files, proc
@@ -30,12 +30,12 @@ _LOOK_AGAIN = 0.5  # seconds
 def apps(layout: Layout) -> list[str]:
     """The apps that are installed in this scope."""
     try:
-        found = os.listdir(layout.state_dir)
+        names_in_it = os.listdir(layout.state_dir)
     except FileNotFoundError:
         return []
     except PermissionError as error:
         raise _not_yours(error, layout.state_dir) from error
-    return sorted(name for name in found if os.path.islink(layout.app(name).current))
+    return sorted(name for name in names_in_it if os.path.islink(layout.app(name).current))
 
 
 def current(place: AppLayout) -> Revision | None:
@@ -160,12 +160,16 @@ def lock(layout: Layout, app: str, doing: str) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             typed = f"unitq{' --user' * layout.user} -a {app}"
+            who = "it has just begun"
+            if holder := _holder(descriptor):
+                seconds = max(0, round(time() - holder.since))
+                who = f"`{holder.doing}` by {holder.by}, PID {holder.pid}, for {seconds} s"
             raise LockedError(
-                f"another unitq is at work on {app}: {_holder(descriptor)}",
+                f"another unitq is at work on {app}: {who}",
                 hint=f"`{typed} rollout watch` waits for its end, `{typed} rollout abort` stops it "
                 "at a safe point, as Ctrl-C does",
             ) from None
-        note = {"pid": os.getpid(), "doing": doing, "by": whoami(), "since": time()}
+        note = Holder(os.getpid(), doing, whoami(), time())._asdict()
         with suppress(OSError):  # the lock holds all the same, and does not say who has it
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(note).encode(), 0)
@@ -174,8 +178,17 @@ def lock(layout: Layout, app: str, doing: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def at_work(layout: Layout, app: str) -> dict[str, Any] | None:
-    """Who holds the app: `pid`, `doing`, `by`, `since`; None: nobody."""
+class Holder(NamedTuple):
+    """Who holds an app, as its lock file says."""
+
+    pid: int
+    doing: str  # what was typed
+    by: str  # the account, or the person behind sudo or a grant
+    since: float  # seconds since 1970
+
+
+def at_work(layout: Layout, app: str) -> Holder | None:
+    """Returns who holds the app; None: nobody does."""
     try:
         descriptor = os.open(layout.app(app).lock, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -183,11 +196,7 @@ def at_work(layout: Layout, app: str) -> dict[str, Any] | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        try:
-            note: dict[str, Any] = json.loads(os.pread(descriptor, 4096, 0))
-        except ValueError:
-            return None  # it has just begun
-        return note
+        return _holder(descriptor)
     else:
         return None
     finally:
@@ -207,9 +216,9 @@ def hidden(layout: Layout, app: str) -> bool:
 
 def wait_until_idle(layout: Layout, app: str, meanwhile: Callable[[], None]) -> None:
     """Returns once nobody holds the app; calls `meanwhile` now and then."""
-    while (holder := at_work(layout, app)) and not proc.is_gone(holder["pid"]):
+    while (holder := at_work(layout, app)) and not proc.is_gone(holder.pid):
         meanwhile()
-        wait_for(holder["pid"], _LOOK_AGAIN)
+        wait_for(holder.pid, _LOOK_AGAIN)
     # Who has just begun, or whom we may not know.
     try:
         descriptor = os.open(layout.app(app).lock, os.O_RDONLY | os.O_CLOEXEC)
@@ -233,13 +242,13 @@ def wait_for(pid: int, seconds: float) -> None:
             os.close(descriptor)
 
 
-def _holder(descriptor: int) -> str:
+def _holder(descriptor: int) -> Holder | None:
+    """Returns what the lock file says; None: its holder has just begun."""
     try:
         note = json.loads(os.pread(descriptor, 4096, 0))
-        seconds = max(0, round(time() - note["since"]))
-        return f"`{note['doing']}` by {note['by']}, PID {note['pid']}, for {seconds} s"
+        return Holder(note["pid"], note["doing"], note["by"], note["since"])
     except (ValueError, KeyError):
-        return "it has just begun"
+        return None
 
 
 _acting_for = ""  # the account that a granted command works for, see cli/grant/granted.py
@@ -277,10 +286,10 @@ def command_name() -> str:
 
 def instances_with_pin(place: AppLayout) -> set[InstanceName]:
     """Every instance that has a pin."""
-    found = set()
+    instances = set()
     with suppress(FileNotFoundError):
         for worker in os.listdir(place.state / "pins"):
             for number in os.listdir(place.pins(worker)):
                 if number.isdigit():
-                    found.add(names.InstanceName(worker, int(number)))
-    return found
+                    instances.add(names.InstanceName(worker, int(number)))
+    return instances

@@ -137,15 +137,17 @@ def ids(place: AppLayout) -> list[str]:
 
 def read_all(place: AppLayout, note: Note) -> list[Revision]:
     """All revisions on disk that can be read, oldest first."""
-    found = []
+    revisions = []
     for _, path in sorted(by_number(Path(place.revisions))):
         try:
-            found.append(load((path / "revision.json").read_bytes(), str(path / "revision.json")))
+            revisions.append(
+                load((path / "revision.json").read_bytes(), str(path / "revision.json"))
+            )
         except UnitqError as error:
             note(f"{error.message}: left out")
         except OSError as error:
             note(f"{path / 'revision.json'}: {error.strerror}: left out")
-    return found
+    return revisions
 
 
 REPORT: dict[str, type | tuple[type, ...]] = {
@@ -185,8 +187,8 @@ def complete(place: AppLayout, revisions: Sequence[Revision]) -> set[str]:
 
 def revisions_in_pins(place: AppLayout) -> set[str]:
     """The ids of the revisions that the next start of any instance gets."""
-    found = {state.pin_of(place, instance) for instance in state.instances_with_pin(place)}
-    return {name for name in found if name}
+    names = {state.pin_of(place, instance) for instance in state.instances_with_pin(place)}
+    return {name for name in names if name}
 
 
 def unit_texts(place: AppLayout, revision: Revision) -> dict[str, str]:
@@ -203,12 +205,12 @@ def unit_texts(place: AppLayout, revision: Revision) -> dict[str, str]:
 def environment(place: AppLayout, worker: WorkerRevision, note: Note) -> dict[str, str] | None:
     """The variables that a worker is started with, besides systemd's own; None: not to be read."""
     folder = Path(place.revisions) / worker.revision / worker.name
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     try:
         # In the order of the unit's EnvironmentFile= lines: a later one wins.
         copies = [path for path in folder.iterdir() if path.name.startswith("env.")]
         for path in (*sorted(copies, key=lambda path: int(path.suffix[1:])), folder / "env"):
-            found |= assignments(path.read_bytes().decode(errors="surrogateescape"))
+            variables |= assignments(path.read_bytes().decode(errors="surrogateescape"))
     except PermissionError:
         note(f"the environment of {worker.name} may be read by root only: it may hold secrets")
         return None
@@ -216,7 +218,7 @@ def environment(place: AppLayout, worker: WorkerRevision, note: Note) -> dict[st
         reason = getattr(error, "strerror", None) or error
         note(f"the environment of {worker.name} is not to be read: {folder}: {reason}")
         return None
-    return found
+    return variables
 
 
 def release(place: AppLayout, revision: str, worker: str) -> str | None:
@@ -235,24 +237,24 @@ def release(place: AppLayout, revision: str, worker: str) -> str | None:
 
 def worker_releases(place: AppLayout, worker: str) -> dict[str, Made]:
     """What is on disk of a worker: by the id of each revision, the release and when it was made."""
-    found = {}
+    releases = {}
     for _, path in sorted(by_number(Path(place.revisions))):
         with suppress(OSError):
             link = path / worker / "release"
-            found[path.name] = Made(os.readlink(link), os.lstat(link).st_mtime)
-    return found
+            releases[path.name] = Made(os.readlink(link), os.lstat(link).st_mtime)
+    return releases
 
 
 def by_number(folder: Path) -> list[tuple[int, Path]]:
     """What has a number as its name, or before the first dash of it."""
     try:
-        found = list(folder.iterdir())
+        paths = list(folder.iterdir())
     except FileNotFoundError:
         return []
     except PermissionError as error:
         raise NotPermittedError(f"{folder}: {error.strerror}", hint="run it as root") from error
     return [
         (int(number), path)
-        for path in found
+        for path in paths
         if (number := path.name.partition("-")[0]).isdecimal() and number.isascii()
     ]

@@ -153,16 +153,16 @@ def _patience(scope: Scope) -> machine_lint.Patience:
     """Returns how long systemd waits at a shutdown, as far as it can be asked."""
     from unitq.systemd.manager import Systemd
 
-    limits = {}
+    machine = manager = _NO_LIMIT
     # Also of a user's scope: it is the machine's systemd that goes down.
-    for unit, name in (("reboot.target", "JobTimeoutUSec"), (_MANAGER, "TimeoutStopUSec")):
-        if unit == _MANAGER and not scope.user:
-            continue
+    with suppress(SystemdError, NoMatchError, NotPermittedError):
+        machine = Systemd().properties("reboot.target", "JobTimeoutUSec")["JobTimeoutUSec"]
+    if scope.user:
+        unit = _MANAGER.format(os.getuid())
         with suppress(SystemdError, NoMatchError, NotPermittedError):
-            micros = Systemd().properties(unit.format(os.getuid()), name)[name]
-            if micros < _NO_LIMIT:
-                limits[name] = micros / 1e6
-    return machine_lint.Patience(limits.get("JobTimeoutUSec"), limits.get("TimeoutStopUSec"))
+            manager = Systemd().properties(unit, "TimeoutStopUSec")["TimeoutStopUSec"]
+    limits = (None if micros >= _NO_LIMIT else micros / 1e6 for micros in (machine, manager))
+    return machine_lint.Patience(*limits)
 
 
 def _search_path(scope: Scope) -> str | None:
@@ -187,7 +187,8 @@ def _dropins(scope: Scope, app: App, wanted: Rendered) -> list[Finding]:
     findings = []
     for worker in wanted.workers:
         units = [
-            names.unit(app.name, each) for each in names.instances(worker.name, worker.instances)
+            names.unit(app.name, instance)
+            for instance in names.instances(worker.name, worker.instances)
         ]
         changed = dropins.changes(worker.unit.text, installed.of([worker.unit.name, *units]))
         findings += service_lint.of_dropins(worker.name, worker.unit.name, changed, user=scope.user)

@@ -16,6 +16,7 @@ from unitq.rollout.resume import latest
 
 if TYPE_CHECKING:
     from unitq.context import Scope
+    from unitq.revisions.state import Holder
     from unitq.rollout.ledger import Story
 
 
@@ -49,18 +50,11 @@ class Status(NamedTuple):
         }
 
 
-class Holder(NamedTuple):
-    """A unitq at work on an app."""
-
-    doing: str  # its command line
-    pid: int
-
-
 def status(scope: Scope) -> Status:
     """Returns how the last rollout stands. Raises NoMatchError where there was none."""
     app = scope.installed().app
     story = latest(scope)
-    holder = _holder(scope, app)
+    holder = state.at_work(scope.layout, app)
     words, code = stands(story, at_work=holder is not None)
     if code is Exit.LOCKED and state.busy(scope.layout, app):
         words, code = "at work, or cut off: only root can tell", Exit.OK
@@ -89,7 +83,7 @@ def pause(scope: Scope) -> Holder:
     """
     app = scope.installed().app
     story = ledger_store.latest(scope.layout.app(app))
-    holder = _holder(scope, app)
+    holder = state.at_work(scope.layout, app)
     if holder and (story is None or not story.unfinished or story.pid != holder.pid):
         # Only a rollout knows the signal; anything else would die of it.
         raise NoMatchError(
@@ -106,7 +100,7 @@ def interrupt(scope: Scope) -> Holder | None:
 
 
 def _tell(scope: Scope, app: str, number: int) -> Holder:
-    holder = _holder(scope, app)
+    holder = state.at_work(scope.layout, app)
     if holder is None:
         raise NoMatchError(f"no rollout of {app} is at work")
     try:
@@ -116,8 +110,3 @@ def _tell(scope: Scope, app: str, number: int) -> Holder:
     except PermissionError as error:
         raise NotPermittedError(f"PID {holder.pid}: {error.strerror}") from error
     return holder
-
-
-def _holder(scope: Scope, app: str) -> Holder | None:
-    record = state.at_work(scope.layout, app)
-    return Holder(record["doing"], record["pid"]) if record else None

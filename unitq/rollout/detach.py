@@ -75,7 +75,7 @@ def _environment(*, user: bool) -> list[str]:
 
 def _of_a_user() -> dict[str, str]:
     names = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
-    return programs.places() | {name: os.environ[name] for name in names if name in os.environ}
+    return programs.own_places() | {name: os.environ[name] for name in names if name in os.environ}
 
 
 class UnitEnd(NamedTuple):

@@ -72,7 +72,7 @@ class PlanSummary:
             "rollback_to": self.rollback_to,
             "in_place": list(self.in_place),
             "restore": self.restore or None,
-            "stop_timeouts": [each._asdict() for each in self.stop_timeouts],
+            "stop_timeouts": [limit._asdict() for limit in self.stop_timeouts],
             "workers": [
                 {
                     "worker": part.worker,

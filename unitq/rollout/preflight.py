@@ -17,7 +17,7 @@ from unitq.cmdline.shell import program_instead
 from unitq.cmdline.wrappers import SHELLS
 from unitq.cmdline.wrappers import wrapper_of as wrapper_named
 from unitq.config.exposure_lint import applies
-from unitq.linux import obeyed, programs
+from unitq.linux import programs, text_file
 from unitq.linux.account import name_of
 from unitq.linux.trust import ANYONE, ROOT, Control, Why, absolute
 from unitq.model.app import CodeVersion
@@ -196,8 +196,8 @@ def _of_roots_hook(hook: Hook, directory: PurePath, place: str) -> list[Finding]
                     place,
                     f"would run {file} as root",
                     f'`{{ command = […], user = "{owner or "www-data"}" }}` runs it with that '
-                    f"account's rights; or: {obeyed.mend(control)}",
-                    obeyed.describe(str(file), control),
+                    f"account's rights; or: {text_file.mend(control)}",
+                    text_file.describe(str(file), control),
                 )
             ]
     return []
@@ -235,7 +235,7 @@ def of_owner(app: App, path: PurePath) -> list[Finding]:
 
 def _other_owner(path: PurePath) -> Control | None:
     try:
-        return obeyed.foreign(path)
+        return text_file.foreign(path)
     except OSError as error:
         if os.geteuid() != ROOT or error.errno == errno.ENAMETOOLONG:
             return None  # root will see it; or there is no such file
@@ -289,8 +289,8 @@ def _of_root(worker: Worker, place: str, release: str) -> list[Finding]:
                     Level.ERROR,
                     f"{place}.environment_file[{number}]",
                     "would decide what root runs",
-                    obeyed.mend(control),
-                    obeyed.describe(path, control),
+                    text_file.mend(control),
+                    text_file.describe(path, control),
                 )
             )
     if control := _other_owner(Path(release)):
@@ -300,7 +300,7 @@ def _of_root(worker: Worker, place: str, release: str) -> list[Finding]:
                 f"{place}.user",
                 "runs as root what others can change",
                 "give it a user of its own",
-                obeyed.describe(release, control),
+                text_file.describe(release, control),
             )
         )
     return findings

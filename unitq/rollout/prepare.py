@@ -81,7 +81,7 @@ def prepare(operation: Operation, request: Request, *, warn: bool = True) -> Pre
     inputs = read_inputs(scope, app, path, code_versions)
     wanted, unknown = render_sealed(inputs, before)
     findings = [
-        *(each.finding for each in code_read.refused),
+        *(refusal.finding for refusal in code_read.refused),
         *remove_allowed(findings_of(inputs, wanted), app),
         *unknown,
     ]

@@ -116,7 +116,7 @@ def findings(starts: Sequence[Start], *, user_scope: bool) -> list[Finding]:
 
     One child process for each account, whatever the number of workers.
     """
-    by_rights: dict[confined.Account | None, list[tuple[Start, str, Need]]] = {}
+    by_rights: dict[confined.Rights | None, list[tuple[Start, str, Need]]] = {}
     for start in starts:
         if start.directives & (ANOTHER_VIEW | _MORE_RIGHTS | {"DynamicUser"}):
             continue
@@ -144,7 +144,7 @@ def findings(starts: Sequence[Start], *, user_scope: bool) -> list[Finding]:
     return results
 
 
-def _rights(start: Start) -> confined.Account:
+def _rights(start: Start) -> confined.Rights:
     """As systemd sets them: initgroups(3) of the account, `Group=`, `SupplementaryGroups=`."""
     import grp
     import pwd
@@ -163,7 +163,7 @@ def _rights(start: Start) -> confined.Account:
 
     gid = number(start.group) if start.group else gid
     groups = os.getgrouplist(name, gid) if name else [gid]
-    return confined.Account(uid, gid, tuple(sorted({*groups, *map(number, start.groups)})))
+    return confined.Rights(uid, gid, tuple(sorted({*groups, *map(number, start.groups)})))
 
 
 def _needs(start: Start) -> list[tuple[str, Need]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.instances import observe, paused
 from unitq.linux import proc
-from unitq.model.recycle import Due, Seen, due
+from unitq.model.recycle import Due, Usage, due
 from unitq.model.settings import Share
 from unitq.rollout import blocking_rollout
 from unitq.rollout.plan import Change, PlannedChange, keep
@@ -91,7 +91,7 @@ def _due(
 ) -> tuple[Due, ...]:
     assert worker.recycle
     seen = [
-        Seen(
+        Usage(
             instance.name, instance.invocation, proc.age(instance.main_pid) or 0.0, instance.memory
         )
         for instance in instances

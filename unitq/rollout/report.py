@@ -144,7 +144,7 @@ class Command(Attempt):
 
     def for_later(self) -> Command:
         """Returns what the report of a later command of the same rollout keeps of it."""
-        whole = Command(**{each.name: getattr(self, each.name) for each in fields(Command)})
+        whole = Command(**{member.name: getattr(self, member.name) for member in fields(Command)})
         return replace(
             whole.brief(),
             on_revision=None,
@@ -201,11 +201,11 @@ class Report(Command):
 
 def _to_json(value: Any) -> Any:
     if is_dataclass(value):
-        return {_key(each): _to_json(getattr(value, each.name)) for each in fields(value)}
+        return {_key(member): _to_json(getattr(value, member.name)) for member in fields(value)}
     if hasattr(value, "_asdict"):
-        return {name: _to_json(each) for name, each in value._asdict().items()}
+        return {name: _to_json(member) for name, member in value._asdict().items()}
     if isinstance(value, tuple):
-        return [_to_json(each) for each in value]
+        return [_to_json(member) for member in value]
     return dict(value) if isinstance(value, Mapping) else value
 
 
@@ -215,7 +215,7 @@ def _from_json(kind: Any, value: Any) -> Any:
     if origin is UnionType:  # X | None
         return None if value is None else _from_json(arguments[0], value)
     if origin is tuple:
-        return tuple(_from_json(arguments[0], each) for each in value or ())
+        return tuple(_from_json(arguments[0], item) for item in value or ())
     if origin is Mapping:
         return dict(value)
     if keys := _keys(kind):
@@ -229,7 +229,7 @@ def _keys(kind: Any) -> dict[str, tuple[str, Any]]:
     """Returns the key and the type of each field; nothing where it is no record."""
     if is_dataclass(kind):
         hints = get_type_hints(kind)
-        return {each.name: (_key(each), hints[each.name]) for each in fields(kind)}
+        return {member.name: (_key(member), hints[member.name]) for member in fields(kind)}
     if hasattr(kind, "_fields"):
         return {name: (name, hint) for name, hint in get_type_hints(kind).items()}
     return {}

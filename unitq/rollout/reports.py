@@ -46,7 +46,7 @@ def prune(
     """
     kept = reports(place, _ignore)
     known = read_all(place, _ignore)
-    history_entries = history.entries(known, [each.verdict for each in kept], None, revision.id)
+    history_entries = history.entries(known, [report.verdict for report in kept], None, revision.id)
     stay = history.to_keep(
         history_entries,
         revision,

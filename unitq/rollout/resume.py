@@ -95,7 +95,7 @@ def give_up(scope: Scope) -> Story:
 def _pace_of(story: Story) -> Share | None:
     """Returns --max-unavailable of the command that began the rollout."""
     text = story.max_unavailable
-    return Share(int(text.removesuffix("%")), text.endswith("%")) if text else None
+    return Share.parse(text) if text else None
 
 
 def _target(scope: Scope, story: Story, before: Revision) -> Revision:

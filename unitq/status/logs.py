@@ -10,7 +10,7 @@ from unitq.context import chosen
 from unitq.errors import NotPermittedError
 from unitq.model import names
 from unitq.revisions import state
-from unitq.systemd import journal, journal_rights
+from unitq.systemd import journal
 from unitq.units import dropins, unit_files
 from unitq.units.dropin_files import DropIns
 
@@ -67,7 +67,7 @@ def logs(
     if targets:
         named = chosen(revision, targets, known)
         units = [names.unit(revision.app, instance) for instance in sorted(named)]
-    if not scope.user and journal_rights.hidden():
+    if not scope.user and journal.hidden():
         raise NotPermittedError(
             "the journal may be read by root and members of the group systemd-journal only",
             hint=f"`sudo usermod --append --groups systemd-journal {state.whoami()}`, then log in "

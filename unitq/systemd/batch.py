@@ -35,7 +35,7 @@ def numbers(
     """
     lib = _library()
     bus = _open(lib, addresses, user=user)
-    found: dict[int, int] = {}
+    values: dict[int, int] = {}
     answered: list[int] = []
 
     def note(message: int, index: int | None, error: int) -> int:  # noqa: ARG001
@@ -45,7 +45,7 @@ def numbers(
             and lib.sd_bus_message_enter_container(message, b"v", b"u") > 0
             and lib.sd_bus_message_read_basic(message, b"u", byref(value)) > 0
         ):
-            found[index or 0] = value.value
+            values[index or 0] = value.value
         answered.append(index or 0)
         return 1
 
@@ -61,7 +61,7 @@ def numbers(
         lib.sd_bus_close(bus)
         lib.sd_bus_unref(bus)
     units = list(paths)
-    return {units[index]: value for index, value in found.items()}
+    return {units[index]: value for index, value in values.items()}
 
 
 def _ask(

@@ -29,7 +29,9 @@ def connect(*, user: bool) -> tuple[Any, bool]:
             os.environ.pop(name, None)
     if user:
         # Also for the bus, where the manager's own socket is not to be had.
-        os.environ.update({k: v for k, v in programs.places().items() if k == "XDG_RUNTIME_DIR"})
+        os.environ.update(
+            {k: v for k, v in programs.own_places().items() if k == "XDG_RUNTIME_DIR"}
+        )
     problem: Exception | None = None
     for socket in private_sockets(user=user):
         if not os.access(socket, os.W_OK):
@@ -63,7 +65,7 @@ def import_pystemd() -> None:
 def private_sockets(*, user: bool) -> Iterator[str]:
     """The sockets of a manager itself, where there is no bus between."""
     if user:
-        runtime = programs.places().get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+        runtime = programs.own_places().get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
         yield f"{runtime}/systemd/private"
     else:
         yield "/run/systemd/private"

@@ -36,7 +36,7 @@ def dotenv(text: str) -> dict[str, str]:
     No escapes, no `${NAME}`, no value over several lines. Other than in systemd's files, there may
     be `export` before a name and a comment behind a value.
     """
-    return {found[1]: found[2] or found[3] or found[4] or "" for found in _DOTENV.finditer(text)}
+    return {match[1]: match[2] or match[3] or match[4] or "" for match in _DOTENV.finditer(text)}
 
 
 _ENDS = "\n\r"
@@ -67,7 +67,9 @@ class Statement:
 
 def assignments(text: str) -> dict[str, str]:
     """What systemd reads from an EnvironmentFile=: names and values; the last of a name counts."""
-    return {each.name: each.value or "" for each in statements(text) if each.taken}
+    return {
+        statement.name: statement.value or "" for statement in statements(text) if statement.taken
+    }
 
 
 def undecodable(statement: Statement) -> bool:
@@ -93,9 +95,9 @@ def statements(text: str, *, joins_comments: bool = False) -> list[Statement]:
 
     It is not a shell's syntax: a quote in the middle of a value is an ordinary character, and
     the rules follow systemd's own parser (src/basic/env-file.c), state by state. `joins_comments`:
-    as before systemd 254, where a comment goes on behind a backslash at the end of its line.
+    as before systemd 254, where a backslash at the end of a comment joins the next line to it.
     """
-    found: list[Statement] = []
+    complete: list[Statement] = []
     state, line, now = "before", 1, Statement(0)
     # Characters, as a long value takes too long to be put together one by one.
     name: list[str] = []
@@ -104,12 +106,12 @@ def statements(text: str, *, joins_comments: bool = False) -> list[Statement]:
     behind: list[str] = []
     firm = 0  # so much of the value stays: blanks after it at the end of the line do not count
 
-    def done(state: str) -> None:
+    def finish(state: str) -> None:
         now.name, now.last_line = "".join(name).rstrip(_BLANK), line
         if state != "name":
             now.value = "".join(value[:firm]) + "".join(value[firm:]).rstrip(_BLANK)
         now.after_quotes, now.bare = "".join(behind).strip(_BLANK), "".join(bare)
-        found.append(now)
+        complete.append(now)
 
     for index, character in enumerate(text):
         ends = character in _ENDS
@@ -130,7 +132,7 @@ def statements(text: str, *, joins_comments: bool = False) -> list[Statement]:
             state = "before" if ends and not joins_comments else "comment"
         elif state == "name":
             if ends:
-                done(state)
+                finish(state)
                 state = "before"
             elif character == "=":
                 state = "value begins"
@@ -138,7 +140,7 @@ def statements(text: str, *, joins_comments: bool = False) -> list[Statement]:
                 name.append(character)
         elif state == "value begins":
             if ends:
-                done(state)
+                finish(state)
                 state = "before"
             elif character in "'\"":
                 state = character
@@ -152,7 +154,7 @@ def statements(text: str, *, joins_comments: bool = False) -> list[Statement]:
                 now.comment |= character == "#" and text[index - 1] in _BLANK
         elif state == "value":
             if ends:
-                done(state)
+                finish(state)
                 state = "before"
             elif character == "\\":
                 state, firm = "escaped", len(value)
@@ -196,5 +198,5 @@ def statements(text: str, *, joins_comments: bool = False) -> list[Statement]:
             line += 1
     if state not in ("before", "comment", "comment, escaped"):
         now.closed = state not in ("'", '"', '\\"')
-        done(state)
-    return found
+        finish(state)
+    return complete

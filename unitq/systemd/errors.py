@@ -63,23 +63,23 @@ def failure(
     about = " ".join(
         value.decode(errors="replace") for value in values[:1] if isinstance(value, bytes)
     )
-    told = f"systemd: {what} {about}".rstrip()
+    call = f"systemd: {what} {about}".rstrip()
     # The bus itself is there still where systemd has left it: it then answers in its place.
     if number in GONE or (kind == "DBusNoReplyError" and "disconnected" in message):
-        return BusLostError(f"{told}: the connection broke")
+        return BusLostError(f"{call}: the connection broke")
     if number in (errno.EACCES, errno.EPERM) or "Authorization" in kind or "AccessDenied" in kind:
         return NotPermittedError(
             f"not permitted to {_WORDS.get(what, what)} {about}".rstrip(),
             hint="run it as root (sudo), or with --user for your own units",
         )
     if "NoSuchUnit" in kind or "no such unit" in message.lower() or "not loaded" in message:
-        return NoMatchError(f"{told}: {message}")
+        return NoMatchError(f"{call}: {message}")
     if number == errno.ETIMEDOUT:
         return SystemdError(
-            f"{told}: no answer within {os.environ.get(TIMEOUT)}",
+            f"{call}: no answer within {os.environ.get(TIMEOUT)}",
             hint=f"set {TIMEOUT} to a longer time span",
         )
     if "UnitMasked" in kind or "is masked" in message:
         # In the message, as a report has no hints.
         return SystemdError(f"{about} is masked: `systemctl {'--user ' * user}unmask {about}`")
-    return SystemdError(f"{told}: {message} ({kind})")
+    return SystemdError(f"{call}: {message} ({kind})")

@@ -19,6 +19,7 @@ from unitq.systemd.journal_event import Event, Kind, Print
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 # systemd's catalog: "A process of the unit has terminated" (sd-messages.h).
 _PROCESS_EXIT = "98e322203f7a4ed290d09fe03c09fe15"
@@ -76,17 +77,17 @@ def output_by_invocation(
 
     From a time on (seconds since 1970), or so many of their last lines, all together. `ended`: also
     what they wrote a moment ago. Raises UnitqError where the journal does not answer within some
-    seconds: whoever waits for this waits with a rollout.
+    seconds: a rollout waits for this.
     """
     patience = _PATIENCE if ended else _PATIENCE_AT_WORK
     if ended:
         _sync(patience, user=user)
     part = [f"--since=@{since:.6f}"] if since else [f"--lines={lines}"]
     fields = f"--output-fields=MESSAGE,_SYSTEMD_INVOCATION_ID,_TRANSPORT,{_ABOUT}"
-    matches = [f"_SYSTEMD_INVOCATION_ID={each}" for each in invocations]
+    matches = [f"_SYSTEMD_INVOCATION_ID={invocation}" for invocation in invocations]
     matches += ["+", "_TRANSPORT=driver", f"MESSAGE_ID={_SUPPRESSED}"]
-    matches += [f"{_ABOUT}={each}" for each in invocations]
-    found: dict[str, list[Print]] = {each: [] for each in invocations}
+    matches += [f"{_ABOUT}={invocation}" for invocation in invocations]
+    prints: dict[str, list[Print]] = {invocation: [] for invocation in invocations}
     command = [*(["--user"] if user else []), "--quiet", "--no-pager", *_everywhere(user=user)]
     command += ["--output=json", fields, *part, *matches]
     try:
@@ -96,17 +97,17 @@ def output_by_invocation(
     except subprocess.TimeoutExpired as error:
         raise UnitqError(f"the journal did not answer within {patience:g} s") from error
     if done.returncode != 0 and done.stderr:
-        said = done.stderr.decode(errors="replace").splitlines()[0]
-        raise UnitqError(f"the journal cannot be read: {said}")
+        complaint = done.stderr.decode(errors="replace").splitlines()[0]
+        raise UnitqError(f"the journal cannot be read: {complaint}")
     for line in done.stdout.splitlines():
         entry = json.loads(line)
         # What is too long for JSON has no text, and counts as a line.
         at = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
         if entry.get("_TRANSPORT") == "driver":
-            found[entry[_ABOUT]].append(Print(at, "", gap=True))
+            prints[entry[_ABOUT]].append(Print(at, "", gap=True))
         else:
-            found[entry["_SYSTEMD_INVOCATION_ID"]].append(Print(at, _text(entry.get("MESSAGE"))))
-    return found
+            prints[entry["_SYSTEMD_INVOCATION_ID"]].append(Print(at, _text(entry.get("MESSAGE"))))
+    return prints
 
 
 # "Messages from a service have been suppressed" (sd-messages.h), which journald says of a process;
@@ -117,18 +118,18 @@ _ABOUT = "OBJECT_SYSTEMD_INVOCATION_ID"
 
 def entry(line: bytes) -> Entry:
     """What a line of `journalctl --output=json --all` says."""
-    found = json.loads(line)
+    fields = json.loads(line)
     # As journalctl's own short format: when it was said where that is known, and by whom.
-    when = _text(found.get("_SOURCE_REALTIME_TIMESTAMP")) or found["__REALTIME_TIMESTAMP"]
-    priority = _text(found.get("PRIORITY"))
+    when = _text(fields.get("_SOURCE_REALTIME_TIMESTAMP")) or fields["__REALTIME_TIMESTAMP"]
+    priority = _text(fields.get("PRIORITY"))
     return Entry(
         int(when) / 1e6,
-        _text(found.get("_BOOT_ID")),
-        _text(found.get("_HOSTNAME")),
-        _text(found.get("SYSLOG_IDENTIFIER")) or _text(found.get("_COMM")) or "unknown",
-        _text(found.get("_PID")) or _text(found.get("SYSLOG_PID")),
+        _text(fields.get("_BOOT_ID")),
+        _text(fields.get("_HOSTNAME")),
+        _text(fields.get("SYSLOG_IDENTIFIER")) or _text(fields.get("_COMM")) or "unknown",
+        _text(fields.get("_PID")) or _text(fields.get("SYSLOG_PID")),
         int(priority) if priority in set("01234567") else _INFO,
-        _text(found.get("MESSAGE")),
+        _text(fields.get("MESSAGE")),
     )
 
 
@@ -159,7 +160,7 @@ def ending(invocation: str, since: float = 0.0, *, user: bool) -> Ending:
     Only by what systemd said after `since` (seconds on CLOCK_MONOTONIC): with RestartMode=direct a
     start has several ends (systemd.service(5)).
     """
-    found = Ending(End.UNKNOWN, "nobody saw how it ended")
+    ending = Ending(End.UNKNOWN, "nobody saw how it ended")
     for entry in _of_systemd(invocation, since, user=user):
         message = _text(entry.get("MESSAGE"))
         if entry.get("UNIT_RESULT") == "timeout" or "'stop-sigterm' timed out" in message:
@@ -167,18 +168,18 @@ def ending(invocation: str, since: float = 0.0, *, user: bool) -> Ending:
         if entry.get("MESSAGE_ID") == _PROCESS_EXIT and entry.get("COMMAND") == "ExecStart":
             status = _text(entry.get("EXIT_STATUS"))
             if entry.get("EXIT_CODE") == "exited":
-                found = Ending(End.DIED, f"exited with status {status}")
+                ending = Ending(End.DIED, f"exited with status {status}")
             else:
                 name = signals.name(int(status)) if status.isdigit() else f"SIG{status}"
                 end = End.KILLED if name == "SIGKILL" else End.DIED
-                found = Ending(end, f"died of {name}")
-        elif found.end is End.UNKNOWN and (
+                ending = Ending(end, f"died of {name}")
+        elif ending.end is End.UNKNOWN and (
             "Deactivated successfully" in message or entry.get("MESSAGE_ID") == _STOPPED
         ):
             # systemd says nothing of a main process that exits 0, only that the unit is down; a
             # user's manager keeps the first of these to itself (unit_log_success in its source).
-            found = Ending(End.DRAINED)
-    return found
+            ending = Ending(End.DRAINED)
+    return ending
 
 
 # "A process of this unit has been killed by the OOM killer", and by systemd-oomd.
@@ -192,8 +193,8 @@ def out_of_memory(invocations: Sequence[str], *, user: bool) -> frozenset[str]:
     about = "USER_INVOCATION_ID" if user else "INVOCATION_ID"
     matches = [
         *_manager(user=user),
-        *(f"MESSAGE_ID={each}" for each in _OUT_OF_MEMORY),
-        *(f"{about}={each}" for each in invocations),
+        *(f"MESSAGE_ID={value}" for value in _OUT_OF_MEMORY),
+        *(f"{about}={value}" for value in invocations),
     ]
     shown = _journalctl(["--output=json", f"--output-fields={about}", *matches], user=user)
     return frozenset(json.loads(line).get(about, "") for line in shown.splitlines())
@@ -210,12 +211,12 @@ def kernel_messages(seconds: float) -> tuple[str, ...]:
 def sigkills(invocation: str, since: float, *, user: bool) -> list[tuple[str, str]]:
     """PID and name of each process that systemd sent SIGKILL since then (CLOCK_MONOTONIC)."""
     messages = (_text(e.get("MESSAGE")) for e in _of_systemd(invocation, since, user=user))
-    found = (_KILLING.search(message) for message in messages)
-    return list(dict.fromkeys((match[1], match[2]) for match in found if match))
+    matches = (_KILLING.search(message) for message in messages)
+    return list(dict.fromkeys((match[1], match[2]) for match in matches if match))
 
 
 def _of_systemd(invocation: str, since: float, *, user: bool) -> Iterator[dict[str, object]]:
-    """What the manager itself said of that start after `since`; whatever else claims to be it."""
+    """What the manager itself said of that start after `since`, and nobody in its name."""
     about = "USER_INVOCATION_ID" if user else "INVOCATION_ID"
     matches = [f"{about}={invocation}", *_manager(user=user)]
     for line in _journalctl(["--output=json", *matches], user=user).splitlines():
@@ -254,8 +255,8 @@ def lives(units: Sequence[str], *, user: bool) -> dict[str, list[Event]]:
     fields = f"--output-fields=MESSAGE_ID,EXIT_CODE,EXIT_STATUS,COMMAND,UNIT_RESULT,{about}"
     options = ["--quiet", "--no-pager", "--boot", "--output=json", fields, f"--lines={lines}"]
     options += [*(["--user"] if user else []), *_manager(user=user)]
-    options += [f"MESSAGE_ID={each}" for each in _LIVES]
-    found: dict[str, list[Event]] = {unit: [] for unit in units}
+    options += [f"MESSAGE_ID={identity}" for identity in _LIVES]
+    events: dict[str, list[Event]] = {unit: [] for unit in units}
     running = []
     try:
         for group in groups:
@@ -265,7 +266,7 @@ def lives(units: Sequence[str], *, user: bool) -> dict[str, list[Event]]:
             shown, _ = process.communicate(timeout=_PATIENCE)
             for line in shown.splitlines():
                 entry = json.loads(line)
-                found[entry[about]].append(_event(entry))
+                events[entry[about]].append(_event(entry))
     except (OSError, subprocess.TimeoutExpired):
         return {unit: [] for unit in units}
     finally:
@@ -273,7 +274,7 @@ def lives(units: Sequence[str], *, user: bool) -> dict[str, list[Event]]:
             if process.poll() is None:
                 process.kill()
                 process.communicate()
-    return found
+    return events
 
 
 def _event(entry: dict[str, object]) -> Event:
@@ -297,7 +298,7 @@ def stop_orders(invocations: Sequence[str], *, user: bool) -> frozenset[str]:
     about = _about(user=user)
     # systemd restarts what crashed by a unit job too, whose first half is a stop.
     matches = [f"MESSAGE_ID={_STOPPED}", "JOB_TYPE=stop", _account(user=user)]
-    matches += [f"{about}={each}" for each in invocations]
+    matches += [f"{about}={invocation}" for invocation in invocations]
     shown = _journalctl(["--output=json", f"--output-fields={about}", *matches], user=user)
     return frozenset(json.loads(line).get(about, "") for line in shown.splitlines())
 
@@ -314,8 +315,8 @@ def unit_output(unit: str, size: int, *, user: bool) -> bytes:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnitqError(f"no journal: {error}") from error
     if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip()
-        raise UnitqError(f"journalctl ended with {done.returncode}: {said}")
+        complaint = done.stderr.decode(errors="replace").strip()
+        raise UnitqError(f"journalctl ended with {done.returncode}: {complaint}")
     return done.stdout[len(done.stdout) - size :] if size < len(done.stdout) else done.stdout
 
 
@@ -426,15 +427,36 @@ def _everywhere(*, user: bool) -> list[str]:
     return []
 
 
+def hidden(folders: Sequence[str | Path] = _JOURNALS) -> bool:
+    """Whether there is a journal of the system, and none of its files may be read."""
+    exists = False
+    for folder in folders:
+        try:
+            machines = os.listdir(folder)
+        except FileNotFoundError:
+            continue
+        except PermissionError:
+            exists = True
+            continue
+        for machine in machines:
+            journal = f"{folder}/{machine}/system.journal"
+            if os.access(journal, os.R_OK):
+                return False
+            exists = (
+                exists or not os.access(f"{folder}/{machine}", os.X_OK) or os.path.exists(journal)
+            )
+    return exists
+
+
 def _sync(seconds: float, *, user: bool) -> None:
     """What was logged a moment ago may still be on its way to the journal."""
     if user or os.getuid() != 0:
         return
     spaces: list[list[str]] = [[]]
     with suppress(OSError):
-        found = (name.partition(".") for name in os.listdir(_SOCKETS))
+        names = (name.partition(".") for name in os.listdir(_SOCKETS))
         spaces += [
-            [f"--namespace={space}"] for head, _, space in found if head == "journal" and space
+            [f"--namespace={space}"] for head, _, space in names if head == "journal" and space
         ]
     # Where it is not to be had, what is there is read.
     for space in spaces:

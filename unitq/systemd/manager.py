@@ -6,7 +6,7 @@ import os
 import re
 import select
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
 from unitq.errors import NoMatchError, SystemdError
 from unitq.linux import changes
@@ -56,7 +56,7 @@ _KINDS: dict[str, tuple[bytes, bytes]] = {
 
 # What `Changed` tells of. The dozens of other properties are left where they are: a restart alone
 # takes 18 signals.
-_TOLD = {
+_CHANGES = {
     name.encode(): name
     for name in (
         "ActiveState",
@@ -86,6 +86,40 @@ _RECONNECT_INTERRUPTED = 5.0
 _SPECIAL = re.compile(rb"^[0-9]|[^A-Za-z0-9]")
 
 
+class Properties(TypedDict, total=False):
+    """Properties of a unit, by systemd's own names (org.freedesktop.systemd1(5)): those asked for.
+
+    Times are microseconds since 1970 or since the boot, but for the one that says otherwise.
+    """
+
+    InvocationID: str  # hexadecimal
+    ActiveEnterTimestampMonotonic: float  # seconds
+    StateChangeTimestamp: int
+    StateChangeTimestampMonotonic: int
+    FragmentPath: str
+    Id: str
+    LoadState: str
+    ActiveState: str
+    SubState: str
+    UnitFileState: str
+    After: list[str]
+    JobTimeoutUSec: int
+    NeedDaemonReload: bool
+    MainPID: int
+    NRestarts: int
+    Restart: str
+    Result: str
+    ExecMainCode: int  # CLD_EXITED …, waitid(2)
+    ExecMainStatus: int
+    ExecMainExitTimestamp: int
+    KillMode: str
+    KillSignal: int
+    TimeoutStopUSec: int
+    ControlGroup: str
+    User: str
+    MemoryCurrent: int
+
+
 class UnitStatus(NamedTuple):
     """One row of ListUnits."""
 
@@ -97,10 +131,10 @@ class UnitStatus(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """PropertiesChanged of a unit: those of its properties that _TOLD names."""
+    """PropertiesChanged of a unit: those of its properties that _CHANGES names."""
 
     unit: str
-    properties: dict[str, Any]
+    properties: Properties
 
 
 class JobDone(NamedTuple):
@@ -221,21 +255,21 @@ class Systemd:
     def search_path(self) -> str | None:
         """The PATH that services get where they set none (org.freedesktop.systemd1(5))."""
         block = self._property(_OBJECT, _MANAGER, b"Environment", b"as")
-        texts = (str(_text(each)) for each in block)
+        texts = (str(_text(entry)) for entry in block)
         return next((t.removeprefix("PATH=") for t in texts if t.startswith("PATH=")), None)
 
     def stopping(self) -> bool:
         """Whether it stops everything: the machine, or the user's manager, goes down."""
         return bool(self._property(_OBJECT, _MANAGER, b"SystemState", b"s") == b"stopping")
 
-    def properties(self, unit: str, *wanted: str) -> dict[str, Any]:
+    def properties(self, unit: str, *wanted: str) -> Properties:
         """Some properties of a unit, a call each: 50 µs, where all of them at once take 1.6 ms."""
         path = _UNIT_PATH + _escape(unit)
-        found = {}
+        values: dict[str, Any] = {}
         for name in wanted:
             interface, kind = _KINDS[name]
-            found[name] = _value(name, self._property(path, interface, name.encode(), kind))
-        return found
+            values[name] = _value(name, self._property(path, interface, name.encode(), kind))
+        return cast("Properties", values)
 
     def restarts(self, units: Sequence[str]) -> dict[str, int]:
         """NRestarts of each unit. Units that do not answer are left out."""
@@ -273,11 +307,11 @@ class Systemd:
             self._process()
             left = None if end is None else end - monotonic()
             if self._pending or (left is not None and left <= 0):
-                return self._taken()
+                return self._take_pending()
             watched = [self._descriptor(), *([] if wake is None else [wake])]
             readable, _, _ = select.select(watched, [], [], left)
             if wake in readable:
-                return self._taken()
+                return self._take_pending()
 
     def _descriptor(self) -> int:
         # sd_bus_process(3) takes the end of a connection for an event like any other: it closes
@@ -362,7 +396,7 @@ class Systemd:
 
         # Plain functions: pystemd sets an attribute on them, which a method does not take. They
         # only note: an exception in here would surface as SystemError.
-        def changed(message: Any, error: Any = None, userdata: Any = None) -> None:  # noqa: ARG001
+        def on_change(message: Any, error: Any = None, userdata: Any = None) -> None:  # noqa: ARG001
             # Of every object on the bus: what is not ours is skipped before it is parsed.
             if (unit := paths.get(message.get_path())) and not foreign(message):
                 message.process_reply(False)
@@ -383,7 +417,7 @@ class Systemd:
                 else:
                     pending.append(Changed(unit, properties))
 
-        def removed(message: Any, error: Any = None, userdata: Any = None) -> None:  # noqa: ARG001
+        def on_job_removed(message: Any, error: Any = None, userdata: Any = None) -> None:  # noqa: ARG001
             if foreign(message):
                 return
             message.process_reply(False)
@@ -391,16 +425,16 @@ class Systemd:
             pending.append(JobDone(unit.decode(), job.decode(), result.decode()))
 
         # pystemd holds bare pointers; without these references the next signal crashes.
-        self._callbacks = (changed, removed)
+        self._callbacks = (on_change, on_job_removed)
         self._call(b"Subscribe", tolerate="AlreadySubscribed")
         sender = _SERVICE if known else None
-        self._bus.match_signal(sender, None, _PROPERTIES, b"PropertiesChanged", changed)
-        self._bus.match_signal(sender, _OBJECT, _MANAGER, b"JobRemoved", removed)
+        self._bus.match_signal(sender, None, _PROPERTIES, b"PropertiesChanged", on_change)
+        self._bus.match_signal(sender, _OBJECT, _MANAGER, b"JobRemoved", on_job_removed)
 
-    def _taken(self) -> list[Event]:
-        taken = list(self._pending)
+    def _take_pending(self) -> list[Event]:
+        events = list(self._pending)
         self._pending.clear()
-        return taken
+        return events
 
     def _job(self, method: bytes, unit: str, mode: str) -> str:
         changes.note()
@@ -456,12 +490,9 @@ class Systemd:
             self.reconnect()
 
 
-def _plain(changes: dict[bytes, Any]) -> dict[str, Any]:
-    found = {}
-    for told, name in _TOLD.items():
-        if told in changes:
-            found[name] = _value(name, changes[told])
-    return found
+def _plain(changes: dict[bytes, Any]) -> Properties:
+    values = {name: _value(name, changes[key]) for key, name in _CHANGES.items() if key in changes}
+    return cast("Properties", values)
 
 
 def _value(name: str, value: Any) -> Any:
@@ -474,10 +505,10 @@ def _value(name: str, value: Any) -> Any:
 
 def _text(value: Any) -> Any:
     if isinstance(value, list):
-        return [_text(each) for each in value]
+        return [_text(item) for item in value]
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def _escape(unit: str) -> bytes:
     # sd_bus_path_encode(3): everything but letters and digits as _XX; a leading digit as well.
-    return _SPECIAL.sub(lambda found: b"_%02x" % found[0][0], unit.encode())
+    return _SPECIAL.sub(lambda match: b"_%02x" % match[0][0], unit.encode())

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from unitq.errors import UnitqError
 from unitq.linux import peer
-from unitq.linux.own_address import own_addresses
 from unitq.linux.proc import control_group
 from unitq.units.ordering import BROKERS, unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from unitq.systemd.manager import Properties
     from unitq.units.ordering import Address
 
 # What starts an app at boot waits for its workers: they cannot wait for what comes after that.
@@ -24,7 +24,7 @@ _ENABLED = ("enabled", "enabled-runtime", "generated")
 class Manager(Protocol):
     """What is asked of systemd."""
 
-    def properties(self, unit: str, *wanted: str) -> dict[str, Any]:
+    def properties(self, unit: str, *wanted: str) -> Properties:
         """Returns properties of a unit. Raises UnitqError."""
 
 
@@ -54,7 +54,7 @@ def services_of(addresses: Iterable[Address], around: Surroundings) -> tuple[Ser
             if not inodes and not os.path.exists(address.path):
                 continue
         else:
-            own = own_addresses(address.host)
+            own = peer.own_addresses(address.host)
             if not own:
                 continue
             inodes = peer.port_inodes(address.port, own)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unitq import shipped
 from unitq.errors import ConfigError
-from unitq.linux import obeyed, text_file
+from unitq.linux import text_file
 from unitq.units.render import TEMPLATES
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def texts(config_dir: PurePosixPath) -> dict[str, str]:
         own = Path(config_dir) / "units" / name
         theirs = os.path.exists(own)
         path = own if theirs else _ours() / name
-        read = obeyed.text if theirs else text_file.text
+        read = text_file.trusted_text if theirs else text_file.text
         try:
             templates[name] = read(path, _FILE_MAX, "unit template")
         except OSError as error:

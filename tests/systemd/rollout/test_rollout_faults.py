@@ -457,7 +457,7 @@ def test_ctrl_c_while_a_canary_soaks(system_site: Site, times: int) -> None:
     if times == 2:
         deploy.signal(signal.SIGINT)
     done = deploy.wait()
-    assert time.monotonic() - told < 2
+    assert time.monotonic() - told < 3.5  # the soak takes 4 s
     assert done.code in ((10,) if times == 1 else (10, 130)), done
     assert "3 not touched" in done.stderr
     canary = site.pids("sms")["sms@1"]

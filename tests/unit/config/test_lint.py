@@ -7,7 +7,7 @@ import pytest
 from tests.harness.build import app
 from unitq.cmdline.invocation import inline_script
 from unitq.config.lint import lint_app
-from unitq.model.finding import Finding, Level, Seen
+from unitq.model.finding import Finding, Level, WorkerFacts
 
 
 def worker(command: str, *keys: str) -> str:
@@ -170,7 +170,7 @@ command = "/usr/bin/php /srv/shop/current/artisan x"
 stop_timeout = "1min"
 probe = { command = "/srv/shop/current/bin/probe" }
 """
-    for seen, names in (({}, ["moving-path"] * 2), ({"w": Seen(in_place=True)}, [])):
+    for seen, names in (({}, ["moving-path"] * 2), ({"w": WorkerFacts(in_place=True)}, [])):
         assert [each.name for each in lint_app(app(lines), None, seen)] == names
 
 

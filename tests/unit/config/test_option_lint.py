@@ -9,7 +9,7 @@ import pytest
 from tests.harness.build import PRESETS, app
 from unitq.config.lint import lint_app, remove_allowed
 from unitq.config.option_lint import option_values, settings_files
-from unitq.model.finding import Certainty, Finding, Level, Seen
+from unitq.model.finding import Certainty, Finding, Level, WorkerFacts
 
 E, W, N = Level.ERROR, Level.WARNING, Level.NOTE
 TWO = "instances = 2"
@@ -35,7 +35,7 @@ def worker_table(one: Row) -> str:
 
 
 def findings(one: Row) -> list[Finding]:
-    return lint_app(app(worker_table(one)), PRESETS, {"w": Seen(dict(one.heads))})
+    return lint_app(app(worker_table(one)), PRESETS, {"w": WorkerFacts(dict(one.heads))})
 
 
 NAMES = {check.name for preset in PRESETS.values() for check in preset.checks}
@@ -398,7 +398,7 @@ def test_a_limit_of_the_frameworks_own_is_read_where_it_is_set(
     assert set(settings) <= set(settings_files(worker, PRESETS[preset], {}))
     lines = f"[workers.w]\npreset = \"{preset}\"\ncommand = '''{command}'''"
     lines += '\nstop_timeout = "30s"' if preset == "sidekiq" else ""
-    found = lint_app(app(lines), PRESETS, {"w": Seen(settings=settings)})
+    found = lint_app(app(lines), PRESETS, {"w": WorkerFacts(settings=settings)})
     if preset == "celery":
         lines += '\nstop_timeout = "10min"'
     (limit,) = (each for each in found if each.name == "time-limit")
@@ -409,7 +409,7 @@ def test_a_limit_of_the_frameworks_own_is_read_where_it_is_set(
 def test_the_command_line_goes_before_the_file_and_the_file_before_the_default() -> None:
     settings = {"config/sidekiq.yml": ":timeout: 120\n"}
     lines = '[workers.w]\npreset = "sidekiq"\nstop_timeout = "35s"\ncommand = "sidekiq{}"'
-    seen = {"w": Seen(settings=settings)}
+    seen = {"w": WorkerFacts(settings=settings)}
     assert not [f for f in lint_app(app(lines.format(" -t 25")), PRESETS, seen) if f.name]
-    seen = {"w": Seen(settings={"config/sidekiq.yml": ":timeout: <%= 5 %>\n"})}
+    seen = {"w": WorkerFacts(settings={"config/sidekiq.yml": ":timeout: <%= 5 %>\n"})}
     assert not [f for f in lint_app(app(lines.format("")), PRESETS, seen) if f.name]

@@ -6,7 +6,7 @@ import pytest
 
 from tests.harness.build import HEAD, PRESETS, app
 from unitq.config.lint import lint_app
-from unitq.model.finding import Finding, Level, Seen
+from unitq.model.finding import Finding, Level, WorkerFacts
 
 
 def findings(
@@ -17,7 +17,7 @@ def findings(
     variables: dict[str, str] | None = None,
 ) -> list[Finding]:
     text = "\n".join(["[workers.w]", f"command = '''{command}'''", *lines])
-    seen = {"w": Seen(heads or {}, variables or {})}
+    seen = {"w": WorkerFacts(heads or {}, variables or {})}
     return lint_app(app(text, head), PRESETS, seen)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.harness.build import PRESETS, app
 from unitq.config.lint import lint_app
-from unitq.model.finding import Finding, Level, Seen
+from unitq.model.finding import Finding, Level, WorkerFacts
 
 CONTROL, MIXED = 'kill_mode = "control-group"', 'kill_mode = "mixed"'
 QUIT, TERM = 'stop_signal = "SIGQUIT"', 'stop_signal = "SIGTERM"'
@@ -18,7 +18,7 @@ def findings(command: str, *lines: str, heads: dict[str, str] | None = None) -> 
     text = "\n".join(
         ["[workers.w]", f"command = '''{command}'''", 'stop_timeout = "10min"', *lines]
     )
-    found = lint_app(app(text), PRESETS, {"w": Seen(heads or {})})
+    found = lint_app(app(text), PRESETS, {"w": WorkerFacts(heads or {})})
     return [each for each in found if each.name in OURS]
 
 

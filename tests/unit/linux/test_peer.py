@@ -8,8 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from unitq.linux import peer
-from unitq.linux.proc import numbers
-from unitq.linux.process import alive, ancestry, same
+from unitq.linux.proc import alive, ancestry, numbers, same
 
 
 def sign(uid: int, mark: int) -> peer.Sign:

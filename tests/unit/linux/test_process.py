@@ -13,7 +13,7 @@ import pytest
 
 from unitq.instances.signals import recipients_of, send
 from unitq.linux import pidfd
-from unitq.linux.process import alive, process, same
+from unitq.linux.proc import alive, process, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

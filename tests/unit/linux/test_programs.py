@@ -101,9 +101,9 @@ def test_anothers_home_is_not_roots(monkeypatch: pytest.MonkeyPatch) -> None:
         Path(folder).chmod(0o755)
         monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
         monkeypatch.setenv("HOME", f"{folder}/not/there/yet")
-        assert programs.places()["HOME"] == f"{folder}/not/there/yet"
+        assert programs.own_places()["HOME"] == f"{folder}/not/there/yet"
         assert programs.environment()["HOME"] == f"{folder}/not/there/yet"
         os.chown(folder, HIS.pw_uid, HIS.pw_gid)
         with pytest.raises(NotPermittedError, match="is not root's alone"):
-            programs.places()
+            programs.own_places()
         assert programs.environment()["HOME"] == pwd.getpwuid(0).pw_dir

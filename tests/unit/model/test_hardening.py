@@ -15,7 +15,7 @@ from unitq.config.parse import parse
 from unitq.config.starter import starter
 from unitq.errors import ConfigError
 from unitq.model.finding import Level
-from unitq.model.hardening import LINES, Hardening, sandbox, table
+from unitq.model.hardening import LINES, Hardening, Line, sandbox
 from unitq.units.render import Code, render
 from unitq.units.same_stop import alike
 
@@ -280,3 +280,29 @@ def test_a_new_file_is_hardened() -> None:
 def test_the_sandbox_says_what_it_left_out() -> None:
     found = sandbox(Hardening.STANDARD, user_scope=False, root=True, own={}, leave_out=["X"])
     assert found.left_out == ("CapabilityBoundingSet",)
+
+
+def table() -> str:
+    """The lines of both words, for docs/hardening.md."""
+    rows = [
+        "| line | keeps a worker from | can break | `--user` |",
+        "| --- | --- | --- | --- |",
+    ]
+    for words, title in (
+        ((Hardening.STANDARD, Hardening.STRICT), "**both words**"),
+        ((Hardening.STANDARD,), "**`standard`**"),
+        ((Hardening.STRICT,), "**`strict`**"),
+    ):
+        rows.append(f"| {title} | | | |")
+        rows += [
+            f"| `{line}`{_mark(line)} | {line.keeps} | {line.breaks} | "
+            f"{'yes' if line.by_user else ''} |"
+            for line in LINES
+            if line.words == words
+        ]
+    return "\n".join(rows) + "\n"
+
+
+def _mark(line: Line) -> str:
+    implies = line.no_new_privileges and line.directive != "NoNewPrivileges"
+    return " †" if implies else ""

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unitq.model.names import InstanceName
-from unitq.model.recycle import Recycle, Seen, due
+from unitq.model.recycle import Recycle, Usage, due
 from unitq.model.settings import Duration, Share
 
 HOUR = Duration("1h", 3600.0)
@@ -14,8 +14,8 @@ EXACT = Share(0, percent=True)
 M = 1 << 20
 
 
-def one(number: int, age: float, memory: int | None = 10 * M) -> Seen:
-    return Seen(InstanceName("sms", number), f"life {number}", age, memory)
+def one(number: int, age: float, memory: int | None = 10 * M) -> Usage:
+    return Usage(InstanceName("sms", number), f"life {number}", age, memory)
 
 
 def names(found: tuple[object, ...]) -> list[str]:
@@ -63,7 +63,7 @@ def test_what_was_started_together_is_not_due_together() -> None:
     st.floats(0, 100),
 )
 def test_nobody_is_due_who_is_below_what_jitter_allows(
-    seen: list[Seen], memory: int | None, jitter: int, least: float
+    seen: list[Usage], memory: int | None, jitter: int, least: float
 ) -> None:
     limits = Recycle(memory, HOUR, Share(jitter, percent=True))
     found = due(limits, seen, least)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from unitq.linux.process import alive
+from unitq.linux.proc import alive
 from unitq.orphans import process_table
 from unitq.orphans.evidence import AppProfile, WantedCode, WorkerProfile, find_orphans
 from unitq.orphans.find import may_be_one, programs_of, words_before

@@ -13,7 +13,7 @@ from unitq.config.apply_preset import below_scripts
 from unitq.config.parse import parse
 from unitq.errors import ConfigError, UnitqError
 from unitq.model.app import App, KillMode, Worker
-from unitq.model.finding import Seen
+from unitq.model.finding import WorkerFacts
 from unitq.presets import store
 from unitq.presets.file import parse as read
 from unitq.presets.model import Basis
@@ -630,7 +630,7 @@ def test_no_watchdog_waits_for_a_worker_below_a_shell(command: str, watched: boo
 )
 def test_nor_for_one_below_a_shells_script(line: str, head: str, watchdog: str) -> None:
     lines = f'preset = "sidekiq"\ncommand = "bin/w"\nkill_mode = "control-group"\n{line}'
-    seen = {"w": Seen({"bin/w": f"#!/bin/sh\n{head}\n"})}
+    seen = {"w": WorkerFacts({"bin/w": f"#!/bin/sh\n{head}\n"})}
     unit = text(below_scripts(app(f"[workers.w]\n{lines}"), seen))
     found = [each for each in unit.splitlines() if each.startswith("WatchdogSec=")]
     assert found == ([f"WatchdogSec={watchdog}"] if watchdog else [])

@@ -403,7 +403,7 @@ def test_safe_directory_makes_root_trust_nobody(
 
 
 def probe(
-    account: confined.Account | None, script: str, seconds: float = 20.0
+    account: confined.Rights | None, script: str, seconds: float = 20.0
 ) -> confined.ChildResult:
     def work() -> bytes:
         os.execve("/bin/sh", ["sh", "-c", script], {"PATH": "/usr/bin:/bin"})
@@ -416,7 +416,7 @@ def probe(
 
 
 FIELD = "while read k v; do [ $k = {}: ] && echo $v; done < /proc/self/status"
-ACCOUNT = confined.Account(DEPLOY.pw_uid, DEPLOY.pw_gid)
+ACCOUNT = confined.Rights(DEPLOY.pw_uid, DEPLOY.pw_gid)
 
 
 def test_the_child_has_no_terminal_no_rights_and_no_programs() -> None:

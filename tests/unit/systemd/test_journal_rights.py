@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from unitq.systemd.journal_rights import hidden
+from unitq.systemd.journal import hidden
 
 
 def test_no_journal_is_not_a_hidden_one(tmp_path: Path) -> None:

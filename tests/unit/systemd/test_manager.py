@@ -146,7 +146,7 @@ def test_two_signals_of_one_change_are_one_event(systemd: Systemd) -> None:
         Signal("b.service", service, []),  # it only invalidates
     ):
         changed(signal)
-    assert systemd._taken() == [
+    assert systemd._take_pending() == [
         manager.Changed("a.service", {"MainPID": 0, "ExecMainCode": 1, "ActiveState": "inactive"}),
         manager.Changed("a.service", {"ActiveState": "activating"}),
         manager.Changed("a.service", {"MainPID": 7}),

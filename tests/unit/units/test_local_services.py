@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from unitq.errors import NoMatchError
-from unitq.linux import own_address, peer
+from unitq.linux import peer
 from unitq.linux.proc import control_group
 from unitq.units import local_services
 from unitq.units.local_services import Surroundings, obstacle, services_of, unknown
@@ -19,6 +19,8 @@ from unitq.units.ordering import Address
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from unitq.systemd.manager import Properties
 
 TARGET = "unitq-shop.target"
 LOCAL = "127.0.0.1"
@@ -30,12 +32,12 @@ class Units:
     def __init__(self, **units: Mapping[str, Any]) -> None:
         self.units = {name.replace("_", "-") + ".service": told for name, told in units.items()}
 
-    def properties(self, unit: str, *wanted: str) -> dict[str, Any]:
+    def properties(self, unit: str, *wanted: str) -> Properties:
         if unit == "broken.service":
             raise NoMatchError(unit)
         there = {"LoadState": "loaded"} | dict(self.units.get(unit, {"LoadState": "not-found"}))
         rest = {"Id": unit, "ActiveState": "inactive", "UnitFileState": "", "After": []}
-        return {name: (rest | there)[name] for name in wanted}
+        return cast("Properties", {name: (rest | there)[name] for name in wanted})
 
 
 def around(manager: Units | None = None, **more: Any) -> Surroundings:
@@ -96,10 +98,10 @@ def test_a_unit_of_the_systems_is_none_for_a_users_manager(
 def test_another_machines_service_is_none_of_this_one() -> None:
     # TEST-NET-1, RFC 5737, and a name that there never is, RFC 6761.
     for host in ("192.0.2.1", "2001:db8::1", "redis.invalid"):
-        assert own_address.own_addresses(host) == ()
+        assert peer.own_addresses(host) == ()
         assert services_of([Address("redis", host, 6379, source="X")], around()) == ()
-    assert own_address.own_addresses("127.0.0.2") == ("127.0.0.2",)
-    assert own_address.own_addresses("localhost") == (LOCAL, "::1")
+    assert peer.own_addresses("127.0.0.2") == ("127.0.0.2",)
+    assert peer.own_addresses("localhost") == (LOCAL, "::1")
 
 
 def test_a_service_that_is_down_is_known_by_the_usual_names() -> None:

@@ -18,7 +18,7 @@ from unitq.rollout.plan import Change, PlannedChange, keep
 from unitq.rollout.progress import stop_line
 from unitq.rollout.workers import over, to_restart, to_start, to_stop
 from unitq.supervisor.ctl.fleet import look
-from unitq.supervisor.ctl.format import Code, State, error, said
+from unitq.supervisor.ctl.format import Code, State, error
 from unitq.supervisor.ctl.names import Process
 
 if TYPE_CHECKING:
@@ -68,11 +68,11 @@ class Teller(Notes):
             if (told[1] and not before[1]) or (
                 slot.phase is Phase.STOPPED and before[0] is not Phase.STOPPED and not told[1]
             ):
-                echo(said(name, "stopped"))
+                echo(f"{name}: stopped")
             if slot.phase is before[0]:
                 continue
             if slot.phase is Phase.HEALTHY:
-                echo(said(name, "started"))
+                echo(f"{name}: started")
             elif slot.phase is Phase.FAILED:
                 echo(error(name, "spawn error"))
                 self.code = Code.NOT_RUNNING
@@ -264,7 +264,7 @@ def _signalled(
         elif number is not None:
             if number:  # 0 only asks whether there is a process
                 fleet.systemd.kill(fleet.instances[process].unit, "main", number)
-            echo(said(name, "signalled"))
+            echo(f"{name}: signalled")
     return code
 
 

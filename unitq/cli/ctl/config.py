@@ -27,7 +27,6 @@ from unitq.supervisor.ctl.format import (
     by_group,
     changes,
     reread_lines,
-    said,
 )
 from unitq.supervisor.ctl.names import Names, Process, Wanted
 
@@ -137,8 +136,8 @@ def _deploy(one: Pending) -> Code:
             if change is not kind:
                 continue
             if kind is GroupChange.REMOVED:
-                echo(said(name, "stopped"))
-            echo(said(name, DONE[kind]))
+                echo(f"{name}: stopped")
+            echo(f"{name}: {DONE[kind]}")
     return Code.OK
 
 

@@ -14,11 +14,11 @@ from unitq.text import plural
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from unitq.supervisor.takeover.plan import Planned
+    from unitq.supervisor.takeover.plan import TakeoverPlan
     from unitq.supervisor.takeover.strategy import Move, Pair
 
 
-def nothing_to_do(planned: Planned) -> str:
+def nothing_to_do(planned: TakeoverPlan) -> str:
     """What is said where all was moved before."""
     count = sum(len(move.pairs) for move in planned.moves)
     return (
@@ -27,7 +27,7 @@ def nothing_to_do(planned: Planned) -> str:
     )
 
 
-def text(planned: Planned) -> list[str]:
+def text(planned: TakeoverPlan) -> list[str]:
     """Lines: what would happen, for people."""
     daemon = planned.supervisord
     count = sum(not pair.moved for move in planned.moves for pair in move.pairs)
@@ -67,7 +67,7 @@ def _both(every: Iterable[Pair]) -> int:
     return sum(pair.serving + (pair.state in UP) for pair in every)
 
 
-def _one(planned: Planned, move: Move, pair: Pair) -> str:
+def _one(planned: TakeoverPlan, move: Move, pair: Pair) -> str:
     if pair.moved:
         return f"moved already; it is {pair.state} there"
     starts = "runs already" if pair.serving else "starts"
@@ -87,7 +87,7 @@ def _one(planned: Planned, move: Move, pair: Pair) -> str:
     return f"{words}; then {pair.instance} {starts}"
 
 
-def _copy(planned: Planned, move: Move) -> str:
+def _copy(planned: TakeoverPlan, move: Move) -> str:
     from unitq.supervisor.takeover import autostart
 
     return str(autostart.copy_for(planned.conf, move.file))

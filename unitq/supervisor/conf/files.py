@@ -35,7 +35,7 @@ DEFAULTS = (
 
 
 def default() -> Path:
-    """The file that supervisord would take here. Raises ConfigError where there is none."""
+    """Returns the file that supervisord would take here. Raises ConfigError where there is none."""
     for name in DEFAULTS:
         if os.path.isfile(name):
             return Path(name)
@@ -45,22 +45,20 @@ def default() -> Path:
     )
 
 
-def read(path: Path) -> str:
-    """A file's text. Raises ConfigError, or NotPermittedError, where it cannot be read as text."""
-    return _read(path, (), str(path))
+def read(path: Path, named_by: Sequence[Control] = (), place: str = "") -> str:
+    """Returns a file's text, read with no more rights than those have who decide which file it is.
 
-
-def _read(path: Path, told_by: Sequence[Control], place: str) -> str:
-    """As `read`, with no more rights than those have who decide which file it is."""
+    Raises ConfigError, or NotPermittedError, where it cannot be read as text.
+    """
     try:
-        return text_file.decode(read_as(path, FILE_MAX, told_by=told_by, public=True), path)
+        return text_file.decode(read_as(path, FILE_MAX, told_by=named_by, public=True), path)
     except UnreadableError as error:
         kind = NotPermittedError if error.denied else ConfigError
-        raise kind(f"{place}: {error.reason}", hint=error.hint) from None
+        raise kind(f"{place or path}: {error.reason}", hint=error.hint) from None
 
 
 def home(account: str) -> str | None:
-    """An account's home directory; None: it is not known here."""
+    """Returns an account's home directory; None: it is not known here."""
     try:
         return pwd.getpwnam(account).pw_dir
     except (KeyError, ValueError):
@@ -76,7 +74,7 @@ def secret(paths: Iterable[str]) -> bool:
 
 
 def surroundings(path: Path, environment: Mapping[str, str]) -> Surroundings:
-    """What the file may refer to."""
+    """Returns what the file may refer to."""
     # What is not UTF-8 cannot be written into unitq.toml: it counts as not there.
     known = {name: value for name, value in environment.items() if _is_text(name + value)}
     return Surroundings(str(path.absolute().parent), platform.node(), known)
@@ -91,12 +89,12 @@ def _is_text(value: str) -> bool:
 
 
 def load(path: Path, text: str, around: Surroundings) -> tuple[Ini, tuple[str, ...]]:
-    """The file with all that it includes, and what is to be said about the including."""
+    """Returns the file with all that it includes, and notes about the including."""
     ini = Ini()
     ini.read(text, str(path))
     notes = []
     base = os.path.dirname(os.path.abspath(path))
-    told_by = authors(path)
+    named_by = authors(path)
     for pattern in include_patterns(ini, around):
         names = _matching(os.path.join(base, pattern))
         if not names:
@@ -106,7 +104,7 @@ def load(path: Path, text: str, around: Surroundings) -> tuple[Ini, tuple[str, .
                 notes.append(f"[include] matches {name}, which is a directory, and not read")
                 continue
             quoted = not secret([name])
-            ini.read(_read(Path(name), told_by, f"[include] {name}"), name, quoted=quoted)
+            ini.read(read(Path(name), named_by, f"[include] {name}"), name, quoted=quoted)
             ini.expand_here(os.path.dirname(os.path.abspath(name)))
     if _included_again(ini, str(path)):
         notes.append("an included file has an [include] of its own, which Supervisor ignores")

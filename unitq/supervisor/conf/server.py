@@ -6,8 +6,7 @@ import os.path
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.errors import ConfigError
-from unitq.supervisor.conf.expand import ExpansionError, expand
-from unitq.supervisor.conf.section import names_of, refusal
+from unitq.supervisor.conf.section import Section, names_of, refusal
 
 if TYPE_CHECKING:
     from unitq.supervisor.conf.ini import Ini
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _HASHED = "{SHA}"
-_CONTROL = "supervisorctl"
 
 
 class Address(NamedTuple):
@@ -33,30 +31,29 @@ class Address(NamedTuple):
 
 
 def addresses(ini: Ini, around: Surroundings) -> tuple[Address, ...]:
-    """Its addresses on this machine, sockets first. Raises ConfigError where there is none."""
+    """Returns its addresses on this machine, sockets first. Raises ConfigError if there is none."""
     names = names_of(around)
     local: list[Address] = []
     foreign: list[str] = []
-    for section in _servers(ini, "unix_http_server"):
-        path = _value(ini, names, section, "file")
-        if path:
+    for section in _servers(ini, "unix_http_server", names):
+        if path := section.text("file"):
             path = os.path.normpath(os.path.join(around.here, path.strip()))
-            local.append(Address(path, "", 0, *_account(ini, names, section)))
-    for section in _servers(ini, "inet_http_server"):
-        host, _, number = (_value(ini, names, section, "port") or "").strip().rpartition(":")
+            local.append(Address(path, "", 0, *_account(section)))
+    for section in _servers(ini, "inet_http_server", names):
+        host, _, number = (section.text("port") or "").strip().rpartition(":")
         if not number.isascii() or not number.isdigit() or not 0 < int(number[:6]) < 65536:
-            names.wrong.append(f"[{section}] port: expected HOST:PORT")
+            names.wrong.append(f"[{section.name}] port: expected HOST:PORT")
             continue
         # What listens everywhere listens here, too.
         host = "127.0.0.1" if host in ("", "*", "0.0.0.0") else host.lower()  # noqa: S104
         if host not in _LOOPBACK:
             foreign.append(f"{host}:{number}")
             continue
-        local.append(Address("", host, int(number), *_account(ini, names, section)))
+        local.append(Address("", host, int(number), *_account(section)))
+    where = ini.sources[0] if ini.sources else ""
     if names.wrong:
-        raise refusal(ini.sources[0] if ini.sources else "", names)
+        raise refusal(where, names)
     if not local:
-        where = ini.sources[0] if ini.sources else ""
         raise ConfigError(
             f"{where}: says no way to supervisord on this machine"
             + (f", only {', '.join(foreign)}" if foreign else ""),
@@ -68,31 +65,20 @@ def addresses(ini: Ini, around: Surroundings) -> tuple[Address, ...]:
 
 
 def pidfile(ini: Ini, around: Surroundings) -> str:
-    """The file with supervisord's PID; empty: none is named, or not by an absolute path."""
-    names = names_of(around)
-    path = (_value(ini, names, "supervisord", "pidfile") or "").strip()
+    """Returns the file with supervisord's PID; empty: none is named, or not by an absolute path."""
+    path = (Section(ini, "supervisord", names_of(around)).text("pidfile") or "").strip()
     return os.path.normpath(path) if path.startswith("/") and "\0" not in path else ""
 
 
-def _servers(ini: Ini, kind: str) -> list[str]:
-    return [name for name in ini.sections if name == kind or name.startswith(f"{kind}:")]
+def _servers(ini: Ini, kind: str, names: Names) -> list[Section]:
+    sections = (name for name in ini.sections if name == kind or name.startswith(f"{kind}:"))
+    return [Section(ini, name, names) for name in sections]
 
 
-def _value(ini: Ini, names: Names, section: str, option: str) -> str | None:
-    written = ini.get(section, option)
-    if written is None:
-        return None
-    try:
-        return expand(written.value, names.base | names.environment)
-    except ExpansionError as error:
-        names.problem(section, option, error)
-        return None
-
-
-def _account(ini: Ini, names: Names, section: str) -> tuple[str | None, str | None]:
+def _account(section: Section) -> tuple[str | None, str | None]:
     """The user and the password; those of [supervisorctl] where the server has a hash only."""
-    user, password = (_value(ini, names, section, option) for option in ("username", "password"))
+    user, password = section.text("username"), section.text("password")
     if password is not None and password.startswith(_HASHED):
-        user = _value(ini, names, _CONTROL, "username") or user
-        password = _value(ini, names, _CONTROL, "password")
+        control = Section(section.ini, "supervisorctl", section.names)
+        user, password = control.text("username") or user, control.text("password")
     return user, password

@@ -34,37 +34,36 @@ class Fleet(NamedTuple):
     def states(self) -> dict[Process, tuple[State, str]]:
         """State and description of each process, in Supervisor's order of names."""
         now = time.time()
-        down = {process: one for process, one in self.instances.items() if _down(one)}
+        down = {process for process, instance in self.instances.items() if _down(instance)}
         last = {
             process: self.systemd.properties(
-                one.unit,
+                instance.unit,
                 *("Result", "Restart", "ExecMainCode", "ExecMainStatus"),
                 *("ExecMainExitTimestamp", "InvocationID"),
             )
-            for process, one in self.instances.items()
-            if (process in down or _waits(one)) and one.load == "loaded"
+            for process, instance in self.instances.items()
+            if (process in down or _waits(instance)) and instance.load == "loaded"
         }
         ran = [
-            found["InvocationID"]
-            for process, found in last.items()
-            if process in down and found["ExecMainExitTimestamp"] and found["InvocationID"]
+            values["InvocationID"]
+            for process, values in last.items()
+            if process in down and values["ExecMainExitTimestamp"] and values["InvocationID"]
         ]
-        told = journal.stop_orders(ran, user=self.scope.user)
+        asked = journal.stop_orders(ran, user=self.scope.user)
         # Who may not read the journal learns nothing from finding nothing.
         unsure = not self.scope.user and os.getuid() != 0
         states = {}
         for process in self.names.in_order():
-            one = self.instances[process]
-            facts = _facts(one, now)
-            if found := last.get(process):
-                stamp = found["ExecMainExitTimestamp"]
+            facts = _facts(self.instances[process], now)
+            if values := last.get(process):
+                stamp = values["ExecMainExitTimestamp"]
                 facts = facts._replace(
-                    result=found["Result"],
-                    restarts=found["Restart"] != "no",
-                    code=found["ExecMainCode"],
-                    status=found["ExecMainStatus"],
+                    result=values["Result"],
+                    restarts=values["Restart"] != "no",
+                    code=values["ExecMainCode"],
+                    status=values["ExecMainStatus"],
                     ended=stamp / 1e6 if stamp else None,
-                    told=found["InvocationID"] in told or (None if unsure else False),
+                    asked=values["InvocationID"] in asked or (None if unsure else False),
                 )
             word = state_of(facts, self.revisions[process.app].rollout.min_healthy.seconds)
             states[process] = (word, description(facts, word))
@@ -72,12 +71,12 @@ class Fleet(NamedTuple):
 
     def pid(self, process: Process) -> int:
         """The PID of its main process; 0: there is none."""
-        one = self.instances[process]
-        return one.main_pid if one.present else 0
+        instance = self.instances[process]
+        return instance.main_pid if instance.present else 0
 
 
 def look(scope: Scope) -> Fleet:
-    """Every app that is meant. Raises NoMatchError where none is installed."""
+    """Returns every app that is meant. Raises NoMatchError where none is installed."""
     apps = scope.apps()
     if not apps:
         raise NoMatchError(
@@ -92,11 +91,10 @@ def look(scope: Scope) -> Fleet:
         pinned = state.instances_with_pin(scope.layout.app(app))
         workers = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
         known = {*revision.instances, *pinned}
-        found = observe.instances(systemd, where, app, workers, known)
         instances |= {
-            Process(app, name): one
-            for name, one in found.items()
-            if one.present or revision.goal(name)
+            Process(app, name): instance
+            for name, instance in observe.instances(systemd, where, app, workers, known).items()
+            if instance.present or revision.goal(name)
         }
     wanted = {
         app: {
@@ -108,19 +106,19 @@ def look(scope: Scope) -> Fleet:
     return Fleet(scope, systemd, revisions, instances, Names(wanted, instances))
 
 
-def _down(one: observe.Instance) -> bool:
-    return one.active in ("inactive", "failed")
+def _down(instance: observe.Instance) -> bool:
+    return instance.active in ("inactive", "failed")
 
 
-def _waits(one: observe.Instance) -> bool:
-    return one.active == "activating" and one.sub.startswith("auto-restart")
+def _waits(instance: observe.Instance) -> bool:
+    return instance.active == "activating" and instance.sub.startswith("auto-restart")
 
 
-def _facts(one: observe.Instance, now: float) -> Facts:
+def _facts(instance: observe.Instance, now: float) -> Facts:
     age = None
-    if one.active in ("active", "reloading"):
+    if instance.active in ("active", "reloading"):
         # Not by the clock on the wall, which may be set.
-        age = proc.age(one.main_pid) if one.main_pid else None
-        if age is None and one.begun is not None:
-            age = max(0.0, now - one.begun)
-    return Facts(one.load, one.active, one.sub, one.main_pid, age)
+        age = proc.age(instance.main_pid) if instance.main_pid else None
+        if age is None and instance.begun is not None:
+            age = max(0.0, now - instance.begun)
+    return Facts(instance.load, instance.active, instance.sub, instance.main_pid, age)

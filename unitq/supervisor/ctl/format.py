@@ -78,7 +78,7 @@ class Facts(NamedTuple):
     ended: float | None = (
         None  # seconds since 1970 when the last process ended; None: there is none
     )
-    told: bool | None = None  # whether somebody told it to stop; None: nobody knows
+    asked: bool | None = None  # whether somebody had it stopped; None: not known
 
 
 def state_of(facts: Facts, startsecs: float) -> State:
@@ -96,7 +96,7 @@ def state_of(facts: Facts, startsecs: float) -> State:
         return State.FATAL
     if facts.ended is None:
         return State.STOPPED
-    if facts.told or (facts.told is None and facts.active == "inactive"):
+    if facts.asked or (facts.asked is None and facts.active == "inactive"):
         return State.STOPPED
     if facts.active == "failed" and (
         # It would be started again, had it not crashed too often: Result does not always say so.
@@ -107,7 +107,7 @@ def state_of(facts: Facts, startsecs: float) -> State:
 
 
 def description(facts: Facts, state: State) -> str:
-    """What stands behind the state."""
+    """Returns what stands behind the state."""
     if state is State.RUNNING:
         return f"pid {facts.pid}, uptime {timedelta(seconds=int(facts.age or 0.0))}"
     if state in (State.FATAL, State.BACKOFF):
@@ -129,14 +129,9 @@ def description(facts: Facts, state: State) -> str:
 
 
 def status_lines(rows: Sequence[tuple[str, State, str]]) -> list[str]:
-    """The lines of `status`: name, state and description of each process, in their columns."""
+    """Returns the lines of `status`: name, state and description of each process, in columns."""
     width = max([30, *(len(name) for name, _, _ in rows)]) + 3
     return [f"{name:<{width}}{state:<10}{text}" for name, state, text in rows]
-
-
-def said(name: str, what: str) -> str:
-    """`sms: stopped`."""
-    return f"{name}: {what}"
 
 
 def error(name: str, why: str) -> str:
@@ -145,7 +140,7 @@ def error(name: str, why: str) -> str:
 
 
 def available(name: str, *, used: bool) -> str:
-    """A line of `avail`. Everything that is configured starts by itself, in no order."""
+    """A line of `avail`. Everything that is configured starts at a boot, in no order."""
     use = "in use" if used else "avail"
     return f"{name:<32} {use:<9} {'auto':<9} {PRIORITY}:{PRIORITY}"
 
@@ -167,32 +162,32 @@ DONE = {
 
 
 def changes(plan: Plan) -> dict[str, GroupChange]:
-    """What a deploy would do to each worker that it would do something to, by name.
+    """Returns what a deploy would do to each worker that it would do something to, by name.
 
     A worker that only has to be started is none of them: `reread` speaks of what is configured.
     """
     before = {worker.name: worker for worker in plan.current.workers} if plan.current else {}
     after = {worker.name: worker for worker in plan.target.workers}
-    found = {name: GroupChange.REMOVED for name in before if name not in after}
+    kinds = {name: GroupChange.REMOVED for name in before if name not in after}
     restarted = {step.instance.worker for step in plan.changes if step.change is Change.RESTART}
     for name, worker in after.items():
         if name not in before:
-            found[name] = GroupChange.ADDED
+            kinds[name] = GroupChange.ADDED
         elif before[name] != worker or name in restarted:
-            found[name] = GroupChange.CHANGED
-    return dict(sorted(found.items()))
+            kinds[name] = GroupChange.CHANGED
+    return dict(sorted(kinds.items()))
 
 
 def by_group(
-    found: Mapping[str, GroupChange], workers: Mapping[str, str]
+    changed: Mapping[str, GroupChange], workers: Mapping[str, str]
 ) -> dict[str, GroupChange]:
-    """The change of each group that has one; `workers` has the group of every worker.
+    """Returns the change of each group that has one; `workers` has the group of every worker.
 
     A group with some workers that are new, or gone, and others that are not has changed.
     """
     kinds: dict[str, set[GroupChange | None]] = {}
     for worker, group in workers.items():
-        kinds.setdefault(group, set()).add(found.get(worker))
+        kinds.setdefault(group, set()).add(changed.get(worker))
     groups = {}
     for group, several in sorted(kinds.items()):
         first, *more = several
@@ -201,7 +196,7 @@ def by_group(
     return groups
 
 
-def reread_lines(found: Iterable[tuple[str, GroupChange]]) -> list[str]:
-    """The lines of `reread`."""
-    lines = [f"{name}: {change}" for name, change in sorted(found)]
+def reread_lines(changed: Iterable[tuple[str, GroupChange]]) -> list[str]:
+    """Returns the lines of `reread`."""
+    lines = [f"{name}: {change}" for name, change in sorted(changed)]
     return lines or ["No config updates to processes"]

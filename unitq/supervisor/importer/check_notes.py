@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from unitq.config.lint import lint_app
 from unitq.config.parse import parse
 from unitq.errors import ConfigError
-from unitq.model.finding import Level, Seen
+from unitq.model.finding import Level, WorkerFacts
 from unitq.supervisor.importer.draft import uncomment
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ def add(file: File, looks: Mapping[str, Looks], report: Report) -> None:
         app = parse(text, source="", presets=presets)
     except ConfigError:
         return  # the command reads the text next, and says what is wrong with it
-    findings = lint_app(app, presets, {name: Seen(look.heads) for name, look in looks.items()})
+    findings = lint_app(
+        app, presets, {name: WorkerFacts(look.heads) for name, look in looks.items()}
+    )
     for draft in file.drafts:
         begin = f"workers.{draft.name}."
         for finding in findings:

@@ -57,7 +57,7 @@ def set_aside(part: Part, draft: Draft, command: Command, *, once: str = "") -> 
         draft.switch_off(
             "A job that runs every so often, and not the worker of a queue: a timer starts it.",
             *(["What its script does before the loop has to be done in there, too."] * in_file),
-            *_every(_task(draft, command, timer), timer.interval),
+            *_unit(_EVERY, draft, timer.words or ("/bin/sh", "-c", timer.body), timer.interval),
             "", "As it was:",
         )  # fmt: skip
         part.decide_only(
@@ -68,7 +68,7 @@ def set_aside(part: Part, draft: Draft, command: Command, *, once: str = "") -> 
         draft.switch_off(
             f"It runs once ({once}): as a worker it would fail each deploy, which waits for it to",
             "stay. Before or after each deploy: before_deploy, after_deploy in [hooks].",
-            *_once(_task(draft, command, None)),
+            *_unit(_ONCE, draft, command.arguments),
             "", "If it is to stay, and never ends of itself:",
         )  # fmt: skip
         part.decide_only(
@@ -99,19 +99,6 @@ def _in_file(command: Command) -> Loop | None:
         if endless and endless.interval >= _IN_A_FILE:
             return endless._replace(words=())
     return None
-
-
-def _task(draft: Draft, command: Command, timer: Loop | None) -> _Task:
-    arguments = command.arguments
-    if timer is not None:
-        arguments = timer.words or ("/bin/sh", "-c", timer.body)
-    return _Task(
-        draft.name,
-        exec_line.line(arguments),
-        draft.directory,
-        str(draft.keys.get("user", "")),
-        tuple(draft.environment.items()),
-    )
 
 
 # --- schedulers and web pages, which run beside workers -------------------------------------------
@@ -243,55 +230,42 @@ def find_service(program: str) -> Service | None:
 
 # --- what runs once, or every so often, as units to copy from a comment ---------------------------
 
-_WHERE = "/etc/systemd/system"
+_ONCE = """\
+At each boot, as /etc/systemd/system/{name}.service
+(then `systemctl enable --now {name}.service`):
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+{settings}
+
+[Install]
+WantedBy=multi-user.target
+"""
+# `seconds` between two runs, as the loop had it.
+_EVERY = """\
+As /etc/systemd/system/{name}.service and {name}.timer
+(then `systemctl enable --now {name}.timer`; stopping it does not stop a run):
+
+[Service]
+Type=oneshot
+{settings}
+
+[Timer]
+OnBootSec={seconds:.15g}s
+OnUnitInactiveSec={seconds:.15g}s
+AccuracySec=1s
+[Install]
+WantedBy=timers.target
+"""
 
 
-class _Task(NamedTuple):
-    """What is run, in systemd's words."""
-
-    name: str  # of the unit, without ".service"
-    command: str  # in systemd's syntax, by an absolute path or a bare name
-    directory: str
-    user: str = ""
-    environment: Sequence[tuple[str, str]] = ()
-
-
-def _once(task: _Task) -> list[str]:
-    """Returns the lines of a unit that runs it once at each boot, and how to install it."""
-    return [
-        f"At each boot, as {_WHERE}/{task.name}.service",
-        f"(then `systemctl enable --now {task.name}.service`):",
-        "",
-        *_service(task, stays=True),
-        "",
-        "[Install]",
-        "WantedBy=multi-user.target",
-    ]
-
-
-def _every(task: _Task, seconds: float) -> list[str]:
-    """Returns the lines of a unit and its timer, `seconds` between two runs, as the loop had it."""
-    return [
-        f"As {_WHERE}/{task.name}.service and {task.name}.timer",
-        f"(then `systemctl enable --now {task.name}.timer`; stopping it does not stop a run):",
-        "",
-        *_service(task, stays=False),
-        "",
-        "[Timer]",
-        f"OnBootSec={seconds:.15g}s",
-        f"OnUnitInactiveSec={seconds:.15g}s",
-        "AccuracySec=1s",
-        "[Install]",
-        "WantedBy=timers.target",
-    ]
-
-
-def _service(task: _Task, *, stays: bool) -> list[str]:
-    lines = ["[Service]", "Type=oneshot"]
-    lines += ["RemainAfterExit=yes"] if stays else []
-    lines += [f"User={task.user}"] if task.user else []
-    lines.append(f"WorkingDirectory={task.directory}")
-    pairs = (f"{name}={value}" for name, value in task.environment)
-    lines += [f"Environment={exec_line.word(pair, dollar=False)}" for pair in pairs]
-    lines.append(f"ExecStart={task.command}")
-    return lines
+def _unit(template: str, draft: Draft, words: Sequence[str], seconds: float = 0.0) -> list[str]:
+    """Returns the lines of a unit that runs these words as the draft's user, in its directory."""
+    settings = [f"User={draft.keys['user']}"] if "user" in draft.keys else []
+    settings.append(f"WorkingDirectory={draft.directory}")
+    for name, value in draft.environment.items():
+        settings.append(f"Environment={exec_line.word(f'{name}={value}', dollar=False)}")
+    settings.append(f"ExecStart={exec_line.line(words)}")
+    text = template.format(name=draft.name, seconds=seconds, settings="\n".join(settings))
+    return text.splitlines()

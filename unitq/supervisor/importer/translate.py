@@ -383,7 +383,7 @@ def _draft(work: Import, program: Program, part: Part, candidate: _Candidate) ->
 def _with_shell(work: Import, draft: Draft, peeled: Peeled) -> Plain:
     """The command, with its shell again where the kernel would not run the script without one.
 
-    A file without `#!` is run by a shell that is told to execute it, and by nothing else
+    A file without `#!` is run by a shell that is to execute it, and by nothing else
     (execve(2), ENOEXEC; systemd then says 203/EXEC).
     """
     command = peeled.plain

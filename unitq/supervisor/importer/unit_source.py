@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unitq.errors import ConfigError, NotPermittedError
-from unitq.linux import text_file
-from unitq.linux.read_as import UnreadableError, authors
-from unitq.linux.read_as import read as read_as
+from unitq.linux.read_as import authors
+from unitq.supervisor.conf.files import read
 from unitq.supervisor.importer.unit_file import Source
 from unitq.supervisor.importer.unit_text import UnitText
 from unitq.systemd.envfile import assignments
@@ -18,7 +17,6 @@ from unitq.systemd.envfile import assignments
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_MOST = 1 << 20  # bytes
 # systemd.unit(5): from the highest to the lowest.
 _FOLDERS = (
     "/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system",
@@ -27,7 +25,7 @@ _FOLDERS = (
 
 
 def load(path: Path, text: str, given: Mapping[str, str]) -> Source:
-    """Returns the unit of this file. `given`: variables whose values are told.
+    """Returns the unit of this file. `given`: variables whose values are given on the command line.
 
     Raises ConfigError, or NotPermittedError, where a part of it cannot be read.
     """
@@ -38,14 +36,14 @@ def load(path: Path, text: str, given: Mapping[str, str]) -> Source:
         )
     name, at, instance = (stem or path.name).partition("@")
     texts = [(str(path), text)]
-    texts += [(str(file), _read(file, path)) for file in _drop_ins(path)]
+    texts += [(str(file), read(file, authors(path))) for file in _drop_ins(path)]
     unit = UnitText(texts)
     from_files, missing = _variables(unit, path)
     return Source(
         name,
         unit,
         template=bool(at),
-        instances=(instance,) if instance else _enabled_instances(path, name) if at else (),
+        instances=(instance,) if instance else _wanted_instances(path, name) if at else (),
         variables=from_files | dict(given),
         missing=missing,
     )
@@ -54,15 +52,6 @@ def load(path: Path, text: str, given: Mapping[str, str]) -> Source:
 def files(source: Source) -> tuple[str, ...]:
     """Returns every file of the unit."""
     return tuple(dict.fromkeys(line.file for line in source.text.lines))
-
-
-def _read(path: Path, main: Path) -> str:
-    try:
-        content = read_as(path, _MOST, told_by=authors(main), public=True)
-        return text_file.decode(content, path)
-    except UnreadableError as error:
-        kind = NotPermittedError if error.denied else ConfigError
-        raise kind(f"{path}: {error.reason}", hint=error.hint) from None
 
 
 def _places(path: Path) -> tuple[str, ...]:
@@ -80,7 +69,7 @@ def _drop_ins(path: Path) -> list[Path]:
     return [files[name] for name in sorted(files)]
 
 
-def _enabled_instances(path: Path, name: str) -> tuple[str, ...]:
+def _wanted_instances(path: Path, name: str) -> tuple[str, ...]:
     """The instances of a template that some target wants."""
     links = [
         os.path.basename(link)
@@ -98,7 +87,7 @@ def _variables(unit: UnitText, path: Path) -> tuple[dict[str, str], tuple[str, .
     for value in unit.values("Service", "EnvironmentFile"):
         file = value.removeprefix("-")
         try:
-            variables |= assignments(_read(Path(file), path))
+            variables |= assignments(read(Path(file), authors(path)))
         except (ConfigError, NotPermittedError):
             # The unit names it all the same: what it would set is asked for where it is needed.
             missing.append(file)

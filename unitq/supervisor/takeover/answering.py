@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.errors import ConfigError, PreflightError
 from unitq.linux import peer
 from unitq.linux.account import name_of
-from unitq.linux.process import alive, process, same
+from unitq.linux.proc import alive, process, same
 from unitq.orphans.ownership import is_supervisord
 from unitq.orphans.program_match import engine_of
 from unitq.supervisor.conf.server import pidfile
@@ -37,8 +37,8 @@ class Expected(NamedTuple):
     pidfile: str = ""  # an absolute path; empty: none is known
 
 
-def expected(conf: Configuration) -> Expected:
-    """Who supervisord of this configuration is. Raises ConfigError, also for an unknown user."""
+def expected_daemon(conf: Configuration) -> Expected:
+    """Returns who supervisord of this configuration is. Raises ConfigError, as for no such user."""
     user = conf.read.daemon.user
     runs_as = os.geteuid() if user is None else _uid(user, "[supervisord] user")
     uids = {0, runs_as}
@@ -75,17 +75,17 @@ class Guard:
 
     def check(self, connection: socket.socket) -> None:
         """Looks who is at the other end. Raises PreflightError where it is not supervisord."""
-        sign = self._signed(connection)
+        sign = self._peer_sign(connection)
         known = self._daemon
         if known and sign == self._sign and same(known, alive(known.pid)):
             return
-        found = self._proven(sign)
+        daemon = self._prove(sign)
         # What was proven is of now; the connection is of before.
-        if self._signed(connection) != sign:
+        if self._peer_sign(connection) != sign:
             raise self._refusal("who listens there has just changed")
-        if known and not same(known, found):
-            raise self._refusal(f"another supervisord, PID {found.pid}, has come meanwhile")
-        self._sign, self._daemon = sign, found
+        if known and not same(known, daemon):
+            raise self._refusal(f"another supervisord, PID {daemon.pid}, has come meanwhile")
+        self._sign, self._daemon = sign, daemon
 
     def says(self, pid: object) -> None:
         """Takes what it says its PID is. Raises PreflightError where the kernel knows better."""
@@ -95,36 +95,40 @@ class Guard:
                 hint="is it in a container? Run `unitq takeover` where it runs",
             )
 
-    def _signed(self, connection: socket.socket) -> Sign:
+    def _peer_sign(self, connection: socket.socket) -> Sign:
         if connection.family == socket.AF_UNIX:
             return peer.of_unix(connection)
         return peer.of_port(self._address.port)
 
-    def _proven(self, sign: Sign) -> Process:
+    def _prove(self, sign: Sign) -> Process:
         allowed = self._expected.uids
         if strangers := sorted(sign.uids - allowed):
             raise self._refusal(f"{name_of(strangers[0])} answers there")
         unix = bool(self._address.path)
         inodes = peer.unix_inodes(self._address.path) if unix else sign.marks
-        found: dict[int, Process] = {}
+        candidates: dict[int, Process] = {}
         for holders in peer.holders(inodes).values():
-            ours = {one.pid: one for one in holders if one.uids <= allowed}
-            others = [one for one in holders if one.pid not in ours]
+            ours = {holder.pid: holder for holder in holders if holder.uids <= allowed}
+            others = [holder for holder in holders if holder.pid not in ours]
             # Of a unix socket the kernel has said who listens; by name there may be another one.
             if others and (ours or not unix):
                 who = name_of(max(others[0].uids - allowed))
                 raise self._refusal(f"PID {others[0].pid} of {who} has that socket open")
-            found |= ours
+            candidates |= ours
         # A copy that is about to become a program has the socket for a moment as well.
-        every = [one for one in found.values() if _looks(one.pid) and one.parent not in found]
-        if len(every) != 1:
-            what = "no process of that account" if not every else "more than one process"
+        daemons = [
+            process
+            for process in candidates.values()
+            if _runs_supervisord(process.pid) and process.parent not in candidates
+        ]
+        if len(daemons) != 1:
+            what = "no process of that account" if not daemons else "more than one process"
             raise self._refusal(
                 f"{what} that is supervisord listens there, as far as can be seen",
                 hint="run it as root, on the host and in the container where supervisord runs",
             )
-        self._compare_pidfile(every[0])
-        return every[0]
+        self._compare_pidfile(daemons[0])
+        return daemons[0]
 
     def _compare_pidfile(self, daemon: Process) -> None:
         path = self._expected.pidfile
@@ -148,13 +152,13 @@ class Guard:
         )
 
 
-def _looks(pid: int) -> bool:
+def _runs_supervisord(pid: int) -> bool:
     """Whether the program that a process runs is supervisord."""
-    found = process(pid, program=True)
+    holder = process(pid, program=True)
     return (
-        found is not None
-        and engine_of(found.executable) in ("python", "supervisord")
-        and is_supervisord(found.words)
+        holder is not None
+        and engine_of(holder.executable) in ("python", "supervisord")
+        and is_supervisord(holder.words)
     )
 
 
@@ -168,7 +172,7 @@ def _pid_in(path: str) -> int | None:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
-        said = os.read(descriptor, _PIDFILE_MAX).strip()
-        return int(said) if said.isdigit() else None
+        text = os.read(descriptor, _PIDFILE_MAX).strip()
+        return int(text) if text.isdigit() else None
     finally:
         os.close(descriptor)

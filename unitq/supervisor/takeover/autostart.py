@@ -167,11 +167,16 @@ def way_back(path: Path, environment: Mapping[str, str], section: str) -> list[s
         return []
     before = Ini()
     before.read(conf_files.read(copy), file)
-    was = before.get(section, OPTION)
+    was = before.sections.get(section, {}).get(OPTION)
     if was and was.value.lower() in convert.FALSE:
         return []
+    if was:
+        value = re.sub(r"([&/\\])", r"\\\1", was.value)
+        command = rf"s/^(\s*{OPTION}\s*[=:]\s*)false/\1{value}/I"
+    else:
+        command = rf"/^\s*{OPTION}=false\s*$/d"
     header = re.sub(r"([][\\/.*+?^$(){}|])", r"\\\1", f"[{section}]")
-    script = rf"/^\s*{header}/,/^\s*\[/s/^(\s*{OPTION}\s*[=:]\s*)false/\1true/I"
+    script = rf"/^\s*{header}/,/^\s*\[/{{{command}}}"
     return [shlex.join(["sed", "-Ei", script, str(target)])]
 
 

@@ -1,8 +1,8 @@
 """Moves the processes of a program from Supervisor to units, as many at a time as may be missing.
 
-A window: whenever an instance has become healthy the next process is told to end. Those that end
-do not wait for each other. Instances start as soon as their predecessors are gone; those that are
-gone while others start follow together, and meanwhile all that still works is looked after.
+A window: whenever an instance has become healthy the next process gets its signal. Those that end
+do not wait for each other. Instances start as soon as their predecessors have ended; those that
+end while others start follow together, and meanwhile all that still work are looked after.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from unitq.rollout.engine.instance import Phase
 from unitq.rollout.operation import Operation, Waiting
 from unitq.rollout.plan import Change, PlannedChange, keep
 from unitq.rollout.presenter import Presenter
-from unitq.supervisor.takeover.stop_many import Handover
-from unitq.supervisor.takeover.strategy import command, ordered
+from unitq.supervisor.takeover.stop_many import StopGroup
+from unitq.supervisor.takeover.strategy import command, in_order
 from unitq.supervisor.takeover.waiting import DetachedError, GaveUpError, HandoverError
 from unitq.text import duration
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from unitq.rollout.executor import Progress, Stop
     from unitq.rollout.in_flight import InFlightTracker
     from unitq.rollout.outcome import Outcome
-    from unitq.supervisor.takeover.plan import Planned
-    from unitq.supervisor.takeover.stop_one import Ended
+    from unitq.supervisor.takeover.plan import TakeoverPlan
+    from unitq.supervisor.takeover.stop_one import Stopped
     from unitq.supervisor.takeover.strategy import Move, Pair
     from unitq.systemd.manager import Systemd
 
@@ -47,12 +47,12 @@ class _UnitFailedError(HandoverError):
     """An instance did not become healthy."""
 
 
-class Abreast:
+class BatchMover:
     """One takeover's processes."""
 
     def __init__(
         self,
-        planned: Planned,
+        planned: TakeoverPlan,
         systemd: Systemd,
         interrupts: Interrupts,
         deadline: float | None,
@@ -66,16 +66,16 @@ class Abreast:
         self._presenter = presenter
         self._say = presenter.say
         self._warn = presenter.warn
-        self._handover = Handover(
+        self._stops = StopGroup(
             planned.supervisord,
             Path(planned.scope.layout.takeover_notes(planned.app.name)),
             interrupts,
             lambda line: presenter.say(f"  {line}"),
             deadline,
         )
-        self._hand: dict[str, tuple[Move, Pair, float]] = {}  # since when
-        self._free: dict[InstanceName, tuple[Pair, str]] = {}  # to start, and how it went before
-        self._freed = 0.0  # when the first of these was; on the monotonic clock
+        self._ending: dict[str, tuple[Move, Pair, float]] = {}  # since when
+        self._to_start: dict[InstanceName, tuple[Pair, str]] = {}  # and how the process ended
+        self._first = 0.0  # when the first of these could start; on the monotonic clock
         self._failure: UnitqError | None = None
         self.left: list[tuple[str, Process]] = []
         self.killed: list[str] = []
@@ -83,89 +83,91 @@ class Abreast:
 
     @property
     def unfinished(self) -> Mapping[str, int]:
-        """Processes of Supervisor's that were told to end and are not waited for; with their PIDs.
+        """Processes of Supervisor's that got their signal and are not waited for; with their PIDs.
 
-        One with another PID by now is another, whom nobody has told.
+        One with another PID by now is another, which got none.
         """
-        return self._handover.unfinished
+        return self._stops.unfinished
 
     def move(self, revision: Revision, move: Move) -> bool:
         """Moves what is left of a program; False: a Ctrl-C came before all were begun.
 
-        After a failure, too, none is begun, and those in hand are finished; then it is raised.
+        After a failure, too, none is begun, and those that have begun finish; then it is raised.
         GaveUpError and DetachedError are raised at once.
         """
-        waiting = list(ordered(move.pairs))
+        waiting = list(in_order(move.pairs))
         width = self._planned.width(move)
         self._failure = None
         try:
             while True:
-                while waiting and self._goes_on and len(self._hand) + len(self._free) < width:
+                while (
+                    waiting and self._may_begin and len(self._ending) + len(self._to_start) < width
+                ):
                     self._begin(move, waiting.pop(0))
-                if self._hand and (not self._free or self._soon()):
-                    self._handover.wait()
+                if self._ending and (not self._to_start or self._soon()):
+                    self._stops.wait()
                     self._turn()
-                elif self._free:
+                elif self._to_start:
                     self._start(revision)
                 else:
                     break
         finally:
-            self._handover.close()
-            self._hand.clear()
-            self._free.clear()
+            self._stops.close()
+            self._ending.clear()
+            self._to_start.clear()
         if self._failure is not None:
             raise self._failure
         return not waiting
 
     @property
-    def _goes_on(self) -> bool:
+    def _may_begin(self) -> bool:
         return self._failure is None and not self._interrupts.count
 
     # --- the way out ------------------------------------------------------------------------------
 
     def _begin(self, move: Move, pair: Pair) -> None:
-        self._hand[pair.process] = (move, pair, monotonic())
-        self._handover.begin(self._planned.task(move, pair))
+        self._ending[pair.process] = (move, pair, monotonic())
+        self._stops.begin(self._planned.task(move, pair))
 
     def _soon(self) -> bool:
         """Whether to wait a moment with the start of those that are gone."""
-        return self._handover.soon and monotonic() - self._freed < _TOGETHER
+        return self._stops.soon and monotonic() - self._first < _TOGETHER
 
     def _turn(self) -> None:
-        self._handover.turn()
-        for process, how in self._handover.done().items():
-            move, pair, begun = self._hand.pop(process)
-            if isinstance(how, UnitqError):
-                self._failed(how)
+        self._stops.turn()
+        for process, result in self._stops.results().items():
+            move, pair, begun = self._ending.pop(process)
+            if isinstance(result, UnitqError):
+                self._fail(result)
             else:
-                self._gone(move, pair, how, monotonic() - begun)
+                self._release(move, pair, result, monotonic() - begun)
 
-    def _gone(self, move: Move, pair: Pair, ended: Ended, seconds: float) -> None:
+    def _release(self, move: Move, pair: Pair, stopped: Stopped, seconds: float) -> None:
         """Supervisor starts it no more."""
-        if ended.killed:
+        if stopped.killed:
             self.killed.append(pair.process)
             self._warn(
                 f"{pair.process} took its stopwaitsecs, {move.settings.stopwaitsecs} s, and "
                 "Supervisor may have killed it"
             )
-        self.left += [(pair.process, one) for one in ended.left]
-        for one in ended.left:
-            self._warn(f"{pair.process} leaves PID {one.pid} behind: {command(one)}")
-        was = f"ended under Supervisor after {duration(seconds)}, " if ended.told else ""
+        self.left += [(pair.process, process) for process in stopped.left]
+        for process in stopped.left:
+            self._warn(f"{pair.process} leaves PID {process.pid} behind: {command(process)}")
+        was = f"ended under Supervisor after {duration(seconds)}, " if stopped.signalled else ""
         if pair.serving:
             self._healthy(pair, was)
             return
-        if not self._free:
-            self._freed = monotonic()
-        self._free[pair.instance] = (pair, was)
+        if not self._to_start:
+            self._first = monotonic()
+        self._to_start[pair.instance] = (pair, was)
 
-    def _failed(self, error: UnitqError) -> None:
-        """Keeps the first failure, which is told at the end, and tells of any other at once."""
+    def _fail(self, error: UnitqError) -> None:
+        """Keeps the first failure, which is raised at the end, and warns of any other at once."""
         if self._failure is not None:
             self._warn(error.message)
             return
         self._failure = error
-        rest = [*self._hand, *(pair.process for pair, _ in self._free.values())]
+        rest = [*self._ending, *(pair.process for pair, _ in self._to_start.values())]
         if rest:
             self._warn(f"{error.message}; no other is begun, and {', '.join(rest)} is finished")
 
@@ -174,12 +176,12 @@ class Abreast:
     def _start(self, revision: Revision) -> None:
         """Starts the instances of those that are gone, and waits until they are healthy."""
         asked = self._interrupts.count
-        left, self._free = self._free, {}
+        left, self._to_start = self._to_start, {}
         while left:
-            # Those in hand are finished, so a Ctrl-C from before does not count here.
+            # Those that have begun finish, so a Ctrl-C from before does not count here.
             self._interrupts.count = 0
             try:
-                outcome = self.rolled(revision, left)
+                outcome = self.roll(revision, left)
             finally:
                 if self._interrupts.paused:
                     self._interrupts.paused = False
@@ -194,7 +196,7 @@ class Abreast:
             for slot in outcome.failed:
                 left.pop(slot.instance, None)
                 lines = [f"  | {line}" for line in outcome.logs.get(slot.instance, ())]
-                self._failed(
+                self._fail(
                     _UnitFailedError(
                         f"{slot.instance} failed: {slot.reason}", problems=tuple(lines)
                     )
@@ -210,13 +212,13 @@ class Abreast:
         self.moved.add(pair.process)
         self._say(f"{pair.process}: {was}{pair.instance} is healthy")
 
-    def rolled(self, revision: Revision, started: Iterable[InstanceName]) -> Outcome:
+    def roll(self, revision: Revision, started: Iterable[InstanceName]) -> Outcome:
         """A rollout that starts these and leaves all others as they are."""
         rest = None if self._deadline is None else max(0.0, self._deadline - monotonic())
         operation = Operation(
             "takeover",
             self._planned.scope,
-            _Meanwhile(self._presenter, self._turn, bool(self._hand)),
+            _Meanwhile(self._presenter, self._turn, bool(self._ending)),
             Waiting(rest),
             systemd=self._systemd,
             interrupts=self._interrupts,

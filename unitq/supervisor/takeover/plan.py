@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import time
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -23,7 +22,7 @@ from unitq.supervisor.conf.server import addresses
 from unitq.supervisor.importer.recognise import Wishes, recogniser
 from unitq.supervisor.importer.translate import translate
 from unitq.supervisor.takeover import autostart
-from unitq.supervisor.takeover.answering import accounts, expected
+from unitq.supervisor.takeover.answering import accounts, expected_daemon
 from unitq.supervisor.takeover.rpc import Supervisord
 from unitq.supervisor.takeover.stop_one import Task
 from unitq.supervisor.takeover.strategy import Move, Pair
@@ -49,7 +48,7 @@ _SECTIONS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class TakeoverPlan:
     """What is to be moved, and what it takes."""
 
     scope: Scope
@@ -82,15 +81,15 @@ class Planned:
         """The framework of a worker; None: nobody says."""
         if worker.preset in (None, NONE):
             return None
-        found: Preset | None = self.scope.presets().get(worker.preset or "")
-        return found
+        preset: Preset | None = self.scope.presets().get(worker.preset or "")
+        return preset
 
 
 # --- the file -------------------------------------------------------------------------------------
 
 
-def loaded(file: str | None, environment: Mapping[str, str]) -> Configuration:
-    """Supervisor's configuration; None: the one that supervisord would take. Raises ConfigError."""
+def load_configuration(file: str | None, environment: Mapping[str, str]) -> Configuration:
+    """Returns Supervisor's configuration; None: supervisord's default. Raises ConfigError."""
     if file is None:
         try:
             path = conf_files.default()
@@ -102,13 +101,13 @@ def loaded(file: str | None, environment: Mapping[str, str]) -> Configuration:
         raise ConfigError(f"{file}: {what}", hint=_hint("" if "/" in file else file))
     if file.endswith(".toml"):
         raise ConfigError(f"{file}: that is no configuration of Supervisor's", hint=_hint(""))
-    found = autostart.load(Path(file), environment)
-    if not any(name.partition(":")[0] in _SECTIONS for name in found.ini.sections):
+    conf = autostart.load(Path(file), environment)
+    if not any(name.partition(":")[0] in _SECTIONS for name in conf.ini.sections):
         raise ConfigError(
             f"{file}: no configuration of Supervisor's: it has neither [supervisord] nor a program",
             hint=_hint(""),
         )
-    return found
+    return conf
 
 
 def environment_for(file: str | None) -> dict[str, str]:
@@ -120,7 +119,7 @@ def environment_for(file: str | None) -> dict[str, str]:
 
 
 def _hint(program: str) -> str:
-    """What FILE is; with a program that somebody has named in its place."""
+    """What FILE is; with a program that was named in its place."""
     file = next(filter(os.path.isfile, conf_files.DEFAULTS), "/etc/supervisor/supervisord.conf")
     words = shlex.join(["unitq", "takeover", file, *([program] if program else [])])
     return f"FILE is Supervisor's main file, and comes before any program's name: `{words}`"
@@ -138,12 +137,12 @@ def plan(
     environment: Mapping[str, str],
     wanted: Sequence[str],
     max_unavailable: Share | None,
-) -> Planned:
+) -> TakeoverPlan:
     """What is to be moved. Raises PreflightError with all that is in the way."""
-    conf = loaded(file, environment)
+    conf = load_configuration(file, environment)
     path = conf.path
-    supervisord = Supervisord(addresses(conf.ini, conf.around), expected(conf))
-    told = supervisord.processes()
+    supervisord = Supervisord(addresses(conf.ini, conf.around), expected_daemon(conf))
+    processes = supervisord.processes()
     serving = _serving(scope, systemd, app)
     moves: list[Move] = []
     staying: list[tuple[str, str]] = []
@@ -160,7 +159,7 @@ def plan(
             if hits:
                 wrong.append(f"{program.section}: {why}")
             continue
-        move, problems = _move(app, program, workers, told, serving)
+        move, problems = _move(app, program, workers, processes, serving)
         wrong += problems
         moves.append(move)
     if missing := [word for word in wanted if word not in matched]:
@@ -180,7 +179,7 @@ def plan(
             f"{path}: no program there is a worker of {toml}",
             hint="`unitq import` writes a unitq.toml whose workers are its programs",
         )
-    return Planned(
+    return TakeoverPlan(
         scope, app, toml, conf, environment, supervisord, tuple(moves), tuple(staying),
         _has_read(supervisord, conf), allowed,
     )  # fmt: skip
@@ -215,7 +214,7 @@ def _move(
     app: App,
     program: Program,
     names: Sequence[str],
-    told: Mapping[str, Info],
+    processes: Mapping[str, Info],
     serving: set[InstanceName],
 ) -> tuple[Move, list[str]]:
     workers = [worker for worker in app.workers if worker.name in names]
@@ -227,21 +226,21 @@ def _move(
             f"{', '.join(names)} {plural(count, 'instance')}: make them equal for the takeover; "
             "`unitq scale` comes afterwards"
         )
-    found = []
+    pairs = []
     for index, process in enumerate(program.processes):
         name = f"{program.group}:{process.name}"
-        info = told.get(name)
+        info = processes.get(name)
         if info is None:
             wrong.append(
                 f"[{program.section}] {name}: supervisord knows no such process; did the file "
                 "change since it was read?"
             )
             continue
-        one = len(names) == 1
-        instance = InstanceName(names[0 if one else index], index + 1 if one else 1)
-        found.append(Pair(name, instance, info.state, info.pid, instance in serving))
+        shared = len(names) == 1
+        instance = InstanceName(names[0 if shared else index], index + 1 if shared else 1)
+        pairs.append(Pair(name, instance, info.state, info.pid, instance in serving))
     move = Move(
-        program.name, program.section, program.file, program.settings, tuple(workers), tuple(found)
+        program.name, program.section, program.file, program.settings, tuple(workers), tuple(pairs)
     )
     return move, wrong
 
@@ -250,7 +249,7 @@ def _in_the_way(conf: Configuration, moves: Sequence[Move], allowed: Share) -> l
     wrong = []
     for move in moves:
         others = [p for p in conf.read.programs if p.section == move.section]
-        if len(others) != sum(each.section == move.section for each in moves):
+        if len(others) != sum(other.section == move.section for other in moves):
             groups = ", ".join(program.group for program in others)
             wrong.append(f"[{move.section}] is in several groups ({groups}): name all of them")
     if moves and allowed.number == 0:
@@ -266,8 +265,10 @@ def _serving(scope: Scope, systemd: Systemd, app: App) -> set[InstanceName]:
     revision = state.current(scope.layout.app(app.name))
     if revision is None:
         return set()
-    found = observe.running(systemd, scope.layout, observe.machine(systemd, scope.layout), revision)
-    return {name for name, instance in found.items() if instance.serving}
+    instances = observe.running(
+        systemd, scope.layout, observe.machine(systemd, scope.layout), revision
+    )
+    return {name for name, instance in instances.items() if instance.serving}
 
 
 def _has_read(supervisord: Supervisord, conf: Configuration) -> bool:
@@ -281,8 +282,3 @@ def _has_read(supervisord: Supervisord, conf: Configuration) -> bool:
     begun = time.time() - age
     # Not mtime: rsync and package managers set it back.
     return all(os.stat(source).st_ctime < begun for source in conf.ini.sources)
-
-
-def supervisorctl() -> str:
-    """How it is called here."""
-    return shutil.which("supervisorctl") or "supervisorctl"

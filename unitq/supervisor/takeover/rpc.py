@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.parsers.expat import ExpatError
 
 from unitq.errors import NotPermittedError, PreflightError, UnitqError
-from unitq.linux.process import PID_MAX
+from unitq.linux.proc import PID_MAX
 from unitq.printable import one_line
 from unitq.supervisor.takeover.answering import Guard
 
@@ -62,11 +62,11 @@ class Supervisord:
                 "http://localhost/RPC2", transport=_Transport(address, self._guard)
             )
             try:
-                said = self._call("getPID")
+                pid = self._call("getPID")
             except SupervisordError as error:
                 why = why or error.message
                 continue
-            self._guard.says(said)
+            self._guard.says(pid)
             return
         raise PreflightError(
             why or "supervisord has no address",
@@ -86,17 +86,17 @@ class Supervisord:
 
     def processes(self) -> dict[str, Info]:
         """All of its processes, by name."""
-        every = self._call("getAllProcessInfo")
-        if not isinstance(every, list):
-            raise _nonsense(every)
-        return {info.name: info for info in map(_info, every)}
+        answer = self._call("getAllProcessInfo")
+        if not isinstance(answer, list):
+            raise _nonsense(answer)
+        return {info.name: info for info in map(_info, answer)}
 
     def info(self, name: str) -> Info:
         """One of them, now."""
         return _info(self._call("getProcessInfo", name))
 
     def stop(self, name: str) -> bool:
-        """Tells it to stop a process and never to start it by itself; does not wait for the end.
+        """Tells it to stop a process and never to start it again; does not wait for the end.
 
         The process gets its `stopsignal`, and SIGKILL after `stopwaitsecs`. Returns False where
         there is nothing to stop just now.
@@ -122,10 +122,9 @@ class Supervisord:
                 f"{self.address}: {error.strerror}", hint="run it as root (sudo)"
             ) from error
         except (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError) as error:
-            said = (isinstance(error, OSError) and error.strerror) or one_line(str(error))
-            raise SupervisordError(f"supervisord does not answer at {self.address}: {said}") from (
-                error
-            )
+            why = (isinstance(error, OSError) and error.strerror) or one_line(str(error))
+            what = f"supervisord does not answer at {self.address}: {why}"
+            raise SupervisordError(what) from error
         except _MALFORMED as error:
             raise _nonsense(error) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,7 @@ from unitq.rollout.operation import Operation
 from unitq.rollout.plan import Change
 from unitq.rollout.prepare import Request, prepare
 from unitq.supervisor.takeover import autostart
-from unitq.supervisor.takeover.batch import Abreast
-from unitq.supervisor.takeover.plan import supervisorctl
+from unitq.supervisor.takeover.batch import BatchMover
 from unitq.supervisor.takeover.strategy import UP
 from unitq.supervisor.takeover.waiting import HandoverError
 from unitq.text import unitq
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from unitq.rollout.prepare import Prepared
     from unitq.rollout.presenter import Presenter
     from unitq.supervisor.takeover.autostart import Kept
-    from unitq.supervisor.takeover.plan import Planned
+    from unitq.supervisor.takeover.plan import TakeoverPlan
     from unitq.supervisor.takeover.strategy import Move
     from unitq.systemd.manager import Systemd
 
 
-class Done(NamedTuple):
+class TakeoverResult(NamedTuple):
     """What has become of a takeover."""
 
     moved: frozenset[str]  # Supervisor's names of the processes
@@ -51,12 +51,12 @@ class Done(NamedTuple):
     back: tuple[str, ...]  # commands that undo what was done to the program that failed
 
 
-class Mover:
+class TakeoverRunner:
     """One takeover."""
 
     def __init__(
         self,
-        planned: Planned,
+        planned: TakeoverPlan,
         systemd: Systemd,
         interrupts: Interrupts,
         deadline: float | None,
@@ -75,7 +75,7 @@ class Mover:
         self._began = time()
         self._place = self._scope.layout.app(planned.app.name)
         self._notes = Path(self._scope.layout.takeover_notes(planned.app.name))
-        self._abreast = Abreast(planned, systemd, interrupts, deadline, presenter)
+        self._batches = BatchMover(planned, systemd, interrupts, deadline, presenter)
         self._kept: list[Kept] = []
         self._failure = ""
         self._back: list[str] = []
@@ -86,57 +86,57 @@ class Mover:
         blocking_rollout.require_none(self._scope, planned.app.name)
         before = state.current(self._place)
         # Everything is checked before the first change.
-        self._prepared(planned.moves, "", warn=True)
+        self._prepare(planned.moves, "", warn=True)
         code = Exit.OK
         for move in planned.moves:
             if move.moved:
                 continue
             if self._interrupts.count:
-                self._interrupted(move)
+                self._say_interrupt(move)
                 code = Exit.INTERRUPTED
                 break
             code = self._program(move)
             if code is not Exit.OK:
                 break
         if code is Exit.OK:
-            self._closed(before)
-            if self._abreast.killed and fail_on_kill:
+            self._close(before)
+            if self._batches.killed and fail_on_kill:
                 code = Exit.KILLED
         return code
 
-    def done(self) -> Done:
+    def result(self) -> TakeoverResult:
         """Returns what has become of it so far."""
-        abreast = self._abreast
-        return Done(
-            frozenset(abreast.moved), tuple(self._kept), tuple(abreast.left),
-            tuple(abreast.killed), self._failure, tuple(self._back),
+        batches = self._batches
+        return TakeoverResult(
+            frozenset(batches.moved), tuple(self._kept), tuple(batches.left),
+            tuple(batches.killed), self._failure, tuple(self._back),
         )  # fmt: skip
 
     # --- one program ------------------------------------------------------------------------------
 
     def _program(self, move: Move) -> Exit:
-        earlier = self._without(move)
+        earlier = self._revision_without(move)
         changed = False
         try:
             if move.autostart:
                 planned = self._planned
                 kept = autostart.switch_off(planned.conf.path, planned.environment, [move.section])
                 changed = True
-                self._kept += [one for one in kept if one not in self._kept]
-                for one in kept:
-                    self._say(f"{move.program}: autostart=false in {one.file}; was: {one.copy}")
-            revision = self._installed(move)
+                self._kept += [file for file in kept if file not in self._kept]
+                for file, copy in kept:
+                    self._say(f"{move.program}: autostart=false in {file}; was: {copy}")
+            revision = self._install(move)
             changed = True
-            if not self._abreast.move(revision, move):
-                self._interrupted(move)
+            if not self._batches.move(revision, move):
+                self._say_interrupt(move)
                 return Exit.INTERRUPTED
         except UnitqError as error:
             if not changed and not self._kept:
                 raise
-            return self._failed(move, earlier, error)
+            return self._fail(move, earlier, error)
         return Exit.OK
 
-    def _prepared(self, moves: Iterable[Move], why: str, *, warn: bool) -> Prepared:
+    def _prepare(self, moves: Iterable[Move], why: str, *, warn: bool) -> Prepared:
         """The plan for these programs and for what is installed already; nothing is changed."""
         planned = self._planned
         before = state.current(self._place)
@@ -161,16 +161,16 @@ class Mover:
             )
         return prepared
 
-    def _installed(self, move: Move) -> Revision:
+    def _install(self, move: Move) -> Revision:
         """Installs the units of this program, and starts nothing."""
-        prepared = self._prepared([move], f"takeover of {move.program}", warn=False)
+        prepared = self._prepare([move], f"takeover of {move.program}", warn=False)
         if prepared.plan.pending:
             install.install(self._systemd, self._scope.layout, prepared.plan, prepared.rendered)
         return prepared.plan.target
 
     # --- the end ----------------------------------------------------------------------------------
 
-    def _closed(self, before: Revision | None) -> None:
+    def _close(self, before: Revision | None) -> None:
         """Looks at all once more, and keeps that this revision is a good one."""
         revision = state.require_current(self._scope.layout, self._planned.app.name)
         with files.preflight_errors("cannot write the ledger"):
@@ -180,19 +180,19 @@ class Mover:
                 max_unavailable=None,
             )  # fmt: skip
         with book:
-            outcome = self._abreast.rolled(revision, ())
-            found = self._operation.running(revision)
+            outcome = self._batches.roll(revision, ())
+            instances = self._operation.running(revision)
             run = Run("takeover", self._began, self._scope.user, book.number)
-            told = report_of(
+            report = report_of(
                 run, revision, before.id if before else None, outcome,
-                observe.leftovers(revision, found.values()), outcome.exit(),
+                observe.leftovers(revision, instances.values()), outcome.exit(),
             )  # fmt: skip
-            self._operation.keep(book, told, outcome, None)
+            self._operation.keep(book, report, outcome, None)
         for path in self._notes.glob("*") if os.path.isdir(self._notes) else ():
             path.unlink(missing_ok=True)
         with suppress(OSError):
             self._notes.rmdir()
-        self._say(told.summary[0])
+        self._say(report.summary[0])
         again = [
             name
             for move in self._planned.moves
@@ -216,21 +216,21 @@ class Mover:
     def _typed(self) -> str:
         return unitq(self._planned.app.name, user=self._scope.user)
 
-    def _interrupted(self, move: Move) -> None:
+    def _say_interrupt(self, move: Move) -> None:
         done = self._states(move)
-        self._say(f"interrupted: {done}; the same command goes on from there")
+        self._say(f"interrupted: {done}; the same command continues from there")
 
     def _states(self, move: Move) -> str:
-        told = self._planned.supervisord.processes()
-        up = [pair.process for pair in move.pairs if told[pair.process].state in UP]
+        processes = self._planned.supervisord.processes()
+        up = [pair.process for pair in move.pairs if processes[pair.process].state in UP]
         return (
             f"Supervisor still runs {', '.join(up)} of {move.program}"
             if up
             else f"Supervisor runs none of {move.program}"
         )
 
-    def _failed(self, move: Move, earlier: Revision | None, error: UnitqError) -> Exit:
-        """Says what failed, what is there, and the way on and back; returns the exit code."""
+    def _fail(self, move: Move, earlier: Revision | None, error: UnitqError) -> Exit:
+        """Says what failed, what runs where, and the way on and back; returns the exit code."""
         self._failure = error.message
         known = isinstance(error, HandoverError) and error.exit is not Exit.BROKEN
         code = error.exit if known else Exit.DEGRADED
@@ -241,40 +241,40 @@ class Mover:
             self._tell(f"  hint: {error.hint}")
         try:
             self._tell(self._states(move))
-            told = self._planned.supervisord.processes()
-            down = [pair.process for pair in move.pairs if told[pair.process].state not in UP]
+            processes = self._planned.supervisord.processes()
+            down = [pair.process for pair in move.pairs if processes[pair.process].state not in UP]
             ending = {
                 process: pid
-                for process, pid in self._abreast.unfinished.items()
-                if told[process].state in UP and told[process].pid == pid
+                for process, pid in self._batches.unfinished.items()
+                if processes[process].state in UP and processes[process].pid == pid
             }
         except UnitqError as second:
             self._tell(f"unitq: {second.message}")
             down, ending = [pair.process for pair in move.pairs], {}
-        if before := self._moved_before(move):
+        if before := self._programs_before(move):
             self._tell(f"unitq runs {', '.join(before)}, as moved before; that stays")
         self._back = self._way_back(move, earlier, down, ending)
-        self._tell("to go on, once the cause is mended, the same command again; to go back:")
+        self._tell("to continue, once the cause is mended, the same command; to go back:")
         for line in self._back:
             self._tell(f"  {line}")
         return code
 
-    def _moved_before(self, move: Move) -> list[str]:
+    def _programs_before(self, move: Move) -> list[str]:
         """The programs before this one, which are moved."""
-        every = self._planned.moves
-        return [one.program for one in every[: every.index(move)]]
+        moves = self._planned.moves
+        return [earlier.program for earlier in moves[: moves.index(move)]]
 
-    def _without(self, move: Move) -> Revision | None:
+    def _revision_without(self, move: Move) -> Revision | None:
         """The last revision without this program's workers, to go back to."""
         names = {worker.name for worker in move.workers}
         known = [
-            one
-            for one in store.read_all(self._place, lambda _: None)
-            if one.workers and not names & {worker.name for worker in one.workers}
+            revision
+            for revision in store.read_all(self._place, lambda _: None)
+            if revision.workers and not names & {worker.name for worker in revision.workers}
         ]
         whole = store.complete(self._place, known)
-        known = [one for one in known if one.id in whole]
-        return max(known, key=lambda one: one.number, default=None)
+        known = [revision for revision in known if revision.id in whole]
+        return max(known, key=lambda revision: revision.number, default=None)
 
     def _way_back(
         self,
@@ -295,12 +295,14 @@ class Mover:
             back.append(self._ctl_start(down))
         planned = self._planned
         back += autostart.way_back(planned.conf.path, planned.environment, move.section)
-        return back + [self._once_ended(process, pid) for process, pid in ending.items()]
+        return back + [self._start_after(process, pid) for process, pid in ending.items()]
 
-    def _once_ended(self, process: str, pid: int) -> str:
+    def _start_after(self, process: str, pid: int) -> str:
         """The command that starts it under Supervisor again, when its job is done."""
         return f"tail --pid={pid} -f /dev/null; {self._ctl_start([process])}"
 
     def _ctl_start(self, processes: list[str]) -> str:
         conf = str(self._planned.conf.path.absolute())
-        return shlex.join([supervisorctl(), "-c", conf, "start", *processes])
+        return shlex.join(
+            [shutil.which("supervisorctl") or "supervisorctl", "-c", conf, "start", *processes]
+        )

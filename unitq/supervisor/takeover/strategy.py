@@ -5,7 +5,7 @@ Supervisor starts again what ends. So a worker has to end in a way that it does 
 - STOP: Supervisor's own stop, where that is as gentle as ours: its signal lets the job finish,
   and its SIGKILL comes no sooner than ours would.
 - HOLD: the worker is below a shell. The shell is held (SIGSTOP) while the worker finishes its
-  job, so that Supervisor sees no end; then Supervisor is told to stop, and the empty shell goes.
+  job, so that Supervisor sees no end; then Supervisor stops it, and the empty shell goes.
 - DRAIN: the worker gets its signal. What Supervisor starts in its place is held before it has
   opened any way to a queue, and then stopped: it cannot have taken a job.
 """
@@ -48,7 +48,7 @@ class Way(StrEnum):
 
 
 def command(process: Process) -> str:
-    """What somebody would look for in `ps`, shortened."""
+    """Returns what `ps` would show of it, shortened."""
     return one_line(" ".join(process.words) or process.executable)[:_SHOWN]
 
 
@@ -65,10 +65,10 @@ def between(process: Process) -> bool:
 
 
 def workers_of(family: Sequence[Process], number: int, *, strict: bool) -> tuple[Process, ...]:
-    """Who gets the signal, of a process and all below it, the top first.
+    """Returns who gets the signal, of a process and all below it, the top first.
 
     `strict`: without a handler a process gets none, as it would die of it. Otherwise the first one
-    below the shells does: that is how whoever wrote its `stop_signal` wants it to end.
+    below the shells does: that is how its `stop_signal` wants it to end.
     """
     top = family[0].pid if family else 0
     return recipients(family, number, between, strict=strict, top=top)
@@ -82,24 +82,20 @@ def way(
     *,
     known: bool,
 ) -> Way:
-    """How the worker that runs as this family is brought to its end.
+    """Returns how the worker that runs as this family is brought to its end.
 
     `known`: supervisord goes by the settings that are in the file now.
     """
-    told = workers_of(family, signals.number(worker.stop_signal), strict=preset is not None)
-    if told != tuple(family[:1]):
+    workers = workers_of(family, signals.number(worker.stop_signal), strict=preset is not None)
+    if workers != tuple(family[:1]):
         return Way.HOLD
-    if not known or settings.stopwaitsecs < _seconds(worker):
+    if not known or settings.stopwaitsecs < worker.stop_timeout.seconds:
         return Way.DRAIN
     return Way.STOP if _gentle(settings, worker, preset) else Way.DRAIN
 
 
-def _seconds(worker: Worker) -> float:
-    return worker.stop_timeout.seconds
-
-
 def _gentle(settings: Settings, worker: Worker, preset: Preset | None) -> bool:
-    """Whether Supervisor's stop signal lets the job in hand finish."""
+    """Whether Supervisor's stop signal lets the job finish."""
     if preset is not None:
         stop = preset.for_command(worker.command).stop
         good = stop.drains_all if settings.stopasgroup else (*stop.drains, *stop.drains_all)
@@ -146,12 +142,12 @@ class Move:
         return not self.autostart and all(pair.moved for pair in self.pairs)
 
     def worker(self, pair: Pair) -> Worker:
-        """The worker that the instance is of."""
-        return next(one for one in self.workers if one.name == pair.instance.worker)
+        """Returns the worker that the instance is of."""
+        return next(worker for worker in self.workers if worker.name == pair.instance.worker)
 
 
-def ordered(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
-    """The pairs that are left to do, in the order in which they are done.
+def in_order(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
+    """Returns the pairs that are left to do, in the order in which they are done.
 
     First what runs twice: there are too many. Then what runs nowhere, as its queue lacks it.
     """

@@ -11,8 +11,8 @@ from unitq.errors import Exit, PreflightError
 from unitq.linux.interrupts import Interrupts
 from unitq.revisions import state
 from unitq.supervisor.takeover import process_tree
-from unitq.supervisor.takeover.plan import environment_for, loaded, plan
-from unitq.supervisor.takeover.run import Mover
+from unitq.supervisor.takeover.plan import environment_for, load_configuration, plan
+from unitq.supervisor.takeover.run import TakeoverRunner
 from unitq.supervisor.takeover.strategy import Way, command, way, workers_of
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from unitq.context import Scope
     from unitq.model.settings import Share
     from unitq.rollout.presenter import Presenter
-    from unitq.supervisor.takeover.plan import Planned
-    from unitq.supervisor.takeover.run import Done
+    from unitq.supervisor.takeover.plan import TakeoverPlan
+    from unitq.supervisor.takeover.run import TakeoverResult
     from unitq.supervisor.takeover.strategy import Move, Pair
 
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 class TakeoverSummary:
     """A takeover: planned, or (`done`) carried out."""
 
-    planned: Planned
+    planned: TakeoverPlan
     exit_code: Exit
     rows: tuple[dict[str, Any], ...]  # its programs, as they were before
     dry_run: bool = False
-    done: Done | None = None
+    done: TakeoverResult | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns what docs/json.md describes."""
@@ -94,7 +94,7 @@ class Takeover:
         self._scope = scope
         self._app, self._toml = scope.load()
         environment = environment_for(file) | dict(variables)
-        loaded(file, environment)  # before all else: it may be no configuration at all
+        load_configuration(file, environment)  # before all else: it may be no configuration at all
         self._systemd = scope.systemd()
         self._arguments = (file, environment, programs, max_unavailable)
 
@@ -115,29 +115,29 @@ class Takeover:
             rows = _programs(planned)
             deadline = None if timeout is None else self._began + timeout
             with Interrupts().caught() as interrupts:
-                mover = Mover(planned, self._systemd, interrupts, deadline, presenter)
+                mover = TakeoverRunner(planned, self._systemd, interrupts, deadline, presenter)
                 code = mover.run(fail_on_kill=fail_on_kill)
-        return TakeoverSummary(planned, code, rows, done=mover.done())
+        return TakeoverSummary(planned, code, rows, done=mover.result())
 
-    def _plan(self) -> Planned:
+    def _plan(self) -> TakeoverPlan:
         return plan(self._scope, self._systemd, self._app, self._toml, *self._arguments)
 
 
-def way_of(planned: Planned, move: Move, pair: Pair) -> tuple[Way, tuple[int, ...]]:
+def way_of(planned: TakeoverPlan, move: Move, pair: Pair) -> tuple[Way, tuple[int, ...]]:
     """How a process is ended, and the PIDs that get the signal. Raises PreflightError."""
     task = planned.task(move, pair)
     members = process_tree.below(pair.pid)
     if members:
-        process_tree.belongs(pair.pid, planned.supervisord.daemon, task.accounts)
+        process_tree.check_child(pair.pid, planned.supervisord.daemon, task.accounts)
     found = way(members, task.settings, task.worker, task.preset, known=task.known)
     return found, tuple(one.pid for one in workers_of(members, task.number, strict=task.strict))
 
 
-def _programs(planned: Planned) -> tuple[dict[str, Any], ...]:
+def _programs(planned: TakeoverPlan) -> tuple[dict[str, Any], ...]:
     return tuple(_program(planned, move) for move in planned.moves)
 
 
-def _program(planned: Planned, move: Move) -> dict[str, Any]:
+def _program(planned: TakeoverPlan, move: Move) -> dict[str, Any]:
     return {
         "program": move.program,
         "section": move.section,
@@ -148,7 +148,7 @@ def _program(planned: Planned, move: Move) -> dict[str, Any]:
     }
 
 
-def _process(planned: Planned, move: Move, pair: Pair) -> dict[str, Any]:
+def _process(planned: TakeoverPlan, move: Move, pair: Pair) -> dict[str, Any]:
     found: Way | None = None
     told: tuple[int, ...] = ()
     if pair.pid and not pair.moved:

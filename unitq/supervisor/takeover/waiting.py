@@ -1,19 +1,19 @@
-"""Waiting for processes to end, for several at a time, while a person may lose patience.
+"""Waiting for processes to end, for several at a time, until a person interrupts.
 
-Whatever waits is a generator that yields what for; one loop waits for all of them together.
+What waits is a generator that yields what for; one loop waits for all of them together.
 """
 
 from __future__ import annotations
 
 import select
-from math import isfinite
+from math import inf, isfinite
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.errors import Exit, UnitqError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Sequence
     from typing import TypeAlias, TypeVar
 
     from unitq.linux.interrupts import Interrupts
@@ -30,7 +30,7 @@ class HandoverError(UnitqError):
 
 
 class GaveUpError(HandoverError):
-    """The time that somebody wanted to wait is over."""
+    """The time that the user wanted to wait is over."""
 
     exit = Exit.GAVE_UP_WAITING
 
@@ -53,9 +53,9 @@ def pause(seconds: float) -> Steps[None]:
     yield Wait((), monotonic() + seconds)
 
 
-def gone(handles: Iterable[Handle], limit: float | None) -> Steps[list[Handle]]:
-    """Waits until all have ended, at most `limit` seconds; those that have not."""
-    end = float("inf") if limit is None else monotonic() + limit
+def wait_for_end(handles: Iterable[Handle], limit: float | None) -> Steps[list[Handle]]:
+    """Waits until all have ended, at most `limit` seconds; returns those that have not."""
+    end = inf if limit is None else monotonic() + limit
     waiting = {handle.descriptor: handle for handle in handles}
     while waiting and monotonic() < end:
         for descriptor in _readable(waiting, 0.0):
@@ -65,16 +65,15 @@ def gone(handles: Iterable[Handle], limit: float | None) -> Steps[list[Handle]]:
     return list(waiting.values())
 
 
-def over(waits: Iterable[Wait]) -> list[bool]:
-    """Of each of these whether it is over now."""
-    every = list(waits)
-    ready = set(_readable([one for wait in every for one in wait.descriptors], 0.0))
+def are_over(waits: Sequence[Wait]) -> list[bool]:
+    """Returns of each of these whether it is over now."""
+    ready = set(_readable([fd for wait in waits for fd in wait.descriptors], 0.0))
     now = monotonic()
-    return [wait.until <= now or not ready.isdisjoint(wait.descriptors) for wait in every]
+    return [wait.until <= now or not ready.isdisjoint(wait.descriptors) for wait in waits]
 
 
-class Patience:
-    """How long to wait, and for whom to stop."""
+class Waiter:
+    """Waits until something is due, the time is over, or the user interrupts."""
 
     def __init__(
         self, interrupts: Interrupts, say: Callable[[str], None], deadline: float | None
@@ -82,30 +81,26 @@ class Patience:
         """`deadline` is on the monotonic clock."""
         self._interrupts = interrupts
         self._say = say
-        self._deadline = deadline
+        self._deadline = inf if deadline is None else deadline
         self._noticed = False
 
-    def until(self, waits: Iterable[Wait]) -> None:
+    def until(self, waits: Sequence[Wait]) -> None:
         """Waits until one of these is over, or a signal came. Raises GaveUpError, DetachedError."""
-        every = list(waits)
-        ends = [wait.until for wait in every]
-        if self._deadline is not None:
-            if monotonic() >= self._deadline:
-                raise GaveUpError("gave up waiting (--timeout)")
-            ends.append(self._deadline)
-        end = min(ends, default=float("inf"))
+        if monotonic() >= self._deadline:
+            raise GaveUpError("gave up waiting (--timeout)")
+        end = min([self._deadline, *(wait.until for wait in waits)])
         seconds = max(0.0, end - monotonic()) if isfinite(end) else None
         wake = self._interrupts.wake
         if self._interrupts.count <= 1:
-            descriptors = [one for wait in every for one in wait.descriptors]
+            descriptors = [fd for wait in waits for fd in wait.descriptors]
             if wake in _readable([*descriptors, wake], seconds):
                 self._interrupts.clear()
         if self._interrupts.count > 1:
-            raise DetachedError("detached; what was told to finish its job does so")
+            raise DetachedError("detached; a worker that got its signal finishes its job")
         if self._interrupts.count and not self._noticed:
             self._noticed = True
-            hand = "this one is" if len(every) == 1 else f"these {len(every)} are"
-            self._say(f"interrupted: {hand} finished; again: leave at once")
+            these = "this one is" if len(waits) == 1 else f"these {len(waits)} are"
+            self._say(f"interrupted: {these} finished; again: leave at once")
 
 
 def _readable(descriptors: Iterable[int], seconds: float | None) -> list[int]:

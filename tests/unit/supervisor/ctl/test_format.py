@@ -32,7 +32,6 @@ from unitq.supervisor.ctl.format import (
     description,
     error,
     reread_lines,
-    said,
     state_of,
     status_lines,
 )
@@ -78,7 +77,6 @@ def test_the_lines_as_they_are() -> None:
         "mail                             RUNNING   pid 53, uptime 0:02:05",
         "sms:sms_00                       STOPPED   Not started",
     ]
-    assert said("sms", "stopped") == "sms: stopped"
     assert error("sms", "no such process") == "sms: ERROR (no such process)"
 
 
@@ -140,7 +138,7 @@ def test_the_exit_codes_are_supervisors() -> None:
     assert Code.STATUS_UNKNOWN == of_status.UNKNOWN
 
 
-DEAD = Facts(ended=1.0, told=False)
+DEAD = Facts(ended=1.0, asked=False)
 ONCE = DEAD._replace(restarts=False)
 
 
@@ -160,17 +158,17 @@ ONCE = DEAD._replace(restarts=False)
         (Facts("not-found"), State.UNKNOWN),
         (Facts("masked"), State.UNKNOWN),
         (Facts("error"), State.UNKNOWN),
-        (DEAD._replace(told=True), State.STOPPED),
+        (DEAD._replace(asked=True), State.STOPPED),
         (DEAD, State.EXITED),
-        (DEAD._replace(told=None), State.STOPPED),
+        (DEAD._replace(asked=None), State.STOPPED),
         (ONCE._replace(active="failed", result="exit-code", code=1), State.EXITED),
         (ONCE._replace(active="failed", result="signal", code=2, status=9), State.EXITED),
-        (ONCE._replace(active="failed", result="signal", told=None), State.EXITED),
+        (ONCE._replace(active="failed", result="signal", asked=None), State.EXITED),
         (ONCE._replace(active="failed", result="exit-code", code=1, status=203), State.FATAL),
         # systemd gave up on it: Restart=always, and it is down though nobody said so.
         (DEAD._replace(active="failed", result="exit-code", code=1, status=3), State.FATAL),
         # Killed at stop_timeout, or ended badly when it was told to end: it was stopped.
-        (DEAD._replace(active="failed", result="timeout", told=True), State.STOPPED),
+        (DEAD._replace(active="failed", result="timeout", asked=True), State.STOPPED),
         (DEAD._replace(active="failed", result="start-limit-hit"), State.FATAL),
         (Facts(active="failed", result="start-limit-hit"), State.FATAL),
     ],

@@ -22,7 +22,7 @@ from unitq.config.lint import lint_app
 from unitq.config.parse import parse
 from unitq.errors import Exit
 from unitq.model.app import ROLLOUT, App, KillMode
-from unitq.model.finding import Level, Seen
+from unitq.model.finding import Level, WorkerFacts
 from unitq.presets.detect import framework_of
 from unitq.supervisor.conf import files as conf_files
 from unitq.supervisor.conf.ini import Ini
@@ -257,7 +257,7 @@ def test_the_report_says_who_gets_the_signal(
     assert ("now: SIGQUIT to every process" in report) is not main
     assert ("stays the main process" in report) is not main
     assert ("the worker is the main process now" in report) <= main
-    found = lint_app(App("x", (worker,), ROLLOUT), PRESETS, {"w": Seen(heads)})
+    found = lint_app(App("x", (worker,), ROLLOUT), PRESETS, {"w": WorkerFacts(heads)})
     assert not [one.name for one in found if one.level is not Level.NOTE]
 
 

@@ -9,7 +9,7 @@ from unitq.config.lint import lint_app
 from unitq.config.parse import parse
 from unitq.errors import ConfigError
 from unitq.model.app import App, KillMode, Worker
-from unitq.model.finding import Level, Seen
+from unitq.model.finding import Level, WorkerFacts
 from unitq.presets.detect import framework_of
 from unitq.supervisor.conf.ini import Ini
 from unitq.supervisor.conf.programs import read
@@ -45,7 +45,7 @@ def of(
     text = found.text if found.report.written else uncomment(found.text)
     workers = parse(text, source="unitq.toml", presets=PRESETS).workers
     app = parse(text, source="unitq.toml", presets=PRESETS)
-    seen = {worker.name: Seen(heads or {}) for worker in workers}
+    seen = {worker.name: WorkerFacts(heads or {}) for worker in workers}
     wrong = [one for one in lint_app(app, PRESETS, seen) if one.level is Level.ERROR]
     assert {one.name for one in wrong} <= errors
     return workers

@@ -8,7 +8,7 @@ import pytest
 
 from unitq.errors import ConfigError
 from unitq.supervisor.conf import files as conf_files
-from unitq.supervisor.takeover.plan import loaded
+from unitq.supervisor.takeover.plan import load_configuration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def test_what_is_no_file_of_supervisors(
     (folder / "other.ini").write_text("[mail]\nhost=localhost\n")
     (folder / "empty.conf").touch()
     with pytest.raises(ConfigError) as caught:
-        loaded(file, {})
+        load_configuration(file, {})
     assert said in caught.value.message
     assert example in caught.value.hint
 
@@ -53,12 +53,12 @@ def test_what_is_no_file_of_supervisors(
 def test_the_example_is_the_file_that_is_there(folder: Path) -> None:
     (folder / "supervisord.conf").write_text("[supervisord]\n")
     with pytest.raises(ConfigError) as caught:
-        loaded("sms", {})
+        load_configuration("sms", {})
     assert caught.value.hint.endswith("`unitq takeover supervisord.conf sms`")
-    assert loaded(None, {}).path.name == "supervisord.conf"
+    assert load_configuration(None, {}).path.name == "supervisord.conf"
 
 
 @pytest.mark.parametrize("text", ["[program:a]\ncommand=x\n", "[include]\nfiles=*.x\n"])
 def test_what_is_a_file_of_supervisors(folder: Path, text: str) -> None:
     (folder / "a.conf").write_text(text)
-    assert loaded("a.conf", {}).path.name == "a.conf"
+    assert load_configuration("a.conf", {}).path.name == "a.conf"

@@ -19,11 +19,11 @@ from tests.harness.build import app
 from tests.unit.supervisor.takeover.test_strategy import SETTINGS
 from unitq.errors import UnitqError
 from unitq.linux.interrupts import Interrupts
-from unitq.linux.process import alive
+from unitq.linux.proc import alive
 from unitq.supervisor.takeover import process_tree
 from unitq.supervisor.takeover.rpc import Info
-from unitq.supervisor.takeover.stop_many import Handover
-from unitq.supervisor.takeover.stop_one import Ended, Task
+from unitq.supervisor.takeover.stop_many import StopGroup
+from unitq.supervisor.takeover.stop_one import Stopped, Task
 from unitq.supervisor.takeover.waiting import GaveUpError, HandoverError
 
 if TYPE_CHECKING:
@@ -135,36 +135,36 @@ def task(stop_timeout: str = "60s") -> Task:
     return Task("w:w", SETTINGS, worker, None, known=False, accounts=accounts)
 
 
-def end(made: Handover, *tasks: Task) -> dict[str, Ended | UnitqError]:
+def end(made: StopGroup, *tasks: Task) -> dict[str, Stopped | UnitqError]:
     """How each of them ended."""
     for one in tasks:
         made.begin(one)
-    found: dict[str, Ended | UnitqError] = {}
+    found: dict[str, Stopped | UnitqError] = {}
     try:
-        while made.in_hand:
+        while made.active:
             made.wait()
             made.turn()
-            found |= made.done()
+            found |= made.results()
     finally:
         made.close()
     return found
 
 
-def ended_of(made: Handover, one: Task) -> Ended:
+def ended_of(made: StopGroup, one: Task) -> Stopped:
     (found,) = end(made, one).values()
     if isinstance(found, UnitqError):
         raise found
     return found
 
 
-def handover(paper: Paper | Papers, tmp_path: Path, deadline: float | None = None) -> Handover:
+def handover(paper: Paper | Papers, tmp_path: Path, deadline: float | None = None) -> StopGroup:
     interrupts = Interrupts()
     interrupts.wake = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     reading, writing = os.pipe()
     os.close(interrupts.wake)
     interrupts.wake = reading
     _ = writing  # open for as long as the test: nothing ever wakes us
-    return Handover(cast("Any", paper), tmp_path / "told", interrupts, lambda _: None, deadline)
+    return StopGroup(cast("Any", paper), tmp_path / "told", interrupts, lambda _: None, deadline)
 
 
 def test_a_successor_that_may_have_a_job_finishes_it(tmp_path: Path, papers: list[Paper]) -> None:
@@ -177,7 +177,7 @@ def test_a_successor_that_may_have_a_job_finishes_it(tmp_path: Path, papers: lis
     assert out.read_text().count("finished\n") >= 4
     assert [process.returncode for process in paper.every] == [0, 0, 0, 0, -signal.SIGKILL]
     assert paper.stopped == told[-1:]
-    assert ended.told == tuple(told[:4])
+    assert ended.signalled == tuple(told[:4])
     assert ended.successors == 1
     assert not paper.programs
 
@@ -253,24 +253,24 @@ def test_none_waits_for_another_and_a_failure_is_its_own(
     made.begin(named("w:slow"))
     made.begin(named("w:late", "1s"))
     made.begin(named("w:quick"))
-    found: dict[str, Ended | UnitqError] = {}
+    found: dict[str, Stopped | UnitqError] = {}
     while len(found) < 2:
         made.wait()
         made.turn()
-        found |= made.done()
-    assert list(made.in_hand) == ["w:slow"]
+        found |= made.results()
+    assert list(made.active) == ["w:slow"]
     late, quick = found["w:late"], found["w:quick"]
     assert isinstance(late, HandoverError)
     assert "still works, 1s after SIGTERM" in late.message
-    assert isinstance(quick, Ended)
-    assert (len(quick.told), quick.successors) == (1, 1)
+    assert isinstance(quick, Stopped)
+    assert (len(quick.signalled), quick.successors) == (1, 1)
     assert [len(paper.stopped) for paper in papers] == [0, 0, 1]
     # Both were told, and Supervisor has them until they end.
     slow, late_one = (paper.every[0].pid for paper in papers[:2])
     assert made.unfinished == {"w:late": late_one}
     made.close()
     assert made.unfinished == {"w:late": late_one, "w:slow": slow}
-    assert len(made.in_hand) == 0
+    assert len(made.active) == 0
     assert all(paper.every[0].poll() is None for paper in papers[:2])
 
 

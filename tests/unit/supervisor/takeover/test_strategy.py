@@ -22,7 +22,7 @@ from unitq.supervisor.conf.section import Surroundings
 from unitq.supervisor.conf.server import addresses
 from unitq.supervisor.takeover.autostart import copy_of
 from unitq.supervisor.takeover.autostart_edit import switch_off
-from unitq.supervisor.takeover.strategy import UP, Pair, Way, between, ordered, way, workers_of
+from unitq.supervisor.takeover.strategy import UP, Pair, Way, between, in_order, way, workers_of
 
 # --- Supervisor's files ---------------------------------------------------------------------------
 
@@ -345,7 +345,7 @@ def test_never_more_and_never_fewer_by_more_than_one(
         Pair(f"w:{n}", InstanceName("w", n + 1), state, 0, serving)
         for n, (state, serving) in enumerate(states)
     ]
-    found = ordered(every)
+    found = in_order(every)
     assert {pair.process for pair in found} == {p.process for p in every if not p.moved}
     # Done in this order, there are never more than there were, nor fewer than all but one.
     there = [pair.serving + (pair.state in UP) for pair in every]
