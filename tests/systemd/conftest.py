@@ -471,6 +471,14 @@ class Site:
         self._commands.append(_Command(arguments, running, self._configured()))
         return running
 
+    def python(self, code: str, *command: str) -> Result:
+        """Runs Python in the app's directory; `command` is the unitq command that it stands for."""
+        running = self.scope.start(sys.executable, "-c", code, cwd=self.home, environment=None)
+        self._background.append(running)
+        if command:
+            self._commands.append(_Command(command, running, self._configured()))
+        return running.wait(TIMEOUT)
+
     def deploy(self, *arguments: str, code: int = 0, timeout: float = TIMEOUT) -> Result:
         """`unitq deploy`, which must exit with `code`."""
         result = self.unitq("deploy", *arguments, timeout=timeout)

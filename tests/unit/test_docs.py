@@ -14,10 +14,10 @@ import pytest
 
 from tests.harness.build import PRESETS
 from unitq.cli.main import _COMMANDS, GROUPS, cli
-from unitq.cli.presets import queues
 from unitq.errors import Exit
 from unitq.presets import NONE
 from unitq.presets.detect import framework_of
+from unitq.presets.facts import PresetFacts
 from unitq.presets.file import parse
 from unitq.supervisor.importer import options
 
@@ -141,7 +141,7 @@ def frameworks_page() -> str:
 
 def _queues(preset: Preset) -> str:
     given = preset.queues.variable or preset.queues.by_arguments
-    return queues(preset).partition(". ")[0] if given else "in your code"
+    return PresetFacts(preset, own=False).queues.partition(". ")[0] if given else "in your code"
 
 
 def _framework(preset: Preset) -> Iterator[str]:
@@ -256,6 +256,7 @@ PAGES = (*ROOT.glob("*.md"), *DOCS.glob("*.md"))
 WORDS = {
     "README.md": 1100,
     "CONTRIBUTING.md": 750,
+    "api.md": 450,
     "commands.md": 900,
     "comparison.md": 750,
     "concepts.md": 750,

@@ -6,7 +6,6 @@ of root's: one with a character that a shell reads is left out, wherever it come
 
 from __future__ import annotations
 
-import os
 import re
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -17,16 +16,15 @@ if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
 
-    from unitq.context import Scope
+    from unitq.api import App
 
     Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@=+-]*")
-_REVISION = re.compile(r"([0-9]+)-[0-9a-f]+")
 _MAX = 1000  # names: more than that nobody reads
 
 
-def _names(of: Callable[[Scope, str], Iterable[str]]) -> Complete:
+def _names(of: Callable[[App, str], Iterable[str]]) -> Complete:
     """Completes with these names; with none where anything goes wrong."""
 
     @wraps(of)
@@ -38,7 +36,7 @@ def _names(of: Callable[[Scope, str], Iterable[str]]) -> Complete:
         from click.shell_completion import CompletionItem
 
         try:
-            found = list(of(_scope(context), incomplete))
+            found = list(of(_app(context), incomplete))
         except Exception:  # noqa: BLE001  (a shell would print it into the line being typed)
             return []
         fit = [name for name in found if name.startswith(incomplete) and _PLAIN.fullmatch(name)]
@@ -47,8 +45,8 @@ def _names(of: Callable[[Scope, str], Iterable[str]]) -> Complete:
     return complete
 
 
-def _scope(context: click.Context) -> Scope:
-    from unitq.context import Scope
+def _app(context: click.Context) -> App:
+    from unitq.api import Manager
 
     options: dict[str, Any] = {}
     above: click.Context | None = context
@@ -56,7 +54,8 @@ def _scope(context: click.Context) -> Scope:
         # What is said further behind wins over what was said before the verb.
         options = {name: value for name, value in above.params.items() if value} | options
         above = above.parent
-    return Scope(options.get("config"), options.get("app"), user=bool(options.get("user")))
+    manager = Manager(user=bool(options.get("user")))
+    return manager.app(options.get("app"), config=options.get("config"))
 
 
 def words(*choices: str) -> Complete:
@@ -65,47 +64,42 @@ def words(*choices: str) -> Complete:
 
 
 @_names
-def apps(scope: Scope, incomplete: str) -> Iterable[str]:  # noqa: ARG001
+def apps(app: App, incomplete: str) -> Iterable[str]:  # noqa: ARG001
     """The apps that are installed."""
-    from unitq.revisions import state
+    from unitq.api import Manager
 
-    return state.apps(scope.layout)
+    return (installed.name for installed in Manager(user=app.user).apps())
 
 
 @_names
-def targets(scope: Scope, incomplete: str) -> Iterable[str]:
+def targets(app: App, incomplete: str) -> Iterable[str]:
     """Workers; behind an "@" instances."""
-    revision = scope.installed()
+    revision = app.installed()
     if "@" in incomplete:
         return map(str, revision.instances)
     return (worker.name for worker in revision.workers)
 
 
 @_names
-def counts(scope: Scope, incomplete: str) -> Iterable[str]:  # noqa: ARG001
+def counts(app: App, incomplete: str) -> Iterable[str]:  # noqa: ARG001
     """`sms=4`: how many there are now."""
-    return (f"{worker.name}={worker.instances}" for worker in scope.installed().workers)
+    return (f"{worker.name}={worker.instances}" for worker in app.installed().workers)
 
 
 @_names
-def revisions(scope: Scope, incomplete: str) -> Iterable[str]:  # noqa: ARG001
+def revisions(app: App, incomplete: str) -> Iterable[str]:  # noqa: ARG001
     """Those that are kept, the newest first."""
-    place = scope.layout.app(scope.installed().app)
-    found = ((match, name) for name in os.listdir(place.revisions)
-             if (match := _REVISION.fullmatch(name)))  # fmt: skip
-    return [name for _, name in sorted(found, key=lambda each: -int(each[0][1]))]
+    return app.revisions()
 
 
 @_names
-def presets(scope: Scope, incomplete: str) -> Iterable[str]:  # noqa: ARG001
+def presets(app: App, incomplete: str) -> Iterable[str]:  # noqa: ARG001
     """Ours, and the operator's own."""
-    from unitq.presets import store as files
-
-    return sorted(files.names(scope.layout.config_dir))
+    return app.preset_names()
 
 
 @_names
-def signals(scope: Scope, incomplete: str) -> Iterable[str]:  # noqa: ARG001
+def signals(app: App, incomplete: str) -> Iterable[str]:  # noqa: ARG001
     """As `kill -l` calls them; with SIG before it where somebody types that."""
     import signal
 

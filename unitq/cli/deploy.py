@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from unitq.cli import completions
 from unitq.cli.grant.member import by_grant
-from unitq.cli.output import echo, echo_json, echo_lines, echo_text
+from unitq.cli.output import echo, echo_text
 from unitq.cli.plan_text import as_text
-from unitq.cli.presenter import operation
+from unitq.cli.presenter import presenter
 from unitq.cli.rollout_options import (
     given,
     message_option,
@@ -20,20 +20,17 @@ from unitq.cli.rollout_options import (
     unavailable,
     waiting_options,
 )
-from unitq.cli.scope import current, scope_options
+from unitq.cli.scope import json_option, scope_options
 from unitq.cli.targets import WholeApp
 from unitq.errors import Exit
-from unitq.linux import files, folder
-from unitq.rollout import check as checking
-from unitq.rollout import deploy as deploying
-from unitq.rollout.plan_summary import summary
-from unitq.rollout.prepare import Request, prepare
-from unitq.rollout.wanted_units import units_to_deploy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from unitq.api import App, Deploy
+    from unitq.cli.presenter import Screen
     from unitq.model.settings import Share
     from unitq.rollout.check import CheckResult
-    from unitq.rollout.prepare import Prepared
 
 
 @click.command(
@@ -47,8 +44,8 @@ Examples:
 )
 @scope_options
 @click.option("--redis", "ask_redis", is_flag=True, help="Ask the Redis that [redis] names, too.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON object; see docs/json.md.")
-def check(ask_redis: bool, as_json: bool) -> int:
+@json_option
+def check(app: App, ask_redis: bool, as_json: bool) -> int:
     """Look for mistakes in unitq.toml and on this machine.
 
     Validates the file, has systemd verify the units, and looks for missing programs, directories
@@ -57,35 +54,18 @@ def check(ask_redis: bool, as_json: bool) -> int:
     Changes nothing. Exits with 0, with 2 if the file is invalid, with 3 if something is missing,
     with 5 if something can only be read as root.
     """
-    found = checking.check(current(), ask_redis=ask_redis)
-    if as_json:
-        echo_json(_checked(found))
-    else:
-        for finding in found.findings:
-            echo_lines(finding.lines)
-        if found.redis and found.redis.reachable:
-            echo(found.redis)
-        counts = ", ".join(f"worker {w.name}: {w.instances}" for w in found.app.workers)
-        verdict = "ok" if found.ready else "not ready"
-        echo(f"{found.path}: {verdict} (app {found.app.name}; {counts})")
-    return found.exit
+    return presenter(as_json=as_json).show(app.check(redis=ask_redis), _check_lines)
 
 
-def _checked(found: CheckResult) -> dict[str, Any]:
-    rows = [
-        {
-            "level": str(f.level),
-            "certainty": str(f.certainty),
-            "name": f.name,
-            "place": f.place,
-            "message": f.message,
-            "why": f.why,
-            "hint": f.hint,
-        }
-        for f in found.findings
-    ]
-    asked = {"redis": found.redis.to_json()} if found.redis else {}
-    return {"format": 1, "file": str(found.path), "findings": rows, **asked}
+def _check_lines(checked: CheckResult) -> Iterator[str]:
+    for finding in checked.findings:
+        yield from finding.lines
+    if checked.redis and checked.redis.reachable:
+        yield str(checked.redis)
+    workers = checked.app.workers
+    counts = ", ".join(f"worker {worker.name}: {worker.instances}" for worker in workers)
+    verdict = "ok" if checked.ready else "not ready"
+    yield f"{checked.path}: {verdict} (app {checked.app.name}; {counts})"
 
 
 @click.command(
@@ -102,22 +82,17 @@ Examples:
     shell_complete=completions.folders,
     help="Write the files there instead of printing them.",
 )
-def render(output: str | None) -> int:
+def render(app: App, output: str | None) -> int:
     """Print or write the systemd units, without installing anything.
 
     They are those that a deploy would install now. Needs neither systemd nor the code. Of
     environments only the files are named: values may be secrets (`unitq show` has the names).
     """
-    scope = current()
-    units = units_to_deploy(scope, scope.load()[0]).units
-    if output is None:
-        for unit in units:
-            echo(f"# {scope.layout.unit_dir / unit.name}")
+    for unit in app.render(output):
+        if output is None:
+            echo(f"# {app.scope.layout.unit_dir / unit.name}")
             echo_text(f"{unit.text}\n")
-        return Exit.OK
-    with files.preflight_errors("cannot write"), folder.output(output, make=True) as place:
-        for unit in units:
-            place.replace(unit.name, unit.text.encode(), 0o644)
+        else:
             echo(Path(output) / unit.name)
     return Exit.OK
 
@@ -146,27 +121,15 @@ Examples:
 @scope_options
 @_label
 @_adopt
-@click.option("--json", "as_json", is_flag=True, help="A JSON object; see docs/json.md.")
-def plan(label: str | None, adopt: bool, as_json: bool) -> int:
+@json_option
+def plan(app: App, label: str | None, adopt: bool, as_json: bool) -> int:
     """Show what a deploy would change: units as a diff, and what happens to each instance.
 
     Changes nothing. Exits with 0 if nothing is to be done, with 12 if changes are pending; with 5
     where only root can tell whether an environment has changed.
     """
-    command = operation("plan", as_json)
-    app, path = command.scope.load()
-    return _shown(prepare(command, Request(app, path, label, adopt=adopt)), as_json=as_json)
-
-
-def _shown(prepared: Prepared, *, as_json: bool) -> Exit:
-    """Prints the plan; returns the exit code."""
-    if as_json:
-        echo_json(summary(prepared).to_json())
-    else:
-        echo_lines(as_text(summary(prepared)))
-    if prepared.plan.pending:
-        return Exit.PENDING
-    return Exit.NOT_PERMITTED if prepared.unknown else Exit.OK
+    shown = presenter(as_json=as_json)
+    return shown.show(app.plan(revision=label, adopt=adopt, presenter=shown), as_text)
 
 
 @click.command(
@@ -205,35 +168,37 @@ Exit codes: docs/runbook.md.
 @waiting_options
 @by_grant("deploy")
 def deploy(
+    app: App,
     label: str | None,
     message: str,
     max_unavailable: Share | None,
     adopt: bool,
     dry_run: bool,
     detach: bool,
-    as_json: bool,
+    presenter: Screen,
     timeout: float | None,
     fail_on_kill: bool,
     **flags: str | None,
-) -> int:  # fmt: skip
+) -> int:
     """Install what unitq.toml says and roll it out.
 
     Checks everything first. Then installs the units, starts what is new, restarts what runs
     something else than what is wanted now, a few at a time, each healthy before the next drains,
     and stops what is gone. Instances that run the wanted code and units already are left alone.
     """
-    command = operation("deploy", as_json, timeout, fail_on_kill)
-    scope = command.scope
-    app, path, settings = scope.load_paced(given(flags, max_unavailable))
-    request = Request(app, path, label, message, max_unavailable, settings, adopt)
+    asked: Deploy = {
+        "revision": label, "message": message, "max_unavailable": max_unavailable, "adopt": adopt,
+        "options": given(flags, max_unavailable), "presenter": presenter, "timeout": timeout,
+        "fail_on_kill": fail_on_kill,
+    }  # fmt: skip
     if dry_run:
-        return _shown(prepare(command, request), as_json=as_json)
+        return presenter.show(app.plan(**asked), as_text)
     if not detach:
-        return deploying.deploy(command, request)
-    unit = deploying.deploy_detached(command, request, sys.argv[1:])
-    user = "--user " if scope.user else ""
+        return app.deploy(**asked).exit_code
+    name, unit = app.deploy_in_background(sys.argv[1:], **asked)
+    user = "--user " * app.user
     echo(
-        f"{app.name}: the deploy runs as {unit}; `unitq {user}-a {app.name} rollout watch` waits "
+        f"{name}: the deploy runs as {unit}; `unitq {user}-a {name} rollout watch` waits "
         f"for it, `journalctl {user}-u {unit}` has what it prints"
     )
     return Exit.OK

@@ -10,16 +10,16 @@ import click
 from unitq.cli import completions
 from unitq.cli.grant.member import by_grant
 from unitq.cli.output import confirm, echo, need_terminal
-from unitq.cli.presenter import operation
 from unitq.cli.rollout_options import pace, waiting_options
 from unitq.cli.scope import scope_options
 from unitq.cli.targets import targets
 from unitq.errors import Exit
-from unitq.model.settings import Share
-from unitq.rollout import workers
 
 if TYPE_CHECKING:
-    from unitq.context import Scope
+    from typing import Unpack
+
+    from unitq.api import App, Run
+    from unitq.model.settings import Share
 
 
 @click.command(
@@ -33,11 +33,9 @@ Examples:
 @waiting_options
 @targets
 @by_grant("start")
-def start(
-    targets: tuple[str, ...], as_json: bool, timeout: float | None, fail_on_kill: bool
-) -> int:
+def start(app: App, targets: tuple[str, ...], **run: Unpack[Run]) -> int:
     """Start what does not run, and wait until it is healthy. What runs is left alone."""
-    return workers.start(operation("start", as_json, timeout, fail_on_kill), targets)
+    return app.start(*targets, **run).exit_code
 
 
 @click.command(
@@ -50,13 +48,13 @@ Examples:
 @scope_options
 @waiting_options
 @targets
-def stop(targets: tuple[str, ...], as_json: bool, timeout: float | None, fail_on_kill: bool) -> int:
+def stop(app: App, targets: tuple[str, ...], **run: Unpack[Run]) -> int:
     """Let workers finish their jobs and stop them.
 
     A worker that needs longer than its stop_timeout is killed, and named. Stopped workers come
     back with `unitq start`, `unitq deploy` and at the next boot.
     """
-    return workers.stop(operation("stop", as_json, timeout, fail_on_kill), targets)
+    return app.stop(*targets, **run).exit_code
 
 
 @click.command(
@@ -74,19 +72,18 @@ Examples:
 @targets
 @by_grant("restart")
 def restart(
+    app: App,
     targets: tuple[str, ...],
     max_unavailable: Share | None,
     all_at_once: bool,
-    as_json: bool,
-    timeout: float | None,
-    fail_on_kill: bool,
-) -> int:  # fmt: skip
+    **run: Unpack[Run],
+) -> int:
     """Restart workers, a few at a time, each healthy before the next drains.
 
     With the code and environment of the current revision; new code comes with `unitq deploy`.
     """
-    limit = Share(100, percent=True) if all_at_once else max_unavailable
-    return workers.restart(operation("restart", as_json, timeout, fail_on_kill), targets, limit)
+    limit = "100%" if all_at_once else max_unavailable
+    return app.restart(*targets, max_unavailable=limit, **run).exit_code
 
 
 @click.command(
@@ -101,12 +98,12 @@ Examples:
 @click.argument(
     "counts", nargs=-1, required=True, metavar="WORKER=COUNT...", shell_complete=completions.counts
 )
-def scale(counts: tuple[str, ...], as_json: bool, timeout: float | None, fail_on_kill: bool) -> int:
+def scale(app: App, counts: tuple[str, ...], **run: Unpack[Run]) -> int:
     """Change how many instances there are. Only those that come or go are touched.
 
     Until the next `unitq deploy`, which goes by unitq.toml: change `instances` there too.
     """
-    return workers.scale(operation("scale", as_json, timeout, fail_on_kill), counts)
+    return app.scale(*counts, **run).exit_code
 
 
 @click.command(
@@ -119,32 +116,29 @@ Examples:
 @scope_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @waiting_options
-def remove(yes: bool, as_json: bool, timeout: float | None, fail_on_kill: bool) -> int:
+def remove(app: App, yes: bool, **run: Unpack[Run]) -> int:
     """Stop an app and delete all that deploy installed: units, links, revisions.
 
     unitq.toml and the code stay.
     """
-    command = operation("remove", as_json, timeout, fail_on_kill)
-    what = workers.removal(command.scope)
+    removal = app.removal()
     if not yes:
-        need_terminal(f"remove {what.app}")
-        echo(f"This stops {what.instances} instances and deletes:")
-        for path in what.paths:
+        need_terminal(f"remove {removal.app}")
+        echo(f"This stops {removal.instances} instances and deletes:")
+        for path in removal.paths:
             echo(f"  {path}")
         if not confirm("Go on?"):
             echo("not removed; nothing was changed")
             return Exit.INTERRUPTED
-    return workers.remove(command, what, partial(_remind_of_grants, command.scope))
+    return app.remove(partial(_remind_of_grants, app), **run).exit_code
 
 
-def _remind_of_grants(scope: Scope, app: str) -> None:
+def _remind_of_grants(app: App, name: str) -> None:
     """A grant stays, as unitq.toml does: a member could install the app again."""
-    from unitq.grants import store
-
-    groups = [] if scope.user else [one.group for one in store.grants() if one.app == app]
+    groups = [] if app.user else [grant.group for grant in app.replace(app=name).grants().grants]
     if groups:
         echo(
-            f"note: members of {', '.join(groups)} may deploy {app} again; "
-            f"`unitq grant -a {app} --revoke` takes that back",
+            f"note: members of {', '.join(groups)} may deploy {name} again; "
+            f"`unitq grant -a {name} --revoke` takes that back",
             err=True,
         )

@@ -1,30 +1,22 @@
-"""logs: journalctl finds the entries."""
+"""logs: what workers printed, in the journal's order."""
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING
 
 import click
 
 from unitq.cli.output import STDOUT, echo, echo_coloured, echo_json
-from unitq.cli.scope import current, scope_options
+from unitq.cli.scope import scope_options
 from unitq.cli.targets import targets
-from unitq.context import chosen
-from unitq.errors import Exit, NotPermittedError
-from unitq.model import names
+from unitq.errors import Exit
 from unitq.printable import one_line
-from unitq.revisions import state
-from unitq.systemd import journal
-from unitq.units import dropins, unit_files
-from unitq.units.dropin_files import DropIns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from unitq.context import Scope
-    from unitq.revisions.model import Revision
+    from unitq.api import App
     from unitq.systemd.journal import Entry
 
 _INTERRUPTED = 130  # what a shell says of a program that Ctrl-C has ended
@@ -48,62 +40,31 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="The journal's own JSON, an object a line.")
 @targets
 def logs(
-    targets: tuple[str, ...], follow: bool, lines: int | None, since: str | None, as_json: bool
+    app: App,
+    targets: tuple[str, ...],
+    follow: bool,
+    lines: int | None,
+    since: str | None,
+    as_json: bool,
 ) -> int:
     """Show what workers printed, and what systemd said of them."""
-    scope = current()
-    revision = scope.installed()
-    known = {*revision.instances, *state.instances_with_pin(scope.layout.app(revision.app))}
-    if targets:
-        asked = chosen(revision, targets, known)
-        units = [names.unit(revision.app, instance) for instance in sorted(asked)]
-    else:
-        units = [f"unitq-{revision.app}-{worker.name}@*.service" for worker in revision.workers]
-    if not scope.user and journal.hidden():
-        raise NotPermittedError(
-            "the journal may be read by root and members of the group systemd-journal only",
-            hint=f"`sudo usermod --append --groups systemd-journal {state.whoami()}`, then log in "
-            "again",
-        )
-    options = ["--no-pager", "--output=json"]
-    if lines is None and since is None:
-        lines = 100
-    if lines is not None:
-        options.append(f"--lines={lines}")
-    if since is not None:
-        options.append(f"--since={since}")
-    if follow:
-        options.append("--follow")
-    if not as_json:
-        options += ["--all", f"--output-fields={','.join(journal.FIELDS)}"]
-    for space, workers in _namespaces(scope, revision).items():
+    logs = app.logs(*targets, follow=follow, lines=lines, since=since)
+    for space, workers in logs.namespaces.items():
         echo(f"-- {', '.join(workers)}: journal namespace {space} (LogNamespace=) --", err=True)
-    command = journal.command(units, options, user=scope.user)
     boots: list[str] = []
     try:
-        for found in journal.stream(command, STDOUT):
-            if as_json:
-                for line in found:
-                    echo_json(json.loads(line), indent=None)
-            else:
-                echo_coloured(part for line in found for part in _shown(journal.entry(line), boots))
+        if as_json:
+            for documents in logs.documents(STDOUT):
+                for document in documents:
+                    echo_json(document, indent=None)
+            return Exit.OK
+        for entries in logs.entries(STDOUT):
+            echo_coloured(part for entry in entries for part in _shown(entry, boots))
     except KeyboardInterrupt:
         return _INTERRUPTED
-    if not as_json and not boots:
+    if not boots:
         echo("-- No entries --")
     return Exit.OK
-
-
-def _namespaces(scope: Scope, revision: Revision) -> dict[str, list[str]]:
-    """The workers whose output goes into a journal of its own, by what that is called."""
-    there = DropIns(str(scope.layout.unit_dir), user=scope.user)
-    found: dict[str, list[str]] = {}
-    for worker in revision.workers:
-        template = names.template(revision.app, worker.name)
-        text = unit_files.text(scope.layout.unit_dir, template)
-        if space := dropins.last(text, there.of([template]), "LogNamespace"):
-            found.setdefault(space, []).append(worker.name)
-    return found
 
 
 def _shown(entry: Entry, boots: list[str]) -> Iterator[tuple[str, str]]:

@@ -21,6 +21,8 @@ from unitq.linux import changes
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from unitq.api import App
+
 # Name, where it is, and its line in `unitq --help`. Listed here so that help and completion need
 # not import every command, and a command imports only what it uses.
 _COMMANDS = {
@@ -47,7 +49,7 @@ _COMMANDS = {
     "diff": ("unitq.cli.history:diff", "Show how two revisions differ."),
     "presets": ("unitq.cli.presets:presets", "List the queue frameworks that unitq knows."),
     "releases": (
-        "unitq.cli.releases.main:releases",
+        "unitq.cli.releases:releases",
         "List the release directories that are needed.",
     ),
     "start": ("unitq.cli.instances:start", "Start what does not run."),
@@ -217,7 +219,7 @@ def _print_version() -> None:
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
     help="Print the version.",
 )  # fmt: skip
-def cli() -> None:
+def cli(app: App) -> None:
     """systemd units for queue workers, and deploys that lose no job."""
 
 

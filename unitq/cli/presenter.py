@@ -2,72 +2,61 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Protocol
 
-from unitq.cli import progress
 from unitq.cli.output import echo, echo_json, echo_lines, is_terminal
-from unitq.cli.scope import current
 from unitq.errors import Exit
 from unitq.rollout import report_text
-from unitq.rollout.operation import Operation, Waiting
+from unitq.rollout.presenter import Presenter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from unitq.rollout.executor import Progress
-    from unitq.rollout.in_flight import InFlightTracker
-    from unitq.rollout.presenter import Presenter
     from unitq.rollout.report import Report
 
 
-class Notes:
-    """What is said on standard error, whatever is on standard output."""
+class Value(Protocol):
+    """What the API returns and a command prints."""
+
+    @property
+    def exit_code(self) -> int:
+        """What the command exits with."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what docs/json.md describes."""
+
+
+class Notes(Presenter):
+    """Shows notes and warnings only, on standard error."""
 
     def note(self, *lines: str) -> None:
         """Prints them together."""
         with suppress(OSError):
             echo_lines(lines, err=True)
 
-    def warn(self, *lines: str) -> None:
-        """The same; the first begins with `warning:`."""
-        first, *more = lines
-        self.note(f"warning: {first}", *more)
-
-
-class Text(Notes):
-    """For people: lines, and on a terminal what is in flight below them."""
-
-    def say(self, line: str) -> None:
+    def stop(self, line: str) -> None:
         """Prints it."""
         with suppress(OSError):
-            echo(line)
-
-    def progress(
-        self, tracker: InFlightTracker | None, keep: Callable[[str, str], None] | None
-    ) -> AbstractContextManager[Progress]:
-        """A line for each step."""
-        if is_terminal():
-            return progress.Live(tracker, keep)
-        return nullcontext(progress.Lines(tracker, keep))
-
-    def report(self, report: Report) -> None:
-        """Prints the end of a rollout."""
-        with suppress(OSError):
-            show(report)
+            echo(line, err=True)
 
 
-class Json(Notes):
+class Screen(Notes):
+    """Shows all of a command."""
+
+    def show(self, value: Value, lines: Callable[[Any], Iterable[str]]) -> int:
+        """Prints a value; `lines` are its words. Returns its exit code."""
+        echo_lines(lines(value))
+        return value.exit_code
+
+
+class Json(Screen):
     """One document, at the end."""
 
-    def say(self, line: str) -> None:
-        """Standard output is the document's."""
-
-    def progress(
-        self, tracker: InFlightTracker | None, keep: Callable[[str, str], None] | None
-    ) -> AbstractContextManager[Progress]:
-        """Nothing is printed; the lines are kept."""
-        return nullcontext(progress.Lines(tracker, keep, read=False))
+    def show(self, value: Value, lines: Callable[[Any], Iterable[str]]) -> int:  # noqa: ARG002
+        """Prints the value as JSON."""
+        echo_json(value.to_json())
+        return value.exit_code
 
     def report(self, report: Report) -> None:
         """Prints it."""
@@ -75,16 +64,65 @@ class Json(Notes):
             echo_json(report.to_json())
 
 
-def presenter(*, as_json: bool = False) -> Presenter:
+class Text(Screen):
+    """For people: lines, and on a terminal what is in flight below them."""
+
+    def say(self, line: str) -> None:
+        """Prints it."""
+        with suppress(OSError):
+            echo(line)
+
+    def step(self, line: str, *, failed: bool = False) -> None:  # noqa: ARG002
+        """Prints it."""
+        echo(line)
+
+    def stop(self, line: str) -> None:
+        """Prints it where the steps are."""
+        self.step(line)
+
+    def report(self, report: Report) -> None:
+        """Prints the end of a rollout."""
+        with suppress(OSError):
+            show(report)
+
+
+class Live(Text):
+    """The same on a terminal, with who drains and for how long below the lines."""
+
+    interval: float | None = 0.5
+
+    def __init__(self) -> None:
+        from unitq.cli.screen import Picture
+
+        self._picture = Picture(transient=True)
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Keeps the picture on the terminal."""
+        self._picture.__enter__()
+        try:
+            yield
+        finally:
+            # The terminal may have gone meanwhile; what is left to do must still be done.
+            with suppress(OSError):
+                self._picture.__exit__()
+
+    def step(self, line: str, *, failed: bool = False) -> None:
+        """Prints it above the picture."""
+        self._picture.print(line, "red" if failed else "")
+
+    def draw(self, in_flight: Sequence[str], waiting: str) -> None:
+        """Redraws the picture."""
+        from unitq.cli.screen import line
+
+        self._picture.draw(*(line(words, "yellow") for words in in_flight), line(waiting, "dim"))
+
+
+def presenter(*, as_json: bool = False) -> Screen:
     """The one that the command line asks for."""
-    return Json() if as_json else Text()
-
-
-def operation(
-    verb: str, as_json: bool, timeout: float | None = None, fail_on_kill: bool = False
-) -> Operation:
-    """The running command, with what its options say."""
-    return Operation(verb, current(), presenter(as_json=as_json), Waiting(timeout, fail_on_kill))
+    if as_json:
+        return Json()
+    return Live() if is_terminal() else Text()
 
 
 def show(report: Report) -> None:

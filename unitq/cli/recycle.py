@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq.cli.output import echo, echo_json
-from unitq.cli.presenter import operation
+from unitq.cli.presenter import Json, Screen
 from unitq.cli.rollout_options import waiting_options
 from unitq.cli.scope import scope_options
 from unitq.errors import Exit, LockedError
-from unitq.rollout.recycle import look, replace_due
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from unitq.model.recycle import Due
+    from unitq.api import App
 
 
 @click.command(
@@ -35,7 +32,12 @@ Exit codes: those of restart. 0 as well where nobody is due, or a rollout is und
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing where nobody is due.")
 @waiting_options
 def recycle(
-    dry_run: bool, quiet: bool, as_json: bool, timeout: float | None, fail_on_kill: bool
+    app: App,
+    dry_run: bool,
+    quiet: bool,
+    presenter: Screen,
+    timeout: float | None,
+    fail_on_kill: bool,
 ) -> int:
     """Replace workers that are beyond the limits of `recycle` in unitq.toml.
 
@@ -43,29 +45,23 @@ def recycle(
     healthy before the next one drains. While a rollout is under way, paused or cut off, nothing is
     done; nor where an instance of the worker has failed or is restarting: capacity first.
     """
-    command = operation("recycle", as_json, timeout, fail_on_kill)
-    found = look(command)
-    revision = found.revision
-    for worker, reason in found.held_back if not as_json else ():
+    due, as_json = app.recycle_due(), isinstance(presenter, Json)
+    name = due.revision.app
+    for worker, reason in due.held_back if not as_json else ():
         echo(f"{worker}: nobody is recycled: {reason}", err=True)
-    if dry_run and as_json:
-        rows = [{"instance": str(one.name), "why": one.why} for one in found.due]
-        echo_json({"format": 1, "app": revision.app, "due": rows})
-    elif not found.due and as_json:
-        command.close_unchanged(revision, revision.id)
+    if as_json and dry_run:
+        echo_json(due.to_json())
     elif not as_json:
-        _told(revision.app, found.due, quiet=quiet and not dry_run)
-    if dry_run or not found.due:
+        for instance in due.due:
+            echo(f"{instance.name}: {instance.why}")
+        if not due.due and (dry_run or not quiet):
+            echo(f"{name}: nobody is due")
+    if dry_run or not (due.due or as_json):
         return Exit.OK
     try:
-        return replace_due(command, found)
+        return app.recycle(
+            due, presenter=presenter, timeout=timeout, fail_on_kill=fail_on_kill
+        ).exit_code
     except LockedError as error:
-        echo(f"{revision.app}: not now: {error.message}", err=True)
+        echo(f"{name}: not now: {error.message}", err=True)
         return Exit.OK
-
-
-def _told(app: str, due: Sequence[Due], *, quiet: bool) -> None:
-    for one in due:
-        echo(f"{one.name}: {one.why}")
-    if not due and not quiet:
-        echo(f"{app}: nobody is due")

@@ -8,12 +8,13 @@ import click
 
 from unitq.cli import completions
 from unitq.cli.grant.member import by_grant
-from unitq.cli.presenter import operation
 from unitq.cli.rollout_options import message_option, pace, waiting_options
 from unitq.cli.scope import scope_options
-from unitq.rollout import rollback as core
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
+    from unitq.api import App, Run
     from unitq.model.settings import Share
 
 
@@ -32,12 +33,11 @@ Examples:
 @click.argument("revision", required=False, metavar="[N]", shell_complete=completions.revisions)
 @by_grant("rollback")
 def rollback(
+    app: App,
     revision: str | None,
     max_unavailable: Share | None,
     message: str,
-    as_json: bool,
-    timeout: float | None,
-    fail_on_kill: bool,
+    **run: Unpack[Run],
 ) -> int:
     """Roll an earlier revision out again: its code, its environment, its units.
 
@@ -49,5 +49,4 @@ def rollback(
     environment could come back: to another version of the code it is refused, and says what to
     type first.
     """
-    command = operation("rollback", as_json, timeout, fail_on_kill)
-    return core.rollback(command, revision, max_unavailable, message)
+    return app.rollback(revision, message=message, max_unavailable=max_unavailable, **run).exit_code

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq.cli.grant.member import by_grant
-from unitq.cli.output import echo, echo_json
-from unitq.cli.presenter import operation
+from unitq.cli.output import echo
+from unitq.cli.presenter import presenter
 from unitq.cli.rollout_options import pace, waiting_options
-from unitq.cli.scope import current, scope_options
+from unitq.cli.scope import json_option, scope_options
 from unitq.errors import Exit
-from unitq.grants.watch import follow
-from unitq.rollout import control, ledger_store
-from unitq.rollout import resume as core
-from unitq.rollout.blocking_rollout import ways_out
 from unitq.text import duration, number, unitq
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
+    from unitq.api import App, Run
     from unitq.model.settings import Share
     from unitq.revisions.state import Holder
+    from unitq.rollout.control import Status as RolloutStatus
 
 
 @click.group(
@@ -33,7 +33,7 @@ Examples:
 """
 )
 @scope_options
-def rollout() -> None:
+def rollout(app: App) -> None:
     """A rollout under way, paused, or cut off: look at it, stop it, go on."""
 
 
@@ -51,16 +51,13 @@ Exit codes: those of deploy.
 @pace
 @waiting_options
 @by_grant("rollout.resume")
-def resume(
-    max_unavailable: Share | None, as_json: bool, timeout: float | None, fail_on_kill: bool
-) -> int:
+def resume(app: App, max_unavailable: Share | None, **run: Unpack[Run]) -> int:
     """Go on with a rollout that was cut off, interrupted or paused.
 
     From what is there: instances that run the wanted code already are left alone. No
     configuration file is read; what was to be rolled out is what it was.
     """
-    command = operation("rollout resume", as_json, timeout, fail_on_kill)
-    return core.resume(command, max_unavailable)
+    return app.resume_rollout(max_unavailable=max_unavailable, **run).exit_code
 
 
 @rollout.command(
@@ -73,12 +70,9 @@ Examples:
 @pace
 @waiting_options
 @by_grant("rollout.promote")
-def promote(
-    max_unavailable: Share | None, as_json: bool, timeout: float | None, fail_on_kill: bool
-) -> int:
+def promote(app: App, max_unavailable: Share | None, **run: Unpack[Run]) -> int:
     """Go on with a rollout that waits for promotion: its canaries are good."""
-    command = operation("rollout promote", as_json, timeout, fail_on_kill)
-    return core.resume(command, max_unavailable, promote=True)
+    return app.promote(max_unavailable=max_unavailable, **run).exit_code
 
 
 @rollout.command(
@@ -89,9 +83,9 @@ Examples:
 )
 @scope_options
 @by_grant("rollout.pause")
-def pause() -> int:
+def pause(app: App) -> int:
     """Stop the rollout at work at a safe point, to go on later. It then exits with 11."""
-    return _told(control.pause(current()), "pauses")
+    return _tell(app.pause_rollout(), "pauses")
 
 
 @rollout.command(
@@ -102,23 +96,23 @@ Examples:
 )
 @scope_options
 @by_grant("rollout.abort")
-def abort() -> int:
+def abort(app: App) -> int:
     """Give a rollout up, and leave everything as it is: some instances new, some old.
 
     One at work stops at a safe point first, as with Ctrl-C. `unitq status` shows what runs.
     """
-    scope = current()
-    if holder := control.interrupt(scope):
-        return _told(holder, "stops")
-    app, story = scope.installed().app, core.give_up(scope)
+    name = app.installed().app
+    stopped = app.abort_rollout()
+    if not isinstance(stopped, int):
+        return _tell(stopped, "stops")
     echo(
-        f"rollout {story.number} of {app} is given up; "
-        f"`{unitq(app, user=scope.user)} status` shows what runs"
+        f"rollout {stopped} of {name} is given up; "
+        f"`{unitq(name, user=app.user)} status` shows what runs"
     )
     return Exit.OK
 
 
-def _told(holder: Holder, does: str) -> Exit:
+def _tell(holder: Holder, does: str) -> Exit:
     echo(f"`{holder.doing}` (PID {holder.pid}) {does} once what is in hand is finished")
     return Exit.OK
 
@@ -135,26 +129,27 @@ Exit codes: 0 at work or ended; 8 cut off; 11 paused, or waiting for promotion.
 """,
 )
 @scope_options
-@click.option("--json", "as_json", is_flag=True, help="A JSON object; see docs/json.md.")
-def show(as_json: bool) -> int:
+@json_option
+def show(app: App, as_json: bool) -> int:
     """Say what is under way, or how the last rollout ended."""
-    scope = current()
-    found = control.status(scope)
-    app, story = found.app, found.story
-    if as_json:
-        echo_json(found.to_json())
-        return found.code
+    status = app.rollout()
+    code = presenter(as_json=as_json).show(status, _lines)
+    if status.ways_out and not as_json:
+        echo(f"  next: {status.ways_out}", err=True)
+    return code
+
+
+def _lines(status: RolloutStatus) -> list[str]:
+    story = status.story
     since = duration(max(0.0, time.time() - (story.ended or story.began)))
-    goes_on = story.previous in (None, story.revision)
-    replaces = "" if goes_on else f", replaces {number(story.previous)}"
-    echo(
-        f"{app}: rollout {story.number} ({story.kind} of revision {number(story.revision)}"
-        f"{replaces}, by {story.by}): {found.state}, "
+    again = story.previous in (None, story.revision)
+    replaces = "" if again else f", replaces {number(story.previous)}"
+    line = (
+        f"{status.app}: rollout {story.number} ({story.kind} of revision "
+        f"{number(story.revision)}{replaces}, by {story.by}): {status.state}, "
         f"{'began' if story.ended is None else 'ended'} {since} ago"
     )
-    if found.code in (Exit.LOCKED, Exit.PAUSED):
-        echo(f"  next: {ways_out(app, story, user=scope.user)}", err=True)
-    return found.code
+    return [line]
 
 
 @rollout.command(
@@ -164,32 +159,23 @@ Examples:
 """
 )
 @scope_options
-def watch() -> int:
+def watch(app: App) -> int:
     """Show the progress of the rollout at work until it ends, and exit as it does.
 
     The lines are those that the command prints where it runs: in another terminal, in CI, by
     itself. Those that it has printed already come first. Ctrl-C ends only the watching.
     """
-    scope = current()
-    lines = ledger_store.Progress(scope.layout.app(scope.installed().app))
-
-    def show() -> None:
-        for line in lines.news():
-            echo(line)
-
-    found = follow(scope, show)
-    app, story = found.app, found.story
-    if found.unit:
-        user = "--user " if scope.user else ""
+    end = app.watch_rollout(echo)
+    story, user = end.story, "--user " * app.user
+    if end.unit:
         echo(
-            f"{app}: {found.unit} {found.last.words}; `journalctl {user}-u {found.unit}` has what "
+            f"{end.app}: {end.unit} {end.last.words}; `journalctl {user}-u {end.unit}` has what "
             "it said"
         )
-    if not found.began:
-        return found.code
-    how, _ = control.stands(story, at_work=False)
-    echo(f"{app}: rollout {story.number} ({story.kind} of {number(story.revision)}): {how}")
+    if not end.began:
+        return end.code
+    echo(f"{end.app}: rollout {story.number} ({story.kind} of {number(story.revision)}): {end.how}")
     if story.code:
-        told = f"{unitq(app, user=scope.user)} show {number(story.revision)}"
-        echo(f"  next: `{told}` has the report", err=True)
-    return found.code
+        typed = f"{unitq(end.app, user=app.user)} show {number(story.revision)}"
+        echo(f"  next: `{typed}` has the report", err=True)
+    return end.code

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import re
+from functools import update_wrapper
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from unitq.cli import completions
-from unitq.model.settings import Share
+from unitq.cli.presenter import presenter
+from unitq.model import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from unitq.model.settings import Share
 
 # The key of [rollout], what it takes, and what it says; docs/deploying.md has the rest.
 _FLAGS = (
@@ -29,7 +32,12 @@ _FLAGS = (
 
 
 def waiting_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --json, --timeout and --fail-on-kill."""
+    """Adds --json, --timeout and --fail-on-kill: what unitq.api calls `Run`."""
+
+    def wrapper(*args: Any, as_json: bool, **values: Any) -> Any:
+        return function(*args, presenter=presenter(as_json=as_json), **values)
+
+    decorated: Any = update_wrapper(wrapper, function)
     for option in (
         click.option(
             "--fail-on-kill",
@@ -42,8 +50,8 @@ def waiting_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--json", "as_json", is_flag=True, help="One JSON object; see docs/json.md."),
     ):  # fmt: skip
-        function = option(function)
-    return function
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
 
 
 def _seconds(
@@ -67,14 +75,10 @@ def share(
     value: str | None,
 ) -> Share | None:
     """The value of --max-unavailable."""
-    if value is None:
-        return None
-    digits = value.removesuffix("%")
-    percent = value.endswith("%")
-    # Four digits at most: Python refuses to convert some thousands of them.
-    if re.fullmatch("[0-9]{1,4}", digits) and 1 <= int(digits) <= (100 if percent else 4096):
-        return Share(int(digits), percent)
-    raise click.BadParameter(f'expected a number from 1 or a percentage to "100%", got "{value}"')
+    try:
+        return settings.share(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 pace = click.option(
@@ -102,7 +106,7 @@ def _one_line(text: str) -> str:
 
 def unavailable(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
     """The value of --max-unavailable; it may be 0, where max_surge is not."""
-    return Share(0) if value == "0" else share(context, parameter, value)
+    return settings.Share(0) if value == "0" else share(context, parameter, value)
 
 
 def rollout_options(function: Callable[..., Any]) -> Callable[..., Any]:

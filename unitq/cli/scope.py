@@ -1,4 +1,4 @@
-"""Which app, which scope: the options that every command takes, before or after the verb."""
+"""Options that every command takes, before or after the verb: which app, in whose systemd."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from unitq.api import App, Manager
 from unitq.cli import completions
-from unitq.context import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,46 +18,39 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 
 def scope_options(function: F) -> F:
-    """Adds -c, -a, --user and --debug; the command gets what they say by `pass_scope`."""
+    """Adds -c, -a, --user and --debug; the command gets the app that they name, first."""
 
-    def wrapper(*args: Any, **values: Any) -> Any:
+    def wrapper(*args: Any, user: bool, debug: bool, **values: Any) -> Any:  # noqa: ARG001
         context = click.get_current_context()
-        before = context.obj if isinstance(context.obj, Scope) else Scope()
-        changes: dict[str, Any] = {}
-        for name in ("config", "app"):
-            if (value := values.pop(name)) is not None:
-                changes[name] = value
-        if values.pop("user"):
+        changes: dict[str, Any] = {
+            name: value for name in ("config", "app") if (value := values.pop(name)) is not None
+        }
+        if user:
             changes["user"] = True
-        values.pop("debug")
+        before = context.obj if isinstance(context.obj, App) else Manager().app()
         context.obj = before.replace(**changes)
-        return function(*args, **values)
+        return function(context.obj, *args, **values)
 
     decorated: Any = update_wrapper(wrapper, function)
     for option in (
         click.option("--debug", is_flag=True, help="Show a traceback where something fails."),
         click.option("--user", is_flag=True, help="Your own systemd units; no root needed."),
         click.option(
-            "-a",
-            "--app",
-            metavar="APP",
-            shell_complete=completions.apps,
+            "-a", "--app", metavar="APP", shell_complete=completions.apps,
             help="The app, where there are several.",
         ),
         click.option(
-            "-c",
-            "--config",
-            metavar="FILE",
-            shell_complete=completions.files,
+            "-c", "--config", metavar="FILE", shell_complete=completions.files,
             help="The configuration file.",
         ),
-    ):
+    ):  # fmt: skip
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
 
 
-def current() -> Scope:
-    """What the common options of the running command say."""
-    scope = click.get_current_context().obj
-    assert isinstance(scope, Scope)
-    return scope
+def json_option(function: F) -> F:
+    """Adds --json."""
+    option = click.option(
+        "--json", "as_json", is_flag=True, help="A JSON object; see docs/json.md."
+    )
+    return option(function)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq.cli.output import echo, echo_json, echo_lines
-from unitq.cli.scope import scope_options
-from unitq.config import source
-from unitq.errors import Exit, NotPermittedError
+from unitq.cli.scope import json_option, scope_options
+from unitq.errors import Exit
 from unitq.text import table
 
 if TYPE_CHECKING:
-    from unitq.config.delegation import Delegation
+    from unitq.api import App
 
 _HEADER = ("FILE", "OWNER", "WORKERS RUN AS", "APP", "OBEYED")
 
@@ -32,9 +30,9 @@ Examples:
 """,
 )
 @scope_options
-@click.option("--json", "as_json", is_flag=True, help="A JSON object; see docs/json.md.")
+@json_option
 @click.pass_context
-def trust(context: click.Context, as_json: bool) -> int:
+def trust(context: click.Context, app: App, as_json: bool) -> int:
     """List the configurations that root obeys though another account may change them.
 
     Root obeys a unitq.toml that only root can change. Add another one where the account that
@@ -43,35 +41,21 @@ def trust(context: click.Context, as_json: bool) -> int:
     """
     if context.invoked_subcommand is not None:
         return Exit.OK
-    rows = [(entry, source.obstacle(entry)) for entry in source.trust_list()]
+    trusted = app.trusted()
     if as_json:
-        echo_json({"format": 1, "trusted": [_row(*each) for each in rows]})
-    elif rows:
-        lines = [
+        echo_json({"format": 1, "trusted": [file.to_json() for file in trusted]})
+    elif trusted:
+        rows = (
             (
-                entry.path,
-                entry.owner,
-                ", ".join(entry.accounts),
-                source.glance(Path(entry.path)).app or "?",
-                f"no: {why}" if why else "yes",
+                file.entry.path, file.entry.owner, ", ".join(file.entry.accounts),
+                file.app or "?", f"no: {file.why_not}" if file.why_not else "yes",
             )
-            for entry, why in rows
-        ]
-        echo_lines(table(_HEADER, lines))
+            for file in trusted
+        )  # fmt: skip
+        echo_lines(table(_HEADER, rows))
     else:
         echo("root obeys only files that root alone can change")
     return Exit.OK
-
-
-def _row(entry: Delegation, why: str) -> dict[str, object]:
-    return {
-        "path": entry.path,
-        "owner": entry.owner,
-        "run_as": list(entry.run_as),
-        "app": source.glance(Path(entry.path)).app,
-        "obeyed": not why,
-        "why_not": why or None,
-    }
 
 
 @trust.command(
@@ -89,14 +73,13 @@ Example:
     help="Workers and hooks may run as this account too; may be repeated.",
 )
 @click.argument("file", type=click.Path(path_type=Path))
-def add(owner: str, run_as: tuple[str, ...], file: Path) -> int:
+def add(app: App, owner: str, run_as: tuple[str, ...], file: Path) -> int:
     """Let root obey FILE although OWNER may change it.
 
     OWNER then decides what the app's workers and hooks run, with the rights of OWNER or of the
     accounts given by --run-as. Adding a file again replaces what was said of it.
     """
-    _need_root("add")
-    entry = source.trust(file, owner, run_as)
+    entry = app.trust(file, owner, run_as)
     echo(
         f"root obeys {entry.path}, which {entry.owner} may change; its workers run as "
         f"{' or '.join(entry.accounts)}"
@@ -113,16 +96,8 @@ Example:
 )
 @scope_options
 @click.argument("file", type=click.Path(path_type=Path))
-def remove(file: Path) -> int:
+def remove(app: App, file: Path) -> int:
     """Obey FILE no longer. What was deployed from it keeps running."""
-    _need_root("remove")
-    entry = source.distrust(file)
+    entry = app.distrust(file)
     echo(f"root obeys {entry.path} no longer; what was deployed from it keeps running")
     return Exit.OK
-
-
-def _need_root(verb: str) -> None:
-    if os.geteuid() != 0:
-        raise NotPermittedError(
-            "only root can say whom root trusts", hint=f"sudo unitq trust {verb} …"
-        )

@@ -264,19 +264,28 @@ def program_instead(program: str) -> str:
 
 def script_of(words: Sequence[str]) -> str:
     """Returns the script that a shell is given with -c; empty where this is no such shell."""
+    place = script_at(words)
+    return words[place[0]] if place else ""
+
+
+def script_at(words: Sequence[str]) -> tuple[int, str] | None:
+    """Returns where in `sh -c SCRIPT` the script stands, and the letters of the options before it.
+
+    A "-" among the letters stands for a long option.
+    """
     if not words or words[0].rpartition("/")[2] not in SHELLS:
-        return ""
-    rest = iter(words[1:])
-    for word in rest:
-        if not word.startswith("-"):
-            break
+        return None
+    letters, at = "", 1
+    while at < len(words) - 1 and words[at].startswith("-") and words[at] != "-":
+        word, at = words[at], at + 1
+        letters += "-" if word.startswith("--") else word[1:]
         if word.startswith("--"):
             continue
         if "c" in word:
-            return next(rest, "")
+            return at, letters
         if word.endswith("o"):
-            next(rest, "")  # bash -euo pipefail -c …
-    return ""
+            at += 1  # bash -euo pipefail -c …
+    return None
 
 
 def with_exec(script: str) -> str:

@@ -10,7 +10,7 @@ import posixpath
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from unitq.cmdline.shell import BUILTINS, QUICK, simple
+from unitq.cmdline.shell import BUILTINS, QUICK, script_at, simple
 from unitq.cmdline.wrappers import LAUNCHERS, SHELLS
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def plain(
     `directory` and `environment` are what the program has already.
     """
     wrapped = script_at(arguments)
-    if wrapped is None:
+    if wrapped is None or set(wrapped[1]) & set("-o"):
         return Plain(arguments, directory)
     at, options = wrapped
     script = arguments[at]
@@ -66,20 +66,6 @@ def plain(
     if why := _outside(options, arguments[at + 1 :], {name for name, _ in environment}):
         return replace(kept, why=why)
     return _without(steps, kept)
-
-
-def script_at(arguments: tuple[str, ...]) -> tuple[int, str] | None:
-    """Where in `sh -c SCRIPT` the script stands, and the letters of the options before it."""
-    if posixpath.basename(arguments[0]) not in SHELLS:
-        return None
-    letters = ""
-    for at, word in enumerate(arguments[1:], start=1):
-        if not word.startswith("-") or word == "-" or word.startswith("--"):
-            return None
-        letters += word[1:]
-        if "c" in word:
-            return (at + 1, letters) if at + 1 < len(arguments) else None
-    return None
 
 
 def _outside(options: str, more: tuple[str, ...], variables: set[str]) -> str:

@@ -119,23 +119,25 @@ def findings(
 
     `member_of` tells whether an account is a member of a group.
     """
-    refused = []
+    return list(_findings(app, delegation, member_of))
+
+
+def _findings(
+    app: App, delegation: Delegation, member_of: Callable[[str, str], bool]
+) -> Iterator[Finding]:
     for worker in app.workers if not delegation.looking else ():
-        refused += _of_worker(app, worker, delegation, member_of)
+        yield from _of_worker(app, worker, delegation, member_of)
     for name, hook in app.hooks:
         if delegation.looking or hook.user is None:
             continue
         if hook.user not in delegation.accounts:
-            refused.append(_error(f"hooks.{name}.user", hook.user, delegation))
+            yield _error(f"hooks.{name}.user", hook.user, delegation)
     if app.redis.password_credential is not None:
-        refused.append(
-            error(
-                "redis.password_credential",
-                f"{delegation.owner} may not decide where root's credentials are sent",
-                f"use password_file, with a file that {delegation.owner} can read",
-            )
+        yield error(
+            "redis.password_credential",
+            f"{delegation.owner} may not decide where root's credentials are sent",
+            f"use password_file, with a file that {delegation.owner} can read",
         )
-    return refused
 
 
 def plausible(app: str) -> bool:
@@ -154,41 +156,36 @@ def apply(app: App, delegation: Delegation) -> App:
 
 def _of_worker(
     app: App, worker: Worker, delegation: Delegation, member_of: Callable[[str, str], bool]
-) -> list[Finding]:
+) -> Iterator[Finding]:
     place = f"workers.{worker.name}"
-    refused = []
     if worker.user is not None and worker.user not in delegation.accounts:
-        refused.append(_error(f"{place}.user", worker.user, delegation))
+        yield _error(f"{place}.user", worker.user, delegation)
     elif worker.user and worker.group and not member_of(worker.user, worker.group):
-        refused.append(
-            error(
-                f"{place}.group",
-                f"{worker.user} is no member of the group {worker.group}",
-                f"root can: `usermod --append --groups {worker.group} {worker.user}`",
-                f"{delegation.owner} may not give workers more rights than that account has",
-            )
+        yield error(
+            f"{place}.group",
+            f"{worker.user} is no member of the group {worker.group}",
+            f"root can: `usermod --append --groups {worker.group} {worker.user}`",
+            f"{delegation.owner} may not give workers more rights than that account has",
         )
     if worker.credentials:
-        refused.append(
-            error(
-                f"{place}.credentials",
-                f"{delegation.owner} may not decide who gets root's secrets",
-                _by_drop_in(app, worker),
-            )
+        yield error(
+            f"{place}.credentials",
+            f"{delegation.owner} may not decide who gets root's secrets",
+            _by_drop_in(app, worker),
         )
-    refused += [
+    yield from (
         error(
             f"{place}.{key}",
             f"{delegation.owner} may not put workers before the rest of the machine",
             _by_drop_in(app, worker),
         )
         for key in _privileges(worker)
-    ]
+    )
     for table, directives, allowed in (
         ("unit", worker.unit, UNIT),
         ("service", worker.service, SERVICE),
     ):
-        refused += [
+        yield from (
             error(
                 f"{place}.{table}.{name}",
                 f"{delegation.owner} may not set this directive",
@@ -197,8 +194,7 @@ def _of_worker(
             )
             for name, _ in directives
             if name not in allowed and not name.startswith("X-")
-        ]
-    return refused
+        )
 
 
 def _privileges(worker: Worker) -> Iterator[str]:

@@ -14,7 +14,7 @@ from unitq.model.suggest import nearest
 from unitq.presets import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from unitq.model.app import App, Probe, Worker
     from unitq.model.settings import RolloutSettings
@@ -32,7 +32,7 @@ def lint_app(
 
     `seen` has what was found on the machine for each worker; without it less can be said.
     """
-    findings = _of_rollout(app.rollout)
+    findings = [*_of_rollout(app.rollout)]
     for worker in app.workers:
         there = (seen or {}).get(worker.name, WorkerFacts())
         findings += _of_worker(worker, app.rollout, there)
@@ -46,86 +46,65 @@ def lint_app(
     return findings
 
 
-def _of_rollout(rollout: RolloutSettings) -> list[Finding]:
-    """What is set and means nothing."""
-    if rollout.canary.number:
-        return []
-    return [
-        note(
-            f"rollout.{key}",
-            "means nothing without canaries",
-            "`canary` says how many instances of each worker go first",
-            name="no-canary",
-            sure=Certainty.CERTAIN,
-        )
-        for key in ("canary_soak", "promote")
-        if getattr(rollout, key) != getattr(ROLLOUT, key)
-    ]
+def _of_rollout(rollout: RolloutSettings) -> Iterator[Finding]:
+    """Yields what is set and means nothing."""
+    for key in ("canary_soak", "promote") if not rollout.canary.number else ():
+        if getattr(rollout, key) != getattr(ROLLOUT, key):
+            yield note(
+                f"rollout.{key}",
+                "means nothing without canaries",
+                "`canary` says how many instances of each worker go first",
+                name="no-canary",
+                sure=Certainty.CERTAIN,
+            )
 
 
-def _of_worker(worker: Worker, rollout: RolloutSettings, seen: WorkerFacts) -> list[Finding]:
+def _of_worker(worker: Worker, rollout: RolloutSettings, seen: WorkerFacts) -> Iterator[Finding]:
     place = f"workers.{worker.name}"
-    findings = []
     killed = rollout.on_drain_timeout is OnDrainTimeout.KILL
     if killed and worker.stop_timeout.seconds < _SHORT_STOP:
-        findings.append(
-            note(
-                f"{place}.stop_timeout",
-                f"a job that needs longer than {worker.stop_timeout} is killed by a deploy",
-                "give it the time of the longest job, and some more",
-                name="short-stop",
-            )
+        yield note(
+            f"{place}.stop_timeout",
+            f"a job that needs longer than {worker.stop_timeout} is killed by a deploy",
+            "give it the time of the longest job, and some more",
+            name="short-stop",
         )
     # Without a link the whole path leads where the relative one does.
     if not seen.in_place and names_folder(worker.command, worker.directory):
-        findings.append(
-            warning(
-                f"{place}.command",
-                f"names {worker.directory}",
-                "write paths relative to `directory`; the command runs in it",
-                "after a crash it would run the release of that time, deployed or not",
-                "moving-path",
-            )
+        yield warning(
+            f"{place}.command",
+            f"names {worker.directory}",
+            "write paths relative to `directory`; the command runs in it",
+            "after a crash it would run the release of that time, deployed or not",
+            "moving-path",
         )
     if worker.probe:
         release = "" if seen.in_place else worker.directory
-        findings += _of_probe(worker.probe, release, f"{place}.probe.command")
-    if worker.hardening not in (None, Hardening.OFF):
-        findings += _of_hardening(worker, place)
-    return findings
-
-
-def _of_hardening(worker: Worker, place: str) -> list[Finding]:
-    if "+" in prefixes(worker.command):
-        return [
-            warning(
-                f"{place}.command",
-                'begins with "+"',
-                'leave the "+" out',
-                "systemd then applies neither `user` nor `hardening`",
-                sure=Certainty.CERTAIN,
-            )
-        ]
-    return []
-
-
-def _of_signs(worker: Worker) -> list[Finding]:
-    """What only a shell would understand."""
-    place = f"workers.{worker.name}"
-    commands = [(f"{place}.command", worker.command)]
-    if worker.probe:
-        commands.append((f"{place}.probe.command", worker.probe.command))
-    return [
-        warning(
-            where,
-            f"the program gets {sign} as an argument",
-            f"{_without_sign(sign)}; put {sign} into quotes if it is meant",
-            "systemd starts the program without a shell",
-            "shell-syntax",
+        yield from _of_probe(worker.probe, release, f"{place}.probe.command")
+    if worker.hardening not in (None, Hardening.OFF) and "+" in prefixes(worker.command):
+        yield warning(
+            f"{place}.command",
+            'begins with "+"',
+            'leave the "+" out',
+            "systemd then applies neither `user` nor `hardening`",
+            sure=Certainty.CERTAIN,
         )
-        for where, command in commands
-        if (sign := shell_sign(command))
-    ]
+
+
+def _of_signs(worker: Worker) -> Iterator[Finding]:
+    """Yields what only a shell would understand."""
+    commands = {"command": worker.command}
+    if worker.probe:
+        commands["probe.command"] = worker.probe.command
+    for key, command in commands.items():
+        if sign := shell_sign(command):
+            yield warning(
+                f"workers.{worker.name}.{key}",
+                f"the program gets {sign} as an argument",
+                f"{_without_sign(sign)}; put {sign} into quotes if it is meant",
+                "systemd starts the program without a shell",
+                "shell-syntax",
+            )
 
 
 def _without_sign(sign: str) -> str:
@@ -143,30 +122,24 @@ def _without_sign(sign: str) -> str:
     )
 
 
-def _of_probe(probe: Probe, directory: str, place: str) -> list[Finding]:
-    findings = []
+def _of_probe(probe: Probe, directory: str, place: str) -> Iterator[Finding]:
     if "-" in prefixes(probe.command):
-        findings.append(
-            warning(
-                place,
-                'begins with "-"',
-                'leave the "-" out',
-                "systemd then takes every failure for a success",
-                "ignored-failure",
-                Certainty.CERTAIN,
-            )
+        yield warning(
+            place,
+            'begins with "-"',
+            'leave the "-" out',
+            "systemd then takes every failure for a success",
+            "ignored-failure",
+            Certainty.CERTAIN,
         )
     if names_folder(probe.command, directory):
-        findings.append(
-            warning(
-                place,
-                f"names {directory}",
-                "write paths relative to `directory`; the command runs in it",
-                "it would ask with the newest release's code, not with the instance's",
-                "moving-path",
-            )
+        yield warning(
+            place,
+            f"names {directory}",
+            "write paths relative to `directory`; the command runs in it",
+            "it would ask with the newest release's code, not with the instance's",
+            "moving-path",
         )
-    return findings
 
 
 # --- `allow` --------------------------------------------------------------------------------------

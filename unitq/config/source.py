@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.config import delegation
 from unitq.config.delegation import Delegation
@@ -319,6 +319,32 @@ def trust_list() -> tuple[Delegation, ...]:
         return ()
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
+
+
+class TrustedFile(NamedTuple):
+    """A file of the list, and whether it is obeyed now."""
+
+    entry: Delegation
+    app: str | None  # that it is about; None: it cannot be read
+    why_not: str  # why it is not obeyed; empty: it is
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what docs/json.md describes."""
+        return {
+            "path": self.entry.path,
+            "owner": self.entry.owner,
+            "run_as": list(self.entry.run_as),
+            "app": self.app,
+            "obeyed": not self.why_not,
+            "why_not": self.why_not or None,
+        }
+
+
+def trusted_list() -> list[TrustedFile]:
+    """Returns the list with what is to be seen of each file. Raises ForeignFileError."""
+    return [
+        TrustedFile(entry, glance(Path(entry.path)).app, obstacle(entry)) for entry in trust_list()
+    ]
 
 
 def obstacle(entry: Delegation) -> str:

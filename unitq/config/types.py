@@ -119,9 +119,7 @@ Umask = Annotated[
 
 
 def _share(value: str | int) -> Share:
-    if isinstance(value, str):
-        return Share(int(value.removesuffix("%")), percent=True)
-    return Share(value)
+    return Share.parse(str(value))
 
 
 _PERCENT = "(0|[1-9][0-9]?|100)%"

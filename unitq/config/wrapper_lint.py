@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +12,7 @@ from unitq.cmdline.wrappers import LAUNCHERS, Kind, Use, unwrap
 from unitq.model.app import KillMode
 from unitq.model.finding import Certainty, Finding, Level, error, note, warning
 from unitq.presets.detect import is_known
-from unitq.toml.document import quote
+from unitq.toml.document import quote, toml_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -362,7 +361,9 @@ def _one_line(ground: _Ground, below: Below) -> Iterator[Finding]:
     elif not ground.drains_all:
         line = command_with_exec(worker.command)
         hint = "start the worker's command itself, or by `exec`"
-        yield ground.every_process("a shell", f"command = {_toml(line)}" if line else hint, "shell")
+        yield ground.every_process(
+            "a shell", f"command = {toml_text(line)}" if line else hint, "shell"
+        )
     elif worker.stop_signal in ("SIGQUIT", "SIGINT") and below.command.background:
         yield warning(
             f"{place}.command",
@@ -422,11 +423,5 @@ def _without_loop(below: Below) -> str:
         for command in below.script.commands
     )
     line = "" if below.path or prepared else below.command.line
-    begin = f"command = {_toml(line)}" if line else "start it by `exec`, without the loop"
+    begin = f"command = {toml_text(line)}" if line else "start it by `exec`, without the loop"
     return f"{begin}{', and ' * bool(more)}{more}: {again}"
-
-
-def _toml(text: str) -> str:
-    if "'" not in text and "\n" not in text:
-        return f"'{text}'"
-    return json.dumps(text, ensure_ascii=False)  # what TOML's basic strings escape, JSON does, too

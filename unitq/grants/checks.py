@@ -10,7 +10,6 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import unitq
 from unitq.errors import NoMatchError, PreflightError
 from unitq.grants.store import RULES
 from unitq.linux import trust
@@ -75,7 +74,7 @@ def _of_the_configuration(path: Path) -> Iterator[Finding]:
 def _of_the_program() -> Iterator[Finding]:
     """What root would run: this interpreter, the libraries, and unitq itself."""
     places = [sys.executable, *{sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}]
-    folder = str(Path(unitq.__file__).parent)
+    folder = str(Path(__file__).parents[1])
     for place in (*places, folder):
         with trust.resolve(place) as found:
             if other := found.beyond():

@@ -61,7 +61,12 @@ def gid(grant: Grant) -> int | None:
 class Run:
     """One run of a unit, from the order to its end. systemd names it: the invocation."""
 
-    def __init__(self, systemd: Systemd, verb: str, app: str, member: str) -> None:
+    def __init__(
+        self, systemd: Systemd, verb: str, app: str, member: str, *, other_here: bool = False
+    ) -> None:
+        """`other_here`: the directory has a unitq.toml, which does not count."""
+        self.app = app
+        self.other_here = other_here
         self.unit = model.unit(verb, app, member)
         self.joined = False  # it ran already: the same account's other terminal has started it
         self._systemd = systemd

@@ -11,6 +11,7 @@ from unitq.linux import proc
 from unitq.model import names
 from unitq.revisions import state
 from unitq.rollout import detach, ledger_store
+from unitq.rollout.control import stands
 from unitq.rollout.resume import latest
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ class Followed(NamedTuple):
     unit: str  # that unit, where it did not end as the rollout did; empty: it did
     code: int  # what to exit with
     began: bool = True  # False: that command ended before it began a rollout
+
+    @property
+    def how(self) -> str:
+        """How the rollout ended, in words."""
+        return stands(self.story, at_work=False)[0]
 
 
 def follow(scope: Scope, show: Callable[[], None]) -> Followed:

@@ -164,6 +164,22 @@ def instances(
     return dict(sorted(result.items()))
 
 
+def running(
+    systemd: Systemd, layout: Layout, where: Machine, revision: Revision
+) -> dict[InstanceName, Instance]:
+    """Every instance of the app: those that systemd knows and those that should be there."""
+    pinned = state.instances_with_pin(layout.app(revision.app))
+    workers = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
+    known = pinned | set(revision.instances)
+    seen = compare_code(revision, instances(systemd, where, revision.app, workers, known))
+    # What is loaded, not wanted, not there and not pinned is only a memory of systemd's.
+    return {
+        name: instance
+        for name, instance in seen.items()
+        if name in known or instance.present or revision.goal(name)
+    }
+
+
 def _read_files(where: Machine, app: str, name: InstanceName, unit: str, *, memory: bool) -> _Files:
     cgroup = f"{where.cgroup}/{names.cgroup_path(app, name)}"
     processes = {pid: proc.evidence(pid) for pid in proc.pids(cgroup)}

@@ -5,6 +5,7 @@ Named tuples, not dataclasses: `status` pays for each definition, 0.1 ms against
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -25,6 +26,11 @@ class Share(NamedTuple):
     number: int
     percent: bool = False
 
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """Returns the share that "3" or "50%" is. Raises ValueError."""
+        return cls(int(text.removesuffix("%")), text.endswith("%"))
+
     def down(self, instances: int) -> int:
         """The number meant for that many instances, a percentage rounded down."""
         return instances * self.number // 100 if self.percent else self.number
@@ -35,6 +41,17 @@ class Share(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.number}%" if self.percent else str(self.number)
+
+
+def share(value: Share | str | int | None) -> Share | None:
+    """Returns `2` or `"25%"` as a share; None stays None. Raises ValueError."""
+    if value is None or isinstance(value, Share):
+        return value
+    digits, percent = str(value).removesuffix("%"), str(value).endswith("%")
+    # Four digits at most: Python refuses to convert some thousands of them.
+    if re.fullmatch("[0-9]{1,4}", digits) and 1 <= int(digits) <= (100 if percent else 4096):
+        return Share(int(digits), percent)
+    raise ValueError(f'expected a number from 1 or a percentage to "100%", got "{value}"')
 
 
 class Promote(StrEnum):

@@ -6,7 +6,7 @@ Values only; unitq.queues.snapshot reads them.
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,6 +23,18 @@ class Job(NamedTuple):
     worker: str | None = None  # the id of the registration that has it
     stale: str = ""  # why the framework itself takes it for lost, if so
     note: str = ""  # what the framework does with it then
+
+    def to_json(self, preset: str) -> dict[str, Any]:
+        """Returns what docs/json.md describes."""
+        return {
+            "preset": preset,
+            "queue": self.queue or None,
+            "name": self.name or None,
+            "id": self.id or None,
+            "since": None if self.since is None else round(self.since, 3),
+            "hash": self.hash or None,
+            "worker": self.worker,
+        }
 
 
 class Registration(NamedTuple):

@@ -130,6 +130,11 @@ def remove(place: AppLayout) -> None:
 # Reading. What cannot be read is skipped, and `note` is told of it: never silently.
 
 
+def ids(place: AppLayout) -> list[str]:
+    """The ids of all revisions on disk, newest first; none of them is read."""
+    return [path.name for _, path in sorted(by_number(Path(place.revisions)), reverse=True)]
+
+
 def read_all(place: AppLayout, note: Note) -> list[Revision]:
     """All revisions on disk that can be read, oldest first."""
     revisions = []

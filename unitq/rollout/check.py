@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unitq.config import envfile_lint, machine_lint, moving_paths, scripts, service_lint
 from unitq.config.exposure_lint import exposure_notes, limits_of_user_scope
@@ -60,13 +60,30 @@ class CheckResult:
         return all(finding.level is not Level.ERROR for finding in self.findings)
 
     @property
-    def exit(self) -> Exit:
+    def exit_code(self) -> Exit:
         """What `check` exits with."""
         if self.broken:
             return self.broken.exit
         if self.denied:
             return Exit.NOT_PERMITTED
         return Exit.OK if self.ready else Exit.NOT_AS_WANTED
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what docs/json.md describes."""
+        rows = [
+            {
+                "level": str(finding.level),
+                "certainty": str(finding.certainty),
+                "name": finding.name,
+                "place": finding.place,
+                "message": finding.message,
+                "why": finding.why,
+                "hint": finding.hint,
+            }
+            for finding in self.findings
+        ]
+        redis = {"redis": self.redis.to_json()} if self.redis else {}
+        return {"format": 1, "file": str(self.path), "findings": rows, **redis}
 
 
 def check(scope: Scope, *, ask_redis: bool = False) -> CheckResult:

@@ -10,6 +10,7 @@ from unitq.errors import Exit, NoMatchError, NotPermittedError
 from unitq.linux.interrupts import PAUSE
 from unitq.revisions import state
 from unitq.rollout import ledger_store
+from unitq.rollout.blocking_rollout import ways_out
 from unitq.rollout.observed_report import result
 from unitq.rollout.resume import latest
 
@@ -25,8 +26,9 @@ class Status(NamedTuple):
     app: str
     story: Story
     state: str  # a word or two
-    code: Exit  # OK: at work or ended; LOCKED: cut off; PAUSED: paused, or waiting for promotion
+    exit_code: Exit  # OK: at work or ended; LOCKED: cut off; PAUSED: or waiting for promotion
     pid: int | None  # of the unitq at work on the app
+    ways_out: str = ""  # what to type, where it is cut off or paused
 
     def to_json(self) -> dict[str, Any]:
         """Returns it as docs/json.md describes it."""
@@ -58,7 +60,11 @@ def status(scope: Scope) -> Status:
         words, code = "at work, or cut off: only root can tell", Exit.OK
     elif code is Exit.LOCKED and not ledger_store.blocking(scope.layout.app(app)):
         words, code = "cut off before anything was changed", Exit.OK
-    return Status(app, story, words, code, holder.pid if holder else None)
+    out = code in (Exit.LOCKED, Exit.PAUSED)
+    return Status(
+        app, story, words, code, holder.pid if holder else None,
+        ways_out(app, story, user=scope.user) if out else "",
+    )  # fmt: skip
 
 
 def stands(story: Story, *, at_work: bool) -> tuple[str, Exit]:

@@ -1,38 +1,17 @@
-"""What runs of an installed app now, and what of it a plan has to know."""
+"""What a plan has to know of what runs now."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unitq.instances import observe
 from unitq.linux import proc
-from unitq.revisions import state
 from unitq.rollout.plan import Running
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from unitq.context import Scope
+    from unitq.instances import observe
     from unitq.model.names import InstanceName
-    from unitq.revisions.model import Revision
-    from unitq.systemd.manager import Systemd
-
-
-def running(
-    systemd: Systemd, scope: Scope, where: observe.Machine, revision: Revision
-) -> dict[InstanceName, observe.Instance]:
-    """Every instance of the app: those that systemd knows and those that should be there."""
-    pinned = state.instances_with_pin(scope.layout.app(revision.app))
-    workers = {worker.name for worker in revision.workers} | {name.worker for name in pinned}
-    known = pinned | set(revision.instances)
-    instances = observe.instances(systemd, where, revision.app, workers, known)
-    instances = observe.compare_code(revision, instances)
-    # What is loaded, not wanted, not there and not pinned is only a memory of systemd's.
-    return {
-        name: instance
-        for name, instance in instances.items()
-        if name in known or instance.present or revision.goal(name)
-    }
 
 
 def as_running(

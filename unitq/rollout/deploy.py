@@ -17,13 +17,13 @@ from unitq.rollout.prepare import prepare
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unitq.errors import Exit
     from unitq.rollout.operation import Operation
     from unitq.rollout.prepare import Request
+    from unitq.rollout.report import Report
 
 
-def deploy(operation: Operation, request: Request) -> Exit:
-    """Deploys; returns the exit code.
+def deploy(operation: Operation, request: Request) -> Report:
+    """Carries the deploy out.
 
     Raises PreflightError before anything is changed, LockedError if another command is at work on
     the app, or an unfinished rollout is in the way.

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from unitq.errors import (
-    Exit,
     GoingDownError,
     NotPermittedError,
     PreflightError,
@@ -74,8 +73,8 @@ class Deployment:
 
     def run(
         self, max_unavailable: Share | None = None, settings: RolloutSettings | None = None
-    ) -> Exit:
-        """Begins a rollout and runs it, under the app's lock; returns the exit code.
+    ) -> Report:
+        """Begins a rollout and runs it, under the app's lock.
 
         `max_unavailable` and `settings` are those of the command line: the ledger keeps them for
         `rollout resume`. Nothing is changed before the ledger is open. Raises PreflightError on a
@@ -95,8 +94,8 @@ class Deployment:
             with ledger:
                 return self._run(ledger)
 
-    def resume(self, number: int, *, promote: bool = False) -> Exit:
-        """Continues a rollout that has begun; returns the exit code.
+    def resume(self, number: int, *, promote: bool = False) -> Report:
+        """Continues a rollout that has begun.
 
         `promote`: an operator has said that its canaries are good.
         """
@@ -109,7 +108,7 @@ class Deployment:
                     ledger.write("promote", by=state.whoami())
                 return self._run(ledger)
 
-    def _run(self, ledger: Ledger) -> Exit:
+    def _run(self, ledger: Ledger) -> Report:
         """Rolls out, and back after a failure; keeps and shows the report."""
         outcome = self._roll_out_to_the_end(ledger)
         back, why_not = self._roll_back(outcome, ledger)

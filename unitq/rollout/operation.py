@@ -16,7 +16,7 @@ from unitq.model import names
 from unitq.revisions import state
 from unitq.rollout import ledger_store, report_text
 from unitq.rollout.advisory import Advisory
-from unitq.rollout.current_state import as_running, running
+from unitq.rollout.current_state import as_running
 from unitq.rollout.engine.rollout import begin
 from unitq.rollout.executor import Executor, Quiet
 from unitq.rollout.in_flight_setup import Queues, requeue_jobs, trackers
@@ -96,7 +96,7 @@ class Operation:
     def running(self, revision: Revision) -> dict[InstanceName, observe.Instance]:
         """Returns every instance of the app, as it is now."""
         where = observe.machine(self.systemd, self.scope.layout)
-        return running(self.systemd, self.scope, where, revision)
+        return observe.running(self.systemd, self.scope.layout, where, revision)
 
     def plan(
         self,
@@ -207,8 +207,8 @@ class Operation:
         why_not: str | None = None,
         then: Callable[[Report], None] | None = None,
         restore: str = "",
-    ) -> Exit:
-        """Keeps and shows the report, hands it to `then`, and returns the exit code.
+    ) -> Report:
+        """Keeps and shows the report, hands it to `then`, and returns it.
 
         `back` is the rollback that followed a failure, `why_not` why there was none. `restore` is
         what brings code back that was updated in place.
@@ -235,18 +235,19 @@ class Operation:
         self._show(report)
         if then:
             advisory.ask("the hook after it was not run to its end", partial(then, report), None)
-        return code
+        return report
 
     def close_unchanged(
         self, revision: Revision, previous: str | None, *, orphans_too: bool = False
-    ) -> Exit:
-        """Shows the report of a command with nothing to do; with orphans for a deploy."""
+    ) -> Report:
+        """Returns and shows the report of a command with nothing to do."""
         run = Run(self.verb, self.waiting.began, self.scope.user)
         orphans = None
         if orphans_too:
             orphans = self._orphans(revision, Advisory(self.presenter.warn))
-        self._show(report_of(run, revision, previous, None, (), Exit.OK, orphans=orphans))
-        return Exit.OK
+        report = report_of(run, revision, previous, None, (), Exit.OK, orphans=orphans)
+        self._show(report)
+        return report
 
     def keep(
         self, ledger: Ledger, report: Report, outcome: Outcome, back: RollbackOutcome | None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import isinf
 from typing import TYPE_CHECKING, Any
 
+from unitq.errors import Exit
 from unitq.model.settings import OnFailure, Share
 from unitq.revisions import in_place
 from unitq.rollout.forecast import forecast
@@ -40,6 +41,14 @@ class PlanSummary:
     workers: tuple[Forecast, ...]
     if_it_fails: str
     credentials: bool  # a worker has some, and systemd reads them at each start
+    unknown: bool  # only root can tell whether an environment has changed
+
+    @property
+    def exit_code(self) -> Exit:
+        """What `plan` exits with."""
+        if self.pending:
+            return Exit.PENDING
+        return Exit.NOT_PERMITTED if self.unknown else Exit.OK
 
     def to_json(self) -> dict[str, Any]:
         """Returns it as docs/json.md describes it."""
@@ -102,6 +111,7 @@ def summary(prepared: Prepared) -> PlanSummary:
         workers=forecast(plan.changes, plan.target, settings, plan.limits),
         if_it_fails=if_it_fails(prepared),
         credentials=any(worker.credentials for worker in prepared.app.workers),
+        unknown=prepared.unknown,
     )
 
 

@@ -2,40 +2,64 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from unitq.rollout.progress import Lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator, Sequence
 
     from unitq.rollout.executor import Progress
     from unitq.rollout.in_flight import InFlightTracker
     from unitq.rollout.report import Report
 
 
-class Presenter(Protocol):
-    """Shows what a command does. A reader that has gone away is no error: nothing raises OSError.
+class Presenter:
+    """Shows what a command does. This one shows nothing: override what is to be shown.
 
-    Only what `progress` returns may: then no more of it is shown.
+    `step`, `stop` and `draw` may raise OSError, where nobody reads any more; then they are not
+    called again. The others must not.
     """
 
+    interval: float | None = None  # seconds between two calls of `draw`; None: it is not called
+
     def say(self, line: str) -> None:
-        """A line of what happens, for a person; nothing where a document follows."""
+        """Shows what the command is about to do."""
 
     def note(self, *lines: str) -> None:
-        """What a person should know besides, each on a line of its own."""
+        """Shows what a person should know besides."""
 
     def warn(self, *lines: str) -> None:
-        """The same, as a warning."""
+        """Shows a warning: a note whose first line begins with `warning:`."""
+        first, *more = lines
+        self.note(f"warning: {first}", *more)
 
-    def progress(
-        self, tracker: InFlightTracker | None, keep: Callable[[str, str], None] | None
-    ) -> AbstractContextManager[Progress]:
-        """Shows a rollout while it runs.
+    def step(self, line: str, *, failed: bool = False) -> None:
+        """Shows that an instance drains, is healthy, or (`failed`) has failed or was killed."""
 
-        `tracker` has the in-flight jobs of draining workers. `keep` gets each line and, apart from
-        it, its jobs: for `unitq rollout watch`.
-        """
+    def stop(self, line: str) -> None:
+        """Shows that the command stops at a safe point, and what it finishes before."""
+        self.step(line)
+
+    def draw(self, in_flight: Sequence[str], waiting: str) -> None:
+        """Shows a line for each instance in flight, and how many wait, in place of the last."""
+
+    def live(self) -> AbstractContextManager[object]:
+        """Surrounds all calls of `step`, `stop` and `draw`."""
+        return nullcontext()
 
     def report(self, report: Report) -> None:
-        """Shows what became of it."""
+        """Shows the outcome."""
+
+    @contextmanager
+    def progress(
+        self, jobs: InFlightTracker | None, keep: Callable[[str, str], None] | None
+    ) -> Iterator[Progress]:
+        """Follows a rollout while it runs, with `step`, `stop` and `draw`.
+
+        `jobs` tracks the jobs of instances that drain. `keep` gets each line and, apart from it,
+        its jobs: for `unitq rollout watch`.
+        """
+        with self.live():
+            yield Lines(self, jobs, keep)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.instances import observe, paused
 from unitq.linux import proc
@@ -15,13 +15,13 @@ from unitq.rollout.workers import over
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from unitq.errors import Exit
     from unitq.model.names import InstanceName
     from unitq.revisions.model import Revision, WorkerRevision
     from unitq.rollout.operation import Operation
+    from unitq.rollout.report import Report
 
 
-class Look(NamedTuple):
+class RecycleList(NamedTuple):
     """Who is to be replaced now."""
 
     revision: Revision
@@ -29,8 +29,13 @@ class Look(NamedTuple):
     held_back: tuple[tuple[str, str], ...]  # workers that are left alone, and why
     lives: Mapping[InstanceName, str]  # the invocation of each that is due
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns what docs/json.md describes."""
+        rows = [{"instance": str(item.name), "why": item.why} for item in self.due]
+        return {"format": 1, "app": self.revision.app, "due": rows}
 
-def look(operation: Operation) -> Look:
+
+def look(operation: Operation) -> RecycleList:
     """Who is beyond the limits of its worker's `recycle`. Raises NoMatchError, SystemdError."""
     scope = operation.scope
     revision = scope.installed()
@@ -54,15 +59,17 @@ def look(operation: Operation) -> Look:
             continue
         due_instances += _due(worker, members, revision.rollout.min_healthy.seconds)
     lives = {instance.name: instances[instance.name].invocation for instance in due_instances}
-    return Look(revision, tuple(due_instances), tuple(held_back), lives)
+    return RecycleList(revision, tuple(due_instances), tuple(held_back), lives)
 
 
-def replace_due(operation: Operation, look: Look) -> Exit:
-    """Replaces those that are due, one of a worker at a time; returns the exit code.
+def replace_due(operation: Operation, look: RecycleList) -> Report:
+    """Replaces those that are due, one of a worker at a time.
 
     One that somebody has replaced since the look is left alone. Raises LockedError where a rollout
     is in the way.
     """
+    if not look.due:
+        return operation.close_unchanged(look.revision, look.revision.id)
     reasons = {item.name: item.why for item in look.due}
 
     def choose(name: InstanceName, instance: observe.Instance) -> PlannedChange:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from unitq.revisions.model import Revision
     from unitq.rollout.ledger import Story
     from unitq.rollout.operation import Operation
+    from unitq.rollout.report import Report
 
 
 def latest(scope: Scope) -> Story:
@@ -31,8 +32,8 @@ def latest(scope: Scope) -> Story:
 
 def resume(
     operation: Operation, max_unavailable: Share | None = None, *, promote: bool = False
-) -> Exit:
-    """Continues the last rollout from what runs now; returns the exit code.
+) -> Report:
+    """Goes on with the last rollout from what is there.
 
     `promote`: an operator has said that its canaries are good. Raises NoMatchError where it has
     ended. The report has the verb of the command that began it.
@@ -94,7 +95,7 @@ def give_up(scope: Scope) -> Story:
 def _pace_of(story: Story) -> Share | None:
     """Returns --max-unavailable of the command that began the rollout."""
     text = story.max_unavailable
-    return Share(int(text.removesuffix("%")), text.endswith("%")) if text else None
+    return Share.parse(text) if text else None
 
 
 def _target(scope: Scope, story: Story, before: Revision) -> Revision:

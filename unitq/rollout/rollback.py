@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from unitq.errors import Exit, PreflightError
+from unitq.errors import PreflightError
 from unitq.revisions import checkout, code, history, in_place, state, store
 from unitq.revisions.model import Origin
 from unitq.rollout import ledger_store
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from unitq.model.settings import Share
     from unitq.revisions.model import Revision
     from unitq.rollout.operation import Operation
+    from unitq.rollout.report import Report
 
 
 def rollback(
@@ -26,8 +27,8 @@ def rollback(
     named: str | None,
     max_unavailable: Share | None = None,
     message: str = "",
-) -> Exit:
-    """Rolls the revision out that is named, or the last stable one; returns the exit code.
+) -> Report:
+    """Rolls the revision out that is named, or the last stable one.
 
     Raises NoMatchError, PreflightError or LockedError before anything is changed.
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unitq.config import scripts
 from unitq.errors import NotPermittedError, SystemdError
-from unitq.linux import programs
+from unitq.linux import files, folder, programs
 from unitq.model import names
 from unitq.model.finding import Finding, Level
 from unitq.revisions import code
@@ -19,7 +19,7 @@ from unitq.units.local_services import Surroundings
 from unitq.units.render import Code, Rendered, render
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from unitq.context import Scope
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from unitq.revisions.model import Revision
     from unitq.rollout.credentials import Secrets
     from unitq.rollout.shutdown_order import ShutdownOrder
+    from unitq.units.render import UnitText
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,13 @@ def units_to_deploy(scope: Scope, app: App) -> Rendered:
     return render_units(
         scope, app, code_versions, after=_stop_order(scope, app, code_versions).after
     )
+
+
+def write(units: Iterable[UnitText], output: str) -> None:
+    """Writes a file each into a directory, which is made. Raises PreflightError."""
+    with files.preflight_errors("cannot write"), folder.output(output, make=True) as place:
+        for unit in units:
+            place.replace(unit.name, unit.text.encode(), 0o644)
 
 
 def render_units(

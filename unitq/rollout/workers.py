@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from unitq.context import chosen
-from unitq.errors import ConfigError, Exit, NoMatchError
+from unitq.errors import ConfigError, NoMatchError
 from unitq.instances import paused
 from unitq.model import names
 from unitq.model.app import INSTANCES_MAX
@@ -33,24 +33,25 @@ if TYPE_CHECKING:
     from unitq.revisions.model import Revision
     from unitq.rollout.operation import Operation
     from unitq.rollout.plan import Running
+    from unitq.rollout.report import Report
     from unitq.systemd.manager import Systemd
 
     Choose = Callable[[InstanceName, observe.Instance], PlannedChange]
 
 
-def start(operation: Operation, targets: Sequence[str]) -> Exit:
+def start(operation: Operation, targets: Sequence[str]) -> Report:
     """Starts what does not run of the targets; of the whole app where there are none."""
     return over(operation, targets, to_start)
 
 
-def stop(operation: Operation, targets: Sequence[str]) -> Exit:
+def stop(operation: Operation, targets: Sequence[str]) -> Report:
     """Stops the targets; the whole app where there are none."""
     return over(operation, targets, to_stop)
 
 
 def restart(
     operation: Operation, targets: Sequence[str], max_unavailable: Share | None = None
-) -> Exit:
+) -> Report:
     """Restarts the targets, or the whole app; at most so many of a worker at a time."""
     return over(
         operation,
@@ -81,10 +82,10 @@ def over(
     choose: Choose,
     *,
     settings: Callable[[RolloutSettings], RolloutSettings] = lambda settings: settings,
-) -> Exit:
+) -> Report:
     """Runs a rollout over the instances that the targets name, leaving the others alone.
 
-    `choose` says what happens to one that is named. Returns the exit code. Raises NoMatchError,
+    `choose` says what happens to one that is named. Raises NoMatchError,
     LockedError or PreflightError before anything is changed.
     """
     scope, verb = operation.scope, operation.verb
@@ -132,8 +133,8 @@ def _follow_with_target(
 # --- scale ----------------------------------------------------------------------------------------
 
 
-def scale(operation: Operation, counts: Sequence[str]) -> Exit:
-    """Changes how many instances there are, by words such as `sms=8`; returns the exit code.
+def scale(operation: Operation, counts: Sequence[str]) -> Report:
+    """Changes how many instances there are, by words such as `sms=8`.
 
     Raises ConfigError or NoMatchError for a word that says nothing, LockedError where a rollout
     is in the way.
@@ -217,8 +218,8 @@ def removal(scope: Scope) -> Removal:
     return Removal(revision.app, len(revision.instances), units, paths)
 
 
-def remove(operation: Operation, what: Removal, removed: Callable[[str], None]) -> Exit:
-    """Stops the app and deletes all that deploy installed; returns the exit code.
+def remove(operation: Operation, what: Removal, removed: Callable[[str], None]) -> Report:
+    """Stops the app and deletes all that deploy installed.
 
     Nothing is deleted where an instance could not be stopped. `removed` is called with the app's
     name once all is deleted.

@@ -325,7 +325,7 @@ def follow(unit: str, *, user: bool) -> list[str]:
     return [*_of_prints(unit, user=user), "--quiet", "--follow", "--lines=10"]
 
 
-def stream(arguments: Sequence[str], out: int) -> Iterator[list[bytes]]:
+def stream(arguments: Sequence[str], out: int | None = None) -> Iterator[list[bytes]]:
     """Lines that this journalctl prints, as many at a time as have come.
 
     Ends with journalctl, or when the reader of the descriptor `out` has gone. Raises UnitqError
@@ -344,7 +344,8 @@ def stream(arguments: Sequence[str], out: int) -> Iterator[list[bytes]]:
     pipe, rest = process.stdout.fileno(), b""
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
-    poll.register(out, 0)  # tells of an error or a hang-up only
+    if out is not None:
+        poll.register(out, 0)  # tells of an error or a hang-up only
     try:
         while True:
             ready = {descriptor for descriptor, _ in poll.poll()}

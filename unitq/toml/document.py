@@ -72,6 +72,11 @@ def toml(value: Any) -> str:
     return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in escaped) + '"'
 
 
+def toml_text(text: str) -> str:
+    """A text as TOML writes it; in single quotes, where nothing is escaped, if it can be."""
+    return f"'{text}'" if "'" not in text and text.isprintable() else toml(text)
+
+
 def describe(value: object, *, secret: bool = False) -> str:
     """What stands in the file, or only of what type it is."""
     match value:

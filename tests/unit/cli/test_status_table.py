@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from unitq.cli import screen
-from unitq.cli.status.check import Answer, Member, State, answer, unknown
-from unitq.cli.status.columns import HEADER, WRAPPED, fitted
+from unitq.cli.status.check import Answer, Member, State, judge, unknown
+from unitq.cli.status.text import HEADER, WRAPPED, fit
 
 ROW = ("sms@1", "active (running)", "12 min", "1234567", "42 (= 40)", "yes", "2", "41 M", "0")
 LOOP = "crash loop (19 restarts in 2 min, last: exited with status 1)"
@@ -32,7 +32,7 @@ ALWAYS = {"INSTANCE", "STATE", "SINCE", "PID"}
     ],
 )
 def test_memory_processes_and_restarts_go_first(width: int, gone: set[str]) -> None:
-    header, rows = fitted(HEADER, [ROW], width)
+    header, rows = fit(HEADER, [ROW], width)
     assert set(HEADER) - set(header) == gone
     assert (
         dict(zip(header, rows[0], strict=True)).items()
@@ -47,7 +47,7 @@ def test_memory_processes_and_restarts_go_first(width: int, gone: set[str]) -> N
     st.integers(1, 250),
 )  # fmt: skip
 def test_never_pid_state_or_age(rows: list[tuple[str, ...]], width: int) -> None:
-    header, shown = fitted(HEADER, rows, width)
+    header, shown = fit(HEADER, rows, width)
     assert set(header) >= ALWAYS
     assert len(shown) == len(rows)
     assert all(len(row) == len(header) for row in shown)
@@ -57,7 +57,7 @@ def test_never_pid_state_or_age(rows: list[tuple[str, ...]], width: int) -> None
 @pytest.mark.parametrize("width", [80, 100, 132])
 def test_nothing_is_cut_on_a_terminal(state: str, width: int) -> None:
     row = (f"{'w' * 20}@12", state, *ROW[2:])
-    header, rows = fitted(HEADER, [row], width)
+    header, rows = fit(HEADER, [row], width)
     out = io.StringIO()
     Console(file=out, width=width, color_system=None).print(
         screen.table(header, rows, [""], wrapped=WRAPPED)
@@ -124,11 +124,11 @@ CASES = [
 @pytest.mark.parametrize(("members", "rollouts", "line"), CASES)
 def test_the_plug_ins_line(members: list[Member], rollouts: tuple[str, ...], line: str) -> None:
     state = State[line.partition(" ")[0]]
-    assert answer(members, rollouts) == Answer(state, line)
+    assert judge(members, rollouts) == Answer(state, line)
 
 
 def test_many_are_counted_and_not_all_named() -> None:
-    said = answer([member(), *(DOWN._replace(name=f"sms@{n}") for n in range(2, 30))])
+    said = judge([member(), *(DOWN._replace(name=f"sms@{n}") for n in range(2, 30))])
     assert "sms@6 failed (failed), 23 more |" in said.line
     assert said.line.count("|") == 1
 

@@ -16,10 +16,10 @@ import pytest
 from unitq import __version__
 from unitq.cli import main as module
 from unitq.cli.main import GROUPS, cli, main
-from unitq.cli.progress import stopping
 from unitq.errors import Exit
 from unitq.linux import changes
 from unitq.rollout.executor import Stop
+from unitq.rollout.progress import stop_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +110,7 @@ STOPS = [
 
 @pytest.mark.parametrize(("stop", "words"), STOPS)
 def test_a_rollout_says_what_it_finishes_first(stop: Stop, words: str) -> None:
-    assert stopping(stop) == words
+    assert stop_line(stop) == words
 
 
 # --- what may not be read, and what is gone -------------------------------------------------------

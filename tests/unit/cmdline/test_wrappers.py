@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import time
+from pathlib import Path
 
 import pytest
 
@@ -174,3 +177,56 @@ def test_a_program_of_the_app_s_own_is_no_tool_of_the_system(program: str, folde
 @pytest.mark.parametrize("program", ["venv/bin/honcho", "bin/bundle", "./tini", "/opt/uv/bin/uv"])
 def test_what_apps_bring_along_is_known_wherever_it_is(program: str) -> None:
     assert wrapper_of(program) is not None
+
+
+DOCS = Path(__file__).parents[3] / "docs" / "your-worker.md"
+# How the second column of the table begins, and what the table of wrappers then has to say.
+IN_WORDS = {
+    "becomes the worker": Kind.REPLACES,
+    "becomes a shell": Kind.REPLACES,
+    "stays, passes the signal on": Kind.PASSES_ON,
+    "pass on some signals": Kind.PASSES_ON,
+    "signal the whole group": Kind.PASSES_ON,
+    "kills the worker so long after": Kind.PASSES_ON,
+    "die of the signal": Kind.KEEPS,
+    "the same, or ignore it": Kind.KEEPS,
+    "end the worker in their own way": Kind.KEEPS,
+    "forks and ends": Kind.KEEPS,
+    "a session outside the unit": Kind.ELSEWHERE,
+    "start the worker below another daemon": Kind.ELSEWHERE,
+}
+ROWS = [
+    line.strip("| ").split(" | ")
+    for line in DOCS.read_text().partition("## Wrappers")[2].partition("## ")[0].splitlines()
+    if line.startswith("| ") and not line.startswith(("| wrapper", "| ---"))
+]
+# What may stand between the words in the docs and the worker, besides `run` and its like.
+BETWEEN: tuple[list[str], ...] = ([], ["--"], ["x"], ["1", "x"], ["-s"])
+
+
+def written() -> list[tuple[str, str]]:
+    """Returns each command of the first column, with what the second says of it."""
+    return [
+        (name.strip(), what)
+        for names, what, _ in ROWS
+        for name in re.findall(r"`([^`]+)`", names) or names.split(",")
+        if name not in ("exec", "…")
+    ]
+
+
+@pytest.mark.parametrize(("command", "what"), written())
+def test_the_page_says_what_the_table_does(command: str, what: str) -> None:
+    kind = next(kind for words, kind in IN_WORDS.items() if what.startswith(words))
+    words = [word for word in shlex.split(command) if word != "…"]
+    row = wrapper_of(words[0])
+    runners = [[], *([runner] for runner in row.runner)] if row else []
+    uses = [
+        unwrap([*words, *runner, *between, "worker"]).uses
+        for runner in runners
+        for between in BETWEEN
+    ]
+    assert kind in {use.kind for each in uses for use in each[:1]}, command
+
+
+def test_every_row_of_the_page_is_looked_at() -> None:
+    assert len(ROWS) == len(IN_WORDS)

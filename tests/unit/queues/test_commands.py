@@ -195,7 +195,7 @@ def test_the_json_is_what_is_documented(
 def test_plain_status_loads_nothing_of_this() -> None:
     """It has 100 ms, of which redis-py or pydantic would be more than half."""
     code = (
-        "import sys; import unitq.cli.main, unitq.cli.status.main; "
+        "import sys; import unitq.cli.main, unitq.cli.status.main, unitq.status.app_status; "
         "print([m for m in sys.modules if m.startswith(('redis', 'unitq.queues', 'pydantic', "
         "'unitq.queues.model', 'unitq.presets.redis_keys', 'unitq.cli.queue', 'jinja2'))])"
     )

@@ -8,14 +8,14 @@ import pytest
 
 from tests.harness.build import instance
 from tests.harness.world import pace
-from unitq.cli.status import main
-from unitq.cli.status.model import Asked, Status
+from unitq.cli.status import text
 from unitq.instances.status import InstanceStatus
 from unitq.linux import proc
 from unitq.rollout.engine.instance import InstanceState, Phase
 from unitq.rollout.engine.rollout import Rollout
 from unitq.rollout.out_of_memory import WORDS, killed_pids, record_causes, suspects
 from unitq.rollout.plan import Change, PlannedChange
+from unitq.status.app_status import Status, StatusList, WorkerStatus
 from unitq.systemd import journal
 from unitq.systemd.exit_status import End, Ending
 
@@ -103,14 +103,14 @@ def test_a_cgroup_counts_its_own(tmp_path: Path) -> None:
 )
 def test_status_says_so(counts: dict[str, int], words: str) -> None:
     from tests.harness.build import app, revision
-    from unitq.cli.status import json
     from unitq.instances import observe
 
     made = revision(app())
     row = InstanceStatus(observe.Instance(ONE, "unitq-shop-sms@1.service"), None, None)
-    sight = Status(made, (row,), None, None, Asked(), oom_kills=counts)
-    (line,) = main._summaries(sight)
+    worker = WorkerStatus("sms", made.worker("sms"), (row,), counts.get("sms"))
+    statuses = StatusList((Status(made, (worker,), (row,), None, None),))
+    line = text.lines(statuses)[-1]
     assert ("out of memory" in line) is bool(words)
     assert words in line
-    document = json.document([sight], sight.code, user=False)
+    document = statuses.to_json()
     assert document["apps"][0]["workers"][0]["oom_kills"] == counts.get("sms")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from unitq.cli.ctl.call import refuse, why
 from unitq.cli.output import echo
 from unitq.cli.presenter import Notes
-from unitq.cli.progress import stopping
 from unitq.errors import Exit
 from unitq.model import signals
 from unitq.model.names import InstanceName
@@ -16,13 +15,14 @@ from unitq.rollout import report_text
 from unitq.rollout.engine.instance import Phase
 from unitq.rollout.operation import Operation
 from unitq.rollout.plan import Change, PlannedChange, keep
+from unitq.rollout.progress import stop_line
 from unitq.rollout.workers import over, to_restart, to_start, to_stop
 from unitq.supervisor.ctl.fleet import look
 from unitq.supervisor.ctl.format import Code, State, error
 from unitq.supervisor.ctl.names import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from unitq.cli.ctl.call import Call
     from unitq.instances import observe
@@ -80,18 +80,16 @@ class Teller(Notes):
     def stopping(self, stop: Stop) -> None:
         """On standard error, where supervisorctl has no words of its own."""
         with suppress(OSError):
-            echo(stopping(stop), err=True)
+            echo(stop_line(stop), err=True)
 
-    def say(self, line: str) -> None:
-        """Supervisorctl has no such line."""
-
+    @contextmanager
     def progress(
         self,
-        tracker: InFlightTracker | None,  # noqa: ARG002
+        jobs: InFlightTracker | None,  # noqa: ARG002
         keep: Callable[[str, str], None] | None,  # noqa: ARG002
-    ) -> AbstractContextManager[Progress]:
-        """It shows itself."""
-        return nullcontext(self)
+    ) -> Iterator[Progress]:
+        """It follows the rollout in its own words."""
+        yield self
 
     def report(self, report: Report) -> None:
         """Says what went wrong, in unitq's own words; and what was not reached because of it."""
@@ -218,8 +216,8 @@ def _over(
 
     teller = Teller(name_of)
     targets = () if all_of_it else tuple(str(name) for name in sorted(asked))
-    done = over(Operation(action, fleet.scope.replace(app=app), teller), targets, choose)
-    if teller.code is Code.OK and done != Exit.OK:
+    report = over(Operation(action, fleet.scope.replace(app=app), teller), targets, choose)
+    if teller.code is Code.OK and report.exit_code != Exit.OK:
         return Code.GENERIC
     return teller.code
 

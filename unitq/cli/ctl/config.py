@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +16,6 @@ from unitq.model.names import instances
 from unitq.revisions import state
 from unitq.rollout import report_text
 from unitq.rollout.deploy import deploy
-from unitq.rollout.executor import Progress, Quiet
 from unitq.rollout.operation import Operation
 from unitq.rollout.plan import Change
 from unitq.rollout.prepare import Request, prepare
@@ -32,29 +31,17 @@ from unitq.supervisor.ctl.format import (
 from unitq.supervisor.ctl.names import Names, Process, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from unitq.cli.ctl.call import Call
     from unitq.context import Scope
     from unitq.model.app import App
     from unitq.revisions.model import Revision
-    from unitq.rollout.in_flight import InFlightTracker
     from unitq.rollout.report import Report
 
 
 class _Update(Notes):
     """Says only what goes wrong; what is done is said once it is, in Supervisor's words."""
-
-    def say(self, line: str) -> None:
-        """Supervisorctl has no such line."""
-
-    def progress(
-        self,
-        tracker: InFlightTracker | None,  # noqa: ARG002
-        keep: Callable[[str, str], None] | None,  # noqa: ARG002
-    ) -> AbstractContextManager[Progress]:
-        """None is shown."""
-        return nullcontext(Quiet())
 
     def report(self, report: Report) -> None:
         """Says what went wrong, in unitq's own words."""
@@ -141,7 +128,7 @@ def update(call: Call) -> Code:
 
 
 def _deploy(one: Pending) -> Code:
-    if deploy(one.of.operation("deploy"), one.of.request) != Exit.OK:
+    if deploy(one.of.operation("deploy"), one.of.request).exit_code != Exit.OK:
         return Code.GENERIC
     # Supervisor takes away first, then changes, then adds.
     for kind in (GroupChange.REMOVED, GroupChange.CHANGED, GroupChange.ADDED):

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from unitq.api import App
 from unitq.cli.ctl.call import Call, say
 from unitq.cli.output import echo
 from unitq.context import Scope
@@ -102,7 +103,7 @@ def _answered(call: Call) -> Code:
     if action is None:
         echo(f"*** Unknown syntax: {' '.join([call.action, *call.words])}")
         return Code.GENERIC
-    click.get_current_context().obj = call.scope
+    click.get_current_context().obj = App(call.scope)
     try:
         module, _, name = action.partition(":")
         code: Code = getattr(import_module(f"unitq.cli.ctl.{module}"), name)(call)
@@ -120,7 +121,7 @@ def _answered(call: Call) -> Code:
 
 def _scope(app: str | None, configuration: str | None, *, user: bool) -> Scope:
     before = click.get_current_context().obj
-    scope = before if isinstance(before, Scope) else Scope()
+    scope = before.scope if isinstance(before, App) else Scope()
     if app is not None:
         scope = scope.replace(app=app)
     if user:

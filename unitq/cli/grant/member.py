@@ -5,22 +5,19 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from functools import update_wrapper
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from unitq.cli.output import echo
-from unitq.cli.scope import current
-from unitq.context import app_of
-from unitq.errors import ConfigError, Exit, NoMatchError, NotPermittedError
+from unitq.errors import ConfigError, Exit
 from unitq.text import unitq
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from unitq.context import Scope
+    from unitq.api import App
     from unitq.grants.member import Ended, Run
     from unitq.grants.output import Line
 
@@ -34,22 +31,12 @@ def by_grant(verb: str) -> Callable[[F], F]:
     """A command that goes by a grant, where another account than root has one that covers it."""
 
     def decorate(function: F) -> F:
-        def wrapper(*arguments: Any, **values: Any) -> Any:
-            scope = current()
-            if os.geteuid() == 0 or scope.user or values.get("dry_run"):
-                return function(*arguments, **values)
-            from unitq.grants import member, store
-
-            account = member.name()
-            mine = member.covering(store.grants(), account) if account else ()
-            if account is None or not mine:
-                return function(*arguments, **values)
-            app = _app(scope, tuple(grant.app for grant in mine))
-            _refuse_arguments(scope, app)
-            run = member.Run(scope.systemd(), verb, app, account)
-            return _followed(
-                scope, run, app, values.get("timeout"), detach=values.get("detach", False)
-            )
+        def wrapper(app: App, *arguments: Any, **values: Any) -> Any:
+            run = None if values.get("dry_run") else app.granted_run(verb)
+            if run is None:
+                return function(app, *arguments, **values)
+            _refuse_arguments(app, run.app)
+            return _follow(app, run, values.get("timeout"), detach=values.get("detach", False))
 
         decorated: Any = update_wrapper(wrapper, function)
         return decorated  # type: ignore[no-any-return]
@@ -57,25 +44,7 @@ def by_grant(verb: str) -> Callable[[F], F]:
     return decorate
 
 
-def _app(scope: Scope, granted: tuple[str, ...]) -> str:
-    """The granted app that is meant. Raises NotPermittedError or NoMatchError."""
-    listed = ", ".join(sorted(set(granted)))
-    meant = scope.app or app_of(Path("unitq.toml"))
-    if meant is None and len(set(granted)) == 1:
-        return granted[0]
-    if meant is None:
-        raise NoMatchError(
-            f"several apps are granted to you: {listed}", hint="name one with -a APP"
-        )
-    if meant not in granted:
-        raise NotPermittedError(
-            f"{meant} is not granted to you; granted: {listed}",
-            hint="name one of them with -a APP, or run it as root (sudo)",
-        )
-    return meant
-
-
-def _refuse_arguments(scope: Scope, app: str) -> None:
+def _refuse_arguments(app: App, name: str) -> None:
     """Raises ConfigError where something was typed that a unit of root's does not get."""
     context = click.get_current_context()
     typed = [
@@ -84,7 +53,7 @@ def _refuse_arguments(scope: Scope, app: str) -> None:
         if parameter.name not in _OWN
         and context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
     ]
-    if scope.config:
+    if app.scope.config:
         typed.append("-c")
     if "UNITQ_CONFIG" in os.environ:
         typed.append("$UNITQ_CONFIG")
@@ -92,14 +61,14 @@ def _refuse_arguments(scope: Scope, app: str) -> None:
         raise ConfigError(
             f"{context.info_name} by a grant takes no {', '.join(typed)}: what you type does not "
             "reach root",
-            hint=f"what is to hold each time belongs in /etc/unitq/{app}.toml; for one time, ask "
+            hint=f"what is to hold each time belongs in /etc/unitq/{name}.toml; for one time, ask "
             "somebody who may use root",
         )
 
 
-def _followed(scope: Scope, run: Run, app: str, limit: float | None, *, detach: bool) -> int:
-    typed = unitq(app, user=False)
-    if scope.app is None and app_of(Path("unitq.toml")):
+def _follow(handle: App, run: Run, limit: float | None, *, detach: bool) -> int:
+    app, typed = run.app, unitq(run.app, user=False)
+    if handle.scope.app is None and run.other_here:
         echo(f"note: by a grant, /etc/unitq/{app}.toml counts, not ./unitq.toml", err=True)
     try:
         run.start()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pwd
 import shlex
 from typing import TYPE_CHECKING
 
 from unitq.errors import Exit
 from unitq.orphans.evidence import Claim, Mark
+from unitq.orphans.orphan_list import account, queues
 from unitq.orphans.ownership import OwnerKind
 from unitq.printable import one_line
 from unitq.queues.job_text import job_text, short_text
@@ -31,7 +31,7 @@ _SHOWN = 78  # characters of a command line
 
 def text(found: OrphanList) -> list[str]:
     """Lines: a table with more of each below its row, and how many there are."""
-    look, app = found.look, found.search.app.name
+    look, app = found.look, found.app
     claimed = [line for each in look.claimed for line in _claimed(found, each)]
     if not look.orphans:
         none = f"{app}: no orphans among {plural(len(look.table.processes), 'process')}"
@@ -56,7 +56,7 @@ def _rows(found: OrphanList) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
                 str(process.pid),
                 str(process.parent),
                 duration(max(0.0, found.now - process.began)),
-                user(process.uid),
+                account(process.uid),
                 each.worker,
                 _code(each),
                 _release(each),
@@ -74,7 +74,7 @@ def _after(found: OrphanList) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         rows.append(
             (
                 str(process.pid),
-                user(process.uid),
+                account(process.uid),
                 each.worker,
                 _code(each),
                 _release(each),
@@ -118,7 +118,7 @@ def _claimed(found: OrphanList, orphan: Orphan) -> list[str]:
     """One of which it is not certain, in words."""
     process = orphan.process
     age = duration(max(0.0, found.now - process.began))
-    who, app = user(process.uid), found.search.app.name
+    who, app = account(process.uid), found.app
     assert orphan.claim is not None
     why = {
         Claim.ACCOUNT: f"only Redis says that it works for {app}, and no worker runs as {who}",
@@ -149,17 +149,12 @@ def _outcome(one: DrainResult) -> str:
     return one.why_not or "told to end, and still there"
 
 
-def queues(orphan: Orphan) -> list[str]:
-    """Those that it is registered for, and its children are."""
-    return list(dict.fromkeys(q for each in orphan.registrations for q in each.queues or ()))
-
-
 def _count(found: OrphanList) -> str:
     left = [each for each in found.look.orphans if each.process.pid in found.left]
     old = sum(each.current is False for each in left)
-    words = f"{found.search.app.name}: {plural(len(left), 'orphan')}"
+    words = f"{found.app}: {plural(len(left), 'orphan')}"
     if found.drained:
-        words = f"{words} left" if left else f"{found.search.app.name}: no orphan is left"
+        words = f"{words} left" if left else f"{found.app}: no orphan is left"
     if old:
         words += f", {old} on OLD CODE"
     if found.drained:
@@ -177,15 +172,15 @@ def _others(found: OrphanList) -> str:
     return f"{one} not named here{f', {old} on OLD CODE' * bool(old)}"
 
 
-def following(found: OrphanList) -> list[str]:
+def next_steps(found: OrphanList) -> list[str]:
     """What to type now."""
-    if found.code is Exit.OK:
+    if found.exit_code is Exit.OK:
         return []
     lines = []
     left = [each.process.pid for each in found.look.orphans if each.process.pid in found.left]
     kinds = {found.owners[pid].kind for pid in left}
-    typed = unitq(found.search.app.name, user=found.search.scope.user)
-    # What its owner starts again must be ended there first.
+    typed = unitq(found.app, user=found.user)
+    # What has a keeper that starts it again must be ended there first.
     if OwnerKind.SUPERVISORD in kinds:
         programs = sorted({found.owners[pid].program for pid in left} - {""})
         stop = shlex.join(["supervisorctl", "stop", *(programs or ("NAME",))])
@@ -207,11 +202,3 @@ def following(found: OrphanList) -> list[str]:
             f"look whether what is claimed is yours; `{typed} orphans --drain {pids}` then ends it"
         )
     return lines
-
-
-def user(uid: int) -> str:
-    """The name of a user, or the number where there is none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-import select
-from functools import partial
-from typing import TYPE_CHECKING, Any
+import gc
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import click
 
 from unitq.cli.output import echo, echo_json, echo_lines, is_terminal
-from unitq.cli.queues import text as queue_text
-from unitq.cli.scope import current, scope_options
-from unitq.errors import Exit
-from unitq.queues import model
+from unitq.cli.queues.text import cells
+from unitq.cli.scope import scope_options
+from unitq.errors import Exit, UnitqError
 from unitq.queues.job_text import job_text, short_text
-from unitq.queues.sources import QueueAccess, load_app, queue_access
-from unitq.text import plural
+from unitq.text import duration, plural, table
 from unitq.toml.values import SPAN, span
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from unitq.queues.model import Sample
+    from unitq.api import App
+    from unitq.queues.queue_list import Look, QueueList
 
 _JOBS_SHOWN = 20
 
 
 def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> float:  # noqa: ARG001
     try:
-        found = span(value).seconds
+        seconds = span(value).seconds
     except ValueError:
         raise click.BadParameter(f"expected {SPAN}") from None
-    if found > 3600:
+    if seconds > 3600:
         raise click.BadParameter("at most 1 h")
-    return found
+    return seconds
 
 
 @click.group(
@@ -61,7 +58,7 @@ where the queues are.
     help="The time between two looks, for the rates; 0: one look.",
 )  # fmt: skip
 @click.pass_context
-def queues(context: click.Context, as_json: bool, watch: bool, interval: float) -> int:
+def queues(context: click.Context, app: App, as_json: bool, watch: bool, interval: float) -> int:
     """Show the queues: what waits, what is in hand, what failed, and how fast it goes.
 
     Only reads, and takes unitq.toml for where Redis is and whose keys there are. IN/S and OUT/S
@@ -69,94 +66,60 @@ def queues(context: click.Context, as_json: bool, watch: bool, interval: float) 
     """
     if context.invoked_subcommand is not None:
         return Exit.OK
-    scope = current()
-    app, path = load_app(scope)
-    found = queue_access(app, scope.presets(), str(path))
+    look = app.queue_look()
     if watch:
-        from unitq.cli.queues.watch import watched
-
         if not interval:
             raise click.UsageError("--watch needs a time between two looks; --interval 0 is one")
-        below = partial(_print, app.name, found, as_json=as_json)
-        return watched(found, interval, None if is_terminal() and not as_json else below)
-    before, now = _looked(found, interval)
-    _print(app.name, found, before, now, as_json=as_json)
-    if not as_json:
-        for note in _notes(now):
-            echo(f"note: {note}", err=True)
-    # What Redis has refused may be any number: to print the rest is not all that was asked for.
-    return Exit.BROKEN if any(sample.refused for sample in now) else Exit.OK
+        gc.enable()  # __main__.py switched it off
+        with suppress(KeyboardInterrupt):
+            if is_terminal() and not as_json:
+                _redraw(look, interval)
+            else:
+                _print_each(look, interval, as_json=as_json)
+        return Exit.OK
+    queues = look.once(interval)
+    _print(queues, as_json=as_json)
+    for note in queues.notes if not as_json else ():
+        echo(f"note: {note}", err=True)
+    return queues.exit_code
 
 
-def _looked(found: QueueAccess, interval: float) -> tuple[list[Sample] | None, list[Sample]]:
-    from unitq.queues.snapshot import take_snapshot
-
-    before = None
-    if interval:
-        # Ages and workers are of interest only as they are now.
-        before = take_snapshot(found.connection, found.sources, ages=False)
-        select.select([], [], [], interval)
-    return before, take_snapshot(found.connection, found.sources)
+def _print_each(look: Look, interval: float, *, as_json: bool) -> None:
+    for queues in look.again(interval):
+        if isinstance(queues, UnitqError):
+            echo(f"{queues.message}; looking again", err=True)
+        else:
+            _print(queues, as_json=as_json)
 
 
-def _print(
-    name: str,
-    found: QueueAccess,
-    before: Sequence[Sample] | None,
-    now: Sequence[Sample],
-    *,
-    as_json: bool,
-) -> None:
+def _redraw(look: Look, interval: float) -> None:
+    from unitq.cli import screen
+
+    caption = f"{look.redis}, every {duration(interval)}"
+    with screen.Picture() as picture:
+        for queues in look.again(interval):
+            if isinstance(queues, UnitqError):
+                picture.draw(screen.line(f"{queues.message}; looking again"))
+            else:
+                rows = cells(queues.rows, queues.time)
+                picture.draw(screen.table(*rows, caption=caption))
+
+
+def _print(queues: QueueList, *, as_json: bool) -> None:
     if as_json:
-        echo_json(_json(name, found, before, now), indent=None)
-    else:
-        echo_lines(_text(name, found, before, now))
-
-
-def _notes(samples: Sequence[Sample]) -> list[str]:
-    every = [note for sample in samples for note in sample.notes]
-    every += [words for sample in samples for words in model.pauses(sample)]
-    if not any(sample.queues for sample in samples):
-        every.append(queue_text.NO_QUEUES)
-    return list(dict.fromkeys(every))
-
-
-def _text(
-    name: str, found: QueueAccess, before: Sequence[Sample] | None, now: Sequence[Sample]
-) -> list[str]:
-    time = now[0].time
-    lines = [f"{name} · {found.connection.where}"]
-    lines += queue_text.text(queue_text.rows(now, before), time)
-    jobs = [job for sample in now for job in sample.jobs]
+        echo_json(queues.to_json(), indent=None)
+        return
+    time, jobs = queues.time, sorted(queues.jobs, key=lambda job: job.since or queues.time)
+    lines = [f"{queues.app} · {queues.redis}", *table(*cells(queues.rows, time))]
     if jobs:
         lines += ["", f"in hand: {plural(len(jobs), 'job')}"]
-        jobs.sort(key=lambda job: job.since or time)
-        for job in jobs[:_JOBS_SHOWN]:
-            worker = f", {short_text(job.worker)}" if job.worker else ""
-            stale = f" · {job.stale}" if job.stale else ""
-            words = job_text(job, time)
-            lines.append(f"  {words} ({short_text(job.queue)}{worker}){stale}")
-        if len(jobs) > _JOBS_SHOWN:
-            lines.append(f"  and {len(jobs) - _JOBS_SHOWN} more; --json has them all")
-    return lines
-
-
-def _json(
-    name: str, found: QueueAccess, before: Sequence[Sample] | None, now: Sequence[Sample]
-) -> dict[str, Any]:
-    time = now[0].time
-    rows = [queue_text.row_json(preset, row, time) for preset, row in queue_text.rows(now, before)]
-    return {
-        "format": 1,
-        "app": name,
-        "redis": found.connection.where,
-        "at": round(time, 3),
-        "interval_seconds": round(now[0].at - before[0].at, 3) if before else None,
-        "queues": [row for row in rows if row["queue"] is not None],
-        "all": [row for row in rows if row["queue"] is None],
-        "jobs": [queue_text.job_json(sample.preset, job) for sample in now for job in sample.jobs],
-        "notes": _notes(now),
-    }
+    for job in jobs[:_JOBS_SHOWN]:
+        worker = f", {short_text(job.worker)}" if job.worker else ""
+        stale = f" · {job.stale}" if job.stale else ""
+        lines.append(f"  {job_text(job, time)} ({short_text(job.queue)}{worker}){stale}")
+    if len(jobs) > _JOBS_SHOWN:
+        lines.append(f"  and {len(jobs) - _JOBS_SHOWN} more; --json has them all")
+    echo_lines(lines)
 
 
 @queues.command(
@@ -177,7 +140,7 @@ also after --prune.
     "--prune", is_flag=True, help="Remove the dead workers of this host, their jobs marked failed."
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def doctor(as_json: bool, prune: bool, yes: bool) -> int:
+def doctor(app: App, as_json: bool, prune: bool, yes: bool) -> int:
     """Find workers that are registered in Redis and dead, and jobs that nobody works on.
 
     A worker of this host is dead if its process is gone, or if its PID is another process now. One
@@ -187,7 +150,4 @@ def doctor(as_json: bool, prune: bool, yes: bool) -> int:
     """
     from unitq.cli.queues.doctor import examine
 
-    scope = current()
-    app, path = load_app(scope, reading=not prune)
-    found = queue_access(app, scope.presets(), str(path))
-    return examine(app.name, found, as_json=as_json, prune=prune, yes=yes)
+    return examine(app, as_json=as_json, prune=prune, yes=yes)

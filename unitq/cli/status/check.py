@@ -9,8 +9,13 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from unitq.errors import UnitqError
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from unitq.instances.status import InstanceStatus
+    from unitq.status.app_status import StatusList
 
 _NAMED = 5  # instances by name; a page or an SMS has little room
 
@@ -22,6 +27,13 @@ class State(IntEnum):
     WARNING = 1
     CRITICAL = 2
     UNKNOWN = 3
+
+
+class Answer(NamedTuple):
+    """What is said, and with which exit code."""
+
+    state: State
+    line: str
 
 
 class Member(NamedTuple):
@@ -37,40 +49,58 @@ class Member(NamedTuple):
     readable: bool
 
 
-class Answer(NamedTuple):
-    """What is said, and with which exit code."""
+def answer(look: Callable[[], StatusList]) -> Answer:
+    """Looks; whatever goes wrong is UNKNOWN, as our exit codes are none of theirs."""
+    try:
+        statuses = look()
+        members = [_member(status.app, row) for status in statuses.apps for row in status.instances]
+        rollouts = [
+            f"rollout {status.rollout.number} of {status.app} {status.rollout.how}"
+            for status in statuses.apps
+            if status.rollout
+        ]
+        return judge(members, rollouts)
+    except UnitqError as error:
+        return unknown(error.in_short)
+    except Exception as error:  # noqa: BLE001  (any end but one of theirs would be misread)
+        return unknown(f"{type(error).__name__}: {error}")
 
-    state: State
-    line: str
+
+def _member(app: str, row: InstanceStatus) -> Member:
+    instance = row.instance
+    return Member(
+        app, instance.name.worker, str(instance.name), row.wanted is not None, row.serving,
+        row.state, row.fresh, instance.readable,
+    )  # fmt: skip
 
 
-def answer(members: Sequence[Member], rollouts: Sequence[str] = ()) -> Answer:
+def judge(members: Sequence[Member], rollouts: Sequence[str] = ()) -> Answer:
     """OK where all serves on the wanted code; CRITICAL where a worker has no instance that serves.
 
     All else is a WARNING: fewer serve than wanted, old code runs, a rollout was cut off. `rollouts`
     says so of each app's last one, in words.
     """
-    wanted = [each for each in members if each.wanted]
-    serving = [each for each in wanted if each.serving]
-    old = [each for each in members if each.fresh is False]
-    hidden = [each for each in members if not each.readable]
-    more = len({each.app for each in members}) > 1
+    wanted = [member for member in members if member.wanted]
+    serving = [member for member in wanted if member.serving]
+    old = [member for member in members if member.fresh is False]
+    hidden = [member for member in members if not member.readable]
+    more = len({member.app for member in members}) > 1
 
-    def named(some: Sequence[Member], *, states: bool) -> str:
+    def names(some: Sequence[Member], *, states: bool) -> str:
         shown = [
-            f"{f'{each.app}/' * more}{each.name}{f' {each.state}' * states}"
-            for each in some[:_NAMED]
+            f"{f'{member.app}/' * more}{member.name}{f' {member.state}' * states}"
+            for member in some[:_NAMED]
         ]
         rest = [f"{len(some) - _NAMED} more"] if len(some) > _NAMED else []
         return ", ".join([*shown, *rest])
 
-    alive = {(each.app, each.worker) for each in serving}
-    dead = {(each.app, each.worker) for each in wanted} - alive
+    alive = {(member.app, member.worker) for member in serving}
+    dead = {(member.app, member.worker) for member in wanted} - alive
     words = [f"{len(serving)} of {len(wanted)} serving"]
-    if down := [each for each in wanted if not each.serving]:
-        words.append(f"down: {named(down, states=True)}")
+    if down := [member for member in wanted if not member.serving]:
+        words.append(f"down: {names(down, states=True)}")
     if old:
-        words.append(f"{len(old)} on old code: {named(old, states=False)}")
+        words.append(f"{len(old)} on old code: {names(old, states=False)}")
     words += rollouts
     state = State.CRITICAL if dead else State.WARNING if len(words) > 1 else State.OK
     if hidden:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import click
@@ -10,14 +9,14 @@ import click
 from unitq.cli import completions
 from unitq.cli.import_ import pairs
 from unitq.cli.output import confirm, echo, echo_json, echo_lines, need_terminal
-from unitq.cli.presenter import presenter
+from unitq.cli.presenter import Json, Screen
 from unitq.cli.rollout_options import share, waiting_options
-from unitq.cli.scope import current, scope_options
+from unitq.cli.scope import scope_options
 from unitq.errors import Exit
-from unitq.revisions import state
 from unitq.text import plural
 
 if TYPE_CHECKING:
+    from unitq.api import App
     from unitq.model.settings import Share
 
 
@@ -52,16 +51,17 @@ Exit codes: docs/runbook.md.
 @click.argument("file", required=False, shell_complete=completions.files)
 @click.argument("programs", nargs=-1, metavar="[PROGRAM]...")
 def takeover(
+    app: App,
     file: str | None,
     programs: tuple[str, ...],
     variables: dict[str, str],
     dry_run: bool,
     yes: bool,
     max_unavailable: Share | None,
-    as_json: bool,
+    presenter: Screen,
     timeout: float | None,
     fail_on_kill: bool,
-) -> int:  # fmt: skip
+) -> int:
     """Move running workers from Supervisor to unitq, a few at a time, without losing a job.
 
     Needs the unitq.toml that `unitq import` has written. Each worker finishes its job under
@@ -70,40 +70,23 @@ def takeover(
     program than before. In Supervisor's files autostart becomes false, and the files as they were
     stay beside as NAME.before-unitq. Without FILE it takes the one that supervisord would.
     """
-    from unitq.cli.takeover.text import document, finished, nothing_to_do, text
-    from unitq.linux.interrupts import Interrupts
-    from unitq.supervisor.takeover.plan import environment_for, load_configuration, plan
-    from unitq.supervisor.takeover.run import TakeoverRunner
+    from unitq.cli.takeover.text import nothing_to_do, text
 
-    begun = time.monotonic()
-    scope = current()
-    app, toml = scope.load()
-    environment = environment_for(file) | variables
-    load_configuration(file, environment)  # before all else: it may be no configuration at all
-    systemd = scope.systemd()
-    planned = plan(scope, systemd, app, toml, file, environment, programs, max_unavailable)
+    as_json = isinstance(presenter, Json)
+    takeover = app.takeover(file, variables, programs, max_unavailable)
+    summary = takeover.plan(dry_run=dry_run)
+    planned = summary.planned
     if dry_run or planned.moved:
-        code = Exit.OK if planned.moved else Exit.PENDING
-        if as_json:
-            echo_json(document(planned, code, dry_run=dry_run))
-        else:
-            echo_lines([nothing_to_do(planned)] if planned.moved else text(planned))
-        return code
+        return presenter.show(
+            summary, lambda _: [nothing_to_do(planned)] if planned.moved else text(planned)
+        )
     if not yes:
         need_terminal(f"take over {plural(len(planned.moves), 'program')}")
         echo_lines(text(planned), err=as_json)
         if not confirm("Go on?", err=as_json):
             echo("nothing was changed", err=as_json)
             return Exit.INTERRUPTED
-    with state.lock(scope.layout, app.name, state.command_name()):
-        # What was shown may have changed meanwhile.
-        planned = plan(scope, systemd, app, toml, file, environment, programs, max_unavailable)
-        deadline = None if timeout is None else begun + timeout
-        told = document(planned, Exit.OK, dry_run=False) if as_json else {}
-        with Interrupts().caught() as interrupts:
-            shown = presenter(as_json=as_json)
-            mover = TakeoverRunner(planned, systemd, interrupts, deadline, shown)
-            code = mover.run(fail_on_kill=fail_on_kill)
+    done = takeover.run(presenter, timeout=timeout, fail_on_kill=fail_on_kill)
     if as_json:
-        echo_json(finished(told, mover.result(), code))
-    return code
+        echo_json(done.to_json())
+    return done.exit_code

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import textwrap
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from unitq.errors import PreflightError
 from unitq.printable import one_line
 from unitq.supervisor.importer.report import WIDTH
-from unitq.supervisor.takeover.strategy import UP, Way, command, way, workers_of
+from unitq.supervisor.takeover.strategy import UP, Way
+from unitq.supervisor.takeover.summary import way_of
 from unitq.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from unitq.errors import Exit
     from unitq.supervisor.takeover.plan import TakeoverPlan
-    from unitq.supervisor.takeover.run import TakeoverResult
     from unitq.supervisor.takeover.strategy import Move, Pair
 
 
@@ -76,7 +73,7 @@ def _one(planned: TakeoverPlan, move: Move, pair: Pair) -> str:
     starts = "runs already" if pair.serving else "starts"
     if pair.state not in UP or not pair.pid:
         return f"it is {pair.state}; {pair.instance} {starts}"
-    found, told = _way(planned, move, pair)
+    found, told = way_of(planned, move, pair)
     worker, settings = move.worker(pair), move.settings
     pids = ", ".join(f"PID {pid}" for pid in told) or "nobody, as nothing runs below it"
     words = {
@@ -90,87 +87,7 @@ def _one(planned: TakeoverPlan, move: Move, pair: Pair) -> str:
     return f"{words}; then {pair.instance} {starts}"
 
 
-def _way(planned: TakeoverPlan, move: Move, pair: Pair) -> tuple[Way, tuple[int, ...]]:
-    from unitq.supervisor.takeover import process_tree
-
-    task = planned.task(move, pair)
-    members = process_tree.below(pair.pid)
-    if members:
-        process_tree.check_child(pair.pid, planned.supervisord.daemon, task.accounts)
-    found = way(members, task.settings, task.worker, task.preset, known=task.known)
-    return found, tuple(one.pid for one in workers_of(members, task.number, strict=task.strict))
-
-
 def _copy(planned: TakeoverPlan, move: Move) -> str:
     from unitq.supervisor.takeover import autostart
 
     return str(autostart.copy_for(planned.conf, move.file))
-
-
-def document(planned: TakeoverPlan, code: Exit, *, dry_run: bool) -> dict[str, Any]:
-    """The same as plain values; docs/json.md describes it."""
-    return {
-        "format": 1,
-        "app": planned.app.name,
-        "config": str(planned.toml),
-        "supervisor": {
-            "config": str(planned.conf.path),
-            "address": str(planned.supervisord.address),
-            "pid": planned.supervisord.pid,
-        },
-        "dry_run": dry_run,
-        "exit_code": int(code),
-        "programs": [_program(planned, move) for move in planned.moves],
-        "staying": [{"program": name, "why": why} for name, why in planned.staying],
-        "files": [],
-        "left": [],
-        "killed": [],
-        "failure": None,
-        "back": [],
-    }
-
-
-def finished(document: dict[str, Any], done: TakeoverResult, code: Exit) -> dict[str, Any]:
-    """The same, with what has become of it."""
-    for program in document["programs"]:
-        for process in program["processes"]:
-            process["moved"] = process["moved"] or process["process"] in done.moved
-    return document | {
-        "exit_code": int(code),
-        "files": [{"file": kept.file, "copy": kept.copy} for kept in done.files],
-        "left": [
-            {"process": process, "pid": member.pid, "command": command(member)}
-            for process, member in done.left
-        ],
-        "killed": list(done.killed),
-        "failure": done.failure or None,
-        "back": list(done.back),
-    }
-
-
-def _program(planned: TakeoverPlan, move: Move) -> dict[str, Any]:
-    return {
-        "program": move.program,
-        "section": move.section,
-        "file": move.file,
-        "autostart": move.autostart,
-        "width": planned.width(move),
-        "processes": [_process(planned, move, pair) for pair in move.pairs],
-    }
-
-
-def _process(planned: TakeoverPlan, move: Move, pair: Pair) -> dict[str, Any]:
-    found: Way | None = None
-    told: tuple[int, ...] = ()
-    if pair.pid and not pair.moved:
-        with suppress(PreflightError):
-            found, told = _way(planned, move, pair)
-    return {
-        "process": pair.process,
-        "instance": str(pair.instance),
-        "state": pair.state,
-        "pid": pair.pid or None,
-        "moved": pair.moved,
-        "way": str(found) if found else None,
-        "tells": list(told),
-    }

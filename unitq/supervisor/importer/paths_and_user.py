@@ -35,9 +35,9 @@ def directory(part: Part, draft: Draft, daemon: Daemon, command: Plain, wished: 
             part.leave("directory", "is no path that a unit could have")
     code = code_of(command.arguments) or _code_in_shell(command)
     paths = (own, *(_path(path) if path else None for path in (daemon.directory, wished, code)))
-    found = next(filter(None, paths), None)
-    draft.keys["directory"] = found or "/"
-    if found is None:
+    chosen = next(filter(None, paths), None)
+    draft.keys["directory"] = chosen or "/"
+    if chosen is None:
         part.decide(
             'directory = "/": say where its code is, there or with --directory; until then every '
             "deploy restarts it"

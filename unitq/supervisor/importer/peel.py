@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from unitq.cmdline import exec_line
-from unitq.cmdline.shell import simple
-from unitq.cmdline.without_shell import Plain, plain, script_at
+from unitq.cmdline.shell import script_at, simple
+from unitq.cmdline.without_shell import Plain, plain
 from unitq.supervisor.importer.accounts import before_account, without_account, without_init
 from unitq.supervisor.importer.loops import Loop, loop
 

@@ -22,7 +22,7 @@ _FILES_MAX = 2**31
 _OWN_OUTPUT = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/", "/proc/1/fd/")
 
 
-def restarting(part: Part, program: Program, draft: Draft, preset: Preset | None) -> None:
+def set_restart(part: Part, program: Program, draft: Draft, preset: Preset | None) -> None:
     """autorestart, exitcodes, startretries."""
     settings, given = program.settings, program.given
     if "startretries" in given:

@@ -66,7 +66,7 @@ def above(line: str, command: Plain, looks: Looks) -> str:
     return stands_between(command.arguments)
 
 
-def stopping(
+def set_stop(
     part: Part, draft: Draft, before: Stop, preset: Preset | None, between: str, by: str
 ) -> None:
     """Has the draft stop as its framework needs it; without one as it was stopped `before`.

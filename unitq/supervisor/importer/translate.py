@@ -371,8 +371,8 @@ def _draft(work: Import, program: Program, part: Part, candidate: _Candidate) ->
     if inside != with_shell.arguments:
         part.note(command_notes.RELATIVE)
     before = stop_options.stop_of(program.settings, chosen="stopwaitsecs" in program.given)
-    stop_options.stopping(part, draft, before, looks.preset, between, wishes.manager)
-    runtime_options.restarting(part, program, draft, looks.preset)
+    stop_options.set_stop(part, draft, before, looks.preset, between, wishes.manager)
+    runtime_options.set_restart(part, program, draft, looks.preset)
     runtime_options.logs(program, draft, candidate.first)
     runtime_options.minimum_files(draft, daemon.minfds)
     written = not_workers.Command(with_shell.arguments, line, peeled, looks)

@@ -20,7 +20,7 @@ from unitq.supervisor.importer.celery_multi import multi, node_name
 from unitq.supervisor.importer.draft import Draft, File, toml, valid_line, variables
 from unitq.supervisor.importer.peel import peel
 from unitq.supervisor.importer.report import Report
-from unitq.supervisor.importer.stop_options import Stop, above, stopping
+from unitq.supervisor.importer.stop_options import Stop, above, set_stop
 from unitq.supervisor.importer.translate import Imported
 from unitq.toml.messages import refusal
 from unitq.toml.values import InvalidValueError
@@ -366,7 +366,7 @@ class _Unit:
         limit = self._span(self.value("TimeoutStopSec") or self.value("TimeoutSec"))
         everyone = self.value("KillMode") in ("", "control-group")
         before = Stop(signal, everyone, limit or _SYSTEMD_WAIT, bool(limit and looks.preset))
-        stopping(self.part, self.draft, before, looks.preset, between, "the unit")
+        set_stop(self.part, self.draft, before, looks.preset, between, "the unit")
         if looks.preset and self.text.values("Service", "ExecStop"):
             self.part.decide("ExecStop= is gone: the preset's signal lets the job finish")
 

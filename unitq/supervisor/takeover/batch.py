@@ -7,7 +7,7 @@ end while others start follow together, and meanwhile all that still work are lo
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -16,13 +16,14 @@ from unitq.errors import UnitqError
 from unitq.rollout.engine.instance import Phase
 from unitq.rollout.operation import Operation, Waiting
 from unitq.rollout.plan import Change, PlannedChange, keep
+from unitq.rollout.presenter import Presenter
 from unitq.supervisor.takeover.stop_many import StopGroup
 from unitq.supervisor.takeover.strategy import command, in_order
 from unitq.supervisor.takeover.waiting import DetachedError, GaveUpError, HandoverError
 from unitq.text import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from unitq.instances.state import Observed
     from unitq.linux.interrupts import Interrupts
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from unitq.rollout.executor import Progress, Stop
     from unitq.rollout.in_flight import InFlightTracker
     from unitq.rollout.outcome import Outcome
-    from unitq.rollout.presenter import Presenter
-    from unitq.rollout.report import Report
     from unitq.supervisor.takeover.plan import TakeoverPlan
     from unitq.supervisor.takeover.stop_one import Stopped
     from unitq.supervisor.takeover.strategy import Move, Pair
@@ -232,26 +231,30 @@ class BatchMover:
         return operation.roll(revision, steps, revision.rollout, promoted=True)
 
 
-class _Meanwhile:
-    """Looks after those that end while others start; shows nothing."""
+class _Meanwhile(Presenter):
+    """Looks after those that end while others start; shows notes only."""
 
     def __init__(self, presenter: Presenter, turn: Callable[[], None], busy: bool) -> None:
-        self.say = presenter.say
-        self.note = presenter.note
-        self.warn = presenter.warn
+        self._presenter = presenter
         self._turn = turn
         self.interval = _OFTEN if busy else None
 
+    def say(self, line: str) -> None:
+        """Passes it on."""
+        self._presenter.say(line)
+
+    def note(self, *lines: str) -> None:
+        """Passes them on."""
+        self._presenter.note(*lines)
+
+    @contextmanager
     def progress(
         self,
-        tracker: InFlightTracker | None,  # noqa: ARG002
+        jobs: InFlightTracker | None,  # noqa: ARG002
         keep: Callable[[str, str], None] | None,  # noqa: ARG002
-    ) -> AbstractContextManager[Progress]:
+    ) -> Iterator[Progress]:
         """It is the progress, too."""
-        return nullcontext(self)
-
-    def report(self, report: Report) -> None:
-        """There is one for the whole takeover."""
+        yield self
 
     def update(self, rollout: Rollout, seen: Mapping[InstanceName, Observed], now: float) -> None:  # noqa: ARG002
         """Called after each step of the rollout's loop."""

@@ -17,7 +17,6 @@ from unitq.linux.read_as import authors
 from unitq.model.names import InstanceName
 from unitq.presets import NONE
 from unitq.revisions import state
-from unitq.rollout.current_state import running
 from unitq.supervisor.conf import files as conf_files
 from unitq.supervisor.conf.server import addresses
 from unitq.supervisor.importer.recognise import Wishes, recogniser
@@ -266,7 +265,9 @@ def _serving(scope: Scope, systemd: Systemd, app: App) -> set[InstanceName]:
     revision = state.current(scope.layout.app(app.name))
     if revision is None:
         return set()
-    instances = running(systemd, scope, observe.machine(systemd, scope.layout), revision)
+    instances = observe.running(
+        systemd, scope.layout, observe.machine(systemd, scope.layout), revision
+    )
     return {name for name, instance in instances.items() if instance.serving}
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from unitq.cli.queues import text as queue_text
 from unitq.errors import UnitqError
 from unitq.queues import model
 from unitq.queues.job_text import in_flight_text, job_text
 from unitq.queues.log_lines import InFlight
+from unitq.queues.queue_list import NO_QUEUES, QueueRow
 from unitq.queues.sources import NoRedisError, access_for_revision, preset_of
 from unitq.rollout.in_flight_setup import consumption, printed_jobs, snapshot_of
 
@@ -21,26 +22,55 @@ if TYPE_CHECKING:
     from unitq.instances.observe import Instance
     from unitq.model.names import InstanceName
     from unitq.queues.journal_jobs import JournalJobs
-    from unitq.queues.model import Row
     from unitq.revisions.model import Revision
     from unitq.rollout.in_flight import Consumes, Snapshot
 
 
-class Queued(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Queued:
     """The queues of one app. Where Redis cannot be asked, that is a note and nothing else."""
 
-    rows: Mapping[str, Sequence[tuple[str, Row]]] = {}  # of each worker, with the preset
-    held: Mapping[InstanceName, InFlight] = {}  # what each has in hand
-    presets: Mapping[str, str] = {}  # of each worker: whose keys its queues have
-    quiet: Mapping[int, str] = {}  # by PID of this host why it takes no new jobs
+    numbers: bool  # it was asked for how much waits
+    jobs: bool  # and for what each instance has in hand
+    rows: Mapping[str, Sequence[QueueRow]] = field(default_factory=dict)  # of each worker
+    held: Mapping[InstanceName, InFlight] = field(default_factory=dict)  # what each has in hand
+    presets: Mapping[str, str] = field(default_factory=dict)  # of each worker's queues
+    quiet: Mapping[int, str] = field(default_factory=dict)  # by PID why it takes no new jobs
     notes: tuple[str, ...] = ()
+    at: float = field(default_factory=time.time)  # seconds since 1970
 
     def why_quiet(self, pids: Iterable[int]) -> str:
         """Why the worker with one of these processes takes no new jobs; empty: it does."""
         return next((self.quiet[pid] for pid in pids if pid in self.quiet), "")
 
+    def job_text(self, instance: Instance) -> str:
+        """What an instance has in hand: `-` for nothing, `?` where that is not known."""
+        held = self.held.get(instance.name, InFlight((), ()))
+        jobs = ", ".join(job_text(job, self.at) for job in held.jobs or ())
+        jobs = jobs or in_flight_text(None, held.possible, self.at)
+        why = self.why_quiet(instance.pids)
+        if not why:
+            return jobs or ("?" if held.jobs is None else "-")
+        return f"{jobs}; takes no other: {why}" if jobs else f"takes none: {why}"
 
-def looked(
+    def worker_json(self, worker: str) -> dict[str, Any]:
+        """Returns the `queues` of a worker, where they were asked for."""
+        rows = self.rows.get(worker, ())
+        return {"queues": [row.to_json(self.at) for row in rows]} if self.numbers else {}
+
+    def instance_json(self, instance: Instance) -> dict[str, Any]:
+        """Returns the `jobs` of an instance and why it takes no others, where asked for."""
+        if not self.jobs:
+            return {}
+        held = self.held.get(instance.name, InFlight((), ()))
+        preset = self.presets.get(instance.name.worker, "")
+        jobs = None if held.jobs is None else [job.to_json(preset) for job in held.jobs]
+        possible = [job.to_json(preset) for job in held.possible]
+        quiet = self.why_quiet(instance.pids) or None
+        return {"jobs": jobs, "possible_jobs": possible, "quiet": quiet}
+
+
+def ask(
     scope: Scope, revision: Revision, instances: Iterable[Instance], *, numbers: bool, jobs: bool
 ) -> Queued:
     """Asks Redis, for a second at most. Raises nothing: `status` is about systemd.
@@ -63,9 +93,9 @@ def looked(
         needless = there and not numbers and isinstance(error, NoRedisError)
         notes = (*([] if needless else [error.in_short]), *unread)
         held = {each.name: _held(each, there, None, {}) for each in busy}
-        return Queued(held=held, presets=presets, notes=notes)
+        return Queued(numbers, jobs, held=held, presets=presets, notes=notes)
     seen, host = snapshot_of(found, samples), os.uname().nodename
-    rows: dict[str, list[tuple[str, Row]]] = {}
+    rows: dict[str, list[QueueRow]] = {}
     quiet: dict[int, str] = {}
     for sample in samples:
         for registered in sample.registry.workers or ():
@@ -78,15 +108,15 @@ def looked(
                 presets[worker.name] = sample.preset
                 every_name = "*" in worker.queues
                 names = every if every_name else [q for q in worker.queues if q in every]
-                rows[worker.name] = [(sample.preset, every[name]) for name in names]
+                rows[worker.name] = [QueueRow(sample.preset, every[name]) for name in names]
     every_note = [note for sample in samples for note in sample.notes]
     every_note += [words for sample in samples for words in model.pauses(sample)]
     if numbers and not any(rows.values()):
-        every_note.append(queue_text.NO_QUEUES)
+        every_note.append(NO_QUEUES)
     there, unread = _printed(printed, busy, seen.fetched)
     taking = consumption(app, revision)
     held = {each.name: _held(each, there, seen, taking) for each in busy}
-    return Queued(rows, held, presets, quiet, (*every_note, *unread))
+    return Queued(numbers, jobs, rows, held, presets, quiet, (*every_note, *unread))
 
 
 def _printed(
@@ -119,39 +149,3 @@ def _held(
     if possible is None:
         return nobody_knows
     return InFlight(None, possible) if possible else InFlight((), ())
-
-
-def job_cell(found: Queued, instance: Instance) -> str:
-    """The JOB column: `-` if it has none, or does not run; `?` if nobody knows."""
-    now = time.time()
-    held = found.held.get(instance.name, InFlight((), ()))
-    jobs = ", ".join(job_text(job, now) for job in held.jobs or ())
-    jobs = jobs or in_flight_text(None, held.possible, now)
-    why = found.why_quiet(instance.pids)
-    if not why:
-        return jobs or ("?" if held.jobs is None else "-")
-    return f"{jobs}; takes no other: {why}" if jobs else f"takes none: {why}"
-
-
-def table(found: Queued, workers: Iterable[str]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: the queues of each of these workers, in the columns of `unitq queues`."""
-    rows = [(worker, row) for worker in workers for row in found.rows.get(worker, ())]
-    header, cells = queue_text.cells([row for _, row in rows], time.time())
-    named = [[worker, *line] for (worker, _), line in zip(rows, cells, strict=True)]
-    return ["WORKER", *header], named
-
-
-def worker_json(found: Queued, worker: str) -> list[dict[str, Any]]:
-    """The `queues` of a worker."""
-    now = time.time()
-    return [queue_text.row_json(preset, row, now) for preset, row in found.rows.get(worker, ())]
-
-
-def instance_json(found: Queued, instance: Instance) -> dict[str, Any]:
-    """The `jobs` of an instance, and why it takes no others, if so."""
-    held = found.held.get(instance.name, InFlight((), ()))
-    preset = found.presets.get(instance.name.worker, "")
-    jobs = None if held.jobs is None else [queue_text.job_json(preset, job) for job in held.jobs]
-    possible = [queue_text.job_json(preset, job) for job in held.possible]
-    quiet = found.why_quiet(instance.pids) or None
-    return {"jobs": jobs, "possible_jobs": possible, "quiet": quiet}

@@ -1,12 +1,12 @@
-"""releases --prune: the clean-up of Capistrano and Deployer, without what is still needed."""
+"""Deletes old release directories, as Capistrano and Deployer do, and none that is needed."""
 
 from __future__ import annotations
 
 import shlex
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from unitq.cli.output import echo, echo_json
 from unitq.errors import Exit, PreflightError
 from unitq.model.release_names import within
 from unitq.revisions import history, state, store
@@ -22,14 +22,44 @@ from unitq.rollout.archive import AppArchive, open_archive
 from unitq.rollout.releases_in_use import uses_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from unitq.context import Scope
     from unitq.revisions.release_folder import Folder
 
 
-def prune(scope: Scope, path: str, keep: int, *, dry_run: bool, as_json: bool) -> int:
-    """Deletes all but the newest `keep` releases in a directory; returns the exit code.
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What a clean-up has deleted, or would."""
+
+    directory: str
+    dry_run: bool
+    deleted: tuple[str, ...]  # names in the directory
+    failed: Mapping[str, str]  # by name, why
+    needed: Mapping[str, str]  # by name, why
+
+    @property
+    def exit_code(self) -> Exit:
+        """BROKEN where not all could be deleted."""
+        return Exit.BROKEN if self.failed else Exit.OK
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what docs/json.md describes."""
+        return {
+            "format": 1,
+            "directory": self.directory,
+            "dry_run": self.dry_run,
+            "deleted": [f"{self.directory}/{name}" for name in self.deleted],
+            "failed": self._rows(self.failed),
+            "needed": self._rows(self.needed),
+        }
+
+    def _rows(self, names: Mapping[str, str]) -> list[dict[str, str]]:
+        return [{"release": f"{self.directory}/{name}", "why": why} for name, why in names.items()]
+
+
+def prune(scope: Scope, path: str, keep: int, *, dry_run: bool) -> Pruned:
+    """Deletes all but the newest `keep` releases in a directory.
 
     Never one that is in use, current, or where a rollback goes to. Raises PreflightError where
     none of this app's is there: then it is another directory than was meant.
@@ -71,8 +101,8 @@ def prune(scope: Scope, path: str, keep: int, *, dry_run: bool, as_json: bool) -
                 deleted.append(name)
             except OSError as error:
                 failed[name] = error.strerror or f"{error}"
-        _say(folder, deleted, failed, kept, dry_run=dry_run, as_json=as_json)
-    return Exit.BROKEN if failed else Exit.OK
+        needed = dict(sorted(kept.items()))
+        return Pruned(folder.path, dry_run, tuple(deleted), failed, needed)
 
 
 def _concerns(release: str, folder: Folder) -> bool:
@@ -117,36 +147,3 @@ def _needed(found: AppArchive, folder: Folder) -> Iterator[tuple[str, str]]:
     for release, why in reasons.items():
         if name := folder.release_of(release):
             yield name, why
-
-
-def _say(
-    folder: Folder,
-    deleted: list[str],
-    failed: dict[str, str],
-    kept: dict[str, str],
-    *,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
-    if as_json:
-        rows: dict[str, Any] = {
-            "format": 1,
-            "directory": folder.path,
-            "dry_run": dry_run,
-            "deleted": [f"{folder.path}/{name}" for name in deleted],
-            "failed": [
-                {"release": f"{folder.path}/{name}", "why": why} for name, why in failed.items()
-            ],
-            "needed": [
-                {"release": f"{folder.path}/{name}", "why": why}
-                for name, why in sorted(kept.items())
-            ],
-        }
-        echo_json(rows)
-        return
-    for name in deleted:
-        echo(f"{'would delete' if dry_run else 'deleted'} {folder.path}/{name}")
-    for name, why in sorted(kept.items()):
-        echo(f"needed: {folder.path}/{name}: {why}")
-    for name, why in failed.items():
-        echo(f"error: {folder.path}/{name}: {why}: it is deleted in part or not at all", err=True)

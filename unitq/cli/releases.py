@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from unitq.cli.output import echo, echo_json, echo_lines
-from unitq.cli.revision_argument import tell
-from unitq.cli.scope import current, scope_options
+from unitq.cli.scope import json_option, scope_options
 from unitq.errors import ConfigError, Exit, UnitqError
 from unitq.printable import one_line
-from unitq.rollout.archive import open_archive
-from unitq.rollout.releases_in_use import uses_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from unitq.rollout.releases_in_use import Uses
-
+    from unitq.api import App
+    from unitq.archive.prune import Pruned
 
 _KEEP = 5
 
@@ -55,9 +52,9 @@ needed, and nothing was printed or deleted; 8 a deploy is at work; 13 no release
     help="With --prune: the newest N stay in any case (default: 5).",
 )
 @click.option("--dry-run", is_flag=True, help="With --prune: only say what would be deleted.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON object; see docs/json.md.")
+@json_option
 def releases(
-    in_use: bool, prune: str | None, keep: int | None, dry_run: bool, as_json: bool
+    app: App, in_use: bool, prune: str | None, keep: int | None, dry_run: bool, as_json: bool
 ) -> int:
     """List the release directories that are needed, one a line.
 
@@ -74,33 +71,19 @@ def releases(
     if prune is None and (keep is not None or dry_run):
         raise ConfigError("--keep and --dry-run go with --prune DIR")
     if prune is not None:
-        from unitq.cli.releases import prune as prune_releases
-
         if in_use:
             raise ConfigError("--prune deletes what --in-use does not list: name one of the two")
-        return prune_releases.prune(
-            current(), prune, keep or _KEEP, dry_run=dry_run, as_json=as_json
-        )
-    found = open_archive(current())
-    kept: dict[str, list[str]] = {}
-    for revision in found.revisions:
-        for release in {worker.release for worker in revision.workers}:
-            kept.setdefault(release, []).append(revision.id)
-    uses = uses_of(found) if in_use else None
-    shown = sorted(kept if uses is None else uses.releases)
+        return _show(app.prune_releases(prune, keep or _KEEP, dry_run=dry_run), as_json=as_json)
+    needed = app.releases(in_use=in_use)
     if as_json:
-        echo_json(
-            found.document(
-                only_in_use=in_use,
-                releases=[_release(release, kept.get(release, []), uses) for release in shown],
-            )
-        )
+        echo_json(needed.to_json())
     else:
-        _refuse_unprintable(shown)
-        echo_lines(shown)
-        for words in uses.orphan_notes if uses else ():
+        _refuse_unprintable(needed.releases)
+        echo_lines(needed.releases)
+        for words in needed.uses.orphan_notes if needed.uses else ():
             echo(f"note: {words}", err=True)
-    tell(found)
+    for words in needed.archive.notes:
+        echo(f"note: {words}", err=True)
     return Exit.OK
 
 
@@ -113,11 +96,15 @@ def _refuse_unprintable(releases: Iterable[str]) -> None:
         )
 
 
-def _release(release: str, kept: list[str], uses: Uses | None) -> dict[str, Any]:
-    return {
-        "release": release,
-        "revisions": kept,
-        "pids": sorted(uses.pids.get(release, ())) if uses else None,
-        "pinned": [str(name) for name in sorted(uses.pinned.get(release, ()))] if uses else None,
-        "orphans": sorted(uses.orphans.get(release, ())) if uses else None,
-    }
+def _show(pruned: Pruned, *, as_json: bool) -> int:
+    if as_json:
+        echo_json(pruned.to_json())
+        return pruned.exit_code
+    folder = pruned.directory
+    for name in pruned.deleted:
+        echo(f"{'would delete' if pruned.dry_run else 'deleted'} {folder}/{name}")
+    for name, why in pruned.needed.items():
+        echo(f"needed: {folder}/{name}: {why}")
+    for name, why in pruned.failed.items():
+        echo(f"error: {folder}/{name}: {why}: it is deleted in part or not at all", err=True)
+    return pruned.exit_code

@@ -1,12 +1,10 @@
-"""Progress while a rollout runs: lines that stay, and on a terminal what is in flight below."""
+"""The lines that tell of a rollout while it runs: who drains, who is healthy, who has failed."""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
-from unitq.cli.output import echo
 from unitq.revisions.state import shared_output
 from unitq.rollout.engine.groups import Trait
 from unitq.rollout.engine.instance import InstanceState, Phase
@@ -26,45 +24,65 @@ if TYPE_CHECKING:
 _DONE = (Phase.HEALTHY, Phase.KEPT)
 
 _NAMED = 3  # instances in a line
+_REDRAW = 0.05  # seconds between two drawings
 
-# Seconds between two looks at the same picture: to draw it takes milliseconds.
-_REDRAW = 0.05
+
+class Reader(Protocol):
+    """Shows the lines. Each may raise OSError: nobody reads any more."""
+
+    interval: float | None  # seconds between two drawings; None: nothing is drawn
+
+    def step(self, line: str, *, failed: bool = False) -> None:
+        """Shows what has become of an instance."""
+
+    def stop(self, line: str) -> None:
+        """Shows that the rollout stops."""
+
+    def draw(self, in_flight: Sequence[str], waiting: str) -> None:
+        """Shows who is in flight, and how many wait."""
 
 
 class Lines:
-    """One line when an instance starts to drain, one when it is done. For logs and pipes."""
-
-    interval: float | None = None
+    """Tells a reader when an instance starts to drain, and when it is done."""
 
     def __init__(
         self,
-        tracker: InFlightTracker | None = None,
+        reader: Reader,
+        jobs: InFlightTracker | None = None,
         keep: Callable[[str, str], None] | None = None,
-        *,
-        read: bool = True,
     ) -> None:
-        """`tracker` has the in-flight jobs of draining workers; they are looked at again each time.
+        """`jobs` tracks the jobs of instances that drain.
 
-        `keep` gets each line too, also when nobody reads here (`read`), or not any more: without
-        the jobs, and these.
+        `keep` gets each line too, also where the reader has gone away: without the jobs, and these.
         """
+        self._reader: Reader | None = reader
+        self.interval = reader.interval
+        self._drawn = -_REDRAW
+        self._jobs = jobs
+        self._keep = keep
+        self._private = not shared_output()
         self._shown: dict[InstanceName, Phase] = {}  # the phase that was shown last
         self._read_up_to = 0  # of the rollout's phase changes
         self._done = 0
         self._total = 0
         self._width = 0
-        self._tracker = tracker
-        self._keep = keep
-        self._read = read
-        self._private = not shared_output()
 
     def update(
         self,
         rollout: Rollout,
         seen: Mapping[InstanceName, Observed],  # noqa: ARG002
-        now: float,  # noqa: ARG002
+        now: float,
     ) -> None:
-        """Prints what has changed."""
+        """Tells what has changed, and who is in flight now."""
+        self._tell_steps(rollout)
+        # To draw takes milliseconds.
+        due = now - self._drawn >= _REDRAW or not rollout.in_flight
+        if self._reader and self.interval is not None and due:
+            self._drawn = now
+            *in_flight, waiting = self._in_flight(rollout, now)
+            self._call(lambda reader: reader.draw(in_flight, waiting))
+
+    def _tell_steps(self, rollout: Rollout) -> None:
         names: Iterable[InstanceName] = rollout.phase_changes[self._read_up_to :]
         if not self._shown:
             names = rollout.instances
@@ -81,94 +99,56 @@ class Lines:
             self._done += _counts(state) * ((phase in _DONE) - (before in _DONE))
             line = _line(state, f"[{self._done}/{self._total}]") if phase is not before else ""
             if line:
-                jobs = self._waits_for(name) if phase is Phase.DRAINING else ""
-                self._print(f"  {name!s:<{self._width}}  {line}", jobs)
+                jobs = self._jobs_of(name) if phase is Phase.DRAINING else ""
+                self._tell(f"  {name!s:<{self._width}}  {line}", jobs)
 
     def stopping(self, stop: Stop) -> None:
-        """Says what is finished first, and what a second Ctrl-C does."""
-        line = stopping(stop)
-        if self._read:
-            self._print(line, "")
-        else:
-            # Standard output is a document's.
-            with suppress(OSError):
-                echo(line, err=True)
+        """Tells what is finished first, and what a second Ctrl-C does."""
+        line = stop_line(stop)
+        if self._keep:
+            self._keep(line, "")
+        self._call(lambda reader: reader.stop(line))
 
-    def _waits_for(self, name: InstanceName) -> str:
-        if self._tracker is None:
+    def _jobs_of(self, name: InstanceName) -> str:
+        """Returns `: SendSms 8f3a for 9 s` for an instance that drains; empty: not known."""
+        if self._jobs is None:
             return ""
-        jobs, possible = self._tracker.jobs.get(name), self._tracker.possible.get(name, ())
+        jobs, possible = self._jobs.jobs.get(name), self._jobs.possible.get(name, ())
         if not (possible if jobs is None else jobs):
             return ""
         from unitq.queues.job_text import in_flight_text
 
         return f": {in_flight_text(jobs, possible, time())}"
 
-    def _print(self, line: str, jobs: str) -> None:
-        if self._keep:
-            self._keep(line, jobs)
-        if self._read:
-            try:
-                self._show(line + jobs if self._private else line)
-            except OSError:
-                self._read = False  # the terminal is gone: who looks on is told all the same
-
-    def _show(self, line: str) -> None:
-        echo(line)
-
-
-class Live(Lines):
-    """The same lines, and below them who drains and for how long."""
-
-    interval: float | None = 0.5
-
-    def __init__(
-        self, tracker: InFlightTracker | None = None, keep: Callable[[str, str], None] | None = None
-    ) -> None:
-        super().__init__(tracker, keep)
-        from unitq.cli.screen import Picture
-
-        self._picture = Picture(transient=True)
-        self._drawn = -_REDRAW
-
-    def __enter__(self) -> Live:
-        self._picture.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        # The terminal may have gone meanwhile; what is left to do must still be done.
-        with suppress(OSError):
-            self._picture.__exit__()
-
-    def update(self, rollout: Rollout, seen: Mapping[InstanceName, Observed], now: float) -> None:
-        """Prints what has changed and redraws what is in flight."""
-        super().update(rollout, seen, now)
-        if self._read and (now - self._drawn >= _REDRAW or not rollout.in_flight):
-            self._drawn = now
-            try:
-                self._picture.draw(*self._in_flight(rollout, now))
-            except OSError:
-                self._read = False
-
-    def _show(self, line: str) -> None:
-        self._picture.print(line, "red" if "FAILED" in line or "KILLED" in line else "")
-
-    def _in_flight(self, rollout: Rollout, now: float) -> list[Any]:
-        from unitq.cli.screen import line
-
-        shown = []
+    def _in_flight(self, rollout: Rollout, now: float) -> list[str]:
+        """Returns a line per instance in flight, with its time, and a last one: how many wait."""
+        lines = []
         for name in sorted(rollout.names(Trait.IN_FLIGHT)):
             state = rollout.instances[name]
             if state.phase is not Phase.DRAINED:
                 since = state.touched if state.gone is None else state.gone
-                job = self._waits_for(name) if state.phase is Phase.DRAINING else ""
-                text = f"  {name}  {state.phase} for {duration(now - since)}{job}"
-                shown.append(line(text, "yellow"))
+                jobs = self._jobs_of(name) if state.phase is Phase.DRAINING else ""
+                lines.append(f"  {name}  {state.phase} for {duration(now - since)}{jobs}")
         left = rollout.count(Phase.WAITING)
-        return [*shown, line(f"  {left} to go" + (", stopping" if rollout.halted else ""), "dim")]
+        return [*lines, f"  {left} to go" + (", stopping" if rollout.halted else "")]
+
+    def _tell(self, line: str, jobs: str) -> None:
+        if self._keep:
+            self._keep(line, jobs)
+        text = line + jobs if self._private else line
+        failed = "FAILED" in line or "KILLED" in line
+        self._call(lambda reader: reader.step(text, failed=failed))
+
+    def _call(self, show: Callable[[Reader], None]) -> None:
+        if self._reader:
+            try:
+                show(self._reader)
+            except OSError:
+                # The terminal is gone; `keep` still gets the lines.
+                self._reader, self.interval = None, None
 
 
-def stopping(stop: Stop) -> str:
+def stop_line(stop: Stop) -> str:
     """What is still finished, how long that may take, and what a second Ctrl-C does."""
     why = "interrupted" if stop.interrupted else "paused"
     parts = []
@@ -176,16 +156,16 @@ def stopping(stop: Stop) -> str:
         limit = "as long as their jobs take"
         if stop.seconds is not None:
             limit = f"at most {duration(stop.seconds)} more"
-        parts.append(f"{_some(stop.draining)} draining ({limit})")
+        parts.append(f"{_names(stop.draining)} draining ({limit})")
     if stop.starting:
-        parts.append(f"{_some(stop.starting)} starting")
+        parts.append(f"{_names(stop.starting)} starting")
     if not parts:
         return f"{why}: no instance is between two states, so it stops here"
     second = "; Ctrl-C again leaves at once, and systemd finishes them" * stop.interrupted
     return f"{why}: finishes {' and '.join(parts)}, touches no other{second}"
 
 
-def _some(names: Sequence[str]) -> str:
+def _names(names: Sequence[str]) -> str:
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
