@@ -48,11 +48,11 @@ def test_what_the_page_prints_runs(site: Site) -> None:
     assert run(site, blocks["deploy"], "deploy") == [0, "unchanged"]
     assert "where the queues are" in run(site, blocks["queues"])[0]
     assert run(site, blocks["orphans"]) == "done"
-    before = set(site.pids("sms"))
+    before = set(site.pids("sms").values())
     restart = blocks["deploy"].replace('deploy(message="from a script", ', "restart(")
     assert run(site, restart, "restart") == [0, "ok"]
     assert len(site.pids("sms")) == 2
-    assert not before & set(site.pids("sms"))
+    assert not before & set(site.pids("sms").values())
     assert site.unitq("stop", "sms@1").code == 0
     assert run(site, blocks["health"]) == [200, {"sms": 1}]
     assert run(site, blocks["plan"])[0].startswith("sms@1: start")
