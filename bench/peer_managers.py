@@ -205,10 +205,10 @@ class Supervisor(_Daemon):
 
 
 class Circus(_Daemon):
-    """circusd; `stats` is what tells of each process, `status` only of the watcher."""
+    """circusd; `status` tells of the watcher, `list` the PIDs, `stats` takes 0.1 s a process."""
 
     name = "circus"
-    status_command = "circusctl stats"
+    status_command = "circusctl list idle"
     restart_command = "circusctl restart --waiting"
 
     def start(self) -> None:
@@ -223,7 +223,7 @@ class Circus(_Daemon):
         return f"ipc://{self.root}/{name}.sock"
 
     def status(self) -> Took:
-        return self._ctl("stats")
+        return self._ctl("list", "idle")
 
     def restart(self) -> Took:
         return self._ctl("restart", "--waiting")

@@ -146,7 +146,7 @@ def table(results: Sequence[Result], versions: Mapping[str, str | None]) -> list
     """Lines of Markdown: a row for each manager, with a number for each size in a cell."""
     sizes = "/".join(str(size) for size in dict.fromkeys(result.instances for result in results))
     head = (f"{sizes} workers", *(title for title, _, _ in _COLUMNS))
-    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for name, version in versions.items():
         own = [result for result in results if result.name == name]
         cells = [
@@ -171,12 +171,12 @@ def _all_cpu(samples: Sequence[Sample]) -> float:
 
 # Title, what of a result, digits.
 _COLUMNS: tuple[tuple[str, Callable[[Result], float], int], ...] = (
-    ("status, ms", lambda result: 1000 * _wall(result.status), 0),
-    ("its CPU, ms", lambda result: 1000 * _all_cpu(result.status), 0),
-    ("restart of all, s", lambda result: _wall(result.restart), 2),
-    ("its CPU, s", lambda result: _all_cpu(result.restart), 2),
-    ("crash to running, s", lambda result: statistics.median(result.crash), 2),
-    ("memory, MiB", lambda result: result.memory / 2**20, 1),
+    ("status ms", lambda result: 1000 * _wall(result.status), 0),
+    ("CPU ms", lambda result: 1000 * _all_cpu(result.status), 0),
+    ("restart s", lambda result: _wall(result.restart), 2),
+    ("CPU s", lambda result: _all_cpu(result.restart), 2),
+    ("crash s", lambda result: statistics.median(result.crash), 2),
+    ("MiB", lambda result: result.memory / 2**20, 1),
 )
 
 
@@ -224,11 +224,10 @@ def main() -> None:
         versions = {kind.name: there.get(kind.name) for kind in kinds}
         for kind in kinds:
             _say(f"{kind.name}: {kind.status_command}; {kind.restart_command}")
-        results = [
-            result
-            for size in sizes
-            for result in measure(size, chosen.runs, chosen.restarts, versions)
-        ]
+        results: list[Result] = []
+        for size in sizes:
+            results += measure(size, chosen.runs, chosen.restarts, versions)
+            _say("\n# ".join(table(results, versions)))  # a long run may be cut short
     if chosen.json:
         document = {
             "benchmark": "peers",

@@ -301,6 +301,10 @@ def test_a_restart_looks_for_it_on_the_same_path(system_site: Site) -> None:
     site = system_site
     _python_in(site.home, "own")
     command = _by_env("/usr/bin/env python9")(site.home)
+    Path(command).write_text(
+        "#!/usr/bin/env python9\nimport signal, sys\n"
+        "signal.signal(signal.SIGQUIT, lambda *_: sys.exit())\nwhile True: signal.pause()\n"
+    )
     environment = {"PATH": f"{site.home}/own:/usr/bin"}
     site.config(workers={"w": {"command": command, "environment": environment}})
     site.deploy()
