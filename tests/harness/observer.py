@@ -115,10 +115,12 @@ class Observer:
         """End it; one that broke off earlier is an error, as it saw nothing since."""
         if self._process is None:
             return
-        running = self._process.poll() is None
+        process = self._process
+        ended = process.poll()
         error = self._end()
-        if not running or not self.record().ended:
-            raise RuntimeError(f"the observer broke off: {error or 'no word'}")
+        if ended is not None or not self.record().ended:
+            which = f"{self.out.name}, status {ended} before, {process.returncode} after its stop"
+            raise RuntimeError(f"the observer broke off ({which}): {error or 'no word'}")
 
     def record(self) -> Record:
         """All that it has written so far."""

@@ -123,11 +123,11 @@ class Running:
         )
         self._result: Result | None = None
         # A test may ask long after it has ended.
-        self._watcher = threading.Thread(target=self._note_the_end, daemon=True)
+        descriptor = os.pidfd_open(self._process.pid)  # here: nobody can have waited for it yet
+        self._watcher = threading.Thread(target=self._note_end, args=(descriptor,), daemon=True)
         self._watcher.start()
 
-    def _note_the_end(self) -> None:
-        descriptor = os.pidfd_open(self._process.pid)
+    def _note_end(self, descriptor: int) -> None:
         select.select([descriptor], [], [])
         self.ended = time.time()
         os.close(descriptor)

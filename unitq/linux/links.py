@@ -11,11 +11,6 @@ from unitq.model.release_names import FOLDERS, within
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 
 def links_on(directory: str) -> list[Link]:
     """Returns the symlinks on the way to a directory, the directory itself included."""
