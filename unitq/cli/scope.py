@@ -1,4 +1,4 @@
-"""Options that every command takes, before or after the verb: which app, in whose systemd."""
+"""Options of every command, before or after the verb: which app, and root's or your systemd."""
 
 from __future__ import annotations
 
@@ -18,17 +18,23 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 
 def scope_options(function: F) -> F:
-    """Adds -c, -a, --user and --debug; the command gets the app that they name, first."""
+    """Adds -c, -a, --user and --debug; passes the app that they name as the first argument."""
 
-    def wrapper(*args: Any, user: bool, debug: bool, **values: Any) -> Any:  # noqa: ARG001
+    def wrapper(
+        *args: Any,
+        config: str | None,
+        app: str | None,
+        user: bool,
+        debug: bool,  # noqa: ARG001  (main() reads it from argv: it must work if parsing fails)
+        **values: Any,
+    ) -> Any:
         context = click.get_current_context()
-        changes: dict[str, Any] = {
-            name: value for name in ("config", "app") if (value := values.pop(name)) is not None
-        }
-        if user:
-            changes["user"] = True
         before = context.obj if isinstance(context.obj, App) else Manager().app()
-        context.obj = before.replace(**changes)
+        # An option before the verb holds unless it is given again behind it.
+        options = {"config": config, "app": app, "user": user or None}
+        context.obj = before.replace(
+            **{name: value for name, value in options.items() if value is not None}
+        )
         return function(context.obj, *args, **values)
 
     decorated: Any = update_wrapper(wrapper, function)
