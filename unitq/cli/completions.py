@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@=+-]*")
-_MAX = 1000  # names: more than that nobody reads
+_MAX = 1000  # names: nobody reads more
 
 
 def _names(of: Callable[[App, str], Iterable[str]]) -> Complete:
@@ -36,11 +36,11 @@ def _names(of: Callable[[App, str], Iterable[str]]) -> Complete:
         from click.shell_completion import CompletionItem
 
         try:
-            found = list(of(_app(context), incomplete))
+            names = list(of(_app(context), incomplete))
         except Exception:  # noqa: BLE001  (a shell would print it into the line being typed)
             return []
-        fit = [name for name in found if name.startswith(incomplete) and _PLAIN.fullmatch(name)]
-        return [CompletionItem(name) for name in fit[:_MAX]]
+        matches = [name for name in names if name.startswith(incomplete) and _PLAIN.fullmatch(name)]
+        return [CompletionItem(name) for name in matches[:_MAX]]
 
     return complete
 
@@ -51,7 +51,7 @@ def _app(context: click.Context) -> App:
     options: dict[str, Any] = {}
     above: click.Context | None = context
     while above is not None:
-        # What is said further behind wins over what was said before the verb.
+        # An option behind the verb wins over the same option before it.
         options = {name: value for name, value in above.params.items() if value} | options
         above = above.parent
     manager = Manager(user=bool(options.get("user")))
@@ -88,22 +88,22 @@ def counts(app: App, incomplete: str) -> Iterable[str]:  # noqa: ARG001
 
 @_names
 def revisions(app: App, incomplete: str) -> Iterable[str]:  # noqa: ARG001
-    """Those that are kept, the newest first."""
+    """Stored revisions, newest first."""
     return app.revisions()
 
 
 @_names
 def presets(app: App, incomplete: str) -> Iterable[str]:  # noqa: ARG001
-    """Ours, and the operator's own."""
+    """Presets of unitq and of the operator."""
     return app.preset_names()
 
 
 @_names
 def signals(app: App, incomplete: str) -> Iterable[str]:  # noqa: ARG001
-    """As `kill -l` calls them; with SIG before it where somebody types that."""
+    """Signal names as `kill -l` prints them; with SIG in front if the word begins so."""
     import signal
 
-    short = [each.name.removeprefix("SIG") for each in signal.Signals]
+    short = [member.name.removeprefix("SIG") for member in signal.Signals]
     return [f"{'SIG' * incomplete.startswith('SIG')}{name}" for name in short]
 
 

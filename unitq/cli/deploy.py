@@ -14,9 +14,9 @@ from unitq.cli.output import echo, echo_text
 from unitq.cli.plan_text import as_text
 from unitq.cli.presenter import presenter
 from unitq.cli.rollout_options import (
-    given,
     message_option,
     rollout_options,
+    rollout_settings,
     unavailable,
     waiting_options,
 )
@@ -143,8 +143,8 @@ Examples:
   unitq deploy --dry-run                  only show what would happen
 
 \b
-Ctrl-C finishes the instances in hand and stops (exit 10); the same command goes on from there.
-A second Ctrl-C detaches at once (exit 130); what was begun goes on in systemd.
+Ctrl-C finishes the instances under way and stops (exit 10); the same command continues later.
+A second Ctrl-C detaches at once (exit 130); systemd finishes what was begun.
 Exit codes: docs/runbook.md.
 """,
 )
@@ -188,8 +188,8 @@ def deploy(
     """
     asked: Deploy = {
         "revision": label, "message": message, "max_unavailable": max_unavailable, "adopt": adopt,
-        "options": given(flags, max_unavailable), "presenter": presenter, "timeout": timeout,
-        "fail_on_kill": fail_on_kill,
+        "options": rollout_settings(flags, max_unavailable), "presenter": presenter,
+        "timeout": timeout, "fail_on_kill": fail_on_kill,
     }  # fmt: skip
     if dry_run:
         return presenter.show(app.plan(**asked), as_text)

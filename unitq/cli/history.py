@@ -94,7 +94,7 @@ def _code(revision: Revision) -> str:
 
 
 def _when(seconds: float | None) -> str:
-    """Local time; the zone is that of whoever reads it."""
+    """Returns local time in the reader's zone, or "?"."""
     if seconds is None:
         return "?"
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

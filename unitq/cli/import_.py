@@ -11,7 +11,7 @@ import click
 from unitq.cli import completions
 from unitq.cli.output import echo, echo_json, echo_text
 from unitq.cli.presenter import presenter
-from unitq.cli.scope import scope_options
+from unitq.cli.scope import json_option, scope_options
 from unitq.errors import ConfigError, Exit
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ def pairs(
     param: click.Parameter,
     value: tuple[str, ...],
 ) -> dict[str, str]:
-    found = {}
+    variables = {}
     for word in value:
         name, equals, text = word.partition("=")
         if not equals or not name:
             raise click.BadParameter(f'expected NAME=VALUE, got "{word}"', param=param)
-        found[name] = text
-    return found
+        variables[name] = text
+    return variables
 
 
 def _formation(
@@ -40,13 +40,13 @@ def _formation(
     param: click.Parameter,
     value: str | None,
 ) -> dict[str, int]:
-    found = {}
+    counts = {}
     for word in value.split(",") if value else ():
         name, _, count = word.strip().partition("=")
         if not name or not re.fullmatch("[0-9]{1,4}", count):
             raise click.BadParameter(f'expected NAME=NUMBER, got "{word}"', param=param)
-        found[name] = int(count)
-    return found
+        counts[name] = int(count)
+    return counts
 
 
 @click.command(
@@ -72,7 +72,7 @@ Examples:
     "--check", "checking", is_flag=True, help="Compare with the unitq.toml that is there."
 )
 @click.option("--explain", is_flag=True, help="Say of every option what became of it.")
-@click.option("--json", "as_json", is_flag=True, help="The report as JSON; see docs/json.md.")
+@json_option
 @click.option(
     "--directory",
     metavar="DIR",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unitq.cli.output import STDOUT, echo, echo_coloured, echo_json
+from unitq.cli.output import STDOUT, echo, echo_in_colour, echo_json
 from unitq.cli.scope import scope_options
 from unitq.cli.targets import targets
 from unitq.errors import Exit
@@ -48,18 +48,18 @@ def logs(
     as_json: bool,
 ) -> int:
     """Show what workers printed, and what systemd said of them."""
-    logs = app.logs(*targets, follow=follow, lines=lines, since=since)
-    for space, workers in logs.namespaces.items():
+    log = app.logs(*targets, follow=follow, lines=lines, since=since)
+    for space, workers in log.namespaces.items():
         echo(f"-- {', '.join(workers)}: journal namespace {space} (LogNamespace=) --", err=True)
     boots: list[str] = []
     try:
         if as_json:
-            for documents in logs.documents(STDOUT):
+            for documents in log.documents(STDOUT):
                 for document in documents:
                     echo_json(document, indent=None)
             return Exit.OK
-        for entries in logs.entries(STDOUT):
-            echo_coloured(part for entry in entries for part in _shown(entry, boots))
+        for entries in log.entries(STDOUT):
+            echo_in_colour(part for entry in entries for part in _lines(entry, boots))
     except KeyboardInterrupt:
         return _INTERRUPTED
     if not boots:
@@ -67,7 +67,7 @@ def logs(
     return Exit.OK
 
 
-def _shown(entry: Entry, boots: list[str]) -> Iterator[tuple[str, str]]:
+def _lines(entry: Entry, boots: list[str]) -> Iterator[tuple[str, str]]:
     """Lines with their colours, as `journalctl --output=short` has them.
 
     journalctl itself lets a line feed in an identifier begin a line that looks like another entry.

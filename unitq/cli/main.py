@@ -128,9 +128,10 @@ class LazyGroup(click.Group):
         # Ours has a line for each: click would import every command.
         if incomplete.startswith("-"):
             return super().shell_complete(ctx, incomplete)
-        found = [(name, text) for name, (_, text) in _COMMANDS.items()]
         return [
-            CompletionItem(name, help=text) for name, text in found if name.startswith(incomplete)
+            CompletionItem(name, help=text)
+            for name, (_, text) in _COMMANDS.items()
+            if name.startswith(incomplete)
         ]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -167,10 +168,10 @@ def _help(context: click.Context, words: tuple[str, ...]) -> int:
     for word in words:
         if not isinstance(command, click.Group):
             raise click.UsageError(f"`{above.command_path}` has no commands of its own.", above)
-        _, found, _ = command.resolve_command(above, [word])
-        assert found is not None
-        above = click.Context(found, parent=above, info_name=found.name, **cli.context_settings)
-        command = found
+        _, member, _ = command.resolve_command(above, [word])
+        assert member is not None
+        above = click.Context(member, parent=above, info_name=member.name, **cli.context_settings)
+        command = member
     echo_text(command.get_help(above))
     return Exit.OK
 
@@ -259,7 +260,7 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if debug:
             raise
-        _show_unexpected(error)
+        _show_internal_error(error)
         code, failed = Exit.BROKEN, error
     if failed and _wants_json(words):
         _show_as_json(failed, code)
@@ -295,8 +296,8 @@ def _show_as_json(error: Exception | KeyboardInterrupt, code: int) -> None:
             output.echo_json_error(_of_the_disk(error) or _kind(error), code)
 
 
-def _show_unexpected(error: Exception) -> None:
-    """Prints what nothing else has met: the disk's own failure, or a mistake of unitq's."""
+def _show_internal_error(error: Exception) -> None:
+    """Prints an error that no other handler knows: the disk's, or a bug of unitq."""
     if words := _of_the_disk(error):
         echo(f"unitq: {words}", err=True)
         echo("  systemd finishes what was begun; `unitq status` tells how things are.", err=True)
@@ -306,7 +307,7 @@ def _show_unexpected(error: Exception) -> None:
 
 
 def _of_the_disk(error: Exception) -> str:
-    """What the disk says; empty: this error is another's."""
+    """Returns the disk's error, or an empty text for any other error."""
     if not isinstance(error, OSError) or error.errno not in _OF_THE_DISK:
         return ""
     place = error.filename2 or error.filename

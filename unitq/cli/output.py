@@ -38,7 +38,7 @@ def echo_lines(lines: Iterable[str], *, err: bool = False) -> None:
         click.echo(text, err=err, nl=False)
 
 
-def echo_coloured(lines: Iterable[tuple[str, str]]) -> None:
+def echo_in_colour(lines: Iterable[tuple[str, str]]) -> None:
     """Prints each line in a colour of its own on a terminal: parameters of SGR, "" for none."""
     coloured = is_terminal() and not os.environ.get("NO_COLOR")
     text = "".join(

@@ -32,7 +32,7 @@ Exit codes: 0 paused, or was already; 2 the framework has no such signal, and no
 @targets
 @by_grant("pause")
 def pause(app: App, targets: tuple[str, ...], as_json: bool) -> int:
-    """Let workers finish the job in hand and take no other, until `unitq resume`.
+    """Let workers finish their jobs and take no other, until `unitq resume`.
 
     They keep running. It holds for the processes that run now: a restart, a deploy or a crash puts
     one in their place that takes jobs, and `unitq deploy` says so. The signal is the preset's, and
@@ -56,7 +56,7 @@ Exit codes: 0 they take jobs; 2 the framework has no such signal; 3 an instance 
 @targets
 @by_grant("resume")
 def resume(app: App, targets: tuple[str, ...], as_json: bool) -> int:
-    """Let paused workers take jobs again. What was not paused goes on as it does."""
+    """Let paused workers take jobs again. Others are left alone."""
     return _show(app.resume(*targets), as_json=as_json)
 
 

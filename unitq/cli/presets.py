@@ -41,9 +41,9 @@ def presets(app: App, name: str | None, as_json: bool) -> int:
     Those in the `presets` folder of the configuration (/etc/unitq/presets) are an operator's own,
     and win over ours. docs/extending.md says how to write one.
     """
-    presets = app.presets()
+    catalog = app.presets()
     if name is not None:
-        facts = presets.named(name)
+        facts = catalog.named(name)
         if as_json:
             echo_json({"format": 1, "preset": facts.to_json()})
         else:
@@ -51,12 +51,12 @@ def presets(app: App, name: str | None, as_json: bool) -> int:
             echo_lines(_lines(facts, width))
         return Exit.OK
     if as_json:
-        echo_json(presets.to_json())
+        echo_json(catalog.to_json())
     else:
-        echo_lines(table(_HEADER, (_row(facts.preset) for facts in presets)))
-    for name, error in presets.broken.items():
+        echo_lines(table(_HEADER, (_row(facts.preset) for facts in catalog)))
+    for name, error in catalog.broken.items():
         echo(f"{name}: {error.in_short}; `unitq presets {name}` says all", err=True)
-    return Exit.USAGE if presets.broken else Exit.OK
+    return Exit.USAGE if catalog.broken else Exit.OK
 
 
 def _row(preset: Preset) -> tuple[str, ...]:
@@ -112,8 +112,8 @@ def _lines(facts: PresetFacts, width: int) -> Iterator[str]:
     if preset.signals:
         marks = {"!": "loses jobs", "+": "loses them while it drains"}
         used = {"!": stop.loses, "+": stop.again}
-        said = ", ".join(f"{mark} {text}" for mark, text in marks.items() if used[mark])
-        more = f" ({said}: `unitq signal` wants --force)" * bool(said)
+        legend = ", ".join(f"{mark} {text}" for mark, text in marks.items() if used[mark])
+        more = f" ({legend}: `unitq signal` wants --force)" * bool(legend)
         yield from ("", f"signals, to the main process{more}:")
         for signal, does in preset.signals:
             mark = next((mark for mark, named in used.items() if signal in named), " ")

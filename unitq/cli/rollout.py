@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   unitq rollout status          what is under way, or how the last one ended
-  unitq rollout resume          go on with one that was cut off or is paused
+  unitq rollout resume          continue one that was cut off or is paused
   unitq rollout pause           stop the one at work at a safe point
 """
 )
@@ -54,7 +54,7 @@ Exit codes: those of deploy.
 def resume(app: App, max_unavailable: Share | None, **run: Unpack[Run]) -> int:
     """Go on with a rollout that was cut off, interrupted or paused.
 
-    From what is there: instances that run the wanted code already are left alone. No
+    Instances that run the wanted code already are left alone. No
     configuration file is read; what was to be rolled out is what it was.
     """
     return app.resume_rollout(max_unavailable=max_unavailable, **run).exit_code
@@ -113,7 +113,7 @@ def abort(app: App) -> int:
 
 
 def _tell(holder: Holder, does: str) -> Exit:
-    echo(f"`{holder.doing}` (PID {holder.pid}) {does} once what is in hand is finished")
+    echo(f"`{holder.doing}` (PID {holder.pid}) {does} once the instances under way are finished")
     return Exit.OK
 
 
@@ -162,8 +162,8 @@ Examples:
 def watch(app: App) -> int:
     """Show the progress of the rollout at work until it ends, and exit as it does.
 
-    The lines are those that the command prints where it runs: in another terminal, in CI, by
-    itself. Those that it has printed already come first. Ctrl-C ends only the watching.
+    The lines are those that the command prints where it runs: in another terminal, in CI, or
+    in the background. Those that it has printed already come first. Ctrl-C ends only the watching.
     """
     end = app.watch_rollout(echo)
     story, user = end.story, "--user " * app.user

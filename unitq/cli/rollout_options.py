@@ -9,6 +9,7 @@ import click
 
 from unitq.cli import completions
 from unitq.cli.presenter import presenter
+from unitq.cli.scope import json_option
 from unitq.model import settings
 
 if TYPE_CHECKING:
@@ -46,12 +47,11 @@ def waiting_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--timeout", metavar="TIME", callback=_seconds,
-            help="Wait at most so long (90s, 10min); what was begun goes on in systemd. Exit 6.",
+            help="Wait at most so long (90s, 10min); then exit with 6, and systemd continues.",
         ),
-        click.option("--json", "as_json", is_flag=True, help="One JSON object; see docs/json.md."),
     ):  # fmt: skip
         decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]
+    return json_option(decorated)  # type: ignore[no-any-return]
 
 
 def _seconds(
@@ -121,13 +121,15 @@ def rollout_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def given(flags: Mapping[str, str | None], max_unavailable: Share | None) -> dict[str, Any]:
-    """What these say of [rollout], as it would stand in the file: a number, or a text."""
-    found: dict[str, Any] = {
+def rollout_settings(
+    flags: Mapping[str, str | None], max_unavailable: Share | None
+) -> dict[str, Any]:
+    """Returns these flags as keys of [rollout]: numbers and texts, as in unitq.toml."""
+    values: dict[str, Any] = {
         key: int(value) if value.isdecimal() and len(value) < 5 else value
         for key, value in flags.items()
         if value is not None
     }
     if max_unavailable is not None and not max_unavailable.number:
-        found["max_unavailable"] = 0
-    return found
+        values["max_unavailable"] = 0
+    return values

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 class WholeApp(click.Command):
-    """A command that takes no target: whoever gives one is told which takes it."""
+    """A command that takes no target: its error for one names the command that takes it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
-            found = re.search(r"unexpected extra arguments? \((.*)\)", error.message)
-            if found is None or type(error) is not click.UsageError:
+            match = re.search(r"unexpected extra arguments? \((.*)\)", error.message)
+            if match is None or type(error) is not click.UsageError:
                 raise
-            word = found[1].split()[0]
+            word = match[1].split()[0]
             raise click.UsageError(
                 f"{error.message}. `{self.name}` takes the whole app: {_instead(word)}", ctx
             ) from error

@@ -51,7 +51,7 @@ _EACH = {
     "echo": "output.echo(evil)",
     "echo on standard error": "output.echo(evil, err=True)",
     "echo_lines": "output.echo_lines([evil, evil])",
-    "echo_coloured": "output.echo_coloured([(evil, '31'), (evil, '')])",
+    "echo_in_colour": "output.echo_in_colour([(evil, '31'), (evil, '')])",
     "echo_json": "output.echo_json({'a': evil, evil: [evil]})",
     "confirm": "output.confirm(evil)",
     "table": "output.echo_lines(text.table(('A', evil), [(evil, 'b')]))",

@@ -1,4 +1,4 @@
-"""`unitq ctl` start, stop, restart, signal: unitq's own, told in Supervisor's words."""
+"""`unitq ctl` start, stop, restart, signal: unitq's own, printed in Supervisor's words."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _NO_NAMES = {"start": Code.INVALID_ARGUMENTS, "stop": Code.GENERIC, "restart": C
 
 
 class Teller(Notes):
-    """Prints `x: stopped` and `x: started` when it is so; remembers the exit code."""
+    """Prints `x: stopped` and `x: started` as it happens; holds the exit code."""
 
     interval: float | None = None
 
@@ -59,14 +59,14 @@ class Teller(Notes):
         self._read_up_to = len(rollout.phase_changes)
         for instance in changed:
             slot = rollout.instances[instance]
-            told = (slot.phase, slot.drained_for is not None)
+            state = (slot.phase, slot.drained_for is not None)
             before = self._phases.get(instance, (Phase.WAITING, False))
-            if told == before or slot.planned.change is Change.KEEP:
+            if state == before or slot.planned.change is Change.KEEP:
                 continue
-            self._phases[instance] = told
+            self._phases[instance] = state
             name = self._name(instance)
-            if (told[1] and not before[1]) or (
-                slot.phase is Phase.STOPPED and before[0] is not Phase.STOPPED and not told[1]
+            if (state[1] and not before[1]) or (
+                slot.phase is Phase.STOPPED and before[0] is not Phase.STOPPED and not state[1]
             ):
                 echo(f"{name}: stopped")
             if slot.phase is before[0]:
@@ -88,11 +88,11 @@ class Teller(Notes):
         jobs: InFlightTracker | None,  # noqa: ARG002
         keep: Callable[[str, str], None] | None,  # noqa: ARG002
     ) -> Iterator[Progress]:
-        """It follows the rollout in its own words."""
+        """Yields itself: it prints Supervisor's lines."""
         yield self
 
     def report(self, report: Report) -> None:
-        """Says what went wrong, in unitq's own words; and what was not reached because of it."""
+        """Prints what went wrong in unitq's own words, and which instances were not attempted."""
         with suppress(OSError):
             self._close(report)
 
@@ -120,28 +120,28 @@ def act(call: Call) -> Code:
     answers = _Answers(call.action)
     if not everything:
         for word in call.words:
-            asked |= _asked(fleet, word, states, names, answers)
+            asked |= _find(fleet, word, states, names, answers)
     code = answers.first()
-    todo = {one for one in asked if _has_to_be(call.action, states[one])}
+    todo = {process for process in asked if _needs(call.action, states[process])}
     for app in fleet.revisions:
-        mine = {one.instance for one in todo if one.app == app}
+        mine = {process.instance for process in todo if process.app == app}
         if mine or everything:
             code = _over(fleet, call.action, app, mine, names, all_of_it=everything) or code
     return answers.last() or code
 
 
-def _has_to_be(action: str, state: State) -> bool:
+def _needs(action: str, state: State) -> bool:
     """Whether the action does anything to a process in this state."""
     if action == "start":
         return not state.started
     if action == "stop":
-        # One that is stopping is waited for: `stopped` is to be true when it is said.
+        # Wait for one that is stopping: `stopped` must be true when it is printed.
         return state.started or state is State.STOPPING
     return True
 
 
 class _Answers:
-    """What is said of names that stand for nothing, or for what is so already."""
+    """Lines about names that match nothing, or processes that need no action."""
 
     def __init__(self, action: str) -> None:
         self._stop: list[tuple[str, Code]] = []
@@ -149,29 +149,29 @@ class _Answers:
         self._action = action
 
     def unknown(self, name: str, reason: str, *, group: bool) -> None:
-        """A name that stands for nothing: `restart` stops first, then starts, and says it twice."""
+        """Adds an unknown name: `restart` stops first, then starts, and prints it twice."""
         line = error(name, reason)
         self._stop.append((line, Code.GENERIC))
         self._start.append((line, Code.INVALID_ARGUMENTS if group else Code.GENERIC))
 
     def already(self, name: str, state: State) -> None:
-        """One process that was named, and needs nothing."""
+        """Adds a process that was named and needs no action."""
         if state.started:
             self._start.append((error(name, "already started"), Code.OK))
         elif state is not State.STOPPING:
             self._stop.append((error(name, "not running"), Code.OK))
 
     def first(self) -> Code:
-        """Says what is said before anything is done."""
-        return self._told(self._start if self._action == "start" else self._stop)
+        """Prints the lines that come before the action; returns the exit code."""
+        return self._print(self._start if self._action == "start" else self._stop)
 
     def last(self) -> Code:
-        """Says what is said when all is done: `restart` has started by then."""
+        """Prints the lines that come after it: `restart` has started by then."""
         if self._action != "restart":
             return Code.OK
-        return self._told([(line, code) for line, code in self._start if code])
+        return self._print([(line, code) for line, code in self._start if code])
 
-    def _told(self, lines: Iterable[tuple[str, Code]]) -> Code:
+    def _print(self, lines: Iterable[tuple[str, Code]]) -> Code:
         last = Code.OK
         for line, code in lines:
             echo(line)
@@ -179,21 +179,21 @@ class _Answers:
         return last
 
 
-def _asked(
+def _find(
     fleet: Fleet,
     word: str,
     states: Mapping[Process, State],
     names: dict[Process, str],
     answers: _Answers,
 ) -> set[Process]:
-    found = fleet.names.find(word)
-    if not found.processes:
-        answers.unknown(found.name, why(found), group=not found.single)
-    elif found.single:
-        (process,) = found.processes
-        names[process] = found.name  # as it was typed: a script looks for it
-        answers.already(found.name, states[process])
-    return set(found.processes)
+    match = fleet.names.find(word)
+    if not match.processes:
+        answers.unknown(match.name, why(match), group=not match.single)
+    elif match.single:
+        (process,) = match.processes
+        names[process] = match.name  # as it was typed: a script looks for it
+        answers.already(match.name, states[process])
+    return set(match.processes)
 
 
 def _over(
@@ -230,27 +230,27 @@ def signal(call: Call) -> Code:
     fleet = look(call.scope)
     states = {process: state for process, (state, _) in fleet.states().items()}
     if "all" in call.words[1:]:
-        return _signalled(fleet, number, [(one, "") for one in fleet.names.in_order()], states)
+        return _send(fleet, number, [(process, "") for process in fleet.names.in_order()], states)
     code = Code.OK
     for word in call.words[1:]:
-        found = fleet.names.find(word)
-        if not found.processes:
-            refuse(found)
+        match = fleet.names.find(word)
+        if not match.processes:
+            refuse(match)
             code = Code.GENERIC
             continue
-        single = found.name if found.single else ""
-        chosen = [(one, single) for one in found.processes]
-        code = _signalled(fleet, number, chosen, states) or code
+        single = match.name if match.single else ""
+        chosen = [(process, single) for process in match.processes]
+        code = _send(fleet, number, chosen, states) or code
     return code
 
 
-def _signalled(
+def _send(
     fleet: Fleet,
     number: int | None,
     chosen: Sequence[tuple[Process, str]],
     states: Mapping[Process, State],
 ) -> Code:
-    """`chosen` has the name for those that were named one by one."""
+    """Sends it; `chosen` has a name beside each process that was named on its own."""
     code = Code.OK
     for process, typed in chosen:
         name = typed or fleet.names.of(process)
@@ -269,7 +269,7 @@ def _signalled(
 
 
 def _number(text: str) -> int | None:
-    """The number of a signal; 0 asks only whether there is a process. None: there is none."""
+    """Returns a signal's number, 0 for a mere test of the process, None for an unknown name."""
     try:
         return 0 if text == "0" else signals.number(text)
     except ValueError:

@@ -33,13 +33,13 @@ def say(words: str) -> None:
     echo(f"unitq: {words}", err=True)
 
 
-def why(found: Match) -> str:
-    """Returns why a name stands for nothing; says what to type in its place, where there is any."""
-    if found.hint:
-        say(found.hint)
-    return found.why
+def why(match: Match) -> str:
+    """Returns why a name matches nothing; prints what to type instead, if there is a hint."""
+    if match.hint:
+        say(match.hint)
+    return match.why
 
 
-def refuse(found: Match) -> None:
-    """Says that a name stands for nothing."""
-    echo(error_line(found.name, why(found)))
+def refuse(match: Match) -> None:
+    """Prints that a name matches nothing."""
+    echo(error_line(match.name, why(match)))

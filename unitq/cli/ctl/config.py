@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 
 
 class _Update(Notes):
-    """Says only what goes wrong; what is done is said once it is, in Supervisor's words."""
+    """Prints only errors; `_deploy` prints the changes in Supervisor's words."""
 
     def report(self, report: Report) -> None:
-        """Says what went wrong, in unitq's own words."""
+        """Prints what went wrong, in unitq's own words."""
         well = report.exit_code == Exit.OK
         with suppress(OSError):
             for text, wrong in report_text.ending(report):
@@ -52,8 +52,8 @@ class _Update(Notes):
                     echo(text, err=True)
 
 
-class Configured(NamedTuple):
-    """One configuration file."""
+class Configuration(NamedTuple):
+    """A unitq.toml and the revision installed from it."""
 
     scope: Scope
     app: App
@@ -62,7 +62,7 @@ class Configured(NamedTuple):
 
     @property
     def request(self) -> Request:
-        """A deploy of it that leaves what is installed."""
+        """A deploy of it beside what is installed."""
         return Request(self.app, self.path, beside=self.current)
 
     def operation(self, verb: str) -> Operation:
@@ -70,12 +70,12 @@ class Configured(NamedTuple):
         return Operation(verb, self.scope, _Update())
 
 
-class Pending(NamedTuple):
+class PendingDeploy(NamedTuple):
     """What a deploy of it would do."""
 
-    of: Configured
+    configuration: Configuration
     groups: Mapping[str, GroupChange]  # by group
-    pending: bool  # there is something to do, be it to none of the groups
+    pending: bool  # true also for a change that is in no group
     started: tuple[str, ...]  # processes that do not run, and would
 
 
@@ -84,14 +84,12 @@ def reread(call: Call) -> Code:
     if call.words:
         return call.wrong("Error: reread accepts no arguments")
     try:
-        found = _pending(call.scope)
+        pending = _pending(call.scope)
     except (ConfigError, PreflightError) as error:
         return _cannot_read(error)
-    for line in reread_lines(
-        (name, change) for one in found for name, change in one.groups.items()
-    ):
+    for line in reread_lines(item for change in pending for item in change.groups.items()):
         echo(line)
-    started = [name for one in found for name in one.started]
+    started = [name for change in pending for name in change.started]
     if started:
         say(f"update also starts what does not run: {', '.join(started)}")
     return Code.OK
@@ -100,39 +98,45 @@ def reread(call: Call) -> Code:
 def update(call: Call) -> Code:
     """Installs what the configuration says, and rolls it out."""
     try:
-        found = _pending(call.scope)
+        pending = _pending(call.scope)
     except (ConfigError, PreflightError) as error:
         return _cannot_read(error)
     code = Code.OK
     asked = set(call.words) if "all" not in call.words else set()
     if asked:
-        known = {group for one in found for group in (*_groups(found, one.of), *one.groups)}
+        known = {
+            group
+            for change in pending
+            for group in (*_groups(pending, change.configuration), *change.groups)
+        }
         for name in sorted(asked - known):
             echo(f"ERROR: no such group: {name}")
             code = Code.GENERIC
-    for one in found:
-        if not one.pending or (asked and not asked & one.groups.keys()):
+    for change in pending:
+        if not change.pending or (asked and not asked & change.groups.keys()):
             continue
-        others = sorted(one.groups.keys() - asked) if asked else []
+        others = sorted(change.groups.keys() - asked) if asked else []
         if others:
-            for name in sorted(asked & one.groups.keys()):
+            for name in sorted(asked & change.groups.keys()):
                 echo(f"ERROR: {name}: not updated")
             say(
-                f"an update of {one.of.app.name} is one deploy, and would change "
+                f"an update of {change.configuration.app.name} is one deploy, and would change "
                 f"{', '.join(others)} too: `unitq ctl update` does"
             )
             code = Code.GENERIC
             continue
-        code = _deploy(one) or code
+        code = _deploy(change) or code
     return code
 
 
-def _deploy(one: Pending) -> Code:
-    if deploy(one.of.operation("deploy"), one.of.request).exit_code != Exit.OK:
+def _deploy(pending: PendingDeploy) -> Code:
+    configuration = pending.configuration
+    report = deploy(configuration.operation("deploy"), configuration.request)
+    if report.exit_code != Exit.OK:
         return Code.GENERIC
     # Supervisor takes away first, then changes, then adds.
     for kind in (GroupChange.REMOVED, GroupChange.CHANGED, GroupChange.ADDED):
-        for name, change in one.groups.items():
+        for name, change in pending.groups.items():
             if change is not kind:
                 continue
             if kind is GroupChange.REMOVED:
@@ -142,17 +146,18 @@ def _deploy(one: Pending) -> Code:
 
 
 def avail(call: Call) -> Code:
-    """Every process that is configured, and whether its group is installed."""
+    """The configured processes, and whether the group of each is installed."""
     if call.words:
         return call.wrong("Error: avail accepts no arguments")
-    found = list(_configured(call.scope))
-    names = _names(found)
+    configurations = list(_configurations(call.scope))
+    names = _names(configurations)
     rows = []
-    for one in found:
-        for worker in one.app.workers:
-            used = one.current is not None and one.current.worker(worker.name) is not None
+    for configuration in configurations:
+        app, current = configuration.app, configuration.current
+        for worker in app.workers:
+            used = current is not None and current.worker(worker.name) is not None
             rows += [
-                (names.of(Process(one.app.name, instance)), used)
+                (names.of(Process(app.name, instance)), used)
                 for instance in instances(worker.name, worker.instances)
             ]
     for name, used in sorted(rows):
@@ -160,16 +165,16 @@ def avail(call: Call) -> Code:
     return Code.OK
 
 
-def _pending(scope: Scope) -> list[Pending]:
+def _pending(scope: Scope) -> list[PendingDeploy]:
     """What a deploy of each configuration would do."""
-    every = list(_configured(scope))
-    names = _names(every)
-    found = []
-    for one in every:
-        # As Supervisor: it compares what is configured. Code in place that nothing tells apart
-        # from what was deployed is no change; `unitq deploy` is for code.
-        plan = prepare(one.operation("plan"), one.request).plan
-        app = one.app.name
+    configurations = list(_configurations(scope))
+    names = _names(configurations)
+    pending = []
+    for configuration in configurations:
+        # Supervisor compares configurations. Code in place with no version to compare is no
+        # change; `unitq deploy` is for code.
+        plan = prepare(configuration.operation("plan"), configuration.request).plan
+        app = configuration.app.name
         workers = {worker.name: names.group(app, worker.name) for worker in plan.target.workers}
         if plan.current:
             for worker in plan.current.workers:
@@ -180,41 +185,43 @@ def _pending(scope: Scope) -> list[Pending]:
             for step in plan.changes
             if step.change is Change.START and names.group(app, step.instance.worker) not in groups
         )
-        found.append(Pending(one, groups, plan.pending, started))
-    return found
+        pending.append(PendingDeploy(configuration, groups, plan.pending, started))
+    return pending
 
 
-def _names(found: list[Configured]) -> Names:
-    """Of what is installed and what is configured."""
+def _names(configurations: list[Configuration]) -> Names:
+    """Returns the names of installed and of configured processes."""
     wanted: dict[str, dict[str, Wanted]] = {}
-    for one in found:
-        workers = wanted.setdefault(one.app.name, {})
-        if one.current:
-            for old in one.current.workers:
+    for configuration in configurations:
+        workers = wanted.setdefault(configuration.app.name, {})
+        if configuration.current:
+            for old in configuration.current.workers:
                 workers[old.name] = Wanted(old.instances, old.supervisor_name)
-        for worker in one.app.workers:
+        for worker in configuration.app.workers:
             workers[worker.name] = Wanted(worker.instances, worker.supervisor_name)
-    every = [
+    processes = [
         Process(app, instance)
         for app, workers in wanted.items()
         for name, (count, _) in workers.items()
         for instance in instances(name, count)
     ]
-    return Names(wanted, every)
+    return Names(wanted, processes)
 
 
-def _groups(found: list[Pending], one: Configured) -> set[str]:
-    names = _names([each.of for each in found])
-    installed = one.current.workers if one.current else ()
-    workers = {worker.name for worker in one.app.workers} | {worker.name for worker in installed}
-    return {names.group(one.app.name, worker) for worker in workers}
+def _groups(pending: list[PendingDeploy], configuration: Configuration) -> set[str]:
+    app, current = configuration.app, configuration.current
+    names = _names([change.configuration for change in pending])
+    installed = current.workers if current else ()
+    workers = {worker.name for worker in app.workers} | {worker.name for worker in installed}
+    return {names.group(app.name, worker) for worker in workers}
 
 
-def _configured(scope: Scope) -> Iterator[Configured]:
-    """Every configuration that is meant: by -c, ./unitq.toml, or of all that is there."""
-    for each in _scopes(scope):
-        app, path = each.load()
-        yield Configured(each, app, path, state.current(each.layout.app(app.name)))
+def _configurations(scope: Scope) -> Iterator[Configuration]:
+    """The file of -c, or ./unitq.toml, or those of all apps."""
+    for file_scope in _scopes(scope):
+        app, path = file_scope.load()
+        current = state.current(file_scope.layout.app(app.name))
+        yield Configuration(file_scope, app, path, current)
 
 
 def _scopes(scope: Scope) -> list[Scope]:
@@ -222,21 +229,21 @@ def _scopes(scope: Scope) -> list[Scope]:
     named = scope.config or os.environ.get("UNITQ_CONFIG")
     if named or (os.path.exists(here) and scope.app in (None, app_of(here))):
         return [scope]
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for app in state.apps(scope.layout):
         path = Path(state.require_current(scope.layout, app).config)
         if app_of(path) == app:
-            found[app] = path
+            paths[app] = path
         elif scope.app in (None, app):
             say(f"{app}: {path}, which it was deployed from, is not there or about something else")
     for path in sorted(Path(scope.layout.config_dir).glob("*.toml")):
         name = app_of(path)
         if name is None:
             raise ConfigError(f"{path}: names no app, or cannot be read")
-        found.setdefault(name, path)
-    chosen = {app: path for app, path in found.items() if scope.app in (None, app)}
+        paths.setdefault(name, path)
+    chosen = {app: path for app, path in paths.items() if scope.app in (None, app)}
     if not chosen:
-        scope.config_path()  # says where it has looked
+        scope.config_path()  # raises ConfigError with the places
     return [scope.replace(app=app, config=str(path)) for app, path in sorted(chosen.items())]
 
 

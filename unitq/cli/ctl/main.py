@@ -88,7 +88,7 @@ def ctl(
     typed = " ".join(words).split()
     if interactive or not typed:
         return _not_here("")
-    return _answered(Call(scope, typed[0], typed[1:]))
+    return _answer(Call(scope, typed[0], typed[1:]))
 
 
 def _not_here(action: str) -> Code:
@@ -96,7 +96,7 @@ def _not_here(action: str) -> Code:
     return Code.UNIMPLEMENTED
 
 
-def _answered(call: Call) -> Code:
+def _answer(call: Call) -> Code:
     action = _ACTIONS.get(call.action)
     if call.action in INSTEAD and (action is None or not call.words):
         return _not_here(call.action)

@@ -1,4 +1,4 @@
-"""`unitq ctl` status, pid, tail, version: what changes nothing."""
+"""`unitq ctl` status, pid, tail, version: the actions that change nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unitq.systemd import journal
 if TYPE_CHECKING:
     from unitq.cli.ctl.call import Call
 
-_BYTES = 1600  # what supervisorctl shows where nobody says how much
+_BYTES = 1600  # supervisorctl's default
 
 
 def status(call: Call) -> Code:
@@ -28,13 +28,13 @@ def status(call: Call) -> Code:
     if call.words and "all" not in call.words:
         asked = []
         for word in call.words:
-            found = fleet.names.find(word)
-            asked += [one for one in fleet.names.in_order() if one in found.processes]
-            if not found.processes:
-                refuse(found)
+            match = fleet.names.find(word)
+            asked += [process for process in fleet.names.in_order() if process in match.processes]
+            if not match.processes:
+                refuse(match)
                 code = Code.STATUS_UNKNOWN
     states = fleet.states()
-    rows = [(fleet.names.of(one), *states[one]) for one in asked]
+    rows = [(fleet.names.of(process), *states[process]) for process in asked]
     for line in status_lines(rows):
         echo(line)
     if any(state.stopped for _, state, _ in rows):
@@ -51,14 +51,14 @@ def pid(call: Call) -> Code:
         return Code.OK
     code = Code.OK
     for word in call.words:
-        found = fleet.names.find(word)
+        match = fleet.names.find(word)
         # A group has no PID: getProcessInfo takes none (supervisor/rpcinterface.py).
-        if not found.processes or (":" in word and not found.single):
-            why(found)
+        if not match.processes or (":" in word and not match.single):
+            why(match)
             echo(f"No such process {word}")
             code = Code.GENERIC
             continue
-        for process in found.processes:
+        for process in match.processes:
             number = fleet.pid(process)
             echo(str(number))
             if not number:
@@ -67,7 +67,7 @@ def pid(call: Call) -> Code:
 
 
 def version(call: Call) -> Code:
-    """The version of Supervisor that the answers are those of."""
+    """The version of Supervisor that unitq answers as."""
     if call.words:
         return call.wrong("Error: version accepts no arguments")
     echo(VERSION)
@@ -95,17 +95,17 @@ def tail(call: Call) -> Code:
         echo(f"Error: bad argument {modifier}")
         return Code.GENERIC
     fleet = look(call.scope)
-    found = fleet.names.find(name)
-    if not found.single or len(found.processes) != 1:
-        echo(error(name, why(found) if found.apps else "no such process name"))
+    match = fleet.names.find(name)
+    if not match.single or len(match.processes) != 1:
+        echo(error(name, why(match) if match.apps else "no such process name"))
         return Code.GENERIC
     if channel == "stderr":
         say("the journal has both streams as one: this is all of it")
-    unit = fleet.instances[found.processes[0]].unit
+    unit = fleet.instances[match.processes[0]].unit
     user = call.scope.user
     if follow:
         echo("==> Press Ctrl-C to exit <==")
-        return _followed(journal.follow(unit, user=user))
+        return _follow(journal.follow(unit, user=user))
     count = int(modifier[1:]) if modifier else _BYTES
     try:
         text = journal.unit_output(unit, count, user=user)
@@ -117,7 +117,7 @@ def tail(call: Call) -> Code:
     return Code.OK
 
 
-def _followed(arguments: list[str]) -> Code:
+def _follow(arguments: list[str]) -> Code:
     with suppress(KeyboardInterrupt):
         for lines in journal.stream(arguments, STDOUT):
             echo_lines(line.decode(errors="surrogateescape") for line in lines)

@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> None:
     try:
         verb, instance = arguments
         app, account = model.instance(instance)
-        group = _granted(app, account)
+        group = _group(app, account)
         words = model.VERBS[verb]
     except (ValueError, KeyError):
         sys.exit("unitq: only a unit of `unitq grant` runs this")
@@ -50,7 +50,7 @@ def run(arguments: Sequence[str]) -> None:
         main([*config, *sys.argv[1:]])
 
 
-def _granted(app: str, account: str) -> int:
+def _group(app: str, account: str) -> int:
     """The group by which the account may do this, now. Raises NotPermittedError."""
     if os.geteuid() != 0:
         raise NotPermittedError("only root may run what is granted")

@@ -39,8 +39,8 @@ missing, or others than root control what root would run.
 def grant(app: App, group: str | None, install: bool, revoke: bool, as_json: bool) -> int:
     """Let a group deploy an app without root, by systemd and polkit.
 
-    Members may deploy, roll back, start, restart, pause and resume the app, and go on with or stop
-    a rollout, all as root's /etc/unitq/APP.toml says: no argument or file of theirs reaches root.
+    Members may deploy, roll back, start, restart, pause and resume the app, and continue or stop a
+    rollout, all as root's /etc/unitq/APP.toml says: no argument or file of theirs reaches root.
     Without --install and --revoke nothing is changed.
     """
     if app.user or app.scope.config:
@@ -48,11 +48,11 @@ def grant(app: App, group: str | None, install: bool, revoke: bool, as_json: boo
     if install and revoke:
         raise ConfigError("--install and --revoke: one of them")
     if install:
-        return _installed(app.grant(group))
+        return _install(app.grant(group))
     if revoke:
-        return _revoked(app.revoke(group))
+        return _revoke(app.revoke(group))
     if group is None:
-        return _listed(app.grants(), as_json=as_json)
+        return _list(app.grants(), as_json=as_json)
     for path, text in app.grant_preview(group).items():
         echo(f"# {path}")
         echo_text(text)
@@ -60,7 +60,7 @@ def grant(app: App, group: str | None, install: bool, revoke: bool, as_json: boo
     return Exit.OK
 
 
-def _installed(granted: Granted) -> int:
+def _install(granted: Granted) -> int:
     for grant in granted.grants:
         echo(
             f"{grant.app}: members of {grant.group} may deploy it: `unitq -a {grant.app} deploy`"
@@ -75,7 +75,7 @@ def _installed(granted: Granted) -> int:
     return Exit.OK
 
 
-def _revoked(revoked: Revoked) -> int:
+def _revoke(revoked: Revoked) -> int:
     for grant in revoked.grants:
         echo(f"{grant.app}: no longer granted to {grant.group}")
     if not revoked.grants:
@@ -84,7 +84,7 @@ def _revoked(revoked: Revoked) -> int:
     return Exit.OK
 
 
-def _listed(grants: GrantList, *, as_json: bool) -> int:
+def _list(grants: GrantList, *, as_json: bool) -> int:
     if as_json:
         echo_json(grants.to_json())
         return grants.exit_code

@@ -80,7 +80,7 @@ def _follow(handle: App, run: Run, limit: float | None, *, detach: bool) -> int:
         ended = run.follow(_show, limit)
     except KeyboardInterrupt:
         echo(
-            f"\n{app}: {run.unit} goes on without you; `{typed} rollout watch` follows it, "
+            f"\n{app}: {run.unit} keeps running; `{typed} rollout watch` follows it, "
             f"`{typed} rollout abort` stops it at a safe point",
             err=True,
         )
@@ -93,7 +93,7 @@ def _follow(handle: App, run: Run, limit: float | None, *, detach: bool) -> int:
         )
     if ended is None:
         echo(
-            f"{app}: {run.unit} has not ended in time and goes on; `{typed} rollout watch` "
+            f"{app}: {run.unit} has not ended in time and keeps running; `{typed} rollout watch` "
             "follows it",
             err=True,
         )

@@ -10,7 +10,7 @@ import click
 
 from unitq.cli.orphans import text
 from unitq.cli.output import confirm, echo, echo_json, echo_lines
-from unitq.cli.scope import scope_options
+from unitq.cli.scope import json_option, scope_options
 from unitq.errors import ConfigError
 from unitq.text import plural
 
@@ -33,16 +33,15 @@ Examples:
   unitq orphans --json | jq '.orphans[] | select(.current == false) | .pid'
 
 \b
-Exit codes: 0 there is none, or none is left; 3 there is one, and none is known to run old code,
-or one is claimed;
-4 a PID is no orphan's, and nothing was done; 6 told to end, and still at work after its time;
-10 interrupted while waiting, and what was told ends by itself; 15 one runs old code. With PIDs
-they tell of these alone.
+Exit codes: 0 no orphan, or all have ended; 3 there are some, none known to run old code, or one
+is claimed; 4 a PID is no orphan's, and nothing was done; 6 one still runs after its stop_timeout;
+10 interrupted while waiting: those that drain still finish and end; 15 one runs old code. With
+PIDs they are about these alone.
 """
 )
 @scope_options
-@click.option("--json", "as_json", is_flag=True, help="A stable JSON object; see docs/json.md.")
-@click.option("--drain", is_flag=True, help="Tell them to finish the job in hand, and wait.")
+@json_option
+@click.option("--drain", is_flag=True, help="Tell them to finish their jobs, and wait.")
 @click.option("--yes", is_flag=True, help="Kill what is left after stop_timeout without asking.")
 @click.argument("pids", nargs=-1, type=click.IntRange(1, _PID_MAX), metavar="[PID]...")
 def orphans(app: App, pids: tuple[int, ...], as_json: bool, drain: bool, yes: bool) -> int:
@@ -80,13 +79,15 @@ def orphans(app: App, pids: tuple[int, ...], as_json: bool, drain: bool, yes: bo
         except click.Abort:
             return None
 
-    orphans = app.drain_orphans(*pids, say=say, may_kill=may_kill) if drain else app.orphans(*pids)
+    orphan_list = (
+        app.drain_orphans(*pids, say=say, may_kill=may_kill) if drain else app.orphans(*pids)
+    )
     if as_json:
-        echo_json(orphans.to_json())
-        return orphans.exit_code
-    echo_lines(text.text(orphans))
-    for note in orphans.notes:
+        echo_json(orphan_list.to_json())
+        return orphan_list.exit_code
+    echo_lines(text.text(orphan_list))
+    for note in orphan_list.notes:
         echo(f"note: {note}", err=True)
-    for line in text.next_steps(orphans):
+    for line in text.next_steps(orphan_list):
         echo(f"  next: {line}", err=True)
-    return orphans.exit_code
+    return orphan_list.exit_code

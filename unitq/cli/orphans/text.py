@@ -1,4 +1,4 @@
-"""Orphans as text: those that are there, and what became of those that were drained."""
+"""Orphans as text: a table of those that run, and the outcome of a drain."""
 
 from __future__ import annotations
 
@@ -29,56 +29,56 @@ _KNOWN_BY = {
 _SHOWN = 78  # characters of a command line
 
 
-def text(found: OrphanList) -> list[str]:
-    """Lines: a table with more of each below its row, and how many there are."""
-    look, app = found.look, found.app
-    claimed = [line for each in look.claimed for line in _claimed(found, each)]
+def text(orphans: OrphanList) -> list[str]:
+    """Returns lines: a table with details below each row, then counts."""
+    look, app = orphans.look, orphans.app
+    claimed = [line for orphan in look.claimed for line in _claim(orphans, orphan)]
     if not look.orphans:
         none = f"{app}: no orphans among {plural(len(look.table.processes), 'process')}"
-        return [*claimed, f"{none}{_how_many_claimed(found)}"]
-    rows = _after(found) if found.drained else _rows(found)
+        return [*claimed, f"{none}{_claim_count(orphans)}"]
+    rows = _outcome_rows(orphans) if orphans.drained else _rows(orphans)
     first, *lines = table(*rows)
     shown = [first]
-    for line, each in zip(lines, look.orphans, strict=True):
-        shown += [line, f"  {_command(each)}"]
-        if each.process.pid in found.left:
-            shown += [f"  {more}" for more in _details(found, each)]
-    return [*shown, *claimed, f"{_count(found)}{_how_many_claimed(found)}"]
+    for line, orphan in zip(lines, look.orphans, strict=True):
+        shown += [line, f"  {_command(orphan)}"]
+        if orphan.process.pid in orphans.left:
+            shown += [f"  {more}" for more in _details(orphans, orphan)]
+    return [*shown, *claimed, f"{_count(orphans)}{_claim_count(orphans)}"]
 
 
-def _rows(found: OrphanList) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and rows of those that are there."""
+def _rows(orphans: OrphanList) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Returns header and rows before a drain."""
     rows: list[tuple[str, ...]] = []
-    for each in found.look.orphans:
-        process = each.process
+    for orphan in orphans.look.orphans:
+        process = orphan.process
         rows.append(
             (
                 str(process.pid),
                 str(process.parent),
-                duration(max(0.0, found.now - process.began)),
+                duration(max(0.0, orphans.now - process.began)),
                 account(process.uid),
-                each.worker,
-                _code(each),
-                _release(each),
+                orphan.worker,
+                _code(orphan),
+                _release(orphan),
             )
         )
     return ("PID", "PARENT", "AGE", "USER", "WORKER", "CODE", "RELEASE"), rows
 
 
-def _after(found: OrphanList) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and rows after a drain: parent and age of what has ended say nothing any more."""
+def _outcome_rows(orphans: OrphanList) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Returns header and rows after a drain, without parent and age: an ended process has none."""
     rows: list[tuple[str, ...]] = []
-    for each in found.look.orphans:
-        process = each.process
-        one = found.drained.get(process.pid)
+    for orphan in orphans.look.orphans:
+        process = orphan.process
+        result = orphans.drained.get(process.pid)
         rows.append(
             (
                 str(process.pid),
                 account(process.uid),
-                each.worker,
-                _code(each),
-                _release(each),
-                _outcome(one) if one else "came meanwhile",
+                orphan.worker,
+                _code(orphan),
+                _release(orphan),
+                _outcome(result) if result else "came meanwhile",
             )
         )
     return ("PID", "USER", "WORKER", "CODE", "RELEASE", "OUTCOME"), rows
@@ -101,24 +101,24 @@ def _command(orphan: Orphan) -> str:
     return command if len(command) <= _SHOWN else f"{command[: _SHOWN - 1]}…"
 
 
-def _details(found: OrphanList, orphan: Orphan) -> list[str]:
-    lines = [f"kept by: {found.owners[orphan.process.pid].words}"]
+def _details(orphans: OrphanList, orphan: Orphan) -> list[str]:
+    lines = [f"kept by: {orphans.owners[orphan.process.pid].words}"]
     if orphan.children:
-        lines.append(f"its children: {', '.join(str(each.pid) for each in orphan.children)}")
+        lines.append(f"its children: {', '.join(str(child.pid) for child in orphan.children)}")
     names = queues(orphan)
     if names:
         lines.append(f"queues: {', '.join(map(short_text, names))}")
-    for each in orphan.registrations:
-        lines += [f"in hand: {job_text(job, found.now)}" for job in each.jobs]
+    for registration in orphan.registrations:
+        lines += [f"in hand: {job_text(job, orphans.now)}" for job in registration.jobs]
     lines.append(f"known by: {', '.join(_KNOWN_BY[mark] for mark in orphan.marks)}")
     return lines
 
 
-def _claimed(found: OrphanList, orphan: Orphan) -> list[str]:
-    """One of which it is not certain, in words."""
+def _claim(orphans: OrphanList, orphan: Orphan) -> list[str]:
+    """Returns the lines of a process that only another account's word makes an orphan."""
     process = orphan.process
-    age = duration(max(0.0, found.now - process.began))
-    who, app = account(process.uid), found.app
+    age = duration(max(0.0, orphans.now - process.began))
+    who, app = account(process.uid), orphans.app
     assert orphan.claim is not None
     why = {
         Claim.ACCOUNT: f"only Redis says that it works for {app}, and no worker runs as {who}",
@@ -131,58 +131,60 @@ def _claimed(found: OrphanList, orphan: Orphan) -> list[str]:
         f"claimed: PID {process.pid}, {who}, for {age}, as {orphan.worker}",
         f"  {_command(orphan)}",
         f"  {why}",
-        *(f"  {more}" for more in _details(found, orphan)),
+        *(f"  {more}" for more in _details(orphans, orphan)),
     ]
 
 
-def _how_many_claimed(found: OrphanList) -> str:
-    count = len(found.look.claimed)
+def _claim_count(orphans: OrphanList) -> str:
+    count = len(orphans.look.claimed)
     return f" · {plural(count, 'process')} claimed, and left alone" if count else ""
 
 
-def _outcome(one: DrainResult) -> str:
-    if one.killed:
-        words = f"killed (PID {', '.join(map(str, one.killed))})"
-        return words if one.ended else f"{words}, and not gone yet"
-    if one.ended:
-        return f"ended after {duration(one.seconds)}" if one.seconds is not None else "ended"
-    return one.why_not or "told to end, and still there"
+def _outcome(result: DrainResult) -> str:
+    if result.killed:
+        words = f"killed (PID {', '.join(map(str, result.killed))})"
+        return words if result.ended else f"{words}, and not gone yet"
+    if result.ended:
+        return f"ended after {duration(result.seconds)}" if result.seconds is not None else "ended"
+    return result.why_not or "told to end, and still there"
 
 
-def _count(found: OrphanList) -> str:
-    left = [each for each in found.look.orphans if each.process.pid in found.left]
-    old = sum(each.current is False for each in left)
-    words = f"{found.app}: {plural(len(left), 'orphan')}"
-    if found.drained:
-        words = f"{words} left" if left else f"{found.app}: no orphan is left"
+def _count(orphans: OrphanList) -> str:
+    left = [orphan for orphan in orphans.look.orphans if orphan.process.pid in orphans.left]
+    old = sum(orphan.current is False for orphan in left)
+    words = f"{orphans.app}: {plural(len(left), 'orphan')}"
+    if orphans.drained:
+        words = f"{words} left" if left else f"{orphans.app}: no orphan is left"
     if old:
         words += f", {old} on OLD CODE"
-    if found.drained:
-        gone = [one for one in found.drained.values() if one.ended]
-        killed = sum(bool(one.killed) for one in gone)
+    if orphans.drained:
+        gone = [result for result in orphans.drained.values() if result.ended]
+        killed = sum(bool(result.killed) for result in gone)
         words += f" · {len(gone) - killed} ended, {killed} killed"
-    if found.others.every:
-        words += f" · {_others(found)}"
+    if orphans.others.every:
+        words += f" · {_others(orphans)}"
     return words
 
 
-def _others(found: OrphanList) -> str:
-    count, old = len(found.others.every), len(found.others.stale)
-    one = "another one" if count == 1 else f"{count} others"
-    return f"{one} not named here{f', {old} on OLD CODE' * bool(old)}"
+def _others(orphans: OrphanList) -> str:
+    count, old = len(orphans.others.every), len(orphans.others.stale)
+    others = "another one" if count == 1 else f"{count} others"
+    return f"{others} not named here{f', {old} on OLD CODE' * bool(old)}"
 
 
-def next_steps(found: OrphanList) -> list[str]:
-    """What to type now."""
-    if found.exit_code is Exit.OK:
+def next_steps(orphans: OrphanList) -> list[str]:
+    """Returns the commands to type next, if any."""
+    if orphans.exit_code is Exit.OK:
         return []
     lines = []
-    left = [each.process.pid for each in found.look.orphans if each.process.pid in found.left]
-    kinds = {found.owners[pid].kind for pid in left}
-    typed = unitq(found.app, user=found.user)
-    # What has a keeper that starts it again must be ended there first.
+    left = [
+        orphan.process.pid for orphan in orphans.look.orphans if orphan.process.pid in orphans.left
+    ]
+    kinds = {orphans.owners[pid].kind for pid in left}
+    typed = unitq(orphans.app, user=orphans.user)
+    # An owner that restarts the process must stop it first.
     if OwnerKind.SUPERVISORD in kinds:
-        programs = sorted({found.owners[pid].program for pid in left} - {""})
+        programs = sorted({orphans.owners[pid].program for pid in left} - {""})
         stop = shlex.join(["supervisorctl", "stop", *(programs or ("NAME",))])
         lines.append(
             "supervisord may start another in its place: `unitq takeover FILE` lets jobs finish, "
@@ -193,11 +195,11 @@ def next_steps(found: OrphanList) -> list[str]:
     if OwnerKind.CONTAINER in kinds:
         lines.append("end the container where it is managed: it may start another in its place")
     if left:
-        again = "once more " if found.drained else ""
-        named = "".join(f" {pid}" for pid in left) if found.others.every else ""
+        again = "once more " if orphans.drained else ""
+        named = "".join(f" {pid}" for pid in left) if orphans.others.every else ""
         lines.append(f"`{typed} orphans --drain{named}` {again}lets them finish their jobs and end")
-    if claimed := [each for each in found.look.claimed if each.claim is not Claim.SERVING]:
-        pids = " ".join(str(each.process.pid) for each in claimed)
+    if claimed := [orphan for orphan in orphans.look.claimed if orphan.claim is not Claim.SERVING]:
+        pids = " ".join(str(orphan.process.pid) for orphan in claimed)
         lines.append(
             f"look whether what is claimed is yours; `{typed} orphans --drain {pids}` then ends it"
         )

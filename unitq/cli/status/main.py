@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unitq.cli.output import echo, echo_json, echo_lines, is_terminal
-from unitq.cli.scope import scope_options
+from unitq.cli.scope import json_option, scope_options
 from unitq.cli.status import text
 from unitq.cli.targets import targets
 from unitq.errors import Exit
@@ -28,7 +28,7 @@ Examples:
   unitq -a shop status sms
   unitq status --json | jq '.apps[].workers[] | {worker, serving, stale}'
   unitq status --watch
-  unitq status --queues -v      how much waits, and which job each instance has in hand
+  unitq status --queues -v      how much waits, and the in-flight job of each instance
   unitq status -q && echo all is well
   unitq status --check          for Nagios, Icinga, Checkmk and their like
 
@@ -40,7 +40,7 @@ that serves), 3 UNKNOWN.
 """
 )
 @scope_options
-@click.option("--json", "as_json", is_flag=True, help="A stable JSON object; see docs/json.md.")
+@json_option
 @click.option(
     "--watch", is_flag=True,
     help="Look again when something happens, and every 2 s, until Ctrl-C. A terminal is redrawn; "
@@ -49,7 +49,7 @@ that serves), 3 UNKNOWN.
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing: the exit code tells.")
 @click.option("--check", is_flag=True, help="One line in the form of the monitoring plug-ins.")
 @click.option("--queues", is_flag=True, help="Also how much waits in each worker's queues.")
-@click.option("-v", "--verbose", is_flag=True, help="Also the job that each instance has in hand.")
+@click.option("-v", "--verbose", is_flag=True, help="Also the in-flight job of each instance.")
 @targets
 def status(
     app: App,
@@ -105,14 +105,14 @@ def _print(statuses: StatusList, *, as_json: bool) -> None:
         screen.show(text.parts(statuses))
     else:
         echo_lines(text.lines(statuses))
-    for status in statuses.apps:
-        for note in status.queued.notes if status.queued else ():
-            echo(f"note: {status.app}: {note}", err=True)
+    for app in statuses.apps:
+        for note in app.queued.notes if app.queued else ():
+            echo(f"note: {app.app}: {note}", err=True)
 
 
 def _watch(looks: Iterator[StatusList], *, as_json: bool) -> int:
     code = Exit.OK
-    with _shown(as_json=as_json) as show:
+    with _show(as_json=as_json) as show:
         try:
             for statuses in looks:
                 code = statuses.exit_code
@@ -123,8 +123,8 @@ def _watch(looks: Iterator[StatusList], *, as_json: bool) -> int:
 
 
 @contextmanager
-def _shown(*, as_json: bool) -> Iterator[Callable[[StatusList], None]]:
-    """How each look is shown: in its place on a terminal, one below the other elsewhere."""
+def _show(*, as_json: bool) -> Iterator[Callable[[StatusList], None]]:
+    """Yields what prints a look: redrawn on a terminal, appended elsewhere."""
     if as_json or not is_terminal():
         first = True
 

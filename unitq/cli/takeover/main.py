@@ -29,8 +29,8 @@ Examples:
   unitq takeover /etc/supervisor/supervisord.conf --max-unavailable 25%    faster
 
 \b
-Ctrl-C finishes the workers in hand and stops (exit 10); the same command goes on from there.
-A second Ctrl-C leaves at once (exit 130); who was told to finish its job does so.
+Ctrl-C finishes the workers under way and stops (exit 10); the same command continues later.
+A second Ctrl-C leaves at once (exit 130); workers that drain still finish their jobs.
 Exit codes: docs/runbook.md.
 """
 )
@@ -73,8 +73,8 @@ def takeover(
     from unitq.cli.takeover.text import nothing_to_do, text
 
     as_json = isinstance(presenter, Json)
-    takeover = app.takeover(file, variables, programs, max_unavailable)
-    summary = takeover.plan(dry_run=dry_run)
+    operation = app.takeover(file, variables, programs, max_unavailable)
+    summary = operation.plan(dry_run=dry_run)
     planned = summary.planned
     if dry_run or planned.moved:
         return presenter.show(
@@ -86,7 +86,7 @@ def takeover(
         if not confirm("Go on?", err=as_json):
             echo("nothing was changed", err=as_json)
             return Exit.INTERRUPTED
-    done = takeover.run(presenter, timeout=timeout, fail_on_kill=fail_on_kill)
+    done = operation.run(presenter, timeout=timeout, fail_on_kill=fail_on_kill)
     if as_json:
         echo_json(done.to_json())
     return done.exit_code

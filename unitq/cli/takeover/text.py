@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def nothing_to_do(planned: TakeoverPlan) -> str:
-    """What is said where all was moved before."""
+    """The text for a takeover that is done already."""
     count = sum(len(move.pairs) for move in planned.moves)
     return (
         f"{planned.app.name}: nothing to do: unitq runs "
@@ -33,7 +33,7 @@ def text(planned: TakeoverPlan) -> list[str]:
     count = sum(not pair.moved for move in planned.moves for pair in move.pairs)
     where = f"(PID {daemon.pid}, {daemon.address})"
     widest = max(planned.width(move) for move in planned.moves)
-    pace = "one after the other" if widest == 1 else "program after program"
+    pace = "one at a time" if widest == 1 else "program after program"
     head = f"{plural(count, 'process')} of supervisord {where}, {pace}:"
     lines = [f"{planned.app.name}: {head}"]
     for move in planned.moves:
@@ -41,7 +41,7 @@ def text(planned: TakeoverPlan) -> list[str]:
         if move.autostart:
             copy = _copy(planned, move)
             lines.append(f"  autostart = false there; as it was, it stays in {copy}")
-        lines += [f"  {pair.process} -> {pair.instance}: {_one(planned, move, pair)}"
+        lines += [f"  {pair.process} -> {pair.instance}: {_outcome(planned, move, pair)}"
                   for pair in move.pairs]  # fmt: skip
         total, width = len(move.pairs), planned.width(move)
         at_once = "" if width == 1 else f"at most {width} at a time: "
@@ -50,32 +50,32 @@ def text(planned: TakeoverPlan) -> list[str]:
             f"never more than {plural(max(total, _both(move.pairs)), 'process')}"
         )
     lines += [f"{name} stays with Supervisor: {why}" for name, why in planned.staying]
-    return [part for line in lines for part in _wrapped(one_line(line))]
+    return [part for line in lines for part in _wrap(one_line(line))]
 
 
-def _wrapped(line: str) -> list[str]:
+def _wrap(line: str) -> list[str]:
     return textwrap.wrap(
         line, WIDTH, subsequent_indent="      ", break_long_words=False, break_on_hyphens=False
     )
 
 
-def _up(every: Iterable[Pair]) -> int:
-    return sum(pair.serving or pair.state in UP for pair in every)
+def _up(pairs: Iterable[Pair]) -> int:
+    return sum(pair.serving or pair.state in UP for pair in pairs)
 
 
-def _both(every: Iterable[Pair]) -> int:
-    return sum(pair.serving + (pair.state in UP) for pair in every)
+def _both(pairs: Iterable[Pair]) -> int:
+    return sum(pair.serving + (pair.state in UP) for pair in pairs)
 
 
-def _one(planned: TakeoverPlan, move: Move, pair: Pair) -> str:
+def _outcome(planned: TakeoverPlan, move: Move, pair: Pair) -> str:
     if pair.moved:
         return f"moved already; it is {pair.state} there"
     starts = "runs already" if pair.serving else "starts"
     if pair.state not in UP or not pair.pid:
         return f"it is {pair.state}; {pair.instance} {starts}"
-    found, told = way_of(planned, move, pair)
+    strategy, receivers = way_of(planned, move, pair)
     worker, settings = move.worker(pair), move.settings
-    pids = ", ".join(f"PID {pid}" for pid in told) or "nobody, as nothing runs below it"
+    pids = ", ".join(f"PID {pid}" for pid in receivers) or "nobody, as nothing runs below it"
     words = {
         Way.STOP: f"Supervisor stops PID {pair.pid}: {settings.stopsignal}, and SIGKILL after "
         f"{settings.stopwaitsecs} s",
@@ -83,7 +83,7 @@ def _one(planned: TakeoverPlan, move: Move, pair: Pair) -> str:
         "is done",
         Way.DRAIN: f"{worker.stop_signal} to {pids}; should Supervisor start another, that is "
         "ended before it can take a job",
-    }[found]
+    }[strategy]
     return f"{words}; then {pair.instance} {starts}"
 
 
