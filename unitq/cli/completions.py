@@ -1,7 +1,7 @@
-"""What a shell completes. Fast, never a traceback, and nothing that a shell could take for more.
+"""Completes words in a shell: fast, and without a traceback.
 
-Reads names only: no bus, no Redis, no program is started. A name goes into a shell's line, perhaps
-of root's: one with a character that a shell reads is left out, wherever it comes from.
+Reads names only: no bus, no Redis, no program. A name goes into a shell's command line, perhaps root's:
+one with a character that the shell would interpret is left out, whatever its source.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX = 1000  # names: nobody reads more
 
 
 def _names(of: Callable[[App, str], Iterable[str]]) -> Complete:
-    """Completes with these names; with none where anything goes wrong."""
+    """Returns a completer for these names; it completes nothing on an error."""
 
     @wraps(of)
     def complete(

@@ -143,7 +143,7 @@ Examples:
   unitq deploy --dry-run                  only show what would happen
 
 \b
-Ctrl-C finishes the instances under way and stops (exit 10); the same command continues later.
+Ctrl-C finishes the instances under way and stops (exit 10); the same command resumes.
 A second Ctrl-C detaches at once (exit 130); systemd finishes what was begun.
 Exit codes: docs/runbook.md.
 """,

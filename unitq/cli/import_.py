@@ -67,17 +67,15 @@ Examples:
     shell_complete=completions.files,
     help="Write there, and not to the standard output.",
 )
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
-@click.option(
-    "--check", "checking", is_flag=True, help="Compare with the unitq.toml that is there."
-)
-@click.option("--explain", is_flag=True, help="Say of every option what became of it.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@click.option("--check", "checking", is_flag=True, help="Compare with the existing unitq.toml.")
+@click.option("--explain", is_flag=True, help="Show the fate of every option.")
 @json_option
 @click.option(
     "--directory",
     metavar="DIR",
     shell_complete=completions.folders,
-    help="Where programs run that say nothing of it.",
+    help="Where programs run that name no directory.",
 )
 @click.option(
     "--env", "variables", multiple=True, metavar="NAME=VALUE", callback=pairs,
@@ -101,8 +99,8 @@ def import_(
 ) -> int:
     """Write a unitq.toml from a configuration of Supervisor, a systemd unit, or a Procfile.
 
-    Says what has to be decided; with --explain also of each option whether it means the same, is
-    said differently, or is not carried over. Without FILE it takes the one that supervisord would.
+    Lists the decisions that you must make; --explain also lists each option: same meaning, other
+    spelling, or not carried over. Without FILE it takes the one that supervisord would.
     Nothing is started or stopped.
     """
     if checking and output:

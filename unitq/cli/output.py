@@ -1,8 +1,8 @@
-"""All that unitq writes to its streams: the one place where text of others becomes printable.
+"""Prints all output of unitq; the only place that makes foreign text printable.
 
-It takes lines and makes the line feeds itself, so a value that has one cannot add a line that looks
-like ours. Every command prints with it; ruff refuses click.echo, print and sys.stdout elsewhere
-(banned-api in pyproject.toml). What is drawn with rich goes through cli/screen.py.
+It takes lines and adds the line feeds, so a value with a line feed cannot add a line that looks
+like unitq's. Every command prints with it; ruff refuses click.echo, print and sys.stdout elsewhere
+(banned-api in pyproject.toml). cli/screen.py draws with rich.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from unitq.errors import UnitqError
 
 
-STDOUT = 1  # for those who have to know whether anybody still reads there
+STDOUT = 1  # the descriptor, for callers that watch whether its reader has gone
 
 
 def echo(line: object = "", *, err: bool = False) -> None:
-    """Prints one line, whatever is in it."""
+    """Prints one line; a line feed in it is escaped."""
     click.echo(one_line(str(line)), err=err)
 
 
 def echo_lines(lines: Iterable[str], *, err: bool = False) -> None:
-    """Prints each on a line of its own, all at once."""
+    """Prints each on its own line, with one write."""
     if text := "".join(f"{one_line(line)}\n" for line in lines):
         click.echo(text, err=err, nl=False)
 

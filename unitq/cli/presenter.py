@@ -1,4 +1,4 @@
-"""How a command that starts or stops workers shows itself: as text, live on a terminal, as JSON."""
+"""Presenters of commands that start or stop workers: text, a live terminal, JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Value(Protocol):
-    """What the API returns and a command prints."""
+    """A result of the API that a command prints."""
 
     @property
     def exit_code(self) -> int:
@@ -45,7 +45,7 @@ class Screen(Notes):
     """Shows all of a command."""
 
     def show(self, value: Value, lines: Callable[[Any], Iterable[str]]) -> int:
-        """Prints a value; `lines` are its words. Returns its exit code."""
+        """Prints a value as `lines(value)`; returns its exit code."""
         echo_lines(lines(value))
         return value.exit_code
 
@@ -65,7 +65,7 @@ class Json(Screen):
 
 
 class Text(Screen):
-    """For people: lines, and on a terminal what is in flight below them."""
+    """Plain lines for people."""
 
     def say(self, line: str) -> None:
         """Prints it."""
@@ -87,7 +87,7 @@ class Text(Screen):
 
 
 class Live(Text):
-    """The same on a terminal, with who drains and for how long below the lines."""
+    """Lines on a terminal, and below them the draining workers and their times."""
 
     interval: float | None = 0.5
 
@@ -103,7 +103,7 @@ class Live(Text):
         try:
             yield
         finally:
-            # The terminal may have gone meanwhile; what is left to do must still be done.
+            # The terminal may have gone; the rest of the command must still run.
             with suppress(OSError):
                 self._picture.__exit__()
 
@@ -119,16 +119,16 @@ class Live(Text):
 
 
 def presenter(*, as_json: bool = False) -> Screen:
-    """The one that the command line asks for."""
+    """Returns JSON's, a live one on a terminal, or plain text."""
     if as_json:
         return Json()
     return Live() if is_terminal() else Text()
 
 
 def show(report: Report) -> None:
-    """Prints the end of a rollout, what went wrong on standard error.
+    """Prints the end of a rollout; errors go to standard error.
 
-    Where all is well that is one line. Otherwise it is the whole block: it can be pasted as it is.
+    A success is one line. A failure is the whole block, ready to paste.
     """
     lines = report_text.ending(report)
     if report.exit_code != Exit.OK:

@@ -1,4 +1,4 @@
-"""presets: the queue frameworks that unitq knows, and what each fact about them rests on."""
+"""presets: the queue frameworks that unitq knows, and the evidence for each fact."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is drawn on a terminal: tables in colour and pictures that change, as cli/output.py prints.
+"""Draws on a terminal: tables in colour, and pictures that change.
 
-The only place that uses rich. Nothing that is shown is read as rich's own marks, and each cell and
-each line is made printable before it is measured.
+The only place that uses rich. Its markup is off, and each cell and each line is made printable
+before it is measured.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def line(words: str = "", style: str = "") -> Text:
-    """One line, whatever is in it; wrapped where the terminal is narrower."""
+    """Returns one printable line; a narrower terminal wraps it."""
     return Text(one_line(words), style)
 
 
@@ -35,7 +35,7 @@ def table(
     caption: str = "",
     wrapped: Sequence[str] = (),
 ) -> Table:
-    """Rows under a header; `styles`: one for each row; `wrapped`: columns that may be broken."""
+    """Returns a table; `styles` has one style per row, `wrapped` the columns that may wrap."""
     shown = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
     shown.title = line(title) if title else None
     shown.caption = line(caption) if caption else None
@@ -52,15 +52,15 @@ def show(parts: Sequence[RenderableType]) -> None:
 
 
 def width() -> int:
-    """How many characters the terminal has in a line."""
+    """Returns the columns of the terminal."""
     return _console().width
 
 
 class Picture:
-    """What stays in its place and changes. A context manager."""
+    """A picture that is redrawn in place. A context manager."""
 
     def __init__(self, *, transient: bool = False) -> None:
-        """`transient`: nothing of it is left at the end. Else what is too high is cut off."""
+        """`transient`: erased at the end. Otherwise a picture that is too high is cropped."""
         from rich.live import Live  # `status` has no need of it
 
         overflow: Any = "ellipsis" if transient else "crop"
@@ -76,7 +76,7 @@ class Picture:
         self._live.stop()
 
     def draw(self, *parts: RenderableType) -> None:
-        """Takes the place of what was there."""
+        """Replaces the picture."""
         self._live.update(Group(*parts), refresh=True)
 
     def print(self, words: str, style: str = "") -> None:

@@ -29,7 +29,7 @@ Examples:
 """
 )
 @scope_options
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option(
     "--preset",
     "name",

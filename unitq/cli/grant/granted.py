@@ -1,4 +1,4 @@
-"""What the units of `unitq grant` run, as root: a verb for an app and the account that asked.
+"""Runs a verb of `unitq grant` as root, for an app and the account that asked.
 
 `python -I -m unitq.cli.grant.granted deploy shop:alice`; units/granted@.service.j2 starts it.
 """
@@ -18,12 +18,12 @@ from unitq.revisions import state
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# What says what is done, and for whom, in a login of root's. Here only the unit's name does.
+# In a root login these name the account and the files. Here only the unit's name may.
 _LOGIN = ("UNITQ_CONFIG", "SUDO_USER", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Runs what the unit stands for, and exits as it does."""
+    """Runs the verb of the unit; exits with its code."""
     try:
         verb, instance = arguments
         app, account = model.instance(instance)
@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> None:
     for name in _LOGIN:
         os.environ.pop(name, None)
     state.act_for(account)
-    # What is installed needs no file; -c would only take another's place.
+    # Only deploy reads a file; the others act on what is installed.
     config = ["-c", str(checks.config(app))] if verb == "deploy" else []
     sys.argv = ["unitq", "-a", app, *words]
     invocation = os.environ.get("INVOCATION_ID", "by-hand")
@@ -51,7 +51,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _group(app: str, account: str) -> int:
-    """The group by which the account may do this, now. Raises NotPermittedError."""
+    """Returns the gid of the group that has the grant. Raises NotPermittedError."""
     if os.geteuid() != 0:
         raise NotPermittedError("only root may run what is granted")
     for grant in member.covering(store.grants(), account):

@@ -1,4 +1,4 @@
-"""Commands that a member of a granted group may type: they start a unit of root's and follow it."""
+"""Commands for members of a granted group: they start a root unit and follow it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-# They are about the waiting, which is the member's own, or say which app.
+# These concern the member's own waiting, or name the app.
 _OWN = frozenset({"timeout", "detach", "app", "user", "debug", "config"})
 
 
 def by_grant(verb: str) -> Callable[[F], F]:
-    """A command that goes by a grant, where another account than root has one that covers it."""
+    """Runs the command through a grant if the account is not root and has one for it."""
 
     def decorate(function: F) -> F:
         def wrapper(app: App, *arguments: Any, **values: Any) -> Any:
@@ -45,7 +45,7 @@ def by_grant(verb: str) -> Callable[[F], F]:
 
 
 def _refuse_arguments(app: App, name: str) -> None:
-    """Raises ConfigError where something was typed that a unit of root's does not get."""
+    """Raises ConfigError for an argument that the root unit does not receive."""
     context = click.get_current_context()
     typed = [
         parameter.opts[-1] if isinstance(parameter, click.Option) else parameter.human_readable_name
@@ -113,5 +113,5 @@ def _code(run: Run, app: str, ended: Ended) -> int:
 
 
 def _show(line: Line) -> None:
-    with suppress(OSError):  # nobody reads it any more: how it ends is still to be told
+    with suppress(OSError):  # its reader has gone; the exit code still counts
         echo(line.text, err=line.error)

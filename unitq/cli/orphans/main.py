@@ -1,4 +1,4 @@
-"""orphans: processes that work for the app and are in none of its units."""
+"""orphans: processes that work for the app outside its units."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PID_MAX = 1 << 22  # of Linux on 64 bits (proc(5))
 @click.command(
     epilog="""\b
 Examples:
-  unitq orphans                     who works for the app outside its units
+  unitq orphans                     processes that work for the app outside its units
   unitq orphans --drain             let them finish their jobs and end; ask before SIGKILL
   unitq orphans --drain 4711 4712   only these two
   unitq orphans --drain --yes       all, and kill after stop_timeout without asking
@@ -47,19 +47,19 @@ PIDs they are about these alone.
 def orphans(app: App, pids: tuple[int, ...], as_json: bool, drain: bool, yes: bool) -> int:
     """Show processes that work for the app and are in none of its units.
 
-    What Supervisor, a shell or a login has left behind takes jobs with the code that it was started
-    with, and no deploy reaches it. It is known by several marks together: its program and
-    interpreter, its directory, its environment, its title, its registration in Redis. An editor, a
-    shell in the directory or another app's worker is none.
+    A process that Supervisor, a shell or a login left behind takes jobs with the code that it was
+    started with, and no deploy reaches it. Several marks together identify it: program and
+    interpreter, directory, environment, title, registration in Redis. An editor, a shell in the
+    directory or another app's worker is not an orphan.
 
     --drain sends each the stop signal of its worker (never to a shell around it), waits up to
     stop_timeout, and asks before it kills; without a terminal it kills only with --yes.
 
-    With PIDs only those are shown and drained. One that is no orphan is refused, and then none is
-    touched.
+    With PIDs only those are shown and drained. If one is not an orphan, the command refuses and
+    touches none.
 
-    What only another account's word gives away, as a record in Redis does of a process that is not
-    the workers' account's, is shown as claimed, and drained only if its PID is named.
+    A process whose only mark is another account's word (a record in Redis, say, for a process of an
+    account that no worker runs as) is shown as claimed, and drained only if its PID is named.
     """
     if yes and not drain:
         raise ConfigError("--yes answers what --drain asks", hint="add --drain")

@@ -33,7 +33,7 @@ Examples:
   unitq status --check          for Nagios, Icinga, Checkmk and their like
 
 \b
-Exit codes: 0 everything that should run does; 3 something does not, or nothing tells its code; 15
+Exit codes: 0 everything that should run does; 3 something does not, or its code is unknown; 15
 a process runs old code, or a commit that is not deployed; 4 no such app, worker or instance. With
 --check those of the monitoring plug-ins: 0 OK, 1 WARNING, 2 CRITICAL (a worker has no instance
 that serves), 3 UNKNOWN.
@@ -43,8 +43,8 @@ that serves), 3 UNKNOWN.
 @json_option
 @click.option(
     "--watch", is_flag=True,
-    help="Look again when something happens, and every 2 s, until Ctrl-C. A terminal is redrawn; "
-    "into a pipe or a file each look is printed, with --json one document a line.",
+    help="Look again at each change, and every 2 s, until Ctrl-C. A terminal is redrawn; a pipe or "
+    "a file gets each look, with --json one document a line.",
 )  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing: the exit code tells.")
 @click.option("--check", is_flag=True, help="One line in the form of the monitoring plug-ins.")
@@ -63,17 +63,16 @@ def status(
 ) -> int:
     """Show what runs, and whether it runs the wanted code.
 
-    Read from systemd and from the processes themselves, not from records; no configuration file
-    is needed. FRESH says whether every process of an instance was started from the revision that
-    is wanted now, REVISION from which its main process was: "5 (= 3)" where that was 3 and 5 has
-    gone back to it, as a rollback does. "MOVED": HEAD of its checkout had moved since the deploy
-    when it was started, so it runs another commit. "in place": a directory whose files change
-    without a version, so nothing is to be compared. "?": nothing tells; as another user than root,
-    processes of others cannot be read. Where the terminal is too narrow, MEMORY, PROCESSES and
-    RESTARTS are left out first.
+    Reads systemd and the processes themselves, not records; needs no configuration file. FRESH:
+    whether every process of an instance was started from the wanted revision. REVISION: the one
+    that its main process was started from; "5 (= 3)" where that was 3 and 5 rolled back to it.
+    "MOVED": HEAD of its checkout had moved between the deploy and its start, so it runs another
+    commit. "in place": a directory whose files change without a version, so there is nothing to
+    compare. "?": unknown; without root, processes of other users cannot be read. On a narrow
+    terminal MEMORY, PROCESSES and RESTARTS are left out first.
 
-    --queues and -v ask Redis, for a second at most; where it is they take from the configuration
-    file. Redis has no say in the exit code.
+    --queues and -v ask Redis, for a second at most; the configuration file says where it is. Redis
+    does not affect the exit code.
     """
     if sum((quiet, check, as_json or watch or queues or verbose)) > 1:
         raise click.UsageError(

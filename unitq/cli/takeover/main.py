@@ -29,7 +29,7 @@ Examples:
   unitq takeover /etc/supervisor/supervisord.conf --max-unavailable 25%    faster
 
 \b
-Ctrl-C finishes the workers under way and stops (exit 10); the same command continues later.
+Ctrl-C finishes the workers under way and stops (exit 10); the same command resumes.
 A second Ctrl-C leaves at once (exit 130); workers that drain still finish their jobs.
 Exit codes: docs/runbook.md.
 """
@@ -66,7 +66,7 @@ def takeover(
 
     Needs the unitq.toml that `unitq import` has written. Each worker finishes its job under
     Supervisor and ends, its unit starts and becomes healthy, then the next one follows; as many at
-    a time as `max_unavailable` allows, which is 1 if nobody says more. Never are there more of a
+    a time as `max_unavailable` allows, which is 1 unless set. There are never more of a
     program than before. In Supervisor's files autostart becomes false, and the files as they were
     stay beside as NAME.before-unitq. Without FILE it takes the one that supervisord would.
     """
