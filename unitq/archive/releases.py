@@ -48,9 +48,9 @@ class ReleaseList:
 
 
 def releases(scope: Scope, *, in_use: bool) -> ReleaseList:
-    """Lists the releases of all kept revisions, or with `in_use` only those that something needs now.
+    """Lists the releases of all kept revisions; with `in_use` those that something needs now.
 
-    Raises NoMatchError where no such app is installed, NotPermittedError if a process cannot be read.
+    Raises NoMatchError where no such app is installed, NotPermittedError if processes are hidden.
     """
     archive = open_archive(scope)
     kept: dict[str, list[str]] = {}
