@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from unitq.queues.queue_list import QueueList
     from unitq.rollout.plan_summary import PlanSummary as Plan
     from unitq.rollout.presenter import Presenter
-    from unitq.rollout.report import Report
+    from unitq.rollout.reports.report import Report
     from unitq.status.app_status import Status
 
 __version__ = "0.1.0.dev0"
@@ -45,7 +45,7 @@ _PUBLIC = {
     "Orphan": "unitq.orphans.evidence", "OrphanList": "unitq.orphans.orphan_list",
     "Plan": "unitq.rollout.plan_summary:PlanSummary", "PreflightError": "unitq.errors",
     "Presenter": "unitq.rollout.presenter", "QueueList": "unitq.queues.queue_list",
-    "Report": "unitq.rollout.report", "Status": "unitq.status.app_status",
+    "Report": "unitq.rollout.reports.report", "Status": "unitq.status.app_status",
     "SystemdError": "unitq.errors", "UnitqError": "unitq.errors",
 }  # fmt: skip
 

@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from unitq.queues.queue_list import QueueList
     from unitq.revisions.model import Revision
     from unitq.revisions.state import Holder
-    from unitq.rollout.check import CheckResult
+    from unitq.rollout.checks.check import CheckResult
     from unitq.rollout.control import Status as RolloutStatus
     from unitq.rollout.operation import Operation
     from unitq.rollout.plan_summary import PlanSummary
     from unitq.rollout.prepare import Request
     from unitq.rollout.presenter import Presenter
     from unitq.rollout.recycle import RecycleList
-    from unitq.rollout.report import Report
+    from unitq.rollout.reports.report import Report
     from unitq.rollout.workers import Removal
     from unitq.status.app_status import Status, StatusList
     from unitq.status.logs import Logs
@@ -286,7 +286,7 @@ class App:
 
     def check(self, *, redis: bool = False) -> CheckResult:
         """Looks for mistakes in unitq.toml and on this machine; changes nothing."""
-        from unitq.rollout.check import check
+        from unitq.rollout.checks.check import check
 
         return check(self.scope, ask_redis=redis)
 

@@ -10,7 +10,7 @@ from unitq.model import layout
 from unitq.model.names import InstanceName
 from unitq.presets import store
 from unitq.revisions.model import Origin, Revision, successor
-from unitq.rollout.report import Report, ReportedInstance
+from unitq.rollout.reports.report import Report, ReportedInstance
 from unitq.units.render import TEMPLATES, Code, Rendered, render
 
 if TYPE_CHECKING:

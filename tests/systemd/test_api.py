@@ -60,6 +60,23 @@ def test_what_the_page_prints_runs(site: Site) -> None:
     assert run(site, blocks["health"]) == [503, {"sms": 0}]
 
 
+def test_a_thread_may_restart(site: Site) -> None:
+    site.config(workers={"sms": {"command": site.odd("steady"), "instances": 2}})
+    site.deploy()
+    before = set(site.pids("sms").values())
+    code = """
+from threading import Thread
+from unitq import Manager
+app, results = Manager().app("shop"), []
+thread = Thread(target=lambda: results.append(app.restart().result))
+thread.start()
+thread.join()
+print(json.dumps(results))
+"""
+    assert run(site, code, "restart") == ["ok"]
+    assert not before & set(site.pids("sms").values())
+
+
 def test_values_are_what_the_commands_print(site: Site) -> None:
     site.config(workers={"sms": {"command": site.odd("steady"), "instances": 2}})
     site.deploy()

@@ -11,8 +11,8 @@ from unitq.errors import Exit
 from unitq.revisions import history as core
 from unitq.revisions import store
 from unitq.revisions.in_place import commit_of, overwritten_workers, updated_in_place
-from unitq.rollout.archive import observe_instances, open_archive
-from unitq.rollout.report import Report
+from unitq.rollout.app_archive import observe_instances, open_archive
+from unitq.rollout.reports.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from unitq.context import Scope
     from unitq.instances.observe import Instance
     from unitq.revisions.model import Revision, WorkerRevision
-    from unitq.rollout.archive import AppArchive
+    from unitq.rollout.app_archive import AppArchive
     from unitq.units.text import FileChange
 
 

@@ -18,7 +18,7 @@ from unitq.revisions.release_folder import (
     surplus,
 )
 from unitq.rollout import ledger_store
-from unitq.rollout.archive import AppArchive, open_archive
+from unitq.rollout.app_archive import AppArchive, open_archive
 from unitq.rollout.releases_in_use import uses_of
 
 if TYPE_CHECKING:

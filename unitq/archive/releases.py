@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from unitq.rollout.archive import open_archive
+from unitq.rollout.app_archive import open_archive
 from unitq.rollout.releases_in_use import uses_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from unitq.context import Scope
-    from unitq.rollout.archive import AppArchive
+    from unitq.rollout.app_archive import AppArchive
     from unitq.rollout.releases_in_use import Uses
 
 
@@ -37,22 +37,20 @@ class ReleaseList:
         )
 
     def _release(self, release: str) -> dict[str, Any]:
-        uses = self.uses
-        return {
-            "release": release,
-            "revisions": self.kept.get(release, []),
-            "pids": sorted(uses.pids.get(release, ())) if uses else None,
-            "pinned": [str(name) for name in sorted(uses.pinned.get(release, ()))]
-            if uses
-            else None,
-            "orphans": sorted(uses.orphans.get(release, ())) if uses else None,
+        document: dict[str, Any] = {"release": release, "revisions": self.kept.get(release, [])}
+        if self.uses is None:
+            return document | dict.fromkeys(("pids", "pinned", "orphans"))
+        return document | {
+            "pids": sorted(self.uses.pids.get(release, ())),
+            "pinned": [str(name) for name in sorted(self.uses.pinned.get(release, ()))],
+            "orphans": sorted(self.uses.orphans.get(release, ())),
         }
 
 
 def releases(scope: Scope, *, in_use: bool) -> ReleaseList:
-    """Returns those that are kept; `in_use`: only those that something needs now.
+    """Lists the releases of all kept revisions; with `in_use` those that something needs now.
 
-    Raises NotPermittedError or UnitqError where that cannot be told for sure.
+    Raises NoMatchError where no such app is installed, NotPermittedError if processes are hidden.
     """
     archive = open_archive(scope)
     kept: dict[str, list[str]] = {}

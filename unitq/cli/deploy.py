@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from unitq.api import App, Deploy
     from unitq.cli.presenter import Screen
     from unitq.model.settings import Share
-    from unitq.rollout.check import CheckResult
+    from unitq.rollout.checks.check import CheckResult
 
 
 @click.command(

@@ -11,7 +11,7 @@ from unitq.cli import completions
 from unitq.cli.output import echo, echo_json, echo_lines
 from unitq.cli.scope import json_option, scope_options
 from unitq.errors import Exit
-from unitq.rollout import report_text
+from unitq.rollout.reports import report_text
 from unitq.text import duration, number, plural, table
 
 if TYPE_CHECKING:

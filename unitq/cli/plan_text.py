@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import isinf
 from typing import TYPE_CHECKING
 
-from unitq.rollout import report_text
 from unitq.rollout.plan import Change
+from unitq.rollout.reports import report_text
 from unitq.text import duration, number, plural
 
 if TYPE_CHECKING:

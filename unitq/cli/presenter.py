@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from unitq.cli.output import echo, echo_json, echo_lines, is_terminal
 from unitq.errors import Exit
-from unitq.rollout import report_text
 from unitq.rollout.presenter import Presenter
+from unitq.rollout.reports import report_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from unitq.rollout.report import Report
+    from unitq.rollout.reports.report import Report
 
 
 class Value(Protocol):

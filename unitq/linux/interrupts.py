@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import contextmanager, suppress
+import threading
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,20 +55,32 @@ class Interrupts:
 
     @contextmanager
     def caught(self) -> Iterator[Interrupts]:
-        """Catches them in this block; a terminal that goes away does not stop a rollout."""
+        """Catches them in this block; a terminal that goes away does not stop a rollout.
+
+        Python runs handlers in the main thread only (signal(3py)): in another one none is caught,
+        and what they do is up to the program.
+        """
         self.wake, written = os.pipe()
         for descriptor in (self.wake, written):
             os.set_blocking(descriptor, False)
+        main = threading.current_thread() is threading.main_thread()
+        try:
+            with self._handled(written) if main else nullcontext():
+                yield self
+        finally:
+            os.close(self.wake)
+            os.close(written)
+
+    @contextmanager
+    def _handled(self, written: int) -> Iterator[None]:
         wakeup = signal.set_wakeup_fd(written, warn_on_full_buffer=False)
         before = {number: signal.getsignal(number) for number in (*_COUNTED, signal.SIGHUP)}
         for number in _COUNTED:
             signal.signal(number, self._note)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
-            yield self
+            yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(wakeup)
-            os.close(self.wake)
-            os.close(written)

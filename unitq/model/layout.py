@@ -5,7 +5,7 @@
     STATE/revisions/42-3fa9c1/sms/env           the worker's environment (0600)
     STATE/revisions/42-3fa9c1/sms/release       symlink to the code
     STATE/revisions/42-3fa9c1/sms/stdin         empty; see units/worker@.service.j2
-    STATE/key                                   seals secrets, see rollout/credentials.py (0600)
+    STATE/key                                   seals secrets (rollout/checks/credentials.py; 0600)
     STATE/current -> revisions/42-3fa9c1        what is wanted
     STATE/rollouts/17/ledger.jsonl              what a rollout was about to do (rollout/ledger.py)
     STATE/rollouts/17/progress.log              the lines that it shows, for who looks on

@@ -1,3 +1,3 @@
-"""What unitq knows of each queue framework: read from TOML, checked, recognised."""
+"""Reads what unitq knows of each queue framework: the facts are presets/NAME.toml at the top."""
 
 NONE = "none"  # the preset that says: no framework, all as without one

@@ -11,7 +11,7 @@ from unitq.linux.interrupts import PAUSE
 from unitq.revisions import state
 from unitq.rollout import ledger_store
 from unitq.rollout.blocking_rollout import ways_out
-from unitq.rollout.observed_report import result
+from unitq.rollout.reports.observed_report import result
 from unitq.rollout.resume import latest
 
 if TYPE_CHECKING:

@@ -10,16 +10,16 @@ from unitq.model import names
 from unitq.revisions import state
 from unitq.rollout import blocking_rollout, detach, hooks
 from unitq.rollout.deployment import Deployment
-from unitq.rollout.observed_report import replaces
 from unitq.rollout.plan_summary import if_it_fails
 from unitq.rollout.prepare import prepare
+from unitq.rollout.reports.observed_report import replaces
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from unitq.rollout.operation import Operation
     from unitq.rollout.prepare import Request
-    from unitq.rollout.report import Report
+    from unitq.rollout.reports.report import Report
 
 
 def deploy(operation: Operation, request: Request) -> Report:

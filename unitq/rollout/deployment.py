@@ -18,15 +18,16 @@ from unitq.linux import files
 from unitq.model.settings import OnFailure, Share
 from unitq.revisions import in_place, state, store
 from unitq.revisions.model import Origin, Revision
-from unitq.rollout import install, ledger_store, reports
+from unitq.rollout import install, ledger_store
 from unitq.rollout.advisory import Advisory, end_in_words, in_words
 from unitq.rollout.engine.instance import IN_FLIGHT
 from unitq.rollout.engine.rollout import begin
 from unitq.rollout.executor import forget, is_unreachable
 from unitq.rollout.ledger import story
-from unitq.rollout.observed_report import NO_TARGET
-from unitq.rollout.outcome import Outcome, RollbackOutcome
 from unitq.rollout.plan import Change, Plan
+from unitq.rollout.reports import stored_reports as reports
+from unitq.rollout.reports.observed_report import NO_TARGET
+from unitq.rollout.reports.outcome import Outcome, RollbackOutcome
 from unitq.rollout.rollback_target import restore_commands
 from unitq.text import unitq
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from unitq.model.settings import RolloutSettings
     from unitq.rollout.ledger_store import Ledger
     from unitq.rollout.operation import Operation
-    from unitq.rollout.report import Report
+    from unitq.rollout.reports.report import Report
     from unitq.units.render import Rendered
 
 

@@ -19,7 +19,6 @@ from unitq.linux import proc
 from unitq.linux.interrupts import Interrupts
 from unitq.model import names
 from unitq.revisions import state as state_files
-from unitq.rollout import out_of_memory
 from unitq.rollout.advisory import Advisory, end_in_words
 from unitq.rollout.engine.groups import Trait
 from unitq.rollout.engine.instance import Action, ActionKind, Phase
@@ -27,7 +26,8 @@ from unitq.rollout.engine.schedule import deadline, next_actions
 from unitq.rollout.in_flight import Draining
 from unitq.rollout.ledger_store import LedgerError
 from unitq.rollout.orders import Orders
-from unitq.rollout.outcome import Outcome
+from unitq.rollout.reports import out_of_memory
+from unitq.rollout.reports.outcome import Outcome
 from unitq.rollout.tracker import StateTracker
 from unitq.systemd import journal
 from unitq.systemd.errors import BusLostError

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from unitq.rollout.hook_process import HookResult
     from unitq.rollout.plan import Plan
     from unitq.rollout.presenter import Presenter
-    from unitq.rollout.report import Report
+    from unitq.rollout.reports.report import Report
 
 _LINES = 20  # of its output that are shown
 

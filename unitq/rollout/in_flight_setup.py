@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from unitq.revisions.model import Revision
     from unitq.rollout.advisory import Advisory
     from unitq.rollout.in_flight import Consumes, InFlightTracker, Presence, Snapshot
-    from unitq.rollout.outcome import Outcome
+    from unitq.rollout.reports.outcome import Outcome
 
 
 class Queues(NamedTuple):

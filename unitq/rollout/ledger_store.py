@@ -20,7 +20,7 @@ from unitq.printable import one_line
 from unitq.revisions import state
 from unitq.revisions.model import plain
 from unitq.rollout.ledger import Record, Story, line, records, story
-from unitq.rollout.report import Report
+from unitq.rollout.reports.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

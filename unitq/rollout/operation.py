@@ -14,16 +14,17 @@ from unitq.linux import proc
 from unitq.linux.interrupts import Interrupts
 from unitq.model import names
 from unitq.revisions import state
-from unitq.rollout import ledger_store, report_text
+from unitq.rollout import ledger_store
 from unitq.rollout.advisory import Advisory
 from unitq.rollout.current_state import as_running
 from unitq.rollout.engine.rollout import begin
 from unitq.rollout.executor import Executor, Quiet
 from unitq.rollout.in_flight_setup import Queues, requeue_jobs, trackers
 from unitq.rollout.ledger_store import LedgerError
-from unitq.rollout.observed_report import Run, report_of, reported
 from unitq.rollout.plan import Change
 from unitq.rollout.plan import plan as make_plan
+from unitq.rollout.reports import report_text
+from unitq.rollout.reports.observed_report import Run, report_of, reported
 from unitq.systemd import journal_write
 from unitq.text import number, plural, unitq
 from unitq.units import unit_files
@@ -43,10 +44,10 @@ if TYPE_CHECKING:
     from unitq.rollout.engine.rollout import Rollout
     from unitq.rollout.executor import Progress, Stop
     from unitq.rollout.ledger_store import Ledger
-    from unitq.rollout.outcome import Outcome, RollbackOutcome
     from unitq.rollout.plan import Plan, PlannedChange
     from unitq.rollout.presenter import Presenter
-    from unitq.rollout.report import Command, Report
+    from unitq.rollout.reports.outcome import Outcome, RollbackOutcome
+    from unitq.rollout.reports.report import Command, Report
     from unitq.systemd.manager import Systemd
 
 

@@ -10,13 +10,13 @@ from unitq.errors import Exit
 from unitq.model.settings import OnFailure, Share
 from unitq.revisions import in_place
 from unitq.rollout.forecast import forecast
-from unitq.rollout.observed_report import replaces, stop_timeouts
+from unitq.rollout.reports.observed_report import replaces, stop_timeouts
 
 if TYPE_CHECKING:
     from unitq.rollout.forecast import Forecast
     from unitq.rollout.plan import PlannedChange
     from unitq.rollout.prepare import Prepared
-    from unitq.rollout.report import StopTimeout
+    from unitq.rollout.reports.report import StopTimeout
     from unitq.units.text import FileChange
 
 

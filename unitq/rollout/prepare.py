@@ -12,7 +12,7 @@ from unitq.errors import NotPermittedError, PreflightError
 from unitq.model.finding import Level
 from unitq.revisions import code, state
 from unitq.revisions.model import Origin, successor
-from unitq.rollout.check import findings_of
+from unitq.rollout.checks.check import findings_of
 from unitq.rollout.rollback_target import restore_commands, rollback_target
 from unitq.rollout.wanted_units import read_inputs, render_sealed
 from unitq.text import unitq

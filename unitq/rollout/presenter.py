@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from unitq.rollout.executor import Progress
     from unitq.rollout.in_flight import InFlightTracker
-    from unitq.rollout.report import Report
+    from unitq.rollout.reports.report import Report
 
 
 class Presenter:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from unitq.model.names import InstanceName
     from unitq.revisions.model import Revision, WorkerRevision
     from unitq.rollout.operation import Operation
-    from unitq.rollout.report import Report
+    from unitq.rollout.reports.report import Report
 
 
 class RecycleList(NamedTuple):

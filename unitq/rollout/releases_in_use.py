@@ -14,7 +14,7 @@ from unitq.linux.links import moving_link
 from unitq.model import names
 from unitq.revisions import state, store
 from unitq.revisions.around import command_paths
-from unitq.rollout.archive import AppArchive, observe_instances
+from unitq.rollout.app_archive import AppArchive, observe_instances
 from unitq.units.text import read_unit
 
 if TYPE_CHECKING:

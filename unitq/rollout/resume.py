@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from unitq.revisions.model import Revision
     from unitq.rollout.ledger import Story
     from unitq.rollout.operation import Operation
-    from unitq.rollout.report import Report
+    from unitq.rollout.reports.report import Report
 
 
 def latest(scope: Scope) -> Story:

@@ -10,7 +10,7 @@ from unitq.revisions import checkout, code, history, in_place, state, store
 from unitq.revisions.model import Origin
 from unitq.rollout import ledger_store
 from unitq.rollout.deployment import Deployment
-from unitq.rollout.observed_report import replaces
+from unitq.rollout.reports.observed_report import replaces
 from unitq.rollout.rollback_target import deploy_command, of_rollback, rollback_target
 from unitq.text import unitq
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from unitq.model.settings import Share
     from unitq.revisions.model import Revision
     from unitq.rollout.operation import Operation
-    from unitq.rollout.report import Report
+    from unitq.rollout.reports.report import Report
 
 
 def rollback(

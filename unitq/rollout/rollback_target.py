@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from unitq.model.settings import OnFailure, Share
 from unitq.revisions import checkout, history, in_place, store
-from unitq.rollout import reports
+from unitq.rollout.reports import stored_reports as reports
 
 if TYPE_CHECKING:
     from unitq.context import Scope

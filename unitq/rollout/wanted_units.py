@@ -12,8 +12,8 @@ from unitq.linux import files, folder, programs
 from unitq.model import names
 from unitq.model.finding import Finding, Level
 from unitq.revisions import code
-from unitq.rollout import credentials
-from unitq.rollout.shutdown_order import shutdown_order
+from unitq.rollout.checks import credentials
+from unitq.rollout.checks.shutdown_order import shutdown_order
 from unitq.units import ordering, templates, unit_files
 from unitq.units.local_services import Surroundings
 from unitq.units.render import Code, Rendered, render
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from unitq.context import Scope
     from unitq.model.app import App
     from unitq.revisions.model import Revision
-    from unitq.rollout.credentials import Secrets
-    from unitq.rollout.shutdown_order import ShutdownOrder
+    from unitq.rollout.checks.credentials import Secrets
+    from unitq.rollout.checks.shutdown_order import ShutdownOrder
     from unitq.units.render import UnitText
 
 

@@ -14,7 +14,8 @@ from unitq.model import names
 from unitq.model.app import INSTANCES_MAX
 from unitq.revisions import state
 from unitq.revisions.model import Origin
-from unitq.rollout import blocking_rollout, install, startable
+from unitq.rollout import blocking_rollout, install
+from unitq.rollout.checks import startable
 from unitq.rollout.current_state import as_running
 from unitq.rollout.deployment import Deployment
 from unitq.rollout.executor import forget
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from unitq.revisions.model import Revision
     from unitq.rollout.operation import Operation
     from unitq.rollout.plan import Running
-    from unitq.rollout.report import Report
+    from unitq.rollout.reports.report import Report
     from unitq.systemd.manager import Systemd
 
     Choose = Callable[[InstanceName, observe.Instance], PlannedChange]

@@ -83,7 +83,7 @@ class Status:
     @property
     def last_result(self) -> str:
         """How the last rollout ended, in words; empty: well."""
-        from unitq.rollout.observed_report import result
+        from unitq.rollout.reports.observed_report import result
 
         return result(self.last.code) if self.last else ""
 

@@ -1,1 +1,1 @@
-"""What a unit contains: rendering, reading back, files in systemd's folder."""
+"""Renders units and reads them back: the texts are units/*.j2 at the top of the checkout."""

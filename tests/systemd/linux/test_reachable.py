@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from unitq.model.finding import Level
-from unitq.rollout.reachable import Start, findings
+from unitq.rollout.checks.reachable import Start, findings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

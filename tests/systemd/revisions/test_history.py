@@ -368,7 +368,7 @@ def test_somebody_without_rights_gets_what_is_sure(system_site: Site) -> None:
         assert done.code == 5, done
         # No list that somebody could take for the whole one.
         assert (list(done.json) == ["format", "error"]) if options else not done.stdout
-        assert "may not be read" in done.stderr
+        assert "cannot read process" in done.stderr
 
 
 def test_an_app_that_is_not_installed_is_a_no_match(scope: Scope) -> None:

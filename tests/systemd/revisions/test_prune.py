@@ -173,7 +173,7 @@ def test_what_nothing_tells_has_nothing_deleted(system_site: Site) -> None:
     site.switch(2)
     refused = site.unitq("releases", "--in-use")
     assert (refused.code, refused.stdout) == (1, ""), refused
-    assert f"by way of {site.home}/current, which was moved since" in refused.stderr
+    assert f"through {site.home}/current, which was moved since" in refused.stderr
     assert site.unitq("releases", "--prune", str(site.home / "releases")).code != 0
     assert {"1", "2"} <= there(site)
     site.unitq("restart")

@@ -22,7 +22,7 @@ from tests.harness.build import PRESETS, USER, rendered
 from tests.harness.import_corpus import CASES, imported
 from tests.systemd.conftest import wait_until
 from unitq.config.parse import parse
-from unitq.rollout.preflight import verify
+from unitq.rollout.checks.preflight import verify
 from unitq.supervisor.importer import report as import_report
 from unitq.supervisor.importer.draft import uncomment
 

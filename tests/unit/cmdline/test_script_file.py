@@ -13,7 +13,7 @@ import pytest
 from tests.harness.build import HEAD, app
 from unitq.cmdline.script_file import script_file
 from unitq.model.finding import Level
-from unitq.rollout import preflight
+from unitq.rollout.checks import preflight
 from unitq.units.render import Code
 
 if TYPE_CHECKING:

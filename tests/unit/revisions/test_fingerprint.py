@@ -10,7 +10,7 @@ import pytest
 
 from tests.harness.build import ORIGIN, SYSTEM, TEXTS, app
 from unitq.revisions.model import dump, load, successor
-from unitq.rollout.credentials import earlier_seals, sealing
+from unitq.rollout.checks.credentials import earlier_seals, sealing
 from unitq.units.render import Code, render
 
 if TYPE_CHECKING:

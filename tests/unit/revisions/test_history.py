@@ -31,7 +31,7 @@ from unitq.revisions.history import (
     last_stable,
 )
 from unitq.revisions.model import Revision, WorkerRevision, dump
-from unitq.rollout import reports
+from unitq.rollout.reports import stored_reports as reports
 from unitq.systemd.envfile import assignments, environment_file
 
 if TYPE_CHECKING:

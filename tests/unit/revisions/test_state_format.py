@@ -17,8 +17,8 @@ from unitq.errors import UnitqError
 from unitq.model.layout import AppLayout
 from unitq.revisions import store as revisions
 from unitq.revisions.model import dump, load
-from unitq.rollout import reports as rollout_reports
 from unitq.rollout.ledger import Record, line, records, story
+from unitq.rollout.reports import stored_reports as rollout_reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -17,7 +17,8 @@ import pytest
 from unitq.model.app import Hook, Hooks
 from unitq.model.finding import Level
 from unitq.model.settings import Duration
-from unitq.rollout import hook_process, preflight
+from unitq.rollout import hook_process
+from unitq.rollout.checks import preflight
 from unitq.rollout.hook_process import TAIL, HookError, HookResult
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from unitq.errors import Exit
 from unitq.model.layout import AppLayout
 from unitq.rollout import ledger_store
 from unitq.rollout.ledger import Record, Story, line, records, story
-from unitq.rollout.report import Report, ReportedJob, Rollback
+from unitq.rollout.reports.report import Report, ReportedJob, Rollback
 
 WHATS = st.sampled_from(["begin", "order", "end"])
 DATA = st.dictionaries(

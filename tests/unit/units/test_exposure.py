@@ -11,7 +11,7 @@ import pytest
 from tests.harness.build import app, rendered
 from unitq.linux import programs
 from unitq.model.finding import Level
-from unitq.rollout.preflight import verify
+from unitq.rollout.checks.preflight import verify
 from unitq.units.exposure import scores
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.harness.build import HEAD, SYSTEM, TEXTS, USER, app, rendered
 from unitq.cmdline.exec_line import command_line, executable, prefixes
 from unitq.errors import ConfigError, Exit
-from unitq.rollout.preflight import verify
+from unitq.rollout.checks.preflight import verify
 from unitq.systemd.envfile import environment_file
 from unitq.toml.document import toml
 from unitq.units.render import Code, UnitText, path, render

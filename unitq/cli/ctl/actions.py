@@ -11,11 +11,11 @@ from unitq.cli.presenter import Notes
 from unitq.errors import Exit
 from unitq.model import signals
 from unitq.model.names import InstanceName
-from unitq.rollout import report_text
 from unitq.rollout.engine.instance import Phase
 from unitq.rollout.operation import Operation
 from unitq.rollout.plan import Change, PlannedChange, keep
 from unitq.rollout.progress import stop_line
+from unitq.rollout.reports import report_text
 from unitq.rollout.workers import over, to_restart, to_start, to_stop
 from unitq.supervisor.ctl.fleet import look
 from unitq.supervisor.ctl.format import Code, State, error
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from unitq.rollout.engine.rollout import Rollout
     from unitq.rollout.executor import Progress, Stop
     from unitq.rollout.in_flight import InFlightTracker
-    from unitq.rollout.report import Report
+    from unitq.rollout.reports.report import Report
     from unitq.supervisor.ctl.fleet import Fleet
 
 _CHOICES = {"start": to_start, "stop": to_stop, "restart": to_restart}

@@ -14,11 +14,11 @@ from unitq.context import app_of
 from unitq.errors import ConfigError, Exit, PreflightError, UnitqError
 from unitq.model.names import instances
 from unitq.revisions import state
-from unitq.rollout import report_text
 from unitq.rollout.deploy import deploy
 from unitq.rollout.operation import Operation
 from unitq.rollout.plan import Change
 from unitq.rollout.prepare import Request, prepare
+from unitq.rollout.reports import report_text
 from unitq.supervisor.ctl.format import (
     DONE,
     Code,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from unitq.context import Scope
     from unitq.model.app import App
     from unitq.revisions.model import Revision
-    from unitq.rollout.report import Report
+    from unitq.rollout.reports.report import Report
 
 
 class _Update(Notes):

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from unitq.rollout.engine.rollout import Rollout
     from unitq.rollout.executor import Progress, Stop
     from unitq.rollout.in_flight import InFlightTracker
-    from unitq.rollout.outcome import Outcome
+    from unitq.rollout.reports.outcome import Outcome
     from unitq.supervisor.takeover.plan import TakeoverPlan
     from unitq.supervisor.takeover.stop_one import Stopped
     from unitq.supervisor.takeover.strategy import Move, Pair

@@ -16,10 +16,10 @@ from unitq.instances import observe
 from unitq.linux import files
 from unitq.revisions import state, store
 from unitq.rollout import blocking_rollout, install, ledger_store
-from unitq.rollout.observed_report import Run, report_of
 from unitq.rollout.operation import Operation
 from unitq.rollout.plan import Change
 from unitq.rollout.prepare import Request, prepare
+from unitq.rollout.reports.observed_report import Run, report_of
 from unitq.supervisor.takeover import autostart
 from unitq.supervisor.takeover.batch import BatchMover
 from unitq.supervisor.takeover.strategy import UP

@@ -15,7 +15,7 @@ from unitq.model import names
 from unitq.revisions import state
 from unitq.rollout.engine.instance import Phase
 from unitq.rollout.plan import Change
-from unitq.rollout.report import (
+from unitq.rollout.reports.report import (
     OldCode,
     Report,
     ReportedInstance,
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from unitq.queues.model import Job
     from unitq.revisions.model import Revision
     from unitq.rollout.engine.instance import InstanceState
-    from unitq.rollout.outcome import Outcome, RollbackOutcome
     from unitq.rollout.plan import DrainLimit
-    from unitq.rollout.report import Command
+    from unitq.rollout.reports.outcome import Outcome, RollbackOutcome
+    from unitq.rollout.reports.report import Command
 
 _RESULTS = {
     Exit.OK: "ok",

@@ -14,7 +14,7 @@ from unitq.errors import PreflightError
 from unitq.model import names
 from unitq.model.finding import Level
 from unitq.revisions import store
-from unitq.rollout import preflight, reachable
+from unitq.rollout.checks import preflight, reachable
 from unitq.units import unit_files
 from unitq.units.text import read_unit
 

@@ -11,8 +11,8 @@ from unitq.model.names import InstanceName
 from unitq.model.settings import Duration, RolloutSettings, Share
 from unitq.rollout.engine.instance import InstanceState, Phase
 from unitq.rollout.engine.rollout import Rollout
-from unitq.rollout.outcome import Outcome
 from unitq.rollout.plan import Change, PlannedChange
+from unitq.rollout.reports.outcome import Outcome
 from unitq.systemd.exit_status import End, Ending
 
 SETTINGS = RolloutSettings(Share(1), Duration("1s", 1.0), Duration("1s", 1.0))

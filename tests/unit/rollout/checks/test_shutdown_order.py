@@ -11,7 +11,7 @@ import pytest
 
 from tests.harness.build import PRESETS, app
 from unitq.model.finding import Level
-from unitq.rollout.shutdown_order import ShutdownOrder, shutdown_order
+from unitq.rollout.checks.shutdown_order import ShutdownOrder, shutdown_order
 from unitq.systemd.envfile import dotenv
 from unitq.units import local_services, ordering
 from unitq.units.local_services import Surroundings

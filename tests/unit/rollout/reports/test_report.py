@@ -16,13 +16,13 @@ from unitq.cli.presenter import show
 from unitq.errors import Exit
 from unitq.instances.state import Observed, UnsafeStop, Wrapper
 from unitq.queues.model import Job
-from unitq.rollout import report_text
 from unitq.rollout.engine.instance import InstanceState, Phase
 from unitq.rollout.engine.rollout import Rollout
-from unitq.rollout.observed_report import Run, report_of
-from unitq.rollout.outcome import Outcome, RollbackOutcome
 from unitq.rollout.plan import Change, DrainLimit, PlannedChange
-from unitq.rollout.report import Command, Report
+from unitq.rollout.reports import report_text
+from unitq.rollout.reports.observed_report import Run, report_of
+from unitq.rollout.reports.outcome import Outcome, RollbackOutcome
+from unitq.rollout.reports.report import Command, Report
 from unitq.systemd.exit_status import End, Ending
 
 if TYPE_CHECKING:

@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.unit.rollout.test_report import DRAINED, FIRST, SECOND, document, outcome, read, run
+from tests.unit.rollout.reports.test_report import (
+    DRAINED,
+    FIRST,
+    SECOND,
+    document,
+    outcome,
+    read,
+    run,
+)
 from unitq.errors import Exit
 from unitq.model.process import Process
 from unitq.orphans.evidence import Mark, Orphan
-from unitq.rollout import report_text
+from unitq.rollout.reports import report_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -25,9 +25,9 @@ from unitq.model.finding import Certainty, Finding, Level
 from unitq.model.hardening import DIRECTIVES, Hardening
 from unitq.revisions import git
 from unitq.revisions.code import is_changed
-from unitq.rollout import reachable
+from unitq.rollout.checks import reachable
+from unitq.rollout.checks.reachable import ANOTHER_VIEW, SEARCH_PATH
 from unitq.rollout.hook_process import program
-from unitq.rollout.reachable import ANOTHER_VIEW, SEARCH_PATH
 from unitq.units.text import YES
 
 if TYPE_CHECKING:

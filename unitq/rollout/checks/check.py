@@ -24,7 +24,7 @@ from unitq.model import names
 from unitq.model.finding import Certainty, Finding, Level
 from unitq.model.hardening import Hardening
 from unitq.revisions import code
-from unitq.rollout import preflight
+from unitq.rollout.checks import preflight
 from unitq.rollout.wanted_units import read_inputs, render_units
 from unitq.units import dropins, exposure
 from unitq.units.dropin_files import DropIns

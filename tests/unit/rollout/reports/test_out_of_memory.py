@@ -13,8 +13,8 @@ from unitq.instances.status import InstanceStatus
 from unitq.linux import proc
 from unitq.rollout.engine.instance import InstanceState, Phase
 from unitq.rollout.engine.rollout import Rollout
-from unitq.rollout.out_of_memory import WORDS, killed_pids, record_causes, suspects
 from unitq.rollout.plan import Change, PlannedChange
+from unitq.rollout.reports.out_of_memory import WORDS, killed_pids, record_causes, suspects
 from unitq.status.app_status import Status, StatusList, WorkerStatus
 from unitq.systemd import journal
 from unitq.systemd.exit_status import End, Ending

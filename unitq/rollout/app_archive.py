@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unitq.instances import observe
 from unitq.revisions import history, state, store
-from unitq.rollout import reports
+from unitq.rollout.reports import stored_reports as reports
 
 if TYPE_CHECKING:
     from unitq.context import Scope
     from unitq.model.layout import AppLayout
     from unitq.model.names import InstanceName
     from unitq.revisions.model import Revision
-    from unitq.rollout.reports import StoredReport
+    from unitq.rollout.reports.stored_reports import StoredReport
     from unitq.systemd.manager import Systemd
 
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from tests.harness.build import app
-from unitq.rollout.credentials import Secrets, key, seals
+from unitq.rollout.checks.credentials import Secrets, key, seals
 from unitq.systemd.creds import is_encrypted
 
 if TYPE_CHECKING:

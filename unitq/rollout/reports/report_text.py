@@ -12,7 +12,7 @@ from unitq.text import duration, number, plural, unitq
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from unitq.rollout.report import (
+    from unitq.rollout.reports.report import (
         Attempt,
         Command,
         Report,

@@ -11,7 +11,7 @@ from tests.harness.build import app, revision
 from unitq.errors import PreflightError
 from unitq.model import names
 from unitq.model.layout import Layout, user
-from unitq.rollout import startable
+from unitq.rollout.checks import startable
 
 if TYPE_CHECKING:
     from unitq.revisions.model import Revision
