@@ -1,7 +1,7 @@
 """Completes words in a shell: fast, and without a traceback.
 
-Reads names only: no bus, no Redis, no program. A name goes into a shell's command line, perhaps root's:
-one with a character that the shell would interpret is left out, whatever its source.
+Reads names only: no bus, no Redis, no program. A name goes into a command line, perhaps
+root's: one with a character that the shell would interpret is left out, whatever its source.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ GROUPS = {
         "rollout", "pause", "resume", "recycle", "signal", "render", "schema", "remove",
     ),
 }  # fmt: skip
-# What people type who come from elsewhere, and what does that here.
+# Commands of other tools, and what replaces them.
 _ELSEWHERE = {
     "reread": "`unitq plan` shows what a changed unitq.toml would do",
     "update": "`unitq deploy` installs what unitq.toml says and rolls it out",
@@ -103,7 +103,7 @@ _ELSEWHERE = {
     "undo": "`unitq rollback` rolls an earlier revision out again",
     "uninstall": "`unitq remove` stops an app and deletes all that deploy installed",
 }
-# Supervisor's own words, which `unitq ctl` takes as they are.
+# Supervisor's commands that `unitq ctl` takes.
 _SUPERVISORS = ("reread", "update", "tail", "pid", "avail")
 
 
@@ -125,7 +125,7 @@ class LazyGroup(click.Group):
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem
 
-        # Ours has a line for each: click would import every command.
+        # _COMMANDS has the help lines: click would import every command.
         if incomplete.startswith("-"):
             return super().shell_complete(ctx, incomplete)
         return [
@@ -243,7 +243,7 @@ def main(arguments: list[str] | None = None) -> None:
         _show_usage(error)
         code, failed = Exit.USAGE, error
     except (click.Abort, KeyboardInterrupt) as error:
-        # A second one would only spoil the last words, and the exit code.
+        # A second Ctrl-C would spoil the message and the exit code.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         left = "part of it may be done: `unitq status` shows what runs"
         echo(f"unitq: interrupted; {left if changes.begun() else 'nothing was changed'}", err=True)
@@ -254,7 +254,7 @@ def main(arguments: list[str] | None = None) -> None:
         show(error)
         code, failed = error.exit, error
     except BrokenPipeError:
-        # Whoever read our output has gone, as `unitq status | head -1` does.
+        # The reader of our output has gone, as in `unitq status | head -1`.
         output.discard()
         code = Exit.OK
     except Exception as error:
@@ -278,13 +278,13 @@ def show(error: UnitqError) -> None:
 
 
 def _wants_json(words: list[str]) -> bool:
-    """Whether a document was asked for, also where the rest of the command line is wrong."""
+    """Returns whether --json was typed, even if the rest of the command line is wrong."""
     options = words[: words.index("--")] if "--" in words else words
     return "--json" in options and words[0] != "ctl"
 
 
 def _show_as_json(error: Exception | KeyboardInterrupt, code: int) -> None:
-    """Prints the error in place of the document; where nobody reads it, nothing is lost."""
+    """Prints the error as the document; without a reader it is dropped."""
     with suppress(OSError):
         if isinstance(error, UnitqError):
             output.echo_json_error(error.message, code, hint=error.hint, problems=error.problems)
@@ -319,7 +319,7 @@ def _kind(error: Exception) -> str:
 
 
 def _show_usage(error: click.ClickException) -> None:
-    """As error.show() does, which would print a word of the command line as it is."""
+    """Prints a usage error as click does, but makes words of the command line printable."""
     if isinstance(error, click.UsageError) and error.ctx is not None:
         context = error.ctx
         echo_text(context.get_usage(), err=True)

@@ -1,4 +1,4 @@
-"""A plan on the terminal."""
+"""A plan as text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def as_text(found: PlanSummary) -> list[str]:
-    """Lines: the changes as a diff, and one per instance."""
+    """Returns the changes as a diff, and a line per instance."""
     if not found.pending:
         return [f"{found.app}: nothing to do: all on revision {number(found.revision)}"]
     lines = [found.headline]

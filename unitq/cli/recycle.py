@@ -1,4 +1,4 @@
-"""recycle: what a timer runs to replace workers that have become too large or too old."""
+"""recycle: replaces workers that are too large or too old; a timer runs it."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def releases(
 
 
 def _refuse_unprintable(releases: Iterable[str]) -> None:
-    """Raises UnitqError: a script would compare names with what is printed in their place."""
+    """Raises UnitqError for names that would print differently: a script compares them."""
     if odd := [release for release in releases if one_line(release) != release]:
         raise UnitqError(
             f"a release has characters in its name that are not printed: {odd[0]}",

@@ -1,4 +1,4 @@
-"""signal: sent to workers, unless it is known to cost jobs."""
+"""signal: sends a signal to workers, unless it is known to lose jobs."""
 
 from __future__ import annotations
 

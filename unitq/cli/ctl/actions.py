@@ -78,7 +78,7 @@ class Teller(Notes):
                 self.code = Code.NOT_RUNNING
 
     def stopping(self, stop: Stop) -> None:
-        """On standard error, where supervisorctl has no words of its own."""
+        """Prints the stop to standard error: supervisorctl has no words for it."""
         with suppress(OSError):
             echo(stop_line(stop), err=True)
 
@@ -109,7 +109,7 @@ class Teller(Notes):
 
 
 def act(call: Call) -> Code:
-    """start, stop, restart."""
+    """Starts, stops or restarts processes."""
     if not call.words:
         return call.wrong(f"Error: {call.action} requires a process name", _NO_NAMES[call.action])
     fleet = look(call.scope)
@@ -131,7 +131,7 @@ def act(call: Call) -> Code:
 
 
 def _needs(action: str, state: State) -> bool:
-    """Whether the action does anything to a process in this state."""
+    """Returns whether the action changes a process in this state."""
     if action == "start":
         return not state.started
     if action == "stop":
@@ -223,7 +223,7 @@ def _over(
 
 
 def signal(call: Call) -> Code:
-    """Sends a signal to the main process of each."""
+    """Sends a signal to the main process of each instance."""
     if len(call.words) < 2:
         return call.wrong("Error: signal requires a signal name and a process name")
     number = _number(call.words[0])
@@ -250,7 +250,7 @@ def _send(
     chosen: Sequence[tuple[Process, str]],
     states: Mapping[Process, State],
 ) -> Code:
-    """Sends it; `chosen` has a name beside each process that was named on its own."""
+    """Sends the signal; `chosen` has the typed name beside each process named alone, else ""."""
     code = Code.OK
     for process, typed in chosen:
         name = typed or fleet.names.of(process)
@@ -269,7 +269,7 @@ def _send(
 
 
 def _number(text: str) -> int | None:
-    """Returns a signal's number, 0 for a mere test of the process, None for an unknown name."""
+    """Returns a signal's number, 0 for a test of the process, None for an unknown name."""
     try:
         return 0 if text == "0" else signals.number(text)
     except ValueError:

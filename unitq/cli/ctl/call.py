@@ -1,4 +1,4 @@
-"""One action of `unitq ctl`, as it was typed, and what several of them say."""
+"""One action of `unitq ctl` as typed, and messages that several actions print."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 
 class Call(NamedTuple):
-    """One action, as it was typed."""
+    """One action as typed."""
 
     scope: Scope
     action: str
     words: list[str]
 
     def wrong(self, message: str, code: Code = Code.GENERIC) -> Code:
-        """Says what is wrong with the arguments, and what the action takes."""
+        """Prints what is wrong with the arguments, and the usage; returns `code`."""
         echo(message)
         echo(USAGE[self.action])
         return code
 
 
 def say(words: str) -> None:
-    """Says what supervisorctl would not, on standard error."""
+    """Prints to standard error what supervisorctl has no words for."""
     echo(f"unitq: {words}", err=True)
 
 

@@ -66,12 +66,12 @@ class Configuration(NamedTuple):
         return Request(self.app, self.path, beside=self.current)
 
     def operation(self, verb: str) -> Operation:
-        """A command about it."""
+        """Returns the operation of a command about it."""
         return Operation(verb, self.scope, _Update())
 
 
 class PendingDeploy(NamedTuple):
-    """What a deploy of it would do."""
+    """The changes that a deploy of a configuration would make."""
 
     configuration: Configuration
     groups: Mapping[str, GroupChange]  # by group
@@ -80,7 +80,7 @@ class PendingDeploy(NamedTuple):
 
 
 def reread(call: Call) -> Code:
-    """What `update` would change."""
+    """Prints what `update` would change."""
     if call.words:
         return call.wrong("Error: reread accepts no arguments")
     try:
@@ -96,7 +96,7 @@ def reread(call: Call) -> Code:
 
 
 def update(call: Call) -> Code:
-    """Installs what the configuration says, and rolls it out."""
+    """Deploys each configuration that has changes."""
     try:
         pending = _pending(call.scope)
     except (ConfigError, PreflightError) as error:
@@ -146,7 +146,7 @@ def _deploy(pending: PendingDeploy) -> Code:
 
 
 def avail(call: Call) -> Code:
-    """The configured processes, and whether the group of each is installed."""
+    """Prints the configured processes, and whether the group of each is installed."""
     if call.words:
         return call.wrong("Error: avail accepts no arguments")
     configurations = list(_configurations(call.scope))
@@ -166,7 +166,7 @@ def avail(call: Call) -> Code:
 
 
 def _pending(scope: Scope) -> list[PendingDeploy]:
-    """What a deploy of each configuration would do."""
+    """Returns the changes that a deploy of each configuration would make."""
     configurations = list(_configurations(scope))
     names = _names(configurations)
     pending = []
@@ -217,7 +217,7 @@ def _groups(pending: list[PendingDeploy], configuration: Configuration) -> set[s
 
 
 def _configurations(scope: Scope) -> Iterator[Configuration]:
-    """The file of -c, or ./unitq.toml, or those of all apps."""
+    """Yields the file of -c, or ./unitq.toml, or the files of all apps."""
     for file_scope in _scopes(scope):
         app, path = file_scope.load()
         current = state.current(file_scope.layout.app(app.name))

@@ -1,7 +1,7 @@
 """`unitq ctl`: supervisorctl's arguments, output and exit codes, on top of unitq's own engine.
 
-Standard output has what supervisorctl would print there, and nothing else. What unitq has to say
-besides goes to standard error.
+Standard output has what supervisorctl would print there, and nothing else. unitq's own messages go
+to standard error.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ _BYTES = 1600  # supervisorctl's default
 
 
 def status(call: Call) -> Code:
-    """The state of each process."""
+    """Prints the state of each process."""
     fleet = look(call.scope)
     code = Code.OK
     asked = list(fleet.names.in_order())
@@ -43,7 +43,7 @@ def status(call: Call) -> Code:
 
 
 def pid(call: Call) -> Code:
-    """The PID of each process."""
+    """Prints the PID of each process."""
     fleet = look(call.scope)
     if "all" in call.words:
         for process in fleet.names.in_order():
@@ -67,7 +67,7 @@ def pid(call: Call) -> Code:
 
 
 def version(call: Call) -> Code:
-    """The version of Supervisor that unitq answers as."""
+    """Prints the version of Supervisor that unitq answers as."""
     if call.words:
         return call.wrong("Error: version accepts no arguments")
     echo(VERSION)
@@ -76,7 +76,7 @@ def version(call: Call) -> Code:
 
 
 def tail(call: Call) -> Code:
-    """The last bytes of what a process has printed, or all that it prints from now on."""
+    """Prints the end of a process's output; with -f what follows."""
     words = list(call.words)
     if not words:
         return call.wrong("Error: too few arguments")

@@ -21,7 +21,7 @@ _NAMED = 5  # instances by name; a page or an SMS has little room
 
 
 class State(IntEnum):
-    """Their exit codes."""
+    """The exit codes of plug-ins."""
 
     OK = 0
     WARNING = 1
@@ -30,14 +30,14 @@ class State(IntEnum):
 
 
 class Answer(NamedTuple):
-    """What is said, and with which exit code."""
+    """The line to print, and its exit code."""
 
     state: State
     line: str
 
 
 class Member(NamedTuple):
-    """One instance, as far as it counts here."""
+    """The facts about an instance that the check uses."""
 
     app: str
     worker: str
@@ -50,7 +50,7 @@ class Member(NamedTuple):
 
 
 def answer(look: Callable[[], StatusList]) -> Answer:
-    """Looks; whatever goes wrong is UNKNOWN, as our exit codes are none of theirs."""
+    """Returns the answer; any error is UNKNOWN, as plug-ins have no unitq exit codes."""
     try:
         statuses = look()
         members = [_member(status.app, row) for status in statuses.apps for row in status.instances]
@@ -75,7 +75,7 @@ def _member(app: str, row: InstanceStatus) -> Member:
 
 
 def judge(members: Sequence[Member], rollouts: Sequence[str] = ()) -> Answer:
-    """OK where all serves on the wanted code; CRITICAL where a worker has no instance that serves.
+    """Returns OK if all serve on the wanted code, CRITICAL if a worker has none that serves.
 
     All else is a WARNING: fewer serve than wanted, old code runs, a rollout was cut off. `rollouts`
     says so of each app's last one, in words.
@@ -110,7 +110,7 @@ def judge(members: Sequence[Member], rollouts: Sequence[str] = ()) -> Answer:
 
 
 def unknown(why: str) -> Answer:
-    """Nothing can be said."""
+    """Returns the answer for an error."""
     return Answer(State.UNKNOWN, _line(State.UNKNOWN, why, ""))
 
 

@@ -1,4 +1,4 @@
-"""status: what runs. On the fast path: nothing is imported that is not used."""
+"""status: what runs. On the fast path: it imports only what it uses."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _FRESH = {
 
 
 def lines(statuses: StatusList) -> list[str]:
-    """Returns all that is said of the apps."""
+    """Returns the lines about the apps."""
     lines: list[str] = []
     for status in statuses.apps:
         header, rows = _instances(status)
@@ -52,7 +52,7 @@ def lines(statuses: StatusList) -> list[str]:
 
 
 def parts(statuses: StatusList) -> list[Any]:
-    """Returns the same for a terminal: what stands one below the other."""
+    """Returns the same for a terminal, as parts to draw in order."""
     from unitq.cli import screen
 
     parts: list[Any] = []
@@ -68,7 +68,7 @@ def parts(statuses: StatusList) -> list[Any]:
 
 
 def fit(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Rows:
-    """Header and rows without the columns that there is no room for in so many characters."""
+    """Returns header and rows without the columns that do not fit into `width`."""
     columns = dict(
         zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True)
     )
@@ -94,7 +94,7 @@ def _style(row: InstanceStatus) -> str:
 
 
 def _number(current: Revision, name: str | None) -> str:
-    """`5 (= 3)` for 3 where that is what 5 has gone back to: reports speak of 5."""
+    """Returns `5 (= 3)` for 3 if 5 rolled back to it: reports speak of 5."""
     return f"{current.number} (= {number(name)})" if current.repeats(name) else number(name)
 
 
@@ -119,7 +119,7 @@ def _cells(row: InstanceStatus, current: Revision) -> tuple[str, ...]:
 
 
 def _instances(status: Status) -> Rows:
-    """Header and rows."""
+    """Returns header and rows of the instances."""
     rows = [_cells(row, status.revision) for row in status.instances]
     queued = status.queued
     if queued is None or not queued.jobs:
@@ -129,7 +129,7 @@ def _instances(status: Status) -> Rows:
 
 
 def _queues(status: Status) -> tuple[list[str], list[list[str]]] | None:
-    """Header and rows of the queues of the workers that are shown; None: there are none."""
+    """Returns header and rows of the workers' queues; None without queues."""
     queued = status.queued
     if queued is None or not queued.numbers:
         return None
@@ -204,7 +204,7 @@ def _summary(worker: WorkerStatus, status: Status) -> list[str]:
 
 
 def _trouble(row: InstanceStatus) -> str:
-    """Why one that is up does not serve, in a line; empty: there is nothing to say."""
+    """Returns why an active instance does not serve, in a line; else an empty text."""
     name, instance = row.instance.name, row.instance
     if loop := row.loop:
         times = f"{plural(loop.restarts, 'restart')} in {duration(loop.seconds)}"
