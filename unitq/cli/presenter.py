@@ -119,7 +119,7 @@ class Live(Text):
 
 
 def presenter(*, as_json: bool = False) -> Screen:
-    """Returns JSON's, a live one on a terminal, or plain text."""
+    """Returns the presenter for --json, for a terminal, or for plain text."""
     if as_json:
         return Json()
     return Live() if is_terminal() else Text()

@@ -115,7 +115,7 @@ def _details(orphans: OrphanList, orphan: Orphan) -> list[str]:
 
 
 def _claim(orphans: OrphanList, orphan: Orphan) -> list[str]:
-    """Returns the lines of a process that only another account's word makes an orphan."""
+    """Returns the lines of a claimed process, with the reason why it is only claimed."""
     process = orphan.process
     age = duration(max(0.0, orphans.now - process.began))
     who, app = account(process.uid), orphans.app
