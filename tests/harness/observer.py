@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import json
 import os
 import select
@@ -150,7 +151,7 @@ class Observer:
         try:
             _, error = process.communicate(timeout=15)
         except subprocess.TimeoutExpired:
-            process.kill()
+            process.send_signal(signal.SIGABRT)  # it prints where it is
             _, error = process.communicate()
         return error[-2000:]
 
@@ -276,7 +277,9 @@ class _Watch:
                 break
             # Late samples are not made up for: a burst of them would say nothing new.
             idle = self._last_units == {} and not self._last_cgroups
-            due = max(due + (IDLE if idle else self._interval), time.monotonic())
+            now = time.monotonic()
+            # Nor is one that came early, as something happened, made up for by a longer wait.
+            due = max(min(due, now) + (IDLE if idle else self._interval), now)
             self._listen_until(due)
         self._write("end")
 
@@ -420,6 +423,7 @@ def main() -> None:
     arguments.add_argument("--user", action="store_true")
     arguments.add_argument("--interval", type=float, default=INTERVAL)
     chosen = arguments.parse_args()
+    faulthandler.enable()
     # A call that is not answered, as in a daemon-reexec, must not blind us for the usual 25 s.
     os.environ.setdefault("SYSTEMD_BUS_TIMEOUT", "5s")
     with contextlib.suppress(PermissionError):
