@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from unitq.context import Scope
-from unitq.errors import NoMatchError, NotPermittedError
+from unitq.errors import ConfigError, NoMatchError, NotPermittedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,15 +59,17 @@ class Run(TypedDict, total=False):
     """How a command that starts or stops workers shows itself and waits."""
 
     presenter: Presenter  # shows nothing by default
-    timeout: float | None  # seconds; what was begun goes on in systemd (exit code 6)
+    timeout: (
+        float | str | None
+    )  # seconds, or "10min"; systemd finishes what was begun (exit code 6)
     fail_on_kill: bool  # exit code 14 where a worker had to be killed
 
 
 class Deploy(Run, total=False):
     """What goes with a deploy."""
 
-    revision: str | None  # what the code is called; None: it is found out
-    message: str  # why, in a line
+    revision: str | int | None  # what the code is called; None: it is found out
+    message: str  # why, in a line of at most 200 characters
     max_unavailable: Limit
     adopt: bool  # takes over an app of this name that was installed from another file
     options: Mapping[str, Any]  # in place of keys of [rollout], such as {"canary": 1}
@@ -304,7 +306,7 @@ class App:
         from unitq.rollout.plan_summary import summary
         from unitq.rollout.prepare import prepare
 
-        return summary(prepare(self._operation("plan", asked), self._request(asked)))
+        return summary(prepare(self._operation("plan", asked, Deploy), self._request(asked)))
 
     def deploy(self, **asked: Unpack[Deploy]) -> Report:
         """Installs what unitq.toml says and rolls it out, a few instances at a time.
@@ -314,7 +316,7 @@ class App:
         """
         from unitq.rollout.deploy import deploy
 
-        return deploy(self._operation("deploy", asked), self._request(asked))
+        return deploy(self._operation("deploy", asked, Deploy), self._request(asked))
 
     def deploy_in_background(
         self, typed: Sequence[str], **asked: Unpack[Deploy]
@@ -323,23 +325,28 @@ class App:
         from unitq.rollout.deploy import deploy_detached
 
         request = self._request(asked)
-        return request.app.name, deploy_detached(self._operation("deploy", asked), request, typed)
+        return request.app.name, deploy_detached(
+            self._operation("deploy", asked, Deploy), request, typed
+        )
 
     def _request(self, asked: Deploy) -> Request:
-        from unitq.model.settings import share
         from unitq.rollout.prepare import Request
 
+        message, share = _line(asked.get("message", "")), _share(asked.get("max_unavailable"))
         app, path, settings = self.scope.load_paced(asked.get("options", {}))
         return Request(
-            app, path, asked.get("revision"), asked.get("message", ""),
-            share(asked.get("max_unavailable")), settings, asked.get("adopt", False),
+            app, path, _name(asked.get("revision")), message, share, settings,
+            asked.get("adopt", False),
         )  # fmt: skip
 
-    def _operation(self, verb: str, run: Run) -> Operation:
+    def _operation(self, verb: str, run: Run, known: type = Run) -> Operation:
+        """Raises TypeError where a keyword is none of these, ConfigError for a wrong timeout."""
         from unitq.rollout.operation import Operation, Waiting
         from unitq.rollout.presenter import Presenter
 
-        waiting = Waiting(run.get("timeout"), run.get("fail_on_kill", False))
+        if unknown := sorted(run.keys() - known.__annotations__.keys()):
+            raise TypeError(f"{verb}: unexpected keyword argument {unknown[0]!r}")
+        waiting = Waiting(_seconds(run.get("timeout")), run.get("fail_on_kill", False))
         return Operation(verb, self.scope, run.get("presenter") or Presenter(), waiting)
 
     # --- leaving Supervisor -----------------------------------------------------------------------
@@ -375,10 +382,9 @@ class App:
         max_unavailable: Limit = None,
     ) -> Takeover:
         """Returns what moves running workers from Supervisor to this app."""
-        from unitq.model.settings import share
         from unitq.supervisor.takeover.summary import Takeover
 
-        return Takeover(self.scope, file, variables, programs, share(max_unavailable))
+        return Takeover(self.scope, file, variables, programs, _share(max_unavailable))
 
     # --- who may do what --------------------------------------------------------------------------
 
@@ -453,10 +459,9 @@ class App:
         **run: Unpack[Run],
     ) -> Report:
         """Restarts workers, a few at a time, each healthy before the next drains."""
-        from unitq.model.settings import share
         from unitq.rollout import workers
 
-        return workers.restart(self._operation("restart", run), targets, share(max_unavailable))
+        return workers.restart(self._operation("restart", run), targets, _share(max_unavailable))
 
     def scale(self, *counts: str, **run: Unpack[Run]) -> Report:
         """Changes how many instances there are, by words such as `sms=8`."""
@@ -512,17 +517,17 @@ class App:
 
     def rollback(
         self,
-        revision: str | None = None,
+        revision: str | int | None = None,
         *,
         message: str = "",
         max_unavailable: Limit = None,
         **run: Unpack[Run],
     ) -> Report:
         """Rolls an earlier revision out again: the last stable one, or the one that is named."""
-        from unitq.model.settings import share
         from unitq.rollout.rollback import rollback
 
-        return rollback(self._operation("rollback", run), revision, share(max_unavailable), message)
+        operation, share = self._operation("rollback", run), _share(max_unavailable)
+        return rollback(operation, _name(revision), share, _line(message))
 
     def resume_rollout(
         self,
@@ -532,11 +537,10 @@ class App:
         **run: Unpack[Run],
     ) -> Report:
         """Goes on with a rollout that was cut off or paused; `promote`: its canaries are good."""
-        from unitq.model.settings import share
         from unitq.rollout.resume import resume
 
         verb = "rollout promote" if promote else "rollout resume"
-        return resume(self._operation(verb, run), share(max_unavailable), promote=promote)
+        return resume(self._operation(verb, run), _share(max_unavailable), promote=promote)
 
     def promote(self, *, max_unavailable: Limit = None, **run: Unpack[Run]) -> Report:
         """Goes on with a rollout that waits for promotion."""
@@ -575,6 +579,43 @@ class App:
                 show(line)
 
         return follow(self.scope, show_news)
+
+
+def _line(text: str) -> str:
+    """Returns a message as it is. Raises ConfigError where it is not one line of text."""
+    if isinstance(text, str) and len(text) <= 200 and (text.isprintable() or not text):
+        return text
+    raise ConfigError(f"message: expected one line of at most 200 characters, got {text!r:.60}")
+
+
+def _name(revision: str | int | None) -> str | None:
+    """Returns what a revision is called; a build number is a name too."""
+    return None if revision is None else str(revision)
+
+
+def _seconds(timeout: float | str | None) -> float | None:
+    """Returns seconds; "10min" is read as unitq.toml reads it. Raises ConfigError."""
+    from unitq.model.duration import parse
+
+    if timeout is None:
+        return None
+    try:
+        seconds = parse(timeout).seconds if isinstance(timeout, str) else float(timeout)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"timeout: {error}", hint='seconds, or "10min"') from None
+    if not seconds >= 0:
+        raise ConfigError(f"timeout: expected 0 seconds or more, got {timeout!r}")
+    return seconds
+
+
+def _share(limit: Limit) -> Share | None:
+    """Returns `2` or "25%" as a share. Raises ConfigError."""
+    from unitq.model.settings import share
+
+    try:
+        return share(limit)
+    except ValueError as error:
+        raise ConfigError(f"max_unavailable: {error}") from None
 
 
 def _need_root(verb: str) -> None:

@@ -132,12 +132,11 @@ def test_the_page_prints_what_parses_and_public_names_only() -> None:
 def test_the_blocks_run_where_no_app_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What catches errors goes on; the others raise what the page says."""
+    """What catches errors returns; the deploy raises what the page says."""
     health, deploy, queues, orphans, plan = python_blocks()
     names: dict[str, Any] = {}
     exec(health, names)
-    with pytest.raises(unitq.UnitqError):
-        names["health"]()
+    assert names["health"]() == (503, {})
     with pytest.raises(unitq.ConfigError):
         exec(deploy, {})
     exec(queues, names)
@@ -146,3 +145,41 @@ def test_the_blocks_run_where_no_app_is(
     assert capsys.readouterr().out == ""
     exec(plan, names)
     assert "no configuration file" in names["lines"][0]
+
+
+def test_a_keyword_that_is_none_is_refused() -> None:
+    app = unitq.Manager().app("shop")
+    for call in (app.deploy, app.plan, app.restart, app.scale, app.rollback):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'mesage'"):
+            call(mesage="a word that is mistyped")  # type: ignore[operator]
+
+
+WRONG: list[tuple[str, dict[str, Any], str]] = [
+    ("deploy", {"timeout": "soon"}, "timeout: "),
+    ("restart", {"timeout": -1}, "timeout: expected 0 seconds or more, got -1"),
+    ("stop", {"timeout": float("nan")}, "timeout: expected"),
+    ("start", {"timeout": [3]}, "timeout: "),
+    ("deploy", {"message": 3}, "message: expected one line of at most 200 characters, got 3"),
+    ("deploy", {"message": "a\nb"}, "message: expected one line"),
+    ("rollback", {"message": "x" * 201}, "message: expected one line"),
+    *(
+        (call, {"max_unavailable": limit}, "max_unavailable: expected a number from 1")
+        for call in ("deploy", "restart", "rollback", "promote")
+        for limit in ("200%", 0, -1, 1.5, "x")
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "arguments", "message"), WRONG)
+@pytest.mark.usefixtures("nothing_installed")
+def test_a_wrong_value_is_refused_before_anything_is_looked_at(
+    call: str, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(unitq.ConfigError) as refused:
+        getattr(unitq.Manager().app("shop"), call)(**arguments)
+    assert refused.value.message.startswith(message)
+
+
+@pytest.mark.parametrize("timeout", [600, 600.0, "600", "10min"])
+def test_a_timeout_is_seconds_or_a_time_span(timeout: float | str) -> None:
+    assert unitq.api._seconds(timeout) == 600.0

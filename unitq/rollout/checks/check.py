@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from unitq.config import envfile_lint, machine_lint, moving_paths, scripts, service_lint
@@ -47,7 +47,7 @@ _NO_LIMIT = 2**64 - 1  # µs; what systemd says of "infinity"
 class CheckResult:
     """What a look at a configuration file found."""
 
-    app: App
+    app: App = field(repr=False)  # its environment may hold secrets
     path: Path
     findings: tuple[Finding, ...]
     redis: RedisCheck | None = None  # None: it was not asked
