@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.config.starter import starter
 from unitq.errors import ConfigError
 from unitq.linux import files, folder
+from unitq.linux.text_file import foreign
 from unitq.model.app import NAME_RE
 from unitq.presets import NONE
 
@@ -48,6 +49,8 @@ def write(
         raise ConfigError("this directory is gone", hint="`cd` to where the code is") from None
     code, home = _code(here)
     name = app or re.sub(r"[^A-Za-z0-9_-]+", "-", home.name).strip("-_") or "app"
+    if not str(code).isprintable():
+        raise ConfigError(f"not a directory that unitq.toml can name: {str(code)!r}")
     if not NAME_RE.fullmatch(name):
         raise ConfigError(f"not a name for an app: {name}", hint="letters, digits, - and _")
     path = Path(config or ("unitq.toml" if user else layout.config_dir / f"{name}.toml"))
@@ -83,10 +86,16 @@ def _defaults(preset: Preset) -> dict[str, str]:
 
 
 def _here() -> Path:
-    """Returns the working directory as the shell names it (`pwd -L`), by way of symlinks."""
-    named = Path(os.environ.get("PWD", ""))
-    same = named.is_absolute() and os.path.exists(named) and named.samefile(".")
-    return named if same else Path.cwd()
+    """Returns the working directory as the shell names it (`pwd -L`), by way of symlinks.
+
+    Only where nobody but root and the owner of the code decides where that way leads.
+    """
+    named = os.environ.get("PWD", "")
+    if not named.startswith("/") or named.startswith("/proc/") or not os.path.exists(named):
+        return Path.cwd()
+    if not os.path.samefile(named, ".") or foreign(named, os.stat(".").st_uid, os.geteuid()):
+        return Path.cwd()
+    return Path(named)
 
 
 def _code(here: Path) -> tuple[Path, Path]:

@@ -222,6 +222,7 @@ def _interpreter(path: str) -> tuple[str, str]:
         os.close(descriptor)
     if not head.startswith(b"#!"):
         return "", ""
-    line = os.fsdecode(head[2:].partition(b"\n")[0]).strip(" \t").replace("\t", " ")
+    words = head[2:].partition(b"\n")[0].partition(b"\0")[0]  # a NUL ends the kernel's string
+    line = os.fsdecode(words).strip(" \t").replace("\t", " ")
     interpreter, _, argument = line.partition(" ")
     return interpreter, argument.strip(" ")

@@ -149,9 +149,10 @@ def test_the_blocks_run_where_no_app_is(
 
 def test_a_keyword_that_is_none_is_refused() -> None:
     app = unitq.Manager().app("shop")
-    for call in (app.deploy, app.plan, app.restart, app.scale, app.rollback):
+    mistyped: dict[str, Any] = {"mesage": "a word that is mistyped"}
+    for call in ("deploy", "plan", "restart", "scale", "rollback"):
         with pytest.raises(TypeError, match="unexpected keyword argument 'mesage'"):
-            call(mesage="a word that is mistyped")  # type: ignore[operator]
+            getattr(app, call)(**mistyped)
 
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [

@@ -170,6 +170,8 @@ def way_back(path: Path, environment: Mapping[str, str], section: str) -> list[s
     was = before.sections.get(section, {}).get(OPTION)
     if was and was.value.lower() in convert.FALSE:
         return []
+    if was and not was.value.isprintable():
+        return [f"# autostart of [{section}] in {target} again as it was"]
     if was:
         value = re.sub(r"([&/\\])", r"\\\1", was.value)
         command = rf"s/^(\s*{OPTION}\s*[=:]\s*)false/\1{value}/I"

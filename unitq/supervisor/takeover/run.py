@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unitq.errors import Exit, PreflightError, UnitqError
 from unitq.instances import observe
 from unitq.linux import files
+from unitq.printable import one_line
 from unitq.revisions import state, store
 from unitq.rollout import blocking_rollout, install, ledger_store
 from unitq.rollout.operation import Operation
@@ -294,7 +295,12 @@ class TakeoverRunner:
         if down:
             back.append(self._ctl_start(down))
         planned = self._planned
-        back += autostart.way_back(planned.conf.path, planned.environment, move.section)
+        try:
+            back += autostart.way_back(planned.conf.path, planned.environment, move.section)
+        except (UnitqError, OSError, ValueError, KeyError) as error:
+            # Another account may have changed a file of its own meanwhile; the rest is as true.
+            why = error.message if isinstance(error, UnitqError) else repr(error)
+            back.append(f"# autostart of [{move.section}] again as it was ({one_line(why)})")
         return back + [self._start_after(process, pid) for process, pid in ending.items()]
 
     def _start_after(self, process: str, pid: int) -> str:

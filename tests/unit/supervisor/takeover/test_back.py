@@ -65,6 +65,16 @@ def test_lines_that_came_later_stay(tmp_path: Path) -> None:
     assert conf.read_text() == more + TWO.format(a="", b="autostart=true")
 
 
+def test_a_copy_that_holds_more_than_a_line_is_not_typed(tmp_path: Path) -> None:
+    conf = tmp_path / "s.conf"
+    conf.write_text(TWO.format(a="autostart=true", b=""))
+    autostart.switch_off(conf, {}, ["program:a"])
+    copy = autostart.copy_for(autostart.load(conf, {}), str(conf))
+    copy.write_text(TWO.format(a="autostart=true\n  e touch x", b=""))
+    (line,) = autostart.way_back(conf, {}, "program:a")
+    assert line == f"# autostart of [program:a] in {conf} again as it was"
+
+
 def test_what_was_off_before_stays_off(tmp_path: Path) -> None:
     conf = tmp_path / "s.conf"
     conf.write_text(TWO.format(a="autostart=off", b=""))
