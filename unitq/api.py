@@ -169,7 +169,7 @@ class App:
         return apps
 
     def queues(self, interval: float = 0.0) -> QueueList:
-        """Returns the queues: what waits, who takes it, which jobs are in hand.
+        """Returns the queues: what waits, who takes it, which jobs are in flight.
 
         With an interval it looks twice, so many seconds apart, and there are rates.
         """

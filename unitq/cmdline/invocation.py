@@ -100,7 +100,7 @@ _SAME = {"pypy": "python", "nodejs": "node", "bun": "node"}
 class Invocation(NamedTuple):
     """One program with its arguments, without what stands before it."""
 
-    interpreter: str  # "php", "python" …; empty where the program runs by itself
+    interpreter: str  # "php", "python" …; empty where it is the program itself
     program: str  # a path from where the command began, or a name; of `python -m NAME` the name
     arguments: tuple[str, ...]
     module: bool = False

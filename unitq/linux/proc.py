@@ -434,7 +434,7 @@ def runs(pid: int, name: str) -> bool:
 
 PID_MAX = 1 << 22  # of Linux on 64 bits, proc(5)
 
-# A descriptor of a folder in /proc stays that process's, whoever gets the PID next (proc(5)).
+# A descriptor of a folder in /proc stays that process's, also if another gets its PID (proc(5)).
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 

@@ -143,7 +143,7 @@ class Keys(Table):
     """What a framework keeps in Redis, and how to read it."""
 
     prefix: _Text = ""
-    # Who reads the workers and the jobs in hand: READERS of unitq/queues/snapshot.py
+    # Who reads the workers and in-flight jobs: READERS of unitq/queues/snapshot.py
     registry: Annotated[str, _REGISTRY] = ""
     registry_prefix: _Text = ""  # where that keeps its own, if elsewhere: {r}
     # Commands that give the names of the queues …

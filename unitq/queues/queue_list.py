@@ -1,4 +1,4 @@
-"""What `unitq queues` answers: each queue with its lengths and rates, and the jobs in hand."""
+"""What `unitq queues` answers: each queue with its lengths and rates, and in-flight jobs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class QueueRow(NamedTuple):
 
     @property
     def lengths(self) -> Lengths:
-        """How much waits, is delayed, in hand, has failed; None: not known."""
+        """How much waits, is delayed, in flight, has failed; None: not known."""
         return self.row.lengths
 
     def to_json(self, time: float) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class QueueList:
 
     @property
     def jobs(self) -> list[Job]:
-        """What workers have in hand, as far as the frameworks name it."""
+        """The in-flight jobs of workers, as far as the frameworks name them."""
         return [job for sample in self.samples for job in sample.jobs]
 
     @property

@@ -31,9 +31,9 @@ class Queued:
     """The queues of one app. Where Redis cannot be asked, that is a note and nothing else."""
 
     numbers: bool  # it was asked for how much waits
-    jobs: bool  # and for what each instance has in hand
+    jobs: bool  # and for the in-flight job of each instance
     rows: Mapping[str, Sequence[QueueRow]] = field(default_factory=dict)  # of each worker
-    held: Mapping[InstanceName, InFlight] = field(default_factory=dict)  # what each has in hand
+    held: Mapping[InstanceName, InFlight] = field(default_factory=dict)  # the in-flight job of each
     presets: Mapping[str, str] = field(default_factory=dict)  # of each worker's queues
     quiet: Mapping[int, str] = field(default_factory=dict)  # by PID why it takes no new jobs
     notes: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class Queued:
         return next((self.quiet[pid] for pid in pids if pid in self.quiet), "")
 
     def job_text(self, instance: Instance) -> str:
-        """What an instance has in hand: `-` for nothing, `?` where that is not known."""
+        """The in-flight job of an instance: `-` for none, `?` where that is not known."""
         held = self.held.get(instance.name, InFlight((), ()))
         jobs = ", ".join(job_text(job, self.at) for job in held.jobs or ())
         jobs = jobs or in_flight_text(None, held.possible, self.at)
