@@ -32,6 +32,16 @@ _TIMEOUT = 300.0
 _START_TIMEOUT = 60.0
 
 
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Sends SIGTERM, and SIGKILL to one that takes too long."""
+    process.terminate()
+    try:
+        process.wait(_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 class Setup(NamedTuple):
     """One row of the table. `manager` is "supervisor" or "unitq"."""
 
@@ -190,12 +200,7 @@ class Supervisor:
     def stop(self) -> None:
         """End supervisord, which stops what is below it."""
         if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            end(self._process)
 
 
 _UNITQ_TOML = """\

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.app import UNITQ, App, run
+from bench.managers import end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -163,12 +164,7 @@ class _Daemon(Peer):
 
     def stop(self) -> None:
         """SIGTERM: each then stops its workers."""
-        self._process.terminate()
-        try:
-            self._process.wait(_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process)
         shutil.rmtree(self.root)
 
 
